@@ -1,0 +1,26 @@
+//! The project's own chores: `cargo xtask CHORE`.
+//!
+//! Nothing here is needed to build or to use the project.
+
+mod schemas;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    Schemas(schemas::SchemasArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().chore {
+        Chore::Schemas(arguments) => arguments.run(&mut std::io::stdout().lock()),
+    }
+}
