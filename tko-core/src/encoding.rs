@@ -1,0 +1,200 @@
+//! Bytes to resources and back: YAML, JSON and CBOR.
+//!
+//! A package travels as bytes in one of three [`Format`]s. All three carry the same data: what
+//! one decodes, another encodes and decodes to equal values, with keys and items in order, and
+//! every number of its kind (`1.0` stays a float, `18446744073709551615` an exact integer). What
+//! cannot be carried by all of them is refused by name, never rounded: integers beyond 64 bits,
+//! infinities and NaN, byte strings, custom tags, keys that are not text.
+//!
+//! Input is not trusted. [`Limits`] bound what it may cost, a key that is given twice is an error
+//! in every format, and every [`DecodeError`] says where.
+//!
+//! YAML is read in one of two [`Dialect`]s, as the same bytes mean different things to a person
+//! who knows Kubernetes (`mode: 0644` is 420) and to a program that follows YAML 1.2 (644). What
+//! is written reads the same in both, and in every reader of YAML 1.1 or 1.2 that was tried.
+//!
+//! ```
+//! use tko_core::encoding::{Dialect, Format, Limits, decode, encode};
+//!
+//! let yaml = b"kind: ConfigMap\ndata: {mode: 0644, answer: 'yes'}\n---\nkind: Secret\n";
+//! let resources = decode(yaml, Format::Yaml, Dialect::People, &Limits::default())?;
+//! assert_eq!(resources[0]["data"]["mode"], 420);
+//! assert_eq!(
+//!     encode(&resources, Format::Json),
+//!     br#"[{"kind":"ConfigMap","data":{"mode":420,"answer":"yes"}},{"kind":"Secret"}]"#
+//! );
+//! # Ok::<(), tko_core::encoding::DecodeError>(())
+//! ```
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde_json::Value;
+
+mod cbor;
+mod error;
+mod json;
+mod limits;
+mod lists;
+mod scalar;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{DecodeError, Place, Position};
+pub use limits::{Limit, Limits, MAX_DEPTH};
+
+use error::Fault;
+use limits::Budget;
+
+const BIG_INTEGER_ADVICE: &str = "quote it to make it text, or write it as a float";
+const NOT_FINITE_ADVICE: &str = "leave it out, or quote it to make it text";
+
+/// How a package is written as bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// A stream of YAML documents, one for each resource.
+    Yaml,
+    /// One JSON array of resources.
+    Json,
+    /// One CBOR array (RFC 8949) of resources.
+    Cbor,
+}
+
+impl Format {
+    /// Every format, in the order that messages list them.
+    pub const ALL: [Self; 3] = [Self::Yaml, Self::Json, Self::Cbor];
+
+    /// Its name on the wire and on command lines: `yaml`, `json` or `cbor`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yaml => "yaml",
+            Self::Json => "json",
+            Self::Cbor => "cbor",
+        }
+    }
+}
+
+impl Display for Format {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == name)
+            .ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+/// A name that is no [`Format`]'s.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown package format {0:?}; use yaml, json or cbor")]
+pub struct UnknownFormat(String);
+
+/// Who wrote the bytes, and so what they mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// People, who expect to be read as the Kubernetes tools read them.
+    ///
+    /// In YAML, plain `yes`, `no`, `on`, `off`, `y` and `n` are booleans, a leading zero makes an
+    /// octal number, underscores between digits count for nothing, and a number or boolean that
+    /// is a key becomes text. In every format a resource of kind `List`, `ResourceList`, or one
+    /// such as `ConfigMapList`, stands for its items; JSON texts may follow one another.
+    People,
+    /// Programs, which write YAML by the core schema of YAML 1.2.
+    ///
+    /// `yes` and `12:30:00` are text, `0644` is 644, keys must be text, a `List` is a resource
+    /// like any other, and JSON is one text.
+    Programs,
+}
+
+/// A resource, and where its input says it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Decoded {
+    /// The resource: always a [`Value::Object`].
+    pub value: Value,
+    /// Where it was: the position is that of its document.
+    pub at: Place,
+}
+
+/// Reads the resources that the bytes hold, in order; no bytes hold none.
+///
+/// Every value is a [`Value::Object`]. A top-level list (the usual form in JSON and CBOR) stands
+/// for its items, a top-level map for itself; null and empty documents are passed over.
+///
+/// # Errors
+/// All-or-nothing; see [`DecodeError`].
+pub fn decode(
+    bytes: &[u8],
+    format: Format,
+    dialect: Dialect,
+    limits: &Limits,
+) -> Result<Vec<Value>, DecodeError> {
+    let decoded = decode_placed(bytes, format, dialect, limits)?;
+    Ok(decoded.into_iter().map(|decoded| decoded.value).collect())
+}
+
+/// Like [`decode`], and says where each resource was, for messages about it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_placed(
+    bytes: &[u8],
+    format: Format,
+    dialect: Dialect,
+    limits: &Limits,
+) -> Result<Vec<Decoded>, DecodeError> {
+    limits::within(bytes.len(), limits.bytes, Limit::Bytes)
+        .map_err(|fault| fault.at(Place::new(format)))?;
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut budget = Budget::new(limits);
+    let documents = match format {
+        Format::Yaml => yaml::read(text(bytes, format)?, dialect, &mut budget)?,
+        Format::Json => json::read(text(bytes, format)?, dialect, &mut budget)?,
+        Format::Cbor => vec![cbor::read(bytes, &mut budget)?],
+    };
+    let mut resources = Vec::with_capacity(documents.len());
+    for document in documents {
+        lists::spread(document, dialect, &budget, &mut resources)?;
+    }
+    Ok(resources)
+}
+
+/// Writes values in order: as YAML one document each, in block style and with long lines left
+/// whole; as JSON one array on one line; as CBOR one array.
+///
+/// No values are no bytes of YAML, and an empty array in JSON and CBOR. What [`decode`] gave can
+/// be decoded again, equal, from any format and in either dialect, except that people's `List`s
+/// stay taken apart. Infallible, as every [`Value`] can be written in every format; values nested
+/// thousands of levels deep, which [`decode`] never gives, may exhaust the stack.
+pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -> Vec<u8> {
+    let values = values.into_iter();
+    match format {
+        Format::Yaml => yaml::write(values),
+        Format::Json => json::write(values),
+        Format::Cbor => cbor::write(&values.collect::<Vec<_>>()),
+    }
+}
+
+fn text(bytes: &[u8], format: Format) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = error.valid_up_to();
+        let before = std::str::from_utf8(&bytes[..valid]).expect("valid up to here");
+        let problem = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16, not UTF-8; save it as UTF-8",
+            _ => "is not UTF-8; save it as UTF-8",
+        };
+        let at = Place::new(format).position(Position::in_text(before, valid));
+        Fault::Malformed(format!("the text {problem}")).at(at)
+    })
+}

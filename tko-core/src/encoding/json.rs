@@ -1,0 +1,296 @@
+//! JSON: the reader and writer of `serde_json`, with what that leaves to its caller: duplicate
+//! keys, limits, and integers that no integer type holds.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::{self, Formatter};
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
+
+use super::error::{DecodeError, Fault, Place, Position, quoted};
+use super::limits::Budget;
+use super::{BIG_INTEGER_ADVICE, Decoded, Dialect, Format, NOT_FINITE_ADVICE};
+
+/// Reads the values of a JSON text: one, or from people any number, one after the other.
+pub(super) fn read(
+    text: &str,
+    dialect: Dialect,
+    budget: &mut Budget<'_>,
+) -> Result<Vec<Decoded>, DecodeError> {
+    // An editor's mark, no part of the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let reading = Reading {
+        budget: RefCell::new(budget),
+        fault: RefCell::new(None),
+        item: Cell::new(None),
+        vast: Cell::new(false),
+    };
+    let mut input = serde_json::Deserializer::from_str(text);
+    let mut values = Vec::new();
+    while input.end().is_err() {
+        let document = values.len() + 1;
+        let at = Place::new(Format::Json).document(document);
+        reading.item.set(None);
+        let root = if document > 1 && dialect == Dialect::Programs {
+            Err(input
+                .end()
+                .expect_err("more follows, or the loop had ended"))
+        } else {
+            reading
+                .document()
+                .and_then(|()| Node::root(&reading).deserialize(&mut input))
+        };
+        let value = root.map_err(|error| reading.explain(text, at.clone(), &error))?;
+        values.push(Decoded { value, at });
+    }
+    if reading.vast.get()
+        && let Some((start, literal)) = vast_integer(text)
+    {
+        let at = Place::new(Format::Json).position(Position::in_text(text, start));
+        return Err(Fault::Unsupported {
+            problem: format!("integer {} has more than 64 bits", quoted(literal)),
+            advice: BIG_INTEGER_ADVICE,
+        }
+        .at(at));
+    }
+    Ok(values)
+}
+
+/// Writes one array on one line.
+pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut out, value)
+            .expect("memory takes every byte, and the keys of a `Value` are text");
+    }
+    out.push(b']');
+    out
+}
+
+/// What the visitors of one reading share.
+struct Reading<'a, 'b> {
+    budget: RefCell<&'a mut Budget<'b>>,
+    /// What a visitor found, since serde's error carries only text.
+    fault: RefCell<Option<Fault>>,
+    /// Which item of a top-level array is being read.
+    item: Cell<Option<usize>>,
+    /// Whether a float came that an integer of too many digits may have become.
+    vast: Cell<bool>,
+}
+
+impl Reading<'_, '_> {
+    fn document(&self) -> Result<(), serde_json::Error> {
+        self.accept(self.budget.borrow_mut().document())
+    }
+
+    fn value<E: Error>(&self) -> Result<(), E> {
+        self.accept(self.budget.borrow_mut().value())
+    }
+
+    fn depth<E: Error>(&self, level: usize) -> Result<(), E> {
+        self.accept(self.budget.borrow().depth(level))
+    }
+
+    fn accept<E: Error>(&self, counted: Result<(), Fault>) -> Result<(), E> {
+        counted.map_err(|fault| self.refuse(fault))
+    }
+
+    fn refuse<E: Error>(&self, fault: Fault) -> E {
+        self.fault.replace(Some(fault));
+        E::custom("refused")
+    }
+
+    fn explain(&self, text: &str, at: Place, error: &serde_json::Error) -> DecodeError {
+        let byte = byte_offset(text, error.line(), error.column());
+        let at = at
+            .item(self.item.get())
+            .position(Position::in_text(text, byte));
+        if let Some(fault) = self.fault.take() {
+            return fault.at(at);
+        }
+        let rest = text.get(byte..).unwrap_or_default().trim_start_matches('-');
+        if ["NaN", "Infinity", "inf", "nan"]
+            .iter()
+            .any(|word| rest.starts_with(word))
+        {
+            return Fault::Unsupported {
+                problem: "a number is not finite".to_owned(),
+                advice: NOT_FINITE_ADVICE,
+            }
+            .at(at);
+        }
+        // The message ends in the position, which the place has already said.
+        let problem = error.to_string();
+        let problem = problem.split(" at line ").next().unwrap_or_default();
+        Fault::Malformed(problem.to_owned()).at(at)
+    }
+}
+
+/// A value at some depth: as a seed it reads one, as a visitor it takes what was read.
+struct Node<'r, 'a, 'b> {
+    reading: &'r Reading<'a, 'b>,
+    /// How many lists and maps of the same resource it is in.
+    depth: usize,
+    root: bool,
+}
+
+impl<'r, 'a, 'b> Node<'r, 'a, 'b> {
+    fn root(reading: &'r Reading<'a, 'b>) -> Self {
+        Self {
+            reading,
+            depth: 0,
+            root: true,
+        }
+    }
+
+    fn child(&self, depth: usize) -> Self {
+        Self {
+            reading: self.reading,
+            depth,
+            root: false,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        self.reading.value()?;
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        self.reading.value()?;
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        self.reading.value()?;
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        self.reading.value()?;
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        // 2^63: integers up to here are read as integers.
+        const LARGEST: f64 = 9_223_372_036_854_775_808.0;
+        self.reading.value()?;
+        if value.abs() >= LARGEST {
+            self.reading.vast.set(true);
+        }
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number is not finite"))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        self.reading.value()?;
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.reading.value()?;
+        // The list around a package's resources is no level of any of them.
+        let depth = if self.root { 0 } else { self.depth + 1 };
+        self.reading.depth(depth)?;
+        let mut items = Vec::new();
+        loop {
+            if self.root {
+                self.reading.item.set(Some(items.len() + 1));
+            }
+            match access.next_element_seed(self.child(depth))? {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.reading.value()?;
+        self.reading.depth(self.depth + 1)?;
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            match map.entry(key) {
+                Entry::Occupied(entry) => {
+                    return Err(self.reading.refuse(Fault::duplicate(entry.key())));
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(access.next_value_seed(self.child(self.depth + 1))?);
+                }
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// The byte that an error of `serde_json` points at; it counts lines and bytes from 1, and 0
+/// where it stands before the first.
+fn byte_offset(text: &str, line: usize, column: usize) -> usize {
+    let mut start = 0;
+    for _ in 1..line {
+        match text[start..].find('\n') {
+            Some(end) => start += end + 1,
+            None => break,
+        }
+    }
+    (start + column.saturating_sub(1)).min(text.len())
+}
+
+/// The first integer of a JSON text that fits neither `i64` nor `u64`, and where it starts.
+///
+/// `serde_json` reads such an integer as a float; this finds it again, in a text known to be
+/// well-formed, on the rare occasion that there is a float as large.
+fn vast_integer(text: &str) -> Option<(usize, &str)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                at += 1;
+                while bytes.get(at).is_some_and(|&b| b != b'"') {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let length = bytes[at..]
+                    .iter()
+                    .take_while(|b| matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+                    .count();
+                let literal = &text[at..at + length];
+                let integer = !literal.contains(['.', 'e', 'E']);
+                // `-0` is no such integer: it fits.
+                if integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err() {
+                    return Some((at, literal));
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}

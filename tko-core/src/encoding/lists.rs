@@ -1,0 +1,119 @@
+//! Taking lists of resources apart, as `kubectl` does with what it is given.
+
+use serde_json::{Map, Value};
+
+use super::error::{DecodeError, Fault};
+use super::limits::Budget;
+use super::{Decoded, Dialect};
+
+/// Adds the resources of a document to `out`: none for an empty one, the items of a list.
+pub(super) fn spread(
+    document: Decoded,
+    dialect: Dialect,
+    budget: &Budget<'_>,
+    out: &mut Vec<Decoded>,
+) -> Result<(), DecodeError> {
+    match document.value {
+        Value::Null => Ok(()),
+        Value::Array(items) => items
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(index, value)| {
+                let at = document.at.clone().item(Some(index + 1));
+                add(Decoded { value, at }, dialect, budget, out)
+            }),
+        _ => add(document, dialect, budget, out),
+    }
+}
+
+fn add(
+    resource: Decoded,
+    dialect: Dialect,
+    budget: &Budget<'_>,
+    out: &mut Vec<Decoded>,
+) -> Result<(), DecodeError> {
+    let at = resource.at;
+    let found = match resource.value {
+        Value::Object(map) => match take_apart(map, dialect) {
+            Taken::Resource(map) => {
+                if let Err(fault) = budget.resources(out.len() + 1) {
+                    return Err(fault.at(at));
+                }
+                let value = Value::Object(map);
+                out.push(Decoded { value, at });
+                return Ok(());
+            }
+            Taken::Items(items) => {
+                // Lists within lists end where the depth limit ends them.
+                return items
+                    .into_iter()
+                    .enumerate()
+                    .try_for_each(|(index, value)| {
+                        let at = at.clone().item(Some(index + 1));
+                        add(Decoded { value, at }, dialect, budget, out)
+                    });
+            }
+        },
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+    };
+    Err(Fault::NotAMap(found).at(at))
+}
+
+enum Taken {
+    Resource(Map<String, Value>),
+    Items(Vec<Value>),
+}
+
+/// `List` and `ResourceList` are lists whatever else they say. A kind that only ends in `List`
+/// (`ConfigMapList`) is one if it has a list of `items` and, unlike every resource, no name; its
+/// items may leave out the kind and version that the list implies.
+fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
+    let item_kind = match map.get("kind").and_then(Value::as_str) {
+        _ if dialect == Dialect::Programs => return Taken::Resource(map),
+        Some("List" | "ResourceList") => None,
+        Some(kind) => match kind.strip_suffix("List") {
+            Some(kind) if !has_name(&map) && has_items(&map) => Some(Value::from(kind)),
+            _ => return Taken::Resource(map),
+        },
+        None => return Taken::Resource(map),
+    };
+    let version = map.get("apiVersion").cloned();
+    let items = match map.remove("items") {
+        Some(Value::Array(items)) => items,
+        // An empty list may leave its items out, or say null.
+        None | Some(Value::Null) => Vec::new(),
+        // Whoever reads the item will say that it is no map.
+        Some(item) => vec![item],
+    };
+    let (Some(kind), Some(version)) = (item_kind, version) else {
+        return Taken::Items(items);
+    };
+    Taken::Items(
+        items
+            .into_iter()
+            .map(|item| match item {
+                Value::Object(item)
+                    if !item.contains_key("kind") && !item.contains_key("apiVersion") =>
+                {
+                    let implied = [("apiVersion", version.clone()), ("kind", kind.clone())];
+                    let implied = implied.map(|(key, value)| (key.to_owned(), value));
+                    Value::Object(implied.into_iter().chain(item).collect())
+                }
+                item => item,
+            })
+            .collect(),
+    )
+}
+
+fn has_name(map: &Map<String, Value>) -> bool {
+    map.get("metadata")
+        .is_some_and(|metadata| metadata.get("name").is_some())
+}
+
+fn has_items(map: &Map<String, Value>) -> bool {
+    map.get("items").is_some_and(Value::is_array)
+}

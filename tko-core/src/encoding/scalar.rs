@@ -1,0 +1,270 @@
+//! What a YAML scalar says: text, or in plain style perhaps a number, boolean or null.
+//!
+//! The two dialects differ only here, and in what a key may be. People are read as the Kubernetes
+//! tools read them, that is as YAML 1.1 without dates and base 60; programs by the core schema of
+//! YAML 1.2. Numbers that would lose digits are refused in both.
+
+use std::borrow::Cow;
+
+use granit_parser::{ScalarStyle, Tag};
+use serde_json::{Number, Value};
+
+use super::error::{Fault, quoted};
+use super::{BIG_INTEGER_ADVICE, Dialect, NOT_FINITE_ADVICE};
+
+const YAML_NAMESPACE: &str = "tag:yaml.org,2002:";
+
+/// The value of a scalar.
+pub(super) fn resolve(
+    text: Cow<'_, str>,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    dialect: Dialect,
+) -> Result<Value, Fault> {
+    let Some(tag) = tag else {
+        return match style {
+            ScalarStyle::Plain => plain(text, dialect),
+            _ => Ok(Value::String(text.into_owned())),
+        };
+    };
+    let name = match tag.suffix_in_namespace(YAML_NAMESPACE) {
+        Some(name) => name,
+        // A lone `!` says "whatever it looks like, it is text".
+        None if tag.original() == "!" => Cow::Borrowed("str"),
+        None => return Err(foreign(tag)),
+    };
+    if matches!(&*name, "str" | "timestamp") {
+        return Ok(Value::String(text.into_owned()));
+    }
+    let value = match plain(Cow::Borrowed(&text), dialect)? {
+        Value::Number(number) if name == "float" => number
+            .as_f64()
+            .and_then(Number::from_f64)
+            .map_or(Value::Null, Value::Number),
+        value => value,
+    };
+    let fits = match &*name {
+        "null" => value.is_null(),
+        "bool" => value.is_boolean(),
+        "int" => value.is_i64() || value.is_u64(),
+        "float" => value.is_f64(),
+        _ => return Err(foreign(tag)),
+    };
+    if fits {
+        return Ok(value);
+    }
+    Err(Fault::Malformed(format!(
+        "{} is not what its tag {} says",
+        quoted(&text),
+        tag.original()
+    )))
+}
+
+/// Checks the tag of a list (`seq`) or map (`map`).
+pub(super) fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), Fault> {
+    match tag {
+        None => Ok(()),
+        Some(tag) if tag.original() == "!" => Ok(()),
+        Some(tag) if tag.suffix_in_namespace(YAML_NAMESPACE).as_deref() == Some(expected) => Ok(()),
+        Some(tag) => Err(foreign(tag)),
+    }
+}
+
+/// The text of a key.
+pub(super) fn key(value: Value, dialect: Dialect) -> Result<String, Fault> {
+    let (kind, text) = match value {
+        Value::String(text) => return Ok(text),
+        Value::Bool(value) => ("a boolean", value.to_string()),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => ("a float", short_float(float)),
+            _ => ("an integer", number.to_string()),
+        },
+        Value::Null => ("null", String::new()),
+        Value::Array(_) => ("a list", String::new()),
+        Value::Object(_) => ("a map", String::new()),
+    };
+    if dialect == Dialect::People && !text.is_empty() {
+        return Ok(text);
+    }
+    Err(Fault::Unsupported {
+        problem: format!("a key is {kind}"),
+        advice: "keys are text: quote it",
+    })
+}
+
+fn foreign(tag: &Tag) -> Fault {
+    Fault::Unsupported {
+        problem: format!("tag {} has a meaning that would be lost", tag.original()),
+        advice: "write the plain value, or text (such as base64) without a tag",
+    }
+}
+
+fn plain(text: Cow<'_, str>, dialect: Dialect) -> Result<Value, Fault> {
+    // Almost every scalar is a word: its first byte tells.
+    let Some(first) = text.bytes().next() else {
+        return Ok(Value::Null);
+    };
+    let known = match first {
+        b'0'..=b'9' | b'+' | b'-' | b'.' => number(&text, dialect)?,
+        b'~' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'y' | b'Y' | b'o' | b'O' => {
+            word(&text, dialect)
+        }
+        _ => None,
+    };
+    Ok(known.unwrap_or_else(|| Value::String(text.into_owned())))
+}
+
+fn word(text: &str, dialect: Dialect) -> Option<Value> {
+    Some(match text {
+        "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        _ if dialect == Dialect::Programs => return None,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Value::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Value::Bool(false),
+        _ => return None,
+    })
+}
+
+fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return Err(Fault::Unsupported {
+            problem: format!("number {text} is not finite"),
+            advice: NOT_FINITE_ADVICE,
+        });
+    }
+    match dialect {
+        Dialect::People => kubernetes_number(text),
+        Dialect::Programs => core_number(text),
+    }
+}
+
+/// As Go's `strconv` reads it for the Kubernetes tools: underscores left out, octal by a leading
+/// zero, hexadecimal, octal and binary by a prefix, also behind a sign.
+fn kubernetes_number(text: &str) -> Result<Option<Value>, Fault> {
+    let dense: Cow<'_, str> = if text.contains('_') && !text.starts_with('.') {
+        text.replace('_', "").into()
+    } else {
+        text.into()
+    };
+    let (negative, digits) = sign(&dense);
+    let prefixed = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => Some((16, &digits[2..])),
+        [b'0', b'b' | b'B', ..] => Some((2, &digits[2..])),
+        [b'0', b'o' | b'O', ..] => Some((8, &digits[2..])),
+        [b'0', _, ..] => Some((8, &digits[1..])),
+        _ => None,
+    };
+    if let Some((radix, digits)) = prefixed
+        && let Some(integer) = integer(negative, digits, radix)
+    {
+        return Ok(Some(integer));
+    }
+    // A number such as 0899 is no octal one and read in decimal.
+    decimal(&dense)
+}
+
+/// By the core schema of YAML 1.2.
+fn core_number(text: &str) -> Result<Option<Value>, Fault> {
+    for (prefix, radix) in [("0x", 16), ("0o", 8)] {
+        let Some(digits) = text.strip_prefix(prefix) else {
+            continue;
+        };
+        if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
+            return Ok(None);
+        }
+        return match integer(false, digits, radix) {
+            Some(integer) => Ok(Some(integer)),
+            None => Err(too_big(text)),
+        };
+    }
+    decimal(text)
+}
+
+/// `12`, `-0.5`, `.5`, `1.`, `1e3`: what both dialects take for decimal numbers.
+fn decimal(text: &str) -> Result<Option<Value>, Fault> {
+    let (negative, unsigned) = sign(text);
+    if !unsigned.is_empty() && unsigned.bytes().all(|digit| digit.is_ascii_digit()) {
+        return match integer(negative, unsigned, 10) {
+            Some(integer) => Ok(Some(integer)),
+            None => Err(too_big(text)),
+        };
+    }
+    if !is_decimal_float(unsigned) {
+        return Ok(None);
+    }
+    let Ok(value) = text.parse::<f64>() else {
+        return Ok(None);
+    };
+    match Number::from_f64(value) {
+        Some(number) => Ok(Some(Value::Number(number))),
+        None => Err(Fault::Unsupported {
+            problem: format!("number {} is too large for a float", quoted(text)),
+            advice: "quote it to make it text",
+        }),
+    }
+}
+
+/// Digits with a point, an exponent or both: `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+fn is_decimal_float(unsigned: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let exponent_fits = exponent.is_none_or(|exponent| {
+        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        !exponent.is_empty() && digits(exponent)
+    });
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    exponent_fits && digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty())
+}
+
+fn sign(text: &str) -> (bool, &str) {
+    match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    }
+}
+
+/// The integer that these digits make, if they are digits and it fits `i64` or `u64`.
+fn integer(negative: bool, digits: &str, radix: u32) -> Option<Value> {
+    // `from_str_radix` would take a second sign.
+    if !digits.starts_with(|digit: char| digit.is_digit(radix)) {
+        return None;
+    }
+    let magnitude = u64::from_str_radix(digits, radix).ok()?;
+    if negative {
+        return 0_i64.checked_sub_unsigned(magnitude).map(Value::from);
+    }
+    Some(Value::from(magnitude))
+}
+
+fn too_big(text: &str) -> Fault {
+    Fault::Unsupported {
+        problem: format!("integer {} has more than 64 bits", quoted(text)),
+        advice: BIG_INTEGER_ADVICE,
+    }
+}
+
+/// A float as a key, as the Kubernetes tools write it: the shortest digits that make the nearest
+/// 32-bit float, with an exponent below 10⁻⁴ and from 10²¹.
+fn short_float(value: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the Kubernetes tools do so"
+    )]
+    let narrow = value as f32;
+    let scientific = format!("{narrow:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    match exponent.parse::<i32>() {
+        Ok(exponent) if !(-4..21).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
+        }
+        _ => narrow.to_string(),
+    }
+}

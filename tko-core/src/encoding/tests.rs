@@ -1,0 +1,1 @@
+//! Tests of the encodings: tables for each format, properties across all.

@@ -1,0 +1,333 @@
+//! YAML: events come from `granit-parser`, values are made here; writing is `serde-saphyr`'s.
+//!
+//! Aliases are copies, counted before they are made. Merge keys (`<<`) are expanded: keys of the
+//! map itself win over merged ones wherever they stand, earlier merged maps over later ones.
+
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_json::map::Entry;
+use serde_json::{Map, Value};
+
+use super::error::{DecodeError, Fault, Place, Position};
+use super::limits::{Budget, Limit, MAX_DEPTH};
+use super::{Decoded, Dialect, Format, scalar};
+
+/// Reads every document of a stream, empty ones as null.
+pub(super) fn read(
+    text: &str,
+    dialect: Dialect,
+    budget: &mut Budget<'_>,
+) -> Result<Vec<Decoded>, DecodeError> {
+    let options = granit_parser::options! {
+        emit_comments: false,
+        // As in libyaml, which the Kubernetes tools and Python build on.
+        block_scalar_eof_without_line_feed: true,
+        // A little above the depth that is checked here, which gives the better message.
+        flow_nesting_limit: 2 * MAX_DEPTH,
+        block_nesting_limit: 2 * MAX_DEPTH,
+    };
+    let mut composer = Composer {
+        parser: Parser::new_from_str_with_options(text, options),
+        dialect,
+        budget,
+        anchors: HashMap::new(),
+        document: 0,
+        item: None,
+    };
+    let mut documents = Vec::new();
+    loop {
+        let (event, span) = composer.next()?;
+        match event {
+            Event::StreamEnd => return Ok(documents),
+            Event::DocumentStart(..) => documents.push(composer.document(span)?),
+            _ => {}
+        }
+    }
+}
+
+/// Writes one document for each value, in block style, with nothing folded.
+pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
+    let options = serde_saphyr::ser_options! {
+        // Folding long lines would make a small change a large difference.
+        folded_wrap_chars: usize::MAX,
+    };
+    let mut out = String::new();
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push_str("---\n");
+        }
+        serde_saphyr::to_fmt_writer_with_options(&mut out, value, options.clone())
+            .expect("memory takes every character, and a `Value` has only what YAML can say");
+    }
+    out.into_bytes()
+}
+
+struct Composer<'a, 'l> {
+    parser: Parser<'a, StrInput<'a>>,
+    dialect: Dialect,
+    budget: &'a mut Budget<'l>,
+    /// What the anchors of this document stand for, by the parser's number for each.
+    anchors: HashMap<usize, Anchored>,
+    document: usize,
+    /// Which item of a top-level list is being read, from 1.
+    item: Option<usize>,
+}
+
+/// A value with an anchor, and what a copy of it costs.
+struct Anchored {
+    value: Value,
+    weight: Weight,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    values: usize,
+    bytes: usize,
+    /// Levels of lists and maps.
+    height: usize,
+}
+
+impl<'a> Composer<'a, '_> {
+    fn document(&mut self, start: Span) -> Result<Decoded, DecodeError> {
+        self.document += 1;
+        self.anchors.clear();
+        self.budget
+            .document()
+            .map_err(|fault| self.fault(start, fault))?;
+        let (event, span) = self.next()?;
+        let at = self.place(span);
+        let value = match event {
+            Event::SequenceStart(_, 0, None) => self.top_level_list()?,
+            event => self.node(event, span, 0)?,
+        };
+        Ok(Decoded { value, at })
+    }
+
+    /// The list around a package's resources is no level of any of them.
+    fn top_level_list(&mut self) -> Result<Value, DecodeError> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                self.item = None;
+                return Ok(Value::Array(items));
+            }
+            self.item = Some(items.len() + 1);
+            items.push(self.node(event, span, 0)?);
+        }
+    }
+
+    /// The value that an event begins; `depth` is how many lists and maps it is in.
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Value, DecodeError> {
+        let (value, anchor) = match event {
+            Event::Alias(anchor) => return self.alias(anchor, span, depth),
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar::resolve(text, style, tag.as_deref(), self.dialect);
+                (self.check(span, value)?, anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.enter(span, tag.as_deref(), "seq", depth)?;
+                (self.list(depth + 1)?, anchor)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.enter(span, tag.as_deref(), "map", depth)?;
+                (self.map(depth + 1)?, anchor)
+            }
+            _ => return Err(self.fault(span, Fault::Malformed("a value is missing".to_owned()))),
+        };
+        let counted = self.budget.value();
+        self.check(span, counted)?;
+        if anchor > 0 {
+            let weight = weigh(&value);
+            let counted = self.budget.copy(weight.values, weight.bytes);
+            self.check(span, counted)?;
+            let value = value.clone();
+            self.anchors.insert(anchor, Anchored { value, weight });
+        }
+        Ok(value)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, DecodeError> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                return Ok(Value::Array(items));
+            }
+            items.push(self.node(event, span, depth)?);
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, DecodeError> {
+        let mut map = Map::new();
+        // Keys that only a merge has set so far: there are hardly ever any.
+        let mut merged: Option<HashSet<String>> = None;
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(Value::Object(map));
+            }
+            if is_merge(&event) {
+                if merged.is_some() {
+                    return Err(self.fault(span, Fault::duplicate("<<")));
+                }
+                let (event, span) = self.next()?;
+                let value = self.node(event, span, depth)?;
+                let keys = merge(&mut map, value);
+                merged = Some(self.check(span, keys)?);
+                continue;
+            }
+            let key = self.key(event, span)?;
+            let overrides = merged.as_mut().is_some_and(|merged| merged.remove(&key));
+            if map.contains_key(&key) && !overrides {
+                return Err(self.fault(span, Fault::duplicate(&key)));
+            }
+            let (event, span) = self.next()?;
+            let value = self.node(event, span, depth)?;
+            map.insert(key, value);
+        }
+    }
+
+    fn key(&mut self, event: Event<'a>, span: Span) -> Result<String, DecodeError> {
+        let collection = match event {
+            Event::SequenceStart(..) => Some(Value::Array(Vec::new())),
+            Event::MappingStart(..) => Some(Value::Object(Map::new())),
+            _ => None,
+        };
+        let value = match collection {
+            Some(value) => value,
+            None => self.node(event, span, 0)?,
+        };
+        let key = scalar::key(value, self.dialect);
+        self.check(span, key)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Value, DecodeError> {
+        let Some(anchored) = self.anchors.get(&anchor) else {
+            let problem = "an alias stands inside the value of its own anchor";
+            return Err(self.fault(span, Fault::Malformed(problem.to_owned())));
+        };
+        let weight = anchored.weight;
+        let counted = self
+            .budget
+            .depth(depth + weight.height)
+            .and_then(|()| self.budget.copy(weight.values, weight.bytes));
+        let value = anchored.value.clone();
+        self.check(span, counted.map(|()| value))
+    }
+
+    fn enter(
+        &self,
+        span: Span,
+        tag: Option<&Tag>,
+        kind: &str,
+        depth: usize,
+    ) -> Result<(), DecodeError> {
+        let entered = scalar::check_tag(tag, kind).and_then(|()| self.budget.depth(depth + 1));
+        self.check(span, entered)
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), DecodeError> {
+        match self.parser.next_event() {
+            Some(Ok(next)) => Ok(next),
+            Some(Err(error)) => Err(self.scan_error(&error)),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn scan_error(&self, error: &ScanError) -> DecodeError {
+        let at = self.place(Span::empty(*error.marker()));
+        match error.kind() {
+            ErrorKind::RecursionLimitExceeded => match self.budget.depth(usize::MAX) {
+                Err(fault) => fault.at(at),
+                Ok(()) => DecodeError::LimitExceeded {
+                    at,
+                    limit: Limit::Depth,
+                    most: MAX_DEPTH,
+                },
+            },
+            ErrorKind::UnknownAnchor => {
+                Fault::Malformed("an alias names no anchor of this document".to_owned()).at(at)
+            }
+            _ => Fault::Malformed(error.info()).at(at),
+        }
+    }
+
+    fn check<T>(&self, span: Span, result: Result<T, Fault>) -> Result<T, DecodeError> {
+        result.map_err(|fault| self.fault(span, fault))
+    }
+
+    fn fault(&self, span: Span, fault: Fault) -> DecodeError {
+        fault.at(self.place(span))
+    }
+
+    fn place(&self, span: Span) -> Place {
+        Place::new(Format::Yaml)
+            .document(self.document.max(1))
+            .item(self.item)
+            .position(Position::Text {
+                line: span.start.line(),
+                column: span.start.col() + 1,
+            })
+    }
+}
+
+fn is_merge(event: &Event<'_>) -> bool {
+    matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
+}
+
+/// Puts the keys of a map, or of a list of maps, where there are none; gives those keys.
+fn merge(map: &mut Map<String, Value>, value: Value) -> Result<HashSet<String>, Fault> {
+    let maps = match value {
+        Value::Array(items) => items,
+        value => vec![value],
+    };
+    let mut merged = HashSet::new();
+    for value in maps {
+        let Value::Object(pairs) = value else {
+            return Err(Fault::Malformed(
+                "merge key << needs a map or a list of maps; quote it if it is an ordinary key"
+                    .to_owned(),
+            ));
+        };
+        for (key, value) in pairs {
+            if let Entry::Vacant(entry) = map.entry(key) {
+                merged.insert(entry.key().clone());
+                entry.insert(value);
+            }
+        }
+    }
+    Ok(merged)
+}
+
+fn weigh(value: &Value) -> Weight {
+    let mut total = Weight {
+        values: 1,
+        ..Weight::default()
+    };
+    let mut add = |child: Weight| {
+        total.values += child.values;
+        total.bytes += child.bytes;
+        total.height = total.height.max(child.height);
+    };
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => total.bytes = text.len(),
+        Value::Array(items) => {
+            items.iter().map(weigh).for_each(add);
+            total.height += 1;
+        }
+        Value::Object(map) => {
+            for (key, value) in map {
+                let child = weigh(value);
+                add(Weight {
+                    bytes: child.bytes + key.len(),
+                    ..child
+                });
+            }
+            total.height += 1;
+        }
+    }
+    total
+}
