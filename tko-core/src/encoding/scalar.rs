@@ -143,10 +143,12 @@ fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
 /// As Go's `strconv` reads it for the Kubernetes tools: underscores left out, octal by a leading
 /// zero, hexadecimal, octal and binary by a prefix, also behind a sign.
 fn kubernetes_number(text: &str) -> Result<Option<Value>, Fault> {
-    let dense: Cow<'_, str> = if text.contains('_') && !text.starts_with('.') {
+    let dense: Cow<'_, str> = if !text.contains('_') {
+        text.into()
+    } else if !text.starts_with('.') || separates_digits(text) {
         text.replace('_', "").into()
     } else {
-        text.into()
+        return Ok(None);
     };
     let (negative, digits) = sign(&dense);
     let prefixed = match digits.as_bytes() {
@@ -162,7 +164,15 @@ fn kubernetes_number(text: &str) -> Result<Option<Value>, Fault> {
         return Ok(Some(integer));
     }
     // A number such as 0899 is no octal one and read in decimal.
-    decimal(&dense)
+    decimal(&dense, Dialect::People)
+}
+
+/// Whether every underscore stands between two digits.
+fn separates_digits(text: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let mut places = bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'_');
+    places.all(|(at, _)| digit(bytes.get(at.wrapping_sub(1))) && digit(bytes.get(at + 1)))
 }
 
 /// By the core schema of YAML 1.2.
@@ -179,11 +189,11 @@ fn core_number(text: &str) -> Result<Option<Value>, Fault> {
             None => Err(too_big(text)),
         };
     }
-    decimal(text)
+    decimal(text, Dialect::Programs)
 }
 
 /// `12`, `-0.5`, `.5`, `1.`, `1e3`: what both dialects take for decimal numbers.
-fn decimal(text: &str) -> Result<Option<Value>, Fault> {
+fn decimal(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
     let (negative, unsigned) = sign(text);
     if !unsigned.is_empty() && unsigned.bytes().all(|digit| digit.is_ascii_digit()) {
         return match integer(negative, unsigned, 10) {
@@ -199,6 +209,8 @@ fn decimal(text: &str) -> Result<Option<Value>, Fault> {
     };
     match Number::from_f64(value) {
         Some(number) => Ok(Some(Value::Number(number))),
+        // Such as an abbreviated commit hash: the Kubernetes tools take it for text.
+        None if dialect == Dialect::People => Ok(None),
         None => Err(Fault::Unsupported {
             problem: format!("number {} is too large for a float", quoted(text)),
             advice: "quote it to make it text",
@@ -249,19 +261,22 @@ fn too_big(text: &str) -> Fault {
 }
 
 /// A float as a key, as the Kubernetes tools write it: the shortest digits that make the nearest
-/// 32-bit float, with an exponent below 10⁻⁴ and from 10²¹.
+/// 32-bit float, with an exponent below 10⁻⁴ and from 10⁶.
 fn short_float(value: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the Kubernetes tools do so"
     )]
     let narrow = value as f32;
+    if narrow.is_infinite() {
+        return if value > 0.0 { ".inf" } else { "-.inf" }.to_owned();
+    }
     let scientific = format!("{narrow:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return scientific;
     };
     match exponent.parse::<i32>() {
-        Ok(exponent) if !(-4..21).contains(&exponent) => {
+        Ok(exponent) if !(-4..6).contains(&exponent) => {
             let sign = if exponent < 0 { '-' } else { '+' };
             format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
         }

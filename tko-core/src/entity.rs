@@ -1,0 +1,277 @@
+//! Entities: templates, sites, deployments and plugins as rows, and as they are read.
+//!
+//! What is listed, selected, claimed and watched is a small row; the package is a separate body,
+//! known by its content hash.
+
+use crate::hash::ContentHash;
+use crate::head::Head;
+use crate::id::{DeploymentId, Key, SiteId, TemplateId};
+use crate::metadata::Metadata;
+use crate::package::Package;
+use crate::resource::Gvk;
+use crate::revision::{Generation, Revision, Timestamp, Version};
+use crate::work::Work;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why an entity is where it is, in a person's words. One per kind; written by merging.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// What it is about, such as `Prepared`, `Valid` or `Scheduled`.
+    pub kind: String,
+    /// Whether it holds; `None`: unknown.
+    pub status: Option<bool>,
+    /// One word in camel case, for programs.
+    pub reason: String,
+    /// For people: what happened, to what, and what to do.
+    pub message: String,
+    /// The generation that this was said of.
+    pub observed: Generation,
+    /// When `status` last changed. Set by the backend when it is written; ignored on the way in.
+    pub since: Timestamp,
+}
+
+impl Condition {
+    /// A condition to be written.
+    pub fn new(
+        kind: impl Into<String>,
+        status: impl Into<Option<bool>>,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+        observed: Generation,
+    ) -> Self {
+        Self {
+            kind: kind.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: message.into(),
+            observed,
+            since: Timestamp::default(),
+        }
+    }
+
+    /// Merges `new` into `old` by kind. `None` if that says nothing new, whatever the time.
+    pub fn merge(old: &[Self], new: Vec<Self>, now: Timestamp) -> Option<Vec<Self>> {
+        let mut merged = None::<Vec<Self>>;
+        for condition in new {
+            let current = merged.as_deref().unwrap_or(old);
+            let at = current.iter().position(|c| c.kind == condition.kind);
+            if at.is_some_and(|at| current[at] == condition) {
+                continue;
+            }
+            let all = merged.get_or_insert_with(|| old.to_vec());
+            let since = match at {
+                Some(at) if all[at].status == condition.status => all[at].since,
+                _ => now,
+            };
+            let condition = Self { since, ..condition };
+            match at {
+                Some(at) => all[at] = condition,
+                None => all.push(condition),
+            }
+        }
+        merged
+    }
+}
+
+/// Equal if they say the same, whenever they began to.
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.status == other.status
+            && self.reason == other.reason
+            && self.message == other.message
+            && self.observed == other.observed
+    }
+}
+
+/// What a deployment is, apart from its body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// What it came out of.
+    pub parent: Option<DeploymentId>,
+    /// What it was made from. Cleared when that is deleted.
+    pub template: Option<TemplateId>,
+    /// The template's version that it was made from.
+    pub origin: Option<Version>,
+    /// Where it is to run. Cleared when that is deleted.
+    pub site: Option<SiteId>,
+    /// Nothing is left to be prepared.
+    pub prepared: bool,
+    /// It may go to its site. Never without `prepared`.
+    pub approved: bool,
+    /// Where a scheduler has put it, as of which generation. Holds the entity back from being
+    /// removed.
+    pub placed: Option<(SiteId, Generation)>,
+    /// At most one living deployment has this key: a retried creation finds what it created.
+    pub once: Option<Arc<str>>,
+    /// The Deployment resource.
+    pub head: Head,
+}
+
+/// What a plugin is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plugin {
+    /// Who runs it, such as `command`.
+    pub executor: String,
+    /// For the executor.
+    pub arguments: Vec<String>,
+    /// Names that start with `_` are the executor's; the rest are the plugin's.
+    pub properties: BTreeMap<String, String>,
+    /// What it is called for.
+    pub triggers: Vec<Gvk>,
+}
+
+/// What only entities of one kind have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Facts {
+    /// Of a template.
+    Template,
+    /// Of a site.
+    Site {
+        /// What it was made from. Cleared when that is deleted.
+        template: Option<TemplateId>,
+        /// The template's version that it was made from.
+        origin: Option<Version>,
+    },
+    /// Of a deployment. Boxed, for most of what is passed around is not one.
+    Deployment(Box<Deployment>),
+    /// Of a plugin.
+    Plugin(Arc<Plugin>),
+}
+
+/// The row: all that is listed, selected, claimed and watched, without the body.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// Kind and id.
+    pub key: Key,
+    /// Changes with every change.
+    pub version: Version,
+    /// Counts changes of the package.
+    pub generation: Generation,
+    /// By the store's clock.
+    pub created: Timestamp,
+    /// Of the last change, by the store's clock.
+    pub updated: Timestamp,
+    /// Deletion was asked for, and something still holds it: hidden from people, refused as a
+    /// reference.
+    pub deleting: bool,
+    /// The template's metadata at creation: the weakest.
+    pub inherited: Metadata,
+    /// Given out of band: the strongest. Survives new packages.
+    pub given: Metadata,
+    /// What selections see: the template's, overlaid with the package's, overlaid with the given;
+    /// and TKO's own ([`RESERVED`](crate::metadata::RESERVED)).
+    pub metadata: Metadata,
+    /// One per kind.
+    pub conditions: Vec<Condition>,
+    /// What only its kind has.
+    pub facts: Facts,
+    /// Of the body: equal hash, equal body.
+    pub body: ContentHash,
+}
+
+impl Entity {
+    /// If it is a deployment.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        match &self.facts {
+            Facts::Deployment(deployment) => Some(deployment),
+            _ => None,
+        }
+    }
+
+    /// If it is a plugin.
+    pub fn plugin(&self) -> Option<&Arc<Plugin>> {
+        match &self.facts {
+            Facts::Plugin(plugin) => Some(plugin),
+            _ => None,
+        }
+    }
+
+    /// The template that a site or deployment was made from.
+    pub fn template(&self) -> Option<&TemplateId> {
+        match &self.facts {
+            Facts::Deployment(deployment) => deployment.template.as_ref(),
+            Facts::Site { template, .. } => template.as_ref(),
+            Facts::Template | Facts::Plugin(_) => None,
+        }
+    }
+
+    /// The site that is to run this deployment now, if any: it is prepared, approved, and not
+    /// being deleted.
+    pub fn wanted_on(&self) -> Option<&SiteId> {
+        let deployment = self.deployment()?;
+        if deployment.prepared && deployment.approved && !self.deleting {
+            deployment.site.as_ref()
+        } else {
+            None
+        }
+    }
+
+    /// Whether this names `key` as template, site, parent or place.
+    pub fn refers_to(&self, key: &Key) -> bool {
+        match (&self.facts, key) {
+            (Facts::Deployment(d), Key::Template(id)) => d.template.as_ref() == Some(id),
+            (Facts::Deployment(d), Key::Deployment(id)) => d.parent.as_ref() == Some(id),
+            (Facts::Deployment(d), Key::Site(id)) => {
+                d.site.as_ref() == Some(id) || d.placed.as_ref().is_some_and(|(at, _)| at == id)
+            }
+            (Facts::Site { template, .. }, Key::Template(id)) => template.as_ref() == Some(id),
+            _ => false,
+        }
+    }
+
+    /// The condition of this kind.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|c| c.kind == kind)
+    }
+}
+
+/// What is read beside the row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// The package.
+    pub package: bool,
+    /// The revision of the last change. Costs a look-up for each entity.
+    pub revision: bool,
+    /// What is due, how often it was tried, and when it is tried again.
+    pub work: bool,
+    /// `Data::get` finds also what is being deleted.
+    pub deleting: bool,
+}
+
+impl Want {
+    /// The row alone.
+    pub const ROW: Self = Self {
+        package: false,
+        revision: false,
+        work: false,
+        deleting: false,
+    };
+    /// The row and the package.
+    pub const PACKAGE: Self = Self {
+        package: true,
+        ..Self::ROW
+    };
+}
+
+/// An entity as read.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The row.
+    pub entity: Arc<Entity>,
+    /// If wanted. From a [`Backend`](crate::Backend) the body alone; from [`Data`](crate::Data)
+    /// with the Deployment resource in its place.
+    pub package: Option<Package>,
+    /// If wanted: its last change's place in the feed.
+    pub revision: Option<Revision>,
+    /// If wanted.
+    pub work: Vec<Work>,
+}
+
+/// The condition of a site, and of a deployment, that its scheduler writes. A site that has one is
+/// in a scheduler's charge: deleted, it stays hidden until that has taken everything off it.
+pub const SCHEDULED: &str = "Scheduled";
+
+/// The condition of a deployment that its preparer writes.
+pub const PREPARED: &str = "Prepared";

@@ -1,0 +1,400 @@
+//! Ids of entities, and [`Key`], which names one entity of any kind.
+//!
+//! Ids are compared and sorted by bytes, case-sensitively, and never trimmed or folded.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Longest id, in bytes: what an index of PostgreSQL and a file name still take.
+pub const MAX_ID: usize = 1_024;
+
+fn check(what: &'static str, text: &str, allowed: &str, fine: fn(char) -> bool) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::bad(what, format!("is empty; it takes {allowed}")));
+    }
+    if text.len() > MAX_ID {
+        return Err(Error::bad(
+            what,
+            format!("is {} bytes long; at most {MAX_ID} are allowed", text.len()),
+        ));
+    }
+    match text.chars().find(|c| !fine(*c)) {
+        Some(c) => Err(Error::bad(
+            what,
+            format!("{text:?} has the character {c:?}; it takes {allowed}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn in_path(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/' | ':')
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $fine:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes the text as it is.
+            ///
+            /// # Errors
+            /// [`Error::BadArgument`]: empty, longer than [`MAX_ID`], or with a character that
+            /// this id does not take.
+            pub fn new(text: &str) -> Result<Self> {
+                check($what, text, $allowed, $fine)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// Names a template, such as `nf/free5gc/upf:v1.0.0`.
+    TemplateId,
+    "template id",
+    "ASCII letters, digits and _ . - / :",
+    in_path
+);
+id!(
+    /// Names a site, such as `india/bangalore/south-100`.
+    SiteId,
+    "site id",
+    "ASCII letters, digits and _ . - / :",
+    in_path
+);
+id!(
+    /// Names a deployment. Made by [`Ids`](crate::Ids): string order is order of creation, as far
+    /// as clocks agree; opaque otherwise.
+    DeploymentId,
+    "deployment id",
+    "ASCII letters and digits",
+    |c| c.is_ascii_alphanumeric()
+);
+
+/// What a plugin does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PluginType {
+    /// Prepares resources of deployments.
+    Prepare,
+    /// Schedules sites.
+    Schedule,
+    /// Validates packages.
+    Validate,
+}
+
+impl PluginType {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Validate];
+
+    /// As in ids: `prepare`, `schedule` or `validate`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Schedule => "schedule",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+impl fmt::Display for PluginType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for PluginType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|t| t.as_str() == text)
+            .ok_or_else(|| {
+                Error::bad(
+                    "plugin type",
+                    format!("{text:?} is none; it is one of validate, prepare, schedule"),
+                )
+            })
+    }
+}
+
+/// Names a plugin: type, bar, name, such as `prepare|gateway`. The name is spelled like a
+/// template's id.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PluginId(Arc<str>);
+
+impl PluginId {
+    /// From its two parts.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: as for [`TemplateId::new`], of the name.
+    pub fn new(plugin: PluginType, name: &str) -> Result<Self> {
+        check(
+            "plugin name",
+            name,
+            "ASCII letters, digits and _ . - / :",
+            in_path,
+        )?;
+        Ok(Self(format!("{plugin}|{name}").into()))
+    }
+
+    /// The id as text: type, bar, name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the bar.
+    pub fn plugin_type(&self) -> PluginType {
+        match self.0.as_bytes().first() {
+            Some(b'p') => PluginType::Prepare,
+            Some(b's') => PluginType::Schedule,
+            _ => PluginType::Validate,
+        }
+    }
+
+    /// The part after the bar.
+    pub fn name(&self) -> &str {
+        self.0.split_once('|').map_or("", |(_, name)| name)
+    }
+}
+
+impl FromStr for PluginId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (plugin, name) = text.split_once('|').ok_or_else(|| {
+            Error::bad(
+                "plugin id",
+                format!("{text:?} is not of the form TYPE|NAME"),
+            )
+        })?;
+        Self::new(plugin.parse()?, name)
+    }
+}
+
+impl fmt::Display for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The kinds of entity, in the order of [`Key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A package to make others of.
+    Template,
+    /// A place where deployments run.
+    Site,
+    /// A package on its way to a site.
+    Deployment,
+    /// A program that prepares, schedules or validates.
+    Plugin,
+}
+
+impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Template, Self::Site, Self::Deployment, Self::Plugin];
+
+    /// Lower-case singular: `template`, `site`, `deployment`, `plugin`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Template => "template",
+            Self::Site => "site",
+            Self::Deployment => "deployment",
+            Self::Plugin => "plugin",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|k| k.as_str() == text)
+            .ok_or_else(|| {
+                Error::bad(
+                    "kind",
+                    format!("{text:?} is none; it is one of template, site, deployment, plugin"),
+                )
+            })
+    }
+}
+
+/// Names one entity. Ordered by kind, then by the bytes of the id: the order of every listing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A template.
+    Template(TemplateId),
+    /// A site.
+    Site(SiteId),
+    /// A deployment.
+    Deployment(DeploymentId),
+    /// A plugin.
+    Plugin(PluginId),
+}
+
+impl Key {
+    /// From a kind and the text of an id.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: the id does not fit the kind.
+    pub fn new(kind: Kind, id: &str) -> Result<Self> {
+        Ok(match kind {
+            Kind::Template => Self::Template(id.parse()?),
+            Kind::Site => Self::Site(id.parse()?),
+            Kind::Deployment => Self::Deployment(id.parse()?),
+            Kind::Plugin => Self::Plugin(id.parse()?),
+        })
+    }
+
+    /// What it names.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Template(_) => Kind::Template,
+            Self::Site(_) => Kind::Site,
+            Self::Deployment(_) => Kind::Deployment,
+            Self::Plugin(_) => Kind::Plugin,
+        }
+    }
+
+    /// The id as text.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Template(id) => id.as_str(),
+            Self::Site(id) => id.as_str(),
+            Self::Deployment(id) => id.as_str(),
+            Self::Plugin(id) => id.as_str(),
+        }
+    }
+
+    /// The deployment's id, if it names one.
+    pub fn deployment(&self) -> Option<&DeploymentId> {
+        match self {
+            Self::Deployment(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The site's id, if it names one.
+    pub fn site(&self) -> Option<&SiteId> {
+        match self {
+            Self::Site(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// `kind id`, for people.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.id())
+    }
+}
+
+macro_rules! into_key {
+    ($($id:ident => $kind:ident),*) => { $(
+        impl From<$id> for Key {
+            fn from(id: $id) -> Self {
+                Self::$kind(id)
+            }
+        }
+
+        impl From<&$id> for Key {
+            fn from(id: &$id) -> Self {
+                Self::$kind(id.clone())
+            }
+        }
+    )* };
+}
+into_key!(TemplateId => Template, SiteId => Site, DeploymentId => Deployment, PluginId => Plugin);
+
+impl From<&Key> for Key {
+    fn from(key: &Key) -> Self {
+        key.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DeploymentId, Key, Kind, MAX_ID, PluginId, PluginType, TemplateId};
+
+    #[test]
+    fn ids_take_their_characters_and_no_others() {
+        for fine in ["nf/free5gc/upf:v1.0.0", "a", "_.-/:"] {
+            assert_eq!(TemplateId::new(fine).expect("allowed").as_str(), fine);
+        }
+        for bad in [
+            "",
+            " a",
+            "a b",
+            "ä",
+            "a|b",
+            "a\0",
+            "a*",
+            &"x".repeat(MAX_ID + 1),
+        ] {
+            assert!(TemplateId::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(DeploymentId::new("0a1B").is_ok());
+        assert!(DeploymentId::new("0a-1").is_err());
+    }
+
+    #[test]
+    fn a_plugin_id_gives_back_its_parts() {
+        for plugin in PluginType::ALL {
+            let id = PluginId::new(plugin, "a/b").expect("allowed");
+            assert_eq!((id.plugin_type(), id.name()), (plugin, "a/b"));
+            assert_eq!(
+                Key::new(Kind::Plugin, id.as_str()).expect("allowed"),
+                Key::from(id)
+            );
+        }
+        assert!("prepare".parse::<PluginId>().is_err());
+        assert!("other|x".parse::<PluginId>().is_err());
+        assert!("prepare|a|b".parse::<PluginId>().is_err());
+    }
+}

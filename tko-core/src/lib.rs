@@ -1,0 +1,69 @@
+//! Model, rules and traits of TKO, which orchestrates packages of Kubernetes-style resources onto
+//! very many sites.
+//!
+//! Knows no runtime, no network and no database. [`Backend`] is storage and nothing else;
+//! [`Store`] makes of any backend the API of people and programs ([`Data`]) and of workers
+//! ([`Controller`]); [`Validator`], [`Preparer`] and [`Scheduler`] are the parts that integrators
+//! bring, [`Executor`] makes such parts of plugins.
+//!
+//! | to … | read |
+//! |---|---|
+//! | understand what there is | [`Entity`], [`Package`], [`Resource`], [`Metadata`] |
+//! | understand what a write does | [`ChangeSet`], [`Store`], [`merge`](mod@merge), [`head`] |
+//! | write a backend | [`Backend`], and the crate `tko-conformance` |
+//! | write a preparer, scheduler or validator | [`part`] |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod annotation;
+pub mod backend;
+pub mod change;
+pub mod clock;
+pub mod data;
+pub mod due;
+pub mod encoding;
+pub mod entity;
+pub mod error;
+pub mod feed;
+pub mod hash;
+pub mod head;
+pub mod id;
+pub mod interest;
+pub mod merge;
+pub mod metadata;
+pub mod package;
+pub mod part;
+pub mod pattern;
+pub mod registry;
+pub mod resource;
+pub mod revision;
+pub mod select;
+pub mod store;
+#[cfg(feature = "system")]
+pub mod system;
+pub mod work;
+
+pub use backend::Backend;
+pub use change::{Ack, Change, ChangeRecord, ChangeSet, Committed, MAX_CHANGES, Put, Require};
+pub use clock::{Clock, Ids};
+pub use data::{
+    Bulk, Controller, Data, Effect, Event, Expect, NewDeployment, NewPlugin, NewSite, NewTemplate,
+    Placed, Prepared, Watch,
+};
+pub use encoding::{Dialect, Format, Limits};
+pub use entity::{Condition, Deployment, Entity, Facts, Plugin, Record, Want};
+pub use error::{BoxError, Error, ErrorKind, Result, Subject, Violation};
+pub use hash::ContentHash;
+pub use id::{DeploymentId, Key, Kind, PluginId, PluginType, SiteId, TemplateId};
+pub use interest::Interest;
+pub use metadata::Metadata;
+pub use package::Package;
+pub use part::{
+    Admission, Answer, Executor, PrepareCall, Preparer, ScheduleCall, Scheduler, Validator,
+};
+pub use pattern::Pattern;
+pub use registry::Registry;
+pub use resource::{Gvk, Identifier, Resource};
+pub use revision::{Generation, Revision, Timestamp, Version};
+pub use select::{Count, Cursor, List, Page, Select};
+pub use store::Store;
+pub use work::{Claim, ClaimRequest, Edit, Lane, Mark, Outcome, Stage, Token, Work};

@@ -1,0 +1,221 @@
+//! Packages: lists of shared resources.
+
+use crate::encoding::{self, Dialect, Format, Limits};
+use crate::error::{Error, Result};
+use crate::hash::ContentHash;
+use crate::resource::{Gvk, Identifier, Resource};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Resources in order, no identifier twice. Cloning copies one pointer; changing copies pointers
+/// to what does not change.
+#[derive(Clone, Default)]
+pub struct Package(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    resources: Vec<Arc<Resource>>,
+    hash: OnceLock<ContentHash>,
+}
+
+impl Package {
+    /// Takes the resources as they are.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: two resources share an identifier; the message names it.
+    pub fn new(resources: Vec<Arc<Resource>>) -> Result<Self> {
+        let mut seen = HashSet::with_capacity(resources.len());
+        for resource in &resources {
+            if !seen.insert(resource.identifier()) {
+                return Err(Error::bad(
+                    "package",
+                    format!(
+                        "{} ({}) is there twice",
+                        resource.identifier(),
+                        resource.gvk()
+                    ),
+                ));
+            }
+        }
+        Ok(Self::unchecked(resources))
+    }
+
+    /// For whoever has just made sure that no identifier is there twice.
+    pub(crate) fn unchecked(resources: Vec<Arc<Resource>>) -> Self {
+        Self(Arc::new(Inner {
+            resources,
+            hash: OnceLock::new(),
+        }))
+    }
+
+    /// From the content of its resources.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: as [`Resource::new`], naming the place in the list, from 1;
+    /// as [`Package::new`].
+    pub fn from_values(values: impl IntoIterator<Item = Value>) -> Result<Self> {
+        let resources = values
+            .into_iter()
+            .enumerate()
+            .map(|(index, value)| match Resource::new(value) {
+                Ok(resource) => Ok(Arc::new(resource)),
+                Err(Error::BadArgument { message, .. }) => Err(Error::bad(
+                    "package",
+                    format!("resource {} {message}", index + 1),
+                )),
+                Err(other) => Err(other),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Self::new(resources)
+    }
+
+    /// Decodes a package. No bytes are an empty one.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: it does not decode (where, and why), is over the limits, or is as
+    /// [`Package::from_values`] refuses.
+    pub fn decode(bytes: &[u8], format: Format, dialect: Dialect, limits: &Limits) -> Result<Self> {
+        let values = encoding::decode(bytes, format, dialect, limits)
+            .map_err(|error| Error::bad("package", crate::error::chain(&error)))?;
+        Self::from_values(values)
+    }
+
+    /// Encodes the package; an empty one gives what each format has for an empty list.
+    pub fn encode(&self, format: Format) -> Vec<u8> {
+        encoding::encode(self.iter().map(|resource| resource.value()), format)
+    }
+
+    /// In order.
+    pub fn resources(&self) -> &[Arc<Resource>] {
+        &self.0.resources
+    }
+
+    /// In order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Resource>> {
+        self.0.resources.iter()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.resources.is_empty()
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.0.resources.len()
+    }
+
+    /// The resource with exactly this identifier.
+    pub fn find(&self, identifier: &Identifier) -> Option<&Arc<Resource>> {
+        self.iter().find(|r| r.identifier() == identifier)
+    }
+
+    /// Resources of this kind, in order.
+    pub fn of<'a>(&'a self, gvk: &'a Gvk) -> impl Iterator<Item = &'a Arc<Resource>> {
+        self.iter().filter(move |r| r.gvk() == gvk)
+    }
+
+    /// The resource that a reference means: with a namespace exactly that one; without, the one
+    /// that has none either, else the only one that has any.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: the reference has no namespace and several namespaces have it.
+    pub fn resolve(&self, reference: &Identifier) -> Result<Option<&Arc<Resource>>> {
+        Ok(self.position(reference)?.map(|at| &self.0.resources[at]))
+    }
+
+    /// The index of what [`resolve`](Self::resolve) finds.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn position(&self, reference: &Identifier) -> Result<Option<usize>> {
+        let mut other = None;
+        let mut ambiguous = false;
+        for (at, resource) in self.iter().enumerate() {
+            let identifier = resource.identifier();
+            if identifier.name != reference.name || identifier.gvk != reference.gvk {
+                continue;
+            }
+            if identifier.namespace == reference.namespace {
+                return Ok(Some(at));
+            }
+            ambiguous |= other.replace(at).is_some();
+        }
+        match (&reference.namespace, ambiguous) {
+            (Some(_), _) => Ok(None),
+            (None, false) => Ok(other),
+            (None, true) => Err(ambiguous_reference(reference)),
+        }
+    }
+
+    /// With `resource` in the place of the one that has its identifier, or at the end.
+    #[must_use]
+    pub fn with(&self, resource: Arc<Resource>) -> Self {
+        let mut resources = self.0.resources.clone();
+        match resources
+            .iter_mut()
+            .find(|r| r.identifier() == resource.identifier())
+        {
+            Some(place) => *place = resource,
+            None => resources.push(resource),
+        }
+        Self::unchecked(resources)
+    }
+
+    /// Without the resource that has exactly this identifier.
+    #[must_use]
+    pub fn without(&self, identifier: &Identifier) -> Self {
+        let mut resources = self.0.resources.clone();
+        resources.retain(|r| r.identifier() != identifier);
+        Self::unchecked(resources)
+    }
+
+    /// Of the resources, in order.
+    pub fn hash(&self) -> ContentHash {
+        *self
+            .0
+            .hash
+            .get_or_init(|| ContentHash::of_all(self.iter().map(|r| r.hash())))
+    }
+
+    /// Whether both are one and the same in memory.
+    pub fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+pub(crate) fn ambiguous_reference(reference: &Identifier) -> Error {
+    Error::bad(
+        "reference",
+        format!(
+            "ambiguous reference: {reference} is in several namespaces; name the one that is meant"
+        ),
+    )
+}
+
+impl PartialEq for Package {
+    fn eq(&self, other: &Self) -> bool {
+        self.shares(other) || self.hash() == other.hash()
+    }
+}
+
+impl Eq for Package {}
+
+impl<'a> IntoIterator for &'a Package {
+    type Item = &'a Arc<Resource>;
+    type IntoIter = std::slice::Iter<'a, Arc<Resource>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|r| r.identifier().to_string()))
+            .finish()
+    }
+}

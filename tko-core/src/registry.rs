@@ -1,0 +1,295 @@
+//! Parts by GVK: native ones and registered plugins, in a table that is swapped whole when a
+//! plugin changes. A call keeps the table that it began with.
+
+use crate::clock::Clock;
+use crate::data::{Data, Event, Watch};
+use crate::entity::{Record, Want};
+use crate::error::{Error, Result};
+use crate::id::{Key, Kind, PluginType};
+use crate::resource::Gvk;
+use crate::revision::Revision;
+use crate::select::{List, MAX_PAGE, Select};
+use crate::work::backoff;
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A part under the name that people know it by.
+pub struct Part<T: ?Sized> {
+    /// Of a plugin: its id. Of a native part: what its assembly calls it.
+    pub name: Arc<str>,
+    /// The part; or why there is none, such as an executor that is unknown here.
+    pub part: Result<Arc<T>, Arc<str>>,
+}
+
+impl<T: ?Sized> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            part: self.part.clone(),
+        }
+    }
+}
+
+/// What there is at one time.
+pub struct Table<T: ?Sized> {
+    by_gvk: HashMap<Gvk, Vec<Part<T>>>,
+    everywhere: Vec<Part<T>>,
+}
+
+impl<T: ?Sized> Table<T> {
+    /// What is triggered by this: native parts first, then plugins in order of their ids.
+    pub fn of(&self, gvk: &Gvk) -> &[Part<T>] {
+        self.by_gvk.get(gvk).map_or(&[], Vec::as_slice)
+    }
+
+    /// What serves everything, without a trigger.
+    pub fn everywhere(&self) -> &[Part<T>] {
+        &self.everywhere
+    }
+}
+
+/// Parts of one sort, such as `Registry<dyn Preparer>`.
+pub struct Registry<T: ?Sized> {
+    native: Vec<(Option<Gvk>, Part<T>)>,
+    table: RwLock<Arc<Table<T>>>,
+}
+
+impl<T: ?Sized> Default for Registry<T> {
+    fn default() -> Self {
+        Self {
+            native: Vec::new(),
+            table: RwLock::new(Arc::new(Table {
+                by_gvk: HashMap::new(),
+                everywhere: Vec::new(),
+            })),
+        }
+    }
+}
+
+impl<T: ?Sized> Registry<T> {
+    /// Without any part.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a native part that this triggers.
+    #[must_use]
+    pub fn with(mut self, gvk: Gvk, name: &str, part: Arc<T>) -> Self {
+        let part = Part {
+            name: name.into(),
+            part: Ok(part),
+        };
+        self.native.push((Some(gvk), part));
+        self.set_plugins(std::iter::empty());
+        self
+    }
+
+    /// With a native part that serves everything.
+    #[must_use]
+    pub fn with_everywhere(mut self, name: &str, part: Arc<T>) -> Self {
+        let part = Part {
+            name: name.into(),
+            part: Ok(part),
+        };
+        self.native.push((None, part));
+        self.set_plugins(std::iter::empty());
+        self
+    }
+
+    /// What there is now.
+    pub fn table(&self) -> Arc<Table<T>> {
+        self.table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces all plugins, each with its triggers.
+    pub fn set_plugins(&self, plugins: impl IntoIterator<Item = (Vec<Gvk>, Part<T>)>) {
+        let mut table = Table {
+            by_gvk: HashMap::new(),
+            everywhere: Vec::new(),
+        };
+        for (gvk, part) in &self.native {
+            match gvk {
+                Some(gvk) => table
+                    .by_gvk
+                    .entry(gvk.clone())
+                    .or_default()
+                    .push(part.clone()),
+                None => table.everywhere.push(part.clone()),
+            }
+        }
+        for (triggers, part) in plugins {
+            for gvk in triggers.into_iter().collect::<BTreeSet<_>>() {
+                table.by_gvk.entry(gvk).or_default().push(part.clone());
+            }
+        }
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+    }
+}
+
+/// Keeps a registry's plugins as the data say: [`load`](Self::load) once before work begins, then
+/// [`follow`](Self::follow) beside it.
+pub struct PluginFeed<'a, T: ?Sized> {
+    data: &'a dyn Data,
+    plugin_type: PluginType,
+    registry: &'a Registry<T>,
+    make: &'a (dyn Fn(&Record) -> Result<Arc<T>> + Send + Sync),
+    known: BTreeMap<Key, (Vec<Gvk>, Part<T>)>,
+    at: Revision,
+}
+
+impl<'a, T: ?Sized> PluginFeed<'a, T> {
+    /// Reads all plugins of this type and puts what `make` makes of them into the registry. A
+    /// plugin that cannot be made stays, with the reason.
+    ///
+    /// # Errors
+    /// As [`Data::list`].
+    pub async fn load(
+        data: &'a dyn Data,
+        plugin_type: PluginType,
+        registry: &'a Registry<T>,
+        make: &'a (dyn Fn(&Record) -> Result<Arc<T>> + Send + Sync),
+    ) -> Result<Self> {
+        let mut feed = Self {
+            data,
+            plugin_type,
+            registry,
+            make,
+            known: BTreeMap::new(),
+            at: Revision::default(),
+        };
+        feed.read().await?;
+        Ok(feed)
+    }
+
+    /// Goes on for ever: drop it to end it. `changed` is told the triggers, old and new, of every
+    /// plugin that came, went, or was replaced, once the registry has it.
+    pub async fn follow(mut self, clock: &dyn Clock, mut changed: impl FnMut(&[Gvk])) {
+        let mut failures = 0;
+        loop {
+            let error = match self.watch(&mut changed, &mut failures).await {
+                Ok(()) => None,
+                Err(Error::Expired { .. }) => self.read().await.err(),
+                Err(error) => Some(error),
+            };
+            failures += 1;
+            if let Some(error) = error {
+                tracing::warn!(
+                    attempt = failures,
+                    error = %error.chain(),
+                    "cannot follow {} plugins; retrying",
+                    self.plugin_type
+                );
+            }
+            clock.sleep(backoff(failures, 0.0)).await;
+        }
+    }
+
+    fn select(&self) -> Select {
+        Select {
+            plugin_type: Some(self.plugin_type),
+            ..Select::all(Kind::Plugin)
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let mut known = BTreeMap::new();
+        let mut list = List {
+            select: self.select(),
+            after: None,
+            limit: MAX_PAGE,
+            want: Want::ROW,
+        };
+        let mut first = None;
+        loop {
+            let page = self.data.list(&list).await?;
+            first.get_or_insert(page.revision);
+            for record in &page.items {
+                known.insert(record.entity.key.clone(), self.entry(record));
+            }
+            list.after = page.next;
+            if list.after.is_none() {
+                break;
+            }
+        }
+        self.at = first.unwrap_or_default();
+        self.known = known;
+        self.publish();
+        Ok(())
+    }
+
+    async fn watch(&mut self, changed: &mut impl FnMut(&[Gvk]), failures: &mut u32) -> Result<()> {
+        let mut events = self.data.watch(Watch {
+            select: self.select(),
+            after: self.at,
+            package: false,
+        });
+        while let Some(event) = events.next().await {
+            let event = event?;
+            *failures = 0;
+            self.at = event.revision();
+            let (key, new) = match event {
+                Event::Put { record, .. } => (record.entity.key.clone(), Some(self.entry(&record))),
+                Event::Gone { before, .. } => (before.entity.key.clone(), None),
+                Event::Bookmark { .. } => continue,
+            };
+            let mut triggers: Vec<Gvk> = new.iter().flat_map(|(t, _)| t.clone()).collect();
+            let old = match new {
+                Some(new) => self.known.insert(key, new),
+                None => self.known.remove(&key),
+            };
+            triggers.extend(old.into_iter().flat_map(|(t, _)| t));
+            self.publish();
+            changed(&triggers);
+        }
+        Ok(())
+    }
+
+    fn entry(&self, record: &Record) -> (Vec<Gvk>, Part<T>) {
+        let triggers = record
+            .entity
+            .plugin()
+            .map(|plugin| plugin.triggers.clone())
+            .unwrap_or_default();
+        let part = (self.make)(record).map_err(|error| error.chain().into());
+        let name = record.entity.key.id().into();
+        (triggers, Part { name, part })
+    }
+
+    fn publish(&self) {
+        self.registry.set_plugins(self.known.values().cloned());
+    }
+}
+
+/// The executor of this name makes the part; an unknown one is an error that says which there are.
+///
+/// # Errors
+/// `NotImplemented`: no such executor here; what the executor says.
+pub fn made_by<E: ?Sized, T: ?Sized>(
+    executors: &[Arc<E>],
+    plugin: &Record,
+    name: impl Fn(&E) -> &str,
+    make: impl Fn(&E, &Record) -> Result<Arc<T>>,
+) -> Result<Arc<T>> {
+    let wanted = plugin
+        .entity
+        .plugin()
+        .map_or("", |plugin| plugin.executor.as_str());
+    match executors.iter().find(|executor| name(executor) == wanted) {
+        Some(executor) => make(executor, plugin),
+        None => {
+            let known: Vec<&str> = executors.iter().map(|e| name(e)).collect();
+            Err(Error::NotImplemented(
+                format!(
+                    "executor {wanted:?} of {}; known here: {}",
+                    plugin.entity.key,
+                    known.join(", ")
+                )
+                .into(),
+            ))
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Resources: Kubernetes-style maps with an identity, immutable and shared.
+
+use crate::error::{Error, Result};
+use crate::hash::ContentHash;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Group (empty for the core group), version, kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gvk {
+    /// Empty for the core group.
+    pub group: Arc<str>,
+    /// Such as `v1alpha1`.
+    pub version: Arc<str>,
+    /// Such as `Deployment`.
+    pub kind: Arc<str>,
+}
+
+impl Gvk {
+    /// From its parts, unchecked.
+    pub fn new(group: &str, version: &str, kind: &str) -> Self {
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+        }
+    }
+
+    /// From an `apiVersion`, `group/version` or just `version`, and a kind.
+    pub fn of(api_version: &str, kind: &str) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Self::new(group, version, kind)
+    }
+
+    /// `group/version`, or just `version` for the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// As something to be triggered by: the group may be empty, version and kind may not.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`].
+    pub fn check_trigger(&self) -> Result<()> {
+        if self.version.is_empty() || self.kind.is_empty() {
+            return Err(Error::bad(
+                "trigger",
+                format!("{self}: version and kind must not be empty"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `group/version/Kind`, or `version/Kind` for the core group.
+impl fmt::Display for Gvk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.group.is_empty() {
+            write!(f, "{}/", self.group)?;
+        }
+        write!(f, "{}/{}", self.version, self.kind)
+    }
+}
+
+/// What no two resources of one package share. Also a reference to one: without a namespace it
+/// means the resource that has none either, else the only one that has any
+/// ([`Package::resolve`](crate::Package::resolve)).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identifier {
+    /// Group, version, kind.
+    pub gvk: Gvk,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `metadata.namespace`, if it has one.
+    pub namespace: Option<Arc<str>>,
+}
+
+impl Identifier {
+    /// Without a namespace.
+    pub fn new(gvk: Gvk, name: &str) -> Self {
+        Self {
+            gvk,
+            name: name.into(),
+            namespace: None,
+        }
+    }
+
+    /// From an object reference: `{apiVersion, kind, name[, namespace]}`.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for `argument`: not a map, or a part is missing or not text.
+    pub fn from_reference(argument: &'static str, value: &Value) -> Result<Self> {
+        let text = |name: &str| {
+            value
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .ok_or_else(|| {
+                    Error::bad(
+                        argument,
+                        format!("{value} is no reference: it has no {name}; it takes apiVersion, kind, name and, if need be, namespace"),
+                    )
+                })
+        };
+        Ok(Self {
+            gvk: Gvk::of(text("apiVersion")?, text("kind")?),
+            name: text("name")?.into(),
+            namespace: value
+                .get("namespace")
+                .and_then(Value::as_str)
+                .filter(|n| !n.is_empty())
+                .map(Arc::from),
+        })
+    }
+}
+
+/// `Kind name`, or `Kind namespace/name`.
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.gvk.kind, self.name),
+            None => write!(f, "{} {}", self.gvk.kind, self.name),
+        }
+    }
+}
+
+/// One resource: a map with `apiVersion`, `kind` and `metadata.name`. Immutable; its content hash
+/// is made once, on demand. Equal if the content is, order of keys included.
+#[derive(Debug)]
+pub struct Resource {
+    identifier: Identifier,
+    value: Value,
+    hash: OnceLock<ContentHash>,
+}
+
+impl Resource {
+    /// Takes the content as it is.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: not a map, or without `apiVersion`, `kind` or `metadata.name` as
+    /// text that is not empty.
+    pub fn new(value: Value) -> Result<Self> {
+        let identifier = identify(&value)?;
+        Ok(Self {
+            identifier,
+            value,
+            hash: OnceLock::new(),
+        })
+    }
+
+    /// What it is called in its package.
+    pub fn identifier(&self) -> &Identifier {
+        &self.identifier
+    }
+
+    /// Its group, version and kind.
+    pub fn gvk(&self) -> &Gvk {
+        &self.identifier.gvk
+    }
+
+    /// The content: always a map.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// What is at this path of map keys, such as `["spec", "siteId"]`.
+    pub fn get(&self, path: &[&str]) -> Option<&Value> {
+        path.iter()
+            .try_fold(&self.value, |value, key| value.get(key))
+    }
+
+    /// The text of an annotation: a bare boolean or number counts as its text; `None` if it is
+    /// absent, null or empty (its default then counts).
+    pub fn annotation(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.value.get("metadata")?.get("annotations")?.get(name)? {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(Cow::Borrowed(text)),
+            Value::Null => None,
+            other => Some(Cow::Owned(other.to_string())),
+        }
+    }
+
+    /// Of the content.
+    pub fn hash(&self) -> ContentHash {
+        *self.hash.get_or_init(|| ContentHash::of(&self.value))
+    }
+
+    /// A changed copy: `edit` gets the content.
+    ///
+    /// # Errors
+    /// As [`Resource::new`], of the result.
+    pub fn edited(&self, edit: impl FnOnce(&mut Map<String, Value>)) -> Result<Self> {
+        let mut value = self.value.clone();
+        if let Value::Object(map) = &mut value {
+            edit(map);
+        }
+        Self::new(value)
+    }
+
+    /// A copy with this annotation set to this text.
+    pub fn annotated(&self, name: &str, text: &str) -> Self {
+        self.edited(|content| {
+            let metadata = map_in(content, "metadata");
+            map_in(metadata, "annotations").insert(name.to_owned(), Value::String(text.to_owned()));
+        })
+        .expect("an annotation does not touch what identifies the resource")
+    }
+}
+
+/// The map under `key`, made if something else or nothing is there.
+pub fn map_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let place = map.entry(key).or_insert(Value::Null);
+    if !place.is_object() {
+        *place = Value::Object(Map::new());
+    }
+    match place {
+        Value::Object(map) => map,
+        _ => unreachable!("made a map above"),
+    }
+}
+
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash() == other.hash()
+    }
+}
+
+impl Eq for Resource {}
+
+fn identify(value: &Value) -> Result<Identifier> {
+    if !value.is_object() {
+        return Err(Error::bad(
+            "resource",
+            "is not a map with apiVersion, kind and metadata.name",
+        ));
+    }
+    let missing = |what: &str| {
+        let named = ["kind", "apiVersion"]
+            .iter()
+            .filter_map(|key| value.get(key)?.as_str())
+            .collect::<Vec<_>>()
+            .join(" of ");
+        let of = if named.is_empty() {
+            String::new()
+        } else {
+            format!(" ({named})")
+        };
+        Error::bad("resource", format!("has no {what}, as text{of}"))
+    };
+    let text = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .filter(|t| !t.is_empty())
+            .map(str::to_owned)
+    };
+    let api_version = text(value.get("apiVersion")).ok_or_else(|| missing("apiVersion"))?;
+    let kind = text(value.get("kind")).ok_or_else(|| missing("kind"))?;
+    let metadata = value.get("metadata");
+    let name =
+        text(metadata.and_then(|m| m.get("name"))).ok_or_else(|| missing("metadata.name"))?;
+    let gvk = Gvk::of(&api_version, &kind);
+    if gvk.version.is_empty() || gvk.version.contains('/') {
+        return Err(Error::bad(
+            "resource",
+            format!(
+                "{kind} {name}: apiVersion {api_version:?} is neither VERSION nor GROUP/VERSION"
+            ),
+        ));
+    }
+    Ok(Identifier {
+        gvk,
+        name: name.into(),
+        namespace: text(metadata.and_then(|m| m.get("namespace"))).map(Arc::from),
+    })
+}

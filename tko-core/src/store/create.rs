@@ -1,0 +1,169 @@
+//! Creating deployments.
+
+use super::draft::{Draft, inheritable, metadata};
+use super::register::body_of;
+use super::{CHUNK, Store, TRIES, unknown_reference};
+use crate::annotation::APPROVED;
+use crate::backend::Backend;
+use crate::change::{Ack, Put, Require};
+use crate::data::NewDeployment;
+use crate::entity::{Deployment, Facts, Want};
+use crate::error::{Error, Result};
+use crate::head;
+use crate::id::{DeploymentId, Key};
+use crate::merge::merge;
+use crate::metadata::Metadata;
+use crate::package::Package;
+use std::collections::HashMap;
+
+impl<B: Backend + ?Sized> Store<B> {
+    pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
+        // Chosen once, so that whatever is tried again is the same creation.
+        let id = new.id.get_or_insert_with(|| self.ids.next()).clone();
+        let own = Key::from(&id);
+        let template = new.template.as_ref().map(Key::from);
+        for _ in 0..TRIES {
+            let mut draft = Draft::because("created");
+            self.draft_deployment(&mut draft, &new).await?;
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(done) => {
+                    let existing = done.existing.into_iter().next();
+                    return Ok(existing.map_or(id, |(_, existing)| existing));
+                }
+                // Registered again meanwhile.
+                Err(Error::Conflict(keys))
+                    if template.as_ref().is_some_and(|t| keys.contains(t)) => {}
+                Err(Error::AlreadyExists(key)) if key == own && new.once.is_some() => {
+                    // A first try may have happened although its answer was lost.
+                    let found = self.find(&own, Want::ROW).await?;
+                    let ours = found.is_some_and(|record| {
+                        record
+                            .entity
+                            .deployment()
+                            .is_some_and(|d| d.once == new.once)
+                    });
+                    return if ours {
+                        Ok(id)
+                    } else {
+                        Err(Error::AlreadyExists(key))
+                    };
+                }
+                Err(error) => return Err(unknown_reference(error, &own)),
+            }
+        }
+        Err(Error::Conflict(template.into_iter().collect()))
+    }
+
+    pub(super) async fn create_all(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
+        let mut results = Vec::with_capacity(new.len());
+        let mut new = new.into_iter().peekable();
+        while new.peek().is_some() {
+            let mut chunk: Vec<NewDeployment> = new.by_ref().take(CHUNK).collect();
+            for one in &mut chunk {
+                one.id.get_or_insert_with(|| self.ids.next());
+            }
+            results.append(&mut self.create_chunk(chunk).await);
+        }
+        results
+    }
+
+    /// One set for all that can be drafted; one by one if that is refused.
+    async fn create_chunk(&self, chunk: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
+        let mut draft = Draft::because("created");
+        let mut results = Vec::with_capacity(chunk.len());
+        for one in &chunk {
+            results.push(self.draft_deployment(&mut draft, one).await);
+        }
+        let done = match self.commit(draft, Ack::Numbered).await {
+            Ok(done) => done,
+            // The set as a whole says nothing of each.
+            Err(_) => {
+                let mut again = Vec::with_capacity(chunk.len());
+                for (one, drafted) in chunk.into_iter().zip(results) {
+                    again.push(match drafted {
+                        Ok(_) => self.create(one).await,
+                        Err(error) => Err(error),
+                    });
+                }
+                return again;
+            }
+        };
+        let mut existing: HashMap<Key, DeploymentId> = done.existing.into_iter().collect();
+        results
+            .into_iter()
+            .map(|result| result.map(|id| existing.remove(&Key::from(&id)).unwrap_or(id)))
+            .collect()
+    }
+
+    /// Adds the put of a new deployment; nothing if it is refused.
+    pub(super) async fn draft_deployment(
+        &self,
+        draft: &mut Draft,
+        new: &NewDeployment,
+    ) -> Result<DeploymentId> {
+        let (mut package, mut inherited, mut origin) =
+            (Package::default(), Metadata::default(), None);
+        if let Some(id) = &new.template {
+            let template = self.template(draft, id).await?;
+            package = body_of(&template);
+            inherited = inheritable(&template.entity);
+            origin = Some(template.entity.version);
+        }
+        let asked = head::asked(
+            new.template.as_ref(),
+            new.site.as_ref(),
+            new.prepared,
+            new.approved,
+        );
+        let package = head::merged(&merge(&package, &new.merge)?, &asked)?;
+        let split = head::split(&package)?;
+        if split.approved && !split.prepared {
+            return Err(Error::bad(
+                APPROVED,
+                "a deployment cannot be approved while it is not prepared",
+            ));
+        }
+        self.admit(&package, split.prepared).await?;
+        let id = new.id.clone().unwrap_or_else(|| self.ids.next());
+        let deployment = Deployment {
+            parent: new.parent.clone(),
+            template: split.head.template.clone(),
+            origin,
+            site: split.head.site.clone(),
+            prepared: split.prepared,
+            approved: split.approved,
+            placed: None,
+            once: new.once.clone(),
+            head: split.head,
+        };
+        if deployment.template != new.template {
+            draft.set.require.extend(
+                deployment
+                    .template
+                    .as_ref()
+                    .map(|id| Require::Exists(id.into())),
+            );
+        }
+        for key in [
+            deployment.parent.as_ref().map(Key::from),
+            deployment.site.as_ref().map(Key::from),
+        ] {
+            if let Some(key) = key {
+                draft.refer(key);
+            }
+        }
+        draft.require(Require::Absent(Key::from(&id)));
+        let put = Put {
+            key: Key::from(&id),
+            metadata: metadata(&inherited, &package, &new.metadata),
+            inherited,
+            given: new.metadata.clone(),
+            facts: Facts::Deployment(Box::new(deployment)),
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(split.body),
+        };
+        draft.put(None, put);
+        Ok(id)
+    }
+}

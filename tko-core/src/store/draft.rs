@@ -1,0 +1,95 @@
+//! A change set in the making: changes, what they need, and what they make due.
+
+use crate::change::{Change, ChangeSet, Put, Require};
+use crate::due;
+use crate::entity::{Entity, Record};
+use crate::hash::ContentHash;
+use crate::id::Key;
+use crate::metadata::{Metadata, RESERVED};
+use crate::package::Package;
+use crate::revision::{Timestamp, Version};
+use crate::work::Mark;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) set: ChangeSet,
+    /// Templates read for this set: a thousand creations read theirs once.
+    pub(super) templates: HashMap<Key, Record>,
+    /// Relations that are required once, however many changes name them.
+    required: HashMap<Key, ()>,
+}
+
+impl Draft {
+    pub(super) fn because(cause: &str) -> Self {
+        Self {
+            set: ChangeSet {
+                cause: Some(Arc::from(cause)),
+                ..ChangeSet::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn require(&mut self, require: Require) {
+        self.set.require.push(require);
+    }
+
+    /// Requires that something that is referred to is there.
+    pub(super) fn refer(&mut self, key: Key) {
+        if self.required.insert(key.clone(), ()).is_none() {
+            self.set.require.push(Require::Exists(key));
+        }
+    }
+
+    /// Adds a put and what it makes due.
+    pub(super) fn put(&mut self, before: Option<&Entity>, put: Put) {
+        let body = match (&put.body, before) {
+            (Some(body), _) => body.hash(),
+            (None, Some(entity)) => entity.body,
+            (None, None) => empty_body(),
+        };
+        // Only what comes out counts here; the backend says when, and which version.
+        let preview = put
+            .clone()
+            .apply(before, body, Version::default(), Timestamp::default());
+        if let Some(after) = preview {
+            self.set.due.extend(due::marks(before, Some(&after)));
+        }
+        self.set.changes.push(Change::Put(put));
+    }
+
+    /// Adds a deletion and what it makes due.
+    pub(super) fn delete(&mut self, before: &Entity) {
+        self.set.due.extend(due::marks(Some(before), None));
+        self.set.changes.push(Change::Delete(before.key.clone()));
+    }
+
+    pub(super) fn mark(&mut self, mark: Mark) {
+        self.set.due.push(mark);
+    }
+
+    pub(super) fn into_set(self) -> ChangeSet {
+        self.set
+    }
+}
+
+fn empty_body() -> ContentHash {
+    Package::default().hash()
+}
+
+/// What selections see: the template's metadata, overlaid with what the package gives, overlaid
+/// with what was given.
+pub(super) fn metadata(inherited: &Metadata, package: &Package, given: &Metadata) -> Metadata {
+    inherited
+        .overlaid(&Metadata::gather(package))
+        .overlaid(given)
+}
+
+/// A template's metadata without TKO's own.
+pub(super) fn inheritable(template: &Entity) -> Metadata {
+    let mut metadata = template.metadata.clone();
+    metadata.retain(|key, _| !key.starts_with(RESERVED));
+    metadata
+}

@@ -1,0 +1,149 @@
+//! Changing a deployment's package: with a version in hand, or under a modification's token.
+
+use super::draft::{Draft, metadata};
+use super::{Store, TRIES, unknown_reference, version_of};
+use crate::annotation::APPROVED;
+use crate::backend::Backend;
+use crate::change::{Ack, Put, Require};
+use crate::entity::{Deployment, Entity, Facts, Record, Want};
+use crate::error::{Error, Result, Subject};
+use crate::head::{self, Split};
+use crate::id::{DeploymentId, Key};
+use crate::interest;
+use crate::metadata::{Metadata, RESERVED};
+use crate::package::Package;
+use crate::revision::Version;
+use crate::work::Token;
+
+impl<B: Backend + ?Sized> Store<B> {
+    pub(super) async fn replace_package(
+        &self,
+        id: &DeploymentId,
+        expect: Version,
+        package: &Package,
+    ) -> Result<Version> {
+        let key = Key::from(id);
+        let before = self
+            .find(&key, Want::PACKAGE)
+            .await?
+            .filter(|record| !record.entity.deleting)
+            .ok_or_else(|| Error::not_found(&key))?;
+        if before.entity.version != expect {
+            return Err(Error::Conflict(vec![key]));
+        }
+        let mut draft = Draft::because("modified");
+        draft.require(Require::At(key.clone(), expect));
+        let put = self.draft_package(&mut draft, &before, package).await?;
+        draft.put(Some(&before.entity), put);
+        match self.commit(draft, Ack::Numbered).await {
+            Ok(done) => Ok(version_of(&done, &key, Some(&before))),
+            Err(error) => Err(unknown_reference(error, &key)),
+        }
+    }
+
+    pub(super) async fn end_edit(&self, token: &Token, package: &Package) -> Result<Version> {
+        let key = &token.key;
+        // The edit excludes other packages, not other changes of the row (conditions, placement):
+        // hence the version of now, again and again.
+        for _ in 0..TRIES {
+            let before = self
+                .find(key, Want::PACKAGE)
+                .await?
+                .filter(|record| record.entity.deployment().is_some())
+                .ok_or_else(|| Error::NotFound(Subject::Claim(key.clone())))?;
+            let mut draft = Draft::because("modified");
+            draft.set.under = Some(token.clone());
+            draft.require(Require::At(key.clone(), before.entity.version));
+            let put = self.draft_package(&mut draft, &before, package).await?;
+            draft.put(Some(&before.entity), put);
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(done) => return Ok(version_of(&done, key, Some(&before))),
+                Err(Error::Conflict(keys)) if keys.contains(key) => {}
+                Err(error) => return Err(unknown_reference(error, key)),
+            }
+        }
+        Err(Error::Conflict(vec![key.clone()]))
+    }
+
+    /// The put of a deployment's whole new package, admitted; what it refers to anew is required.
+    pub(super) async fn draft_package(
+        &self,
+        draft: &mut Draft,
+        before: &Record,
+        package: &Package,
+    ) -> Result<Put> {
+        let entity = &before.entity;
+        let old = entity
+            .deployment()
+            .ok_or_else(|| Error::bad("id", format!("{} is no deployment", entity.key)))?;
+        let Split {
+            head,
+            prepared,
+            approved,
+            body,
+        } = head::split(&head::restored(package, old)?)?;
+        let new = Deployment {
+            // What a package names is the relation, from when it names something else than before.
+            template: related(&head.template, &old.head.template, &old.template),
+            origin: old.origin.filter(|_| head.template == old.head.template),
+            site: related(&head.site, &old.head.site, &old.site),
+            prepared,
+            approved: approval(old, prepared, approved)?,
+            head,
+            ..old.clone()
+        };
+        if new.template != old.template
+            && let Some(id) = &new.template
+        {
+            draft.refer(id.into());
+        }
+        if new.site != old.site
+            && let Some(id) = &new.site
+        {
+            draft.refer(id.into());
+        }
+        let whole = head::join(&new, &body);
+        self.admit(&whole, new.prepared).await?;
+        let kept = kept_interests(entity, new.prepared);
+        Ok(Put {
+            metadata: metadata(&entity.inherited, &whole, &entity.given).overlaid(&kept),
+            facts: Facts::Deployment(Box::new(new)),
+            body: Some(body),
+            ..Put::of(entity)
+        })
+    }
+}
+
+/// The interests that stay: those that last, and, until it is prepared, the others too.
+fn kept_interests(entity: &Entity, prepared: bool) -> Metadata {
+    let mut kept = entity.metadata.clone();
+    kept.retain(|key, _| {
+        key.starts_with(RESERVED)
+            && (!prepared || !interest::is_interest(key) || interest::is_lasting(key))
+    });
+    kept
+}
+
+fn related<T: Clone + PartialEq>(
+    named: &Option<T>,
+    named_before: &Option<T>,
+    relation: &Option<T>,
+) -> Option<T> {
+    if named == named_before {
+        relation.clone()
+    } else {
+        named.clone()
+    }
+}
+
+/// Taking `prepared` away takes `approved` away with it; asking for `approved` without it is a
+/// mistake.
+fn approval(old: &Deployment, prepared: bool, approved: bool) -> Result<bool> {
+    if approved && !prepared && !old.approved {
+        return Err(Error::bad(
+            APPROVED,
+            "a deployment cannot be approved while it is not prepared",
+        ));
+    }
+    Ok(approved && prepared)
+}

@@ -1,0 +1,129 @@
+//! A step of preparation: the package, its effects, progress, conditions, and the claim's end, in
+//! one set.
+
+use super::draft::Draft;
+use super::{Store, TRIES, unknown_reference};
+use crate::backend::Backend;
+use crate::change::{Ack, Change, Put, Require};
+use crate::data::{Effect, MAX_EFFECTS, Prepared};
+use crate::due;
+use crate::entity::{Record, Want};
+use crate::error::{Error, Result};
+use crate::id::{DeploymentId, Key};
+use crate::interest::{self, Interest};
+use crate::metadata::Metadata;
+use crate::revision::Generation;
+use crate::work::{Mark, Stage, Token};
+
+impl<B: Backend + ?Sized> Store<B> {
+    pub(super) async fn prepared_step(&self, claim: &Token, step: Prepared) -> Result<Generation> {
+        let own = Key::from(&step.deployment);
+        if step.effects.len() > MAX_EFFECTS {
+            return Err(Error::bad(
+                "effects",
+                format!(
+                    "{} are too many for one step; at most {MAX_EFFECTS}",
+                    step.effects.len()
+                ),
+            ));
+        }
+        for _ in 0..TRIES {
+            let before = self
+                .find(&own, Want::PACKAGE)
+                .await?
+                .filter(|record| !record.entity.deleting)
+                .ok_or_else(|| Error::not_found(&own))?;
+            if before.entity.generation != step.expect {
+                return Err(Error::Conflict(vec![own]));
+            }
+            let draft = self.draft_step(claim, &step, &before).await?;
+            match self.commit(draft, Ack::Durable).await {
+                Ok(_) => {
+                    let after = self.find(&own, Want::ROW).await?;
+                    return Ok(after.map_or(step.expect, |record| record.entity.generation));
+                }
+                // A template was registered again, or only conditions moved: not the worker's
+                // business.
+                Err(Error::Conflict(_)) => {}
+                Err(error) => return Err(unknown_reference(error, &own)),
+            }
+        }
+        Err(Error::Conflict(vec![own]))
+    }
+
+    async fn draft_step(&self, claim: &Token, step: &Prepared, before: &Record) -> Result<Draft> {
+        let own = &before.entity.key;
+        let mut draft = Draft::because("prepared");
+        let put = match (&step.package, &step.interests) {
+            (Some(package), _) => Some(self.draft_package(&mut draft, before, package).await?),
+            (None, Some(_)) => Some(Put::of(&before.entity)),
+            (None, None) => None,
+        };
+        match put {
+            Some(mut put) => {
+                // A put replaces the whole row, so the row must be as it was read.
+                draft.require(Require::At(own.clone(), before.entity.version));
+                if let Some(interests) = &step.interests {
+                    put.metadata = with_interests(&put.metadata, interests);
+                }
+                put.conditions.clone_from(&step.conditions);
+                draft.put(Some(&before.entity), put);
+            }
+            None => {
+                draft.require(Require::Generation(own.clone(), step.expect));
+                if !step.conditions.is_empty() {
+                    let change = Change::Conditions(own.clone(), step.conditions.clone());
+                    draft.set.changes.push(change);
+                }
+            }
+        }
+        // Its own worker goes on with it, and what becomes of the claim is said below.
+        draft
+            .set
+            .due
+            .retain(|mark| mark.stage != Stage::Prepare || mark.key != *own);
+        for effect in &step.effects {
+            match effect {
+                Effect::Deployment(new) => {
+                    self.draft_deployment(&mut draft, new).await?;
+                }
+                Effect::Site(new) => {
+                    self.draft_site(&mut draft, new).await?;
+                }
+                Effect::Delete(id) => self.draft_removal(&mut draft, id).await?,
+            }
+        }
+        draft.set.under = Some(claim.clone());
+        draft.set.settle.clone_from(&step.settle);
+        draft.set.progress.clone_from(&step.progress);
+        Ok(draft)
+    }
+
+    /// Marks a deployment as being deleted; the rest is left to the worker of deletions, or to
+    /// whoever has it placed.
+    async fn draft_removal(&self, draft: &mut Draft, id: &DeploymentId) -> Result<()> {
+        let key = Key::from(id);
+        let Some(record) = self.find(&key, Want::ROW).await? else {
+            return Ok(());
+        };
+        let entity = &record.entity;
+        if entity.deleting {
+            return Ok(());
+        }
+        draft.require(Require::At(key.clone(), entity.version));
+        let put = Put {
+            deleting: true,
+            ..Put::of(entity)
+        };
+        draft.put(Some(entity), put);
+        draft.mark(Mark::now(Stage::Retire, key, due::lane(entity)));
+        Ok(())
+    }
+}
+
+/// These metadata, with exactly these interests.
+fn with_interests(metadata: &Metadata, interests: &[Interest]) -> Metadata {
+    let mut metadata = metadata.clone();
+    metadata.retain(|key, _| !interest::is_interest(key));
+    metadata.overlaid(&interest::metadata(interests))
+}

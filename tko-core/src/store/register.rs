@@ -1,0 +1,195 @@
+//! Registering templates, sites and plugins: making and replacing are one.
+
+use super::draft::{Draft, inheritable, metadata};
+use super::{Store, TRIES, unknown_reference, version_of};
+use crate::backend::Backend;
+use crate::change::{Ack, Put, Require};
+use crate::data::{Expect, NewPlugin, NewSite, NewTemplate};
+use crate::entity::{Facts, Plugin, Record, Want};
+use crate::error::{Error, Result};
+use crate::id::{Key, TemplateId};
+use crate::merge::merge;
+use crate::metadata::Metadata;
+use crate::package::Package;
+use crate::revision::Version;
+use std::sync::Arc;
+
+impl<B: Backend + ?Sized> Store<B> {
+    pub(super) async fn put_template(&self, new: NewTemplate) -> Result<Version> {
+        self.admit(&new.package, false).await?;
+        let key = Key::from(&new.id);
+        let put = Put {
+            key: key.clone(),
+            inherited: Metadata::default(),
+            given: new.metadata.clone(),
+            metadata: metadata(&Metadata::default(), &new.package, &new.metadata),
+            facts: Facts::Template,
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(new.package),
+        };
+        for _ in 0..TRIES {
+            let mut draft = Draft::because("registered");
+            let before = self.expected(&mut draft, &key, new.expect).await?;
+            draft.put(before.as_ref().map(|r| &*r.entity), put.clone());
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
+                Err(error) => moved(error, &key, new.expect)?,
+            }
+        }
+        Err(Error::Conflict(vec![key]))
+    }
+
+    pub(super) async fn put_site(&self, new: NewSite) -> Result<Version> {
+        let key = Key::from(&new.id);
+        for _ in 0..TRIES {
+            let mut draft = Draft::because("registered");
+            let before = self.draft_site(&mut draft, &new).await?;
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
+                Err(Error::Conflict(keys)) if !keys.contains(&key) => {}
+                Err(error) => moved(unknown_reference(error, &key), &key, new.expect)?,
+            }
+        }
+        Err(Error::Conflict(vec![key]))
+    }
+
+    pub(super) async fn put_plugin(&self, new: NewPlugin) -> Result<Version> {
+        if new.executor.is_empty() {
+            return Err(Error::bad(
+                "executor",
+                format!("plugin {} has none; name one, such as command", new.id),
+            ));
+        }
+        for trigger in &new.triggers {
+            trigger.check_trigger()?;
+        }
+        let key = Key::from(&new.id);
+        let facts = Facts::Plugin(Arc::new(Plugin {
+            executor: new.executor,
+            arguments: new.arguments,
+            properties: new.properties,
+            triggers: new.triggers,
+        }));
+        for _ in 0..TRIES {
+            let mut draft = Draft::because("registered");
+            let before = self.expected(&mut draft, &key, Expect::Any).await?;
+            let put = Put {
+                key: key.clone(),
+                inherited: Metadata::default(),
+                given: Metadata::default(),
+                metadata: Metadata::default(),
+                facts: facts.clone(),
+                deleting: false,
+                conditions: Vec::new(),
+                body: None,
+            };
+            draft.put(before.as_ref().map(|r| &*r.entity), put);
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
+                Err(error) => moved(error, &key, Expect::Any)?,
+            }
+        }
+        Err(Error::Conflict(vec![key]))
+    }
+
+    /// Adds the put of a site, merged with its template. Answers with what is there.
+    pub(super) async fn draft_site(
+        &self,
+        draft: &mut Draft,
+        new: &NewSite,
+    ) -> Result<Option<Record>> {
+        let key = Key::from(&new.id);
+        let before = self.expected(draft, &key, new.expect).await?;
+        let mut package = new.package.clone();
+        let mut inherited = Metadata::default();
+        let mut origin = None;
+        if let Some(id) = &new.template {
+            let template = self.template(draft, id).await?;
+            package = merge(&body_of(&template), &package)?;
+            inherited = inheritable(&template.entity);
+            origin = Some(template.entity.version);
+        }
+        self.admit(&package, true).await?;
+        let put = Put {
+            key,
+            metadata: metadata(&inherited, &package, &new.metadata),
+            inherited,
+            given: new.metadata.clone(),
+            facts: Facts::Site {
+                template: new.template.clone(),
+                origin,
+            },
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(package),
+        };
+        draft.put(before.as_ref().map(|r| &*r.entity), put);
+        Ok(before)
+    }
+
+    /// Reads a template, once a set, and requires that it stays as it was read.
+    pub(super) async fn template(&self, draft: &mut Draft, id: &TemplateId) -> Result<Record> {
+        let key = Key::from(id);
+        if let Some(record) = draft.templates.get(&key) {
+            return Ok(record.clone());
+        }
+        let record = self
+            .find(&key, Want::PACKAGE)
+            .await?
+            .filter(|record| !record.entity.deleting)
+            .ok_or_else(|| {
+                Error::bad(
+                    "template id",
+                    format!("{key} does not exist; register it first, or name another"),
+                )
+            })?;
+        draft.require(Require::Generation(key.clone(), record.entity.generation));
+        draft.templates.insert(key, record.clone());
+        Ok(record)
+    }
+
+    /// What is there, with its body, bound to stay so.
+    pub(super) async fn expected(
+        &self,
+        draft: &mut Draft,
+        key: &Key,
+        expect: Expect,
+    ) -> Result<Option<Record>> {
+        let before = self.find(key, Want::PACKAGE).await?;
+        match (&before, expect) {
+            (Some(record), _) if record.entity.deleting => {
+                return Err(Error::Busy(key.clone()));
+            }
+            (Some(_), Expect::Absent) => return Err(Error::AlreadyExists(key.clone())),
+            (Some(record), Expect::At(version)) if record.entity.version != version => {
+                return Err(Error::Conflict(vec![key.clone()]));
+            }
+            (None, Expect::At(_)) => return Err(Error::not_found(key)),
+            (Some(record), _) => draft.require(Require::At(key.clone(), record.entity.version)),
+            (None, _) => draft.require(Require::Absent(key.clone())),
+        }
+        Ok(before)
+    }
+}
+
+/// The package of a record that was read with one.
+pub(super) fn body_of(record: &Record) -> Package {
+    record.package.clone().unwrap_or_default()
+}
+
+/// Whether it is worth reading again: something moved, and the caller minds no particular state.
+fn moved(error: Error, key: &Key, expect: Expect) -> Result<()> {
+    let moved = matches!(
+        &error,
+        Error::Conflict(_) | Error::AlreadyExists(_) | Error::NotFound(_)
+    );
+    if moved && expect == Expect::Any {
+        return Ok(());
+    }
+    // Between the read and the commit: what the caller expected is not so any more.
+    match (error, expect) {
+        (Error::NotFound(_), Expect::At(_)) => Err(Error::Conflict(vec![key.clone()])),
+        (error, _) => Err(error),
+    }
+}
