@@ -32,6 +32,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 mod cbor;
+mod emit;
 mod error;
 mod json;
 mod limits;
@@ -180,7 +181,7 @@ pub fn decode_placed(
 pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -> Vec<u8> {
     let values = values.into_iter();
     match format {
-        Format::Yaml => yaml::write(values),
+        Format::Yaml => emit::write(values),
         Format::Json => json::write(values),
         Format::Cbor => cbor::write(&values.collect::<Vec<_>>()),
     }

@@ -229,6 +229,7 @@ impl Entity {
 
 /// What is read beside the row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Four things to want, each by itself.
 pub struct Want {
     /// The package.
     pub package: bool,

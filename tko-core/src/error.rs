@@ -124,16 +124,11 @@ pub enum Error {
 
 fn list(keys: &[Key]) -> String {
     const SHOWN: usize = 10;
-    let mut text = keys
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut parts: Vec<String> = keys.iter().take(SHOWN).map(Key::to_string).collect();
     if keys.len() > SHOWN {
-        text.push_str(&format!(" and {} more", keys.len() - SHOWN));
+        parts.push(format!("and {} more", keys.len() - SHOWN));
     }
-    text
+    parts.join(", ")
 }
 
 /// The kinds of [`Error`], as they cross process boundaries.

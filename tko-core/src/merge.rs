@@ -104,11 +104,13 @@ impl Merged {
             return Ok(None);
         };
         let same = |at: &&usize| self.resources[**at].identifier().namespace == reference.namespace;
-        match (places.iter().find(same), &reference.namespace, &places[..]) {
-            (Some(at), _, _) => Ok(Some(*at)),
-            (None, Some(_), _) => Ok(None),
-            (None, None, [at]) => Ok(Some(*at)),
-            (None, None, _) => Err(ambiguous_reference(reference)),
+        if let Some(at) = places.iter().find(same) {
+            return Ok(Some(*at));
+        }
+        match (&reference.namespace, &places[..]) {
+            (Some(_), _) => Ok(None),
+            (None, [at]) => Ok(Some(*at)),
+            (None, _) => Err(ambiguous_reference(reference)),
         }
     }
 

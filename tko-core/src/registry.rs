@@ -6,6 +6,7 @@ use crate::data::{Data, Event, Watch};
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{Key, Kind, PluginType};
+use crate::part::Executor;
 use crate::resource::Gvk;
 use crate::revision::Revision;
 use crate::select::{List, MAX_PAGE, Select};
@@ -264,32 +265,24 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     }
 }
 
-/// The executor of this name makes the part; an unknown one is an error that says which there are.
+/// Lets the executor that a plugin names make a part of it.
 ///
 /// # Errors
-/// `NotImplemented`: no such executor here; what the executor says.
-pub fn made_by<E: ?Sized, T: ?Sized>(
-    executors: &[Arc<E>],
+/// `NotImplemented`: no such executor here (says which there are); what the executor says.
+pub fn made_by<T: ?Sized>(
+    executors: &[Arc<dyn Executor>],
     plugin: &Record,
-    name: impl Fn(&E) -> &str,
-    make: impl Fn(&E, &Record) -> Result<Arc<T>>,
+    make: impl Fn(&dyn Executor, &Record) -> Result<Arc<T>>,
 ) -> Result<Arc<T>> {
-    let wanted = plugin
-        .entity
-        .plugin()
-        .map_or("", |plugin| plugin.executor.as_str());
-    match executors.iter().find(|executor| name(executor) == wanted) {
-        Some(executor) => make(executor, plugin),
-        None => {
-            let known: Vec<&str> = executors.iter().map(|e| name(e)).collect();
-            Err(Error::NotImplemented(
-                format!(
-                    "executor {wanted:?} of {}; known here: {}",
-                    plugin.entity.key,
-                    known.join(", ")
-                )
-                .into(),
-            ))
-        }
+    let wanted = plugin.entity.plugin().map_or("", |p| p.executor.as_str());
+    if let Some(executor) = executors.iter().find(|e| e.name() == wanted) {
+        return make(&**executor, plugin);
     }
+    let known: Vec<&str> = executors.iter().map(|e| e.name()).collect();
+    let message = format!(
+        "executor {wanted:?} of {}; known here: {}",
+        plugin.entity.key,
+        known.join(", ")
+    );
+    Err(Error::NotImplemented(message.into()))
 }

@@ -204,6 +204,7 @@ impl Resource {
     }
 
     /// A copy with this annotation set to this text.
+    #[must_use]
     pub fn annotated(&self, name: &str, text: &str) -> Self {
         self.edited(|content| {
             let metadata = map_in(content, "metadata");

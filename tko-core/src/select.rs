@@ -1,7 +1,7 @@
 //! Choosing entities: selections, pages, cursors.
 
 use crate::entity::{Entity, Record, Want};
-use crate::id::{DeploymentId, Key, Kind, PluginType, SiteId};
+use crate::id::{DeploymentId, Key, Kind, PluginType, SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::pattern::Pattern;
 use crate::resource::Gvk;
@@ -83,7 +83,10 @@ impl Select {
             && (self.deleting || !entity.deleting)
             && self.ids_match(entity)
             && metadata_match(&self.metadata, &entity.metadata)
-            && all_match(&self.template_ids, entity.template().map(|id| id.as_str()))
+            && all_match(
+                &self.template_ids,
+                entity.template().map(TemplateId::as_str),
+            )
             && self.deployment_matches(entity)
             && self.plugin_matches(entity)
     }

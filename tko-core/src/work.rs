@@ -225,4 +225,4 @@ pub fn backoff(attempts: u32, jitter: f64) -> Duration {
 }
 
 /// Longest pause between two attempts.
-pub const MAX_BACKOFF: Duration = Duration::from_secs(300);
+pub const MAX_BACKOFF: Duration = Duration::from_mins(5);

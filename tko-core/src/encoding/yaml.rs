@@ -1,4 +1,4 @@
-//! YAML: events come from `granit-parser`, values are made here; writing is `serde-saphyr`'s.
+//! Reading YAML: events come from `granit-parser`, values are made here.
 //!
 //! Aliases are copies, counted before they are made. Merge keys (`<<`) are expanded: keys of the
 //! map itself win over merged ones wherever they stand, earlier merged maps over later ones.
@@ -44,23 +44,6 @@ pub(super) fn read(
             _ => {}
         }
     }
-}
-
-/// Writes one document for each value, in block style, with nothing folded.
-pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
-    let options = serde_saphyr::ser_options! {
-        // Folding long lines would make a small change a large difference.
-        folded_wrap_chars: usize::MAX,
-    };
-    let mut out = String::new();
-    for (index, value) in values.enumerate() {
-        if index > 0 {
-            out.push_str("---\n");
-        }
-        serde_saphyr::to_fmt_writer_with_options(&mut out, value, options.clone())
-            .expect("memory takes every character, and a `Value` has only what YAML can say");
-    }
-    out.into_bytes()
 }
 
 struct Composer<'a, 'l> {

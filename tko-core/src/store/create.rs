@@ -74,19 +74,16 @@ impl<B: Backend + ?Sized> Store<B> {
         for one in &chunk {
             results.push(self.draft_deployment(&mut draft, one).await);
         }
-        let done = match self.commit(draft, Ack::Numbered).await {
-            Ok(done) => done,
+        let Ok(done) = self.commit(draft, Ack::Numbered).await else {
             // The set as a whole says nothing of each.
-            Err(_) => {
-                let mut again = Vec::with_capacity(chunk.len());
-                for (one, drafted) in chunk.into_iter().zip(results) {
-                    again.push(match drafted {
-                        Ok(_) => self.create(one).await,
-                        Err(error) => Err(error),
-                    });
-                }
-                return again;
+            let mut again = Vec::with_capacity(chunk.len());
+            for (one, drafted) in chunk.into_iter().zip(results) {
+                again.push(match drafted {
+                    Ok(_) => self.create(one).await,
+                    Err(error) => Err(error),
+                });
             }
+            return again;
         };
         let mut existing: HashMap<Key, DeploymentId> = done.existing.into_iter().collect();
         results
@@ -144,13 +141,10 @@ impl<B: Backend + ?Sized> Store<B> {
                     .map(|id| Require::Exists(id.into())),
             );
         }
-        for key in [
-            deployment.parent.as_ref().map(Key::from),
-            deployment.site.as_ref().map(Key::from),
-        ] {
-            if let Some(key) = key {
-                draft.refer(key);
-            }
+        let parent = deployment.parent.as_ref().map(Key::from);
+        let site = deployment.site.as_ref().map(Key::from);
+        for key in parent.into_iter().chain(site) {
+            draft.refer(key);
         }
         draft.require(Require::Absent(Key::from(&id)));
         let put = Put {

@@ -9,7 +9,7 @@ use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::revision::{Timestamp, Version};
 use crate::work::Mark;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(super) struct Draft {
     /// Templates read for this set: a thousand creations read theirs once.
     pub(super) templates: HashMap<Key, Record>,
     /// Relations that are required once, however many changes name them.
-    required: HashMap<Key, ()>,
+    required: HashSet<Key>,
 }
 
 impl Draft {
@@ -38,7 +38,7 @@ impl Draft {
 
     /// Requires that something that is referred to is there.
     pub(super) fn refer(&mut self, key: Key) {
-        if self.required.insert(key.clone(), ()).is_none() {
+        if self.required.insert(key.clone()) {
             self.set.require.push(Require::Exists(key));
         }
     }

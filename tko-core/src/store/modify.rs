@@ -84,9 +84,17 @@ impl<B: Backend + ?Sized> Store<B> {
         } = head::split(&head::restored(package, old)?)?;
         let new = Deployment {
             // What a package names is the relation, from when it names something else than before.
-            template: related(&head.template, &old.head.template, &old.template),
+            template: related(
+                head.template.as_ref(),
+                old.head.template.as_ref(),
+                old.template.as_ref(),
+            ),
             origin: old.origin.filter(|_| head.template == old.head.template),
-            site: related(&head.site, &old.head.site, &old.site),
+            site: related(
+                head.site.as_ref(),
+                old.head.site.as_ref(),
+                old.site.as_ref(),
+            ),
             prepared,
             approved: approval(old, prepared, approved)?,
             head,
@@ -125,14 +133,14 @@ fn kept_interests(entity: &Entity, prepared: bool) -> Metadata {
 }
 
 fn related<T: Clone + PartialEq>(
-    named: &Option<T>,
-    named_before: &Option<T>,
-    relation: &Option<T>,
+    named: Option<&T>,
+    named_before: Option<&T>,
+    relation: Option<&T>,
 ) -> Option<T> {
     if named == named_before {
-        relation.clone()
+        relation.cloned()
     } else {
-        named.clone()
+        named.cloned()
     }
 }
 

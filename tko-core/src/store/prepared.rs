@@ -59,22 +59,19 @@ impl<B: Backend + ?Sized> Store<B> {
             (None, Some(_)) => Some(Put::of(&before.entity)),
             (None, None) => None,
         };
-        match put {
-            Some(mut put) => {
-                // A put replaces the whole row, so the row must be as it was read.
-                draft.require(Require::At(own.clone(), before.entity.version));
-                if let Some(interests) = &step.interests {
-                    put.metadata = with_interests(&put.metadata, interests);
-                }
-                put.conditions.clone_from(&step.conditions);
-                draft.put(Some(&before.entity), put);
+        if let Some(mut put) = put {
+            // A put replaces the whole row, so the row must be as it was read.
+            draft.require(Require::At(own.clone(), before.entity.version));
+            if let Some(interests) = &step.interests {
+                put.metadata = with_interests(&put.metadata, interests);
             }
-            None => {
-                draft.require(Require::Generation(own.clone(), step.expect));
-                if !step.conditions.is_empty() {
-                    let change = Change::Conditions(own.clone(), step.conditions.clone());
-                    draft.set.changes.push(change);
-                }
+            put.conditions.clone_from(&step.conditions);
+            draft.put(Some(&before.entity), put);
+        } else {
+            draft.require(Require::Generation(own.clone(), step.expect));
+            if !step.conditions.is_empty() {
+                let change = Change::Conditions(own.clone(), step.conditions.clone());
+                draft.set.changes.push(change);
             }
         }
         // Its own worker goes on with it, and what becomes of the claim is said below.

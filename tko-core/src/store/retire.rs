@@ -23,7 +23,7 @@ use std::time::Duration;
 const TAKEN_UP: Duration = Duration::from_secs(30);
 
 /// For how long the worker of [`Store::retire`] leases and waits.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Whether a scheduler has it in its charge, so that it cannot just go: a deployment that is
 /// placed, a site that was ever scheduled.

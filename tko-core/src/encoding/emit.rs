@@ -1,0 +1,42 @@
+//! Writing YAML: by `serde-saphyr`, which quotes whatever a reader of YAML 1.1 or 1.2 could take
+//! for something else.
+
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+use serde_saphyr::DoubleQuoted;
+
+/// Writes one document for each value, in block style, with nothing folded.
+pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
+    let options = serde_saphyr::ser_options! {
+        // Folding long lines would make a small change a large difference.
+        folded_wrap_chars: usize::MAX,
+    };
+    let mut out = String::new();
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push_str("---\n");
+        }
+        serde_saphyr::to_fmt_writer_with_options(&mut out, &Readable(value), options.clone())
+            .expect("memory takes every character, and a `Value` has only what YAML can say");
+    }
+    out.into_bytes()
+}
+
+/// A value that is written as every reader can read it.
+struct Readable<'a>(&'a Value);
+
+impl Serialize for Readable<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            // Readers of libyaml's family take a tab at the start of a block for indentation.
+            Value::String(text) if text.trim_start_matches('\n').starts_with('\t') => {
+                DoubleQuoted(text).serialize(serializer)
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Readable)),
+            Value::Object(map) => {
+                serializer.collect_map(map.iter().map(|(key, value)| (key, Readable(value))))
+            }
+            value => value.serialize(serializer),
+        }
+    }
+}
