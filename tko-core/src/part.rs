@@ -50,7 +50,10 @@ pub struct PrepareCall<'a> {
     pub package: &'a Package,
     /// The resource that triggered it.
     pub target: &'a Identifier,
-    /// What the last [`Answer::More`] of this target said.
+    /// The resources that are still to be prepared here, in package order, the target among them
+    /// unless it is prepared already: who merges others elsewhere waits for those of them.
+    pub pending: &'a [Identifier],
+    /// What the last [`Answer::More`] of this target said, if the package is still as it was then.
     pub progress: Option<&'a Value>,
     /// To read from.
     pub data: &'a dyn Data,
