@@ -321,7 +321,8 @@ pub struct Prepared {
 /// One step of scheduling one site.
 #[derive(Clone, Debug, Default)]
 pub struct Placed {
-    /// Is there now, as of this generation.
+    /// Is there now, or is about to be put there, as of this generation. Said before it is put
+    /// there, for what nobody says is placed may be deleted without anybody taking it off.
     pub there: Vec<(DeploymentId, Generation)>,
     /// Is not there any more.
     pub gone: Vec<DeploymentId>,
@@ -362,6 +363,7 @@ pub trait Controller: Data {
     /// being deleted and is gone from its last site is removed.
     ///
     /// # Errors
-    /// As [`commit_prepared`](Self::commit_prepared).
+    /// As [`commit_prepared`](Self::commit_prepared); also
+    /// - `Conflict`: something that is said to be there is still placed on another site.
     async fn commit_placed(&self, claim: &Token, step: Placed) -> Result<()>;
 }

@@ -3,6 +3,7 @@
 use crate::change::same_package;
 use crate::entity::{Entity, Facts};
 use crate::id::{Key, SiteId};
+use crate::revision::Generation;
 use crate::work::{Lane, Mark, Stage};
 
 /// The work that a change of one entity makes due.
@@ -11,7 +12,7 @@ use crate::work::{Lane, Mark, Stage};
 /// - A site, when it is new, or its package or metadata changed, or it is being deleted: to be
 ///   scheduled.
 /// - The site of a deployment, when what it is to run changed: the deployment came, went, or has
-///   another package.
+///   another package; and when the site that had it before has reported it off.
 pub fn marks(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Mark> {
     let mut marks = Vec::new();
     let changed = match (before, after) {
@@ -49,9 +50,16 @@ pub fn marks(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Mark> {
     // Being deleted while it is still placed: its site must report it off.
     if let (Some(before), Some(entity)) = (before, after)
         && before.deleting != entity.deleting
-        && let Some((placed, _)) = entity.deployment().and_then(|d| d.placed.as_ref())
+        && let Some((placed, _)) = placed(entity)
     {
         sites.push(placed);
+    }
+    // Off its old site, so free to go to the one that wants it.
+    if let (Some((left, _)), Some(entity), Some(site)) = (before.and_then(placed), after, is)
+        && placed(entity).is_none()
+        && left != site
+    {
+        sites.push(site);
     }
     sites.sort();
     sites.dedup();
@@ -59,6 +67,10 @@ pub fn marks(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Mark> {
         marks.push(Mark::now(Stage::Schedule, site, Lane::of(site.as_str())));
     }
     marks
+}
+
+fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
+    entity.deployment()?.placed.as_ref()
 }
 
 /// By template, so that claims take turns between templates; what has none, by itself.

@@ -271,8 +271,11 @@ pub struct Record {
 }
 
 /// The condition of a site, and of a deployment, that its scheduler writes. A site that has one is
-/// in a scheduler's charge: deleted, it stays hidden until that has taken everything off it.
+/// in a scheduler's charge, unless the reason is [`NO_SCHEDULER`]: deleted, it stays hidden until that has taken everything off it.
 pub const SCHEDULED: &str = "Scheduled";
+
+/// The reason in a site's [`SCHEDULED`] condition that says that no scheduler ever had it.
+pub const NO_SCHEDULER: &str = "NoScheduler";
 
 /// The condition of a deployment that its preparer writes.
 pub const PREPARED: &str = "Prepared";

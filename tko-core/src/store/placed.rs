@@ -8,7 +8,7 @@ use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
 use crate::change::{Ack, Change, Put, Require};
 use crate::data::Placed;
-use crate::entity::{Condition, Deployment, Facts, Want};
+use crate::entity::{Condition, Deployment, Entity, Facts, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, SiteId};
 use crate::revision::Generation;
@@ -83,6 +83,9 @@ impl<B: Backend + ?Sized> Store<B> {
             for (row, (key, said)) in rows.into_iter().zip(chunk) {
                 let Some(row) = row else { continue };
                 let entity = &row.entity;
+                if said.there.is_some() && is_elsewhere(entity, site) {
+                    return Err(Error::Conflict(vec![key.clone()]));
+                }
                 let moved = entity
                     .deployment()
                     .and_then(|deployment| placed_otherwise(deployment, site, said));
@@ -112,6 +115,12 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         Err(Error::Conflict(keys))
     }
+}
+
+/// Whether another site has it, and so has to report it off first: else nobody would.
+fn is_elsewhere(entity: &Entity, site: &SiteId) -> bool {
+    let placed = entity.deployment().and_then(|d| d.placed.as_ref());
+    placed.is_some_and(|(at, _)| at != site)
 }
 
 /// The deployment with its new place; `None`: its place is as it was.

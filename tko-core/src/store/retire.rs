@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
 use crate::clock::Clock;
 use crate::due;
-use crate::entity::{Deployment, Entity, Facts, SCHEDULED, Want};
+use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, SCHEDULED, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::pattern::Pattern;
@@ -30,7 +30,9 @@ const LEASE: Duration = Duration::from_mins(1);
 pub(super) fn is_held(entity: &Entity) -> bool {
     match &entity.facts {
         Facts::Deployment(deployment) => deployment.placed.is_some(),
-        Facts::Site { .. } => entity.condition(SCHEDULED).is_some(),
+        Facts::Site { .. } => entity
+            .condition(SCHEDULED)
+            .is_some_and(|condition| condition.reason != NO_SCHEDULER),
         Facts::Template | Facts::Plugin(_) => false,
     }
 }
