@@ -15,6 +15,7 @@
 //! {"versions": ["1.36", "1.37"], "names": {"io.k8s.api.core.v1.Pod": [null, 0]}, "definitions": [{…}]}
 //! ```
 //!
+//! Beside it goes a list of the versions, one a line, so that they are known without unpacking.
 //! The same wheel always gives the same JSON, so `--check` can say whether the file is up to date.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,14 +51,18 @@ impl SchemasArgs {
             .with_context(|| format!("could not read the wheel {}", self.wheel.display()))?;
         let index = index(versions);
         let text = serde_json::to_vec(&index)?;
+        let labels = lines(&index["versions"]);
+        let list = self.output.with_extension("").with_extension("versions");
         if self.check {
             let there = fs::read(&self.output)
                 .with_context(|| format!("could not read {}", self.output.display()))?;
             let mut found = Vec::new();
             GzDecoder::new(there.as_slice()).read_to_end(&mut found)?;
+            let listed = fs::read_to_string(&list)
+                .with_context(|| format!("could not read {}", list.display()))?;
             ensure!(
-                found == text,
-                "{} is not what this wheel gives: run this without --check and commit the file",
+                found == text && listed == labels,
+                "{} (or the list of versions beside it) is not what this wheel gives: run this without --check and commit the file",
                 self.output.display()
             );
             writeln!(out, "{} is up to date", self.output.display())?;
@@ -68,6 +73,7 @@ impl SchemasArgs {
         let packed = packed.finish()?;
         fs::write(&self.output, &packed)
             .with_context(|| format!("could not write {}", self.output.display()))?;
+        fs::write(&list, labels).with_context(|| format!("could not write {}", list.display()))?;
         writeln!(
             out,
             "{}: {} versions, {} names, {} definitions, {} bytes, {} packed",
@@ -80,6 +86,15 @@ impl SchemasArgs {
         )?;
         Ok(())
     }
+}
+
+/// The texts of a list, one a line.
+fn lines(list: &Value) -> String {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .fold(String::new(), |all, text| all + text + "\n")
 }
 
 /// A Kubernetes version: major, minor.
@@ -243,7 +258,7 @@ mod tests {
         zip.write_all(br#"{"$defs": {"a": {"type": "string"}}}"#)
             .expect("written");
         zip.finish().expect("finished");
-        let output = folder.path().join("out.gz");
+        let output = folder.path().join("out.json.gz");
         let mut arguments = SchemasArgs {
             wheel,
             output: output.clone(),

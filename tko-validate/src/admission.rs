@@ -1,0 +1,161 @@
+//! Judging whole packages: every resource by the validators of its kind.
+
+use crate::guard;
+use crate::validator::{MAX_VIOLATIONS, too_deep};
+use async_trait::async_trait;
+use futures_util::future::FutureExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::registry::Part;
+use tko_core::{
+    Admission, Error, Identifier, Package, Registry, Resource, Result, Validator, Violation,
+};
+use tokio::time::timeout;
+
+/// How long a validator may take for one resource, unless set otherwise.
+pub const VALIDATOR_TIME: Duration = Duration::from_secs(30);
+
+/// How many resources of one package are validated at the same time.
+const AT_ONCE: usize = 8;
+
+/// What a data service asks before anything is stored.
+///
+/// Each resource is judged by all validators that its kind triggers, native ones and plugins; where
+/// none is registered for it, by the default, which is the schema validator. The order of
+/// violations is that of the resources; there are at most [`MAX_VIOLATIONS`], and then one that
+/// says how many more.
+///
+/// A validator that fails, panics, takes too long, or could not even be made is an error, and the
+/// package does not pass.
+pub struct Validation {
+    default: Arc<dyn Validator>,
+    registry: Arc<Registry<dyn Validator>>,
+    time: Duration,
+}
+
+impl Validation {
+    /// With a default, usually a [`SchemaValidator`](crate::SchemaValidator), and nothing else.
+    pub fn new(default: Arc<dyn Validator>) -> Self {
+        Self {
+            default,
+            registry: Arc::new(Registry::new()),
+            time: VALIDATOR_TIME,
+        }
+    }
+
+    /// With these validators, which may be exchanged while this is in use.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Arc<Registry<dyn Validator>>) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// With this time for each validator and resource. Default: [`VALIDATOR_TIME`].
+    #[must_use]
+    pub fn with_time(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    async fn judge(
+        &self,
+        package: &Package,
+        resource: &Arc<Resource>,
+        parts: Vec<Part<dyn Validator>>,
+        complete: bool,
+    ) -> Result<Vec<Violation>> {
+        let target = resource.identifier();
+        if parts.is_empty() {
+            return self
+                .call("schema", &*self.default, package, target, complete)
+                .await;
+        }
+        if !guard::is_shallow(resource.value()) {
+            return Ok(vec![Violation {
+                resource: Some(target.clone()),
+                path: String::new(),
+                message: too_deep().message,
+            }]);
+        }
+        let mut violations = Vec::new();
+        for Part { name, part } in parts {
+            let validator = part.map_err(|reason| {
+                Error::unavailable(
+                    format!("validate {target}: validator {name} cannot be used"),
+                    reason.as_ref(),
+                )
+            })?;
+            violations.extend(
+                self.call(&name, &*validator, package, target, complete)
+                    .await?,
+            );
+        }
+        Ok(violations)
+    }
+
+    async fn call(
+        &self,
+        name: &str,
+        validator: &dyn Validator,
+        package: &Package,
+        target: &Identifier,
+        complete: bool,
+    ) -> Result<Vec<Violation>> {
+        let call = validator.validate(package, target, complete);
+        let call = AssertUnwindSafe(call).catch_unwind();
+        match timeout(self.time, call).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Error::internal(
+                format!("validate {target}: validator {name} panicked"),
+                words(&*panic),
+            )),
+            Err(_) => Err(Error::unavailable(
+                format!("validate {target} with validator {name}"),
+                format!("it took more than {:?}", self.time),
+            )),
+        }
+    }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}
+
+#[async_trait]
+impl Admission for Validation {
+    async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
+        let table = self.registry.table();
+        let calls: Vec<_> = package
+            .iter()
+            .map(|resource| {
+                let triggered = table.of(resource.gvk()).iter();
+                let parts = triggered.chain(table.everywhere()).cloned().collect();
+                self.judge(package, resource, parts, complete)
+            })
+            .collect();
+        let mut results = stream::iter(calls).buffered(AT_ONCE);
+        let mut violations = Vec::new();
+        let mut more = 0;
+        while let Some(found) = results.try_next().await? {
+            let room = MAX_VIOLATIONS - violations.len();
+            more += found.len().saturating_sub(room);
+            violations.extend(found.into_iter().take(room));
+        }
+        if more > 0 {
+            violations.push(Violation {
+                resource: None,
+                path: String::new(),
+                message: format!("and {more} more violations"),
+            });
+        }
+        Ok(violations)
+    }
+}

@@ -1,0 +1,261 @@
+//! Kinds that `CustomResourceDefinition`s define, found in packages.
+
+use crate::bounded::Bounded;
+use crate::schema::Schema;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tko_core::{ContentHash, Gvk, Package, Resource};
+
+/// How many definitions that were seen lately are kept with what was compiled of them.
+const RECENT_CRDS: usize = 256;
+/// For how many packages it is remembered which definitions they hold.
+const RECENT_PACKAGES: usize = 1024;
+
+/// The kinds that packages define.
+///
+/// A package's own definitions hold for its own resources without being registered anywhere.
+/// Those that others should be validated against are [learned](Self::learn): whoever assembles a
+/// data service feeds its registered packages, at the start and as they change.
+pub struct Crds {
+    learned: RwLock<Learned>,
+    recent: Mutex<Bounded<ContentHash, Arc<Crd>>>,
+    by_package: Mutex<Bounded<ContentHash, Arc<[Arc<Crd>]>>>,
+}
+
+#[derive(Default)]
+struct Learned {
+    by_gvk: HashMap<Gvk, BTreeMap<Arc<str>, Arc<Schema>>>,
+    by_source: HashMap<Arc<str>, Vec<Gvk>>,
+}
+
+impl Crds {
+    pub(crate) fn new() -> Self {
+        Self {
+            learned: RwLock::default(),
+            recent: Mutex::new(Bounded::new(RECENT_CRDS)),
+            by_package: Mutex::new(Bounded::new(RECENT_PACKAGES)),
+        }
+    }
+
+    /// From now on resources of every package are validated against the definitions in this one,
+    /// instead of those that this source gave before.
+    ///
+    /// `source` names the package, such as an entity's key. Of several sources that define one
+    /// kind, the last in byte order counts, so that all processes agree whatever they learned
+    /// first; later versions of a package usually have the greater name.
+    pub fn learn(&self, source: &str, package: &Package) {
+        let found = self.of_package(package);
+        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
+        learned.forget(source);
+        let source: Arc<str> = source.into();
+        let kinds = found.iter().flat_map(|crd| &crd.kinds);
+        for (gvk, schema) in kinds {
+            learned
+                .by_gvk
+                .entry(gvk.clone())
+                .or_default()
+                .insert(source.clone(), schema.clone());
+            learned
+                .by_source
+                .entry(source.clone())
+                .or_default()
+                .push(gvk.clone());
+        }
+    }
+
+    /// The definitions that this source gave hold no more.
+    pub fn forget(&self, source: &str) {
+        self.learned
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(source);
+    }
+
+    /// The schema that a package's own definitions give, else a learned one.
+    pub(crate) fn find(&self, gvk: &Gvk, package: &Package) -> Option<Arc<Schema>> {
+        let own = self.of_package(package);
+        let own = own.iter().find_map(|crd| crd.find(gvk));
+        own.cloned().or_else(|| self.learned(gvk))
+    }
+
+    fn learned(&self, gvk: &Gvk) -> Option<Arc<Schema>> {
+        let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, schema) = learned.by_gvk.get(gvk)?.last_key_value()?;
+        Some(schema.clone())
+    }
+
+    /// The definition that a resource is, if it is one.
+    pub(crate) fn of_resource(&self, resource: &Arc<Resource>) -> Option<Arc<Crd>> {
+        if !is_crd(resource) {
+            return None;
+        }
+        let hash = resource.hash();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(recent.get(&hash).unwrap_or_else(|| {
+            let crd = Arc::new(Crd::read(resource));
+            recent.insert(hash, crd.clone());
+            crd
+        }))
+    }
+
+    fn of_package(&self, package: &Package) -> Arc<[Arc<Crd>]> {
+        let hash = package.hash();
+        let lock = || {
+            self.by_package
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(known) = lock().get(&hash) {
+            return known;
+        }
+        let found: Arc<[Arc<Crd>]> = package
+            .iter()
+            .filter_map(|resource| self.of_resource(resource))
+            .collect();
+        lock().insert(hash, found.clone());
+        found
+    }
+}
+
+impl Learned {
+    fn forget(&mut self, source: &str) {
+        for gvk in self.by_source.remove(source).unwrap_or_default() {
+            if let Some(schemas) = self.by_gvk.get_mut(&gvk) {
+                schemas.remove(source);
+                if schemas.is_empty() {
+                    self.by_gvk.remove(&gvk);
+                }
+            }
+        }
+    }
+}
+
+/// One definition: its kinds by version, in the order of its versions.
+pub(crate) struct Crd {
+    pub(crate) kinds: Vec<(Gvk, Arc<Schema>)>,
+}
+
+impl Crd {
+    /// Reads what can be read. What is wrong with it is found when it is validated itself.
+    pub(crate) fn read(resource: &Arc<Resource>) -> Self {
+        let text = |path: &[&str]| resource.get(path).and_then(Value::as_str);
+        let (Some(group), Some(kind), Some(Value::Array(versions))) = (
+            text(&["spec", "group"]),
+            text(&["spec", "names", "kind"]),
+            resource.get(&["spec", "versions"]),
+        ) else {
+            return Self { kinds: Vec::new() };
+        };
+        let kinds = versions
+            .iter()
+            .enumerate()
+            .filter_map(|(place, version)| {
+                version.get("schema")?.get("openAPIV3Schema")?;
+                let gvk = Gvk::new(group, version.get("name")?.as_str()?, kind);
+                let schema = Arc::new(Schema::crd(gvk.clone(), resource, place));
+                Some((gvk, schema))
+            })
+            .collect();
+        Self { kinds }
+    }
+
+    fn find(&self, gvk: &Gvk) -> Option<&Arc<Schema>> {
+        let (_, schema) = self.kinds.iter().find(|(defined, _)| defined == gvk)?;
+        Some(schema)
+    }
+}
+
+/// Whether a resource defines kinds.
+pub(crate) fn is_crd(resource: &Resource) -> bool {
+    let gvk = resource.gvk();
+    *gvk.kind == *"CustomResourceDefinition"
+        && *gvk.group == *"apiextensions.k8s.io"
+        && *gvk.version == *"v1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Crds;
+    use serde_json::{Value, json};
+    use tko_core::{Gvk, Package};
+
+    fn crd(kind: &str, schema: &Value) -> Package {
+        Package::from_values([json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "x"},
+            "spec": {"group": "example.com", "names": {"kind": kind}, "versions": [
+                {"name": "v1", "schema": {"openAPIV3Schema": schema}},
+                {"name": "v2"},
+            ]},
+        })])
+        .expect("a package")
+    }
+
+    fn number(crds: &Crds, api_version: &str, kind: &str) -> Option<u64> {
+        let gvk = Gvk::of(api_version, kind);
+        Some(crds.find(&gvk, &Package::default())?.number())
+    }
+
+    #[test]
+    fn learned_kinds_are_known_until_forgotten() {
+        let crds = Crds::new();
+        assert_eq!(number(&crds, "example.com/v1", "Foo"), None);
+        crds.learn("a", &crd("Foo", &json!({})));
+        assert!(number(&crds, "example.com/v1", "Foo").is_some());
+        assert_eq!(
+            number(&crds, "example.com/v2", "Foo"),
+            None,
+            "has no schema"
+        );
+        crds.forget("b");
+        assert!(number(&crds, "example.com/v1", "Foo").is_some());
+        crds.forget("a");
+        assert_eq!(number(&crds, "example.com/v1", "Foo"), None);
+    }
+
+    #[test]
+    fn learning_again_replaces_what_a_source_gave() {
+        let crds = Crds::new();
+        crds.learn("a", &crd("Foo", &json!({})));
+        crds.learn("a", &crd("Bar", &json!({})));
+        assert_eq!(number(&crds, "example.com/v1", "Foo"), None);
+        assert!(number(&crds, "example.com/v1", "Bar").is_some());
+    }
+
+    #[test]
+    fn of_several_sources_the_last_by_name_counts_whatever_came_first() {
+        let (old, new) = (
+            crd("Foo", &json!({"title": "1"})),
+            crd("Foo", &json!({"title": "2"})),
+        );
+        let (one, other) = (Crds::new(), Crds::new());
+        let gvk = Gvk::of("example.com/v1", "Foo");
+        one.learn("foo:v1", &old);
+        one.learn("foo:v2", &new);
+        other.learn("foo:v2", &new);
+        other.learn("foo:v1", &old);
+        for crds in [one, other] {
+            let expected = crds.find(&gvk, &new).expect("its own").number();
+            assert_eq!(number(&crds, "example.com/v1", "Foo"), Some(expected));
+            crds.forget("foo:v2");
+            let expected = crds.find(&gvk, &old).expect("its own").number();
+            assert_eq!(number(&crds, "example.com/v1", "Foo"), Some(expected));
+        }
+    }
+
+    #[test]
+    fn equal_definitions_give_one_schema() {
+        let crds = Crds::new();
+        let gvk = Gvk::of("example.com/v1", "Foo");
+        let numbers: Vec<u64> = (0..2)
+            .map(|_| {
+                crds.find(&gvk, &crd("Foo", &json!({})))
+                    .expect("found")
+                    .number()
+            })
+            .collect();
+        assert_eq!(numbers[0], numbers[1]);
+    }
+}

@@ -1,0 +1,239 @@
+//! Limits that keep hostile schemas and resources from harming the process.
+//!
+//! Both are walked recursively when they are compiled and validated, so depth is bounded before
+//! that. References that lead back to where they came from without going into the resource
+//! would never end.
+
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Most levels of lists and maps in a resource or a schema.
+///
+/// Decoders of packages refuse less than this already; a tree made in memory may be any depth.
+pub(crate) const MAX_DEPTH: usize = 160;
+
+/// Most schemas that may apply to one place of a resource, each by way of the one before.
+const MAX_CHAIN: usize = 64;
+
+/// Largest schema, in bytes of JSON without descriptions. API servers store less.
+const MAX_SCHEMA_BYTES: usize = 4 << 20;
+
+/// Whether a value is nested at most [`MAX_DEPTH`] deep. Does not recurse.
+pub(crate) fn is_shallow(value: &Value) -> bool {
+    let mut waiting = vec![(value, 0)];
+    while let Some((value, depth)) = waiting.pop() {
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        match value {
+            Value::Array(list) => waiting.extend(list.iter().map(|item| (item, depth + 1))),
+            Value::Object(map) => waiting.extend(map.values().map(|item| (item, depth + 1))),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Checks a schema document that is about to be compiled.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
+    if !is_shallow(document) {
+        return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
+    }
+    let mut size = Counter(0);
+    serde_json::to_writer(&mut size, document).map_err(|error| error.to_string())?;
+    if size.0 > MAX_SCHEMA_BYTES {
+        return Err(format!(
+            "it is {} bytes long; at most {MAX_SCHEMA_BYTES} are taken",
+            size.0
+        ));
+    }
+    let mut chains = Chains {
+        document,
+        lengths: HashMap::new(),
+    };
+    let mut waiting = vec![document];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Array(list) => waiting.extend(list),
+            Value::Object(map) => {
+                chains.length(value, 0)?;
+                waiting.extend(map.values());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many schemas apply in one place, one by way of the other; by address of the first.
+struct Chains<'a> {
+    document: &'a Value,
+    lengths: HashMap<*const Value, usize>,
+}
+
+impl<'a> Chains<'a> {
+    fn length(&mut self, schema: &'a Value, above: usize) -> Result<usize, String> {
+        if above > MAX_CHAIN {
+            return Err("its references lead from one to the next without end".to_owned());
+        }
+        let Value::Object(keywords) = schema else {
+            return Ok(0);
+        };
+        if let Some(length) = self.lengths.get(&std::ptr::from_ref(schema)) {
+            return match above + length {
+                total if total > MAX_CHAIN => self.too_long(),
+                _ => Ok(*length),
+            };
+        }
+        let mut longest = 0;
+        for (keyword, value) in keywords {
+            match (keyword.as_str(), value) {
+                ("$ref", Value::String(reference)) => {
+                    let Some(target) = reference
+                        .strip_prefix('#')
+                        .and_then(|pointer| self.document.pointer(&decoded(pointer)))
+                    else {
+                        return Err(format!(
+                            "it refers to {reference}, which is not in it; only references within a schema are followed"
+                        ));
+                    };
+                    longest = longest.max(1 + self.length(target, above + 1)?);
+                }
+                ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
+                    return Err(format!("it uses {keyword}, which is not supported"));
+                }
+                ("not" | "if" | "then" | "else", value) => {
+                    longest = longest.max(1 + self.length(value, above + 1)?);
+                }
+                ("allOf" | "anyOf" | "oneOf", Value::Array(list)) => {
+                    for value in list {
+                        longest = longest.max(1 + self.length(value, above + 1)?);
+                    }
+                }
+                ("dependentSchemas", Value::Object(map)) => {
+                    for value in map.values() {
+                        longest = longest.max(1 + self.length(value, above + 1)?);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.lengths.insert(std::ptr::from_ref(schema), longest);
+        Ok(longest)
+    }
+
+    fn too_long<T>(&self) -> Result<T, String> {
+        Err(format!(
+            "its references lead over more than {MAX_CHAIN} schemas for one place"
+        ))
+    }
+}
+
+/// The pointer of a fragment: percent signs are decoded where they stand for ASCII.
+fn decoded(fragment: &str) -> String {
+    let mut text = String::with_capacity(fragment.len());
+    let mut rest = fragment;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let code = after
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code.filter(u8::is_ascii) {
+            Some(code) => {
+                text.push(char::from(code));
+                rest = &after[2..];
+            }
+            None => {
+                text.push('%');
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_DEPTH, check_schema, is_shallow};
+    use serde_json::{Value, json};
+
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(json!(1), |inner, _| json!([inner]))
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        assert!(is_shallow(&nested(MAX_DEPTH)));
+        assert!(!is_shallow(&nested(MAX_DEPTH + 1)));
+    }
+
+    #[test]
+    fn references_that_go_into_the_resource_may_recur() {
+        let tree = json!({
+            "$defs": {"tree": {"properties": {"left": {"$ref": "#/$defs/tree"}}}},
+            "$ref": "#/$defs/tree",
+        });
+        assert_eq!(check_schema(&tree), Ok(()));
+    }
+
+    #[test]
+    fn references_that_stay_in_one_place_may_not() {
+        for bad in [
+            json!({"$ref": "#"}),
+            json!({"properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}}),
+            json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
+        ] {
+            let error = check_schema(&bad).expect_err("endless");
+            assert!(error.contains("without end"), "{error}");
+        }
+    }
+
+    #[test]
+    fn references_elsewhere_are_refused() {
+        for bad in [
+            "other.json",
+            "file:///etc/passwd",
+            "#/$defs/missing",
+            "#anchor",
+        ] {
+            let error = check_schema(&json!({"$ref": bad})).expect_err("elsewhere");
+            assert!(error.contains(bad), "{error}");
+        }
+        assert!(check_schema(&json!({"$dynamicRef": "#x"})).is_err());
+    }
+
+    #[test]
+    fn escaped_references_are_found() {
+        let schema = json!({"$defs": {"a/b c": {}}, "$ref": "#/$defs/a~1b%20c"});
+        assert_eq!(check_schema(&schema), Ok(()));
+    }
+
+    #[test]
+    fn properties_may_be_called_like_keywords() {
+        let schema = json!({"properties": {"$ref": {"type": "string"}, "not": {"type": "string"}}});
+        assert_eq!(check_schema(&schema), Ok(()));
+    }
+
+    #[test]
+    fn huge_schemas_are_refused() {
+        let error = check_schema(&json!({"enum": ["x".repeat(5 << 20)]})).expect_err("huge");
+        assert!(error.contains("bytes"), "{error}");
+    }
+}

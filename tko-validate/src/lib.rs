@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod admission;
+mod bounded;
+mod compiled;
+mod crds;
+mod definitions;
+mod guard;
+mod message;
+mod schema;
+mod source;
+mod transform;
+mod validator;
+mod version;
+
+pub use admission::{VALIDATOR_TIME, Validation};
+pub use crds::Crds;
+pub use schema::Schema;
+#[cfg(feature = "remote")]
+pub use source::UrlTemplate;
+pub use source::{BuiltIn, Directory, SchemaSource};
+pub use validator::{MAX_VIOLATIONS, Missing, SchemaValidator, SchemaValidatorBuilder};
+pub use version::KubernetesVersion;

@@ -1,0 +1,315 @@
+//! What is wrong, in the words of whoever writes manifests.
+
+use crate::compiled::{Finding, Findings};
+use crate::transform::QUANTITY_PATTERN;
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use jsonschema::{JsonType, ValidationError};
+use serde_json::Value;
+
+/// Most characters of a value that a message repeats.
+const SHOWN_CHARACTERS: usize = 60;
+/// Most known properties that a message lists.
+const SHOWN_PROPERTIES: usize = 12;
+/// How deep choices within choices are explained.
+const MAX_CHOICES: usize = 8;
+
+/// Gathers findings about one resource.
+pub(crate) struct Explainer<'a, R> {
+    resource: &'a Value,
+    limit: usize,
+    rules: R,
+    hidden: bool,
+    found: Findings,
+}
+
+impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
+    /// At most `limit` findings are kept, the rest counted. `rules` is the schema, asked for when
+    /// a message needs it.
+    pub(crate) fn new(resource: &'a Value, limit: usize, rules: R) -> Self {
+        Self {
+            resource,
+            limit,
+            rules,
+            hidden: false,
+            found: Findings::default(),
+        }
+    }
+
+    /// Repeat no values: they are secret.
+    pub(crate) fn hide_values(&mut self) {
+        self.hidden = true;
+    }
+
+    /// Adds what an error says.
+    pub(crate) fn add(&mut self, error: &ValidationError<'_>) {
+        if self.found.list.len() < self.limit {
+            self.explain(error, 0);
+        } else {
+            self.found.more += 1;
+        }
+    }
+
+    /// All that was added.
+    pub(crate) fn finish(self) -> Findings {
+        self.found
+    }
+
+    fn say(&mut self, path: String, message: String) {
+        let finding = Finding { path, message };
+        if self.found.list.contains(&finding) {
+            return;
+        }
+        if self.found.list.len() < self.limit {
+            self.found.list.push(finding);
+        } else {
+            self.found.more += 1;
+        }
+    }
+
+    fn explain(&mut self, error: &ValidationError<'_>, depth: usize) {
+        let pointer = error.instance_path().as_str();
+        match error.kind() {
+            Kind::AdditionalProperties { unexpected } => {
+                let known = self.known_properties(error.schema_path().as_str());
+                for name in unexpected {
+                    let message = unknown_property(name, &known);
+                    self.say(path(&join(pointer, name), self.resource), message);
+                }
+            }
+            Kind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let at = path(&join(pointer, name), self.resource);
+                self.say(at, "is required and missing".to_owned());
+            }
+            Kind::AnyOf { context } | Kind::OneOfNotValid { context } if depth < MAX_CHOICES => {
+                self.explain_choice(pointer, context, depth);
+            }
+            kind => {
+                let message = self.sentence(kind, error);
+                self.say(path(pointer, self.resource), message);
+            }
+        }
+    }
+
+    /// Explains why none of several schemas fits: by the errors of the branch that was meant, as
+    /// far as that can be told.
+    fn explain_choice(
+        &mut self,
+        pointer: &str,
+        branches: &[Vec<ValidationError<'_>>],
+        depth: usize,
+    ) {
+        let here = |error: &ValidationError<'_>| error.instance_path().as_str() == pointer;
+        let is_wrong_type = |branch: &&Vec<ValidationError<'_>>| {
+            branch
+                .iter()
+                .any(|error| matches!(error.kind(), Kind::Type { .. }) && here(error))
+        };
+        let meant: Vec<_> = branches.iter().filter(|b| !is_wrong_type(b)).collect();
+        let missing: Vec<&str> = meant
+            .iter()
+            .filter_map(|branch| match branch.as_slice() {
+                [error] if here(error) => match error.kind() {
+                    Kind::Required { property } => property.as_str(),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect();
+        if meant.is_empty() {
+            for error in branches.iter().filter_map(|branch| branch.first()) {
+                self.explain(error, depth + 1);
+            }
+        } else if missing.len() == meant.len() && missing.len() > 1 {
+            let message = format!("must have one of {}", missing.join(", "));
+            self.say(path(pointer, self.resource), message);
+        } else if let Some(nearest) = meant.iter().min_by_key(|branch| branch.len()) {
+            for error in *nearest {
+                self.explain(error, depth + 1);
+            }
+        }
+    }
+
+    fn sentence(&self, kind: &Kind, error: &ValidationError<'_>) -> String {
+        let is = self.value(error.instance());
+        match kind {
+            Kind::Type { kind } => format!("must be {}{is}", types(kind)),
+            Kind::Enum { options } => format!("must be {}{is}", one_of(options)),
+            Kind::Constant { expected_value } => format!("must be {expected_value}{is}"),
+            Kind::Pattern { pattern } if pattern == QUANTITY_PATTERN => {
+                format!("must be a quantity, such as 2, 500m or 1.5Gi{is}")
+            }
+            Kind::Pattern { pattern } => format!("must match the pattern {pattern}{is}"),
+            Kind::Minimum { limit } => format!("must be at least {limit}{is}"),
+            Kind::Maximum { limit } => format!("must be at most {limit}{is}"),
+            Kind::ExclusiveMinimum { limit } => format!("must be more than {limit}{is}"),
+            Kind::ExclusiveMaximum { limit } => format!("must be less than {limit}{is}"),
+            Kind::MinLength { limit } => format!("must have at least {limit} characters{is}"),
+            Kind::MaxLength { limit } => format!("must have at most {limit} characters{is}"),
+            Kind::MinItems { limit } => format!("must have at least {limit} items"),
+            Kind::MaxItems { limit } => format!("must have at most {limit} items"),
+            Kind::MinProperties { limit } => format!("must have at least {limit} properties"),
+            Kind::MaxProperties { limit } => format!("must have at most {limit} properties"),
+            Kind::UniqueItems => "must not have an item twice".to_owned(),
+            Kind::Format { format } => format!("must be {}{is}", format_in_words(format)),
+            Kind::OneOfMultipleValid { .. } => {
+                "fits several forms of which only one is allowed at a time".to_owned()
+            }
+            Kind::Not { .. } => "is in a form that is not allowed".to_owned(),
+            Kind::FalseSchema => "is not allowed".to_owned(),
+            Kind::PropertyNames { error } => {
+                format!("has a key that is not allowed: {}", error.masked())
+            }
+            _ => error.masked().to_string(),
+        }
+    }
+
+    /// `, but is …`; nothing for what is secret.
+    fn value(&self, value: &Value) -> String {
+        let shown = match value {
+            _ if self.hidden => return String::new(),
+            Value::Object(_) => "a map".to_owned(),
+            Value::Array(_) => "a list".to_owned(),
+            Value::String(text) => match text.char_indices().nth(SHOWN_CHARACTERS) {
+                Some((end, _)) => format!("the text {:?}…", &text[..end]),
+                None => format!("the text {text:?}"),
+            },
+            other => other.to_string(),
+        };
+        format!(", but is {shown}")
+    }
+
+    /// The properties that the schema names beside `additionalProperties` at this place.
+    fn known_properties(&self, schema_pointer: &str) -> Vec<&'r str> {
+        let Some((parent, _)) = schema_pointer.rsplit_once('/') else {
+            return Vec::new();
+        };
+        let properties = (self.rules)()
+            .pointer(parent)
+            .and_then(|schema| schema.get("properties")?.as_object());
+        properties
+            .map(|properties| properties.keys().map(String::as_str).collect())
+            .unwrap_or_default()
+    }
+}
+
+fn unknown_property(name: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|candidate| (distance(name, candidate), *candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
+    match nearest {
+        Some((_, candidate)) => format!("is not a known property; did you mean {candidate}?"),
+        None if known.is_empty() || known.len() > SHOWN_PROPERTIES => {
+            "is not a known property".to_owned()
+        }
+        None => format!("is not a known property; there are {}", known.join(", ")),
+    }
+}
+
+/// How many letters must change, case apart, to make one of the other. Long names are no typos.
+fn distance(one: &str, other: &str) -> usize {
+    const LONG: usize = 64;
+    if one.len() > LONG || other.len() > LONG {
+        return usize::MAX;
+    }
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.to_lowercase().chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for (column, candidate) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *candidate);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+fn types(kind: &TypeKind) -> String {
+    let all: Vec<JsonType> = match kind {
+        TypeKind::Single(one) => vec![*one],
+        TypeKind::Multiple(set) => set.iter().collect(),
+    };
+    let named: Vec<&str> = all
+        .iter()
+        .filter(|one| all.len() == 1 || **one != JsonType::Null)
+        .map(|one| match one {
+            JsonType::Null => "null",
+            JsonType::Boolean => "true or false",
+            JsonType::Integer => "an integer",
+            JsonType::Number => "a number",
+            JsonType::String => "text",
+            JsonType::Array => "a list",
+            JsonType::Object => "a map",
+        })
+        .collect();
+    named.join(" or ")
+}
+
+fn one_of(options: &Value) -> String {
+    let named: Vec<String> = options
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|option| !option.is_null() && *option != "")
+        .map(|option| match option {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect();
+    match named.as_slice() {
+        [one] => one.clone(),
+        several => format!("one of {}", several.join(", ")),
+    }
+}
+
+fn format_in_words(format: &str) -> &str {
+    match format {
+        "byte" => "base64",
+        "date" => "a date such as 2026-01-31",
+        "date-time" => "a time such as 2026-01-31T12:00:00Z",
+        "ipv4" => "an IPv4 address",
+        "ipv6" => "an IPv6 address",
+        "uuid" => "a UUID",
+        other => other,
+    }
+}
+
+fn join(pointer: &str, name: &str) -> String {
+    let name = name.replace('~', "~0").replace('/', "~1");
+    format!("{pointer}/{name}")
+}
+
+/// A JSON pointer as people write paths: `spec.containers[0].image`, `metadata.labels['a/b']`.
+pub(crate) fn path(pointer: &str, root: &Value) -> String {
+    let mut path = String::new();
+    let mut at = Some(root);
+    for segment in pointer.split('/').skip(1) {
+        let name = segment.replace("~1", "/").replace("~0", "~");
+        if at.is_some_and(Value::is_array) {
+            path.push_str(&format!("[{name}]"));
+            at = name.parse::<usize>().ok().and_then(|index| at?.get(index));
+            continue;
+        }
+        let is_plain = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if !is_plain {
+            path.push_str(&format!("['{name}']"));
+        } else if path.is_empty() {
+            path.push_str(&name);
+        } else {
+            path.push('.');
+            path.push_str(&name);
+        }
+        at = at.and_then(|value| value.get(&name));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests;

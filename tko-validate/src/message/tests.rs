@@ -1,0 +1,131 @@
+use super::{Explainer, distance, path};
+use crate::compiled::Findings;
+use serde_json::{Value, json};
+
+fn findings(schema: &Value, resource: &Value, limit: usize) -> Findings {
+    let validator = jsonschema::validator_for(schema).expect("a schema");
+    let mut explainer = Explainer::new(resource, limit, || schema);
+    for error in validator.iter_errors(resource) {
+        explainer.add(&error);
+    }
+    explainer.finish()
+}
+
+fn said(schema: &Value, resource: &Value) -> Vec<String> {
+    findings(schema, resource, 100)
+        .list
+        .into_iter()
+        .map(|finding| format!("{}: {}", finding.path, finding.message))
+        .collect()
+}
+
+#[test]
+fn paths_are_written_as_people_write_them() {
+    let root = json!({"a": [{"b/c": {"0": 1}, "d~e": 2, "": 3}]});
+    assert_eq!(path("", &root), "");
+    assert_eq!(path("/a/0/b~1c/0", &root), "a[0]['b/c'].0");
+    assert_eq!(path("/a/0/d~0e", &root), "a[0]['d~e']");
+    assert_eq!(path("/a/0/", &root), "a[0]['']");
+}
+
+#[test]
+fn unknown_properties_are_named_one_by_one_with_the_nearest_known() {
+    let schema =
+        json!({"properties": {"replicas": {}, "paused": {}}, "additionalProperties": false});
+    assert_eq!(
+        said(&schema, &json!({"Replica": 1, "zzz": 2})),
+        [
+            "Replica: is not a known property; did you mean replicas?",
+            "zzz: is not a known property; there are replicas, paused",
+        ]
+    );
+}
+
+#[test]
+fn missing_properties_are_named_where_they_should_be() {
+    let schema = json!({"properties": {"a": {"items": {"required": ["name"]}}}});
+    assert_eq!(
+        said(&schema, &json!({"a": [{"name": 1}, {}]})),
+        ["a[1].name: is required and missing"]
+    );
+}
+
+#[test]
+fn types_and_values_are_told() {
+    let schema = json!({"properties": {
+        "a": {"type": ["integer", "null"]},
+        "b": {"enum": ["X", "Y", "", null]},
+        "c": {"type": ["string", "boolean"]},
+        "d": {"type": "object"},
+    }});
+    assert_eq!(
+        said(&schema, &json!({"a": "3", "b": "Z", "c": [], "d": null})),
+        [
+            "a: must be an integer, but is the text \"3\"",
+            "b: must be one of X, Y, but is the text \"Z\"",
+            "c: must be true or false or text, but is a list",
+            "d: must be a map, but is null",
+        ]
+    );
+}
+
+#[test]
+fn long_values_are_cut() {
+    let found = said(&json!({"type": "integer"}), &json!("ä".repeat(1000)));
+    assert!(found[0].len() < 250, "{found:?}");
+}
+
+#[test]
+fn of_a_choice_with_null_only_the_other_branch_speaks() {
+    let schema = json!({"anyOf": [{"type": "null"}, {"type": "object", "required": ["a"]}]});
+    assert_eq!(said(&schema, &json!({})), ["a: is required and missing"]);
+    assert_eq!(
+        said(&schema, &json!(3)),
+        [": must be null, but is 3", ": must be a map, but is 3"]
+    );
+}
+
+#[test]
+fn a_choice_of_required_properties_lists_them() {
+    let schema =
+        json!({"properties": {"spec": {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}}});
+    assert_eq!(
+        said(&schema, &json!({"spec": {}})),
+        ["spec: must have one of a, b"]
+    );
+    assert_eq!(
+        said(&schema, &json!({"spec": {"a": 1, "b": 2}})),
+        ["spec: fits several forms of which only one is allowed at a time"]
+    );
+}
+
+#[test]
+fn findings_over_the_limit_are_counted() {
+    let schema = json!({"items": {"type": "integer"}});
+    let resource = Value::Array((0..250).map(|_| json!("x")).collect());
+    let found = findings(&schema, &resource, 100);
+    assert_eq!((found.list.len(), found.more), (100, 150));
+}
+
+#[test]
+fn values_are_hidden_on_demand() {
+    let schema = json!({"properties": {"password": {"maxLength": 3}}});
+    let resource = json!({"password": "hunter2"});
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let mut explainer = Explainer::new(&resource, 10, || &schema);
+    explainer.hide_values();
+    for error in validator.iter_errors(&resource) {
+        explainer.add(&error);
+    }
+    let found = explainer.finish();
+    assert_eq!(found.list.len(), 1);
+    assert!(!found.list[0].message.contains("hunter2"));
+}
+
+#[test]
+fn distance_counts_changed_letters() {
+    assert_eq!(distance("image", "image"), 0);
+    assert_eq!(distance("Image", "images"), 1);
+    assert_eq!(distance("abc", "xyz"), 3);
+    assert_eq!(distance("", "ab"), 2);
+}

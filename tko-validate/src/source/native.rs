@@ -1,0 +1,91 @@
+//! TKO's own kinds.
+
+use super::SchemaSource;
+use crate::schema::Schema;
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tko_core::{Gvk, Result};
+
+const TOPOLOGY: &str = "topology.nephio.org/v1alpha1";
+const KINDS: [(&str, &str, &str); 7] = [
+    (
+        TOPOLOGY,
+        "Template",
+        include_str!("../../schemas/tko/template.json"),
+    ),
+    (
+        TOPOLOGY,
+        "Site",
+        include_str!("../../schemas/tko/site.json"),
+    ),
+    (
+        TOPOLOGY,
+        "Sites",
+        include_str!("../../schemas/tko/sites.json"),
+    ),
+    (
+        TOPOLOGY,
+        "Placement",
+        include_str!("../../schemas/tko/placement.json"),
+    ),
+    (
+        TOPOLOGY,
+        "TOSCA",
+        include_str!("../../schemas/tko/tosca.json"),
+    ),
+    (
+        "deployment.nephio.org/v1alpha1",
+        "Deployment",
+        include_str!("../../schemas/tko/deployment.json"),
+    ),
+    (
+        "workload.nephio.org/v1alpha1",
+        "HelmChart",
+        include_str!("../../schemas/tko/helm-chart.json"),
+    ),
+];
+const METADATA: &str = include_str!("../../schemas/tko/metadata.json");
+const ORIGIN: &str = "TKO";
+
+/// The schemas of TKO's own kinds. No other source can say otherwise of them.
+pub(crate) struct Native {
+    kinds: HashMap<Gvk, Arc<Schema>>,
+    metadata: Arc<Schema>,
+}
+
+impl Native {
+    pub(crate) fn new() -> Self {
+        let read = |text| serde_json::from_str(text).expect("schemas that are built in are JSON");
+        let kinds = KINDS
+            .into_iter()
+            .map(|(api_version, kind, text)| {
+                let gvk = Gvk::of(api_version, kind);
+                let schema = Schema::document(ORIGIN, gvk.clone(), read(text));
+                (gvk, Arc::new(schema))
+            })
+            .collect();
+        Self {
+            kinds,
+            metadata: Arc::new(Schema::document_of_any_kind(ORIGIN, read(METADATA))),
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaSource for Native {
+    async fn find(&self, gvk: &Gvk) -> Result<Option<Arc<Schema>>> {
+        if *gvk.group == *"metadata.nephio.org" {
+            return Ok(Some(self.metadata.clone()));
+        }
+        Ok(self.kinds.get(gvk).cloned())
+    }
+}
+
+/// Whether resources of this group are inputs to plugins or schedulers that only those understand:
+/// they pass where no source has their schema, even where schemas must not be missing.
+pub(crate) fn is_free(gvk: &Gvk) -> bool {
+    *gvk.group == *"infra.nephio.org"
+        || *gvk.group == *"plugin.nephio.org"
+        || gvk.group.ends_with(".plugin.nephio.org")
+}

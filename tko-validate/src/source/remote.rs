@@ -1,0 +1,221 @@
+//! Schemas from addresses, with a cache on disk.
+
+use super::SchemaSource;
+use super::file_names::is_nameable;
+use super::template::Template;
+use crate::bounded::Bounded;
+use crate::schema::Schema;
+use crate::version::KubernetesVersion;
+use async_trait::async_trait;
+use reqwest::{Client, StatusCode};
+use rustls::crypto::{CryptoProvider, ring};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
+use tko_core::{ContentHash, Error, Gvk, Result};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+/// How many kinds are remembered, at least.
+const REMEMBERED: usize = 2048;
+/// For how long it is remembered that there is no schema.
+const ABSENT_TIME: Duration = Duration::from_secs(600);
+
+/// Schemas, one an address, which a template with kubeconform's variables gives:
+///
+/// | variable | for `networking.k8s.io/v1`, kind `NetworkPolicy` |
+/// |---|---|
+/// | `{{.NormalizedKubernetesVersion}}` | `v1.37.0` |
+/// | `{{.StrictSuffix}}` | `-strict` |
+/// | `{{.ResourceKind}}` | `networkpolicy` |
+/// | `{{.ResourceAPIVersion}}` | `v1` |
+/// | `{{.Group}}` | `networking.k8s.io` |
+/// | `{{.KindSuffix}}` | `-networking-v1` |
+///
+/// What was fetched stays in the cache folder, if there is one, until someone removes it. An
+/// address that answers 404 or 410 has no schema (remembered for ten minutes). Any other failure
+/// is an error, and what is being validated does not pass.
+#[cfg_attr(docsrs, doc(cfg(feature = "remote")))]
+pub struct UrlTemplate {
+    template: Template,
+    kubernetes: KubernetesVersion,
+    client: Client,
+    time: Duration,
+    max_bytes: usize,
+    cache: Option<PathBuf>,
+    known: Mutex<Bounded<Gvk, Slot>>,
+}
+
+type Slot = Arc<OnceCell<Known>>;
+
+#[derive(Clone)]
+enum Known {
+    Schema(Arc<Schema>),
+    Absent { until: Instant },
+}
+
+impl UrlTemplate {
+    /// A template that begins with `http://` or `https://`.
+    ///
+    /// Uses the process's default cryptography for TLS; if none is set, sets `ring`.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: the template does not begin so, or has an unknown variable.
+    pub fn new(template: &str, kubernetes: KubernetesVersion) -> Result<Self> {
+        if !["http://", "https://"]
+            .iter()
+            .any(|scheme| template.starts_with(scheme))
+        {
+            return Err(Error::bad(
+                "schema location",
+                format!("{template} does not begin with http:// or https://"),
+            ));
+        }
+        if CryptoProvider::get_default().is_none() {
+            // Someone else may be faster, which is as good.
+            let _ = ring::default_provider().install_default();
+        }
+        let client = Client::builder()
+            .user_agent(concat!("tko-validate/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Error::internal("make an HTTP client", error))?;
+        Ok(Self {
+            template: Template::parse(template)?,
+            kubernetes,
+            client,
+            time: Duration::from_secs(10),
+            max_bytes: 8 << 20,
+            cache: None,
+            known: Mutex::new(Bounded::new(REMEMBERED)),
+        })
+    }
+
+    /// Keeps what was fetched in this folder, which is made when needed. Default: nowhere.
+    #[must_use]
+    pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// How long one fetch may take as a whole. Default: 10 s.
+    #[must_use]
+    pub fn with_time(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// Largest schema that is taken, in bytes. Default: 8 MiB.
+    #[must_use]
+    pub fn with_max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    fn slot(&self, gvk: &Gvk) -> Slot {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_stale = |slot: &Slot| match slot.get() {
+            Some(Known::Absent { until }) => *until <= Instant::now(),
+            _ => false,
+        };
+        if let Some(slot) = known.get(gvk).filter(|slot| !is_stale(slot)) {
+            return slot;
+        }
+        let slot = Slot::default();
+        known.insert(gvk.clone(), slot.clone());
+        slot
+    }
+
+    async fn load(&self, gvk: &Gvk) -> Result<Known> {
+        let url = self.template.expand(gvk, self.kubernetes);
+        let file = self.cache.as_ref().map(|folder| {
+            let name = ContentHash::of(&Value::String(url.clone()));
+            folder.join(format!("{name}.json"))
+        });
+        let cached = match file.clone() {
+            Some(file) => spawn_blocking(move || read_cached(&file))
+                .await
+                .map_err(|error| Error::internal("read the schema cache", error))?,
+            None => None,
+        };
+        let document = match cached {
+            Some(document) => document,
+            None => match self.fetch(&url, file).await? {
+                Some(document) => document,
+                None => {
+                    return Ok(Known::Absent {
+                        until: Instant::now() + ABSENT_TIME,
+                    });
+                }
+            },
+        };
+        let schema = Schema::document(url, gvk.clone(), document);
+        Ok(Known::Schema(Arc::new(schema)))
+    }
+
+    async fn fetch(&self, url: &str, file: Option<PathBuf>) -> Result<Option<Value>> {
+        let down =
+            |reason: String| Error::unavailable(format!("fetch the schema at {url}"), reason);
+        let told = |error: reqwest::Error| down(tko_core::error::chain(&error.without_url()));
+        let request = self.client.get(url).timeout(self.time);
+        let mut response = request.send().await.map_err(told)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
+            other => return Err(down(format!("it answered {other}"))),
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(told)? {
+            if bytes.len() + chunk.len() > self.max_bytes {
+                return Err(down(format!("it has more than {} bytes", self.max_bytes)));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let document = serde_json::from_slice(&bytes)
+            .map_err(|error| down(format!("it is no JSON: {error}")))?;
+        if let Some(file) = file {
+            let shown = file.display().to_string();
+            let written = spawn_blocking(move || write_cached(&file, &bytes)).await;
+            // A cache that cannot be written costs time, not correctness.
+            match written {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(file = shown, %error, "cannot cache a schema"),
+                Err(error) => tracing::warn!(file = shown, %error, "cannot cache a schema"),
+            }
+        }
+        Ok(Some(document))
+    }
+}
+
+#[async_trait]
+impl SchemaSource for UrlTemplate {
+    async fn find(&self, gvk: &Gvk) -> Result<Option<Arc<Schema>>> {
+        if !is_nameable(gvk) {
+            return Ok(None);
+        }
+        let slot = self.slot(gvk);
+        match slot.get_or_try_init(|| self.load(gvk)).await? {
+            Known::Schema(schema) => Ok(Some(schema.clone())),
+            Known::Absent { .. } => Ok(None),
+        }
+    }
+}
+
+/// What is cached; nothing if it cannot be read, which fetching it again mends.
+fn read_cached(file: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
+}
+
+/// Whole or not at all: others may read the same folder at the same time.
+fn write_cached(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let unfinished = file.with_extension(format!("{}.part", std::process::id()));
+    fs::write(&unfinished, bytes)?;
+    fs::rename(&unfinished, file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Templates of addresses.
+
+use super::file_names::parts;
+use crate::version::KubernetesVersion;
+use tko_core::{Error, Gvk, Result};
+
+/// A template as kubeconform has them: text with variables such as `{{.ResourceKind}}`.
+#[derive(Clone, Debug)]
+pub(super) struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(String),
+    Variable(Variable),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Variable {
+    NormalizedKubernetesVersion,
+    StrictSuffix,
+    ResourceKind,
+    ResourceAPIVersion,
+    Group,
+    KindSuffix,
+}
+
+impl Variable {
+    const ALL: [(&'static str, Self); 6] = [
+        (
+            "NormalizedKubernetesVersion",
+            Self::NormalizedKubernetesVersion,
+        ),
+        ("StrictSuffix", Self::StrictSuffix),
+        ("ResourceKind", Self::ResourceKind),
+        ("ResourceAPIVersion", Self::ResourceAPIVersion),
+        ("Group", Self::Group),
+        ("KindSuffix", Self::KindSuffix),
+    ];
+}
+
+impl Template {
+    /// # Errors
+    /// [`Error::BadArgument`]: a variable that is not known, or a brace that is not closed.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let bad = |what: &str| {
+            let known: Vec<String> = Variable::ALL
+                .iter()
+                .map(|(name, _)| format!("{{{{.{name}}}}}"))
+                .collect();
+            let known = known.join(" ");
+            Error::bad(
+                "schema location",
+                format!("{text}: {what}; the variables are {known}"),
+            )
+        };
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            pieces.push(Piece::Text(before.to_owned()));
+            let Some((name, after)) = after.split_once("}}") else {
+                return Err(bad("a {{ without }}"));
+            };
+            let name = name.trim().trim_start_matches('.');
+            let known = Variable::ALL.iter().find(|(known, _)| *known == name);
+            let Some((_, variable)) = known else {
+                return Err(bad(&format!("unknown variable {name}")));
+            };
+            pieces.push(Piece::Variable(*variable));
+            rest = after;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Ok(Self(pieces))
+    }
+
+    /// Where the schema of a kind would be.
+    pub(super) fn expand(&self, gvk: &Gvk, kubernetes: KubernetesVersion) -> String {
+        let (group, version, kind) = parts(gvk);
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(fixed) => text.push_str(fixed),
+                Piece::Variable(Variable::NormalizedKubernetesVersion) => {
+                    text.push_str(&format!("v{kubernetes}"));
+                }
+                Piece::Variable(Variable::StrictSuffix) => text.push_str("-strict"),
+                Piece::Variable(Variable::ResourceKind) => text.push_str(&kind),
+                Piece::Variable(Variable::ResourceAPIVersion) => text.push_str(&version),
+                Piece::Variable(Variable::Group) => text.push_str(&group),
+                Piece::Variable(Variable::KindSuffix) => {
+                    if let Some(first) = group.split('.').next().filter(|first| !first.is_empty()) {
+                        text.push_str(&format!("-{first}"));
+                    }
+                    text.push_str(&format!("-{version}"));
+                }
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Template;
+    use tko_core::Gvk;
+
+    fn expanded(template: &str, gvk: &Gvk) -> String {
+        Template::parse(template)
+            .expect("a template")
+            .expand(gvk, "1.31".parse().expect("a version"))
+    }
+
+    #[test]
+    fn templates_expand_as_in_kubeconform() {
+        let default = "https://h/{{ .NormalizedKubernetesVersion }}-standalone{{.StrictSuffix}}/{{.ResourceKind}}{{.KindSuffix}}.json";
+        assert_eq!(
+            expanded(default, &Gvk::of("networking.k8s.io/v1", "NetworkPolicy")),
+            "https://h/v1.31.0-standalone-strict/networkpolicy-networking-v1.json"
+        );
+        assert_eq!(
+            expanded(default, &Gvk::of("v1", "Service")),
+            "https://h/v1.31.0-standalone-strict/service-v1.json"
+        );
+        assert_eq!(
+            expanded(
+                "https://h/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json",
+                &Gvk::of("cert-manager.io/v1", "Issuer")
+            ),
+            "https://h/cert-manager.io/issuer_v1.json"
+        );
+    }
+
+    #[test]
+    fn mistakes_in_templates_are_told_with_what_there_is() {
+        for bad in ["x/{{.Kind}}", "x/{{.Group"] {
+            let error = Template::parse(bad).expect_err("bad").to_string();
+            assert!(error.contains("{{.ResourceKind}}"), "{error}");
+        }
+    }
+}

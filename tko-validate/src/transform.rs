@@ -1,0 +1,242 @@
+//! From published schemas to what is validated against: JSON Schema 2020-12, strict, for complete
+//! or for partial resources.
+//!
+//! A [`Rule`] changes one schema object and looks no deeper; [`apply`] carries rules to every
+//! schema within a document, innermost first. So rules can rely on what is within being done.
+
+mod bounds;
+mod closing;
+mod kubernetes;
+mod missing;
+mod types;
+
+pub(crate) use kubernetes::{OBJECT_META, QUANTITY_PATTERN, amend_definition, identity};
+pub(crate) use types::accept_null;
+
+use serde_json::{Map, Value};
+
+/// The keys of a schema object.
+pub(crate) type Keywords = Map<String, Value>;
+
+/// Changes one schema object; `place` says where it stands.
+type Rule = fn(&mut Keywords, Place);
+
+/// Where a schema stands in its document.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// Within `allOf`, `anyOf`, `oneOf`, `not` or `if`: it says only part of what may be there.
+    branch: bool,
+    /// Within `not` or `if`: to ask for less here is to refuse more elsewhere.
+    condition: bool,
+}
+
+impl Place {
+    const BRANCH: Self = Self {
+        branch: true,
+        condition: false,
+    };
+    const CONDITION: Self = Self {
+        branch: true,
+        condition: true,
+    };
+
+    /// Of a schema in `self` that stands at `there` as seen from its parent.
+    fn within(self, there: Self) -> Self {
+        Self {
+            branch: self.branch || there.branch,
+            condition: self.condition || there.condition,
+        }
+    }
+}
+
+/// For resources that must be whole.
+const COMPLETE: &[Rule] = &[
+    types::without_foreign_keywords,
+    types::int_or_string,
+    types::merged_type_branches,
+    types::nullable,
+    bounds::exclusive_bounds,
+    bounds::integer_ranges,
+    closing::embedded_resource,
+    types::optional_properties_accept_null,
+    closing::closed,
+];
+
+/// For resources of which anything may still be missing.
+const PARTIAL: &[Rule] = &[
+    types::without_foreign_keywords,
+    types::int_or_string,
+    types::merged_type_branches,
+    types::nullable,
+    bounds::exclusive_bounds,
+    bounds::integer_ranges,
+    closing::embedded_resource,
+    types::all_properties_accept_null,
+    missing::nothing_required,
+    closing::closed,
+];
+
+/// Makes a schema, and all within it, strict and fit for complete or for partial resources.
+pub(crate) fn transform(schema: &mut Value, complete: bool) {
+    let rules = if complete { COMPLETE } else { PARTIAL };
+    apply(schema, Place::default(), rules);
+}
+
+fn apply(schema: &mut Value, place: Place, rules: &[Rule]) {
+    let Value::Object(keywords) = schema else {
+        return;
+    };
+    for (child, there) in children_mut(keywords) {
+        apply(child, place.within(there), rules);
+    }
+    for rule in rules {
+        rule(keywords, place);
+    }
+}
+
+/// The schemas directly within a schema object.
+///
+/// Definitions are places of their own, wherever they are referred to from.
+fn children_mut(keywords: &mut Keywords) -> Vec<(&mut Value, Place)> {
+    let mut children = Vec::new();
+    for (keyword, value) in keywords.iter_mut() {
+        let (place, shape) = match keyword.as_str() {
+            "properties" | "patternProperties" | "$defs" | "definitions" => {
+                (Place::default(), Shape::Map)
+            }
+            "dependentSchemas" => (Place::BRANCH, Shape::Map),
+            "allOf" | "anyOf" | "oneOf" => (Place::BRANCH, Shape::List),
+            "prefixItems" => (Place::default(), Shape::List),
+            "then" | "else" => (Place::BRANCH, Shape::One),
+            "not" | "if" => (Place::CONDITION, Shape::One),
+            "items" | "additionalProperties" | "contains" => (Place::default(), Shape::One),
+            _ => continue,
+        };
+        match (shape, value) {
+            (Shape::Map, Value::Object(map)) => {
+                children.extend(map.values_mut().map(|child| (child, place)));
+            }
+            (Shape::List, Value::Array(list)) => {
+                children.extend(list.iter_mut().map(|child| (child, place)));
+            }
+            (Shape::One, child) => children.push((child, place)),
+            (Shape::Map | Shape::List, _) => {}
+        }
+    }
+    children
+}
+
+enum Shape {
+    One,
+    List,
+    Map,
+}
+
+/// A copy without what only people read; properties of such names stay.
+pub(crate) fn without_prose(schema: &Value) -> Value {
+    const PROSE: [&str; 6] = [
+        "description",
+        "title",
+        "default",
+        "example",
+        "examples",
+        "externalDocs",
+    ];
+    match schema {
+        Value::Object(keywords) => keywords
+            .iter()
+            .filter(|(keyword, _)| !PROSE.contains(&keyword.as_str()))
+            .map(|(keyword, value)| {
+                let value = match (keyword.as_str(), value) {
+                    (
+                        "properties" | "patternProperties" | "$defs" | "definitions",
+                        Value::Object(map),
+                    ) => map
+                        .iter()
+                        .map(|(name, schema)| (name.clone(), without_prose(schema)))
+                        .collect(),
+                    ("allOf" | "anyOf" | "oneOf", Value::Array(list)) => {
+                        list.iter().map(without_prose).collect()
+                    }
+                    ("items" | "additionalProperties" | "not", schema) => without_prose(schema),
+                    (_, other) => other.clone(),
+                };
+                (keyword.clone(), value)
+            })
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{transform, without_prose};
+    use serde_json::{Value, json};
+
+    fn transformed(mut schema: Value, complete: bool) -> Value {
+        transform(&mut schema, complete);
+        schema
+    }
+
+    #[test]
+    fn rules_reach_every_depth() {
+        let schema = json!({
+            "type": "object",
+            "properties": {"list": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+            }},
+        });
+        assert_eq!(
+            transformed(schema.clone(), true),
+            json!({
+                "type": "object",
+                "properties": {"list": {
+                    "type": ["array", "null"],
+                    "items": {
+                        "type": "object",
+                        "properties": {"a": {"type": "string"}},
+                        "required": ["a"],
+                        "additionalProperties": false,
+                    },
+                }},
+                "additionalProperties": false,
+            })
+        );
+        assert_eq!(
+            transformed(schema, false)["properties"]["list"]["items"],
+            json!({
+                "type": "object",
+                "properties": {"a": {"type": ["string", "null"]}},
+                "additionalProperties": false,
+            })
+        );
+    }
+
+    #[test]
+    fn branches_are_never_closed() {
+        let schema = json!({
+            "properties": {"a": {}},
+            "anyOf": [{"properties": {"a": {"properties": {"b": {}}}}}],
+        });
+        let schema = transformed(schema, true);
+        assert_eq!(schema["additionalProperties"], json!(false));
+        assert_eq!(schema["anyOf"][0].get("additionalProperties"), None);
+        assert_eq!(
+            schema["anyOf"][0]["properties"]["a"].get("additionalProperties"),
+            None
+        );
+    }
+
+    #[test]
+    fn prose_goes_and_properties_of_its_names_stay() {
+        assert_eq!(
+            without_prose(&json!({
+                "description": "x",
+                "properties": {"default": {"title": "x", "enum": ["description"]}},
+                "items": {"default": 1},
+            })),
+            json!({"properties": {"default": {"enum": ["description"]}}, "items": {}})
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Rules about numbers.
+
+use super::{Keywords, Place};
+use serde_json::{Value, json};
+
+/// The boolean `exclusiveMinimum` and `exclusiveMaximum` of older drafts, which qualify the bound
+/// beside them, become bounds of their own.
+pub(super) fn exclusive_bounds(keywords: &mut Keywords, _: Place) {
+    for (exclusive, bound) in [
+        ("exclusiveMinimum", "minimum"),
+        ("exclusiveMaximum", "maximum"),
+    ] {
+        let Some(Value::Bool(is_exclusive)) = keywords.get(exclusive) else {
+            continue;
+        };
+        if *is_exclusive && let Some(limit) = keywords.shift_remove(bound) {
+            keywords.insert(exclusive.to_owned(), limit);
+        } else {
+            keywords.shift_remove(exclusive);
+        }
+    }
+}
+
+/// `format: int32` and `format: int64` become the bounds that they mean, unless there are bounds.
+pub(super) fn integer_ranges(keywords: &mut Keywords, _: Place) {
+    let (least, greatest) = match keywords.get("format").and_then(Value::as_str) {
+        Some("int32") => (json!(i32::MIN), json!(i32::MAX)),
+        Some("int64") => (json!(i64::MIN), json!(i64::MAX)),
+        _ => return,
+    };
+    keywords.shift_remove("format");
+    for (bound, exclusive, limit) in [
+        ("minimum", "exclusiveMinimum", least),
+        ("maximum", "exclusiveMaximum", greatest),
+    ] {
+        if !keywords.contains_key(exclusive) {
+            keywords.entry(bound).or_insert(limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{exclusive_bounds, integer_ranges};
+    use crate::transform::{Place, Rule};
+    use serde_json::{Value, json};
+
+    fn ruled(rule: Rule, mut schema: Value) -> Value {
+        rule(schema.as_object_mut().expect("a map"), Place::default());
+        schema
+    }
+
+    #[test]
+    fn boolean_exclusive_bounds_become_numbers() {
+        assert_eq!(
+            ruled(
+                exclusive_bounds,
+                json!({"minimum": 0, "exclusiveMinimum": true, "maximum": 9, "exclusiveMaximum": false})
+            ),
+            json!({"exclusiveMinimum": 0, "maximum": 9})
+        );
+        assert_eq!(
+            ruled(exclusive_bounds, json!({"exclusiveMinimum": true})),
+            json!({})
+        );
+        assert_eq!(
+            ruled(exclusive_bounds, json!({"exclusiveMaximum": 3})),
+            json!({"exclusiveMaximum": 3})
+        );
+    }
+
+    #[test]
+    fn integer_formats_become_bounds() {
+        assert_eq!(
+            ruled(
+                integer_ranges,
+                json!({"type": "integer", "format": "int32", "minimum": 1})
+            ),
+            json!({"type": "integer", "minimum": 1, "maximum": 2_147_483_647})
+        );
+        assert_eq!(
+            ruled(integer_ranges, json!({"format": "int64"})),
+            json!({"minimum": i64::MIN, "maximum": i64::MAX})
+        );
+        assert_eq!(
+            ruled(
+                integer_ranges,
+                json!({"format": "int64", "exclusiveMinimum": 0})
+            ),
+            json!({"exclusiveMinimum": 0, "maximum": i64::MAX})
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! What the published Kubernetes definitions leave out.
+
+use super::Keywords;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+use tko_core::Gvk;
+
+/// Allowed values of well-known properties, by definition: the `OpenAPI` v2 documents that the
+/// definitions come from have no enumerations.
+static ENUMERATIONS: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../schemas/enumerations.json"))
+        .expect("the enumerations that are built in are JSON")
+});
+
+/// The definition of every resource's `metadata`.
+pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+
+/// As `apimachinery` has it for quantities in text.
+pub(crate) const QUANTITY_PATTERN: &str = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$";
+
+/// Adds to a definition of Kubernetes what is known of it beyond what is published. Definitions
+/// accept null, as API servers do wherever a definition is referred to.
+pub(crate) fn amend_definition(name: &str, definition: &mut Value) {
+    match name {
+        QUANTITY => {
+            *definition =
+                json!({"type": ["string", "number", "null"], "pattern": QUANTITY_PATTERN});
+        }
+        INT_OR_STRING => *definition = json!({"type": ["integer", "string", "null"]}),
+        OBJECT_META => amend_object_meta(definition),
+        _ => {
+            if let Value::Object(keywords) = definition {
+                add_enumerations(name, keywords);
+            }
+        }
+    }
+    super::accept_null(definition);
+}
+
+/// Values of annotations are text, but TKO's own may be written bare in YAML (`true`, `1`).
+fn amend_object_meta(definition: &mut Value) {
+    if let Some(annotations) = definition.pointer_mut("/properties/annotations") {
+        *annotations = json!({
+            "type": ["object", "null"],
+            "patternProperties": {r"^nephio\.org/": {"type": ["string", "boolean", "number", "null"]}},
+            "additionalProperties": {"type": ["string", "null"]},
+        });
+    }
+}
+
+/// Properties that are lists get the enumeration for their items. Empty text is always allowed:
+/// API servers take it for "not set".
+fn add_enumerations(name: &str, keywords: &mut Keywords) {
+    let Some(Value::Object(by_property)) = ENUMERATIONS.get(name) else {
+        return;
+    };
+    for (property, values) in by_property {
+        let Some(schema) = keywords
+            .get_mut("properties")
+            .and_then(|properties| properties.get_mut(property))
+        else {
+            continue;
+        };
+        let target = match schema.get("items") {
+            Some(_) => schema.get_mut("items"),
+            None => Some(schema),
+        };
+        if let (Some(Value::Object(target)), Value::Array(values)) = (target, values) {
+            let mut values = values.clone();
+            values.extend([json!(""), Value::Null]);
+            target.insert("enum".to_owned(), Value::Array(values));
+        }
+    }
+}
+
+/// What makes a schema one of resources of this kind: apiVersion and kind are these, and metadata
+/// has a name.
+pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
+    let mut schema = json!({
+        "type": "object",
+        "properties": {
+            "apiVersion": {"const": gvk.api_version()},
+            "kind": {"const": *gvk.kind},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+        },
+    });
+    if complete {
+        schema["required"] = json!(["apiVersion", "kind", "metadata"]);
+        schema["properties"]["metadata"]["required"] = json!(["name"]);
+    }
+    match schema {
+        Value::Object(keywords) => keywords,
+        _ => Keywords::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENUMERATIONS, OBJECT_META, QUANTITY, amend_definition, identity};
+    use crate::definitions::Definitions;
+    use crate::version::KubernetesVersion;
+    use serde_json::json;
+    use tko_core::Gvk;
+
+    #[test]
+    fn quantities_are_numbers_or_text_of_a_form() {
+        let mut definition = json!({"type": "string"});
+        amend_definition(QUANTITY, &mut definition);
+        let validator = jsonschema::validator_for(&definition).expect("a schema");
+        for good in [
+            json!("500m"),
+            json!("1.5Gi"),
+            json!("-1e3"),
+            json!(2),
+            json!(0.5),
+            json!(null),
+        ] {
+            assert!(validator.is_valid(&good), "{good}");
+        }
+        for bad in [
+            json!("lots"),
+            json!(""),
+            json!("1 Gi"),
+            json!(true),
+            json!([]),
+        ] {
+            assert!(!validator.is_valid(&bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn own_annotations_may_be_bare_and_others_may_not() {
+        let mut definition = json!({"type": "object", "properties": {"annotations": {}}});
+        amend_definition(OBJECT_META, &mut definition);
+        let validator = jsonschema::validator_for(&definition).expect("a schema");
+        assert!(
+            validator.is_valid(&json!({"annotations": {"nephio.org/prepared": true, "a": "b"}}))
+        );
+        assert!(!validator.is_valid(&json!({"annotations": {"a": true}})));
+        assert!(!validator.is_valid(&json!({"annotations": {"nephio.org/prepared": {}}})));
+    }
+
+    #[test]
+    fn the_identity_of_a_partial_resource_may_be_missing_but_not_wrong() {
+        let gvk = Gvk::of("apps/v1", "Deployment");
+        for complete in [true, false] {
+            let schema = identity(&gvk, complete).into_iter().collect();
+            let validator = jsonschema::validator_for(&schema).expect("a schema");
+            assert_eq!(validator.is_valid(&json!({})), !complete);
+            assert!(!validator.is_valid(
+                &json!({"apiVersion": "v1", "kind": "Deployment", "metadata": {"name": "a"}})
+            ));
+            assert!(validator.is_valid(
+                &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}})
+            ));
+        }
+    }
+
+    /// A misspelt name would silently check nothing.
+    #[test]
+    fn every_enumeration_is_of_a_property_that_some_version_has() {
+        let versions: Vec<_> = KubernetesVersion::built_in()
+            .into_iter()
+            .map(|version| Definitions::built_in(version).expect("built in"))
+            .collect();
+        for (name, properties) in ENUMERATIONS.as_object().expect("a map") {
+            for property in properties.as_object().expect("a map").keys() {
+                assert!(
+                    versions
+                        .iter()
+                        .any(
+                            |definitions| definitions.get(name).is_some_and(|definition| {
+                                definition["properties"].get(property).is_some()
+                            })
+                        ),
+                    "{name}.{property}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The rule that lets anything be missing.
+
+use super::{Keywords, Place};
+use serde_json::Value;
+
+/// Asks for no property, and leaves alone what else the schema says.
+///
+/// - `required` and its relatives go, but not within a condition, which would turn its meaning.
+/// - `oneOf` whose branches asked for properties becomes `anyOf`: without what told them apart,
+///   several branches may hold at once.
+/// - A choice one of whose branches now says nothing goes as a whole: it always holds.
+pub(super) fn nothing_required(keywords: &mut Keywords, place: Place) {
+    if place.condition {
+        return;
+    }
+    for keyword in ["required", "dependentRequired", "dependencies"] {
+        keywords.shift_remove(keyword);
+    }
+    // The branches were done before: whether they asked for something is not to be seen any more,
+    // so every choice is treated as if they had.
+    if let Some(Value::Array(branches)) = keywords.shift_remove("oneOf") {
+        choose(keywords, branches);
+    }
+    if let Some(Value::Array(branches)) = keywords.shift_remove("anyOf") {
+        choose(keywords, branches);
+    }
+}
+
+/// Adds a choice of which at least one branch must hold, if that says anything.
+fn choose(keywords: &mut Keywords, branches: Vec<Value>) {
+    let says_nothing = |branch: &Value| match branch {
+        Value::Object(keywords) => keywords.is_empty(),
+        other => *other == Value::Bool(true),
+    };
+    if branches.is_empty() || branches.iter().any(says_nothing) {
+        return;
+    }
+    if !keywords.contains_key("anyOf") {
+        keywords.insert("anyOf".to_owned(), Value::Array(branches));
+        return;
+    }
+    let choice = Value::Object(
+        [("anyOf".to_owned(), Value::Array(branches))]
+            .into_iter()
+            .collect(),
+    );
+    match keywords.get_mut("allOf") {
+        Some(Value::Array(all)) => all.push(choice),
+        _ => {
+            keywords.insert("allOf".to_owned(), Value::Array(vec![choice]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transform::transform;
+    use serde_json::{Value, json};
+
+    fn partial(mut schema: Value) -> Value {
+        transform(&mut schema, false);
+        schema
+    }
+
+    #[test]
+    fn nothing_is_asked_for() {
+        assert_eq!(
+            partial(json!({"required": ["a"], "dependentRequired": {"a": ["b"]}})),
+            json!({})
+        );
+    }
+
+    #[test]
+    fn choices_that_only_asked_for_properties_go() {
+        for choice in ["oneOf", "anyOf"] {
+            assert_eq!(
+                partial(json!({choice: [{"required": ["a"]}, {"required": ["b"]}]})),
+                json!({})
+            );
+        }
+    }
+
+    #[test]
+    fn choices_that_say_more_stay_and_may_hold_together() {
+        assert_eq!(
+            partial(json!({"oneOf": [
+                {"properties": {"a": {"const": 1}}, "required": ["a"]},
+                {"properties": {"b": {"const": 2}}, "required": ["b"]},
+            ]})),
+            json!({"anyOf": [
+                {"properties": {"a": {"anyOf": [{"type": "null"}, {"const": 1}]}}},
+                {"properties": {"b": {"anyOf": [{"type": "null"}, {"const": 2}]}}},
+            ]})
+        );
+    }
+
+    #[test]
+    fn two_choices_beside_each_other_both_stay() {
+        assert_eq!(
+            partial(json!({
+                "anyOf": [{"minimum": 1}, {"maximum": 0}],
+                "oneOf": [{"minimum": 5}, {"maximum": 3}],
+            })),
+            json!({
+                "anyOf": [{"minimum": 1}, {"maximum": 0}],
+                "allOf": [{"anyOf": [{"minimum": 5}, {"maximum": 3}]}],
+            })
+        );
+    }
+
+    #[test]
+    fn what_must_not_be_there_together_still_must_not() {
+        let schema = json!({"not": {"required": ["a", "b"]}});
+        assert_eq!(partial(schema.clone()), schema);
+        let schema = json!({"not": {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}});
+        assert_eq!(partial(schema.clone()), schema);
+    }
+}

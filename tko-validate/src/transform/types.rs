@@ -1,0 +1,260 @@
+//! Rules about types, null among them.
+
+use super::{Keywords, Place};
+use serde_json::{Value, json};
+
+/// Formats that are checked. Others are dropped: Kubernetes means something else by them than
+/// JSON Schema does (`duration`), or checks them less strictly (`uri`, `hostname`), or not at all.
+const FORMATS: [&str; 8] = [
+    "byte",
+    "date",
+    "date-time",
+    "int32",
+    "int64",
+    "ipv4",
+    "ipv6",
+    "uuid",
+];
+
+/// Takes away what would make a schema depend on where it came from, and formats not checked here.
+pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: Place) {
+    for keyword in ["$schema", "$id", "id", "$vocabulary", "$comment"] {
+        if keywords
+            .get(keyword)
+            .is_some_and(|value| !value.is_object())
+        {
+            keywords.shift_remove(keyword);
+        }
+    }
+    let format = keywords.get("format").and_then(Value::as_str);
+    if format.is_some_and(|format| format != "int-or-string" && !FORMATS.contains(&format)) {
+        keywords.shift_remove("format");
+    }
+}
+
+/// Both ways of saying "an integer or text" become a list of types.
+pub(super) fn int_or_string(keywords: &mut Keywords, _: Place) {
+    let by_format = keywords.get("format").and_then(Value::as_str) == Some("int-or-string");
+    let by_extension = keywords.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true));
+    if !by_format && !by_extension {
+        return;
+    }
+    if by_format {
+        keywords.shift_remove("format");
+    }
+    for choice in ["anyOf", "oneOf"] {
+        if type_branches(keywords, choice).is_some() {
+            keywords.shift_remove(choice);
+        }
+    }
+    keywords.insert("type".to_owned(), json!(["integer", "string"]));
+}
+
+/// A choice between types, and nothing but types, becomes a list of types: null then fits once,
+/// not once a branch, and messages say what is wanted.
+pub(super) fn merged_type_branches(keywords: &mut Keywords, _: Place) {
+    for choice in ["anyOf", "oneOf"] {
+        if keywords.contains_key("type") {
+            return;
+        }
+        if let Some(types) = type_branches(keywords, choice) {
+            keywords.shift_remove(choice);
+            keywords.insert("type".to_owned(), types);
+        }
+    }
+}
+
+/// The types that a choice is between, if every branch says a type and nothing else.
+fn type_branches(keywords: &Keywords, choice: &str) -> Option<Value> {
+    let branches = keywords.get(choice)?.as_array()?;
+    let mut types: Vec<Value> = Vec::new();
+    for branch in branches {
+        let branch = branch.as_object().filter(|branch| branch.len() == 1)?;
+        let named = match branch.get("type")? {
+            Value::Array(named) => named.clone(),
+            one => vec![one.clone()],
+        };
+        for one in named {
+            if !types.contains(&one) {
+                types.push(one);
+            }
+        }
+    }
+    (!types.is_empty()).then_some(Value::Array(types))
+}
+
+/// `nullable: true`, which is of `OpenAPI` and not of JSON Schema, becomes a type.
+pub(super) fn nullable(keywords: &mut Keywords, _: Place) {
+    if keywords.shift_remove("nullable") == Some(Value::Bool(true)) {
+        let mut schema = Value::Object(std::mem::take(keywords));
+        accept_null(&mut schema);
+        if let Value::Object(changed) = schema {
+            *keywords = changed;
+        }
+    }
+}
+
+/// Null in the place of a property that may be missing counts as missing, as API servers have it.
+///
+/// Not within a condition, where to accept more is to refuse more elsewhere.
+pub(super) fn optional_properties_accept_null(keywords: &mut Keywords, place: Place) {
+    if place.condition {
+        return;
+    }
+    let required = match keywords.get("required") {
+        Some(Value::Array(names)) => names.clone(),
+        _ => Vec::new(),
+    };
+    if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        for (name, schema) in properties {
+            if !required.iter().any(|one| one == name) {
+                accept_null(schema);
+            }
+        }
+    }
+}
+
+/// As [`optional_properties_accept_null`], where nothing is required.
+pub(super) fn all_properties_accept_null(keywords: &mut Keywords, place: Place) {
+    if place.condition {
+        return;
+    }
+    if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        properties.values_mut().for_each(accept_null);
+    }
+}
+
+/// Changes a schema so that null fits it too.
+///
+/// A reference stays as it is: what it refers to is a definition, and those are done themselves.
+pub(crate) fn accept_null(schema: &mut Value) {
+    const MAY_REFUSE: [&str; 6] = ["const", "allOf", "anyOf", "oneOf", "not", "if"];
+    let Value::Object(keywords) = schema else {
+        return;
+    };
+    if keywords.contains_key("$ref") {
+        return;
+    }
+    if MAY_REFUSE
+        .iter()
+        .any(|keyword| keywords.contains_key(*keyword))
+    {
+        let inner = schema.take();
+        *schema = json!({"anyOf": [{"type": "null"}, inner]});
+        return;
+    }
+    let null = json!("null");
+    match keywords.get_mut("type") {
+        Some(Value::Array(types)) if !types.contains(&null) => types.push(null),
+        Some(Value::String(one)) if one != "null" => {
+            let one = std::mem::take(one);
+            keywords.insert("type".to_owned(), json!([one, "null"]));
+        }
+        _ => {}
+    }
+    if let Some(Value::Array(values)) = keywords.get_mut("enum")
+        && !values.contains(&Value::Null)
+    {
+        values.push(Value::Null);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        accept_null, int_or_string, merged_type_branches, nullable,
+        optional_properties_accept_null, without_foreign_keywords,
+    };
+    use crate::transform::{Place, Rule};
+    use serde_json::{Value, json};
+
+    fn ruled(rule: Rule, mut schema: Value) -> Value {
+        rule(schema.as_object_mut().expect("a map"), Place::default());
+        schema
+    }
+
+    #[test]
+    fn both_spellings_of_int_or_string_become_types() {
+        let wanted = json!(["integer", "string"]);
+        for schema in [
+            json!({"type": "string", "format": "int-or-string"}),
+            json!({"x-kubernetes-int-or-string": true}),
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+        ] {
+            let schema = ruled(int_or_string, schema);
+            assert_eq!(schema["type"], wanted);
+            assert_eq!(schema.get("anyOf"), None);
+            assert_eq!(schema.get("format"), None);
+        }
+    }
+
+    #[test]
+    fn a_choice_of_types_becomes_a_list_of_types() {
+        assert_eq!(
+            ruled(
+                merged_type_branches,
+                json!({"oneOf": [{"type": ["string", "null"]}, {"type": ["number", "null"]}]})
+            ),
+            json!({"type": ["string", "null", "number"]})
+        );
+        let more = json!({"oneOf": [{"type": "string", "maxLength": 3}, {"type": "number"}]});
+        assert_eq!(ruled(merged_type_branches, more.clone()), more);
+    }
+
+    #[test]
+    fn nullable_becomes_a_type() {
+        assert_eq!(
+            ruled(
+                nullable,
+                json!({"type": "string", "enum": ["a"], "nullable": true})
+            ),
+            json!({"type": ["string", "null"], "enum": ["a", null]})
+        );
+        assert_eq!(
+            ruled(nullable, json!({"type": "string", "nullable": false})),
+            json!({"type": "string"})
+        );
+        assert_eq!(
+            ruled(
+                nullable,
+                json!({"type": "string", "not": {"const": ""}, "nullable": true})
+            ),
+            json!({"anyOf": [{"type": "null"}, {"type": "string", "not": {"const": ""}}]})
+        );
+    }
+
+    #[test]
+    fn only_optional_properties_accept_null() {
+        assert_eq!(
+            ruled(
+                optional_properties_accept_null,
+                json!({"properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a"]})
+            )["properties"],
+            json!({"a": {"type": "string"}, "b": {"type": ["string", "null"]}})
+        );
+    }
+
+    #[test]
+    fn accepting_null_twice_is_accepting_it_once() {
+        let mut schema = json!({"type": "string", "enum": ["a"]});
+        accept_null(&mut schema);
+        let once = schema.clone();
+        accept_null(&mut schema);
+        assert_eq!(schema, once);
+    }
+
+    #[test]
+    fn foreign_keywords_and_formats_go() {
+        assert_eq!(
+            ruled(
+                without_foreign_keywords,
+                json!({"$schema": "x", "$id": "y", "format": "duration", "properties": {"id": {}}})
+            ),
+            json!({"properties": {"id": {}}})
+        );
+        assert_eq!(
+            ruled(without_foreign_keywords, json!({"format": "date-time"})),
+            json!({"format": "date-time"})
+        );
+    }
+}
