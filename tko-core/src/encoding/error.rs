@@ -46,9 +46,9 @@ pub enum DecodeError {
         /// What it is instead, such as `text`.
         found: &'static str,
     },
-    /// The input asks for more than the [`Limits`](super::Limits) allow: split it, or raise the
-    /// limit.
-    #[error("{at}: more than {most} {limit}; split the input, or raise that limit")]
+    /// The input asks for more than the [`Limits`](super::Limits) allow: make it smaller, or raise
+    /// the limit.
+    #[error("{at}: more than {most} {limit}; {}", limit.advice())]
     LimitExceeded {
         /// Where the limit was reached.
         at: Place,

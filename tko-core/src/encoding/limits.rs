@@ -17,10 +17,8 @@ pub const MAX_DEPTH: usize = 120;
 /// How much one input may ask of its reader; beyond it the input is refused as a whole.
 ///
 /// The defaults take every bundle met in practice, a thousand and more large manifests in one
-/// stream included. Change them with the struct's fields: `Limits { bytes: 1 << 20, ..default }`
-/// is written as `let mut limits = Limits::default(); limits.bytes = 1 << 20;`.
+/// stream included. Change one with `Limits { bytes: 1 << 20, ..Limits::default() }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Bytes of input. Default: 32 MiB.
     pub bytes: usize,
@@ -69,6 +67,16 @@ pub enum Limit {
     AliasValues,
     /// [`Limits::alias_bytes`].
     AliasBytes,
+}
+
+impl Limit {
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::Bytes | Self::Values | Self::Documents => "split it, or raise that limit",
+            Self::Depth => "nest them less",
+            Self::AliasValues | Self::AliasBytes => "write what differs out, or raise that limit",
+        }
+    }
 }
 
 impl Display for Limit {

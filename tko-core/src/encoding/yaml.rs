@@ -121,14 +121,21 @@ impl<'a> Composer<'a, '_> {
         };
         let counted = self.budget.value();
         self.check(span, counted)?;
-        if anchor > 0 {
-            let weight = weigh(&value);
-            let counted = self.budget.copy(weight.values, weight.bytes);
-            self.check(span, counted)?;
-            let value = value.clone();
-            self.anchors.insert(anchor, Anchored { value, weight });
-        }
+        self.remember(anchor, &value, span)?;
         Ok(value)
+    }
+
+    fn remember(&mut self, anchor: usize, value: &Value, span: Span) -> Result<(), DecodeError> {
+        // The parser counts anchors from 1.
+        if anchor == 0 {
+            return Ok(());
+        }
+        let weight = weigh(value);
+        let counted = self.budget.copy(weight.values, weight.bytes);
+        self.check(span, counted)?;
+        let value = value.clone();
+        self.anchors.insert(anchor, Anchored { value, weight });
+        Ok(())
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, DecodeError> {
@@ -173,14 +180,17 @@ impl<'a> Composer<'a, '_> {
     }
 
     fn key(&mut self, event: Event<'a>, span: Span) -> Result<String, DecodeError> {
-        let collection = match event {
-            Event::SequenceStart(..) => Some(Value::Array(Vec::new())),
-            Event::MappingStart(..) => Some(Value::Object(Map::new())),
-            _ => None,
-        };
-        let value = match collection {
-            Some(value) => value,
-            None => self.node(event, span, 0)?,
+        let value = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar::resolve(text, style, tag.as_deref(), self.dialect);
+                let value = self.check(span, value)?;
+                self.remember(anchor, &value, span)?;
+                value
+            }
+            Event::Alias(anchor) => self.alias(anchor, span, 0)?,
+            // What they hold does not matter: neither can be a key.
+            Event::SequenceStart(..) => Value::Array(Vec::new()),
+            _ => Value::Object(Map::new()),
         };
         let key = scalar::key(value, self.dialect);
         self.check(span, key)
