@@ -23,6 +23,11 @@ impl Metadata {
         Arc::make_mut(&mut self.0).insert(key.into(), value.into());
     }
 
+    /// Whether another has the same memory: for pools that keep one copy of what is equal.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Keeps what `keep` says.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         if self.0.iter().any(|(key, value)| !keep(key, value)) {

@@ -1,0 +1,72 @@
+//! One copy in memory of what is equal, in what is about to be written.
+
+use crate::state::State;
+use tko_core::{Deployment, Entity, Facts, Key, Kind, Metadata, Put, SiteId, TemplateId};
+
+impl State {
+    /// Lets what is put have the memory of what is there already, where they are equal: a million
+    /// deployments name the same few templates, and were each decoded by themselves.
+    pub(crate) fn share(&mut self, put: &mut Put, before: Option<&Entity>) {
+        let mut metadata = |new: &mut Metadata, old: Option<&Metadata>| {
+            *new = match old {
+                Some(old) if old == new => old.clone(),
+                _ => self.pools.metadata(new),
+            };
+        };
+        metadata(&mut put.inherited, before.map(|old| &old.inherited));
+        metadata(&mut put.given, before.map(|old| &old.given));
+        metadata(&mut put.metadata, before.map(|old| &old.metadata));
+        match &mut put.facts {
+            Facts::Deployment(new) => {
+                self.share_deployment(new, before.and_then(Entity::deployment))
+            }
+            Facts::Site { template, .. } => self.share_template(template),
+            Facts::Template | Facts::Plugin(_) => {}
+        }
+    }
+
+    fn share_deployment(&mut self, new: &mut Deployment, old: Option<&Deployment>) {
+        if let Some(old) = old.filter(|old| old.head.skeleton == new.head.skeleton) {
+            new.head.skeleton.clone_from(&old.head.skeleton);
+        } else {
+            new.head.skeleton = self.pools.resource(&new.head.skeleton);
+        }
+        // An update comes from the row as it was read, and shares its ids already.
+        if old.is_some_and(|old| {
+            (&old.template, &old.site, &old.parent) == (&new.template, &new.site, &new.parent)
+        }) {
+            return;
+        }
+        self.share_template(&mut new.template);
+        self.share_site(&mut new.site);
+        if let Some(id) = &mut new.parent {
+            let rows = &self.of(Kind::Deployment).rows;
+            if let Some((Key::Deployment(own), _)) = rows.entry(&Key::from(&*id)) {
+                id.clone_from(own);
+            }
+        }
+        if new.head.template == new.template {
+            new.head.template.clone_from(&new.template);
+        }
+        if new.head.site == new.site {
+            new.head.site.clone_from(&new.site);
+        }
+    }
+
+    fn share_template(&self, id: &mut Option<TemplateId>) {
+        if let Some(id) = id
+            && let Some((Key::Template(own), _)) =
+                self.of(Kind::Template).rows.entry(&Key::from(&*id))
+        {
+            id.clone_from(own);
+        }
+    }
+
+    fn share_site(&self, id: &mut Option<SiteId>) {
+        if let Some(id) = id
+            && let Some((Key::Site(own), _)) = self.of(Kind::Site).rows.entry(&Key::from(&*id))
+        {
+            id.clone_from(own);
+        }
+    }
+}
