@@ -1,0 +1,7 @@
+//! Bytes as CBOR.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tko_core::encoding::Format;
+
+fuzz_target!(|bytes: &[u8]| tko_fuzz::decoder(bytes, Format::Cbor));

@@ -1,0 +1,10 @@
+//! Bytes as JSON.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tko_core::encoding::Format;
+
+fuzz_target!(|bytes: &[u8]| {
+    tko_fuzz::decoder(bytes, Format::Json);
+    tko_fuzz::json_agrees(bytes);
+});

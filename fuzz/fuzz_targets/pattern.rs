@@ -1,0 +1,6 @@
+//! A pattern, NUL, and a text.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &str| tko_fuzz::pattern(input));

@@ -1,0 +1,156 @@
+//! What the fuzz targets check, so that each of them is one call.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tko_core::encoding::{Dialect, Format, Limits, decode, encode};
+use tko_core::pattern::{Pattern, PatternKind};
+
+/// Reads the bytes in both dialects: without panic, and what is read survives every format.
+///
+/// # Panics
+/// If what was read is written, or read again, as anything else.
+pub fn decoder(bytes: &[u8], format: Format) {
+    let limits = Limits::default();
+    for dialect in [Dialect::People, Dialect::Programs] {
+        let package = match decode(bytes, format, dialect, &limits) {
+            Ok(package) => package,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                continue;
+            }
+        };
+        for through in Format::ALL {
+            let written = encode(&package, through);
+            let read = match decode(&written, through, dialect, &limits) {
+                Ok(read) => read,
+                // A package at the limit in one format may be larger in another.
+                Err(_) if written.len() > limits.bytes => continue,
+                Err(error) => panic!("{through} as {dialect:?}: {error}\n{package:?}"),
+            };
+            assert_eq!(
+                exactly(&read),
+                exactly(&package),
+                "{through} as {dialect:?}"
+            );
+        }
+    }
+}
+
+/// What `serde_json` itself reads must be what is read here, if it is read at all.
+///
+/// # Panics
+/// If it is not.
+pub fn json_agrees(bytes: &[u8]) {
+    let Ok(read) = decode(bytes, Format::Json, Dialect::Programs, &Limits::default()) else {
+        return;
+    };
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let expected = match serde_json::from_slice(text) {
+        Ok(Value::Array(items)) => items,
+        Ok(Value::Null) => Vec::new(),
+        Ok(value) => vec![value],
+        Err(error) => {
+            assert!(
+                error.is_eof() && read.is_empty(),
+                "read what is not JSON: {error}"
+            );
+            return;
+        }
+    };
+    assert_eq!(exactly(&read), exactly(&expected));
+}
+
+/// Compiles the text before the first NUL and matches it against the text after it.
+///
+/// # Panics
+/// If a pattern disagrees with the obvious way to match it, or with itself.
+pub fn pattern(input: &str) {
+    let Some((source, text)) = input.split_once('\0') else {
+        return;
+    };
+    for compiled in [Pattern::id(source), Pattern::value(source)] {
+        let Ok(compiled) = compiled else { continue };
+        assert_eq!(compiled.as_str(), source);
+        let matches = compiled.matches(text);
+        let fits = Naive::new(compiled.kind(), source, text).matches();
+        assert_eq!(matches, fits, "{compiled:?} on {text:?}");
+        assert!(!matches || text.starts_with(compiled.literal_prefix()));
+        if let Some(only) = compiled.as_literal() {
+            assert_eq!(matches, text == only);
+        }
+        if let Some(prefix) = compiled.path_prefix() {
+            assert_eq!(matches, text.starts_with(prefix));
+        }
+        assert!(matches || !compiled.matches_everything());
+    }
+    let literal = Pattern::literal(text);
+    assert!(literal.matches(text));
+    assert_eq!(literal.matches(source), source == text);
+    if let Ok(again) = Pattern::id(literal.as_str()) {
+        assert_eq!(again.as_literal(), Some(text));
+    }
+}
+
+/// JSON text tells apart what `Value`'s equality does not: order of keys, and `0.0` from `-0.0`.
+fn exactly(package: &[Value]) -> String {
+    serde_json::to_string(package).expect("memory takes it")
+}
+
+/// Tries every length for every wildcard, remembering what it has tried.
+struct Naive {
+    kind: PatternKind,
+    pattern: Vec<char>,
+    text: Vec<char>,
+    tried: HashMap<(usize, usize), bool>,
+}
+
+impl Naive {
+    fn new(kind: PatternKind, pattern: &str, text: &str) -> Self {
+        Self {
+            kind,
+            pattern: pattern.chars().collect(),
+            text: text.chars().collect(),
+            tried: HashMap::new(),
+        }
+    }
+
+    fn matches(mut self) -> bool {
+        self.rest(0, 0)
+    }
+
+    fn rest(&mut self, pattern: usize, text: usize) -> bool {
+        if let Some(&known) = self.tried.get(&(pattern, text)) {
+            return known;
+        }
+        let fits = match self.pattern[pattern..] {
+            [] => text == self.text.len(),
+            ['*', ..] => self.wildcard(pattern, text),
+            ['\\', literal, ..] => {
+                self.text.get(text) == Some(&literal) && self.rest(pattern + 2, text + 1)
+            }
+            [literal, ..] => {
+                self.text.get(text) == Some(&literal) && self.rest(pattern + 1, text + 1)
+            }
+        };
+        self.tried.insert((pattern, text), fits);
+        fits
+    }
+
+    fn wildcard(&mut self, pattern: usize, text: usize) -> bool {
+        let stars = self.pattern[pattern..]
+            .iter()
+            .take_while(|&&c| c == '*')
+            .count();
+        let any = stars > 1 || self.kind == PatternKind::Value;
+        for end in text..=self.text.len() {
+            if self.rest(pattern + stars, end) {
+                return true;
+            }
+            if !any && matches!(self.text.get(end), Some('/' | ':')) {
+                return false;
+            }
+        }
+        false
+    }
+}
