@@ -1,0 +1,35 @@
+//! The simplest admission that tells right from wrong, and partly from completely valid.
+
+use async_trait::async_trait;
+use tko_core::{Admission, Package, Result, Violation};
+
+/// Refuses every resource with `spec.bad`; and, when a package must be complete, every resource of
+/// kind `Need` without `spec.value`.
+///
+/// Suite 2 counts on exactly these rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Strict;
+
+#[async_trait]
+impl Admission for Strict {
+    async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
+        let mut violations = Vec::new();
+        for resource in package {
+            let mut refuse = |path: &str, message: &str| {
+                violations.push(Violation {
+                    resource: Some(resource.identifier().clone()),
+                    path: path.to_owned(),
+                    message: message.to_owned(),
+                });
+            };
+            if resource.get(&["spec", "bad"]).is_some() {
+                refuse("spec.bad", "must not be there; remove it");
+            }
+            let needy = &*resource.gvk().kind == "Need";
+            if complete && needy && resource.get(&["spec", "value"]).is_none() {
+                refuse("spec.value", "is missing; set it");
+            }
+        }
+        Ok(violations)
+    }
+}

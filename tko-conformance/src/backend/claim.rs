@@ -1,0 +1,452 @@
+//! [`Backend::claim`](tko_core::Backend::claim): who gets which due work, in what order.
+
+use super::bench::{Bench, TTL, request};
+use super::sample::{d, deployment, s, set, site};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+use tko_core::{ChangeSet, Claim, ClaimRequest, Key, Lane, Mark, Outcome, Stage, Timestamp, Token};
+
+const STEP: Duration = Duration::from_secs(5);
+
+/// Deployments, and due work on each of them: id, lane, how much later.
+async fn due(bench: &Bench, work: &[(&str, u8, u64)]) {
+    let mark = |(id, lane, after): &(&str, u8, u64)| Mark {
+        after: Duration::from_secs(*after),
+        ..Mark::now(Stage::Prepare, d(id), Lane::new(*lane))
+    };
+    let due = work.iter().map(mark).collect();
+    let puts = work.iter().map(|(id, ..)| deployment(id));
+    bench.commit(ChangeSet { due, ..set(puts) }).await;
+}
+
+fn ids(claims: &[Claim]) -> Vec<&str> {
+    claims.iter().map(|claim| claim.work.key.id()).collect()
+}
+
+/// A claim says what is to be done, that this is the first attempt, and when the lease lapses; its
+/// token can be passed on as text.
+pub async fn a_claim_says_what_is_to_be_done(bench: Bench) {
+    due(&bench, &[("d", 3, 0)]).await;
+    let now = bench.head().await.now;
+    let claim = bench.claim_one(Stage::Prepare).await;
+    assert_eq!(
+        (claim.work.stage, &claim.work.key),
+        (Stage::Prepare, &d("d"))
+    );
+    assert_eq!(claim.work.lane, Lane::new(3));
+    assert_eq!(claim.work.attempts, 1);
+    assert_eq!(
+        (claim.work.error.as_ref(), claim.work.progress.as_ref()),
+        (None, None)
+    );
+    let lease = claim.until.since(now);
+    assert!(lease >= TTL && lease < TTL + STEP, "{lease:?}");
+    assert_eq!(claim.token.key, d("d"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    assert!(
+        claim.token.secret.chars().all(plain),
+        "letters, digits, dot, minus"
+    );
+    assert_eq!(
+        Token::decode(&claim.token.encode()).expect("it was encoded"),
+        claim.token
+    );
+    let work = bench
+        .work(Stage::Prepare, d("d"))
+        .await
+        .expect("it is work still");
+    assert_eq!(work.leased, Some(claim.until), "people see it leased");
+}
+
+/// Leased work is nobody else's until the lease ends; other stages of the same key are apart.
+pub async fn leased_work_is_not_claimed_again(bench: Bench) {
+    bench.put([site("s")]).await;
+    bench.mark(Stage::Schedule, [s("s")]).await;
+    bench.mark(Stage::Retire, [s("s")]).await;
+    bench.claim_one(Stage::Schedule).await;
+    assert!(bench.claim(Stage::Schedule, 10).await.is_empty());
+    assert_eq!(
+        bench.claim_one(Stage::Retire).await.work.stage,
+        Stage::Retire
+    );
+    bench.advance(TTL - STEP).await;
+    assert!(bench.claim(Stage::Schedule, 10).await.is_empty());
+}
+
+/// At most as many as asked for are claimed.
+pub async fn at_most_max_are_claimed(bench: Bench) {
+    let ids: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
+    let work: Vec<_> = ids.iter().map(|id| (id.as_str(), 0, 0)).collect();
+    due(&bench, &work).await;
+    assert_eq!(bench.claim(Stage::Prepare, 4).await.len(), 4);
+    assert_eq!(bench.claim(Stage::Prepare, 100).await.len(), 6);
+}
+
+/// In a lane the earliest due comes first.
+pub async fn the_earliest_comes_first(bench: Bench) {
+    due(&bench, &[("c", 1, 20), ("a", 1, 30), ("b", 1, 10)]).await;
+    bench.advance(Duration::from_secs(60)).await;
+    due(&bench, &[("e", 1, 0)]).await;
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        let claims = bench.claim(Stage::Prepare, 1).await;
+        order.extend(
+            claims
+                .into_iter()
+                .map(|claim| claim.work.key.id().to_owned()),
+        );
+    }
+    assert_eq!(order, ["b", "c", "a", "e"]);
+}
+
+/// Lanes take turns within one claim: however much is due in one, the others get theirs.
+pub async fn lanes_take_turns_within_a_claim(bench: Bench) {
+    let many: Vec<String> = (0..20).map(|n| format!("a{n:02}")).collect();
+    let mut work: Vec<(&str, u8, u64)> = many.iter().map(|id| (id.as_str(), 4, 0)).collect();
+    work.extend([("b", 9, 0), ("c", 9, 0), ("e", Lane::FAILING.number(), 0)]);
+    due(&bench, &work).await;
+    let claims = bench.claim(Stage::Prepare, 6).await;
+    let mut by_lane: BTreeMap<u8, usize> = BTreeMap::new();
+    for claim in &claims {
+        *by_lane.entry(claim.work.lane.number()).or_default() += 1;
+    }
+    assert_eq!(
+        by_lane,
+        BTreeMap::from([(4, 3), (9, 2), (15, 1)]),
+        "{:?}",
+        ids(&claims)
+    );
+}
+
+/// Lanes take turns from one claim to the next.
+pub async fn lanes_take_turns_from_claim_to_claim(bench: Bench) {
+    let names: Vec<String> = (0..12).map(|n| format!("d{n:02}")).collect();
+    let lane = |n: usize| [2_u8, 2, 2, 2, 2, 2, 7, 7, 7, 11, 11, 11][n];
+    let work: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(n, id)| (id.as_str(), lane(n), 0))
+        .collect();
+    due(&bench, &work).await;
+    let mut served = Vec::new();
+    for _ in 0..12 {
+        let claim = bench
+            .claim(Stage::Prepare, 1)
+            .await
+            .pop()
+            .expect("more is due");
+        served.push(claim.work.lane.number());
+    }
+    for round in served[..9].chunks(3) {
+        let lanes: BTreeSet<u8> = round.iter().copied().collect();
+        assert_eq!(lanes.len(), 3, "each lane once a round: {served:?}");
+    }
+}
+
+/// Work is claimed no earlier than it is due, and marks merge into the earlier time.
+pub async fn marks_merge_into_the_earlier_time(bench: Bench) {
+    due(&bench, &[("d", 1, 30)]).await;
+    due(&bench, &[("d", 2, 10)]).await;
+    due(&bench, &[("d", 3, 20)]).await;
+    bench.advance(Duration::from_secs(9)).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "too early"
+    );
+    bench.advance(Duration::from_secs(2)).await;
+    let claim = bench.claim_one(Stage::Prepare).await;
+    assert_eq!(
+        claim.work.lane,
+        Lane::new(1),
+        "work that is there keeps its lane"
+    );
+    bench
+        .backend
+        .settle(&[(claim.token, Outcome::Done)])
+        .await
+        .expect("it is live");
+    bench.advance(TTL).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "three marks were one work"
+    );
+}
+
+/// A lapsed lease is due work: the next claim counts another attempt and keeps the progress.
+pub async fn a_lapsed_lease_is_due_work(bench: Bench) {
+    due(&bench, &[("d", 1, 0)]).await;
+    let first = bench.claim_one(Stage::Prepare).await;
+    let progress = Some(serde_json::json!({"at": 7}));
+    let under = Some(first.token.clone());
+    bench
+        .commit(ChangeSet {
+            under,
+            progress: progress.clone(),
+            ..ChangeSet::default()
+        })
+        .await;
+    bench.advance(TTL + STEP).await;
+    let second = bench.claim_one(Stage::Prepare).await;
+    assert_eq!(second.work.attempts, 2, "a worker's death counts");
+    assert_eq!(second.work.progress, progress);
+    assert_ne!(second.token, first.token);
+    let outcomes = [(first.token, Outcome::Done), (second.token, Outcome::Done)];
+    let settled = bench.backend.settle(&outcomes).await;
+    assert_eq!(
+        settled.expect("an answer"),
+        [false, true],
+        "the first lease is over"
+    );
+}
+
+/// What three workers did not bring to an end is claimed alone, and what is due beside it is still
+/// claimed.
+pub async fn what_killed_three_workers_is_claimed_alone(bench: Bench) {
+    due(&bench, &[("poison", 1, 0)]).await;
+    for attempt in 1..=3 {
+        let claim = bench.claim_one(Stage::Prepare).await;
+        assert_eq!(claim.work.attempts, attempt);
+        bench.advance(TTL + STEP).await;
+    }
+    due(&bench, &[("a", 1, 0), ("b", 2, 0), ("c", 15, 0)]).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let claims = bench.claim(Stage::Prepare, 10).await;
+        let keys = ids(&claims);
+        assert!(
+            keys.len() == 1 || !keys.contains(&"poison"),
+            "alone: {keys:?}"
+        );
+        seen.extend(keys.into_iter().map(str::to_owned));
+    }
+    seen.sort();
+    assert_eq!(seen, ["a", "b", "c", "poison"]);
+}
+
+/// The fence rises with every claim of a stage and key, through everything that ends one.
+pub async fn the_fence_always_rises(bench: Bench) {
+    bench.put([site("s")]).await;
+    bench.mark(Stage::Schedule, [s("s")]).await;
+    let mut fences = Vec::new();
+    for round in 0..6 {
+        let claim = bench.claim_one(Stage::Schedule).await;
+        fences.push(claim.fence);
+        let end = match round {
+            0 => Outcome::Done,
+            1 => Outcome::Yield {
+                after: Duration::ZERO,
+            },
+            2 => Outcome::Retry {
+                after: Duration::ZERO,
+                reason: "no".to_owned(),
+            },
+            _ => {
+                bench.advance(TTL + STEP).await;
+                continue;
+            }
+        };
+        bench
+            .backend
+            .settle(&[(claim.token, end)])
+            .await
+            .expect("it is live");
+        bench.mark(Stage::Schedule, [s("s")]).await;
+    }
+    bench
+        .commit(super::sample::changes([tko_core::Change::Delete(s("s"))]))
+        .await;
+    bench.put([site("s")]).await;
+    bench.mark(Stage::Schedule, [s("s")]).await;
+    fences.push(bench.claim_one(Stage::Schedule).await.fence);
+    assert!(
+        fences.windows(2).all(|pair| pair[0] < pair[1]),
+        "{fences:?}"
+    );
+}
+
+/// Asked to wait, a claim ends when work becomes due by a commit, and does not miss it.
+pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
+    let other = bench.beside().await;
+    let waiting = tokio::spawn(async move {
+        let request = ClaimRequest {
+            wait: Duration::from_secs(3_600),
+            ..request(Stage::Prepare, 10)
+        };
+        other.backend.claim(&request).await
+    });
+    tokio::task::yield_now().await;
+    due(&bench, &[("d", 0, 0)]).await;
+    let claims = waiting.await.expect("the task ends").expect("work came");
+    assert_eq!(ids(&claims), ["d"]);
+}
+
+/// A waiting claim ends when work that is there becomes due, or its lease lapses, as time goes on.
+pub async fn a_waiting_claim_ends_as_time_goes_on(bench: Bench) {
+    due(&bench, &[("later", 0, 20)]).await;
+    for round in ["due", "lapsed"] {
+        let other = bench.beside().await;
+        let waiting = tokio::spawn(async move {
+            let request = ClaimRequest {
+                wait: Duration::from_secs(3_600),
+                ..request(Stage::Prepare, 10)
+            };
+            other.backend.claim(&request).await
+        });
+        tokio::task::yield_now().await;
+        bench.advance(TTL + STEP).await;
+        let claims = waiting.await.expect("the task ends").expect("work is due");
+        assert_eq!(ids(&claims), ["later"], "when it is {round}");
+    }
+}
+
+/// A waiting claim ends when work is handed back.
+pub async fn a_waiting_claim_ends_with_what_is_handed_back(bench: Bench) {
+    due(&bench, &[("d", 0, 0)]).await;
+    let first = bench.claim_one(Stage::Prepare).await;
+    let other = bench.beside().await;
+    let waiting = tokio::spawn(async move {
+        let request = ClaimRequest {
+            wait: Duration::from_secs(3_600),
+            ..request(Stage::Prepare, 10)
+        };
+        other.backend.claim(&request).await
+    });
+    tokio::task::yield_now().await;
+    let back = Outcome::Yield {
+        after: Duration::ZERO,
+    };
+    bench
+        .backend
+        .settle(&[(first.token, back)])
+        .await
+        .expect("it is live");
+    let claims = waiting.await.expect("the task ends").expect("work is due");
+    assert_eq!(ids(&claims), ["d"]);
+}
+
+/// Nothing being due, a claim ends empty: at once if it may not wait, else after its wait.
+pub async fn a_claim_ends_empty_after_its_wait(bench: Bench) {
+    due(&bench, &[("later", 0, 600)]).await;
+    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+    let other = bench.beside().await;
+    let waiting = tokio::spawn(async move {
+        let request = ClaimRequest {
+            wait: Duration::from_millis(200),
+            ..request(Stage::Prepare, 10)
+        };
+        other.backend.claim(&request).await
+    });
+    tokio::task::yield_now().await;
+    bench.advance(Duration::from_secs(1)).await;
+    // What began to wait only after the time had passed waits once more.
+    tokio::task::yield_now().await;
+    bench.advance(Duration::from_secs(1)).await;
+    let claims = waiting.await.expect("the task ends").expect("an answer");
+    assert!(claims.is_empty(), "{claims:?}");
+}
+
+/// A claim that is dropped while it waits leaves nothing leased.
+pub async fn a_dropped_claim_leaves_nothing_leased(bench: Bench) {
+    let request = ClaimRequest {
+        wait: Duration::from_secs(3_600),
+        ..request(Stage::Prepare, 10)
+    };
+    for _ in 0..3 {
+        let mut waiting = bench.backend.claim(&request);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(waiting);
+    }
+    due(&bench, &[("d", 0, 0)]).await;
+    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 1);
+}
+
+/// A claim makes no revision and changes no version.
+pub async fn claims_make_no_revision(bench: Bench) {
+    due(&bench, &[("d", 0, 0)]).await;
+    let before = bench.version(d("d")).await;
+    let claim = bench.claim_one(Stage::Prepare).await;
+    bench
+        .backend
+        .renew(&[claim.token.clone()], TTL)
+        .await
+        .expect("an answer");
+    let retry = Outcome::Retry {
+        after: STEP,
+        reason: "no".to_owned(),
+    };
+    bench
+        .backend
+        .settle(&[(claim.token, retry)])
+        .await
+        .expect("an answer");
+    assert_eq!(bench.revision().await, 1);
+    assert_eq!(bench.version(d("d")).await, before);
+}
+
+/// However many claim at once, nothing is leased to two at a time, and all of it is done.
+pub async fn nothing_is_leased_to_two_at_once(bench: Bench) {
+    const WORK: usize = 60;
+    let names: Vec<String> = (0..WORK).map(|n| format!("d{n:02}")).collect();
+    let work: Vec<_> = names
+        .iter()
+        .zip(0_u8..)
+        .map(|(id, n)| (id.as_str(), n % 16, 0))
+        .collect();
+    due(&bench, &work).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..6 {
+        let own = bench.beside().await;
+        tasks.spawn(async move {
+            let mut history: Vec<(Key, u64, bool)> = Vec::new();
+            loop {
+                let claims = own.claim(Stage::Prepare, 3).await;
+                if claims.is_empty() {
+                    return history;
+                }
+                for (n, claim) in claims.into_iter().enumerate() {
+                    tokio::task::yield_now().await;
+                    let done = (n + task) % 3 != 0;
+                    let end = match done {
+                        true => Outcome::Done,
+                        false => Outcome::Retry {
+                            after: TTL,
+                            reason: "again".to_owned(),
+                        },
+                    };
+                    history.push((claim.work.key, claim.fence, done));
+                    let settled = own.backend.settle(&[(claim.token, end)]).await;
+                    assert_eq!(settled.expect("an answer"), [true], "it is nobody else's");
+                }
+            }
+        });
+    }
+    let mut history = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        history.extend(ended.expect("the worker works"));
+    }
+    let keys: HashSet<&Key> = history.iter().map(|(key, ..)| key).collect();
+    assert_eq!(
+        (history.len(), keys.len()),
+        (WORK, WORK),
+        "each was claimed once"
+    );
+    bench.advance(TTL + STEP).await;
+    let left = bench.claim(Stage::Prepare, WORK).await;
+    let again = history.iter().filter(|(.., done)| !done).count();
+    assert_eq!(
+        left.len(),
+        again,
+        "exactly what was to be tried again is due"
+    );
+}
+
+/// The store's time goes on as the harness says, and does not go back.
+pub async fn time_goes_on(bench: Bench) {
+    let mut last = Timestamp::default();
+    for _ in 0..5 {
+        let now = bench.head().await.now;
+        assert!(now.since(last) >= STEP, "{now:?} after {last:?}");
+        last = now;
+        bench.advance(STEP).await;
+    }
+}

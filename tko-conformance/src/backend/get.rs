@@ -1,0 +1,143 @@
+//! [`Backend::get`](tko_core::Backend::get).
+
+use super::bench::Bench;
+use super::sample::{
+    Shape, condition, d, deployment, package, plugin, s, set, site, t, template, value_of,
+};
+use crate::verdict::refused;
+use tko_core::{ErrorKind, Key, MAX_CHANGES, PluginType, Revision, Stage, Want};
+
+/// What was put is read back, field by field, whatever its kind.
+pub async fn what_was_put_is_read_back(bench: Bench) {
+    let puts = [
+        template("t").body(&["a", "b"]).metadata("k", "v"),
+        site("s").template("t").body(&["c"]).given("given", "by me"),
+        deployment("d1")
+            .parent("d0")
+            .template("t")
+            .site("s")
+            .placed("elsewhere")
+            .once("once")
+            .prepared()
+            .body(&["e"]),
+        plugin(PluginType::Schedule, "p"),
+    ];
+    bench.put(puts.clone()).await;
+    for put in puts {
+        let record = bench.read(&put.key).await;
+        let entity = &record.entity;
+        assert_eq!(entity.key, put.key);
+        assert_eq!(entity.facts, put.facts, "{}", put.key);
+        assert_eq!(entity.given, put.given, "{}", put.key);
+        assert_eq!(entity.metadata, put.metadata, "{}", put.key);
+        assert_eq!(entity.inherited, put.inherited, "{}", put.key);
+        assert!(!entity.deleting, "{}", put.key);
+        let body = put.body.unwrap_or_default();
+        assert_eq!(
+            entity.body,
+            body.hash(),
+            "{}: the hash of its body",
+            put.key
+        );
+        assert_eq!(record.package, Some(body), "{}", put.key);
+    }
+}
+
+/// Answers are in the order asked for, with nothing in the places of what is not there.
+pub async fn answers_are_in_the_order_asked_for(bench: Bench) {
+    bench.put([template("a"), site("b"), deployment("c")]).await;
+    let keys = [d("c"), s("missing"), t("a"), s("a"), s("b"), t("a")];
+    let found = bench.backend.get(&keys, Want::ROW).await.expect("six keys");
+    let ids: Vec<Option<&Key>> = found
+        .iter()
+        .map(|record| record.as_ref().map(|r| &r.entity.key))
+        .collect();
+    let expected = [
+        Some(&keys[0]),
+        None,
+        Some(&keys[2]),
+        None,
+        Some(&keys[4]),
+        Some(&keys[2]),
+    ];
+    assert_eq!(ids, expected);
+}
+
+/// Ids are compared by bytes: case counts, and nothing is trimmed or folded.
+pub async fn ids_are_told_apart_by_bytes(bench: Bench) {
+    bench.put([template("A/b"), template("a/b")]).await;
+    bench
+        .commit(set([template("a/b").metadata("k", "v")]))
+        .await;
+    let (changed, other) = (bench.row(t("a/b")).await, bench.row(t("A/b")).await);
+    assert_eq!(value_of(&changed, "k"), Some("v"));
+    assert_eq!(value_of(&other, "k"), None);
+    assert!(bench.find(t("a/B")).await.is_none());
+}
+
+/// What is being deleted is read like anything else.
+pub async fn what_is_being_deleted_is_included(bench: Bench) {
+    bench.put([site("s").deleting()]).await;
+    assert!(bench.row(s("s")).await.deleting);
+}
+
+/// A thousand keys are read at once; more are a bad argument.
+pub async fn too_many_keys_are_refused(bench: Bench) {
+    bench.put([template("t")]).await;
+    let most = vec![t("t"); MAX_CHANGES];
+    let found = bench.backend.get(&most, Want::ROW).await;
+    let found = found.expect("a thousand keys are allowed");
+    assert!(found.len() == MAX_CHANGES && found.iter().all(Option::is_some));
+    let more = vec![t("t"); MAX_CHANGES + 1];
+    let result = bench.backend.get(&more, Want::ROW).await;
+    refused(result, &[ErrorKind::BadArgument], "reading 1,001 keys");
+}
+
+/// Package, revision and work come along if they are wanted, and the package only then.
+pub async fn what_is_wanted_comes_along(bench: Bench) {
+    bench.put([deployment("d").body(&["a"])]).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    let read = async |want| {
+        let found = bench.backend.get(&[d("d")], want).await.expect("one key");
+        found.into_iter().flatten().next().expect("it is there")
+    };
+    let plain = read(Want::ROW).await;
+    assert!(
+        plain.package.is_none() && plain.work.is_empty(),
+        "{plain:?}"
+    );
+    let full = bench.read(d("d")).await;
+    assert_eq!(full.package, Some(package(&["a"])));
+    assert_eq!(full.revision, Some(Revision(1)));
+    assert_eq!(full.work.len(), 1, "its work: {:?}", full.work);
+    assert_eq!(
+        (full.work[0].stage, &full.work[0].key),
+        (Stage::Prepare, &d("d"))
+    );
+}
+
+/// The revision of an entity is the place of its last change in the feed.
+pub async fn the_revision_is_of_the_last_change(bench: Bench) {
+    bench.put([template("a"), template("b")]).await;
+    bench.put([template("a").metadata("k", "v")]).await;
+    bench.put([template("c")]).await;
+    for (id, revision) in [("a", 3), ("b", 2), ("c", 4)] {
+        let record = bench.read(t(id)).await;
+        assert_eq!(record.revision, Some(Revision(revision)), "{id}");
+    }
+}
+
+/// What a call has answered, every later call in any process sees.
+pub async fn another_process_sees_what_was_answered(bench: Bench) {
+    let other = bench.beside().await;
+    for round in 0..5 {
+        let id = format!("t{round}");
+        bench.put([template(&id)]).await;
+        assert!(other.find(t(&id)).await.is_some(), "{id} is seen elsewhere");
+        let put = template(&id).condition(condition("Ready", true, "Sure"));
+        other.put([put]).await;
+        let row = bench.row(t(&id)).await;
+        assert!(row.condition("Ready").is_some(), "{id} is seen here");
+        assert_eq!(bench.revision().await, other.revision().await);
+    }
+}

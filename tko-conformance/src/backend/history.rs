@@ -1,0 +1,79 @@
+//! [`Backend::history`](tko_core::Backend::history).
+
+use super::bench::Bench;
+use super::sample::{Shape, changes, package, s, site};
+use tko_core::{Change, ChangeRecord, Revision};
+
+async fn history(bench: &Bench, before: Option<u64>, limit: usize) -> Vec<ChangeRecord> {
+    let history = bench
+        .backend
+        .history(&s("s"), before.map(Revision), limit)
+        .await;
+    history.expect("it is read")
+}
+
+fn numbers(history: &[ChangeRecord]) -> Vec<u64> {
+    history.iter().map(|change| change.revision.0).collect()
+}
+
+/// One entity's changes, newest first, with bodies before and after, through its deletion.
+pub async fn a_history_is_of_one_entity_newest_first(bench: Bench) {
+    bench.put([site("s").body(&["a"]), site("other")]).await;
+    bench.put([site("other").metadata("k", "v")]).await;
+    bench.put([site("s").body(&["b"])]).await;
+    bench.commit(changes([Change::Delete(s("s"))])).await;
+    bench.put([site("s").body(&["c"])]).await;
+    let found = history(&bench, None, 100).await;
+    assert_eq!(numbers(&found), [6, 5, 4, 1]);
+    let bodies: Vec<_> = found
+        .iter()
+        .map(|change| {
+            let body = |r: &Option<tko_core::Record>| r.as_ref().and_then(|r| r.package.clone());
+            (body(&change.before), body(&change.after))
+        })
+        .collect();
+    let of = |name| Some(package(&[name]));
+    let expected = [
+        (None, of("c")),
+        (of("b"), None),
+        (of("a"), of("b")),
+        (None, of("a")),
+    ];
+    assert_eq!(bodies, expected);
+    assert!(found.iter().all(|change| change.key == s("s")));
+}
+
+/// At most `limit`, and only what is before `before`.
+pub async fn a_history_is_read_in_pieces(bench: Bench) {
+    for n in 0..7 {
+        bench.put([site("s").metadata("n", &n.to_string())]).await;
+    }
+    assert_eq!(numbers(&history(&bench, None, 3).await), [7, 6, 5]);
+    assert_eq!(numbers(&history(&bench, Some(5), 3).await), [4, 3, 2]);
+    assert_eq!(numbers(&history(&bench, Some(2), 3).await), [1]);
+    assert!(history(&bench, Some(1), 3).await.is_empty());
+    assert_eq!(numbers(&history(&bench, Some(100), 1).await), [7]);
+}
+
+/// What never was has no history.
+pub async fn what_never_was_has_no_history(bench: Bench) {
+    bench.put([site("other")]).await;
+    assert!(history(&bench, None, 10).await.is_empty());
+}
+
+/// A history goes as far back as changes are kept, and no error comes of what is not.
+pub async fn a_history_goes_back_as_far_as_it_is_kept(bench: Bench) {
+    let bench = bench.fresh(10).await;
+    for n in 0..50 {
+        bench.put([site("s").metadata("n", &n.to_string())]).await;
+    }
+    bench.trim().await;
+    let found = history(&bench, None, 100).await;
+    let last: Vec<u64> = (41..=50).rev().collect();
+    assert_eq!(numbers(&found)[..10], last, "the last ten are kept");
+    assert!(
+        numbers(&found)
+            .windows(2)
+            .all(|pair| pair[0] == pair[1] + 1)
+    );
+}

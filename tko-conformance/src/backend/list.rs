@@ -1,0 +1,297 @@
+//! [`Backend::list`](tko_core::Backend::list): pages.
+
+use super::bench::{ALL, Bench};
+use super::sample::{Shape, all, changes, d, deployment, s, set, site, t, template, value_of};
+use std::collections::BTreeMap;
+use tko_core::select::MAX_PAGE;
+use tko_core::{Change, Cursor, Key, Kind, List, PluginType, Put, Revision, Select, Stage, Want};
+
+fn page_of(select: Select, limit: usize) -> List {
+    List {
+        select,
+        after: None,
+        limit,
+        want: Want::ROW,
+    }
+}
+
+/// A listing is in byte order of the ids, whatever order they came in.
+pub async fn listings_are_in_byte_order(bench: Bench) {
+    let mut ids = [
+        "b", "a/b", "a:b", "a.b", "a-b", "a_b", "ab", "a", "B", "Z", "10", "9", "a/B",
+    ];
+    for id in ids {
+        bench.put([template(id)]).await;
+    }
+    ids.sort_unstable();
+    assert_eq!(bench.ids(&all(Kind::Template)).await, ids);
+}
+
+/// Pages of any size come to the same listing, each item once.
+pub async fn pages_of_any_size_come_to_the_same(bench: Bench) {
+    let ids: Vec<String> = (0..25).map(|n| format!("s{n:02}")).collect();
+    bench.put(ids.iter().map(|id| site(id))).await;
+    bench.put([template("a"), deployment("z")]).await;
+    for limit in [1, 2, 7, 24, 25, 26, 1_000] {
+        let found = bench.walk(&all(Kind::Site), limit).await;
+        let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
+        assert_eq!(found, ids, "in pages of {limit}");
+    }
+}
+
+/// A listing is of one kind only.
+pub async fn a_listing_is_of_one_kind(bench: Bench) {
+    let plugin = super::sample::plugin(PluginType::Prepare, "x");
+    bench
+        .put([template("x"), site("x"), deployment("x"), plugin])
+        .await;
+    for kind in Kind::ALL {
+        let found = bench.walk(&all(kind), 0).await;
+        assert_eq!(found.len(), 1, "{kind}");
+        assert_eq!(found[0].entity.key.kind(), kind);
+    }
+}
+
+/// Where nothing is, the one page is empty and the last.
+pub async fn an_empty_listing_ends_at_once(bench: Bench) {
+    bench.put([site("s")]).await;
+    assert!(bench.ids(&all(Kind::Template)).await.is_empty());
+    let mut after_all = page_of(all(Kind::Site), 10);
+    after_all.after = Some(Cursor(s("z")));
+    let page = bench.backend.list(&after_all).await.expect("a page");
+    assert!(page.items.is_empty() && page.next.is_none(), "{page:?}");
+}
+
+/// A page has at most a thousand items, and no limit means that.
+pub async fn a_page_has_at_most_a_thousand_items(bench: Bench) {
+    let ids: Vec<String> = (0..=MAX_PAGE).map(|n| format!("t{n:04}")).collect();
+    for chunk in ids.chunks(MAX_PAGE) {
+        bench.put(chunk.iter().map(|id| template(id))).await;
+    }
+    for limit in [0, MAX_PAGE + 1, usize::MAX] {
+        let list = page_of(all(Kind::Template), limit);
+        let page = bench.backend.list(&list).await.expect("a page");
+        assert!(page.items.len() <= MAX_PAGE, "asked for {limit}");
+        assert!(page.next.is_some(), "there is one more");
+        assert_eq!(
+            bench
+                .walk(&all(Kind::Template), limit.min(5_000))
+                .await
+                .len(),
+            ids.len()
+        );
+    }
+}
+
+/// A cursor continues after its key, also when what it names is gone or never was.
+pub async fn a_cursor_continues_after_its_key(bench: Bench) {
+    bench.put(["a", "b", "c", "d"].map(site)).await;
+    bench.commit(changes([Change::Delete(s("b"))])).await;
+    for (after, expected) in [
+        ("b", ["c", "d"].as_slice()),
+        ("bb", &["c", "d"]),
+        ("c", &["d"]),
+    ] {
+        let mut list = page_of(all(Kind::Site), 10);
+        list.after = Some(Cursor(s(after)));
+        let mut found = Vec::new();
+        loop {
+            let page = bench.backend.list(&list).await.expect("a page");
+            found.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
+            match page.next {
+                Some(next) => list.after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(found, expected, "after {after}");
+    }
+}
+
+/// Package, revision and work come along with a listing if they are wanted.
+pub async fn what_is_wanted_comes_along(bench: Bench) {
+    bench
+        .put([deployment("a").body(&["x"]), deployment("b").body(&["y"])])
+        .await;
+    bench.mark(Stage::Prepare, [d("b")]).await;
+    let all_of_it = bench.walk(&all(Kind::Deployment), 10).await;
+    for record in &all_of_it {
+        let alone = bench.read(&record.entity.key).await;
+        assert_eq!(record.package, alone.package);
+        assert_eq!(record.revision, alone.revision);
+        assert_eq!(record.work, alone.work);
+    }
+    assert_eq!(all_of_it[1].work.len(), 1);
+    let page = bench
+        .backend
+        .list(&page_of(all(Kind::Deployment), 10))
+        .await;
+    let page = page.expect("a page");
+    assert!(
+        page.items
+            .iter()
+            .all(|r| r.package.is_none() && r.work.is_empty())
+    );
+}
+
+/// What is being deleted is hidden, unless it is asked for.
+pub async fn what_is_being_deleted_is_hidden(bench: Bench) {
+    bench
+        .put([site("a"), site("b").deleting(), site("c")])
+        .await;
+    assert_eq!(bench.ids(&all(Kind::Site)).await, ["a", "c"]);
+    let with_deleting = Select {
+        deleting: true,
+        ..all(Kind::Site)
+    };
+    assert_eq!(bench.ids(&with_deleting).await, ["a", "b", "c"]);
+}
+
+/// A page shows everything up to the revision that it names.
+pub async fn a_page_shows_everything_up_to_its_revision(bench: Bench) {
+    for n in 1..=10 {
+        bench.put([site(&format!("s{n:02}"))]).await;
+        let list = page_of(all(Kind::Site), 0);
+        let page = bench.backend.list(&list).await.expect("a page");
+        assert!(
+            page.revision <= bench.head().await.revision,
+            "a page shows no revision that is not there yet"
+        );
+        let shown = page.items.len() as u64;
+        assert!(
+            page.revision.0 <= shown,
+            "it names {} and shows {shown}",
+            page.revision
+        );
+        assert_eq!(
+            page.revision,
+            Revision(n),
+            "nothing else is going on: it is the head's"
+        );
+    }
+}
+
+/// Whatever changes between pages, what was there throughout is listed once; replaying the feed
+/// from the first page's revision over the listing gives exactly what is there in the end.
+pub async fn list_then_tail_is_exact(bench: Bench) {
+    let id = |n: usize| format!("s{n:02}");
+    bench.put((0..30).map(|n| site(&id(n)))).await;
+    let mut list = List {
+        want: ALL,
+        ..page_of(all(Kind::Site), 4)
+    };
+    let mut known: BTreeMap<Key, String> = BTreeMap::new();
+    let mut seen: Vec<Key> = Vec::new();
+    let mut first = None;
+    for round in 0.. {
+        let page = bench.backend.list(&list).await.expect("a page");
+        first.get_or_insert(page.revision);
+        for record in page.items {
+            let entity = record.entity;
+            known.insert(
+                entity.key.clone(),
+                value_of(&entity, "round").unwrap_or("").to_owned(),
+            );
+            seen.push(entity.key.clone());
+        }
+        // One before the cursor and one after it change; others go and come.
+        let word = format!("{round}");
+        let touched = [1, 29].map(|n| Change::Put(site(&id(n)).metadata("round", &word)));
+        let gone = [2 + round.min(9), 28 - round.min(9)].map(|n| Change::Delete(s(&id(n))));
+        let new = [0, 1].map(|n| Change::Put(site(&format!("s{:02}x{n}", 9 + round * n))));
+        bench
+            .commit(changes(touched.into_iter().chain(gone).chain(new)))
+            .await;
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    for stays in [0, 1, 29] {
+        let times = seen.iter().filter(|key| key.id() == id(stays)).count();
+        assert_eq!(times, 1, "{} was there throughout", id(stays));
+    }
+    for change in bench.changes(first.unwrap_or_default().0).await {
+        match change.after {
+            Some(record) => {
+                let round = value_of(&record.entity, "round").unwrap_or("").to_owned();
+                known.insert(change.key, round);
+            }
+            None => drop(known.remove(&change.key)),
+        }
+    }
+    let real: BTreeMap<Key, String> = bench
+        .walk(&all(Kind::Site), 0)
+        .await
+        .iter()
+        .map(|r| {
+            (
+                r.entity.key.clone(),
+                value_of(&r.entity, "round").unwrap_or("").to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(known, real);
+}
+
+/// A page is consistent in itself: of what one set changed it shows all or nothing.
+pub async fn a_page_is_consistent_in_itself(bench: Bench) {
+    let ids = ["a", "k", "z"];
+    let pair = move |n: usize| ids.map(|id| template(id).metadata("n", &n.to_string()));
+    bench.put(pair(0)).await;
+    let writer = bench.beside().await;
+    let writing = tokio::spawn(async move {
+        for n in 1..200 {
+            writer.commit(set(pair(n))).await;
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..200 {
+        let page = bench
+            .backend
+            .list(&page_of(all(Kind::Template), 3))
+            .await
+            .expect("a page");
+        let shown: Vec<_> = page
+            .items
+            .iter()
+            .map(|r| value_of(&r.entity, "n"))
+            .collect();
+        assert!(
+            shown.windows(2).all(|pair| pair[0] == pair[1]),
+            "one instant: {shown:?}"
+        );
+        let keys = ids.map(t);
+        let read = bench
+            .backend
+            .get(&keys, Want::ROW)
+            .await
+            .expect("three keys");
+        let read: Vec<_> = read
+            .iter()
+            .flatten()
+            .map(|r| value_of(&r.entity, "n"))
+            .collect();
+        assert!(
+            read.windows(2).all(|pair| pair[0] == pair[1]),
+            "one instant: {read:?}"
+        );
+        tokio::task::yield_now().await;
+    }
+    writing.await.expect("the writer ends");
+}
+
+/// A change of a row is at once in what selects by its new state, and out of what selects by its
+/// old one.
+pub async fn a_change_moves_between_selections(bench: Bench) {
+    let value = |value: &str| Select {
+        metadata: [("k".to_owned(), super::sample::value_pattern(value))].into(),
+        ..all(Kind::Site)
+    };
+    let put = |v: &str| -> Put { site("s").metadata("k", v) };
+    bench.put([put("one")]).await;
+    bench.put([put("two")]).await;
+    assert!(bench.ids(&value("one")).await.is_empty());
+    assert_eq!(bench.ids(&value("two")).await, ["s"]);
+    bench.commit(changes([Change::Delete(s("s"))])).await;
+    assert!(bench.ids(&value("*")).await.is_empty());
+}

@@ -1,0 +1,107 @@
+//! `once` keys: a retried creation finds what it created.
+
+use super::bench::Bench;
+use super::sample::{Shape, changes, d, deployment, deployment_id, set};
+use tko_core::{Change, ChangeSet, Require};
+
+/// A second creation under a `once` key is left out, and says who has it.
+pub async fn a_second_creation_is_left_out(bench: Bench) {
+    bench.put([deployment("a").once("k")]).await;
+    let done = bench.put([deployment("b").once("k")]).await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+    assert_eq!(done.revision, None);
+    assert!(done.versions.is_empty(), "{done:?}");
+    assert!(bench.find(d("b")).await.is_none());
+    assert_eq!(bench.revision().await, 1);
+}
+
+/// The rest of the set is done although one creation is left out.
+pub async fn the_rest_of_the_set_is_done(bench: Bench) {
+    bench.put([deployment("a").once("k")]).await;
+    let require = ["b", "c"].map(|id| Require::Absent(d(id))).to_vec();
+    let puts = [
+        deployment("b").once("k"),
+        deployment("c").once("l"),
+        deployment("e"),
+    ];
+    let done = bench
+        .commit(ChangeSet {
+            require,
+            ..set(puts)
+        })
+        .await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+    assert_eq!(bench.revision().await, 3);
+    assert!(bench.find(d("c")).await.is_some() && bench.find(d("e")).await.is_some());
+}
+
+/// Of two creations in one set under one key the first is made.
+pub async fn one_set_creates_once_too(bench: Bench) {
+    let done = bench
+        .put([deployment("b").once("k"), deployment("a").once("k")])
+        .await;
+    assert_eq!(done.existing, [(d("a"), deployment_id("b"))]);
+    assert!(bench.find(d("a")).await.is_none());
+}
+
+/// A key is free again when its deployment is gone, also within one set.
+pub async fn a_key_is_free_when_its_deployment_is_gone(bench: Bench) {
+    bench.put([deployment("a").once("k")]).await;
+    let anew = [
+        Change::Delete(d("a")),
+        Change::Put(deployment("b").once("k")),
+    ];
+    let done = bench.commit(changes(anew)).await;
+    assert!(done.existing.is_empty(), "{done:?}");
+    bench.commit(changes([Change::Delete(d("b"))])).await;
+    let done = bench.put([deployment("c").once("k")]).await;
+    assert!(done.existing.is_empty(), "{done:?}");
+    assert!(bench.find(d("c")).await.is_some());
+}
+
+/// Replacing the deployment that has the key is no creation.
+pub async fn its_own_deployment_may_be_replaced(bench: Bench) {
+    bench.put([deployment("a").once("k")]).await;
+    let done = bench
+        .put([deployment("a").once("k").metadata("m", "v")])
+        .await;
+    assert!(
+        done.existing.is_empty() && done.revision.is_some(),
+        "{done:?}"
+    );
+    let done = bench.put([deployment("b").once("k")]).await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+}
+
+/// However many create at once under one key, one deployment comes of it.
+pub async fn creations_at_once_make_one(bench: Bench) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let own = bench.beside().await;
+        tasks.spawn(async move {
+            let mut answers = Vec::new();
+            for key in 0..10 {
+                let id = format!("d{key}x{n}");
+                let put = deployment(&id).once(&format!("k{key}"));
+                let done = own.put([put]).await;
+                let existing = done.existing.into_iter().next();
+                answers.push(existing.map_or(deployment_id(&id), |(_, existing)| existing));
+                tokio::task::yield_now().await;
+            }
+            answers
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(answers) = tasks.join_next().await {
+        all.push(answers.expect("the task creates"));
+    }
+    assert!(
+        all.windows(2).all(|pair| pair[0] == pair[1]),
+        "all are told the same ids"
+    );
+    let there = bench
+        .ids(&super::sample::all(tko_core::Kind::Deployment))
+        .await;
+    let told: Vec<String> = all[0].iter().map(ToString::to_string).collect();
+    assert_eq!(there, told);
+}

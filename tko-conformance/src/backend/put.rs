@@ -1,0 +1,284 @@
+//! What puts, deletes and conditions make of a row, and what makes no change at all.
+
+use super::bench::{Bench, TTL};
+use super::sample::{
+    Shape, changes, condition, d, deployment, package, plugin, s, set, site, t, template,
+};
+use std::time::Duration;
+use tko_core::{Change, ChangeSet, Condition, Facts, Generation, PluginType, Put, Stage};
+
+const STEP: Duration = Duration::from_secs(5);
+
+/// Something new has generation 1, an empty body unless it brings one, and the store's time.
+pub async fn a_creation_starts_a_row(bench: Bench) {
+    let now = bench.head().await.now;
+    bench.put([template("t")]).await;
+    let record = bench.read(t("t")).await;
+    assert_eq!(record.entity.generation, Generation(1));
+    assert_eq!(record.package, Some(package(&[])));
+    assert_eq!(record.entity.created, record.entity.updated);
+    let age = record.entity.created.since(now);
+    assert!(
+        record.entity.created >= now && age < STEP,
+        "created now: {age:?} later"
+    );
+}
+
+/// A change keeps when it was created, and says when it was updated.
+pub async fn a_change_keeps_created_and_moves_updated(bench: Bench) {
+    bench.put([template("t")]).await;
+    let first = bench.row(t("t")).await;
+    bench.advance(STEP).await;
+    bench.put([template("t").metadata("k", "v")]).await;
+    let second = bench.row(t("t")).await;
+    assert_eq!(second.created, first.created);
+    assert!(second.updated.since(first.updated) >= STEP);
+    assert_ne!(second.version, first.version);
+}
+
+/// The generation counts changes of the package: a new body, a plugin's facts, a deployment's
+/// `prepared` and `approved`; not conditions, metadata, relations or a deletion mark.
+pub async fn the_generation_counts_changes_of_the_package(bench: Bench) {
+    let base = || deployment("d").body(&["a"]);
+    let steps: [(&str, Put, u64); 8] = [
+        ("a body", base(), 1),
+        ("metadata", base().metadata("k", "v").given("k", "v"), 1),
+        ("a relation", base().site("s").parent("p").placed("s"), 1),
+        ("another body", base().body(&["b"]), 2),
+        ("prepared", base().body(&["b"]).prepared(), 3),
+        ("approved", base().body(&["b"]).prepared().approved(), 4),
+        (
+            "a mark",
+            base().body(&["b"]).prepared().approved().deleting(),
+            4,
+        ),
+        ("the first body", base(), 5),
+    ];
+    for (what, put, generation) in steps {
+        bench.put([put]).await;
+        let row = bench.row(d("d")).await;
+        assert_eq!(row.generation, Generation(generation), "after {what}");
+    }
+    bench.put([plugin(PluginType::Prepare, "p")]).await;
+    let mut put = plugin(PluginType::Prepare, "p");
+    if let Facts::Plugin(facts) = &mut put.facts {
+        std::sync::Arc::make_mut(facts).executor = "other".to_owned();
+    }
+    let key = put.key.clone();
+    bench.put([put]).await;
+    assert_eq!(bench.row(key).await.generation, Generation(2));
+}
+
+/// A put without a body keeps the body that is there.
+pub async fn a_put_without_body_keeps_it(bench: Bench) {
+    bench.put([site("s").body(&["a", "b"])]).await;
+    bench.put([site("s").metadata("k", "v")]).await;
+    let record = bench.read(s("s")).await;
+    assert_eq!(record.package, Some(package(&["a", "b"])));
+    assert_eq!(record.entity.generation, Generation(1));
+}
+
+/// A put replaces what it does not repeat: metadata, given metadata, relations.
+pub async fn a_put_replaces_the_row(bench: Bench) {
+    bench
+        .put([site("s").metadata("a", "1").given("b", "2").template("t")])
+        .await;
+    bench.put([site("s").metadata("c", "3")]).await;
+    let row = bench.row(s("s")).await;
+    assert_eq!(row.metadata, site("s").metadata("c", "3").metadata);
+    assert!(row.given.is_empty() && row.template().is_none());
+}
+
+/// What changes nothing is left out: no version, no revision, no new `updated`.
+pub async fn what_changes_nothing_is_left_out(bench: Bench) {
+    let same = || {
+        site("s")
+            .body(&["a"])
+            .metadata("k", "v")
+            .condition(condition("C", true, "R"))
+    };
+    bench.put([same()]).await;
+    let before = bench.read(s("s")).await;
+    bench.advance(STEP).await;
+    let without_body = Put {
+        body: None,
+        ..same()
+    };
+    let without_conditions = Put {
+        conditions: Vec::new(),
+        ..same()
+    };
+    let nothing = [
+        set([same()]),
+        set([without_body]),
+        set([without_conditions]),
+        changes([Change::Conditions(s("s"), vec![condition("C", true, "R")])]),
+        changes([Change::Conditions(s("s"), Vec::new())]),
+        changes([Change::Conditions(
+            s("none"),
+            vec![condition("C", true, "R")],
+        )]),
+        changes([Change::Delete(s("none"))]),
+        ChangeSet::default(),
+    ];
+    for (number, nothing) in nothing.into_iter().enumerate() {
+        let done = bench.commit(nothing).await;
+        assert_eq!(done.revision, None, "case {number}: {done:?}");
+        assert!(done.versions.is_empty(), "case {number}: {done:?}");
+    }
+    assert_eq!(bench.revision().await, 1);
+    let after = bench.read(s("s")).await;
+    assert_eq!(after.entity.version, before.entity.version);
+    assert_eq!(after.entity.updated, before.entity.updated);
+    assert_eq!(after.revision, before.revision);
+}
+
+/// In a set, what changes nothing takes no revision among those that do.
+pub async fn only_real_changes_of_a_set_take_revisions(bench: Bench) {
+    bench.put([site("b")]).await;
+    let done = bench.put([site("a"), site("b"), site("c")]).await;
+    assert_eq!(bench.revision().await, 3);
+    let mut keys: Vec<&str> = done.versions.iter().map(|(key, _)| key.id()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["a", "c"]);
+}
+
+/// Conditions are merged by kind, through puts and by themselves; new ones come last.
+pub async fn conditions_are_merged_by_kind(bench: Bench) {
+    let one = site("s")
+        .condition(condition("A", true, "One"))
+        .condition(condition("B", true, "One"));
+    bench.put([one]).await;
+    let two = vec![condition("B", false, "Two"), condition("C", true, "Two")];
+    bench
+        .commit(changes([Change::Conditions(s("s"), two)]))
+        .await;
+    bench
+        .put([site("s").condition(condition("A", false, "Three"))])
+        .await;
+    let row = bench.row(s("s")).await;
+    let said: Vec<(&str, Option<bool>, &str)> = row
+        .conditions
+        .iter()
+        .map(|c| (c.kind.as_str(), c.status, c.reason.as_str()))
+        .collect();
+    let expected = [
+        ("A", Some(false), "Three"),
+        ("B", Some(false), "Two"),
+        ("C", Some(true), "Two"),
+    ];
+    assert_eq!(said, expected);
+}
+
+/// `since` is the store's time at which the status last changed, whatever was passed in.
+pub async fn a_condition_says_since_when(bench: Bench) {
+    let say = async |status: bool, reason: &str| {
+        let said = Condition {
+            since: bench.head().await.now.plus(TTL),
+            ..condition("C", status, reason)
+        };
+        bench
+            .commit(changes([Change::Conditions(s("s"), vec![said])]))
+            .await;
+        let row = bench.row(s("s")).await;
+        row.condition("C").expect("it was said").since
+    };
+    bench.put([site("s")]).await;
+    let start = bench.head().await.now;
+    let first = say(true, "One").await;
+    assert!(
+        first.since(start) < STEP && first >= start,
+        "by the store's clock"
+    );
+    bench.advance(STEP).await;
+    assert_eq!(say(true, "Two").await, first, "the status is the same");
+    bench.advance(STEP).await;
+    assert!(say(false, "Three").await.since(first) >= STEP + STEP);
+}
+
+/// Conditions change the version, not the generation, and leave the package alone.
+pub async fn conditions_change_the_version_only(bench: Bench) {
+    bench.put([site("s").body(&["a"])]).await;
+    let before = bench.row(s("s")).await;
+    bench.advance(STEP).await;
+    let said = vec![condition("C", true, "R")];
+    let done = bench
+        .commit(changes([Change::Conditions(s("s"), said)]))
+        .await;
+    let after = bench.read(s("s")).await;
+    assert_eq!(after.entity.generation, before.generation);
+    assert_ne!(after.entity.version, before.version);
+    assert!(after.entity.updated > before.updated);
+    assert_eq!(after.package, Some(package(&["a"])));
+    assert_eq!(done.versions, [(s("s"), after.entity.version)]);
+    assert_eq!(done.revision, after.revision);
+}
+
+/// A delete removes the row, its body and its work.
+pub async fn a_delete_removes_row_body_and_work(bench: Bench) {
+    bench.put([deployment("d").body(&["a"])]).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    let done = bench.commit(changes([Change::Delete(d("d"))])).await;
+    assert!(
+        done.revision.is_some() && done.versions.is_empty(),
+        "{done:?}"
+    );
+    assert!(bench.find(d("d")).await.is_none());
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "its work is gone"
+    );
+    bench.put([deployment("d")]).await;
+    let again = bench.read(d("d")).await;
+    assert_eq!(again.package, Some(package(&[])), "its body is gone");
+    assert!(again.work.is_empty(), "its work stays gone");
+}
+
+/// What is made again is new: generation 1, created now, with a version that was never given.
+pub async fn what_is_made_again_is_new(bench: Bench) {
+    let mut versions = Vec::new();
+    let mut created = Vec::new();
+    for _ in 0..3 {
+        bench.put([site("s").body(&["a"])]).await;
+        bench
+            .put([site("s").body(&["b"]).condition(condition("C", true, "R"))])
+            .await;
+        let row = bench.row(s("s")).await;
+        assert_eq!(row.generation, Generation(2));
+        assert_eq!(row.conditions.len(), 1);
+        versions.push(row.version);
+        created.push(row.created);
+        bench.commit(changes([Change::Delete(s("s"))])).await;
+        bench.advance(STEP).await;
+    }
+    assert!(versions[0] != versions[1] && versions[1] != versions[2] && versions[0] != versions[2]);
+    assert!(
+        created.is_sorted() && created[0] != created[2],
+        "{created:?}"
+    );
+}
+
+/// A version is never given twice to one entity.
+pub async fn a_version_is_never_given_twice(bench: Bench) {
+    let mut seen = std::collections::HashSet::new();
+    for round in 0..30 {
+        let word = format!("{}", round % 2);
+        let done = match round % 3 {
+            0 => bench.put([site("s").metadata("k", &word)]).await,
+            1 => bench.put([site("s").body(&[&word])]).await,
+            _ => {
+                let said = vec![condition("C", round % 2 == 0, &word)];
+                bench
+                    .commit(changes([Change::Conditions(s("s"), said)]))
+                    .await
+            }
+        };
+        for (_, version) in done.versions {
+            assert!(seen.insert(version), "{version} was given before");
+            assert_eq!(bench.version(s("s")).await, version);
+        }
+        if round % 10 == 9 {
+            bench.commit(changes([Change::Delete(s("s"))])).await;
+        }
+    }
+}

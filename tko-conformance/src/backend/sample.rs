@@ -1,0 +1,227 @@
+//! Entities to put, as short as a check can say them.
+
+use serde_json::json;
+use std::sync::Arc;
+use tko_core::{
+    Change, ChangeSet, Condition, Deployment, DeploymentId, Entity, Facts, Generation, Gvk, Key,
+    Kind, Metadata, Package, Pattern, Plugin, PluginId, PluginType, Put, Select, SiteId,
+    TemplateId, head,
+};
+
+pub(crate) fn template_id(id: &str) -> TemplateId {
+    TemplateId::new(id).expect("a template's id")
+}
+
+pub(crate) fn site_id(id: &str) -> SiteId {
+    SiteId::new(id).expect("a site's id")
+}
+
+pub(crate) fn deployment_id(id: &str) -> DeploymentId {
+    DeploymentId::new(id).expect("a deployment's id")
+}
+
+pub(crate) fn template(id: &str) -> Put {
+    put(template_id(id), Facts::Template)
+}
+
+pub(crate) fn site(id: &str) -> Put {
+    let facts = Facts::Site {
+        template: None,
+        origin: None,
+    };
+    put(site_id(id), facts)
+}
+
+pub(crate) fn deployment(id: &str) -> Put {
+    let asked = head::asked(None, None, false, false);
+    let package = Package::new(vec![Arc::new(asked)]).expect("one resource");
+    let head = head::split(&package).expect("it is there").head;
+    let facts = Deployment {
+        parent: None,
+        template: None,
+        origin: None,
+        site: None,
+        prepared: false,
+        approved: false,
+        placed: None,
+        once: None,
+        head,
+    };
+    put(deployment_id(id), Facts::Deployment(Box::new(facts)))
+}
+
+pub(crate) fn plugin(plugin: PluginType, name: &str) -> Put {
+    let facts = Plugin {
+        executor: "command".to_owned(),
+        triggers: vec![Gvk::new("example.org", "v1", name)],
+        ..Plugin::default()
+    };
+    let id = PluginId::new(plugin, name).expect("a plugin's name");
+    put(id, Facts::Plugin(Arc::new(facts)))
+}
+
+fn put(key: impl Into<Key>, facts: Facts) -> Put {
+    Put {
+        key: key.into(),
+        inherited: Metadata::default(),
+        given: Metadata::default(),
+        metadata: Metadata::default(),
+        facts,
+        deleting: false,
+        conditions: Vec::new(),
+        body: None,
+    }
+}
+
+/// Ways to say what a put is like.
+pub(crate) trait Shape: Sized {
+    fn body(self, names: &[&str]) -> Self;
+    fn given(self, key: &str, value: &str) -> Self;
+    fn metadata(self, key: &str, value: &str) -> Self;
+    fn template(self, id: &str) -> Self;
+    fn site(self, id: &str) -> Self;
+    fn parent(self, id: &str) -> Self;
+    fn placed(self, id: &str) -> Self;
+    fn once(self, key: &str) -> Self;
+    fn prepared(self) -> Self;
+    fn approved(self) -> Self;
+    fn deleting(self) -> Self;
+    fn condition(self, condition: Condition) -> Self;
+}
+
+impl Shape for Put {
+    fn body(self, names: &[&str]) -> Self {
+        Self {
+            body: Some(package(names)),
+            ..self
+        }
+    }
+
+    fn given(mut self, key: &str, value: &str) -> Self {
+        self.given.insert(key, value);
+        self
+    }
+
+    fn metadata(mut self, key: &str, value: &str) -> Self {
+        self.metadata.insert(key, value);
+        self
+    }
+
+    fn template(mut self, id: &str) -> Self {
+        match &mut self.facts {
+            Facts::Site { template, .. } => *template = Some(template_id(id)),
+            _ => return with(self, |d| d.template = Some(template_id(id))),
+        }
+        self
+    }
+
+    fn site(self, id: &str) -> Self {
+        with(self, |d| d.site = Some(site_id(id)))
+    }
+
+    fn parent(self, id: &str) -> Self {
+        with(self, |d| d.parent = Some(deployment_id(id)))
+    }
+
+    fn placed(self, id: &str) -> Self {
+        with(self, |d| d.placed = Some((site_id(id), Generation(1))))
+    }
+
+    fn once(self, key: &str) -> Self {
+        with(self, |d| d.once = Some(key.into()))
+    }
+
+    fn prepared(self) -> Self {
+        with(self, |d| d.prepared = true)
+    }
+
+    fn approved(self) -> Self {
+        with(self, |d| d.approved = true)
+    }
+
+    fn deleting(self) -> Self {
+        Self {
+            deleting: true,
+            ..self
+        }
+    }
+
+    fn condition(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+}
+
+fn with(mut put: Put, change: impl FnOnce(&mut Deployment)) -> Put {
+    match &mut put.facts {
+        Facts::Deployment(deployment) => change(deployment),
+        other => panic!("of deployments only, not of {other:?}"),
+    }
+    put
+}
+
+/// A package of one `ConfigMap` for each name.
+pub(crate) fn package(names: &[&str]) -> Package {
+    let resource = |name: &&str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {"name": name},
+        })
+    };
+    Package::from_values(names.iter().map(resource)).expect("names differ")
+}
+
+/// Says that `kind` has this status, because of `reason`.
+pub(crate) fn condition(kind: &str, status: bool, reason: &str) -> Condition {
+    Condition::new(kind, status, reason, "in words", Generation(1))
+}
+
+pub(crate) fn all(kind: Kind) -> Select {
+    Select::all(kind)
+}
+
+pub(crate) fn id_pattern(text: &str) -> Pattern {
+    Pattern::id(text).expect("a pattern")
+}
+
+pub(crate) fn value_pattern(text: &str) -> Pattern {
+    Pattern::value(text).expect("a pattern")
+}
+
+/// The value of an entity's metadata.
+pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
+    entity.metadata.get(key).map(String::as_str)
+}
+
+/// A set of puts.
+pub(crate) fn set(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
+    ChangeSet {
+        changes: puts.into_iter().map(Change::Put).collect(),
+        ..ChangeSet::default()
+    }
+}
+
+/// A set of these changes.
+pub(crate) fn changes(changes: impl IntoIterator<Item = Change>) -> ChangeSet {
+    ChangeSet {
+        changes: changes.into_iter().collect(),
+        ..ChangeSet::default()
+    }
+}
+
+/// The key of a template.
+pub(crate) fn t(id: &str) -> Key {
+    Key::from(template_id(id))
+}
+
+/// The key of a site.
+pub(crate) fn s(id: &str) -> Key {
+    Key::from(site_id(id))
+}
+
+/// The key of a deployment.
+pub(crate) fn d(id: &str) -> Key {
+    Key::from(deployment_id(id))
+}

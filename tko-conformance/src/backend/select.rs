@@ -1,0 +1,358 @@
+//! Selections, through listings and counts: patterns, relations, joins.
+
+use super::bench::Bench;
+use super::sample::{
+    Shape, all, changes, deployment, deployment_id, id_pattern, plugin, site, site_id, template,
+    value_pattern,
+};
+use tko_core::{
+    Change, Facts, Gvk, Kind, Pattern, Plugin, PluginType, Put, Select, select::MetadataPatterns,
+};
+
+/// That exactly these are selected: in one page, in small pages, and by count.
+async fn selects(bench: &Bench, select: &Select, expected: &[&str]) {
+    for limit in [0, 1, 3] {
+        let found = bench.walk(select, limit).await;
+        let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
+        assert_eq!(found, expected, "in pages of {limit}, by {select:?}");
+    }
+    let count = bench.backend.count(select, 1_000).await.expect("a count");
+    assert_eq!(count.found, expected.len() as u64, "counted by {select:?}");
+}
+
+fn by(patterns: &[(&str, &str)]) -> MetadataPatterns {
+    let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), value_pattern(value));
+    patterns.iter().map(pair).collect()
+}
+
+fn ids(patterns: &[&str]) -> Vec<Pattern> {
+    patterns.iter().map(|text| id_pattern(text)).collect()
+}
+
+fn deployments() -> Select {
+    all(Kind::Deployment)
+}
+
+/// Id patterns: `*` stays within a segment, `**` crosses them, a literal is one id; all must match.
+pub async fn by_id_patterns(bench: Bench) {
+    let sites = [
+        "in/ka/1", "in/ka/2", "in/kb:1", "in", "IN/ka/1", "i", "in/ka",
+    ];
+    bench.put(sites.map(site)).await;
+    for (patterns, expected) in [
+        (["in/ka/*"].as_slice(), ["in/ka/1", "in/ka/2"].as_slice()),
+        (&["in/**"], &["in/ka", "in/ka/1", "in/ka/2", "in/kb:1"]),
+        (&["in/*"], &["in/ka"]),
+        (&["**1"], &["IN/ka/1", "in/ka/1", "in/kb:1"]),
+        (&["i*"], &["i", "in"]),
+        (&["in"], &["in"]),
+        (&["*"], &["i", "in"]),
+        (&["in/**", "**/1"], &["in/ka/1"]),
+        (&["in/ka/1", "in/ka/2"], &[]),
+        (&["nowhere"], &[]),
+    ] {
+        let select = Select {
+            ids: ids(patterns),
+            ..all(Kind::Site)
+        };
+        selects(&bench, &select, expected).await;
+    }
+    let literal = Select {
+        ids: vec![Pattern::literal("in/ka")],
+        ..all(Kind::Site)
+    };
+    selects(&bench, &literal, &["in/ka"]).await;
+}
+
+/// Metadata patterns: each key must be there and match; `*` crosses everything.
+pub async fn by_metadata_patterns(bench: Bench) {
+    bench
+        .put([
+            site("a")
+                .metadata("cloud", "gdc/e")
+                .metadata("region", "in"),
+            site("b").metadata("cloud", "gdc"),
+            site("c").metadata("region", "in"),
+            site("d").metadata("cloud", "").metadata("region", "us"),
+        ])
+        .await;
+    for (patterns, expected) in [
+        ([("cloud", "gdc")].as_slice(), ["b"].as_slice()),
+        (&[("cloud", "gdc*")], &["a", "b"]),
+        (&[("cloud", "*")], &["a", "b", "d"]),
+        (&[("cloud", "")], &["d"]),
+        (&[("cloud", "*"), ("region", "*")], &["a", "d"]),
+        (&[("cloud", "*"), ("region", "in")], &["a"]),
+        (&[("Cloud", "*")], &[]),
+        (&[("region", "i*n")], &["a", "c"]),
+    ] {
+        let select = Select {
+            metadata: by(patterns),
+            ..all(Kind::Site)
+        };
+        selects(&bench, &select, expected).await;
+    }
+}
+
+/// By the template's id, of sites and deployments; what has none matches no pattern.
+pub async fn by_template_ids(bench: Bench) {
+    bench.put([template("nf/a"), template("nf/b")]).await;
+    bench.put([site("s1").template("nf/a"), site("s2")]).await;
+    let of = [
+        deployment("d1").template("nf/a"),
+        deployment("d2").template("nf/b"),
+    ];
+    bench.put(of.into_iter().chain([deployment("d3")])).await;
+    for (kind, patterns, expected) in [
+        (
+            Kind::Deployment,
+            ["nf/*"].as_slice(),
+            ["d1", "d2"].as_slice(),
+        ),
+        (Kind::Deployment, &["nf/a"], &["d1"]),
+        (Kind::Deployment, &["nf/*", "**b"], &["d2"]),
+        (Kind::Deployment, &["**"], &["d1", "d2"]),
+        (Kind::Site, &["**"], &["s1"]),
+        (Kind::Site, &["nf/b"], &[]),
+    ] {
+        let select = Select {
+            template_ids: ids(patterns),
+            ..all(kind)
+        };
+        selects(&bench, &select, expected).await;
+    }
+}
+
+/// By the site's id; what has none matches no pattern. What moves is found at its new site only.
+pub async fn by_site_ids(bench: Bench) {
+    let at = |id: &str, place: &str| deployment(id).site(place);
+    bench
+        .put([
+            at("a", "x/1"),
+            at("b", "x/2"),
+            at("c", "y"),
+            deployment("d"),
+        ])
+        .await;
+    let by_site = |patterns: &[&str]| Select {
+        site_ids: ids(patterns),
+        ..deployments()
+    };
+    selects(&bench, &by_site(&["x/*"]), &["a", "b"]).await;
+    selects(&bench, &by_site(&["x/1"]), &["a"]).await;
+    selects(&bench, &by_site(&["**"]), &["a", "b", "c"]).await;
+    bench.put([at("a", "y"), deployment("b")]).await;
+    selects(&bench, &by_site(&["x/*"]), &[]).await;
+    selects(&bench, &by_site(&["y"]), &["a", "c"]).await;
+}
+
+/// By exactly one parent.
+pub async fn by_parent(bench: Bench) {
+    let child = |id: &str, parent: &str| deployment(id).parent(parent);
+    bench
+        .put([
+            child("a", "p"),
+            child("b", "pp"),
+            child("c", "p"),
+            deployment("p"),
+        ])
+        .await;
+    let children = |of: &str| Select {
+        parent: Some(deployment_id(of)),
+        ..deployments()
+    };
+    selects(&bench, &children("p"), &["a", "c"]).await;
+    bench.put([deployment("a")]).await;
+    selects(&bench, &children("p"), &["c"]).await;
+    selects(&bench, &children("none"), &[]).await;
+}
+
+/// By the metadata that the template has now, and the site has now.
+pub async fn by_metadata_of_template_and_site(bench: Bench) {
+    let kind = |id: &str, value: &str| template(id).metadata("kind", value);
+    bench.put([kind("t1", "upf"), kind("t2", "smf")]).await;
+    bench
+        .put([
+            site("s1").metadata("region", "in"),
+            site("s2").metadata("region", "us"),
+        ])
+        .await;
+    bench
+        .put([
+            deployment("a").template("t1").site("s1"),
+            deployment("b").template("t1").site("s2"),
+            deployment("c").template("t2").site("s1"),
+            deployment("e").template("gone").site("gone"),
+            deployment("f"),
+        ])
+        .await;
+    let of = |template: &[(&str, &str)], site: &[(&str, &str)]| Select {
+        template_metadata: by(template),
+        site_metadata: by(site),
+        ..deployments()
+    };
+    selects(&bench, &of(&[("kind", "upf")], &[]), &["a", "b"]).await;
+    selects(&bench, &of(&[], &[("region", "in")]), &["a", "c"]).await;
+    selects(&bench, &of(&[("kind", "*")], &[("region", "us")]), &["b"]).await;
+    selects(&bench, &of(&[("other", "*")], &[]), &[]).await;
+    bench.put([kind("t2", "upf"), site("s1")]).await;
+    selects(&bench, &of(&[("kind", "upf")], &[]), &["a", "b", "c"]).await;
+    selects(&bench, &of(&[], &[("region", "*")]), &["b"]).await;
+}
+
+/// By prepared and approved, either way.
+pub async fn by_prepared_and_approved(bench: Bench) {
+    let approved = deployment("c").prepared().approved();
+    bench
+        .put([deployment("a"), deployment("b").prepared(), approved])
+        .await;
+    for (prepared, approved, expected) in [
+        (Some(true), None, ["b", "c"].as_slice()),
+        (Some(false), None, &["a"]),
+        (None, Some(false), &["a", "b"]),
+        (Some(true), Some(false), &["b"]),
+        (Some(true), Some(true), &["c"]),
+        (Some(false), Some(true), &[]),
+    ] {
+        let select = Select {
+            prepared,
+            approved,
+            ..deployments()
+        };
+        selects(&bench, &select, expected).await;
+    }
+}
+
+/// What concerns a site: assigned to it, or still placed on it; with what is being deleted if that
+/// is asked for.
+pub async fn by_the_site_that_it_concerns(bench: Bench) {
+    bench
+        .put([
+            deployment("a").site("s"),
+            deployment("b").site("other").placed("s"),
+            deployment("c").site("other"),
+            deployment("e").placed("s").deleting(),
+            deployment("f").site("s").placed("s"),
+        ])
+        .await;
+    let concerning = |deleting| Select {
+        concerning: Some(site_id("s")),
+        deleting,
+        ..deployments()
+    };
+    selects(&bench, &concerning(false), &["a", "b", "f"]).await;
+    selects(&bench, &concerning(true), &["a", "b", "e", "f"]).await;
+    bench
+        .put([deployment("b").site("other"), deployment("f").site("s")])
+        .await;
+    selects(&bench, &concerning(true), &["a", "e", "f"]).await;
+}
+
+/// Plugins: by type, by name pattern, by executor and trigger compared whole.
+pub async fn of_plugins(bench: Bench) {
+    let with = |put: Put, executor: &str, triggers: &[Gvk]| Put {
+        facts: Facts::Plugin(std::sync::Arc::new(Plugin {
+            executor: executor.to_owned(),
+            triggers: triggers.to_vec(),
+            ..Plugin::default()
+        })),
+        ..put
+    };
+    let (core, other) = (Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Pod"));
+    bench
+        .put([
+            with(
+                plugin(PluginType::Prepare, "a"),
+                "command",
+                &[core.clone(), other.clone()],
+            ),
+            with(
+                plugin(PluginType::Schedule, "a"),
+                "command",
+                std::slice::from_ref(&other),
+            ),
+            with(plugin(PluginType::Validate, "b/c"), "Command", &[]),
+        ])
+        .await;
+    let plugins = || all(Kind::Plugin);
+    let of_type = |plugin_type| Select {
+        plugin_type: Some(plugin_type),
+        ..plugins()
+    };
+    selects(
+        &bench,
+        &plugins(),
+        &["prepare|a", "schedule|a", "validate|b/c"],
+    )
+    .await;
+    selects(&bench, &of_type(PluginType::Schedule), &["schedule|a"]).await;
+    let named = |pattern| Select {
+        ids: ids(&[pattern]),
+        ..plugins()
+    };
+    selects(&bench, &named("a"), &["prepare|a", "schedule|a"]).await;
+    selects(&bench, &named("*"), &["prepare|a", "schedule|a"]).await;
+    selects(&bench, &named("b/*"), &["validate|b/c"]).await;
+    let run_by = |executor: &str| Select {
+        executor: Some(executor.to_owned()),
+        ..plugins()
+    };
+    selects(&bench, &run_by("command"), &["prepare|a", "schedule|a"]).await;
+    selects(&bench, &run_by("comm*"), &[]).await;
+    let triggered = |trigger: &Gvk| Select {
+        trigger: Some(trigger.clone()),
+        ..plugins()
+    };
+    selects(&bench, &triggered(&other), &["prepare|a", "schedule|a"]).await;
+    selects(&bench, &triggered(&core), &["prepare|a"]).await;
+    selects(&bench, &triggered(&Gvk::new("", "v2", "Pod")), &[]).await;
+}
+
+/// All that is set must hold.
+pub async fn all_that_is_set_must_hold(bench: Bench) {
+    bench
+        .put([
+            template("t").metadata("k", "v"),
+            site("s").metadata("k", "v"),
+        ])
+        .await;
+    let full = |id: &str| {
+        deployment(id)
+            .template("t")
+            .site("s")
+            .parent("p")
+            .metadata("k", "v")
+    };
+    bench
+        .put([
+            full("a").prepared(),
+            full("b"),
+            full("c").prepared().site("other"),
+            full("e").prepared().parent("q"),
+            deployment("f")
+                .template("t")
+                .site("s")
+                .parent("p")
+                .prepared(),
+            full("aa").prepared(),
+        ])
+        .await;
+    let select = Select {
+        ids: ids(&["a*"]),
+        metadata: by(&[("k", "v")]),
+        parent: Some(deployment_id("p")),
+        template_ids: ids(&["t"]),
+        template_metadata: by(&[("k", "*")]),
+        site_ids: ids(&["s"]),
+        site_metadata: by(&[("k", "v")]),
+        prepared: Some(true),
+        approved: Some(false),
+        concerning: Some(site_id("s")),
+        ..deployments()
+    };
+    selects(&bench, &select, &["a", "aa"]).await;
+    bench
+        .commit(changes([Change::Delete(super::sample::d("a"))]))
+        .await;
+    selects(&bench, &select, &["aa"]).await;
+}

@@ -1,0 +1,310 @@
+//! [`Backend::settle`](tko_core::Backend::settle) and [`Backend::renew`](tko_core::Backend::renew):
+//! how leases end, or do not.
+
+use super::bench::{Bench, TTL};
+use super::sample::{d, deployment, set, t, template};
+use serde_json::json;
+use std::time::Duration;
+use tko_core::{ChangeSet, Claim, Lane, Mark, Outcome, Stage, Token};
+
+const STEP: Duration = Duration::from_secs(5);
+
+async fn claimed(bench: &Bench) -> Claim {
+    bench.put([deployment("d")]).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    bench.claim_one(Stage::Prepare).await
+}
+
+fn retry(after: Duration, reason: &str) -> Outcome {
+    Outcome::Retry {
+        after,
+        reason: reason.to_owned(),
+    }
+}
+
+async fn settle(bench: &Bench, token: &Token, outcome: Outcome) {
+    let settled = bench.backend.settle(&[(token.clone(), outcome)]).await;
+    assert_eq!(settled.expect("an answer"), [true], "it is live");
+}
+
+async fn progress(bench: &Bench, token: &Token) {
+    let under = Some(token.clone());
+    let progress = Some(json!({"at": 1}));
+    bench
+        .commit(ChangeSet {
+            under,
+            progress,
+            ..ChangeSet::default()
+        })
+        .await;
+}
+
+/// What is done is no work any more; marked again it is new.
+pub async fn what_is_done_is_gone(bench: Bench) {
+    let claim = claimed(&bench).await;
+    progress(&bench, &claim.token).await;
+    settle(&bench, &claim.token, Outcome::Done).await;
+    assert!(bench.work(Stage::Prepare, d("d")).await.is_none());
+    bench.advance(TTL + STEP).await;
+    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    let again = bench.claim_one(Stage::Prepare).await.work;
+    assert_eq!(
+        (again.attempts, again.progress, again.error),
+        (1, None, None)
+    );
+}
+
+/// What was marked while it was claimed is due at once when it is done, as new.
+pub async fn a_mark_while_claimed_is_not_lost(bench: Bench) {
+    let first = claimed(&bench).await;
+    settle(&bench, &first.token, retry(Duration::ZERO, "no")).await;
+    let second = bench.claim_one(Stage::Prepare).await;
+    progress(&bench, &second.token).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "the lease holds"
+    );
+    settle(&bench, &second.token, Outcome::Done).await;
+    let third = bench.claim_one(Stage::Prepare).await;
+    let work = third.work;
+    assert_eq!(
+        (work.attempts, work.progress, work.error),
+        (1, None, None),
+        "as new"
+    );
+    settle(&bench, &third.token, Outcome::Done).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "one mark, one turn"
+    );
+}
+
+/// A mark from before the claim is what was claimed; it is not due again.
+pub async fn a_mark_before_the_claim_is_done_with_it(bench: Bench) {
+    bench.put([deployment("d")]).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    let claim = bench.claim_one(Stage::Prepare).await;
+    settle(&bench, &claim.token, Outcome::Done).await;
+    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+}
+
+/// A mark survives the lapse of the lease under which it came, and is done with the next claim.
+pub async fn a_mark_under_a_lapsed_lease_is_done_with_the_next(bench: Bench) {
+    claimed(&bench).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    bench.advance(TTL + STEP).await;
+    let next = bench.claim_one(Stage::Prepare).await;
+    settle(&bench, &next.token, Outcome::Done).await;
+    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+}
+
+/// Retried work is due after its pause, keeps its progress, counts the attempt, and says why.
+pub async fn retried_work_is_due_after_its_pause(bench: Bench) {
+    let claim = claimed(&bench).await;
+    progress(&bench, &claim.token).await;
+    settle(&bench, &claim.token, retry(TTL, "the plugin is down")).await;
+    let work = bench
+        .work(Stage::Prepare, d("d"))
+        .await
+        .expect("it is work still");
+    assert_eq!(work.error.as_deref(), Some("the plugin is down"));
+    assert_eq!((work.attempts, work.leased), (1, None));
+    let pause = work.due.since(bench.head().await.now);
+    assert!(pause <= TTL && pause > TTL - STEP, "due in {pause:?}");
+    bench.advance(TTL - STEP).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "too early"
+    );
+    bench.advance(STEP).await;
+    let again = bench.claim_one(Stage::Prepare).await.work;
+    assert_eq!(again.attempts, 2);
+    assert_eq!(again.progress, Some(json!({"at": 1})));
+    assert_eq!(again.error.as_deref(), Some("the plugin is down"));
+}
+
+/// Retried work that was marked while it was claimed is due at once.
+pub async fn retried_work_is_due_at_once_if_marked(bench: Bench) {
+    let claim = claimed(&bench).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    settle(&bench, &claim.token, retry(TTL, "no")).await;
+    let again = bench.claim_one(Stage::Prepare).await;
+    assert_eq!(again.work.attempts, 2);
+    settle(&bench, &again.token, retry(TTL, "no")).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "the mark counted once"
+    );
+}
+
+/// A mark brings retried work forward.
+pub async fn a_mark_brings_retried_work_forward(bench: Bench) {
+    let claim = claimed(&bench).await;
+    settle(&bench, &claim.token, retry(TTL * 10, "no")).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 2);
+}
+
+/// What failed three times moves to the failing lane, not before.
+pub async fn what_failed_three_times_moves_to_the_failing_lane(bench: Bench) {
+    bench.put([deployment("d")]).await;
+    let due = vec![Mark::now(Stage::Prepare, d("d"), Lane::new(3))];
+    bench
+        .commit(ChangeSet {
+            due,
+            ..ChangeSet::default()
+        })
+        .await;
+    let mut lanes = Vec::new();
+    for _ in 0..Lane::PATIENCE + 2 {
+        let claim = bench.claim_one(Stage::Prepare).await;
+        lanes.push(claim.work.lane);
+        settle(&bench, &claim.token, retry(Duration::ZERO, "no")).await;
+    }
+    let (own, failing) = (Lane::new(3), Lane::FAILING);
+    assert_eq!(lanes, [own, own, own, failing, failing]);
+}
+
+/// What is handed back without blame is due after its pause; the attempt does not count, progress
+/// is kept.
+pub async fn what_is_yielded_counts_no_attempt(bench: Bench) {
+    let claim = claimed(&bench).await;
+    progress(&bench, &claim.token).await;
+    for _ in 0..Lane::PATIENCE + 1 {
+        let token = match bench
+            .work(Stage::Prepare, d("d"))
+            .await
+            .and_then(|w| w.leased)
+        {
+            Some(_) => claim.token.clone(),
+            None => {
+                let claim = bench.claim_one(Stage::Prepare).await;
+                assert_eq!(claim.work.attempts, 1);
+                assert_eq!(claim.work.progress, Some(json!({"at": 1})));
+                assert_eq!(claim.work.lane, Lane::new(0));
+                claim.token
+            }
+        };
+        settle(&bench, &token, Outcome::Yield { after: TTL }).await;
+        let work = bench
+            .work(Stage::Prepare, d("d"))
+            .await
+            .expect("it is work still");
+        assert_eq!((work.attempts, work.leased), (0, None));
+        bench.advance(TTL - STEP).await;
+        assert!(
+            bench.claim(Stage::Prepare, 10).await.is_empty(),
+            "too early"
+        );
+        bench.advance(STEP).await;
+    }
+}
+
+/// Each token is settled by itself, and a dead one is answered with false and changes nothing.
+pub async fn each_is_settled_by_itself(bench: Bench) {
+    bench.put(["a", "b", "c"].map(deployment)).await;
+    bench.mark(Stage::Prepare, ["a", "b", "c"].map(d)).await;
+    let claims = bench.claim(Stage::Prepare, 10).await;
+    let token = |id: &str| {
+        let claim = claims.iter().find(|claim| claim.work.key == d(id));
+        claim.expect("all three are claimed").token.clone()
+    };
+    settle(&bench, &token("b"), Outcome::Done).await;
+    let outcomes = [
+        (token("a"), Outcome::Done),
+        (token("b"), retry(Duration::ZERO, "too late")),
+        (token("c"), Outcome::Yield { after: TTL }),
+        (token("a"), retry(Duration::ZERO, "twice")),
+    ];
+    let settled = bench.backend.settle(&outcomes).await.expect("an answer");
+    assert_eq!(settled, [true, false, true, false]);
+    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+    assert!(bench.work(Stage::Prepare, d("c")).await.is_some());
+}
+
+/// A lapsed lease settles nothing, even if nobody took over.
+pub async fn a_lapsed_lease_settles_nothing(bench: Bench) {
+    let claim = claimed(&bench).await;
+    bench.advance(TTL + STEP).await;
+    let outcomes = [(claim.token.clone(), Outcome::Done)];
+    let settled = bench.backend.settle(&outcomes).await;
+    assert_eq!(settled.expect("an answer"), [false]);
+    assert!(
+        bench.work(Stage::Prepare, d("d")).await.is_some(),
+        "it is work still"
+    );
+    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 2);
+}
+
+/// A renewed lease lapses its time after the renewal; each token by itself.
+pub async fn a_renewed_lease_lives_on(bench: Bench) {
+    bench.put(["a", "b"].map(deployment)).await;
+    bench.mark(Stage::Prepare, [d("a")]).await;
+    let dead = bench.claim_one(Stage::Prepare).await.token;
+    settle(&bench, &dead, Outcome::Done).await;
+    bench.mark(Stage::Prepare, [d("b")]).await;
+    let live = bench.claim_one(Stage::Prepare).await.token;
+    for _ in 0..4 {
+        bench.advance(TTL - STEP).await;
+        let renewed = bench
+            .backend
+            .renew(&[dead.clone(), live.clone()], TTL)
+            .await;
+        assert_eq!(renewed.expect("an answer"), [false, true]);
+    }
+    let leased = bench
+        .work(Stage::Prepare, d("b"))
+        .await
+        .and_then(|work| work.leased);
+    let left = leased.expect("it is leased").since(bench.head().await.now);
+    assert!(left > TTL - STEP && left <= TTL, "{left:?}");
+    bench.advance(TTL - STEP).await;
+    bench
+        .commit(ChangeSet {
+            under: Some(live.clone()),
+            ..set([template("t")])
+        })
+        .await;
+    bench.advance(STEP + STEP).await;
+    let renewed = bench.backend.renew(std::slice::from_ref(&live), TTL).await;
+    assert_eq!(renewed.expect("an answer"), [false], "it has lapsed");
+    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 2);
+}
+
+/// A commit settles its lease in the same instant.
+pub async fn a_commit_settles_its_lease(bench: Bench) {
+    let first = claimed(&bench).await.token;
+    let commit = async |under: &Token, settle: Outcome, word: &str| {
+        let put = super::sample::Shape::metadata(template("t"), "k", word);
+        let under = Some(under.clone());
+        bench
+            .commit(ChangeSet {
+                under,
+                settle: Some(settle),
+                ..set([put])
+            })
+            .await;
+        assert_eq!(bench.row(t("t")).await.metadata["k"], word);
+    };
+    commit(&first, retry(Duration::ZERO, "soon"), "one").await;
+    let second = bench.claim_one(Stage::Prepare).await;
+    assert_eq!(
+        (second.work.attempts, second.work.error.as_deref()),
+        (2, Some("soon"))
+    );
+    commit(
+        &second.token,
+        Outcome::Yield {
+            after: Duration::ZERO,
+        },
+        "two",
+    )
+    .await;
+    let third = bench.claim_one(Stage::Prepare).await;
+    assert_eq!(third.work.attempts, 2);
+    commit(&third.token, Outcome::Done, "three").await;
+    assert!(bench.work(Stage::Prepare, d("d")).await.is_none());
+}

@@ -1,0 +1,83 @@
+//! Time that only moves when it is told to, and ids that can be told in advance.
+
+use futures_core::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tko_core::{Clock, DeploymentId, Ids, Timestamp};
+use tokio::sync::watch;
+
+/// A clock that stands still until [`advance`](Self::advance) moves it. Clones share it.
+///
+/// Starts at one million seconds, so that nothing mistakes its beginning for "never".
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
+
+impl ManualClock {
+    /// Stands at its beginning.
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Timestamp(1_000_000_000_000))))
+    }
+
+    /// Moves on, and ends the sleeps that are over by then.
+    pub fn advance(&self, by: Duration) {
+        self.0.send_modify(|now| *now = now.plus(by));
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        let until = self.now().plus(time);
+        let mut moved = self.0.subscribe();
+        Box::pin(async move {
+            // The clock is gone: so is whoever could still care for the time.
+            let _ = moved.wait_for(|now| *now >= until).await;
+        })
+    }
+}
+
+/// Ids in order: `id000001`, `id000002` and so on.
+#[derive(Debug, Default)]
+pub struct CountedIds(AtomicU64);
+
+impl Ids for CountedIds {
+    fn next(&self) -> DeploymentId {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        DeploymentId::new(&format!("id{number:06}")).expect("letters and digits")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CountedIds, ManualClock};
+    use futures_util::FutureExt;
+    use std::time::Duration;
+    use tko_core::{Clock, Ids};
+
+    #[test]
+    fn a_sleep_ends_when_the_clock_was_moved_that_far() {
+        let clock = ManualClock::new();
+        let mut sleep = clock.sleep(Duration::from_secs(2));
+        clock.advance(Duration::from_secs(1));
+        assert!((&mut sleep).now_or_never().is_none());
+        clock.advance(Duration::from_secs(1));
+        assert!((&mut sleep).now_or_never().is_some());
+    }
+
+    #[test]
+    fn counted_ids_rise() {
+        let ids = CountedIds::default();
+        let (first, second) = (ids.next(), ids.next());
+        assert!(first < second);
+    }
+}

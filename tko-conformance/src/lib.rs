@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+mod admission;
+pub mod backend;
+mod clock;
+mod harness;
+pub mod reference;
+mod runtime;
+mod suite;
+mod verdict;
+
+pub use admission::Strict;
+pub use clock::{CountedIds, ManualClock};
+pub use harness::{BackendHarness, DataHarness};
+pub use reference::{Reference, ReferenceHarness};
+pub use runtime::run_backend;
+
+use std::sync::Arc;
+
+/// A check, as data: for whoever wants to run the list in another way than by macro.
+pub struct Check<H: ?Sized> {
+    /// File and function, such as `edit::a_second_edit_is_busy`.
+    pub name: &'static str,
+    /// Runs it. Panics if it fails.
+    pub run: fn(Arc<H>),
+}
+
+/// Every check of suite 1.
+pub const BACKEND_CHECKS: &[Check<dyn BackendHarness>] =
+    __backend_checks!([suite::table] run_backend backend;);

@@ -1,0 +1,167 @@
+//! A naive backend: one mutex, plain scans, no index. It says what the contract means, and is what
+//! the randomized checks compare with; it is not made for speed, nor for anything but tests.
+//!
+//! | file | of the contract |
+//! |---|---|
+//! | `rows` | rows, pages, counts, records |
+//! | `commit` | requirements, changes, `once` keys |
+//! | `work` | edits, marks, claims, leases and how they end |
+//! | `feed` | revisions, tail, history |
+//!
+//! It shares with every other backend the rules that `tko-core` makes for all of them
+//! ([`Put::apply`](tko_core::Put::apply), [`Select::matches`](tko_core::Select::matches)); the
+//! directed checks spell out what those must give.
+
+mod commit;
+mod feed;
+mod harness;
+mod rows;
+mod work;
+
+pub use harness::ReferenceHarness;
+pub(crate) use rows::State;
+pub(crate) use work::{Asked, Standing};
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::future::select;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tko_core::change::Head;
+use tko_core::{
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Edit,
+    Error, Key, List, MAX_CHANGES, Outcome, Page, Record, Result, Revision, Select, Timestamp,
+    Token, Want,
+};
+use tokio::sync::watch;
+
+/// The naive backend. Clones share the store.
+#[derive(Clone)]
+pub struct Reference {
+    state: Arc<Mutex<State>>,
+    /// Counts what may end somebody's wait: commits, settled claims.
+    stirred: Arc<watch::Sender<u64>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Reference {
+    /// Empty. Keeps the last `history` changes.
+    pub fn new(clock: Arc<dyn Clock>, history: usize) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State::new(history))),
+            stirred: Arc::new(watch::Sender::new(0)),
+            clock,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock is a panic of a test that is reported already.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, and its time.
+    fn now(&self) -> (MutexGuard<'_, State>, Timestamp) {
+        let state = self.lock();
+        let now = self.clock.now();
+        (state, now)
+    }
+
+    fn stir(&self) {
+        self.stirred.send_modify(|count| *count += 1);
+    }
+}
+
+#[async_trait]
+impl Backend for Reference {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+        if keys.len() > MAX_CHANGES {
+            return Err(Error::bad("keys", format!("more than {MAX_CHANGES}")));
+        }
+        let state = self.lock();
+        Ok(keys.iter().map(|key| state.record(key, want)).collect())
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        Ok(self.lock().page(list))
+    }
+
+    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+        Ok(self.lock().count(select, bound))
+    }
+
+    async fn commit(&self, changes: ChangeSet, _: Ack) -> Result<Committed> {
+        let (mut state, now) = self.now();
+        if let Some(refusal) = state.refusals(&changes, now).into_iter().next() {
+            return Err(refusal);
+        }
+        let committed = state.apply(changes, now);
+        drop(state);
+        self.stir();
+        Ok(committed)
+    }
+
+    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+        let (mut state, now) = self.now();
+        state.edit(key, ttl, want, now)
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let deadline = self.clock.now().plus(request.wait);
+        let mut stirred = self.stirred.subscribe();
+        loop {
+            stirred.borrow_and_update();
+            let (now, next) = {
+                let (mut state, now) = self.now();
+                let keys = state.next_keys(request.stage, request.max, now);
+                if !keys.is_empty() || now >= deadline {
+                    let lease = |key| state.lease(request.stage, &key, request.lease, now);
+                    return Ok(keys.into_iter().map(lease).collect());
+                }
+                (now, state.next_time(request.stage, now))
+            };
+            let until = next.map_or(deadline, |next| next.min(deadline));
+            let sleep = self.clock.sleep(until.since(now));
+            select(Box::pin(stirred.changed()), sleep).await;
+        }
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        let (mut state, now) = self.now();
+        Ok(tokens.iter().map(|t| state.renew(t, ttl, now)).collect())
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        let (mut state, now) = self.now();
+        let end = |(token, outcome): &(Token, Outcome)| state.end(token, outcome, now);
+        let ended = outcomes.iter().map(end).collect();
+        drop(state);
+        self.stir();
+        Ok(ended)
+    }
+
+    async fn head(&self) -> Result<Head> {
+        let (state, now) = self.now();
+        Ok(Head {
+            revision: state.revision(),
+            oldest: state.oldest(),
+            now,
+        })
+    }
+
+    fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
+        feed::tail(self.clone(), after, want)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        Ok(self.lock().history(key, before, limit))
+    }
+}

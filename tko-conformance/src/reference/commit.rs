@@ -1,0 +1,234 @@
+//! Change sets: all or nothing.
+
+use super::rows::{Row, State};
+use super::work::Standing;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tko_core::work::MAX_PROGRESS;
+use tko_core::{
+    Change, ChangeRecord, ChangeSet, Committed, Condition, DeploymentId, Entity, Error, Facts, Key,
+    MAX_CHANGES, Outcome, Put, Require, Revision, Subject, Timestamp, Version, Want,
+};
+
+impl State {
+    /// Every reason to refuse the set; the first is what to say. None: it applies.
+    pub(crate) fn refusals(&self, set: &ChangeSet, now: Timestamp) -> Vec<Error> {
+        let mut refusals = Vec::new();
+        refusals.extend(malformed(set));
+        if let Some(token) = &set.under {
+            match self.standing(token, now) {
+                Standing::Live => {}
+                Standing::Late => refusals.push(Error::Timeout(token.key.clone())),
+                Standing::Unknown => {
+                    refusals.push(Error::NotFound(Subject::Claim(token.key.clone())));
+                }
+            }
+        }
+        refusals.extend(self.failed(set));
+        for change in &set.changes {
+            let (Change::Put(Put { key, .. }) | Change::Delete(key)) = change else {
+                continue;
+            };
+            let held = self.open_edit(key, now);
+            if held.is_some_and(|held| Some(&held.token) != set.under.as_ref()) {
+                refusals.push(Error::Busy(key.clone()));
+            }
+        }
+        refusals
+    }
+
+    /// What the failed requirements come to.
+    fn failed(&self, set: &ChangeSet) -> Option<Error> {
+        let failed: Vec<&Require> = set
+            .require
+            .iter()
+            .filter(|require| !self.holds(require, set))
+            .collect();
+        let of_being = |r: &&Require| matches!(r, Require::Exists(_) | Require::Absent(_));
+        let first = failed.first()?;
+        if !failed.iter().all(of_being) {
+            let keys: BTreeSet<&Key> = failed.iter().map(|require| require.key()).collect();
+            return Some(Error::Conflict(keys.into_iter().cloned().collect()));
+        }
+        Some(match first {
+            Require::Absent(key) => Error::AlreadyExists(key.clone()),
+            other => Error::not_found(other.key()),
+        })
+    }
+
+    fn holds(&self, require: &Require, set: &ChangeSet) -> bool {
+        let row = |key: &Key| self.rows.get(key).map(|row| &*row.entity);
+        match require {
+            Require::Absent(key) => row(key).is_none(),
+            Require::Exists(key) => row(key).is_some_and(|e| !e.deleting),
+            Require::At(key, version) => row(key).is_some_and(|e| e.version == *version),
+            Require::Generation(key, generation) => {
+                row(key).is_some_and(|e| !e.deleting && e.generation == *generation)
+            }
+            Require::Unreferenced(key) => !self.referred_after(set, key),
+        }
+    }
+
+    /// Whether something names `key` once the set is applied.
+    fn referred_after(&self, set: &ChangeSet, key: &Key) -> bool {
+        let untouched = self.rows.values().filter(|row| {
+            let own = &row.entity.key;
+            let replaced = |change: &Change| match change {
+                Change::Put(put) => put.key == *own,
+                Change::Delete(deleted) => deleted == own,
+                Change::Conditions(..) => false,
+            };
+            !set.changes.iter().any(replaced)
+        });
+        let put = set.changes.iter().filter_map(|change| match change {
+            Change::Put(put) => Some(put),
+            Change::Delete(_) | Change::Conditions(..) => None,
+        });
+        untouched.map(|row| &*row.entity).any(|e| e.refers_to(key))
+            || put.map(preview).any(|e| e.refers_to(key))
+    }
+
+    /// Applies a set that nothing speaks against.
+    pub(crate) fn apply(&mut self, set: ChangeSet, now: Timestamp) -> Committed {
+        let mut committed = Committed::default();
+        let before = self.feed.len();
+        for change in set.changes {
+            let done = match change {
+                Change::Put(put) => self.put(put, now, &mut committed),
+                Change::Delete(key) => self.delete(&key),
+                Change::Conditions(key, conditions) => self.conditions(&key, conditions, now),
+            };
+            let Some((key, old, new)) = done else {
+                continue;
+            };
+            let revision = Revision(self.revision().0 + 1);
+            let new = new.map(|row| Row { revision, ..row });
+            let whole = Want {
+                revision: true,
+                ..Want::PACKAGE
+            };
+            self.feed.push(ChangeRecord {
+                revision,
+                set: revision,
+                at: now,
+                key: key.clone(),
+                before: old.map(|row| row.record(whole)),
+                after: new.as_ref().map(|row| row.record(whole)),
+                cause: set.cause.clone(),
+            });
+            committed.revision = Some(revision);
+            if let Some(row) = new {
+                committed.versions.push((key.clone(), row.entity.version));
+                self.rows.insert(key, row);
+            }
+        }
+        for change in &mut self.feed[before..] {
+            change.set = committed.revision.unwrap_or_default();
+        }
+        self.forget();
+        for mark in set.due {
+            self.mark(mark, now);
+        }
+        if let Some(token) = &set.under {
+            if let Some(progress) = set.progress {
+                self.progress(token, Some(progress).filter(|p| *p != Value::Null));
+            }
+            let edit = self.is_edit(token).then_some(Outcome::Done);
+            if let Some(outcome) = set.settle.or(edit) {
+                self.end(token, &outcome, now);
+            }
+        }
+        committed
+    }
+
+    fn put(&mut self, put: Put, now: Timestamp, committed: &mut Committed) -> Option<Done> {
+        let key = put.key.clone();
+        let old = self.rows.get(&key).cloned();
+        let holder = once(&put.facts).and_then(|once| self.holder(once));
+        if let (None, Some(holder)) = (&old, holder) {
+            committed.existing.push((key, holder));
+            return None;
+        }
+        let kept = old.as_ref().map(|row| row.body.clone()).unwrap_or_default();
+        let body = put.body.clone().unwrap_or(kept);
+        let before = old.as_ref().map(|row| &*row.entity);
+        let version = Version(self.given + 1);
+        let entity = put.apply(before, body.hash(), version, now)?;
+        self.give();
+        let new = Row {
+            entity: Arc::new(entity),
+            body,
+            revision: Revision::default(),
+        };
+        Some((key, old, Some(new)))
+    }
+
+    fn delete(&mut self, key: &Key) -> Option<Done> {
+        let old = self.rows.remove(key)?;
+        self.work.retain(|(_, of), _| of != key);
+        Some((key.clone(), Some(old), None))
+    }
+
+    fn conditions(&mut self, key: &Key, new: Vec<Condition>, now: Timestamp) -> Option<Done> {
+        let old = self.rows.get(key)?.clone();
+        let conditions = Condition::merge(&old.entity.conditions, new, now)?;
+        let entity = Entity {
+            conditions,
+            version: Version(self.give()),
+            updated: now,
+            ..(*old.entity).clone()
+        };
+        let new = Row {
+            entity: Arc::new(entity),
+            ..old.clone()
+        };
+        Some((key.clone(), Some(old), Some(new)))
+    }
+
+    /// The living deployment with this `once` key.
+    fn holder(&self, wanted: &str) -> Option<DeploymentId> {
+        let mut rows = self.rows.values();
+        let row = rows.find(|row| once(&row.entity.facts) == Some(wanted))?;
+        row.entity.key.deployment().cloned()
+    }
+}
+
+/// Which, before, after.
+type Done = (Key, Option<Row>, Option<Row>);
+
+fn once(facts: &Facts) -> Option<&str> {
+    match facts {
+        Facts::Deployment(deployment) => deployment.once.as_deref(),
+        _ => None,
+    }
+}
+
+/// As far as what it refers to goes.
+fn preview(put: &Put) -> Entity {
+    let hash = tko_core::Package::default().hash();
+    let entity = put
+        .clone()
+        .apply(None, hash, Version::default(), Timestamp::default());
+    entity.expect("what was not there before changes")
+}
+
+fn malformed(set: &ChangeSet) -> Option<Error> {
+    if set.changes.len() > MAX_CHANGES {
+        return Some(Error::bad(
+            "changes",
+            format!("{}; at most {MAX_CHANGES}", set.changes.len()),
+        ));
+    }
+    let mut keys = BTreeSet::new();
+    for change in &set.changes {
+        if !keys.insert(change.key()) {
+            return Some(Error::bad("changes", format!("{} twice", change.key())));
+        }
+    }
+    let progress = set.progress.as_ref()?.to_string();
+    (progress.len() > MAX_PROGRESS).then(|| {
+        let message = format!("{} bytes; at most {MAX_PROGRESS}", progress.len());
+        Error::bad("progress", message)
+    })
+}

@@ -1,0 +1,288 @@
+//! Edits; due work, its claims, and how they end.
+
+use super::rows::State;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+use tko_core::{
+    Claim, Edit, Error, Key, Lane, Mark, Outcome, Result, Stage, Timestamp, Token, Want, Work,
+};
+
+/// An edit, live or not.
+pub(crate) struct Hold {
+    pub(super) token: Token,
+    until: Timestamp,
+    /// Used or given up.
+    ended: bool,
+}
+
+/// Work, and what else a backend must know of it.
+pub(crate) struct Item {
+    pub(crate) work: Work,
+    /// Of its lease, lapsed or not.
+    token: Option<Token>,
+    /// The lane of the last mark since it was claimed, if there was one.
+    marked: Option<Lane>,
+}
+
+/// What a token is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Live,
+    /// An edit that has lapsed, or a lease that is not live any more.
+    Late,
+    /// An edit that was never made, was used, or given up.
+    Unknown,
+}
+
+/// Due work as a claim sees it: since when, and whether it must be claimed alone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked {
+    pub(crate) since: Timestamp,
+    pub(crate) key: Key,
+    pub(crate) lane: Lane,
+    pub(crate) alone: bool,
+}
+
+const EDIT: &str = "edit";
+const LEASE: &str = "lease";
+
+impl State {
+    fn secret(&mut self, sort: &str) -> String {
+        let chance = RandomState::new();
+        let (one, other) = (chance.hash_one(sort), chance.hash_one(self.given));
+        format!("{sort}-{}-{one:016x}{other:016x}", self.give())
+    }
+
+    pub(super) fn open_edit(&self, key: &Key, now: Timestamp) -> Option<&Hold> {
+        let open = |hold: &&Hold| hold.token.key == *key && !hold.ended && hold.until > now;
+        self.edits.iter().find(open)
+    }
+
+    pub(super) fn is_edit(&self, token: &Token) -> bool {
+        self.edits.iter().any(|hold| hold.token == *token)
+    }
+
+    pub(crate) fn standing(&self, token: &Token, now: Timestamp) -> Standing {
+        if let Some(hold) = self.edits.iter().find(|hold| hold.token == *token) {
+            return match (hold.ended, hold.until > now) {
+                (true, _) => Standing::Unknown,
+                (false, true) => Standing::Live,
+                (false, false) => Standing::Late,
+            };
+        }
+        let leased = |item: &&Item| item.token.as_ref() == Some(token);
+        match self.work.values().find(leased) {
+            Some(item) if item.work.leased.is_some_and(|until| until > now) => Standing::Live,
+            None if !token.secret.starts_with(LEASE) => Standing::Unknown,
+            _ => Standing::Late,
+        }
+    }
+
+    pub(crate) fn edit(
+        &mut self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+        now: Timestamp,
+    ) -> Result<Edit> {
+        let record = self.record(key, want).filter(|r| !r.entity.deleting);
+        let record = record.ok_or_else(|| Error::not_found(key))?;
+        if self.open_edit(key, now).is_some() {
+            return Err(Error::Busy(key.clone()));
+        }
+        let token = Token {
+            key: key.clone(),
+            secret: self.secret(EDIT).into(),
+        };
+        let until = now.plus(ttl);
+        self.edits.push(Hold {
+            token: token.clone(),
+            until,
+            ended: false,
+        });
+        Ok(Edit {
+            token,
+            until,
+            record,
+        })
+    }
+
+    pub(super) fn mark(&mut self, mark: Mark, now: Timestamp) {
+        if !self.rows.contains_key(&mark.key) {
+            return;
+        }
+        let due = now.plus(mark.after);
+        let at = (mark.stage, mark.key.clone());
+        let item = self.work.entry(at).or_insert_with(|| Item {
+            work: Work {
+                stage: mark.stage,
+                key: mark.key,
+                lane: mark.lane,
+                due,
+                attempts: 0,
+                error: None,
+                progress: None,
+                leased: None,
+            },
+            token: None,
+            marked: None,
+        });
+        item.work.due = item.work.due.min(due);
+        if item.token.is_some() {
+            item.marked = Some(mark.lane);
+        }
+    }
+
+    /// All work of this stage that may be claimed now.
+    pub(crate) fn due(&self, stage: Stage, now: Timestamp) -> Vec<Asked> {
+        let of_stage = self.work.values().filter(|item| item.work.stage == stage);
+        of_stage
+            .map(|item| Asked {
+                // A lapsed lease is due work.
+                since: item.work.leased.unwrap_or(item.work.due),
+                key: item.work.key.clone(),
+                lane: item.work.lane,
+                alone: item.work.leased.is_some() && item.work.attempts >= Lane::PATIENCE,
+            })
+            .filter(|asked| asked.since <= now)
+            .collect()
+    }
+
+    /// When the next work of this stage will be due.
+    pub(super) fn next_time(&self, stage: Stage, now: Timestamp) -> Option<Timestamp> {
+        let of_stage = self.work.values().filter(|item| item.work.stage == stage);
+        of_stage
+            .map(|item| item.work.leased.unwrap_or(item.work.due))
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// What to lease next: lanes in turn, earliest first in a lane.
+    pub(super) fn next_keys(&mut self, stage: Stage, max: usize, now: Timestamp) -> Vec<Key> {
+        let mut lanes: BTreeMap<u8, Vec<Asked>> = BTreeMap::new();
+        let mut due = self.due(stage, now);
+        due.sort();
+        for asked in due.into_iter().rev() {
+            lanes.entry(asked.lane.number()).or_default().push(asked);
+        }
+        let mut keys = Vec::new();
+        while keys.len() < max {
+            let last = self.turn.get(&stage).copied();
+            let later = last.and_then(|last| lanes.range(last + 1..).next());
+            let Some((&lane, _)) = later.or_else(|| lanes.iter().next()) else {
+                break;
+            };
+            let waiting = lanes.get_mut(&lane).map(Vec::pop);
+            let Some(asked) = waiting.flatten() else {
+                lanes.remove(&lane);
+                continue;
+            };
+            if asked.alone && !keys.is_empty() {
+                break;
+            }
+            self.turn.insert(stage, lane);
+            keys.push(asked.key);
+            if asked.alone {
+                break;
+            }
+        }
+        keys
+    }
+
+    /// Leases due work.
+    pub(crate) fn lease(
+        &mut self,
+        stage: Stage,
+        key: &Key,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Claim {
+        let token = Token {
+            key: key.clone(),
+            secret: self.secret(LEASE).into(),
+        };
+        let at = (stage, key.clone());
+        let fence = self.fences.entry(at.clone()).or_default();
+        *fence += 1;
+        let fence = *fence;
+        let until = now.plus(lease);
+        let item = self.work.get_mut(&at).expect("it is due");
+        item.work.attempts += 1;
+        item.work.leased = Some(until);
+        item.token = Some(token.clone());
+        item.marked = None;
+        Claim {
+            token,
+            work: item.work.clone(),
+            fence,
+            until,
+        }
+    }
+
+    fn leased(&mut self, token: &Token) -> Option<&mut Item> {
+        let mut items = self.work.values_mut();
+        items.find(|item| item.token.as_ref() == Some(token))
+    }
+
+    pub(super) fn progress(&mut self, token: &Token, progress: Option<Value>) {
+        if let Some(item) = self.leased(token) {
+            item.work.progress = progress;
+        }
+    }
+
+    pub(crate) fn renew(&mut self, token: &Token, ttl: Duration, now: Timestamp) -> bool {
+        if self.standing(token, now) != Standing::Live {
+            return false;
+        }
+        let until = now.plus(ttl);
+        if let Some(item) = self.leased(token) {
+            item.work.leased = Some(until);
+        }
+        for hold in self.edits.iter_mut().filter(|hold| hold.token == *token) {
+            hold.until = until;
+        }
+        true
+    }
+
+    pub(crate) fn end(&mut self, token: &Token, outcome: &Outcome, now: Timestamp) -> bool {
+        if self.standing(token, now) != Standing::Live {
+            return false;
+        }
+        for hold in self.edits.iter_mut().filter(|hold| hold.token == *token) {
+            hold.ended = true;
+        }
+        let Some(item) = self.leased(token) else {
+            return true;
+        };
+        let marked = item.marked.take();
+        let work = &mut item.work;
+        item.token = None;
+        work.leased = None;
+        match outcome {
+            Outcome::Done => {
+                let at = (work.stage, work.key.clone());
+                self.work.remove(&at);
+                if let Some(lane) = marked {
+                    self.mark(Mark::now(at.0, at.1, lane), now);
+                }
+            }
+            Outcome::Retry { after, reason } => {
+                work.due = match marked {
+                    Some(_) => now,
+                    None => now.plus(*after),
+                };
+                work.error = Some(reason.clone());
+                if work.attempts >= Lane::PATIENCE {
+                    work.lane = Lane::FAILING;
+                }
+            }
+            Outcome::Yield { after } => {
+                work.due = now.plus(*after);
+                work.attempts -= 1;
+            }
+        }
+        true
+    }
+}

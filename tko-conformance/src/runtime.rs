@@ -1,0 +1,48 @@
+//! Runs one check: a runtime of its own, and an end in any case.
+
+use crate::backend::Bench;
+use crate::harness::BackendHarness;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// How many changes a subject keeps, unless a check asks for less.
+pub(crate) const HISTORY: usize = 100_000;
+
+/// A check that takes longer hangs. On paused time this passes at once when nothing can go on.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs one check of [`backend`](crate::backend) on a fresh subject.
+///
+/// # Panics
+/// The check failed, or hangs.
+pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Bench)) {
+    let paused = harness.is_paused();
+    block_on(paused, async {
+        let bench = Bench::new(harness, HISTORY).await;
+        check(bench).await;
+    });
+}
+
+fn block_on(paused: bool, check: impl Future<Output = ()>) {
+    runtime(paused).block_on(async {
+        let done = tokio::time::timeout(LIMIT, check).await;
+        assert!(
+            done.is_ok(),
+            "the check hangs: it waits for what never comes"
+        );
+    });
+}
+
+fn runtime(paused: bool) -> Runtime {
+    let mut builder = if paused {
+        Builder::new_current_thread()
+    } else {
+        // Several threads, so that tasks really run at once.
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(4);
+        builder
+    };
+    builder.enable_all().start_paused(paused);
+    builder.build().expect("a runtime can be made here")
+}
