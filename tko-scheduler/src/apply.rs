@@ -1,0 +1,198 @@
+//! What goes to a workload cluster, and in which order.
+//!
+//! Left out is what is meant for orchestration or for package tools, and never for a cluster:
+//! groups that end in `nephio.org`, `Kptfile`s, and what is annotated
+//! `config.kubernetes.io/local-config: "true"`, as `kpt` and `kustomize` understand it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tko_core::{Gvk, Package, Resource};
+
+/// Earlier phases are applied before later ones, and removed after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Namespaces and definitions of custom resources: others need them.
+    Foundations,
+    /// Other cluster-scoped resources.
+    Cluster,
+    /// Namespaced resources, and those of which nothing is known.
+    Namespaced,
+}
+
+impl Phase {
+    /// As the first part of a file's name: `010`, `020` or `030`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Foundations => "010",
+            Self::Cluster => "020",
+            Self::Namespaced => "030",
+        }
+    }
+}
+
+/// What is to be applied: by phase, and within one in the package's order.
+pub fn to_apply(package: &Package) -> Vec<(Phase, &Arc<Resource>)> {
+    let custom = custom_scopes(package);
+    let mut found: Vec<_> = package
+        .iter()
+        .filter(|resource| is_for_cluster(resource))
+        .map(|resource| (phase(resource, &custom), resource))
+        .collect();
+    found.sort_by_key(|(phase, _)| *phase);
+    found
+}
+
+/// Whether a resource may go to a cluster at all.
+pub fn is_for_cluster(resource: &Resource) -> bool {
+    let gvk = resource.gvk();
+    let local = resource.annotation("config.kubernetes.io/local-config");
+    let tooling = &*gvk.group == "kpt.dev" && &*gvk.kind == "Kptfile";
+    let orchestration = gvk.group.ends_with("nephio.org");
+    !orchestration && !tooling && local.as_deref() != Some("true")
+}
+
+/// Cluster-scoped or not, by group and kind, as the definitions in the package say.
+type Scopes<'a> = BTreeMap<(&'a str, &'a str), bool>;
+
+fn custom_scopes(package: &Package) -> Scopes<'_> {
+    let definitions = package.iter().filter(|resource| is_definition(resource));
+    let scopes = definitions.filter_map(|definition| {
+        let group = definition.get(&["spec", "group"])?.as_str()?;
+        let kind = definition.get(&["spec", "names", "kind"])?.as_str()?;
+        let scope = definition.get(&["spec", "scope"])?.as_str()?;
+        Some(((group, kind), scope == "Cluster"))
+    });
+    scopes.collect()
+}
+
+fn is_definition(resource: &Resource) -> bool {
+    let gvk = resource.gvk();
+    &*gvk.group == "apiextensions.k8s.io" && &*gvk.kind == "CustomResourceDefinition"
+}
+
+fn phase(resource: &Resource, custom: &Scopes<'_>) -> Phase {
+    let gvk = resource.gvk();
+    let (group, kind) = (&*gvk.group, &*gvk.kind);
+    if is_definition(resource) || (group, kind) == ("", "Namespace") {
+        return Phase::Foundations;
+    }
+    let cluster = match custom.get(&(group, kind)) {
+        Some(cluster) => *cluster,
+        None => is_cluster_scoped(gvk),
+    };
+    if cluster {
+        Phase::Cluster
+    } else {
+        Phase::Namespaced
+    }
+}
+
+/// Of the kinds that Kubernetes itself has, in any version of their groups.
+pub fn is_cluster_scoped(gvk: &Gvk) -> bool {
+    let kinds: &[&str] = match &*gvk.group {
+        "" => &["ComponentStatus", "Namespace", "Node", "PersistentVolume"],
+        "admissionregistration.k8s.io" => &[
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "ValidatingWebhookConfiguration",
+        ],
+        "apiextensions.k8s.io" => &["CustomResourceDefinition"],
+        "apiregistration.k8s.io" => &["APIService"],
+        "authentication.k8s.io" => &["SelfSubjectReview", "TokenReview"],
+        "authorization.k8s.io" => &[
+            "SelfSubjectAccessReview",
+            "SelfSubjectRulesReview",
+            "SubjectAccessReview",
+        ],
+        "certificates.k8s.io" => &["CertificateSigningRequest", "ClusterTrustBundle"],
+        "flowcontrol.apiserver.k8s.io" => &["FlowSchema", "PriorityLevelConfiguration"],
+        "internal.apiserver.k8s.io" => &["StorageVersion"],
+        "networking.k8s.io" => &["ClusterCIDR", "IPAddress", "IngressClass", "ServiceCIDR"],
+        "node.k8s.io" => &["RuntimeClass"],
+        "policy" => &["PodSecurityPolicy"],
+        "rbac.authorization.k8s.io" => &["ClusterRole", "ClusterRoleBinding"],
+        "resource.k8s.io" => &["DeviceClass", "DeviceTaintRule", "ResourceSlice"],
+        "scheduling.k8s.io" => &["PriorityClass"],
+        "storage.k8s.io" => &[
+            "CSIDriver",
+            "CSINode",
+            "StorageClass",
+            "VolumeAttachment",
+            "VolumeAttributesClass",
+        ],
+        "storagemigration.k8s.io" => &["StorageVersionMigration"],
+        _ => &[],
+    };
+    kinds.contains(&&*gvk.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Phase, to_apply};
+    use serde_json::{Value, json};
+    use tko_core::Package;
+
+    fn resource(api: &str, kind: &str, name: &str) -> Value {
+        json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}})
+    }
+
+    fn order(values: Vec<Value>) -> Vec<(Phase, String)> {
+        let package = Package::from_values(values).expect("distinct resources");
+        to_apply(&package)
+            .into_iter()
+            .map(|(phase, resource)| (phase, resource.identifier().to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn foundations_come_first_then_cluster_scoped_then_the_rest_in_package_order() {
+        let custom = |name: &str, kind: &str, scope: &str| {
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": name},
+                "spec": {"group": "x.example", "names": {"kind": kind}, "scope": scope},
+            })
+        };
+        let found = order(vec![
+            resource("apps/v1", "Deployment", "a"),
+            resource("x.example/v1", "Wide", "w"),
+            resource("x.example/v1", "Narrow", "n"),
+            resource("rbac.authorization.k8s.io/v1", "ClusterRole", "r"),
+            resource("v1", "ConfigMap", "b"),
+            custom("wides", "Wide", "Cluster"),
+            custom("narrows", "Narrow", "Namespaced"),
+            resource("v1", "Namespace", "ns"),
+        ]);
+        let expected = [
+            (Phase::Foundations, "CustomResourceDefinition wides"),
+            (Phase::Foundations, "CustomResourceDefinition narrows"),
+            (Phase::Foundations, "Namespace ns"),
+            (Phase::Cluster, "Wide w"),
+            (Phase::Cluster, "ClusterRole r"),
+            (Phase::Namespaced, "Deployment a"),
+            (Phase::Namespaced, "Narrow n"),
+            (Phase::Namespaced, "ConfigMap b"),
+        ];
+        let expected = expected.map(|(phase, name)| (phase, name.to_owned()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_meant_for_orchestration_never_goes_to_a_cluster() {
+        let mut local = resource("v1", "ConfigMap", "local");
+        local["metadata"]["annotations"] = json!({"config.kubernetes.io/local-config": "true"});
+        let found = order(vec![
+            resource("nephio.org/v1", "X", "a"),
+            resource("workload.nephio.org/v1alpha1", "HelmChart", "a"),
+            resource("deployment.nephio.org/v1alpha1", "Deployment", "deployment"),
+            resource("kpt.dev/v1", "Kptfile", "a"),
+            local,
+            // Like a name of ours, and none.
+            resource("nephio.org.example/v1", "X", "kept"),
+        ]);
+        assert_eq!(found, [(Phase::Namespaced, "X kept".to_owned())]);
+    }
+}

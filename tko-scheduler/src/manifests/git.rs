@@ -1,0 +1,113 @@
+//! Manifests in a git repository: one commit for each change of a site.
+//!
+//! Writing and committing is done by one pass at a time, in one process or several; pushing is
+//! apart from it, so that a slow remote holds up no commit. Every pass compares with what is
+//! committed, not with what it wrote, so what was written and not committed, or committed and not
+//! pushed, is made good by the next pass.
+//!
+//! The fences are kept in `.git/tko`, for they change with every pass and are no news to anybody.
+
+mod command;
+mod message;
+mod push;
+mod repository;
+
+use super::folder::{Folder, Written};
+use super::{Job, aside};
+use command::Command;
+use repository::Repository;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Error, Result};
+use tokio::sync::Mutex;
+
+/// How to keep a repository.
+#[derive(Clone, Debug)]
+pub struct GitSettings {
+    /// What must be checked out; a new repository gets this branch. Default: whatever is checked
+    /// out, `main` in a new one.
+    pub branch: Option<String>,
+    /// Who commits. Default: `TKO`.
+    pub author: String,
+    /// The committer's address. Default: `tko@localhost`.
+    pub email: String,
+    /// Where to push each commit: anything that `git push` takes, to the branch of the same name.
+    /// What others pushed there is merged, never overwritten. Default: nowhere.
+    pub remote: Option<String>,
+    /// The program. Default: `git`, searched in `PATH`.
+    pub program: PathBuf,
+    /// Longest run of one git command. Default: 60 s.
+    pub timeout: Duration,
+}
+
+impl Default for GitSettings {
+    fn default() -> Self {
+        Self {
+            branch: None,
+            author: "TKO".to_owned(),
+            email: "tko@localhost".to_owned(),
+            remote: None,
+            program: "git".into(),
+            timeout: Duration::from_mins(1),
+        }
+    }
+}
+
+pub(super) struct Git {
+    command: Command,
+    /// Opened at the first pass; held by whoever writes or commits.
+    repository: Mutex<Option<Repository>>,
+    /// The last commit that the remote is known to have; held by whoever pushes.
+    pushed: Mutex<Option<String>>,
+}
+
+impl Git {
+    pub(super) fn new(root: PathBuf, settings: GitSettings) -> Self {
+        Self {
+            command: Command { root, settings },
+            repository: Mutex::new(None),
+            pushed: Mutex::new(None),
+        }
+    }
+
+    pub(super) async fn schedule(self: &Arc<Self>, job: Job) -> Result<(Job, Written)> {
+        let git = self.clone();
+        // A commit that was begun is ended, whoever still waits for it.
+        let recorded = tokio::spawn(async move { git.record(job).await }).await;
+        let done = recorded.map_err(|error| Error::internal("commit manifests", error))??;
+        if let Some(remote) = &self.command.settings.remote {
+            self.push(remote).await?;
+        }
+        Ok(done)
+    }
+
+    async fn record(&self, job: Job) -> Result<(Job, Written)> {
+        let mut repository = self.repository.lock().await;
+        let repository = match &mut *repository {
+            Some(repository) => repository,
+            none => none.insert(Repository::open(&self.command).await?),
+        };
+        let held = repository.lock().await?;
+        let folder = Folder {
+            path: self.command.root.join(&job.name),
+            // Git decides what reaches the disk.
+            sync: false,
+        };
+        let path = repository.fence(&job.name);
+        let (job, written) = aside(move || {
+            let fence = job.fence().raise(&path)?;
+            let written = folder.write(&job)?;
+            drop(fence);
+            if job.going {
+                // The claim is the site's last.
+                let _ = std::fs::remove_file(&path);
+            }
+            Ok((job, written))
+        })
+        .await?;
+        repository.commit(&self.command, &job).await?;
+        drop(held);
+        Ok((job, written))
+    }
+}

@@ -1,0 +1,192 @@
+//! The repository: opened or made, locked, committed to.
+
+use super::super::Job;
+use super::command::Command;
+use super::message::{Changes, message};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tko_core::{Error, Result};
+
+/// The branch of a new repository.
+const BRANCH: &str = "main";
+
+/// Where the remote's branch is kept while it is merged.
+pub(super) const THEIRS: &str = "refs/tko/theirs";
+
+/// How often to look whether another process is done.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often in all.
+const LOOKS: u32 = 400;
+
+pub(super) struct Repository {
+    /// Of TKO's own files, in the repository's own folder.
+    own: PathBuf,
+    pub(super) branch: String,
+}
+
+/// Other processes keep off until it is dropped.
+pub(super) struct Lock {
+    #[expect(dead_code, reason = "holds the lock")]
+    file: File,
+}
+
+impl Repository {
+    /// Opens the repository, or makes it; with a remote that has the branch, from that.
+    pub(super) async fn open(command: &Command) -> Result<Self> {
+        let root = &command.root;
+        let trouble = |error| Error::unavailable(format!("make {}", root.display()), error);
+        tokio::fs::create_dir_all(root).await.map_err(trouble)?;
+        let wanted = command.settings.branch.as_deref();
+        if !root.join(".git").exists() {
+            let branch = format!("--initial-branch={}", wanted.unwrap_or(BRANCH));
+            command.run(&["init", "--quiet", &branch]).await?;
+        }
+        let git = command.run(&["rev-parse", "--absolute-git-dir"]).await?;
+        let own = Path::new(git.trim_end()).join("tko");
+        tokio::fs::create_dir_all(own.join("sites"))
+            .await
+            .map_err(trouble)?;
+        let head = command
+            .ask(&["symbolic-ref", "--short", "HEAD"], "")
+            .await?;
+        let branch = head.out.trim_end().to_owned();
+        if !head.success || wanted.is_some_and(|wanted| wanted != branch) {
+            let is = if head.success { &branch } else { "no branch" };
+            let wanted = wanted.unwrap_or("a branch");
+            return Err(Error::bad(
+                "manifests",
+                format!(
+                    "the repository {} has {is} checked out; check out {wanted} there",
+                    root.display()
+                ),
+            ));
+        }
+        let repository = Self { own, branch };
+        if let Some(remote) = &command.settings.remote {
+            repository.adopt(command, remote).await?;
+        }
+        Ok(repository)
+    }
+
+    /// Begins a new repository with what the remote has: histories that begin apart cannot be
+    /// pushed.
+    async fn adopt(&self, command: &Command, remote: &str) -> Result<()> {
+        if head(command).await?.is_some() {
+            return Ok(());
+        }
+        let _lock = self.lock().await?;
+        let branch = format!("refs/heads/{}", self.branch);
+        let there = command.run(&["ls-remote", "--", remote, &branch]).await?;
+        if there.trim().is_empty() {
+            return Ok(());
+        }
+        self.fetch(command, remote).await?;
+        command.run(&["reset", "--quiet", "--hard", THEIRS]).await?;
+        Ok(())
+    }
+
+    pub(super) async fn fetch(&self, command: &Command, remote: &str) -> Result<()> {
+        let what = format!("+refs/heads/{}:{THEIRS}", self.branch);
+        let arguments = ["fetch", "--quiet", "--no-tags", "--", remote, &what];
+        command.run(&arguments).await.map(|_| ())
+    }
+
+    /// The fence file of a site.
+    pub(super) fn fence(&self, name: &str) -> PathBuf {
+        self.own.join("sites").join(name)
+    }
+
+    /// Keeps other processes off the work tree and the index.
+    pub(super) async fn lock(&self) -> Result<Lock> {
+        let path = self.own.join("lock");
+        let trouble =
+            |error: std::io::Error| Error::unavailable(format!("lock {}", path.display()), error);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(trouble)?;
+        for _ in 0..LOOKS {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { file }),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+                // Some file systems have no locks: git's own then has to do.
+                Err(TryLockError::Error(error))
+                    if error.kind() == std::io::ErrorKind::Unsupported =>
+                {
+                    return Ok(Lock { file });
+                }
+                Err(TryLockError::Error(error)) => return Err(trouble(error)),
+            }
+        }
+        Err(Error::unavailable(
+            format!("lock {}", path.display()),
+            "another process has it for too long",
+        ))
+    }
+
+    /// Commits the site's folder, if it is not as it is committed.
+    pub(super) async fn commit(&self, command: &Command, job: &Job) -> Result<()> {
+        let name = job.name.as_str();
+        if command.root.join(name).exists() {
+            command
+                .run(&["add", "--all", "--force", "--", name])
+                .await?;
+        } else {
+            let gone = [
+                "rm",
+                "-r",
+                "--quiet",
+                "--cached",
+                "--ignore-unmatch",
+                "--",
+                name,
+            ];
+            command.run(&gone).await?;
+        }
+        let list = [
+            "diff",
+            "--cached",
+            "--name-only",
+            "--no-renames",
+            "-z",
+            "--",
+            name,
+        ];
+        let changed = command.run(&list).await?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let before = match head(command).await? {
+            Some(_) => {
+                let below = format!("{name}/");
+                let list = ["ls-tree", "--name-only", "-z", "HEAD", &below];
+                command.run(&list).await?
+            }
+            None => String::new(),
+        };
+        let changes = Changes::of(name, &before, &changed, job);
+        let commit = [
+            "commit",
+            "--quiet",
+            "--only",
+            "--file=-",
+            "--cleanup=verbatim",
+            "--",
+            name,
+        ];
+        let text = message(&job.site, job.going, &changes);
+        command.run_with(&commit, &text).await.map(|_| ())
+    }
+}
+
+/// The last commit; `None`: there is none yet.
+pub(super) async fn head(command: &Command) -> Result<Option<String>> {
+    let said = command
+        .ask(&["rev-parse", "--quiet", "--verify", "HEAD"], "")
+        .await?;
+    Ok(said.success.then(|| said.out.trim_end().to_owned()))
+}

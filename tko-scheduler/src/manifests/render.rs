@@ -1,0 +1,90 @@
+//! The files of one deployment.
+
+use super::names;
+use crate::apply::to_apply;
+use std::collections::{BTreeMap, HashMap};
+use tko_core::{Format, Package, encoding};
+
+/// By name: one file for each resource, in the order of application.
+pub(super) fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
+    let resources = to_apply(package);
+    let mut named: Vec<(String, _)> = Vec::with_capacity(resources.len());
+    let mut uses: HashMap<String, u32> = HashMap::new();
+    for (phase, resource) in resources {
+        let readable = names::readable(resource.identifier());
+        let name = format!("{}-{readable}", phase.prefix());
+        *uses.entry(name.clone()).or_default() += 1;
+        named.push((name, resource));
+    }
+    let mut files = BTreeMap::new();
+    for (mut name, resource) in named {
+        let shared = uses.get(&name).is_some_and(|uses| *uses > 1);
+        if shared || name.len() > names::LONGEST - EXTENSION.len() {
+            let hash = names::distinct(resource.identifier(), 16);
+            name.truncate(names::LONGEST - EXTENSION.len() - hash.len() - 1);
+            name.push('-');
+            name.push_str(&hash);
+        }
+        name.push_str(EXTENSION);
+        if files.contains_key(&name) {
+            // Someone has named a resource like another's name here.
+            let prefix = name.split('-').next().unwrap_or_default();
+            let hash = names::distinct(resource.identifier(), 64);
+            name = format!("{prefix}-{hash}{EXTENSION}");
+        }
+        let yaml = encoding::encode([resource.value()], Format::Yaml);
+        files.insert(name, yaml);
+    }
+    files
+}
+
+const EXTENSION: &str = ".yaml";
+
+#[cfg(test)]
+mod tests {
+    use super::files;
+    use crate::manifests::names::LONGEST;
+    use serde_json::{Value, json};
+    use tko_core::Package;
+
+    fn names(values: Vec<Value>) -> Vec<String> {
+        let package = Package::from_values(values).expect("distinct resources");
+        files(&package).into_keys().collect()
+    }
+
+    fn resource(api: &str, kind: &str, namespace: &str, name: &str) -> Value {
+        json!({"apiVersion": api, "kind": kind, "metadata": {"namespace": namespace, "name": name}})
+    }
+
+    #[test]
+    fn names_tell_phase_kind_namespace_and_name() {
+        let found = names(vec![
+            resource("apps/v1", "Deployment", "core", "UPF_1"),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "core"}}),
+            resource("v1", "ConfigMap", "core", "../../x"),
+        ]);
+        let expected = [
+            "010-namespace-core.yaml",
+            "030-configmap-core-.._.._x.yaml",
+            "030-deployment-core-upf_1.yaml",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn resources_that_would_share_a_name_are_told_apart() {
+        let found = names(vec![
+            resource("v1", "ConfigMap", "a", "b-c"),
+            resource("v1", "ConfigMap", "a-b", "c"),
+            resource("v1", "ConfigMap", "a", "d"),
+            resource("v1", "ConfigMap", "a", "D"),
+            resource("v1", "ConfigMap", "a", &"long".repeat(100)),
+        ]);
+        assert_eq!(found.len(), 5);
+        assert!(found.iter().all(|name| name.len() <= LONGEST), "{found:?}");
+        let same = found
+            .iter()
+            .filter(|name| name.starts_with("030-configmap-a-b-c-"));
+        assert_eq!(same.count(), 2, "{found:?}");
+    }
+}
