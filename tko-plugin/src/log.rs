@@ -1,0 +1,152 @@
+//! What plugins say meanwhile: log lines and stderr as structured events.
+//!
+//! Each line becomes one [`tracing`] event at
+//! level INFO with target `tko_plugin::log`, the line as its message, and the fields `plugin`,
+//! `deployment` or `site`, `resource` and `stream`.
+
+use crate::failure::printable;
+use crate::lines::{Lines, Sink};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// A line costs at least this much of the budget: an event is more than its text.
+const MIN_COST: usize = 100;
+const CHUNK: usize = 16 * 1024;
+
+/// What a call is about, as the fields of its events.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The plugin's id, such as `prepare|gateway`.
+    pub plugin: String,
+    /// The deployment that is prepared.
+    pub deployment: Option<String>,
+    /// The site that is scheduled.
+    pub site: Option<String>,
+    /// The resource that triggered the call, such as `NetworkAttachmentDefinition n3`.
+    pub resource: Option<String>,
+}
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The log channel.
+    Log,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// As the field `stream` says it: `log` or `stderr`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// Makes events of the lines of one stream of one call, up to a number of bytes. Says at its end
+/// how many lines were dropped.
+#[derive(Debug)]
+pub struct Log<'a> {
+    subject: &'a Subject,
+    stream: Stream,
+    left: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl<'a> Log<'a> {
+    /// For at most `budget` bytes; a short line counts as 100.
+    pub fn new(subject: &'a Subject, stream: Stream, budget: usize) -> Self {
+        Self {
+            subject,
+            stream,
+            left: AtomicUsize::new(budget),
+            dropped: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reads to the end, and shows every chunk to `see` first. A read error is an end.
+    pub async fn follow(&self, mut from: impl AsyncRead + Unpin, mut see: impl FnMut(&[u8])) {
+        let mut lines = Following::new(self);
+        let mut chunk = vec![0; CHUNK];
+        while let Ok(read @ 1..) = from.read(&mut chunk).await {
+            see(&chunk[..read]);
+            lines.push(&chunk[..read]);
+        }
+    }
+
+    fn event(&self, text: &str) {
+        let Subject {
+            plugin,
+            deployment,
+            site,
+            resource,
+        } = self.subject;
+        tracing::info!(
+            plugin,
+            deployment,
+            site,
+            resource,
+            stream = self.stream.as_str(),
+            "{text}"
+        );
+    }
+}
+
+impl Sink for Log<'_> {
+    fn line(&self, bytes: &[u8], dropped: usize) {
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if bytes.trim_ascii().is_empty() {
+            return;
+        }
+        let cost = bytes.len().max(MIN_COST);
+        let paid = self
+            .left
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(cost)
+            });
+        if paid.is_err() {
+            self.left.store(0, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        } else if dropped > 0 {
+            self.event(&format!("{}… ({dropped} bytes more)", printable(bytes)));
+        } else {
+            self.event(&printable(bytes));
+        }
+    }
+}
+
+impl Drop for Log<'_> {
+    fn drop(&mut self) {
+        let dropped = *self.dropped.get_mut();
+        if dropped > 0 {
+            self.event(&format!(
+                "(the plugin wrote too much: {dropped} more lines were dropped)"
+            ));
+        }
+    }
+}
+
+/// Lines on their way to a log: what was not ended is given when reading stops for any reason.
+struct Following<'a> {
+    lines: Lines,
+    log: &'a Log<'a>,
+}
+
+impl<'a> Following<'a> {
+    fn new(log: &'a Log<'a>) -> Self {
+        let lines = Lines::default();
+        Self { lines, log }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.lines.push(bytes, self.log);
+    }
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.lines.finish(self.log);
+    }
+}

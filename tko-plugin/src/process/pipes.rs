@@ -1,0 +1,56 @@
+//! Moves bytes between a program and its caller.
+
+use crate::failure::Tail;
+use crate::log::Log;
+use std::future::Future;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+const CHUNK: usize = 64 * 1024;
+
+/// More came than may.
+pub(super) struct TooMuch;
+
+/// Moves everything at once, for a program may fill any pipe before it empties another.
+pub(super) async fn pump(
+    collect: impl Future<Output = Result<(), TooMuch>>,
+    rest: impl Future<Output = ()>,
+) -> Result<(), TooMuch> {
+    let rest = async {
+        rest.await;
+        Ok(())
+    };
+    tokio::try_join!(collect, rest).map(drop)
+}
+
+pub(super) async fn collect(
+    stdout: Option<ChildStdout>,
+    into: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), TooMuch> {
+    let Some(mut stdout) = stdout else {
+        return Ok(());
+    };
+    loop {
+        into.reserve(CHUNK.min(limit.saturating_add(1) - into.len()));
+        match stdout.read_buf(into).await {
+            // A pipe that cannot be read has ended; the answer says whether too early.
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(_) if into.len() > limit => return Err(TooMuch),
+            Ok(_) => {}
+        }
+    }
+}
+
+pub(super) async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        // A program may well answer without reading all that it is told.
+        let _ = stdin.write_all(input).await;
+    }
+}
+
+pub(super) async fn follow(stderr: Option<ChildStderr>, log: &Log<'_>, tail: &mut Tail) {
+    if let Some(stderr) = stderr {
+        log.follow(stderr, |bytes| tail.push(bytes)).await;
+    }
+}
