@@ -1,0 +1,131 @@
+//! A round: each resource that is still to be prepared comes up once.
+
+use super::target::Called;
+use super::{Halt, Pass, package_of};
+use crate::open::Open;
+use std::collections::HashSet;
+use tko_core::annotation::{self, PREPARE, PREPARED, When};
+use tko_core::head;
+use tko_core::registry::{Part, Table};
+use tko_core::{Identifier, Package, Preparer, Record, Resource};
+
+/// What a round came to.
+pub(super) struct Round {
+    /// As it was read last.
+    pub(super) record: Record,
+    /// Something was committed, or has to be read again.
+    pub(super) changed: bool,
+    /// It ended early, because something moved.
+    pub(super) moved: bool,
+    /// What could not be prepared.
+    pub(super) open: Vec<Open>,
+}
+
+impl Pass<'_> {
+    /// One round. What `failed` in the last one is not called again unless something changed.
+    pub(super) async fn round(
+        &mut self,
+        mut record: Record,
+        mut failed: Vec<Open>,
+    ) -> Result<Round, Halt> {
+        let mut seen: HashSet<Identifier> = HashSet::new();
+        let mut open = Vec::new();
+        let mut changed = false;
+        loop {
+            let pending = pending(&package_of(&record), &self.table);
+            let next = pending.iter().find(|target| !seen.contains(*target));
+            let Some(target) = next.filter(|_| !self.is_endless()) else {
+                return Ok(Round {
+                    record,
+                    changed: changed || self.is_endless(),
+                    moved: false,
+                    open,
+                });
+            };
+            seen.insert(target.clone());
+            let known = failed
+                .iter()
+                .position(|open| open.target.as_ref() == Some(target));
+            if let Some(at) = known.filter(|_| !changed) {
+                open.push(failed.swap_remove(at));
+                continue;
+            }
+            match self.prepare(&record, &pending, target).await? {
+                Called::Open(why) => open.push(why),
+                Called::Nothing => {}
+                called => {
+                    let moved = matches!(called, Called::Moved);
+                    changed = true;
+                    let again = self.read().await?;
+                    let Some(again) = again.filter(|again| !moved && !super::is_prepared(again))
+                    else {
+                        return Ok(Round {
+                            record,
+                            changed,
+                            moved,
+                            open,
+                        });
+                    };
+                    record = again;
+                }
+            }
+        }
+    }
+
+    /// The first resource of the call that is not prepared by whoever is told to be passive.
+    async fn prepare(
+        &mut self,
+        record: &Record,
+        pending: &[Identifier],
+        target: &Identifier,
+    ) -> Result<Called, Halt> {
+        let parts: Vec<Part<dyn Preparer>> = active(&self.table, target).cloned().collect();
+        if parts.is_empty() {
+            return Ok(Called::Open(Open::no_preparer(target)));
+        }
+        self.call(record, pending, target, &parts).await
+    }
+}
+
+/// Resources that are to be prepared in this package and are not, in order: not marked prepared,
+/// `prepare` absent or `Here`, and someone prepares their kind; and, by mistake, those that say
+/// `Here` although nobody does.
+///
+/// The Deployment resource is none of them, for its mark says that all of the package is prepared.
+pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Identifier> {
+    let own = head::identifier();
+    package
+        .iter()
+        .filter(|resource| {
+            let identifier = resource.identifier();
+            *resource.gvk() != own.gvk
+                && !annotation::is_true(resource, PREPARED)
+                && is_here(resource)
+                && match annotation::when(resource, PREPARE) {
+                    None => active(table, identifier).next().is_some(),
+                    // A passive preparer makes it no mistake, and nothing to do.
+                    Some(_) => {
+                        let parts = table.of(resource.gvk());
+                        parts.is_empty() || active(table, identifier).next().is_some()
+                    }
+                }
+        })
+        .map(|resource| resource.identifier().clone())
+        .collect()
+}
+
+/// Whether a resource is for this package's preparers at all.
+pub(super) fn is_here(resource: &Resource) -> bool {
+    matches!(annotation::when(resource, PREPARE), None | Some(When::Here))
+}
+
+/// Who is to be called for this resource: also parts that cannot be.
+fn active<'t>(
+    table: &'t Table<dyn Preparer>,
+    target: &Identifier,
+) -> impl Iterator<Item = &'t Part<dyn Preparer>> {
+    table
+        .of(&target.gvk)
+        .iter()
+        .filter(|part| !part.part.as_ref().is_ok_and(|part| part.is_passive()))
+}

@@ -1,0 +1,207 @@
+//! The children of one Placement, known by the key that at most one living deployment has.
+
+use super::super::merging::own;
+use super::plan::Entry;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use tko_core::{
+    Cursor, Data, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Result,
+    Select, SiteId, TemplateId, Want, select::MAX_PAGE,
+};
+
+/// Most ids in `status.deploymentIds`: selection by parent gives all.
+const MOST_IDS: usize = 1_000;
+/// Most pages that are counted in one call.
+const PAGES: usize = 50;
+
+/// The children of one Placement.
+pub(super) struct Children<'a> {
+    data: &'a dyn Data,
+    parent: DeploymentId,
+    /// What their keys start and end with; between them: place in `templates`, bar, site. No id
+    /// and no number has a bar, so nothing can be mistaken for another.
+    start: String,
+    end: String,
+}
+
+/// One of them.
+pub(super) struct Child {
+    pub(super) id: DeploymentId,
+    pub(super) entry: usize,
+    pub(super) site: String,
+}
+
+impl<'a> Children<'a> {
+    pub(super) fn of(call: &PrepareCall<'a>) -> Result<Self> {
+        let parent = own(call)?;
+        let namespace = call.target.namespace.as_deref().unwrap_or_default();
+        Ok(Self {
+            data: call.data,
+            start: format!("{parent}|"),
+            end: format!("|{namespace:?}|{}", call.target.name),
+            parent,
+        })
+    }
+
+    /// Makes one, unless it is there.
+    pub(super) fn create(
+        &self,
+        entry: &Entry,
+        index: usize,
+        template: &TemplateId,
+        site: &SiteId,
+    ) -> Effect {
+        Effect::Deployment(NewDeployment {
+            parent: Some(self.parent.clone()),
+            template: Some(template.clone()),
+            site: Some(site.clone()),
+            merge: entry.merge.clone(),
+            once: Some(self.once(index, site)),
+            ..NewDeployment::default()
+        })
+    }
+
+    fn once(&self, entry: usize, site: &SiteId) -> Arc<str> {
+        format!("{}{entry}|{site}{}", self.start, self.end).into()
+    }
+
+    fn child(&self, id: &DeploymentId, once: &str) -> Option<Child> {
+        let (entry, site) = once
+            .strip_prefix(&self.start)?
+            .strip_suffix(&self.end)?
+            .split_once('|')?;
+        (!site.contains('|')).then_some(Child {
+            id: id.clone(),
+            entry: entry.parse().ok()?,
+            site: site.to_owned(),
+        })
+    }
+
+    /// A page of them, in order of their ids, and where to go on; `None`: it is the last.
+    pub(super) async fn page(
+        &self,
+        after: Option<DeploymentId>,
+    ) -> Result<(Vec<Child>, Option<DeploymentId>)> {
+        let list = List {
+            select: Select {
+                parent: Some(self.parent.clone()),
+                ..Select::all(Kind::Deployment)
+            },
+            after: after.map(|id| Cursor(Key::Deployment(id))),
+            limit: MAX_PAGE,
+            want: Want::ROW,
+        };
+        let page = self.data.list(&list).await?;
+        let children = page.items.iter().filter_map(|record| {
+            let once = record.entity.deployment()?.once.as_deref()?;
+            self.child(record.entity.key.deployment()?, once)
+        });
+        let next = match page.next {
+            Some(Cursor(Key::Deployment(id))) => Some(id),
+            _ => None,
+        };
+        Ok((children.collect(), next))
+    }
+
+    /// Whether there certainly are none: looks at one page.
+    pub(super) async fn are_none(&self) -> Result<bool> {
+        let (children, next) = self.page(None).await?;
+        Ok(children.is_empty() && next.is_none())
+    }
+}
+
+/// What is counted so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Census {
+    after: Option<DeploymentId>,
+    deployments: u64,
+    ids: Vec<String>,
+}
+
+impl Census {
+    /// As it was committed. What is not in its form counts as the start.
+    pub(super) fn read(value: &Value) -> Self {
+        let ids = |ids: &Vec<Value>| {
+            let ids = ids.iter().map(|id| id.as_str().map(str::to_owned));
+            ids.collect::<Option<Vec<_>>>()
+        };
+        let read = || {
+            Some(Self {
+                after: Some(DeploymentId::new(value.get("after")?.as_str()?).ok()?),
+                deployments: value.get("deployments")?.as_u64()?,
+                ids: ids(value.get("ids")?.as_array()?)?,
+            })
+        };
+        read().unwrap_or_default()
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        json!({
+            "after": self.after.as_ref().map(DeploymentId::as_str),
+            "deployments": self.deployments,
+            "ids": self.ids,
+        })
+    }
+
+    pub(super) fn add(&mut self, id: &DeploymentId) {
+        self.deployments += 1;
+        if self.ids.len() < MOST_IDS {
+            self.ids.push(id.to_string());
+        }
+    }
+
+    /// Counts on. Whether that was all.
+    pub(super) async fn count(&mut self, children: &Children<'_>) -> Result<bool> {
+        for _ in 0..PAGES {
+            let (page, next) = children.page(self.after.take()).await?;
+            for child in &page {
+                self.add(&child.id);
+            }
+            self.after = next;
+            if self.after.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// For `status`.
+    pub(super) fn status(&self) -> Map<String, Value> {
+        Map::from_iter([
+            ("deployments".to_owned(), json!(self.deployments)),
+            ("deploymentIds".to_owned(), json!(self.ids)),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Census;
+    use serde_json::json;
+    use tko_core::DeploymentId;
+
+    #[test]
+    fn a_census_is_read_as_it_was_written_and_else_is_the_start() {
+        let mut census = Census {
+            after: Some(DeploymentId::new("7").expect("an id")),
+            ..Census::default()
+        };
+        census.add(&DeploymentId::new("5").expect("an id"));
+        assert_eq!(Census::read(&census.to_value()), census);
+        assert_eq!(Census::read(&json!({"deployments": 5})), Census::default());
+    }
+
+    #[test]
+    fn a_thousand_ids_are_kept_and_all_are_counted() {
+        let mut census = Census::default();
+        for number in 0..1_500 {
+            census.add(&DeploymentId::new(&format!("{number:05}")).expect("an id"));
+        }
+        let status = census.status();
+        assert_eq!(status["deployments"], 1_500);
+        assert_eq!(
+            status["deploymentIds"].as_array().map(Vec::len),
+            Some(1_000)
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! `select: {metadata: {KEY: PATTERN}}`.
+
+use super::field;
+use tko_core::metadata::leaf_text;
+use tko_core::pattern::Pattern;
+use tko_core::select::MetadataPatterns;
+use tko_core::{Data, Error, Key, Kind, List, Resource, Result, Select, Want};
+
+/// What `spec.select.metadata` says; `None` if there is no selection. Non-strings count as their
+/// text.
+pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>> {
+    let Some(select) = field::spec(resource, "select") else {
+        return Ok(None);
+    };
+    let Some(metadata) = field::of(field::map(select, "spec.select")?, "metadata") else {
+        return Ok(None);
+    };
+    let patterns = field::map(metadata, "spec.select.metadata")?
+        .iter()
+        .map(|(key, value)| {
+            let bad =
+                |message: String| Error::bad(format!("spec.select.metadata[{key:?}]"), message);
+            let text = leaf_text(value)
+                .ok_or_else(|| bad(format!("{value} is not a pattern; it takes text")))?;
+            let pattern = Pattern::value(&text).map_err(|error| bad(error.to_string()))?;
+            Ok((key.clone(), pattern))
+        })
+        .collect::<Result<MetadataPatterns>>()?;
+    Ok(Some(patterns))
+}
+
+/// The first by id that matches.
+pub(super) async fn first(
+    data: &dyn Data,
+    kind: Kind,
+    metadata: &MetadataPatterns,
+) -> Result<Option<Key>> {
+    let mut list = List {
+        select: Select {
+            metadata: metadata.clone(),
+            ..Select::all(kind)
+        },
+        after: None,
+        limit: 1,
+        want: Want::ROW,
+    };
+    loop {
+        let page = data.list(&list).await?;
+        if let Some(record) = page.items.first() {
+            return Ok(Some(record.entity.key.clone()));
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Whether there is such an entity.
+pub(super) async fn exists(data: &dyn Data, key: &Key) -> Result<bool> {
+    match data.get(key, Want::ROW).await {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// For people: `Site.region=south, Site.role=edge`.
+pub(super) fn in_words(metadata: &MetadataPatterns) -> String {
+    if metadata.is_empty() {
+        return "anything".to_owned();
+    }
+    metadata
+        .iter()
+        .map(|(key, pattern)| format!("{key}={}", pattern.as_str()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
