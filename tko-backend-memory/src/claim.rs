@@ -42,3 +42,6 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Vec<Claim>
         select(woken, shared.clock.sleep(until.since(now))).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

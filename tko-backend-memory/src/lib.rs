@@ -12,6 +12,8 @@ mod plan;
 mod pool;
 mod queue;
 mod require;
+#[cfg(test)]
+mod sample;
 mod share;
 mod stage;
 mod state;

@@ -18,10 +18,10 @@ use tokio::sync::{Notify, watch};
 /// How much to remember.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many changes are kept for watching and history; at least
-    /// [`MAX_CHANGES`], so that a change set can be read whole. Default: 100,000.
+    /// How many of the last changes are kept for watching and history. Default: 100,000.
     ///
-    /// Each keeps the states before and after it, with their bodies, as far as nothing else does.
+    /// Each keeps the states before and after it, with their bodies. With fewer than a change set
+    /// has ([`MAX_CHANGES`]) a watcher may miss the beginning of one, and is told `Expired`.
     pub history: usize,
 }
 
@@ -46,10 +46,13 @@ pub(crate) struct Shared {
 
 impl Memory {
     /// An empty store. `clock` says when leases and edits lapse and work is due.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "settings may come to hold what is not copied"
+    )]
     pub fn new(clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        let Settings { history } = settings;
         Self(Arc::new(Shared {
-            state: RwLock::new(State::new(history.max(MAX_CHANGES))),
+            state: RwLock::new(State::new(settings.history)),
             clock,
             head: watch::Sender::new(Revision(0)),
             due: Stage::ALL.map(|_| Notify::new()),

@@ -25,10 +25,8 @@ struct Item {
     due: Timestamp,
     attempts: u32,
     lane: Lane,
-    /// The lane that it has when nothing fails.
-    home: Lane,
-    /// Marked since it was claimed.
-    again: bool,
+    /// Marked since it was claimed: the lane of the last mark.
+    again: Option<Lane>,
     lease: Option<Box<Lease>>,
     error: Option<Box<str>>,
     progress: Option<Box<serde_json::Value>>,
@@ -101,7 +99,9 @@ impl Queue {
         let due = now.plus(mark.after);
         if self.items.contains_key(key) {
             self.change(key, |item| {
-                item.again = true;
+                if item.lease.is_some() {
+                    item.again = Some(mark.lane);
+                }
                 item.due = item.due.min(due);
             });
             return;
@@ -110,8 +110,7 @@ impl Queue {
             due,
             attempts: 0,
             lane: mark.lane,
-            home: mark.lane,
-            again: false,
+            again: None,
             lease: None,
             error: None,
             progress: None,
@@ -181,7 +180,7 @@ impl Queue {
         };
         self.change(&key, |item| {
             item.attempts = item.attempts.saturating_add(1);
-            item.again = false;
+            item.again = None;
             item.lease = Some(Box::new(lease));
         });
         let work = self.work(&key)?;
@@ -228,29 +227,36 @@ impl Queue {
         if !item.is_leased(token, now) {
             return false;
         }
-        if *outcome == Outcome::Done && !item.again {
+        if *outcome == Outcome::Done && item.again.is_none() {
             self.remove(&token.key);
             return true;
         }
         self.change(&token.key, |item| {
             item.lease = None;
+            let again = item.again.take();
             match outcome {
                 Outcome::Done => {
                     item.due = now;
                     item.attempts = 0;
-                    item.lane = item.home;
+                    item.lane = again.unwrap_or(item.lane);
                     item.error = None;
                     item.progress = None;
                 }
                 Outcome::Retry { after, reason } => {
-                    item.due = if item.again { now } else { now.plus(*after) };
+                    item.due = match again {
+                        Some(_) => now,
+                        None => now.plus(*after),
+                    };
                     item.error = Some(reason.as_str().into());
                     if item.attempts >= Lane::PATIENCE {
                         item.lane = Lane::FAILING;
                     }
                 }
                 Outcome::Yield { after } => {
-                    item.due = now.plus(*after);
+                    item.due = match again {
+                        Some(_) => now,
+                        None => now.plus(*after),
+                    };
                     item.attempts = item.attempts.saturating_sub(1);
                 }
             }

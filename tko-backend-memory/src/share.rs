@@ -18,7 +18,7 @@ impl State {
         metadata(&mut put.metadata, before.map(|old| &old.metadata));
         match &mut put.facts {
             Facts::Deployment(new) => {
-                self.share_deployment(new, before.and_then(Entity::deployment))
+                self.share_deployment(new, before.and_then(Entity::deployment));
             }
             Facts::Site { template, .. } => self.share_template(template),
             Facts::Template | Facts::Plugin(_) => {}

@@ -5,7 +5,8 @@ use crate::plan::Plan;
 use crate::state::State;
 use crate::table::Slot;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, btree_map};
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
+use std::collections::btree_map;
 use std::ops::Bound;
 use tko_core::select::MAX_PAGE;
 use tko_core::{Count, Cursor, Key, List, Page, Select};
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
         match self.sources[at].next() {
             Some((next, slot)) => *head = Reverse((next, slot, at)),
             None => {
-                std::collections::binary_heap::PeekMut::pop(head);
+                PeekMut::pop(head);
             }
         }
         Some((key, slot))
@@ -175,3 +176,6 @@ pub(crate) fn count(state: &State, select: &Select, bound: u64) -> (Count, usize
     };
     (count, visited)
 }
+
+#[cfg(test)]
+mod tests;

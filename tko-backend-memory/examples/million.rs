@@ -1,0 +1,224 @@
+//! What a million deployments of one template cost in memory, and whether anything gets slower on
+//! the way there.
+//!
+//! ```sh
+//! cargo run --release -p tko-backend-memory --example million [DEPLOYMENTS]
+//! ```
+
+use async_trait::async_trait;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tko_backend_memory::{Memory, Settings};
+use tko_core::data::{Data, Expect, NewDeployment, NewSite, NewTemplate};
+use tko_core::select::MetadataPatterns;
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{
+    Ack, Admission, Backend, ChangeSet, ClaimRequest, Kind, List, Metadata, Outcome, Package,
+    Pattern, Put, Result, Select, SiteId, Stage, Store, TemplateId, Violation, Want,
+};
+
+/// Deployments of one site.
+const PER_SITE: usize = 20;
+
+/// Measured once for each mean.
+const ROUNDS: u32 = 2_000;
+
+struct Anything;
+
+#[async_trait]
+impl Admission for Anything {
+    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+        Ok(Vec::new())
+    }
+}
+
+struct Bench {
+    memory: Arc<Memory>,
+    store: Store<Memory>,
+    created: usize,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let memory = Memory::new(Arc::new(SystemClock::new()), Settings::default());
+        let memory = Arc::new(memory);
+        let store = Store::new(memory.clone(), Arc::new(Anything), Arc::new(TimeOrderedIds));
+        store
+            .register_template(NewTemplate {
+                id: template()?,
+                metadata: Metadata::default(),
+                package: package()?,
+                expect: Expect::Any,
+            })
+            .await?;
+        Ok(Self {
+            memory,
+            store,
+            created: 0,
+        })
+    }
+
+    async fn create_until(&mut self, goal: usize) -> Result<Duration> {
+        let mut took = Duration::ZERO;
+        while self.created < goal {
+            let site = SiteId::new(&format!("site/{:06}", self.created / PER_SITE))?;
+            if self.created.is_multiple_of(PER_SITE) {
+                let new = NewSite {
+                    id: site.clone(),
+                    template: None,
+                    metadata: Metadata::from_iter([("Site.region", "south")]),
+                    package: Package::default(),
+                    expect: Expect::Any,
+                };
+                self.store.register_site(new).await?;
+            }
+            let start = Instant::now();
+            self.store.create_deployment(deployment(site)?).await?;
+            took += start.elapsed();
+            self.created += 1;
+        }
+        Ok(took)
+    }
+
+    /// Means of what must not depend on how much there is.
+    async fn measure(&self) -> Result<()> {
+        let all = Select::all(Kind::Deployment);
+        let mut of_site = all.clone();
+        let site = format!("site/{:06}", self.created / PER_SITE / 2);
+        of_site.site_ids = vec![Pattern::literal(&site)];
+        let mut by_metadata = Select::all(Kind::Site);
+        by_metadata.metadata =
+            MetadataPatterns::from([("Site.region".to_owned(), Pattern::literal("south"))]);
+        for (what, select) in [
+            ("page of 100", all.clone()),
+            ("one site's 20", of_site),
+            ("100 sites by metadata", by_metadata),
+        ] {
+            let list = List {
+                select,
+                after: None,
+                limit: 100,
+                want: Want::ROW,
+            };
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                self.memory.list(&list).await?;
+            }
+            report(what, start.elapsed() / ROUNDS);
+        }
+        let request = ClaimRequest {
+            stage: Stage::Prepare,
+            worker: "million".to_owned(),
+            max: 1,
+            lease: Duration::from_mins(1),
+            wait: Duration::ZERO,
+        };
+        let start = Instant::now();
+        for _ in 0..ROUNDS {
+            let after = Duration::ZERO;
+            for claim in self.memory.claim(&request).await? {
+                let outcome = Outcome::Yield { after };
+                self.memory.settle(&[(claim.token, outcome)]).await?;
+            }
+        }
+        report("claim and settle", start.elapsed() / ROUNDS);
+        self.measure_commits(&all).await
+    }
+
+    async fn measure_commits(&self, all: &Select) -> Result<()> {
+        let list = List {
+            select: all.clone(),
+            after: None,
+            limit: 1,
+            want: Want::ROW,
+        };
+        let page = self.memory.list(&list).await?;
+        let Some(record) = page.items.first() else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        for round in 0..ROUNDS {
+            let mut put = Put::of(&record.entity);
+            put.metadata.insert("round", round.to_string());
+            let set = ChangeSet {
+                changes: vec![tko_core::Change::Put(put)],
+                ..ChangeSet::default()
+            };
+            self.memory.commit(set, Ack::Numbered).await?;
+        }
+        report("commit of metadata", start.elapsed() / ROUNDS);
+        Ok(())
+    }
+}
+
+fn report(what: &str, mean: Duration) {
+    println!("    {what:<24} {:>10.2} µs", mean.as_secs_f64() * 1e6);
+}
+
+fn template() -> Result<TemplateId> {
+    TemplateId::new("nf/upf:v1.0.0")
+}
+
+/// As small things are packaged: a few resources, one that gives metadata, and what is deployed.
+fn package() -> Result<Package> {
+    let map = |n: usize| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("config-{n}")},
+            "data": {"config.yaml": "upf:\n  interfaces: [n3, n4, n6, n9]\n".repeat(20)},
+        })
+    };
+    let gives = json!({
+        "apiVersion": "metadata.nephio.org/v1", "kind": "NetworkFunction",
+        "metadata": {"name": "about"},
+        "spec": {"type": "upf", "vendor": "free5gc", "release": "3.3"},
+    });
+    Package::from_values((0..10).map(map).chain([gives]))
+}
+
+fn deployment(site: SiteId) -> Result<NewDeployment> {
+    Ok(NewDeployment {
+        id: None,
+        parent: None,
+        template: Some(template()?),
+        site: Some(site),
+        metadata: Metadata::default(),
+        merge: Package::default(),
+        prepared: false,
+        approved: false,
+        once: None,
+    })
+}
+
+/// Resident memory of this process in bytes, where the system tells.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let most = std::env::args().nth(1).and_then(|n| n.parse().ok());
+    let most: usize = most.unwrap_or(1_000_000);
+    let mut bench = Bench::new().await?;
+    let empty = resident();
+    for goal in [most / 100, most / 10, most] {
+        let before = bench.created;
+        let took = bench.create_until(goal).await?;
+        let each = took / u32::try_from(goal - before).unwrap_or(u32::MAX).max(1);
+        println!("{goal} deployments, prepared by nobody:");
+        report("create from template", each);
+        if let (Some(now), Some(empty)) = (resident(), empty) {
+            println!(
+                "    {:<24} {:>10} MiB, {} bytes a deployment",
+                "resident",
+                now / 1024 / 1024,
+                now.saturating_sub(empty) / goal.max(1)
+            );
+        }
+        bench.measure().await?;
+    }
+    Ok(())
+}
