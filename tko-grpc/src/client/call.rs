@@ -1,0 +1,141 @@
+//! Calls: deadlines, statuses, and which calls are tried again.
+
+use super::{Client, Connection};
+use crate::proto::v1alpha2::controller_client::ControllerClient;
+use crate::proto::v1alpha2::data_client::DataClient;
+use crate::status::to_error;
+use std::time::Duration;
+use tko_core::{Error, Result};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Before the second try; four times as long before each further one.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Client {
+    /// A call that changes something: made once.
+    pub(super) async fn write<Q, A, F>(
+        &self,
+        action: &'static str,
+        request: Q,
+        call: impl FnOnce(DataClient<Connection>, Request<Q>) -> F,
+    ) -> Result<A>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let time = self.settings.timeout;
+        let request = within(time, request);
+        answer(action, time, call(self.data.clone(), request)).await
+    }
+
+    /// A call that works on all that match: made once, with more time.
+    pub(super) async fn bulk<Q, A, F>(
+        &self,
+        action: &'static str,
+        request: Q,
+        call: impl FnOnce(DataClient<Connection>, Request<Q>) -> F,
+    ) -> Result<A>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let time = self.settings.bulk_timeout;
+        let request = within(time, request);
+        answer(action, time, call(self.data.clone(), request)).await
+    }
+
+    /// A call that can be repeated without harm: tried again while the server is unavailable.
+    pub(super) async fn read<Q, A, F>(
+        &self,
+        action: &'static str,
+        request: Q,
+        call: impl Fn(DataClient<Connection>, Request<Q>) -> F,
+    ) -> Result<A>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let time = self.settings.timeout;
+        self.repeat(|| {
+            let request = within(time, request.clone());
+            answer(action, time, call(self.data.clone(), request))
+        })
+        .await
+    }
+
+    /// Tries again while the server is unavailable.
+    pub(super) async fn repeat<A, F>(&self, attempt: impl Fn() -> F) -> Result<A>
+    where
+        F: Future<Output = Result<A>>,
+    {
+        let mut pause = PAUSE;
+        for _ in 1..self.settings.tries {
+            match attempt().await {
+                Err(error @ Error::Unavailable { .. }) => {
+                    tracing::debug!(error = error.chain(), "trying again");
+                }
+                other => return other,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 4;
+        }
+        attempt().await
+    }
+
+    /// A worker's call: made once, for workers have their own way to go on.
+    pub(super) async fn work<Q, A, F>(
+        &self,
+        action: &'static str,
+        time: Duration,
+        request: Q,
+        call: impl FnOnce(ControllerClient<Connection>, Request<Q>) -> F,
+    ) -> Result<A>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let request = within(time, request);
+        answer(action, time, call(self.controller.clone(), request)).await
+    }
+}
+
+/// A request that has this much time.
+pub(super) fn within<Q>(time: Duration, request: Q) -> Request<Q> {
+    let mut request = Request::new(request);
+    request.set_timeout(time);
+    request
+}
+
+async fn answer<A>(
+    action: &'static str,
+    time: Duration,
+    call: impl Future<Output = Result<Response<A>, Status>>,
+) -> Result<A> {
+    limited(action, time, async {
+        call.await
+            .map(Response::into_inner)
+            .map_err(|status| to_error(status, action))
+    })
+    .await
+}
+
+/// Gives up after this time.
+pub(super) async fn limited<A>(
+    action: &'static str,
+    time: Duration,
+    work: impl Future<Output = Result<A>>,
+) -> Result<A> {
+    tokio::time::timeout(time, work)
+        .await
+        .unwrap_or_else(|elapsed| Err(Error::unavailable(action, elapsed)))
+}
+
+/// The next message of a stream.
+pub(super) async fn next<A>(action: &'static str, stream: &mut Streaming<A>) -> Result<Option<A>> {
+    stream
+        .message()
+        .await
+        .map_err(|status| to_error(status, action))
+}
+
+/// Of an answer that cannot be understood: the fault is not the caller's.
+pub(super) fn garbled(error: Error) -> Error {
+    Error::internal("understand what the server answered", error)
+}

@@ -1,0 +1,119 @@
+//! [`Controller`] over `tko.v1alpha2.Controller`.
+
+use super::Client;
+use super::call::garbled;
+use crate::proto::v1alpha2 as wire;
+use crate::wire::scalar::{duration, generation, stage};
+use crate::wire::step::{pack_placed, pack_prepared};
+use crate::wire::work::{pack_mark, pack_outcome, unpack_claim};
+use async_trait::async_trait;
+use std::time::Duration;
+use tko_core::{
+    Claim, ClaimRequest, Controller, Generation, Mark, Outcome, Placed, Prepared, Result, Token,
+};
+
+#[async_trait]
+impl Controller for Client {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let packed = wire::ClaimRequest {
+            stage: stage(request.stage).into(),
+            worker: request.worker.clone(),
+            max: u32::try_from(request.max).unwrap_or(u32::MAX),
+            lease: Some(duration(request.lease)),
+            wait: Some(duration(request.wait)),
+        };
+        let time = self.settings.timeout.saturating_add(request.wait);
+        let answer = self
+            .work(
+                "claim work",
+                time,
+                packed,
+                |mut controller, request| async move { controller.claim(request).await },
+            )
+            .await?;
+        answer
+            .claims
+            .into_iter()
+            .map(|claim| unpack_claim(claim).map_err(garbled))
+            .collect()
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        let request = wire::RenewRequest {
+            tokens: tokens.iter().map(Token::encode).collect(),
+            ttl: Some(duration(ttl)),
+        };
+        let time = self.settings.timeout;
+        self.work(
+            "renew leases",
+            time,
+            request,
+            |mut controller, request| async move { controller.renew(request).await },
+        )
+        .await
+        .map(|answer| answer.live)
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        let request = wire::SettleRequest {
+            settlements: outcomes
+                .iter()
+                .map(|(token, outcome)| wire::settle_request::Settlement {
+                    token: token.encode(),
+                    outcome: Some(pack_outcome(outcome)),
+                })
+                .collect(),
+        };
+        let time = self.settings.timeout;
+        self.work(
+            "settle leases",
+            time,
+            request,
+            |mut controller, request| async move { controller.settle(request).await },
+        )
+        .await
+        .map(|answer| answer.live)
+    }
+
+    async fn wake(&self, marks: Vec<Mark>) -> Result<()> {
+        let request = wire::WakeRequest {
+            marks: marks.iter().map(pack_mark).collect(),
+        };
+        let time = self.settings.timeout;
+        self.work(
+            "make work due",
+            time,
+            request,
+            |mut controller, request| async move { controller.wake(request).await },
+        )
+        .await
+        .map(|_| ())
+    }
+
+    async fn commit_prepared(&self, claim: &Token, step: Prepared) -> Result<Generation> {
+        let request = pack_prepared(claim, &step);
+        let time = self.settings.timeout;
+        self.work(
+            "commit a step of preparation",
+            time,
+            request,
+            |mut controller, request| async move { controller.commit_prepared(request).await },
+        )
+        .await
+        .map(|answer| generation(answer.generation))
+    }
+
+    async fn commit_placed(&self, claim: &Token, step: Placed) -> Result<()> {
+        let request = pack_placed(claim, &step);
+        // In chunks, if it is large.
+        let time = self.settings.bulk_timeout;
+        self.work(
+            "commit a step of scheduling",
+            time,
+            request,
+            |mut controller, request| async move { controller.commit_placed(request).await },
+        )
+        .await
+        .map(|_| ())
+    }
+}

@@ -1,0 +1,397 @@
+//! The service for existing clients, `tko.Data`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `template`, `site`, `deployment`, `plugin` | messages of one kind of entity |
+//! | `shared` | windows, packages, ids of deployments, reasons |
+
+mod deployment;
+mod plugin;
+mod shared;
+mod site;
+mod template;
+
+use super::call::{Caller, Context, Lasts};
+use super::pages::records;
+use crate::proto::{self, data_server};
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use shared::{deleted, purged, registered, window};
+use std::sync::Arc;
+use tko_core::{Key, Kind, Record, Result, Select, Token, Want};
+use tonic::{Request, Response, Status};
+
+/// Serves existing clients.
+pub(super) struct Compatible(pub(super) Arc<Context>);
+
+impl Compatible {
+    /// Rows in a window.
+    fn rows(
+        &self,
+        select: Select,
+        asked: Option<proto::Window>,
+    ) -> impl Stream<Item = Result<Record>> + Send + 'static {
+        let (offset, count) = window(asked);
+        let limit =
+            count.map(|count| u64::try_from(offset.saturating_add(count)).unwrap_or(u64::MAX));
+        records(self.0.data.clone(), select, limit, Want::ROW)
+            .skip(offset)
+            .take(count.unwrap_or(usize::MAX))
+    }
+
+    /// Rows in a window, as messages that list ids of deployments.
+    fn listed<A: Send + 'static>(
+        &self,
+        select: Select,
+        asked: Option<proto::Window>,
+        message: fn(&Record, Vec<String>) -> A,
+    ) -> impl Stream<Item = Result<A>> + Send + 'static {
+        let data = self.0.data.clone();
+        let most = self.0.settings.max_deployment_ids;
+        self.rows(select, asked).and_then(move |record| {
+            let data = data.clone();
+            async move {
+                let ids = shared::deployment_ids(data, &record.entity.key, most).await?;
+                Ok(message(&record, ids))
+            }
+        })
+    }
+
+    /// A listing; `prepare` reads the request.
+    fn list<Q, A, S>(
+        &self,
+        request: Request<Q>,
+        prepare: impl FnOnce(Q) -> Result<S>,
+    ) -> Result<Response<BoxStream<'static, Result<A, Status>>>, Status>
+    where
+        A: Send + 'static,
+        S: Stream<Item = Result<A>> + Send + 'static,
+    {
+        let caller = Caller::of(request.metadata());
+        let items = prepare(request.into_inner()).map_err(|error| caller.refuse(&error))?;
+        Ok(self.0.stream(caller, Lasts::ToItsEnd, items))
+    }
+
+    async fn delete<Q>(
+        &self,
+        request: Request<Q>,
+        key: impl FnOnce(Q) -> Result<Key>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                data.delete(&key(request)?).await?;
+                Ok(deleted())
+            })
+            .await
+    }
+
+    async fn purge<Q>(
+        &self,
+        request: Request<Q>,
+        select: impl FnOnce(Q) -> Result<Select>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                Ok(purged(&data.purge(&select(request)?).await?))
+            })
+            .await
+    }
+}
+
+type Listing<A> = BoxStream<'static, Result<A, Status>>;
+
+#[tonic::async_trait]
+impl data_server::Data for Compatible {
+    type listTemplatesStream = Listing<proto::ListedTemplate>;
+    type listSitesStream = Listing<proto::ListedSite>;
+    type listDeploymentsStream = Listing<proto::ListedDeployment>;
+    type listPluginsStream = Listing<proto::Plugin>;
+
+    async fn about(&self, request: Request<()>) -> Result<Response<proto::AboutResponse>, Status> {
+        self.0
+            .answer(request, |data, ()| async move {
+                Ok(proto::AboutResponse {
+                    instance_name: self.0.settings.name.clone(),
+                    instance_description: self.0.settings.description.clone(),
+                    tko_version: env!("CARGO_PKG_VERSION").to_owned(),
+                    backend: data.about().await?.backend,
+                    address_ports: self.0.addresses.iter().map(ToString::to_string).collect(),
+                    default_package_format: shared::DEFAULT_FORMAT.as_str().to_owned(),
+                })
+            })
+            .await
+    }
+
+    async fn register_template(
+        &self,
+        request: Request<proto::Template>,
+    ) -> Result<Response<proto::RegisterResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let new = template::new(request, &self.0.settings.limits)?;
+                data.register_template(new).await?;
+                Ok(registered())
+            })
+            .await
+    }
+
+    async fn delete_template(
+        &self,
+        request: Request<proto::TemplateId>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.delete(request, |id| Key::new(Kind::Template, &id.template_id))
+            .await
+    }
+
+    async fn get_template(
+        &self,
+        request: Request<proto::GetTemplate>,
+    ) -> Result<Response<proto::Template>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let format = shared::preferred(&request.preferred_package_format)?;
+                let key = Key::new(Kind::Template, &request.template_id)?;
+                let record = data.get(&key, Want::PACKAGE).await?;
+                let most = self.0.settings.max_deployment_ids;
+                let ids = shared::deployment_ids(data, &key, most).await?;
+                Ok(template::whole(&record, ids, format))
+            })
+            .await
+    }
+
+    async fn list_templates(
+        &self,
+        request: Request<proto::ListTemplates>,
+    ) -> Result<Response<Self::listTemplatesStream>, Status> {
+        self.list(request, |list| {
+            let select = template::select(&list.select.unwrap_or_default())?;
+            Ok(self.listed(select, list.window, template::listed))
+        })
+    }
+
+    async fn purge_templates(
+        &self,
+        request: Request<proto::SelectTemplates>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.purge(request, |select| template::select(&select))
+            .await
+    }
+
+    async fn register_site(
+        &self,
+        request: Request<proto::Site>,
+    ) -> Result<Response<proto::RegisterResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let new = site::new(request, &self.0.settings.limits)?;
+                data.register_site(new).await?;
+                Ok(registered())
+            })
+            .await
+    }
+
+    async fn delete_site(
+        &self,
+        request: Request<proto::SiteId>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.delete(request, |id| Key::new(Kind::Site, &id.site_id))
+            .await
+    }
+
+    async fn get_site(
+        &self,
+        request: Request<proto::GetSite>,
+    ) -> Result<Response<proto::Site>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let format = shared::preferred(&request.preferred_package_format)?;
+                let key = Key::new(Kind::Site, &request.site_id)?;
+                let record = data.get(&key, Want::PACKAGE).await?;
+                let most = self.0.settings.max_deployment_ids;
+                let ids = shared::deployment_ids(data, &key, most).await?;
+                Ok(site::whole(&record, ids, format))
+            })
+            .await
+    }
+
+    async fn list_sites(
+        &self,
+        request: Request<proto::ListSites>,
+    ) -> Result<Response<Self::listSitesStream>, Status> {
+        self.list(request, |list| {
+            let select = site::select(&list.select.unwrap_or_default())?;
+            Ok(self.listed(select, list.window, site::listed))
+        })
+    }
+
+    async fn purge_sites(
+        &self,
+        request: Request<proto::SelectSites>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.purge(request, |select| site::select(&select)).await
+    }
+
+    async fn create_deployment(
+        &self,
+        request: Request<proto::CreateDeployment>,
+    ) -> Result<Response<proto::CreateDeploymentResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let new = deployment::new(request, &self.0.settings.limits)?;
+                let id = data.create_deployment(new).await?;
+                Ok(proto::CreateDeploymentResponse {
+                    created: true,
+                    not_created_reason: String::new(),
+                    deployment_id: id.to_string(),
+                })
+            })
+            .await
+    }
+
+    async fn delete_deployment(
+        &self,
+        request: Request<proto::DeploymentId>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.delete(request, |id| Key::new(Kind::Deployment, &id.deployment_id))
+            .await
+    }
+
+    async fn get_deployment(
+        &self,
+        request: Request<proto::GetDeployment>,
+    ) -> Result<Response<proto::Deployment>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let format = shared::preferred(&request.preferred_package_format)?;
+                let key = Key::new(Kind::Deployment, &request.deployment_id)?;
+                let record = data.get(&key, Want::PACKAGE).await?;
+                Ok(deployment::whole(&record, format))
+            })
+            .await
+    }
+
+    async fn list_deployments(
+        &self,
+        request: Request<proto::ListDeployments>,
+    ) -> Result<Response<Self::listDeploymentsStream>, Status> {
+        self.list(request, |list| {
+            let select = deployment::select(&list.select.unwrap_or_default())?;
+            Ok(self
+                .rows(select, list.window)
+                .map_ok(|record| deployment::listed(&record)))
+        })
+    }
+
+    async fn purge_deployments(
+        &self,
+        request: Request<proto::SelectDeployments>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.purge(request, |select| deployment::select(&select))
+            .await
+    }
+
+    async fn start_deployment_modification(
+        &self,
+        request: Request<proto::StartDeploymentModification>,
+    ) -> Result<Response<proto::StartDeploymentModificationResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let format = shared::preferred(&request.preferred_package_format)?;
+                let id = request.deployment_id.parse()?;
+                let edit = data
+                    .start_modification(&id, self.0.settings.modification)
+                    .await?;
+                Ok(deployment::started(&edit, format))
+            })
+            .await
+    }
+
+    async fn end_deployment_modification(
+        &self,
+        request: Request<proto::EndDeploymentModification>,
+    ) -> Result<Response<proto::EndDeploymentModificationResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let token = Token::decode(&request.modification_token)?;
+                let package = crate::wire::table::decode(
+                    &request.package_format,
+                    &request.package,
+                    &self.0.settings.limits,
+                )?;
+                data.end_modification(&token, package).await?;
+                Ok(proto::EndDeploymentModificationResponse {
+                    modified: true,
+                    not_modified_reason: String::new(),
+                    deployment_id: token.key.id().to_owned(),
+                })
+            })
+            .await
+    }
+
+    async fn cancel_deployment_modification(
+        &self,
+        request: Request<proto::CancelDeploymentModification>,
+    ) -> Result<Response<proto::CancelDeploymentModificationResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let token = Token::decode(&request.modification_token)?;
+                data.cancel_modification(&token).await?;
+                Ok(proto::CancelDeploymentModificationResponse {
+                    cancelled: true,
+                    not_cancelled_reason: String::new(),
+                })
+            })
+            .await
+    }
+
+    async fn register_plugin(
+        &self,
+        request: Request<proto::Plugin>,
+    ) -> Result<Response<proto::RegisterResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                data.register_plugin(plugin::new(request)?).await?;
+                Ok(registered())
+            })
+            .await
+    }
+
+    async fn delete_plugin(
+        &self,
+        request: Request<proto::PluginId>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.delete(request, |id| plugin::key(&id)).await
+    }
+
+    async fn get_plugin(
+        &self,
+        request: Request<proto::PluginId>,
+    ) -> Result<Response<proto::Plugin>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let record = data.get(&plugin::key(&request)?, Want::ROW).await?;
+                Ok(plugin::whole(&record))
+            })
+            .await
+    }
+
+    async fn list_plugins(
+        &self,
+        request: Request<proto::ListPlugins>,
+    ) -> Result<Response<Self::listPluginsStream>, Status> {
+        self.list(request, |list| {
+            let select = plugin::select(&list.select.unwrap_or_default())?;
+            Ok(self
+                .rows(select, list.window)
+                .map_ok(|record| plugin::whole(&record)))
+        })
+    }
+
+    async fn purge_plugins(
+        &self,
+        request: Request<proto::SelectPlugins>,
+    ) -> Result<Response<proto::DeleteResponse>, Status> {
+        self.purge(request, |select| plugin::select(&select)).await
+    }
+}

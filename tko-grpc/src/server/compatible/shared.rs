@@ -1,0 +1,139 @@
+//! What the messages of all kinds have in common.
+
+use super::super::pages::records;
+use crate::proto;
+use crate::wire::table::format;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use std::fmt::Write;
+use std::sync::Arc;
+use tko_core::{
+    Bulk, Controller, Format, Key, Kind, Package, Pattern, Record, Result, Select, Want,
+};
+
+/// Of answers to requests that prefer none: existing Python clients ask for none, and cannot read
+/// several YAML documents.
+pub(super) const DEFAULT_FORMAT: Format = Format::Cbor;
+
+/// Most skipped entities that a reason names.
+const MAX_REASONS: usize = 20;
+
+/// How many to pass over, and how many to give at most.
+pub(super) fn window(window: Option<proto::Window>) -> (usize, Option<usize>) {
+    let window = window.unwrap_or_default();
+    let count = usize::try_from(window.max_count).ok();
+    (
+        usize::try_from(window.offset).unwrap_or(usize::MAX),
+        count.filter(|count| *count > 0),
+    )
+}
+
+/// The format to answer in.
+pub(super) fn preferred(name: &str) -> Result<Format> {
+    if name.is_empty() {
+        Ok(DEFAULT_FORMAT)
+    } else {
+        format(name)
+    }
+}
+
+/// The name of the format, and the bytes.
+pub(super) fn encoded(record: &Record, format: Format) -> (String, Bytes) {
+    let package = record.package.clone().unwrap_or_else(Package::default);
+    (format.as_str().to_owned(), package.encode(format).into())
+}
+
+/// No text: none.
+pub(super) fn text(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The first ids of a template's or site's deployments, in order.
+pub(super) async fn deployment_ids(
+    data: Arc<dyn Controller>,
+    of: &Key,
+    most: usize,
+) -> Result<Vec<String>> {
+    let mut select = Select::all(Kind::Deployment);
+    match of {
+        Key::Template(id) => select.template_ids = vec![Pattern::literal(id.as_str())],
+        Key::Site(id) => select.site_ids = vec![Pattern::literal(id.as_str())],
+        Key::Deployment(_) | Key::Plugin(_) => return Ok(Vec::new()),
+    }
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    records(data, select, Some(limit), Want::ROW)
+        .map_ok(|record| record.entity.key.id().to_owned())
+        .try_collect()
+        .await
+}
+
+pub(super) fn registered() -> proto::RegisterResponse {
+    proto::RegisterResponse {
+        registered: true,
+        not_registered_reason: String::new(),
+    }
+}
+
+pub(super) fn deleted() -> proto::DeleteResponse {
+    proto::DeleteResponse {
+        deleted: true,
+        not_deleted_reason: String::new(),
+    }
+}
+
+/// Deleted, unless something was left alone.
+pub(super) fn purged(bulk: &Bulk) -> proto::DeleteResponse {
+    if bulk.skipped.is_empty() {
+        return deleted();
+    }
+    let mut reason = format!("{} deleted; left alone:", bulk.done);
+    for (key, why) in bulk.skipped.iter().take(MAX_REASONS) {
+        write!(reason, " {key} ({why});").expect("text takes all that is written to it");
+    }
+    if bulk.skipped.len() > MAX_REASONS {
+        reason.push_str(" and more");
+    }
+    proto::DeleteResponse {
+        deleted: false,
+        not_deleted_reason: reason.trim_end_matches(';').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{purged, window};
+    use crate::proto::Window;
+    use tko_core::{Bulk, Key, Kind};
+
+    #[test]
+    fn a_count_of_nothing_or_less_is_no_limit() {
+        for (offset, max_count, expected) in [
+            (0, 0, (0, None)),
+            (7, -1, (7, None)),
+            (0, i32::MIN, (0, None)),
+            (u32::MAX, i32::MAX, (4_294_967_295, Some(2_147_483_647))),
+        ] {
+            let asked = Window { offset, max_count };
+            assert_eq!(window(Some(asked)), expected);
+        }
+        assert_eq!(window(None), (0, None));
+    }
+
+    #[test]
+    fn a_purge_that_left_something_alone_says_what() {
+        assert!(purged(&Bulk::default()).deleted);
+        let key = Key::new(Kind::Deployment, "a").expect("an id");
+        let answer = purged(&Bulk {
+            done: 3,
+            skipped: vec![(key, "under modification".to_owned())],
+        });
+        assert!(!answer.deleted);
+        assert_eq!(
+            answer.not_deleted_reason,
+            "3 deleted; left alone: deployment a (under modification)"
+        );
+    }
+}

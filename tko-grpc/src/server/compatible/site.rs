@@ -1,0 +1,60 @@
+//! Sites.
+
+use super::shared::{encoded, text};
+use crate::proto;
+use crate::wire::scalar::{id, metadata, timestamp};
+use crate::wire::select::{id_patterns, value_patterns};
+use crate::wire::table::decode;
+use tko_core::{Expect, Format, Kind, Limits, NewSite, Record, Result, Select};
+
+pub(super) fn new(site: proto::Site, limits: &Limits) -> Result<NewSite> {
+    Ok(NewSite {
+        id: site.site_id.parse()?,
+        template: id(text(&site.template_id))?,
+        metadata: site.metadata.into(),
+        package: decode(&site.package_format, &site.package, limits)?,
+        expect: Expect::Any,
+    })
+}
+
+pub(super) fn whole(record: &Record, deployment_ids: Vec<String>, format: Format) -> proto::Site {
+    let entity = &record.entity;
+    let (package_format, package) = encoded(record, format);
+    proto::Site {
+        site_id: entity.key.id().to_owned(),
+        template_id: template(record),
+        metadata: metadata(&entity.metadata),
+        updated: Some(timestamp(entity.updated)),
+        package_format,
+        package,
+        deployment_ids,
+    }
+}
+
+pub(super) fn listed(record: &Record, deployment_ids: Vec<String>) -> proto::ListedSite {
+    let entity = &record.entity;
+    proto::ListedSite {
+        site_id: entity.key.id().to_owned(),
+        template_id: template(record),
+        metadata: metadata(&entity.metadata),
+        updated: Some(timestamp(entity.updated)),
+        deployment_ids,
+    }
+}
+
+fn template(record: &Record) -> String {
+    record
+        .entity
+        .template()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+pub(super) fn select(select: &proto::SelectSites) -> Result<Select> {
+    Ok(Select {
+        ids: id_patterns("siteIdPatterns", &select.site_id_patterns)?,
+        template_ids: id_patterns("templateIdPatterns", &select.template_id_patterns)?,
+        metadata: value_patterns("metadataPatterns", &select.metadata_patterns)?,
+        ..Select::all(Kind::Site)
+    })
+}

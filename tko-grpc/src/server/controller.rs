@@ -1,0 +1,125 @@
+//! The service `tko.v1alpha2.Controller`: one method for each of [`tko_core::Controller`].
+
+use super::call::{Context, stopping};
+use super::data::within;
+use crate::proto::v1alpha2 as wire;
+use crate::proto::v1alpha2::controller_server;
+use crate::wire::scalar::{required, tokens, unpack_duration, unpack_stage};
+use crate::wire::step::{unpack_placed, unpack_prepared};
+use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
+use std::sync::Arc;
+use tko_core::{ClaimRequest, MAX_CHANGES, Token};
+use tonic::{Request, Response, Status};
+
+/// Serves workers.
+pub(super) struct Controller(pub(super) Arc<Context>);
+
+#[tonic::async_trait]
+impl controller_server::Controller for Controller {
+    async fn claim(
+        &self,
+        request: Request<wire::ClaimRequest>,
+    ) -> Result<Response<wire::ClaimResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let settings = &self.0.settings;
+                let request = ClaimRequest {
+                    stage: unpack_stage(request.stage)?,
+                    worker: request.worker,
+                    max: usize::try_from(request.max)
+                        .unwrap_or(MAX_CHANGES)
+                        .min(MAX_CHANGES),
+                    lease: unpack_duration("lease", request.lease.as_ref())?,
+                    wait: unpack_duration("wait", request.wait.as_ref())?.min(settings.max_wait),
+                };
+                within("lease", request.lease, settings.max_lease)?;
+                let claims = tokio::select! {
+                    biased;
+                    claims = data.claim(&request) => claims?,
+                    () = self.0.ending.cancelled() => return Err(stopping()),
+                };
+                Ok(wire::ClaimResponse {
+                    claims: claims.iter().map(pack_claim).collect(),
+                })
+            })
+            .await
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::LiveResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let tokens = tokens(&request.tokens)?;
+                let ttl = unpack_duration("ttl", request.ttl.as_ref())?;
+                within("ttl", ttl, self.0.settings.max_lease)?;
+                let live = data.renew(&tokens, ttl).await?;
+                Ok(wire::LiveResponse { live })
+            })
+            .await
+    }
+
+    async fn settle(
+        &self,
+        request: Request<wire::SettleRequest>,
+    ) -> Result<Response<wire::LiveResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let outcomes = request
+                    .settlements
+                    .into_iter()
+                    .map(|settlement| {
+                        let outcome = required("outcome", settlement.outcome)?;
+                        Ok((Token::decode(&settlement.token)?, unpack_outcome(outcome)?))
+                    })
+                    .collect::<tko_core::Result<Vec<_>>>()?;
+                let live = data.settle(&outcomes).await?;
+                Ok(wire::LiveResponse { live })
+            })
+            .await
+    }
+
+    async fn wake(
+        &self,
+        request: Request<wire::WakeRequest>,
+    ) -> Result<Response<wire::WakeResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let marks = request
+                    .marks
+                    .iter()
+                    .map(unpack_mark)
+                    .collect::<tko_core::Result<_>>()?;
+                data.wake(marks).await?;
+                Ok(wire::WakeResponse {})
+            })
+            .await
+    }
+
+    async fn commit_prepared(
+        &self,
+        request: Request<wire::CommitPreparedRequest>,
+    ) -> Result<Response<wire::CommitPreparedResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let (token, step) = unpack_prepared(request, &self.0.settings.limits)?;
+                let generation = data.commit_prepared(&token, step).await?.0;
+                Ok(wire::CommitPreparedResponse { generation })
+            })
+            .await
+    }
+
+    async fn commit_placed(
+        &self,
+        request: Request<wire::CommitPlacedRequest>,
+    ) -> Result<Response<wire::CommitPlacedResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let (token, step) = unpack_placed(request)?;
+                data.commit_placed(&token, step).await?;
+                Ok(wire::CommitPlacedResponse {})
+            })
+            .await
+    }
+}

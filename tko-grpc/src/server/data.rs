@@ -1,0 +1,339 @@
+//! The service `tko.v1alpha2.Data`: one method for each of [`tko_core::Data`].
+
+use super::batch;
+use super::call::{Caller, Context, Lasts};
+use super::list;
+use crate::proto::v1alpha2::data_server;
+use crate::proto::v1alpha2::{self as wire};
+use crate::wire::change::{
+    pack_event, unpack_deployment, unpack_plugin, unpack_site, unpack_template,
+};
+use crate::wire::entity::{pack_record, unpack_want};
+use crate::wire::scalar::{key, required, required_key, timestamp, unpack_duration};
+use crate::wire::select::unpack_select;
+use crate::wire::table::{Packer, Unpacker, unpack};
+use futures_core::stream::BoxStream;
+use futures_util::TryStreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Bulk, Error, Revision, Select, Token, Version, Watch};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Serves programs of this version.
+pub(super) struct Data(pub(super) Arc<Context>);
+
+type Answers<A> = BoxStream<'static, Result<A, Status>>;
+
+fn version(version: Version) -> wire::VersionResponse {
+    wire::VersionResponse { version: version.0 }
+}
+
+fn bulk(bulk: Bulk) -> wire::BulkResponse {
+    wire::BulkResponse {
+        done: bulk.done,
+        skipped: bulk
+            .skipped
+            .into_iter()
+            .map(|(of, reason)| wire::bulk_response::Skipped {
+                key: Some(key(&of)),
+                reason,
+            })
+            .collect(),
+    }
+}
+
+fn select(select: Option<&wire::Select>) -> tko_core::Result<Select> {
+    unpack_select(required("select", select)?)
+}
+
+#[tonic::async_trait]
+impl data_server::Data for Data {
+    type CreateDeploymentsStream = Answers<wire::CreateDeploymentsResponse>;
+    type ListStream = Answers<wire::ListResponse>;
+    type WatchStream = Answers<wire::WatchResponse>;
+    type HistoryStream = Answers<wire::HistoryResponse>;
+
+    async fn about(
+        &self,
+        request: Request<wire::AboutRequest>,
+    ) -> Result<Response<wire::AboutResponse>, Status> {
+        self.0
+            .answer(request, |data, _| async move {
+                Ok(wire::AboutResponse {
+                    name: self.0.settings.name.clone(),
+                    description: self.0.settings.description.clone(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    backend: data.about().await?.backend,
+                    addresses: self.0.addresses.iter().map(ToString::to_string).collect(),
+                    insecure: self.0.insecure,
+                })
+            })
+            .await
+    }
+
+    async fn register_template(
+        &self,
+        request: Request<wire::RegisterTemplateRequest>,
+    ) -> Result<Response<wire::VersionResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
+                let new = unpack_template(required("template", request.template)?, &table)?;
+                data.register_template(new).await.map(version)
+            })
+            .await
+    }
+
+    async fn register_site(
+        &self,
+        request: Request<wire::RegisterSiteRequest>,
+    ) -> Result<Response<wire::VersionResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
+                let new = unpack_site(required("site", request.site)?, &table)?;
+                data.register_site(new).await.map(version)
+            })
+            .await
+    }
+
+    async fn register_plugin(
+        &self,
+        request: Request<wire::RegisterPluginRequest>,
+    ) -> Result<Response<wire::VersionResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let new = unpack_plugin(required("plugin", request.plugin)?)?;
+                data.register_plugin(new).await.map(version)
+            })
+            .await
+    }
+
+    async fn create_deployment(
+        &self,
+        request: Request<wire::CreateDeploymentRequest>,
+    ) -> Result<Response<wire::CreateDeploymentResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
+                let new = unpack_deployment(required("deployment", request.deployment)?, &table)?;
+                let id = data.create_deployment(new).await?.to_string();
+                Ok(wire::CreateDeploymentResponse { id })
+            })
+            .await
+    }
+
+    async fn create_deployments(
+        &self,
+        request: Request<Streaming<wire::CreateDeploymentsRequest>>,
+    ) -> Result<Response<Self::CreateDeploymentsStream>, Status> {
+        let caller = Caller::of(request.metadata());
+        let answers = batch::answers(self.0.clone(), request.into_inner());
+        Ok(self.0.stream(caller, Lasts::ToItsEnd, answers))
+    }
+
+    async fn get(
+        &self,
+        request: Request<wire::GetRequest>,
+    ) -> Result<Response<wire::GetResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let key = required_key(request.key.as_ref())?;
+                let record = data.get(&key, unpack_want(request.want)).await?;
+                let mut table = Packer::default();
+                let record = pack_record(&record, &mut table);
+                Ok(wire::GetResponse {
+                    packages: table.finish(),
+                    record: Some(record),
+                })
+            })
+            .await
+    }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListRequest>,
+    ) -> Result<Response<Self::ListStream>, Status> {
+        let caller = Caller::of(request.metadata());
+        let messages = list::messages(self.0.data.clone(), &request.into_inner())
+            .map_err(|error| caller.refuse(&error))?;
+        Ok(self.0.stream(caller, Lasts::ToItsEnd, messages))
+    }
+
+    async fn count(
+        &self,
+        request: Request<wire::CountRequest>,
+    ) -> Result<Response<wire::CountResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let select = select(request.select.as_ref())?;
+                let count = data.count(&select, request.bound).await?;
+                Ok(wire::CountResponse {
+                    found: count.found,
+                    more: count.more,
+                })
+            })
+            .await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<wire::DeleteRequest>,
+    ) -> Result<Response<wire::DeleteResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                data.delete(&required_key(request.key.as_ref())?).await?;
+                Ok(wire::DeleteResponse {})
+            })
+            .await
+    }
+
+    async fn purge(
+        &self,
+        request: Request<wire::PurgeRequest>,
+    ) -> Result<Response<wire::BulkResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                data.purge(&select(request.select.as_ref())?)
+                    .await
+                    .map(bulk)
+            })
+            .await
+    }
+
+    async fn approve(
+        &self,
+        request: Request<wire::ApproveRequest>,
+    ) -> Result<Response<wire::BulkResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                data.approve(&select(request.select.as_ref())?)
+                    .await
+                    .map(bulk)
+            })
+            .await
+    }
+
+    async fn update(
+        &self,
+        request: Request<wire::UpdateRequest>,
+    ) -> Result<Response<wire::VersionResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let id = request.deployment.parse()?;
+                let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
+                data.update(&id, Version(request.expect), package)
+                    .await
+                    .map(version)
+            })
+            .await
+    }
+
+    async fn start_modification(
+        &self,
+        request: Request<wire::StartModificationRequest>,
+    ) -> Result<Response<wire::StartModificationResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let id = request.deployment.parse()?;
+                let ttl = match &request.ttl {
+                    None => self.0.settings.modification,
+                    asked => unpack_duration("ttl", asked.as_ref())?,
+                };
+                within("ttl", ttl, self.0.settings.max_modification)?;
+                let edit = data.start_modification(&id, ttl).await?;
+                let mut table = Packer::default();
+                let record = pack_record(&edit.record, &mut table);
+                Ok(wire::StartModificationResponse {
+                    packages: table.finish(),
+                    token: edit.token.encode(),
+                    until: Some(timestamp(edit.until)),
+                    record: Some(record),
+                })
+            })
+            .await
+    }
+
+    async fn end_modification(
+        &self,
+        request: Request<wire::EndModificationRequest>,
+    ) -> Result<Response<wire::VersionResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                let token = Token::decode(&request.token)?;
+                let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
+                data.end_modification(&token, package).await.map(version)
+            })
+            .await
+    }
+
+    async fn cancel_modification(
+        &self,
+        request: Request<wire::CancelModificationRequest>,
+    ) -> Result<Response<wire::CancelModificationResponse>, Status> {
+        self.0
+            .answer(request, |data, request| async move {
+                data.cancel_modification(&Token::decode(&request.token)?)
+                    .await?;
+                Ok(wire::CancelModificationResponse {})
+            })
+            .await
+    }
+
+    async fn head(
+        &self,
+        request: Request<wire::HeadRequest>,
+    ) -> Result<Response<wire::HeadResponse>, Status> {
+        self.0
+            .answer(request, |data, _| async move {
+                let head = data.head().await?;
+                Ok(wire::HeadResponse {
+                    revision: head.revision.0,
+                    oldest: head.oldest.0,
+                    now: Some(timestamp(head.now)),
+                })
+            })
+            .await
+    }
+
+    async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::of(request.metadata());
+        let request = request.into_inner();
+        let select = select(request.select.as_ref()).map_err(|error| caller.refuse(&error))?;
+        let events = self.0.data.watch(Watch {
+            select,
+            after: Revision(request.after),
+            package: request.package,
+        });
+        let messages = events.map_ok(|event| pack_event(&event));
+        Ok(self.0.stream(caller, Lasts::UntilShutdown, messages))
+    }
+
+    async fn history(
+        &self,
+        request: Request<wire::HistoryRequest>,
+    ) -> Result<Response<Self::HistoryStream>, Status> {
+        let caller = Caller::of(request.metadata());
+        let messages = list::history(self.0.data.clone(), &request.into_inner())
+            .map_err(|error| caller.refuse(&error))?;
+        Ok(self.0.stream(caller, Lasts::ToItsEnd, messages))
+    }
+}
+
+/// A duration that is some, and not more than this server gives.
+pub(super) fn within(
+    argument: &'static str,
+    asked: Duration,
+    most: Duration,
+) -> tko_core::Result<()> {
+    if asked.is_zero() || asked > most {
+        return Err(Error::bad(
+            argument,
+            format!("{asked:?} is not between 1 ns and {most:?}, the most that this server gives"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! A status as an error.
+
+use super::unpack;
+use crate::google::{self, BadRequest, ErrorInfo};
+use crate::proto::v1alpha2 as wire;
+use prost::Message;
+use std::error::Error as _;
+use tko_core::{Error, Key, Kind};
+use tonic::{Code, Status};
+
+/// The error that a status tells of. `action`, a verb phrase, says what was tried, for what the
+/// status does not tell.
+///
+/// What this crate's server sent becomes what it was, as far as the [`Detail`](super::Detail)
+/// that was asked for goes, less the sources, which it keeps. Of other statuses the code decides;
+/// broken connections, deadlines and cancellations are `Unavailable`.
+pub fn to_error(status: Status, action: &'static str) -> Error {
+    let details = google::Status::decode(status.details()).unwrap_or_default();
+    details
+        .find::<wire::Error>()
+        .or_else(|| from_info(&details, &status))
+        .and_then(|error| unpack(error).ok())
+        .unwrap_or_else(|| from_code(status, action))
+}
+
+/// The full error, as far as the standard details tell it.
+fn from_info(details: &google::Status, status: &Status) -> Option<wire::Error> {
+    let info = details
+        .find::<ErrorInfo>()
+        .filter(|info| info.domain == super::DOMAIN)?;
+    let said = |key: &str| info.metadata.get(key).cloned().unwrap_or_default();
+    let argument = said("argument");
+    let text = status.message();
+    let message = text
+        .strip_prefix(&format!("{argument}: "))
+        .or_else(|| text.strip_prefix("not authenticated: "))
+        .or_else(|| text.strip_prefix("not allowed: "))
+        .or_else(|| text.strip_prefix("not implemented: "))
+        .unwrap_or(text);
+    let violations = match info.metadata.get("violations") {
+        None => Vec::new(),
+        Some(_) => details
+            .find::<BadRequest>()
+            .unwrap_or_default()
+            .field_violations
+            .into_iter()
+            .map(|violation| wire::Violation {
+                resource: None,
+                path: violation.field,
+                message: violation.description,
+            })
+            .collect(),
+    };
+    Some(wire::Error {
+        kind: info.reason.clone(),
+        subject: if argument.is_empty() {
+            said("action")
+        } else {
+            argument.clone()
+        },
+        message: message.to_owned(),
+        violations,
+        keys: said("keys").split(", ").filter_map(key).collect(),
+        claim: info.metadata.contains_key("claim"),
+        oldest: said("oldest").parse().unwrap_or(0),
+    })
+}
+
+fn key(text: &str) -> Option<wire::Key> {
+    let (kind, id) = text.split_once(' ')?;
+    let key = Key::new(kind.parse::<Kind>().ok()?, id).ok()?;
+    Some(crate::wire::scalar::key(&key))
+}
+
+fn from_code(status: Status, action: &'static str) -> Error {
+    let message = status.message().to_owned();
+    match status.code() {
+        // Over a limit of message sizes, as this or the other side found.
+        Code::OutOfRange | Code::ResourceExhausted | Code::InvalidArgument => {
+            Error::bad("message", message)
+        }
+        Code::Unauthenticated => Error::Unauthenticated(message),
+        Code::PermissionDenied => Error::Forbidden(message),
+        Code::Unimplemented => Error::NotImplemented(message.into()),
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::Aborted => Error::unavailable(action, status),
+        // Made here, of a broken connection or stream.
+        Code::Internal if status.source().is_some() => Error::unavailable(action, status),
+        Code::Ok
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Internal
+        | Code::DataLoss => Error::internal(action, status),
+    }
+}

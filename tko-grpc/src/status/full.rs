@@ -1,0 +1,104 @@
+//! Errors as messages: everything but what stays in the server's log.
+
+use crate::proto::v1alpha2 as wire;
+use crate::wire::scalar::{gvk, key, unpack_gvk, unpack_key};
+use tko_core::resource::Identifier;
+use tko_core::{Error, Key, Result, Revision, Subject, Violation};
+
+/// What stands for the cause of a remote error.
+const ELSEWHERE: &str = "the server's log says why";
+
+/// As a message.
+pub(crate) fn pack(error: &Error) -> wire::Error {
+    let mut packed = wire::Error {
+        kind: super::reason(error.kind()).to_owned(),
+        ..wire::Error::default()
+    };
+    match error {
+        Error::BadArgument {
+            argument,
+            message,
+            violations,
+        } => {
+            packed.subject = argument.to_string();
+            packed.message.clone_from(message);
+            packed.violations = violations.iter().map(pack_violation).collect();
+        }
+        Error::NotFound(Subject::Entity(of))
+        | Error::AlreadyExists(of)
+        | Error::Busy(of)
+        | Error::Timeout(of) => packed.keys.push(key(of)),
+        Error::NotFound(Subject::Claim(of)) => {
+            packed.keys.push(key(of));
+            packed.claim = true;
+        }
+        Error::Conflict(keys) => packed.keys = keys.iter().map(key).collect(),
+        Error::Expired { oldest } => packed.oldest = oldest.0,
+        Error::Unauthenticated(message) | Error::Forbidden(message) => {
+            packed.message.clone_from(message);
+        }
+        Error::NotImplemented(what) => packed.message = what.to_string(),
+        Error::Unavailable { action, .. } | Error::Internal { action, .. } => {
+            packed.subject = action.to_string();
+        }
+        // The kind, and the text of what this version does not know in parts.
+        other => packed.message = other.to_string(),
+    }
+    packed
+}
+
+/// As it was.
+///
+/// # Errors
+/// `BadArgument`: no error that this version knows.
+pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
+    let first = |keys: &[wire::Key]| -> Result<Key> {
+        unpack_key(crate::wire::scalar::required("key", keys.first())?)
+    };
+    Ok(match error.kind.as_str() {
+        "BAD_ARGUMENT" => Error::BadArgument {
+            argument: error.subject.into(),
+            message: error.message,
+            violations: error.violations.into_iter().map(unpack_violation).collect(),
+        },
+        "NOT_FOUND" if error.claim => Error::NotFound(Subject::Claim(first(&error.keys)?)),
+        "NOT_FOUND" => Error::NotFound(Subject::Entity(first(&error.keys)?)),
+        "ALREADY_EXISTS" => Error::AlreadyExists(first(&error.keys)?),
+        "BUSY" => Error::Busy(first(&error.keys)?),
+        "TIMEOUT" => Error::Timeout(first(&error.keys)?),
+        "CONFLICT" => Error::Conflict(error.keys.iter().map(unpack_key).collect::<Result<_>>()?),
+        "EXPIRED" => Error::Expired {
+            oldest: Revision(error.oldest),
+        },
+        "UNAUTHENTICATED" => Error::Unauthenticated(error.message),
+        "FORBIDDEN" => Error::Forbidden(error.message),
+        "NOT_IMPLEMENTED" => Error::NotImplemented(error.message.into()),
+        "UNAVAILABLE" => Error::unavailable(error.subject, ELSEWHERE),
+        "INTERNAL" => Error::internal(error.subject, ELSEWHERE),
+        other => return Err(Error::bad("error", format!("{other:?} is no known kind"))),
+    })
+}
+
+fn pack_violation(violation: &Violation) -> wire::Violation {
+    wire::Violation {
+        resource: violation.resource.as_ref().map(|of| wire::Identifier {
+            gvk: Some(gvk(&of.gvk)),
+            name: of.name.to_string(),
+            namespace: of.namespace.as_deref().map(str::to_owned),
+        }),
+        path: violation.path.clone(),
+        message: violation.message.clone(),
+    }
+}
+
+fn unpack_violation(violation: wire::Violation) -> Violation {
+    Violation {
+        resource: violation.resource.map(|of| Identifier {
+            gvk: unpack_gvk(&of.gvk.unwrap_or_default()),
+            name: of.name.into(),
+            namespace: of.namespace.map(Into::into),
+        }),
+        path: violation.path,
+        message: violation.message,
+    }
+}

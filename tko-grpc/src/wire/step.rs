@@ -1,0 +1,187 @@
+//! Steps of workers: of preparation and of scheduling.
+
+use super::change::{pack_deployment, pack_site, unpack_deployment, unpack_site};
+use super::entity::{pack_condition, unpack_conditions};
+use super::scalar::{
+    generation, gvk, key, kind, required, required_key, unpack_gvk, unpack_key, unpack_kind,
+};
+use super::select::value_patterns;
+use super::table::{Packer, Unpacker};
+use super::work::{pack_outcome, pack_progress, unpack_outcome, unpack_progress};
+use crate::proto::v1alpha2 as wire;
+use tko_core::data::MAX_EFFECTS;
+use tko_core::{Effect, Error, Interest, Limits, Placed, Prepared, Result, Token};
+
+pub(crate) fn pack_prepared(token: &Token, step: &Prepared) -> wire::CommitPreparedRequest {
+    let mut table = Packer::default();
+    let package = step.package.as_ref().map(|package| table.add(package));
+    let effects = step
+        .effects
+        .iter()
+        .map(|effect| pack_effect(effect, &mut table))
+        .collect();
+    wire::CommitPreparedRequest {
+        token: token.encode(),
+        deployment: step.deployment.to_string(),
+        expect: step.expect.0,
+        package,
+        effects,
+        conditions: step.conditions.iter().map(pack_condition).collect(),
+        interests: step
+            .interests
+            .as_ref()
+            .map(|all| wire::commit_prepared_request::Interests {
+                interests: all.iter().map(pack_interest).collect(),
+            }),
+        progress: step.progress.as_ref().map(pack_progress),
+        settle: step.settle.as_ref().map(pack_outcome),
+        packages: table.finish(),
+    }
+}
+
+/// The claim's token, and the step.
+pub(crate) fn unpack_prepared(
+    request: wire::CommitPreparedRequest,
+    limits: &Limits,
+) -> Result<(Token, Prepared)> {
+    if request.effects.len() > MAX_EFFECTS {
+        return Err(Error::bad(
+            "effects",
+            format!(
+                "there are {} of them; a step takes at most {MAX_EFFECTS}",
+                request.effects.len()
+            ),
+        ));
+    }
+    let table = Unpacker::new(&request.packages, limits)?;
+    let step = Prepared {
+        deployment: request.deployment.parse()?,
+        expect: generation(request.expect),
+        package: table.maybe(request.package)?,
+        effects: request
+            .effects
+            .into_iter()
+            .map(|effect| unpack_effect(effect, &table))
+            .collect::<Result<_>>()?,
+        conditions: unpack_conditions(request.conditions)?,
+        interests: request
+            .interests
+            .map(|all| all.interests.iter().map(unpack_interest).collect())
+            .transpose()?,
+        progress: request
+            .progress
+            .as_deref()
+            .map(unpack_progress)
+            .transpose()?,
+        settle: request.settle.map(unpack_outcome).transpose()?,
+    };
+    Ok((Token::decode(&request.token)?, step))
+}
+
+pub(crate) fn pack_placed(token: &Token, step: &Placed) -> wire::CommitPlacedRequest {
+    use wire::commit_placed_request::{Conditions, There};
+    wire::CommitPlacedRequest {
+        token: token.encode(),
+        there: step
+            .there
+            .iter()
+            .map(|(deployment, generation)| There {
+                deployment: deployment.to_string(),
+                generation: generation.0,
+            })
+            .collect(),
+        gone: step.gone.iter().map(ToString::to_string).collect(),
+        conditions: step
+            .conditions
+            .iter()
+            .map(|(of, conditions)| Conditions {
+                key: Some(key(of)),
+                conditions: conditions.iter().map(pack_condition).collect(),
+            })
+            .collect(),
+        settle: step.settle.as_ref().map(pack_outcome),
+    }
+}
+
+/// The claim's token, and the step.
+pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token, Placed)> {
+    let step = Placed {
+        there: request
+            .there
+            .into_iter()
+            .map(|there| Ok((there.deployment.parse()?, generation(there.generation))))
+            .collect::<Result<_>>()?,
+        gone: request
+            .gone
+            .iter()
+            .map(|deployment| deployment.parse())
+            .collect::<Result<_>>()?,
+        conditions: request
+            .conditions
+            .into_iter()
+            .map(|of| {
+                Ok((
+                    required_key(of.key.as_ref())?,
+                    unpack_conditions(of.conditions)?,
+                ))
+            })
+            .collect::<Result<_>>()?,
+        settle: request.settle.map(unpack_outcome).transpose()?,
+    };
+    Ok((Token::decode(&request.token)?, step))
+}
+
+fn pack_effect(effect: &Effect, table: &mut Packer) -> wire::Effect {
+    use wire::effect::Effect as Packed;
+    wire::Effect {
+        effect: Some(match effect {
+            Effect::Deployment(new) => Packed::Deployment(pack_deployment(new, table)),
+            Effect::Site(new) => Packed::Site(pack_site(new, table)),
+            Effect::Delete(id) => Packed::Delete(id.to_string()),
+        }),
+    }
+}
+
+fn unpack_effect(effect: wire::Effect, table: &Unpacker) -> Result<Effect> {
+    use wire::effect::Effect as Packed;
+    Ok(match required("effect", effect.effect)? {
+        Packed::Deployment(new) => Effect::Deployment(unpack_deployment(new, table)?),
+        Packed::Site(new) => Effect::Site(unpack_site(new, table)?),
+        Packed::Delete(id) => Effect::Delete(id.parse()?),
+    })
+}
+
+fn pack_interest(interest: &Interest) -> wire::Interest {
+    use wire::interest::{Interest as Packed, Selection};
+    wire::Interest {
+        interest: Some(match interest {
+            Interest::Entity(of) => Packed::Entity(key(of)),
+            Interest::Preparer(of) => Packed::Preparer(gvk(of)),
+            Interest::Selection {
+                kind: of,
+                metadata,
+                lasting,
+            } => Packed::Selection(Selection {
+                kind: kind(*of).into(),
+                metadata: metadata
+                    .iter()
+                    .map(|(key, pattern)| (key.clone(), pattern.as_str().to_owned()))
+                    .collect(),
+                lasting: *lasting,
+            }),
+        }),
+    }
+}
+
+fn unpack_interest(interest: &wire::Interest) -> Result<Interest> {
+    use wire::interest::Interest as Packed;
+    Ok(match required("interest", interest.interest.as_ref())? {
+        Packed::Entity(of) => Interest::Entity(unpack_key(of)?),
+        Packed::Preparer(of) => Interest::Preparer(unpack_gvk(of)),
+        Packed::Selection(selection) => Interest::Selection {
+            kind: unpack_kind(selection.kind)?,
+            metadata: value_patterns("metadata pattern", &selection.metadata)?,
+            lasting: selection.lasting,
+        },
+    })
+}
