@@ -208,8 +208,8 @@ pub enum Outcome {
         /// For people.
         reason: String,
     },
-    /// Handed back without blame (shutdown, busy, conflict, a turn used up): the attempt does not
-    /// count; progress is kept.
+    /// Handed back without blame (shutdown, busy, conflict, a turn used up, nothing to do for now):
+    /// due again later (at once, if marked since). The attempt does not count; progress is kept.
     Yield {
         /// How much later.
         after: Duration,
