@@ -1,0 +1,161 @@
+//! The Deployment resource: taken out of the package, kept as a shared skeleton, put back.
+
+use serde_json::{Value, json};
+use tko_core::head::{asked, identifier, join, merged, restored, split};
+use tko_core::{Deployment, Package, SiteId, TemplateId};
+
+fn deployment(of: &Package) -> (Deployment, Package) {
+    let parts = split(of).expect("it has a Deployment resource");
+    let deployment = Deployment {
+        parent: None,
+        template: parts.head.template.clone(),
+        origin: None,
+        site: parts.head.site.clone(),
+        prepared: parts.prepared,
+        approved: parts.approved,
+        placed: None,
+        once: None,
+        head: parts.head,
+    };
+    (deployment, parts.body)
+}
+
+fn head(metadata: Value, spec: Value) -> Value {
+    let mut metadata = metadata;
+    metadata["name"] = json!("deployment");
+    json!({"apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+}
+
+fn other() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})
+}
+
+#[test]
+fn whatever_was_written_comes_back_as_it_was() {
+    for (metadata, spec) in [
+        (json!({}), json!({})),
+        (
+            json!({}),
+            json!({"siteId": "s/1", "x": 1, "templateId": "t:1"}),
+        ),
+        (
+            json!({"annotations": {"nephio.org/approved": "false", "a": "b", "nephio.org/prepared": "true"}}),
+            json!({"templateId": "t"}),
+        ),
+        (
+            json!({"annotations": {"nephio.org/prepared": true, "nephio.org/approved": true}}),
+            json!({}),
+        ),
+        (
+            json!({"annotations": {"nephio.org/prepared": "", "nephio.org/approved": null}}),
+            json!({"siteId": null, "templateId": ""}),
+        ),
+        (
+            json!({"namespace": "n"}),
+            json!({"prepared": true, "approved": true}),
+        ),
+    ] {
+        for first in [true, false] {
+            let mut values = vec![other(), head(metadata.clone(), spec.clone())];
+            if first {
+                values.reverse();
+            }
+            let package = Package::from_values(values).expect("a package");
+            let (deployment, body) = deployment(&package);
+            assert_eq!(body.len(), 1);
+            let again = join(&deployment, &body);
+            for (was, is) in package.iter().zip(&again) {
+                assert_eq!(was.value().to_string(), is.value().to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn facts_are_written_where_they_were_said() {
+    let said = json!({"annotations": {"nephio.org/prepared": "false", "x": "y"}});
+    let package = Package::from_values([head(said, json!({"siteId": "s"}))]).expect("a package");
+    let (mut deployment, body) = deployment(&package);
+    deployment.prepared = true;
+    deployment.approved = true;
+    let whole = join(&deployment, &body);
+    let annotations = &whole.resources()[0].value()["metadata"]["annotations"];
+    assert_eq!(
+        annotations.to_string(),
+        r#"{"nephio.org/prepared":"true","x":"y","nephio.org/approved":"true"}"#
+    );
+    // Taken back, what was not there at first says false rather than nothing.
+    let (mut deployment, body) = self::deployment(&whole);
+    (deployment.prepared, deployment.approved) = (false, false);
+    let back = join(&deployment, &body);
+    assert_eq!(
+        back.resources()[0].value()["metadata"]["annotations"]["nephio.org/approved"],
+        "false"
+    );
+}
+
+#[test]
+fn deployments_of_one_template_share_a_skeleton() {
+    let of = |site: &str| {
+        let site: SiteId = site.parse().expect("an id");
+        let template: TemplateId = "t".parse().expect("an id");
+        let asked = asked(Some(&template), Some(&site), false, false);
+        deployment(&merged(&Package::default(), &asked).expect("merges")).0
+    };
+    let (one, other) = (of("a"), of("b"));
+    assert_eq!(one.head.skeleton.hash(), other.head.skeleton.hash());
+    assert_ne!(one.head, other.head);
+}
+
+#[test]
+fn creation_says_over_the_template_only_what_it_says() {
+    let said = json!({"annotations": {"nephio.org/approve": "Manual"}});
+    let template =
+        Package::from_values([head(said, json!({"siteId": "by-template"}))]).expect("one");
+    let result = merged(&template, &asked(None, None, true, false)).expect("merges");
+    let value = result.resources()[0].value();
+    assert_eq!(value["spec"]["siteId"], "by-template");
+    assert_eq!(
+        value["metadata"]["annotations"]["nephio.org/approve"],
+        "Manual"
+    );
+    assert_eq!(
+        value["metadata"]["annotations"]["nephio.org/prepared"],
+        "true"
+    );
+    assert!(
+        value["metadata"]["annotations"]
+            .get("nephio.org/approved")
+            .is_none()
+    );
+}
+
+#[test]
+fn a_package_that_lacks_it_gets_it_back() {
+    let package =
+        Package::from_values([other(), head(json!({}), json!({"siteId": "s"}))]).expect("two");
+    let (deployment, body) = deployment(&package);
+    assert!(body.find(&identifier()).is_none());
+    let again = restored(&body, &deployment).expect("restored");
+    assert_eq!(again, package);
+    assert_eq!(restored(&package, &deployment).expect("there"), package);
+}
+
+#[test]
+fn several_of_them_are_refused() {
+    let of = |namespace: &str| head(json!({"namespace": namespace}), json!({}));
+    let package = Package::from_values([of("a"), of("b")]).expect("two namespaces");
+    assert!(split(&package).is_err());
+}
+
+#[test]
+fn ids_that_are_none_are_refused() {
+    for spec in [
+        json!({"siteId": "a b"}),
+        json!({"templateId": 5}),
+        json!({"siteId": "\0"}),
+    ] {
+        let package = Package::from_values([head(json!({}), spec.clone())]).expect("one");
+        assert!(split(&package).is_err(), "{spec}");
+    }
+}

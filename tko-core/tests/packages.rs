@@ -1,0 +1,286 @@
+//! Resources, references, merging, annotations and metadata, as the model has them.
+
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tko_core::merge::{elsewhere, merge};
+use tko_core::{Error, Identifier, Metadata, Package, Resource, annotation};
+
+fn resource(value: Value) -> Arc<Resource> {
+    Arc::new(Resource::new(value).expect("identified"))
+}
+
+fn package<const N: usize>(values: [Value; N]) -> Package {
+    Package::from_values(values).expect("a package")
+}
+
+fn thing(name: &str, namespace: Option<&str>, spec: Value) -> Value {
+    let mut value =
+        json!({"apiVersion": "x/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec});
+    if let Some(namespace) = namespace {
+        value["metadata"]["namespace"] = json!(namespace);
+    }
+    value
+}
+
+fn annotated(mut value: Value, name: &str, text: &str) -> Value {
+    value["metadata"]["annotations"][name] = json!(text);
+    value
+}
+
+fn message(error: &Error) -> String {
+    error.to_string()
+}
+
+#[test]
+fn what_does_not_identify_itself_is_refused_by_place() {
+    for (bad, what) in [
+        (json!([]), "not a map"),
+        (
+            json!({"kind": "A", "metadata": {"name": "a"}}),
+            "apiVersion",
+        ),
+        (
+            json!({"apiVersion": "v1", "metadata": {"name": "a"}}),
+            "kind",
+        ),
+        (json!({"apiVersion": "v1", "kind": "A"}), "metadata.name"),
+        (
+            json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": 5}}),
+            "metadata.name",
+        ),
+        (
+            json!({"apiVersion": "a/b/c", "kind": "A", "metadata": {"name": "a"}}),
+            "a/b/c",
+        ),
+        (
+            json!({"apiVersion": "a/", "kind": "A", "metadata": {"name": "a"}}),
+            "a/",
+        ),
+    ] {
+        let fine = thing("fine", None, json!({}));
+        let error = Package::from_values([fine, bad.clone()]).expect_err("refused");
+        let told = message(&error);
+        assert!(
+            told.contains("resource 2") && told.contains(what),
+            "{bad}: {told}"
+        );
+    }
+}
+
+#[test]
+fn one_identifier_twice_is_refused_and_named() {
+    let twice = [
+        thing("a", Some("n"), json!({})),
+        thing("a", Some("n"), json!(1)),
+    ];
+    let told = message(&Package::from_values(twice).expect_err("twice"));
+    assert!(told.contains("Thing n/a"), "{told}");
+    // Another namespace is another resource.
+    assert_eq!(
+        package([
+            thing("a", Some("n"), json!({})),
+            thing("a", None, json!({}))
+        ])
+        .len(),
+        2
+    );
+}
+
+#[test]
+fn a_reference_without_namespace_means_the_only_one() {
+    let id = |namespace: Option<&str>| {
+        let reference =
+            json!({"apiVersion": "x/v1", "kind": "Thing", "name": "a", "namespace": namespace});
+        Identifier::from_reference("merge", &reference).expect("a reference")
+    };
+    let both = package([thing("a", Some("n"), json!(1)), thing("a", None, json!(2))]);
+    let found = |p: &Package, namespace| {
+        p.resolve(&id(namespace))
+            .expect("not ambiguous")
+            .map(|r| r.value()["spec"].clone())
+    };
+    assert_eq!(found(&both, None), Some(json!(2)));
+    assert_eq!(found(&both, Some("n")), Some(json!(1)));
+    assert_eq!(found(&both, Some("other")), None);
+    let one = package([thing("a", Some("n"), json!(1))]);
+    assert_eq!(found(&one, None), Some(json!(1)));
+    let several = package([
+        thing("a", Some("n"), json!(1)),
+        thing("a", Some("m"), json!(1)),
+    ]);
+    let told = message(&several.resolve(&id(None)).expect_err("ambiguous"));
+    assert!(told.contains("ambiguous reference"), "{told}");
+}
+
+#[test]
+fn merging_replaces_overrides_renames_and_appends() {
+    let target = package([
+        thing(
+            "first",
+            None,
+            json!({"keep": 1, "list": [1, 2], "deep": {"a": 1, "b": 1}}),
+        ),
+        thing("second", None, json!({})),
+    ]);
+    let over = json!({"list": [3], "deep": {"b": null, "c": 2}});
+    let incoming = package([
+        annotated(thing("other", None, over), "nephio.org/merge", "Override"),
+        thing("third", None, json!({})),
+    ]);
+    let mut renamed = incoming.resources()[0].value().clone();
+    renamed["metadata"]["annotations"]["nephio.org/rename"] = json!("first");
+    let incoming =
+        Package::new(vec![resource(renamed), incoming.resources()[1].clone()]).expect("two");
+    let merged = merge(&target, &incoming).expect("merges");
+    let names: Vec<_> = merged
+        .iter()
+        .map(|r| r.identifier().name.to_string())
+        .collect();
+    assert_eq!(names, ["first", "second", "third"]);
+    let first = merged.resources()[0].value();
+    assert_eq!(
+        first["spec"],
+        json!({"keep": 1, "list": [3], "deep": {"a": 1, "b": null, "c": 2}})
+    );
+    // Both annotations stay.
+    assert_eq!(
+        first["metadata"]["annotations"]["nephio.org/rename"],
+        "first"
+    );
+    assert_eq!(
+        first["metadata"]["annotations"]["nephio.org/merge"],
+        "Override"
+    );
+    // What is not touched is shared, and the target is as it was.
+    assert!(Arc::ptr_eq(&merged.resources()[1], &target.resources()[1]));
+    assert_eq!(target.resources()[0].value()["spec"]["list"], json!([1, 2]));
+    // Replacing is the default.
+    let replaced =
+        merge(&target, &package([thing("first", None, json!({"new": 1}))])).expect("merges");
+    assert_eq!(replaced.resources()[0].value()["spec"], json!({"new": 1}));
+}
+
+#[test]
+fn merging_finds_its_place_by_the_rule_of_references() {
+    let namespaced = package([thing("a", Some("n"), json!({"x": 1}))]);
+    let over = annotated(
+        thing("a", None, json!({"y": 2})),
+        "nephio.org/merge",
+        "Override",
+    );
+    let merged = merge(&namespaced, &package([over])).expect("merges");
+    assert_eq!(merged.len(), 1);
+    assert_eq!(
+        merged.resources()[0].value()["spec"],
+        json!({"x": 1, "y": 2})
+    );
+    assert_eq!(
+        merged.resources()[0].identifier().namespace.as_deref(),
+        Some("n")
+    );
+    let several = package([
+        thing("a", Some("n"), json!({})),
+        thing("a", Some("m"), json!({})),
+    ]);
+    let error = merge(&several, &package([thing("a", None, json!({}))])).expect_err("ambiguous");
+    assert!(message(&error).contains("ambiguous"), "{error}");
+}
+
+#[test]
+fn copies_for_elsewhere_turn_postpone_into_here_and_here_into_never() {
+    for (name, pairs) in [
+        (
+            annotation::PREPARE,
+            [("Postpone", "Here"), ("Here", "Never"), ("Never", "Never")],
+        ),
+        (
+            annotation::METADATA,
+            [("Postpone", "Here"), ("Here", "Never"), ("Never", "Never")],
+        ),
+    ] {
+        for (before, after) in pairs {
+            let copy = elsewhere(&resource(annotated(
+                thing("a", None, json!({})),
+                name,
+                before,
+            )));
+            assert_eq!(copy.annotation(name).as_deref(), Some(after));
+        }
+    }
+    let plain = resource(thing("a", None, json!({})));
+    assert!(
+        Arc::ptr_eq(&elsewhere(&plain), &plain),
+        "an absent annotation stays absent"
+    );
+}
+
+#[test]
+fn unknown_values_of_known_annotations_are_named_with_the_known_ones() {
+    let mut bad = annotated(thing("a", None, json!({})), "nephio.org/prepare", "here");
+    bad["metadata"]["annotations"]["nephio.org/prepared"] = json!("yes");
+    bad["metadata"]["annotations"]["nephio.org/approved"] = json!(true);
+    bad["metadata"]["annotations"]["nephio.org/approve"] = json!("");
+    bad["metadata"]["annotations"]["nephio.org/anything"] = json!("goes");
+    let found = annotation::check(&package([bad]));
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("Thing a") && told[0].contains("Here, Postpone, Never"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("\"yes\"") && told[1].contains("false, true"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn metadata_are_gathered_from_leaves_as_text() {
+    let meta = |name: &str, spec: Value| json!({"apiVersion": "metadata.nephio.org/v1alpha1", "kind": "Site", "metadata": {"name": name}, "spec": spec});
+    let gathered = Metadata::gather(&package([
+        meta(
+            "one",
+            json!({"cloud": "GDC-E", "n": 5, "f": 1.0, "g": 1.5, "t": true, "none": null, "empty": {}, "list": [1, "a"], "deep": {"er": "x"}}),
+        ),
+        meta("two", json!({"cloud": "later"})),
+        annotated(
+            meta("three", json!({"cloud": "postponed"})),
+            "nephio.org/metadata",
+            "Postpone",
+        ),
+        annotated(
+            meta("four", json!({"cloud": "never"})),
+            "nephio.org/metadata",
+            "Never",
+        ),
+        thing("five", None, json!({"not": "metadata"})),
+    ]));
+    let pairs: Vec<(&str, &str)> = gathered
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        pairs,
+        [
+            ("Site.cloud", "later"),
+            ("Site.deep.er", "x"),
+            ("Site.f", "1"),
+            ("Site.g", "1.5"),
+            ("Site.list", "[1,\"a\"]"),
+            ("Site.n", "5"),
+            ("Site.t", "true"),
+        ]
+    );
+}
+
+#[test]
+fn a_package_of_very_many_resources_merges_in_reasonable_work() {
+    // Twenty thousand onto twenty thousand: each with each would be 400 million comparisons.
+    let many = |spec: Value| {
+        Package::from_values((0..20_000).map(|i| thing(&format!("r{i}"), None, spec.clone())))
+            .expect("many")
+    };
+    let merged = merge(&many(json!(1)), &many(json!(2))).expect("merges");
+    assert_eq!(merged.len(), 20_000);
+    assert!(merged.iter().all(|r| r.value()["spec"] == json!(2)));
+}
