@@ -1,6 +1,6 @@
 //! Packages: lists of shared resources.
 
-use crate::encoding::{self, Dialect, Format, Limits};
+use crate::encoding::{self, Dialect, Format, Limits, Place};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::resource::{Gvk, Identifier, Resource};
@@ -56,19 +56,7 @@ impl Package {
     /// [`Error::BadArgument`]: as [`Resource::new`], naming the place in the list, from 1;
     /// as [`Package::new`].
     pub fn from_values(values: impl IntoIterator<Item = Value>) -> Result<Self> {
-        let resources = values
-            .into_iter()
-            .enumerate()
-            .map(|(index, value)| match Resource::new(value) {
-                Ok(resource) => Ok(Arc::new(resource)),
-                Err(Error::BadArgument { message, .. }) => Err(Error::bad(
-                    "package",
-                    format!("resource {} {message}", index + 1),
-                )),
-                Err(other) => Err(other),
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Self::new(resources)
+        Self::placed(values.into_iter().map(|value| (value, None)))
     }
 
     /// Decodes a package. No bytes are an empty one.
@@ -77,9 +65,32 @@ impl Package {
     /// [`Error::BadArgument`]: it does not decode (where, and why), is over the limits, or is as
     /// [`Package::from_values`] refuses.
     pub fn decode(bytes: &[u8], format: Format, dialect: Dialect, limits: &Limits) -> Result<Self> {
-        let values = encoding::decode(bytes, format, dialect, limits)
+        let decoded = encoding::decode_placed(bytes, format, dialect, limits)
             .map_err(|error| Error::bad("package", crate::error::chain(&error)))?;
-        Self::from_values(values)
+        Self::placed(
+            decoded
+                .into_iter()
+                .map(|decoded| (decoded.value, Some(decoded.at))),
+        )
+    }
+
+    /// Of values and, where they were decoded, where they were.
+    fn placed(values: impl Iterator<Item = (Value, Option<Place>)>) -> Result<Self> {
+        let resources = values
+            .enumerate()
+            .map(|(index, (value, place))| match Resource::new(value) {
+                Ok(resource) => Ok(Arc::new(resource)),
+                Err(Error::BadArgument { message, .. }) => {
+                    let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+                    Err(Error::bad(
+                        "package",
+                        format!("resource {}{place} {message}", index + 1),
+                    ))
+                }
+                Err(other) => Err(other),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Self::new(resources)
     }
 
     /// Encodes the package; an empty one gives what each format has for an empty list.
