@@ -20,8 +20,8 @@ fn deployment(of: &Package) -> (Deployment, Package) {
     (deployment, parts.body)
 }
 
-fn head(metadata: Value, spec: Value) -> Value {
-    let mut metadata = metadata;
+#[allow(clippy::needless_pass_by_value)] // Reads like the literal that it is given.
+fn head(mut metadata: Value, spec: Value) -> Value {
     metadata["name"] = json!("deployment");
     json!({"apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment", "metadata": metadata, "spec": spec})
 }
