@@ -96,10 +96,12 @@ impl<'a> Chains<'a> {
             return Ok(0);
         };
         if let Some(length) = self.lengths.get(&std::ptr::from_ref(schema)) {
-            return match above + length {
-                total if total > MAX_CHAIN => self.too_long(),
-                _ => Ok(*length),
-            };
+            if above + length > MAX_CHAIN {
+                return Err(format!(
+                    "its references lead over more than {MAX_CHAIN} schemas for one place"
+                ));
+            }
+            return Ok(*length);
         }
         let mut longest = 0;
         for (keyword, value) in keywords {
@@ -137,12 +139,6 @@ impl<'a> Chains<'a> {
         self.lengths.insert(std::ptr::from_ref(schema), longest);
         Ok(longest)
     }
-
-    fn too_long<T>(&self) -> Result<T, String> {
-        Err(format!(
-            "its references lead over more than {MAX_CHAIN} schemas for one place"
-        ))
-    }
 }
 
 /// The pointer of a fragment: percent signs are decoded where they stand for ASCII.
@@ -154,15 +150,12 @@ fn decoded(fragment: &str) -> String {
         let code = after
             .get(..2)
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match code.filter(u8::is_ascii) {
-            Some(code) => {
-                text.push(char::from(code));
-                rest = &after[2..];
-            }
-            None => {
-                text.push('%');
-                rest = after;
-            }
+        if let Some(code) = code.filter(u8::is_ascii) {
+            text.push(char::from(code));
+            rest = &after[2..];
+        } else {
+            text.push('%');
+            rest = after;
         }
     }
     text.push_str(rest);

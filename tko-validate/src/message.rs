@@ -1,15 +1,20 @@
 //! What is wrong, in the words of whoever writes manifests.
 
+mod path;
+mod words;
+
+pub(crate) use path::path;
+
 use crate::compiled::{Finding, Findings};
 use crate::transform::QUANTITY_PATTERN;
+use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
-use jsonschema::{JsonType, ValidationError};
+use path::join;
 use serde_json::Value;
+use words::{format_in_words, one_of, types, unknown_property};
 
 /// Most characters of a value that a message repeats.
 const SHOWN_CHARACTERS: usize = 60;
-/// Most known properties that a message lists.
-const SHOWN_PROPERTIES: usize = 12;
 /// How deep choices within choices are explained.
 const MAX_CHOICES: usize = 8;
 
@@ -85,8 +90,13 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
                 self.explain_choice(pointer, context, depth);
             }
             kind => {
-                let message = self.sentence(kind, error);
-                self.say(path(pointer, self.resource), message);
+                let at = path(pointer, self.resource);
+                let is_told = self.found.list.iter().any(|finding| finding.path == at);
+                // What is of the wrong type is not among the values either: once is enough.
+                if !(is_told && matches!(kind, Kind::Enum { .. })) {
+                    let message = self.sentence(kind, error);
+                    self.say(at, message);
+                }
             }
         }
     }
@@ -133,6 +143,9 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
     fn sentence(&self, kind: &Kind, error: &ValidationError<'_>) -> String {
         let is = self.value(error.instance());
         match kind {
+            Kind::Type {
+                kind: TypeKind::Multiple(all_but_null),
+            } if all_but_null.len() > 4 => "is required and must not be null".to_owned(),
             Kind::Type { kind } => format!("must be {}{is}", types(kind)),
             Kind::Enum { options } => format!("must be {}{is}", one_of(options)),
             Kind::Constant { expected_value } => format!("must be {expected_value}{is}"),
@@ -191,124 +204,6 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
             .map(|properties| properties.keys().map(String::as_str).collect())
             .unwrap_or_default()
     }
-}
-
-fn unknown_property(name: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|candidate| (distance(name, candidate), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
-    match nearest {
-        Some((_, candidate)) => format!("is not a known property; did you mean {candidate}?"),
-        None if known.is_empty() || known.len() > SHOWN_PROPERTIES => {
-            "is not a known property".to_owned()
-        }
-        None => format!("is not a known property; there are {}", known.join(", ")),
-    }
-}
-
-/// How many letters must change, case apart, to make one of the other. Long names are no typos.
-fn distance(one: &str, other: &str) -> usize {
-    const LONG: usize = 64;
-    if one.len() > LONG || other.len() > LONG {
-        return usize::MAX;
-    }
-    let other: Vec<char> = other.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.to_lowercase().chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, candidate) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *candidate);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
-}
-
-fn types(kind: &TypeKind) -> String {
-    let all: Vec<JsonType> = match kind {
-        TypeKind::Single(one) => vec![*one],
-        TypeKind::Multiple(set) => set.iter().collect(),
-    };
-    let named: Vec<&str> = all
-        .iter()
-        .filter(|one| all.len() == 1 || **one != JsonType::Null)
-        .map(|one| match one {
-            JsonType::Null => "null",
-            JsonType::Boolean => "true or false",
-            JsonType::Integer => "an integer",
-            JsonType::Number => "a number",
-            JsonType::String => "text",
-            JsonType::Array => "a list",
-            JsonType::Object => "a map",
-        })
-        .collect();
-    named.join(" or ")
-}
-
-fn one_of(options: &Value) -> String {
-    let named: Vec<String> = options
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|option| !option.is_null() && *option != "")
-        .map(|option| match option {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
-        .collect();
-    match named.as_slice() {
-        [one] => one.clone(),
-        several => format!("one of {}", several.join(", ")),
-    }
-}
-
-fn format_in_words(format: &str) -> &str {
-    match format {
-        "byte" => "base64",
-        "date" => "a date such as 2026-01-31",
-        "date-time" => "a time such as 2026-01-31T12:00:00Z",
-        "ipv4" => "an IPv4 address",
-        "ipv6" => "an IPv6 address",
-        "uuid" => "a UUID",
-        other => other,
-    }
-}
-
-fn join(pointer: &str, name: &str) -> String {
-    let name = name.replace('~', "~0").replace('/', "~1");
-    format!("{pointer}/{name}")
-}
-
-/// A JSON pointer as people write paths: `spec.containers[0].image`, `metadata.labels['a/b']`.
-pub(crate) fn path(pointer: &str, root: &Value) -> String {
-    let mut path = String::new();
-    let mut at = Some(root);
-    for segment in pointer.split('/').skip(1) {
-        let name = segment.replace("~1", "/").replace("~0", "~");
-        if at.is_some_and(Value::is_array) {
-            path.push_str(&format!("[{name}]"));
-            at = name.parse::<usize>().ok().and_then(|index| at?.get(index));
-            continue;
-        }
-        let is_plain = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if !is_plain {
-            path.push_str(&format!("['{name}']"));
-        } else if path.is_empty() {
-            path.push_str(&name);
-        } else {
-            path.push('.');
-            path.push_str(&name);
-        }
-        at = at.and_then(|value| value.get(&name));
-    }
-    path
 }
 
 #[cfg(test)]

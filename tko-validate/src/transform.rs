@@ -59,6 +59,7 @@ const COMPLETE: &[Rule] = &[
     bounds::integer_ranges,
     closing::embedded_resource,
     types::optional_properties_accept_null,
+    types::required_references_refuse_null,
     closing::closed,
 ];
 
@@ -132,7 +133,8 @@ enum Shape {
     Map,
 }
 
-/// A copy without what only people read; properties of such names stay.
+/// A copy without what only people read, and without keywords that are null, which API servers take
+/// for absent. Properties of such names stay.
 pub(crate) fn without_prose(schema: &Value) -> Value {
     const PROSE: [&str; 6] = [
         "description",
@@ -145,7 +147,7 @@ pub(crate) fn without_prose(schema: &Value) -> Value {
     match schema {
         Value::Object(keywords) => keywords
             .iter()
-            .filter(|(keyword, _)| !PROSE.contains(&keyword.as_str()))
+            .filter(|(keyword, value)| !PROSE.contains(&keyword.as_str()) && !value.is_null())
             .map(|(keyword, value)| {
                 let value = match (keyword.as_str(), value) {
                     (
@@ -234,7 +236,7 @@ mod tests {
             without_prose(&json!({
                 "description": "x",
                 "properties": {"default": {"title": "x", "enum": ["description"]}},
-                "items": {"default": 1},
+                "items": {"default": 1, "type": null},
             })),
             json!({"properties": {"default": {"enum": ["description"]}}, "items": {}})
         );

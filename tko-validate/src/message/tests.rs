@@ -1,4 +1,5 @@
-use super::{Explainer, distance, path};
+use super::words::distance;
+use super::{Explainer, path};
 use crate::compiled::Findings;
 use serde_json::{Value, json};
 
@@ -57,14 +58,19 @@ fn types_and_values_are_told() {
         "b": {"enum": ["X", "Y", "", null]},
         "c": {"type": ["string", "boolean"]},
         "d": {"type": "object"},
+        "e": {"type": "string", "enum": ["X"]},
     }});
     assert_eq!(
-        said(&schema, &json!({"a": "3", "b": "Z", "c": [], "d": null})),
+        said(
+            &schema,
+            &json!({"a": "3", "b": "Z", "c": [], "d": null, "e": 1})
+        ),
         [
             "a: must be an integer, but is the text \"3\"",
             "b: must be one of X, Y, but is the text \"Z\"",
             "c: must be true or false or text, but is a list",
             "d: must be a map, but is null",
+            "e: must be text, but is 1",
         ]
     );
 }

@@ -61,8 +61,8 @@ impl Directory {
 
     fn add(&mut self, file: PathBuf) -> Result<()> {
         let name = lower_case_name(&file);
-        let is_yaml = [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
-        if is_yaml {
+        let (_, extension) = name.rsplit_once('.').unwrap_or_default();
+        if matches!(extension, "yaml" | "yml") {
             let values = decode(
                 &read(&file)?,
                 Format::Yaml,
@@ -77,7 +77,7 @@ impl Directory {
                     self.read.entry(gvk).or_insert(schema);
                 }
             }
-        } else if name.ends_with(".json") && name.contains("swagger") {
+        } else if extension == "json" && name.contains("swagger") {
             let document = parse(&file, &read(&file)?)?;
             let origin = file.display().to_string();
             let definitions = Arc::new(Definitions::swagger(&origin, document)?);
@@ -86,7 +86,7 @@ impl Directory {
                     Arc::new(Schema::definition(origin.clone(), gvk, &definitions, name))
                 });
             }
-        } else if name.ends_with(".json") {
+        } else if extension == "json" {
             let folder = file.parent().map(lower_case_name).unwrap_or_default();
             self.by_name
                 .entry(format!("{folder}/{name}"))

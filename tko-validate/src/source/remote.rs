@@ -22,7 +22,7 @@ use tokio::time::Instant;
 /// How many kinds are remembered, at least.
 const REMEMBERED: usize = 2048;
 /// For how long it is remembered that there is no schema.
-const ABSENT_TIME: Duration = Duration::from_secs(600);
+const ABSENT_TIME: Duration = Duration::from_mins(10);
 
 /// Schemas, one an address, which a template with kubeconform's variables gives:
 ///

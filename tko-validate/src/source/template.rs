@@ -75,26 +75,20 @@ impl Template {
     /// Where the schema of a kind would be.
     pub(super) fn expand(&self, gvk: &Gvk, kubernetes: KubernetesVersion) -> String {
         let (group, version, kind) = parts(gvk);
-        let mut text = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Text(fixed) => text.push_str(fixed),
-                Piece::Variable(Variable::NormalizedKubernetesVersion) => {
-                    text.push_str(&format!("v{kubernetes}"));
-                }
-                Piece::Variable(Variable::StrictSuffix) => text.push_str("-strict"),
-                Piece::Variable(Variable::ResourceKind) => text.push_str(&kind),
-                Piece::Variable(Variable::ResourceAPIVersion) => text.push_str(&version),
-                Piece::Variable(Variable::Group) => text.push_str(&group),
-                Piece::Variable(Variable::KindSuffix) => {
-                    if let Some(first) = group.split('.').next().filter(|first| !first.is_empty()) {
-                        text.push_str(&format!("-{first}"));
-                    }
-                    text.push_str(&format!("-{version}"));
-                }
-            }
-        }
-        text
+        let first = group.split('.').next().unwrap_or_default();
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(fixed) => fixed.clone(),
+                Piece::Variable(Variable::NormalizedKubernetesVersion) => format!("v{kubernetes}"),
+                Piece::Variable(Variable::StrictSuffix) => "-strict".to_owned(),
+                Piece::Variable(Variable::ResourceKind) => kind.clone(),
+                Piece::Variable(Variable::ResourceAPIVersion) => version.clone(),
+                Piece::Variable(Variable::Group) => group.clone(),
+                Piece::Variable(Variable::KindSuffix) if group.is_empty() => format!("-{version}"),
+                Piece::Variable(Variable::KindSuffix) => format!("-{first}-{version}"),
+            })
+            .collect()
     }
 }
 

@@ -114,6 +114,34 @@ pub(super) fn optional_properties_accept_null(keywords: &mut Keywords, place: Pl
     }
 }
 
+/// Every definition accepts null, because most references are to optional properties. Those to
+/// required ones say here that null is not enough.
+///
+/// Times are left out: API servers themselves write null for a time that is not set.
+pub(super) fn required_references_refuse_null(keywords: &mut Keywords, place: Place) {
+    if place.condition {
+        return;
+    }
+    let Some(Value::Array(required)) = keywords.get("required").cloned() else {
+        return;
+    };
+    let Some(Value::Object(properties)) = keywords.get_mut("properties") else {
+        return;
+    };
+    for name in required.iter().filter_map(Value::as_str) {
+        let Some(Value::Object(schema)) = properties.get_mut(name) else {
+            continue;
+        };
+        let reference = schema.get("$ref").and_then(Value::as_str).unwrap_or("Time");
+        if !reference.ends_with("Time") {
+            schema.entry("type").or_insert_with(|| json!(NOT_NULL));
+        }
+    }
+}
+
+/// All types but null.
+const NOT_NULL: [&str; 5] = ["array", "boolean", "number", "object", "string"];
+
 /// As [`optional_properties_accept_null`], where nothing is required.
 pub(super) fn all_properties_accept_null(keywords: &mut Keywords, place: Place) {
     if place.condition {
@@ -162,8 +190,8 @@ pub(crate) fn accept_null(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::{
-        accept_null, int_or_string, merged_type_branches, nullable,
-        optional_properties_accept_null, without_foreign_keywords,
+        NOT_NULL, accept_null, int_or_string, merged_type_branches, nullable,
+        optional_properties_accept_null, required_references_refuse_null, without_foreign_keywords,
     };
     use crate::transform::{Place, Rule};
     use serde_json::{Value, json};
@@ -232,6 +260,22 @@ mod tests {
             )["properties"],
             json!({"a": {"type": "string"}, "b": {"type": ["string", "null"]}})
         );
+    }
+
+    #[test]
+    fn required_references_refuse_null_unless_they_are_times() {
+        let schema = json!({
+            "properties": {
+                "a": {"$ref": "#/$defs/a"},
+                "b": {"$ref": "#/$defs/a"},
+                "c": {"$ref": "#/$defs/MicroTime"},
+                "d": {"type": "string"},
+            },
+            "required": ["a", "c", "d"],
+        });
+        let mut wanted = schema.clone();
+        wanted["properties"]["a"]["type"] = json!(NOT_NULL);
+        assert_eq!(ruled(required_references_refuse_null, schema), wanted);
     }
 
     #[test]

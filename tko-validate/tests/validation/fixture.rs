@@ -1,0 +1,39 @@
+//! Packages from YAML, and violations as text.
+
+use std::sync::Arc;
+use tko_core::{Admission, Dialect, Format, Limits, Package};
+use tko_validate::{SchemaValidator, Validation};
+
+/// A package as a person writes it.
+pub(crate) fn package(yaml: &str) -> Package {
+    Package::decode(
+        yaml.as_bytes(),
+        Format::Yaml,
+        Dialect::People,
+        &Limits::default(),
+    )
+    .expect("the test's YAML is a package")
+}
+
+/// With defaults.
+pub(crate) fn validator() -> SchemaValidator {
+    SchemaValidator::builder()
+        .build()
+        .expect("defaults are sound")
+}
+
+/// What a validator finds in a package.
+pub(crate) async fn judged(validator: SchemaValidator, yaml: &str, complete: bool) -> Vec<String> {
+    Validation::new(Arc::new(validator))
+        .admit(&package(yaml), complete)
+        .await
+        .expect("judged")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// What is found with defaults.
+pub(crate) async fn found(yaml: &str, complete: bool) -> Vec<String> {
+    judged(validator(), yaml, complete).await
+}

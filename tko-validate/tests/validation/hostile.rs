@@ -1,0 +1,112 @@
+//! Input made to harm: each is refused, in bounded time and memory, and the process lives.
+
+use crate::fixture::{package, validator};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tko_core::{Admission, Package, Validator};
+use tko_validate::Validation;
+
+fn crd(schema: &Value) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "foos.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"kind": "Foo", "plural": "foos"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
+}
+
+async fn judge(values: Vec<Value>) -> Vec<String> {
+    let package = Package::from_values(values).expect("a package");
+    let validation = Validation::new(Arc::new(validator()));
+    let found = tokio::spawn(async move { validation.admit(&package, true).await });
+    let found = found.await.expect("no panic").expect("judged");
+    found.iter().map(ToString::to_string).collect()
+}
+
+fn nested(depth: usize, wrap: impl Fn(Value) -> Value) -> Value {
+    (0..depth).fold(json!({"type": "string"}), |inner, _| wrap(inner))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn deep_resources_are_refused() {
+    let deep = nested(400, |inner| json!({"a": inner}));
+    let config =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": deep});
+    let found = judge(vec![config]).await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("levels deep"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_as_deep_as_is_allowed_is_validated_on_a_worker_s_stack() {
+    let maps = nested(
+        70,
+        |inner| json!({"type": "object", "properties": {"a": inner}}),
+    );
+    let lists = nested(140, |inner| json!({"type": "array", "items": inner}));
+    let denials = nested(30, |inner| json!({"not": {"not": inner}}));
+    for schema in [maps, lists, denials] {
+        assert_eq!(judge(vec![crd(&schema)]).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn deep_schemas_are_refused() {
+    let found = judge(vec![crd(&nested(500, |inner| json!({"items": inner})))]).await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("levels deep"), "{found:?}");
+}
+
+#[tokio::test]
+async fn recursive_definitions_are_refused() {
+    for schema in [
+        json!({"$ref": "#"}),
+        json!({"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}),
+    ] {
+        let found = judge(vec![crd(&schema)]).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("$ref"), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn patterns_that_would_explode_are_refused_or_match_in_linear_time() {
+    let found = judge(vec![crd(
+        &json!({"properties": {"a": {"pattern": "(((x{100}){100}){100})"}}}),
+    )])
+    .await;
+    assert_eq!(found.len(), 1, "{found:?}");
+
+    let crd = crd(
+        &json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+(b+)+$"}}}),
+    );
+    let text = "a".repeat(100_000);
+    let foo = json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "a"}, "a": text});
+    let found = judge(vec![crd, foo]).await;
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].len() < 300,
+        "long values are cut: {}",
+        found[0].len()
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_violations_is_counted_and_not_listed() {
+    let data: Value = (0..5000).map(|n| (format!("k{n}"), json!(n))).collect();
+    let map = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+    let found = judge(vec![map("a"), map("b")]).await;
+    assert_eq!(found.len(), 101);
+    assert!(found[100].contains("more violations"), "{}", found[100]);
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_is_an_error() {
+    let one = package("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}");
+    let other = package("{apiVersion: v1, kind: ConfigMap, metadata: {name: b}}");
+    let target = other.resources()[0].identifier();
+    assert!(validator().validate(&one, target, true).await.is_err());
+}

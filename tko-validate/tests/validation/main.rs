@@ -1,0 +1,10 @@
+//! What passes and what does not, through the public interface only.
+
+mod crds;
+mod fixture;
+mod hostile;
+mod kinds;
+mod partial;
+mod registry;
+mod sources;
+mod topology;

@@ -1,0 +1,98 @@
+//! Sources that are added, and their order.
+
+use crate::fixture::{judged, package};
+use async_trait::async_trait;
+use serde_json::json;
+use std::sync::Arc;
+use tko_core::{Error, ErrorKind, Gvk, Result, Validator};
+use tko_validate::{Directory, Missing, Schema, SchemaSource, SchemaValidator};
+
+/// Knows one kind, and asks for one property.
+struct Asks(Gvk, Arc<Schema>);
+
+impl Asks {
+    fn new(api_version: &str, kind: &str, property: &str) -> Arc<Self> {
+        let gvk = Gvk::of(api_version, kind);
+        let schema =
+            json!({"type": "object", "properties": {property: {}}, "required": [property]});
+        let schema = Schema::document(
+            format!("the source that asks for {property}"),
+            gvk.clone(),
+            schema,
+        );
+        Arc::new(Self(gvk, Arc::new(schema)))
+    }
+}
+
+#[async_trait]
+impl SchemaSource for Asks {
+    async fn find(&self, gvk: &Gvk) -> Result<Option<Arc<Schema>>> {
+        Ok((*gvk == self.0).then(|| self.1.clone()))
+    }
+}
+
+/// Is down.
+struct Down;
+
+#[async_trait]
+impl SchemaSource for Down {
+    async fn find(&self, _: &Gvk) -> Result<Option<Arc<Schema>>> {
+        Err(Error::unavailable("fetch a schema", "nobody is there"))
+    }
+}
+
+const BAR: &str = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}}";
+
+#[tokio::test]
+async fn the_first_source_that_knows_a_kind_counts_before_what_is_built_in() {
+    let built = |kind: &str, api_version: &str| {
+        SchemaValidator::builder()
+            .source(Asks::new(api_version, kind, "first"))
+            .source(Asks::new(api_version, kind, "second"))
+            .build()
+            .expect("sound")
+    };
+    let found = judged(built("Bar", "example.com/v1"), BAR, true).await;
+    assert_eq!(found, ["Bar a: first: is required and missing"]);
+    let config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
+    let found = judged(built("ConfigMap", "v1"), config, true).await;
+    assert_eq!(found, ["ConfigMap a: first: is required and missing"]);
+}
+
+#[tokio::test]
+async fn a_source_that_is_down_passes_nothing() {
+    let validator = SchemaValidator::builder()
+        .source(Arc::new(Down))
+        .build()
+        .expect("sound");
+    let bar = package(BAR);
+    let error = validator
+        .validate(&bar, bar.resources()[0].identifier(), false)
+        .await;
+    assert_eq!(error.expect_err("down").kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn folders_are_sources() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("example.com")).expect("made");
+    let schema = r#"{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": {"size": {"type": "integer"}}}"#;
+    std::fs::write(folder.path().join("example.com/bar_v1.json"), schema).expect("written");
+    let validator = SchemaValidator::builder()
+        .source(Arc::new(Directory::open(folder.path()).expect("read")))
+        .missing(Missing::Refuse)
+        .build()
+        .expect("sound");
+    let yaml = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}, size: x}";
+    let found = judged(validator, yaml, false).await;
+    assert_eq!(
+        found,
+        ["Bar a: size: must be an integer, but is the text \"x\""]
+    );
+}
+
+#[tokio::test]
+async fn a_kubernetes_version_older_than_all_is_refused_at_the_start() {
+    let old = SchemaValidator::builder().kubernetes("1.12".parse().expect("a version"));
+    assert!(old.build().is_err());
+}
