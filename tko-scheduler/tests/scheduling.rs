@@ -1,0 +1,280 @@
+//! When a site is scheduled, with what, and what is said of it.
+
+mod world;
+
+use std::time::Duration;
+use tko_core::Want;
+use tko_scheduler::Settings;
+use world::{World, config, key, placed};
+
+fn ids<'a>(told: &'a [world::Told]) -> Vec<(&'a str, Vec<&'a str>, Vec<&'a str>)> {
+    told.iter()
+        .map(|told| (told.site.as_str(), told.wanted_ids(), told.removed_ids()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_is_due_exactly_when_what_it_is_to_run_changes() {
+    let world = World::everywhere();
+    world.site("a").await;
+    world.settle().await;
+    assert_eq!(ids(&world.recorder.take()), [("a", vec![], vec![])]);
+
+    let one = world.deployment("a", "one", true).await;
+    world.settle().await;
+    assert_eq!(
+        ids(&world.recorder.take()),
+        [("a", vec![one.as_str()], vec![])]
+    );
+
+    let unapproved = world.deployment("a", "two", false).await;
+    world.settle().await;
+    assert_eq!(ids(&world.recorder.take()), [], "nothing that is to run");
+
+    world
+        .data
+        .approve(&select(&unapproved))
+        .await
+        .expect("approved");
+    world.settle().await;
+    let both = vec![one.as_str(), unapproved.as_str()];
+    assert_eq!(ids(&world.recorder.take()), [("a", both, vec![])]);
+
+    world
+        .modify(&one, |value| {
+            if value["kind"] == "ConfigMap" {
+                value["data"]["text"] = "new".into();
+            }
+        })
+        .await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].wanted[0], (one.to_string(), "new".to_owned()));
+
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert_eq!(ids(&world.recorder.take()), [], "not over and over");
+}
+
+fn select(id: &tko_core::DeploymentId) -> tko_core::Select {
+    tko_core::Select {
+        ids: vec![tko_core::Pattern::literal(id.as_str())],
+        ..tko_core::Select::all(tko_core::Kind::Deployment)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn conditions_and_placement_tell_what_is_where() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    let entity = world.find(&id).await.expect("there");
+    assert_eq!(placed(&entity), Some("a"));
+    let condition = entity.condition("Scheduled").expect("said");
+    assert_eq!(condition.status, Some(true));
+    assert_eq!(condition.observed, entity.generation);
+    let site = world.find(key("a")).await.expect("there");
+    assert_eq!(
+        site.condition("Scheduled").expect("said").status,
+        Some(true)
+    );
+    assert!(site.condition("Seen").is_some(), "the scheduler's own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_to_run_any_more_is_handed_over_as_removed() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let id = world.deployment("a", "first", true).await;
+    world.settle().await;
+    world.recorder.take();
+
+    // Its package of now is not what the site has.
+    world
+        .modify(&id, |value| match value["kind"].as_str() {
+            Some("ConfigMap") => value["data"]["text"] = "second".into(),
+            _ => value["metadata"]["annotations"]["nephio.org/approved"] = "false".into(),
+        })
+        .await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(ids(&told), [("a", vec![], vec![id.as_str()])]);
+    assert_eq!(told[0].removed[0].1, "first", "as it was scheduled");
+    let entity = world.find(&id).await.expect("it is only unapproved");
+    assert_eq!(placed(&entity), None);
+    let (status, reason, _) = world.condition(&id).await.expect("said");
+    assert_eq!((status, reason.as_str()), (Some(false), "Removed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_deployment_is_kept_until_its_site_reports_it_off() {
+    let mut world = World::new();
+    world.site("a").await;
+    world.start_recording(Settings::default());
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    world.recorder.take();
+    world.recorder.next([world::Act::Fail("down")]);
+    world.data.delete(&id.clone().into()).await.expect("taken");
+    world.settle().await;
+    assert_eq!(
+        ids(&world.recorder.take()),
+        [("a", vec![], vec![id.as_str()])]
+    );
+    let entity = world.find(&id).await.expect("nobody took it off");
+    assert!(entity.deleting);
+    assert!(
+        world.data.get(&id.clone().into(), Want::ROW).await.is_err(),
+        "hidden"
+    );
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        ids(&world.recorder.take()),
+        [("a", vec![], vec![id.as_str()])]
+    );
+    assert!(world.find(&id).await.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_moves_off_its_old_site_first() {
+    let world = World::everywhere();
+    world.site("a").await;
+    world.site("b").await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    world.recorder.take();
+    world
+        .recorder
+        .always(world::Act::Take(Duration::from_secs(3)));
+    world.move_to(&id, "b").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // `a` takes its time; `b` must not have it meanwhile.
+    let early = world.recorder.take();
+    assert!(early.iter().all(|told| told.wanted.is_empty()), "{early:?}");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let late = world.recorder.take();
+    assert_eq!(ids(&late).last(), Some(&("b", vec![id.as_str()], vec![])));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let entity = world.find(&id).await.expect("there");
+    assert_eq!(placed(&entity), Some("b"));
+    let (status, _, message) = world.condition(&id).await.expect("said");
+    assert_eq!((status, message.as_str()), (Some(true), "on site b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_move_says_so() {
+    let world = World::everywhere();
+    world.site("a").await;
+    world.site("b").await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    world.recorder.always(world::Act::Fail("down"));
+    world.move_to(&id, "b").await;
+    world.settle().await;
+    let (status, reason, message) = world.condition(&id).await.expect("said");
+    assert_ne!(status, Some(true));
+    assert!(
+        reason == "Moving" || reason == "RemovalFailed",
+        "{reason}: {message}"
+    );
+    assert!(message.contains("site a"), "{message}");
+    assert_eq!(placed(&*world.find(&id).await.expect("there")), Some("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_site_is_handed_over_once_more_with_its_last_package() {
+    let world = World::everywhere();
+    world.site_with("a", vec![config("site")]).await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    world.recorder.take();
+    world.data.delete(&key("a")).await.expect("taken");
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(ids(&told), [("a", vec![], vec![id.as_str()])]);
+    assert!(told[0].going);
+    assert!(world.find(key("a")).await.is_none());
+    let entity = world
+        .find(&id)
+        .await
+        .expect("deployments are not deleted with it");
+    assert_eq!(placed(&entity), None);
+    assert_eq!(entity.deployment().expect("is one").site, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_site_without_deployments_is_handed_over_too() {
+    let world = World::everywhere();
+    world.site("a").await;
+    world.settle().await;
+    world.recorder.take();
+    world.data.delete(&key("a")).await.expect("taken");
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].going);
+    assert!(world.find(key("a")).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_site_is_scheduled_again_after_the_resync_interval() {
+    let mut world = World::new();
+    world.start_recording(Settings {
+        resync: Duration::from_secs(100),
+        ..Settings::default()
+    });
+    world.site("a").await;
+    world.settle().await;
+    world.recorder.take();
+    tokio::time::sleep(Duration::from_secs(89)).await;
+    assert_eq!(ids(&world.recorder.take()), []);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(ids(&world.recorder.take()), [("a", vec![], vec![])]);
+    let before = world.find(key("a")).await.expect("there").version;
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    let times = world.recorder.take().len();
+    assert!((9..=12).contains(&times), "{times} times");
+    let after = world.find(key("a")).await.expect("there").version;
+    assert_eq!(before, after, "nothing new is nothing written");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_resync_nothing_comes_again() {
+    let mut world = World::new();
+    world.start_recording(Settings {
+        resync: Duration::ZERO,
+        ..Settings::default()
+    });
+    world.site("a").await;
+    tokio::time::sleep(Duration::from_hours(24)).await;
+    assert_eq!(world.recorder.take().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_takes_in_sites_that_were_done_long_ago() {
+    let mut world = World::new();
+    world.start_recording(Settings {
+        resync: Duration::ZERO,
+        ..Settings::default()
+    });
+    for number in 0..250 {
+        world.site(&format!("s{number}")).await;
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    world.stop().await;
+    assert_eq!(world.recorder.take().len(), 250);
+    world.start_recording(Settings {
+        resync: Duration::from_mins(10),
+        ..Settings::default()
+    });
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    let soon = world.recorder.take().len();
+    assert!(soon < 120, "{soon}: spread over the interval");
+    tokio::time::sleep(Duration::from_mins(8)).await;
+    assert!(world.recorder.take().len() + soon >= 250);
+    world.stop().await;
+}

@@ -1,0 +1,368 @@
+//! A store in memory, schedulers that record what they are told, and time that passes only while
+//! everybody waits.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+use async_trait::async_trait;
+use futures_core::future::BoxFuture;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tko_backend_memory::{Memory, Settings as MemorySettings};
+use tko_core::entity::SCHEDULED;
+use tko_core::{
+    Admission, Clock, Condition, Controller, DeploymentId, Entity, Error, Executor, Expect, Gvk,
+    Ids, Key, Metadata, NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer,
+    Record, Registry, Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator,
+    Violation, Want,
+};
+use tko_scheduler::{Scheduling, Settings};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Tokio's time, so that pausing it pauses all.
+pub struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000_000).plus(self.0.elapsed())
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
+
+struct Anything;
+
+#[async_trait]
+impl Admission for Anything {
+    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+        Ok(Vec::new())
+    }
+}
+
+#[derive(Default)]
+struct Counted(AtomicU64);
+
+impl Ids for Counted {
+    fn next(&self) -> DeploymentId {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        DeploymentId::new(&format!("d{number:04}")).expect("letters and digits")
+    }
+}
+
+/// What a scheduler was told of a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub site: String,
+    pub going: bool,
+    pub target: Option<String>,
+    /// Id and the text that its package carries.
+    pub wanted: Vec<(String, String)>,
+    pub removed: Vec<(String, String)>,
+    pub fence: u64,
+}
+
+impl Told {
+    pub fn wanted_ids(&self) -> Vec<&str> {
+        self.wanted.iter().map(|(id, _)| id.as_str()).collect()
+    }
+
+    pub fn removed_ids(&self) -> Vec<&str> {
+        self.removed.iter().map(|(id, _)| id.as_str()).collect()
+    }
+}
+
+/// What a recording scheduler does when it is called.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Succeed,
+    Fail(&'static str),
+    Panic,
+    Take(Duration),
+}
+
+/// Records its calls, and does as it is told, by default succeeding at once.
+#[derive(Default)]
+pub struct Recorder {
+    told: Mutex<Vec<Told>>,
+    acts: Mutex<VecDeque<Act>>,
+    always: Mutex<Option<Act>>,
+    now: Mutex<BTreeMap<String, usize>>,
+    pub overlaps: AtomicUsize,
+    pub most: AtomicUsize,
+}
+
+impl Recorder {
+    pub fn next(&self, acts: impl IntoIterator<Item = Act>) {
+        self.acts.lock().expect("no panic").extend(acts);
+    }
+
+    pub fn always(&self, act: Act) {
+        *self.always.lock().expect("no panic") = Some(act);
+    }
+
+    pub fn take(&self) -> Vec<Told> {
+        std::mem::take(&mut self.told.lock().expect("no panic"))
+    }
+}
+
+#[async_trait]
+impl Scheduler for Recorder {
+    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        let site = call.site.entity.key.id().to_owned();
+        self.told.lock().expect("no panic").push(Told {
+            site: site.clone(),
+            going: call.site.entity.deleting,
+            target: call.target.map(ToString::to_string),
+            wanted: call.wanted.iter().map(brief).collect(),
+            removed: call.removed.iter().map(brief).collect(),
+            fence: call.fence,
+        });
+        let act = self.acts.lock().expect("no panic").pop_front();
+        let act = act.or(self.always.lock().expect("no panic").clone());
+        let running = {
+            let mut now = self.now.lock().expect("no panic");
+            let here = now.entry(site.clone()).or_default();
+            *here += 1;
+            if *here > 1 {
+                self.overlaps.fetch_add(1, Ordering::Relaxed);
+            }
+            now.values().sum()
+        };
+        self.most.fetch_max(running, Ordering::Relaxed);
+        let leave = Leave(self, site);
+        match act.unwrap_or(Act::Succeed) {
+            Act::Succeed => {}
+            Act::Fail(why) => return Err(Error::unavailable("reach the cluster", why)),
+            Act::Panic => panic!("told to"),
+            Act::Take(time) => tokio::time::sleep(time).await,
+        }
+        drop(leave);
+        let generation = call.site.entity.generation;
+        Ok(vec![Condition::new(
+            "Seen",
+            true,
+            "Seen",
+            "by the recorder",
+            generation,
+        )])
+    }
+}
+
+struct Leave<'a>(&'a Recorder, String);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let mut now = self.0.now.lock().expect("no panic");
+        *now.get_mut(&self.1).expect("it came") -= 1;
+    }
+}
+
+fn brief(record: &Record) -> (String, String) {
+    let package = record.package.as_ref().expect("schedulers get packages");
+    let text = package
+        .iter()
+        .find_map(|resource| resource.get(&["data", "text"])?.as_str())
+        .unwrap_or_default();
+    (record.entity.key.id().to_owned(), text.to_owned())
+}
+
+/// Makes a scheduler plugin of a recorder.
+pub struct Recording(pub Arc<Recorder>);
+
+impl Executor for Recording {
+    fn name(&self) -> &'static str {
+        "recording"
+    }
+
+    fn preparer(&self, _: &Record) -> Result<Arc<dyn Preparer>> {
+        Err(Error::NotImplemented("preparing".into()))
+    }
+
+    fn scheduler(&self, _: &Record) -> Result<Arc<dyn Scheduler>> {
+        Ok(self.0.clone())
+    }
+
+    fn validator(&self, _: &Record) -> Result<Arc<dyn Validator>> {
+        Err(Error::NotImplemented("validating".into()))
+    }
+}
+
+pub struct World {
+    pub data: Arc<dyn Controller>,
+    pub clock: Arc<dyn Clock>,
+    pub recorder: Arc<Recorder>,
+    pub shutdown: CancellationToken,
+    pub running: Vec<JoinHandle<Result<()>>>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
+        let memory = Memory::new(clock.clone(), MemorySettings::default());
+        let store = Store::new(
+            Arc::new(memory),
+            Arc::new(Anything),
+            Arc::new(Counted::default()),
+        );
+        Self {
+            data: Arc::new(store),
+            clock,
+            recorder: Arc::default(),
+            shutdown: CancellationToken::new(),
+            running: Vec::new(),
+        }
+    }
+
+    /// With the recorder for every site.
+    pub fn everywhere() -> Self {
+        let mut world = Self::new();
+        world.start_recording(Settings::default());
+        world
+    }
+
+    pub fn start_recording(&mut self, settings: Settings) {
+        let recorder: Arc<dyn Scheduler> = self.recorder.clone();
+        let registry = Registry::new().with_everywhere("recorder", recorder);
+        self.start(registry, settings);
+    }
+
+    pub fn start(&mut self, registry: Registry<dyn Scheduler>, settings: Settings) {
+        let executor: Arc<dyn Executor> = Arc::new(Recording(self.recorder.clone()));
+        let scheduling = Scheduling::new(
+            self.data.clone(),
+            Arc::new(registry),
+            vec![executor],
+            self.clock.clone(),
+            settings,
+        );
+        let shutdown = self.shutdown.clone();
+        self.running.push(tokio::spawn(scheduling.run(shutdown)));
+    }
+
+    pub async fn stop(&mut self) {
+        self.shutdown.cancel();
+        for running in self.running.drain(..) {
+            running.await.expect("no panic").expect("it ends well");
+        }
+        self.shutdown = CancellationToken::new();
+    }
+
+    pub async fn site(&self, id: &str) {
+        self.site_with(id, Vec::new()).await;
+    }
+
+    pub async fn site_with(&self, id: &str, resources: Vec<Value>) {
+        let new = NewSite {
+            id: SiteId::new(id).expect("fine"),
+            template: None,
+            metadata: Metadata::default(),
+            package: Package::from_values(resources).expect("distinct"),
+            expect: Expect::Any,
+        };
+        self.data.register_site(new).await.expect("registered");
+    }
+
+    /// Prepared and approved as said, for this site, carrying this text.
+    pub async fn deployment(&self, site: &str, text: &str, approved: bool) -> DeploymentId {
+        let new = NewDeployment {
+            site: Some(SiteId::new(site).expect("fine")),
+            merge: Package::from_values([config(text)]).expect("one"),
+            prepared: true,
+            approved,
+            ..NewDeployment::default()
+        };
+        self.data.create_deployment(new).await.expect("created")
+    }
+
+    /// Changes a deployment's package.
+    pub async fn modify(&self, id: &DeploymentId, change: impl Fn(&mut Value)) {
+        let record = self
+            .data
+            .get(&id.into(), Want::PACKAGE)
+            .await
+            .expect("there");
+        let package = record.package.expect("wanted");
+        let values = package.iter().map(|resource| {
+            let mut value = resource.value().clone();
+            change(&mut value);
+            value
+        });
+        let package = Package::from_values(values).expect("still distinct");
+        let expect = record.entity.version;
+        self.data.update(id, expect, package).await.expect("taken");
+    }
+
+    pub async fn move_to(&self, id: &DeploymentId, site: &str) {
+        self.modify(id, |value| {
+            if value["kind"] == "Deployment" {
+                value["spec"]["siteId"] = json!(site);
+            }
+        })
+        .await;
+    }
+
+    pub async fn unapprove(&self, id: &DeploymentId) {
+        self.modify(id, |value| {
+            if value["kind"] == "Deployment" {
+                value["metadata"]["annotations"]["nephio.org/approved"] = json!("false");
+            }
+        })
+        .await;
+    }
+
+    pub async fn plugin(&self, name: &str, trigger: &Gvk) -> Key {
+        let id = PluginId::new(PluginType::Schedule, name).expect("fine");
+        let new = NewPlugin {
+            id: id.clone(),
+            executor: "recording".to_owned(),
+            arguments: Vec::new(),
+            properties: BTreeMap::new(),
+            triggers: vec![trigger.clone()],
+        };
+        self.data.register_plugin(new).await.expect("registered");
+        id.into()
+    }
+
+    /// Lets everybody work, for less than any resync or look-again.
+    pub async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    pub async fn find(&self, key: impl Into<Key>) -> Option<Arc<Entity>> {
+        let want = Want {
+            deleting: true,
+            ..Want::ROW
+        };
+        let found = self.data.get(&key.into(), want).await;
+        found.ok().map(|record| record.entity)
+    }
+
+    pub async fn condition(&self, key: impl Into<Key>) -> Option<(Option<bool>, String, String)> {
+        let entity = self.find(key).await?;
+        let condition = entity.condition(SCHEDULED)?;
+        let said = condition.clone();
+        Some((said.status, said.reason, said.message))
+    }
+}
+
+pub fn config(text: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "config", "namespace": "core"},
+        "data": {"text": text},
+    })
+}
+
+pub fn key(site: &str) -> Key {
+    Key::Site(SiteId::new(site).expect("fine"))
+}
+
+pub fn placed(entity: &Entity) -> Option<&str> {
+    let (site, _) = entity.deployment()?.placed.as_ref()?;
+    Some(site.as_str())
+}
