@@ -107,7 +107,8 @@ pub enum Dialect {
     /// In YAML, plain `yes`, `no`, `on`, `off`, `y` and `n` are booleans, a leading zero makes an
     /// octal number, underscores between digits count for nothing, and a number or boolean that
     /// is a key becomes text. In every format a resource of kind `List`, `ResourceList`, or one
-    /// such as `ConfigMapList`, stands for its items; JSON texts may follow one another.
+    /// such as `ConfigMapList`, stands for its items; JSON texts may follow one another, also
+    /// where YAML is expected.
     People,
     /// Programs, which write YAML by the core schema of YAML 1.2.
     ///
@@ -160,7 +161,13 @@ pub fn decode_placed(
     }
     let mut budget = Budget::new(limits);
     let documents = match format {
-        Format::Yaml => yaml::read(text(bytes, format)?, dialect, &mut budget)?,
+        Format::Yaml => {
+            let text = text(bytes, format)?;
+            match json_among_yaml(text, dialect, limits) {
+                Some(documents) => documents?,
+                None => yaml::read(text, dialect, &mut budget)?,
+            }
+        }
         Format::Json => json::read(text(bytes, format)?, dialect, &mut budget)?,
         Format::Cbor => vec![cbor::read(bytes, &mut budget)?],
     };
@@ -184,6 +191,23 @@ pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -
         Format::Yaml => emit::write(values),
         Format::Json => json::write(values),
         Format::Cbor => cbor::write(&values.collect::<Vec<_>>()),
+    }
+}
+
+/// What people call YAML and is JSON: unlike YAML, it may be several texts without `---` between
+/// them, and have long keys. It is read as the Kubernetes tools do, which look at the first
+/// character and return to YAML if JSON will not do.
+fn json_among_yaml(
+    text: &str,
+    dialect: Dialect,
+    limits: &Limits,
+) -> Option<Result<Vec<Decoded>, DecodeError>> {
+    if dialect == Dialect::Programs || !text.trim_start().starts_with('{') {
+        return None;
+    }
+    match json::read(text, dialect, &mut Budget::new(limits)) {
+        Err(DecodeError::Malformed { .. }) => None,
+        read => Some(read),
     }
 }
 

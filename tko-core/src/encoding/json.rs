@@ -1,5 +1,5 @@
 //! JSON: the reader and writer of `serde_json`, with what that leaves to its caller: duplicate
-//! keys, limits, and integers that no integer type holds.
+//! keys, limits, and integers that no integer type holds. (As there, `-0` is the float `-0.0`.)
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Formatter};

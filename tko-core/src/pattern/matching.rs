@@ -35,13 +35,21 @@ pub(super) fn matches(parts: &[Part], text: &str) -> bool {
 
 /// Follows where each part may end: `ends[i]` is whether it may before byte `i`.
 fn walk(parts: &[Part], text: &[u8]) -> bool {
-    let mut ends = vec![false; text.len() + 1];
+    // Ids and values are short: memory is asked for only where they are not.
+    let mut short = [false; 256];
+    let mut long = Vec::new();
+    let ends = if text.len() < short.len() {
+        &mut short[..=text.len()]
+    } else {
+        long.resize(text.len() + 1, false);
+        &mut long[..]
+    };
     ends[0] = true;
     for part in parts {
         let reachable = match part {
-            Part::Text(literal) => after_literal(&mut ends, text, literal.as_bytes()),
-            Part::Segment => after_segment(&mut ends, text),
-            Part::Any => after_any(&mut ends),
+            Part::Text(literal) => after_literal(ends, text, literal.as_bytes()),
+            Part::Segment => after_segment(ends, text),
+            Part::Any => after_any(ends),
         };
         if !reachable {
             return false;

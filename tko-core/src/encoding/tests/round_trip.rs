@@ -198,7 +198,7 @@ fn exactly(package: &[Value]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn packages_survive_every_format_in_both_dialects(package in package()) {

@@ -212,3 +212,31 @@ fn every_resource_knows_where_it_was() {
         ]
     );
 }
+
+#[test]
+fn json_from_people_needs_no_other_format() {
+    let key = "k".repeat(2000);
+    for (text, expected) in [
+        (
+            "{\"a\": 1}\n{\"b\": 2}",
+            vec![json!({"a": 1}), json!({"b": 2})],
+        ),
+        (
+            "\n{\n\t\"a\": [\n\t\t\"\\/\"\n\t]\n}\n",
+            vec![json!({"a": ["/"]})],
+        ),
+        (
+            "{\"a\": 1}\n---\n{\"b\": 2}",
+            vec![json!({"a": 1}), json!({"b": 2})],
+        ),
+        (
+            "{a: yes}\n---\nb: 2",
+            vec![json!({"a": true}), json!({"b": 2})],
+        ),
+        (&format!("{{\"{key}\": 1}}"), vec![json!({ &key: 1 })]),
+    ] {
+        assert_eq!(people(text), Ok(expected), "{text}");
+    }
+    assert!(refusal(people("{\"a\": 1, \"a\": 2}")).contains("is given twice"));
+    assert!(refusal(people("{\"a\": 1, b: [}")).starts_with("YAML"));
+}
