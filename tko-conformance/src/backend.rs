@@ -13,6 +13,7 @@ pub mod history;
 pub mod list;
 pub mod once;
 pub mod put;
+pub mod random;
 pub mod require;
 mod sample;
 pub mod select;

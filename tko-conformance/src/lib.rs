@@ -3,6 +3,7 @@
 mod admission;
 pub mod backend;
 mod clock;
+mod explore;
 mod harness;
 pub mod reference;
 mod runtime;

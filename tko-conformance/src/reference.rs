@@ -20,7 +20,7 @@ mod work;
 
 pub use harness::ReferenceHarness;
 pub(crate) use rows::State;
-pub(crate) use work::{Asked, Standing};
+pub(crate) use work::Asked;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;

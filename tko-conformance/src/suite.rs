@@ -180,6 +180,7 @@ macro_rules! __backend_checks {
                 a_mark_brings_retried_work_forward
                 what_failed_three_times_moves_to_the_failing_lane
                 what_is_yielded_counts_no_attempt
+                yielded_work_is_due_at_once_if_marked
                 each_is_settled_by_itself
                 a_lapsed_lease_settles_nothing
                 a_renewed_lease_lives_on
@@ -201,6 +202,10 @@ macro_rules! __backend_checks {
                 a_history_is_read_in_pieces
                 what_never_was_has_no_history
                 a_history_goes_back_as_far_as_it_is_kept
+            }
+            random {
+                commits_and_reads_agree_with_the_reference
+                claims_and_edits_agree_with_the_reference
             }
         }
     };

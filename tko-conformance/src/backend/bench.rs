@@ -20,7 +20,13 @@ pub(crate) const ALL: Want = Want {
 };
 
 /// How long leases and edits last where the length is not the point.
-pub(crate) const TTL: Duration = Duration::from_secs(60);
+pub(crate) const TTL: Duration = Duration::from_mins(1);
+
+/// Five seconds less than [`TTL`]: what takes real time to do must not take these.
+pub(crate) const NEARLY: Duration = Duration::from_secs(55);
+
+/// Longer than any check takes.
+pub(crate) const LONG: Duration = Duration::from_hours(1);
 
 /// A subject, and the harness that made it.
 pub struct Bench {

@@ -1,6 +1,6 @@
 //! [`Backend::claim`](tko_core::Backend::claim): who gets which due work, in what order.
 
-use super::bench::{Bench, TTL, request};
+use super::bench::{Bench, LONG, NEARLY, TTL, request};
 use super::sample::{d, deployment, s, set, site};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub async fn leased_work_is_not_claimed_again(bench: Bench) {
         bench.claim_one(Stage::Retire).await.work.stage,
         Stage::Retire
     );
-    bench.advance(TTL - STEP).await;
+    bench.advance(NEARLY).await;
     assert!(bench.claim(Stage::Schedule, 10).await.is_empty());
 }
 
@@ -85,7 +85,7 @@ pub async fn at_most_max_are_claimed(bench: Bench) {
 /// In a lane the earliest due comes first.
 pub async fn the_earliest_comes_first(bench: Bench) {
     due(&bench, &[("c", 1, 20), ("a", 1, 30), ("b", 1, 10)]).await;
-    bench.advance(Duration::from_secs(60)).await;
+    bench.advance(TTL).await;
     due(&bench, &[("e", 1, 0)]).await;
     let mut order = Vec::new();
     for _ in 0..4 {
@@ -269,7 +269,7 @@ pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
     let other = bench.beside().await;
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
-            wait: Duration::from_secs(3_600),
+            wait: LONG,
             ..request(Stage::Prepare, 10)
         };
         other.backend.claim(&request).await
@@ -287,7 +287,7 @@ pub async fn a_waiting_claim_ends_as_time_goes_on(bench: Bench) {
         let other = bench.beside().await;
         let waiting = tokio::spawn(async move {
             let request = ClaimRequest {
-                wait: Duration::from_secs(3_600),
+                wait: LONG,
                 ..request(Stage::Prepare, 10)
             };
             other.backend.claim(&request).await
@@ -306,7 +306,7 @@ pub async fn a_waiting_claim_ends_with_what_is_handed_back(bench: Bench) {
     let other = bench.beside().await;
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
-            wait: Duration::from_secs(3_600),
+            wait: LONG,
             ..request(Stage::Prepare, 10)
         };
         other.backend.claim(&request).await
@@ -329,26 +329,29 @@ pub async fn a_claim_ends_empty_after_its_wait(bench: Bench) {
     due(&bench, &[("later", 0, 600)]).await;
     assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
     let other = bench.beside().await;
-    let waiting = tokio::spawn(async move {
+    let mut waiting = tokio::spawn(async move {
         let request = ClaimRequest {
             wait: Duration::from_millis(200),
             ..request(Stage::Prepare, 10)
         };
         other.backend.claim(&request).await
     });
-    tokio::task::yield_now().await;
-    bench.advance(Duration::from_secs(1)).await;
-    // What began to wait only after the time had passed waits once more.
-    tokio::task::yield_now().await;
-    bench.advance(Duration::from_secs(1)).await;
-    let claims = waiting.await.expect("the task ends").expect("an answer");
+    // It begins to wait whenever its task comes to run.
+    let ended = loop {
+        bench.advance(Duration::from_secs(1)).await;
+        let pause = Duration::from_millis(10);
+        if let Ok(ended) = tokio::time::timeout(pause, &mut waiting).await {
+            break ended;
+        }
+    };
+    let claims = ended.expect("the task ends").expect("an answer");
     assert!(claims.is_empty(), "{claims:?}");
 }
 
 /// A claim that is dropped while it waits leaves nothing leased.
 pub async fn a_dropped_claim_leaves_nothing_leased(bench: Bench) {
     let request = ClaimRequest {
-        wait: Duration::from_secs(3_600),
+        wait: LONG,
         ..request(Stage::Prepare, 10)
     };
     for _ in 0..3 {
@@ -367,7 +370,7 @@ pub async fn claims_make_no_revision(bench: Bench) {
     let claim = bench.claim_one(Stage::Prepare).await;
     bench
         .backend
-        .renew(&[claim.token.clone()], TTL)
+        .renew(std::slice::from_ref(&claim.token), TTL)
         .await
         .expect("an answer");
     let retry = Outcome::Retry {
@@ -406,12 +409,11 @@ pub async fn nothing_is_leased_to_two_at_once(bench: Bench) {
                 for (n, claim) in claims.into_iter().enumerate() {
                     tokio::task::yield_now().await;
                     let done = (n + task) % 3 != 0;
-                    let end = match done {
-                        true => Outcome::Done,
-                        false => Outcome::Retry {
-                            after: TTL,
-                            reason: "again".to_owned(),
-                        },
+                    let end = if done {
+                        Outcome::Done
+                    } else {
+                        let reason = "again".to_owned();
+                        Outcome::Retry { after: TTL, reason }
                     };
                     history.push((claim.work.key, claim.fence, done));
                     let settled = own.backend.settle(&[(claim.token, end)]).await;

@@ -1,7 +1,7 @@
 //! [`Backend::settle`](tko_core::Backend::settle) and [`Backend::renew`](tko_core::Backend::renew):
 //! how leases end, or do not.
 
-use super::bench::{Bench, TTL};
+use super::bench::{Bench, NEARLY, TTL};
 use super::sample::{d, deployment, set, t, template};
 use serde_json::json;
 use std::time::Duration;
@@ -113,8 +113,8 @@ pub async fn retried_work_is_due_after_its_pause(bench: Bench) {
     assert_eq!(work.error.as_deref(), Some("the plugin is down"));
     assert_eq!((work.attempts, work.leased), (1, None));
     let pause = work.due.since(bench.head().await.now);
-    assert!(pause <= TTL && pause > TTL - STEP, "due in {pause:?}");
-    bench.advance(TTL - STEP).await;
+    assert!(pause <= TTL && pause > NEARLY, "due in {pause:?}");
+    bench.advance(NEARLY).await;
     assert!(
         bench.claim(Stage::Prepare, 10).await.is_empty(),
         "too early"
@@ -194,13 +194,26 @@ pub async fn what_is_yielded_counts_no_attempt(bench: Bench) {
             .await
             .expect("it is work still");
         assert_eq!((work.attempts, work.leased), (0, None));
-        bench.advance(TTL - STEP).await;
+        bench.advance(NEARLY).await;
         assert!(
             bench.claim(Stage::Prepare, 10).await.is_empty(),
             "too early"
         );
         bench.advance(STEP).await;
     }
+}
+
+/// What is handed back and was marked while it was claimed is due at once.
+pub async fn yielded_work_is_due_at_once_if_marked(bench: Bench) {
+    let claim = claimed(&bench).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    settle(&bench, &claim.token, Outcome::Yield { after: TTL }).await;
+    let again = bench.claim_one(Stage::Prepare).await;
+    settle(&bench, &again.token, Outcome::Yield { after: TTL }).await;
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "the mark counted once"
+    );
 }
 
 /// Each token is settled by itself, and a dead one is answered with false and changes nothing.
@@ -248,7 +261,7 @@ pub async fn a_renewed_lease_lives_on(bench: Bench) {
     bench.mark(Stage::Prepare, [d("b")]).await;
     let live = bench.claim_one(Stage::Prepare).await.token;
     for _ in 0..4 {
-        bench.advance(TTL - STEP).await;
+        bench.advance(NEARLY).await;
         let renewed = bench
             .backend
             .renew(&[dead.clone(), live.clone()], TTL)
@@ -260,8 +273,8 @@ pub async fn a_renewed_lease_lives_on(bench: Bench) {
         .await
         .and_then(|work| work.leased);
     let left = leased.expect("it is leased").since(bench.head().await.now);
-    assert!(left > TTL - STEP && left <= TTL, "{left:?}");
-    bench.advance(TTL - STEP).await;
+    assert!(left > NEARLY && left <= TTL, "{left:?}");
+    bench.advance(NEARLY).await;
     bench
         .commit(ChangeSet {
             under: Some(live.clone()),

@@ -38,23 +38,39 @@ impl State {
         refusals
     }
 
-    /// What the failed requirements come to.
-    fn failed(&self, set: &ChangeSet) -> Option<Error> {
-        let failed: Vec<&Require> = set
-            .require
-            .iter()
-            .filter(|require| !self.holds(require, set))
-            .collect();
-        let of_being = |r: &&Require| matches!(r, Require::Exists(_) | Require::Absent(_));
-        let first = failed.first()?;
-        if !failed.iter().all(of_being) {
-            let keys: BTreeSet<&Key> = failed.iter().map(|require| require.key()).collect();
-            return Some(Error::Conflict(keys.into_iter().cloned().collect()));
+    /// What the failed requirements may be called; the first is what to say.
+    fn failed(&self, set: &ChangeSet) -> Vec<Error> {
+        let failed = set.require.iter().filter(|r| !self.holds(r, set));
+        let failed: Vec<&Require> = failed.collect();
+        let is_there = |require: &Require| match require {
+            Require::Generation(key, _) => self.rows.get(key).is_some_and(|r| !r.entity.deleting),
+            other => self.rows.contains_key(other.key()),
+        };
+        let mut of_being = Vec::new();
+        let mut conflict = false;
+        let mut strict = false;
+        for require in &failed {
+            match require {
+                Require::Absent(key) => of_being.push(Error::AlreadyExists(key.clone())),
+                Require::Exists(key) => of_being.push(Error::not_found(key)),
+                // Not as it was read, because it is not there: both are true.
+                Require::At(key, _) | Require::Generation(key, _) if !is_there(require) => {
+                    of_being.push(Error::not_found(key));
+                    conflict = true;
+                }
+                _ => strict = true,
+            }
         }
-        Some(match first {
-            Require::Absent(key) => Error::AlreadyExists(key.clone()),
-            other => Error::not_found(other.key()),
-        })
+        let mut kinds: Vec<_> = of_being.iter().map(Error::kind).collect();
+        kinds.dedup();
+        let mixed = kinds.len() > 1;
+        let mut all = if strict { Vec::new() } else { of_being };
+        if strict || conflict || mixed {
+            let keys: BTreeSet<&Key> = failed.iter().map(|require| require.key()).collect();
+            let named = Error::Conflict(keys.into_iter().cloned().collect());
+            all.insert(if mixed { 0 } else { all.len() }, named);
+        }
+        all
     }
 
     fn holds(&self, require: &Require, set: &ChangeSet) -> bool {

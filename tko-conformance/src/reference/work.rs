@@ -36,13 +36,16 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-/// Due work as a claim sees it: since when, and whether it must be claimed alone.
+/// Due work as a claim sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Asked {
+    /// When it was due, or its lease lapsed.
     pub(crate) since: Timestamp,
     pub(crate) key: Key,
     pub(crate) lane: Lane,
+    /// Three workers did not bring it to an end, and the last did not come back.
     pub(crate) alone: bool,
+    pub(crate) attempts: u32,
 }
 
 const EDIT: &str = "edit";
@@ -145,6 +148,7 @@ impl State {
                 key: item.work.key.clone(),
                 lane: item.work.lane,
                 alone: item.work.leased.is_some() && item.work.attempts >= Lane::PATIENCE,
+                attempts: item.work.attempts,
             })
             .filter(|asked| asked.since <= now)
             .collect()
@@ -279,7 +283,10 @@ impl State {
                 }
             }
             Outcome::Yield { after } => {
-                work.due = now.plus(*after);
+                work.due = match marked {
+                    Some(_) => now,
+                    None => now.plus(*after),
+                };
                 work.attempts -= 1;
             }
         }

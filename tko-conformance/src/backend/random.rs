@@ -1,0 +1,64 @@
+//! Random operations, compared step by step with the [`Reference`](crate::Reference).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `operation` | what is generated |
+//! | `naming` | from generated numbers to keys, versions, tokens of either side |
+//! | `compare` | what must be equal |
+//! | `pair` | subject and model side by side, step by step |
+
+mod compare;
+mod naming;
+mod operation;
+mod pair;
+
+use super::bench::Bench;
+use crate::explore::explore;
+use operation::Weights;
+use pair::Pair;
+
+async fn agree(bench: &Bench, cases: u64, weights: Weights) {
+    explore(cases, operation::sequences(weights), async |operations| {
+        let mut pair = Pair::new(bench.fresh(pair::HISTORY).await);
+        for (at, operation) in operations.iter().enumerate() {
+            let step = pair.step(operation).await;
+            step.map_err(|reason| format!("operation {at}, {operation:?}: {reason}"))?;
+        }
+        pair.compare_all().await
+    })
+    .await;
+}
+
+/// Whatever is committed and read, the answers are those of the reference: results, errors by
+/// kind, rows, pages, counts, feed and history.
+pub async fn commits_and_reads_agree_with_the_reference(bench: Bench) {
+    agree(
+        &bench,
+        150,
+        Weights {
+            commits: 12,
+            reads: 6,
+            edits: 3,
+            work: 1,
+            time: 1,
+        },
+    )
+    .await;
+}
+
+/// Whatever is marked, claimed, renewed and settled as time goes on, the answers are ones that the
+/// reference allows.
+pub async fn claims_and_edits_agree_with_the_reference(bench: Bench) {
+    agree(
+        &bench,
+        150,
+        Weights {
+            commits: 6,
+            reads: 1,
+            edits: 4,
+            work: 12,
+            time: 5,
+        },
+    )
+    .await;
+}

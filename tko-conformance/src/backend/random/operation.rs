@@ -1,0 +1,247 @@
+//! What is generated: operations on few keys, so that they meet.
+//!
+//! Everything is a small number. What it stands for is found when it is used, on either side: a
+//! token is one of those given out so far, a version one of those that a key had.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+/// How often which operations come.
+#[derive(Clone, Copy)]
+pub(super) struct Weights {
+    pub(super) commits: u32,
+    pub(super) reads: u32,
+    pub(super) edits: u32,
+    pub(super) work: u32,
+    pub(super) time: u32,
+}
+
+/// One of the few keys: see `naming`.
+pub(super) type KeyNumber = u8;
+
+/// How many keys there are.
+pub(super) const KEYS: KeyNumber = 10;
+
+/// One of the tokens given out so far, from the latest; or one that never was.
+pub(super) type TokenNumber = u8;
+
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    Commit(Draft),
+    Edit(KeyNumber, Length),
+    Claim { stage: u8, max: u8, lease: Length },
+    Renew(Vec<TokenNumber>, Length),
+    Settle(Vec<(TokenNumber, End)>),
+    Pass(Length),
+    Get(Vec<KeyNumber>),
+    List(Choice, u8),
+    Count(Choice, u8),
+    Tail { back: u8 },
+    History { key: KeyNumber, back: u8, limit: u8 },
+}
+
+/// In steps of ten seconds; time passes in odd steps of five.
+pub(super) type Length = u8;
+
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) require: Vec<(Need, KeyNumber)>,
+    pub(super) changes: Vec<(KeyNumber, Alter)>,
+    pub(super) due: Vec<(u8, KeyNumber, u8, Length)>,
+    pub(super) under: Option<TokenNumber>,
+    pub(super) settle: Option<End>,
+    pub(super) progress: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Need {
+    Absent,
+    Exists,
+    /// A version that it had, from the latest.
+    At(u8),
+    Generation(u8),
+    Unreferenced,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Alter {
+    Put(Look),
+    Delete,
+    Conditions(u8),
+}
+
+/// What an entity is to be like.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    pub(super) body: Option<u8>,
+    pub(super) word: u8,
+    pub(super) template: Option<KeyNumber>,
+    pub(super) site: Option<KeyNumber>,
+    pub(super) parent: Option<KeyNumber>,
+    pub(super) placed: Option<KeyNumber>,
+    pub(super) once: Option<u8>,
+    pub(super) prepared: bool,
+    pub(super) deleting: bool,
+    pub(super) condition: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Done,
+    Retry(Length),
+    Yield(Length),
+}
+
+/// A selection.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub(super) kind: u8,
+    pub(super) id: Option<u8>,
+    pub(super) word: Option<u8>,
+    pub(super) template: Option<u8>,
+    pub(super) template_word: Option<u8>,
+    pub(super) site: Option<u8>,
+    pub(super) site_word: Option<u8>,
+    pub(super) parent: Option<KeyNumber>,
+    pub(super) prepared: Option<bool>,
+    pub(super) concerning: Option<KeyNumber>,
+    pub(super) deleting: bool,
+}
+
+/// Up to forty operations.
+pub(super) fn sequences(weights: Weights) -> impl Strategy<Value = Vec<Operation>> {
+    vec(operation(weights), 1..40)
+}
+
+fn operation(weights: Weights) -> impl Strategy<Value = Operation> {
+    let reads = prop_oneof![
+        vec(key(), 0..4).prop_map(Operation::Get),
+        (choice(), 0..4_u8).prop_map(|(choice, limit)| Operation::List(choice, limit)),
+        (choice(), 0..6_u8).prop_map(|(choice, bound)| Operation::Count(choice, bound)),
+        (0..60_u8).prop_map(|back| Operation::Tail { back }),
+        (key(), 0..40_u8, 0..6_u8).prop_map(|(key, back, limit)| Operation::History {
+            key,
+            back,
+            limit
+        }),
+    ];
+    let work = prop_oneof![
+        4 => (0..2_u8, 1..5_u8, 1..4_u8)
+            .prop_map(|(stage, max, lease)| Operation::Claim { stage, max, lease }),
+        1 => (vec(token(), 1..3), 1..4_u8)
+            .prop_map(|(tokens, length)| Operation::Renew(tokens, length)),
+        4 => vec((token(), end()), 1..3).prop_map(Operation::Settle),
+    ];
+    prop_oneof![
+        weights.commits => draft().prop_map(Operation::Commit),
+        weights.reads => reads,
+        weights.edits => (key(), 1..4_u8).prop_map(|(key, ttl)| Operation::Edit(key, ttl)),
+        weights.work => work,
+        weights.time => (1..9_u8).prop_map(Operation::Pass),
+    ]
+}
+
+fn key() -> impl Strategy<Value = KeyNumber> {
+    0..KEYS
+}
+
+fn token() -> impl Strategy<Value = TokenNumber> {
+    prop_oneof![8 => 0..3_u8, 2 => 3..8_u8, 1 => Just(TokenNumber::MAX)]
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        Just(End::Done),
+        (0..3_u8).prop_map(End::Retry),
+        (0..3_u8).prop_map(End::Yield),
+    ]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let need = prop_oneof![
+        1 => Just(Need::Absent),
+        3 => Just(Need::Exists),
+        3 => (0..3_u8).prop_map(Need::At),
+        2 => (0..3_u8).prop_map(Need::Generation),
+        1 => Just(Need::Unreferenced),
+    ];
+    let alter = prop_oneof![
+        6 => look().prop_map(Alter::Put),
+        2 => Just(Alter::Delete),
+        2 => (0..4_u8).prop_map(Alter::Conditions),
+    ];
+    (
+        vec((need, key()), 0..3),
+        vec((key(), alter), 0..5),
+        vec((0..2_u8, key(), 0..16_u8, 0..3_u8), 0..3),
+        option::weighted(0.3, token()),
+        option::weighted(0.5, end()),
+        option::weighted(0.3, 0..4_u8),
+    )
+        .prop_map(|(require, changes, due, under, settle, progress)| Draft {
+            require,
+            changes,
+            due,
+            under,
+            settle,
+            progress,
+        })
+}
+
+fn look() -> impl Strategy<Value = Look> {
+    let reference = || option::weighted(0.4, key());
+    (
+        (option::weighted(0.5, 0..3_u8), 0..3_u8),
+        (reference(), reference(), reference(), reference()),
+        (option::weighted(0.2, 0..2_u8), any::<bool>()),
+        proptest::bool::weighted(0.15),
+        option::weighted(0.2, 0..4_u8),
+    )
+        .prop_map(
+            |((body, word), refers, (once, prepared), deleting, condition)| {
+                let (template, site, parent, placed) = refers;
+                Look {
+                    body,
+                    word,
+                    template,
+                    site,
+                    parent,
+                    placed,
+                    once,
+                    prepared,
+                    deleting,
+                    condition,
+                }
+            },
+        )
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    let rarely = || option::weighted(0.15, 0..3_u8);
+    let one = || option::weighted(0.1, key());
+    (
+        (0..3_u8, rarely(), rarely()),
+        (rarely(), rarely(), rarely(), rarely()),
+        (one(), option::weighted(0.2, any::<bool>()), one()),
+        any::<bool>(),
+    )
+        .prop_map(
+            |((kind, id, word), joins, (parent, prepared, concerning), deleting)| {
+                let (template, template_word, site, site_word) = joins;
+                Choice {
+                    kind,
+                    id,
+                    word,
+                    template,
+                    template_word,
+                    site,
+                    site_word,
+                    parent,
+                    prepared,
+                    concerning,
+                    deleting,
+                }
+            },
+        )
+}

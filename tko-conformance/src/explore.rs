@@ -1,0 +1,112 @@
+//! Random cases: generated from a seed, shrunk when they fail.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TKO_CONFORMANCE_SEED` | a number; else always the same seed, so that runs can be compared |
+//! | `TKO_CONFORMANCE_CASES` | how many cases; else as many as take a second or so |
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::fmt::Debug;
+
+/// How often a failing case is tried to be made simpler.
+const SHRINKS: usize = 2_000;
+
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Err(_) => default,
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text:?} is no number")),
+    }
+}
+
+/// Tries `test` on so many random cases. A case that fails is made as simple as it fails still.
+///
+/// # Panics
+/// A case failed: with the seed, the simplest failing case, and what it fails with.
+pub(crate) async fn explore<S>(
+    cases: u64,
+    strategy: S,
+    mut test: impl AsyncFnMut(S::Value) -> Result<(), String>,
+) where
+    S: Strategy,
+    S::Value: Clone + Debug,
+{
+    let seed = setting("TKO_CONFORMANCE_SEED", 1);
+    let cases = setting("TKO_CONFORMANCE_CASES", cases);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    for case in 0..cases {
+        let mut tree = strategy
+            .new_tree(&mut runner)
+            .expect("nothing is filtered out");
+        let Err(reason) = test(tree.current()).await else {
+            continue;
+        };
+        let (simplest, reason) = shrink(&mut tree, reason, &mut test).await;
+        panic!(
+            "{reason}\n\nthe simplest case that fails: {simplest:#?}\n\n\
+             case {case} of TKO_CONFORMANCE_SEED={seed}"
+        );
+    }
+}
+
+async fn shrink<T: ValueTree>(
+    tree: &mut T,
+    reason: String,
+    test: &mut impl AsyncFnMut(T::Value) -> Result<(), String>,
+) -> (T::Value, String) {
+    let mut simplest = (tree.current(), reason);
+    let mut more = tree.simplify();
+    for _ in 0..SHRINKS {
+        if !more {
+            break;
+        }
+        more = match test(tree.current()).await {
+            Err(reason) => {
+                simplest = (tree.current(), reason);
+                tree.simplify()
+            }
+            Ok(()) => tree.complicate(),
+        };
+    }
+    simplest
+}
+
+/// Answers with an error unless it holds.
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        if !$holds {
+            return Err(format!($($message)+));
+        }
+    };
+}
+pub(crate) use ensure;
+
+#[cfg(test)]
+mod tests {
+    use super::explore;
+    use proptest::collection::vec;
+    use std::panic::AssertUnwindSafe;
+
+    #[test]
+    fn a_failing_case_is_made_as_simple_as_it_fails_still() {
+        let failed = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let exploring = explore(1_000, vec(0..100_u32, 0..20), async |case| {
+                match case.iter().any(|n| *n >= 7) {
+                    true => Err("too large".to_owned()),
+                    false => Ok(()),
+                }
+            });
+            futures_util::FutureExt::now_or_never(exploring).expect("nothing waits");
+        }));
+        let panic = failed.expect_err("some of a thousand cases fail");
+        let text = panic.downcast_ref::<String>().expect("it says what failed");
+        assert!(text.contains("too large"), "{text}");
+        assert!(text.contains("[\n    7,\n]"), "the simplest: {text}");
+        assert!(text.contains("TKO_CONFORMANCE_SEED="), "{text}");
+    }
+}
