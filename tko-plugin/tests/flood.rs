@@ -1,0 +1,32 @@
+//! Plugins that print 100 MB. In a program of its own, for it looks at its memory.
+#![cfg(target_os = "linux")]
+
+mod bench;
+
+use bench::{Bench, plugin};
+use tko_core::Answer;
+
+/// The most memory that this process ever had, in MiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .expect("Linux says it in KiB");
+    kib / 1024
+}
+
+#[tokio::test]
+async fn a_flood_costs_no_more_memory_than_it_may() {
+    let bench = Bench::new();
+    let words = bench.failure(&[&plugin("flood.py")]).await;
+    assert!(
+        words.contains("flood.py printed more than 33554432 bytes to stdout and was killed"),
+        "{words}"
+    );
+    let answer = bench.prepare(&[&plugin("flood.py"), "stderr"]).await;
+    let answer = answer.map_err(|error| error.chain());
+    assert!(matches!(answer, Ok(Answer::NotYet { .. })), "{answer:?}");
+    let peak = peak();
+    assert!(peak < 90, "{peak} MiB");
+}
