@@ -1,5 +1,9 @@
 //! Kinds that `CustomResourceDefinition`s define, found in packages.
 
+mod feed;
+
+pub use feed::CrdFeed;
+
 use crate::bounded::Bounded;
 use crate::schema::Schema;
 use serde_json::Value;
@@ -16,7 +20,8 @@ const RECENT_PACKAGES: usize = 1024;
 ///
 /// A package's own definitions hold for its own resources without being registered anywhere.
 /// Those that others should be validated against are [learned](Self::learn): whoever assembles a
-/// data service feeds its registered packages, at the start and as they change.
+/// data service feeds its registered packages, at the start and as they change; [`CrdFeed`] does it
+/// for templates.
 pub struct Crds {
     learned: RwLock<Learned>,
     recent: Mutex<Bounded<ContentHash, Arc<Crd>>>,

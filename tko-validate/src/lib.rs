@@ -15,7 +15,7 @@ mod validator;
 mod version;
 
 pub use admission::{VALIDATOR_TIME, Validation};
-pub use crds::Crds;
+pub use crds::{CrdFeed, Crds};
 pub use schema::Schema;
 #[cfg(feature = "remote")]
 pub use source::UrlTemplate;

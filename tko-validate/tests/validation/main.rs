@@ -1,6 +1,7 @@
 //! What passes and what does not, through the public interface only.
 
 mod crds;
+mod feed;
 mod fixture;
 mod hostile;
 mod kinds;

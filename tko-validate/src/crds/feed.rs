@@ -1,0 +1,128 @@
+//! Learning from the registered templates.
+
+use super::{Crds, is_crd};
+use futures_util::StreamExt;
+use std::collections::HashSet;
+use tko_core::work::backoff;
+use tko_core::{
+    Clock, Data, Error, Event, Key, Kind, List, Package, Record, Result, Revision, Select, Want,
+    Watch,
+};
+
+/// Templates read at a time: their packages are held in memory meanwhile.
+const PAGE: usize = 100;
+
+/// Keeps what [`Crds`] have learned as the registered templates say: [`load`](Self::load) once
+/// before packages are taken, then [`follow`](Self::follow) beside it.
+///
+/// A new definition holds for other packages as soon as the change feed has told of it, usually
+/// within milliseconds; for the package that it is in, at once.
+pub struct CrdFeed<'a> {
+    data: &'a dyn Data,
+    crds: &'a Crds,
+    sources: HashSet<Key>,
+    at: Revision,
+}
+
+impl<'a> CrdFeed<'a> {
+    /// Reads all templates.
+    ///
+    /// # Errors
+    /// As [`Data::list`].
+    pub async fn load(data: &'a dyn Data, crds: &'a Crds) -> Result<Self> {
+        let mut feed = Self {
+            data,
+            crds,
+            sources: HashSet::new(),
+            at: Revision::default(),
+        };
+        feed.read().await?;
+        Ok(feed)
+    }
+
+    /// Goes on for ever: drop it to end it.
+    pub async fn follow(mut self, clock: &dyn Clock) {
+        let mut failures = 0;
+        loop {
+            let error = match self.watch(&mut failures).await {
+                Ok(()) => None,
+                Err(Error::Expired { .. }) => self.read().await.err(),
+                Err(error) => Some(error),
+            };
+            failures += 1;
+            if let Some(error) = error {
+                tracing::warn!(
+                    attempt = failures,
+                    error = %error.chain(),
+                    "cannot follow templates for their CustomResourceDefinitions; retrying"
+                );
+            }
+            clock.sleep(backoff(failures, 0.0)).await;
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let mut list = List {
+            select: Select::all(Kind::Template),
+            after: None,
+            limit: PAGE,
+            want: Want::PACKAGE,
+        };
+        let mut first = None;
+        let mut gone = std::mem::take(&mut self.sources);
+        loop {
+            let page = self.data.list(&list).await?;
+            first.get_or_insert(page.revision);
+            for record in &page.items {
+                gone.remove(&record.entity.key);
+                self.learn(record);
+            }
+            list.after = page.next;
+            if list.after.is_none() {
+                break;
+            }
+        }
+        for key in gone {
+            self.crds.forget(key.id());
+        }
+        self.at = first.unwrap_or_default();
+        Ok(())
+    }
+
+    async fn watch(&mut self, failures: &mut u32) -> Result<()> {
+        let mut events = self.data.watch(Watch {
+            select: Select::all(Kind::Template),
+            after: self.at,
+            package: true,
+        });
+        while let Some(event) = events.next().await {
+            let event = event?;
+            *failures = 0;
+            self.at = event.revision();
+            match event {
+                Event::Put { record, .. } => self.learn(&record),
+                Event::Gone { before, .. } => self.forget(&before.entity.key),
+                Event::Bookmark { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, record: &Record) {
+        let key = &record.entity.key;
+        let defines = |package: &&Package| package.iter().any(|resource| is_crd(resource));
+        match record.package.as_ref().filter(defines) {
+            Some(package) => {
+                self.crds.learn(key.id(), package);
+                self.sources.insert(key.clone());
+            }
+            None => self.forget(key),
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if self.sources.remove(key) {
+            self.crds.forget(key.id());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! In a store: nothing invalid gets in, and registered templates teach what they define.
+
+use crate::fixture::{package, validator};
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_memory::{Memory, Settings};
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{Admission, Data, Error, Expect, Key, Metadata, NewTemplate, Store, TemplateId};
+use tko_validate::{CrdFeed, Crds, SchemaValidator, Validation};
+
+const CRD: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: foos.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Foo, plural: foos}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {size: {type: integer}}}}}
+";
+const FOO: &str = "{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}, size: large}";
+
+fn store(validator: Arc<SchemaValidator>) -> Store<Memory> {
+    let memory = Memory::new(Arc::new(SystemClock::new()), Settings::default());
+    let validation = Arc::new(Validation::new(validator));
+    Store::new(Arc::new(memory), validation, Arc::new(TimeOrderedIds))
+}
+
+fn id(text: &str) -> TemplateId {
+    TemplateId::new(text).expect("an id")
+}
+
+async fn register(store: &Store<Memory>, name: &str, yaml: &str) -> Result<(), Error> {
+    let new = NewTemplate {
+        id: id(name),
+        metadata: Metadata::default(),
+        package: package(yaml),
+        expect: Expect::Any,
+    };
+    store.register_template(new).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn nothing_invalid_gets_into_a_store() {
+    let store = store(Arc::new(validator()));
+    let bad = "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: Bus, port: 1}}";
+    match register(&store, "bad", bad).await {
+        Err(Error::BadArgument { violations, .. }) => assert_eq!(violations.len(), 2),
+        other => panic!("must be refused: {other:?}"),
+    }
+    assert!(
+        store
+            .get(&Key::from(id("bad")), tko_core::Want::ROW)
+            .await
+            .is_err()
+    );
+}
+
+/// Waits, in the test's own time, until `FOO` passes or not.
+async fn until(validator: &Arc<SchemaValidator>, passes: bool) {
+    let validation = Validation::new(validator.clone());
+    for _ in 0..10_000 {
+        let found = validation.admit(&package(FOO), true).await.expect("judged");
+        if found.is_empty() == passes {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the change was never noticed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn templates_teach_what_they_define_until_they_do_so_no_more() {
+    let validator = Arc::new(validator());
+    let store = store(validator.clone());
+    register(&store, "before", CRD).await.expect("sound");
+    until(&validator, true).await;
+    let crds: &Crds = validator.crds();
+    let feed = CrdFeed::load(&store, crds).await.expect("loaded");
+    until(&validator, false).await;
+
+    let clock = SystemClock::new();
+    let changes = async {
+        let other = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
+        register(&store, "before", other).await.expect("sound");
+        until(&validator, true).await;
+        register(&store, "after", CRD).await.expect("sound");
+        until(&validator, false).await;
+        store
+            .delete(&Key::from(id("after")))
+            .await
+            .expect("deleted");
+        until(&validator, true).await;
+    };
+    tokio::select! {
+        () = feed.follow(&clock) => unreachable!("it goes on for ever"),
+        () = changes => {}
+    }
+}
