@@ -1,0 +1,2 @@
+//! Placeholder until the parts have landed.
+fn main() {}

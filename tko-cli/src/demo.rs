@@ -1,0 +1,297 @@
+//! `tko demo`: a country's 5G core, from one deployment to the manifests of every site.
+//!
+//! Nothing is faked: the same store, preparer, scheduler and packages as anywhere else, in one
+//! process. What came out is held against what must come out, on disk too.
+
+mod check;
+mod fleet;
+mod observer;
+mod progress;
+mod report;
+
+use crate::services::assembly::Assembly;
+use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
+use crate::services::data::DataArgs;
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use fleet::{Expected, Fleet, MAX_SITES, MIN_SITES};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use observer::{Observer, Tally};
+use progress::Progress;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tko_core::{
+    Data, DeploymentId, Expect, Metadata, NewDeployment, NewSite, NewTemplate, Package, TemplateId,
+};
+
+/// Marks a folder as one that the demo may empty.
+const MARK: &str = ".tko-demo";
+
+/// Nothing happening for so long means that nothing will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Registrations at once.
+const AT_ONCE: usize = 64;
+
+/// Templates by the folder of their package, in `examples/packages`.
+const TEMPLATES: [(&str, &str); 7] = [
+    ("upf", "nf/upf:v1.0.0"),
+    ("smf", "nf/smf:v1.0.0"),
+    ("amf", "nf/amf:v1.0.0"),
+    ("nwdaf", "nf/nwdaf:v0.9.0"),
+    ("edge-cluster", SITE_TEMPLATE),
+    ("regional-topology", "topology/regional:v1.0.0"),
+    ("national-topology", NATIONAL),
+];
+const SITE_TEMPLATE: &str = "site/edge-cluster:v1.0.0";
+const NATIONAL: &str = "topology/national:v1.0.0";
+
+/// See it work: a 5G core onto many sites, in one process, without a network
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many sites
+    #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = sites)]
+    sites: usize,
+    /// Where the manifests go; emptied first if an earlier demo made it
+    #[arg(long, default_value = "tko-demo", value_name = "DIR")]
+    out: PathBuf,
+    /// Go on serving the API afterwards, until interrupted
+    #[arg(long)]
+    serve: bool,
+    #[command(flatten)]
+    listen: crate::services::listen::ListenArgs,
+}
+
+fn sites(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (MIN_SITES..=MAX_SITES).contains(&count) => Ok(count),
+        _ => Err(format!("it is a number from {MIN_SITES} to {MAX_SITES}")),
+    }
+}
+
+impl DemoArgs {
+    pub(crate) async fn run(self, quiet: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+        let root = emptied(&self.out)?;
+        let manifests = root.join("sites");
+        std::fs::create_dir_all(&manifests)
+            .with_context(|| format!("cannot make {}", manifests.display()))?;
+        let mut assembly = Assembly::memory()?;
+        let addresses = if self.serve {
+            assembly.serve(&self.listen, &DataArgs::memory()).await?
+        } else {
+            Vec::new()
+        };
+        let controllers = ControllerArgs::default();
+        assembly.prepare(&PreparerArgs::default(), &controllers);
+        // A demo's files need not survive a loss of power.
+        let scheduled = Scheduled::Directory {
+            path: manifests.clone(),
+            sync: false,
+        };
+        assembly.schedule(&SchedulerArgs::default(), &controllers, scheduled);
+        let shown = tokio::select! {
+            shown = show(assembly.data(), self.sites, &manifests, quiet, out) => shown,
+            ended = assembly.failed() => ended,
+            () = crate::services::signal() => Err(anyhow::anyhow!("interrupted")),
+        };
+        if shown.is_ok() && self.serve {
+            report::serving(&addresses, out)?;
+            tokio::select! {
+                () = crate::services::signal() => {}
+                ended = assembly.failed() => ended?,
+            }
+        }
+        assembly.stop().await;
+        shown
+    }
+}
+
+async fn show(
+    data: Arc<dyn Data>,
+    sites: usize,
+    manifests: &Path,
+    quiet: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let fleet = Fleet::new(sites);
+    let expected = fleet.expected();
+    let mut observer = Observer::start(&data);
+    let mut progress = Progress::new(&expected, quiet);
+    let began = Instant::now();
+    register(&*data, fleet, &observer, &mut progress).await?;
+    let registered = began.elapsed();
+    let began = Instant::now();
+    let national = create(&*data).await?;
+    let settled = settle(&mut observer, &mut progress, &expected).await;
+    let took = began.elapsed();
+    progress.clear();
+    let tally = settled?;
+    let began = Instant::now();
+    let files = check::manifests(&*data, manifests).await?;
+    ensure!(
+        files == expected.files,
+        "{files} manifests are on disk, not {}",
+        expected.files
+    );
+    let refused = refused(&*data).await?;
+    let run = report::Run {
+        expected,
+        tally,
+        files,
+        registered,
+        took,
+        checked: began.elapsed(),
+        national,
+        refused,
+    };
+    report::write(&run, manifests, out)
+}
+
+async fn register(
+    data: &dyn Data,
+    fleet: Fleet,
+    observer: &Observer,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    for (folder, id) in TEMPLATES {
+        let new = NewTemplate {
+            id: id.parse()?,
+            metadata: Metadata::default(),
+            package: example(folder)?,
+            expect: Expect::Absent,
+        };
+        let registered = data.register_template(new).await;
+        registered.with_context(|| format!("template {id}"))?;
+    }
+    let template: TemplateId = SITE_TEMPLATE.parse()?;
+    let mut sites = stream::iter(fleet.existing())
+        .map(|site| {
+            let template = template.clone();
+            async move {
+                let new = NewSite {
+                    id: site.site_id()?,
+                    template: Some(template),
+                    metadata: Metadata::default(),
+                    package: site.package()?,
+                    expect: Expect::Absent,
+                };
+                let registered = data.register_site(new).await;
+                registered.with_context(|| format!("site {}", site.id))
+            }
+        })
+        .buffer_unordered(AT_ONCE);
+    while sites.try_next().await?.is_some() {
+        progress.show(&observer.now());
+    }
+    Ok(())
+}
+
+fn example(folder: &str) -> anyhow::Result<Package> {
+    let files = tko_examples::package(folder)
+        .into_iter()
+        .map(|(path, bytes)| (path.to_owned(), bytes.to_vec()))
+        .collect();
+    crate::source::of_files(files)
+}
+
+async fn create(data: &dyn Data) -> anyhow::Result<DeploymentId> {
+    let new = NewDeployment {
+        template: Some(NATIONAL.parse()?),
+        ..NewDeployment::default()
+    };
+    Ok(data.create_deployment(new).await?)
+}
+
+/// Waits until everything is in its state, or nothing happens any more.
+async fn settle(
+    observer: &mut Observer,
+    progress: &mut Progress,
+    expected: &Expected,
+) -> anyhow::Result<Tally> {
+    let wanted = Tally {
+        sites: expected.sites,
+        provisioned: expected.provisioned,
+        scheduled_sites: expected.sites,
+        deployments: expected.deployments,
+        prepared: expected.prepared,
+        approved: expected.approved,
+        placed: expected.placed,
+        refused: 1,
+    };
+    loop {
+        let tally = observer.now();
+        progress.show(&tally);
+        if tally == wanted {
+            return Ok(tally);
+        }
+        match tokio::time::timeout(PATIENCE, observer.changed()).await {
+            Ok(changed) => {
+                changed?;
+            }
+            Err(_) => bail!(
+                "nothing has happened for {} s, and this is not where it should be:\n  is:     {tally:?}\n  should: {wanted:?}",
+                PATIENCE.as_secs()
+            ),
+        }
+    }
+}
+
+/// The deployment that is wrong on purpose, and what its condition says.
+async fn refused(data: &dyn Data) -> anyhow::Result<(DeploymentId, String)> {
+    use tko_core::{Key, Kind, List, Pattern, Select, Want};
+    let list = List {
+        select: Select {
+            template_ids: vec![Pattern::literal("nf/nwdaf:v0.9.0")],
+            ..Select::all(Kind::Deployment)
+        },
+        after: None,
+        limit: 2,
+        want: Want::ROW,
+    };
+    let page = data.list(&list).await?;
+    let record = page.items.first().context("no nwdaf deployment")?;
+    let condition = record
+        .entity
+        .condition(tko_core::entity::PREPARED)
+        .context("the nwdaf deployment has no condition")?;
+    let Key::Deployment(id) = &record.entity.key else {
+        bail!("not a deployment");
+    };
+    for missing in ["selector", "name", "port"] {
+        ensure!(
+            condition.message.contains(missing),
+            "the nwdaf deployment's condition does not name {missing}: {}",
+            condition.message
+        );
+    }
+    Ok((id.clone(), condition.message.clone()))
+}
+
+/// A folder that is empty but for the demo's mark.
+fn emptied(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = path.display();
+    if path.exists() {
+        let ours = path.join(MARK).exists();
+        let mut entries =
+            std::fs::read_dir(path).with_context(|| format!("cannot list {shown}"))?;
+        let empty = entries.next().is_none();
+        if !ours && !empty {
+            bail!("{shown} exists and no demo has made it; name another with --out");
+        }
+        let sites = path.join("sites");
+        if sites.exists() {
+            std::fs::remove_dir_all(&sites)
+                .with_context(|| format!("cannot empty {}", sites.display()))?;
+        }
+    }
+    std::fs::create_dir_all(path).with_context(|| format!("cannot make {shown}"))?;
+    std::fs::write(
+        path.join(MARK),
+        "made by tko demo, which may empty this folder\n",
+    )
+    .with_context(|| format!("cannot write into {shown}"))?;
+    path.canonicalize()
+        .with_context(|| format!("cannot find {shown}"))
+}

@@ -1,0 +1,174 @@
+//! Watches the demo's fleet as anyone may watch any store: two watches, and a tally.
+//!
+//! It remembers a few bits of every entity, which is fine for a demo's own fleet and would not be
+//! for a million strangers'.
+
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tko_core::entity::{PREPARED, SCHEDULED};
+use tko_core::{Data, Entity, Event, Key, Kind, Revision, Select, Watch};
+use tokio::sync::watch;
+
+/// How many are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) sites: usize,
+    pub(super) provisioned: usize,
+    pub(super) scheduled_sites: usize,
+    pub(super) deployments: usize,
+    pub(super) prepared: usize,
+    pub(super) approved: usize,
+    pub(super) placed: usize,
+    pub(super) refused: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    site: bool,
+    provisioned: bool,
+    prepared: bool,
+    approved: bool,
+    /// Of a deployment: where its scheduler has put it as of now. Of a site: as it should be.
+    scheduled: bool,
+    refused: bool,
+}
+
+#[derive(Default)]
+struct Seen {
+    states: HashMap<Key, State>,
+    tally: Tally,
+}
+
+/// Follows a store from its beginning.
+pub(super) struct Observer {
+    tally: watch::Receiver<Tally>,
+    tasks: tokio::task::JoinSet<tko_core::Result<()>>,
+}
+
+impl Observer {
+    pub(super) fn start(data: &Arc<dyn Data>) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (told, tally) = watch::channel(Tally::default());
+        let told = Arc::new(told);
+        let mut tasks = tokio::task::JoinSet::new();
+        for kind in [Kind::Site, Kind::Deployment] {
+            let (data, seen, told) = (data.clone(), seen.clone(), told.clone());
+            tasks.spawn(async move {
+                let mut events = data.watch(Watch {
+                    select: Select::all(kind),
+                    after: Revision::default(),
+                    package: false,
+                });
+                while let Some(event) = events.next().await {
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    seen.take(event?);
+                    told.send_replace(seen.tally);
+                }
+                Ok(())
+            });
+        }
+        Self { tally, tasks }
+    }
+
+    /// As far as it was seen.
+    pub(super) fn now(&self) -> Tally {
+        *self.tally.borrow()
+    }
+
+    /// Waits for a change, and answers with what there is then.
+    pub(super) async fn changed(&mut self) -> tko_core::Result<Tally> {
+        tokio::select! {
+            changed = self.tally.changed() => match changed {
+                Ok(()) => Ok(*self.tally.borrow_and_update()),
+                Err(_) => Err(tko_core::Error::unavailable("watch the fleet", "the watch ended")),
+            },
+            Some(ended) = self.tasks.join_next() => match ended {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) => Err(tko_core::Error::unavailable("watch the fleet", "the watch ended")),
+                Err(error) => Err(tko_core::Error::internal("watch the fleet", error)),
+            },
+        }
+    }
+}
+
+impl Seen {
+    fn take(&mut self, event: Event) {
+        let (key, after) = match event {
+            Event::Put { record, .. } => {
+                (record.entity.key.clone(), Some(State::of(&record.entity)))
+            }
+            Event::Gone { before, .. } => (before.entity.key.clone(), None),
+            Event::Bookmark { .. } => return,
+        };
+        let before = match after {
+            Some(state) => self.states.insert(key, state),
+            None => self.states.remove(&key),
+        };
+        if let Some(state) = before {
+            self.tally.count(state, |number| *number -= 1);
+        }
+        if let Some(state) = after {
+            self.tally.count(state, |number| *number += 1);
+        }
+    }
+}
+
+impl State {
+    fn of(entity: &Entity) -> Self {
+        let scheduled = entity
+            .condition(SCHEDULED)
+            .is_some_and(|condition| condition.status == Some(true));
+        match entity.deployment() {
+            None => Self {
+                site: true,
+                provisioned: entity
+                    .metadata
+                    .get("type")
+                    .is_some_and(|t| t == "provisioned"),
+                scheduled,
+                ..Self::default()
+            },
+            Some(deployment) => Self {
+                prepared: deployment.prepared,
+                approved: deployment.approved,
+                // What was placed earlier and has changed since is not there yet.
+                scheduled: scheduled
+                    && deployment
+                        .placed
+                        .as_ref()
+                        .is_some_and(|(_, as_of)| *as_of == entity.generation),
+                refused: entity.condition(PREPARED).is_some_and(|condition| {
+                    condition.status == Some(false) && condition.reason == "Invalid"
+                }),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, state: State, change: fn(&mut usize)) {
+        if state.site {
+            change(&mut self.sites);
+            if state.provisioned {
+                change(&mut self.provisioned);
+            }
+            if state.scheduled {
+                change(&mut self.scheduled_sites);
+            }
+            return;
+        }
+        change(&mut self.deployments);
+        for (is, number) in [
+            (state.prepared, &mut self.prepared),
+            (state.approved, &mut self.approved),
+            (state.scheduled, &mut self.placed),
+            (state.refused, &mut self.refused),
+        ] {
+            if is {
+                change(number);
+            }
+        }
+    }
+}

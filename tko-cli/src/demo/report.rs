@@ -1,0 +1,112 @@
+//! What the demo says when it is done: what happened, where it is, and what to try next.
+
+use super::fleet::Expected;
+use super::observer::Tally;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tko_core::DeploymentId;
+
+/// What happened.
+pub(super) struct Run {
+    pub(super) expected: Expected,
+    pub(super) tally: Tally,
+    pub(super) files: usize,
+    pub(super) registered: Duration,
+    pub(super) took: Duration,
+    pub(super) checked: Duration,
+    pub(super) national: DeploymentId,
+    pub(super) refused: (DeploymentId, String),
+}
+
+/// Writes the report.
+pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Run {
+        expected, tally, ..
+    } = run;
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    let seconds = run.took.as_secs_f64();
+    #[allow(clippy::cast_precision_loss)] // Counts of a demo are far below 2^52.
+    let rate = tally.prepared as f64 / seconds.max(f64::EPSILON);
+    for (what, value) in [
+        ("templates", super::TEMPLATES.len().to_string()),
+        ("sites", tally.sites.to_string()),
+        (
+            "  of them provisioned by the topology",
+            tally.provisioned.to_string(),
+        ),
+        (
+            "deployments, out of a single one",
+            tally.deployments.to_string(),
+        ),
+        ("  prepared", tally.prepared.to_string()),
+        ("  approved", tally.approved.to_string()),
+        ("  on their sites", tally.placed.to_string()),
+        (
+            "  waiting for a person's approval",
+            expected.waiting.to_string(),
+        ),
+        ("  wrong on purpose, refused", tally.refused.to_string()),
+        (
+            "manifests on disk, all as they should be",
+            run.files.to_string(),
+        ),
+        (
+            "sites registered in",
+            format!("{:.2} s", run.registered.as_secs_f64()),
+        ),
+        (
+            "to the last deployment on its site",
+            format!("{seconds:.2} s"),
+        ),
+        ("prepared each second", format!("{rate:.0}")),
+        ("checked in", format!("{:.2} s", run.checked.as_secs_f64())),
+    ] {
+        table.add_row([what.to_owned(), value]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(out, "{table}")?;
+    let (id, message) = &run.refused;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "The deployment that is wrong on purpose, {id}, says why:"
+    )?;
+    writeln!(out, "  {message}")?;
+    writeln!(out)?;
+    writeln!(out, "The manifests of every site: {}", manifests.display())?;
+    writeln!(out, "Everything came out of deployment {}.", run.national)?;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "Next: run it again with --serve, and in another terminal"
+    )?;
+    for command in [
+        "tko deployment list --template-id 'nf/amf:*' --prepared --approved=false -o table",
+        "tko deployment approve --template-id 'nf/amf:*'",
+        "tko site list --metadata Site.region=west -o table",
+    ] {
+        writeln!(out, "  {command}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Says where it serves.
+pub(super) fn serving(addresses: &[SocketAddr], out: &mut dyn Write) -> anyhow::Result<()> {
+    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    writeln!(out)?;
+    writeln!(
+        out,
+        "Serving gRPC on {}; end it with Ctrl-C.",
+        list.join(" and ")
+    )?;
+    out.flush()?;
+    Ok(())
+}

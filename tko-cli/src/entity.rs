@@ -1,0 +1,170 @@
+//! Commands for entities: templates, sites, deployments, plugins.
+
+pub(crate) mod deployment;
+pub(crate) mod plugin;
+mod shown;
+pub(crate) mod site;
+pub(crate) mod template;
+
+use crate::filter::WindowArgs;
+use crate::output::{self, ListWriter, OutputFormat};
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use std::io::Write;
+use std::time::Duration;
+use tko_core::{Bulk, Data, Key, Kind, List, Metadata, Pattern, Record, Select, Want};
+
+/// Most ids of deployments that are shown with a template or site; filters give all.
+const MAX_IDS: usize = 1_000;
+
+/// How many templates or sites are asked for their deployments at once.
+const AT_ONCE: usize = 8;
+
+/// Metadata given out of band.
+#[derive(Debug, Args)]
+pub(crate) struct MetadataArgs {
+    /// Set metadata over those of the package: KEY=VALUE[,KEY=VALUE...]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = crate::filter::pair, value_delimiter = ',')]
+    metadata: Vec<(String, String)>,
+}
+
+impl MetadataArgs {
+    fn metadata(&self) -> Metadata {
+        self.metadata.iter().cloned().collect()
+    }
+}
+
+/// Where commands print to, and how.
+pub(crate) struct Console<'a> {
+    pub(crate) format: OutputFormat,
+    pub(crate) quiet: bool,
+    pub(crate) out: &'a mut dyn Write,
+}
+
+impl Console<'_> {
+    /// Says what was done, unless asked to be quiet.
+    pub(crate) fn done(&self, what: &str) {
+        if !self.quiet {
+            eprintln!("{what}");
+        }
+    }
+}
+
+async fn list(
+    data: &dyn Data,
+    select: Select,
+    window: &WindowArgs,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let mut skip = window.offset;
+    let mut left = window.limit();
+    let mut list = List {
+        select,
+        after: None,
+        limit: left.min(500),
+        want: Want::ROW,
+    };
+    let mut writer = ListWriter::new(console.format, console.out);
+    while left > 0 {
+        let page = data.list(&list).await?;
+        let skipped = usize::try_from(skip).map_or(page.items.len(), |n| n.min(page.items.len()));
+        skip -= skipped as u64;
+        let shown = page.items.into_iter().skip(skipped).take(left);
+        let mut values = stream::iter(shown)
+            .map(|record| async move {
+                let ids = deployment_ids(data, &record).await?;
+                anyhow::Ok(shown::row(&record, ids))
+            })
+            .buffered(AT_ONCE);
+        while let Some(value) = values.try_next().await? {
+            writer.item(value)?;
+            left -= 1;
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    writer.end()
+}
+
+/// The first of a template's or a site's deployments; `None` for other kinds.
+async fn deployment_ids(data: &dyn Data, record: &Record) -> anyhow::Result<Option<Vec<String>>> {
+    let mut select = Select::all(Kind::Deployment);
+    match &record.entity.key {
+        Key::Template(id) => select.template_ids.push(Pattern::literal(id.as_str())),
+        Key::Site(id) => select.site_ids.push(Pattern::literal(id.as_str())),
+        Key::Deployment(_) | Key::Plugin(_) => return Ok(None),
+    }
+    let mut list = List {
+        select,
+        after: None,
+        limit: MAX_IDS,
+        want: Want::ROW,
+    };
+    let mut ids = Vec::new();
+    while ids.len() < MAX_IDS {
+        let page = data.list(&list).await?;
+        ids.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    ids.truncate(MAX_IDS);
+    Ok(Some(ids))
+}
+
+async fn get(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let record = data.get(key, Want::PACKAGE).await?;
+    output::package(
+        console.format,
+        &record.package.unwrap_or_default(),
+        console.out,
+    )
+}
+
+/// Everything but the package: conditions and due work too.
+async fn show(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let want = Want {
+        revision: true,
+        work: true,
+        ..Want::ROW
+    };
+    let record = data.get(key, want).await?;
+    let ids = deployment_ids(data, &record).await?;
+    output::value(console.format, &shown::whole(&record, ids), console.out)
+}
+
+async fn delete(data: &dyn Data, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
+    data.delete(key).await?;
+    console.done(&format!("deleted {key}"));
+    Ok(())
+}
+
+async fn purge(data: &dyn Data, select: &Select, console: &Console<'_>) -> anyhow::Result<()> {
+    let bulk = data.purge(select).await?;
+    report(&bulk, "deleted", select.kind, console)
+}
+
+/// Says how many; what was left alone is a failure that names it.
+fn report(bulk: &Bulk, verb: &str, kind: Kind, console: &Console<'_>) -> anyhow::Result<()> {
+    console.done(&format!("{verb} {} {kind}s", bulk.done));
+    for (key, why) in &bulk.skipped {
+        eprintln!("left {key} alone: it {why}");
+    }
+    if bulk.skipped.is_empty() {
+        Ok(())
+    } else {
+        let busy = bulk.skipped[0].0.clone();
+        Err(tko_core::Error::Busy(busy).into())
+    }
+}
+
+/// For how long a modification is claimed, if nothing else is said.
+const MODIFICATION: Duration = Duration::from_secs(10);
+
+fn text(value: impl Into<String>) -> Value {
+    Value::String(value.into())
+}

@@ -1,0 +1,98 @@
+//! `tko plugin`.
+
+use super::{Console, delete, list, purge, show};
+use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
+use clap::{Args, Subcommand};
+use tko_core::{Data, Gvk, Key, NewPlugin, PluginId, PluginType, Result};
+
+/// Plugins: programs that prepare, schedule or validate
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List plugins
+    List {
+        #[command(flatten)]
+        filter: PluginFilter,
+        #[command(flatten)]
+        window: WindowArgs,
+    },
+    /// Show a plugin
+    #[command(visible_alias = "show")]
+    Get(PluginName),
+    /// Make or replace a plugin; running controllers pick it up at once
+    #[command(visible_alias = "create")]
+    Register(RegisterArgs),
+    /// Delete a plugin
+    Delete(PluginName),
+    /// Delete all plugins that match; without a filter, all
+    Purge {
+        #[command(flatten)]
+        filter: PluginFilter,
+    },
+}
+
+/// Names a plugin.
+#[derive(Debug, Args)]
+pub(crate) struct PluginName {
+    /// One of validate, prepare, schedule
+    #[arg(value_name = "TYPE")]
+    plugin_type: PluginType,
+    /// Such as gateway
+    name: String,
+}
+
+impl PluginName {
+    fn id(&self) -> Result<PluginId> {
+        PluginId::new(self.plugin_type, &self.name)
+    }
+}
+
+/// What a plugin is.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    #[command(flatten)]
+    name: PluginName,
+    /// For the executor; of command: the program and its arguments
+    #[arg(
+        value_name = "ARG",
+        trailing_var_arg = false,
+        allow_hyphen_values = false
+    )]
+    arguments: Vec<String>,
+    /// Who runs it
+    #[arg(short, long, default_value = "command")]
+    executor: String,
+    /// For the executor (names that start with _) and the plugin
+    #[arg(short = 'r', long = "property", value_name = "KEY=VALUE", value_parser = pair)]
+    properties: Vec<(String, String)>,
+    /// What it is called for; may be repeated
+    #[arg(short = 'g', long = "trigger", value_name = "GROUP,VERSION,KIND", value_parser = gvk)]
+    triggers: Vec<Gvk>,
+}
+
+impl PluginCommand {
+    pub(crate) async fn run(
+        self,
+        data: &dyn Data,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::List { filter, window } => list(data, filter.select()?, &window, console).await,
+            Self::Get(name) => show(data, &Key::from(name.id()?), console).await,
+            Self::Register(args) => {
+                let id = args.name.id()?;
+                let new = NewPlugin {
+                    id: id.clone(),
+                    executor: args.executor,
+                    arguments: args.arguments,
+                    properties: args.properties.into_iter().collect(),
+                    triggers: args.triggers,
+                };
+                data.register_plugin(new).await?;
+                console.done(&format!("registered plugin {id}"));
+                Ok(())
+            }
+            Self::Delete(name) => delete(data, &Key::from(name.id()?), console).await,
+            Self::Purge { filter } => purge(data, &filter.select()?, console).await,
+        }
+    }
+}

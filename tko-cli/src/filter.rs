@@ -1,0 +1,191 @@
+//! Selections as flags.
+
+use clap::Args;
+use std::collections::BTreeMap;
+use tko_core::select::MetadataPatterns;
+use tko_core::{DeploymentId, Gvk, Kind, Pattern, PluginType, Result, Select};
+
+/// A part of a listing.
+#[derive(Debug, Args)]
+pub(crate) struct WindowArgs {
+    /// Skip this many
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub(crate) offset: u64,
+    /// Show at most this many; 0 or less is all
+    #[arg(
+        long,
+        default_value_t = 100,
+        value_name = "COUNT",
+        allow_negative_numbers = true
+    )]
+    pub(crate) max_count: i64,
+}
+
+impl WindowArgs {
+    /// How many to show.
+    pub(crate) fn limit(&self) -> usize {
+        match usize::try_from(self.max_count) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(count) => count,
+        }
+    }
+}
+
+/// Which templates.
+#[derive(Debug, Args)]
+pub(crate) struct TemplateFilter {
+    /// Whose id matches: * within a segment, ** also across / and :
+    #[arg(long, value_name = "PATTERN")]
+    id: Vec<String>,
+    /// Whose metadata match: KEY=PATTERN, where * is anything
+    #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
+    metadata: Vec<(String, String)>,
+}
+
+impl TemplateFilter {
+    /// As a selection.
+    pub(crate) fn select(&self) -> Result<Select> {
+        Ok(Select {
+            ids: ids(&self.id)?,
+            metadata: metadata(&self.metadata)?,
+            ..Select::all(Kind::Template)
+        })
+    }
+}
+
+/// Which sites.
+#[derive(Debug, Args)]
+pub(crate) struct SiteFilter {
+    #[command(flatten)]
+    own: TemplateFilter,
+    /// Whose template's id matches
+    #[arg(long, value_name = "PATTERN")]
+    template_id: Vec<String>,
+}
+
+impl SiteFilter {
+    /// As a selection.
+    pub(crate) fn select(&self) -> Result<Select> {
+        Ok(Select {
+            kind: Kind::Site,
+            template_ids: ids(&self.template_id)?,
+            ..self.own.select()?
+        })
+    }
+}
+
+/// Which deployments.
+#[derive(Debug, Args)]
+pub(crate) struct DeploymentFilter {
+    /// That came out of this deployment
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    /// Whose metadata match: KEY=PATTERN, where * is anything
+    #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
+    metadata: Vec<(String, String)>,
+    /// Whose template's id matches: * within a segment, ** also across / and :
+    #[arg(long, value_name = "PATTERN")]
+    template_id: Vec<String>,
+    /// Whose template's metadata match
+    #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
+    template_metadata: Vec<(String, String)>,
+    /// Whose site's id matches
+    #[arg(long, value_name = "PATTERN")]
+    site_id: Vec<String>,
+    /// Whose site's metadata match
+    #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
+    site_metadata: Vec<(String, String)>,
+    /// That are prepared (true) or not (false)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    prepared: Option<bool>,
+    /// That are approved (true) or not (false)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    approved: Option<bool>,
+}
+
+impl DeploymentFilter {
+    /// As a selection.
+    pub(crate) fn select(&self) -> Result<Select> {
+        let parent = self.parent.as_deref().filter(|id| !id.is_empty());
+        Ok(Select {
+            parent: parent.map(DeploymentId::new).transpose()?,
+            metadata: metadata(&self.metadata)?,
+            template_ids: ids(&self.template_id)?,
+            template_metadata: metadata(&self.template_metadata)?,
+            site_ids: ids(&self.site_id)?,
+            site_metadata: metadata(&self.site_metadata)?,
+            prepared: self.prepared,
+            approved: self.approved,
+            ..Select::all(Kind::Deployment)
+        })
+    }
+}
+
+/// Which plugins.
+#[derive(Debug, Args)]
+pub(crate) struct PluginFilter {
+    /// Of this type: validate, prepare or schedule
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    plugin_type: Option<PluginType>,
+    /// Whose name matches
+    #[arg(short, long, value_name = "PATTERN")]
+    name: Vec<String>,
+    /// Of this executor
+    #[arg(short, long, value_name = "EXECUTOR")]
+    executor: Option<String>,
+    /// With this trigger
+    #[arg(short = 'g', long, value_name = "GROUP,VERSION,KIND", value_parser = gvk)]
+    trigger: Option<Gvk>,
+}
+
+impl PluginFilter {
+    /// As a selection.
+    pub(crate) fn select(&self) -> Result<Select> {
+        Ok(Select {
+            plugin_type: self.plugin_type,
+            ids: ids(&self.name)?,
+            executor: self.executor.clone().filter(|name| !name.is_empty()),
+            trigger: self.trigger.clone(),
+            ..Select::all(Kind::Plugin)
+        })
+    }
+}
+
+fn ids(patterns: &[String]) -> Result<Vec<Pattern>> {
+    patterns
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| Pattern::id(text).map_err(bad_pattern))
+        .collect()
+}
+
+fn metadata(pairs: &[(String, String)]) -> Result<MetadataPatterns> {
+    let mut patterns = BTreeMap::new();
+    for (key, text) in pairs {
+        patterns.insert(key.clone(), Pattern::value(text).map_err(bad_pattern)?);
+    }
+    Ok(patterns)
+}
+
+fn bad_pattern(error: tko_core::pattern::PatternError) -> tko_core::Error {
+    tko_core::Error::bad("pattern", error.to_string())
+}
+
+/// `KEY=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not of the form KEY=VALUE")),
+    }
+}
+
+/// `GROUP,VERSION,KIND`, where the group may be empty.
+pub(crate) fn gvk(text: &str) -> Result<Gvk, String> {
+    let parts: Vec<&str> = text.split(',').collect();
+    let [group, version, kind] = parts[..] else {
+        return Err(format!("{text:?} is not of the form GROUP,VERSION,KIND"));
+    };
+    let gvk = Gvk::new(group, version, kind);
+    gvk.check_trigger().map_err(|error| error.to_string())?;
+    Ok(gvk)
+}

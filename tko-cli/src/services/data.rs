@@ -1,0 +1,166 @@
+//! The data service, as flags and as running parts.
+
+use super::time;
+use anyhow::{Context, bail};
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_memory::Memory;
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{Backend, Registry, Store, Validator};
+use tko_validate::{
+    Directory, KubernetesVersion, Missing, SchemaValidator, UrlTemplate, Validation,
+};
+
+/// What keeps the data
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(crate) enum BackendName {
+    /// In memory: gone with the process
+    #[default]
+    Memory,
+    /// In PostgreSQL
+    #[value(name = "postgresql", alias = "postgres")]
+    Postgresql,
+}
+
+/// What keeps the data, and what is let in
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct DataArgs {
+    /// What this instance is called, for people
+    #[arg(long, value_name = "NAME", default_value = "tko")]
+    pub(crate) name: String,
+    /// More about it, for people
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) description: String,
+    /// What keeps the data
+    #[arg(short, long, value_enum, default_value_t)]
+    backend: BackendName,
+    /// Where the backend is, such as postgresql://user@host/database
+    #[arg(long, value_name = "URL")]
+    backend_connection: Option<String>,
+    /// How long to wait for the backend
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    backend_connection_timeout: Duration,
+    /// Delete all that the backend holds, first
+    #[arg(long)]
+    backend_clean: bool,
+    /// How many changes are kept to watch from, and as history
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    history: usize,
+}
+
+/// What is valid
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Validation")]
+pub(crate) struct SchemaArgs {
+    /// Time for each validator to validate one package
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    pub(crate) validator_timeout: Duration,
+    /// Kubernetes version whose schemas are used [default: the newest built in]
+    #[arg(long, value_name = "VERSION")]
+    kubernetes_version: Option<KubernetesVersion>,
+    /// More schemas: a file or folder of CustomResourceDefinitions, a release's swagger.json, or
+    /// JSON Schemas; or a URL with the variables of kubeconform. May be repeated
+    #[arg(long = "schema-location", value_name = "LOCATION")]
+    schema_locations: Vec<String>,
+    /// Keep fetched schemas here
+    #[arg(long, value_name = "DIR")]
+    schema_cache: Option<PathBuf>,
+    /// What becomes of kinds without a schema: accept, warn or refuse
+    #[arg(long, value_name = "POLICY", default_value = "accept")]
+    missing_schemas: Missing,
+}
+
+impl DataArgs {
+    /// In memory, with what the flags have as defaults.
+    pub(crate) fn memory() -> Self {
+        Self {
+            name: "tko".to_owned(),
+            history: 100_000,
+            ..Self::default()
+        }
+    }
+
+    /// The backend.
+    pub(crate) fn backend(&self, clock: &Arc<SystemClock>) -> anyhow::Result<Arc<dyn Backend>> {
+        match self.backend {
+            BackendName::Memory => {
+                // Nothing to connect to, and nothing in it that could be cleaned.
+                let settings = tko_backend_memory::Settings {
+                    history: self.history,
+                };
+                Ok(Arc::new(Memory::new(clock.clone(), settings)))
+            }
+            BackendName::Postgresql => {
+                let place = self.backend_connection.as_deref().unwrap_or("PostgreSQL");
+                bail!(
+                    "backend postgresql is not in this version ({place} was not contacted); use --backend memory"
+                )
+            }
+        }
+    }
+}
+
+impl SchemaArgs {
+    /// What is built in, with what the flags have as defaults.
+    pub(crate) fn built_in() -> Self {
+        Self {
+            validator_timeout: tko_validate::VALIDATOR_TIME,
+            ..Self::default()
+        }
+    }
+
+    /// The schema validator.
+    pub(crate) fn validator(&self) -> anyhow::Result<SchemaValidator> {
+        let version = self.kubernetes_version.unwrap_or_default();
+        let mut builder = SchemaValidator::builder()
+            .kubernetes(version)
+            .missing(self.missing_schemas);
+        for location in &self.schema_locations {
+            builder = if location.starts_with("http://") || location.starts_with("https://") {
+                let mut template = UrlTemplate::new(location, version)?;
+                if let Some(folder) = &self.schema_cache {
+                    template = template.with_cache(folder);
+                }
+                builder.source(Arc::new(template))
+            } else {
+                let directory =
+                    Directory::open(location).with_context(|| format!("schemas of {location}"))?;
+                builder.source(Arc::new(directory))
+            };
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// A store with its one door.
+pub(crate) struct Kept {
+    pub(crate) store: Store<dyn Backend>,
+    pub(crate) schemas: Arc<SchemaValidator>,
+    pub(crate) validators: Arc<Registry<dyn Validator>>,
+}
+
+/// Puts a store together.
+pub(crate) fn keep(
+    data: &DataArgs,
+    schemas: &SchemaArgs,
+    clock: &Arc<SystemClock>,
+) -> anyhow::Result<Kept> {
+    let validator = Arc::new(schemas.validator()?);
+    let validators = Arc::new(Registry::new());
+    let validation = Validation::new(validator.clone())
+        .with_registry(validators.clone())
+        .with_time(schemas.validator_timeout);
+    let store = Store::new(
+        data.backend(clock)?,
+        Arc::new(validation),
+        Arc::new(TimeOrderedIds),
+    );
+    Ok(Kept {
+        store,
+        schemas: validator,
+        validators,
+    })
+}
