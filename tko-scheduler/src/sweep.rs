@@ -3,8 +3,8 @@
 //!
 //! There is no index of the resources in sites' packages, so a change of a plugin reads all sites
 //! once, a page at a time with a pause after each; changes that come meanwhile share the next
-//! reading. A start spreads all sites over one interval of resyncing, which mends what changed
-//! while no controller was running, and takes in sites that were done before resyncing was on.
+//! reading. After a start, sites that nothing is due for, now or later, are spread over one interval
+//! of resyncing: they were done while resyncing was off, or lost their turn to a crash.
 
 use crate::scheduling::{Context, chance};
 use std::collections::BTreeSet;
@@ -28,8 +28,8 @@ pub(crate) struct Sweep {
 
 /// Which sites, and when.
 enum Which {
-    /// All, spread over this time.
-    All(Duration),
+    /// Those with nothing to do, spread over this time.
+    Idle(Duration),
     /// At once: those with a resource that is one of these.
     With(BTreeSet<Gvk>),
 }
@@ -55,7 +55,7 @@ impl Sweep {
         let resync = self.context.settings.resync;
         let start = async {
             if !resync.is_zero() {
-                self.wake(&Which::All(resync)).await;
+                self.wake(&Which::Idle(resync)).await;
             }
         };
         let plugins = async {
@@ -81,6 +81,7 @@ impl Sweep {
             limit: PAGE,
             want: Want {
                 package: matches!(which, Which::With(_)),
+                work: matches!(which, Which::Idle(_)),
                 ..Want::ROW
             },
         };
@@ -124,7 +125,10 @@ impl Which {
             return None;
         };
         let after = match self {
-            Self::All(within) => within.mul_f64(chance()),
+            Self::Idle(within) => {
+                let has_work = site.work.iter().any(|work| work.stage == Stage::Schedule);
+                (!has_work).then(|| within.mul_f64(chance()))?
+            }
             Self::With(triggers) => {
                 let package = site.package.as_ref()?;
                 let mut resources = package.iter();

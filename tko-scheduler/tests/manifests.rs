@@ -1,0 +1,271 @@
+//! Manifests in a directory: exactly what is to be applied, under names that harm nobody.
+
+mod tree;
+mod world;
+
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tko_core::{Registry, Scheduler, SiteId};
+use tko_scheduler::{Manifests, Settings};
+use tree::{Call, files, paths};
+use world::{World, config, key};
+
+fn folder(site: &str) -> String {
+    Manifests::folder(&SiteId::new(site).expect("fine"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_directory_is_what_the_sites_are_to_run() {
+    let root = TempDir::new().expect("a directory");
+    let mut world = World::new();
+    let manifests: Arc<dyn Scheduler> = Arc::new(Manifests::directory(root.path()));
+    let registry = Registry::new().with_everywhere("manifests", manifests);
+    world.start(registry, Settings::default());
+    world.site("india/south-1").await;
+    world.site("india/south-2").await;
+    let one = world.deployment("india/south-1", "one", true).await;
+    let two = world.deployment("india/south-1", "two", true).await;
+    let hidden = world.deployment("india/south-2", "three", false).await;
+    until(&world, || files(root.path()).len() == 2).await;
+    let expected = [one.as_str(), two.as_str()]
+        .map(|id| format!("india+south-1/{id}/030-configmap-core-config.yaml"));
+    assert_eq!(paths(root.path()), expected);
+    let text = &files(root.path())[&expected[1]];
+    assert!(text.contains("text: two"), "{text}");
+
+    world.move_to(&one, "india/south-2").await;
+    until(&world, || {
+        paths(root.path())
+            .iter()
+            .any(|p| p.starts_with("india+south-2"))
+    })
+    .await;
+    let expected = [
+        format!("india+south-1/{two}/030-configmap-core-config.yaml"),
+        format!("india+south-2/{one}/030-configmap-core-config.yaml"),
+    ];
+    assert_eq!(paths(root.path()), expected);
+
+    world.data.delete(&two.clone().into()).await.expect("taken");
+    until(&world, || files(root.path()).len() == 1).await;
+    assert!(root.path().join("india+south-1/.tko").exists());
+    for _ in 0..100 {
+        if world.find(&two).await.is_none() {
+            break;
+        }
+        wait().await;
+    }
+    assert!(world.find(&two).await.is_none(), "it is off, so it is gone");
+    world
+        .data
+        .delete(&key("india/south-1"))
+        .await
+        .expect("taken");
+    until(&world, || !root.path().join("india+south-1").exists()).await;
+    assert!(world.find(&hidden).await.is_some());
+    let site = world.find(key("india/south-2")).await.expect("there");
+    let condition = site.condition("Manifests").expect("said");
+    assert_eq!(
+        condition.message,
+        "1 resources of 1 deployments in folder india+south-2"
+    );
+    world.stop().await;
+}
+
+/// A moment of the world's time; files are written on other threads, in true time.
+async fn wait() {
+    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let breathe = tokio::task::spawn_blocking(std::thread::yield_now);
+    breathe.await.expect("no panic");
+}
+
+async fn until(_: &World, done: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if done() {
+            return;
+        }
+        wait().await;
+    }
+    assert!(done(), "it does not come to be");
+}
+
+#[tokio::test]
+async fn what_is_as_it_is_to_be_is_not_touched_and_the_rest_is_mended() {
+    let root = TempDir::new().expect("a directory");
+    let manifests = Manifests::directory(root.path());
+    let call = Call::of("a")
+        .with("d1", vec![config("one")])
+        .with("d2", vec![config("two")]);
+    call.fence(1).make(&manifests).await.expect("written");
+    let files_then = files(root.path());
+    let (one, two) = (
+        root.path().join("a/d1/030-configmap-core-config.yaml"),
+        root.path().join("a/d2/030-configmap-core-config.yaml"),
+    );
+    let written = fs::metadata(&one).expect("there").modified().expect("told");
+    // What a crash, or somebody, may have left.
+    fs::write(&two, "cut o").expect("written");
+    fs::write(root.path().join("a/d1/.tko-x7Yz"), "tem").expect("written");
+    fs::create_dir_all(root.path().join("a/gone/deep")).expect("made");
+    fs::write(root.path().join("a/gone/deep/x.yaml"), "x").expect("written");
+    call.fence(2).make(&manifests).await.expect("written");
+    assert_eq!(files(root.path()), files_then);
+    assert!(!root.path().join("a/d1/.tko-x7Yz").exists());
+    let again = fs::metadata(&one).expect("there").modified().expect("told");
+    assert_eq!(written, again);
+}
+
+#[tokio::test]
+async fn an_older_claim_is_refused_and_changes_nothing() {
+    let root = TempDir::new().expect("a directory");
+    let manifests = Manifests::directory(root.path());
+    let new = Call::of("a").with("d1", vec![config("new")]).fence(7);
+    new.make(&manifests).await.expect("written");
+    let then = files(root.path());
+    let old = Call::of("a").with("d1", vec![config("old")]).fence(6);
+    let error = old.make(&manifests).await.expect_err("refused");
+    assert!(
+        error.chain().contains("later claim (7, this one is 6)"),
+        "{}",
+        error.chain()
+    );
+    assert_eq!(files(root.path()), then);
+    // The site was registered anew, perhaps in a store that counts from 1.
+    let anew = Call::of("a")
+        .with("d1", vec![config("anew")])
+        .fence(1)
+        .created(5);
+    anew.make(&manifests)
+        .await
+        .expect("newer than any claim of the old one");
+    let old = Call::of("a").fence(99).going();
+    old.make(&manifests).await.expect_err("refused");
+}
+
+#[tokio::test]
+async fn hostile_names_stay_inside_and_apart() {
+    let root = TempDir::new().expect("a directory");
+    let inside = root.path().join("inside");
+    let manifests = Manifests::directory(&inside);
+    let long = "x/".repeat(500);
+    let sites = [
+        "..", ".", "/", "../../up", "a/b", "a", "A", "a_", "a__", "aux", "-rf", ".git", ".tko",
+        &long,
+    ];
+    for site in sites {
+        let hostile = json!({
+            "apiVersion": "v1", "kind": "../../ConfigMap",
+            "metadata": {"name": "../../../../etc/passwd", "namespace": "..\u{0}\n"},
+        });
+        let call = Call::of(site)
+            .with("d1", vec![hostile, config(site)])
+            .with("D1", vec![config(site)]);
+        call.fence(1).make(&manifests).await.expect("written");
+    }
+    let written = paths(&inside);
+    assert_eq!(written.len(), 3 * sites.len(), "{written:?}");
+    for path in &written {
+        assert_eq!(path.split('/').count(), 3, "{path}");
+        assert!(path.is_ascii() && *path == path.to_lowercase(), "{path}");
+    }
+    let beside: Vec<_> = fs::read_dir(root.path()).expect("there").collect();
+    assert_eq!(beside.len(), 1, "nothing outside");
+    for site in sites {
+        let own = inside
+            .join(folder(site))
+            .join("d1/030-configmap-core-config.yaml");
+        let text = fs::read_to_string(own).expect("there");
+        assert!(text.contains(site), "{text}");
+        Call::of(site)
+            .fence(2)
+            .going()
+            .make(&manifests)
+            .await
+            .expect("removed");
+    }
+    assert_eq!(fs::read_dir(&inside).expect("there").count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_ours_is_not_taken() {
+    let root = TempDir::new().expect("a directory");
+    let manifests = Manifests::directory(root.path());
+    let own = root.path().join("a");
+    fs::create_dir(&own).expect("made");
+    fs::write(own.join("precious.txt"), "mine").expect("written");
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    let error = call.fence(1).make(&manifests).await.expect_err("refused");
+    assert!(
+        error.chain().contains("not marked as TKO's"),
+        "{}",
+        error.chain()
+    );
+    let going = Call::of("a").fence(2).going();
+    going
+        .make(&manifests)
+        .await
+        .expect("nothing of ours is there");
+    assert_eq!(
+        fs::read_to_string(own.join("precious.txt")).expect("there"),
+        "mine"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn links_are_removed_and_not_followed() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let root = TempDir::new().expect("a directory");
+    let precious = root.path().join("precious");
+    fs::create_dir(&precious).expect("made");
+    fs::write(precious.join("file"), "mine").expect("written");
+    let inside = root.path().join("inside");
+    let manifests = Manifests::directory(&inside);
+    let call = Call::of("a")
+        .with("d1", vec![config("one")])
+        .with("d2", vec![config("two")]);
+    call.fence(1).make(&manifests).await.expect("written");
+    fs::remove_dir_all(inside.join("a/d1")).expect("removed");
+    symlink(&precious, inside.join("a/d1")).expect("made");
+    let file = inside.join("a/d2/030-configmap-core-config.yaml");
+    fs::remove_file(&file).expect("removed");
+    symlink(precious.join("file"), &file).expect("made");
+    symlink(&precious, inside.join("a/extra")).expect("made");
+    call.fence(2).make(&manifests).await.expect("written");
+    assert_eq!(
+        fs::read_to_string(precious.join("file")).expect("there"),
+        "mine"
+    );
+    assert_eq!(fs::read_dir(&precious).expect("there").count(), 1);
+    assert_eq!(paths(&inside).len(), 2);
+    let mode = fs::metadata(&file).expect("there").permissions().mode();
+    assert_ne!(mode & 0o044, 0, "others may read: {mode:o}");
+    symlink(&precious, inside.join("b")).expect("made");
+    let error = Call::of("b")
+        .fence(1)
+        .make(&manifests)
+        .await
+        .expect_err("refused");
+    assert!(error.chain().contains("is a link"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn what_is_meant_for_orchestration_is_left_out() {
+    let root = TempDir::new().expect("a directory");
+    let manifests = Manifests::directory(root.path());
+    let call = Call::of("a").with(
+        "d1",
+        vec![json!({
+            "apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment",
+            "metadata": {"name": "deployment"},
+        })],
+    );
+    call.fence(1).make(&manifests).await.expect("written");
+    assert_eq!(paths(root.path()), Vec::<String>::new());
+    assert!(!Path::new(&root.path().join("a/d1")).exists());
+}

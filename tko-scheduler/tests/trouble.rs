@@ -1,0 +1,325 @@
+//! Schedulers that fail, hang or are not there; several workers; shutting down.
+
+mod world;
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tko_core::{Condition, Gvk, Registry, Result, ScheduleCall, Scheduler, Want};
+use tko_scheduler::Settings;
+use world::{Act, World, config, key, placed};
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_retried_and_said_of_the_site_and_its_deployments() {
+    let world = World::new();
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    let mut world = world;
+    world
+        .recorder
+        .next([Act::Fail("no route"), Act::Fail("no route")]);
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let (status, reason, message) = world.condition(key("a")).await.expect("said");
+    assert_eq!((status, reason.as_str()), (Some(false), "SchedulerFailed"));
+    assert_eq!(
+        message,
+        "scheduler recorder: could not reach the cluster: no route"
+    );
+    let (status, _, message) = world.condition(&id).await.expect("said");
+    assert_eq!(status, Some(false));
+    assert!(
+        message.starts_with("site a: scheduler recorder: "),
+        "{message}"
+    );
+    let want = Want {
+        work: true,
+        ..Want::ROW
+    };
+    let work = world.data.get(&key("a"), want).await.expect("there").work;
+    assert_eq!(work[0].attempts, 1);
+    assert!(
+        work[0]
+            .error
+            .as_deref()
+            .is_some_and(|e| e.contains("no route"))
+    );
+
+    let version = world.find(&id).await.expect("there").version;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(world.recorder.take().len(), 2, "the same again");
+    let same = world.find(&id).await.expect("there").version;
+    assert_eq!(version, same, "the same words are not written again");
+
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.recorder.take().len(), 1);
+    for key in [key("a"), (&id).into()] {
+        let (status, _, _) = world.condition(key).await.expect("said");
+        assert_eq!(status, Some(true));
+    }
+    let again = world.data.get(&key("a"), want).await.expect("there").work;
+    assert!(
+        again
+            .iter()
+            .all(|work| work.attempts == 0 && work.error.is_none()),
+        "{again:?}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_panics_or_hangs_holds_back_no_other() {
+    let mut world = World::new();
+    world.site("a").await;
+    world.site("b").await;
+    let (good, bad): (Arc<dyn Scheduler>, _) = (world.recorder.clone(), Arc::new(Bad));
+    let bad: Arc<dyn Scheduler> = bad;
+    let registry = Registry::new()
+        .with_everywhere("bad", bad)
+        .with_everywhere("good", good);
+    let settings = Settings {
+        timeout: Duration::from_secs(20),
+        ..Settings::default()
+    };
+    world.start(registry, settings);
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    let told = world.recorder.take();
+    assert!(told.iter().any(|told| told.site == "a"));
+    assert!(told.iter().any(|told| told.site == "b"));
+    let (_, _, message) = world.condition(key("a")).await.expect("said");
+    assert!(message.contains("bad: it panicked"), "{message}");
+    let (_, _, message) = world.condition(key("b")).await.expect("said");
+    assert!(message.contains("bad: took longer than 20 s"), "{message}");
+    world.stop().await;
+}
+
+/// Panics for `a`, hangs for others.
+struct Bad;
+
+#[async_trait]
+impl Scheduler for Bad {
+    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        assert_ne!(call.site.entity.key.id(), "a", "told to");
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
+    let mut world = World::new();
+    for site in ["a", "b", "c", "d"] {
+        world.site(site).await;
+    }
+    world.recorder.always(Act::Take(Duration::from_secs(70)));
+    for name in ["one", "two"] {
+        world.start_recording(Settings {
+            name: name.to_owned(),
+            workers: 2,
+            ..Settings::default()
+        });
+    }
+    // Calls take longer than a lease, and what they are told is out of date when they end.
+    for round in 0..20 {
+        for site in ["a", "b", "c", "d"] {
+            world.deployment(site, &round.to_string(), true).await;
+        }
+        tokio::time::sleep(Duration::from_secs(11)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(world.recorder.overlaps.load(Ordering::Relaxed), 0);
+    assert_eq!(world.recorder.most.load(Ordering::Relaxed), 4);
+    let told = world.recorder.take();
+    let last = told.iter().rfind(|told| told.site == "a").expect("told");
+    assert_eq!(last.wanted.len(), 20, "the last call knows all");
+    let fences: Vec<u64> = told
+        .iter()
+        .filter(|t| t.site == "a")
+        .map(|t| t.fence)
+        .collect();
+    assert!(fences.is_sorted_by(|one, two| one < two), "{fences:?}");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_scheduler_nothing_is_placed_and_deletions_are_immediate() {
+    let mut world = World::new();
+    world.start(Registry::new(), Settings::default());
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    let (status, reason, message) = world.condition(key("a")).await.expect("said");
+    assert_eq!((status, reason.as_str()), (Some(false), "NoScheduler"));
+    assert!(message.contains("register a schedule plugin"), "{message}");
+    let (status, reason, _) = world.condition(&id).await.expect("said");
+    assert_eq!((status, reason.as_str()), (Some(false), "NoScheduler"));
+    assert_eq!(placed(&*world.find(&id).await.expect("there")), None);
+    world.data.delete(&id.clone().into()).await.expect("taken");
+    assert!(world.find(&id).await.is_none());
+    world.data.delete(&key("a")).await.expect("taken");
+    assert!(world.find(key("a")).await.is_none());
+    world.stop().await;
+}
+
+fn trigger() -> Gvk {
+    Gvk::of("v1", "ConfigMap")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_gets_the_sites_that_trigger_it_when_it_is_registered() {
+    let mut world = World::new();
+    world.start(Registry::new(), Settings::default());
+    world.site_with("with", vec![config("site")]).await;
+    world.site("without").await;
+    world.settle().await;
+    assert_eq!(world.recorder.take(), []);
+    world.plugin("one", &trigger()).await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].site, "with");
+    assert_eq!(told[0].target.as_deref(), Some("ConfigMap core/config"));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again() {
+    let mut world = World::new();
+    world.start(Registry::new(), Settings::default());
+    let plugin = world.plugin("one", &trigger()).await;
+    world.site_with("a", vec![config("site")]).await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    assert_eq!(placed(&*world.find(&id).await.expect("there")), Some("a"));
+    world.data.delete(&plugin).await.expect("taken");
+    world.settle().await;
+    let (_, reason, _) = world.condition(key("a")).await.expect("said");
+    assert_eq!(reason, "SchedulerGone");
+    world.data.delete(&id.clone().into()).await.expect("taken");
+    world.settle().await;
+    let (_, _, message) = world.condition(key("a")).await.expect("said");
+    assert!(
+        message.contains("1 deployments are to be taken off it"),
+        "{message}"
+    );
+    world.data.delete(&key("a")).await.expect("taken");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(world.find(&id).await.is_some(), "nobody took it off");
+    assert!(world.find(key("a")).await.is_some());
+    world.recorder.take();
+    world.plugin("one", &trigger()).await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told[0].removed_ids(), [id.as_str()]);
+    assert!(world.find(&id).await.is_none());
+    assert!(world.find(key("a")).await.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_whose_executor_is_unknown_says_so() {
+    let mut world = World::new();
+    world.start(Registry::new(), Settings::default());
+    world.site_with("a", vec![config("site")]).await;
+    let id = tko_core::PluginId::new(tko_core::PluginType::Schedule, "x").expect("fine");
+    let new = tko_core::NewPlugin {
+        id,
+        executor: "magic".to_owned(),
+        arguments: Vec::new(),
+        properties: std::collections::BTreeMap::default(),
+        triggers: vec![trigger()],
+    };
+    world.data.register_plugin(new).await.expect("registered");
+    world.settle().await;
+    let (status, _, message) = world.condition(key("a")).await.expect("said");
+    assert_eq!(status, Some(false));
+    assert!(
+        message.contains("\"magic\"") && message.contains("recording"),
+        "{message}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_while_it_is_put_there_is_taken_off_again() {
+    let mut world = World::new();
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    world.recorder.next([Act::Take(Duration::from_secs(5))]);
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.data.delete(&id.clone().into()).await.expect("taken");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[0].wanted_ids(), [id.as_str()]);
+    assert_eq!(told[1].removed_ids(), [id.as_str()]);
+    assert!(world.find(&id).await.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_with_too_many_deployments_says_so() {
+    let mut world = World::new();
+    world.site("a").await;
+    for _ in 0..3 {
+        world.deployment("a", "x", true).await;
+    }
+    world.start_recording(Settings {
+        most: 2,
+        ..Settings::default()
+    });
+    world.settle().await;
+    assert_eq!(world.recorder.take(), []);
+    let (_, _, message) = world.condition(key("a")).await.expect("said");
+    assert!(message.contains("more than 2 deployments"), "{message}");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_in_flight_finishes_at_shutdown() {
+    let mut world = World::new();
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    world.recorder.always(Act::Take(Duration::from_secs(5)));
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.stop().await;
+    let (status, _, _) = world.condition(&id).await.expect("said");
+    assert_eq!(status, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_does_not_finish_at_shutdown_is_handed_back() {
+    let mut world = World::new();
+    world.site("a").await;
+    world.recorder.next([Act::Take(Duration::from_secs(200))]);
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.stop().await;
+    assert_eq!(world.recorder.take().len(), 1);
+    world.start_recording(Settings::default());
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1, "at once, not when the claim lapses");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_died_is_followed_by_another_with_a_higher_fence() {
+    let mut world = World::new();
+    world.site("a").await;
+    world.recorder.next([Act::Take(Duration::from_secs(200))]);
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for running in world.running.drain(..) {
+        running.abort();
+    }
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 2);
+    assert!(told[0].fence < told[1].fence);
+    assert_eq!(world.recorder.overlaps.load(Ordering::Relaxed), 0);
+    world.stop().await;
+}
