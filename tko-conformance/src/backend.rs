@@ -19,5 +19,6 @@ mod sample;
 pub mod select;
 pub mod settle;
 pub mod tail;
+pub mod wait;
 
 pub use bench::Bench;

@@ -96,10 +96,8 @@ mod tests {
     fn a_failing_case_is_made_as_simple_as_it_fails_still() {
         let failed = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let exploring = explore(1_000, vec(0..100_u32, 0..20), async |case| {
-                match case.iter().any(|n| *n >= 7) {
-                    true => Err("too large".to_owned()),
-                    false => Ok(()),
-                }
+                let small = case.iter().all(|n| *n < 7);
+                small.then_some(()).ok_or_else(|| "too large".to_owned())
             });
             futures_util::FutureExt::now_or_never(exploring).expect("nothing waits");
         }));

@@ -161,14 +161,16 @@ macro_rules! __backend_checks {
                 a_lapsed_lease_is_due_work
                 what_killed_three_workers_is_claimed_alone
                 the_fence_always_rises
+                claims_make_no_revision
+                nothing_is_leased_to_two_at_once
+                time_goes_on
+            }
+            wait {
                 a_waiting_claim_ends_with_new_work
                 a_waiting_claim_ends_as_time_goes_on
                 a_waiting_claim_ends_with_what_is_handed_back
                 a_claim_ends_empty_after_its_wait
                 a_dropped_claim_leaves_nothing_leased
-                claims_make_no_revision
-                nothing_is_leased_to_two_at_once
-                time_goes_on
             }
             settle {
                 what_is_done_is_gone
@@ -180,6 +182,7 @@ macro_rules! __backend_checks {
                 a_mark_brings_retried_work_forward
                 what_failed_three_times_moves_to_the_failing_lane
                 what_is_yielded_counts_no_attempt
+                what_is_yielded_is_due_at_once_if_marked
                 yielded_work_is_due_at_once_if_marked
                 each_is_settled_by_itself
                 a_lapsed_lease_settles_nothing

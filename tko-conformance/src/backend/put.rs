@@ -62,7 +62,7 @@ pub async fn the_generation_counts_changes_of_the_package(bench: Bench) {
     bench.put([plugin(PluginType::Prepare, "p")]).await;
     let mut put = plugin(PluginType::Prepare, "p");
     if let Facts::Plugin(facts) = &mut put.facts {
-        std::sync::Arc::make_mut(facts).executor = "other".to_owned();
+        "other".clone_into(&mut std::sync::Arc::make_mut(facts).executor);
     }
     let key = put.key.clone();
     bench.put([put]).await;

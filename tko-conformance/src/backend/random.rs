@@ -6,11 +6,14 @@
 //! | `naming` | from generated numbers to keys, versions, tokens of either side |
 //! | `compare` | what must be equal |
 //! | `pair` | subject and model side by side, step by step |
+//! | `claims`, `reads` | what of this is longer |
 
+mod claims;
 mod compare;
 mod naming;
 mod operation;
 mod pair;
+mod reads;
 
 use super::bench::Bench;
 use crate::explore::explore;

@@ -171,36 +171,30 @@ pub async fn what_failed_three_times_moves_to_the_failing_lane(bench: Bench) {
 /// What is handed back without blame is due after its pause; the attempt does not count, progress
 /// is kept.
 pub async fn what_is_yielded_counts_no_attempt(bench: Bench) {
-    let claim = claimed(&bench).await;
+    let mut claim = claimed(&bench).await;
     progress(&bench, &claim.token).await;
-    for _ in 0..Lane::PATIENCE + 1 {
-        let token = match bench
-            .work(Stage::Prepare, d("d"))
-            .await
-            .and_then(|w| w.leased)
-        {
-            Some(_) => claim.token.clone(),
-            None => {
-                let claim = bench.claim_one(Stage::Prepare).await;
-                assert_eq!(claim.work.attempts, 1);
-                assert_eq!(claim.work.progress, Some(json!({"at": 1})));
-                assert_eq!(claim.work.lane, Lane::new(0));
-                claim.token
-            }
-        };
-        settle(&bench, &token, Outcome::Yield { after: TTL }).await;
-        let work = bench
-            .work(Stage::Prepare, d("d"))
-            .await
-            .expect("it is work still");
+    for _ in 0..=Lane::PATIENCE {
+        settle(&bench, &claim.token, Outcome::Yield { after: TTL }).await;
+        let work = bench.work(Stage::Prepare, d("d")).await;
+        let work = work.expect("it is work still");
         assert_eq!((work.attempts, work.leased), (0, None));
         bench.advance(NEARLY).await;
-        assert!(
-            bench.claim(Stage::Prepare, 10).await.is_empty(),
-            "too early"
-        );
+        let early = bench.claim(Stage::Prepare, 10).await;
+        assert!(early.is_empty(), "too early");
         bench.advance(STEP).await;
+        claim = bench.claim_one(Stage::Prepare).await;
+        assert_eq!(claim.work.attempts, 1);
+        assert_eq!(claim.work.progress, Some(json!({"at": 1})));
+        assert_eq!(claim.work.lane, Lane::new(0));
     }
+}
+
+/// What is handed back is due at once if it was marked while it was claimed.
+pub async fn what_is_yielded_is_due_at_once_if_marked(bench: Bench) {
+    let claim = claimed(&bench).await;
+    bench.mark(Stage::Prepare, [d("d")]).await;
+    settle(&bench, &claim.token, Outcome::Yield { after: TTL }).await;
+    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 1);
 }
 
 /// What is handed back and was marked while it was claimed is due at once.

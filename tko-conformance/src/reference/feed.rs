@@ -64,7 +64,7 @@ pub(super) fn tail(
         let (store, mut stirred, after) = place?;
         loop {
             stirred.borrow_and_update();
-            let found = store.lock().change_after(after).map(|c| c.cloned());
+            let found = store.lock().change_after(after).map(Option::<&_>::cloned);
             match found {
                 Err(error) => return Some((Err(error), None)),
                 Ok(Some(change)) => {
@@ -82,10 +82,11 @@ pub(super) fn tail(
 
 fn wanted(mut change: ChangeRecord, want: Want) -> ChangeRecord {
     if !want.package {
-        for record in [&mut change.before, &mut change.after] {
-            if let Some(record) = record {
-                record.package = None;
-            }
+        for record in [&mut change.before, &mut change.after]
+            .into_iter()
+            .flatten()
+        {
+            record.package = None;
         }
     }
     change

@@ -154,13 +154,14 @@ pub(super) fn refusal(subject: &Error, reasons: &[Error]) -> Result<(), String> 
         | (Error::Timeout(model), Error::Timeout(subject)) => model == subject,
         (model, subject) => model.kind() == subject.kind(),
     };
+    let expected = if reasons.is_empty() {
+        "being accepted".to_owned()
+    } else {
+        format!("one of {reasons:?}")
+    };
     ensure!(
         reasons.iter().any(told),
-        "refused with {subject:?} instead of {}",
-        match reasons.is_empty() {
-            true => "being accepted".to_owned(),
-            false => format!("one of {reasons:?}"),
-        }
+        "refused with {subject:?} instead of {expected}"
     );
     Ok(())
 }

@@ -6,12 +6,11 @@ use super::operation::{Alter, Choice, Draft, Need, Operation, TokenNumber};
 use crate::backend::bench::{ALL, Bench};
 use crate::backend::sample::d;
 use crate::explore::ensure;
-use crate::reference::{Asked, State};
-use futures_util::StreamExt;
+use crate::reference::State;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{
-    Ack, Change, ChangeSet, Claim, ClaimRequest, Error, Facts, Key, Kind, Lane, List, Mark, Record,
-    Require, Revision, Timestamp, Token, Version, Want,
+    Ack, Change, ChangeSet, ClaimRequest, Facts, Key, Kind, Lane, Mark, Require, Revision,
+    Timestamp, Token, Version, Want,
 };
 
 /// How many changes the subject is asked to keep.
@@ -19,11 +18,11 @@ pub(super) const HISTORY: usize = 30;
 
 /// The subject, and the model that goes through the same.
 pub(super) struct Pair {
-    bench: Bench,
-    model: State,
-    now: Timestamp,
+    pub(super) bench: Bench,
+    pub(super) model: State,
+    pub(super) now: Timestamp,
     /// Each that was given out: the subject's, the model's.
-    tokens: Vec<(Token, Token)>,
+    pub(super) tokens: Vec<(Token, Token)>,
     /// Each that was given: the subject's, the model's.
     versions: BTreeMap<Key, Vec<(Version, Version)>>,
     commits: u32,
@@ -41,7 +40,8 @@ impl Pair {
         }
     }
 
-    async fn times(&self) -> Now {
+    /// The time on each side.
+    pub(super) async fn times(&self) -> Now {
         Now {
             subject: self.bench.head().await.now,
             model: self.now,
@@ -269,116 +269,6 @@ impl Pair {
         }
     }
 
-    /// That these are claims which the model allows; then it makes the same.
-    async fn claimed(&mut self, request: &ClaimRequest, claims: Vec<Claim>) -> Result<(), String> {
-        let due = self.model.due(request.stage, self.now);
-        allowed(request, &claims, &due)?;
-        let now = self.times().await;
-        for claim in claims {
-            let key = &claim.work.key;
-            let model = self
-                .model
-                .lease(request.stage, key, request.lease, self.now);
-            compare::works(&claim.work, &model.work, now)?;
-            ensure!(
-                compare::times(claim.until, model.until, now),
-                "{key}: the lease lapses at another time"
-            );
-            self.tokens.push((claim.token, model.token));
-        }
-        Ok(())
-    }
-
-    async fn list(&self, choice: &Choice, limit: usize) -> Result<(), String> {
-        let mut list = List {
-            select: naming::select(choice),
-            after: None,
-            limit,
-            want: ALL,
-        };
-        let mut subject: Vec<Record> = Vec::new();
-        for _ in 0..1_000 {
-            let page = self.bench.backend.list(&list).await;
-            let page = page.map_err(|error| error.chain())?;
-            ensure!(
-                limit == 0 || page.items.len() <= limit,
-                "{} on a page of {limit}",
-                page.items.len()
-            );
-            ensure!(
-                page.revision == self.model.revision(),
-                "a page names {} at {}",
-                page.revision,
-                self.model.revision()
-            );
-            subject.extend(page.items);
-            list.after = page.next;
-            if list.after.is_none() {
-                break;
-            }
-        }
-        ensure!(list.after.is_none(), "the listing comes to no end");
-        let keys = self.model.matching(&list.select);
-        let model: Vec<_> = keys.filter_map(|key| self.model.record(key, ALL)).collect();
-        let now = self.times().await;
-        let subject: Vec<_> = subject.iter().map(Some).collect();
-        let model: Vec<_> = model.iter().map(Some).collect();
-        compare::lists("the listing", &subject, &model, |subject, model| {
-            compare::options(*subject, *model, now)
-        })
-    }
-
-    async fn tail(&self, back: u64) -> Result<(), String> {
-        self.bench.trim().await;
-        let head = self.bench.head().await;
-        let after = Revision(head.revision.0.saturating_sub(back));
-        let kept = head.revision.0.saturating_sub(HISTORY as u64);
-        ensure!(
-            head.oldest.0 <= kept,
-            "changes after {kept} are to be kept: {head:?}"
-        );
-        let count = usize::try_from(head.revision.0 - after.0).unwrap_or(usize::MAX);
-        let mut tail = self.bench.backend.tail(after, Want::PACKAGE);
-        if after < head.oldest {
-            let first = tail.next().await;
-            let expired = matches!(first, Some(Err(Error::Expired { .. })));
-            ensure!(expired, "{first:?} after {after}, but it has expired");
-            return Ok(());
-        }
-        let told: Vec<_> = tail.take(count).collect().await;
-        let told: Result<Vec<_>, Error> = told.into_iter().collect();
-        let told = told.map_err(|error| error.chain())?;
-        let mut model = Vec::new();
-        let mut at = after;
-        while let Ok(Some(change)) = self.model.change_after(at) {
-            at = change.revision;
-            model.push(change);
-        }
-        compare::lists("the feed", &told, &model, |told, model| {
-            compare::changes(told, model)
-        })
-    }
-
-    async fn history(
-        &self,
-        key: &Key,
-        before: Option<Revision>,
-        limit: usize,
-    ) -> Result<(), String> {
-        let subject = self.bench.backend.history(key, before, limit).await;
-        let subject = subject.map_err(|error| error.chain())?;
-        let mut model = self.model.history(key, before, limit);
-        let kept = self.model.revision().0.saturating_sub(HISTORY as u64);
-        let must = model.iter().filter(|c| c.revision.0 > kept).count();
-        ensure!(
-            subject.len() >= must,
-            "{} changes of {key}, but {must} are to be kept",
-            subject.len()
-        );
-        model.truncate(subject.len());
-        compare::lists("the history", &subject, &model, compare::changes)
-    }
-
     /// Compares everything that there is.
     pub(super) async fn compare_all(&self) -> Result<(), String> {
         for kind in 0..3 {
@@ -402,49 +292,4 @@ impl Pair {
         }
         self.tail(HISTORY as u64).await
     }
-}
-
-/// Whether these claims may be made of what is due: lanes in turn, earliest first in a lane, what
-/// killed three workers alone.
-fn allowed(request: &ClaimRequest, claims: &[Claim], due: &[Asked]) -> Result<(), String> {
-    let mut taken: BTreeSet<&Key> = BTreeSet::new();
-    for claim in claims {
-        let key = &claim.work.key;
-        ensure!(taken.insert(key), "{key} is leased twice");
-        ensure!(
-            due.iter().any(|asked| asked.key == *key),
-            "{key} is not due, but was leased"
-        );
-    }
-    ensure!(claims.len() <= request.max, "more than {}", request.max);
-    ensure!(
-        !claims.is_empty() || due.is_empty(),
-        "due, but not leased: {due:?}"
-    );
-    let (taken, left): (Vec<&Asked>, Vec<&Asked>) =
-        due.iter().partition(|asked| taken.contains(&asked.key));
-    let alone = taken.iter().any(|asked| asked.alone);
-    ensure!(!alone || taken.len() == 1, "not alone: {taken:?}");
-    if due.iter().any(|asked| asked.attempts >= Lane::PATIENCE) {
-        // It may be claimed alone, and others before or after it.
-        return Ok(());
-    }
-    ensure!(
-        left.is_empty() || taken.len() == request.max,
-        "there is room, but {left:?} are left"
-    );
-    let of_lane = |lane: Lane| taken.iter().filter(move |asked| asked.lane == lane);
-    let most = taken.iter().map(|asked| of_lane(asked.lane).count()).max();
-    for waiting in left {
-        let mut sooner = of_lane(waiting.lane);
-        ensure!(
-            sooner.all(|asked| asked.since <= waiting.since),
-            "{waiting:?} was due earlier than what was leased of its lane: {taken:?}"
-        );
-        ensure!(
-            of_lane(waiting.lane).count() + 1 >= most.unwrap_or(0),
-            "the lane of {waiting:?} did not get its turn: {taken:?}"
-        );
-    }
-    Ok(())
 }

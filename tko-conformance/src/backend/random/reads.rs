@@ -1,0 +1,102 @@
+//! Listings, the feed and histories, compared as a whole.
+
+use super::compare;
+use super::naming;
+use super::operation::Choice;
+use super::pair::{HISTORY, Pair};
+use crate::backend::bench::ALL;
+use crate::explore::ensure;
+use futures_util::StreamExt;
+use tko_core::{Error, Key, List, Record, Revision, Want};
+
+impl Pair {
+    pub(super) async fn list(&self, choice: &Choice, limit: usize) -> Result<(), String> {
+        let mut list = List {
+            select: naming::select(choice),
+            after: None,
+            limit,
+            want: ALL,
+        };
+        let mut subject: Vec<Record> = Vec::new();
+        for _ in 0..1_000 {
+            let page = self.bench.backend.list(&list).await;
+            let page = page.map_err(|error| error.chain())?;
+            ensure!(
+                limit == 0 || page.items.len() <= limit,
+                "{} on a page of {limit}",
+                page.items.len()
+            );
+            ensure!(
+                page.revision == self.model.revision(),
+                "a page names {} at {}",
+                page.revision,
+                self.model.revision()
+            );
+            subject.extend(page.items);
+            list.after = page.next;
+            if list.after.is_none() {
+                break;
+            }
+        }
+        ensure!(list.after.is_none(), "the listing comes to no end");
+        let keys = self.model.matching(&list.select);
+        let model: Vec<_> = keys.filter_map(|key| self.model.record(key, ALL)).collect();
+        let now = self.times().await;
+        let subject: Vec<_> = subject.iter().map(Some).collect();
+        let model: Vec<_> = model.iter().map(Some).collect();
+        compare::lists("the listing", &subject, &model, |subject, model| {
+            compare::options(*subject, *model, now)
+        })
+    }
+
+    pub(super) async fn tail(&self, back: u64) -> Result<(), String> {
+        self.bench.trim().await;
+        let head = self.bench.head().await;
+        let after = Revision(head.revision.0.saturating_sub(back));
+        let kept = head.revision.0.saturating_sub(HISTORY as u64);
+        ensure!(
+            head.oldest.0 <= kept,
+            "changes after {kept} are to be kept: {head:?}"
+        );
+        let count = usize::try_from(head.revision.0 - after.0).unwrap_or(usize::MAX);
+        let mut tail = self.bench.backend.tail(after, Want::PACKAGE);
+        if after < head.oldest {
+            let first = tail.next().await;
+            let expired = matches!(first, Some(Err(Error::Expired { .. })));
+            ensure!(expired, "{first:?} after {after}, but it has expired");
+            return Ok(());
+        }
+        let told: Vec<_> = tail.take(count).collect().await;
+        let told: Result<Vec<_>, Error> = told.into_iter().collect();
+        let told = told.map_err(|error| error.chain())?;
+        let mut model = Vec::new();
+        let mut at = after;
+        while let Ok(Some(change)) = self.model.change_after(at) {
+            at = change.revision;
+            model.push(change);
+        }
+        compare::lists("the feed", &told, &model, |told, model| {
+            compare::changes(told, model)
+        })
+    }
+
+    pub(super) async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<(), String> {
+        let subject = self.bench.backend.history(key, before, limit).await;
+        let subject = subject.map_err(|error| error.chain())?;
+        let mut model = self.model.history(key, before, limit);
+        let kept = self.model.revision().0.saturating_sub(HISTORY as u64);
+        let must = model.iter().filter(|c| c.revision.0 > kept).count();
+        ensure!(
+            subject.len() >= must,
+            "{} changes of {key}, but {must} are to be kept",
+            subject.len()
+        );
+        model.truncate(subject.len());
+        compare::lists("the history", &subject, &model, compare::changes)
+    }
+}
