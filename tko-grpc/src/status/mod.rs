@@ -25,6 +25,9 @@ mod decode;
 mod encode;
 mod full;
 
+#[cfg(test)]
+mod tests;
+
 use tko_core::ErrorKind;
 use tonic::Code;
 use tonic::metadata::MetadataMap;

@@ -10,3 +10,6 @@ pub(crate) mod select;
 pub(crate) mod step;
 pub(crate) mod table;
 pub(crate) mod work;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+use super::scalar::{
+    MAX_DURATION, duration, timestamp, unpack_duration, unpack_key, unpack_timestamp,
+};
+use super::select::{pack_select, unpack_select};
+use super::step::{pack_placed, pack_prepared, unpack_placed, unpack_prepared};
+use super::table::{Packer, Unpacker};
+use super::work::{pack_claim, pack_mark, pack_outcome, unpack_claim, unpack_mark, unpack_outcome};
+use crate::proto::v1alpha2 as wire;
+use serde_json::json;
+use std::time::Duration;
+use tko_core::{
+    Claim, Condition, DeploymentId, Effect, Expect, Generation, Gvk, Interest, Key, Kind, Lane,
+    Limits, Mark, NewDeployment, NewSite, Outcome, Package, Pattern, Placed, PluginType, Prepared,
+    Select, SiteId, Stage, TemplateId, Timestamp, Token, Version, Work,
+};
+
+fn package(name: &str) -> Package {
+    Package::from_values([json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+        "data": {"z": 1.0, "a": u64::MAX, "m": i64::MIN}
+    })])
+    .expect("a package")
+}
+
+fn token() -> Token {
+    Token {
+        key: Key::new(Kind::Deployment, "a1").expect("an id"),
+        secret: "s.3-x".into(),
+    }
+}
+
+#[test]
+fn times_keep_their_microseconds_before_and_after_1970() {
+    for micros in [0, 1, -1, 1_700_000_000_123_456, i64::MIN, i64::MAX] {
+        let packed = timestamp(Timestamp(micros));
+        assert!((0..1_000_000_000).contains(&packed.nanos));
+        let back = unpack_timestamp(Some(&packed)).ok();
+        // The very first seconds that microseconds hold are out of reach by a fraction.
+        if micros != i64::MIN {
+            assert_eq!(back, Some(Timestamp(micros)));
+        }
+    }
+    let absurd = prost_types::Timestamp {
+        seconds: i64::MAX,
+        nanos: 0,
+    };
+    assert!(unpack_timestamp(Some(&absurd)).is_err());
+    assert!(unpack_timestamp(None).is_err());
+}
+
+#[test]
+fn durations_are_kept_up_to_ten_years() {
+    for time in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::new(86_400, 999_999_999),
+        MAX_DURATION,
+    ] {
+        let packed = duration(time);
+        assert_eq!(unpack_duration("time", Some(&packed)).ok(), Some(time));
+    }
+    assert_eq!(
+        unpack_duration("time", Some(&duration(Duration::MAX))).ok(),
+        Some(MAX_DURATION)
+    );
+    for (seconds, nanos) in [(-1, 0), (0, -1), (0, 1_000_000_000), (i64::MAX, 0)] {
+        let absurd = prost_types::Duration { seconds, nanos };
+        assert!(unpack_duration("time", Some(&absurd)).is_err());
+    }
+}
+
+#[test]
+fn a_selection_comes_back_with_all_its_parts() {
+    let value = |text: &str| Pattern::value(text).expect("a pattern");
+    let select = Select {
+        ids: vec![Pattern::id("a/*/\\*").expect("a pattern")],
+        metadata: [("k".to_owned(), value("v*"))].into(),
+        parent: Some(DeploymentId::new("p").expect("an id")),
+        template_ids: vec![Pattern::id("**").expect("a pattern")],
+        template_metadata: [("t".to_owned(), value("*"))].into(),
+        site_ids: vec![Pattern::id("s").expect("a pattern")],
+        site_metadata: [("s".to_owned(), value(""))].into(),
+        prepared: Some(true),
+        approved: Some(false),
+        concerning: Some(SiteId::new("c").expect("an id")),
+        plugin_type: Some(PluginType::Schedule),
+        executor: Some(String::new()),
+        trigger: Some(Gvk::new("", "v1", "A")),
+        deleting: true,
+        ..Select::all(Kind::Deployment)
+    };
+    assert_eq!(unpack_select(&pack_select(&select)).ok(), Some(select));
+    let all = Select::all(Kind::Template);
+    assert_eq!(unpack_select(&pack_select(&all)).ok(), Some(all));
+    // A literal is no pattern of its own on the wire, and matches the same.
+    let mut literal = Select::all(Kind::Site);
+    literal.ids = vec![Pattern::literal("a*")];
+    let back = unpack_select(&pack_select(&literal)).expect("sound");
+    assert_eq!(back.ids[0].as_literal(), Some("a*"));
+    let many = wire::Select {
+        kind: wire::Kind::Site.into(),
+        ids: vec!["a".to_owned(); 1_001],
+        ..Default::default()
+    };
+    assert!(unpack_select(&many).is_err());
+}
+
+#[test]
+fn a_step_of_preparation_sends_what_its_effects_share_once() {
+    let child = NewDeployment {
+        template: Some(TemplateId::new("t").expect("an id")),
+        site: Some(SiteId::new("s").expect("an id")),
+        metadata: [("k", "v")].into_iter().collect(),
+        merge: package("shared"),
+        prepared: true,
+        once: Some("once".into()),
+        ..NewDeployment::default()
+    };
+    let site = NewSite {
+        id: SiteId::new("new").expect("an id"),
+        template: None,
+        metadata: [("k", "v")].into_iter().collect(),
+        package: package("site"),
+        expect: Expect::At(Version(9)),
+    };
+    let mut effects = vec![Effect::Deployment(child); 498];
+    effects.push(Effect::Site(site));
+    effects.push(Effect::Delete(DeploymentId::new("gone").expect("an id")));
+    let step = Prepared {
+        deployment: DeploymentId::new("a1").expect("an id"),
+        expect: Generation(3),
+        package: Some(package("own")),
+        effects,
+        conditions: vec![Condition::new("Ready", None, "R", "m", Generation(3))],
+        interests: Some(vec![
+            Interest::Entity(Key::new(Kind::Site, "s").expect("an id")),
+            Interest::Preparer(Gvk::new("a", "v1", "B")),
+            Interest::Selection {
+                kind: Kind::Site,
+                metadata: [("k".to_owned(), Pattern::value("v*").expect("a pattern"))].into(),
+                lasting: true,
+            },
+        ]),
+        progress: Some(json!({"at": [1, 2.5, null]})),
+        settle: Some(Outcome::Retry {
+            after: Duration::from_millis(1_500),
+            reason: "no".to_owned(),
+        }),
+    };
+    let packed = pack_prepared(&token(), &step);
+    assert_eq!(packed.packages.len(), 3);
+    let (under, back) = unpack_prepared(packed, &Limits::default()).expect("sound");
+    assert_eq!(under, token());
+    assert_eq!(format!("{back:?}"), format!("{step:?}"));
+    let Effect::Deployment(first) = &back.effects[0] else {
+        panic!("{:?}", back.effects[0]);
+    };
+    let Effect::Deployment(last) = &back.effects[497] else {
+        panic!("{:?}", back.effects[497]);
+    };
+    assert!(first.merge.shares(&last.merge));
+    assert_eq!(first.merge, package("shared"));
+
+    let least = Prepared {
+        package: None,
+        effects: Vec::new(),
+        conditions: Vec::new(),
+        interests: None,
+        progress: Some(json!(null)),
+        settle: None,
+        ..step
+    };
+    let packed = pack_prepared(&token(), &least);
+    let (_, back) = unpack_prepared(packed, &Limits::default()).expect("sound");
+    assert_eq!(format!("{back:?}"), format!("{least:?}"));
+}
+
+#[test]
+fn a_step_of_scheduling_comes_back_as_it_was() {
+    let id = |id: &str| DeploymentId::new(id).expect("an id");
+    let step = Placed {
+        there: vec![(id("a"), Generation(1)), (id("b"), Generation(u64::MAX))],
+        gone: vec![id("c")],
+        conditions: vec![(
+            Key::new(Kind::Site, "s").expect("an id"),
+            vec![Condition::new("Scheduled", true, "R", "m", Generation(3))],
+        )],
+        settle: Some(Outcome::Done),
+    };
+    let (under, back) = unpack_placed(pack_placed(&token(), &step)).expect("sound");
+    assert_eq!(under, token());
+    assert_eq!(format!("{back:?}"), format!("{step:?}"));
+}
+
+#[test]
+fn work_claims_marks_and_outcomes_come_back_as_they_were() {
+    let key = Key::new(Kind::Deployment, "a1").expect("an id");
+    let claim = Claim {
+        token: token(),
+        work: Work {
+            stage: Stage::Prepare,
+            key: key.clone(),
+            lane: Lane::FAILING,
+            due: Timestamp(5),
+            attempts: 3,
+            error: Some("no".to_owned()),
+            progress: Some(json!([1.0, 18_446_744_073_709_551_615_u64])),
+            leased: Some(Timestamp(7)),
+        },
+        fence: 8,
+        until: Timestamp(9),
+    };
+    let back = unpack_claim(pack_claim(&claim)).expect("sound");
+    assert_eq!(format!("{back:?}"), format!("{claim:?}"));
+    assert_eq!(back.token, claim.token);
+    for stage in Stage::ALL {
+        let mark = Mark {
+            stage,
+            key: key.clone(),
+            lane: Lane::new(4),
+            after: Duration::from_secs(3),
+        };
+        assert_eq!(unpack_mark(&pack_mark(&mark)).ok(), Some(mark));
+    }
+    let after = Duration::from_secs(1);
+    for outcome in [Outcome::Done, Outcome::Yield { after }] {
+        assert_eq!(unpack_outcome(pack_outcome(&outcome)).ok(), Some(outcome));
+    }
+    assert!(unpack_outcome(wire::Outcome::default()).is_err());
+}
+
+#[test]
+fn a_table_holds_all_its_packages_to_one_limit() {
+    let mut packer = Packer::default();
+    let places = ["a", "b", "a"].map(|name| packer.add(&package(name)));
+    assert_eq!(places, [0, 1, 0]);
+    let packages = packer.finish();
+    let mut limits = Limits::default();
+    // A package has the list, the map, three texts of identity, its data's map and 3 numbers.
+    limits.values = 11;
+    assert!(Unpacker::new(&packages[..1], &limits).is_ok());
+    let both = Unpacker::new(&packages, &limits).err().expect("too many");
+    assert!(both.to_string().contains("values"), "{both}");
+    let table = Unpacker::new(&packages, &Limits::default()).expect("sound");
+    assert_eq!(table.at(1).expect("a place"), package("b"));
+    assert!(table.at(2).is_err());
+}
+
+#[test]
+fn keys_of_no_known_kind_are_refused() {
+    for kind in [0, 5, -1, i32::MAX] {
+        let key = wire::Key {
+            kind,
+            id: "a".to_owned(),
+        };
+        assert!(unpack_key(&key).is_err());
+    }
+}

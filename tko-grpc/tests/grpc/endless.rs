@@ -1,0 +1,205 @@
+//! Data without end, which tells when what was asked of it is dropped.
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::change::Head;
+use tko_core::data::About;
+use tko_core::{
+    Bulk, ChangeRecord, Claim, ClaimRequest, Controller, Count, Cursor, Data, DeploymentId, Edit,
+    Entity, Error, Event, Facts, Generation, Key, List, Mark, Metadata, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Outcome, Package, Page, Placed, Prepared, Record, Result, Revision,
+    Select, TemplateId, Timestamp, Token, Version, Want, Watch,
+};
+use tokio::sync::watch;
+
+/// What is going on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Pages that were read.
+    pub pages: usize,
+    /// Watches and claims that go on.
+    pub waiting: usize,
+}
+
+/// Lists for ever; watches and claims wait for ever; the rest is not implemented.
+#[derive(Clone, Default)]
+pub struct Endless(Arc<watch::Sender<State>>);
+
+impl Endless {
+    pub fn state(&self) -> State {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is so.
+    pub async fn until(&self, so: impl FnMut(&State) -> bool) {
+        let mut state = self.0.subscribe();
+        tokio::time::timeout(Duration::from_secs(10), state.wait_for(so))
+            .await
+            .expect("it becomes so")
+            .expect("the sender is here");
+    }
+
+    fn wait(&self) -> Waiting {
+        self.0.send_modify(|state| state.waiting += 1);
+        Waiting(self.0.clone())
+    }
+}
+
+/// Counts while it is there.
+struct Waiting(Arc<watch::Sender<State>>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|state| state.waiting -= 1);
+    }
+}
+
+fn none<T>() -> Result<T> {
+    Err(Error::NotImplemented("a test's double".into()))
+}
+
+/// A template of 4 KiB.
+fn record(number: usize) -> Record {
+    let id = TemplateId::new(&format!("template-{number:012}")).expect("an id");
+    let metadata: Metadata = [("ballast", "x".repeat(4_096))].into_iter().collect();
+    Record {
+        entity: Arc::new(Entity {
+            key: Key::Template(id),
+            version: Version(1),
+            generation: Generation(1),
+            created: Timestamp(1),
+            updated: Timestamp(1),
+            deleting: false,
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata,
+            conditions: Vec::new(),
+            facts: Facts::Template,
+            body: Package::default().hash(),
+        }),
+        package: None,
+        revision: None,
+        work: Vec::new(),
+    }
+}
+
+#[async_trait]
+impl Data for Endless {
+    async fn about(&self) -> Result<About> {
+        Err(Error::internal(
+            "ask the backend",
+            "password hunter2 was refused",
+        ))
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        if list.select.kind != tko_core::Kind::Template {
+            return Ok(Page {
+                revision: Revision(1),
+                items: Vec::new(),
+                next: None,
+            });
+        }
+        let mut page = 0;
+        self.0.send_modify(|state| {
+            state.pages += 1;
+            page = state.pages;
+        });
+        let items: Vec<_> = (0..100).map(|at| record(page * 1_000 + at)).collect();
+        Ok(Page {
+            revision: Revision(1),
+            next: items.last().map(|last| Cursor(last.entity.key.clone())),
+            items,
+        })
+    }
+
+    fn watch(&self, _: Watch) -> BoxStream<'static, Result<Event>> {
+        let waiting = self.wait();
+        let bookmark = futures_util::stream::once(async {
+            Ok(Event::Bookmark {
+                revision: Revision(7),
+            })
+        });
+        bookmark
+            .chain(futures_util::stream::pending())
+            .inspect(move |_| {
+                let _ = &waiting;
+            })
+            .boxed()
+    }
+
+    async fn register_template(&self, _: NewTemplate) -> Result<Version> {
+        none()
+    }
+    async fn register_site(&self, _: NewSite) -> Result<Version> {
+        none()
+    }
+    async fn register_plugin(&self, _: NewPlugin) -> Result<Version> {
+        none()
+    }
+    async fn create_deployment(&self, _: NewDeployment) -> Result<DeploymentId> {
+        none()
+    }
+    async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
+        new.iter().map(|_| none()).collect()
+    }
+    async fn get(&self, _: &Key, _: Want) -> Result<Record> {
+        none()
+    }
+    async fn count(&self, _: &Select, _: u64) -> Result<Count> {
+        none()
+    }
+    async fn delete(&self, _: &Key) -> Result<()> {
+        none()
+    }
+    async fn purge(&self, _: &Select) -> Result<Bulk> {
+        none()
+    }
+    async fn approve(&self, _: &Select) -> Result<Bulk> {
+        none()
+    }
+    async fn update(&self, _: &DeploymentId, _: Version, _: Package) -> Result<Version> {
+        none()
+    }
+    async fn start_modification(&self, _: &DeploymentId, _: Duration) -> Result<Edit> {
+        none()
+    }
+    async fn end_modification(&self, _: &Token, _: Package) -> Result<Version> {
+        none()
+    }
+    async fn cancel_modification(&self, _: &Token) -> Result<()> {
+        none()
+    }
+    async fn head(&self) -> Result<Head> {
+        none()
+    }
+    async fn history(&self, _: &Key, _: Option<Revision>, _: usize) -> Result<Vec<ChangeRecord>> {
+        none()
+    }
+}
+
+#[async_trait]
+impl Controller for Endless {
+    async fn claim(&self, _: &ClaimRequest) -> Result<Vec<Claim>> {
+        let _waiting = self.wait();
+        std::future::pending().await
+    }
+    async fn renew(&self, _: &[Token], _: Duration) -> Result<Vec<bool>> {
+        none()
+    }
+    async fn settle(&self, _: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        none()
+    }
+    async fn wake(&self, _: Vec<Mark>) -> Result<()> {
+        none()
+    }
+    async fn commit_prepared(&self, _: &Token, _: Prepared) -> Result<Generation> {
+        none()
+    }
+    async fn commit_placed(&self, _: &Token, _: Placed) -> Result<()> {
+        none()
+    }
+}

@@ -1,0 +1,235 @@
+//! What ends when: a client that goes, a deadline that passes, a server that is told to stop.
+
+use crate::endless::Endless;
+use crate::serving::{Serving, fleet};
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{
+    ClaimRequest, Controller, Data, Error, Event, Kind, Revision, Select, Stage, Watch,
+};
+use tko_grpc::proto;
+use tko_grpc::server::{Access, Settings};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+async fn endless() -> (Endless, Serving) {
+    let data = Endless::default();
+    let serving = Serving::over(
+        Arc::new(data.clone()),
+        Settings::default(),
+        Access::default(),
+    )
+    .await;
+    (data, serving)
+}
+
+fn all() -> Watch {
+    Watch {
+        select: Select::all(Kind::Template),
+        after: Revision(0),
+        package: false,
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_further_holds_the_listing_back_and_one_that_goes_ends_it() {
+    let (data, serving) = endless().await;
+    let mut client = serving.existing();
+    let mut listing = client
+        .list_templates(proto::ListTemplates::default())
+        .await
+        .expect("a listing")
+        .into_inner();
+    for _ in 0..1_000 {
+        listing.message().await.expect("a message").expect("no end");
+    }
+    let read = data.state().pages;
+    // Windows and buffers hold some megabytes; pages of 400 KiB that nobody takes are not read.
+    assert!((10..100).contains(&read), "{read} pages for 1,000 records");
+    drop(listing);
+    drop(client);
+    serving.stop().await.expect("it stops, as nothing goes on");
+    assert!(data.state().pages < 200);
+}
+
+#[tokio::test]
+async fn a_watch_that_is_dropped_is_dropped_in_the_server() {
+    let (data, serving) = endless().await;
+    let mut events = serving.client().watch(all());
+    let first = events.next().await.expect("an event").expect("no error");
+    assert!(matches!(
+        first,
+        Event::Bookmark {
+            revision: Revision(7)
+        }
+    ));
+    assert_eq!(data.state().waiting, 1);
+    drop(events);
+    data.until(|state| state.waiting == 0).await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_worker_goes_waits_no_longer() {
+    let (data, serving) = endless().await;
+    let client = serving.client();
+    let claim = tokio::spawn(async move {
+        let request = ClaimRequest {
+            stage: Stage::Prepare,
+            worker: "a".to_owned(),
+            max: 1,
+            lease: Duration::from_secs(10),
+            wait: Duration::from_secs(50),
+        };
+        client.claim(&request).await.map(|claims| claims.len())
+    });
+    data.until(|state| state.waiting == 1).await;
+    claim.abort();
+    data.until(|state| state.waiting == 0).await;
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_stream() {
+    let (data, serving) = endless().await;
+    let mut request = tonic::Request::new(proto::v1alpha2::WatchRequest {
+        select: Some(proto::v1alpha2::Select {
+            kind: proto::v1alpha2::Kind::Template.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    // As a client that knows of no deadline itself passes one on.
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "200m".parse().expect("a value"));
+    let mut client = proto::v1alpha2::data_client::DataClient::new(serving.channel());
+    let mut events = client.watch(request).await.expect("a stream").into_inner();
+    events.message().await.expect("a bookmark").expect("no end");
+    let status = events.message().await.expect_err("the deadline");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    data.until(|state| state.waiting == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_watches_and_waiting_claims_with_unavailable() {
+    let (data, serving) = endless().await;
+    let client = serving.client();
+    let mut events = client.watch(all());
+    events.next().await.expect("an event").expect("no error");
+    let claiming = client.clone();
+    let claim = tokio::spawn(async move {
+        let request = ClaimRequest {
+            stage: Stage::Prepare,
+            worker: "a".to_owned(),
+            max: 1,
+            lease: Duration::from_secs(10),
+            wait: Duration::from_secs(50),
+        };
+        claiming.claim(&request).await.map(|claims| claims.len())
+    });
+    data.until(|state| state.waiting == 2).await;
+    serving.stop().await.expect("it stops");
+    let last = events.next().await.expect("an item");
+    assert!(matches!(last, Err(Error::Unavailable { .. })), "{last:?}");
+    assert!(events.next().await.is_none());
+    let claimed = claim.await.expect("no panic");
+    assert!(
+        matches!(claimed, Err(Error::Unavailable { .. })),
+        "{claimed:?}"
+    );
+    assert_eq!(data.state().waiting, 0);
+}
+
+#[tokio::test]
+async fn a_listing_in_flight_gets_the_time_of_grace_and_no_more() {
+    let data = Endless::default();
+    let mut settings = Settings::default();
+    settings.grace = Duration::from_millis(300);
+    let serving = Serving::over(Arc::new(data.clone()), settings, Access::default()).await;
+    let mut client = serving.existing();
+    let mut listing = client
+        .list_templates(proto::ListTemplates::default())
+        .await
+        .expect("a listing")
+        .into_inner();
+    listing.message().await.expect("a message").expect("no end");
+    serving.shutdown.cancel();
+    // It goes on meanwhile.
+    listing.message().await.expect("a message").expect("no end");
+    serving
+        .ended
+        .await
+        .expect("no panic")
+        .expect("ends although the listing has not");
+    let broken = loop {
+        match listing.message().await {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert!(broken.is_err(), "{broken:?}");
+}
+
+#[tokio::test]
+async fn health_is_told_of_each_service_and_reflection_tells_of_all() {
+    let serving = Serving::start().await;
+    let mut health = HealthClient::new(serving.channel());
+    for service in [
+        "",
+        "tko.Data",
+        "tko.v1alpha2.Data",
+        "tko.v1alpha2.Controller",
+    ] {
+        let answer = health
+            .check(HealthCheckRequest {
+                service: service.to_owned(),
+            })
+            .await
+            .expect("an answer")
+            .into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+    }
+    let mut told = health
+        .watch(HealthCheckRequest::default())
+        .await
+        .expect("a stream")
+        .into_inner();
+    let first = told.message().await.expect("a message").expect("no end");
+    assert_eq!(first.status(), ServingStatus::Serving);
+    serving.shutdown.cancel();
+    let second = told.message().await.expect("a message").expect("no end");
+    assert_eq!(second.status(), ServingStatus::NotServing);
+}
+
+#[tokio::test]
+async fn a_client_finds_a_server_that_was_not_there_and_again_after_a_restart() {
+    let first = Serving::start().await;
+    let client = first.client();
+    fleet(&client, "a", 1).await;
+    let address = first.address;
+    first.stop().await.expect("it stops");
+    let failed = client.head().await;
+    assert!(
+        matches!(failed, Err(Error::Unavailable { .. })),
+        "{failed:?}"
+    );
+    let listen = tko_grpc::server::Listen {
+        port: address.port(),
+        ..Default::default()
+    };
+    let sockets = tko_grpc::server::Sockets::bind(&listen)
+        .await
+        .expect("its port is free again");
+    let server = tko_grpc::server::Server::new(Arc::new(Endless::default()));
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let again = tokio::spawn(server.serve(sockets, shutdown.clone()));
+    let refused = client.head().await;
+    assert!(
+        matches!(refused, Err(Error::NotImplemented(_))),
+        "{refused:?}"
+    );
+    shutdown.cancel();
+    again.await.expect("no panic").expect("it stops");
+}

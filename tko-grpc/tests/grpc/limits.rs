@@ -1,0 +1,257 @@
+//! Requests that mean no good, or mean too much.
+
+use crate::serving::{Serving, fleet};
+use prost_types::Duration;
+use tko_core::Data;
+use tko_grpc::client;
+use tko_grpc::proto::v1alpha2 as wire;
+use tko_grpc::proto::v1alpha2::controller_client::ControllerClient;
+use tko_grpc::proto::v1alpha2::data_client::DataClient;
+use tko_grpc::proto::{self};
+use tko_grpc::server::{Access, Settings};
+use tonic::{Code, Status};
+
+fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, Status>) {
+    let status = answer.expect_err(what);
+    assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+    assert!(!status.message().is_empty(), "{what}");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_a_bad_argument() {
+    let serving = Serving::start().await;
+    let mut data = DataClient::new(serving.channel());
+    let mut controller = ControllerClient::new(serving.channel());
+    let ids = fleet(&serving.client(), "a", 1).await;
+
+    refused("no key", data.get(wire::GetRequest::default()).await);
+    let strange = wire::Key {
+        kind: 77,
+        id: "a".to_owned(),
+    };
+    let request = wire::GetRequest {
+        key: Some(strange),
+        want: None,
+    };
+    refused("an unknown kind", data.get(request).await);
+    let select = wire::Select {
+        kind: wire::Kind::Site.into(),
+        plugin_type: -3,
+        ..Default::default()
+    };
+    let request = wire::CountRequest {
+        select: Some(select.clone()),
+        bound: u64::MAX,
+    };
+    refused("an unknown plugin type", data.count(request).await);
+    let request = wire::ListRequest {
+        select: Some(wire::Select {
+            plugin_type: 0,
+            ids: vec!["x\\".to_owned()],
+            ..select
+        }),
+        ..Default::default()
+    };
+    refused("a broken pattern", data.list(request).await);
+    let template = wire::NewTemplate {
+        id: "b".to_owned(),
+        package: Some(u32::MAX),
+        ..Default::default()
+    };
+    let request = wire::RegisterTemplateRequest {
+        packages: Vec::new(),
+        template: Some(template),
+    };
+    refused(
+        "a place beyond the table",
+        data.register_template(request).await,
+    );
+    for (ttl, what) in [
+        (
+            Duration {
+                seconds: i64::MAX,
+                nanos: 0,
+            },
+            "an endless ttl",
+        ),
+        (
+            Duration {
+                seconds: -1,
+                nanos: 0,
+            },
+            "a negative ttl",
+        ),
+        (
+            Duration {
+                seconds: 1,
+                nanos: i32::MAX,
+            },
+            "an odd ttl",
+        ),
+        (
+            Duration {
+                seconds: 0,
+                nanos: 0,
+            },
+            "no ttl",
+        ),
+        (
+            Duration {
+                seconds: 7_200,
+                nanos: 0,
+            },
+            "a ttl over the limit",
+        ),
+    ] {
+        let request = wire::StartModificationRequest {
+            deployment: ids[0].clone(),
+            ttl: Some(ttl),
+        };
+        refused(what, data.start_modification(request).await);
+    }
+    let request = wire::ClaimRequest {
+        stage: 9,
+        lease: Some(Duration {
+            seconds: 1,
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    refused("an unknown stage", controller.claim(request.clone()).await);
+    let request = wire::ClaimRequest {
+        stage: wire::Stage::Prepare.into(),
+        lease: None,
+        ..request
+    };
+    refused("no lease", controller.claim(request).await);
+    let request = wire::RenewRequest {
+        tokens: vec!["rubbish".to_owned()],
+        ttl: Some(Duration {
+            seconds: 1,
+            nanos: 0,
+        }),
+    };
+    refused("no token", controller.renew(request).await);
+    let request = wire::WakeRequest {
+        marks: vec![wire::Mark {
+            stage: wire::Stage::Prepare.into(),
+            key: None,
+            lane: 99,
+            after: None,
+        }],
+    };
+    refused("a mark of nothing", controller.wake(request).await);
+    let request = wire::CommitPreparedRequest {
+        effects: vec![wire::Effect::default(); 501],
+        ..Default::default()
+    };
+    refused(
+        "too many effects",
+        controller.commit_prepared(request).await,
+    );
+    let request = wire::CommitPreparedRequest {
+        token: "deployment|a|b".to_owned(),
+        deployment: ids[0].clone(),
+        progress: Some("{".to_owned()),
+        ..Default::default()
+    };
+    refused(
+        "progress that is no JSON",
+        controller.commit_prepared(request).await,
+    );
+    let request = tokio_stream::iter([wire::CreateDeploymentsRequest {
+        packages: Vec::new(),
+        deployments: vec![wire::NewDeployment::default(); 1_001],
+    }]);
+    let mut answers = data
+        .create_deployments(request)
+        .await
+        .expect("a stream")
+        .into_inner();
+    refused("too large a batch", answers.message().await);
+}
+
+#[tokio::test]
+async fn packages_that_cannot_be_read_are_bad_arguments() {
+    let serving = Serving::start().await;
+    let mut client = serving.existing();
+    let deep = "[".repeat(100_000);
+    for (format, bytes) in [
+        ("", &b"kind: A"[..]),
+        ("toml", b"a = 1"),
+        ("YAML", b"a: 1"),
+        ("yaml", b"a: [1"),
+        ("yaml", b"\xff\xfe"),
+        ("json", b"{}{}"),
+        ("json", deep.as_bytes()),
+        ("cbor", b"\x9a\xff\xff\xff\xff"),
+        ("cbor", b"\x81"),
+    ] {
+        let request = proto::Template {
+            template_id: "a".to_owned(),
+            package_format: format.to_owned(),
+            package: bytes.to_vec().into(),
+            ..Default::default()
+        };
+        refused(format, client.register_template(request).await);
+    }
+    let found = client
+        .get_template(proto::GetTemplate {
+            template_id: "a".to_owned(),
+            preferred_package_format: String::new(),
+        })
+        .await
+        .expect_err("nothing was stored");
+    assert_eq!(found.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn messages_over_the_limit_are_refused_and_name_it() {
+    let mut settings = Settings::default();
+    settings.max_message = 100_000;
+    let serving = Serving::with(settings, Access::default()).await;
+    let mut new = crate::serving::template("a");
+    new.metadata.insert("ballast", "x".repeat(200_000));
+    let error = serving
+        .client()
+        .register_template(new)
+        .await
+        .expect_err("too large");
+    assert!(
+        matches!(error, tko_core::Error::BadArgument { .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("100000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_of_packages_may_be_larger_than_any_message() {
+    let mut settings = Settings::default();
+    settings.max_message = 1_500_000;
+    let serving = Serving::with(settings, Access::default()).await;
+    let mut mine = client::Settings::default();
+    mine.max_message = 1_500_000;
+    let client = serving.client_with(mine);
+    for number in 0..5 {
+        let mut new = crate::serving::template(&format!("t{number}"));
+        new.package = crate::serving::package(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{n: '{number}', x: {}}}\n",
+            "x".repeat(1_000_000)
+        ));
+        client
+            .register_template(new)
+            .await
+            .expect("below the limit");
+    }
+    let page = client
+        .list(&tko_core::List {
+            select: tko_core::Select::all(tko_core::Kind::Template),
+            after: None,
+            limit: 0,
+            want: tko_core::Want::PACKAGE,
+        })
+        .await
+        .expect("a page of 5 MB");
+    assert_eq!(page.items.len(), 5);
+    assert!(page.items.iter().all(|record| record.package.is_some()));
+}

@@ -1,0 +1,168 @@
+//! The client as data: what the conformance suite does not ask, for it is about the wire.
+
+use crate::serving::{Serving, fleet, from_template};
+use futures_util::StreamExt;
+use tko_core::{Cursor, Data, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
+use tko_grpc::client::{Client, Settings};
+use tko_grpc::proto::v1alpha2 as wire;
+use tko_grpc::proto::v1alpha2::data_client::DataClient;
+
+/// All but times of conditions, as text.
+fn text(record: &Record) -> String {
+    format!("{record:?}")
+}
+
+#[tokio::test]
+async fn records_arrive_as_they_were_sent() {
+    let serving = Serving::start().await;
+    let client = serving.client();
+    let ids = fleet(&client, "a", 2).await;
+    let key = Key::new(Kind::Deployment, &ids[1]).expect("an id");
+    let want = Want {
+        package: true,
+        revision: true,
+        work: true,
+        deleting: false,
+    };
+    let read = client.get(&key, want).await.expect("it is there");
+    assert!(read.revision.is_some());
+    assert_eq!(read.work.len(), 1, "it is to be prepared");
+    let page = client
+        .list(&List {
+            select: Select::all(Kind::Deployment),
+            after: Some(Cursor(Key::new(Kind::Deployment, &ids[0]).expect("an id"))),
+            limit: 1,
+            want,
+        })
+        .await
+        .expect("a page");
+    assert_eq!(page.items.len(), 1);
+    assert_eq!(text(&page.items[0]), text(&read));
+    let history = client.history(&key, None, 10).await.expect("a history");
+    assert_eq!(history.len(), 1);
+    assert!(history[0].before.is_none());
+    let changed = history[0].after.as_ref().expect("it was made");
+    assert_eq!(changed.entity.version, read.entity.version);
+    let package = read.package.expect("wanted");
+    let deployment = read.entity.deployment().expect("it is one");
+    let split = tko_core::head::split(&package).expect("it is whole");
+    assert_eq!(split.head, deployment.head);
+    assert_eq!(split.body.hash(), read.entity.body);
+}
+
+#[tokio::test]
+async fn a_listing_streams_all_pages_with_the_revision_first() {
+    let serving = Serving::start().await;
+    let ids = fleet(&serving.client(), "a", 2_345).await;
+    let mut client = DataClient::new(serving.channel());
+    let request = wire::ListRequest {
+        select: Some(wire::Select {
+            kind: wire::Kind::Deployment.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut stream = client
+        .list(request.clone())
+        .await
+        .expect("a listing")
+        .into_inner();
+    let mut listed = Vec::new();
+    let mut messages = 0;
+    while let Some(message) = stream.message().await.expect("no error") {
+        assert_eq!(message.revision.is_some(), messages == 0);
+        messages += 1;
+        listed.extend(message.records.into_iter().filter_map(|r| {
+            let key = r.entity.and_then(|entity| entity.key);
+            key.map(|key| key.id)
+        }));
+    }
+    assert!(messages > 2, "{messages} messages");
+    assert_eq!(listed, ids);
+
+    let mut stream = client
+        .list(wire::ListRequest {
+            limit: 1_500,
+            ..request
+        })
+        .await
+        .expect("a listing")
+        .into_inner();
+    let mut count = 0;
+    let mut next = None;
+    while let Some(message) = stream.message().await.expect("no error") {
+        count += message.records.len();
+        next = message.next;
+    }
+    assert_eq!(count, 1_500);
+    assert_eq!(next.expect("there is more").id, ids[1_499]);
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_what_happens_after_it() {
+    let serving = Serving::start().await;
+    let client = serving.client();
+    fleet(&client, "a", 1).await;
+    let mut events = client.watch(Watch {
+        select: Select::all(Kind::Deployment),
+        after: Revision(0),
+        package: true,
+    });
+    let id = client
+        .create_deployment(from_template("a"))
+        .await
+        .expect("sound");
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        match events.next().await.expect("no end").expect("no error") {
+            Event::Put {
+                record, entered, ..
+            } => {
+                assert!(entered);
+                assert!(record.package.is_some());
+                seen.push(record.entity.key.clone());
+            }
+            Event::Bookmark { .. } => {}
+            gone @ Event::Gone { .. } => panic!("{gone:?}"),
+        }
+    }
+    assert_eq!(seen[1], Key::from(id));
+}
+
+#[tokio::test]
+async fn creating_again_under_one_key_gives_the_same_deployment() {
+    let serving = Serving::start().await;
+    let client = serving.client();
+    fleet(&client, "a", 0).await;
+    let mut new = from_template("a");
+    new.once = Some("k".into());
+    let first = client.create_deployment(new.clone()).await.expect("sound");
+    let second = client.create_deployment(new).await.expect("sound");
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn the_server_says_who_it_is() {
+    let serving = Serving::start().await;
+    let about = serving.client().server().await.expect("an answer");
+    assert_eq!(
+        (about.name.as_str(), about.backend.as_str(), about.insecure),
+        ("tko", "memory", false)
+    );
+    assert_eq!(about.addresses.len(), 2);
+    assert_eq!(about.addresses[0], serving.address.to_string());
+}
+
+#[tokio::test]
+async fn servers_that_cannot_be_are_bad_arguments() {
+    for server in ["", "http://", "ftp://a:1", "a b", "http:///x"] {
+        let error = Client::new(Settings::new(server)).err().expect(server);
+        assert!(
+            matches!(error, tko_core::Error::BadArgument { .. }),
+            "{server:?}: {error:?}"
+        );
+    }
+    for server in ["[::1]:1", "localhost:50050", "http://127.0.0.1:1"] {
+        assert!(Client::new(Settings::new(server)).is_ok(), "{server:?}");
+    }
+}

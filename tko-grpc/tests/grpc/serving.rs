@@ -1,0 +1,139 @@
+//! A server on loopback, over the memory backend unless told otherwise.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tko_backend_memory::Memory;
+use tko_conformance::{CountedIds, ManualClock, Strict};
+use tko_core::{
+    Controller, Data, Expect, NewDeployment, NewTemplate, Package, Result, Store, TemplateId,
+};
+use tko_grpc::client::{self, Client};
+use tko_grpc::proto::data_client::DataClient;
+use tko_grpc::server::{Access, Listen, Server, Settings, Sockets};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+/// A server that runs until it is stopped or dropped.
+pub struct Serving {
+    pub address: SocketAddr,
+    pub clock: ManualClock,
+    pub shutdown: CancellationToken,
+    pub ended: JoinHandle<Result<()>>,
+}
+
+impl Serving {
+    /// Over an empty store.
+    pub async fn start() -> Self {
+        Self::with(Settings::default(), Access::default()).await
+    }
+
+    /// Over an empty store.
+    pub async fn with(settings: Settings, access: Access) -> Self {
+        let clock = ManualClock::new();
+        let backend = Memory::new(
+            Arc::new(clock.clone()),
+            tko_backend_memory::Settings::default(),
+        );
+        let store = Store::new(
+            Arc::new(backend),
+            Arc::new(Strict),
+            Arc::new(CountedIds::default()),
+        );
+        Self {
+            clock,
+            ..Self::over(Arc::new(store), settings, access).await
+        }
+    }
+
+    /// Over this.
+    pub async fn over(data: Arc<dyn Controller>, settings: Settings, access: Access) -> Self {
+        let sockets = Sockets::bind(&Listen::default())
+            .await
+            .expect("loopback is there");
+        let address = sockets.addresses()[0];
+        let shutdown = CancellationToken::new();
+        let server = Server::new(data)
+            .with_settings(settings)
+            .with_access(access);
+        let ended = tokio::spawn(server.serve(sockets, shutdown.clone()));
+        Self {
+            address,
+            clock: ManualClock::new(),
+            shutdown,
+            ended,
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        self.client_with(client::Settings::default())
+    }
+
+    pub fn client_with(&self, mut settings: client::Settings) -> Client {
+        settings.server = self.address.to_string();
+        Client::new(settings).expect("the settings are sound")
+    }
+
+    /// As existing clients call it.
+    pub fn existing(&self) -> DataClient<Channel> {
+        DataClient::new(self.channel())
+    }
+
+    /// In plaintext.
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address))
+            .expect("an address")
+            .connect_lazy()
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.ended.await.expect("the server does not panic")
+    }
+}
+
+/// A package of YAML as programs write it.
+pub fn package(yaml: &str) -> Package {
+    Package::decode(
+        yaml.as_bytes(),
+        tko_core::Format::Yaml,
+        tko_core::Dialect::Programs,
+        &tko_core::Limits::default(),
+    )
+    .expect("sound YAML")
+}
+
+/// A config map of this name.
+pub const CONFIG: &str =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  answer: \"42\"\n";
+
+pub fn template(id: &str) -> NewTemplate {
+    NewTemplate {
+        id: TemplateId::new(id).expect("an id"),
+        metadata: [("colour", "blue")].into_iter().collect(),
+        package: package(CONFIG),
+        expect: Expect::Any,
+    }
+}
+
+pub fn from_template(id: &str) -> NewDeployment {
+    NewDeployment {
+        template: Some(TemplateId::new(id).expect("an id")),
+        ..NewDeployment::default()
+    }
+}
+
+/// Registers a template and so many deployments of it; their ids in order.
+pub async fn fleet(data: &impl Data, template_id: &str, size: usize) -> Vec<String> {
+    data.register_template(template(template_id))
+        .await
+        .expect("a sound template");
+    let mut ids = Vec::new();
+    for result in data
+        .create_deployments(vec![from_template(template_id); size])
+        .await
+    {
+        ids.push(result.expect("a sound deployment").to_string());
+    }
+    ids
+}
