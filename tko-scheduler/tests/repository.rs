@@ -1,0 +1,356 @@
+//! Manifests in a git repository: one commit for each change, whatever happens in between.
+
+mod tree;
+mod world;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+use tko_core::Scheduler;
+use tko_scheduler::{GitSettings, Manifests};
+use tree::{Call, files, paths};
+use world::config;
+
+/// Runs the real git on the side; answers with its output.
+fn git(root: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args([
+            "-c",
+            "user.name=Person",
+            "-c",
+            "user.email=person@localhost",
+        ])
+        .arg("-C")
+        .arg(root)
+        .args(arguments)
+        .output()
+        .expect("these tests need git");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "git {arguments:?}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Subjects of all commits, oldest first.
+fn log(root: &Path) -> Vec<String> {
+    let log = git(root, &["log", "--reverse", "--format=%s"]);
+    log.lines().map(str::to_owned).collect()
+}
+
+fn repository(root: &Path) -> Manifests {
+    Manifests::git(root, GitSettings::default())
+}
+
+fn with_remote(root: &Path, remote: &Path) -> Manifests {
+    let settings = GitSettings {
+        remote: Some(remote.to_str().expect("text").to_owned()),
+        ..GitSettings::default()
+    };
+    Manifests::git(root, settings)
+}
+
+fn bare(root: &Path) -> std::path::PathBuf {
+    let path = root.join("remote.git");
+    git(root, &["init", "-q", "--bare", "-b", "main", "remote.git"]);
+    path
+}
+
+#[tokio::test]
+async fn every_change_is_one_commit_that_says_what_changed() {
+    let root = TempDir::new().expect("a directory");
+    let root = root.path();
+    let manifests = repository(root);
+    let first = Call::of("x/a")
+        .with("d1", vec![config("one")])
+        .with("d2", vec![config("two")]);
+    first.fence(1).make(&manifests).await.expect("committed");
+    // Nothing new is no commit, whatever the fence.
+    first
+        .fence(2)
+        .make(&manifests)
+        .await
+        .expect("nothing to do");
+    Call::of("x/b")
+        .fence(3)
+        .make(&manifests)
+        .await
+        .expect("committed");
+    let second = Call::of("x/a")
+        .with("d1", vec![config("new")])
+        .without("d2")
+        .with("d3", vec![config("three")]);
+    second.fence(4).make(&manifests).await.expect("committed");
+    Call::of("x/a")
+        .without("d1")
+        .without("d3")
+        .fence(5)
+        .going()
+        .make(&manifests)
+        .await
+        .expect("committed");
+    Call::of("x/a")
+        .fence(6)
+        .going()
+        .make(&manifests)
+        .await
+        .expect("nothing to do");
+    let expected = [
+        "site x/a: 2 added",
+        "site x/b: no deployments changed",
+        "site x/a: 1 added, 1 changed, 1 removed",
+        "site x/a: deleted, 2 removed",
+    ];
+    assert_eq!(log(root), expected);
+    let body = git(root, &["log", "-1", "--skip=1", "--format=%b%an <%ae>"]);
+    assert_eq!(
+        body,
+        "added: d3\n\nchanged: d1\n\nremoved: d2\nTKO <tko@localhost>\n"
+    );
+    let there = git(root, &["ls-tree", "-r", "--name-only", "HEAD"]);
+    assert_eq!(there, "x+b/.tko\n");
+    assert_eq!(git(root, &["status", "--porcelain"]), "");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_mended_by_the_next_pass() {
+    let root = TempDir::new().expect("a directory");
+    let root = root.path();
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    // Written, added in part, not committed; and git was killed.
+    fs::create_dir(root.join("a/d2")).expect("made");
+    fs::write(root.join("a/d2/030-configmap-core-config.yaml"), "half").expect("written");
+    git(root, &["add", "-A"]);
+    fs::write(root.join("a/d2/.tko-Xy12"), "ha").expect("written");
+    let lock = root.join(".git/index.lock");
+    fs::write(&lock, "").expect("written");
+    let call = call.with("d2", vec![config("two")]);
+    let error = call
+        .fence(2)
+        .make(&repository(root))
+        .await
+        .expect_err("it may be in use");
+    assert!(error.chain().contains("index.lock"), "{}", error.chain());
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = fs::File::options().write(true).open(&lock).expect("there");
+    file.set_modified(old).expect("set");
+    call.fence(3)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    assert_eq!(log(root), ["site a: 1 added", "site a: 1 added"]);
+    assert_eq!(git(root, &["status", "--porcelain"]), "");
+    let committed = git(root, &["show", "HEAD:a/d2/030-configmap-core-config.yaml"]);
+    assert!(committed.contains("text: two"), "{committed}");
+}
+
+#[tokio::test]
+async fn an_older_claim_is_refused_also_after_a_restart() {
+    let root = TempDir::new().expect("a directory");
+    let root = root.path();
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(5)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    let old = Call::of("a").fence(4);
+    let error = old.make(&repository(root)).await.expect_err("refused");
+    assert!(error.chain().contains("later claim"), "{}", error.chain());
+    assert_eq!(log(root).len(), 1);
+    assert_eq!(paths(root).len(), 1);
+}
+
+#[tokio::test]
+async fn sites_at_the_same_time_do_not_clobber_each_other() {
+    let root = TempDir::new().expect("a directory");
+    let root = root.path();
+    // Two processes, as far as locks tell, each with several sites at once.
+    let writers = [Arc::new(repository(root)), Arc::new(repository(root))];
+    writers[0].schedule_first(root).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let writer = writers[number % 2].clone();
+        tasks.spawn(async move {
+            let call = Call::of(&format!("s{number}")).with("d", vec![config("one")]);
+            call.fence(1).make(&*writer).await.map(|_| ())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("no panic").expect("committed");
+    }
+    let mut log = log(root);
+    log.sort();
+    let mut expected: Vec<String> = (0..12).map(|n| format!("site s{n}: 1 added")).collect();
+    expected.push("site first: no deployments changed".to_owned());
+    expected.sort();
+    assert_eq!(log, expected);
+    assert_eq!(git(root, &["status", "--porcelain"]), "");
+}
+
+trait First {
+    async fn schedule_first(&self, root: &Path);
+}
+
+impl First for Manifests {
+    async fn schedule_first(&self, root: &Path) {
+        Call::of("first")
+            .fence(1)
+            .make(self)
+            .await
+            .expect("committed");
+        assert!(root.join("first/.tko").exists());
+    }
+}
+
+#[tokio::test]
+async fn an_existing_repository_keeps_what_is_not_ours() {
+    let root = TempDir::new().expect("a directory");
+    let root = root.path();
+    git(root, &["init", "-q", "-b", "fleet"]);
+    fs::write(root.join("README"), "hands off").expect("written");
+    fs::write(root.join(".gitignore"), "*.yaml\n").expect("written");
+    git(root, &["add", "-A"]);
+    git(root, &["commit", "-q", "-m", "by hand"]);
+    fs::write(root.join("README"), "being edited").expect("written");
+    fs::write(root.join("staged"), "for later").expect("written");
+    git(root, &["add", "staged"]);
+    // A hook that must not run, and a signature that nobody can make.
+    let hook = root.join(".git/hooks/pre-commit");
+    fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("written");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("set");
+    }
+    git(root, &["config", "commit.gpgSign", "true"]);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    let there = git(root, &["ls-tree", "-r", "--name-only", "HEAD"]);
+    assert_eq!(
+        there,
+        ".gitignore\nREADME\na/.tko\na/d1/030-configmap-core-config.yaml\n"
+    );
+    assert_eq!(
+        git(root, &["status", "--porcelain"]),
+        " M README\nA  staged\n"
+    );
+    let wrong = GitSettings {
+        branch: Some("main".to_owned()),
+        ..GitSettings::default()
+    };
+    let error = call
+        .fence(2)
+        .make(&Manifests::git(root, wrong))
+        .await
+        .expect_err("refused");
+    assert!(
+        error
+            .chain()
+            .contains("has fleet checked out; check out main"),
+        "{}",
+        error.chain()
+    );
+}
+
+#[tokio::test]
+async fn commits_are_pushed_and_what_others_pushed_is_merged() {
+    let root = TempDir::new().expect("a directory");
+    let (ours, theirs) = (root.path().join("ours"), root.path().join("theirs"));
+    let remote = bare(root.path());
+    let manifests = with_remote(&ours, &remote);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("pushed");
+    assert_eq!(log(&remote), ["site a: 1 added"]);
+
+    let url = remote.to_str().expect("text");
+    git(root.path(), &["clone", "-q", url, "theirs"]);
+    fs::write(theirs.join("flux.yaml"), "of others").expect("written");
+    // And they meddle with what is ours.
+    fs::write(
+        theirs.join("a/d1/030-configmap-core-config.yaml"),
+        "meddled",
+    )
+    .expect("written");
+    git(&theirs, &["add", "-A"]);
+    git(&theirs, &["commit", "-q", "-m", "by hand"]);
+    git(&theirs, &["push", "-q"]);
+
+    let call = Call::of("a").with("d1", vec![config("new")]);
+    call.fence(2).make(&manifests).await.expect("pushed");
+    let there = git(&remote, &["ls-tree", "-r", "--name-only", "main"]);
+    assert_eq!(
+        there,
+        "a/.tko\na/d1/030-configmap-core-config.yaml\nflux.yaml\n"
+    );
+    let text = git(
+        &remote,
+        &["show", "main:a/d1/030-configmap-core-config.yaml"],
+    );
+    assert!(text.contains("text: new"), "{text}");
+    assert_eq!(files(&ours)["flux.yaml"], "of others");
+
+    // A new machine begins with what the remote has.
+    let fresh = root.path().join("fresh");
+    let call = Call::of("b").with("d2", vec![config("two")]);
+    call.fence(3)
+        .make(&with_remote(&fresh, &remote))
+        .await
+        .expect("pushed");
+    assert_eq!(
+        log(&remote).last().map(String::as_str),
+        Some("site b: 1 added")
+    );
+    assert_eq!(paths(&fresh).len(), 3);
+}
+
+#[tokio::test]
+async fn what_could_not_be_pushed_is_pushed_by_the_next_pass() {
+    let root = TempDir::new().expect("a directory");
+    let ours = root.path().join("ours");
+    let remote = bare(root.path());
+    let manifests = with_remote(&ours, &remote);
+    Call::of("a")
+        .fence(1)
+        .make(&manifests)
+        .await
+        .expect("pushed");
+    let away = root.path().join("away.git");
+    fs::rename(&remote, &away).expect("moved");
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    let error = call
+        .fence(2)
+        .make(&manifests)
+        .await
+        .expect_err("nowhere to push to");
+    assert!(error.chain().contains("run git push"), "{}", error.chain());
+    fs::rename(&away, &remote).expect("moved");
+    call.fence(3).make(&manifests).await.expect("pushed");
+    assert_eq!(
+        log(&remote),
+        ["site a: no deployments changed", "site a: 1 added"]
+    );
+}
+
+#[tokio::test]
+async fn a_missing_git_says_what_to_do() {
+    let root = TempDir::new().expect("a directory");
+    let settings = GitSettings {
+        program: "no-such-git".into(),
+        ..GitSettings::default()
+    };
+    let manifests = Manifests::git(root.path().join("x"), settings);
+    let error = Call::of("a")
+        .fence(1)
+        .make(&manifests)
+        .await
+        .expect_err("no git");
+    assert!(error.chain().contains("install git"), "{}", error.chain());
+}
