@@ -157,7 +157,9 @@ pub(crate) fn held_up(kind: &str, open: &[Open], observed: Generation) -> Condit
         .collect::<Vec<_>>()
         .join("; ");
     if open.len() > MOST_NAMED {
-        message.push_str(&format!("; and {} more", open.len() - MOST_NAMED));
+        message.push_str("; and ");
+        message.push_str(&(open.len() - MOST_NAMED).to_string());
+        message.push_str(" more");
     }
     message.push_str(match reason {
         "Waiting" => " (goes on by itself once that is there)",

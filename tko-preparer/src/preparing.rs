@@ -190,7 +190,7 @@ async fn plugins(
     loaded: oneshot::Sender<()>,
     changed: mpsc::UnboundedSender<Vec<Gvk>>,
 ) -> Result<Infallible> {
-    let make = |plugin: &Record| made_by(&executors, plugin, |e, plugin| e.preparer(plugin));
+    let make = |plugin: &Record| made_by(&executors, plugin, Executor::preparer);
     let mut failures = 0;
     let feed = loop {
         let data = &*shared.data;

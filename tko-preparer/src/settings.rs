@@ -35,7 +35,7 @@ impl Default for Settings {
             workers: 32,
             lease: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
-            interval: Duration::from_secs(600),
+            interval: Duration::from_mins(10),
             grace: Duration::from_secs(10),
             auto_approve: true,
             rounds: 100,

@@ -1,6 +1,6 @@
 //! The ends of a pass: finished, or given back with what it waits for.
 
-use super::{Halt, Pass, Step, jitter, package_of, words};
+use super::{Halt, Pass, Step, jitter, package_of};
 use crate::open::{APPROVED as IS_APPROVED, Open, PREPARED as IS_PREPARED, Why, held_up};
 use serde_json::Value;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tko_core::work::{MAX_BACKOFF, backoff};
 use tko_core::{Condition, Error, Generation, Interest, Metadata, Outcome, Record, head, interest};
 
 /// How long a deployment is left to other processes whose preparers can run here they cannot.
-const LEFT_TO_OTHERS: Duration = Duration::from_secs(60);
+const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
 
 impl Pass<'_> {
     /// Marks the deployment prepared, and approved where that is automatic.

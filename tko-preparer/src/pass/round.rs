@@ -101,14 +101,10 @@ pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Ide
             *resource.gvk() != own.gvk
                 && !annotation::is_true(resource, PREPARED)
                 && is_here(resource)
-                && match annotation::when(resource, PREPARE) {
-                    None => active(table, identifier).next().is_some(),
+                && (active(table, identifier).next().is_some()
                     // A passive preparer makes it no mistake, and nothing to do.
-                    Some(_) => {
-                        let parts = table.of(resource.gvk());
-                        parts.is_empty() || active(table, identifier).next().is_some()
-                    }
-                }
+                    || (annotation::when(resource, PREPARE).is_some()
+                        && table.of(resource.gvk()).is_empty()))
         })
         .map(|resource| resource.identifier().clone())
         .collect()

@@ -206,7 +206,7 @@ impl Pass<'_> {
                 },
                 waits_for,
             }),
-            Ok(answer) => answer.map_err(|error| words(&error)),
+            Ok(answer) => answer.map_err(|error| error.chain()),
             Err(panic) => {
                 let message = panic_message(&*panic);
                 tracing::error!(deployment = %self.id, resource = %target, panic = message, "a preparer panicked");

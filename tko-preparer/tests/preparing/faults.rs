@@ -1,0 +1,152 @@
+//! Crashes, lost answers, several preparers and a person at once: exactly the right children.
+
+use crate::parts::part;
+use crate::world::{Running, World, annotated, reference, topo, world};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::pattern::Pattern;
+use tko_core::{Data, DeploymentId, Error, Kind, Resource, Select, annotation};
+
+const SITES: usize = 1_203;
+
+async fn topology(w: &World) -> DeploymentId {
+    for n in 0..SITES {
+        w.site(&format!("edge/{n:05}"), &[("region", "south")])
+            .await;
+    }
+    w.site("edge1", &[]).await;
+    w.template("upf", vec![part("Other", "o")]).await;
+    w.template(
+        "topology",
+        vec![
+            topo("Template", "upf", &json!({"templateId": "upf"})),
+            topo("Site", "one", &json!({"siteId": "edge1"})),
+            topo("Site", "made", &json!({"provisionIfNotFound": true})),
+            topo(
+                "Sites",
+                "south",
+                &json!({"select": {"metadata": {"region": "so*"}}}),
+            ),
+            topo(
+                "Placement",
+                "p",
+                &json!({"templates": [{
+                    "template": "upf",
+                    "sites": ["one", "made", "south"],
+                    "merge": [reference("Extra", "x")],
+                }]}),
+            ),
+            annotated(part("Extra", "x"), "prepare", "Postpone"),
+        ],
+    )
+    .await;
+    w.create("topology").await
+}
+
+async fn assert_children(w: &World, parent: &DeploymentId, seed: u64) {
+    let children = w.children(parent).await;
+    let sites: BTreeSet<String> = w.child_sites(parent).await.into_iter().collect();
+    assert_eq!(
+        (children.len(), sites.len()),
+        (SITES + 2, SITES + 2),
+        "seed {seed}"
+    );
+    for child in &children {
+        let extra = crate::world::find(child, "Extra", "x").expect("merged");
+        let annotations = &extra["metadata"]["annotations"];
+        assert_eq!(annotations[annotation::PREPARE], "Here");
+        assert_eq!(annotations[annotation::PREPARED], "true");
+    }
+    let provisioned = Select {
+        ids: vec![Pattern::id("provisioned/*").expect("a pattern")],
+        ..Select::all(Kind::Site)
+    };
+    assert_eq!(w.all(provisioned).await.len(), 1, "seed {seed}");
+    let placement = w
+        .resource(parent, "Placement", "p")
+        .await
+        .expect("it stays");
+    assert_eq!(
+        placement["status"]["deployments"],
+        json!(SITES + 2),
+        "seed {seed}"
+    );
+}
+
+/// Changes a note now and then, until the deployment is prepared. Answers what the note may be.
+async fn person(w: &World, id: &DeploymentId) -> Vec<u64> {
+    let random = &w.backend.random;
+    let mut allowed = Vec::new();
+    for _ in 0..random.below(40) {
+        tokio::time::sleep(Duration::from_millis(random.below(60))).await;
+        let record = w.record(id).await;
+        if record.entity.deployment().expect("a deployment").prepared {
+            break;
+        }
+        let number = random.below(1_000);
+        let note = crate::world::thing("Note", "n", &json!({"n": number}));
+        let package = record.package.expect("was asked for");
+        let package = package.with(Arc::new(Resource::new(note).expect("valid")));
+        match w.store.update(id, record.entity.version, package).await {
+            Ok(_) => allowed = vec![number],
+            Err(Error::Unavailable { .. }) => allowed.push(number),
+            Err(_) => {}
+        }
+    }
+    allowed
+}
+
+async fn note(w: &World, id: &DeploymentId) -> Option<u64> {
+    let note: Value = w.resource(id, "Note", "n").await?;
+    note["spec"]["n"].as_u64()
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_answers_three_preparers_and_a_person_double_and_lose_nothing() {
+    for seed in 1..=20 {
+        let w = world();
+        let id = topology(&w).await;
+        w.backend.random.seed(seed);
+        // From here on every third commit fails: half of those before it happens, half after.
+        w.backend.fail_one_in(3);
+        let running: Vec<Running> = (0..3).map(|_| w.start()).collect();
+        let allowed = person(&w, &id).await;
+        w.until(|| async { w.unprepared().await == 0 }).await;
+        for one in running {
+            one.stop().await;
+        }
+        // What a person was told is stored is not overwritten by a worker.
+        let note = note(&w, &id).await;
+        assert!(
+            note.is_none_or(|note| allowed.contains(&note))
+                && (note.is_some() || allowed.is_empty()),
+            "seed {seed}: {note:?} is not of {allowed:?}"
+        );
+        assert_children(&w, &id, seed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn crashes_at_any_point_double_and_lose_nothing() {
+    for seed in 1..=20 {
+        let w = world();
+        let id = topology(&w).await;
+        w.backend.random.seed(seed);
+        w.backend.fail_one_in(1_000);
+        let mut rest = w.start();
+        for _ in 0..10 {
+            let random = &w.backend.random;
+            // Died somewhere between two awaits.
+            for _ in 0..random.below(2_000) {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+            rest = w.start();
+        }
+        w.until(|| async { w.unprepared().await == 0 }).await;
+        rest.stop().await;
+        assert_children(&w, &id, seed).await;
+    }
+}

@@ -1,0 +1,313 @@
+//! What becomes of a deployment: prepared, approved, or a condition that says why not.
+
+use crate::parts::{Signs, gvk, here, part, registry};
+use crate::world::{ALL, annotated, find, thing, world};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Data, Key, Kind, NewDeployment, Registry, Select, annotation};
+use tko_preparer::{APPROVED, PREPARED, Settings};
+
+#[tokio::test(start_paused = true)]
+async fn a_package_without_anything_to_prepare_is_prepared_and_approved() {
+    let w = world();
+    let _running = w.start();
+    let id = w.deploy(vec![part("Other", "o")]).await;
+    let took = w.until_prepared(&id).await;
+    assert!(took < Duration::from_millis(10), "{took:?}");
+    assert!(w.deployment(&id).await.approved);
+    let prepared = w.condition(&id, PREPARED).await;
+    assert_eq!(
+        (prepared.status, &*prepared.reason),
+        (Some(true), "Prepared")
+    );
+    assert_eq!(prepared.observed, w.record(&id).await.entity.generation);
+    assert_eq!(w.condition(&id, APPROVED).await.reason, "Automatic");
+    assert!(w.record(&id).await.work.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn approval_follows_the_annotation_and_else_the_setting() {
+    for (setting, annotation, approved) in [
+        (true, None, true),
+        (true, Some("Default"), true),
+        (true, Some("Auto"), true),
+        (true, Some("Manual"), false),
+        (false, None, false),
+        (false, Some("Auto"), true),
+        (false, Some("Manual"), false),
+    ] {
+        let w = world();
+        let settings = Settings {
+            auto_approve: setting,
+            ..Settings::default()
+        };
+        let _running = w.start_with(registry(), settings);
+        let mut head = json!({
+            "apiVersion": "deployment.nephio.org/v1alpha1",
+            "kind": "Deployment",
+            "metadata": {"name": "deployment"},
+        });
+        if let Some(value) = annotation {
+            head = annotated(head, "approve", value);
+        }
+        let id = w.deploy(vec![head]).await;
+        w.until_prepared(&id).await;
+        assert_eq!(
+            w.deployment(&id).await.approved,
+            approved,
+            "{setting} {annotation:?}"
+        );
+        let condition = w.condition(&id, APPROVED).await;
+        assert_eq!(condition.status, Some(approved));
+        assert_eq!(condition.reason == "AwaitingApproval", !approved);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_preparing_adds_is_prepared_too_and_what_vanishes_is_done() {
+    let w = world();
+    let _running = w.start();
+    let id = w
+        .deploy(vec![part("Spawns", "s"), part("Vanishes", "v")])
+        .await;
+    w.until_prepared(&id).await;
+    let record = w.record(&id).await;
+    for name in ["s", "s+", "s++", "s+++"] {
+        let spawned = find(&record, "Spawns", name).expect("spawned");
+        assert_eq!(
+            spawned["metadata"]["annotations"][annotation::PREPARED],
+            "true"
+        );
+    }
+    assert!(find(&record, "Vanishes", "v").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_preparers_of_one_kind_run_in_order_each_on_what_the_last_one_left() {
+    let w = world();
+    let registry = ["a", "b", "c"]
+        .into_iter()
+        .fold(Registry::<dyn tko_core::Preparer>::new(), |r, name| {
+            r.with(gvk("Signed"), name, Arc::new(Signs(name)))
+        });
+    let _running = w.start_with(registry, Settings::default());
+    let id = w.deploy(vec![part("Signed", "s")]).await;
+    w.until_prepared(&id).await;
+    let signed = w.resource(&id, "Signed", "s").await.expect("it stays");
+    assert_eq!(signed["spec"]["seen"], "abc");
+    // One step for the resource, one for the deployment.
+    assert_eq!(w.record(&id).await.entity.generation.0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_loop_is_cut_off_and_says_so() {
+    let w = world();
+    let settings = Settings {
+        rounds: 5,
+        ..Settings::default()
+    };
+    let _running = w.start_with(registry(), settings);
+    let id = w.deploy(vec![part("Forever", "f")]).await;
+    let message = w.until_says(&id, PREPARED, "Endless").await;
+    assert!(message.contains("after"), "{message}");
+    let record = w.record(&id).await;
+    assert!(record.package.expect("was asked for").len() < 510);
+    assert!(record.work[0].due.since(w.clock.now()) > Duration::from_mins(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_is_said_and_the_rest_is_prepared_all_the_same() {
+    for (kind, reason, words) in [
+        (
+            "Fails",
+            "Failed",
+            "Fails f: preparer fails failed: poison: never works",
+        ),
+        (
+            "Panics",
+            "Failed",
+            "Panics f: preparer panics failed: it panicked",
+        ),
+        (
+            "Hangs",
+            "Failed",
+            "Hangs f: preparer hangs failed: it did not answer within 30s",
+        ),
+        ("Idle", "Failed", "changed nothing and did not mark"),
+        ("Stuck", "Failed", "no headway"),
+        ("Flood", "Failed", "501"),
+        ("Bad", "Invalid", "Any bad: spec: is wrong"),
+        ("Asks", "Waiting", "not yet, without a reason"),
+    ] {
+        let w = world();
+        let _running = w.start();
+        let id = w.deploy(vec![part(kind, "f"), part("Marks", "m")]).await;
+        let message = w.until_says(&id, PREPARED, reason).await;
+        assert!(message.contains(words), "{kind}: {message}");
+        let other = w.resource(&id, "Marks", "m").await.expect("it stays");
+        assert_eq!(
+            other["metadata"]["annotations"][annotation::PREPARED],
+            "true",
+            "{kind}"
+        );
+        let record = w.record(&id).await;
+        assert!(!record.entity.deployment().expect("a deployment").prepared);
+        assert_eq!(record.work[0].attempts, 1, "{kind}");
+        assert!(
+            record.work[0].error.as_ref().expect("said").contains(words),
+            "{kind}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn here_without_a_preparer_is_a_mistake_and_without_the_annotation_is_none() {
+    let w = world();
+    let _running = w.start();
+    let id = w
+        .deploy(vec![here("Nobody", "n"), part("Nobody", "fine")])
+        .await;
+    let message = w.until_says(&id, PREPARED, "NoPreparer").await;
+    assert!(message.contains("Nobody n: "), "{message}");
+    assert!(!message.contains("fine"), "{message}");
+    // Taking the annotation away is enough.
+    w.edit(&id, |package| {
+        let mut resources = package.resources().to_vec();
+        resources.retain(|r| &*r.identifier().name != "n");
+        tko_core::Package::new(resources).expect("fewer")
+    })
+    .await;
+    assert!(w.until_prepared(&id).await < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn postponed_and_never_are_left_alone() {
+    let w = world();
+    let _running = w.start();
+    let id = w
+        .deploy(vec![
+            annotated(part("Fails", "a"), "prepare", "Postpone"),
+            annotated(part("Fails", "b"), "prepare", "Never"),
+            annotated(part("Fails", "c"), "prepared", "true"),
+        ])
+        .await;
+    w.until_prepared(&id).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_package_that_is_not_complete_lists_every_violation_and_goes_on_when_mended() {
+    let w = world();
+    let _running = w.start();
+    let id = w.deploy(vec![part("Need", "a"), part("Need", "b")]).await;
+    let message = w.until_says(&id, PREPARED, "Invalid").await;
+    assert!(
+        message.contains("Need a: spec: is wrong; Need b: spec: is wrong"),
+        "{message}"
+    );
+    w.edit(&id, |package| {
+        let full = |name| thing("Need", name, &json!({"value": 1}));
+        ["a", "b"]
+            .into_iter()
+            .fold(package.clone(), |package, name| {
+                package.with(Arc::new(
+                    tko_core::Resource::new(full(name)).expect("valid"),
+                ))
+            })
+    })
+    .await;
+    assert!(w.until_prepared(&id).await < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_come_ever_later_write_nothing_new_and_hold_nobody_back() {
+    let w = world();
+    let running = w.start();
+    w.template("poison", vec![part("Fails", "f")]).await;
+    w.template("hang", vec![part("Hangs", "h")]).await;
+    w.template("ok", vec![part("Marks", "m")]).await;
+    let mut bad = Vec::new();
+    for _ in 0..100 {
+        bad.push(w.create("poison").await);
+        bad.push(w.create("hang").await);
+    }
+    w.until(|| async { w.record(&bad[0]).await.work[0].attempts >= 5 })
+        .await;
+    let record = w.record(&bad[0]).await;
+    assert_eq!(record.entity.conditions.len(), 1);
+    let history = w
+        .store
+        .history(&Key::from(&bad[0]), None, 100)
+        .await
+        .expect("kept");
+    // Created; interests and condition in one.
+    assert_eq!(history.len(), 2);
+    let due = record.work[0].due;
+    assert!(due.since(w.clock.now()) < Duration::from_mins(5));
+    // With everything due again at once and hanging for 30 s, good ones still get through.
+    tokio::time::advance(Duration::from_mins(10)).await;
+    let good = w.create("ok").await;
+    let took = w.until_prepared(&good).await;
+    assert!(took < Duration::from_mins(2), "{took:?}");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn preparing_again_runs_only_what_is_not_prepared() {
+    let w = world();
+    let registry = registry().with(gvk("Signed"), "s", Arc::new(Signs("x")));
+    let _running = w.start_with(registry, Settings::default());
+    let id = w
+        .deploy(vec![part("Signed", "a"), part("Signed", "b")])
+        .await;
+    w.until_prepared(&id).await;
+    w.edit(&id, |package| {
+        let change = |mut value: serde_json::Value| {
+            let unmark = value["metadata"]["name"] != "b";
+            if unmark {
+                let annotations = &mut value["metadata"]["annotations"];
+                annotations
+                    .as_object_mut()
+                    .expect("a map")
+                    .remove(annotation::PREPARED);
+            }
+            value
+        };
+        crate::world::package(package.iter().map(|r| change(r.value().clone())).collect())
+    })
+    .await;
+    let record = w
+        .store
+        .get(&Key::from(&id), ALL)
+        .await
+        .expect("it is there");
+    let deployment = record.entity.deployment().expect("a deployment");
+    assert!(!deployment.prepared && !deployment.approved);
+    w.until_prepared(&id).await;
+    let seen = |value: Option<serde_json::Value>| value.expect("it stays")["spec"]["seen"].clone();
+    assert_eq!(seen(w.resource(&id, "Signed", "a").await), "xx");
+    assert_eq!(seen(w.resource(&id, "Signed", "b").await), "x");
+    assert!(w.deployment(&id).await.approved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_deployments_are_shared_by_three_preparers() {
+    let w = world();
+    w.template("ok", vec![part("Marks", "m")]).await;
+    let new = NewDeployment {
+        template: Some(crate::world::template_id("ok")),
+        ..NewDeployment::default()
+    };
+    for created in w.store.create_deployments(vec![new; 1_000]).await {
+        created.expect("valid");
+    }
+    let running: Vec<_> = (0..3).map(|_| w.start()).collect();
+    w.until(|| async { w.unprepared().await == 0 }).await;
+    for record in w.all(Select::all(Kind::Deployment)).await {
+        // Created, prepared, finished: never prepared twice.
+        assert_eq!(record.entity.generation.0, 3);
+    }
+    for one in running {
+        one.stop().await;
+    }
+}

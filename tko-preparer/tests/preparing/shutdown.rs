@@ -1,0 +1,188 @@
+//! Leases and shutdown: what is renewed, lost, finished or given back.
+
+use crate::parts::{part, registry};
+use crate::world::{thing, world};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{ClaimRequest, Controller, Data, Outcome, Resource, Stage};
+use tko_preparer::{PREPARED, Settings};
+
+fn patient() -> Settings {
+    Settings {
+        timeout: Duration::from_mins(10),
+        grace: Duration::from_mins(10),
+        ..Settings::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_renewed_as_long_as_it_is_worked_on_and_nobody_else_gets_it() {
+    let w = world();
+    let a = w.start_with(registry(), patient());
+    let b = w.start_with(registry(), patient());
+    // Three leases long.
+    let id = w.deploy(vec![part("Slow", "s")]).await;
+    let took = w.until_prepared(&id).await;
+    assert!(
+        took >= Duration::from_secs(100) && took < Duration::from_secs(105),
+        "{took:?}"
+    );
+    // Created, prepared once, finished.
+    assert_eq!(w.record(&id).await.entity.generation.0, 3);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_preparers_work_comes_back_after_its_lease() {
+    let w = world();
+    let a = w.start_with(registry(), patient());
+    let id = w.deploy(vec![part("Slow", "s")]).await;
+    w.until(|| async { w.record(&id).await.work[0].leased.is_some() })
+        .await;
+    drop(a);
+    let b = w.start_with(registry(), patient());
+    let took = w.until_prepared(&id).await;
+    assert!(
+        took >= Duration::from_secs(130) && took < Duration::from_secs(145),
+        "{took:?}"
+    );
+    b.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_ends_its_work() {
+    let w = world();
+    let settings = Settings {
+        lease: Duration::from_secs(3),
+        ..patient()
+    };
+    let a = w.start_with(registry(), settings);
+    let id = w.deploy(vec![part("Slow", "s")]).await;
+    w.until(|| async { w.record(&id).await.work[0].leased.is_some() })
+        .await;
+    // Someone else has it: its row goes, and with it the lease.
+    w.store
+        .delete(&tko_core::Key::from(&id))
+        .await
+        .expect("it is there");
+    let other = w.deploy(vec![part("Marks", "m")]).await;
+    w.until_prepared(&other).await;
+    // A shutdown would wait for the slow one, were it not dropped.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let start = tokio::time::Instant::now();
+    a.stop().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_claims_nothing_more_and_lets_work_in_flight_finish() {
+    let w = world();
+    let running = w.start_with(registry(), patient());
+    let slow = w.deploy(vec![part("Slow", "s")]).await;
+    w.until(|| async { w.record(&slow).await.work[0].leased.is_some() })
+        .await;
+    running.shutdown.cancel();
+    let late = w.deploy(vec![part("Marks", "m")]).await;
+    running.stop().await;
+    assert!(w.is_prepared(&slow).await);
+    assert!(!w.is_prepared(&late).await);
+    assert_eq!(w.record(&late).await.work[0].attempts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_finish_in_time_is_given_back_without_blame() {
+    let w = world();
+    let settings = Settings {
+        grace: Duration::from_secs(5),
+        ..patient()
+    };
+    let running = w.start_with(registry(), settings);
+    let slow = w.deploy(vec![part("Slow", "s")]).await;
+    w.until(|| async { w.record(&slow).await.work[0].leased.is_some() })
+        .await;
+    let start = tokio::time::Instant::now();
+    running.stop().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+    let work = &w.record(&slow).await.work[0];
+    assert_eq!((work.attempts, work.leased), (0, None));
+    assert!(work.due <= w.clock.now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_is_never_kept_out_and_a_worker_yields_without_blame() {
+    let w = world();
+    let id = w.deploy(vec![part("Marks", "m")]).await;
+    let edit = w
+        .store
+        .start_modification(&id, Duration::from_secs(10))
+        .await
+        .expect("free");
+    let _running = w.start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!w.is_prepared(&id).await);
+    let work = &w.record(&id).await.work[0];
+    assert!(work.attempts <= 1 && work.error.is_none(), "{work:?}");
+    let package = edit.record.package.expect("was read");
+    let added = Resource::new(thing("Any", "added", &json!({}))).expect("valid");
+    w.store
+        .end_modification(&edit.token, package.with(Arc::new(added)))
+        .await
+        .expect("in time");
+    assert!(w.until_prepared(&id).await < Duration::from_secs(2));
+    assert!(w.resource(&id, "Any", "added").await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_changes_meanwhile_is_kept_and_prepared() {
+    let w = world();
+    let _running = w.start_with(registry(), patient());
+    let id = w.deploy(vec![part("Slow", "s")]).await;
+    w.until(|| async { w.record(&id).await.work[0].leased.is_some() })
+        .await;
+    w.edit(&id, |package| {
+        let added = Resource::new(part("Marks", "added")).expect("valid");
+        package.with(Arc::new(added))
+    })
+    .await;
+    w.until_prepared(&id).await;
+    let added = w.resource(&id, "Marks", "added").await.expect("kept");
+    assert_eq!(
+        added["metadata"]["annotations"]["nephio.org/prepared"],
+        "true"
+    );
+    assert_eq!(w.condition(&id, PREPARED).await.status, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_marked_while_it_is_claimed_is_looked_at_again() {
+    let w = world();
+    let id = w.deploy(vec![]).await;
+    let request = ClaimRequest {
+        stage: Stage::Prepare,
+        worker: "by hand".to_owned(),
+        max: 1,
+        lease: Duration::from_secs(30),
+        wait: Duration::ZERO,
+    };
+    let claim = w.store.claim(&request).await.expect("answers").remove(0);
+    w.edit(&id, |package| {
+        package.with(Arc::new(Resource::new(part("Marks", "m")).expect("valid")))
+    })
+    .await;
+    w.store
+        .settle(&[(claim.token, Outcome::Done)])
+        .await
+        .expect("answers");
+    let _running = w.start();
+    assert!(w.until_prepared(&id).await < Duration::from_millis(10));
+}

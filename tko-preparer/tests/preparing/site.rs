@@ -1,0 +1,269 @@
+//! Site: found, waited for, or provisioned.
+
+use crate::parts::part;
+use crate::world::{World, annotated, reference, site_id, topo, world};
+use serde_json::{Value, json};
+use tko_core::pattern::Pattern;
+use tko_core::{Data, DeploymentId, Key, Kind, Select, annotation};
+use tko_preparer::PREPARED;
+
+async fn site_of(w: &World, id: &DeploymentId, name: &str) -> Option<String> {
+    let site = w.resource(id, "Site", name).await?;
+    site["status"]["siteId"].as_str().map(str::to_owned)
+}
+
+async fn provisioned(w: &World) -> Vec<tko_core::Record> {
+    w.all(Select {
+        ids: vec![Pattern::id("provisioned/*").expect("a pattern")],
+        ..Select::all(Kind::Site)
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_by_id_is_waited_for_and_found() {
+    let w = world();
+    let _running = w.start();
+    let id = w
+        .deploy(vec![topo("Site", "one", &json!({"siteId": "edge/1"}))])
+        .await;
+    let message = w.until_says(&id, PREPARED, "Waiting").await;
+    assert!(
+        message.contains("Site one: site edge/1 is not registered"),
+        "{message}"
+    );
+    w.site("edge/1", &[]).await;
+    w.until_prepared(&id).await;
+    assert_eq!(site_of(&w, &id, "one").await.as_deref(), Some("edge/1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selection_takes_the_first_by_id_and_counts_values_as_text() {
+    let w = world();
+    let _running = w.start();
+    w.site(
+        "b",
+        &[
+            ("Site.cloud", "GDC-E"),
+            ("Site.cores", "16"),
+            ("Site.on", "true"),
+        ],
+    )
+    .await;
+    w.site("a", &[("Site.cloud", "GDC-E"), ("Site.cores", "16")])
+        .await;
+    w.site(
+        "c",
+        &[
+            ("Site.cloud", "GDC-E"),
+            ("Site.cores", "16"),
+            ("Site.on", "true"),
+        ],
+    )
+    .await;
+    let select =
+        json!({"select": {"metadata": {"Site.cloud": "GDC*", "Site.cores": 16, "Site.on": true}}});
+    let id = w.deploy(vec![topo("Site", "one", &select)]).await;
+    w.until_prepared(&id).await;
+    assert_eq!(site_of(&w, &id, "one").await.as_deref(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selection_that_finds_none_waits_for_one_that_matches() {
+    let w = world();
+    let _running = w.start();
+    let select = json!({"select": {"metadata": {"Site.region": "south"}}});
+    let id = w.deploy(vec![topo("Site", "one", &select)]).await;
+    let message = w.until_says(&id, PREPARED, "Waiting").await;
+    assert!(
+        message.contains("no site matches Site.region=south"),
+        "{message}"
+    );
+    w.site("n", &[("Site.region", "north")]).await;
+    w.until_idle().await;
+    assert!(!w.is_prepared(&id).await);
+    w.site("s", &[("Site.region", "south")]).await;
+    w.until_prepared(&id).await;
+    assert_eq!(site_of(&w, &id, "one").await.as_deref(), Some("s"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_found_is_provisioned_once_from_its_template_and_what_is_merged() {
+    let w = world();
+    let _running = w.start();
+    let id = w
+        .deploy(vec![
+            topo(
+                "Site",
+                "new",
+                &json!({
+                    "select": {"metadata": {"Site.region": "south"}},
+                    "provisionIfNotFound": true,
+                    "provisionTemplateId": "site/edge",
+                    "merge": [reference("Marks", "cluster"), reference("Other", "later")],
+                }),
+            ),
+            part("Marks", "cluster"),
+            annotated(part("Other", "later"), "metadata", "Postpone"),
+        ])
+        .await;
+    let message = w.until_says(&id, PREPARED, "Waiting").await;
+    assert!(
+        message.contains("template site/edge, to provision"),
+        "{message}"
+    );
+    w.template("site/edge", vec![part("Base", "base")]).await;
+    w.until_prepared(&id).await;
+    let sites = provisioned(&w).await;
+    assert_eq!(sites.len(), 1);
+    let site = &sites[0];
+    assert_eq!(
+        site_of(&w, &id, "new").await.as_deref(),
+        Some(site.entity.key.id())
+    );
+    assert_eq!(
+        site.entity.template().map(ToString::to_string).as_deref(),
+        Some("site/edge")
+    );
+    assert_eq!(site.entity.metadata["type"], "provisioned");
+    let of = |kind| {
+        crate::world::find(
+            site,
+            kind,
+            match kind {
+                "Base" => "base",
+                "Marks" => "cluster",
+                _ => "later",
+            },
+        )
+    };
+    assert!(of("Base").is_some());
+    let cluster = of("Marks").expect("merged");
+    assert_eq!(
+        cluster["metadata"]["annotations"][annotation::PREPARED],
+        "true"
+    );
+    let later = of("Other").expect("merged");
+    assert_eq!(
+        later["metadata"]["annotations"][annotation::METADATA],
+        "Here"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_is_found_is_not_provisioned() {
+    let w = world();
+    let _running = w.start();
+    w.site("s", &[("Site.region", "south")]).await;
+    let spec = json!({
+        "select": {"metadata": {"Site.region": "south"}},
+        "provisionIfNotFound": true,
+    });
+    let id = w.deploy(vec![topo("Site", "one", &spec)]).await;
+    w.until_prepared(&id).await;
+    assert_eq!(site_of(&w, &id, "one").await.as_deref(), Some("s"));
+    assert!(provisioned(&w).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_template_renames_count_in_the_new_site() {
+    let w = world();
+    let _running = w.start();
+    let spec = json!({"provisionIfNotFound": true, "merge": [reference("Other", "long-name")]});
+    let other = annotated(part("Other", "long-name"), "rename", "short");
+    w.template("t", vec![topo("Site", "one", &spec), other])
+        .await;
+    let id = w.create("t").await;
+    w.until_prepared(&id).await;
+    let sites = provisioned(&w).await;
+    assert!(crate::world::find(&sites[0], "Other", "short").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_has_its_site_is_never_provisioned_again() {
+    let w = world();
+    let _running = w.start();
+    let spec = json!({"provisionIfNotFound": true});
+    let id = w.deploy(vec![topo("Site", "one", &spec)]).await;
+    w.until_prepared(&id).await;
+    let first = site_of(&w, &id, "one").await.expect("provisioned");
+    let again = |package: &tko_core::Package| {
+        let unmarked = package.iter().map(|resource| {
+            let mut value: Value = resource.value().clone();
+            if let Some(annotations) = value["metadata"]["annotations"].as_object_mut() {
+                annotations.remove(annotation::PREPARED);
+            }
+            value
+        });
+        crate::world::package(unmarked.collect())
+    };
+    w.edit(&id, again).await;
+    w.until_prepared(&id).await;
+    assert_eq!(site_of(&w, &id, "one").await.as_ref(), Some(&first));
+    assert_eq!(provisioned(&w).await.len(), 1);
+    // Even if it is gone: that is said.
+    w.store
+        .delete(&Key::from(site_id(&first)))
+        .await
+        .expect("it is there");
+    w.edit(&id, again).await;
+    let message = w.until_says(&id, PREPARED, "Waiting").await;
+    assert!(message.contains("is not registered any more"), "{message}");
+    assert!(provisioned(&w).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn mistakes_in_a_site_are_named() {
+    for (spec, words) in [
+        (json!({}), "names no site"),
+        (json!({"siteId": 5}), "spec.siteId: 5 is not text"),
+        (json!({"siteId": "a b"}), "\"a b\" has the character ' '"),
+        (
+            json!({"provisionIfNotFound": "yes"}),
+            "is not true or false",
+        ),
+        (
+            json!({"select": {"metadata": {"a": {"b": 1}}}}),
+            "spec.select.metadata[\"a\"]",
+        ),
+        (
+            json!({"select": {"metadata": {"a": "x\\"}}}),
+            "lone backslash",
+        ),
+        (
+            json!({"provisionIfNotFound": true, "merge": [reference("No", "such")]}),
+            "spec.merge[0]: No such (x/v1) is not in this package",
+        ),
+        (
+            json!({"provisionIfNotFound": true, "merge": [{"kind": "X"}]}),
+            "spec.merge[0]: ",
+        ),
+        (
+            json!({"provisionIfNotFound": true, "merge": [
+                {"apiVersion": "topology.nephio.org/v1alpha1", "kind": "Site", "name": "one"},
+            ]}),
+            "Site one cannot be merged by itself",
+        ),
+    ] {
+        let w = world();
+        let _running = w.start();
+        let id = w.deploy(vec![topo("Site", "one", &spec)]).await;
+        let message = w.until_says(&id, PREPARED, "Failed").await;
+        assert!(message.contains(words), "{spec}: {message}");
+        assert!(provisioned(&w).await.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provisioned_site_that_would_be_invalid_is_not_made() {
+    let w = world();
+    let _running = w.start();
+    let spec = json!({"provisionIfNotFound": true, "merge": [reference("Need", "n")]});
+    let id = w
+        .deploy(vec![topo("Site", "one", &spec), part("Need", "n")])
+        .await;
+    let message = w.until_says(&id, PREPARED, "Invalid").await;
+    assert!(message.contains("Need n: spec: is wrong"), "{message}");
+    assert!(provisioned(&w).await.is_empty());
+    assert_eq!(site_of(&w, &id, "one").await, None);
+}

@@ -1,0 +1,177 @@
+//! Placements that go on: `track: Continuous`.
+
+use crate::parts::part;
+use crate::world::{World, topo, world};
+use serde_json::json;
+use std::sync::atomic::Ordering;
+use tko_core::{Condition, Data, DeploymentId, Key, NewDeployment, Package};
+
+fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
+    let mut spec = json!({
+        "templates": [{"template": "t", "sites": ["edges", "hub"]}],
+        "track": "Continuous",
+    });
+    if let Some(on_leave) = on_leave {
+        spec["onLeave"] = json!(on_leave);
+    }
+    vec![
+        topo("Template", "t", &json!({"templateId": "t"})),
+        topo(
+            "Sites",
+            "edges",
+            &json!({"select": {"metadata": {"role": "edge"}}}),
+        ),
+        topo("Site", "hub", &json!({"siteId": "hub"})),
+        topo("Placement", "p", &spec),
+    ]
+}
+
+async fn begin(w: &World, on_leave: Option<&str>) -> DeploymentId {
+    w.template("t", vec![part("Other", "o")]).await;
+    w.site("hub", &[]).await;
+    w.site("a", &[("role", "edge")]).await;
+    let id = w.deploy(tracking(on_leave)).await;
+    w.until_prepared(&id).await;
+    w.until_idle().await;
+    assert_eq!(w.child_sites(&id).await, ["a", "hub"]);
+    id
+}
+
+async fn count(w: &World, id: &DeploymentId) -> u64 {
+    let placement = w.resource(id, "Placement", "p").await.expect("it stays");
+    placement["status"]["deployments"]
+        .as_u64()
+        .expect("counted")
+}
+
+#[tokio::test(start_paused = true)]
+async fn sites_that_begin_to_match_get_their_child_at_once() {
+    let w = world();
+    let _running = w.start();
+    let id = begin(&w, None).await;
+    w.site("b", &[("role", "edge")]).await;
+    let took = w.until(|| async { w.children(&id).await.len() == 3 }).await;
+    assert!(took.as_millis() < 50, "{took:?}");
+    w.until_idle().await;
+    assert_eq!(count(&w, &id).await, 3);
+    assert!(w.is_prepared(&id).await);
+    // By a change of what there is, too.
+    w.site("c", &[("role", "core")]).await;
+    w.until_idle().await;
+    assert_eq!(w.children(&id).await.len(), 3);
+    w.site("c", &[("role", "edge")]).await;
+    let took = w.until(|| async { w.children(&id).await.len() == 4 }).await;
+    assert!(took.as_millis() < 50, "{took:?}");
+    assert_eq!(w.child_sites(&id).await, ["a", "b", "c", "hub"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_of_sites_that_cease_to_match_stay_unless_they_are_to_be_deleted() {
+    for (on_leave, expected) in [
+        (None, vec!["a", "hub"]),
+        (Some("Keep"), vec!["a", "hub"]),
+        (Some("Delete"), vec!["hub"]),
+    ] {
+        let w = world();
+        let retire = w.store.clone();
+        let clock = w.clock.clone();
+        let retiring = tokio::spawn(async move { retire.retire(&*clock).await });
+        let _running = w.start();
+        let id = begin(&w, on_leave).await;
+        w.site("a", &[("role", "core")]).await;
+        w.until_idle().await;
+        assert_eq!(w.child_sites(&id).await, expected, "{on_leave:?}");
+        if on_leave == Some("Delete") {
+            w.until(|| async { count(&w, &id).await == 1 }).await;
+            // And back.
+            w.site("a", &[("role", "edge")]).await;
+            w.until(|| async { w.children(&id).await.len() == 2 }).await;
+        }
+        retiring.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_of_deleted_sites_are_deleted_if_they_are_to_be() {
+    let w = world();
+    let _running = w.start();
+    let id = begin(&w, Some("Delete")).await;
+    w.store
+        .delete(&Key::from(crate::world::site_id("a")))
+        .await
+        .expect("it is there");
+    w.until(|| async { w.children(&id).await.len() == 1 }).await;
+    assert_eq!(w.child_sites(&id).await, ["hub"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_placed_once_stays_as_it_is() {
+    let w = world();
+    let _running = w.start();
+    w.template("t", vec![]).await;
+    w.site("hub", &[]).await;
+    let mut resources = tracking(None);
+    resources[3]["spec"]["track"] = json!("Once");
+    let id = w.deploy(resources).await;
+    w.until_prepared(&id).await;
+    w.site("b", &[("role", "edge")]).await;
+    w.until_idle().await;
+    assert_eq!(w.child_sites(&id).await, ["hub"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_new_sites_get_their_children_in_few_turns() {
+    let w = world();
+    let _running = w.start();
+    let id = begin(&w, None).await;
+    for n in 0..1_203 {
+        w.site(&format!("late/{n:05}"), &[("role", "edge")]).await;
+    }
+    w.until(|| async { w.children(&id).await.len() == 1_205 })
+        .await;
+    w.until_idle().await;
+    assert_eq!(count(&w, &id).await, 1_205);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_changes_in_other_ways_is_no_news() {
+    let w = world();
+    let _running = w.start();
+    let id = begin(&w, None).await;
+    let work_before = w.record(&id).await.entity.version;
+    let lists = w.backend.lists.load(Ordering::Relaxed);
+    // As with each condition that a scheduler writes.
+    let deployed = NewDeployment {
+        site: Some(crate::world::site_id("a")),
+        merge: Package::default(),
+        ..NewDeployment::default()
+    };
+    let other = w.store.create_deployment(deployed).await.expect("valid");
+    w.until_prepared(&other).await;
+    let claims = tko_core::ClaimRequest {
+        stage: tko_core::Stage::Schedule,
+        worker: "s".to_owned(),
+        max: 10,
+        lease: std::time::Duration::from_secs(30),
+        wait: std::time::Duration::ZERO,
+    };
+    for claim in tko_core::Controller::claim(&*w.store, &claims)
+        .await
+        .expect("answers")
+    {
+        let told = Condition::new("Scheduled", true, "Scheduled", "", tko_core::Generation(1));
+        let step = tko_core::Placed {
+            conditions: vec![(claim.work.key.clone(), vec![told])],
+            settle: Some(tko_core::Outcome::Done),
+            ..tko_core::Placed::default()
+        };
+        tko_core::Controller::commit_placed(&*w.store, &claim.token, step)
+            .await
+            .expect("live");
+    }
+    w.until_idle().await;
+    assert_eq!(w.record(&id).await.entity.version, work_before);
+    // Looked up by index, but not gone through: the children were not listed again.
+    let lists = w.backend.lists.load(Ordering::Relaxed) - lists;
+    assert!(lists < 40, "{lists}");
+}
