@@ -133,29 +133,56 @@ fn words(panic: &(dyn Any + Send)) -> String {
 impl Admission for Validation {
     async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
         let table = self.registry.table();
+        let triggered = |resource: &Resource| -> Vec<Part<dyn Validator>> {
+            let parts = table.of(resource.gvk()).iter();
+            parts.chain(table.everywhere()).cloned().collect()
+        };
+        let mut tally = Tally::default();
+        if package
+            .iter()
+            .all(|resource| triggered(resource).is_empty())
+        {
+            // The default remembers what it has seen: mostly there is nothing to wait for, and
+            // side by side would cost more than it gains.
+            for resource in package {
+                tally.add(self.judge(package, resource, Vec::new(), complete).await?);
+            }
+            return Ok(tally.finish());
+        }
         let calls: Vec<_> = package
             .iter()
-            .map(|resource| {
-                let triggered = table.of(resource.gvk()).iter();
-                let parts = triggered.chain(table.everywhere()).cloned().collect();
-                self.judge(package, resource, parts, complete)
-            })
+            .map(|resource| self.judge(package, resource, triggered(resource), complete))
             .collect();
         let mut results = stream::iter(calls).buffered(AT_ONCE);
-        let mut violations = Vec::new();
-        let mut more = 0;
         while let Some(found) = results.try_next().await? {
-            let room = MAX_VIOLATIONS - violations.len();
-            more += found.len().saturating_sub(room);
-            violations.extend(found.into_iter().take(room));
+            tally.add(found);
         }
-        if more > 0 {
-            violations.push(Violation {
+        Ok(tally.finish())
+    }
+}
+
+/// Violations up to the limit, and how many more there were.
+#[derive(Default)]
+struct Tally {
+    violations: Vec<Violation>,
+    more: usize,
+}
+
+impl Tally {
+    fn add(&mut self, found: Vec<Violation>) {
+        let room = MAX_VIOLATIONS - self.violations.len();
+        self.more += found.len().saturating_sub(room);
+        self.violations.extend(found.into_iter().take(room));
+    }
+
+    fn finish(mut self) -> Vec<Violation> {
+        if self.more > 0 {
+            self.violations.push(Violation {
                 resource: None,
                 path: String::new(),
-                message: format!("and {more} more violations"),
+                message: format!("and {} more violations", self.more),
             });
         }
-        Ok(violations)
+        self.violations
     }
 }

@@ -140,7 +140,7 @@ impl SchemaValidator {
     }
 
     async fn find(&self, gvk: &Gvk, package: &Package) -> Result<Option<Arc<Schema>>> {
-        if let Some(schema) = self.native.find(gvk).await? {
+        if let Some(schema) = self.native.get(gvk) {
             return Ok(Some(schema));
         }
         let built_in = self.built_in.get(gvk);

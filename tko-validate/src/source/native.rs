@@ -1,11 +1,9 @@
 //! TKO's own kinds.
 
-use super::SchemaSource;
 use crate::schema::Schema;
-use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tko_core::{Gvk, Result};
+use tko_core::Gvk;
 
 const TOPOLOGY: &str = "topology.nephio.org/v1alpha1";
 const KINDS: [(&str, &str, &str); 7] = [
@@ -70,15 +68,12 @@ impl Native {
             metadata: Arc::new(Schema::document_of_any_kind(ORIGIN, read(METADATA))),
         }
     }
-}
 
-#[async_trait]
-impl SchemaSource for Native {
-    async fn find(&self, gvk: &Gvk) -> Result<Option<Arc<Schema>>> {
+    pub(crate) fn get(&self, gvk: &Gvk) -> Option<Arc<Schema>> {
         if *gvk.group == *"metadata.nephio.org" {
-            return Ok(Some(self.metadata.clone()));
+            return Some(self.metadata.clone());
         }
-        Ok(self.kinds.get(gvk).cloned())
+        self.kinds.get(gvk).cloned()
     }
 }
 
