@@ -30,6 +30,7 @@ mod names;
 mod render;
 
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::{
@@ -85,6 +86,11 @@ impl Manifests {
     /// The folder of a site, below the directory or the repository's root.
     pub fn folder(site: &SiteId) -> String {
         names::folder(site.as_str())
+    }
+
+    /// The files of a deployment, by name, in the order of application.
+    pub fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
+        render::files(package)
     }
 
     /// The folder of a deployment, below its site's.

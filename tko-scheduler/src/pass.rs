@@ -12,6 +12,7 @@ use crate::calls::calls;
 use crate::gather::{Gathered, gather, placed};
 use crate::scheduling::{Context, chance};
 use crate::words;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
 use tko_core::work::backoff;
@@ -22,6 +23,9 @@ use tko_core::{
 
 /// How often a site looks whether what moves to it may come, should nobody tell it.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Most entities that one commit speaks of.
+const STEP: usize = 500;
 
 /// After something moved meanwhile.
 const SOON: Duration = Duration::from_secs(1);
@@ -120,6 +124,12 @@ impl Pass<'_> {
         mut told: Vec<Condition>,
     ) -> Result<()> {
         told.push(words::site_scheduled(&site.entity));
+        // One of each kind: two that take turns would be news for ever.
+        let kinds: BTreeMap<String, Condition> = told
+            .into_iter()
+            .map(|said| (said.kind.clone(), said))
+            .collect();
+        let told = kinds.into_values().collect();
         let mut conditions: Vec<_> = words::news(site, told).into_iter().collect();
         conditions.extend(each(&gathered.wanted, |record| {
             words::scheduled(&record.entity, self.id)
@@ -235,10 +245,11 @@ impl Pass<'_> {
     }
 
     async fn commit(&self, step: Placed) -> Result<()> {
-        self.context
-            .data
-            .commit_placed(&self.claim.token, step)
-            .await
+        for step in in_steps(step) {
+            let data = &self.context.data;
+            data.commit_placed(&self.claim.token, step).await?;
+        }
+        Ok(())
     }
 
     async fn wake(&self, after: Duration) -> Result<()> {
@@ -255,6 +266,38 @@ fn each(records: &[Record], say: impl Fn(&Record) -> Condition) -> Vec<(Key, Vec
         .iter()
         .filter_map(|record| words::news(record, vec![say(record)]))
         .collect()
+}
+
+/// Of bounded size, for a message between processes is; the claim is settled by the last. All that
+/// is said of one entity stays together, so that it is one write.
+fn in_steps(step: Placed) -> Vec<Placed> {
+    let mut said: BTreeMap<Key, Placed> = BTreeMap::new();
+    for (id, generation) in step.there {
+        let of = said.entry(Key::from(&id)).or_default();
+        of.there.push((id, generation));
+    }
+    for id in step.gone {
+        said.entry(Key::from(&id)).or_default().gone.push(id);
+    }
+    for (key, conditions) in step.conditions {
+        let of = said.entry(key.clone()).or_default();
+        of.conditions.push((key, conditions));
+    }
+    let mut steps = vec![Placed::default()];
+    for (number, of) in said.into_values().enumerate() {
+        if number > 0 && number % STEP == 0 {
+            steps.push(Placed::default());
+        }
+        if let Some(last) = steps.last_mut() {
+            last.there.extend(of.there);
+            last.gone.extend(of.gone);
+            last.conditions.extend(of.conditions);
+        }
+    }
+    if let Some(last) = steps.last_mut() {
+        last.settle = step.settle;
+    }
+    steps
 }
 
 /// Those whose placement, as of one generation or none yet, is to be said anew for that of now.

@@ -9,7 +9,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
-use tko_core::Scheduler;
 use tko_scheduler::{GitSettings, Manifests};
 use tree::{Call, files, paths};
 use world::config;
@@ -171,7 +170,6 @@ async fn sites_at_the_same_time_do_not_clobber_each_other() {
     let root = root.path();
     // Two processes, as far as locks tell, each with several sites at once.
     let writers = [Arc::new(repository(root)), Arc::new(repository(root))];
-    writers[0].schedule_first(root).await;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..12 {
         let writer = writers[number % 2].clone();
@@ -186,25 +184,9 @@ async fn sites_at_the_same_time_do_not_clobber_each_other() {
     let mut log = log(root);
     log.sort();
     let mut expected: Vec<String> = (0..12).map(|n| format!("site s{n}: 1 added")).collect();
-    expected.push("site first: no deployments changed".to_owned());
     expected.sort();
     assert_eq!(log, expected);
     assert_eq!(git(root, &["status", "--porcelain"]), "");
-}
-
-trait First {
-    async fn schedule_first(&self, root: &Path);
-}
-
-impl First for Manifests {
-    async fn schedule_first(&self, root: &Path) {
-        Call::of("first")
-            .fence(1)
-            .make(self)
-            .await
-            .expect("committed");
-        assert!(root.join("first/.tko").exists());
-    }
 }
 
 #[tokio::test]
@@ -309,6 +291,38 @@ async fn commits_are_pushed_and_what_others_pushed_is_merged() {
         Some("site b: 1 added")
     );
     assert_eq!(paths(&fresh).len(), 3);
+}
+
+#[tokio::test]
+async fn a_merge_that_was_interrupted_holds_up_nothing() {
+    let root = TempDir::new().expect("a directory");
+    let root = root.path();
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    git(root, &["checkout", "-q", "-b", "other"]);
+    fs::write(root.join("flux.yaml"), "of others").expect("written");
+    git(root, &["add", "-A"]);
+    git(root, &["commit", "-q", "-m", "by hand"]);
+    git(root, &["checkout", "-q", "main"]);
+    git(root, &["merge", "-q", "--no-commit", "--no-ff", "other"]);
+    let call = call.with("d2", vec![config("two")]);
+    // It may be a person's.
+    let error = call
+        .fence(2)
+        .make(&repository(root))
+        .await
+        .expect_err("in a merge");
+    assert!(error.chain().contains("merge"), "{}", error.chain());
+    fs::write(root.join(".git/tko/merging"), "").expect("written");
+    call.fence(3)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    assert_eq!(log(root), ["site a: 1 added", "site a: 1 added"]);
+    assert_eq!(git(root, &["status", "--porcelain"]), "");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tko_core::Want;
 use tko_scheduler::Settings;
 use world::{World, config, key, placed};
 
-fn ids<'a>(told: &'a [world::Told]) -> Vec<(&'a str, Vec<&'a str>, Vec<&'a str>)> {
+fn ids(told: &[world::Told]) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
     told.iter()
         .map(|told| (told.site.as_str(), told.wanted_ids(), told.removed_ids()))
         .collect()
@@ -180,7 +180,7 @@ async fn what_waits_to_move_says_so() {
         "{reason}: {message}"
     );
     assert!(message.contains("site a"), "{message}");
-    assert_eq!(placed(&*world.find(&id).await.expect("there")), Some("a"));
+    assert_eq!(placed(&world.find(&id).await.expect("there")), Some("a"));
 }
 
 #[tokio::test(start_paused = true)]

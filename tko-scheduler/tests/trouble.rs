@@ -153,7 +153,7 @@ async fn without_a_scheduler_nothing_is_placed_and_deletions_are_immediate() {
     assert!(message.contains("register a schedule plugin"), "{message}");
     let (status, reason, _) = world.condition(&id).await.expect("said");
     assert_eq!((status, reason.as_str()), (Some(false), "NoScheduler"));
-    assert_eq!(placed(&*world.find(&id).await.expect("there")), None);
+    assert_eq!(placed(&world.find(&id).await.expect("there")), None);
     world.data.delete(&id.clone().into()).await.expect("taken");
     assert!(world.find(&id).await.is_none());
     world.data.delete(&key("a")).await.expect("taken");
@@ -190,7 +190,7 @@ async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again(
     world.site_with("a", vec![config("site")]).await;
     let id = world.deployment("a", "one", true).await;
     world.settle().await;
-    assert_eq!(placed(&*world.find(&id).await.expect("there")), Some("a"));
+    assert_eq!(placed(&world.find(&id).await.expect("there")), Some("a"));
     world.data.delete(&plugin).await.expect("taken");
     world.settle().await;
     let (_, reason, _) = world.condition(key("a")).await.expect("said");

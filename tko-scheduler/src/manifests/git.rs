@@ -89,6 +89,7 @@ impl Git {
             none => none.insert(Repository::open(&self.command).await?),
         };
         let held = repository.lock().await?;
+        repository.end_merge(&self.command).await?;
         let folder = Folder {
             path: self.command.root.join(&job.name),
             // Git decides what reaches the disk.

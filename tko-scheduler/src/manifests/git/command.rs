@@ -78,8 +78,9 @@ impl Command {
         for setting in CONFIG {
             command.args(["-c", setting]);
         }
-        if std::env::var_os("GIT_SSH_COMMAND").is_none() {
-            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+        // Whoever has no program that answers for them is not asked at the terminal instead.
+        if std::env::var_os("SSH_ASKPASS").is_none() {
+            command.env("SSH_ASKPASS", "false");
         }
         command
             .arg("-C")
@@ -87,6 +88,7 @@ impl Command {
             .args(arguments)
             .env("LC_ALL", "C")
             .env("GIT_TERMINAL_PROMPT", "0")
+            .env("SSH_ASKPASS_REQUIRE", "force")
             .env("GIT_EDITOR", ":")
             .env("GIT_LITERAL_PATHSPECS", "1")
             .env("GIT_AUTHOR_NAME", &self.settings.author)

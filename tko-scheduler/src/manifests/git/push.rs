@@ -1,7 +1,7 @@
 //! Pushing: commits of several sites go together, and what others pushed is merged.
 
 use super::Git;
-use super::repository::{THEIRS, head};
+use super::repository::{self, head};
 use tko_core::{Error, Result};
 
 /// How often someone else may be quicker.
@@ -48,42 +48,16 @@ impl Git {
         branch.ok_or_else(|| Error::internal("push", "the repository is not open"))
     }
 
-    /// Where both changed the same lines, ours count: they are what the sites are to run.
     async fn merge(&self, remote: &str) -> Result<()> {
         // The repository is locked for what is done to it, not for what comes over the network;
-        // nobody else fetches, as there is one push at a time.
-        let fetched = {
-            let branch = self.branch().await?;
-            let what = format!("+refs/heads/{branch}:{THEIRS}");
-            let arguments = ["fetch", "--quiet", "--no-tags", "--", remote, &what];
-            self.command.run(&arguments).await
-        };
-        fetched?;
+        // nobody else of this process fetches, as there is one push at a time.
+        let branch = self.branch().await?;
+        repository::fetch(&self.command, remote, &branch).await?;
         let repository = self.repository.lock().await;
         let Some(repository) = &*repository else {
             return Ok(());
         };
         let _lock = repository.lock().await?;
-        let arguments = [
-            "merge",
-            "--quiet",
-            "--no-edit",
-            "--strategy-option=ours",
-            THEIRS,
-        ];
-        let said = self.command.ask(&arguments, "").await?;
-        if said.success {
-            return Ok(());
-        }
-        let _ = self.command.ask(&["merge", "--abort"], "").await?;
-        Err(Error::unavailable(
-            format!("merge what others pushed to {remote}"),
-            format!(
-                "{}{}; merge it by hand in {}",
-                said.out,
-                said.error,
-                self.command.root.display()
-            ),
-        ))
+        repository.merge(&self.command, remote).await
     }
 }

@@ -4,7 +4,7 @@ use super::super::Job;
 use super::command::Command;
 use super::message::{Changes, message};
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tko_core::{Error, Result};
 
@@ -12,7 +12,10 @@ use tko_core::{Error, Result};
 const BRANCH: &str = "main";
 
 /// Where the remote's branch is kept while it is merged.
-pub(super) const THEIRS: &str = "refs/tko/theirs";
+const THEIRS: &str = "refs/tko/theirs";
+
+/// Says that a merge that is going on is ours.
+const MERGING: &str = "merging";
 
 /// How often to look whether another process is done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -21,7 +24,9 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 400;
 
 pub(super) struct Repository {
-    /// Of TKO's own files, in the repository's own folder.
+    /// The repository's own folder.
+    git: PathBuf,
+    /// In it, TKO's.
     own: PathBuf,
     pub(super) branch: String,
 }
@@ -40,11 +45,11 @@ impl Repository {
         tokio::fs::create_dir_all(root).await.map_err(trouble)?;
         let wanted = command.settings.branch.as_deref();
         if !root.join(".git").exists() {
-            let branch = format!("--initial-branch={}", wanted.unwrap_or(BRANCH));
-            command.run(&["init", "--quiet", &branch]).await?;
+            make(command, wanted.unwrap_or(BRANCH)).await?;
         }
         let git = command.run(&["rev-parse", "--absolute-git-dir"]).await?;
-        let own = Path::new(git.trim_end()).join("tko");
+        let git = PathBuf::from(git.trim_end());
+        let own = git.join("tko");
         tokio::fs::create_dir_all(own.join("sites"))
             .await
             .map_err(trouble)?;
@@ -63,7 +68,7 @@ impl Repository {
                 ),
             ));
         }
-        let repository = Self { own, branch };
+        let repository = Self { git, own, branch };
         if let Some(remote) = &command.settings.remote {
             repository.adopt(command, remote).await?;
         }
@@ -82,15 +87,9 @@ impl Repository {
         if there.trim().is_empty() {
             return Ok(());
         }
-        self.fetch(command, remote).await?;
+        fetch(command, remote, &self.branch).await?;
         command.run(&["reset", "--quiet", "--hard", THEIRS]).await?;
         Ok(())
-    }
-
-    pub(super) async fn fetch(&self, command: &Command, remote: &str) -> Result<()> {
-        let what = format!("+refs/heads/{}:{THEIRS}", self.branch);
-        let arguments = ["fetch", "--quiet", "--no-tags", "--", remote, &what];
-        command.run(&arguments).await.map(|_| ())
     }
 
     /// The fence file of a site.
@@ -126,6 +125,48 @@ impl Repository {
             format!("lock {}", path.display()),
             "another process has it for too long",
         ))
+    }
+
+    /// Merges what was fetched. Where both changed the same lines, ours count: they are what the
+    /// sites are to run.
+    pub(super) async fn merge(&self, command: &Command, remote: &str) -> Result<()> {
+        let mark = self.own.join(MERGING);
+        let trouble = |error| Error::unavailable(format!("write {}", mark.display()), error);
+        tokio::fs::write(&mark, "").await.map_err(trouble)?;
+        let arguments = [
+            "merge",
+            "--quiet",
+            "--no-edit",
+            "--strategy-option=ours",
+            THEIRS,
+        ];
+        let said = command.ask(&arguments, "").await?;
+        if !said.success {
+            self.end_merge(command).await?;
+            let why = format!(
+                "{}{}; merge it by hand in {}",
+                said.out,
+                said.error,
+                command.root.display()
+            );
+            let what = format!("merge what others pushed to {remote}");
+            return Err(Error::unavailable(what, why));
+        }
+        tokio::fs::remove_file(&mark).await.map_err(trouble)
+    }
+
+    /// Gives up a merge of ours that was interrupted: nothing can be committed in the middle of
+    /// one. A merge by somebody else is left alone.
+    pub(super) async fn end_merge(&self, command: &Command) -> Result<()> {
+        let mark = self.own.join(MERGING);
+        if !mark.exists() {
+            return Ok(());
+        }
+        if self.git.join("MERGE_HEAD").exists() {
+            command.run(&["merge", "--abort"]).await?;
+        }
+        let removed = tokio::fs::remove_file(&mark).await;
+        removed.map_err(|error| Error::unavailable(format!("remove {}", mark.display()), error))
     }
 
     /// Commits the site's folder, if it is not as it is committed.
@@ -181,6 +222,35 @@ impl Repository {
         let text = message(&job.site, job.going, &changes);
         command.run_with(&commit, &text).await.map(|_| ())
     }
+}
+
+/// Makes the repository elsewhere and moves it into place, so that another process finds a whole
+/// one or none.
+async fn make(command: &Command, branch: &str) -> Result<()> {
+    let root = &command.root;
+    let trouble =
+        |error| Error::unavailable(format!("make {}", root.join(".git").display()), error);
+    let aside = tempfile::Builder::new()
+        .prefix(".tko-")
+        .tempdir_in(root)
+        .map_err(trouble)?;
+    let name = aside.path().file_name().and_then(|name| name.to_str());
+    let branch = format!("--initial-branch={branch}");
+    let arguments = ["init", "--quiet", &branch, "--", name.unwrap_or_default()];
+    command.run(&arguments).await?;
+    let moved = tokio::fs::rename(aside.path().join(".git"), root.join(".git")).await;
+    match moved {
+        // Another process was quicker.
+        Err(_) if root.join(".git").exists() => Ok(()),
+        moved => moved.map_err(trouble),
+    }
+}
+
+/// Fetches a branch of the remote, to be adopted or merged.
+pub(super) async fn fetch(command: &Command, remote: &str, branch: &str) -> Result<()> {
+    let what = format!("+refs/heads/{branch}:{THEIRS}");
+    let arguments = ["fetch", "--quiet", "--no-tags", "--", remote, &what];
+    command.run(&arguments).await.map(|_| ())
 }
 
 /// The last commit; `None`: there is none yet.
