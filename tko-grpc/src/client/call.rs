@@ -108,6 +108,8 @@ async fn answer<A>(
     time: Duration,
     call: impl Future<Output = Result<Response<A>, Status>>,
 ) -> Result<A> {
+    // What is generated for a call is large.
+    let call = Box::pin(call);
     limited(action, time, async {
         call.await
             .map(Response::into_inner)

@@ -1,35 +1,25 @@
 //! [`Data`] over `tko.v1alpha2.Data`.
 
 use super::Client;
-use super::call::{garbled, limited, next, within};
+use super::call::garbled;
 use crate::proto::v1alpha2 as wire;
-use crate::status;
-use crate::wire::change::{
-    pack_deployment, pack_plugin, pack_site, pack_template, unpack_change, unpack_event,
-};
+use crate::wire::change::{pack_deployment, pack_plugin, pack_site, pack_template};
 use crate::wire::entity::{pack_want, unpack_record};
 use crate::wire::scalar::{duration, key, required, unpack_key, unpack_timestamp};
 use crate::wire::select::pack_select;
-use crate::wire::table::{Packer, Unpacker, pack};
+use crate::wire::table::{Packer, pack};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
 use tko_core::change::Head;
 use tko_core::data::About;
 use tko_core::{
-    Bulk, ChangeRecord, Count, Cursor, Data, DeploymentId, Edit, Error, Event, Key, List,
-    NewDeployment, NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result, Revision,
-    Select, Token, Version, Want, Watch,
+    Bulk, ChangeRecord, Count, Data, DeploymentId, Edit, Event, Key, List, NewDeployment,
+    NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result, Revision, Select, Token,
+    Version, Want, Watch,
 };
 
-/// Most creations in one message.
-const BATCH: usize = 500;
-
-/// A message of creations is sent when its packages have this many bytes, or a little more.
-const BATCH_BYTES: usize = 4 << 20;
-
-fn version(answer: &wire::VersionResponse) -> Version {
+fn version(answer: wire::VersionResponse) -> Version {
     Version(answer.version)
 }
 
@@ -64,7 +54,7 @@ impl Data for Client {
             |mut data, request| async move { data.register_template(request).await },
         )
         .await
-        .map(|answer| version(&answer))
+        .map(version)
     }
 
     async fn register_site(&self, new: NewSite) -> Result<Version> {
@@ -77,7 +67,7 @@ impl Data for Client {
             data.register_site(request).await
         })
         .await
-        .map(|answer| version(&answer))
+        .map(version)
     }
 
     async fn register_plugin(&self, new: NewPlugin) -> Result<Version> {
@@ -90,7 +80,7 @@ impl Data for Client {
             |mut data, request| async move { data.register_plugin(request).await },
         )
         .await
-        .map(|answer| version(&answer))
+        .map(version)
     }
 
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId> {
@@ -115,32 +105,7 @@ impl Data for Client {
     }
 
     async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
-        let batches = batches(&new);
-        let sizes: Vec<usize> = batches
-            .iter()
-            .map(|batch| batch.deployments.len())
-            .collect();
-        let mut results = Vec::with_capacity(new.len());
-        if let Err(error) = self.send(batches, &mut results).await {
-            // The batch that failed gets the error; what comes after it was not tried.
-            let mut end = 0;
-            let failed = sizes
-                .iter()
-                .map(|size| {
-                    end += size;
-                    end
-                })
-                .find(|end| *end > results.len())
-                .unwrap_or(new.len());
-            results.resize_with(failed, || Err(again(&error)));
-            results.resize_with(new.len(), || {
-                Err(Error::unavailable(
-                    "create a deployment: its batch was not reached",
-                    again(&error),
-                ))
-            });
-        }
-        results
+        Box::pin(self.create_batches(&new)).await
     }
 
     async fn get(&self, of: &Key, want: Want) -> Result<Record> {
@@ -160,44 +125,7 @@ impl Data for Client {
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        const ACTION: &str = "list entities";
-        let request = wire::ListRequest {
-            select: Some(pack_select(&list.select)),
-            after: list.after.as_ref().map(|cursor| key(&cursor.0)),
-            limit: u64::try_from(list.limit).unwrap_or(u64::MAX),
-            want: Some(pack_want(list.want)),
-            one_page: true,
-        };
-        let time = self.settings.timeout;
-        let attempt = || {
-            limited(ACTION, time, async {
-                let request = within(time, request.clone());
-                let answer = self.data.clone().list(request).await;
-                let mut stream = answer
-                    .map_err(|status| status::to_error(status, ACTION))?
-                    .into_inner();
-                let mut revision = None;
-                let mut items = Vec::new();
-                let mut last = None;
-                while let Some(message) = next(ACTION, &mut stream).await? {
-                    let table = self.table(&message.packages)?;
-                    for record in message.records {
-                        items.push(unpack_record(record, &table).map_err(garbled)?);
-                    }
-                    revision = revision.or(message.revision);
-                    last = message.next;
-                }
-                Ok(Page {
-                    revision: required("revision", revision.map(Revision)).map_err(garbled)?,
-                    items,
-                    next: last
-                        .map(|last| unpack_key(&last).map(Cursor))
-                        .transpose()
-                        .map_err(garbled)?,
-                })
-            })
-        };
-        self.repeat(attempt).await
+        Box::pin(self.read_page(list)).await
     }
 
     async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
@@ -270,7 +198,7 @@ impl Data for Client {
             |mut data, request| async move { data.update(request).await },
         )
         .await
-        .map(|answer| version(&answer))
+        .map(version)
     }
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Edit> {
@@ -307,7 +235,7 @@ impl Data for Client {
             |mut data, request| async move { data.end_modification(request).await },
         )
         .await
-        .map(|answer| version(&answer))
+        .map(version)
     }
 
     async fn cancel_modification(&self, token: &Token) -> Result<()> {
@@ -339,30 +267,7 @@ impl Data for Client {
     }
 
     fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
-        const ACTION: &str = "watch";
-        let client = self.clone();
-        let request = wire::WatchRequest {
-            select: Some(pack_select(&watch.select)),
-            after: watch.after.0,
-            package: watch.package,
-        };
-        let events = async move {
-            let answer = client.data.clone().watch(request).await;
-            let messages = answer
-                .map_err(|status| status::to_error(status, ACTION))?
-                .into_inner()
-                .map_err(|status| status::to_error(status, ACTION));
-            let ended = stream::once(async {
-                Err(Error::unavailable(ACTION, "the server ended the watch"))
-            });
-            Ok(messages.chain(ended).and_then(move |message| {
-                let event = client.table(&message.packages).and_then(|table| {
-                    unpack_event(message.revision, message.event, &table).map_err(garbled)
-                });
-                std::future::ready(event)
-            }))
-        };
-        ending(stream::once(events).try_flatten()).boxed()
+        self.clone().events(&watch)
     }
 
     async fn history(
@@ -371,115 +276,6 @@ impl Data for Client {
         before: Option<Revision>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
-        const ACTION: &str = "read the history of an entity";
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let request = wire::HistoryRequest {
-            key: Some(key(of)),
-            before: before.map(|revision| revision.0),
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-        };
-        let time = self.settings.timeout;
-        let attempt = || {
-            limited(ACTION, time, async {
-                let request = within(time, request.clone());
-                let answer = self.data.clone().history(request).await;
-                let mut stream = answer
-                    .map_err(|status| status::to_error(status, ACTION))?
-                    .into_inner();
-                let mut changes = Vec::new();
-                while let Some(message) = next(ACTION, &mut stream).await? {
-                    let table = self.table(&message.packages)?;
-                    let change = required("change", message.change)
-                        .and_then(|change| unpack_change(change, &table));
-                    changes.push(change.map_err(garbled)?);
-                }
-                Ok(changes)
-            })
-        };
-        self.repeat(attempt).await
+        Box::pin(self.read_history(of, before, limit)).await
     }
-}
-
-impl Client {
-    fn table(&self, packages: &[wire::Package]) -> Result<Unpacker> {
-        Unpacker::new(packages, &self.settings.limits).map_err(garbled)
-    }
-
-    /// Sends batches, and takes what the server answers to each.
-    async fn send(
-        &self,
-        batches: Vec<wire::CreateDeploymentsRequest>,
-        results: &mut Vec<Result<DeploymentId>>,
-    ) -> Result<()> {
-        use wire::create_deployments_response::created::Result as Created;
-        const ACTION: &str = "create deployments";
-        let sizes: Vec<usize> = batches
-            .iter()
-            .map(|batch| batch.deployments.len())
-            .collect();
-        let time = self.settings.timeout;
-        let mut client = self.data.clone();
-        let call = client.create_deployments(stream::iter(batches));
-        let mut answers = limited(ACTION, time, async {
-            call.await
-                .map_err(|status| status::to_error(status, ACTION))
-        })
-        .await?
-        .into_inner();
-        for size in sizes {
-            let answer = limited(ACTION, time, next(ACTION, &mut answers)).await?;
-            let created = answer.map(|answer| answer.created).unwrap_or_default();
-            if created.len() != size {
-                return Err(Error::unavailable(
-                    ACTION,
-                    format!("{} of {size} were answered", created.len()),
-                ));
-            }
-            results.extend(created.into_iter().map(|created| {
-                match required("result", created.result).map_err(garbled)? {
-                    Created::Id(id) => id.parse().map_err(garbled),
-                    Created::Error(error) => Err(status::unpack(error).map_err(garbled)?),
-                }
-            }));
-        }
-        Ok(())
-    }
-}
-
-fn batches(new: &[NewDeployment]) -> Vec<wire::CreateDeploymentsRequest> {
-    let mut batches = Vec::new();
-    let mut left = new.iter().peekable();
-    while left.peek().is_some() {
-        let mut table = Packer::default();
-        let mut deployments = Vec::new();
-        for new in left.by_ref() {
-            deployments.push(pack_deployment(new, &mut table));
-            if deployments.len() == BATCH || table.bytes() >= BATCH_BYTES {
-                break;
-            }
-        }
-        batches.push(wire::CreateDeploymentsRequest {
-            packages: table.finish(),
-            deployments,
-        });
-    }
-    batches
-}
-
-/// The same error once more, less its source.
-fn again(error: &Error) -> Error {
-    status::unpack(status::pack(error)).unwrap_or_else(garbled)
-}
-
-/// Ends after the first error.
-fn ending<A>(
-    items: impl futures_core::Stream<Item = Result<A>>,
-) -> impl futures_core::Stream<Item = Result<A>> {
-    items.scan(false, |ended, item| {
-        let item = (!*ended).then_some(item);
-        *ended = matches!(item, Some(Err(_)));
-        std::future::ready(item)
-    })
 }

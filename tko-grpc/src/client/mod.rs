@@ -6,9 +6,11 @@
 //! unavailable; whatever else fails so may have been done: read before repeating it. A watch ends
 //! with `Unavailable` when the connection or the server does: watch again, after the last revision.
 
+mod batch;
 mod call;
 mod controller;
 mod data;
+mod reading;
 mod settings;
 
 pub use settings::{Settings, Tls};

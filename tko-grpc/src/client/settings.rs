@@ -52,7 +52,7 @@ impl Default for Settings {
             token: None,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
-            bulk_timeout: Duration::from_secs(3_600),
+            bulk_timeout: Duration::from_hours(1),
             tries: 3,
             max_message: 64 << 20,
             limits: Limits::default(),

@@ -174,19 +174,14 @@ fn bad_request(argument: &str, message: &str, violations: &[Violation]) -> BadRe
             field,
             description: violation.message.clone(),
         };
-        match room.checked_sub(next.encoded_len() + 4) {
-            Some(rest) => room = rest,
-            None => {
-                field_violations.push(FieldViolation {
-                    field: bounded(argument),
-                    description: format!(
-                        "and {} more, which do not fit here",
-                        violations.len() - at
-                    ),
-                });
-                break;
-            }
-        }
+        let Some(rest) = room.checked_sub(next.encoded_len() + 4) else {
+            field_violations.push(FieldViolation {
+                field: bounded(argument),
+                description: format!("and {} more, which do not fit here", violations.len() - at),
+            });
+            break;
+        };
+        room = rest;
         field_violations.push(next);
     }
     BadRequest { field_violations }

@@ -7,7 +7,7 @@ use tko_core::{
 };
 
 /// Longest duration that is taken from anyone: ten years.
-pub(crate) const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+pub(crate) const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 const MICROS: i64 = 1_000_000;
 

@@ -235,9 +235,11 @@ fn a_table_holds_all_its_packages_to_one_limit() {
     let places = ["a", "b", "a"].map(|name| packer.add(&package(name)));
     assert_eq!(places, [0, 1, 0]);
     let packages = packer.finish();
-    let mut limits = Limits::default();
     // A package has the list, the map, three texts of identity, its data's map and 3 numbers.
-    limits.values = 11;
+    let limits = Limits {
+        values: 11,
+        ..Limits::default()
+    };
     assert!(Unpacker::new(&packages[..1], &limits).is_ok());
     let both = Unpacker::new(&packages, &limits).err().expect("too many");
     assert!(both.to_string().contains("values"), "{both}");

@@ -17,24 +17,24 @@ use tokio::sync::watch;
 
 /// What is going on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// Pages that were read.
-    pub pages: usize,
+    pub(crate) pages: usize,
     /// Watches and claims that go on.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
 }
 
 /// Lists for ever; watches and claims wait for ever; the rest is not implemented.
 #[derive(Clone, Default)]
-pub struct Endless(Arc<watch::Sender<State>>);
+pub(crate) struct Endless(Arc<watch::Sender<State>>);
 
 impl Endless {
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         *self.0.borrow()
     }
 
     /// Waits until it is so.
-    pub async fn until(&self, so: impl FnMut(&State) -> bool) {
+    pub(crate) async fn until(&self, so: impl FnMut(&State) -> bool) {
         let mut state = self.0.subscribe();
         tokio::time::timeout(Duration::from_secs(10), state.wait_for(so))
             .await

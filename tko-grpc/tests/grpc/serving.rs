@@ -15,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 /// A server that runs until it is stopped or dropped.
-pub struct Serving {
-    pub address: SocketAddr,
-    pub clock: ManualClock,
-    pub shutdown: CancellationToken,
-    pub ended: JoinHandle<Result<()>>,
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: ManualClock,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) ended: JoinHandle<Result<()>>,
 }
 
 impl Serving {
     /// Over an empty store.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Settings::default(), Access::default()).await
     }
 
     /// Over an empty store.
-    pub async fn with(settings: Settings, access: Access) -> Self {
+    pub(crate) async fn with(settings: Settings, access: Access) -> Self {
         let clock = ManualClock::new();
         let backend = Memory::new(
             Arc::new(clock.clone()),
@@ -47,7 +47,11 @@ impl Serving {
     }
 
     /// Over this.
-    pub async fn over(data: Arc<dyn Controller>, settings: Settings, access: Access) -> Self {
+    pub(crate) async fn over(
+        data: Arc<dyn Controller>,
+        settings: Settings,
+        access: Access,
+    ) -> Self {
         let sockets = Sockets::bind(&Listen::default())
             .await
             .expect("loopback is there");
@@ -65,35 +69,35 @@ impl Serving {
         }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_with(client::Settings::default())
     }
 
-    pub fn client_with(&self, mut settings: client::Settings) -> Client {
+    pub(crate) fn client_with(&self, mut settings: client::Settings) -> Client {
         settings.server = self.address.to_string();
         Client::new(settings).expect("the settings are sound")
     }
 
     /// As existing clients call it.
-    pub fn existing(&self) -> DataClient<Channel> {
+    pub(crate) fn existing(&self) -> DataClient<Channel> {
         DataClient::new(self.channel())
     }
 
     /// In plaintext.
-    pub fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address))
             .expect("an address")
             .connect_lazy()
     }
 
-    pub async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         self.shutdown.cancel();
         self.ended.await.expect("the server does not panic")
     }
 }
 
 /// A package of YAML as programs write it.
-pub fn package(yaml: &str) -> Package {
+pub(crate) fn package(yaml: &str) -> Package {
     Package::decode(
         yaml.as_bytes(),
         tko_core::Format::Yaml,
@@ -104,10 +108,10 @@ pub fn package(yaml: &str) -> Package {
 }
 
 /// A config map of this name.
-pub const CONFIG: &str =
+pub(crate) const CONFIG: &str =
     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  answer: \"42\"\n";
 
-pub fn template(id: &str) -> NewTemplate {
+pub(crate) fn template(id: &str) -> NewTemplate {
     NewTemplate {
         id: TemplateId::new(id).expect("an id"),
         metadata: [("colour", "blue")].into_iter().collect(),
@@ -116,7 +120,7 @@ pub fn template(id: &str) -> NewTemplate {
     }
 }
 
-pub fn from_template(id: &str) -> NewDeployment {
+pub(crate) fn from_template(id: &str) -> NewDeployment {
     NewDeployment {
         template: Some(TemplateId::new(id).expect("an id")),
         ..NewDeployment::default()
@@ -124,7 +128,7 @@ pub fn from_template(id: &str) -> NewDeployment {
 }
 
 /// Registers a template and so many deployments of it; their ids in order.
-pub async fn fleet(data: &impl Data, template_id: &str, size: usize) -> Vec<String> {
+pub(crate) async fn fleet(data: &impl Data, template_id: &str, size: usize) -> Vec<String> {
     data.register_template(template(template_id))
         .await
         .expect("a sound template");

@@ -2,6 +2,7 @@
 
 use crate::endless::Endless;
 use crate::serving::{Serving, fleet, package, template};
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Data, DeploymentId, Error, Expect, Key, Kind, Subject, TemplateId, Token, Version};
@@ -11,13 +12,15 @@ use tonic::Code;
 
 /// A package with this many violations.
 fn bad(count: usize) -> String {
-    (0..count)
-        .map(|number| {
-            format!(
-                "apiVersion: example.org/v1\nkind: Thing\nmetadata: {{name: thing-{number}}}\nspec: {{bad: true}}\n---\n"
-            )
-        })
-        .collect()
+    (0..count).fold(String::new(), |mut yaml, number| {
+        let head = "---\napiVersion: example.org/v1\nkind: Thing";
+        writeln!(
+            yaml,
+            "{head}\nmetadata: {{name: thing-{number}}}\nspec: {{bad: true}}"
+        )
+        .expect("text takes all that is written to it");
+        yaml
+    })
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) fn whole(record: &Record) -> proto::Plugin {
     let mut whole = proto::Plugin::default();
     if let Key::Plugin(id) = &record.entity.key {
         whole.r#type = id.plugin_type().to_string();
-        whole.name = id.name().to_owned();
+        id.name().clone_into(&mut whole.name);
     }
     if let Some(plugin) = record.entity.plugin() {
         whole.executor.clone_from(&plugin.executor);

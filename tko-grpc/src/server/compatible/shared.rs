@@ -7,9 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
-use tko_core::{
-    Bulk, Controller, Format, Key, Kind, Package, Pattern, Record, Result, Select, Want,
-};
+use tko_core::{Bulk, Controller, Format, Key, Kind, Pattern, Record, Result, Select, Want};
 
 /// Of answers to requests that prefer none: existing Python clients ask for none, and cannot read
 /// several YAML documents.
@@ -39,7 +37,7 @@ pub(super) fn preferred(name: &str) -> Result<Format> {
 
 /// The name of the format, and the bytes.
 pub(super) fn encoded(record: &Record, format: Format) -> (String, Bytes) {
-    let package = record.package.clone().unwrap_or_else(Package::default);
+    let package = record.package.clone().unwrap_or_default();
     (format.as_str().to_owned(), package.encode(format).into())
 }
 

@@ -1,0 +1,39 @@
+//! The contract of `Data` and `Controller`, over client, server and the memory backend.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_memory::Memory;
+use tko_conformance::{CountedIds, DataHarness, ManualClock, data_suite};
+use tko_core::{Admission, Controller, Store};
+use tko_grpc::client::{self, Client};
+use tko_grpc::server::{Listen, Server, Sockets};
+use tokio_util::sync::CancellationToken;
+
+/// Serves each subject on a port of its own.
+#[derive(Default)]
+struct Remote(ManualClock);
+
+#[async_trait]
+impl DataHarness for Remote {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+        let settings = tko_backend_memory::Settings { history };
+        let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));
+        let store = Store::new(backend, admission, Arc::new(CountedIds::default()));
+        let (retiring, clock) = (store.clone(), self.0.clone());
+        tokio::spawn(async move { retiring.retire(&clock).await });
+        let sockets = Sockets::bind(&Listen::default())
+            .await
+            .expect("loopback is there");
+        let address = sockets.addresses()[0].to_string();
+        tokio::spawn(Server::new(Arc::new(store)).serve(sockets, CancellationToken::new()));
+        let client = Client::new(client::Settings::new(address)).expect("an address");
+        Arc::new(client)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+}
+
+data_suite!(mod remote = Remote::default());
