@@ -3,9 +3,10 @@
 //! One document each way. A [`Call`] is written as JSON ([`json`](mod@crate::json)), an [`Answer`] read as
 //! YAML 1.2, of which JSON is a part.
 
-use crate::failure::{Unreadable, printable};
+use crate::failure::Unreadable;
 use crate::json;
 use crate::settings::Grpc;
+use crate::words::printable;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};

@@ -1,7 +1,9 @@
 //! Why a call failed, in words for the person who reads the condition.
 
-use std::fmt::{self, Display, Formatter};
+use crate::words::{Tail, printable};
+use rustix::io::Errno;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// Why a call failed. Carries what a person needs to mend it, the end of stderr included.
@@ -89,7 +91,7 @@ pub enum Failure {
 impl Failure {
     /// A program that could not be started, with advice by what the system said.
     pub fn start(program: &str, source: io::Error) -> Self {
-        let there = program.contains('/') && std::path::Path::new(program).exists();
+        let there = program.contains('/') && Path::new(program).exists();
         let advice = match source.kind() {
             io::ErrorKind::NotFound if there => {
                 "the program that its first line (#!) names is not there; install that, or mend the line".to_owned()
@@ -103,9 +105,10 @@ impl Failure {
             io::ErrorKind::PermissionDenied => {
                 "the controller's user may not execute it; allow that with chmod +x".to_owned()
             }
-            _ => format!(
-                "{source}; it must be a script whose first line is such as #!/usr/bin/env python3, or a binary for this machine"
-            ),
+            _ if Errno::from_io_error(&source) == Some(Errno::NOEXEC) => {
+                "it must be a script whose first line is such as #!/usr/bin/env python3, or a binary for this machine".to_owned()
+            }
+            _ => "the system where the controller runs refuses".to_owned(),
         };
         Self::Start {
             program: program.to_owned(),
@@ -141,59 +144,6 @@ impl Unreadable {
     }
 }
 
-/// The end of what a program wrote to stderr, at most [`Tail::MOST`] bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tail {
-    bytes: Vec<u8>,
-    cut: bool,
-}
-
-impl Tail {
-    /// Most bytes that are kept: enough for the interesting end of a traceback.
-    pub const MOST: usize = 4096;
-
-    /// Adds to the end, and forgets what is before the last [`Tail::MOST`] bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes
-            .extend_from_slice(&bytes[bytes.len().saturating_sub(Self::MOST)..]);
-        let over = self.bytes.len().saturating_sub(Self::MOST);
-        self.cut |= over > 0 || bytes.len() > Self::MOST;
-        self.bytes.drain(..over);
-    }
-
-    /// The last line with anything in it.
-    pub fn last_line(&self) -> Option<String> {
-        let text = printable(self.bytes.trim_ascii_end());
-        let line = text.lines().next_back()?.trim();
-        (!line.is_empty()).then(|| line.to_owned())
-    }
-}
-
-impl Display for Tail {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let text = printable(self.bytes.trim_ascii());
-        match (text.is_empty(), self.cut) {
-            (true, _) => f.write_str("it wrote nothing to stderr"),
-            (false, false) => write!(f, "on stderr it wrote: {text}"),
-            (false, true) => write!(f, "what it wrote to stderr ends: …{text}"),
-        }
-    }
-}
-
-/// Text that is safe to show: what is no UTF-8, and control characters except tabs and line
-/// feeds, become U+FFFD; carriage returns before line feeds go.
-pub fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .replace("\r\n", "\n")
-        .chars()
-        .map(|c| match c {
-            '\n' | '\t' => c,
-            c if c.is_control() => char::REPLACEMENT_CHARACTER,
-            c => c,
-        })
-        .collect()
-}
-
 fn beginning(begins: &str) -> String {
     if begins.is_empty() {
         String::new()
@@ -217,32 +167,9 @@ fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Tail, printable};
+    use super::Failure;
+    use rustix::io::Errno;
     use std::io;
-
-    #[test]
-    fn a_tail_keeps_the_end_however_it_comes() {
-        let mut tail = Tail::default();
-        assert_eq!(tail.to_string(), "it wrote nothing to stderr");
-        tail.push(b"short\n\n");
-        assert_eq!(tail.to_string(), "on stderr it wrote: short");
-        assert_eq!(tail.last_line().as_deref(), Some("short"));
-        tail.push(&vec![b'x'; 3 * Tail::MOST]);
-        tail.push(b"\nthe end\n");
-        let text = tail.to_string();
-        assert!(text.starts_with("what it wrote to stderr ends: …xxx"));
-        assert!(text.ends_with("x\nthe end"));
-        assert!(text.len() < Tail::MOST + 50);
-        assert_eq!(tail.last_line().as_deref(), Some("the end"));
-    }
-
-    #[test]
-    fn control_characters_and_what_is_no_utf8_are_not_shown() {
-        assert_eq!(
-            printable(b"a\x1b[31m\r\n\tb\xff\0"),
-            "a\u{fffd}[31m\n\tb\u{fffd}\u{fffd}"
-        );
-    }
 
     #[test]
     fn advice_tells_a_missing_program_from_a_missing_interpreter() {
@@ -254,5 +181,10 @@ mod tests {
             let failure = Failure::start(program, io::ErrorKind::NotFound.into());
             assert!(failure.to_string().contains(advice), "{failure}");
         }
+        let failure = Failure::start("/", io::Error::from(Errno::NOEXEC));
+        assert!(
+            failure.to_string().contains("must be a script"),
+            "{failure}"
+        );
     }
 }

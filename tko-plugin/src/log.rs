@@ -4,8 +4,8 @@
 //! level INFO with target `tko_plugin::log`, the line as its message, and the fields `plugin`,
 //! `deployment` or `site`, `resource` and `stream`.
 
-use crate::failure::printable;
 use crate::lines::{Lines, Sink};
+use crate::words::printable;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 

@@ -8,9 +8,10 @@
 //! Everything happens in the one future: no task or thread outlives it.
 
 use crate::channel::Channel;
-use crate::failure::{Failure, Tail};
+use crate::failure::Failure;
 use crate::log::{Log, Stream, Subject};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use crate::words::Tail;
+use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
 use std::future::Future;
 use std::io;
@@ -18,21 +19,19 @@ use std::iter;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::pin::{Pin, pin};
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 mod pipes;
+mod running;
 
 use pipes::{TooMuch, collect, feed, follow, pump};
+use running::{Running, exited, send};
 
 /// How long pipes may stay open after their program has ended, because a child of it holds them.
 const LINGER: Duration = Duration::from_millis(100);
-/// How long a killed program may take to be gone; longer only if the kernel itself hangs.
-const REAP: Duration = Duration::from_secs(5);
 
 /// What is run.
 #[derive(Clone, Debug, Default)]
@@ -160,47 +159,6 @@ pub async fn run(
     }
 }
 
-/// A started program. Dropped before it was waited for, it is killed with its group.
-struct Running {
-    child: Child,
-    group: Pid,
-}
-
-impl Running {
-    fn start(mut command: Command) -> io::Result<Self> {
-        let child = command
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
-            .expect("a process that was not waited for has an id");
-        Ok(Self { child, group })
-    }
-
-    /// Kills the group. Only before the leader was waited for is the number sure to be its own.
-    fn kill(&self) {
-        if self.child.id().is_some() {
-            send(self.group, Signal::KILL);
-        }
-    }
-
-    async fn wait(&mut self) -> io::Result<ExitStatus> {
-        timeout(REAP, self.child.wait()).await?
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 enum End {
     Exited,
     Late,
@@ -254,23 +212,4 @@ async fn supervise(
         // All was read, or a child holds the pipes open: what the program wrote was read.
         _ => Ok(end),
     }
-}
-
-/// Ready when the process has ended, which it then still holds its number for: it is not waited
-/// for yet.
-async fn exited(process: Pid) -> io::Result<()> {
-    // Before the first look, so that no end comes between look and listening.
-    let mut ends = signal(SignalKind::child())?;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    while waitid(WaitId::Pid(process), options)?.is_none() {
-        if ends.recv().await.is_none() {
-            return Err(io::Error::other("no more signals are received"));
-        }
-    }
-    Ok(())
-}
-
-fn send(group: Pid, signal: Signal) {
-    // It fails only if none of the group is left.
-    let _ = kill_process_group(group, signal);
 }

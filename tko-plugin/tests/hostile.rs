@@ -188,9 +188,7 @@ async fn a_new_package_must_be_one() {
 async fn a_program_that_cannot_be_run_says_what_to_do() {
     let bench = Bench::new();
     let (folder, plain) = ids();
-    let text_file = folder.path().join("plugin.py");
     fs::write(&plain, "#!/usr/bin/env python3\n").expect("writes");
-    fs::write(&text_file, "#!/nowhere/python3\n").expect("writes");
     for (program, advice) in [
         (
             "/nowhere/plugin.py",

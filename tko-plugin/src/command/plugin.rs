@@ -2,10 +2,11 @@
 
 use crate::call::{Answer, Call, Deployments, Input, Resources, Target};
 use crate::channel::Channel;
-use crate::failure::{Failure, Tail};
+use crate::failure::Failure;
 use crate::log::Subject;
 use crate::process::{self, Bounds, Program};
 use crate::settings::Settings;
+use crate::words::Tail;
 use async_trait::async_trait;
 use std::fmt::Display;
 use std::io;

@@ -1,0 +1,189 @@
+//! Plugins of each type in plain Python: well-behaved ones, and what their answers mean.
+
+mod bench;
+
+use bench::{Bench, example, network, plugin, target};
+use serde_json::{Value, json};
+use std::fs;
+use tko_core::{Answer, Error, Executor, Gvk, Identifier, Package, PluginType, Record, Violation};
+
+fn parameters() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "region-parameters", "namespace": "upf"},
+        "data": {"N3_SUBNET": "10.1.0.0/16", "N3_GATEWAY": "10.1.0.1"},
+    })
+}
+
+fn done(answer: Answer) -> Package {
+    match answer {
+        Answer::Done { package, effects } if effects.is_empty() => package,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_preparer_gives_a_new_package() {
+    let bench = Bench::new();
+    let deployment = bench.deployment(vec![network(), parameters()]).await;
+    let preparer = bench.preparer(&[&example("prepare_upf.py")]).await;
+    let answer = bench.call(&*preparer, &deployment).await;
+    let package = done(answer.expect("it prepares"));
+    let old = deployment.package.expect("was wanted");
+    assert_eq!(package.len(), old.len());
+    for (before, after) in old.iter().zip(&package) {
+        assert_eq!(before.identifier(), after.identifier());
+        assert_eq!(before == after, *after.identifier() != target());
+    }
+    let network = package.find(&target()).expect("is still there");
+    assert_eq!(
+        network.annotation("nephio.org/prepared").as_deref(),
+        Some("true")
+    );
+    let config = network.get(&["spec", "config"]).and_then(Value::as_str);
+    assert_eq!(
+        config,
+        Some(
+            r#"{"type":"macvlan","ipam":{"type":"whereabouts","range":"10.1.0.0/16","gateway":"10.1.0.1"}}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn not_yet_comes_with_what_the_plugin_waits_for() {
+    let answer = Bench::new().prepare(&[&example("prepare_upf.py")]).await;
+    let Answer::NotYet { reason, waits_for } = answer.expect("no error") else {
+        panic!("it is not prepared");
+    };
+    assert!(
+        reason
+            .contains("plugin prepare|test cannot prepare NetworkAttachmentDefinition upf/n3 yet"),
+        "{reason}"
+    );
+    assert!(
+        reason.ends_with("waiting for N3_SUBNET in ConfigMap region-parameters"),
+        "{reason}"
+    );
+    assert!(waits_for.is_empty());
+}
+
+#[tokio::test]
+async fn an_error_is_shown_in_the_plugins_words() {
+    let failure = Bench::new().failure(&[&plugin("error.py")]).await;
+    assert_eq!(
+        failure,
+        "could not prepare NetworkAttachmentDefinition upf/n3 with plugin prepare|test: \
+         it says: no free VLAN in 100-199"
+    );
+}
+
+#[tokio::test]
+async fn a_validator_gives_violations_or_none() {
+    let bench = Bench::new();
+    let record = bench
+        .plugin(PluginType::Validate, &[&example("validate_upf.py")])
+        .await;
+    let validator = bench.executor.validator(&record).expect("a validator");
+    let workload = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "upf", "namespace": "upf"},
+        "spec": {"template": {"spec": {"volumes": [{"configMap": {"name": "region-parameters"}}]}}},
+    });
+    let target = Identifier::new(
+        Gvk::new("metadata.nephio.org", "v1alpha1", "NetworkFunction"),
+        "upf",
+    );
+    for (values, complete, expected) in [
+        (
+            vec![workload.clone()],
+            true,
+            Some("Deployment upf: no ConfigMap region-parameters in namespace upf"),
+        ),
+        (vec![workload.clone()], false, None),
+        (vec![workload, parameters()], true, None),
+    ] {
+        let package = Package::from_values(values).expect("a package");
+        let violations = validator.validate(&package, &target, complete).await;
+        let expected = expected.map(|message| Violation {
+            resource: Some(target.clone()),
+            path: String::new(),
+            message: message.to_owned(),
+        });
+        assert_eq!(violations.expect("it judges"), Vec::from_iter(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_scheduler_puts_there_what_is_wanted_and_takes_off_what_is_not() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = bench.site("region/edge.1", vec![]).await;
+    let (one, two) = (
+        bench.deployment(vec![parameters()]).await,
+        bench.deployment(vec![network()]).await,
+    );
+    let arguments = [
+        &*example("schedule_site.py"),
+        folder.path().to_str().expect("UTF-8"),
+    ];
+    let files = || {
+        let path = folder.path().join("region%2Fedge%2E1");
+        let mut names: Vec<_> = fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .map(|entry| {
+                entry
+                    .expect("is there")
+                    .file_name()
+                    .into_string()
+                    .expect("UTF-8")
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    let file = |record: &Record| format!("{}.json", record.entity.key.id());
+    let both = [one.clone(), two.clone()];
+    bench
+        .schedule(&arguments, &site, &both, &[])
+        .await
+        .expect("schedules");
+    assert_eq!(files(), [file(&one), file(&two)]);
+    bench
+        .schedule(&arguments, &site, &both[..1], &both[1..])
+        .await
+        .expect("schedules");
+    assert_eq!(files(), [file(&one)]);
+    let text = fs::read_to_string(folder.path().join("region%2Fedge%2E1").join(file(&one)));
+    let manifests: Value = serde_json::from_str(&text.expect("is there")).expect("JSON");
+    assert_eq!(manifests["items"], json!([parameters()]));
+    bench
+        .schedule(&arguments, &site, &[], &both)
+        .await
+        .expect("schedules");
+    assert_eq!(files(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_failing_scheduler_names_the_site() {
+    let bench = Bench::new();
+    let site = bench.site("edge", vec![]).await;
+    let error = bench
+        .schedule(&[&plugin("error.py")], &site, &[], &[])
+        .await;
+    assert_eq!(
+        error.expect_err("it fails").chain(),
+        "could not schedule site edge with plugin schedule|test: it says: no free VLAN in 100-199"
+    );
+}
+
+#[tokio::test]
+async fn a_site_read_without_packages_is_not_scheduled_as_an_empty_one() {
+    let bench = Bench::new();
+    let mut site = bench.site("edge", vec![]).await;
+    site.package = None;
+    let error = bench.schedule(&[&plugin("echo.py")], &site, &[], &[]).await;
+    assert!(matches!(error, Err(Error::Internal { .. })), "{error:?}");
+}
