@@ -21,8 +21,14 @@ use tko_core::{
 /// Deployments of one site.
 const PER_SITE: usize = 20;
 
-/// Measured once for each mean.
-const ROUNDS: u32 = 2_000;
+/// Deployments that are created at once.
+const CHUNK: usize = 500;
+
+/// Each figure is the median of this many means, for other processes are at work too.
+const BATCHES: usize = 21;
+
+/// Calls of one mean.
+const CALLS: u32 = 100;
 
 struct Anything;
 
@@ -59,26 +65,31 @@ impl Bench {
         })
     }
 
-    async fn create_until(&mut self, goal: usize) -> Result<Duration> {
-        let mut took = Duration::ZERO;
+    /// Fills up with sites, each with its deployments.
+    async fn fill(&mut self, goal: usize) -> Result<()> {
         while self.created < goal {
-            let site = SiteId::new(&format!("site/{:06}", self.created / PER_SITE))?;
-            if self.created.is_multiple_of(PER_SITE) {
-                let new = NewSite {
-                    id: site.clone(),
-                    template: None,
-                    metadata: Metadata::from_iter([("Site.region", "south")]),
-                    package: Package::default(),
-                    expect: Expect::Any,
-                };
-                self.store.register_site(new).await?;
+            let mut new = Vec::new();
+            for _ in 0..CHUNK / PER_SITE {
+                let site = SiteId::new(&format!("site/{:06}", self.created / PER_SITE))?;
+                self.store
+                    .register_site(NewSite {
+                        id: site.clone(),
+                        template: None,
+                        metadata: Metadata::from_iter([("Site.region", "south")]),
+                        package: Package::default(),
+                        expect: Expect::Any,
+                    })
+                    .await?;
+                for _ in 0..PER_SITE {
+                    new.push(deployment(site.clone())?);
+                }
+                self.created += PER_SITE;
             }
-            let start = Instant::now();
-            self.store.create_deployment(deployment(site)?).await?;
-            took += start.elapsed();
-            self.created += 1;
+            for created in self.store.create_deployments(new).await {
+                created?;
+            }
         }
-        Ok(took)
+        Ok(())
     }
 
     /// Means of what must not depend on how much there is.
@@ -101,11 +112,7 @@ impl Bench {
                 limit: 100,
                 want: Want::ROW,
             };
-            let start = Instant::now();
-            for _ in 0..ROUNDS {
-                self.memory.list(&list).await?;
-            }
-            report(what, start.elapsed() / ROUNDS);
+            measure(what, async || self.memory.list(&list).await.map(drop)).await?;
         }
         let request = ClaimRequest {
             stage: Stage::Prepare,
@@ -114,21 +121,30 @@ impl Bench {
             lease: Duration::from_mins(1),
             wait: Duration::ZERO,
         };
-        let start = Instant::now();
-        for _ in 0..ROUNDS {
+        let site = SiteId::new("site/000000")?;
+        measure("create from template", async || {
+            let new = deployment(site.clone())?;
+            self.store.create_deployment(new).await.map(drop)
+        })
+        .await?;
+        let mut claims = Vec::new();
+        measure("claim", async || {
+            claims.extend(self.memory.claim(&request).await?);
+            Ok(())
+        })
+        .await?;
+        measure("settle", async || {
             let after = Duration::ZERO;
-            for claim in self.memory.claim(&request).await? {
-                let outcome = Outcome::Yield { after };
-                self.memory.settle(&[(claim.token, outcome)]).await?;
-            }
-        }
-        report("claim and settle", start.elapsed() / ROUNDS);
-        self.measure_commits(&all).await
+            let ended = claims.pop().map(|c| (c.token, Outcome::Yield { after }));
+            self.memory.settle(ended.as_slice()).await.map(drop)
+        })
+        .await?;
+        self.measure_commits(all).await
     }
 
-    async fn measure_commits(&self, all: &Select) -> Result<()> {
+    async fn measure_commits(&self, all: Select) -> Result<()> {
         let list = List {
-            select: all.clone(),
+            select: all,
             after: None,
             limit: 1,
             want: Want::ROW,
@@ -137,19 +153,37 @@ impl Bench {
         let Some(record) = page.items.first() else {
             return Ok(());
         };
-        let start = Instant::now();
-        for round in 0..ROUNDS {
+        let mut round = 0;
+        measure("commit of metadata", async || {
             let mut put = Put::of(&record.entity);
+            round += 1;
             put.metadata.insert("round", round.to_string());
             let set = ChangeSet {
                 changes: vec![tko_core::Change::Put(put)],
                 ..ChangeSet::default()
             };
-            self.memory.commit(set, Ack::Numbered).await?;
-        }
-        report("commit of metadata", start.elapsed() / ROUNDS);
-        Ok(())
+            self.memory.commit(set, Ack::Numbered).await.map(drop)
+        })
+        .await
     }
+}
+
+async fn measure(what: &str, mut call: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    let mut means = Vec::new();
+    for _ in 0..BATCHES {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            call().await?;
+        }
+        means.push(start.elapsed() / CALLS);
+    }
+    report(what, median(means));
+    Ok(())
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
 fn report(what: &str, mean: Duration) {
@@ -205,11 +239,12 @@ async fn main() -> Result<()> {
     let mut bench = Bench::new().await?;
     let empty = resident();
     for goal in [most / 100, most / 10, most] {
+        let start = Instant::now();
         let before = bench.created;
-        let took = bench.create_until(goal).await?;
-        let each = took / u32::try_from(goal - before).unwrap_or(u32::MAX).max(1);
-        println!("{goal} deployments, prepared by nobody:");
-        report("create from template", each);
+        bench.fill(goal).await?;
+        let each = u32::try_from(bench.created - before).unwrap_or(u32::MAX);
+        println!("{} deployments, prepared by nobody:", bench.created);
+        report("create, 500 at once", start.elapsed() / each.max(1));
         if let (Some(now), Some(empty)) = (resident(), empty) {
             println!(
                 "    {:<24} {:>10} MiB, {} bytes a deployment",

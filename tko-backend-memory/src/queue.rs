@@ -234,6 +234,10 @@ impl Queue {
         self.change(&token.key, |item| {
             item.lease = None;
             let again = item.again.take();
+            let next = |after| match again {
+                Some(_) => now,
+                None => now.plus(after),
+            };
             match outcome {
                 Outcome::Done => {
                     item.due = now;
@@ -243,20 +247,14 @@ impl Queue {
                     item.progress = None;
                 }
                 Outcome::Retry { after, reason } => {
-                    item.due = match again {
-                        Some(_) => now,
-                        None => now.plus(*after),
-                    };
+                    item.due = next(*after);
                     item.error = Some(reason.as_str().into());
                     if item.attempts >= Lane::PATIENCE {
                         item.lane = Lane::FAILING;
                     }
                 }
                 Outcome::Yield { after } => {
-                    item.due = match again {
-                        Some(_) => now,
-                        None => now.plus(*after),
-                    };
+                    item.due = next(*after);
                     item.attempts = item.attempts.saturating_sub(1);
                 }
             }
