@@ -1,12 +1,12 @@
 //! Storage, and nothing else.
 
-use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Head};
+use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Edit, Head};
 use crate::entity::{Record, Want};
 use crate::error::Result;
 use crate::id::Key;
 use crate::revision::Revision;
 use crate::select::{Count, List, Page, Select};
-use crate::work::{Claim, ClaimRequest, Edit, Outcome, Token};
+use crate::work::{Claim, ClaimRequest, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::time::Duration;

@@ -234,6 +234,17 @@ pub struct ChangeRecord {
     pub cause: Option<Arc<str>>,
 }
 
+/// A person's exclusive right to one entity's package.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// Ends the edit.
+    pub token: Token,
+    /// It lapses then.
+    pub until: Timestamp,
+    /// As it is now.
+    pub record: Record,
+}
+
 /// Where the feed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

@@ -4,7 +4,7 @@
 //! frontend and test runs unchanged embedded or remote. Packages here are whole: a deployment's has
 //! its Deployment resource in its place.
 
-use crate::change::{ChangeRecord, Head};
+use crate::change::{ChangeRecord, Edit, Head};
 use crate::entity::{Condition, Record, Want};
 use crate::error::Result;
 use crate::id::{DeploymentId, Key, PluginId, SiteId, TemplateId};
@@ -14,7 +14,7 @@ use crate::package::Package;
 use crate::resource::Gvk;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
-use crate::work::{Claim, ClaimRequest, Edit, Mark, Outcome, Token};
+use crate::work::{Claim, ClaimRequest, Mark, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use serde_json::Value;

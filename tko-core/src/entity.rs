@@ -4,7 +4,7 @@
 //! known by its content hash.
 
 use crate::hash::ContentHash;
-use crate::head::Head;
+use crate::head::{self, Head};
 use crate::id::{DeploymentId, Key, SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::package::Package;
@@ -107,6 +107,13 @@ pub struct Deployment {
     pub once: Option<Arc<str>>,
     /// The Deployment resource.
     pub head: Head,
+}
+
+impl Deployment {
+    /// The package as people see it: a body with the Deployment resource in its place.
+    pub fn whole(&self, body: &Package) -> Package {
+        head::join(&self.head, self.prepared, self.approved, body)
+    }
 }
 
 /// What a plugin is.

@@ -3,7 +3,6 @@
 use crate::change::ChangeRecord;
 use crate::data::Event;
 use crate::entity::Record;
-use crate::head;
 use crate::select::Select;
 
 /// What a change is to whoever watches this selection; `None`: nothing.
@@ -32,7 +31,7 @@ pub fn view(select: &Select, change: ChangeRecord) -> Option<Event> {
 /// A record as people see it: the Deployment resource in its place.
 pub fn whole(mut record: Record) -> Record {
     if let (Some(deployment), Some(body)) = (record.entity.deployment(), &record.package) {
-        record.package = Some(head::join(deployment, body));
+        record.package = Some(deployment.whole(body));
     }
     record
 }

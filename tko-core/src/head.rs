@@ -10,7 +10,6 @@
 //! long as no fact changed.
 
 use crate::annotation::{self, APPROVED, PREPARED};
-use crate::entity::Deployment;
 use crate::error::{Error, Result};
 use crate::id::{SiteId, TemplateId};
 use crate::merge::overlay;
@@ -138,13 +137,11 @@ pub fn split(package: &Package) -> Result<Split> {
 }
 
 /// Puts together what [`split`] took apart.
-pub fn join(deployment: &Deployment, body: &Package) -> Package {
-    let head = deployment
-        .head
-        .resource(deployment.prepared, deployment.approved);
+pub fn join(head: &Head, prepared: bool, approved: bool, body: &Package) -> Package {
     let mut resources = Vec::with_capacity(body.len() + 1);
     resources.extend_from_slice(body.resources());
-    resources.insert(deployment.head.at.min(resources.len()), head);
+    let at = head.at.min(resources.len());
+    resources.insert(at, head.resource(prepared, approved));
     Package::unchecked(resources)
 }
 
@@ -229,15 +226,4 @@ pub fn merged(package: &Package, asked: &Resource) -> Result<Package> {
         None => resources.push(Arc::new(Resource::new(asked.value().clone())?)),
     }
     Ok(Package::unchecked(resources))
-}
-
-/// The package, with the Deployment resource as it was if it lacks one.
-///
-/// # Errors
-/// [`Error::BadArgument`]: there are several Deployment resources.
-pub fn restored(package: &Package, deployment: &Deployment) -> Result<Package> {
-    if package.position(&identifier())?.is_some() {
-        return Ok(package.clone());
-    }
-    Ok(join(deployment, package))
 }

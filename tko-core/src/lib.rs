@@ -43,7 +43,9 @@ pub mod system;
 pub mod work;
 
 pub use backend::Backend;
-pub use change::{Ack, Change, ChangeRecord, ChangeSet, Committed, MAX_CHANGES, Put, Require};
+pub use change::{
+    Ack, Change, ChangeRecord, ChangeSet, Committed, Edit, MAX_CHANGES, Put, Require,
+};
 pub use clock::{Clock, Ids};
 pub use data::{
     Bulk, Controller, Data, Effect, Event, Expect, NewDeployment, NewPlugin, NewSite, NewTemplate,
@@ -66,4 +68,4 @@ pub use resource::{Gvk, Identifier, Resource};
 pub use revision::{Generation, Revision, Timestamp, Version};
 pub use select::{Count, Cursor, List, Page, Select};
 pub use store::Store;
-pub use work::{Claim, ClaimRequest, Edit, Lane, Mark, Outcome, Stage, Token, Work};
+pub use work::{Claim, ClaimRequest, Lane, Mark, Outcome, Stage, Token, Work};

@@ -5,7 +5,6 @@
 //! and end by themselves. Durations go in and deadlines come out, because only the store's clock
 //! counts.
 
-use crate::entity::Record;
 use crate::error::{Error, Result};
 use crate::id::{Key, Kind};
 use crate::revision::Timestamp;
@@ -154,17 +153,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({})", self.key)
     }
-}
-
-/// A person's exclusive right to one entity's package.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    /// Ends the edit.
-    pub token: Token,
-    /// It lapses then.
-    pub until: Timestamp,
-    /// As it is now.
-    pub record: Record,
 }
 
 /// Asks for due work.

@@ -1,7 +1,7 @@
 //! The Deployment resource: taken out of the package, kept as a shared skeleton, put back.
 
 use serde_json::{Value, json};
-use tko_core::head::{asked, identifier, join, merged, restored, split};
+use tko_core::head::{asked, merged, split};
 use tko_core::{Deployment, Package, SiteId, TemplateId};
 
 fn deployment(of: &Package) -> (Deployment, Package) {
@@ -63,7 +63,7 @@ fn whatever_was_written_comes_back_as_it_was() {
             let package = Package::from_values(values).expect("a package");
             let (deployment, body) = deployment(&package);
             assert_eq!(body.len(), 1);
-            let again = join(&deployment, &body);
+            let again = deployment.whole(&body);
             for (was, is) in package.iter().zip(&again) {
                 assert_eq!(was.value().to_string(), is.value().to_string());
             }
@@ -78,7 +78,7 @@ fn facts_are_written_where_they_were_said() {
     let (mut deployment, body) = deployment(&package);
     deployment.prepared = true;
     deployment.approved = true;
-    let whole = join(&deployment, &body);
+    let whole = deployment.whole(&body);
     let annotations = &whole.resources()[0].value()["metadata"]["annotations"];
     assert_eq!(
         annotations.to_string(),
@@ -87,7 +87,7 @@ fn facts_are_written_where_they_were_said() {
     // Taken back, what was not there at first says false rather than nothing.
     let (mut deployment, body) = self::deployment(&whole);
     (deployment.prepared, deployment.approved) = (false, false);
-    let back = join(&deployment, &body);
+    let back = deployment.whole(&body);
     assert_eq!(
         back.resources()[0].value()["metadata"]["annotations"]["nephio.org/approved"],
         "false"
@@ -128,17 +128,6 @@ fn creation_says_over_the_template_only_what_it_says() {
             .get("nephio.org/approved")
             .is_none()
     );
-}
-
-#[test]
-fn a_package_that_lacks_it_gets_it_back() {
-    let package =
-        Package::from_values([other(), head(json!({}), json!({"siteId": "s"}))]).expect("two");
-    let (deployment, body) = deployment(&package);
-    assert!(body.find(&identifier()).is_none());
-    let again = restored(&body, &deployment).expect("restored");
-    assert_eq!(again, package);
-    assert_eq!(restored(&package, &deployment).expect("there"), package);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! No body is read. What moved is read and judged again; what is under someone's modification is
 //! left alone and named.
 
-use super::draft::Draft;
+use super::draft::{Draft, told};
 use super::retire::is_held;
 use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
@@ -157,6 +157,7 @@ fn approve(draft: &mut Draft, entity: &Entity) {
         };
         let put = Put {
             facts: Facts::Deployment(Box::new(approved)),
+            conditions: told(entity, true),
             ..Put::of(entity)
         };
         draft.put(Some(entity), put);

@@ -2,7 +2,7 @@
 
 use crate::change::{Change, ChangeSet, Put, Require};
 use crate::due;
-use crate::entity::{Entity, Record};
+use crate::entity::{Condition, Entity, Record};
 use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, RESERVED};
@@ -85,6 +85,29 @@ pub(super) fn metadata(inherited: &Metadata, package: &Package, given: &Metadata
     inherited
         .overlaid(&Metadata::gather(package))
         .overlaid(given)
+}
+
+/// What the condition `Approved` says after this change, if there is one that says otherwise:
+/// whoever wrote it does not hear of approvals.
+pub(super) fn told(entity: &Entity, approved: bool) -> Vec<Condition> {
+    let outdated = entity
+        .condition("Approved")
+        .is_some_and(|condition| condition.status != Some(approved));
+    if !outdated {
+        return Vec::new();
+    }
+    let (reason, message) = if approved {
+        ("Approved", "approved")
+    } else {
+        (
+            "NotApproved",
+            "not approved any more: the approval was taken away, or it is prepared again first",
+        )
+    };
+    let generation = entity.generation.next();
+    vec![Condition::new(
+        "Approved", approved, reason, message, generation,
+    )]
 }
 
 /// A template's metadata without TKO's own.

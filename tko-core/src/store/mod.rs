@@ -29,7 +29,7 @@ mod watch;
 
 use crate::annotation;
 use crate::backend::Backend;
-use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Head};
+use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Edit, Head};
 use crate::clock::Ids;
 use crate::data::{
     About, Bulk, Controller, Data, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, Placed,
@@ -43,7 +43,7 @@ use crate::package::Package;
 use crate::part::Admission;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
-use crate::work::{Claim, ClaimRequest, Edit, Mark, Outcome, Token};
+use crate::work::{Claim, ClaimRequest, Mark, Outcome, Token};
 use async_trait::async_trait;
 use draft::Draft;
 use futures_core::stream::BoxStream;

@@ -1,6 +1,6 @@
 //! Changing a deployment's package: with a version in hand, or under a modification's token.
 
-use super::draft::{Draft, metadata};
+use super::draft::{Draft, metadata, told};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
 use crate::backend::Backend;
@@ -81,7 +81,7 @@ impl<B: Backend + ?Sized> Store<B> {
             prepared,
             approved,
             body,
-        } = head::split(&head::restored(package, old)?)?;
+        } = head::split(&restored(package, old)?)?;
         let new = Deployment {
             // What a package names is the relation, from when it names something else than before.
             template: related(
@@ -110,16 +110,28 @@ impl<B: Backend + ?Sized> Store<B> {
         {
             draft.refer(id.into());
         }
-        let whole = head::join(&new, &body);
+        let whole = new.whole(&body);
         self.admit(&whole, new.prepared).await?;
         let kept = kept_interests(entity, new.prepared);
+        let conditions = told(entity, new.approved);
         Ok(Put {
             metadata: metadata(&entity.inherited, &whole, &entity.given).overlaid(&kept),
+            conditions,
             facts: Facts::Deployment(Box::new(new)),
             body: Some(body),
             ..Put::of(entity)
         })
     }
+}
+
+/// The package, with the Deployment resource as it was if it lacks one.
+fn restored(package: &Package, old: &Deployment) -> Result<Package> {
+    let lacks = package.position(&head::identifier())?.is_none();
+    Ok(if lacks {
+        old.whole(package)
+    } else {
+        package.clone()
+    })
 }
 
 /// The interests that stay: those that last, and, until it is prepared, the others too.
