@@ -118,7 +118,10 @@ impl Context {
 
 /// What callers are told whose call cannot go on because the server stops.
 pub(super) fn stopping() -> Error {
-    Error::unavailable("go on: the server is stopping", "it was told to stop")
+    Error::unavailable(
+        "finish the call: the server is stopping",
+        "it was told to stop",
+    )
 }
 
 /// As the gRPC protocol writes it: up to eight digits and a unit.

@@ -103,3 +103,46 @@ impl AsyncWrite for Connection {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Connection;
+    use std::io::ErrorKind;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Semaphore;
+    use tokio_util::sync::CancellationToken;
+
+    async fn connection(end: &CancellationToken) -> (TcpStream, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("it listens");
+        let peer = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("the peer is there");
+        let room = Arc::new(Semaphore::new(1));
+        let permit = room.acquire_owned().await.expect("there is room");
+        (peer, Connection::new(stream, end.clone(), permit))
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_from_the_start_is_given_up() {
+        let (_peer, mut connection) = connection(&CancellationToken::new()).await;
+        tokio::time::pause();
+        let error = connection.read_u8().await.expect_err("silence");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_when_it_is_told_to() {
+        let end = CancellationToken::new();
+        let (mut peer, mut connection) = connection(&end).await;
+        peer.write_all(b"x").await.expect("it is open");
+        assert_eq!(connection.read_u8().await.expect("a byte"), b'x');
+        connection.write_all(b"y").await.expect("it is open");
+        end.cancel();
+        let read = connection.read_u8().await.expect_err("ended");
+        assert_eq!(read.kind(), ErrorKind::ConnectionAborted);
+        let write = connection.write_all(b"z").await.expect_err("ended");
+        assert_eq!(write.kind(), ErrorKind::ConnectionAborted);
+    }
+}

@@ -8,8 +8,11 @@ use crate::wire::scalar::{required, tokens, unpack_duration, unpack_stage};
 use crate::wire::step::{unpack_placed, unpack_prepared};
 use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
 use std::sync::Arc;
-use tko_core::{ClaimRequest, MAX_CHANGES, Token};
+use tko_core::{ClaimRequest, Error, MAX_CHANGES, Token};
 use tonic::{Request, Response, Status};
+
+/// Longest name of a worker, in bytes.
+const MAX_WORKER: usize = 1_024;
 
 /// Serves workers.
 pub(super) struct Controller(pub(super) Arc<Context>);
@@ -23,6 +26,12 @@ impl controller_server::Controller for Controller {
         self.0
             .answer(request, |data, request| async move {
                 let settings = &self.0.settings;
+                if request.worker.len() > MAX_WORKER {
+                    return Err(Error::bad(
+                        "worker",
+                        format!("is longer than {MAX_WORKER} bytes; give it a shorter name"),
+                    ));
+                }
                 let request = ClaimRequest {
                     stage: unpack_stage(request.stage)?,
                     worker: request.worker,

@@ -8,6 +8,9 @@ use std::str::FromStr;
 use tko_core::{Error, Result};
 use tokio::net::TcpListener;
 
+/// Linux's number of "address family not supported", for which the standard library has no kind.
+const EAFNOSUPPORT: i32 = 97;
+
 /// Connections that the system keeps waiting to be accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -167,10 +170,9 @@ fn open(address: SocketAddr, stack: Stack) -> io::Result<TcpListener> {
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
-    // Some systems have no kind for "address family not supported".
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.kind() == io::ErrorKind::Unsupported
-        || error.raw_os_error() == Some(97)
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 fn refused(address: SocketAddr, error: &io::Error) -> Error {

@@ -258,23 +258,23 @@ async fn accept(
     room: Arc<Semaphore>,
     broken: CancellationToken,
 ) -> io::Result<Connection> {
-    let permit = room
-        .acquire_owned()
-        .await
-        .expect("nobody closes the semaphore");
-    loop {
+    let stream = loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                stream.set_nodelay(true)?;
-                return Ok(Connection::new(stream, broken, permit));
-            }
+            Ok((stream, _)) => break stream,
             // Of one connection, or of too many open files: it passes.
             Err(error) => {
                 tracing::debug!(%error, "could not accept a connection");
                 tokio::time::sleep(PAUSE).await;
             }
         }
-    }
+    };
+    stream.set_nodelay(true)?;
+    // Only now: a socket where nobody calls must not keep the room that another needs.
+    let permit = room
+        .acquire_owned()
+        .await
+        .expect("nobody closes the semaphore");
+    Ok(Connection::new(stream, broken, permit))
 }
 
 /// After a connection could not be accepted.

@@ -59,7 +59,7 @@ fn text(error: &Error) -> String {
     match error {
         Error::Internal { .. } => format!("{error}: an internal error; the server's log says why"),
         Error::Unavailable { .. } => {
-            format!("{error} now; try again later (the server's log says why)")
+            format!("{error}; try again later; the server's log says why")
         }
         other => other.to_string(),
     }

@@ -21,8 +21,10 @@ pub(crate) fn pack(error: &Error) -> wire::Error {
             violations,
         } => {
             packed.subject = argument.to_string();
-            packed.message.clone_from(message);
             packed.violations = violations.iter().map(pack_violation).collect();
+            if !says_the_same(message, violations) {
+                packed.message.clone_from(message);
+            }
         }
         Error::NotFound(Subject::Entity(of))
         | Error::AlreadyExists(of)
@@ -56,6 +58,10 @@ pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
         unpack_key(crate::wire::scalar::required("key", keys.first())?)
     };
     Ok(match error.kind.as_str() {
+        "BAD_ARGUMENT" if error.message.is_empty() && !error.violations.is_empty() => {
+            let violations = error.violations.into_iter().map(unpack_violation);
+            Error::invalid(error.subject, violations.collect())
+        }
         "BAD_ARGUMENT" => Error::BadArgument {
             argument: error.subject.into(),
             message: error.message,
@@ -77,6 +83,14 @@ pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
         "INTERNAL" => Error::internal(error.subject, ELSEWHERE),
         other => return Err(Error::bad("error", format!("{other:?} is no known kind"))),
     })
+}
+
+/// Whether the message is what the violations make: then it need not travel.
+fn says_the_same(message: &str, violations: &[Violation]) -> bool {
+    let Error::BadArgument { message: made, .. } = Error::invalid("", violations.to_vec()) else {
+        return false;
+    };
+    made == message
 }
 
 fn pack_violation(violation: &Violation) -> wire::Violation {

@@ -173,7 +173,7 @@ async fn a_listing_in_flight_gets_the_time_of_grace_and_no_more() {
 }
 
 #[tokio::test]
-async fn health_is_told_of_each_service_and_reflection_tells_of_all() {
+async fn health_is_told_of_each_service_and_ends_with_the_server() {
     let serving = Serving::start().await;
     let mut health = HealthClient::new(serving.channel());
     for service in [
@@ -232,4 +232,76 @@ async fn a_client_finds_a_server_that_was_not_there_and_again_after_a_restart() 
     );
     shutdown.cancel();
     again.await.expect("no panic").expect("it stops");
+}
+
+#[tokio::test]
+async fn reflection_tells_of_all_services_and_their_messages() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServiceResponse};
+
+    let serving = Serving::start().await;
+    let mut client = ServerReflectionClient::new(serving.channel());
+    let ask = |request| ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(request),
+    };
+    let requests = tokio_stream::iter([
+        ask(MessageRequest::ListServices(String::new())),
+        ask(MessageRequest::FileContainingSymbol(
+            "tko.SelectDeployments".to_owned(),
+        )),
+        ask(MessageRequest::FileContainingSymbol(
+            "tko.v1alpha2.CommitPreparedRequest".to_owned(),
+        )),
+    ]);
+    let mut answers = client
+        .server_reflection_info(requests)
+        .await
+        .expect("a stream")
+        .into_inner();
+    let mut next = async || {
+        let answer = answers.message().await.expect("no error");
+        answer.and_then(|answer| answer.message_response)
+    };
+    let Some(MessageResponse::ListServicesResponse(services)) = next().await else {
+        panic!("it does not list services");
+    };
+    let name = |service: ServiceResponse| service.name;
+    let names: Vec<_> = services.service.into_iter().map(name).collect();
+    for expected in [
+        "tko.Data",
+        "tko.v1alpha2.Data",
+        "tko.v1alpha2.Controller",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(names.iter().any(|name| name == expected), "{names:?}");
+    }
+    for _ in 0..2 {
+        let answer = next().await;
+        assert!(
+            matches!(answer, Some(MessageResponse::FileDescriptorResponse(_))),
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_too_many_waits_until_another_ends() {
+    let mut settings = Settings::default();
+    settings.max_connections = 1;
+    let serving = Serving::with(settings, Access::default()).await;
+    let first = serving.client();
+    first.head().await.expect("there is room");
+    let mut hasty = tko_grpc::client::Settings::default();
+    hasty.timeout = Duration::from_millis(200);
+    hasty.tries = 1;
+    let error = serving.client_with(hasty).head().await;
+    assert!(matches!(error, Err(Error::Unavailable { .. })), "{error:?}");
+    let second = serving.client();
+    let waiting = tokio::spawn(async move { second.head().await.map(|head| head.revision) });
+    drop(first);
+    let answered = waiting.await.expect("no panic").expect("room at last");
+    assert_eq!(answered, Revision(0));
 }

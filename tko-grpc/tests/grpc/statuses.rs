@@ -76,7 +76,7 @@ async fn errors_reach_the_client_as_they_were() {
 async fn every_violation_reaches_the_client_with_its_resource_and_path() {
     let serving = Serving::start().await;
     let mut new = template("a");
-    new.package = package(&bad(5_000));
+    new.package = package(&bad(20_000));
     let error = serving
         .client()
         .register_template(new)
@@ -91,12 +91,12 @@ async fn every_violation_reaches_the_client_with_its_resource_and_path() {
         panic!("{error:?}");
     };
     assert_eq!(argument, "package");
-    assert_eq!(violations.len(), 5_000);
-    let last = &violations[4_999];
+    assert_eq!(violations.len(), 20_000);
+    let last = &violations[19_999];
     assert_eq!(last.path, "spec.bad");
     let resource = last.resource.as_ref().expect("it is in one");
-    assert_eq!(resource.to_string(), "Thing thing-4999");
-    assert!(message.contains("thing-4999"));
+    assert_eq!(resource.to_string(), "Thing thing-19999");
+    assert!(message.contains("thing-19999"));
 }
 
 #[tokio::test]
