@@ -3,6 +3,7 @@
 
 mod claim;
 mod commit;
+mod count;
 mod edits;
 mod feed;
 mod index;

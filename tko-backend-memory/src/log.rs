@@ -20,7 +20,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn key(&self) -> &Key {
+    /// What changed.
+    pub(crate) fn key(&self) -> &Key {
         self.after
             .as_ref()
             .or(self.before.as_ref())
@@ -95,18 +96,21 @@ impl Log {
     /// # Errors
     /// `Expired`: they are not kept any more, or this store never got so far.
     pub(crate) fn after(&self, after: Revision, package: bool) -> Result<VecDeque<ChangeRecord>> {
-        if after < self.oldest() || after > self.last() {
-            return Err(Error::Expired {
-                oldest: self.oldest(),
-            });
-        }
-        let start = usize::try_from(after.0 - self.oldest)
-            .expect("the log is in memory, so its length is a usize");
-        let entries = self.entries.range(start..).take(BATCH);
+        let entries = self.since(after).ok_or(Error::Expired {
+            oldest: self.oldest(),
+        })?;
         Ok(entries
+            .take(BATCH)
             .zip(after.0 + 1..)
             .map(|(entry, revision)| entry.record(revision, package))
             .collect())
+    }
+
+    /// All changes after this one; `None`: they are not all kept, or this store never got so far.
+    pub(crate) fn since(&self, after: Revision) -> Option<impl Iterator<Item = &Entry>> {
+        let start = after.0.checked_sub(self.oldest)?;
+        let start = usize::try_from(start).ok()?;
+        (start <= self.entries.len()).then(|| self.entries.range(start..))
     }
 
     /// Changes of one key before a revision, newest first.

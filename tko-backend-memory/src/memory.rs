@@ -1,5 +1,6 @@
 //! The backend: one lock around the state, held for short, never over an await.
 
+use crate::count::Tally;
 use crate::state::State;
 use crate::{claim, commit, feed, walk};
 use async_trait::async_trait;
@@ -83,9 +84,14 @@ impl Shared {
         &self.due[stage as usize]
     }
 
-    /// Something may be due now, or earlier than was thought.
-    fn wake(&self) {
-        self.due.iter().for_each(Notify::notify_one);
+    /// In these stages something may be due now, or earlier than was thought.
+    fn wake(&self, stages: impl IntoIterator<Item = Stage>) {
+        let mut woken = [false; Stage::ALL.len()];
+        for stage in stages {
+            if !std::mem::replace(&mut woken[stage as usize], true) {
+                self.due(stage).notify_one();
+            }
+        }
     }
 }
 
@@ -117,12 +123,21 @@ impl Backend for Memory {
     }
 
     async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
-        Ok(walk::count(&self.0.read(), select, bound).0)
+        let mut tally = Tally::new(select, bound);
+        loop {
+            if let Some(count) = tally.step(&self.0.read()) {
+                return Ok(count);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn commit(&self, changes: ChangeSet, _: Ack) -> Result<Committed> {
         commit::check(&changes)?;
-        let work = !changes.due.is_empty() || changes.settle.is_some();
+        let stages: Vec<Stage> = match changes.settle {
+            Some(_) => Stage::ALL.into(),
+            None => changes.due.iter().map(|mark| mark.stage).collect(),
+        };
         let (committed, gone) = {
             let mut state = self.0.write();
             let now = self.0.clock.now();
@@ -136,9 +151,7 @@ impl Backend for Memory {
                 newer
             });
         }
-        if work {
-            self.0.wake();
-        }
+        self.0.wake(stages);
         Ok(committed)
     }
 
@@ -171,7 +184,7 @@ impl Backend for Memory {
             let renew = |token| state.renew(token, now.plus(ttl), now);
             tokens.iter().map(renew).collect()
         };
-        self.0.wake();
+        self.0.wake(Stage::ALL);
         Ok(renewed)
     }
 
@@ -182,7 +195,7 @@ impl Backend for Memory {
             let settle = |(token, outcome): &(_, _)| state.settle(token, outcome, now);
             outcomes.iter().map(settle).collect()
         };
-        self.0.wake();
+        self.0.wake(Stage::ALL);
         Ok(settled)
     }
 

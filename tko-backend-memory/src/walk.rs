@@ -1,4 +1,4 @@
-//! Walking lists of keys in one order, and the pages and counts that come of it.
+//! Walking lists of keys in one order, and the pages that come of it.
 
 use crate::index::Posting;
 use crate::plan::Plan;
@@ -9,9 +9,9 @@ use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::btree_map;
 use std::ops::Bound;
 use tko_core::select::MAX_PAGE;
-use tko_core::{Count, Cursor, Key, List, Page, Select};
+use tko_core::{Cursor, Key, List, Page};
 
-/// Most index entries that are looked at for one page.
+/// Most index entries that are looked at under one lock.
 pub(crate) const MAX_VISITED: usize = 10_000;
 
 /// One list of keys, in order.
@@ -152,30 +152,5 @@ pub(crate) fn page(state: &State, list: &List) -> (Page, usize) {
     (page, walk.visited())
 }
 
-/// How many match, up to a bound, and what was looked at for that.
-pub(crate) fn count(state: &State, select: &Select, bound: u64) -> (Count, usize) {
-    let plan = Plan::new(state, select);
-    let mut visited = 0;
-    let found = if let Some(found) = plan.counted() {
-        u64::try_from(found).unwrap_or(u64::MAX)
-    } else {
-        let rows = &state.of(select.kind).rows;
-        let mut walk = plan.walk(None);
-        let mut found = 0;
-        while found <= bound
-            && let Some((_, slot)) = walk.next()
-        {
-            found += u64::from(state.selects(select, &rows.row(slot).entity));
-        }
-        visited = walk.visited();
-        found
-    };
-    let count = Count {
-        found: found.min(bound),
-        more: found > bound,
-    };
-    (count, visited)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,8 @@
 //! What pages and counts look at. The figures are numbers of index entries, not times: they hold
 //! on every machine.
 
-use super::{MAX_VISITED, count, page};
+use super::{MAX_VISITED, page};
+use crate::count::tests::count;
 use crate::sample::{
     commit, deployment, deployment_id, key, placed, plugin, puts, site, site_id, state, template,
     template_id,
@@ -140,7 +141,7 @@ fn more_values_than_can_be_merged_end_in_short_pages_that_lose_nothing() {
     assert!(most <= MAX_VISITED, "{most}");
 }
 
-fn deployments() -> State {
+pub(crate) fn deployments() -> State {
     let templates = (0..10).map(|n| {
         let kind = if n < 2 { "upf" } else { "smf" };
         template(&format!("t/{n}"), &[("kind", kind)])
@@ -221,37 +222,6 @@ fn plugins_are_found_by_type_executor_trigger_and_name() {
     check(3, 4, &|s| s.executor = Some("e7".to_owned()));
     check(1, 2, &|s| s.trigger = Some(trigger.clone()));
     check(3, 4, &|s| s.ids = id("p7"));
-}
-
-#[test]
-fn one_facet_is_counted_without_looking() {
-    let mut state = deployments();
-    let mut select = all(Kind::Deployment);
-    assert_eq!(count(&state, &select, 10_000), (found(2_001), 0));
-    select.template_ids = id("t/3");
-    assert_eq!(count(&state, &select, 10_000), (found(200), 0));
-    // What is being deleted is hidden, so rows have to be looked at.
-    let mut doomed = deployment("doomed", |d| d.template = Some(template_id("t/3")));
-    doomed.deleting = true;
-    commit(&mut state, puts([doomed]));
-    assert_eq!(count(&state, &select, 10_000), (found(200), 202));
-    select.deleting = true;
-    assert_eq!(count(&state, &select, 10_000), (found(201), 0));
-}
-
-fn found(found: u64) -> tko_core::Count {
-    tko_core::Count { found, more: false }
-}
-
-#[test]
-fn a_count_stops_at_its_bound() {
-    let state = deployments();
-    let mut select = all(Kind::Deployment);
-    select.prepared = Some(true);
-    select.template_ids = id("t/*");
-    let (count, visited) = count(&state, &select, 50);
-    assert_eq!((count.found, count.more), (50, true));
-    assert!(visited < 120, "{visited}");
 }
 
 #[test]
