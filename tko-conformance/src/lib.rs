@@ -3,6 +3,7 @@
 mod admission;
 pub mod backend;
 mod clock;
+pub mod data;
 mod explore;
 mod harness;
 pub mod reference;
@@ -14,7 +15,7 @@ pub use admission::Strict;
 pub use clock::{CountedIds, ManualClock};
 pub use harness::{BackendHarness, DataHarness};
 pub use reference::{Reference, ReferenceHarness};
-pub use runtime::run_backend;
+pub use runtime::{run_backend, run_data};
 
 use std::sync::Arc;
 
@@ -29,3 +30,6 @@ pub struct Check<H: ?Sized> {
 /// Every check of suite 1.
 pub const BACKEND_CHECKS: &[Check<dyn BackendHarness>] =
     __backend_checks!([suite::table] run_backend backend;);
+
+/// Every check of suite 2.
+pub const DATA_CHECKS: &[Check<dyn DataHarness>] = __data_checks!([suite::table] run_data data;);

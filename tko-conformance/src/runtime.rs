@@ -1,7 +1,7 @@
 //! Runs one check: a runtime of its own, and an end in any case.
 
 use crate::backend::Bench;
-use crate::harness::BackendHarness;
+use crate::harness::{BackendHarness, DataHarness};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -20,6 +20,18 @@ pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Ben
     let paused = harness.is_paused();
     block_on(paused, async {
         let bench = Bench::new(harness, HISTORY).await;
+        check(bench).await;
+    });
+}
+
+/// Runs one check of [`data`](crate::data) on a fresh subject.
+///
+/// # Panics
+/// The check failed, or hangs.
+pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::data::Bench)) {
+    let paused = harness.is_paused();
+    block_on(paused, async {
+        let bench = crate::data::Bench::new(harness, HISTORY).await;
         check(bench).await;
     });
 }

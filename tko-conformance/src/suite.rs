@@ -220,7 +220,146 @@ macro_rules! __backend_checks {
 macro_rules! __data_checks {
     ([$($then:tt)*] $($arguments:tt)*) => {
         $($then)*! { $($arguments)*
-
+            register {
+                a_template_is_read_back
+                registering_again_replaces
+                what_was_made_from_a_template_stays
+                expectations_are_kept
+                an_invalid_package_is_refused_with_every_violation
+                templates_may_be_incomplete_and_sites_not
+                unknown_annotation_values_are_refused
+                a_site_is_merged_with_its_template
+                a_site_keeps_its_deployments
+                a_plugin_is_read_back
+                an_unsound_plugin_is_refused
+                what_is_being_deleted_is_busy
+            }
+            create {
+                a_deployment_is_merged_with_its_template
+                a_deployment_needs_no_template
+                ids_are_made_or_brought
+                unknown_references_are_refused
+                what_is_invalid_once_merged_is_refused
+                prepared_and_approved_are_annotations
+                what_the_template_says_stays
+                old_fields_mean_nothing
+                a_second_creation_finds_the_first
+                many_are_created_each_by_itself
+                deployments_are_apart
+                creations_race_with_registrations
+            }
+            metadata {
+                leaves_are_gathered_as_text
+                annotations_say_where_to_gather
+                what_is_given_out_of_band_is_strongest
+                a_new_package_is_gathered_again
+            }
+            package {
+                numbers_and_order_survive
+                a_lost_deployment_resource_comes_back
+                the_deployment_resource_keeps_its_place
+                its_ids_are_the_relations
+                its_annotations_are_prepared_and_approved
+                what_becomes_prepared_has_to_be_complete
+                a_cleared_relation_stays_cleared
+                several_deployment_resources_are_refused
+            }
+            modify {
+                a_modification_replaces_the_package
+                while_it_is_live_others_are_busy
+                a_refused_package_leaves_the_claim_live
+                a_token_works_once
+                a_late_end_is_a_timeout
+                unknown_tokens_and_deployments_are_not_found
+                a_token_may_be_passed_on_as_text
+                a_modification_keeps_what_others_changed
+                ending_without_a_change_is_no_change
+                modifications_at_once_lose_nothing
+            }
+            update {
+                an_update_needs_the_version_that_was_read
+                what_is_not_there_is_not_found
+            }
+            approve {
+                what_is_prepared_and_matches_is_approved
+                only_deployments_are_approved
+                however_many_are_approved
+            }
+            read {
+                who_serves_it_has_a_name
+                what_is_not_there_is_not_found
+                what_is_being_deleted_is_hidden
+                what_is_wanted_comes_along
+                pages_come_to_the_whole
+                every_way_to_select_works
+                a_count_is_exact_up_to_its_bound
+                a_history_has_whole_packages
+            }
+            delete {
+                relations_are_cleared
+                a_site_outlives_its_template
+                what_is_gone_is_not_found
+                what_was_deleted_can_be_made_again
+                more_than_500_relations_are_cleared
+                more_than_1000_relations_are_cleared
+                creations_lose_against_a_deletion
+                a_modification_holds_up_its_own_deletion_only
+                what_is_placed_goes_when_it_is_reported_off
+                what_is_not_placed_goes_at_once
+            }
+            purge {
+                all_that_match_are_deleted
+                what_is_referred_to_is_deleted_too
+                what_is_under_modification_is_skipped
+                however_many_go
+            }
+            watch {
+                a_watcher_is_told_what_matters
+                a_change_is_told_with_its_package
+                what_is_hidden_is_gone
+                joins_cannot_be_watched
+                what_is_no_longer_kept_is_expired
+                a_waiting_watcher_is_told
+                list_then_watch_is_exact
+            }
+            due {
+                what_is_not_prepared_is_due
+                other_changes_make_no_deployment_due
+                a_changed_site_is_due
+                a_site_is_due_when_what_it_runs_changes
+                other_changes_make_no_site_due
+                a_deleted_site_is_due_once_more
+                templates_take_turns
+            }
+            work {
+                a_claim_is_renewed_and_settled
+                outcomes_come_through
+                a_lapsed_lease_is_due_work
+                waking_makes_due
+                a_waiting_claim_ends_with_new_work
+            }
+            prepared {
+                a_step_commits_whole
+                a_refused_step_leaves_nothing_behind
+                a_lost_claim_is_a_timeout
+                people_are_not_kept_out
+                a_modification_comes_first
+                what_is_gone_is_over
+                a_child_is_created_once
+                a_step_has_at_most_500_effects
+                a_step_may_delete_children
+                interests_are_found
+                conditions_alone_are_let_through
+                what_comes_out_prepared_goes_on
+            }
+            placed {
+                a_step_says_what_is_where
+                without_a_settlement_the_claim_stays
+                a_lost_claim_is_a_timeout
+                a_large_step_is_committed_whole
+                a_deployment_is_on_one_site_at_a_time
+                another_site_cannot_take_it_off
+            }
         }
     };
 }

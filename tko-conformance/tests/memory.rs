@@ -1,33 +1,52 @@
-//! The checks hold for the memory backend: on a clock that only the harness moves, with several
-//! threads at work.
+//! The checks hold for the memory backend, and for a store over it: on a clock that only the harness
+//! moves, with several threads at work.
 
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::{Memory, Settings};
-use tko_conformance::{BackendHarness, ManualClock, backend_suite};
-use tko_core::Backend;
+use tko_conformance::{
+    BackendHarness, CountedIds, DataHarness, ManualClock, backend_suite, data_suite,
+};
+use tko_core::{Admission, Backend, Controller, Store};
 
 #[derive(Default)]
 struct InMemory {
     clock: ManualClock,
-    paused: bool,
+}
+
+impl InMemory {
+    fn memory(&self, history: usize) -> Arc<Memory> {
+        let clock = Arc::new(self.clock.clone());
+        Arc::new(Memory::new(clock, Settings { history }))
+    }
 }
 
 #[async_trait]
 impl BackendHarness for InMemory {
     async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
-        let settings = Settings { history };
-        Arc::new(Memory::new(Arc::new(self.clock.clone()), settings))
+        self.memory(history)
     }
 
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
+}
 
-    fn is_paused(&self) -> bool {
-        self.paused
+#[async_trait]
+impl DataHarness for InMemory {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+        let ids = Arc::new(CountedIds::default());
+        let store = Store::new(self.memory(history), admission, ids);
+        let (own, clock) = (store.clone(), self.clock.clone());
+        tokio::spawn(async move { own.retire(&clock).await });
+        Arc::new(store)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 }
 
-backend_suite!(mod memory = InMemory::default());
+backend_suite!(mod backend = InMemory::default());
+data_suite!(mod data = InMemory::default());

@@ -1,5 +1,6 @@
-//! The checks hold for the reference.
+//! The checks hold for the reference, and for a store over it.
 
-use tko_conformance::{ReferenceHarness, backend_suite};
+use tko_conformance::{ReferenceHarness, backend_suite, data_suite};
 
-backend_suite!(mod reference = ReferenceHarness::default());
+backend_suite!(mod backend = ReferenceHarness::default());
+data_suite!(mod data = ReferenceHarness::default());

@@ -40,7 +40,28 @@ impl State {
 
     /// What the failed requirements may be called; the first is what to say.
     fn failed(&self, set: &ChangeSet) -> Vec<Error> {
-        let failed = set.require.iter().filter(|r| !self.holds(r, set));
+        let replaced: BTreeSet<&Key> = set
+            .changes
+            .iter()
+            .filter(|change| !matches!(change, Change::Conditions(..)))
+            .map(Change::key)
+            .collect();
+        let left = self.rows.iter().filter(|(key, _)| !replaced.contains(key));
+        let left: Vec<&Entity> = left.map(|(_, row)| &*row.entity).collect();
+        let put = set.changes.iter().filter_map(|change| match change {
+            Change::Put(put) => Some(preview(put)),
+            Change::Delete(_) | Change::Conditions(..) => None,
+        });
+        let put: Vec<Entity> = put.collect();
+        // Once the set is applied.
+        let is_referred_to = |key: &Key| {
+            let mut after = left.iter().copied().chain(&put);
+            after.any(|entity| entity.refers_to(key))
+        };
+        let failed = set.require.iter().filter(|require| match require {
+            Require::Unreferenced(key) => is_referred_to(key),
+            other => !self.holds(other),
+        });
         let failed: Vec<&Require> = failed.collect();
         let is_there = |require: &Require| match require {
             Require::Generation(key, _) => self.rows.get(key).is_some_and(|r| !r.entity.deleting),
@@ -73,36 +94,18 @@ impl State {
         all
     }
 
-    fn holds(&self, require: &Require, set: &ChangeSet) -> bool {
-        let row = |key: &Key| self.rows.get(key).map(|row| &*row.entity);
+    /// Of all but `Unreferenced`, which is about what the set makes.
+    fn holds(&self, require: &Require) -> bool {
+        let row = self.rows.get(require.key()).map(|row| &*row.entity);
         match require {
-            Require::Absent(key) => row(key).is_none(),
-            Require::Exists(key) => row(key).is_some_and(|e| !e.deleting),
-            Require::At(key, version) => row(key).is_some_and(|e| e.version == *version),
-            Require::Generation(key, generation) => {
-                row(key).is_some_and(|e| !e.deleting && e.generation == *generation)
+            Require::Absent(_) => row.is_none(),
+            Require::Exists(_) => row.is_some_and(|e| !e.deleting),
+            Require::At(_, version) => row.is_some_and(|e| e.version == *version),
+            Require::Generation(_, generation) => {
+                row.is_some_and(|e| !e.deleting && e.generation == *generation)
             }
-            Require::Unreferenced(key) => !self.referred_after(set, key),
+            Require::Unreferenced(_) => true,
         }
-    }
-
-    /// Whether something names `key` once the set is applied.
-    fn referred_after(&self, set: &ChangeSet, key: &Key) -> bool {
-        let untouched = self.rows.values().filter(|row| {
-            let own = &row.entity.key;
-            let replaced = |change: &Change| match change {
-                Change::Put(put) => put.key == *own,
-                Change::Delete(deleted) => deleted == own,
-                Change::Conditions(..) => false,
-            };
-            !set.changes.iter().any(replaced)
-        });
-        let put = set.changes.iter().filter_map(|change| match change {
-            Change::Put(put) => Some(put),
-            Change::Delete(_) | Change::Conditions(..) => None,
-        });
-        untouched.map(|row| &*row.entity).any(|e| e.refers_to(key))
-            || put.map(preview).any(|e| e.refers_to(key))
     }
 
     /// Applies a set that nothing speaks against.

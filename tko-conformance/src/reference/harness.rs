@@ -1,12 +1,12 @@
 //! The reference on the bench.
 
 use super::Reference;
-use crate::clock::ManualClock;
-use crate::harness::BackendHarness;
+use crate::clock::{CountedIds, ManualClock};
+use crate::harness::{BackendHarness, DataHarness};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::Backend;
+use tko_core::{Admission, Backend, Controller, Store};
 
 /// Makes [`Reference`]s: an example of a harness, and what proves the checks themselves.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,27 @@ pub struct ReferenceHarness {
 impl BackendHarness for ReferenceHarness {
     async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
         Arc::new(Reference::new(Arc::new(self.clock.clone()), history))
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    fn is_paused(&self) -> bool {
+        true
+    }
+}
+
+/// A [`Store`] over the reference.
+#[async_trait]
+impl DataHarness for ReferenceHarness {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+        let clock = Arc::new(self.clock.clone());
+        let backend = Arc::new(Reference::new(clock.clone(), history));
+        let store = Store::new(backend, admission, Arc::new(CountedIds::default()));
+        let own = store.clone();
+        tokio::spawn(async move { own.retire(&*clock).await });
+        Arc::new(store)
     }
 
     async fn advance(&self, by: Duration) {

@@ -1,0 +1,88 @@
+//! Approving by selection.
+
+use super::bench::Bench;
+use super::sample::{all, by, head_of};
+use crate::verdict::refused;
+use tko_core::{Bulk, ErrorKind, Kind, NewDeployment};
+
+fn new(prepared: bool, word: &str) -> NewDeployment {
+    NewDeployment {
+        prepared,
+        metadata: [("word", word)].into_iter().collect(),
+        ..NewDeployment::default()
+    }
+}
+
+/// What is prepared, unapproved and matches is approved, in row and package; the rest stays.
+pub async fn what_is_prepared_and_matches_is_approved(bench: Bench) {
+    let ids = [
+        bench.create(new(true, "yes")).await,
+        bench.create(new(false, "yes")).await,
+        bench.create(new(true, "no")).await,
+        bench
+            .create(NewDeployment {
+                approved: true,
+                ..new(true, "yes")
+            })
+            .await,
+    ];
+    let bulk = bench
+        .data
+        .approve(&by(Kind::Deployment, "word", "yes"))
+        .await;
+    assert_eq!(
+        bulk.expect("it is done"),
+        Bulk {
+            done: 1,
+            skipped: Vec::new()
+        }
+    );
+    let mut approved = Vec::new();
+    for id in &ids {
+        let record = bench.read(id).await;
+        let fact = record
+            .entity
+            .deployment()
+            .expect("it is a deployment")
+            .approved;
+        let package = record.package.expect("it was asked for");
+        let said = head_of(&package).annotation("nephio.org/approved");
+        assert_eq!(
+            said.as_deref() == Some("true"),
+            fact,
+            "the package says the same"
+        );
+        approved.push(fact);
+    }
+    assert_eq!(approved, [true, false, false, true]);
+    let again = bench
+        .data
+        .approve(&by(Kind::Deployment, "word", "yes"))
+        .await;
+    assert_eq!(again.expect("nothing is left").done, 0);
+}
+
+/// Only deployments are approved.
+pub async fn only_deployments_are_approved(bench: Bench) {
+    for kind in [Kind::Template, Kind::Site, Kind::Plugin] {
+        refused(
+            bench.data.approve(&all(kind)).await,
+            &[ErrorKind::BadArgument],
+            "other kinds",
+        );
+    }
+}
+
+/// However many match, all are approved and counted.
+pub async fn however_many_are_approved(bench: Bench) {
+    let count = 1_105;
+    let new = (0..count).map(|_| new(true, "yes")).collect();
+    let made = bench.data.create_deployments(new).await;
+    assert!(made.iter().all(Result::is_ok));
+    let bulk = bench.data.approve(&all(Kind::Deployment)).await;
+    assert_eq!(bulk.expect("it is done").done, count);
+    let mut select = all(Kind::Deployment);
+    select.approved = Some(true);
+    let found = bench.data.count(&select, u64::MAX).await.expect("a count");
+    assert_eq!(found.found, count);
+}

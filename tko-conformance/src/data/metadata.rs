@@ -1,0 +1,162 @@
+//! What selections see of an entity, and where it comes from.
+
+use super::bench::{Bench, TTL};
+use super::sample::{
+    annotated, by, d, deployment_id, facts, named, new_site, new_template, of_template, s, t,
+    template_id, value_of, with,
+};
+use serde_json::json;
+use tko_core::{Kind, Metadata, NewDeployment, NewSite, NewTemplate};
+
+fn given(pairs: &[(&str, &str)]) -> Metadata {
+    pairs.iter().copied().collect()
+}
+
+/// Each leaf of `spec` counts as text: kind, dot, path; null and empty maps give nothing.
+pub async fn leaves_are_gathered_as_text(bench: Bench) {
+    let spec = json!({
+        "text": "GDC-E",
+        "yes": true,
+        "int": -7,
+        "big": 9_007_199_254_740_993_i64,
+        "float": 1.0,
+        "half": 0.5,
+        "list": [1, "a"],
+        "null": null,
+        "empty": {},
+        "deep": {"er": {"still": "x"}},
+    });
+    bench.template("t", [facts("Site", spec)]).await;
+    let row = bench.row(t("t")).await;
+    let expected = given(&[
+        ("Site.text", "GDC-E"),
+        ("Site.yes", "true"),
+        ("Site.int", "-7"),
+        ("Site.big", "9007199254740993"),
+        ("Site.float", "1"),
+        ("Site.half", "0.5"),
+        ("Site.list", "[1,\"a\"]"),
+        ("Site.deep.er.still", "x"),
+    ]);
+    assert_eq!(row.metadata, expected);
+}
+
+/// Gathered here by default, not where it says `Postpone` or `Never`; of two that give one key the
+/// later counts.
+pub async fn annotations_say_where_to_gather(bench: Bench) {
+    let of = |kind: &str, name: &str, value: &str| {
+        let mut resource = facts(kind, json!({"k": value}));
+        resource["metadata"]["name"] = json!(name);
+        resource
+    };
+    let when =
+        |kind: &str, value: &str| annotated(of(kind, "x", "v"), "nephio.org/metadata", value);
+    let package = [
+        when("Here", "Here"),
+        when("Postponed", "Postpone"),
+        when("Never", "Never"),
+        of("Twice", "one", "first"),
+        of("Twice", "two", "second"),
+    ];
+    bench.template("t", package).await;
+    let expected = given(&[("Here.k", "v"), ("Twice.k", "second")]);
+    assert_eq!(bench.row(t("t")).await.metadata, expected);
+}
+
+/// Weakest first: the template's, what the own package gives, what was given out of band.
+pub async fn what_is_given_out_of_band_is_strongest(bench: Bench) {
+    let new = NewTemplate {
+        metadata: given(&[
+            ("X.a", "template"),
+            ("X.b", "template"),
+            ("X.c", "template"),
+        ]),
+        ..new_template("t", [])
+    };
+    bench
+        .data
+        .register_template(new)
+        .await
+        .expect("it is sound");
+    let package = [facts(
+        "X",
+        json!({"b": "package", "c": "package", "e": "package"}),
+    )];
+    let metadata = given(&[("X.c", "given"), ("X.f", "given")]);
+    let site = NewSite {
+        template: Some(template_id("t")),
+        metadata: metadata.clone(),
+        ..new_site("s", package.clone())
+    };
+    bench.data.register_site(site).await.expect("it is sound");
+    let new = NewDeployment {
+        id: Some(deployment_id("d")),
+        merge: named(package),
+        metadata,
+        ..of_template("t")
+    };
+    bench.create(new).await;
+    let expected = given(&[
+        ("X.a", "template"),
+        ("X.b", "package"),
+        ("X.c", "given"),
+        ("X.e", "package"),
+        ("X.f", "given"),
+    ]);
+    assert_eq!(bench.row(s("s")).await.metadata, expected);
+    assert_eq!(bench.row(d("d")).await.metadata, expected);
+}
+
+/// When a package changes, its metadata are gathered again, between the template's as they were
+/// and what was given.
+pub async fn a_new_package_is_gathered_again(bench: Bench) {
+    let template = |value: &str| NewTemplate {
+        metadata: given(&[("X.a", value), ("X.b", value)]),
+        ..new_template("t", [])
+    };
+    bench
+        .data
+        .register_template(template("old"))
+        .await
+        .expect("it is sound");
+    let new = NewDeployment {
+        metadata: given(&[("X.c", "given")]),
+        merge: named([facts("X", json!({"b": "1", "c": "1", "gone": "1"}))]),
+        ..of_template("t")
+    };
+    let id = bench.create(new).await;
+    bench
+        .data
+        .register_template(template("new"))
+        .await
+        .expect("it is sound");
+    let edit = bench
+        .data
+        .start_modification(&id, TTL)
+        .await
+        .expect("it is free");
+    let package = edit.record.package.expect("it comes along");
+    let changed = with(&package, facts("X", json!({"b": "2", "c": "2", "e": "2"})));
+    bench
+        .data
+        .end_modification(&edit.token, changed)
+        .await
+        .expect("it is sound");
+    let row = bench.row(&id).await;
+    let said = |key| value_of(&row, key);
+    assert_eq!(said("X.a"), Some("old"), "the template's as it was");
+    assert_eq!(said("X.b"), Some("2"));
+    assert_eq!(said("X.c"), Some("given"));
+    assert_eq!(said("X.e"), Some("2"));
+    assert_eq!(said("X.gone"), None);
+    assert_eq!(
+        bench.ids(&by(Kind::Deployment, "X.b", "2")).await,
+        [id.to_string()]
+    );
+    assert!(
+        bench
+            .ids(&by(Kind::Deployment, "X.gone", "*"))
+            .await
+            .is_empty()
+    );
+}

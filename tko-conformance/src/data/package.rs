@@ -1,0 +1,300 @@
+//! Packages on their way through, and the Deployment resource in them.
+
+use super::bench::{Bench, TTL};
+use super::sample::{
+    config, deployment, facts, head_of, named, of_template, site_id, t, template_id, with,
+    with_head,
+};
+use crate::verdict::refused;
+use serde_json::{Value, json};
+use tko_core::ErrorKind::BadArgument;
+use tko_core::{Deployment, DeploymentId, Key, NewDeployment, Package, Result, Version, head};
+
+/// Modifies a package from what is there.
+async fn modify(
+    bench: &Bench,
+    id: &DeploymentId,
+    change: impl Fn(&Package) -> Package,
+) -> Result<Version> {
+    let edit = bench.data.start_modification(id, TTL).await?;
+    let package = edit.record.package.expect("it comes along");
+    let ended = bench
+        .data
+        .end_modification(&edit.token, change(&package))
+        .await;
+    if ended.is_err() {
+        bench
+            .data
+            .cancel_modification(&edit.token)
+            .await
+            .expect("it is live");
+    }
+    ended
+}
+
+async fn facts_of(bench: &Bench, id: &DeploymentId) -> Deployment {
+    let row = bench.row(id).await;
+    row.deployment().expect("it is a deployment").clone()
+}
+
+/// Numbers keep their kind, keys and resources their order, through every operation.
+pub async fn numbers_and_order_survive(bench: Bench) {
+    let odd = json!({
+        "kind": "Odd",
+        "apiVersion": "example.org/v1",
+        "metadata": {"name": "odd", "namespace": "n"},
+        "z": i64::MIN,
+        "y": u64::MAX,
+        "x": 1.0,
+        "w": 1,
+        "v": 1e-7,
+        "u": {"b": null, "a": [true, {"d": "é\u{1f600}\n", "c": ""}]},
+        "a": "yes",
+    });
+    let package = named([odd, config("z"), config("a")]);
+    let text = |package: &Package| {
+        let values: Vec<&Value> = package.iter().map(|r| r.value()).collect();
+        serde_json::to_string(&values).expect("JSON")
+    };
+    let mut new = super::sample::new_template("t", []);
+    new.package = package.clone();
+    bench
+        .data
+        .register_template(new)
+        .await
+        .expect("it is sound");
+    assert_eq!(text(&bench.package(t("t")).await), text(&package));
+    let id = bench.create(of_template("t")).await;
+    modify(&bench, &id, Package::clone)
+        .await
+        .expect("it is sound");
+    let whole = bench.package(&id).await;
+    let body = whole.without(&head::identifier());
+    assert_eq!(text(&body), text(&package));
+    let history = bench
+        .data
+        .history(&Key::from(&id), None, 1)
+        .await
+        .expect("it is read");
+    let told = history[0].after.as_ref().and_then(|r| r.package.as_ref());
+    assert_eq!(told.map(text), Some(text(&whole)));
+}
+
+/// A modified package that lacks the Deployment resource gets it back as it was.
+pub async fn a_lost_deployment_resource_comes_back(bench: Bench) {
+    bench.site("s", []).await;
+    let new = NewDeployment {
+        site: Some(site_id("s")),
+        merge: named([config("a")]),
+        prepared: true,
+        approved: true,
+        ..NewDeployment::default()
+    };
+    let id = bench.create(new).await;
+    let before = bench.package(&id).await;
+    modify(&bench, &id, |_| named([config("b")]))
+        .await
+        .expect("it is sound");
+    let after = bench.package(&id).await;
+    assert_eq!(head_of(&after).value(), head_of(&before).value());
+    assert!(
+        after
+            .find(named([config("b")]).resources()[0].identifier())
+            .is_some()
+    );
+    let facts = facts_of(&bench, &id).await;
+    assert!(facts.prepared && facts.approved && facts.site == Some(site_id("s")));
+}
+
+/// The Deployment resource keeps the place that it was given.
+pub async fn the_deployment_resource_keeps_its_place(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let names = async || -> Vec<String> {
+        let package = bench.package(&id).await;
+        package
+            .iter()
+            .map(|r| r.identifier().name.to_string())
+            .collect()
+    };
+    let reordered = |package: &Package| {
+        let head = head_of(package).value().clone();
+        named([config("a"), head, config("b")])
+    };
+    modify(&bench, &id, reordered).await.expect("it is sound");
+    assert_eq!(names().await, ["a", "deployment", "b"]);
+    modify(&bench, &id, |p| with(p, config("c")))
+        .await
+        .expect("it is sound");
+    assert_eq!(names().await, ["a", "deployment", "b", "c"]);
+}
+
+/// Whoever changes `spec.templateId` or `spec.siteId` changes the relation; what is unknown is
+/// refused when it is set.
+pub async fn its_ids_are_the_relations(bench: Bench) {
+    bench.template("t1", []).await;
+    bench.template("t2", []).await;
+    bench.site("s1", []).await;
+    let id = bench.create(of_template("t1")).await;
+    let set = |field: &'static str, to: Value| {
+        move |package: &Package| with_head(package, |head| head["spec"][field] = to.clone())
+    };
+    modify(&bench, &id, set("siteId", json!("s1")))
+        .await
+        .expect("the site is there");
+    modify(&bench, &id, set("templateId", json!("t2")))
+        .await
+        .expect("the template is there");
+    let facts = facts_of(&bench, &id).await;
+    assert_eq!(
+        (facts.template, facts.site),
+        (Some(template_id("t2")), Some(site_id("s1")))
+    );
+    for (field, to) in [
+        ("siteId", json!("none")),
+        ("templateId", json!("none")),
+        ("siteId", json!(7)),
+    ] {
+        let before = bench.revision().await;
+        refused(
+            modify(&bench, &id, set(field, to)).await,
+            &[BadArgument],
+            field,
+        );
+        assert_eq!(bench.revision().await, before);
+    }
+    modify(&bench, &id, set("siteId", Value::Null))
+        .await
+        .expect("it may be cleared");
+    let facts = facts_of(&bench, &id).await;
+    assert_eq!(
+        (facts.template, facts.site),
+        (Some(template_id("t2")), None)
+    );
+}
+
+/// Whoever changes the annotations changes prepared and approved; taking prepared away takes
+/// approved away with it; approved without prepared is refused.
+pub async fn its_annotations_are_prepared_and_approved(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let say = |prepared: &'static str, approved: &'static str| {
+        move |package: &Package| {
+            with_head(package, |head| {
+                head["metadata"]["annotations"] = json!({
+                    "nephio.org/prepared": prepared,
+                    "nephio.org/approved": approved,
+                });
+            })
+        }
+    };
+    refused(
+        modify(&bench, &id, say("false", "true")).await,
+        &[BadArgument],
+        "approved alone",
+    );
+    modify(&bench, &id, say("true", "false"))
+        .await
+        .expect("it is sound");
+    let facts = facts_of(&bench, &id).await;
+    assert!(facts.prepared && !facts.approved);
+    modify(&bench, &id, say("true", "true"))
+        .await
+        .expect("it is sound");
+    assert!(facts_of(&bench, &id).await.approved);
+    modify(&bench, &id, say("false", "true"))
+        .await
+        .expect("it takes approved along");
+    let facts = facts_of(&bench, &id).await;
+    assert!(!facts.prepared && !facts.approved);
+    let package = bench.package(&id).await;
+    let approved = head_of(&package).annotation("nephio.org/approved");
+    assert_ne!(approved.as_deref(), Some("true"), "the package says so too");
+}
+
+/// What becomes prepared has to be completely valid.
+pub async fn what_becomes_prepared_has_to_be_complete(bench: Bench) {
+    let merge = named([super::sample::need("n", None)]);
+    let id = bench
+        .create(NewDeployment {
+            merge,
+            ..NewDeployment::default()
+        })
+        .await;
+    let prepared = |package: &Package| {
+        with_head(package, |head| {
+            head["metadata"]["annotations"] = json!({"nephio.org/prepared": "true"});
+        })
+    };
+    refused(
+        modify(&bench, &id, prepared).await,
+        &[BadArgument],
+        "an incomplete package",
+    );
+    assert!(!facts_of(&bench, &id).await.prepared);
+    let complete =
+        |package: &Package| with(&prepared(package), super::sample::need("n", Some("v")));
+    modify(&bench, &id, complete).await.expect("it is complete");
+    assert!(facts_of(&bench, &id).await.prepared);
+}
+
+/// After a template or site is deleted the package still names it; the relation stays cleared
+/// until the value changes.
+pub async fn a_cleared_relation_stays_cleared(bench: Bench) {
+    bench.template("t", []).await;
+    bench.site("s", []).await;
+    let new = NewDeployment {
+        site: Some(site_id("s")),
+        ..of_template("t")
+    };
+    let id = bench.create(new).await;
+    bench.data.delete(&t("t")).await.expect("it is there");
+    bench
+        .data
+        .delete(&super::sample::s("s"))
+        .await
+        .expect("it is there");
+    let named_still = async || {
+        let package = bench.package(&id).await;
+        let head = head_of(&package);
+        (
+            head.get(&["spec", "templateId"]).cloned(),
+            head.get(&["spec", "siteId"]).cloned(),
+        )
+    };
+    assert_eq!(named_still().await, (Some(json!("t")), Some(json!("s"))));
+    modify(&bench, &id, |p| with(p, config("more")))
+        .await
+        .expect("what stays is not checked");
+    let facts = facts_of(&bench, &id).await;
+    assert_eq!((facts.template, facts.site), (None, None));
+    bench.site("s", []).await;
+    modify(&bench, &id, |p| with(p, config("most")))
+        .await
+        .expect("it is sound");
+    assert_eq!(
+        facts_of(&bench, &id).await.site,
+        None,
+        "the value did not change"
+    );
+    bench.site("other", []).await;
+    let moved = |p: &Package| with_head(p, |head| head["spec"]["siteId"] = json!("other"));
+    modify(&bench, &id, moved).await.expect("the site is there");
+    assert_eq!(facts_of(&bench, &id).await.site, Some(site_id("other")));
+}
+
+/// A package with several Deployment resources, or two resources of one identifier, is refused.
+pub async fn several_deployment_resources_are_refused(bench: Bench) {
+    let mut one = deployment(json!({}), json!({}));
+    let mut other = one.clone();
+    one["metadata"]["namespace"] = json!("a");
+    other["metadata"]["namespace"] = json!("b");
+    let merge = named([one, other, facts("X", json!({"k": "v"}))]);
+    let new = NewDeployment {
+        merge,
+        ..NewDeployment::default()
+    };
+    refused(
+        bench.data.create_deployment(new).await,
+        &[BadArgument],
+        "two of them",
+    );
+}

@@ -1,0 +1,379 @@
+//! Reading: one, pages, counts, history, and who serves it all.
+
+use super::bench::{ALL, Bench, PEOPLE};
+use super::sample::{
+    all, by, config, d, deployment_id, facts, head_of, named, new_plugin, new_site, of_template,
+    running_on, s, site_id, t, template_id, with,
+};
+use crate::verdict::refused;
+use serde_json::json;
+use tko_core::{
+    Error, ErrorKind, Key, Kind, NewDeployment, NewSite, Pattern, PluginType, Revision, Select,
+    Subject, Want,
+};
+
+/// Who serves the data has a name.
+pub async fn who_serves_it_has_a_name(bench: Bench) {
+    let about = bench.data.about().await.expect("an answer");
+    assert!(!about.backend.is_empty());
+}
+
+/// What is not there is not found, and the error names it.
+pub async fn what_is_not_there_is_not_found(bench: Bench) {
+    bench.template("other", []).await;
+    for key in [
+        t("none"),
+        s("none"),
+        d("none"),
+        Key::from(&new_plugin("none").id),
+    ] {
+        let error = refused(
+            bench.data.get(&key, ALL).await,
+            &[ErrorKind::NotFound],
+            "it",
+        );
+        let named = matches!(&error, Error::NotFound(Subject::Entity(named)) if *named == key);
+        assert!(named, "{key} is named: {error:?}");
+    }
+}
+
+/// What is being deleted is hidden from people, and found by who asks for it.
+pub async fn what_is_being_deleted_is_hidden(bench: Bench) {
+    bench.site("s", []).await;
+    let id = bench.create(running_on("s")).await;
+    bench.place("s", &[&id]).await;
+    bench
+        .data
+        .delete(&Key::from(&id))
+        .await
+        .expect("it is there");
+    let people = bench.data.get(&Key::from(&id), PEOPLE).await;
+    refused(people, &[ErrorKind::NotFound], "for people");
+    assert!(bench.ids(&all(Kind::Deployment)).await.is_empty());
+    assert_eq!(
+        bench
+            .data
+            .count(&all(Kind::Deployment), 9)
+            .await
+            .expect("a count")
+            .found,
+        0
+    );
+    assert!(bench.read(&id).await.entity.deleting, "for workers");
+    let select = Select {
+        deleting: true,
+        ..all(Kind::Deployment)
+    };
+    assert_eq!(bench.ids(&select).await, [id.to_string()]);
+}
+
+/// Only what is wanted comes along.
+pub async fn what_is_wanted_comes_along(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let plain = bench
+        .data
+        .get(&Key::from(&id), Want::ROW)
+        .await
+        .expect("it is there");
+    assert!(plain.package.is_none() && plain.work.is_empty());
+    let full = bench.read(&id).await;
+    assert_eq!(full.revision, Some(Revision(1)));
+    assert_eq!(full.work.len(), 1, "it is to be prepared");
+    assert!(full.package.is_some());
+}
+
+/// Pages of any size come to the same, in byte order, with whole packages.
+pub async fn pages_come_to_the_whole(bench: Bench) {
+    for n in 0..12 {
+        let new = NewDeployment {
+            id: Some(deployment_id(&format!("d{n:02}"))),
+            merge: named([config(&format!("c{n}"))]),
+            ..NewDeployment::default()
+        };
+        bench.create(new).await;
+    }
+    let whole = bench.walk(&all(Kind::Deployment), 0).await;
+    assert_eq!(whole.len(), 12);
+    assert!(
+        whole
+            .windows(2)
+            .all(|pair| pair[0].entity.key < pair[1].entity.key)
+    );
+    for limit in [1, 5, 11, 12, 13] {
+        let pages = bench.walk(&all(Kind::Deployment), limit).await;
+        assert_eq!(pages.len(), 12, "in pages of {limit}");
+        for (page, whole) in pages.iter().zip(&whole) {
+            assert_eq!(page.entity.key, whole.entity.key);
+            let package = page.package.as_ref().expect("it was asked for");
+            head_of(package);
+            assert_eq!(package.len(), 2);
+            assert_eq!((page.revision, &page.work), (whole.revision, &whole.work));
+        }
+    }
+}
+
+/// Every way to select works: patterns, relations, joins, facts; what is absent matches none.
+pub async fn every_way_to_select_works(bench: Bench) {
+    bench
+        .template("nf/a", [facts("T", json!({"k": "a"}))])
+        .await;
+    bench.template("nf/b", []).await;
+    let site = NewSite {
+        template: Some(template_id("nf/a")),
+        ..new_site("in/1", [facts("S", json!({"k": "in"}))])
+    };
+    bench.data.register_site(site).await.expect("it is sound");
+    bench.site("us/1", []).await;
+    bench
+        .data
+        .register_plugin(new_plugin("x/y"))
+        .await
+        .expect("it is sound");
+    let create = async |id: &str, new: NewDeployment| {
+        bench
+            .create(NewDeployment {
+                id: Some(deployment_id(id)),
+                ..new
+            })
+            .await
+    };
+    let parent = create("p", NewDeployment::default()).await;
+    let full = NewDeployment {
+        parent: Some(parent.clone()),
+        site: Some(site_id("in/1")),
+        prepared: true,
+        metadata: [("m", "v/w")].into_iter().collect(),
+        ..of_template("nf/a")
+    };
+    create("a", full).await;
+    create(
+        "b",
+        NewDeployment {
+            site: Some(site_id("us/1")),
+            ..of_template("nf/b")
+        },
+    )
+    .await;
+    let id = |text: &str| vec![Pattern::id(text).expect("a pattern")];
+    let of = |kind| all(kind);
+    let deployments = || of(Kind::Deployment);
+    let value = |key: &str, text: &str| by(Kind::Deployment, key, text).metadata;
+    let cases: Vec<(Select, &[&str])> = vec![
+        (
+            Select {
+                ids: id("nf/*"),
+                ..of(Kind::Template)
+            },
+            &["nf/a", "nf/b"],
+        ),
+        (
+            Select {
+                ids: id("*"),
+                ..of(Kind::Template)
+            },
+            &[],
+        ),
+        (
+            Select {
+                ids: id("**1"),
+                template_ids: id("**"),
+                ..of(Kind::Site)
+            },
+            &["in/1"],
+        ),
+        (by(Kind::Site, "S.k", "i*"), &["in/1"]),
+        (by(Kind::Deployment, "m", "v*"), &["a"]),
+        (by(Kind::Deployment, "n", "*"), &[]),
+        (
+            Select {
+                parent: Some(parent),
+                ..deployments()
+            },
+            &["a"],
+        ),
+        (
+            Select {
+                template_ids: id("nf/*"),
+                ..deployments()
+            },
+            &["a", "b"],
+        ),
+        (
+            Select {
+                template_ids: id("**"),
+                ..deployments()
+            },
+            &["a", "b"],
+        ),
+        (
+            Select {
+                template_metadata: value("T.k", "a"),
+                ..deployments()
+            },
+            &["a"],
+        ),
+        (
+            Select {
+                site_ids: id("us/*"),
+                ..deployments()
+            },
+            &["b"],
+        ),
+        (
+            Select {
+                site_metadata: value("S.k", "*"),
+                ..deployments()
+            },
+            &["a"],
+        ),
+        (
+            Select {
+                prepared: Some(true),
+                ..deployments()
+            },
+            &["a"],
+        ),
+        (
+            Select {
+                prepared: Some(false),
+                ..deployments()
+            },
+            &["b", "p"],
+        ),
+        (
+            Select {
+                approved: Some(true),
+                ..deployments()
+            },
+            &[],
+        ),
+        (
+            Select {
+                concerning: Some(site_id("in/1")),
+                ..deployments()
+            },
+            &["a"],
+        ),
+        (
+            Select {
+                plugin_type: Some(PluginType::Prepare),
+                ..of(Kind::Plugin)
+            },
+            &["prepare|x/y"],
+        ),
+        (
+            Select {
+                plugin_type: Some(PluginType::Validate),
+                ..of(Kind::Plugin)
+            },
+            &[],
+        ),
+        (
+            Select {
+                executor: Some("command".to_owned()),
+                ..of(Kind::Plugin)
+            },
+            &["prepare|x/y"],
+        ),
+        (
+            Select {
+                executor: Some("comm".to_owned()),
+                ..of(Kind::Plugin)
+            },
+            &[],
+        ),
+        (
+            Select {
+                trigger: new_plugin("x").triggers.pop(),
+                ..of(Kind::Plugin)
+            },
+            &["prepare|x/y"],
+        ),
+        (
+            Select {
+                ids: id("x/*"),
+                ..of(Kind::Plugin)
+            },
+            &["prepare|x/y"],
+        ),
+    ];
+    for (select, expected) in cases {
+        assert_eq!(bench.ids(&select).await, expected, "{select:?}");
+        let count = bench.data.count(&select, 100).await.expect("a count");
+        assert_eq!(
+            (count.found, count.more),
+            (expected.len() as u64, false),
+            "{select:?}"
+        );
+    }
+}
+
+/// A count is exact up to its bound, and says whether there are more.
+pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
+    for n in 0..5 {
+        bench.site(&format!("s{n}"), []).await;
+    }
+    for (bound, found, more) in [(4, 4, true), (5, 5, false), (6, 5, false)] {
+        let count = bench
+            .data
+            .count(&all(Kind::Site), bound)
+            .await
+            .expect("a count");
+        assert_eq!(
+            (count.found, count.more),
+            (found, more),
+            "with the bound {bound}"
+        );
+    }
+}
+
+/// A history is newest first, with whole packages before and after, in pieces.
+pub async fn a_history_has_whole_packages(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let first = bench.package(&id).await;
+    let version = bench.row(&id).await.version;
+    let second = with(&first, config("b"));
+    bench
+        .data
+        .update(&id, version, second.clone())
+        .await
+        .expect("it is sound");
+    bench
+        .data
+        .delete(&Key::from(&id))
+        .await
+        .expect("it is there");
+    let history = bench
+        .data
+        .history(&Key::from(&id), None, 10)
+        .await
+        .expect("it is read");
+    let told: Vec<_> = history
+        .iter()
+        .map(|change| {
+            let package = |r: &Option<tko_core::Record>| r.as_ref().and_then(|r| r.package.clone());
+            (
+                change.revision.0,
+                package(&change.before),
+                package(&change.after),
+            )
+        })
+        .collect();
+    let expected = [
+        (3, Some(second.clone()), None),
+        (2, Some(first.clone()), Some(second)),
+        (1, None, Some(first)),
+    ];
+    assert_eq!(told, expected);
+    assert!(
+        history.iter().all(|change| change.cause.is_some()),
+        "each says why"
+    );
+    let piece = bench
+        .data
+        .history(&Key::from(&id), Some(Revision(3)), 1)
+        .await;
+    let piece = piece.expect("it is read");
+    assert_eq!(piece.len(), 1);
+    assert_eq!(piece[0].revision, Revision(2));
+}

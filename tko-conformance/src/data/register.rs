@@ -1,0 +1,357 @@
+//! Registering templates, sites and plugins.
+
+use super::bench::Bench;
+use super::sample::{
+    annotated, bad, config, config_of, facts, named, need, new_plugin, new_site, new_template,
+    of_template, running_on, s, site_id, t, template_id, value_of,
+};
+use crate::verdict::refused;
+use serde_json::json;
+use tko_core::ErrorKind::{AlreadyExists, BadArgument, Busy, Conflict, NotFound};
+use tko_core::{
+    Error, Expect, Generation, Gvk, Key, Metadata, NewDeployment, NewSite, NewTemplate, Version,
+};
+
+/// A template is read back as it was registered, its resources and their keys in order.
+pub async fn a_template_is_read_back(bench: Bench) {
+    let package = [
+        config("z"),
+        config("a"),
+        facts("Nf", json!({"b": 1, "a": 2})),
+    ];
+    let new = NewTemplate {
+        metadata: [("given", "by me")].into_iter().collect(),
+        ..new_template("nf/a:v1", package)
+    };
+    let version = bench
+        .data
+        .register_template(new.clone())
+        .await
+        .expect("it is sound");
+    let record = bench.read(t("nf/a:v1")).await;
+    assert_eq!(record.entity.version, version);
+    assert_eq!(record.entity.generation, Generation(1));
+    assert_eq!(record.package, Some(new.package));
+    let expected = [("Nf.a", "2"), ("Nf.b", "1"), ("given", "by me")];
+    assert_eq!(
+        record.entity.metadata,
+        expected.into_iter().collect::<Metadata>()
+    );
+}
+
+/// Registering again replaces package and metadata, keeps `created`, and answers with the new
+/// version; the same again changes nothing.
+pub async fn registering_again_replaces(bench: Bench) {
+    let first = bench.template("t", [config("a")]).await;
+    let created = bench.row(t("t")).await.created;
+    let second = bench.template("t", [config("b")]).await;
+    assert_ne!(first, second);
+    let record = bench.read(t("t")).await;
+    assert_eq!(record.package, Some(named([config("b")])));
+    assert_eq!(record.entity.generation, Generation(2));
+    assert_eq!(record.entity.created, created);
+    let before = bench.revision().await;
+    assert_eq!(
+        bench.template("t", [config("b")]).await,
+        second,
+        "the version that it has"
+    );
+    assert_eq!(
+        bench.revision().await,
+        before,
+        "what changes nothing is no change"
+    );
+}
+
+/// What was made from a template does not change with it; relations stay.
+pub async fn what_was_made_from_a_template_stays(bench: Bench) {
+    bench
+        .template(
+            "t",
+            [config_of("a", "old"), facts("Nf", json!({"v": "old"}))],
+        )
+        .await;
+    let new = NewSite {
+        template: Some(template_id("t")),
+        ..new_site("s", [])
+    };
+    bench.data.register_site(new).await.expect("it is sound");
+    let id = bench.create(of_template("t")).await;
+    let keys = [s("s"), Key::from(&id)];
+    let mut before = Vec::new();
+    for key in &keys {
+        before.push(bench.read(key).await);
+    }
+    bench
+        .template(
+            "t",
+            [config_of("a", "new"), facts("Nf", json!({"v": "new"}))],
+        )
+        .await;
+    for (key, before) in keys.iter().zip(before) {
+        let after = bench.read(key).await;
+        assert_eq!(after.entity.version, before.entity.version, "{key}");
+        assert_eq!(after.package, before.package, "{key}");
+        assert_eq!(after.entity.template(), Some(&template_id("t")), "{key}");
+        assert_eq!(value_of(&after.entity, "Nf.v"), Some("old"), "{key}");
+    }
+}
+
+/// `Expect`: absent, exactly as it was read, or whatever; a refusal leaves nothing behind.
+pub async fn expectations_are_kept(bench: Bench) {
+    let expecting = |expect: Expect, word: &str| NewTemplate {
+        expect,
+        ..new_template("t", [config_of("a", word)])
+    };
+    let register = async |new: NewTemplate| bench.data.register_template(new).await;
+    let nowhere = register(expecting(Expect::At(Version(7)), "a")).await;
+    refused(nowhere, &[NotFound], "a version of what is not there");
+    assert_eq!(bench.revision().await, 0);
+    let first = register(expecting(Expect::Absent, "a"))
+        .await
+        .expect("it is absent");
+    let error = refused(
+        register(expecting(Expect::Absent, "b")).await,
+        &[AlreadyExists],
+        "again",
+    );
+    assert!(
+        matches!(&error, Error::AlreadyExists(key) if *key == t("t")),
+        "{error:?}"
+    );
+    let second = register(expecting(Expect::At(first), "b"))
+        .await
+        .expect("it is as it was read");
+    let error = refused(
+        register(expecting(Expect::At(first), "c")).await,
+        &[Conflict],
+        "a stale one",
+    );
+    assert!(
+        matches!(&error, Error::Conflict(keys) if keys[..] == [t("t")]),
+        "{error:?}"
+    );
+    assert_eq!(bench.row(t("t")).await.version, second);
+    assert_eq!(bench.revision().await, 2);
+    let site = |expect: Expect| NewSite {
+        expect,
+        ..new_site("s", [])
+    };
+    let register = async |new: NewSite| bench.data.register_site(new).await;
+    let version = register(site(Expect::Absent)).await.expect("it is absent");
+    refused(
+        register(site(Expect::Absent)).await,
+        &[AlreadyExists],
+        "again",
+    );
+    register(site(Expect::At(version)))
+        .await
+        .expect("it is as it was read");
+    refused(
+        register(site(Expect::At(Version(u64::MAX)))).await,
+        &[Conflict],
+        "a stale one",
+    );
+}
+
+/// An invalid package is refused with every violation, by resource and path; nothing is stored.
+pub async fn an_invalid_package_is_refused_with_every_violation(bench: Bench) {
+    let package = [bad("one"), config("fine"), bad("two")];
+    let result = bench
+        .data
+        .register_template(new_template("t", package))
+        .await;
+    let error = refused(result, &[BadArgument], "the package");
+    let Error::BadArgument {
+        violations,
+        message,
+        ..
+    } = &error
+    else {
+        unreachable!("its kind was checked");
+    };
+    let named: Vec<(String, &str)> = violations
+        .iter()
+        .map(|v| {
+            (
+                v.resource
+                    .as_ref()
+                    .map(|r| r.name.to_string())
+                    .unwrap_or_default(),
+                &*v.path,
+            )
+        })
+        .collect();
+    let expected = [
+        ("one".to_owned(), "spec.bad"),
+        ("two".to_owned(), "spec.bad"),
+    ];
+    assert_eq!(named, expected, "{error:?}");
+    assert!(
+        message.contains("one") && message.contains("two"),
+        "{message}"
+    );
+    assert!(bench.find(t("t")).await.is_none());
+    assert_eq!(bench.revision().await, 0);
+}
+
+/// A template has to be partially valid only, a site completely, once merged.
+pub async fn templates_may_be_incomplete_and_sites_not(bench: Bench) {
+    bench.template("t", [need("n", None)]).await;
+    let of_t = |resources: Vec<serde_json::Value>| NewSite {
+        template: Some(template_id("t")),
+        ..new_site("s", resources)
+    };
+    let result = bench.data.register_site(of_t(vec![])).await;
+    refused(result, &[BadArgument], "an incomplete site");
+    assert!(bench.find(s("s")).await.is_none());
+    let complete = of_t(vec![need("n", Some("v"))]);
+    bench
+        .data
+        .register_site(complete)
+        .await
+        .expect("it is complete once merged");
+    assert_eq!(bench.package(s("s")).await, named([need("n", Some("v"))]));
+}
+
+/// An unknown value of a known annotation is refused, naming the resource and the values; other
+/// annotations are left alone.
+pub async fn unknown_annotation_values_are_refused(bench: Bench) {
+    let odd = annotated(config("odd"), "nephio.org/merge", "Sometimes");
+    let result = bench.data.register_template(new_template("t", [odd])).await;
+    let error = refused(result, &[BadArgument], "an unknown value").to_string();
+    for part in ["odd", "nephio.org/merge", "Replace", "Override"] {
+        assert!(error.contains(part), "{part} is named: {error}");
+    }
+    let other = annotated(config("other"), "nephio.org/something", "Whatever");
+    bench.template("t", [other]).await;
+}
+
+/// A site gets the template's package with its own merged in, and the template's metadata below
+/// its own.
+pub async fn a_site_is_merged_with_its_template(bench: Bench) {
+    let new = NewTemplate {
+        metadata: [("a", "template's"), ("b", "template's")]
+            .into_iter()
+            .collect(),
+        ..new_template("t", [config_of("x", "template's"), config("y")])
+    };
+    bench
+        .data
+        .register_template(new)
+        .await
+        .expect("it is sound");
+    let new = NewSite {
+        template: Some(template_id("t")),
+        metadata: [("b", "site's")].into_iter().collect(),
+        ..new_site("s", [config("z"), config_of("x", "site's")])
+    };
+    let version = bench.data.register_site(new).await.expect("it is sound");
+    let record = bench.read(s("s")).await;
+    assert_eq!(record.entity.version, version);
+    assert_eq!(record.entity.template(), Some(&template_id("t")));
+    let merged = named([config_of("x", "site's"), config("y"), config("z")]);
+    assert_eq!(record.package, Some(merged));
+    assert_eq!(value_of(&record.entity, "a"), Some("template's"));
+    assert_eq!(value_of(&record.entity, "b"), Some("site's"));
+    let unknown = NewSite {
+        template: Some(template_id("none")),
+        ..new_site("u", [])
+    };
+    refused(
+        bench.data.register_site(unknown).await,
+        &[BadArgument],
+        "an unknown template",
+    );
+    assert!(bench.find(s("u")).await.is_none());
+}
+
+/// Registering a site again keeps its deployments.
+pub async fn a_site_keeps_its_deployments(bench: Bench) {
+    bench.site("s", [config("a")]).await;
+    let new = NewDeployment {
+        site: Some(site_id("s")),
+        ..NewDeployment::default()
+    };
+    let id = bench.create(new).await;
+    let before = bench.row(&id).await.version;
+    bench.site("s", [config("b")]).await;
+    let after = bench.row(&id).await;
+    assert_eq!(after.version, before);
+    assert_eq!(
+        after.deployment().and_then(|d| d.site.clone()),
+        Some(site_id("s"))
+    );
+}
+
+/// A plugin is read back field by field; registered again it is replaced.
+pub async fn a_plugin_is_read_back(bench: Bench) {
+    let mut new = new_plugin("gateway/x");
+    for _ in 0..2 {
+        let version = bench
+            .data
+            .register_plugin(new.clone())
+            .await
+            .expect("it is sound");
+        let row = bench.row(&new.id).await;
+        assert_eq!(row.version, version);
+        let plugin = row.plugin().expect("it is a plugin");
+        assert_eq!(plugin.executor, new.executor);
+        assert_eq!(plugin.arguments, new.arguments);
+        assert_eq!(plugin.properties, new.properties);
+        assert_eq!(plugin.triggers, new.triggers);
+        new.arguments.clear();
+        new.triggers.pop();
+    }
+}
+
+/// A plugin without executor, or with a trigger without version or kind, is refused.
+pub async fn an_unsound_plugin_is_refused(bench: Bench) {
+    let mut without = new_plugin("p");
+    without.executor.clear();
+    refused(
+        bench.data.register_plugin(without).await,
+        &[BadArgument],
+        "no executor",
+    );
+    for trigger in [Gvk::new("g", "", "K"), Gvk::new("g", "v1", "")] {
+        let mut odd = new_plugin("p");
+        odd.triggers.push(trigger);
+        refused(
+            bench.data.register_plugin(odd).await,
+            &[BadArgument],
+            "an empty part",
+        );
+    }
+    assert_eq!(bench.revision().await, 0);
+}
+
+/// What is being deleted cannot be registered: busy; nor can it be referred to.
+pub async fn what_is_being_deleted_is_busy(bench: Bench) {
+    bench.site("s", []).await;
+    let id = bench.create(running_on("s")).await;
+    bench.place("s", &[&id]).await;
+    bench.data.delete(&s("s")).await.expect("it is there");
+    assert!(
+        bench.row(s("s")).await.deleting,
+        "its scheduler has to take it off first"
+    );
+    let error = refused(
+        bench.data.register_site(new_site("s", [])).await,
+        &[Busy],
+        "the site",
+    );
+    assert!(
+        matches!(&error, Error::Busy(key) if *key == s("s")),
+        "{error:?}"
+    );
+    let new = NewDeployment {
+        site: Some(site_id("s")),
+        ..NewDeployment::default()
+    };
+    refused(
+        bench.data.create_deployment(new).await,
+        &[BadArgument],
+        "a reference to it",
+    );
+}

@@ -1,0 +1,205 @@
+//! Resources and requests, as short as a check can say them.
+
+use serde_json::{Value, json};
+use tko_core::{
+    DeploymentId, Entity, Expect, Gvk, Key, Kind, Lane, Mark, Metadata, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Package, Pattern, PluginId, PluginType, Resource, Select, SiteId, Stage,
+    TemplateId, head,
+};
+
+pub(crate) fn template_id(id: &str) -> TemplateId {
+    TemplateId::new(id).expect("a template's id")
+}
+
+pub(crate) fn site_id(id: &str) -> SiteId {
+    SiteId::new(id).expect("a site's id")
+}
+
+pub(crate) fn deployment_id(id: &str) -> DeploymentId {
+    DeploymentId::new(id).expect("a deployment's id")
+}
+
+/// The key of a template.
+pub(crate) fn t(id: &str) -> Key {
+    Key::from(template_id(id))
+}
+
+/// The key of a site.
+pub(crate) fn s(id: &str) -> Key {
+    Key::from(site_id(id))
+}
+
+/// The key of a deployment.
+pub(crate) fn d(id: &str) -> Key {
+    Key::from(deployment_id(id))
+}
+
+/// A package of these resources.
+pub(crate) fn named(resources: impl Into<Vec<Value>>) -> Package {
+    Package::from_values(resources.into()).expect("each is identified, and none is there twice")
+}
+
+/// A `ConfigMap` that says its own name.
+pub(crate) fn config(name: &str) -> Value {
+    config_of(name, name)
+}
+
+/// A `ConfigMap` with this to say.
+pub(crate) fn config_of(name: &str, says: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {"says": says},
+    })
+}
+
+/// What is valid only once `spec.value` is set: partially valid until then.
+pub(crate) fn need(name: &str, value: Option<&str>) -> Value {
+    let mut need = json!({
+        "apiVersion": "example.org/v1",
+        "kind": "Need",
+        "metadata": {"name": name, "annotations": {"nephio.org/merge": "Override"}},
+        "spec": {},
+    });
+    if let Some(value) = value {
+        need["spec"]["value"] = json!(value);
+    }
+    need
+}
+
+/// What is never valid.
+pub(crate) fn bad(name: &str) -> Value {
+    json!({
+        "apiVersion": "example.org/v1",
+        "kind": "Thing",
+        "metadata": {"name": name},
+        "spec": {"bad": true},
+    })
+}
+
+/// What gives metadata: `KIND.KEY`.
+pub(crate) fn facts(kind: &str, spec: Value) -> Value {
+    let mut facts = json!({
+        "apiVersion": "metadata.nephio.org/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "facts"},
+    });
+    facts["spec"] = spec;
+    facts
+}
+
+/// A Deployment resource with this spec and these annotations.
+pub(crate) fn deployment(spec: Value, annotations: Value) -> Value {
+    let mut deployment = json!({
+        "apiVersion": "deployment.nephio.org/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "deployment"},
+    });
+    deployment["metadata"]["annotations"] = annotations;
+    deployment["spec"] = spec;
+    deployment
+}
+
+/// `metadata.annotations` with one of them.
+pub(crate) fn annotated(mut resource: Value, name: &str, value: &str) -> Value {
+    resource["metadata"]["annotations"][name] = json!(value);
+    resource
+}
+
+/// The Deployment resource of a whole package, of which there is exactly one.
+pub(crate) fn head_of(package: &Package) -> &Resource {
+    let gvk = head::identifier().gvk;
+    let mut heads = package.iter().filter(|resource| *resource.gvk() == gvk);
+    let head = heads.next().expect("there is a Deployment resource");
+    assert!(heads.next().is_none(), "there is one only: {package:?}");
+    head
+}
+
+/// The package with its Deployment resource changed.
+pub(crate) fn with_head(package: &Package, change: impl Fn(&mut Value)) -> Package {
+    let gvk = head::identifier().gvk;
+    let values = package.iter().map(|resource| {
+        let mut value = resource.value().clone();
+        if *resource.gvk() == gvk {
+            change(&mut value);
+        }
+        value
+    });
+    Package::from_values(values).expect("it stays a package")
+}
+
+/// The package with one more resource, or another in the place of the one with that name.
+pub(crate) fn with(package: &Package, resource: Value) -> Package {
+    let resource = Resource::new(resource).expect("it is identified");
+    package.with(std::sync::Arc::new(resource))
+}
+
+pub(crate) fn new_template(id: &str, resources: impl Into<Vec<Value>>) -> NewTemplate {
+    NewTemplate {
+        id: template_id(id),
+        metadata: Metadata::default(),
+        package: named(resources),
+        expect: Expect::Any,
+    }
+}
+
+pub(crate) fn new_site(id: &str, resources: impl Into<Vec<Value>>) -> NewSite {
+    NewSite {
+        id: site_id(id),
+        template: None,
+        metadata: Metadata::default(),
+        package: named(resources),
+        expect: Expect::Any,
+    }
+}
+
+pub(crate) fn new_plugin(name: &str) -> NewPlugin {
+    NewPlugin {
+        id: PluginId::new(PluginType::Prepare, name).expect("a plugin's name"),
+        executor: "command".to_owned(),
+        arguments: vec!["run".to_owned(), "-v".to_owned()],
+        properties: [("key".to_owned(), "value".to_owned())].into(),
+        triggers: vec![Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Thing")],
+    }
+}
+
+/// A deployment of a template.
+pub(crate) fn of_template(id: &str) -> NewDeployment {
+    NewDeployment {
+        template: Some(template_id(id)),
+        ..NewDeployment::default()
+    }
+}
+
+/// A deployment on a site, prepared and approved already.
+pub(crate) fn running_on(site: &str) -> NewDeployment {
+    NewDeployment {
+        site: Some(site_id(site)),
+        prepared: true,
+        approved: true,
+        ..NewDeployment::default()
+    }
+}
+
+pub(crate) fn mark(stage: Stage, key: impl Into<Key>) -> Mark {
+    Mark::now(stage, key, Lane::new(0))
+}
+
+pub(crate) fn all(kind: Kind) -> Select {
+    Select::all(kind)
+}
+
+/// Selected by exactly this value of its metadata.
+pub(crate) fn by(kind: Kind, key: &str, value: &str) -> Select {
+    let pattern = Pattern::value(value).expect("a pattern");
+    Select {
+        metadata: [(key.to_owned(), pattern)].into(),
+        ..all(kind)
+    }
+}
+
+/// The value of an entity's metadata.
+pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
+    entity.metadata.get(key).map(String::as_str)
+}

@@ -1,0 +1,267 @@
+//! Watching a selection.
+
+use super::bench::{Bench, PEOPLE};
+use super::sample::{all, by, config, d, deployment_id, head_of, running_on, s, with};
+use crate::verdict::refused;
+use futures_util::StreamExt;
+use std::collections::BTreeMap;
+use tko_core::{
+    ErrorKind, Event, Expect, Generation, Key, Kind, List, Metadata, NewDeployment, NewSite,
+    Revision, Watch,
+};
+
+async fn site(bench: &Bench, id: &str, word: &str) {
+    let new = NewSite {
+        metadata: [("word", word)].into_iter().collect(),
+        expect: Expect::Any,
+        ..super::sample::new_site(id, [])
+    };
+    bench.data.register_site(new).await.expect("it is sound");
+}
+
+fn in_short(events: &[Event]) -> Vec<(u64, String)> {
+    let short = |event: &Event| match event {
+        Event::Put {
+            revision,
+            record,
+            entered,
+        } => {
+            let what = if *entered { "entered" } else { "put" };
+            (revision.0, format!("{what} {}", record.entity.key.id()))
+        }
+        Event::Gone { revision, before } => {
+            (revision.0, format!("gone {}", before.entity.key.id()))
+        }
+        Event::Bookmark { revision } => (revision.0, "bookmark".to_owned()),
+    };
+    events.iter().map(short).collect()
+}
+
+/// A watcher is told what is new, changed and gone, and what begins and ceases to match, each at
+/// its revision; nothing of what never matched.
+pub async fn a_watcher_is_told_what_matters(bench: Bench) {
+    site(&bench, "a", "no").await; // 1: nothing
+    site(&bench, "b", "yes").await; // 2: new
+    bench.template("b", []).await; // 3: of another kind
+    site(&bench, "a", "yes").await; // 4: begins to match
+    site(&bench, "b", "yes!").await; // 5: ceases to match
+    site(&bench, "b", "no").await; // 6: nothing
+    site(&bench, "a", "yes").await; // no change
+    bench.data.delete(&s("a")).await.expect("it is there"); // 7: gone
+    bench.data.delete(&s("b")).await.expect("it is there"); // 8: nothing
+    site(&bench, "last", "yes").await;
+    let told = bench.told(&by(Kind::Site, "word", "yes"), 0, "last").await;
+    let expected = [
+        (2, "entered b"),
+        (4, "entered a"),
+        (5, "gone b"),
+        (7, "gone a"),
+    ];
+    let expected = expected.map(|(revision, what)| (revision, what.to_owned()));
+    assert_eq!(in_short(&told), expected);
+    let told = bench.told(&by(Kind::Site, "word", "yes"), 4, "last").await;
+    assert_eq!(in_short(&told), expected[2..], "after any revision");
+}
+
+/// A change of what matches before and after is a put of what is there already, with the whole
+/// package as it is then.
+pub async fn a_change_is_told_with_its_package(bench: Bench) {
+    let id = bench
+        .create(NewDeployment {
+            id: Some(deployment_id("d")),
+            ..NewDeployment::default()
+        })
+        .await;
+    let first = bench.package(&id).await;
+    let version = bench.row(&id).await.version;
+    bench
+        .data
+        .update(&id, version, with(&first, config("b")))
+        .await
+        .expect("it is sound");
+    bench
+        .data
+        .delete(&Key::from(&id))
+        .await
+        .expect("it is there");
+    bench
+        .create(NewDeployment {
+            id: Some(deployment_id("last")),
+            ..NewDeployment::default()
+        })
+        .await;
+    let told = bench.told(&all(Kind::Deployment), 0, "last").await;
+    let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(short, ["entered d", "put d", "gone d"]);
+    let mut sizes = Vec::new();
+    for event in &told {
+        let record = match event {
+            Event::Put { record, .. } => record,
+            Event::Gone { before, .. } => before,
+            Event::Bookmark { .. } => unreachable!("bookmarks are left out"),
+        };
+        let package = record.package.as_ref().expect("it was asked for");
+        head_of(package);
+        sizes.push((package.len(), record.entity.generation));
+    }
+    let (one, two) = (Generation(1), Generation(2));
+    assert_eq!(sizes, [(1, one), (2, two), (2, two)]);
+    let mut plain = bench.data.watch(Watch {
+        select: all(Kind::Deployment),
+        after: Revision(0),
+        package: false,
+    });
+    match plain.next().await {
+        Some(Ok(Event::Put { record, .. })) => assert!(record.package.is_none()),
+        other => panic!("the first is told: {other:?}"),
+    }
+}
+
+/// What begins to be deleted is gone for people.
+pub async fn what_is_hidden_is_gone(bench: Bench) {
+    bench.site("s", []).await;
+    let new = NewDeployment {
+        id: Some(deployment_id("d")),
+        ..running_on("s")
+    };
+    let id = bench.create(new).await;
+    bench.place("s", &[&id]).await;
+    let from = bench.revision().await;
+    bench.data.delete(&d("d")).await.expect("it is there");
+    bench
+        .create(NewDeployment {
+            id: Some(deployment_id("last")),
+            ..NewDeployment::default()
+        })
+        .await;
+    let told = bench.told(&all(Kind::Deployment), from, "last").await;
+    let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(short, ["gone d"]);
+}
+
+/// Selecting by a template's or a site's metadata is refused, and the stream ends.
+pub async fn joins_cannot_be_watched(bench: Bench) {
+    let metadata = by(Kind::Deployment, "k", "v").metadata;
+    for template in [true, false] {
+        let mut select = all(Kind::Deployment);
+        if template {
+            select.template_metadata = metadata.clone();
+        } else {
+            select.site_metadata = metadata.clone();
+        }
+        let watch = Watch {
+            select,
+            after: Revision(0),
+            package: false,
+        };
+        let mut events = bench.data.watch(watch);
+        let first = events.next().await.expect("an answer");
+        refused(first, &[ErrorKind::BadArgument], "the watch");
+        assert!(events.next().await.is_none(), "it ends after an error");
+    }
+}
+
+/// Where changes are no longer kept a watcher is told so, and the stream ends; from the oldest on
+/// it can watch.
+pub async fn what_is_no_longer_kept_is_expired(bench: Bench) {
+    let bench = bench.fresh(10).await;
+    for n in 0..60 {
+        site(&bench, "s", &n.to_string()).await;
+    }
+    let watch = |after| {
+        bench.data.watch(Watch {
+            select: all(Kind::Site),
+            after,
+            package: false,
+        })
+    };
+    let mut events = watch(Revision(0));
+    let first = events.next().await.expect("an answer");
+    refused(first, &[ErrorKind::Expired], "the beginning");
+    assert!(events.next().await.is_none(), "it ends after an error");
+    let oldest = bench.data.head().await.expect("the head is read").oldest;
+    let first = watch(oldest)
+        .next()
+        .await
+        .expect("an answer")
+        .expect("it is kept");
+    assert_eq!(first.revision(), Revision(oldest.0 + 1));
+}
+
+/// A watcher that waits is told of what others do.
+pub async fn a_waiting_watcher_is_told(bench: Bench) {
+    let other = bench.beside();
+    let waiting = tokio::spawn(async move { other.told(&all(Kind::Site), 0, "last").await.len() });
+    for n in 0..5 {
+        site(&bench, &format!("s{n}"), "x").await;
+        tokio::task::yield_now().await;
+    }
+    site(&bench, "last", "x").await;
+    assert_eq!(waiting.await.expect("the watcher ends"), 5);
+}
+
+/// List, then watch from the first page's revision: applied in order, the events make of the
+/// listing exactly what is there, however many write meanwhile.
+pub async fn list_then_watch_is_exact(bench: Bench) {
+    for n in 0..20 {
+        site(&bench, &format!("s{n:02}"), "yes").await;
+    }
+    let mut writers = tokio::task::JoinSet::new();
+    for task in 0..4_usize {
+        let own = bench.beside();
+        writers.spawn(async move {
+            for round in 0..20_usize {
+                let id = format!("s{:02}", (task * 7 + round * 3) % 26);
+                match (task + round) % 4 {
+                    0 => drop(own.data.delete(&s(&id)).await),
+                    1 => site(&own, &id, "no").await,
+                    _ => site(&own, &id, &format!("yes {task} {round}")).await,
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let select = by(Kind::Site, "word", "yes*");
+    let mut known: BTreeMap<Key, Metadata> = BTreeMap::new();
+    let mut list = List {
+        select: select.clone(),
+        after: None,
+        limit: 3,
+        want: PEOPLE,
+    };
+    let mut first = None;
+    loop {
+        let page = bench.data.list(&list).await.expect("a page is read");
+        first.get_or_insert(page.revision.0);
+        for record in page.items {
+            known.insert(record.entity.key.clone(), record.entity.metadata.clone());
+        }
+        list.after = page.next;
+        tokio::task::yield_now().await;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended.expect("the task writes");
+    }
+    site(&bench, "last", "yes").await;
+    for event in bench.told(&select, first.unwrap_or_default(), "last").await {
+        match event {
+            Event::Put { record, .. } => {
+                known.insert(record.entity.key.clone(), record.entity.metadata.clone());
+            }
+            Event::Gone { before, .. } => drop(known.remove(&before.entity.key)),
+            Event::Bookmark { .. } => {}
+        }
+    }
+    known.remove(&s("last"));
+    let there: BTreeMap<Key, Metadata> = bench
+        .walk(&select, 0)
+        .await
+        .iter()
+        .filter(|record| record.entity.key != s("last"))
+        .map(|record| (record.entity.key.clone(), record.entity.metadata.clone()))
+        .collect();
+    assert_eq!(known, there);
+}

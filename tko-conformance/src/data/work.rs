@@ -1,0 +1,159 @@
+//! Claims as workers see them, over whatever lies between them and the backend.
+
+use super::bench::{Bench, TTL};
+use super::sample::{d, mark, s, site_id, t};
+use serde_json::json;
+use std::time::Duration;
+use tko_core::{ClaimRequest, Key, Lane, Mark, NewDeployment, Outcome, Stage, Token};
+
+/// A claim says what is to be done; it is renewed and settled by its token, each by itself.
+pub async fn a_claim_is_renewed_and_settled(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let now = bench.data.head().await.expect("the head is read").now;
+    let claim = bench.claim_of(Stage::Prepare, &id).await;
+    assert_eq!(
+        (claim.work.stage, &claim.work.key),
+        (Stage::Prepare, &Key::from(&id))
+    );
+    assert_eq!(claim.work.attempts, 1);
+    assert_eq!(claim.token.key, Key::from(&id));
+    let lease = claim.until.since(now);
+    assert!(
+        lease >= TTL && lease < TTL + Duration::from_secs(5),
+        "{lease:?}"
+    );
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "it is leased"
+    );
+    let dead = Token {
+        secret: "lease.none".into(),
+        ..claim.token.clone()
+    };
+    bench.advance(Duration::from_secs(40)).await;
+    let renewed = bench
+        .data
+        .renew(&[dead.clone(), claim.token.clone()], TTL)
+        .await;
+    assert_eq!(renewed.expect("an answer"), [false, true]);
+    bench.advance(Duration::from_secs(40)).await;
+    let outcomes = [(dead, Outcome::Done), (claim.token.clone(), Outcome::Done)];
+    let settled = bench.data.settle(&outcomes).await;
+    assert_eq!(settled.expect("an answer"), [false, true]);
+    let settled = bench.data.settle(&outcomes[1..]).await;
+    assert_eq!(settled.expect("an answer"), [false], "it is over");
+}
+
+/// A retry says why and when, keeps progress, counts; a yield counts nothing.
+pub async fn outcomes_come_through(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let work = async || bench.read(&id).await.work.pop().expect("it is work still");
+    let claim = bench.claim_of(Stage::Prepare, &id).await;
+    let mut step = bench.step(id.as_str()).await;
+    step.progress = Some(json!({"at": [1, 2.0, null]}));
+    bench
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live");
+    let retry = Outcome::Retry {
+        after: TTL,
+        reason: "the plugin is down".to_owned(),
+    };
+    bench
+        .data
+        .settle(&[(claim.token, retry)])
+        .await
+        .expect("an answer");
+    let waiting = work().await;
+    assert_eq!(waiting.error.as_deref(), Some("the plugin is down"));
+    assert_eq!(waiting.progress, Some(json!({"at": [1, 2.0, null]})));
+    assert_eq!((waiting.attempts, waiting.leased), (1, None));
+    assert!(
+        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        "too early"
+    );
+    bench.advance(TTL).await;
+    let claim = bench.claim_of(Stage::Prepare, &id).await;
+    assert_eq!(claim.work.attempts, 2);
+    assert_eq!(claim.work.progress, Some(json!({"at": [1, 2.0, null]})));
+    assert_eq!(work().await.leased, Some(claim.until));
+    let back = Outcome::Yield {
+        after: Duration::ZERO,
+    };
+    bench
+        .data
+        .settle(&[(claim.token, back)])
+        .await
+        .expect("an answer");
+    assert_eq!(bench.claim_of(Stage::Prepare, &id).await.work.attempts, 2);
+}
+
+/// A lapsed lease is due work; its fence has risen, and the old token is dead.
+pub async fn a_lapsed_lease_is_due_work(bench: Bench) {
+    let id = bench.create(NewDeployment::default()).await;
+    let first = bench.claim_of(Stage::Prepare, &id).await;
+    bench.advance(TTL + Duration::from_secs(1)).await;
+    let second = bench.claim_of(Stage::Prepare, &id).await;
+    assert!(second.fence > first.fence);
+    assert_eq!(second.work.attempts, 2);
+    let outcomes = [(first.token, Outcome::Done), (second.token, Outcome::Done)];
+    let settled = bench.data.settle(&outcomes).await;
+    assert_eq!(settled.expect("an answer"), [false, true]);
+}
+
+/// Waking makes due, at its time, and leaves out what is not there.
+pub async fn waking_makes_due(bench: Bench) {
+    bench.site("a", []).await;
+    bench.site("b", []).await;
+    bench.template("t", []).await;
+    bench.drain(Stage::Schedule).await;
+    let before = bench.revision().await;
+    let later = Mark {
+        after: TTL,
+        ..mark(Stage::Schedule, site_id("b"))
+    };
+    let marks = vec![
+        mark(Stage::Schedule, site_id("a")),
+        later,
+        mark(Stage::Schedule, site_id("none")),
+        Mark::now(Stage::Prepare, d("none"), Lane::new(3)),
+    ];
+    bench
+        .data
+        .wake(marks)
+        .await
+        .expect("what is there is woken");
+    assert_eq!(bench.drain(Stage::Schedule).await, ["a"]);
+    bench.advance(TTL + Duration::from_secs(1)).await;
+    assert_eq!(bench.drain(Stage::Schedule).await, ["b"]);
+    assert!(bench.drain(Stage::Prepare).await.is_empty());
+    assert_eq!(bench.revision().await, before, "it makes no revision");
+    bench.site("none", []).await;
+    assert_eq!(
+        bench.drain(Stage::Schedule).await,
+        ["none"],
+        "because it is new"
+    );
+    assert!(bench.find(s("a")).await.is_some() && bench.find(t("t")).await.is_some());
+}
+
+/// A waiting claim ends with new work.
+pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
+    let other = bench.beside();
+    let waiting = tokio::spawn(async move {
+        let request = ClaimRequest {
+            stage: Stage::Prepare,
+            worker: "worker".to_owned(),
+            max: 10,
+            lease: TTL,
+            wait: Duration::from_secs(50),
+        };
+        other.data.claim(&request).await
+    });
+    tokio::task::yield_now().await;
+    let id = bench.create(NewDeployment::default()).await;
+    let claims = waiting.await.expect("the task ends").expect("work came");
+    assert_eq!(claims.len(), 1);
+    assert_eq!(claims[0].work.key, Key::from(&id));
+}
