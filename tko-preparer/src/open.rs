@@ -90,13 +90,13 @@ impl Open {
             && !self.waits_for.is_empty()
     }
 
-    /// Whether a change that ends this wait is noticed by itself.
-    pub(crate) fn is_woken(&self) -> bool {
+    /// Whether a change that ends this wait is noticed by itself, in a deployment of this key.
+    pub(crate) fn is_woken(&self, own: &Key) -> bool {
         let noticed = |kind| matches!(kind, Kind::Site | Kind::Template);
         matches!(self.why, Why::Waits(_) | Why::NoPreparer)
             && self.waits_for.iter().any(|interest| match interest {
-                Interest::Entity(Key::Deployment(_)) | Interest::Preparer(_) => true,
-                Interest::Entity(key) => noticed(key.kind()),
+                Interest::Preparer(_) => true,
+                Interest::Entity(key) => key == own || noticed(key.kind()),
                 Interest::Selection { kind, .. } => noticed(*kind),
             })
     }

@@ -74,13 +74,14 @@ impl Pass<'_> {
     /// When a deployment that is held up by these is looked at again if nothing is heard.
     pub(super) fn later(&self, open: &[Open], reason: &str) -> Outcome {
         let chance = jitter(self.claim);
+        let own = &self.claim.work.key;
         let unable = |open: &Open| matches!(open.why, Why::Unable(..));
-        if open.iter().any(unable) && open.iter().all(|open| unable(open) || open.is_woken()) {
+        if open.iter().any(unable) && open.iter().all(|open| unable(open) || open.is_woken(own)) {
             return Outcome::Yield {
                 after: LEFT_TO_OTHERS.mul_f64(0.5 + chance / 2.0),
             };
         }
-        let is_slow = |open: &Open| open.is_woken() || matches!(open.why, Why::Endless(_));
+        let is_slow = |open: &Open| open.is_woken(own) || matches!(open.why, Why::Endless(_));
         let after = if open.iter().all(is_slow) {
             MAX_BACKOFF.mul_f64(1.0 - chance / 2.0)
         } else {

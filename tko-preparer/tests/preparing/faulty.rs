@@ -11,12 +11,15 @@ use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Edit, Error, Key,
     List, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
+use tokio::sync::watch;
 
 pub(crate) struct Faulty {
     inner: Memory,
     pub(crate) random: Random,
     /// One commit in so many fails; 0: none.
     one_in: AtomicU64,
+    /// Commits that happened.
+    pub(crate) commits: watch::Sender<u64>,
     /// Reads of lists, for what must not be done in vain.
     pub(crate) lists: AtomicU64,
 }
@@ -27,6 +30,7 @@ impl Faulty {
             inner,
             random: Random::new(7),
             one_in: AtomicU64::new(0),
+            commits: watch::Sender::new(0),
             lists: AtomicU64::new(0),
         }
     }
@@ -86,6 +90,7 @@ impl Backend for Faulty {
             return Err(lost());
         }
         let done = self.inner.commit(changes, ack).await?;
+        self.commits.send_modify(|commits| *commits += 1);
         if roll == 1 { Err(lost()) } else { Ok(done) }
     }
 

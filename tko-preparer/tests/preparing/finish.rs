@@ -61,6 +61,16 @@ async fn approval_follows_the_annotation_and_else_the_setting() {
         let condition = w.condition(&id, APPROVED).await;
         assert_eq!(condition.status, Some(approved));
         assert_eq!(condition.reason == "AwaitingApproval", !approved);
+        if !approved {
+            // A person's approval is told, whoever wrote that it was waited for.
+            let all = Select::all(Kind::Deployment);
+            assert_eq!(w.store.approve(&all).await.expect("valid").done, 1);
+            let condition = w.condition(&id, APPROVED).await;
+            assert_eq!(
+                (condition.status, &*condition.reason),
+                (Some(true), "Approved")
+            );
+        }
     }
 }
 
