@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Which data service to talk to. Without an address: on loopback
+#[allow(clippy::struct_field_names)] // The fields are the flags.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "gRPC")]
 pub(crate) struct ConnectArgs {
@@ -96,11 +97,11 @@ impl ConnectArgs {
         }
         match self.grpc_ip_stack {
             Stack::Ipv4 => "127.0.0.1",
-            Stack::Ipv6 => "[::1]",
             // A machine, or its service, may have only one of them.
-            Stack::Dual if self.listens("[::1]").await => "[::1]",
-            Stack::Dual if self.listens("127.0.0.1").await => "127.0.0.1",
-            Stack::Dual => "[::1]",
+            Stack::Dual if !self.listens("[::1]").await && self.listens("127.0.0.1").await => {
+                "127.0.0.1"
+            }
+            Stack::Dual | Stack::Ipv6 => "[::1]",
         }
         .to_owned()
     }

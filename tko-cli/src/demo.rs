@@ -11,7 +11,7 @@ mod report;
 
 use crate::services::assembly::Assembly;
 use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
-use crate::services::data::DataArgs;
+use crate::services::signals::Signals;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use fleet::{Expected, Fleet, MAX_SITES, MIN_SITES};
@@ -30,7 +30,7 @@ use tko_core::{
 const MARK: &str = ".tko-demo";
 
 /// Nothing happening for so long means that nothing will.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Registrations at once.
 const AT_ONCE: usize = 64;
@@ -77,11 +77,11 @@ impl DemoArgs {
         let manifests = root.join("sites");
         std::fs::create_dir_all(&manifests)
             .with_context(|| format!("cannot make {}", manifests.display()))?;
-        let mut assembly = Assembly::memory()?;
-        let addresses = if self.serve {
-            assembly.serve(&self.listen, &DataArgs::memory()).await?
+        let mut signals = Signals::listen()?;
+        let mut assembly = if self.serve {
+            Assembly::serving(&self.listen).await?
         } else {
-            Vec::new()
+            Assembly::memory().await?
         };
         let controllers = ControllerArgs::default();
         assembly.prepare(&PreparerArgs::default(), &controllers);
@@ -94,16 +94,16 @@ impl DemoArgs {
         let shown = tokio::select! {
             shown = show(assembly.data(), self.sites, &manifests, quiet, out) => shown,
             ended = assembly.failed() => ended,
-            () = crate::services::signal() => Err(anyhow::anyhow!("interrupted")),
+            () = signals.next() => Err(anyhow::anyhow!("interrupted")),
         };
         if shown.is_ok() && self.serve {
-            report::serving(&addresses, out)?;
+            report::serving(assembly.addresses(), out)?;
             tokio::select! {
-                () = crate::services::signal() => {}
+                () = signals.next() => {}
                 ended = assembly.failed() => ended?,
             }
         }
-        assembly.stop().await;
+        signals.unless_again(assembly.stop()).await?;
         shown
     }
 }

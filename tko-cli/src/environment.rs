@@ -1,5 +1,6 @@
 //! Every flag as an environment variable: `TKO_GRPC_PORT`, or as in the original `TKO_grpc-port`.
 
+use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, Command};
 
 /// Lets every long flag, of every subcommand, be given as a variable.
@@ -31,6 +32,11 @@ fn with_variable(arg: Arg) -> Arg {
         original
     } else {
         format!("TKO_{}", long.to_uppercase().replace('-', "_"))
+    };
+    let arg = match arg.get_action() {
+        // As people write such variables: 1 and yes, too.
+        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+        _ => arg,
     };
     arg.env(name).hide_env(true)
 }

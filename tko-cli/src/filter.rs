@@ -155,19 +155,22 @@ fn ids(patterns: &[String]) -> Result<Vec<Pattern>> {
     patterns
         .iter()
         .filter(|text| !text.is_empty())
-        .map(|text| Pattern::id(text).map_err(bad_pattern))
+        .map(|text| Pattern::id(text).map_err(|error| bad_pattern(&error)))
         .collect()
 }
 
 fn metadata(pairs: &[(String, String)]) -> Result<MetadataPatterns> {
     let mut patterns = BTreeMap::new();
     for (key, text) in pairs {
-        patterns.insert(key.clone(), Pattern::value(text).map_err(bad_pattern)?);
+        patterns.insert(
+            key.clone(),
+            Pattern::value(text).map_err(|error| bad_pattern(&error))?,
+        );
     }
     Ok(patterns)
 }
 
-fn bad_pattern(error: tko_core::pattern::PatternError) -> tko_core::Error {
+fn bad_pattern(error: &tko_core::pattern::PatternError) -> tko_core::Error {
     tko_core::Error::bad("pattern", error.to_string())
 }
 

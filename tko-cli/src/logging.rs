@@ -61,19 +61,16 @@ impl LogArgs {
     }
 
     fn lines(&self) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
-        let (writer, colours) = match &self.log {
-            Some(path) => {
-                let file = OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(path)
-                    .with_context(|| format!("cannot log into {}", path.display()))?;
-                (BoxMakeWriter::new(Mutex::new(file)), false)
-            }
-            None => {
-                let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-                (BoxMakeWriter::new(std::io::stderr), colours)
-            }
+        let (writer, colours) = if let Some(path) = &self.log {
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .with_context(|| format!("cannot log into {}", path.display()))?;
+            (BoxMakeWriter::new(Mutex::new(file)), false)
+        } else {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            (BoxMakeWriter::new(std::io::stderr), colours)
         };
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(writer)

@@ -3,6 +3,9 @@
 //! A reference assembly: arguments are parsed (`cli`), crates are wired together (`services`), and
 //! every rule is elsewhere. Data go to standard output, everything else to standard error.
 
+// Doc comments of arguments are their help: printed as they are, not Markdown.
+#![allow(clippy::doc_markdown)]
+
 mod cli;
 mod connect;
 mod demo;

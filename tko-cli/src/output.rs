@@ -109,9 +109,8 @@ impl<'a> ListWriter<'a> {
     /// Ends the list.
     pub(crate) fn end(self) -> anyhow::Result<()> {
         match (self.format, self.count) {
-            (OutputFormat::Yaml, 0) => writeln!(self.out, "[]")?,
+            (OutputFormat::Yaml | OutputFormat::Json, 0) => writeln!(self.out, "[]")?,
             (OutputFormat::Yaml, _) => {}
-            (OutputFormat::Json, 0) => writeln!(self.out, "[]")?,
             (OutputFormat::Json, _) => writeln!(self.out, "\n]")?,
             (format, _) => value(format, &Value::Array(self.kept), self.out)?,
         }

@@ -3,28 +3,9 @@
 pub(crate) mod assembly;
 pub(crate) mod controllers;
 pub(crate) mod data;
-mod definitions;
 pub(crate) mod listen;
+pub(crate) mod signals;
 pub(crate) mod start;
-
-/// Ends when the process is asked to end: SIGTERM, or Ctrl-C.
-pub(crate) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "cannot wait for SIGTERM, only for Ctrl-C");
-            // Nothing to wait for at all would mean to run until killed.
-            let _ = interrupted.await;
-        }
-    }
-}
 
 /// A time as flags have it: a number of seconds, or with units, such as `1m 30s`.
 pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {

@@ -1,6 +1,6 @@
 //! Watches the demo's fleet as anyone may watch any store: two watches, and a tally.
 //!
-//! It remembers a few bits of every entity, which is fine for a demo's own fleet and would not be
+//! It remembers every entity's key, which is fine for a demo's own fleet and would not be
 //! for a million strangers'.
 
 use futures_util::StreamExt;
@@ -23,20 +23,9 @@ pub(super) struct Tally {
     pub(super) refused: usize,
 }
 
-#[derive(Clone, Copy, Default)]
-struct State {
-    site: bool,
-    provisioned: bool,
-    prepared: bool,
-    approved: bool,
-    /// Of a deployment: where its scheduler has put it as of now. Of a site: as it should be.
-    scheduled: bool,
-    refused: bool,
-}
-
 #[derive(Default)]
 struct Seen {
-    states: HashMap<Key, State>,
+    counted: HashMap<Key, Tally>,
     tally: Tally,
 }
 
@@ -96,79 +85,74 @@ impl Seen {
     fn take(&mut self, event: Event) {
         let (key, after) = match event {
             Event::Put { record, .. } => {
-                (record.entity.key.clone(), Some(State::of(&record.entity)))
+                (record.entity.key.clone(), Some(Tally::of(&record.entity)))
             }
             Event::Gone { before, .. } => (before.entity.key.clone(), None),
             Event::Bookmark { .. } => return,
         };
         let before = match after {
-            Some(state) => self.states.insert(key, state),
-            None => self.states.remove(&key),
+            Some(tally) => self.counted.insert(key, tally),
+            None => self.counted.remove(&key),
         };
-        if let Some(state) = before {
-            self.tally.count(state, |number| *number -= 1);
+        for (number, was) in self
+            .tally
+            .numbers()
+            .zip(before.unwrap_or_default().numbers())
+        {
+            *number -= *was;
         }
-        if let Some(state) = after {
-            self.tally.count(state, |number| *number += 1);
-        }
-    }
-}
-
-impl State {
-    fn of(entity: &Entity) -> Self {
-        let scheduled = entity
-            .condition(SCHEDULED)
-            .is_some_and(|condition| condition.status == Some(true));
-        match entity.deployment() {
-            None => Self {
-                site: true,
-                provisioned: entity
-                    .metadata
-                    .get("type")
-                    .is_some_and(|t| t == "provisioned"),
-                scheduled,
-                ..Self::default()
-            },
-            Some(deployment) => Self {
-                prepared: deployment.prepared,
-                approved: deployment.approved,
-                // What was placed earlier and has changed since is not there yet.
-                scheduled: scheduled
-                    && deployment
-                        .placed
-                        .as_ref()
-                        .is_some_and(|(_, as_of)| *as_of == entity.generation),
-                refused: entity.condition(PREPARED).is_some_and(|condition| {
-                    condition.status == Some(false) && condition.reason == "Invalid"
-                }),
-                ..Self::default()
-            },
+        for (number, is) in self
+            .tally
+            .numbers()
+            .zip(after.unwrap_or_default().numbers())
+        {
+            *number += *is;
         }
     }
 }
 
 impl Tally {
-    fn count(&mut self, state: State, change: fn(&mut usize)) {
-        if state.site {
-            change(&mut self.sites);
-            if state.provisioned {
-                change(&mut self.provisioned);
-            }
-            if state.scheduled {
-                change(&mut self.scheduled_sites);
-            }
-            return;
+    /// What one entity counts for.
+    fn of(entity: &Entity) -> Self {
+        let scheduled = entity
+            .condition(SCHEDULED)
+            .is_some_and(|condition| condition.status == Some(true));
+        let Some(deployment) = entity.deployment() else {
+            let made = entity.metadata.get("type");
+            return Self {
+                sites: 1,
+                provisioned: made.is_some_and(|made| made == "provisioned").into(),
+                scheduled_sites: scheduled.into(),
+                ..Self::default()
+            };
+        };
+        // What was placed earlier and has changed since is not there yet.
+        let placed = deployment.placed.as_ref();
+        let placed = placed.is_some_and(|(_, as_of)| *as_of == entity.generation);
+        let refused = entity.condition(PREPARED).is_some_and(|condition| {
+            condition.status == Some(false) && condition.reason == "Invalid"
+        });
+        Self {
+            deployments: 1,
+            prepared: deployment.prepared.into(),
+            approved: deployment.approved.into(),
+            placed: (scheduled && placed).into(),
+            refused: refused.into(),
+            ..Self::default()
         }
-        change(&mut self.deployments);
-        for (is, number) in [
-            (state.prepared, &mut self.prepared),
-            (state.approved, &mut self.approved),
-            (state.scheduled, &mut self.placed),
-            (state.refused, &mut self.refused),
-        ] {
-            if is {
-                change(number);
-            }
-        }
+    }
+
+    fn numbers(&mut self) -> impl Iterator<Item = &mut usize> {
+        [
+            &mut self.sites,
+            &mut self.provisioned,
+            &mut self.scheduled_sites,
+            &mut self.deployments,
+            &mut self.prepared,
+            &mut self.approved,
+            &mut self.placed,
+            &mut self.refused,
+        ]
+        .into_iter()
     }
 }

@@ -3,7 +3,7 @@
 use super::fleet::Expected;
 use super::observer::Tally;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, Table, TableComponent};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,6 +29,15 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     } = run;
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
+    // Rules above and below, none between the rows.
+    for between in [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ] {
+        table.remove_style(between);
+    }
     let seconds = run.took.as_secs_f64();
     #[allow(clippy::cast_precision_loss)] // Counts of a demo are far below 2^52.
     let rate = tally.prepared as f64 / seconds.max(f64::EPSILON);

@@ -151,13 +151,11 @@ impl DeploymentCommand {
             Self::Purge { filter } => purge(data, &filter.select()?, console).await,
             Self::Approve { id, filter } => {
                 let select = filter.select()?;
-                match id {
-                    Some(id) => approve_one(data, id, select, console).await,
-                    None => {
-                        let bulk = data.approve(&select).await?;
-                        report(&bulk, "approved", select.kind, console)
-                    }
+                if let Some(id) = id {
+                    return approve_one(data, id, select, console).await;
                 }
+                let bulk = data.approve(&select).await?;
+                report(&bulk, "approved", select.kind, console)
             }
             Self::Mod(command) => command.run(data, console).await,
         }

@@ -3,7 +3,9 @@
 use super::text;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, UNIX_EPOCH};
-use tko_core::{Entity, Facts, Key, Metadata, Record, Stage, Timestamp, Work};
+use tko_core::{
+    DeploymentId, Entity, Facts, Key, Metadata, Record, SiteId, Stage, TemplateId, Timestamp, Work,
+};
 
 /// As listings have it.
 pub(super) fn row(record: &Record, deployment_ids: Option<Vec<String>>) -> Value {
@@ -52,18 +54,18 @@ fn columns(entity: &Entity, deployment_ids: Option<Vec<String>>) -> Map<String, 
         }
         (Key::Site(id), _) => {
             map.insert("siteId".into(), text(id.as_str()));
-            let template = entity.template().map(|id| id.as_str());
+            let template = entity.template().map(TemplateId::as_str);
             map.insert("templateId".into(), optional(template));
         }
         (Key::Deployment(id), Facts::Deployment(d)) => {
             map.insert("deploymentId".into(), text(id.as_str()));
-            let parent = d.parent.as_ref().map(|id| id.as_str());
+            let parent = d.parent.as_ref().map(DeploymentId::as_str);
             map.insert("parentDeploymentId".into(), optional(parent));
-            let template = d.template.as_ref().map(|id| id.as_str());
+            let template = d.template.as_ref().map(TemplateId::as_str);
             map.insert("templateId".into(), optional(template));
             map.insert(
                 "siteId".into(),
-                optional(d.site.as_ref().map(|id| id.as_str())),
+                optional(d.site.as_ref().map(SiteId::as_str)),
             );
         }
         (Key::Plugin(id), Facts::Plugin(plugin)) => {

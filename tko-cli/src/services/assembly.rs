@@ -2,7 +2,6 @@
 
 use super::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs, executors};
 use super::data::{DataArgs, Kept, SchemaArgs, keep};
-use super::definitions;
 use super::listen::ListenArgs;
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -11,82 +10,163 @@ use std::time::Duration;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
 use tko_core::{Controller, Data, PluginType};
-use tko_grpc::server::{Server, Sockets};
+use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::Timeouts;
-use tokio::task::JoinSet;
+use tko_validate::CrdFeed;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// For how long what is in flight may go on after being told to stop.
-const GRACE: Duration = Duration::from_secs(20);
+/// For how long each sort of part may go on after being told to stop. Longer than the grace that
+/// the parts themselves give to what is in flight.
+const GRACE: Duration = Duration::from_secs(15);
 
-/// Running parts around one store.
+/// Where an assembly serves, and for whom: bound before anything else, so that plugins can be told.
+struct Door {
+    sockets: Sockets,
+    access: Access,
+    settings: tko_grpc::server::Settings,
+}
+
+/// Running parts around one store. They stop in this order.
 pub(crate) struct Assembly {
     kept: Kept,
     clock: Arc<SystemClock>,
-    address: Option<SocketAddr>,
+    addresses: Vec<SocketAddr>,
+    /// Preparers and schedulers.
+    controllers: Parts,
+    /// The server, after them: it serves their last words, and those of remote ones.
+    server: Parts,
+    /// The store's own: deletions, definitions, validation plugins. They end when dropped.
+    chores: JoinSet<anyhow::Result<()>>,
+}
+
+/// Tasks that end when they are told to.
+#[derive(Default)]
+struct Parts {
     tasks: JoinSet<anyhow::Result<()>>,
-    /// Controllers stop first, the server after them: it serves their last words.
-    controllers: CancellationToken,
-    server: CancellationToken,
+    stop: CancellationToken,
 }
 
 impl Assembly {
-    /// A store in memory with default settings.
-    pub(crate) fn memory() -> anyhow::Result<Self> {
+    /// A store in memory, with default settings, that serves nobody.
+    pub(crate) async fn memory() -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
-        Self::new(&data, &schemas)
+        Self::new(&data, &schemas, None).await
     }
 
-    /// A store with its own chores: deletions, definitions, validation plugins.
-    pub(crate) fn new(data: &DataArgs, schemas: &SchemaArgs) -> anyhow::Result<Self> {
+    /// The same, which serves.
+    pub(crate) async fn serving(listen: &ListenArgs) -> anyhow::Result<Self> {
+        let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
+        Self::new(&data, &schemas, Some(listen)).await
+    }
+
+    /// A store with its own chores, which is served if it is said where.
+    pub(crate) async fn new(
+        data: &DataArgs,
+        schemas: &SchemaArgs,
+        listen: Option<&ListenArgs>,
+    ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
-        let kept = keep(data, schemas, &clock)?;
-        let mut tasks = JoinSet::new();
-        {
-            let (store, clock) = (kept.store.clone(), clock.clone());
-            tasks.spawn(async move {
-                store.retire(&*clock).await;
-                Ok(())
-            });
-        }
-        for kind in definitions::KINDS {
-            let (store, clock) = (kept.store.clone(), clock.clone());
-            let crds = kept.schemas.crds().clone();
-            tasks.spawn(async move {
-                definitions::follow(&store, kind, &crds, &*clock).await;
-                Ok(())
-            });
-        }
-        let mut assembly = Self {
-            kept,
-            clock,
-            address: None,
-            tasks,
-            controllers: CancellationToken::new(),
-            server: CancellationToken::new(),
+        let door = match listen {
+            Some(listen) => Some(Door::open(listen, data).await?),
+            None => None,
         };
-        assembly.validate(schemas.validator_timeout);
+        let addresses = door.as_ref().map(|door| door.sockets.addresses());
+        let mut assembly = Self {
+            kept: keep(data, schemas, &clock)?,
+            clock,
+            addresses: addresses.unwrap_or_default(),
+            controllers: Parts::default(),
+            server: Parts::default(),
+            chores: JoinSet::new(),
+        };
+        assembly.retire();
+        assembly.learn().await?;
+        assembly.validate(schemas.validator_timeout).await?;
+        // Nothing comes in before it is known what is valid.
+        if let Some(door) = door {
+            assembly.serve(door);
+        }
         Ok(assembly)
     }
 
-    fn validate(&mut self, time: Duration) {
+    /// Finishes big deletions.
+    fn retire(&mut self) {
+        let (store, clock) = (self.kept.store.clone(), self.clock.clone());
+        self.chores.spawn(async move {
+            store.retire(&*clock).await;
+            Ok(())
+        });
+    }
+
+    /// Follows the definitions in registered templates.
+    async fn learn(&mut self) -> anyhow::Result<()> {
+        let (store, clock) = (self.kept.store.clone(), self.clock.clone());
+        let crds = self.kept.schemas.crds().clone();
+        let (loaded, is_loaded) = oneshot::channel();
+        self.chores.spawn(async move {
+            let feed = CrdFeed::load(&store, &crds).await?;
+            // Nobody waits any more: it is ending.
+            let _ = loaded.send(());
+            feed.follow(&*clock).await;
+            Ok(())
+        });
+        self.wait(is_loaded).await
+    }
+
+    /// Follows the plugins that validate.
+    async fn validate(&mut self, time: Duration) -> anyhow::Result<()> {
         let (store, clock) = (self.kept.store.clone(), self.clock.clone());
         let registry = self.kept.validators.clone();
         let timeouts = Timeouts {
             validate: time,
             ..Timeouts::default()
         };
-        let executors = executors(self.address, timeouts);
-        self.tasks.spawn(async move {
+        let executors = executors(self.address(), timeouts);
+        let (loaded, is_loaded) = oneshot::channel();
+        self.chores.spawn(async move {
             let make = |plugin: &tko_core::Record| {
                 made_by(&executors, plugin, |executor, plugin| {
                     executor.validator(plugin)
                 })
             };
             let feed = PluginFeed::load(&store, PluginType::Validate, &registry, &make).await?;
+            // As above.
+            let _ = loaded.send(());
             feed.follow(&*clock, |_| {}).await;
             Ok(())
         });
+        self.wait(is_loaded).await
+    }
+
+    /// Waits for a chore to be ready; if it fails instead, says why.
+    async fn wait(&mut self, ready: oneshot::Receiver<()>) -> anyhow::Result<()> {
+        match ready.await {
+            Ok(()) => Ok(()),
+            Err(_) => self.failed().await,
+        }
+    }
+
+    fn serve(&mut self, door: Door) {
+        let server = Server::new(self.controller())
+            .with_settings(door.settings)
+            .with_access(door.access);
+        let stop = self.server.stop.clone();
+        self.server.tasks.spawn(async move {
+            let served = server.serve(door.sockets, stop).await;
+            served.context("the gRPC server")
+        });
+    }
+
+    /// Where it serves, IPv6 first.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where plugins find it.
+    fn address(&self) -> Option<SocketAddr> {
+        self.addresses.first().copied()
     }
 
     /// For people and programs.
@@ -95,20 +175,17 @@ impl Assembly {
     }
 
     /// For workers.
-    pub(crate) fn controller(&self) -> Arc<dyn Controller> {
+    fn controller(&self) -> Arc<dyn Controller> {
         Arc::new(self.kept.store.clone())
     }
 
     /// Prepares, too.
     pub(crate) fn prepare(&mut self, args: &PreparerArgs, controller: &ControllerArgs) {
-        let preparing = args.preparing(
-            self.controller(),
-            self.address,
-            controller,
-            self.clock.clone(),
-        );
-        let stop = self.controllers.clone();
-        self.tasks
+        let (data, clock) = (self.controller(), self.clock.clone());
+        let preparing = args.preparing(data, self.address(), controller, clock);
+        let stop = self.controllers.stop.clone();
+        self.controllers
+            .tasks
             .spawn(async move { preparing.run(stop).await.context("the preparer") });
     }
 
@@ -119,72 +196,67 @@ impl Assembly {
         controller: &ControllerArgs,
         scheduled: Scheduled,
     ) {
-        let scheduling = args.scheduling(
-            self.controller(),
-            self.address,
-            controller,
-            scheduled,
-            self.clock.clone(),
-        );
-        let stop = self.controllers.clone();
-        self.tasks
+        let (data, clock) = (self.controller(), self.clock.clone());
+        let scheduling = args.scheduling(data, self.address(), controller, scheduled, clock);
+        let stop = self.controllers.stop.clone();
+        self.controllers
+            .tasks
             .spawn(async move { scheduling.run(stop).await.context("the scheduler") });
-    }
-
-    /// Serves gRPC, too. Before controllers are added, so that their plugins find it.
-    pub(crate) async fn serve(
-        &mut self,
-        listen: &ListenArgs,
-        data: &DataArgs,
-    ) -> anyhow::Result<Vec<SocketAddr>> {
-        let sockets = Sockets::bind(&listen.listen()).await?;
-        let addresses = sockets.addresses();
-        let access = listen.access()?;
-        access.check(&addresses)?;
-        self.address = addresses.first().copied();
-        let mut settings = tko_grpc::server::Settings::default();
-        settings.name.clone_from(&data.name);
-        settings.description.clone_from(&data.description);
-        let server = Server::new(self.controller())
-            .with_settings(settings)
-            .with_access(access);
-        let stop = self.server.clone();
-        self.tasks
-            .spawn(async move { server.serve(sockets, stop).await.context("the gRPC server") });
-        Ok(addresses)
     }
 
     /// Ends when a part does, which none should.
     pub(crate) async fn failed(&mut self) -> anyhow::Result<()> {
-        match self.tasks.join_next().await {
-            Some(Ok(Ok(()))) | None => anyhow::bail!("a part of the server has ended by itself"),
-            Some(Ok(Err(error))) => Err(error),
-            Some(Err(panic)) => Err(panic).context("a part of the server has failed"),
-        }
+        let ended = tokio::select! {
+            Some(ended) = self.controllers.tasks.join_next() => ended,
+            Some(ended) = self.server.tasks.join_next() => ended,
+            Some(ended) = self.chores.join_next() => ended,
+            else => Ok(Ok(())),
+        };
+        result(ended)?;
+        anyhow::bail!("a part of the server has ended by itself")
     }
 
     /// Lets what is in flight finish, and hands back the rest.
     pub(crate) async fn stop(mut self) {
-        self.controllers.cancel();
-        // Controllers have a grace of their own, which is shorter; the chores of the store end
-        // when they are dropped.
-        let stopped = tokio::time::timeout(GRACE, async {
-            self.server.cancel();
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Ok(Err(error)) = ended {
-                    tracing::error!("{error:#}");
-                }
-                if self.tasks.len() <= CHORES {
-                    break;
-                }
-            }
-        });
-        if stopped.await.is_err() {
-            tracing::warn!("some work did not end in time and is left to its lease");
-        }
-        self.tasks.abort_all();
+        self.controllers.end("preparing and scheduling").await;
+        self.server.end("serving").await;
+        self.chores.shutdown().await;
     }
 }
 
-/// Tasks that go on for ever: deletions, definitions of two kinds, validation plugins.
-const CHORES: usize = 4;
+impl Door {
+    async fn open(listen: &ListenArgs, data: &DataArgs) -> anyhow::Result<Self> {
+        let sockets = Sockets::bind(&listen.listen()).await?;
+        let access = listen.access()?;
+        access.check(&sockets.addresses())?;
+        let mut settings = tko_grpc::server::Settings::default();
+        settings.name.clone_from(&data.name);
+        settings.description.clone_from(&data.description);
+        Ok(Self {
+            sockets,
+            access,
+            settings,
+        })
+    }
+}
+
+impl Parts {
+    async fn end(&mut self, what: &str) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(GRACE, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = result(ended) {
+                    tracing::error!("{error:#}");
+                }
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!("{what} did not end in time; work in flight is left to its lease");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+fn result(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
+    ended.context("a part of the server has failed")?
+}

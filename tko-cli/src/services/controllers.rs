@@ -20,6 +20,10 @@ pub(crate) struct ControllerArgs {
     /// starts when something changes, not then
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10m")]
     interval: Duration,
+    /// How long work stays with a preparer or scheduler that has died, before others take it up.
+    /// The living renew what they hold; at least 1s
+    #[arg(long, value_name = "TIME", value_parser = lease, default_value = "30s")]
+    lease: Duration,
 }
 
 /// How the preparer works
@@ -105,6 +109,7 @@ impl PreparerArgs {
             name: worker("preparer"),
             workers: self.preparer_workers,
             timeout: patient(self.preparer_timeout),
+            lease: controller.lease,
             interval: controller.interval,
             auto_approve: self.auto_approve,
             ..tko_preparer::Settings::default()
@@ -153,6 +158,7 @@ impl SchedulerArgs {
             name: worker("scheduler"),
             workers: self.scheduler_workers,
             timeout: patient(self.scheduler_timeout),
+            lease: controller.lease,
             resync: controller.interval,
             ..tko_scheduler::Settings::default()
         };
@@ -181,6 +187,14 @@ fn native(scheduled: Scheduled) -> Registry<dyn Scheduler> {
     Registry::new().with_everywhere(tko_scheduler::manifests::NAME, Arc::new(manifests))
 }
 
+/// Shorter leases would be lost to a busy network rather than to a death.
+fn lease(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        time if time < Duration::from_secs(1) => Err("it is at least 1s".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// A little longer than the executor itself waits: its error says what the program wrote.
 fn patient(time: Duration) -> Duration {
     time.saturating_add(Duration::from_secs(5))
@@ -195,6 +209,7 @@ impl Default for ControllerArgs {
     fn default() -> Self {
         Self {
             interval: Duration::from_mins(10),
+            lease: Duration::from_secs(30),
         }
     }
 }

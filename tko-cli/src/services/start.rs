@@ -4,7 +4,7 @@ use super::assembly::Assembly;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
 use super::data::{DataArgs, SchemaArgs};
 use super::listen::ListenArgs;
-use super::signal;
+use super::signals::Signals;
 use crate::connect::ConnectArgs;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -101,73 +101,78 @@ pub(crate) struct SchedulerStartArgs {
 
 impl UpArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let mut assembly = Assembly::new(&self.data, &self.schemas)?;
-        assembly.serve(&self.listen, &self.data).await?;
+        let signals = Signals::listen()?;
+        let mut assembly = Assembly::new(&self.data, &self.schemas, Some(&self.listen)).await?;
         assembly.prepare(&self.preparer, &self.controllers);
-        assembly.schedule(
-            &self.scheduler,
-            &self.controllers,
-            self.scheduler.scheduled(),
-        );
-        until_told(assembly).await
+        let scheduled = self.scheduler.scheduled();
+        assembly.schedule(&self.scheduler, &self.controllers, scheduled);
+        until_told(assembly, signals).await
     }
 }
 
 impl DataStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let mut assembly = Assembly::new(&self.data, &self.schemas)?;
-        assembly.serve(&self.listen, &self.data).await?;
-        until_told(assembly).await
+        let signals = Signals::listen()?;
+        let assembly = Assembly::new(&self.data, &self.schemas, Some(&self.listen)).await?;
+        until_told(assembly, signals).await
     }
 }
 
-async fn until_told(mut assembly: Assembly) -> anyhow::Result<()> {
+async fn until_told(mut assembly: Assembly, mut signals: Signals) -> anyhow::Result<()> {
     let ended = tokio::select! {
-        () = signal() => Ok(()),
+        () = signals.next() => Ok(()),
         failed = assembly.failed() => failed,
     };
     tracing::info!("stopping");
-    assembly.stop().await;
+    signals.unless_again(assembly.stop()).await?;
+    tracing::info!("stopped");
     ended
 }
 
 impl PreparerStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let signals = Signals::listen()?;
         let client = Arc::new(self.connect.client().await?);
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
-        let preparing = self
-            .preparer
-            .preparing(client, address, &self.controllers, clock);
-        let stop = stopped_by_signal();
-        preparing.run(stop).await.context("the preparer")
+        let preparer = &self.preparer;
+        let preparing = preparer.preparing(client, address, &self.controllers, clock);
+        let stop = CancellationToken::new();
+        let run = preparing.run(stop.clone());
+        let ended = until_done(async { Ok(run.await?) }, &stop, signals).await;
+        ended.context("the preparer")
     }
 }
 
 impl SchedulerStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let signals = Signals::listen()?;
         let client = Arc::new(self.connect.client().await?);
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
-        let scheduling = self.scheduler.scheduling(
-            client,
-            address,
-            &self.controllers,
-            self.scheduler.scheduled(),
-            clock,
-        );
-        let stop = stopped_by_signal();
-        scheduling.run(stop).await.context("the scheduler")
+        let scheduler = &self.scheduler;
+        let scheduled = scheduler.scheduled();
+        let scheduling = scheduler.scheduling(client, address, &self.controllers, scheduled, clock);
+        let stop = CancellationToken::new();
+        let run = scheduling.run(stop.clone());
+        let ended = until_done(async { Ok(run.await?) }, &stop, signals).await;
+        ended.context("the scheduler")
     }
 }
 
-fn stopped_by_signal() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        signal().await;
-        tracing::info!("stopping");
-        told.cancel();
-    });
-    stop
+async fn until_done(
+    run: impl Future<Output = anyhow::Result<()>>,
+    stop: &CancellationToken,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    let mut run = std::pin::pin!(run);
+    tokio::select! {
+        ended = &mut run => return ended,
+        () = signals.next() => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    signals.unless_again(run).await??;
+    tracing::info!("stopped");
+    Ok(())
 }

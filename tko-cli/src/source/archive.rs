@@ -19,15 +19,15 @@ pub(super) enum Kind {
 impl Kind {
     /// By the end of its name.
     pub(super) fn of_name(name: &str) -> Option<Self> {
+        const ENDS: [(&str, Kind); 4] = [
+            (".tar", Kind::Tar),
+            (".tar.gz", Kind::Tar),
+            (".tgz", Kind::Tar),
+            (".zip", Kind::Zip),
+        ];
         let name = name.to_ascii_lowercase();
-        if [".tar", ".tar.gz", ".tgz"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        {
-            Some(Self::Tar)
-        } else {
-            name.ends_with(".zip").then_some(Self::Zip)
-        }
+        let end = ENDS.iter().find(|(end, _)| name.ends_with(end));
+        end.map(|(_, kind)| *kind)
     }
 }
 
