@@ -9,6 +9,7 @@ pub mod manifests;
 mod pass;
 mod scheduling;
 mod settings;
+mod steps;
 mod sweep;
 mod words;
 

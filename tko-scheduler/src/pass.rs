@@ -11,6 +11,7 @@
 use crate::calls::calls;
 use crate::gather::{Gathered, gather, placed};
 use crate::scheduling::{Context, chance};
+use crate::steps::in_steps;
 use crate::words;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,9 +24,6 @@ use tko_core::{
 
 /// How often a site looks whether what moves to it may come, should nobody tell it.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
-/// Most entities that one commit speaks of.
-const STEP: usize = 500;
 
 /// After something moved meanwhile.
 const SOON: Duration = Duration::from_secs(1);
@@ -266,38 +264,6 @@ fn each(records: &[Record], say: impl Fn(&Record) -> Condition) -> Vec<(Key, Vec
         .iter()
         .filter_map(|record| words::news(record, vec![say(record)]))
         .collect()
-}
-
-/// Of bounded size, for a message between processes is; the claim is settled by the last. All that
-/// is said of one entity stays together, so that it is one write.
-fn in_steps(step: Placed) -> Vec<Placed> {
-    let mut said: BTreeMap<Key, Placed> = BTreeMap::new();
-    for (id, generation) in step.there {
-        let of = said.entry(Key::from(&id)).or_default();
-        of.there.push((id, generation));
-    }
-    for id in step.gone {
-        said.entry(Key::from(&id)).or_default().gone.push(id);
-    }
-    for (key, conditions) in step.conditions {
-        let of = said.entry(key.clone()).or_default();
-        of.conditions.push((key, conditions));
-    }
-    let mut steps = vec![Placed::default()];
-    for (number, of) in said.into_values().enumerate() {
-        if number > 0 && number % STEP == 0 {
-            steps.push(Placed::default());
-        }
-        if let Some(last) = steps.last_mut() {
-            last.there.extend(of.there);
-            last.gone.extend(of.gone);
-            last.conditions.extend(of.conditions);
-        }
-    }
-    if let Some(last) = steps.last_mut() {
-        last.settle = step.settle;
-    }
-    steps
 }
 
 /// Those whose placement, as of one generation or none yet, is to be said anew for that of now.

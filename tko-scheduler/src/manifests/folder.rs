@@ -106,7 +106,7 @@ impl Folder {
 
     /// The mark goes last: a folder that is half removed is still ours.
     fn remove(&self, held: Option<Held>) -> Result<()> {
-        self.keep_only(&self.path, &BTreeSet::from([MARK.to_owned()]))?;
+        keep_only(&self.path, &BTreeSet::from([MARK.to_owned()]))?;
         let mark = self.path.join(MARK);
         fs::remove_file(&mark).map_err(|error| trouble("remove", &mark, error))?;
         drop(held);
@@ -116,6 +116,7 @@ impl Folder {
     fn fill(&self, job: &Job) -> Result<Written> {
         let mut written = Written::default();
         let mut names = BTreeSet::from([MARK.to_owned()]);
+        let mut made = false;
         for (id, package) in &job.wanted {
             // One deployment's text at a time is held in memory.
             let files = render::files(package);
@@ -126,24 +127,27 @@ impl Folder {
             let name = super::names::folder(id.as_str());
             let path = self.path.join(&name);
             names.insert(name);
-            make(&path).map_err(|error| trouble("make", &path, error))?;
+            made |= make(&path).map_err(|error| trouble("make", &path, error))?;
+            let mut changed = false;
             for (name, text) in &files {
                 let path = path.join(name);
-                self.put(&path, text)
-                    .map_err(|error| trouble("write", &path, error))?;
+                let put = self.put(&path, text);
+                changed |= put.map_err(|error| trouble("write", &path, error))?;
             }
-            self.keep_only(&path, &files.into_keys().collect())?;
+            changed |= keep_only(&path, &files.into_keys().collect())?;
+            self.keep(&path, changed)?;
         }
-        self.keep_only(&self.path, &names)?;
+        made |= keep_only(&self.path, &names)?;
+        self.keep(&self.path, made)?;
         Ok(written)
     }
 
-    /// Writes the file, unless it is so already.
-    fn put(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+    /// Writes the file; false: it is so already.
+    fn put(&self, path: &Path, text: &[u8]) -> io::Result<bool> {
         match fs::symlink_metadata(path) {
             Ok(kind) if kind.is_file() => {
                 if kind.len() == text.len() as u64 && fs::read(path)? == text {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
             Ok(kind) if kind.is_dir() => fs::remove_dir_all(path)?,
@@ -160,29 +164,12 @@ impl Folder {
             file.as_file().sync_all()?;
         }
         file.persist(path)?;
-        Ok(())
+        Ok(true)
     }
 
-    /// Removes everything else, and makes sure that what is there stays. Links are removed, not
-    /// followed.
-    fn keep_only(&self, path: &Path, names: &BTreeSet<String>) -> Result<()> {
-        let read = |error| trouble("read", path, error);
-        for entry in fs::read_dir(path).map_err(read)? {
-            let entry = entry.map_err(read)?;
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|name| names.contains(name)) {
-                continue;
-            }
-            let path = entry.path();
-            let kind = entry.file_type().map_err(read)?;
-            let removed = if kind.is_dir() {
-                fs::remove_dir_all(&path)
-            } else {
-                fs::remove_file(&path)
-            };
-            removed.map_err(|error| trouble("remove", &path, error))?;
-        }
-        if self.sync && cfg!(unix) {
+    /// What has changed in a folder stays so, whatever happens to the machine.
+    fn keep(&self, path: &Path, changed: bool) -> Result<()> {
+        if changed && self.sync && cfg!(unix) {
             let synced = File::open(path).and_then(|folder| folder.sync_all());
             synced.map_err(|error| trouble("write", path, error))?;
         }
@@ -190,15 +177,39 @@ impl Folder {
     }
 }
 
-/// Makes a folder, in the place of whatever is no folder.
-fn make(path: &Path) -> io::Result<()> {
+/// Removes everything else; false: there was nothing else. Links are removed, not followed.
+fn keep_only(path: &Path, names: &BTreeSet<String>) -> Result<bool> {
+    let read = |error| trouble("read", path, error);
+    let mut changed = false;
+    for entry in fs::read_dir(path).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| names.contains(name)) {
+            continue;
+        }
+        let path = entry.path();
+        let kind = entry.file_type().map_err(read)?;
+        let removed = if kind.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(|error| trouble("remove", &path, error))?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Makes a folder, in the place of whatever is no folder; false: it is there.
+fn make(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
-        Ok(kind) if kind.is_dir() => return Ok(()),
+        Ok(kind) if kind.is_dir() => return Ok(false),
         Ok(_) => fs::remove_file(path)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    fs::create_dir(path)
+    fs::create_dir(path)?;
+    Ok(true)
 }
 
 /// Temporary files are their owner's alone unless told otherwise; these are for others to read, as
