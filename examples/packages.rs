@@ -1,7 +1,6 @@
 //! Packages of a 5G core with nested topologies, to try TKO on: as files, and built into programs.
 //!
 //! `packages/README.md` says what they are and how they fit.
-#![doc = include_str!("packages/README.md")]
 
 use include_dir::{Dir, DirEntry, include_dir};
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is needed to build or to use the project.
 
+mod growth;
 mod schemas;
 
 use clap::{Parser, Subcommand};
@@ -16,11 +17,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    Growth(growth::GrowthArgs),
     Schemas(schemas::SchemasArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
+        Chore::Growth(arguments) => arguments.run(&mut std::io::stdout().lock()),
         Chore::Schemas(arguments) => arguments.run(&mut std::io::stdout().lock()),
     }
 }

@@ -1,0 +1,136 @@
+//! Preparing a placement of ten thousand sites: one deployment becomes ten thousand.
+#![allow(missing_docs)]
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_benches::{clock, example, fill_sites};
+use tko_core::system::TimeOrderedIds;
+use tko_core::{
+    Backend, Data, Dialect, Event, Expect, Format, Key, Kind, Limits, Metadata, NewDeployment,
+    NewTemplate, Package, Revision, Select, Store, Watch,
+};
+use tko_preparer::{Preparing, Settings, native};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+const SITES: usize = 10_000;
+
+const TOPOLOGY: &str = "
+apiVersion: topology.nephio.org/v1alpha1
+kind: Template
+metadata: {name: upf}
+spec: {templateId: upf}
+---
+apiVersion: topology.nephio.org/v1alpha1
+kind: Sites
+metadata: {name: all}
+spec: {select: {metadata: {Site.region: '*'}}}
+---
+apiVersion: topology.nephio.org/v1alpha1
+kind: Placement
+metadata: {name: placement}
+spec: {templates: [{template: upf, sites: [all]}]}
+";
+
+async fn prepared_fleet() -> Store<dyn Backend> {
+    let store = tko_benches::store(&clock());
+    fill_sites(&store, SITES).await;
+    let topology = Package::decode(
+        TOPOLOGY.as_bytes(),
+        Format::Yaml,
+        Dialect::People,
+        &Limits::default(),
+    );
+    for (id, package) in [
+        ("upf", example("upf")),
+        ("topology", topology.expect("YAML")),
+    ] {
+        let new = NewTemplate {
+            id: id.parse().expect("an id"),
+            metadata: Metadata::default(),
+            package,
+            expect: Expect::Absent,
+        };
+        store.register_template(new).await.expect("valid");
+    }
+    store
+}
+
+/// From the creation of the topology until it is prepared: all children are there then.
+async fn place(store: Store<dyn Backend>) {
+    let new = NewDeployment {
+        template: Some("topology".parse().expect("an id")),
+        ..NewDeployment::default()
+    };
+    let id = store.create_deployment(new).await.expect("valid");
+    let mut events = store.watch(Watch {
+        select: Select {
+            prepared: Some(true),
+            ..Select::all(Kind::Deployment)
+        },
+        after: Revision::default(),
+        package: false,
+    });
+    let stop = CancellationToken::new();
+    let preparing = Preparing::new(
+        Arc::new(store.clone()),
+        Arc::new(native()),
+        Vec::new(),
+        clock(),
+        Arc::new(TimeOrderedIds),
+        Settings::default(),
+    );
+    let running = tokio::spawn(preparing.run(stop.clone()));
+    let key = Key::from(&id);
+    while let Some(event) = events.next().await {
+        if let Event::Put { record, .. } = event.expect("the feed goes on")
+            && record.entity.key == key
+        {
+            break;
+        }
+    }
+    stop.cancel();
+    running.await.expect("no panic").expect("ends well");
+    let children = Select {
+        parent: Some(id),
+        ..Select::all(Kind::Deployment)
+    };
+    let count = store
+        .count(&children, 2 * SITES as u64)
+        .await
+        .expect("a count");
+    assert_eq!(count.found, SITES as u64);
+}
+
+fn placement(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    c.bench_function("placement/10000 sites", |b| {
+        b.to_async(&runtime).iter_batched(
+            || {
+                std::thread::scope(|scope| {
+                    // The runtime of the measurement is entered already.
+                    let made = scope.spawn(|| {
+                        Runtime::new()
+                            .expect("a runtime")
+                            .block_on(prepared_fleet())
+                    });
+                    made.join().expect("made")
+                })
+            },
+            place,
+            BatchSize::PerIteration,
+        );
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_secs(10));
+    targets = placement
+}
+criterion_main!(benches);
