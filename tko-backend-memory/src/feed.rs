@@ -68,3 +68,6 @@ pub(crate) fn tail(
     });
     Box::pin(changes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,6 @@ fn with_conditions(
         indexed: false,
     })
 }
+
+#[cfg(test)]
+mod tests;
