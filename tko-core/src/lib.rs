@@ -1,17 +1,4 @@
-//! Model, rules and traits of TKO, which orchestrates packages of Kubernetes-style resources onto
-//! very many sites.
-//!
-//! Knows no runtime, no network and no database. [`Backend`] is storage and nothing else;
-//! [`Store`] makes of any backend the API of people and programs ([`Data`]) and of workers
-//! ([`Controller`]); [`Validator`], [`Preparer`] and [`Scheduler`] are the parts that integrators
-//! bring, [`Executor`] makes such parts of plugins.
-//!
-//! | to … | read |
-//! |---|---|
-//! | understand what there is | [`Entity`], [`Package`], [`Resource`], [`Metadata`] |
-//! | understand what a write does | [`ChangeSet`], [`Store`], [`merge`](mod@merge), [`head`] |
-//! | write a backend | [`Backend`], and the crate `tko-conformance` |
-//! | write a preparer, scheduler or validator | [`part`] |
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod annotation;
