@@ -9,7 +9,12 @@ use tko_grpc::proto::v1alpha2::controller_client::ControllerClient;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
 use tko_grpc::proto::{self};
 use tko_grpc::server::{Access, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::{Code, Status};
+
+/// For what ends at once, if it ends.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, Status>) {
     let status = answer.expect_err(what);
@@ -254,4 +259,37 @@ async fn a_page_of_packages_may_be_larger_than_any_message() {
         .expect("a page of 5 MB");
     assert_eq!(page.items.len(), 5);
     assert!(page.items.iter().all(|record| record.package.is_some()));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_grpc_end_their_connection_and_nothing_else() {
+    let serving = Serving::start().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut frame_of_16_mib = preface.to_vec();
+    frame_of_16_mib.extend([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]);
+    let mut no_settings = preface.to_vec();
+    no_settings.extend([0x41; 4_096]);
+    let mut noise = Vec::new();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..8_192 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend(state.to_le_bytes());
+    }
+    for bytes in [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        frame_of_16_mib,
+        no_settings,
+        noise,
+    ] {
+        let mut stream = TcpStream::connect(serving.address).await.expect("a server");
+        // It may be closed before all is written.
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        assert!(end.is_ok(), "it stays open after {:?}", &bytes[..4]);
+    }
+    serving.client().head().await.expect("it still serves");
 }
