@@ -282,7 +282,7 @@ pub async fn a_deleted_site_is_due_once_more(bench: Bench) {
 /// Work on deployments of one template shares a lane, so that templates take turns.
 pub async fn templates_take_turns(bench: Bench) {
     let names = ["many", "few"];
-    let lanes = names.map(|name| Lane::of(name));
+    let lanes = names.map(Lane::of);
     assert_ne!(lanes[0], lanes[1], "chosen so");
     for name in names {
         bench.template(name, []).await;
