@@ -10,6 +10,10 @@ use tko_core::{
 };
 use tko_validate::{SchemaValidator, Validation};
 
+/// As in `tko`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many templates a fleet has, each with the same share of the deployments.
 pub const TEMPLATES: usize = 200;
 
