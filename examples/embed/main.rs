@@ -1,2 +1,146 @@
-//! Placeholder until the parts have landed.
-fn main() {}
+//! An orchestrator of one's own: own preparer, own scheduler, storage in memory; no command line,
+//! no network. Run it with `cargo run --package tko-examples --example embed`.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tko_backend_memory::Memory;
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{
+    Answer, Condition, Data, Error, Expect, Gvk, Metadata, NewDeployment, NewSite, NewTemplate,
+    Package, PrepareCall, Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler,
+    Store, Want, annotation,
+};
+use tko_preparer::Preparing;
+use tko_scheduler::Scheduling;
+use tko_validate::{SchemaValidator, Validation};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+/// Prepares a Slice: adds the Port that its switch is to get.
+struct Slices;
+
+#[async_trait]
+impl Preparer for Slices {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        let slice = call.package.find(call.target);
+        let slice = slice.ok_or_else(|| Error::bad("target", "it is not in the package"))?;
+        let spec = json!({"vlan": slice.get(&["spec", "vlan"])});
+        let port = Arc::new(Resource::new(resource("Port", "uplink", &spec))?);
+        let package = call.package.with(port).with(annotation::prepared(slice));
+        let effects = Vec::new();
+        Ok(Answer::Done { package, effects })
+    }
+}
+
+/// Brings a Switch up to date. A real one would talk to it; this one hands on what it would say.
+struct Switches(UnboundedSender<String>);
+
+#[async_trait]
+impl Scheduler for Switches {
+    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        for package in call.wanted.iter().flat_map(|record| &record.package) {
+            for port in package.of(&gvk("Port")) {
+                let message = format!("{}: {}", call.site.entity.key, port.value()["spec"]);
+                let sent = self.0.send(message);
+                sent.map_err(|gone| Error::unavailable("reach the switch", gone))?;
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Runs an orchestrator until a deployment is on its site: what the switch was told, and the
+/// deployment as it is then.
+async fn orchestrate() -> Result<(Option<String>, Record)> {
+    let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(TimeOrderedIds));
+    let memory = Memory::new(clock.clone(), tko_backend_memory::Settings::default());
+    let validation = Validation::new(Arc::new(SchemaValidator::builder().build()?));
+    let store = Store::new(Arc::new(memory), Arc::new(validation), ids.clone());
+    let data = Arc::new(store);
+
+    let (switch, mut told) = unbounded_channel();
+    let schedulers = Registry::<dyn Scheduler>::new().with(
+        gvk("Switch"),
+        "switches",
+        Arc::new(Switches(switch)),
+    );
+    let preparers = Registry::<dyn Preparer>::new().with(gvk("Slice"), "slices", Arc::new(Slices));
+    let stop = CancellationToken::new();
+    let settings = tko_preparer::Settings::default();
+    let preparing = Preparing::new(
+        data.clone(),
+        Arc::new(preparers),
+        vec![],
+        clock.clone(),
+        ids,
+        settings,
+    );
+    let settings = tko_scheduler::Settings::default();
+    let scheduling = Scheduling::new(data.clone(), Arc::new(schedulers), vec![], clock, settings);
+    let preparing = tokio::spawn(preparing.run(stop.clone()));
+    let scheduling = tokio::spawn(scheduling.run(stop.clone()));
+
+    let template = NewTemplate {
+        id: "slice/gold:v1".parse()?,
+        metadata: Metadata::default(),
+        package: Package::from_values([resource("Slice", "gold", &json!({"vlan": 17}))])?,
+        expect: Expect::Absent,
+    };
+    data.register_template(template).await?;
+    let site = NewSite {
+        id: "edge/1".parse()?,
+        template: None,
+        metadata: Metadata::default(),
+        package: Package::from_values([resource("Switch", "rack", &json!({}))])?,
+        expect: Expect::Absent,
+    };
+    data.register_site(site).await?;
+    let deployment = NewDeployment {
+        template: Some("slice/gold:v1".parse()?),
+        site: Some("edge/1".parse()?),
+        ..NewDeployment::default()
+    };
+    let id = data.create_deployment(deployment).await?;
+
+    let message = told.recv().await;
+    // They finish what they are at.
+    stop.cancel();
+    for controller in [preparing, scheduling] {
+        controller.await.expect("it does not panic")?;
+    }
+    Ok((message, data.get(&id.into(), Want::ROW).await?))
+}
+
+fn gvk(kind: &str) -> Gvk {
+    Gvk::new("example.org", "v1", kind)
+}
+
+fn resource(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "example.org/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let (told, deployment) = orchestrate().await?;
+    println!("told {}", told.unwrap_or_default());
+    for condition in &deployment.entity.conditions {
+        println!("{}: {}", condition.kind, condition.message);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::orchestrate;
+
+    #[tokio::test]
+    async fn the_deployment_gets_to_its_site() {
+        let time = std::time::Duration::from_secs(60);
+        let outcome = tokio::time::timeout(time, orchestrate()).await;
+        let (told, deployment) = outcome.expect("it ends").expect("it works");
+        assert_eq!(told.as_deref(), Some(r#"site edge/1: {"vlan":17}"#));
+        let scheduled = deployment.entity.condition(tko_core::entity::SCHEDULED);
+        assert_eq!(scheduled.and_then(|said| said.status), Some(true));
+    }
+}
