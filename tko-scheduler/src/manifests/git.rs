@@ -5,12 +5,17 @@
 //! committed, not with what it wrote, so what was written and not committed, or committed and not
 //! pushed, is made good by the next pass.
 //!
+//! The work tree is TKO's: people commit in clones of their own. What they have staged here stays.
+//!
 //! The fences are kept in `.git/tko`, for they change with every pass and are no news to anybody.
 
 mod command;
+mod commit;
+mod merge;
 mod message;
 mod push;
 mod repository;
+mod tree;
 
 use super::folder::{Folder, Written};
 use super::{Job, aside};
@@ -18,9 +23,13 @@ use command::Command;
 use repository::Repository;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::{Error, Result};
 use tokio::sync::Mutex;
+
+/// How many folders are committed before the index follows, although others wait.
+const MOST_PENDING: usize = 256;
 
 /// How to keep a repository.
 #[derive(Clone, Debug)]
@@ -58,6 +67,8 @@ pub(super) struct Git {
     command: Command,
     /// Opened at the first pass; held by whoever writes or commits.
     repository: Mutex<Option<Repository>>,
+    /// How many wait for it.
+    waiting: AtomicUsize,
     /// The last commit that the remote is known to have; held by whoever pushes.
     pushed: Mutex<Option<String>>,
 }
@@ -67,6 +78,7 @@ impl Git {
         Self {
             command: Command { root, settings },
             repository: Mutex::new(None),
+            waiting: AtomicUsize::new(0),
             pushed: Mutex::new(None),
         }
     }
@@ -83,7 +95,9 @@ impl Git {
     }
 
     async fn record(&self, job: Job) -> Result<(Job, Written)> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut repository = self.repository.lock().await;
+        let others = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
         let repository = match &mut *repository {
             Some(repository) => repository,
             none => none.insert(Repository::open(&self.command).await?),
@@ -108,6 +122,12 @@ impl Git {
         })
         .await?;
         repository.commit(&self.command, &job).await?;
+        if (others == 0 || repository.pending.len() >= MOST_PENDING)
+            && let Err(error) = repository.index(&self.command).await
+        {
+            // It is committed; only people who look at the work tree are told wrong.
+            tracing::warn!(error = %error.chain(), "cannot bring git's index up to date; trying again later");
+        }
         drop(held);
         Ok((job, written))
     }

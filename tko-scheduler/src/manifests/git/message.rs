@@ -1,6 +1,7 @@
 //! What a commit says: the site, and its deployments that came, changed and went.
 
 use super::super::{Job, names};
+use super::tree::Tree;
 use std::collections::{BTreeSet, HashMap};
 use tko_core::SiteId;
 
@@ -13,41 +14,43 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// `before`: paths in the site's folder that were committed; `changed`: paths that differ now;
-    /// both ended by NUL.
-    pub(super) fn of(folder: &str, before: &str, changed: &str, job: &Job) -> Self {
-        let below = |path: &str| -> Option<(String, bool)> {
-            let path = path.strip_prefix(folder)?.strip_prefix('/')?;
-            let (name, inside) = match path.split_once('/') {
-                Some((name, _)) => (name, true),
-                None => (path, false),
-            };
-            Some((name.to_owned(), inside))
-        };
-        let before: BTreeSet<String> = before
-            .split('\0')
-            .filter_map(below)
-            .map(|(name, _)| name)
-            .collect();
+    pub(super) fn of(before: &Tree, after: &Tree, job: &Job) -> Self {
         let wanted = job.wanted.iter().map(|(id, _)| id);
         let ids: HashMap<String, &str> = wanted
-            .clone()
             .chain(&job.removed)
             .map(|id| (names::folder(id.as_str()), id.as_str()))
             .collect();
-        let there: BTreeSet<String> = wanted.map(|id| names::folder(id.as_str())).collect();
+        let (was, is) = (deployments(before), deployments(after));
         let mut changes = Self::default();
-        let folders = changed.split('\0').filter_map(below);
-        for (name, _) in folders.filter(|(_, inside)| *inside) {
-            let id = ids.get(&name).map_or(name.as_str(), |id| *id).to_owned();
-            match (before.contains(&name), there.contains(&name)) {
+        for name in was.union(&is) {
+            let id = ids.get(*name).map_or(*name, |id| *id).to_owned();
+            match (was.contains(name), is.contains(name)) {
                 (false, _) => changes.added.insert(id),
-                (true, true) => changes.changed.insert(id),
                 (true, false) => changes.removed.insert(id),
+                (true, true) if files(before, name).ne(files(after, name)) => {
+                    changes.changed.insert(id)
+                }
+                (true, true) => false,
             };
         }
         changes
     }
+}
+
+/// The folder of a deployment that a path is in.
+fn deployment(path: &str) -> Option<&str> {
+    let (_, below) = path.split_once('/')?;
+    let (name, _) = below.split_once('/')?;
+    Some(name)
+}
+
+fn deployments(tree: &Tree) -> BTreeSet<&str> {
+    tree.keys().filter_map(|path| deployment(path)).collect()
+}
+
+fn files<'a>(tree: &'a Tree, name: &'a str) -> impl Iterator<Item = (&'a String, &'a String)> {
+    tree.iter()
+        .filter(move |(path, _)| deployment(path) == Some(name))
 }
 
 /// A line that says it all, then the ids.

@@ -53,8 +53,8 @@ impl Git {
         // nobody else of this process fetches, as there is one push at a time.
         let branch = self.branch().await?;
         repository::fetch(&self.command, remote, &branch).await?;
-        let repository = self.repository.lock().await;
-        let Some(repository) = &*repository else {
+        let mut repository = self.repository.lock().await;
+        let Some(repository) = &mut *repository else {
             return Ok(());
         };
         let _lock = repository.lock().await?;

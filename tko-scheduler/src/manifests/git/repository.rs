@@ -1,8 +1,6 @@
-//! The repository: opened or made, locked, committed to.
+//! The repository: opened or made, and locked.
 
-use super::super::Job;
 use super::command::Command;
-use super::message::{Changes, message};
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +10,7 @@ use tko_core::{Error, Result};
 const BRANCH: &str = "main";
 
 /// Where the remote's branch is kept while it is merged.
-const THEIRS: &str = "refs/tko/theirs";
-
-/// Says that a merge that is going on is ours.
-const MERGING: &str = "merging";
+pub(super) const THEIRS: &str = "refs/tko/theirs";
 
 /// How often to look whether another process is done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -25,10 +20,12 @@ const LOOKS: u32 = 400;
 
 pub(super) struct Repository {
     /// The repository's own folder.
-    git: PathBuf,
+    pub(super) git: PathBuf,
     /// In it, TKO's.
-    own: PathBuf,
+    pub(super) own: PathBuf,
     pub(super) branch: String,
+    /// Folders that were committed and are not in the index yet.
+    pub(super) pending: Vec<String>,
 }
 
 /// Other processes keep off until it is dropped.
@@ -68,7 +65,13 @@ impl Repository {
                 ),
             ));
         }
-        let repository = Self { git, own, branch };
+        let mut repository = Self {
+            git,
+            own,
+            branch,
+            pending: Vec::new(),
+        };
+        repository.recall(command).await?;
         if let Some(remote) = &command.settings.remote {
             repository.adopt(command, remote).await?;
         }
@@ -125,102 +128,6 @@ impl Repository {
             format!("lock {}", path.display()),
             "another process has it for too long",
         ))
-    }
-
-    /// Merges what was fetched. Where both changed the same lines, ours count: they are what the
-    /// sites are to run.
-    pub(super) async fn merge(&self, command: &Command, remote: &str) -> Result<()> {
-        let mark = self.own.join(MERGING);
-        let trouble = |error| Error::unavailable(format!("write {}", mark.display()), error);
-        tokio::fs::write(&mark, "").await.map_err(trouble)?;
-        let arguments = [
-            "merge",
-            "--quiet",
-            "--no-edit",
-            "--strategy-option=ours",
-            THEIRS,
-        ];
-        let said = command.ask(&arguments, "").await?;
-        if !said.success {
-            self.end_merge(command).await?;
-            let why = format!(
-                "{}{}; merge it by hand in {}",
-                said.out,
-                said.error,
-                command.root.display()
-            );
-            let what = format!("merge what others pushed to {remote}");
-            return Err(Error::unavailable(what, why));
-        }
-        tokio::fs::remove_file(&mark).await.map_err(trouble)
-    }
-
-    /// Gives up a merge of ours that was interrupted: nothing can be committed in the middle of
-    /// one. A merge by somebody else is left alone.
-    pub(super) async fn end_merge(&self, command: &Command) -> Result<()> {
-        let mark = self.own.join(MERGING);
-        if !mark.exists() {
-            return Ok(());
-        }
-        if self.git.join("MERGE_HEAD").exists() {
-            command.run(&["merge", "--abort"]).await?;
-        }
-        let removed = tokio::fs::remove_file(&mark).await;
-        removed.map_err(|error| Error::unavailable(format!("remove {}", mark.display()), error))
-    }
-
-    /// Commits the site's folder, if it is not as it is committed.
-    pub(super) async fn commit(&self, command: &Command, job: &Job) -> Result<()> {
-        let name = job.name.as_str();
-        if command.root.join(name).exists() {
-            command
-                .run(&["add", "--all", "--force", "--", name])
-                .await?;
-        } else {
-            let gone = [
-                "rm",
-                "-r",
-                "--quiet",
-                "--cached",
-                "--ignore-unmatch",
-                "--",
-                name,
-            ];
-            command.run(&gone).await?;
-        }
-        let list = [
-            "diff",
-            "--cached",
-            "--name-only",
-            "--no-renames",
-            "-z",
-            "--",
-            name,
-        ];
-        let changed = command.run(&list).await?;
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let before = match head(command).await? {
-            Some(_) => {
-                let below = format!("{name}/");
-                let list = ["ls-tree", "--name-only", "-z", "HEAD", &below];
-                command.run(&list).await?
-            }
-            None => String::new(),
-        };
-        let changes = Changes::of(name, &before, &changed, job);
-        let commit = [
-            "commit",
-            "--quiet",
-            "--only",
-            "--file=-",
-            "--cleanup=verbatim",
-            "--",
-            name,
-        ];
-        let text = message(&job.site, job.going, &changes);
-        command.run_with(&commit, &text).await.map(|_| ())
     }
 }
 

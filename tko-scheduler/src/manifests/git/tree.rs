@@ -1,0 +1,68 @@
+//! A site's folder as git sees it: what is committed, and what is written.
+
+use super::command::Command;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use tko_core::{Error, Result};
+
+/// What files of ours are to git.
+pub(super) const MODE: &str = "100644";
+
+/// Mode and object by path from the root.
+pub(super) type Tree = BTreeMap<String, String>;
+
+/// As of the last commit. Costs what the folder has, however large the repository is.
+pub(super) async fn committed(command: &Command, name: &str) -> Result<Tree> {
+    let list = ["ls-tree", "-r", "-z", "HEAD", "--", name];
+    let listing = command.run(&list).await?;
+    let entries = listing.split('\0').filter_map(|entry| {
+        // Mode, type, object, tab, path.
+        let (what, path) = entry.split_once('\t')?;
+        let mut parts = what.split(' ');
+        let (mode, object) = (parts.next()?, parts.nth(1)?);
+        Some((path.to_owned(), format!("{mode} {object}")))
+    });
+    Ok(entries.collect())
+}
+
+/// As it is in the work tree; what is not in git yet is put there.
+pub(super) async fn written(command: &Command, name: &str) -> Result<Tree> {
+    let folder = command.root.join(name);
+    let paths = files(&folder, name)
+        .map_err(|error| Error::unavailable(format!("read {}", folder.display()), error))?;
+    if paths.is_empty() {
+        return Ok(Tree::new());
+    }
+    let mut input = paths.join("\n");
+    input.push('\n');
+    let hash = ["hash-object", "-w", "--no-filters", "--stdin-paths"];
+    let objects = command.run_with(&hash, &input).await?;
+    let objects = objects.lines().map(|object| format!("{MODE} {object}"));
+    Ok(paths.into_iter().zip(objects).collect())
+}
+
+/// Our files: those in the folder and one below. Their names hold nothing that ends a line.
+fn files(folder: &Path, prefix: &str) -> std::io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![(folder.to_owned(), prefix.to_owned())];
+    while let Some((folder, prefix)) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let path = format!("{prefix}/{name}");
+            if entry.file_type()?.is_dir() {
+                folders.push((entry.path(), path));
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
