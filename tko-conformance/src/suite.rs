@@ -182,7 +182,6 @@ macro_rules! __backend_checks {
                 a_mark_brings_retried_work_forward
                 what_failed_three_times_moves_to_the_failing_lane
                 what_is_yielded_counts_no_attempt
-                what_is_yielded_is_due_at_once_if_marked
                 yielded_work_is_due_at_once_if_marked
                 each_is_settled_by_itself
                 a_lapsed_lease_settles_nothing

@@ -335,6 +335,9 @@ pub async fn all_that_is_set_must_hold(bench: Bench) {
                 .parent("p")
                 .prepared(),
             full("aa").prepared(),
+            full("a1").prepared().approved(),
+            full("a2").prepared().template("u"),
+            full("z").prepared(),
         ])
         .await;
     let select = Select {

@@ -189,14 +189,6 @@ pub async fn what_is_yielded_counts_no_attempt(bench: Bench) {
     }
 }
 
-/// What is handed back is due at once if it was marked while it was claimed.
-pub async fn what_is_yielded_is_due_at_once_if_marked(bench: Bench) {
-    let claim = claimed(&bench).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    settle(&bench, &claim.token, Outcome::Yield { after: TTL }).await;
-    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 1);
-}
-
 /// What is handed back and was marked while it was claimed is due at once.
 pub async fn yielded_work_is_due_at_once_if_marked(bench: Bench) {
     let claim = claimed(&bench).await;

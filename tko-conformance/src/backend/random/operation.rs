@@ -218,10 +218,10 @@ fn look() -> impl Strategy<Value = Look> {
 }
 
 fn choice() -> impl Strategy<Value = Choice> {
-    let rarely = || option::weighted(0.15, 0..3_u8);
+    let rarely = || option::weighted(0.25, 0..3_u8);
     let one = || option::weighted(0.1, key());
     (
-        (0..3_u8, rarely(), rarely()),
+        (prop_oneof![1 => 0..2_u8, 2 => Just(2)], rarely(), rarely()),
         (rarely(), rarely(), rarely(), rarely()),
         (one(), option::weighted(0.2, any::<bool>()), one()),
         any::<bool>(),

@@ -1,0 +1,152 @@
+//! The reference with one fault, put before it: what goes in or comes out is spoilt.
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use tko_conformance::Reference;
+use tko_core::change::Head;
+use tko_core::{
+    Ack, Backend, Change, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Condition,
+    Count, DeploymentId, Edit, Generation, Key, List, Mark, Outcome, Page, Record, Result,
+    Revision, Select, Stage, Timestamp, Token, Want,
+};
+use tokio::sync::Notify;
+
+/// What a fault has to remember.
+#[derive(Default)]
+pub(crate) struct Memo {
+    pub(crate) pages: HashMap<String, Page>,
+    pub(crate) counts: HashMap<String, Count>,
+    pub(crate) created: HashMap<Key, Timestamp>,
+    pub(crate) once: HashMap<String, DeploymentId>,
+    /// Work of what was deleted.
+    pub(crate) orphaned: Vec<Mark>,
+    /// The last edit of each.
+    pub(crate) edits: HashMap<Key, Token>,
+    /// What is leased, and what was handed back to be tried again.
+    pub(crate) leased: Vec<Key>,
+    pub(crate) retried: Vec<Key>,
+    pub(crate) readers: usize,
+}
+
+pub(crate) struct Broken {
+    pub(crate) inner: Reference,
+    fault: &'static str,
+    memo: Mutex<Memo>,
+    noise: AtomicU64,
+    /// A commit, and nothing else.
+    pub(crate) committed: Notify,
+}
+
+impl Broken {
+    pub(crate) fn new(inner: Reference, fault: &'static str) -> Self {
+        Self {
+            inner,
+            fault,
+            memo: Mutex::default(),
+            noise: AtomicU64::new(0),
+            committed: Notify::new(),
+        }
+    }
+
+    /// Whether this is its fault.
+    pub(crate) fn is(&self, fault: &str) -> bool {
+        self.fault == fault
+    }
+
+    pub(crate) fn is_any(&self, faults: &[&str]) -> bool {
+        faults.contains(&self.fault)
+    }
+
+    pub(crate) fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().expect("no fault panics here")
+    }
+
+    pub(crate) async fn find(&self, key: &Key, want: Want) -> Option<Record> {
+        let keys = std::slice::from_ref(key);
+        let found = self.inner.get(keys, want).await;
+        found.expect("one key").pop().flatten()
+    }
+
+    /// Changes an entity for no reason.
+    pub(crate) async fn make_noise(&self, key: &Key) -> Option<Revision> {
+        let number = self.noise.fetch_add(1, Ordering::Relaxed);
+        let said = Condition::new("Noise", true, format!("N{number}"), "", Generation(1));
+        let set = ChangeSet {
+            changes: vec![Change::Conditions(key.clone(), vec![said])],
+            ..ChangeSet::default()
+        };
+        let done = self.inner.commit(set, Ack::Numbered).await;
+        done.expect("conditions are let through").revision
+    }
+
+    pub(crate) async fn mark(&self, stage: Stage, key: &Key) {
+        let set = ChangeSet {
+            due: vec![Mark::now(stage, key, tko_core::Lane::new(0))],
+            ..ChangeSet::default()
+        };
+        let done = self.inner.commit(set, Ack::Durable).await;
+        done.expect("marks are taken");
+    }
+}
+
+#[async_trait]
+impl Backend for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+        self.broken_get(keys, want).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        self.broken_list(list).await
+    }
+
+    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+        self.broken_count(select, bound).await
+    }
+
+    async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
+        let done = self.broken_commit(changes, ack).await;
+        self.committed.notify_waiters();
+        done
+    }
+
+    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+        self.broken_edit(key, ttl, want).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        self.broken_claim(request).await
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        self.broken_renew(tokens, ttl).await
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        self.broken_settle(outcomes).await
+    }
+
+    async fn head(&self) -> Result<Head> {
+        self.broken_head().await
+    }
+
+    fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
+        self.broken_tail(after, want)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        self.broken_history(key, before, limit).await
+    }
+}

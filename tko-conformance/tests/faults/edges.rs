@@ -1,0 +1,228 @@
+//! Faults of edits, claims, and how they end.
+
+use crate::broken::Broken;
+use std::time::Duration;
+use tko_core::{
+    Backend, Claim, ClaimRequest, Edit, Error, Key, Lane, Outcome, Result, Stage, Token, Want,
+};
+
+/// Longer than any check takes.
+const FOR_EVER: Duration = Duration::from_hours(1_000);
+
+const BACK: Outcome = Outcome::Yield {
+    after: Duration::ZERO,
+};
+
+impl Broken {
+    pub(crate) async fn broken_edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+        let until = self.inner.head().await?.now.plus(ttl);
+        let ttl = if self.is("edits never lapse") {
+            FOR_EVER
+        } else {
+            ttl
+        };
+        if self.is("edits are checked before") {
+            if self.memo().edits.contains_key(key) {
+                return Err(Error::Busy(key.clone()));
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut edit = match self.inner.edit(key, ttl, want).await {
+            Err(Error::Busy(_))
+                if self.is_any(&["edits are not exclusive", "edits are checked before"]) =>
+            {
+                let token = self
+                    .memo()
+                    .edits
+                    .get(key)
+                    .cloned()
+                    .expect("it was given out");
+                self.inner.settle(&[(token, Outcome::Done)]).await?;
+                self.inner.edit(key, ttl, want).await?
+            }
+            Err(Error::NotFound(_)) if self.is("an edit of nothing is busy") => {
+                return Err(Error::Busy(key.clone()));
+            }
+            edit => edit?,
+        };
+        edit.until = until;
+        self.memo().edits.insert(key.clone(), edit.token.clone());
+        if self.is("an edit comes without the entity's state") {
+            edit.record.package = None;
+        }
+        if self.is("an edit makes a revision") {
+            self.make_noise(key).await;
+        }
+        Ok(edit)
+    }
+
+    pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let mut request = request.clone();
+        let until = self.inner.head().await?.now.plus(request.lease);
+        if self.is("leases lapse at once") {
+            request.lease = Duration::ZERO;
+        }
+        if self.is("leases never lapse") {
+            request.lease = FOR_EVER;
+        }
+        if self.is("any number is claimed") {
+            request.max = 1_000;
+        }
+        let mut claims = self.waited_for(request.clone()).await?;
+        for claim in &mut claims {
+            if self.is("leases never lapse") {
+                claim.until = until;
+            }
+            if self.is("attempts are not counted") {
+                claim.work.attempts = 0;
+            }
+            if self.is("the fence stands") {
+                claim.fence = 1;
+            }
+            let key = &claim.work.key;
+            self.memo().leased.push(key.clone());
+            if self.is("a claim makes a revision") {
+                self.make_noise(key).await;
+            }
+            let lapsed = claim.work.attempts > 1;
+            if self.is("marks from before count again")
+                || (self.is("a lapse leaves a mark") && lapsed)
+            {
+                self.mark(request.stage, key).await;
+            }
+        }
+        if self.is("work is leased twice") {
+            claims.extend(claims.first().cloned());
+        }
+        let poison = claims
+            .first()
+            .is_some_and(|claim| claim.work.attempts > Lane::PATIENCE);
+        if self.is("poison is claimed with others") && poison {
+            claims.extend(self.inner.claim(&request).await?);
+        }
+        Ok(claims)
+    }
+
+    async fn waited_for(&self, request: ClaimRequest) -> Result<Vec<Claim>> {
+        let at_once = ClaimRequest {
+            wait: Duration::ZERO,
+            ..request.clone()
+        };
+        if self.is("nobody waits") {
+            return self.inner.claim(&at_once).await;
+        }
+        if self.is("everybody waits for ever") {
+            let wait = FOR_EVER;
+            return self.inner.claim(&ClaimRequest { wait, ..request }).await;
+        }
+        if self.is("a dropped claim goes on") {
+            let inner = self.inner.clone();
+            let claiming = tokio::spawn(async move { inner.claim(&request).await });
+            return claiming.await.expect("it ends");
+        }
+        let commits_only = [
+            "a wait looks at the beginning only",
+            "what is handed back wakes nobody",
+        ];
+        if self.is_any(&commits_only) {
+            loop {
+                let committed = self.committed.notified();
+                let claims = self.inner.claim(&at_once).await?;
+                if !claims.is_empty() || request.wait.is_zero() {
+                    return Ok(claims);
+                }
+                committed.await;
+            }
+        }
+        let by_lane = [
+            "one lane is served at a time",
+            "the first lane is always first",
+        ];
+        if self.is_any(&by_lane) {
+            let all = ClaimRequest {
+                max: 1_000,
+                ..at_once
+            };
+            let mut claims = self.inner.claim(&all).await?;
+            claims.sort_by_key(|claim| claim.work.lane);
+            let back = claims.split_off(request.max.min(claims.len()));
+            let back: Vec<_> = back.into_iter().map(|claim| (claim.token, BACK)).collect();
+            self.inner.settle(&back).await?;
+            return Ok(claims);
+        }
+        self.inner.claim(&request).await
+    }
+
+    pub(crate) async fn broken_renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        if self.is("nothing is renewed") {
+            return Ok(vec![true; tokens.len()]);
+        }
+        let ttl = if self.is("a renewal is too short") {
+            ttl / 10
+        } else {
+            ttl
+        };
+        self.inner.renew(tokens, ttl).await
+    }
+
+    pub(crate) async fn broken_settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        let mut settled = Vec::new();
+        for (token, outcome) in outcomes {
+            let outcome = match outcome.clone() {
+                Outcome::Done if self.is("done is yielded") => BACK,
+                Outcome::Retry { after, .. } if self.is("a retry is yielded") => {
+                    Outcome::Yield { after }
+                }
+                Outcome::Retry { reason, .. } if self.is("a retry is at once") => {
+                    let after = Duration::ZERO;
+                    Outcome::Retry { after, reason }
+                }
+                Outcome::Retry { after, .. } if self.is("reasons are lost") => {
+                    let reason = String::new();
+                    Outcome::Retry { after, reason }
+                }
+                Outcome::Yield { after } if self.is("a yield is retried") => {
+                    let reason = String::new();
+                    Outcome::Retry { after, reason }
+                }
+                outcome => outcome,
+            };
+            let edit = self.memo().edits.get(&token.key) == Some(token);
+            if self.is("an edit is given up by done only") && edit && outcome != Outcome::Done {
+                settled.push(false);
+                continue;
+            }
+            self.memo().leased.retain(|key| *key != token.key);
+            if matches!(outcome, Outcome::Retry { .. }) {
+                self.memo().retried.push(token.key.clone());
+            }
+            let mut live = self
+                .inner
+                .settle(&[(token.clone(), outcome.clone())])
+                .await?[0];
+            if !live && self.is("a lapsed lease settles") {
+                live = self.settle_anyhow(token, outcome).await?;
+            }
+            settled.push(live || self.is("every token is live"));
+        }
+        Ok(settled)
+    }
+
+    async fn settle_anyhow(&self, token: &Token, outcome: Outcome) -> Result<bool> {
+        let request = ClaimRequest {
+            stage: Stage::Prepare,
+            worker: String::new(),
+            max: 1_000,
+            lease: FOR_EVER,
+            wait: Duration::ZERO,
+        };
+        let mut live = false;
+        for claim in self.inner.claim(&request).await? {
+            let wanted = claim.work.key == token.key;
+            live |= wanted;
+            let end = if wanted { outcome.clone() } else { BACK };
+            self.inner.settle(&[(claim.token, end)]).await?;
+        }
+        Ok(live)
+    }
+}

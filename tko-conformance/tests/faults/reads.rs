@@ -1,0 +1,231 @@
+//! Faults of reading: one, pages, counts.
+
+use crate::broken::Broken;
+use std::sync::Arc;
+use tko_core::select::MAX_PAGE;
+use tko_core::{
+    Backend, Count, Cursor, Generation, Key, Kind, List, MAX_CHANGES, Page, Pattern, Record,
+    Result, Revision, Select, Timestamp, Want,
+};
+
+/// A key as if case did not count.
+pub(crate) fn folded(key: &Key) -> Key {
+    Key::new(key.kind(), &key.id().to_lowercase()).expect("it stays an id")
+}
+
+impl Broken {
+    pub(crate) async fn broken_get(
+        &self,
+        keys: &[Key],
+        mut want: Want,
+    ) -> Result<Vec<Option<Record>>> {
+        let mut keys = keys.to_vec();
+        if self.is("get answers in key order") {
+            keys.sort();
+        }
+        if self.is("ids are folded") {
+            keys = keys.iter().map(folded).collect();
+        }
+        if self.is("work is not read") {
+            want.work = false;
+        }
+        let mut found = Vec::new();
+        if self.is("get takes any number of keys") {
+            for chunk in keys.chunks(MAX_CHANGES) {
+                found.extend(self.inner.get(chunk, want).await?);
+            }
+        } else {
+            found = self.inner.get(&keys, want).await?;
+        }
+        let head = self.inner.head().await?.revision;
+        let spoilt = found.into_iter().map(|record| {
+            record
+                .map(|record| self.spoilt(record, head))
+                .filter(|r| !(self.is("get hides what is being deleted") && r.entity.deleting))
+        });
+        Ok(spoilt.collect())
+    }
+
+    pub(crate) fn spoilt(&self, mut record: Record, head: Revision) -> Record {
+        if self.is("the revision of a row is the head's") {
+            record.revision = record.revision.map(|_| head);
+        }
+        let entity = Arc::make_mut(&mut record.entity);
+        if self.is("what is made has no time") {
+            entity.created = Timestamp(0);
+        }
+        if self.is("created moves") {
+            entity.created = entity.updated;
+        }
+        if self.is("the generation counts every change") {
+            entity.generation = Generation(entity.version.0);
+        }
+        if self.is("one condition is kept") {
+            let surplus = entity.conditions.len().saturating_sub(1);
+            entity.conditions.drain(..surplus);
+        }
+        if self.is("since is not kept") {
+            for condition in &mut entity.conditions {
+                condition.since = Timestamp(0);
+            }
+        }
+        if self.is("conditions count as generations") {
+            entity.generation.0 += entity.conditions.len() as u64;
+        }
+        if self.is("what is made again is as old as ever") {
+            let mut memo = self.memo();
+            let first = memo.created.entry(entity.key.clone());
+            entity.created = *first.or_insert(entity.created);
+        }
+        record
+    }
+
+    fn selected(&self, select: &Select) -> Select {
+        let mut select = select.clone();
+        if self.is("ids are not selected by") {
+            select.ids.clear();
+        }
+        if self.is("only one id pattern counts") {
+            select.ids.truncate(1);
+        }
+        if self.is("metadata are not selected by") {
+            select.metadata.clear();
+        }
+        if self.is("template ids are not selected by") {
+            select.template_ids.clear();
+        }
+        if self.is("site ids are not selected by") {
+            select.site_ids.clear();
+        }
+        if self.is("parents are not selected by") {
+            select.parent = None;
+        }
+        if self.is("template metadata are not selected by")
+            || (self.is("joins are forgotten for what is being deleted") && select.deleting)
+        {
+            select.template_metadata.clear();
+        }
+        if self.is("site metadata are not selected by") {
+            select.site_metadata.clear();
+        }
+        if self.is("prepared is not selected by") {
+            select.prepared = None;
+        }
+        if self.is("what is placed does not concern a site")
+            && let Some(site) = select.concerning.take()
+        {
+            select.site_ids.push(Pattern::literal(site.as_str()));
+        }
+        if self.is("triggers are not selected by") {
+            select.trigger = None;
+        }
+        if self.is("any of what is set suffices") && select.parent.is_some() {
+            select.ids.clear();
+        }
+        if self.is("pages show what is being deleted") {
+            select.deleting = true;
+        }
+        select
+    }
+
+    pub(crate) async fn broken_list(&self, list: &List) -> Result<Page> {
+        let asked = format!("{list:?}");
+        if self.is("pages are remembered")
+            && let Some(page) = self.memo().pages.get(&asked)
+        {
+            return Ok(page.clone());
+        }
+        let mut list = List {
+            select: self.selected(&list.select),
+            ..list.clone()
+        };
+        let after = list.after.clone();
+        if self.is("the cursor is ignored") {
+            list.after = None;
+        }
+        if self.is("the limit is ignored") {
+            list.limit = 0;
+        }
+        if self.is("pages come without packages") {
+            list.want.package = false;
+        }
+        if self.is("work is not read") {
+            list.want.work = false;
+        }
+        let mut page =
+            if self.is("pages have no bound") && (list.limit == 0 || list.limit > MAX_PAGE) {
+                self.in_pieces(&list, MAX_PAGE, usize::MAX).await?
+            } else if self.is("a page is read in pieces") {
+                self.in_pieces(&list, 1, list.limit.min(MAX_PAGE)).await?
+            } else {
+                self.inner.list(&list).await?
+            };
+        if self.is("a page is in reverse") {
+            page.items.reverse();
+        }
+        if self.is("the cursor's own key is repeated")
+            && let Some(Cursor(key)) = &after
+        {
+            page.items.splice(..0, self.find(key, list.want).await);
+        }
+        if self.is("the first page is the last") {
+            page.next = None;
+        }
+        if self.is("a listing never ends") && page.next.is_none() {
+            let end = Key::new(Kind::Plugin, "validate|zzz").expect("an id");
+            page.next = Some(Cursor(end));
+        }
+        if self.is("kinds are mixed") && list.select.kind == Kind::Site {
+            let other = List {
+                select: Select::all(Kind::Template),
+                ..list.clone()
+            };
+            page.items.extend(self.inner.list(&other).await?.items);
+        }
+        if self.is("a page names a revision too late") {
+            page.revision.0 += 1;
+        }
+        if self.is("a page names a revision far too late") {
+            page.revision.0 += 3;
+        }
+        let head = self.inner.head().await?.revision;
+        let items = std::mem::take(&mut page.items);
+        page.items = items.into_iter().map(|r| self.spoilt(r, head)).collect();
+        self.memo().pages.insert(asked, page.clone());
+        Ok(page)
+    }
+
+    /// One page of many small ones, read one after the other.
+    async fn in_pieces(&self, list: &List, size: usize, limit: usize) -> Result<Page> {
+        let mut small = List {
+            limit: size,
+            ..list.clone()
+        };
+        let mut page = self.inner.list(&small).await?;
+        while page.items.len() < limit && page.next.is_some() {
+            tokio::task::yield_now().await;
+            small.after = page.next.take();
+            let next = self.inner.list(&small).await?;
+            page.items.extend(next.items);
+            page.next = next.next;
+        }
+        Ok(page)
+    }
+
+    pub(crate) async fn broken_count(&self, select: &Select, bound: u64) -> Result<Count> {
+        let asked = format!("{select:?} {bound}");
+        if self.is("counts are remembered")
+            && let Some(count) = self.memo().counts.get(&asked)
+        {
+            return Ok(*count);
+        }
+        let bound = if self.is("counts have no bound") {
+            u64::MAX
+        } else {
+            bound
+        };
+        let count = self.inner.count(&self.selected(select), bound).await?;
+        self.memo().counts.insert(asked, count);
+        Ok(count)
+    }
+}

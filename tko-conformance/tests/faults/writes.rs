@@ -1,0 +1,324 @@
+//! Faults of committing.
+
+use crate::broken::Broken;
+use crate::reads::folded;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tko_core::work::MAX_PROGRESS;
+use tko_core::{
+    Ack, Backend, Change, ChangeSet, Committed, Deployment, Error, Facts, Key, MAX_CHANGES, Mark,
+    Metadata, Outcome, Put, Require, Result, Subject, Version, Want,
+};
+
+fn deployment_of(put: &mut Put) -> Option<&mut Deployment> {
+    match &mut put.facts {
+        Facts::Deployment(deployment) => Some(deployment),
+        _ => None,
+    }
+}
+
+impl Broken {
+    pub(crate) async fn broken_commit(&self, mut set: ChangeSet, ack: Ack) -> Result<Committed> {
+        let mut existing = Vec::new();
+        self.spoil_puts(&mut set, &mut existing).await?;
+        self.spoil_rest(&mut set).await?;
+        self.remember_work(&set).await;
+        let keys: Vec<Key> = set.changes.iter().map(|c| c.key().clone()).collect();
+        let noisy = match keys.len() {
+            1 => self.is("nothing makes a revision"),
+            _ => self.is("nothing in a set makes a revision"),
+        };
+        let mut done = self.in_parts(set, ack).await?;
+        done.existing.append(&mut existing);
+        for key in &keys {
+            let changed = done.versions.iter().any(|(of, _)| of == key);
+            if noisy && !changed {
+                done.revision = self.make_noise(key).await.or(done.revision);
+            }
+            let orphaned = std::mem::take(&mut self.memo().orphaned);
+            for mark in orphaned {
+                if mark.key == *key && changed {
+                    self.mark(mark.stage, key).await;
+                } else {
+                    self.memo().orphaned.push(mark);
+                }
+            }
+        }
+        if self.is("versions of a set are the last one's") {
+            let surplus = done.versions.len().saturating_sub(1);
+            done.versions.drain(..surplus);
+        }
+        if self.is("versions start again") {
+            for (_, version) in &mut done.versions {
+                *version = Version(1);
+            }
+        }
+        if self.is("nobody is told revisions") {
+            done.revision = None;
+        }
+        if self.is("revisions have gaps") {
+            done.revision = done.revision.map(|r| tko_core::Revision(r.0 * 2));
+        }
+        Ok(done)
+    }
+
+    async fn spoil_puts(
+        &self,
+        set: &mut ChangeSet,
+        existing: &mut Vec<(Key, tko_core::DeploymentId)>,
+    ) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        let mut left_out = Vec::new();
+        for change in &mut set.changes {
+            let Change::Put(put) = change else { continue };
+            if self.is("ids are folded") && put.key.kind() == tko_core::Kind::Template {
+                put.key = folded(&put.key);
+            }
+            if self.is("what is given is not stored") {
+                put.given = Metadata::default();
+            }
+            if self.is("a put without body clears it") {
+                put.body.get_or_insert_default();
+            }
+            let before = self.find(&put.key, Want::ROW).await;
+            if self.is("a put merges metadata")
+                && let Some(before) = &before
+            {
+                put.metadata = before.entity.metadata.overlaid(&put.metadata);
+            }
+            let key = put.key.clone();
+            let Some(deployment) = deployment_of(put) else {
+                continue;
+            };
+            let Some(once) = deployment.once.as_deref().map(str::to_owned) else {
+                continue;
+            };
+            let id = key.deployment().cloned().expect("it is a deployment");
+            let holder = self.memo().once.get(&once).cloned();
+            let taken = holder.filter(|_| before.is_none());
+            if self.is("once is ignored") {
+                deployment.once = None;
+            }
+            if self.is("a taken key refuses the set") && taken.is_some() {
+                return Err(Error::AlreadyExists(key));
+            }
+            if self.is("once is checked before the set") && !seen.insert(once.clone()) {
+                deployment.once = None;
+            }
+            if self.is("its own key is taken") && before.is_some() {
+                existing.push((key.clone(), id.clone()));
+                left_out.push(key.clone());
+            }
+            if self.is_any(&["once is for ever", "once is looked up before"]) {
+                deployment.once = None;
+                if let Some(holder) = taken {
+                    existing.push((key.clone(), holder));
+                    left_out.push(key.clone());
+                }
+                tokio::task::yield_now().await;
+            }
+            self.memo().once.entry(once).or_insert(id);
+        }
+        set.changes
+            .retain(|change| !left_out.contains(change.key()));
+        Ok(())
+    }
+
+    async fn spoil_rest(&self, set: &mut ChangeSet) -> Result<()> {
+        if self.is("of a key twice the last counts") {
+            let mut seen = BTreeSet::new();
+            set.changes.reverse();
+            set.changes
+                .retain(|change| seen.insert(change.key().clone()));
+            set.changes.reverse();
+        }
+        if self.is("marks are lost") {
+            set.due.clear();
+        }
+        for mark in &mut set.due {
+            if self.is("marks are due at once") {
+                mark.after = Duration::ZERO;
+            }
+            if self.is("marks are due later") && !mark.after.is_zero() {
+                mark.after += Duration::from_secs(10);
+            }
+            if self.is("what is due last comes first") && !mark.after.is_zero() {
+                mark.after = Duration::from_secs(100).saturating_sub(mark.after);
+            }
+        }
+        let while_claimed = [
+            "marks while claimed are lost",
+            "a marked retry waits",
+            "a marked yield waits",
+        ];
+        if self.is_any(&while_claimed) {
+            let memo = self.memo();
+            set.due.retain(|mark| !memo.leased.contains(&mark.key));
+        }
+        if self.is("a retry keeps its pause") {
+            let memo = self.memo();
+            set.due.retain(|mark| !memo.retried.contains(&mark.key));
+        }
+        if self.is("progress is lost") {
+            set.progress = None;
+        }
+        if self.is("progress has no bound")
+            && set
+                .progress
+                .as_ref()
+                .is_some_and(|p| p.to_string().len() > MAX_PROGRESS)
+        {
+            set.progress = Some(Value::Null);
+        }
+        if self.is("a commit does not settle") {
+            set.settle = None;
+        }
+        if self.is("a commit of nothing leaves the edit") && set.changes.is_empty() {
+            set.under = None;
+        }
+        let mut kept = Vec::new();
+        for require in std::mem::take(&mut set.require) {
+            let dropped = match &require {
+                Require::Absent(_) => self.is("absent is not required"),
+                Require::Exists(_) => self.is("exists is not required"),
+                Require::At(key, _) => {
+                    self.is("a version is not required")
+                        || (self.is("what is gone is as it was read")
+                            && self.find(key, Want::ROW).await.is_none())
+                }
+                Require::Generation(..) => self.is("a generation is not required"),
+                Require::Unreferenced(_) => self.is("referrers do not matter"),
+            };
+            if !dropped {
+                kept.push(require);
+            }
+        }
+        set.require = kept;
+        if self.is("an edit keeps conditions off") {
+            for change in &set.changes {
+                let token = self.memo().edits.get(change.key()).cloned();
+                if matches!(change, Change::Conditions(..))
+                    && token.is_some_and(|t| set.under != Some(t))
+                {
+                    return Err(Error::Busy(change.key().clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn remember_work(&self, set: &ChangeSet) {
+        if !self.is("work outlives its entity") {
+            return;
+        }
+        for change in &set.changes {
+            let Change::Delete(key) = change else {
+                continue;
+            };
+            let want = Want {
+                work: true,
+                ..Want::ROW
+            };
+            let work = self.find(key, want).await.map(|record| record.work);
+            let marks = work.into_iter().flatten();
+            let marks = marks.map(|work| Mark::now(work.stage, key, work.lane));
+            self.memo().orphaned.extend(marks);
+        }
+    }
+
+    /// All at once, or in parts if that is the fault.
+    async fn in_parts(&self, set: ChangeSet, ack: Ack) -> Result<Committed> {
+        let size = match () {
+            () if self.is_any(&["a set is not atomic", "sets are not contiguous"]) => 1,
+            () if self.is("a set may have any size") => MAX_CHANGES,
+            () => return self.whole(set, ack).await,
+        };
+        let mut done = Committed::default();
+        let mut rest = set;
+        loop {
+            let later = rest.changes.split_off(size.min(rest.changes.len()));
+            let mut part = rest.clone();
+            if !later.is_empty() {
+                (part.settle, part.due) = (None, Vec::new());
+            }
+            let committed = self.whole(part, ack).await?;
+            done.revision = committed.revision.or(done.revision);
+            done.versions.extend(committed.versions);
+            done.existing.extend(committed.existing);
+            if later.is_empty() {
+                return Ok(done);
+            }
+            tokio::task::yield_now().await;
+            (rest.changes, rest.require) = (later, Vec::new());
+        }
+    }
+
+    async fn whole(&self, mut set: ChangeSet, ack: Ack) -> Result<Committed> {
+        let before = |set: &mut ChangeSet, of: fn(&Require) -> bool| {
+            let (first, later) = std::mem::take(&mut set.require).into_iter().partition(of);
+            set.require = later;
+            ChangeSet {
+                require: first,
+                ..ChangeSet::default()
+            }
+        };
+        if self.is("referrers are looked for before") {
+            let first = before(&mut set, |r| matches!(r, Require::Unreferenced(_)));
+            self.inner.commit(first, ack).await?;
+        }
+        if self.is("requirements are checked before") {
+            let first = before(&mut set, |_| true);
+            self.inner.commit(first, ack).await?;
+            tokio::task::yield_now().await;
+        }
+        let error = match self.inner.commit(set.clone(), ack).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let freely = ChangeSet {
+            under: None,
+            settle: None,
+            progress: None,
+            ..set.clone()
+        };
+        match error {
+            Error::Timeout(_) if self.is("a dead lease commits") => {
+                self.inner.commit(freely, ack).await
+            }
+            Error::Timeout(key)
+                if self.is_any(&["a lost lease is not found", "a late token is not found"]) =>
+            {
+                Err(Error::NotFound(Subject::Claim(key)))
+            }
+            Error::NotFound(Subject::Claim(_))
+                if self.is_any(&["a token works again", "tokens are not checked"]) =>
+            {
+                self.inner.commit(freely, ack).await
+            }
+            Error::NotFound(Subject::Claim(key)) if self.is("what was given up is late") => {
+                Err(Error::Timeout(key))
+            }
+            Error::Conflict(mut keys) if self.is("a conflict names one key") => {
+                keys.truncate(1);
+                Err(Error::Conflict(keys))
+            }
+            Error::Conflict(keys) if self.is("what is missing comes first") => {
+                let exists = set.require.iter().find(|r| matches!(r, Require::Exists(_)));
+                Err(exists.map_or(Error::Conflict(keys), |r| Error::not_found(r.key())))
+            }
+            Error::Busy(key) if self.is("writers ignore edits") => {
+                let under = self.memo().edits.get(&key).cloned();
+                self.inner.commit(ChangeSet { under, ..freely }, ack).await
+            }
+            error => {
+                if self.is("a refused commit ends the edit")
+                    && let Some(token) = set.under
+                {
+                    self.inner.settle(&[(token, Outcome::Done)]).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+}
