@@ -34,7 +34,8 @@ pub(crate) struct Cli {
         long = "format",
         global = true,
         value_enum,
-        default_value = "yaml"
+        default_value = "yaml",
+        help_heading = "Everywhere"
     )]
     format: OutputFormat,
     #[command(subcommand)]

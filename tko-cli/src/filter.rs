@@ -34,10 +34,10 @@ impl WindowArgs {
 /// Which templates.
 #[derive(Debug, Args)]
 pub(crate) struct TemplateFilter {
-    /// Whose id matches: * within a segment, ** also across / and :
+    /// Whose id matches: * within a segment, ** also across / and :. Of several, all
     #[arg(long, value_name = "PATTERN")]
     id: Vec<String>,
-    /// Whose metadata match: KEY=PATTERN, where * is anything
+    /// Whose metadata match: KEY=PATTERN, where * is anything. Of several, all
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
 }
@@ -80,10 +80,10 @@ pub(crate) struct DeploymentFilter {
     /// That came out of this deployment
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// Whose metadata match: KEY=PATTERN, where * is anything
+    /// Whose metadata match: KEY=PATTERN, where * is anything. Of several, all
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
-    /// Whose template's id matches: * within a segment, ** also across / and :
+    /// Whose template's id matches: * within a segment, ** also across / and :. Of several, all
     #[arg(long, value_name = "PATTERN")]
     template_id: Vec<String>,
     /// Whose template's metadata match
@@ -162,10 +162,11 @@ fn ids(patterns: &[String]) -> Result<Vec<Pattern>> {
 fn metadata(pairs: &[(String, String)]) -> Result<MetadataPatterns> {
     let mut patterns = BTreeMap::new();
     for (key, text) in pairs {
-        patterns.insert(
-            key.clone(),
-            Pattern::value(text).map_err(|error| bad_pattern(&error))?,
-        );
+        let pattern = Pattern::value(text).map_err(|error| bad_pattern(&error))?;
+        if patterns.insert(key.clone(), pattern).is_some() {
+            let twice = format!("key {key:?} comes twice; give it one pattern");
+            return Err(tko_core::Error::bad("metadata pattern", twice));
+        }
     }
     Ok(patterns)
 }

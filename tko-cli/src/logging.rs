@@ -13,6 +13,7 @@ use tracing_subscriber::{Layer, Registry};
 
 /// What is logged, and where to.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub(crate) struct LogArgs {
     /// Log more: -v debug, -vv everything of TKO, -vvv everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

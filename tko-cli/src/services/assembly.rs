@@ -228,7 +228,11 @@ impl Door {
     async fn open(listen: &ListenArgs, data: &DataArgs) -> anyhow::Result<Self> {
         let sockets = Sockets::bind(&listen.listen()).await?;
         let access = listen.access()?;
-        access.check(&sockets.addresses())?;
+        let checked = access.check(&sockets.addresses());
+        checked.context(
+            "it takes --grpc-certificate and --grpc-key, and --grpc-client-ca or --grpc-tokens; \
+             or --insecure",
+        )?;
         let mut settings = tko_grpc::server::Settings::default();
         settings.name.clone_from(&data.name);
         settings.description.clone_from(&data.description);

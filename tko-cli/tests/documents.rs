@@ -1,0 +1,390 @@
+//! Every command and code block of the project's documents works as it stands there.
+//!
+//! The blocks of one document are taken in order, in one shell, in an empty folder, with `tko` in
+//! the path, `$EXAMPLES` the folder of the examples, and a port of its own in `$TKO_GRPC_PORT`.
+//!
+//! | fence | what is done with it |
+//! |---|---|
+//! | `sh` | each command is run and must succeed; one that starts a server is left running |
+//! | `console` | what follows `$ ` is run and must print the lines after it, in which `…` is anything, also any lines; what is only looked at is looked at again for a while; what fails must be followed by `$ echo $?` |
+//! | `yaml`, `python` | saved under the name that a comment in its first two lines says |
+//! | `rust` | a documentation test of the crate `tko-examples` |
+//! | `text` | no code: left alone |
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Commands that are checked elsewhere, by how they begin, and where.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "cargo run --release --bin tko -- demo",
+        ".ci/run runs the demo of a release build",
+    ),
+    ("cargo test --workspace", "this is a part of it"),
+    (
+        "cargo run --package tko-examples --example embed",
+        "it has a test of its own",
+    ),
+    (
+        "cargo bench",
+        "takes long; docs/benchmarks.md has what came out",
+    ),
+    ("bash .ci/run", "this is a part of it"),
+];
+
+/// What is run beside the rest and ends with the document.
+const SERVERS: &[&str] = &[
+    "tko up",
+    "tko data start",
+    "tko preparer start",
+    "tko scheduler start",
+];
+
+/// Where a document's commands are run, in the shell's folder.
+const WORK: &str = "work";
+
+/// For one command; and for what is looked at to become as the document says.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn the_readme_works() {
+    check("README.md");
+}
+
+#[test]
+fn the_architecture_works() {
+    check("ARCHITECTURE.md");
+}
+
+#[test]
+fn the_changelog_works() {
+    check("CHANGELOG.md");
+}
+
+#[test]
+fn the_documents_of_the_folder_work() {
+    let mut found = 0;
+    for entry in fs::read_dir(root().join("docs")).expect("there is a folder docs") {
+        let name = entry.expect("it can be read").file_name();
+        let name = name.to_str().expect("names are text");
+        if Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "md")
+        {
+            check(&format!("docs/{name}"));
+            found += 1;
+        }
+    }
+    assert!(found >= 3, "only {found} documents in docs");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A fenced block.
+struct Block {
+    language: String,
+    /// Of its first line, from 1.
+    line: usize,
+    lines: Vec<String>,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (index, line) in text.lines().enumerate() {
+        match (open.take(), line.trim_start().strip_prefix("```")) {
+            (None, None) => {}
+            (None, Some(language)) => {
+                open = Some(Block {
+                    language: language.trim().to_owned(),
+                    line: index + 2,
+                    lines: Vec::new(),
+                });
+            }
+            (Some(block), Some("")) => blocks.push(block),
+            (Some(mut block), _) => {
+                block.lines.push(line.to_owned());
+                open = Some(block);
+            }
+        }
+    }
+    assert!(open.is_none(), "a fence is not closed");
+    blocks
+}
+
+/// A command, and what it must print.
+struct Step {
+    line: usize,
+    command: String,
+    /// `None`: whatever.
+    prints: Option<Vec<String>>,
+}
+
+fn steps(block: &Block) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut continued = false;
+    let console = block.language == "console";
+    for (index, line) in block.lines.iter().enumerate() {
+        let command = if console {
+            line.strip_prefix("$ ")
+        } else {
+            Some(line.as_str())
+        };
+        match (steps.last_mut(), command) {
+            (Some(step), _) if continued => {
+                step.command.push('\n');
+                step.command.push_str(line);
+                continued = line.ends_with('\\');
+            }
+            (_, Some(command)) => {
+                continued = command.ends_with('\\');
+                if !command.is_empty() && !command.starts_with('#') {
+                    steps.push(Step {
+                        line: block.line + index,
+                        command: command.to_owned(),
+                        prints: console.then(Vec::new),
+                    });
+                }
+            }
+            (Some(step), None) => step.prints.get_or_insert_default().push(line.clone()),
+            (None, None) => panic!("line {}: a console begins with $", block.line),
+        }
+    }
+    steps
+}
+
+fn check(name: &str) {
+    let text = fs::read_to_string(root().join(name)).expect(name);
+    let mut shell: Option<Shell> = None;
+    for block in blocks(&text) {
+        let place = format!("{name}:{}", block.line);
+        let shell = shell.get_or_insert_with(Shell::start);
+        match block.language.as_str() {
+            "sh" | "console" => run(shell, name, &steps(&block)),
+            "yaml" | "python" => save(&shell.folder.path().join(WORK), &place, &block),
+            "rust" => {
+                let doctests = root().join("examples/packages.rs");
+                let doctests = fs::read_to_string(doctests).expect("the crate tko-examples");
+                let included = format!("include_str!(\"../{name}\")");
+                assert!(
+                    doctests.contains(&included),
+                    "{place}: tko-examples does not test it"
+                );
+            }
+            "text" => {}
+            other => panic!("{place}: nobody runs blocks of {other:?}"),
+        }
+    }
+}
+
+fn save(folder: &Path, place: &str, block: &Block) {
+    let named = block.lines.iter().take(2).find_map(|line| {
+        let name = line.strip_prefix("# ")?;
+        (!name.contains(' ') && name.contains('.')).then_some(name)
+    });
+    let path = folder.join(named.unwrap_or_else(|| panic!("{place}: it says no file's name")));
+    fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder");
+    fs::write(&path, block.lines.join("\n") + "\n").expect("a file");
+    if block.lines[0].starts_with("#!") {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+}
+
+fn run(shell: &mut Shell, name: &str, steps: &[Step]) {
+    for (index, step) in steps.iter().enumerate() {
+        let place = format!("{name}:{}: {}", step.line, step.command);
+        if ELSEWHERE
+            .iter()
+            .any(|(begin, _)| step.command.starts_with(begin))
+        {
+            continue;
+        }
+        assert!(
+            !step.command.starts_with("cargo "),
+            "{place}: it is not said where it is checked"
+        );
+        if SERVERS.iter().any(|begin| step.command.starts_with(begin)) {
+            shell.serve(&step.command, &place);
+            continue;
+        }
+        let began = Instant::now();
+        loop {
+            let (code, printed) = shell.run(&step.command, &place);
+            let next = steps.get(index + 1).map(|next| next.command.as_str());
+            let may_fail = next == Some("echo $?");
+            let good = code == 0 || may_fail;
+            let right = step
+                .prints
+                .as_ref()
+                .is_none_or(|prints| matches(prints, &printed));
+            if good && right {
+                break;
+            }
+            let again = is_look(&step.command) && began.elapsed() < PATIENCE;
+            assert!(
+                again,
+                "{place}\nexit code {code}, printed:\n{}\nexpected:\n{}",
+                printed.join("\n"),
+                step.prints.as_deref().unwrap_or_default().join("\n"),
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Whether it only looks: what it sees may take a moment to come.
+fn is_look(command: &str) -> bool {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match words[..] {
+        ["tko", _, verb, ..] => ["list", "get", "show"].contains(&verb),
+        [first, ..] => ["cat", "find", "git", "ls"].contains(&first),
+        [] => false,
+    }
+}
+
+/// Whether lines are as expected; `…` is anything.
+fn matches(expected: &[String], lines: &[String]) -> bool {
+    match (expected, lines) {
+        ([], []) => true,
+        ([any, rest @ ..], _) if any.trim() == "…" => {
+            (0..=lines.len()).any(|skipped| matches(rest, &lines[skipped..]))
+        }
+        ([first, rest @ ..], [line, others @ ..]) => {
+            line_matches(first.trim_end(), line.trim_end()) && matches(rest, others)
+        }
+        _ => false,
+    }
+}
+
+fn line_matches(expected: &str, line: &str) -> bool {
+    match expected.split_once('…') {
+        None => expected == line,
+        Some((start, rest)) => line.strip_prefix(start).is_some_and(|line| {
+            (0..=line.len())
+                .filter(|at| line.is_char_boundary(*at))
+                .any(|at| line_matches(rest, &line[at..]))
+        }),
+    }
+}
+
+/// A shell in which a document's commands run one after the other.
+struct Shell {
+    folder: TempDir,
+    bash: Child,
+    input: ChildStdin,
+    /// A line with its exit code after each command.
+    codes: Receiver<String>,
+    /// Where the current command prints to.
+    output: PathBuf,
+}
+
+impl Shell {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (output, work) = (folder.path().join("output"), folder.path().join(WORK));
+        fs::create_dir(&work).expect("a folder");
+        let program = Path::new(env!("CARGO_BIN_EXE_tko"));
+        let mut path = program
+            .parent()
+            .expect("a program is in a folder")
+            .as_os_str()
+            .to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = free.local_addr().expect("it has one").port();
+        drop(free);
+        let mut bash = Command::new("bash")
+            .args(["--noprofile", "--norc"])
+            .current_dir(work)
+            .env("PATH", path)
+            .env("TKO_GRPC_PORT", port.to_string())
+            .env(
+                "EXAMPLES",
+                root()
+                    .join("examples")
+                    .canonicalize()
+                    .expect("there are examples"),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("there is bash");
+        let input = bash.stdin.take().expect("it is piped");
+        let answers = BufReader::new(bash.stdout.take().expect("it is piped"));
+        let (send, codes) = channel();
+        thread::spawn(move || {
+            answers
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|l| send.send(l))
+        });
+        Self {
+            folder,
+            bash,
+            input,
+            codes,
+            output,
+        }
+    }
+
+    /// Its exit code, and what it printed.
+    fn run(&mut self, command: &str, place: &str) -> (i32, Vec<String>) {
+        let output = self.output.display();
+        writeln!(
+            self.input,
+            "(exit $code)\n{{\n{command}\n}} >'{output}' 2>&1 </dev/null\ncode=$?; echo $code"
+        )
+        .expect("the shell listens");
+        let printed = || fs::read_to_string(&self.output).unwrap_or_default();
+        let code = self.codes.recv_timeout(PATIENCE);
+        let code = code.unwrap_or_else(|_| panic!("{place}\ndoes not end:\n{}", printed()));
+        let lines = printed().lines().map(str::to_owned).collect();
+        (code.parse().expect("an exit code"), lines)
+    }
+
+    /// Starts a server, and waits until the data are there.
+    fn serve(&mut self, command: &str, place: &str) {
+        let log = self.folder.path().join("log");
+        let path = log.display();
+        writeln!(self.input, "(exec {command}) >>'{path}' 2>&1 </dev/null &")
+            .expect("the shell listens");
+        let began = Instant::now();
+        while self.run("tko --quiet about", place).0 != 0 {
+            let told = || fs::read_to_string(&log).unwrap_or_default();
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{place}\ndoes not serve:\n{}",
+                told()
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Ends what was started.
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // The shell alone knows the servers' ids. If it cannot be told, it has ended.
+        let _ = writeln!(self.input, "kill $(jobs -p) 2>/dev/null; wait; exit 0");
+        let began = Instant::now();
+        while matches!(self.bash.try_wait(), Ok(None)) {
+            if began.elapsed() > PATIENCE {
+                let _ = self.bash.kill();
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.bash.wait();
+    }
+}

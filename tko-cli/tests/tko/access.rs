@@ -1,0 +1,83 @@
+//! Who is let in: loopback without more, the network only with TLS and authentication.
+
+use crate::harness::{Server, tko};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A CA, a server's certificate and its key, in files.
+fn certificates(folder: &Path) -> [PathBuf; 3] {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, &ca).expect("signed");
+    let files = ["ca.pem", "server.pem", "key.pem"].map(|name| folder.join(name));
+    for (file, text) in files
+        .iter()
+        .zip([ca.pem(), certificate.pem(), key.serialize_pem()])
+    {
+        fs::write(file, text).expect("a file");
+    }
+    files
+}
+
+#[tokio::test]
+async fn the_network_takes_tls_and_authentication_or_to_be_called_insecure() {
+    let refused = tko("data start --grpc-port 0 --grpc-address 0.0.0.0")
+        .bad(2)
+        .await;
+    assert!(
+        refused.contains("--insecure") && refused.contains("TLS"),
+        "{refused}"
+    );
+    let server = Server::start("data start --grpc-address 0.0.0.0 --insecure").await;
+    let about = server.tko("about -ojson").good().await.json();
+    assert_eq!(about["insecure"], true);
+    assert!(
+        server.service.log().contains(r#""level":"WARN""#),
+        "it does not warn"
+    );
+    server.service.stop().await;
+}
+
+#[tokio::test]
+async fn with_tls_and_tokens_only_those_get_in_who_have_both() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [ca, certificate, key] = certificates(folder.path()).map(|p| p.display().to_string());
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let (tokens, token, other) = (
+        file("tokens", "open-sesame-to-all\nanother-one-for-some\n"),
+        file("token", "open-sesame-to-all\n"),
+        file("other", "open-barley-to-all\n"),
+    );
+    let server = Server::start(&format!(
+        "data start --grpc-certificate {certificate} --grpc-key {key} --grpc-tokens {tokens}"
+    ))
+    .await;
+    let list =
+        |flags: String| server.tko(&format!("template list --grpc-address localhost {flags}"));
+    list(format!("--grpc-ca {ca} --grpc-token {token}"))
+        .good()
+        .await;
+    list(format!("--grpc-ca {ca} --grpc-token {other}"))
+        .bad(6)
+        .await;
+    list(format!("--grpc-ca {ca}")).bad(6).await;
+    list(format!("--grpc-token {token} --grpc-timeout 2s"))
+        .bad(5)
+        .await;
+    list(format!("--grpc-tls --grpc-token {token} --grpc-timeout 2s"))
+        .bad(5)
+        .await;
+    let missing = list(format!("--grpc-ca {ca} --grpc-token /nowhere"))
+        .bad(1)
+        .await;
+    assert!(missing.contains("/nowhere"), "{missing}");
+}

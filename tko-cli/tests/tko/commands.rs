@@ -1,0 +1,452 @@
+//! Commands for templates, sites, deployments and plugins, against a running data service.
+
+use crate::harness::{Server, example, tko};
+use serde_json::{Value, json};
+
+const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config\ndata:\n  a: b\n";
+
+/// Two templates, three sites, and deployments of them; ids of the deployments.
+async fn filled(server: &Server) -> Vec<String> {
+    for (id, metadata) in [
+        ("nf/upf:v1", "type=nf,vendor=acme"),
+        ("nf/smf:v1", "type=nf"),
+        ("site/edge:v1", "type=site"),
+    ] {
+        let register = format!("template register {id} -m {metadata} --stdin");
+        server.tko(&register).stdin(CONFIG).good().await;
+    }
+    for (id, region) in [
+        ("india/north/1", "north"),
+        ("india/south/1", "south"),
+        ("japan/1", "north"),
+    ] {
+        let register = format!("site register {id} site/edge:v1 --metadata region={region}");
+        server.tko(&register).good().await;
+    }
+    let mut ids = Vec::new();
+    for create in [
+        "deployment create nf/upf:v1 -s india/north/1 --prepared",
+        "deployment create nf/upf:v1 --site india/south/1 --prepared --approved",
+        "deployment create nf/smf:v1 -m stage=lab",
+    ] {
+        let created = server.tko(create).good().await;
+        ids.push(created.line().to_owned());
+    }
+    let child = format!("deployment create nf/smf:v1 --parent {}", ids[2]);
+    ids.push(server.tko(&child).good().await.line().to_owned());
+    ids
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
+}
+
+#[tokio::test]
+async fn a_template_is_registered_read_listed_shown_and_deleted() {
+    let server = Server::data().await;
+    let register = server.tko("template register demo/hello:v1 -m a.b=c --stdin");
+    let done = register.stdin(CONFIG).good().await;
+    assert!(done.stdout.is_empty());
+    assert_eq!(done.stderr, "registered template demo/hello:v1\n");
+
+    let got = server.tko("template get demo/hello:v1").good().await;
+    assert_eq!(got.text(), CONFIG);
+    assert!(got.stderr.is_empty(), "{got}");
+
+    let list = server.tko("template list -o json").good().await.json();
+    assert_eq!(list[0]["templateId"], "demo/hello:v1");
+    assert_eq!(list[0]["metadata"], json!({"a.b": "c"}));
+    assert_eq!(list[0]["deploymentIds"], json!([]));
+    let updated = list[0]["updated"].as_str().expect("a time");
+    assert!(updated.ends_with('Z') && updated.contains('T'), "{updated}");
+
+    let shown = server
+        .tko("template show demo/hello:v1 -o json")
+        .good()
+        .await;
+    assert_eq!(
+        shown.json()["version"],
+        list[0].get("version").cloned().unwrap_or(json!(1))
+    );
+
+    server.tko("template delete demo/hello:v1").good().await;
+    let gone = server.tko("template get demo/hello:v1").bad(3).await;
+    assert!(gone.contains("template demo/hello:v1"), "{gone}");
+    let gone = server.tko("template delete demo/hello:v1").bad(3).await;
+    assert!(gone.contains("template demo/hello:v1"), "{gone}");
+    let list = server.tko("template list").good().await;
+    assert_eq!(list.text(), "[]\n");
+}
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let server = Server::data().await;
+    filled(&server).await;
+    let list = "site list --id india/**";
+    let json = server.tko(list).arg("-o=json").good().await.json();
+    assert_eq!(json.as_array().map(Vec::len), Some(2));
+    let yaml = server.tko(list).good().await;
+    let read = tko_core::encoding::decode(
+        &yaml.stdout,
+        tko_core::Format::Yaml,
+        tko_core::Dialect::People,
+        &tko_core::Limits::default(),
+    );
+    assert_eq!(Value::Array(read.expect("YAML")), json);
+    let cbor = server.tko(list).arg("--format=cbor").good().await;
+    let read: Value = ciborium::from_reader(&cbor.stdout[..]).expect("CBOR");
+    assert_eq!(read, json);
+    let packed = server.tko(list).arg("-omessagepack").good().await;
+    let read: Value = rmp_serde::from_slice(&packed.stdout).expect("MessagePack");
+    assert_eq!(read, json);
+    let xml = server.tko(list).arg("-oxml").good().await;
+    assert!(
+        xml.text()
+            .contains(r#"<string key="siteId">india/north/1</string>"#),
+        "{xml}"
+    );
+    let table = server.tko(list).arg("-otable").good().await;
+    let lines: Vec<&str> = table.text().lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(
+        lines[0].contains("SITE ID") && lines[2].contains("india/south/1"),
+        "{table}"
+    );
+}
+
+#[tokio::test]
+async fn a_package_is_printed_in_every_format() {
+    let server = Server::data().await;
+    filled(&server).await;
+    let wanted: Value = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "config"}, "data": {"a": "b"}});
+    let get = "template get nf/upf:v1";
+    let json = server.tko(get).arg("-ojson").good().await.json();
+    assert_eq!(json, json!([wanted]));
+    let cbor = server.tko(get).arg("-ocbor").good().await;
+    let read: Value = ciborium::from_reader(&cbor.stdout[..]).expect("CBOR");
+    assert_eq!(read, json!([wanted]));
+    let packed = server.tko(get).arg("-omessagepack").good().await;
+    let read: Value = rmp_serde::from_slice(&packed.stdout).expect("MessagePack");
+    assert_eq!(read, json!([wanted]));
+    let xml = server.tko(get).arg("-oxml").good().await;
+    assert!(
+        xml.text()
+            .contains(r#"<string key="kind">ConfigMap</string>"#),
+        "{xml}"
+    );
+    let table = server.tko(get).arg("-otable").good().await;
+    assert!(table.text().contains("ConfigMap"), "{table}");
+}
+
+#[tokio::test]
+async fn templates_and_sites_are_filtered() {
+    let server = Server::data().await;
+    filled(&server).await;
+    for (command, ids) in [
+        ("template list --id nf/*:*", vec!["nf/smf:v1", "nf/upf:v1"]),
+        ("template list --id nf/*", vec![]),
+        ("template list --id nf/** --id **/upf:*", vec!["nf/upf:v1"]),
+        ("template list --id nf/** --id site/**", vec![]),
+        (
+            "template list --metadata type=nf",
+            vec!["nf/smf:v1", "nf/upf:v1"],
+        ),
+        (
+            "template list --metadata type=n*,vendor=acme",
+            vec!["nf/upf:v1"],
+        ),
+        (
+            "template list --metadata type=nf --metadata vendor=other",
+            vec![],
+        ),
+    ] {
+        let list = server.tko(command).arg("-ojson").good().await;
+        assert_eq!(list.column("templateId"), ids, "{command}");
+    }
+    for (command, ids) in [
+        (
+            "site list --metadata region=north",
+            vec!["india/north/1", "japan/1"],
+        ),
+        (
+            "site list --metadata region=north --id india/**",
+            vec!["india/north/1"],
+        ),
+        (
+            "site list --template-id site/*:v1",
+            vec!["india/north/1", "india/south/1", "japan/1"],
+        ),
+        ("site list --template-id nf/**", vec![]),
+    ] {
+        let list = server.tko(command).arg("-ojson").good().await;
+        assert_eq!(list.column("siteId"), ids, "{command}");
+    }
+}
+
+#[tokio::test]
+async fn deployments_are_filtered() {
+    let server = Server::data().await;
+    let ids = filled(&server).await;
+    let of = |numbers: &[usize]| sorted(numbers.iter().map(|n| ids[*n].clone()).collect());
+    for (filter, found) in [
+        ("", of(&[0, 1, 2, 3])),
+        ("--template-id nf/upf:*", of(&[0, 1])),
+        ("--template-metadata vendor=ac*", of(&[0, 1])),
+        ("--site-id india/south/*", of(&[1])),
+        ("--site-metadata region=north", of(&[0])),
+        ("--metadata stage=lab", of(&[2])),
+        ("--prepared", of(&[0, 1])),
+        ("--prepared=true", of(&[0, 1])),
+        ("--prepared=false", of(&[2, 3])),
+        ("--approved", of(&[1])),
+        ("--prepared --approved=false", of(&[0])),
+        (&format!("--parent {}", ids[2]), of(&[3])),
+        (&format!("--parent={}", ids[0]), of(&[])),
+    ] {
+        let command = format!("deployment list -o json {filter}");
+        let list = server.tko(&command).good().await;
+        assert_eq!(list.column("deploymentId"), found, "{command}");
+    }
+    let list = server
+        .tko("template list -ojson --id nf/upf:v1")
+        .good()
+        .await
+        .json();
+    assert_eq!(list[0]["deploymentIds"], json!(of(&[0, 1])));
+    let list = server
+        .tko("site list -ojson --id india/north/1")
+        .good()
+        .await
+        .json();
+    assert_eq!(list[0]["deploymentIds"], json!(of(&[0])));
+    assert_eq!(list[0]["templateId"], "site/edge:v1");
+}
+
+#[tokio::test]
+async fn a_window_shows_a_part_of_a_list() {
+    let server = Server::data().await;
+    for number in 0..7 {
+        let register = format!("site register s/{number}");
+        server.tko(&register).good().await;
+    }
+    for (window, shown) in [
+        ("", 0..7),
+        ("--offset 2", 2..7),
+        ("--max-count 3", 0..3),
+        ("--offset 5 --max-count 3", 5..7),
+        ("--offset 7", 7..7),
+        ("--offset 70 --max-count 1", 7..7),
+        ("--max-count -1", 0..7),
+    ] {
+        let list = server
+            .tko(&format!("site list -ojson {window}"))
+            .good()
+            .await;
+        let ids: Vec<String> = shown.map(|number| format!("s/{number}")).collect();
+        assert_eq!(list.column("siteId"), ids, "{window}");
+    }
+}
+
+#[tokio::test]
+async fn create_prints_the_bare_id_and_get_the_whole_package() {
+    let server = Server::data().await;
+    let ids = filled(&server).await;
+    let create = format!(
+        "deployment create nf/upf:v1 -s japan/1 -m x=y,z=1 --parent {} -q",
+        ids[0]
+    );
+    let created = server
+        .tko(&create)
+        .arg("-u")
+        .arg(example("packages/edge-site"))
+        .good()
+        .await;
+    let id = created.line();
+    assert!(created.stderr.is_empty(), "{created}");
+    let got = server
+        .tko(&format!("deployment get {id} -ojson"))
+        .good()
+        .await
+        .json();
+    let kinds: Vec<&str> = got
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|resource| resource["kind"].as_str())
+        .collect();
+    assert_eq!(kinds.len(), 4, "{got}");
+    assert!(
+        kinds.contains(&"Deployment") && kinds.contains(&"ConfigMap"),
+        "{got}"
+    );
+    let shown = server
+        .tko(&format!("deployment show {id} -ojson"))
+        .good()
+        .await
+        .json();
+    assert_eq!(shown["parentDeploymentId"], *ids[0]);
+    assert_eq!(shown["siteId"], "japan/1");
+    assert_eq!(shown["metadata"]["x"], "y");
+    assert_eq!(shown["metadata"]["z"], "1");
+    assert_eq!(shown["prepared"], false);
+    assert_eq!(shown["work"][0]["stage"], "prepare");
+}
+
+#[tokio::test]
+async fn what_is_prepared_is_approved_one_by_one_or_by_selection() {
+    let server = Server::data().await;
+    let ids = filled(&server).await;
+    let refused = server
+        .tko(&format!("deployment approve {}", ids[2]))
+        .bad(2)
+        .await;
+    assert!(refused.contains("not prepared"), "{refused}");
+    let unknown = server.tko("deployment approve 0000").bad(3).await;
+    assert!(unknown.contains("0000"), "{unknown}");
+    let approved = server
+        .tko(&format!("deployment approve {}", ids[0]))
+        .good()
+        .await;
+    assert_eq!(approved.stderr, "approved 1 deployments\n");
+    let list = server
+        .tko("deployment list --approved -o json")
+        .good()
+        .await;
+    assert_eq!(list.column("deploymentId"), sorted(ids[..2].to_vec()));
+
+    for _ in 0..3 {
+        server
+            .tko("deployment create nf/smf:v1 -s japan/1 --prepared")
+            .good()
+            .await;
+    }
+    let approved = server
+        .tko("deployment approve --template-id nf/upf:*")
+        .good()
+        .await;
+    assert_eq!(approved.stderr, "approved 0 deployments\n");
+    let approved = server
+        .tko("deployment approve --site-id japan/*")
+        .good()
+        .await;
+    assert_eq!(approved.stderr, "approved 3 deployments\n");
+    let approved = server.tko("deployment approve").good().await;
+    assert_eq!(approved.stderr, "approved 0 deployments\n");
+}
+
+#[tokio::test]
+async fn what_matches_is_purged_and_nothing_else() {
+    let server = Server::data().await;
+    let ids = filled(&server).await;
+    let purged = server
+        .tko("deployment purge --template-id nf/smf:*")
+        .good()
+        .await;
+    assert_eq!(purged.stderr, "deleted 2 deployments\n");
+    let purged = server
+        .tko("deployment purge --template-id nf/smf:*")
+        .good()
+        .await;
+    assert_eq!(purged.stderr, "deleted 0 deployments\n");
+    let list = server.tko("deployment list -ojson").good().await;
+    assert_eq!(list.column("deploymentId"), sorted(ids[..2].to_vec()));
+    let purged = server
+        .tko("site purge --metadata region=north")
+        .good()
+        .await;
+    assert_eq!(purged.stderr, "deleted 2 sites\n");
+    let purged = server.tko("template purge").good().await;
+    assert_eq!(purged.stderr, "deleted 3 templates\n");
+    server
+        .tko(&format!("deployment delete {}", ids[0]))
+        .good()
+        .await;
+    let left = server.tko("deployment list -ojson").good().await;
+    assert_eq!(left.column("deploymentId"), [ids[1].clone()]);
+}
+
+#[tokio::test]
+async fn plugins_go_by_type_and_name() {
+    let server = Server::data().await;
+    for register in [
+        "plugin register prepare a/gateway /bin/true -g apps,v1,Deployment -r _k=v -r x=a=b",
+        "plugin register validate gateway /bin/true one two --trigger ,v1,Service -g apps,v1,Deployment",
+        "plugin create schedule other -e remote --trigger example.org,v1,Cluster",
+    ] {
+        server.tko(register).good().await;
+    }
+    let server = &server;
+    let names = async |filter: &str| {
+        let command = format!("plugin list -ojson {filter}");
+        let list = server.tko(&command).good().await;
+        let (types, names) = (list.column("type"), list.column("name"));
+        types
+            .iter()
+            .zip(&names)
+            .map(|(t, n)| format!("{t} {n}"))
+            .collect::<Vec<_>>()
+    };
+    let (prepare, validate, schedule) = ("prepare a/gateway", "validate gateway", "schedule other");
+    assert_eq!(sorted(names("").await), [prepare, schedule, validate]);
+    assert_eq!(names("-t validate").await, [validate]);
+    assert_eq!(names("--type prepare -n **").await, [prepare]);
+    assert_eq!(names("-n gateway").await, [validate]);
+    assert_eq!(names("-e remote").await, [schedule]);
+    assert_eq!(
+        sorted(names("-g apps,v1,Deployment").await),
+        [prepare, validate]
+    );
+    assert_eq!(names("--trigger ,v1,Service").await, [validate]);
+    assert_eq!(
+        names("--trigger ,v1,Service --executor remote").await,
+        [""; 0]
+    );
+
+    let shown = server
+        .tko("plugin get prepare a/gateway -ojson")
+        .good()
+        .await
+        .json();
+    assert_eq!(shown["executor"], "command");
+    assert_eq!(shown["arguments"], json!(["/bin/true"]));
+    assert_eq!(shown["properties"], json!({"_k": "v", "x": "a=b"}));
+    assert_eq!(
+        shown["triggers"],
+        json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
+    );
+    server.tko("plugin delete validate gateway").good().await;
+    server.tko("plugin get validate gateway").bad(3).await;
+    let unknown = server.tko("plugin get sideways gateway").bad(2).await;
+    assert!(unknown.contains("sideways"), "{unknown}");
+    let purged = server.tko("plugin purge -t schedule").good().await;
+    assert_eq!(purged.stderr, "deleted 1 plugins\n");
+    assert_eq!(names("").await, [prepare]);
+}
+
+#[tokio::test]
+async fn about_says_who_serves() {
+    let server = Server::start("data start --name lab --description two_words").await;
+    let about = server.tko("about -ojson").good().await.json();
+    assert_eq!(about["instanceName"], "lab");
+    assert_eq!(about["instanceDescription"], "two_words");
+    assert_eq!(about["insecure"], false);
+    assert_eq!(
+        about["addressPorts"],
+        json!([format!("127.0.0.1:{}", server.port)])
+    );
+    let version = tko("version").good().await;
+    assert_eq!(about["tkoVersion"], version.line());
+}
+
+#[tokio::test]
+async fn nobody_at_home_is_unavailable() {
+    let server = Server::data().await;
+    let flags = server.flags();
+    server.service.stop().await;
+    let error = tko(&format!("template list --grpc-timeout 2s {flags}"))
+        .bad(5)
+        .await;
+    assert!(error.contains("127.0.0.1"), "{error}");
+}

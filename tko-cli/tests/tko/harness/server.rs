@@ -1,0 +1,163 @@
+//! Processes that stay: data services, preparers, schedulers.
+
+use super::process::{Run, TIME, tko};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::process::ExitStatus;
+use tko_grpc::client::{Client, Settings};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use tokio::sync::watch;
+
+/// A running process, killed when it is dropped. Its log is JSON.
+pub(crate) struct Service {
+    child: Child,
+    log: watch::Receiver<Log>,
+    arguments: String,
+}
+
+/// The lines so far, and whether there may be more.
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Service {
+    /// Starts `tko` with these arguments.
+    pub(crate) fn start(arguments: &str) -> Self {
+        Self::spawn(tko(arguments), arguments)
+    }
+
+    fn spawn(run: Run, arguments: &str) -> Self {
+        let mut child = run
+            .arg("--log-format=json")
+            .into_command()
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("tko {arguments}: {error}"));
+        let stderr = child.stderr.take().expect("it is piped");
+        let (told, log) = watch::channel(Log::default());
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                told.send_modify(|log| log.lines.push(line));
+            }
+            told.send_modify(|log| log.ended = true);
+        });
+        Self {
+            child,
+            log,
+            arguments: arguments.to_owned(),
+        }
+    }
+
+    /// Waits for an event in its log and gives its fields.
+    pub(crate) async fn event(&self, message: &str) -> Value {
+        let mut log = self.log.clone();
+        let found = |log: &Log| log.lines.iter().find_map(|line| fields(line, message));
+        let seen = log.wait_for(|log| log.ended || found(log).is_some());
+        let waited = tokio::time::timeout(TIME, seen).await;
+        let event = waited.ok().and_then(Result::ok).and_then(|log| found(&log));
+        event.unwrap_or_else(|| {
+            panic!(
+                "tko {}: no {message:?} in its log:\n{}",
+                self.arguments,
+                self.log()
+            )
+        })
+    }
+
+    /// Whether such an event is in its log by now.
+    pub(crate) fn has_logged(&self, message: &str) -> bool {
+        let log = self.log.borrow();
+        log.lines.iter().any(|line| fields(line, message).is_some())
+    }
+
+    /// All that it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.log.borrow().lines.join("\n")
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it was not waited for yet");
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a process id"), signal).expect("it is ours");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let waited = tokio::time::timeout(TIME, self.child.wait()).await;
+        let ended = waited
+            .unwrap_or_else(|_| panic!("tko {} does not end:\n{}", self.arguments, self.log()));
+        ended.expect("a child of ours")
+    }
+
+    /// Kills it, as a crash would, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it is ours");
+    }
+
+    /// Asks it to end, which it must do well.
+    pub(crate) async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let ended = self.ended().await;
+        assert!(ended.success(), "{ended}:\n{}", self.log());
+    }
+}
+
+fn fields(line: &str, message: &str) -> Option<Value> {
+    let mut event: Value = serde_json::from_str(line).ok()?;
+    let fields = event.get_mut("fields")?.take();
+    (fields["message"].as_str() == Some(message)).then_some(fields)
+}
+
+/// A data service, or all services in one process, on a port of its own.
+pub(crate) struct Server {
+    pub(crate) service: Service,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// A data service.
+    pub(crate) async fn data() -> Self {
+        Self::start("data start").await
+    }
+
+    /// `data start` or `up`, with flags.
+    pub(crate) async fn start(arguments: &str) -> Self {
+        Self::spawn(tko(arguments), arguments).await
+    }
+
+    async fn spawn(run: Run, arguments: &str) -> Self {
+        let run = run.arg("--grpc-ip-stack=ipv4").arg("--grpc-port=0");
+        let service = Service::spawn(run, arguments);
+        let serving = service.event("serving gRPC").await;
+        let addresses = serving["addresses"].as_str().expect("a text");
+        let port = addresses
+            .trim_end_matches(']')
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok());
+        Self {
+            port: port.unwrap_or_else(|| panic!("no port in {addresses}")),
+            service,
+        }
+    }
+
+    /// The flags that lead to it.
+    pub(crate) fn flags(&self) -> String {
+        format!("--grpc-ip-stack ipv4 --grpc-port {}", self.port)
+    }
+
+    /// A command for it. Its flags come last: they count wherever they are.
+    pub(crate) fn tko(&self, arguments: &str) -> Run {
+        tko(arguments).last(self.flags())
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(Settings::new(format!("127.0.0.1:{}", self.port))).expect("an address")
+    }
+}

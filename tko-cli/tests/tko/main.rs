@@ -1,0 +1,10 @@
+//! The binary `tko`, as people, scripts and service managers meet it: started as a process, fed,
+//! stopped and killed.
+
+mod access;
+mod commands;
+mod flags;
+mod harness;
+mod modifications;
+mod sources;
+mod validate;
