@@ -106,6 +106,19 @@ impl Scheduler for Bad {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_takes_longer_than_a_lease_is_made_once() {
+    let mut world = World::new();
+    world.site("a").await;
+    world.recorder.next([Act::Take(Duration::from_secs(200))]);
+    world.start_recording(Settings::default());
+    tokio::time::sleep(Duration::from_secs(201)).await;
+    assert_eq!(world.recorder.take().len(), 1);
+    let (status, _, _) = world.condition(key("a")).await.expect("said");
+    assert_eq!(status, Some(true));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
     let mut world = World::new();
     for site in ["a", "b", "c", "d"] {
