@@ -164,3 +164,49 @@ async fn crashes_at_any_point_double_and_lose_nothing() {
         "it hardly ever died while it made children: {midway}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn progress_of_another_package_is_not_gone_on_with() {
+    let w = world();
+    let id = topology(&w).await;
+    w.backend.let_others_go_first();
+    let mut commits = w.backend.commits.subscribe();
+    let running = w.start();
+    while w.children(&id).await.is_empty() {
+        commits.changed().await.expect("the backend is there");
+    }
+    drop(running);
+    tokio::task::yield_now().await;
+    assert!(w.children(&id).await.len() < SITES, "it died on the way");
+    assert!(w.record(&id).await.work[0].progress.is_some());
+    // Another entry before the one that is half done.
+    w.edit(&id, |package| {
+        let edited = package.iter().map(|resource| {
+            let mut value = resource.value().clone();
+            if let Some(templates) = value["spec"]["templates"].as_array_mut() {
+                templates.insert(0, json!({"template": "upf", "sites": ["made", "south"]}));
+            }
+            value
+        });
+        crate::world::package(edited.collect())
+    })
+    .await;
+    let last = w.start();
+    w.until(|| async { w.unprepared().await == 0 }).await;
+    last.stop().await;
+    // Of the new first entry: all but "one"; of the second: all. Those that were made as of the
+    // first entry, when that was the other, count for it.
+    let children = w.children(&id).await;
+    let of = |entry: usize| {
+        let key = format!("|{entry}|");
+        let once = |child: &&tko_core::Record| {
+            let deployment = child.entity.deployment().expect("a deployment");
+            deployment
+                .once
+                .as_ref()
+                .is_some_and(|once| once.contains(&key))
+        };
+        children.iter().filter(once).count()
+    };
+    assert_eq!((of(0), of(1)), (SITES + 2, SITES + 2));
+}

@@ -3,7 +3,7 @@
 use crate::world::random::Random;
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_memory::Memory;
 use tko_core::change::Head;
@@ -18,6 +18,8 @@ pub(crate) struct Faulty {
     pub(crate) random: Random,
     /// One commit in so many fails; 0: none.
     one_in: AtomicU64,
+    /// Every call lets others go first.
+    yields: AtomicBool,
     /// Commits that happened.
     pub(crate) commits: watch::Sender<u64>,
     /// Reads of lists, for what must not be done in vain.
@@ -30,6 +32,7 @@ impl Faulty {
             inner,
             random: Random::new(7),
             one_in: AtomicU64::new(0),
+            yields: AtomicBool::new(false),
             commits: watch::Sender::new(0),
             lists: AtomicU64::new(0),
         }
@@ -39,8 +42,15 @@ impl Faulty {
         self.one_in.store(commits, Ordering::Relaxed);
     }
 
+    pub(crate) fn let_others_go_first(&self) {
+        self.yields.store(true, Ordering::Relaxed);
+    }
+
     /// Lets others go first, now and then, and time pass, if it fails at all.
     async fn step(&self) {
+        if self.yields.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
         if self.one_in.load(Ordering::Relaxed) == 0 {
             return;
         }

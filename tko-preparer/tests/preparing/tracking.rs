@@ -4,6 +4,7 @@ use crate::parts::part;
 use crate::world::{World, topo, world};
 use serde_json::json;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tko_core::{Condition, Data, DeploymentId, Key, NewDeployment, Package};
 
 fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
@@ -102,6 +103,27 @@ async fn children_of_deleted_sites_are_deleted_if_they_are_to_be() {
         .expect("it is there");
     w.until(|| async { w.children(&id).await.len() == 1 }).await;
     assert_eq!(w.child_sites(&id).await, ["hub"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_comes_while_it_is_placed_is_not_missed() {
+    for n in 0..60 {
+        let w = world();
+        w.backend.let_others_go_first();
+        w.template("t", vec![]).await;
+        w.site("hub", &[]).await;
+        w.site("a", &[("role", "edge")]).await;
+        let _running = w.start();
+        w.until_idle().await;
+        let id = w.deploy(tracking(None)).await;
+        // At every point of the way from the claim to the end.
+        for _ in 0..n {
+            tokio::task::yield_now().await;
+        }
+        w.site("b", &[("role", "edge")]).await;
+        let took = w.until(|| async { w.children(&id).await.len() == 3 }).await;
+        assert!(took <= Duration::from_millis(5), "{n}: {took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,12 +99,13 @@ async fn a_site_that_comes_wakes_who_waits_for_it_at_once_and_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_it_is_registered_as_waited_for_is_not_missed() {
     let w = world();
+    w.backend.let_others_go_first();
     let _running = w.start();
     for n in 0..200 {
         let site = format!("s{n}");
         let id = w.deploy(vec![part("Waits", &site)]).await;
         // At every point of the way from the claim to the release.
-        for _ in 0..n % 20 {
+        for _ in 0..n % 50 {
             tokio::task::yield_now().await;
         }
         w.site(&site, &[]).await;
