@@ -10,6 +10,7 @@ pub mod count;
 pub mod edit;
 pub mod get;
 pub mod history;
+pub mod interleaved;
 pub mod list;
 pub mod once;
 pub mod put;

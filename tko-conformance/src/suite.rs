@@ -209,6 +209,10 @@ macro_rules! __backend_checks {
                 commits_and_reads_agree_with_the_reference
                 claims_and_edits_agree_with_the_reference
             }
+            interleaved {
+                commits_are_explained_by_the_feed
+                rights_never_overlap
+            }
         }
     };
 }

@@ -501,6 +501,16 @@ const PAIRS: &[(&str, &str)] = &[
         "an edit is given up by done only",
         "random::claims_and_edits_agree_with_the_reference",
     ),
+    // interleaved
+    (
+        "requirements are checked before",
+        "interleaved::commits_are_explained_by_the_feed",
+    ),
+    (
+        "edits are checked before",
+        "interleaved::rights_never_overlap",
+    ),
+    ("leases lapse at once", "interleaved::rights_never_overlap"),
 ];
 
 struct Harness {

@@ -1,0 +1,280 @@
+//! One task: plays its script and notes what it was told, and when.
+
+use super::script::{Act, Need, What, key};
+use crate::backend::bench::{ALL, Bench, TTL, request};
+use crate::backend::sample::{Shape, changes, condition, deployment, set, site};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tko_core::{
+    Ack, Change, ChangeSet, Committed, Error, Key, Kind, Lane, Mark, Outcome, Put, Require, Stage,
+    Token, Want,
+};
+
+/// What all tasks noted.
+#[derive(Default)]
+pub(super) struct Notes {
+    time: AtomicU64,
+    told: Mutex<Vec<Note>>,
+}
+
+impl Notes {
+    /// A moment: later than all before it.
+    fn now(&self) -> u64 {
+        self.time.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn write(&self, note: Note) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(note);
+    }
+
+    pub(super) fn read(&self) -> Vec<Note> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clone()
+    }
+}
+
+/// What one task was told.
+#[derive(Clone, Debug)]
+pub(super) enum Note {
+    /// A set was acknowledged (`done`) or refused, between these moments.
+    Commit {
+        name: String,
+        asked: u64,
+        told: u64,
+        set: Box<ChangeSet>,
+        done: Option<Committed>,
+    },
+    /// This edit was this task's at least between these moments.
+    Edit { token: Token, from: u64, to: u64 },
+    /// This lease was this task's at least between these moments.
+    Lease {
+        key: Key,
+        fence: u64,
+        asked: u64,
+        from: u64,
+        to: u64,
+    },
+}
+
+pub(super) struct Actor {
+    number: usize,
+    bench: Bench,
+    notes: Arc<Notes>,
+    commits: usize,
+}
+
+impl Actor {
+    pub(super) fn new(number: usize, bench: Bench, notes: Arc<Notes>) -> Self {
+        Self {
+            number,
+            bench,
+            notes,
+            commits: 0,
+        }
+    }
+
+    pub(super) async fn play(&mut self, script: &[Act]) -> Result<(), String> {
+        for act in script {
+            self.act(act).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, act: &Act) {
+        for _ in 0..act.pauses {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn act(&mut self, act: &Act) -> Result<(), String> {
+        match &act.what {
+            What::Put {
+                keys,
+                word,
+                site,
+                need,
+            } => {
+                let keys: Vec<Key> = [Some(keys.0), keys.1]
+                    .into_iter()
+                    .flatten()
+                    .map(key)
+                    .collect();
+                let mut require = Vec::new();
+                for key in &keys {
+                    require.extend(self.need(key, *need).await?);
+                }
+                self.pause(act).await;
+                let puts = keys.iter().map(|key| look(key, *word, *site));
+                let puts: Vec<Put> = puts.collect();
+                let site = site.filter(|_| keys.iter().any(|k| k.kind() == Kind::Deployment));
+                require.extend(site.map(|number| Require::Exists(key(number))));
+                self.commit(ChangeSet {
+                    require,
+                    ..set(puts)
+                })
+                .await
+                .map(drop)
+            }
+            What::Delete(number) => {
+                let key = key(*number);
+                let require = vec![Require::Unreferenced(key.clone())];
+                let delete = changes([Change::Delete(key)]);
+                self.commit(ChangeSet { require, ..delete }).await.map(drop)
+            }
+            What::Create(once) => {
+                let id = format!("new{}x{}", self.number, self.commits);
+                let put = deployment(&id).once(&format!("once {once}"));
+                self.commit(set([put])).await.map(drop)
+            }
+            What::Conditions(number, status) => {
+                let said = vec![condition("Said", *status, "By")];
+                let change = Change::Conditions(key(*number), said);
+                self.commit(changes([change])).await.map(drop)
+            }
+            What::Edit { key: number, used } => self.edit(act, &key(*number), *used).await,
+            What::Mark(number) => {
+                let due = vec![Mark::now(Stage::Prepare, key(*number), Lane::new(*number))];
+                self.commit(ChangeSet {
+                    due,
+                    ..ChangeSet::default()
+                })
+                .await
+                .map(drop)
+            }
+            What::Work { max, commit, done } => self.work(act, *max, *commit, *done).await,
+        }
+    }
+
+    /// A requirement that was true when it was read.
+    async fn need(&self, key: &Key, need: Need) -> Result<Option<Require>, String> {
+        let found = self
+            .bench
+            .backend
+            .get(std::slice::from_ref(key), Want::ROW)
+            .await;
+        let found = found.map_err(|error| error.chain())?.pop().flatten();
+        Ok(match (need, found) {
+            (Need::Nothing, _) | (Need::Version | Need::Generation, None) => None,
+            (Need::Version, Some(r)) => Some(Require::At(key.clone(), r.entity.version)),
+            (Need::Generation, Some(r)) => {
+                Some(Require::Generation(key.clone(), r.entity.generation))
+            }
+            (Need::Exists, _) => Some(Require::Exists(key.clone())),
+            (Need::Absent, _) => Some(Require::Absent(key.clone())),
+        })
+    }
+
+    /// Commits and notes it. None: it was refused for a reason that is possible.
+    async fn commit(&mut self, set: ChangeSet) -> Result<Option<Committed>, String> {
+        self.commits += 1;
+        let name = format!("{}x{}", self.number, self.commits);
+        let set = ChangeSet {
+            cause: Some(name.as_str().into()),
+            ..set
+        };
+        let asked = self.notes.now();
+        let result = self.bench.backend.commit(set.clone(), Ack::Numbered).await;
+        let told = self.notes.now();
+        let lease = set.under.as_ref().is_some_and(|_| set.settle.is_some());
+        let done = match result {
+            Ok(done) => Some(done),
+            Err(
+                Error::Conflict(_) | Error::NotFound(_) | Error::AlreadyExists(_) | Error::Busy(_),
+            ) => None,
+            // It dies with its entity.
+            Err(Error::Timeout(_)) if lease => None,
+            Err(other) => return Err(format!("{set:?}: {}", other.chain())),
+        };
+        self.notes.write(Note::Commit {
+            name,
+            asked,
+            told,
+            set: Box::new(set),
+            done: done.clone(),
+        });
+        Ok(done)
+    }
+
+    async fn edit(&mut self, act: &Act, key: &Key, used: bool) -> Result<(), String> {
+        let token = match self.bench.backend.edit(key, TTL, ALL).await {
+            Ok(edit) => edit.token,
+            Err(Error::Busy(_) | Error::NotFound(_)) => return Ok(()),
+            Err(other) => return Err(other.chain()),
+        };
+        let from = self.notes.now();
+        self.pause(act).await;
+        let to = self.notes.now();
+        let under = Some(token.clone());
+        let word = u8::try_from(self.commits % 3).unwrap_or(0);
+        let put = set([look(key, word, None)]);
+        let committed = used && self.commit(ChangeSet { under, ..put }).await?.is_some();
+        if !committed {
+            let end = [(token.clone(), Outcome::Done)];
+            let settled = self.bench.backend.settle(&end).await;
+            let settled = settled.map_err(|error| error.chain())?;
+            if settled != [true] {
+                return Err(format!("the edit of {key} was not live any more"));
+            }
+        }
+        self.notes.write(Note::Edit { token, from, to });
+        Ok(())
+    }
+
+    async fn work(&mut self, act: &Act, max: u8, commit: bool, done: bool) -> Result<(), String> {
+        let asked = self.notes.now();
+        let request = request(Stage::Prepare, usize::from(max));
+        let claims = self.bench.backend.claim(&request).await;
+        let from = self.notes.now();
+        for claim in claims.map_err(|error| error.chain())? {
+            self.pause(act).await;
+            let to = self.notes.now();
+            let end = if done {
+                Outcome::Done
+            } else {
+                let after = Duration::ZERO;
+                Outcome::Yield { after }
+            };
+            let under = Some(claim.token.clone());
+            let settle = Some(end.clone());
+            let child = deployment(&format!("c{}x{}", self.number, self.commits));
+            let set = ChangeSet {
+                under,
+                settle,
+                ..set([child])
+            };
+            let committed = commit && self.commit(set).await?.is_some();
+            let mut live = committed;
+            if !committed {
+                let settled = self.bench.backend.settle(&[(claim.token, end)]).await;
+                live = settled.map_err(|error| error.chain())? == [true];
+            }
+            // It may have died with its entity, nobody knows when.
+            let to = if live { to } else { from };
+            self.notes.write(Note::Lease {
+                key: claim.work.key,
+                fence: claim.fence,
+                asked,
+                from,
+                to,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn look(key: &Key, word: u8, on: Option<u8>) -> Put {
+    let put = match key.kind() {
+        Kind::Site => site(key.id()),
+        _ => deployment(key.id()),
+    };
+    let put = put
+        .metadata("word", &word.to_string())
+        .body(&["a", "b", "c"][..usize::from(word)]);
+    match on {
+        Some(number) if key.kind() == Kind::Deployment => put.site(self::key(number).id()),
+        _ => put,
+    }
+}

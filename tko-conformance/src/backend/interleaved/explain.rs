@@ -1,0 +1,234 @@
+//! What must be true of the notes and the feed together.
+
+use super::actor::{Note, Notes};
+use crate::backend::bench::Bench;
+use crate::backend::sample::all;
+use crate::explore::ensure;
+use std::collections::{BTreeMap, BTreeSet};
+use tko_core::{Change, ChangeRecord, ChangeSet, Committed, Entity, Key, Kind, Require, Revision};
+
+/// A set that was acknowledged, and when.
+struct Acknowledged<'a> {
+    asked: u64,
+    told: u64,
+    set: &'a ChangeSet,
+    done: &'a Committed,
+}
+
+pub(super) async fn explain(bench: &Bench, notes: &Notes) -> Result<(), String> {
+    let notes = notes.read();
+    let mut acknowledged = BTreeMap::new();
+    for note in &notes {
+        if let Note::Commit {
+            name,
+            asked,
+            told,
+            set,
+            done: Some(done),
+        } = note
+        {
+            let (asked, told) = (*asked, *told);
+            let one = Acknowledged {
+                asked,
+                told,
+                set,
+                done,
+            };
+            acknowledged.insert(name.as_str(), one);
+        }
+    }
+    let feed = bench.changes(0).await;
+    let there = replay(&feed, &acknowledged)?;
+    in_real_time(&acknowledged)?;
+    let mut rows = BTreeMap::new();
+    for kind in Kind::ALL {
+        for record in bench.walk(&all(kind), 0).await {
+            rows.insert(record.entity.key.clone(), record.entity.version);
+        }
+    }
+    let replayed: BTreeMap<_, _> = there.iter().map(|(k, e)| (k.clone(), e.version)).collect();
+    ensure!(
+        rows == replayed,
+        "there is {rows:?}, but the feed says {replayed:?}"
+    );
+    edits_exclude(&notes, &acknowledged)?;
+    leases_exclude(&notes)
+}
+
+/// Goes through the feed, set by set. Answers with what is there after it.
+fn replay(
+    feed: &[ChangeRecord],
+    acknowledged: &BTreeMap<&str, Acknowledged<'_>>,
+) -> Result<BTreeMap<Key, Entity>, String> {
+    let mut there: BTreeMap<Key, Entity> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    let mut next = 1;
+    for set in feed.chunk_by(|one, other| one.set == other.set) {
+        let name = set[0].cause.as_deref().unwrap_or_default();
+        let Some(known) = acknowledged.get(name) else {
+            return Err(format!(
+                "nobody was told that {name:?} was committed: {set:?}"
+            ));
+        };
+        ensure!(told.insert(name.to_owned()), "{name} is in the feed twice");
+        ensure!(
+            known.done.revision == Some(set[0].set),
+            "{name} was told {:?}, and stands at {}",
+            known.done.revision,
+            set[0].set
+        );
+        holds(&there, &known.set.require, false).map_err(|r| format!("{name}: {r}"))?;
+        let keys: Vec<&Key> = set.iter().map(|change| &change.key).collect();
+        let asked: Vec<&Key> = known.set.changes.iter().map(Change::key).collect();
+        ensure!(
+            keys.iter().all(|key| asked.contains(key)),
+            "{name} changed {keys:?}"
+        );
+        for change in set {
+            ensure!(change.revision == Revision(next), "{next} is missing");
+            next += 1;
+            let before = change.before.as_ref().map(|r| r.entity.version);
+            let known = there.get(&change.key).map(|entity| entity.version);
+            ensure!(
+                before == known,
+                "{name}: {} was {known:?}, not {before:?}",
+                change.key
+            );
+            match &change.after {
+                Some(record) => there.insert(change.key.clone(), (*record.entity).clone()),
+                None => there.remove(&change.key),
+            };
+        }
+        holds(&there, &known.set.require, true).map_err(|r| format!("{name}: {r}"))?;
+        once_each(&there)?;
+    }
+    for (name, known) in acknowledged {
+        ensure!(
+            told.contains(*name) || known.done.revision.is_none(),
+            "{name} was acknowledged, and is not in the feed"
+        );
+    }
+    Ok(there)
+}
+
+/// Whether requirements are true of what is there: before the set, or after it.
+fn holds(there: &BTreeMap<Key, Entity>, require: &[Require], after: bool) -> Result<(), String> {
+    for require in require {
+        let row = there.get(require.key());
+        let true_here = match require {
+            Require::Unreferenced(key) => {
+                !after || !there.values().any(|entity| entity.refers_to(key))
+            }
+            _ if after => true,
+            Require::Absent(_) => row.is_none(),
+            Require::Exists(_) => row.is_some_and(|e| !e.deleting),
+            Require::At(_, version) => row.is_some_and(|e| e.version == *version),
+            Require::Generation(_, generation) => {
+                row.is_some_and(|e| !e.deleting && e.generation == *generation)
+            }
+        };
+        ensure!(
+            true_here,
+            "{require:?} is not true where it stands, but was accepted"
+        );
+    }
+    Ok(())
+}
+
+fn once_each(there: &BTreeMap<Key, Entity>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let once = there
+        .values()
+        .filter_map(|e| e.deployment()?.once.as_deref());
+    for once in once {
+        ensure!(seen.insert(once), "two have the key {once:?}");
+    }
+    Ok(())
+}
+
+/// What was acknowledged before another was asked for stands before it.
+fn in_real_time(acknowledged: &BTreeMap<&str, Acknowledged<'_>>) -> Result<(), String> {
+    for (name, first) in acknowledged {
+        for (other, second) in acknowledged {
+            let (Some(at), Some(then)) = (first.done.revision, second.done.revision) else {
+                continue;
+            };
+            ensure!(
+                first.told > second.asked || at < then,
+                "{name} was acknowledged before {other} was asked for, but stands after it"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// While one has an edit, nobody else has, and nobody else writes.
+fn edits_exclude(
+    notes: &[Note],
+    acknowledged: &BTreeMap<&str, Acknowledged<'_>>,
+) -> Result<(), String> {
+    let mut edits = Vec::new();
+    for note in notes {
+        if let Note::Edit { token, from, to } = note {
+            edits.push((token, *from, *to));
+        }
+    }
+    for (at, (token, from, to)) in edits.iter().enumerate() {
+        for (other, since, until) in &edits[at + 1..] {
+            ensure!(
+                other.key != token.key || to < since || until < from,
+                "two had the edit of {} at once",
+                token.key
+            );
+        }
+        for (name, known) in acknowledged {
+            let writes = known.set.changes.iter().any(|change| match change {
+                Change::Put(put) => put.key == token.key,
+                Change::Delete(key) => *key == token.key,
+                Change::Conditions(..) => false,
+            });
+            let others = known.set.under.as_ref() != Some(*token);
+            ensure!(
+                !(writes && others && *from < known.asked && known.told < *to),
+                "{name} wrote {} while another had its edit",
+                token.key
+            );
+        }
+    }
+    Ok(())
+}
+
+/// While one has a lease, nobody else has; and fences rise.
+fn leases_exclude(notes: &[Note]) -> Result<(), String> {
+    let mut leases = Vec::new();
+    for note in notes {
+        if let Note::Lease {
+            key,
+            fence,
+            asked,
+            from,
+            to,
+        } = note
+        {
+            leases.push((key, *fence, *asked, *from, *to));
+        }
+    }
+    for (at, (key, fence, asked, from, to)) in leases.iter().enumerate() {
+        for (other, rival, later, since, until) in &leases[at + 1..] {
+            if key != other {
+                continue;
+            }
+            ensure!(
+                fence != rival,
+                "{key} was claimed twice with the fence {fence}"
+            );
+            ensure!(
+                to < since || until < from,
+                "two had the lease of {key} at once"
+            );
+            let in_order = (from > later || fence < rival) && (since > asked || rival < fence);
+            ensure!(in_order, "the fence of {key} fell: {fence}, {rival}");
+        }
+    }
+    Ok(())
+}
