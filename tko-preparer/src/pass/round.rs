@@ -22,7 +22,7 @@ pub(super) struct Round {
 }
 
 impl Pass<'_> {
-    /// One round. What `failed` in the last one is not called again unless something changed.
+    /// One round. What `failed` in the last one is not called again: it was on this package.
     pub(super) async fn round(
         &mut self,
         mut record: Record,
@@ -46,7 +46,7 @@ impl Pass<'_> {
             let known = failed
                 .iter()
                 .position(|open| open.target.as_ref() == Some(target));
-            if let Some(at) = known.filter(|_| !changed) {
+            if let Some(at) = known {
                 open.push(failed.swap_remove(at));
                 continue;
             }

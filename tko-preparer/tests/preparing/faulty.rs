@@ -22,6 +22,8 @@ pub(crate) struct Faulty {
     yields: AtomicBool,
     /// Commits that happened.
     pub(crate) commits: watch::Sender<u64>,
+    /// Claims that were given out.
+    pub(crate) claimed: AtomicU64,
     /// Reads of lists, for what must not be done in vain.
     pub(crate) lists: AtomicU64,
 }
@@ -34,6 +36,7 @@ impl Faulty {
             one_in: AtomicU64::new(0),
             yields: AtomicBool::new(false),
             commits: watch::Sender::new(0),
+            claimed: AtomicU64::new(0),
             lists: AtomicU64::new(0),
         }
     }
@@ -109,7 +112,10 @@ impl Backend for Faulty {
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
-        self.inner.claim(request).await
+        let claims = self.inner.claim(request).await?;
+        self.claimed
+            .fetch_add(claims.len() as u64, Ordering::Relaxed);
+        Ok(claims)
     }
 
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {

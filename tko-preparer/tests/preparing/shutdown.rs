@@ -54,11 +54,7 @@ async fn a_dead_preparers_work_comes_back_after_its_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_claim_ends_its_work() {
     let w = world();
-    let settings = Settings {
-        lease: Duration::from_secs(3),
-        ..patient()
-    };
-    let a = w.start_with(registry(), settings);
+    let a = w.start_with(registry(), patient());
     let id = w.deploy(vec![part("Slow", "s")]).await;
     w.until(|| async { w.record(&id).await.work[0].leased.is_some() })
         .await;
@@ -69,8 +65,8 @@ async fn a_lost_claim_ends_its_work() {
         .expect("it is there");
     let other = w.deploy(vec![part("Marks", "m")]).await;
     w.until_prepared(&other).await;
-    // A shutdown would wait for the slow one, were it not dropped.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // A shutdown would wait for the slow one, were it not dropped when it is not renewed.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     let start = tokio::time::Instant::now();
     a.stop().await;
     assert!(

@@ -131,6 +131,21 @@ async fn a_burst_of_sites_wakes_all_who_wait_without_looking_for_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_several_changes_at_once_the_last_one_counts() {
+    let w = world();
+    let _running = w.start();
+    let select = serde_json::json!({"select": {"metadata": {"role": "edge"}}});
+    let id = w
+        .deploy(vec![crate::world::topo("Site", "one", &select)])
+        .await;
+    until_waiting(&w, &id, "Waiting").await;
+    w.site("s", &[("role", "core")]).await;
+    w.site("s", &[("role", "edge")]).await;
+    let took = w.until_prepared(&id).await;
+    assert!(took <= Duration::from_millis(5), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plugin_that_comes_or_is_replaced_wakes_who_needs_it() {
     let w = world();
     let (shutdown, task) = start(&w, vec![Arc::new(Test)]);
