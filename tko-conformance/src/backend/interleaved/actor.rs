@@ -48,13 +48,15 @@ pub(super) enum Note {
     },
     /// This edit was this task's at least between these moments.
     Edit { token: Token, from: u64, to: u64 },
-    /// This lease was this task's at least between these moments.
+    /// This lease was this task's between these moments, if it was live at the end of them.
     Lease {
         key: Key,
         fence: u64,
         asked: u64,
         from: u64,
         to: u64,
+        /// Also then. Else it may have died with its entity, nobody knows when.
+        live: bool,
     },
 }
 
@@ -251,14 +253,13 @@ impl Actor {
                 let settled = self.bench.backend.settle(&[(claim.token, end)]).await;
                 live = settled.map_err(|error| error.chain())? == [true];
             }
-            // It may have died with its entity, nobody knows when.
-            let to = if live { to } else { from };
             self.notes.write(Note::Lease {
                 key: claim.work.key,
                 fence: claim.fence,
                 asked,
                 from,
                 to,
+                live,
             });
         }
         Ok(())

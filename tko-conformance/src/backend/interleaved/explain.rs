@@ -52,7 +52,7 @@ pub(super) async fn explain(bench: &Bench, notes: &Notes) -> Result<(), String> 
         "there is {rows:?}, but the feed says {replayed:?}"
     );
     edits_exclude(&notes, &acknowledged)?;
-    leases_exclude(&notes)
+    leases_exclude(&notes, &acknowledged)
 }
 
 /// Goes through the feed, set by set. Answers with what is there after it.
@@ -198,20 +198,30 @@ fn edits_exclude(
     Ok(())
 }
 
-/// While one has a lease, nobody else has; and fences rise.
-fn leases_exclude(notes: &[Note]) -> Result<(), String> {
+/// While one has a lease, nobody else has; it dies with its entity only; and fences rise.
+fn leases_exclude(
+    notes: &[Note],
+    acknowledged: &BTreeMap<&str, Acknowledged<'_>>,
+) -> Result<(), String> {
     let mut leases = Vec::new();
     for note in notes {
-        if let Note::Lease {
+        let Note::Lease {
             key,
             fence,
             asked,
             from,
             to,
+            live,
         } = note
-        {
-            leases.push((key, *fence, *asked, *from, *to));
-        }
+        else {
+            continue;
+        };
+        let deleted = acknowledged.values().any(|known| {
+            let mut changes = known.set.changes.iter();
+            known.told > *asked && changes.any(|c| matches!(c, Change::Delete(of) if of == key))
+        });
+        ensure!(*live || deleted, "the lease of {key} died before its time");
+        leases.push((key, *fence, *asked, *from, if *live { *to } else { *from }));
     }
     for (at, (key, fence, asked, from, to)) in leases.iter().enumerate() {
         for (other, rival, later, since, until) in &leases[at + 1..] {
