@@ -124,10 +124,10 @@ async fn show(
     let registered = began.elapsed();
     let began = Instant::now();
     let national = create(&*data).await?;
-    let settled = settle(&mut observer, &mut progress, &expected).await;
+    let settled = settle(&mut observer, &mut progress, &expected, began).await;
     let took = began.elapsed();
     progress.clear();
-    let tally = settled?;
+    let (tally, prepared) = settled?;
     let began = Instant::now();
     let files = check::manifests(&*data, manifests).await?;
     ensure!(
@@ -141,6 +141,7 @@ async fn show(
         tally,
         files,
         registered,
+        prepared,
         took,
         checked: began.elapsed(),
         national,
@@ -204,12 +205,14 @@ async fn create(data: &dyn Data) -> anyhow::Result<DeploymentId> {
     Ok(data.create_deployment(new).await?)
 }
 
-/// Waits until everything is in its state, or nothing happens any more.
+/// Waits until everything is in its state, or nothing happens any more. Answers also with how long
+/// it took until the last deployment was prepared.
 async fn settle(
     observer: &mut Observer,
     progress: &mut Progress,
     expected: &Expected,
-) -> anyhow::Result<Tally> {
+    began: Instant,
+) -> anyhow::Result<(Tally, Duration)> {
     let wanted = Tally {
         sites: expected.sites,
         provisioned: expected.provisioned,
@@ -220,11 +223,15 @@ async fn settle(
         placed: expected.placed,
         refused: 1,
     };
+    let mut prepared = None;
     loop {
         let tally = observer.now();
         progress.show(&tally);
+        if tally.prepared == wanted.prepared {
+            prepared.get_or_insert_with(|| began.elapsed());
+        }
         if tally == wanted {
-            return Ok(tally);
+            return Ok((tally, prepared.unwrap_or_else(|| began.elapsed())));
         }
         match tokio::time::timeout(PATIENCE, observer.changed()).await {
             Ok(changed) => {

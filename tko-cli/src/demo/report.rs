@@ -16,6 +16,7 @@ pub(super) struct Run {
     pub(super) tally: Tally,
     pub(super) files: usize,
     pub(super) registered: Duration,
+    pub(super) prepared: Duration,
     pub(super) took: Duration,
     pub(super) checked: Duration,
     pub(super) national: DeploymentId,
@@ -40,7 +41,7 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     }
     let seconds = run.took.as_secs_f64();
     #[allow(clippy::cast_precision_loss)] // Counts of a demo are far below 2^52.
-    let rate = tally.prepared as f64 / seconds.max(f64::EPSILON);
+    let rate = tally.prepared as f64 / run.prepared.as_secs_f64().max(f64::EPSILON);
     for (what, value) in [
         ("templates", super::TEMPLATES.len().to_string()),
         ("sites", tally.sites.to_string()),
