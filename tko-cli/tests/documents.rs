@@ -1,7 +1,7 @@
 //! Every command and code block of the project's documents works as it stands there.
 //!
-//! The blocks of one document are taken in order, in one shell, in an empty folder, with `tko` in
-//! the path, `$EXAMPLES` the folder of the examples, and a port of its own in `$TKO_GRPC_PORT`.
+//! The blocks of one document are taken in order, in one shell, in a folder that has nothing but
+//! the `examples`, with `tko` in the path and a port of its own in `$TKO_GRPC_PORT`.
 //!
 //! | fence | what is done with it |
 //! |---|---|
@@ -14,7 +14,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -22,12 +22,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Builds `tko` and runs it. Here it is built already.
+const BUILD_AND_RUN: &str = "cargo run --release --bin tko -- ";
+
 /// Commands that are checked elsewhere, by how they begin, and where.
 const ELSEWHERE: &[(&str, &str)] = &[
-    (
-        "cargo run --release --bin tko -- demo",
-        ".ci/run runs the demo of a release build",
-    ),
     ("cargo test --workspace", "this is a part of it"),
     (
         "cargo run --package tko-examples --example embed",
@@ -52,7 +51,7 @@ const SERVERS: &[&str] = &[
 const WORK: &str = "work";
 
 /// For one command; and for what is looked at to become as the document says.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_readme_works() {
@@ -147,11 +146,12 @@ fn steps(block: &Block) -> Vec<Step> {
                 continued = line.ends_with('\\');
             }
             (_, Some(command)) => {
+                let command = command.replace(BUILD_AND_RUN, "tko ");
                 continued = command.ends_with('\\');
                 if !command.is_empty() && !command.starts_with('#') {
                     steps.push(Step {
                         line: block.line + index,
-                        command: command.to_owned(),
+                        command,
                         prints: console.then(Vec::new),
                     });
                 }
@@ -203,41 +203,17 @@ fn save(folder: &Path, place: &str, block: &Block) {
 fn run(shell: &mut Shell, name: &str, steps: &[Step]) {
     for (index, step) in steps.iter().enumerate() {
         let place = format!("{name}:{}: {}", step.line, step.command);
-        if ELSEWHERE
-            .iter()
-            .any(|(begin, _)| step.command.starts_with(begin))
-        {
+        let begins = |with: &&str| step.command.starts_with(with);
+        if ELSEWHERE.iter().any(|(with, _)| begins(with)) {
             continue;
         }
-        assert!(
-            !step.command.starts_with("cargo "),
-            "{place}: it is not said where it is checked"
-        );
-        if SERVERS.iter().any(|begin| step.command.starts_with(begin)) {
+        assert!(!begins(&"cargo "), "{place}\nwhere is it checked?");
+        if step.prints.is_none() && SERVERS.iter().any(begins) {
             shell.serve(&step.command, &place);
-            continue;
-        }
-        let began = Instant::now();
-        loop {
-            let (code, printed) = shell.run(&step.command, &place);
-            let next = steps.get(index + 1).map(|next| next.command.as_str());
-            let may_fail = next == Some("echo $?");
-            let good = code == 0 || may_fail;
-            let right = step
-                .prints
-                .as_ref()
-                .is_none_or(|prints| matches(prints, &printed));
-            if good && right {
-                break;
-            }
-            let again = is_look(&step.command) && began.elapsed() < PATIENCE;
-            assert!(
-                again,
-                "{place}\nexit code {code}, printed:\n{}\nexpected:\n{}",
-                printed.join("\n"),
-                step.prints.as_deref().unwrap_or_default().join("\n"),
-            );
-            thread::sleep(Duration::from_millis(50));
+        } else {
+            let next = steps.get(index + 1);
+            let may_fail = next.is_some_and(|next| next.command == "echo $?");
+            shell.expect(step, may_fail, &place);
         }
     }
 }
@@ -293,6 +269,8 @@ impl Shell {
         let folder = tempfile::tempdir().expect("a folder");
         let (output, work) = (folder.path().join("output"), folder.path().join(WORK));
         fs::create_dir(&work).expect("a folder");
+        let examples = root().join("examples").canonicalize().expect("there are");
+        symlink(examples, work.join("examples")).expect("a link");
         let program = Path::new(env!("CARGO_BIN_EXE_tko"));
         let mut path = program
             .parent()
@@ -309,13 +287,6 @@ impl Shell {
             .current_dir(work)
             .env("PATH", path)
             .env("TKO_GRPC_PORT", port.to_string())
-            .env(
-                "EXAMPLES",
-                root()
-                    .join("examples")
-                    .canonicalize()
-                    .expect("there are examples"),
-            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -351,6 +322,26 @@ impl Shell {
         let code = code.unwrap_or_else(|_| panic!("{place}\ndoes not end:\n{}", printed()));
         let lines = printed().lines().map(str::to_owned).collect();
         (code.parse().expect("an exit code"), lines)
+    }
+
+    /// Runs it, again if need be, until it prints what it must.
+    fn expect(&mut self, step: &Step, may_fail: bool, place: &str) {
+        let began = Instant::now();
+        loop {
+            let (code, printed) = self.run(&step.command, place);
+            let expected = step.prints.as_ref();
+            let right = expected.is_none_or(|expected| matches(expected, &printed));
+            if right && (code == 0 || may_fail) {
+                return;
+            }
+            assert!(
+                is_look(&step.command) && began.elapsed() < PATIENCE,
+                "{place}\nexit code {code}, printed:\n{}\nmust print:\n{}",
+                printed.join("\n"),
+                expected.map_or_else(String::new, |expected| expected.join("\n")),
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Starts a server, and waits until the data are there.

@@ -3,6 +3,7 @@
 
 mod access;
 mod commands;
+mod crash;
 mod flags;
 mod harness;
 mod modifications;

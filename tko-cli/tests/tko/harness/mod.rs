@@ -1,7 +1,12 @@
 //! Starts `tko`, waits for it with a limit, and never leaves it behind.
 
+pub(crate) mod core5g;
+mod dice;
+mod feed;
 mod process;
 mod server;
 
-pub(crate) use process::{Output, Run, example, tko};
-pub(crate) use server::Server;
+pub(crate) use dice::Dice;
+pub(crate) use feed::Feed;
+pub(crate) use process::{TIME, example, own_plugin, plugin, tko};
+pub(crate) use server::{Server, Service};

@@ -193,6 +193,11 @@ pub(crate) fn example(path: &str) -> String {
     format!("{}/../examples/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The path of a plugin for these tests alone.
+pub(crate) fn own_plugin(name: &str) -> String {
+    format!("{}/tests/plugins/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
 /// The path of a plugin for tests, such as `hang.py`.
 pub(crate) fn plugin(name: &str) -> String {
     format!(

@@ -1,0 +1,69 @@
+//! How far a server is, heard from its change feed.
+
+use super::process::TIME;
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use tko_core::{Data, Event, Kind, Revision, Select, Watch};
+use tko_grpc::client::Client;
+use tokio::sync::watch;
+
+/// What a feed has told so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// Changes of deployments.
+    pub(crate) changes: u64,
+    /// Deployments.
+    pub(crate) deployments: usize,
+    /// Of them, prepared.
+    pub(crate) prepared: usize,
+}
+
+/// Follows the deployments of a server.
+pub(crate) struct Feed(watch::Receiver<Told>);
+
+impl Feed {
+    pub(crate) fn of(client: &Client) -> Self {
+        let mut events = client.watch(Watch {
+            select: Select::all(Kind::Deployment),
+            after: Revision::default(),
+            package: false,
+        });
+        let (tell, told) = watch::channel(Told::default());
+        tokio::spawn(async move {
+            let mut prepared = HashMap::new();
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Put { record, .. }) => {
+                        let row = record.entity.deployment().is_some_and(|d| d.prepared);
+                        prepared.insert(record.entity.key.clone(), row);
+                    }
+                    Ok(Event::Gone { before, .. }) => {
+                        prepared.remove(&before.entity.key);
+                    }
+                    Ok(Event::Bookmark { .. }) => continue,
+                    // Whoever waits is told by the end of the channel.
+                    Err(_) => return,
+                }
+                tell.send_modify(|told| {
+                    told.changes += 1;
+                    told.deployments = prepared.len();
+                    told.prepared = prepared.values().filter(|p| **p).count();
+                });
+            }
+        });
+        Self(told)
+    }
+
+    pub(crate) fn now(&self) -> Told {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Told) -> bool) -> Told {
+        let mut told = self.0.clone();
+        let waited = tokio::time::timeout(TIME, told.wait_for(|told| is(told))).await;
+        let now = self.now();
+        let so = waited.unwrap_or_else(|_| panic!("not {what} after {TIME:?}: {now:?}"));
+        *so.unwrap_or_else(|_| panic!("the feed ended before {what}: {now:?}"))
+    }
+}
