@@ -2,10 +2,13 @@
 
 use crate::parts::{Signs, gvk, here, part, registry};
 use crate::world::{ALL, annotated, find, thing, world};
+use futures_util::StreamExt;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Data, Key, Kind, NewDeployment, Registry, Select, annotation};
+use tko_core::{
+    Data, Event, Key, Kind, NewDeployment, Registry, Revision, Select, Watch, annotation,
+};
 use tko_preparer::{APPROVED, PREPARED, Settings};
 
 #[tokio::test(start_paused = true)]
@@ -315,6 +318,40 @@ async fn a_thousand_deployments_are_shared_by_three_preparers() {
     w.until(|| async { w.unprepared().await == 0 }).await;
     for record in w.all(Select::all(Kind::Deployment)).await {
         // Created, prepared, finished: never prepared twice.
+        assert_eq!(record.entity.generation.0, 3);
+    }
+    for one in running {
+        one.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn preparers_on_several_threads_in_real_time_prepare_each_once() {
+    let w = world();
+    w.template("ok", vec![part("Marks", "m")]).await;
+    let running: Vec<_> = (0..3).map(|_| w.start()).collect();
+    let prepared = Select {
+        prepared: Some(true),
+        ..Select::all(Kind::Deployment)
+    };
+    let mut events = w.store.watch(Watch {
+        select: prepared.clone(),
+        after: Revision(0),
+        package: false,
+    });
+    for _ in 0..300 {
+        w.create("ok").await;
+    }
+    let mut entered = 0;
+    while entered < 300 {
+        let event = events
+            .next()
+            .await
+            .expect("it goes on")
+            .expect("it is kept");
+        entered += usize::from(matches!(event, Event::Put { entered: true, .. }));
+    }
+    for record in w.all(prepared).await {
         assert_eq!(record.entity.generation.0, 3);
     }
     for one in running {
