@@ -33,3 +33,8 @@ fn collect(dir: &Dir<'static>, files: &mut Vec<(&'static str, &'static [u8])>) {
         }
     }
 }
+
+/// The guide's code blocks, as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/integrators.md")]
+mod integrators {}

@@ -6,7 +6,7 @@
 //! | fence | what is done with it |
 //! |---|---|
 //! | `sh` | each command is run and must succeed; one that starts a server is left running |
-//! | `console` | what follows `$ ` is run and must print the lines after it, in which `…` is anything, also any lines; what is only looked at is looked at again for a while; what fails must be followed by `$ echo $?` |
+//! | `console` | what follows `$ ` is run and must print the lines after it, in which `…` is anything, also any lines, and columns may be as wide as need be; what is only looked at is looked at again for a while; what fails must be followed by `$ echo $?` |
 //! | `yaml`, `python` | saved under the name that a comment in its first two lines says |
 //! | `rust` | a documentation test of the crate `tko-examples` |
 //! | `text` | no code: left alone |
@@ -51,7 +51,7 @@ const SERVERS: &[&str] = &[
 const WORK: &str = "work";
 
 /// For one command; and for what is looked at to become as the document says.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_readme_works() {
@@ -236,10 +236,17 @@ fn matches(expected: &[String], lines: &[String]) -> bool {
             (0..=lines.len()).any(|skipped| matches(rest, &lines[skipped..]))
         }
         ([first, rest @ ..], [line, others @ ..]) => {
-            line_matches(first.trim_end(), line.trim_end()) && matches(rest, others)
+            line_matches(&aligned(first), &aligned(line)) && matches(rest, others)
         }
         _ => false,
     }
+}
+
+/// With one space for many, but for those that a line begins with: columns are as wide as need be.
+fn aligned(line: &str) -> String {
+    let words = line.trim_start();
+    let indented = " ".repeat(line.len() - words.len());
+    indented + &words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn line_matches(expected: &str, line: &str) -> bool {
