@@ -7,9 +7,8 @@ use std::sync::Arc;
 use tko_backend_memory::Memory;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Answer, Condition, Data, Error, Expect, Gvk, Metadata, NewDeployment, NewSite, NewTemplate,
-    Package, PrepareCall, Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler,
-    Store, Want, annotation,
+    Answer, Condition, Data, Error, Gvk, NewDeployment, NewSite, NewTemplate, Package, PrepareCall,
+    Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler, Store, Want, annotation,
 };
 use tko_preparer::Preparing;
 use tko_scheduler::Scheduling;
@@ -26,7 +25,7 @@ impl Preparer for Slices {
         let slice = call.package.find(call.target);
         let slice = slice.ok_or_else(|| Error::bad("target", "it is not in the package"))?;
         let spec = json!({"vlan": slice.get(&["spec", "vlan"])});
-        let port = Arc::new(Resource::new(resource("Port", "uplink", &spec))?);
+        let port = Arc::new(Resource::new(resource("Port", &spec))?);
         let package = call.package.with(port).with(annotation::prepared(slice));
         let effects = Vec::new();
         Ok(Answer::Done { package, effects })
@@ -53,49 +52,42 @@ impl Scheduler for Switches {
 /// Runs an orchestrator until a deployment is on its site: what the switch was told, and the
 /// deployment as it is then.
 async fn orchestrate() -> Result<(Option<String>, Record)> {
+    // What keeps the data, what is let in, and both together.
     let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(TimeOrderedIds));
     let memory = Memory::new(clock.clone(), tko_backend_memory::Settings::default());
     let validation = Validation::new(Arc::new(SchemaValidator::builder().build()?));
     let store = Store::new(Arc::new(memory), Arc::new(validation), ids.clone());
     let data = Arc::new(store);
 
+    // Who works on them.
+    let preparers = Registry::new().with(gvk("Slice"), "slices", Arc::new(Slices) as _);
     let (switch, mut told) = unbounded_channel();
-    let schedulers = Registry::<dyn Scheduler>::new().with(
-        gvk("Switch"),
-        "switches",
-        Arc::new(Switches(switch)),
-    );
-    let preparers = Registry::<dyn Preparer>::new().with(gvk("Slice"), "slices", Arc::new(Slices));
-    let stop = CancellationToken::new();
+    let switches = Arc::new(Switches(switch));
+    let schedulers = Registry::new().with(gvk("Switch"), "switches", switches as _);
+    let (preparers, schedulers) = (Arc::new(preparers), Arc::new(schedulers));
     let settings = tko_preparer::Settings::default();
     let preparing = Preparing::new(
         data.clone(),
-        Arc::new(preparers),
+        preparers,
         vec![],
         clock.clone(),
         ids,
         settings,
     );
     let settings = tko_scheduler::Settings::default();
-    let scheduling = Scheduling::new(data.clone(), Arc::new(schedulers), vec![], clock, settings);
+    let scheduling = Scheduling::new(data.clone(), schedulers, vec![], clock, settings);
+    let stop = CancellationToken::new();
     let preparing = tokio::spawn(preparing.run(stop.clone()));
     let scheduling = tokio::spawn(scheduling.run(stop.clone()));
 
-    let template = NewTemplate {
-        id: "slice/gold:v1".parse()?,
-        metadata: Metadata::default(),
-        package: Package::from_values([resource("Slice", "gold", &json!({"vlan": 17}))])?,
-        expect: Expect::Absent,
-    };
-    data.register_template(template).await?;
-    let site = NewSite {
-        id: "edge/1".parse()?,
-        template: None,
-        metadata: Metadata::default(),
-        package: Package::from_values([resource("Switch", "rack", &json!({}))])?,
-        expect: Expect::Absent,
-    };
-    data.register_site(site).await?;
+    // What they are to do.
+    let package = |value| Package::from_values([value]);
+    let gold = package(resource("Slice", &json!({"vlan": 17})))?;
+    let rack = package(resource("Switch", &json!({})))?;
+    data.register_template(NewTemplate::new("slice/gold:v1".parse()?, gold))
+        .await?;
+    data.register_site(NewSite::new("edge/1".parse()?, rack))
+        .await?;
     let deployment = NewDeployment {
         template: Some("slice/gold:v1".parse()?),
         site: Some("edge/1".parse()?),
@@ -116,8 +108,8 @@ fn gvk(kind: &str) -> Gvk {
     Gvk::new("example.org", "v1", kind)
 }
 
-fn resource(kind: &str, name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "example.org/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+fn resource(kind: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "example.org/v1", "kind": kind, "metadata": {"name": "it"}, "spec": spec})
 }
 
 #[tokio::main]
@@ -133,11 +125,11 @@ async fn main() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::orchestrate;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn the_deployment_gets_to_its_site() {
-        let time = std::time::Duration::from_secs(60);
-        let outcome = tokio::time::timeout(time, orchestrate()).await;
+        let outcome = tokio::time::timeout(Duration::from_secs(60), orchestrate()).await;
         let (told, deployment) = outcome.expect("it ends").expect("it works");
         assert_eq!(told.as_deref(), Some(r#"site edge/1: {"vlan":17}"#));
         let scheduled = deployment.entity.condition(tko_core::entity::SCHEDULED);

@@ -53,6 +53,18 @@ pub struct NewTemplate {
     pub expect: Expect,
 }
 
+impl NewTemplate {
+    /// Whatever is there, and without metadata out of band.
+    pub fn new(id: TemplateId, package: Package) -> Self {
+        Self {
+            id,
+            metadata: Metadata::default(),
+            package,
+            expect: Expect::Any,
+        }
+    }
+}
+
 /// Registers a site: makes or replaces it.
 #[derive(Clone, Debug)]
 pub struct NewSite {
@@ -66,6 +78,19 @@ pub struct NewSite {
     pub package: Package,
     /// What must be there before.
     pub expect: Expect,
+}
+
+impl NewSite {
+    /// Whatever is there, without a template, and without metadata out of band.
+    pub fn new(id: SiteId, package: Package) -> Self {
+        Self {
+            id,
+            template: None,
+            metadata: Metadata::default(),
+            package,
+            expect: Expect::Any,
+        }
+    }
 }
 
 /// Registers a plugin: makes or replaces it.
