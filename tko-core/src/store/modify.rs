@@ -82,7 +82,7 @@ impl<B: Backend + ?Sized> Store<B> {
             approved,
             body,
         } = head::split(&restored(package, old)?)?;
-        let new = Deployment {
+        let mut new = Deployment {
             // What a package names is the relation, from when it names something else than before.
             template: related(
                 head.template.as_ref(),
@@ -100,6 +100,10 @@ impl<B: Backend + ?Sized> Store<B> {
             head,
             ..old.clone()
         };
+        if says_the_same(&new, old) {
+            // What approving wrote beside the skeleton, and the package now brings, is no change.
+            new.head.clone_from(&old.head);
+        }
         if new.template != old.template
             && let Some(id) = &new.template
         {
@@ -132,6 +136,20 @@ fn restored(package: &Package, old: &Deployment) -> Result<Package> {
     } else {
         package.clone()
     })
+}
+
+/// Whether people see the same Deployment resource in the same place.
+fn says_the_same(new: &Deployment, old: &Deployment) -> bool {
+    let seen = |deployment: &Deployment| {
+        let Deployment {
+            head,
+            prepared,
+            approved,
+            ..
+        } = deployment;
+        head.resource(*prepared, *approved)
+    };
+    new.head.at == old.head.at && new.head != old.head && seen(new) == seen(old)
 }
 
 /// The interests that stay: those that last, and, until it is prepared, the others too.
