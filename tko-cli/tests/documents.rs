@@ -69,6 +69,11 @@ fn the_changelog_works() {
 }
 
 #[test]
+fn the_plugins_readme_works() {
+    check("examples/plugins/README.md");
+}
+
+#[test]
 fn the_documents_of_the_folder_work() {
     let mut found = 0;
     for entry in fs::read_dir(root().join("docs")).expect("there is a folder docs") {
