@@ -14,8 +14,8 @@ fn package<const N: usize>(values: [Value; N]) -> Package {
 }
 
 fn thing(name: &str, namespace: Option<&str>, spec: Value) -> Value {
-    let mut value =
-        json!({"apiVersion": "x/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec});
+    let mut value = json!({"apiVersion": "x/v1", "kind": "Thing", "metadata": {"name": name}});
+    value["spec"] = spec;
     if let Some(namespace) = namespace {
         value["metadata"]["namespace"] = json!(namespace);
     }
