@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_deployment_gets_to_its_site() {
-        let outcome = tokio::time::timeout(Duration::from_secs(60), orchestrate()).await;
+        let outcome = tokio::time::timeout(Duration::from_mins(1), orchestrate()).await;
         let (told, deployment) = outcome.expect("it ends").expect("it works");
         assert_eq!(told.as_deref(), Some(r#"site edge/1: {"vlan":17}"#));
         let scheduled = deployment.entity.condition(tko_core::entity::SCHEDULED);

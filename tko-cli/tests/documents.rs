@@ -51,7 +51,7 @@ const SERVERS: &[&str] = &[
 const WORK: &str = "work";
 
 /// For one command; and for what is looked at to become as the document says.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
 fn the_readme_works() {
