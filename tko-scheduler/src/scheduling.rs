@@ -84,10 +84,14 @@ impl Scheduling {
             match loaded {
                 Ok(plugins) => break plugins,
                 Err(error) => {
-                    failures = context.trouble("read the plugins", &error, failures).await;
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        now = context.trouble("read the plugins", &error, failures) => failures = now,
+                    }
                 }
             }
         };
+        tracing::info!(worker = context.settings.name, "scheduling");
         let sweep = Sweep::new(&context);
         let settings = &context.settings;
         let leases = Leases::new(context.data.clone(), context.clock.clone(), settings.lease);

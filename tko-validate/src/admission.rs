@@ -107,16 +107,29 @@ impl Validation {
         let call = validator.validate(package, target, complete);
         let call = AssertUnwindSafe(call).catch_unwind();
         match timeout(self.time, call).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => result.map_err(told),
             Ok(Err(panic)) => Err(Error::internal(
                 format!("validate {target}: validator {name} panicked"),
                 words(&*panic),
             )),
-            Err(_) => Err(Error::unavailable(
+            Err(_) => Err(told(Error::unavailable(
                 format!("validate {target} with validator {name}"),
                 format!("it took more than {:?}", self.time),
-            )),
+            ))),
         }
+    }
+}
+
+/// Puts into words of its own why a validator was of no use: whoever asked to store the package is
+/// to know, also where sources stay behind, as on the other side of a network.
+fn told(error: Error) -> Error {
+    const MORAL: &str = "without a verdict nothing is let in";
+    match error {
+        Error::Unavailable { action, source } => {
+            let why = tko_core::error::chain(&*source);
+            Error::unavailable(format!("{action}: {why}"), MORAL)
+        }
+        other => other,
     }
 }
 

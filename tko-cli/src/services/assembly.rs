@@ -17,9 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// For how long each sort of part may go on after being told to stop. Longer than the grace that
-/// the parts themselves give to what is in flight.
-const GRACE: Duration = Duration::from_secs(15);
+/// How much longer than the grace that parts give to what is in flight they may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where an assembly serves, and for whom: bound before anything else, so that plugins can be told.
 struct Door {
@@ -46,6 +45,8 @@ pub(crate) struct Assembly {
 struct Parts {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
+    /// What they give to what is in flight then.
+    grace: Duration,
 }
 
 impl Assembly {
@@ -149,6 +150,7 @@ impl Assembly {
     }
 
     fn serve(&mut self, door: Door) {
+        self.server.grace = door.settings.grace;
         let server = Server::new(self.controller())
             .with_settings(door.settings)
             .with_access(door.access);
@@ -183,6 +185,7 @@ impl Assembly {
     pub(crate) fn prepare(&mut self, args: &PreparerArgs, controller: &ControllerArgs) {
         let (data, clock) = (self.controller(), self.clock.clone());
         let preparing = args.preparing(data, self.address(), controller, clock);
+        self.controllers.grace = controller.grace;
         let stop = self.controllers.stop.clone();
         self.controllers
             .tasks
@@ -198,6 +201,7 @@ impl Assembly {
     ) {
         let (data, clock) = (self.controller(), self.clock.clone());
         let scheduling = args.scheduling(data, self.address(), controller, scheduled, clock);
+        self.controllers.grace = controller.grace;
         let stop = self.controllers.stop.clone();
         self.controllers
             .tasks
@@ -247,7 +251,7 @@ impl Door {
 impl Parts {
     async fn end(&mut self, what: &str) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(GRACE, async {
+        let ended = tokio::time::timeout(self.grace + PATIENCE, async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Err(error) = result(ended) {
                     tracing::error!("{error:#}");

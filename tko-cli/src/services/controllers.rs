@@ -24,6 +24,9 @@ pub(crate) struct ControllerArgs {
     /// The living renew what they hold; at least 1s
     #[arg(long, value_name = "TIME", value_parser = lease, default_value = "30s")]
     lease: Duration,
+    /// How long work in flight may go on after being told to stop, before it is handed back
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
+    pub(super) grace: Duration,
 }
 
 /// How the preparer works
@@ -110,6 +113,7 @@ impl PreparerArgs {
             workers: self.preparer_workers,
             timeout: patient(self.preparer_timeout),
             lease: controller.lease,
+            grace: controller.grace,
             interval: controller.interval,
             auto_approve: self.auto_approve,
             ..tko_preparer::Settings::default()
@@ -159,6 +163,7 @@ impl SchedulerArgs {
             workers: self.scheduler_workers,
             timeout: patient(self.scheduler_timeout),
             lease: controller.lease,
+            grace: controller.grace,
             resync: controller.interval,
             ..tko_scheduler::Settings::default()
         };
@@ -196,7 +201,7 @@ fn lease(text: &str) -> Result<Duration, String> {
 }
 
 /// A little longer than the executor itself waits: its error says what the program wrote.
-fn patient(time: Duration) -> Duration {
+pub(super) fn patient(time: Duration) -> Duration {
     time.saturating_add(Duration::from_secs(5))
 }
 
@@ -210,6 +215,7 @@ impl Default for ControllerArgs {
         Self {
             interval: Duration::from_mins(10),
             lease: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
         }
     }
 }

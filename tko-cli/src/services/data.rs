@@ -1,5 +1,6 @@
 //! The data service, as flags and as running parts.
 
+use super::controllers::patient;
 use super::time;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -152,7 +153,7 @@ pub(crate) fn keep(
     let validators = Arc::new(Registry::new());
     let validation = Validation::new(validator.clone())
         .with_registry(validators.clone())
-        .with_time(schemas.validator_timeout);
+        .with_time(patient(schemas.validator_timeout));
     let store = Store::new(
         data.backend(clock)?,
         Arc::new(validation),

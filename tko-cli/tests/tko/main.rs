@@ -7,5 +7,7 @@ mod crash;
 mod flags;
 mod harness;
 mod modifications;
+mod plugins;
+mod shutdown;
 mod sources;
 mod validate;

@@ -1,13 +1,18 @@
 //! Processes that stay: data services, preparers, schedulers.
 
 use super::process::{Run, TIME, tko};
+use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::ExitStatus;
+use tko_core::{Data, Entity, Event, Key, Pattern, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
+
+/// Most lines of a log that are shown.
+const SHOWN: usize = 200;
 
 /// A running process, killed when it is dropped. Its log is JSON.
 pub(crate) struct Service {
@@ -75,9 +80,11 @@ impl Service {
         log.lines.iter().any(|line| fields(line, message).is_some())
     }
 
-    /// All that it has logged.
+    /// All that it has logged, or the end of it.
     pub(crate) fn log(&self) -> String {
-        self.log.borrow().lines.join("\n")
+        let log = self.log.borrow();
+        let first = log.lines.len().saturating_sub(SHOWN);
+        log.lines[first..].join("\n")
     }
 
     /// Sends a signal.
@@ -90,6 +97,9 @@ impl Service {
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let waited = tokio::time::timeout(TIME, self.child.wait()).await;
+        // What it said last may still be on its way.
+        let mut log = self.log.clone();
+        let _ = tokio::time::timeout(TIME, log.wait_for(|log| log.ended)).await;
         let ended = waited
             .unwrap_or_else(|_| panic!("tko {} does not end:\n{}", self.arguments, self.log()));
         ended.expect("a child of ours")
@@ -128,11 +138,12 @@ impl Server {
 
     /// `data start` or `up`, with flags.
     pub(crate) async fn start(arguments: &str) -> Self {
-        Self::spawn(tko(arguments), arguments).await
+        Self::on(arguments, 0).await
     }
 
-    async fn spawn(run: Run, arguments: &str) -> Self {
-        let run = run.arg("--grpc-ip-stack=ipv4").arg("--grpc-port=0");
+    /// On this port; 0 is any.
+    pub(crate) async fn on(arguments: &str, port: u16) -> Self {
+        let run = tko(arguments).last(format!("--grpc-ip-stack ipv4 --grpc-port {port}"));
         let service = Service::spawn(run, arguments);
         let serving = service.event("serving gRPC").await;
         let addresses = serving["addresses"].as_str().expect("a text");
@@ -154,6 +165,35 @@ impl Server {
     /// A command for it. Its flags come last: they count wherever they are.
     pub(crate) fn tko(&self, arguments: &str) -> Run {
         tko(arguments).last(self.flags())
+    }
+
+    /// Waits until an entity is so.
+    pub(crate) async fn until(&self, key: &Key, what: &str, is: impl Fn(&Entity) -> bool) {
+        let mut select = Select::all(key.kind());
+        select.ids.push(Pattern::literal(key.id()));
+        let mut events = self.client().watch(Watch {
+            select,
+            after: Revision::default(),
+            package: false,
+        });
+        let seen = async {
+            while let Some(event) = events.next().await {
+                if let Event::Put { record, .. } = event.expect("the watch goes on")
+                    && is(&record.entity)
+                {
+                    return;
+                }
+            }
+            panic!("the watch of {key} ended before it was {what}");
+        };
+        if tokio::time::timeout(TIME, seen).await.is_err() {
+            let now = self.client().get(key, Want::ROW).await;
+            let conditions = now.map(|record| record.entity.conditions.clone());
+            panic!(
+                "{key} is not {what}: {conditions:#?}\n{}",
+                self.service.log()
+            );
+        }
     }
 
     /// A client of it.

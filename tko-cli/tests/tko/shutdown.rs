@@ -1,0 +1,190 @@
+//! Services end when they are told to: promptly, with work in flight finished or handed back.
+
+use crate::harness::{Feed, Server, Service, own_plugin};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Far less than any time of grace or long poll, far more than it takes.
+const PROMPT: Duration = Duration::from_secs(8);
+
+/// A deployment whose plugin is at work until a file is there.
+struct Held {
+    folder: TempDir,
+    deployment: String,
+}
+
+impl Held {
+    async fn on(server: &Server) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let register = "plugin register prepare slow -g example.org,v1,Slow";
+        let register = server.tko(register).arg(own_plugin("wait_for_file.py"));
+        register.arg(folder.path().join("go")).good().await;
+        let package = "apiVersion: example.org/v1\nkind: Slow\nmetadata: {name: slow}\n";
+        let create = server.tko("deployment create --stdin").stdin(package);
+        let deployment = create.good().await.line().to_owned();
+        Self { folder, deployment }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("go")
+    }
+
+    /// Lets the plugin finish.
+    fn release(&self) {
+        fs::write(self.file(), "").expect("a file");
+    }
+
+    async fn shown(&self, server: &Server) -> Value {
+        let show = format!("deployment show {} -ojson", self.deployment);
+        server.tko(&show).good().await.json()
+    }
+}
+
+fn preparer(server: &Server, flags: &str) -> Service {
+    Service::start(&format!("preparer start {} {flags}", server.flags()))
+}
+
+/// Ends well, and at once.
+async fn ends(mut service: Service, began: Instant) {
+    let ended = service.ended().await;
+    assert!(ended.success(), "{ended}:\n{}", service.log());
+    let took = began.elapsed();
+    assert!(took < PROMPT, "it took {took:?}:\n{}", service.log());
+}
+
+#[tokio::test]
+async fn every_service_ends_at_once_when_idle() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let up = Server::start("up").await;
+        up.service.event("preparing").await;
+        let began = Instant::now();
+        up.service.signal(signal);
+        ends(up.service, began).await;
+    }
+    let server = Server::data().await;
+    let preparer = preparer(&server, "");
+    let scheduler = Service::start(&format!("scheduler start {}", server.flags()));
+    preparer.event("preparing").await;
+    scheduler.event("scheduling").await;
+    // They wait for work at the server, in calls that last.
+    let began = Instant::now();
+    server.service.signal(Signal::TERM);
+    ends(server.service, began).await;
+    // Now they look for the server again and again, later each time.
+    preparer.event("cannot claim work; retrying").await;
+    scheduler.event("cannot claim sites; retrying").await;
+    for service in [preparer, scheduler] {
+        let began = Instant::now();
+        service.signal(Signal::INT);
+        ends(service, began).await;
+    }
+}
+
+#[tokio::test]
+async fn work_in_flight_is_finished() {
+    let server = Server::data().await;
+    let preparer = preparer(&server, "--grace 80s");
+    let held = Held::on(&server).await;
+    preparer.event("at work").await;
+    preparer.signal(Signal::TERM);
+    preparer.event("stopping").await;
+    assert_eq!(held.shown(&server).await["prepared"], false);
+    let began = Instant::now();
+    held.release();
+    ends(preparer, began).await;
+    assert_eq!(held.shown(&server).await["prepared"], true);
+}
+
+#[tokio::test]
+async fn work_that_does_not_end_is_handed_back_without_blame() {
+    let server = Server::data().await;
+    let first = preparer(&server, "--grace 1s --lease 80s");
+    let held = Held::on(&server).await;
+    first.event("at work").await;
+    let began = Instant::now();
+    first.signal(Signal::TERM);
+    ends(first, began).await;
+    let shown = held.shown(&server).await;
+    let work = &shown["work"][0];
+    assert_eq!(work["attempts"], 0, "{shown}");
+    assert_eq!(work["workedOnUntil"], Value::Null, "{shown}");
+    // Others take it up at once: its lease would have held it for longer than this test lasts.
+    held.release();
+    let second = preparer(&server, "");
+    second.event("at work").await;
+    second.stop().await;
+    assert_eq!(held.shown(&server).await["prepared"], true);
+}
+
+#[tokio::test]
+async fn the_server_serves_until_the_last_work_is_done() {
+    let server = Server::start("up --grace 80s").await;
+    let held = Held::on(&server).await;
+    server.service.event("at work").await;
+    server.service.signal(Signal::TERM);
+    server.service.event("stopping").await;
+    // Plugins may ask it for something, and people may look.
+    assert_eq!(held.shown(&server).await["prepared"], false);
+    let began = Instant::now();
+    held.release();
+    ends(server.service, began).await;
+}
+
+#[tokio::test]
+async fn who_is_told_twice_ends_at_once() {
+    for command in ["up", "preparer"] {
+        let server = Server::start(if command == "up" {
+            "up --grace 80s"
+        } else {
+            "data start"
+        });
+        let server = server.await;
+        let held = Held::on(&server).await;
+        let mut apart = (command != "up").then(|| preparer(&server, "--grace 80s"));
+        let mut server = server;
+        let service = apart.as_mut().unwrap_or(&mut server.service);
+        service.event("at work").await;
+        service.signal(Signal::TERM);
+        service.event("stopping").await;
+        let began = Instant::now();
+        service.signal(Signal::INT);
+        let ended = service.ended().await;
+        assert_eq!(ended.code(), Some(1), "{command}:\n{}", service.log());
+        assert!(began.elapsed() < PROMPT, "{command}");
+        assert!(
+            service.log().contains("told to stop twice"),
+            "{}",
+            service.log()
+        );
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn a_preparer_waits_for_a_server_that_comes_later() {
+    let server = Server::data().await;
+    let flags = server.flags();
+    let port = server.port;
+    server.service.stop().await;
+    let early = Service::start(&format!("preparer start {flags} --lease 2s"));
+    early.event("cannot read plugins; retrying").await;
+    let late = Service::start(&format!("scheduler start {flags}"));
+    late.event("cannot read the plugins; retrying").await;
+    late.stop().await;
+    let again = Server::on("data start", port).await;
+    let create = again.tko("deployment create");
+    let id = create.good().await.line().to_owned();
+    early.event("preparing").await;
+    let feed = Feed::of(&again.client());
+    feed.until("prepared", |told| told.prepared == 1).await;
+    let shown = again
+        .tko(&format!("deployment show {id} -ojson"))
+        .good()
+        .await;
+    assert_eq!(shown.json()["prepared"], true);
+    early.stop().await;
+}
