@@ -15,6 +15,7 @@ pub mod package;
 pub mod placed;
 pub mod prepared;
 pub mod purge;
+pub mod random;
 pub mod read;
 pub mod register;
 mod sample;

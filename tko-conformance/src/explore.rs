@@ -12,6 +12,13 @@ use std::fmt::Debug;
 /// How often a failing case is tried to be made simpler.
 const SHRINKS: usize = 2_000;
 
+const CASES: &str = "TKO_CONFORMANCE_CASES";
+
+/// Whether somebody asked for more than takes a second or so.
+pub(crate) fn is_at_length() -> bool {
+    std::env::var_os(CASES).is_some()
+}
+
 fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Err(_) => default,
@@ -34,7 +41,7 @@ pub(crate) async fn explore<S>(
     S::Value: Clone + Debug,
 {
     let seed = setting("TKO_CONFORMANCE_SEED", 1);
-    let cases = setting("TKO_CONFORMANCE_CASES", cases);
+    let cases = setting(CASES, cases);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);

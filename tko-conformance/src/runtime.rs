@@ -1,6 +1,7 @@
 //! Runs one check: a runtime of its own, and an end in any case.
 
 use crate::backend::Bench;
+use crate::explore::is_at_length;
 use crate::harness::{BackendHarness, DataHarness};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,9 @@ pub(crate) const HISTORY: usize = 100_000;
 
 /// A check that takes longer hangs. On paused time this passes at once when nothing can go on.
 const LIMIT: Duration = Duration::from_mins(2);
+
+/// The same where many random cases are asked for.
+const AT_LENGTH: Duration = Duration::from_hours(24);
 
 /// Runs one check of [`backend`](crate::backend) on a fresh subject.
 ///
@@ -38,7 +42,8 @@ pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::da
 
 fn block_on(paused: bool, check: impl Future<Output = ()>) {
     runtime(paused).block_on(async {
-        let done = tokio::time::timeout(LIMIT, check).await;
+        let limit = if is_at_length() { AT_LENGTH } else { LIMIT };
+        let done = tokio::time::timeout(limit, check).await;
         assert!(
             done.is_ok(),
             "the check hangs: it waits for what never comes"

@@ -363,6 +363,9 @@ macro_rules! __data_checks {
                 a_deployment_is_on_one_site_at_a_time
                 another_site_cannot_take_it_off
             }
+            random {
+                verbs_agree_with_the_model
+            }
         }
     };
 }

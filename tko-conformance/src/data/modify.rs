@@ -1,7 +1,7 @@
 //! Modifications: start, end, cancel.
 
 use super::bench::{Bench, TTL};
-use super::sample::{bad, config, config_of, d, named, of_template, s, with};
+use super::sample::{bad, config, config_of, d, named, of_template, with};
 use crate::verdict::refused;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, NotFound, Timeout};
@@ -279,19 +279,32 @@ pub async fn a_modification_keeps_what_others_changed(bench: Bench) {
     assert_eq!(row.generation, Generation(2));
 }
 
-/// A modification that changes nothing makes no revision, and ends.
+/// A modification that changes nothing makes no revision, and ends; also of what was approved
+/// meanwhile.
 pub async fn ending_without_a_change_is_no_change(bench: Bench) {
-    let id = one(&bench).await;
-    let before = (bench.row(&id).await.version, bench.revision().await);
-    let (token, package) = start(&bench, &id).await;
-    let version = bench
-        .data
-        .end_modification(&token, package)
-        .await
-        .expect("it is live");
-    assert_eq!((version, bench.revision().await), before);
+    let merge = named([config("a")]);
+    let new = NewDeployment {
+        merge,
+        prepared: true,
+        ..NewDeployment::default()
+    };
+    let id = bench.create(new).await;
+    for approve in [false, true] {
+        if approve {
+            let all = super::sample::all(tko_core::Kind::Deployment);
+            bench.data.approve(&all).await.expect("it is prepared");
+        }
+        let before = (bench.row(&id).await.version, bench.revision().await);
+        let (token, package) = start(&bench, &id).await;
+        let version = bench.data.end_modification(&token, package).await;
+        let version = version.expect("it is live");
+        assert_eq!(
+            (version, bench.revision().await),
+            before,
+            "approved: {approve}"
+        );
+    }
     start(&bench, &id).await;
-    assert!(bench.find(s("none")).await.is_none());
 }
 
 /// Of many who modify at once, one after the other gets through, and no change is lost.

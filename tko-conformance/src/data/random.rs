@@ -1,0 +1,32 @@
+//! Random verbs of people, compared step by step with a naive model of the rules.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `item` | packages as short lists, and how they merge |
+//! | `verb` | what is generated |
+//! | `world` | the model: rows in maps, every rule spelt out again |
+//! | `pair` | subject and model side by side |
+
+mod item;
+mod pair;
+mod verb;
+mod world;
+
+use super::bench::Bench;
+use crate::explore::explore;
+use crate::runtime::HISTORY;
+use pair::Pair;
+
+/// Whatever is registered, created, modified, approved, deleted and purged: results, refusals,
+/// packages, metadata, relations, selections, and what is due are those of the model.
+pub async fn verbs_agree_with_the_model(bench: Bench) {
+    explore(100, verb::sequences(), async |verbs| {
+        let mut pair = Pair::new(bench.fresh(HISTORY).await);
+        for (at, verb) in verbs.iter().enumerate() {
+            let step = pair.step(verb).await;
+            step.map_err(|reason| format!("verb {at}, {verb:?}: {reason}"))?;
+        }
+        Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,251 @@
+//! What is generated: verbs on few entities, so that they meet.
+
+use super::item::{Head, Item};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+/// How many templates and sites have an id; whether they are there is another matter.
+const IDS: u8 = 3;
+
+#[derive(Clone, Debug)]
+pub(super) enum Verb {
+    Template {
+        id: u8,
+        items: Vec<Item>,
+        given: Option<u8>,
+    },
+    Site {
+        id: u8,
+        template: Option<u8>,
+        items: Vec<Item>,
+        given: Option<u8>,
+    },
+    Create(Creation),
+    Modify {
+        which: u8,
+        by: By,
+        alter: Vec<Alter>,
+    },
+    Approve(Choice),
+    Delete(Which),
+    Purge(Choice),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Creation {
+    pub(super) template: Option<u8>,
+    pub(super) site: Option<u8>,
+    /// One of those made so far.
+    pub(super) parent: Option<u8>,
+    pub(super) items: Vec<Item>,
+    pub(super) given: Option<u8>,
+    pub(super) prepared: bool,
+    pub(super) approved: bool,
+    pub(super) once: Option<u8>,
+}
+
+/// How a package is replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    Modification,
+    Update,
+    /// With a version that it had before.
+    Stale,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Alter {
+    Set(Item),
+    Drop(u8),
+    Template(Option<u8>),
+    Site(Option<u8>),
+    Prepared(bool),
+    Approved(bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    Template(u8),
+    Site(u8),
+    /// One of those made so far.
+    Deployment(u8),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    /// 0: templates, 1: sites, 2: deployments.
+    pub(super) kind: u8,
+    pub(super) word: Option<u8>,
+    pub(super) template: Option<u8>,
+    pub(super) site: Option<u8>,
+    pub(super) parent: Option<u8>,
+    pub(super) prepared: Option<bool>,
+    pub(super) approved: Option<bool>,
+}
+
+pub(super) fn template_name(number: u8) -> String {
+    format!("t/{number}")
+}
+
+pub(super) fn site_name(number: u8) -> String {
+    format!("s/{number}")
+}
+
+/// Some entities to begin with, and up to forty verbs.
+pub(super) fn sequences() -> impl Strategy<Value = Vec<Verb>> {
+    let beginning = (items(true), option::of(0..IDS), vec(creation(), 2..4));
+    (beginning, vec(verb(), 1..40)).prop_map(|((items, template, creations), verbs)| {
+        let mut all = vec![
+            Verb::Template {
+                id: 0,
+                items: vec![Item::Facts(1)],
+                given: None,
+            },
+            Verb::Template {
+                id: 1,
+                items,
+                given: Some(1),
+            },
+        ];
+        all.extend([0, 1].map(|id| Verb::Site {
+            id,
+            template: template.filter(|template| *template == 0),
+            items: vec![Item::Config(id)],
+            given: None,
+        }));
+        all.extend(creations.into_iter().map(Verb::Create));
+        all.extend(verbs);
+        all
+    })
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    let given = || option::weighted(0.3, 0..3_u8);
+    let template = (0..IDS, items(true), given()).prop_map(|(id, items, given)| Verb::Template {
+        id,
+        items,
+        given,
+    });
+    let site = (0..IDS, option::of(0..IDS), items(false), given()).prop_map(
+        |(id, template, items, given)| Verb::Site {
+            id,
+            template,
+            items,
+            given,
+        },
+    );
+    let by = prop_oneof![2 => Just(By::Modification), 2 => Just(By::Update), 1 => Just(By::Stale)];
+    let modify = (recent(), by, vec(alter(), 1..4)).prop_map(|(which, by, alter)| Verb::Modify {
+        which,
+        by,
+        alter,
+    });
+    let which = prop_oneof![
+        (0..IDS).prop_map(Which::Template),
+        (0..IDS).prop_map(Which::Site),
+        recent().prop_map(Which::Deployment),
+    ];
+    prop_oneof![
+        4 => template,
+        4 => site,
+        8 => creation().prop_map(Verb::Create),
+        12 => modify,
+        2 => choice(Just(2)).prop_map(Verb::Approve),
+        2 => which.prop_map(Verb::Delete),
+        1 => choice(0..3_u8).prop_map(Verb::Purge),
+    ]
+}
+
+/// One of those made so far, the latest more often.
+fn recent() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => 0..2_u8, 2 => 2..4_u8, 1 => 4..8_u8]
+}
+
+/// Each sort at most once, in any order.
+fn items(heads: bool) -> impl Strategy<Value = Vec<Item>> {
+    let head = (option::weighted(0.3, 0..IDS), any::<bool>()).prop_map(|(site, prepared)| {
+        Item::Head(Head {
+            site: site.map(site_name),
+            prepared,
+            ..Head::default()
+        })
+    });
+    let item = prop_oneof![
+        8 => (0..3_u8).prop_map(Item::Config),
+        8 => (0..3_u8).prop_map(Item::Facts),
+        5 => option::of(0..2_u8).prop_map(Item::Need),
+        1 => Just(Item::Bad),
+        4 => head,
+    ];
+    vec(item, 0..4).prop_map(move |items| {
+        let mut unique: Vec<Item> = Vec::new();
+        for item in items {
+            let known = unique.iter().any(|other| other.slot() == item.slot());
+            if !known && (heads || !matches!(item, Item::Head(_))) {
+                unique.push(item);
+            }
+        }
+        unique
+    })
+}
+
+fn creation() -> impl Strategy<Value = Creation> {
+    (
+        option::weighted(0.7, 0..IDS),
+        option::weighted(0.4, 0..IDS),
+        option::weighted(0.3, recent()),
+        items(true),
+        option::weighted(0.3, 0..3_u8),
+        (proptest::bool::weighted(0.6), proptest::bool::weighted(0.4)),
+        option::weighted(0.15, 0..2_u8),
+    )
+        .prop_map(
+            |(template, site, parent, items, given, (prepared, approved), once)| Creation {
+                template,
+                site,
+                parent,
+                items,
+                given,
+                prepared,
+                approved,
+                once,
+            },
+        )
+}
+
+fn alter() -> impl Strategy<Value = Alter> {
+    prop_oneof![
+        3 => (0..3_u8).prop_map(|word| Alter::Set(Item::Config(word))),
+        2 => (0..3_u8).prop_map(|word| Alter::Set(Item::Facts(word))),
+        1 => option::of(0..2_u8).prop_map(|value| Alter::Set(Item::Need(value))),
+        1 => Just(Alter::Set(Item::Bad)),
+        2 => prop_oneof![Just(0), Just(1), Just(2), Just(4)].prop_map(Alter::Drop),
+        2 => option::of(0..IDS).prop_map(Alter::Template),
+        3 => option::of(0..IDS).prop_map(Alter::Site),
+        3 => any::<bool>().prop_map(Alter::Prepared),
+        3 => any::<bool>().prop_map(Alter::Approved),
+    ]
+}
+
+fn choice(kind: impl Strategy<Value = u8>) -> impl Strategy<Value = Choice> {
+    let one = || option::weighted(0.15, 0..IDS);
+    let fact = || option::weighted(0.2, any::<bool>());
+    (
+        kind,
+        option::weighted(0.5, 0..3_u8),
+        (one(), one(), option::weighted(0.15, 0..6_u8)),
+        (fact(), fact()),
+    )
+        .prop_map(
+            |(kind, word, (template, site, parent), (prepared, approved))| Choice {
+                kind,
+                word,
+                template,
+                site,
+                parent,
+                prepared,
+                approved,
+            },
+        )
+}
