@@ -1,8 +1,8 @@
 //! The commands, as typed.
 
 use crate::connect::ConnectArgs;
+use crate::console::Console;
 use crate::demo::DemoArgs;
-use crate::entity::Console;
 use crate::entity::deployment::DeploymentCommand;
 use crate::entity::plugin::PluginCommand;
 use crate::entity::site::SiteCommand;

@@ -73,11 +73,11 @@ fn sites(text: &str) -> Result<usize, String> {
 
 impl DemoArgs {
     pub(crate) async fn run(self, quiet: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
         let root = emptied(&self.out)?;
         let manifests = root.join("sites");
         std::fs::create_dir_all(&manifests)
             .with_context(|| format!("cannot make {}", manifests.display()))?;
-        let mut signals = Signals::listen()?;
         let mut assembly = if self.serve {
             Assembly::serving(&self.listen).await?
         } else {

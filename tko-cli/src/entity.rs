@@ -6,12 +6,12 @@ mod shown;
 pub(crate) mod site;
 pub(crate) mod template;
 
+use crate::console::Console;
 use crate::filter::WindowArgs;
-use crate::output::{self, ListWriter, OutputFormat};
+use crate::output::{self, ListWriter};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
-use std::io::Write;
 use std::time::Duration;
 use tko_core::{Bulk, Data, Key, Kind, List, Metadata, Pattern, Record, Select, Want};
 
@@ -32,22 +32,6 @@ pub(crate) struct MetadataArgs {
 impl MetadataArgs {
     fn metadata(&self) -> Metadata {
         self.metadata.iter().cloned().collect()
-    }
-}
-
-/// Where commands print to, and how.
-pub(crate) struct Console<'a> {
-    pub(crate) format: OutputFormat,
-    pub(crate) quiet: bool,
-    pub(crate) out: &'a mut dyn Write,
-}
-
-impl Console<'_> {
-    /// Says what was done, unless asked to be quiet.
-    pub(crate) fn done(&self, what: &str) {
-        if !self.quiet {
-            eprintln!("{what}");
-        }
     }
 }
 
@@ -138,13 +122,15 @@ async fn show(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::
 }
 
 async fn delete(data: &dyn Data, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
-    data.delete(key).await?;
+    let deleting = data.delete(key);
+    console.during(&format!("deleting {key}"), deleting).await?;
     console.done(&format!("deleted {key}"));
     Ok(())
 }
 
 async fn purge(data: &dyn Data, select: &Select, console: &Console<'_>) -> anyhow::Result<()> {
-    let bulk = data.purge(select).await?;
+    let what = format!("deleting {}s", select.kind);
+    let bulk = console.during(&what, data.purge(select)).await?;
     report(&bulk, "deleted", select.kind, console)
 }
 

@@ -8,6 +8,7 @@
 
 mod cli;
 mod connect;
+mod console;
 mod demo;
 mod entity;
 mod environment;

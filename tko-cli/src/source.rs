@@ -4,12 +4,15 @@
 mod archive;
 mod fetch;
 
+use crate::console::Console;
 use anyhow::{Context, bail};
 use clap::Args;
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use tko_core::{Dialect, Format, Limits, Package};
+use std::rc::Rc;
+use tko_core::{Dialect, Error, Format, Identifier, Limits, Package};
 
 /// Most bytes that are read from one source.
 const MAX_BYTES: u64 = 256 << 20;
@@ -32,9 +35,9 @@ pub(crate) struct SourceArgs {
 
 impl SourceArgs {
     /// The package; an empty one if nothing was named.
-    pub(crate) async fn package(&self) -> anyhow::Result<Package> {
+    pub(crate) async fn package(&self, console: &Console<'_>) -> anyhow::Result<Package> {
         match (&self.url, self.stdin) {
-            (Some(url), _) => of_url(url).await,
+            (Some(url), _) => console.during(&format!("reading {url}"), of_url(url)).await,
             (None, true) => of_stdin(),
             (None, false) => Ok(Package::default()),
         }
@@ -135,9 +138,21 @@ pub(crate) fn of_stdin() -> anyhow::Result<Package> {
 /// One package of several files, read as Kubernetes reads them.
 pub(crate) fn of_files(files: Vec<SourceFile>) -> anyhow::Result<Package> {
     let mut resources = Vec::new();
+    let mut sources: HashMap<Identifier, Rc<str>> = HashMap::new();
     for (name, bytes) in files {
         let package = Package::decode(&bytes, Format::Yaml, Dialect::People, &Limits::default())
             .with_context(|| name.clone())?;
+        let name: Rc<str> = name.into();
+        for resource in &package {
+            let identifier = resource.identifier().clone();
+            if let Some(other) = sources.insert(identifier, name.clone()) {
+                let twice = format!(
+                    "{} is in {other} and in {name}; remove or rename one of them",
+                    resource.identifier()
+                );
+                return Err(Error::bad("package", twice).into());
+            }
+        }
         resources.extend_from_slice(package.resources());
     }
     Ok(Package::new(resources)?)

@@ -1,6 +1,6 @@
 //! `tko validate`: checks packages as the data service would, without one.
 
-use crate::entity::Console;
+use crate::console::Console;
 use crate::services::data::SchemaArgs;
 use crate::source;
 use clap::Args;
@@ -31,10 +31,14 @@ impl ValidateArgs {
         for url in &self.urls {
             let package = match url.as_str() {
                 "-" => source::of_stdin()?,
-                url => source::of_url(url).await?,
+                url => {
+                    let what = format!("reading {url}");
+                    console.during(&what, source::of_url(url)).await?
+                }
             };
             let mut violations = annotation::check(&package);
-            violations.extend(validation.admit(&package, !self.partial).await?);
+            let judging = validation.admit(&package, !self.partial);
+            violations.extend(console.during(&format!("checking {url}"), judging).await?);
             let verdict = match violations.len() {
                 0 => "valid".to_owned(),
                 1 => "1 violation".to_owned(),

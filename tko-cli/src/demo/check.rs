@@ -1,6 +1,9 @@
 //! Holds the manifests on disk against what the data say must be there: every site, every
 //! deployment, every resource, no more and no less.
 
+#[cfg(test)]
+mod tests;
+
 use anyhow::{Context, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

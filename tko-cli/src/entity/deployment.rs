@@ -1,6 +1,7 @@
 //! `tko deployment`.
 
-use super::{Console, MODIFICATION, MetadataArgs, delete, get, list, purge, report, show};
+use super::{MODIFICATION, MetadataArgs, delete, get, list, purge, report, show};
+use crate::console::Console;
 use crate::filter::{DeploymentFilter, WindowArgs};
 use crate::output;
 use crate::source::SourceArgs;
@@ -140,10 +141,11 @@ impl DeploymentCommand {
                     prepared,
                     approved,
                     metadata: metadata.metadata(),
-                    merge: source.package().await?,
+                    merge: source.package(console).await?,
                     ..NewDeployment::default()
                 };
-                let id = data.create_deployment(new).await?;
+                let creating = data.create_deployment(new);
+                let id = console.during("creating the deployment", creating).await?;
                 writeln!(console.out, "{id}")?;
                 Ok(())
             }
@@ -154,7 +156,8 @@ impl DeploymentCommand {
                 if let Some(id) = id {
                     return approve_one(data, id, select, console).await;
                 }
-                let bulk = data.approve(&select).await?;
+                let approving = data.approve(&select);
+                let bulk = console.during("approving deployments", approving).await?;
                 report(&bulk, "approved", select.kind, console)
             }
             Self::Mod(command) => command.run(data, console).await,
@@ -203,7 +206,7 @@ impl ModCommand {
                     url: end.url,
                     stdin: end.stdin,
                 };
-                let package = source.package().await?;
+                let package = source.package(console).await?;
                 data.end_modification(&token, package).await?;
                 console.done(&format!("modified {}", token.key));
                 Ok(())

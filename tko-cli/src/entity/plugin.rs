@@ -1,6 +1,7 @@
 //! `tko plugin`.
 
-use super::{Console, delete, list, purge, show};
+use super::{delete, list, purge, show};
+use crate::console::Console;
 use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use clap::{Args, Subcommand};
 use tko_core::{Data, Gvk, Key, NewPlugin, PluginId, PluginType, Result};

@@ -1,6 +1,7 @@
 //! `tko site`.
 
-use super::{Console, MetadataArgs, delete, get, list, purge, show};
+use super::{MetadataArgs, delete, get, list, purge, show};
+use crate::console::Console;
 use crate::filter::{SiteFilter, WindowArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
@@ -70,10 +71,11 @@ impl SiteCommand {
                     id: id.clone(),
                     template,
                     metadata: metadata.metadata(),
-                    package: source.package().await?,
+                    package: source.package(console).await?,
                     expect: Expect::Any,
                 };
-                data.register_site(new).await?;
+                let what = format!("registering site {id}");
+                console.during(&what, data.register_site(new)).await?;
                 console.done(&format!("registered site {id}"));
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! `tko template`.
 
-use super::{Console, MetadataArgs, delete, get, list, purge, show};
+use super::{MetadataArgs, delete, get, list, purge, show};
+use crate::console::Console;
 use crate::filter::{TemplateFilter, WindowArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
@@ -66,10 +67,11 @@ impl TemplateCommand {
                 let new = NewTemplate {
                     id: id.clone(),
                     metadata: metadata.metadata(),
-                    package: source.package().await?,
+                    package: source.package(console).await?,
                     expect: Expect::Any,
                 };
-                data.register_template(new).await?;
+                let what = format!("registering template {id}");
+                console.during(&what, data.register_template(new)).await?;
                 console.done(&format!("registered template {id}"));
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! Flags, variables, help, completions, logs: what every command has.
 
 use crate::harness::{Server, tko};
+use std::fmt::Write as _;
 use std::fs;
 
 #[tokio::test]
@@ -137,7 +138,8 @@ async fn every_command_has_a_help_and_the_flags_that_scripts_know() {
         let own = flags(help.text())
             .into_iter()
             .filter(|flag| !everywhere.contains(flag));
-        interface += &format!("tko{command} {}\n", own.collect::<Vec<_>>().join(" "));
+        let own = own.collect::<Vec<_>>().join(" ");
+        writeln!(interface, "tko{command} {own}").expect("into memory");
         let below = subcommands(help.text());
         left.extend(below.iter().rev().map(|name| format!("{command} {name}")));
     }

@@ -2,8 +2,10 @@
 //! stopped and killed.
 
 mod access;
+mod bad_input;
 mod commands;
 mod crash;
+mod demo;
 mod flags;
 mod harness;
 mod modifications;

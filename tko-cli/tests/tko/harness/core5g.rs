@@ -37,13 +37,13 @@ pub(crate) async fn registered(server: &Server, edges: usize) {
     let client = server.client();
     let controls = REGIONS[..3].iter().map(|region| {
         let id = format!("india/{region}/control");
-        site(id, region, "role: control")
+        site(&id, region, "role: control")
     });
     let edges = (0..edges).map(|index| {
         let (region, number) = (REGIONS[index % 4], index / 4);
         let tier = if number % 5 == 0 { "hub" } else { "leaf" };
         let id = format!("india/{region}/edge-{:04}", number + 1);
-        site(id, region, &format!("role: edge, tier: {tier}"))
+        site(&id, region, &format!("role: edge, tier: {tier}"))
     });
     stream::iter(controls.chain(edges))
         .map(|site| client.register_site(site))
@@ -53,7 +53,7 @@ pub(crate) async fn registered(server: &Server, edges: usize) {
         .expect("sites are valid");
 }
 
-fn site(id: String, region: &str, more: &str) -> NewSite {
+fn site(id: &str, region: &str, more: &str) -> NewSite {
     let yaml = format!(
         "apiVersion: metadata.nephio.org/v1alpha1\n\
          kind: Site\n\

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -60,12 +59,6 @@ impl Run {
     /// With a variable in its environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
-        self
-    }
-
-    /// In this folder.
-    pub(crate) fn within(mut self, folder: &Path) -> Self {
-        self.command.current_dir(folder);
         self
     }
 

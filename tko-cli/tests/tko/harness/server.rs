@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::process::ExitStatus;
 use tko_core::{Data, Entity, Event, Key, Pattern, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
 
@@ -18,6 +18,7 @@ const SHOWN: usize = 200;
 pub(crate) struct Service {
     child: Child,
     log: watch::Receiver<Log>,
+    stdout: watch::Receiver<Log>,
     arguments: String,
 }
 
@@ -39,21 +40,14 @@ impl Service {
             .arg("--log-format=json")
             .into_command()
             .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("tko {arguments}: {error}"));
-        let stderr = child.stderr.take().expect("it is piped");
-        let (told, log) = watch::channel(Log::default());
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                told.send_modify(|log| log.lines.push(line));
-            }
-            told.send_modify(|log| log.ended = true);
-        });
+        let log = follow(child.stderr.take().expect("it is piped"));
+        let stdout = follow(child.stdout.take().expect("it is piped"));
         Self {
             child,
             log,
+            stdout,
             arguments: arguments.to_owned(),
         }
     }
@@ -74,10 +68,24 @@ impl Service {
         })
     }
 
-    /// Whether such an event is in its log by now.
-    pub(crate) fn has_logged(&self, message: &str) -> bool {
-        let log = self.log.borrow();
-        log.lines.iter().any(|line| fields(line, message).is_some())
+    /// Waits for a line on standard output that begins like this.
+    pub(crate) async fn line(&self, start: &str) -> String {
+        let mut out = self.stdout.clone();
+        let found = |out: &Log| {
+            out.lines
+                .iter()
+                .find(|line| line.starts_with(start))
+                .cloned()
+        };
+        let seen = out.wait_for(|out| out.ended || found(out).is_some());
+        let waited = tokio::time::timeout(TIME, seen).await;
+        let line = waited.ok().and_then(Result::ok).and_then(|out| found(&out));
+        line.unwrap_or_else(|| panic!("tko {}: no {start:?}:\n{}", self.arguments, self.log()))
+    }
+
+    /// What it has printed to standard output.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.borrow().lines.join("\n")
     }
 
     /// All that it has logged, or the end of it.
@@ -116,6 +124,18 @@ impl Service {
         let ended = self.ended().await;
         assert!(ended.success(), "{ended}:\n{}", self.log());
     }
+}
+
+fn follow(from: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Log> {
+    let (told, log) = watch::channel(Log::default());
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(from).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            told.send_modify(|log| log.lines.push(line));
+        }
+        told.send_modify(|log| log.ended = true);
+    });
+    log
 }
 
 fn fields(line: &str, message: &str) -> Option<Value> {

@@ -1,0 +1,125 @@
+//! Whatever is wrong on disk is found.
+
+use super::manifests;
+use crate::services::assembly::Assembly;
+use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
+use futures_util::StreamExt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tko_core::entity::SCHEDULED;
+use tko_core::{
+    Data, Dialect, Event, Expect, Format, Kind, Limits, Metadata, NewDeployment, NewSite, Package,
+    Revision, Select, Watch,
+};
+
+/// One site with one deployment of two resources, on disk.
+async fn scheduled(root: &Path) -> Assembly {
+    let mut assembly = Assembly::memory().await.expect("in memory");
+    let controller = ControllerArgs::default();
+    assembly.prepare(&PreparerArgs::default(), &controller);
+    let manifests = Scheduled::Directory {
+        path: root.to_owned(),
+        sync: false,
+    };
+    assembly.schedule(&SchedulerArgs::default(), &controller, manifests);
+    let yaml = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n\
+        {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: {c: d}}\n";
+    let limits = Limits::default();
+    let package = Package::decode(yaml, Format::Yaml, Dialect::People, &limits);
+    let data = assembly.data();
+    let site = NewSite {
+        id: "here".parse().expect("an id"),
+        template: None,
+        metadata: Metadata::default(),
+        package: Package::default(),
+        expect: Expect::Absent,
+    };
+    data.register_site(site).await.expect("valid");
+    let deployment = NewDeployment {
+        site: Some("here".parse().expect("an id")),
+        merge: package.expect("YAML"),
+        ..NewDeployment::default()
+    };
+    data.create_deployment(deployment).await.expect("valid");
+    let mut events = data.watch(Watch {
+        select: Select::all(Kind::Deployment),
+        after: Revision::default(),
+        package: false,
+    });
+    while let Some(event) = events.next().await {
+        if let Event::Put { record, .. } = event.expect("in memory")
+            && let Some(condition) = record.entity.condition(SCHEDULED)
+            && condition.status == Some(true)
+        {
+            return assembly;
+        }
+    }
+    panic!("the watch ended");
+}
+
+/// The one deployment's folder, and its files.
+fn files(root: &Path) -> (PathBuf, Vec<PathBuf>) {
+    let sub = |path: &Path| {
+        let entries = fs::read_dir(path).expect("a folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut paths: Vec<_> = paths.collect();
+        paths.sort();
+        paths
+    };
+    let folder = |path: &Path| sub(path).into_iter().find(|p| p.is_dir());
+    let site = folder(root).expect("the site's");
+    let deployment = folder(&site).expect("the deployment's");
+    let files = sub(&deployment);
+    (deployment, files)
+}
+
+#[tokio::test]
+async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let assembly = scheduled(root).await;
+    let data: &dyn Data = &*assembly.data();
+    assert_eq!(manifests(data, root).await.expect("as it should be"), 2);
+    let (deployment, files) = files(root);
+    let [one, other] = &files[..] else {
+        panic!("not two files: {files:?}");
+    };
+    let text = fs::read(one).expect("a file");
+    let differs = async |what: &str| {
+        let error = manifests(data, root).await.expect_err(what);
+        format!("{error:#}")
+    };
+
+    fs::remove_file(one).expect("it was there");
+    assert!(differs("lost").await.contains("different"));
+    fs::write(one, &text).expect("a file");
+    manifests(data, root).await.expect("mended");
+
+    fs::write(
+        one,
+        b"{apiVersion: v1, kind: ConfigMap, metadata: {name: z}}\n",
+    )
+    .expect("a file");
+    assert!(differs("changed").await.contains("different"));
+    fs::write(
+        one,
+        [&text[..], b"\n---\n", &fs::read(other).expect("a file")].concat(),
+    )
+    .expect("a file");
+    assert!(differs("two in one").await.contains("one resource"));
+    fs::write(one, b"a: [").expect("a file");
+    assert!(differs("torn").await.contains("line 1"));
+    fs::write(one, &text).expect("a file");
+
+    fs::create_dir(deployment.with_file_name("more")).expect("a folder");
+    assert!(differs("surplus").await.contains("surplus"));
+    fs::remove_dir(deployment.with_file_name("more")).expect("it was there");
+    fs::create_dir(root.join("elsewhere")).expect("a folder");
+    assert!(differs("a stranger's").await.contains("belongs to no site"));
+    fs::remove_dir(root.join("elsewhere")).expect("it was there");
+    manifests(data, root).await.expect("mended");
+
+    fs::rename(&deployment, root.join("away")).expect("it was there");
+    assert!(differs("lost").await.contains("missing"));
+    assembly.stop().await;
+}
