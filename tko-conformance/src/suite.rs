@@ -352,6 +352,7 @@ macro_rules! __data_checks {
                 a_step_has_at_most_500_effects
                 a_step_may_delete_children
                 interests_are_found
+                what_is_prepared_waits_for_nothing
                 conditions_alone_are_let_through
                 what_comes_out_prepared_goes_on
             }

@@ -12,7 +12,7 @@ use tko_core::ErrorKind::{BadArgument, Busy, Conflict, NotFound, Timeout};
 use tko_core::data::MAX_EFFECTS;
 use tko_core::{
     Claim, Condition, DeploymentId, Effect, Generation, Interest, Key, Kind, NewDeployment,
-    NewSite, Outcome, Package, Prepared, Select, Stage,
+    NewSite, Outcome, Package, Pattern, Prepared, Select, Stage,
 };
 
 /// A deployment of its own with a claim on preparing it.
@@ -449,6 +449,38 @@ pub async fn interests_are_found(bench: Bench) {
     );
     step(Some(Vec::new())).await;
     assert!(waiting("two").await.is_empty());
+}
+
+/// Once it is prepared a deployment waits for nothing; what it tracks for good it tracks on.
+pub async fn what_is_prepared_waits_for_nothing(bench: Bench) {
+    let (id, claim) = claimed(&bench).await;
+    let pattern = Pattern::value("in").expect("a pattern");
+    let tracking = Interest::Selection {
+        kind: Kind::Site,
+        metadata: [("region".to_owned(), pattern)].into(),
+        lasting: true,
+    };
+    let step = Prepared {
+        interests: Some(vec![Interest::Entity(s("one")), tracking]),
+        ..bench.step(id.as_str()).await
+    };
+    bench
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live");
+    let step = Prepared {
+        package: Some(prepared(&bench.package(&id).await)),
+        ..bench.step(id.as_str()).await
+    };
+    bench
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live");
+    let having = async |key: &str| bench.ids(&by(Kind::Deployment, key, "*")).await;
+    assert!(having("nephio.org/waits-for/site/one").await.is_empty());
+    assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
 }
 
 /// Conditions alone change the version, not the generation, and are merged by kind; one that says

@@ -20,7 +20,7 @@ use pair::Pair;
 /// Whatever is registered, created, modified, approved, deleted and purged: results, refusals,
 /// packages, metadata, relations, selections, and what is due are those of the model.
 pub async fn verbs_agree_with_the_model(bench: Bench) {
-    explore(100, verb::sequences(), async |verbs| {
+    explore(50, verb::sequences(), async |verbs| {
         let mut pair = Pair::new(bench.fresh(HISTORY).await);
         for (at, verb) in verbs.iter().enumerate() {
             let step = pair.step(verb).await;

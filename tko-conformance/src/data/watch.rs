@@ -206,6 +206,9 @@ pub async fn list_then_watch_is_exact(bench: Bench) {
     for n in 0..20 {
         site(&bench, &format!("s{n:02}"), "yes").await;
     }
+    for id in ["a0", "a1"] {
+        site(&bench, id, "yes").await;
+    }
     let mut writers = tokio::task::JoinSet::new();
     for task in 0..4_usize {
         let own = bench.beside();
@@ -235,6 +238,12 @@ pub async fn list_then_watch_is_exact(bench: Bench) {
         first.get_or_insert(page.revision.0);
         for record in page.items {
             known.insert(record.entity.key.clone(), record.entity.metadata.clone());
+        }
+        if list.after.is_none() {
+            // What was listed ceases to match, goes, and comes, behind the listing's back.
+            site(&bench, "a0", "no").await;
+            bench.data.delete(&s("a1")).await.expect("it is there");
+            site(&bench, "a00", "yes").await;
         }
         list.after = page.next;
         tokio::task::yield_now().await;

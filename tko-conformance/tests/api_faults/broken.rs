@@ -1,0 +1,233 @@
+//! A sound API with one fault, put before it.
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::change::Head;
+use tko_core::data::About;
+use tko_core::{
+    Admission, Bulk, ChangeRecord, Claim, ClaimRequest, Controller, Count, Data, DeploymentId,
+    Edit, Event, Generation, Key, Lane, List, Mark, NewDeployment, NewPlugin, NewSite, NewTemplate,
+    Outcome, Package, Page, Placed, Prepared, Record, Result, Revision, Select, Stage, Token,
+    Version, Violation, Want, Watch,
+};
+
+/// An admission that may let too much, or too little, pass.
+pub(crate) struct Lenient {
+    strict: Arc<dyn Admission>,
+    fault: &'static str,
+}
+
+impl Lenient {
+    pub(crate) fn new(strict: Arc<dyn Admission>, fault: &'static str) -> Self {
+        Self { strict, fault }
+    }
+}
+
+#[async_trait]
+impl Admission for Lenient {
+    async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
+        let complete = match self.fault {
+            "all are judged completely" => true,
+            "none is judged completely" => false,
+            _ => complete,
+        };
+        let mut violations = self.strict.admit(package, complete).await?;
+        match self.fault {
+            "nothing is judged" => violations.clear(),
+            "one violation is told" => violations.truncate(1),
+            _ => {}
+        }
+        Ok(violations)
+    }
+}
+
+pub(crate) struct Broken {
+    pub(crate) inner: Arc<dyn Controller>,
+    fault: &'static str,
+}
+
+impl Broken {
+    pub(crate) fn new(inner: Arc<dyn Controller>, fault: &'static str) -> Self {
+        Self { inner, fault }
+    }
+
+    /// Whether this is its fault.
+    pub(crate) fn is(&self, fault: &str) -> bool {
+        self.fault == fault
+    }
+}
+
+#[async_trait]
+impl Data for Broken {
+    async fn about(&self) -> Result<About> {
+        self.inner.about().await
+    }
+
+    async fn register_template(&self, new: NewTemplate) -> Result<Version> {
+        self.broken_template(new).await
+    }
+
+    async fn register_site(&self, new: NewSite) -> Result<Version> {
+        self.broken_site(new).await
+    }
+
+    async fn register_plugin(&self, mut new: NewPlugin) -> Result<Version> {
+        if self.is("arguments are lost") {
+            new.arguments.clear();
+        }
+        if self.is("an executor may be empty") && new.executor.is_empty() {
+            new.executor.push('?');
+        }
+        self.inner.register_plugin(new).await
+    }
+
+    async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId> {
+        self.broken_creation(new).await
+    }
+
+    async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
+        let mut made = self.inner.create_deployments(new).await;
+        if self.is("many are created in reverse") {
+            made.reverse();
+        }
+        if self.is("the first refusal ends many") {
+            let refused = made.iter().position(Result::is_err);
+            made.truncate(refused.map_or(made.len(), |at| at + 1));
+        }
+        made
+    }
+
+    async fn get(&self, key: &Key, want: Want) -> Result<Record> {
+        self.broken_get(key, want).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        self.broken_list(list).await
+    }
+
+    async fn count(&self, select: &Select, mut bound: u64) -> Result<Count> {
+        if self.is("counts have no bound") {
+            bound = u64::MAX;
+        }
+        self.inner.count(&self.selected(select), bound).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.broken_delete(key).await
+    }
+
+    async fn purge(&self, select: &Select) -> Result<Bulk> {
+        let mut select = select.clone();
+        if self.is("everything that is selected is purged alike") {
+            select.metadata.clear();
+        }
+        let mut bulk = self.inner.purge(&select).await?;
+        if self.is("skipped is not told") {
+            bulk.skipped.clear();
+        }
+        Ok(bulk)
+    }
+
+    async fn approve(&self, select: &Select) -> Result<Bulk> {
+        self.broken_approval(select).await
+    }
+
+    async fn update(
+        &self,
+        id: &DeploymentId,
+        expect: Version,
+        package: Package,
+    ) -> Result<Version> {
+        let expect = match self.inner.get(&id.into(), Want::ROW).await {
+            Ok(record) if self.is("updates ignore versions") => record.entity.version,
+            _ => expect,
+        };
+        let version = self.inner.update(id, expect, package).await?;
+        if self.is("every update wakes the site") {
+            let row = self.inner.get(&id.into(), Want::ROW).await?.entity;
+            let site = row
+                .deployment()
+                .and_then(|deployment| deployment.site.clone());
+            let mark = site.map(|site| Mark::now(Stage::Schedule, site, Lane::new(0)));
+            self.inner.wake(mark.into_iter().collect()).await?;
+        }
+        Ok(version)
+    }
+
+    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Edit> {
+        let mut edit = self.inner.start_modification(id, ttl).await?;
+        if self.is("modifying ends at once") {
+            self.inner.cancel_modification(&edit.token).await?;
+        }
+        if self.is("a modification shows no package") {
+            edit.record.package = Some(Package::default());
+        }
+        Ok(edit)
+    }
+
+    async fn end_modification(&self, token: &Token, package: Package) -> Result<Version> {
+        self.broken_end(token, package).await
+    }
+
+    async fn cancel_modification(&self, token: &Token) -> Result<()> {
+        if self.is("cancelling is forgotten") {
+            return Ok(());
+        }
+        self.inner.cancel_modification(token).await
+    }
+
+    async fn head(&self) -> Result<Head> {
+        self.inner.head().await
+    }
+
+    fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
+        self.broken_watch(watch)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        let mut history = self.inner.history(key, before, limit).await?;
+        if self.is("history is oldest first") {
+            history.reverse();
+        }
+        Ok(history)
+    }
+}
+
+#[async_trait]
+impl Controller for Broken {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        self.broken_claim(request).await
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        let renewed = self.inner.renew(tokens, ttl).await?;
+        Ok(self.lively(renewed))
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        let settled = self.inner.settle(outcomes).await?;
+        Ok(self.lively(settled))
+    }
+
+    async fn wake(&self, marks: Vec<Mark>) -> Result<()> {
+        if self.is("waking wakes nobody") {
+            return Ok(());
+        }
+        self.inner.wake(marks).await
+    }
+
+    async fn commit_prepared(&self, claim: &Token, step: Prepared) -> Result<Generation> {
+        self.broken_preparation(claim, step).await
+    }
+
+    async fn commit_placed(&self, claim: &Token, step: Placed) -> Result<()> {
+        self.broken_placement(claim, step).await
+    }
+}

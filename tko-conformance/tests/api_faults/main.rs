@@ -1,0 +1,66 @@
+//! Broken APIs: each with exactly one fault, and the check of suite 2 that must fail because of it.
+
+mod broken;
+mod pairs;
+mod people;
+mod workers;
+
+use async_trait::async_trait;
+use broken::{Broken, Lenient};
+use pairs::PAIRS;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::sync::Arc;
+use std::time::Duration;
+use tko_conformance::{Check, DATA_CHECKS, DataHarness, ReferenceHarness};
+use tko_core::{Admission, Controller};
+
+struct Harness {
+    sound: ReferenceHarness,
+    fault: &'static str,
+}
+
+#[async_trait]
+impl DataHarness for Harness {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+        let admission = Arc::new(Lenient::new(admission, self.fault));
+        let sound = DataHarness::fresh(&self.sound, admission, history).await;
+        Arc::new(Broken::new(sound, self.fault))
+    }
+
+    async fn advance(&self, by: Duration) {
+        DataHarness::advance(&self.sound, by).await;
+    }
+
+    fn is_paused(&self) -> bool {
+        true
+    }
+}
+
+/// Whether the check fails on an API with this fault.
+fn fails(check: &Check<dyn DataHarness>, fault: &'static str) -> bool {
+    let sound = ReferenceHarness::default();
+    let harness = Arc::new(Harness { sound, fault });
+    catch_unwind(AssertUnwindSafe(|| (check.run)(harness))).is_err()
+}
+
+#[test]
+fn each_fault_fails_the_check_that_is_made_for_it() -> Result<(), String> {
+    // Failing is what is wanted here: reports of it are not.
+    set_hook(Box::new(|_| {}));
+    let mut wrong = Vec::new();
+    for (fault, name) in PAIRS {
+        match DATA_CHECKS.iter().find(|check| check.name == *name) {
+            None => wrong.push(format!("{name} is no check")),
+            Some(check) if !fails(check, fault) => {
+                wrong.push(format!("{name} holds although {fault}"));
+            }
+            Some(check) if fails(check, "none") => wrong.push(format!("{name} never holds")),
+            Some(_) => {}
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("; "))
+    }
+}

@@ -1,0 +1,287 @@
+//! Faults of what people do.
+
+use crate::broken::Broken;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tko_core::{
+    Bulk, DeploymentId, Error, Event, Expect, Facts, Key, Kind, List, NewDeployment, NewSite,
+    NewTemplate, Package, Page, Record, Resource, Result, Select, Subject, Token, Version, Want,
+    Watch,
+};
+
+fn changed(package: &Package, change: impl Fn(&mut Value)) -> Package {
+    let values = package.iter().map(|resource| {
+        let mut value = resource.value().clone();
+        change(&mut value);
+        value
+    });
+    Package::from_values(values).expect("it stays a package")
+}
+
+/// As many systems do to numbers on their way.
+fn floated(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = json!(number.as_f64()),
+        Value::Array(items) => items.iter_mut().for_each(floated),
+        Value::Object(map) => map.values_mut().for_each(floated),
+        _ => {}
+    }
+}
+
+impl Broken {
+    fn spoilt(&self, mut record: Record) -> Record {
+        if let Some(package) = &record.package {
+            if self.is("packages are reversed") {
+                let mut resources: Vec<Arc<Resource>> = package.resources().to_vec();
+                resources.reverse();
+                record.package = Some(Package::new(resources).expect("it stays a package"));
+            } else if self.is("numbers become floats") {
+                record.package = Some(changed(package, floated));
+            }
+        }
+        let entity = Arc::make_mut(&mut record.entity);
+        if self.is("metadata are the package's") {
+            entity.metadata = entity.metadata.overlaid(&entity.inherited);
+        }
+        if self.is("parents are lost")
+            && let Facts::Deployment(deployment) = &mut entity.facts
+        {
+            deployment.parent = None;
+        }
+        record
+    }
+
+    pub(crate) fn selected(&self, select: &Select) -> Select {
+        let mut select = select.clone();
+        if self.is("executors are not selected by") {
+            select.executor = None;
+        }
+        if self.is("parents are not selected by") {
+            select.parent = None;
+        }
+        if self.is("what is hidden is shown") {
+            select.deleting = true;
+        }
+        select
+    }
+
+    pub(crate) async fn broken_template(&self, mut new: NewTemplate) -> Result<Version> {
+        let key = Key::from(&new.id);
+        let there = self.inner.get(&key, Want::ROW).await.is_ok();
+        if self.is("what is there cannot be registered") && there {
+            return Err(Error::AlreadyExists(key));
+        }
+        if self.is("expectations are ignored") {
+            new.expect = Expect::Any;
+        }
+        if self.is("annotations are dropped") {
+            new.package = changed(&new.package, |value| {
+                value["metadata"]["annotations"] = Value::Null;
+            });
+        }
+        let version = self.inner.register_template(new).await?;
+        if self.is("deployments follow their template") {
+            let list = List {
+                select: Select::all(Kind::Deployment),
+                after: None,
+                limit: 0,
+                want: Want::PACKAGE,
+            };
+            for record in self.inner.list(&list).await?.items {
+                let id = record
+                    .entity
+                    .key
+                    .deployment()
+                    .expect("deployments are listed");
+                let package = record.package.clone().unwrap_or_default();
+                let noise = json!({"apiVersion": "v1", "kind": "New", "metadata": {"name": "n"}});
+                let package = package.with(Arc::new(Resource::new(noise)?));
+                self.inner
+                    .update(id, record.entity.version, package)
+                    .await?;
+            }
+        }
+        Ok(version)
+    }
+
+    pub(crate) async fn broken_site(&self, mut new: NewSite) -> Result<Version> {
+        if self.is("expectations are ignored") {
+            new.expect = Expect::Any;
+        }
+        if self.is("sites ignore their template") {
+            new.template = None;
+        }
+        match self.inner.register_site(new).await {
+            Err(Error::Busy(_)) if self.is("what is being deleted is made anew") => Ok(Version(1)),
+            registered => registered,
+        }
+    }
+
+    pub(crate) async fn broken_creation(&self, mut new: NewDeployment) -> Result<DeploymentId> {
+        if self.is("deployments ignore their template") {
+            new.template = None;
+        }
+        if self.is("ids that are brought are ignored") {
+            new.id = None;
+        }
+        if self.is("approved implies prepared") {
+            new.prepared |= new.approved;
+        }
+        if self.is("once is ignored") {
+            new.once = None;
+        }
+        let parent = new.parent.clone();
+        match self.inner.create_deployment(new).await {
+            Err(Error::BadArgument { .. }) if self.is("unknown is not found") => {
+                let missing = DeploymentId::new("missing").expect("an id");
+                Err(Error::not_found(parent.unwrap_or(missing)))
+            }
+            made => made,
+        }
+    }
+
+    pub(crate) async fn broken_get(&self, key: &Key, mut want: Want) -> Result<Record> {
+        want.deleting |= self.is("what is hidden is shown");
+        let record = self.inner.get(key, want).await?;
+        Ok(self.spoilt(record))
+    }
+
+    pub(crate) async fn broken_list(&self, list: &List) -> Result<Page> {
+        let mut list = List {
+            select: self.selected(&list.select),
+            ..list.clone()
+        };
+        if self.is("the cursor is ignored") {
+            list.after = None;
+        }
+        let mut page = self.inner.list(&list).await?;
+        let items = std::mem::take(&mut page.items);
+        page.items = items
+            .into_iter()
+            .map(|record| self.spoilt(record))
+            .collect();
+        Ok(page)
+    }
+
+    pub(crate) async fn broken_delete(&self, key: &Key) -> Result<()> {
+        if self.is("relations stay") && key.kind() == Kind::Template {
+            // As if it were gone and nobody had been told.
+            return match self.inner.get(key, Want::ROW).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        if self.is("deployments go with their parent")
+            && let Key::Deployment(id) = key
+        {
+            let select = Select {
+                parent: Some(id.clone()),
+                ..Select::all(Kind::Deployment)
+            };
+            self.inner.purge(&select).await?;
+        }
+        match self.inner.delete(key).await {
+            Err(Error::NotFound(_)) if self.is("deleting nothing is fine") => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    pub(crate) async fn broken_approval(&self, select: &Select) -> Result<Bulk> {
+        let mut select = select.clone();
+        if self.is("everything is approved") {
+            select.metadata.clear();
+        }
+        if self.is("other kinds are approved") && select.kind != Kind::Deployment {
+            return Ok(Bulk::default());
+        }
+        if !self.is("a hundred are approved") {
+            return self.inner.approve(&select).await;
+        }
+        let list = List {
+            select,
+            after: None,
+            limit: 100,
+            want: Want::ROW,
+        };
+        let mut bulk = Bulk::default();
+        for record in self.inner.list(&list).await?.items {
+            let mut one = list.select.clone();
+            one.ids = vec![tko_core::Pattern::literal(record.entity.key.id())];
+            bulk.done += self.inner.approve(&one).await?.done;
+        }
+        Ok(bulk)
+    }
+
+    pub(crate) async fn broken_end(&self, token: &Token, package: Package) -> Result<Version> {
+        let ended = self.inner.end_modification(token, package).await;
+        match ended {
+            Err(error) if self.is("a refusal ends the modification") => {
+                self.inner.cancel_modification(token).await?;
+                Err(error)
+            }
+            Err(Error::Timeout(key)) if self.is("a late end is not found") => {
+                Err(Error::NotFound(Subject::Claim(key)))
+            }
+            Err(Error::NotFound(Subject::Claim(key))) if self.is("an unknown token is late") => {
+                Err(Error::Timeout(key))
+            }
+            ended => ended,
+        }
+    }
+
+    pub(crate) fn broken_watch(&self, mut watch: Watch) -> BoxStream<'static, Result<Event>> {
+        if self.is("watchers are told everything") {
+            watch.select.metadata.clear();
+        }
+        if self.is("joins are watched") {
+            watch.select.template_metadata.clear();
+            watch.select.site_metadata.clear();
+        }
+        if self.is("a watch begins one late") {
+            watch.after.0 += 1;
+        }
+        if self.is("a watch begins ten late") {
+            watch.after.0 += 10;
+        }
+        let stale = self.is("what begins to match is no news");
+        if self.is("what has expired is skipped") {
+            return resumed(self.inner.clone(), watch);
+        }
+        let events = self.inner.watch(watch).map(move |event| match event? {
+            Event::Put {
+                revision, record, ..
+            } if stale => Ok(Event::Put {
+                revision,
+                record,
+                entered: false,
+            }),
+            event => Ok(event),
+        });
+        events.boxed()
+    }
+}
+
+/// Goes on from the oldest wherever the feed has expired.
+fn resumed(
+    inner: Arc<dyn tko_core::Controller>,
+    watch: Watch,
+) -> BoxStream<'static, Result<Event>> {
+    let events = inner.watch(watch.clone());
+    events
+        .flat_map(move |item| match item {
+            Err(Error::Expired { oldest }) => {
+                let after = oldest;
+                resumed(
+                    inner.clone(),
+                    Watch {
+                        after,
+                        ..watch.clone()
+                    },
+                )
+            }
+            item => stream::once(async { item }).boxed(),
+        })
+        .boxed()
+}

@@ -1,0 +1,93 @@
+//! Faults of what workers do.
+
+use crate::broken::Broken;
+use std::time::Duration;
+use tko_core::data::MAX_EFFECTS;
+use tko_core::{
+    Claim, ClaimRequest, Effect, Error, Generation, Key, Outcome, Placed, Prepared, Result, Token,
+    Want,
+};
+
+impl Broken {
+    pub(crate) fn lively(&self, mut live: Vec<bool>) -> Vec<bool> {
+        if self.is("every token is live") {
+            live.fill(true);
+        }
+        live
+    }
+
+    pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let mut request = request.clone();
+        if self.is("nobody waits") {
+            request.wait = Duration::ZERO;
+        }
+        let mut claims = self.inner.claim(&request).await?;
+        if self.is("attempts are not counted") {
+            for claim in &mut claims {
+                claim.work.attempts = 1;
+            }
+        }
+        Ok(claims)
+    }
+
+    pub(crate) async fn broken_preparation(
+        &self,
+        claim: &Token,
+        mut step: Prepared,
+    ) -> Result<Generation> {
+        if self.is("progress is lost") {
+            step.progress = None;
+        }
+        if self.is("steps do not settle") {
+            step.settle = None;
+        }
+        if self.is("effects are lost") {
+            step.effects.clear();
+        }
+        if self.is("interests are lost") {
+            step.interests = None;
+        }
+        if self.is("once is ignored") {
+            for effect in &mut step.effects {
+                if let Effect::Deployment(new) = effect {
+                    new.once = None;
+                }
+            }
+        }
+        if self.is("a step has any number of effects") {
+            step.effects.truncate(MAX_EFFECTS);
+        }
+        if self.is("effects come first") {
+            for effect in std::mem::take(&mut step.effects) {
+                match effect {
+                    Effect::Deployment(new) => drop(self.inner.create_deployment(new).await?),
+                    Effect::Site(new) => drop(self.inner.register_site(new).await?),
+                    Effect::Delete(id) => self.inner.delete(&Key::from(id)).await?,
+                }
+            }
+        }
+        if self.is("workers come first") {
+            let key = Key::from(&step.deployment);
+            step.expect = self.inner.get(&key, Want::ROW).await?.entity.generation;
+        }
+        match self.inner.commit_prepared(claim, step).await {
+            Err(Error::Timeout(key)) if self.is("a lost claim conflicts") => {
+                Err(Error::Conflict(vec![key]))
+            }
+            committed => committed,
+        }
+    }
+
+    pub(crate) async fn broken_placement(&self, claim: &Token, mut step: Placed) -> Result<()> {
+        if self.is("nothing is ever placed") {
+            step.there.clear();
+        }
+        if self.is("a large step is cut off") {
+            step.there.truncate(500);
+        }
+        if self.is("placing settles first") {
+            step.settle.get_or_insert(Outcome::Done);
+        }
+        self.inner.commit_placed(claim, step).await
+    }
+}
