@@ -36,6 +36,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "cargo bench",
         "takes long; docs/benchmarks.md has what came out",
     ),
+    (
+        "cargo xtask growth",
+        "it has tests of its own; needs what cargo bench leaves",
+    ),
+    (
+        "cargo run --release --package tko-backend-memory --example million",
+        "takes long, and more than a gigabyte; compiled by the tests",
+    ),
+    (
+        "cargo fuzz run",
+        "takes long; fuzz/README.md has what came out",
+    ),
     ("bash .ci/run", "this is a part of it"),
 ];
 
