@@ -129,6 +129,7 @@ macro_rules! __backend_checks {
             once {
                 a_second_creation_is_left_out
                 the_rest_of_the_set_is_done
+                what_is_left_out_refers_to_nothing
                 one_set_creates_once_too
                 a_key_is_free_when_its_deployment_is_gone
                 its_own_deployment_may_be_replaced

@@ -1,7 +1,7 @@
 //! `once` keys: a retried creation finds what it created.
 
 use super::bench::Bench;
-use super::sample::{Shape, changes, d, deployment, deployment_id, set};
+use super::sample::{Shape, changes, d, deployment, deployment_id, s, set, site};
 use tko_core::{Change, ChangeSet, Require};
 
 /// A second creation under a `once` key is left out, and says who has it.
@@ -33,6 +33,21 @@ pub async fn the_rest_of_the_set_is_done(bench: Bench) {
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
     assert_eq!(bench.revision().await, 3);
     assert!(bench.find(d("c")).await.is_some() && bench.find(d("e")).await.is_some());
+}
+
+/// What is left out refers to nothing.
+pub async fn what_is_left_out_refers_to_nothing(bench: Bench) {
+    bench.put([deployment("a").once("k"), site("s")]).await;
+    let put = deployment("b").once("k").site("s");
+    let require = vec![Require::Unreferenced(s("s"))];
+    let done = bench
+        .try_commit(ChangeSet {
+            require,
+            ..set([put])
+        })
+        .await;
+    let done = done.expect("nothing refers to the site after this set");
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
 }
 
 /// Of two creations in one set under one key the first is made.

@@ -48,10 +48,12 @@ impl State {
             .collect();
         let left = self.rows.iter().filter(|(key, _)| !replaced.contains(key));
         let left: Vec<&Entity> = left.map(|(_, row)| &*row.entity).collect();
+        let left_out = self.left_out(set);
         let put = set.changes.iter().filter_map(|change| match change {
             Change::Put(put) => Some(preview(put)),
             Change::Delete(_) | Change::Conditions(..) => None,
         });
+        let put = put.filter(|entity| !left_out.contains(&entity.key));
         let put: Vec<Entity> = put.collect();
         // Once the set is applied.
         let is_referred_to = |key: &Key| {
@@ -92,6 +94,32 @@ impl State {
             all.insert(if mixed { 0 } else { all.len() }, named);
         }
         all
+    }
+
+    /// The creations whose `once` key is taken, here or earlier in the set.
+    fn left_out(&self, set: &ChangeSet) -> BTreeSet<Key> {
+        let rows = self.rows.values();
+        let held = rows.filter_map(|row| once(&row.entity.facts).map(|o| (o, &row.entity.key)));
+        let mut held: Vec<(&str, &Key)> = held.collect();
+        let mut left_out = BTreeSet::new();
+        for change in &set.changes {
+            match change {
+                Change::Delete(deleted) => held.retain(|(_, key)| *key != deleted),
+                Change::Put(Put { key, facts, .. }) => {
+                    let Some(wanted) = once(facts) else { continue };
+                    if self.rows.contains_key(key) {
+                        continue;
+                    }
+                    if held.iter().any(|(taken, _)| *taken == wanted) {
+                        left_out.insert(key.clone());
+                    } else {
+                        held.push((wanted, key));
+                    }
+                }
+                Change::Conditions(..) => {}
+            }
+        }
+        left_out
     }
 
     /// Of all but `Unreferenced`, which is about what the set makes.

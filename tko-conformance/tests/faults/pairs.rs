@@ -259,6 +259,10 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
         "once::the_rest_of_the_set_is_done",
     ),
     (
+        "what is left out refers",
+        "once::what_is_left_out_refers_to_nothing",
+    ),
+    (
         "once is checked before the set",
         "once::one_set_creates_once_too",
     ),

@@ -103,6 +103,17 @@ impl Broken {
             if self.is("a taken key refuses the set") && taken.is_some() {
                 return Err(Error::AlreadyExists(key));
             }
+            if self.is("what is left out refers") && taken.is_some() {
+                let refers = |require: &Require| match require {
+                    Require::Unreferenced(Key::Site(site)) => {
+                        deployment.site.as_ref() == Some(site)
+                    }
+                    _ => false,
+                };
+                if let Some(require) = set.require.iter().find(|require| refers(require)) {
+                    return Err(Error::Conflict(vec![require.key().clone()]));
+                }
+            }
             if self.is("once is checked before the set") && !seen.insert(once.clone()) {
                 deployment.once = None;
             }
