@@ -5,6 +5,8 @@
 
 mod check;
 mod fleet;
+mod folder;
+mod nation;
 mod observer;
 mod progress;
 mod report;
@@ -15,38 +17,16 @@ use crate::services::signals::Signals;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use fleet::{Expected, Fleet, MAX_SITES, MIN_SITES};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use observer::{Observer, Tally};
 use progress::Progress;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_core::{
-    Data, DeploymentId, Expect, Metadata, NewDeployment, NewSite, NewTemplate, Package, TemplateId,
-};
-
-/// Marks a folder as one that the demo may empty.
-const MARK: &str = ".tko-demo";
+use tko_core::{Data, DeploymentId};
 
 /// Nothing happening for so long means that nothing will.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Registrations at once.
-const AT_ONCE: usize = 64;
-
-/// Templates by the folder of their package, in `examples/packages`.
-const TEMPLATES: [(&str, &str); 7] = [
-    ("upf", "nf/upf:v1.0.0"),
-    ("smf", "nf/smf:v1.0.0"),
-    ("amf", "nf/amf:v1.0.0"),
-    ("nwdaf", "nf/nwdaf:v0.9.0"),
-    ("edge-cluster", SITE_TEMPLATE),
-    ("regional-topology", "topology/regional:v1.0.0"),
-    ("national-topology", NATIONAL),
-];
-const SITE_TEMPLATE: &str = "site/edge-cluster:v1.0.0";
-const NATIONAL: &str = "topology/national:v1.0.0";
 
 /// See it work: a 5G core onto many sites, in one process, without a network
 #[derive(Debug, Args)]
@@ -74,15 +54,16 @@ fn sites(text: &str) -> Result<usize, String> {
 impl DemoArgs {
     pub(crate) async fn run(self, quiet: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
-        let root = emptied(&self.out)?;
-        let manifests = root.join("sites");
-        std::fs::create_dir_all(&manifests)
-            .with_context(|| format!("cannot make {}", manifests.display()))?;
         let mut assembly = if self.serve {
             Assembly::serving(&self.listen).await?
         } else {
             Assembly::memory().await?
         };
+        // Not before it is sure that it can serve.
+        let root = folder::emptied(&self.out)?;
+        let manifests = root.join("sites");
+        std::fs::create_dir_all(&manifests)
+            .with_context(|| format!("cannot make {}", manifests.display()))?;
         let controllers = ControllerArgs::default();
         assembly.prepare(&PreparerArgs::default(), &controllers);
         // A demo's files need not survive a loss of power.
@@ -120,10 +101,10 @@ async fn show(
     let mut observer = Observer::start(&data);
     let mut progress = Progress::new(&expected, quiet);
     let began = Instant::now();
-    register(&*data, fleet, &observer, &mut progress).await?;
+    nation::register(&*data, fleet, &observer, &mut progress).await?;
     let registered = began.elapsed();
     let began = Instant::now();
-    let national = create(&*data).await?;
+    let national = nation::create(&*data).await?;
     let settled = settle(&mut observer, &mut progress, &expected, began).await;
     let took = began.elapsed();
     progress.clear();
@@ -148,61 +129,6 @@ async fn show(
         refused,
     };
     report::write(&run, manifests, out)
-}
-
-async fn register(
-    data: &dyn Data,
-    fleet: Fleet,
-    observer: &Observer,
-    progress: &mut Progress,
-) -> anyhow::Result<()> {
-    for (folder, id) in TEMPLATES {
-        let new = NewTemplate {
-            id: id.parse()?,
-            metadata: Metadata::default(),
-            package: example(folder)?,
-            expect: Expect::Absent,
-        };
-        let registered = data.register_template(new).await;
-        registered.with_context(|| format!("template {id}"))?;
-    }
-    let template: TemplateId = SITE_TEMPLATE.parse()?;
-    let mut sites = stream::iter(fleet.existing())
-        .map(|site| {
-            let template = template.clone();
-            async move {
-                let new = NewSite {
-                    id: site.site_id()?,
-                    template: Some(template),
-                    metadata: Metadata::default(),
-                    package: site.package()?,
-                    expect: Expect::Absent,
-                };
-                let registered = data.register_site(new).await;
-                registered.with_context(|| format!("site {}", site.id))
-            }
-        })
-        .buffer_unordered(AT_ONCE);
-    while sites.try_next().await?.is_some() {
-        progress.show(&observer.now());
-    }
-    Ok(())
-}
-
-fn example(folder: &str) -> anyhow::Result<Package> {
-    let files = tko_examples::package(folder)
-        .into_iter()
-        .map(|(path, bytes)| (path.to_owned(), bytes.to_vec()))
-        .collect();
-    crate::source::of_files(files)
-}
-
-async fn create(data: &dyn Data) -> anyhow::Result<DeploymentId> {
-    let new = NewDeployment {
-        template: Some(NATIONAL.parse()?),
-        ..NewDeployment::default()
-    };
-    Ok(data.create_deployment(new).await?)
 }
 
 /// Waits until everything is in its state, or nothing happens any more. Answers also with how long
@@ -274,31 +200,4 @@ async fn refused(data: &dyn Data) -> anyhow::Result<(DeploymentId, String)> {
         );
     }
     Ok((id.clone(), condition.message.clone()))
-}
-
-/// A folder that is empty but for the demo's mark.
-fn emptied(path: &Path) -> anyhow::Result<PathBuf> {
-    let shown = path.display();
-    if path.exists() {
-        let ours = path.join(MARK).exists();
-        let mut entries =
-            std::fs::read_dir(path).with_context(|| format!("cannot list {shown}"))?;
-        let empty = entries.next().is_none();
-        if !ours && !empty {
-            bail!("{shown} exists and no demo has made it; name another with --out");
-        }
-        let sites = path.join("sites");
-        if sites.exists() {
-            std::fs::remove_dir_all(&sites)
-                .with_context(|| format!("cannot empty {}", sites.display()))?;
-        }
-    }
-    std::fs::create_dir_all(path).with_context(|| format!("cannot make {shown}"))?;
-    std::fs::write(
-        path.join(MARK),
-        "made by tko demo, which may empty this folder\n",
-    )
-    .with_context(|| format!("cannot write into {shown}"))?;
-    path.canonicalize()
-        .with_context(|| format!("cannot find {shown}"))
 }

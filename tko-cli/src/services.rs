@@ -4,6 +4,7 @@ pub(crate) mod assembly;
 pub(crate) mod controllers;
 pub(crate) mod data;
 pub(crate) mod listen;
+mod parts;
 pub(crate) mod signals;
 pub(crate) mod start;
 

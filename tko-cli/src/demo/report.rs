@@ -43,7 +43,7 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     #[allow(clippy::cast_precision_loss)] // Counts of a demo are far below 2^52.
     let rate = tally.prepared as f64 / run.prepared.as_secs_f64().max(f64::EPSILON);
     for (what, value) in [
-        ("templates", super::TEMPLATES.len().to_string()),
+        ("templates", super::nation::TEMPLATES.len().to_string()),
         ("sites", tally.sites.to_string()),
         (
             "  of them provisioned by the topology",

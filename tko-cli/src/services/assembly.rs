@@ -3,6 +3,7 @@
 use super::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs, executors};
 use super::data::{DataArgs, Kept, SchemaArgs, keep};
 use super::listen::ListenArgs;
+use super::parts::{Parts, result};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,11 +15,7 @@ use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::Timeouts;
 use tko_validate::CrdFeed;
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
-
-/// How much longer than the grace that parts give to what is in flight they may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+use tokio::task::JoinSet;
 
 /// Where an assembly serves, and for whom: bound before anything else, so that plugins can be told.
 struct Door {
@@ -38,15 +35,6 @@ pub(crate) struct Assembly {
     server: Parts,
     /// The store's own: deletions, definitions, validation plugins. They end when dropped.
     chores: JoinSet<anyhow::Result<()>>,
-}
-
-/// Tasks that end when they are told to.
-#[derive(Default)]
-struct Parts {
-    tasks: JoinSet<anyhow::Result<()>>,
-    stop: CancellationToken,
-    /// What they give to what is in flight then.
-    grace: Duration,
 }
 
 impl Assembly {
@@ -246,25 +234,4 @@ impl Door {
             settings,
         })
     }
-}
-
-impl Parts {
-    async fn end(&mut self, what: &str) {
-        self.stop.cancel();
-        let ended = tokio::time::timeout(self.grace + PATIENCE, async {
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Err(error) = result(ended) {
-                    tracing::error!("{error:#}");
-                }
-            }
-        });
-        if ended.await.is_err() {
-            tracing::warn!("{what} did not end in time; work in flight is left to its lease");
-            self.tasks.shutdown().await;
-        }
-    }
-}
-
-fn result(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
-    ended.context("a part of the server has failed")?
 }

@@ -1,6 +1,6 @@
 //! Who is let in: loopback without more, the network only with TLS and authentication.
 
-use crate::harness::{Server, tko};
+use crate::harness::{Server, Service, tko};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,4 +80,42 @@ async fn with_tls_and_tokens_only_those_get_in_who_have_both() {
         .bad(1)
         .await;
     assert!(missing.contains("/nowhere"), "{missing}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let server = Server::data().await;
+    let flags = server.flags();
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let demo = format!("demo --serve --out {}", out.display());
+    for command in ["data start", "up", &demo] {
+        let error = tko(&format!("{command} {flags}")).bad(2).await;
+        let address = format!("127.0.0.1:{}", server.port);
+        assert!(
+            error.contains(&address) && error.contains("another port"),
+            "{error}"
+        );
+    }
+    assert!(!out.exists(), "the demo has begun");
+}
+
+#[tokio::test]
+async fn both_versions_of_ip_are_served_where_the_machine_has_them() {
+    let service = Service::start("data start --grpc-port 0");
+    let serving = service.event("serving gRPC").await;
+    let addresses = serving["addresses"].as_str().expect("a text").to_owned();
+    let port = addresses
+        .trim_end_matches(']')
+        .rsplit_once(':')
+        .expect("a port")
+        .1;
+    tko(&format!("about --grpc-port {port}")).good().await;
+    for (address, stack) in [("127.0.0.1:", "ipv4"), ("[::1]:", "ipv6")] {
+        if addresses.contains(address) {
+            let flags = format!("--grpc-ip-stack {stack} --grpc-port {port}");
+            tko(&format!("about {flags}")).good().await;
+        }
+    }
+    service.stop().await;
 }

@@ -189,10 +189,10 @@ async fn logs_go_to_a_file_and_quiet_services_say_nothing() {
         "{human}"
     );
     let unwritable = server
-        .tko("template list --log /nowhere/tko.log")
+        .tko("template list --log /nowhere/at/all.log")
         .bad(1)
         .await;
-    assert!(unwritable.contains("/nowhere/tko.log"), "{unwritable}");
+    assert!(unwritable.contains("/nowhere/at/all.log"), "{unwritable}");
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 /// Linux's number of "address family not supported", for which the standard library has no kind.
 const EAFNOSUPPORT: i32 = 97;
 
+/// How often another free port is tried.
+const TRIES: u32 = 16;
+
 /// Connections that the system keeps waiting to be accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -84,11 +87,22 @@ impl Sockets {
     /// `BadArgument`: no such address, none of this stack, or one that cannot be had; says which.
     pub async fn bind(listen: &Listen) -> Result<Self> {
         let addresses = resolve(listen).await?;
+        let mut bound = Self::all(listen, &addresses);
+        // What is free at the first address may be taken at the second.
+        let mut luck = TRIES * u32::from(listen.port == 0 && addresses.len() > 1);
+        while bound.is_err() && luck > 0 {
+            luck -= 1;
+            bound = Self::all(listen, &addresses);
+        }
+        bound
+    }
+
+    fn all(listen: &Listen, addresses: &[SocketAddr]) -> Result<Self> {
         let loopback = listen.address.is_empty();
         let mut port = listen.port;
         let mut sockets = Vec::with_capacity(addresses.len());
         let mut failure = None;
-        for address in addresses {
+        for &address in addresses {
             match open(SocketAddr::new(address.ip(), port), listen.stack) {
                 Ok(socket) => {
                     port = socket.local_addr().map_or(port, |address| address.port());

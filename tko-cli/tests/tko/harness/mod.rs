@@ -3,10 +3,12 @@
 pub(crate) mod core5g;
 mod dice;
 mod feed;
+mod filled;
 mod process;
 mod server;
 
 pub(crate) use dice::Dice;
 pub(crate) use feed::Feed;
+pub(crate) use filled::{CONFIG, filled, sorted};
 pub(crate) use process::{TIME, example, own_plugin, plugin, tko};
 pub(crate) use server::{Server, Service};

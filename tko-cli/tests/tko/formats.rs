@@ -1,0 +1,65 @@
+//! Results in every format, all of the same content.
+
+use crate::harness::{Server, filled};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let server = Server::data().await;
+    filled(&server).await;
+    let list = "site list --id india/**";
+    let json = server.tko(list).arg("-o=json").good().await.json();
+    assert_eq!(json.as_array().map(Vec::len), Some(2));
+    let yaml = server.tko(list).good().await;
+    let read = tko_core::encoding::decode(
+        &yaml.stdout,
+        tko_core::Format::Yaml,
+        tko_core::Dialect::People,
+        &tko_core::Limits::default(),
+    );
+    assert_eq!(Value::Array(read.expect("YAML")), json);
+    let cbor = server.tko(list).arg("--format=cbor").good().await;
+    let read: Value = ciborium::from_reader(&cbor.stdout[..]).expect("CBOR");
+    assert_eq!(read, json);
+    let packed = server.tko(list).arg("-omessagepack").good().await;
+    let read: Value = rmp_serde::from_slice(&packed.stdout).expect("MessagePack");
+    assert_eq!(read, json);
+    let xml = server.tko(list).arg("-oxml").good().await;
+    assert!(
+        xml.text()
+            .contains(r#"<string key="siteId">india/north/1</string>"#),
+        "{xml}"
+    );
+    let table = server.tko(list).arg("-otable").good().await;
+    let lines: Vec<&str> = table.text().lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(
+        lines[0].contains("SITE ID") && lines[2].contains("india/south/1"),
+        "{table}"
+    );
+}
+
+#[tokio::test]
+async fn a_package_is_printed_in_every_format() {
+    let server = Server::data().await;
+    filled(&server).await;
+    let wanted: Value = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "config"}, "data": {"a": "b"}});
+    let get = "template get nf/upf:v1";
+    let json = server.tko(get).arg("-ojson").good().await.json();
+    assert_eq!(json, json!([wanted]));
+    let cbor = server.tko(get).arg("-ocbor").good().await;
+    let read: Value = ciborium::from_reader(&cbor.stdout[..]).expect("CBOR");
+    assert_eq!(read, json!([wanted]));
+    let packed = server.tko(get).arg("-omessagepack").good().await;
+    let read: Value = rmp_serde::from_slice(&packed.stdout).expect("MessagePack");
+    assert_eq!(read, json!([wanted]));
+    let xml = server.tko(get).arg("-oxml").good().await;
+    assert!(
+        xml.text()
+            .contains(r#"<string key="kind">ConfigMap</string>"#),
+        "{xml}"
+    );
+    let table = server.tko(get).arg("-otable").good().await;
+    assert!(table.text().contains("ConfigMap"), "{table}");
+}
