@@ -104,6 +104,7 @@ macro_rules! __backend_checks {
             commit {
                 a_set_is_applied_whole
                 a_refused_set_leaves_nothing_behind
+                a_dropped_commit_happened_or_did_not
                 too_many_changes_are_refused
                 a_key_twice_is_refused
                 revisions_are_dense

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tko_core::work::MAX_PROGRESS;
 use tko_core::{
     Ack, Change, ChangeSet, ErrorKind, Key, Kind, Lane, MAX_CHANGES, Mark, Outcome, Require,
-    Revision, Stage, Token, Version,
+    Revision, Stage, Token, Version, Want,
 };
 
 /// A set is applied whole: puts, deletes and conditions of all kinds.
@@ -103,6 +103,26 @@ pub async fn a_refused_set_leaves_nothing_behind(bench: Bench) {
         [true, true],
         "the claims live"
     );
+}
+
+/// Dropped while it is at work, a commit happened or did not, whole.
+pub async fn a_dropped_commit_happened_or_did_not(bench: Bench) {
+    for round in 0..10 {
+        let ids = ["a", "b", "c"].map(|id| format!("{id}{round}"));
+        let puts = set(ids.iter().map(|id| site(id)));
+        let mut commit = bench.backend.commit(puts, Ack::Numbered);
+        for _ in 0..=round {
+            if futures_util::poll!(&mut commit).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(commit);
+        let keys = ids.each_ref().map(|id| s(id));
+        let found = bench.backend.get(&keys, Want::ROW).await;
+        let found = found.expect("three keys").into_iter().flatten().count();
+        assert!(found == 0 || found == 3, "{found} of three are there");
+    }
 }
 
 /// A thousand changes are one set; more are a bad argument.

@@ -177,6 +177,10 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
         "commit::a_refused_set_leaves_nothing_behind",
     ),
     (
+        "sets are not contiguous",
+        "commit::a_dropped_commit_happened_or_did_not",
+    ),
+    (
         "a set may have any size",
         "commit::too_many_changes_are_refused",
     ),
