@@ -207,6 +207,16 @@ async fn plugins_go_by_type_and_name() {
         shown["triggers"],
         json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
     );
+    // Arguments of its own that look like flags.
+    let dashes = server.tko("plugin register schedule dashes");
+    let dashes = dashes.last(format!("{} -- /bin/true --site x -q", server.flags()));
+    dashes.good().await;
+    let shown = server.tko("plugin get schedule dashes -ojson").good().await;
+    assert_eq!(
+        shown.json()["arguments"],
+        json!(["/bin/true", "--site", "x", "-q"])
+    );
+    server.tko("plugin delete schedule dashes").good().await;
     server.tko("plugin delete validate gateway").good().await;
     server.tko("plugin get validate gateway").bad(3).await;
     let unknown = server.tko("plugin get sideways gateway").bad(2).await;

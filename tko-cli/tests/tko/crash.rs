@@ -50,6 +50,8 @@ async fn survive(preparers: usize, most_deaths: u64, edges: usize, flags: &str, 
     eprintln!("{deaths} deaths, {:?}", feed.now());
     // The survivors end well and leave it as it is.
     for preparer in running {
+        // One that has hardly begun does not hear yet that it is to end.
+        preparer.event("preparing").await;
         preparer.stop().await;
     }
     is_whole(&client, &national, edges).await;
