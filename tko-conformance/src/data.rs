@@ -9,6 +9,7 @@ mod bench;
 pub mod create;
 pub mod delete;
 pub mod due;
+pub mod effects;
 pub mod metadata;
 pub mod modify;
 pub mod package;

@@ -350,13 +350,15 @@ macro_rules! __data_checks {
                 people_are_not_kept_out
                 a_modification_comes_first
                 what_is_gone_is_over
+                conditions_alone_are_let_through
+                what_comes_out_prepared_goes_on
+            }
+            effects {
                 a_child_is_created_once
                 a_step_has_at_most_500_effects
                 a_step_may_delete_children
                 interests_are_found
                 what_is_prepared_waits_for_nothing
-                conditions_alone_are_let_through
-                what_comes_out_prepared_goes_on
             }
             placed {
                 a_step_says_what_is_where

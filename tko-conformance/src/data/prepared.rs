@@ -2,21 +2,20 @@
 
 use super::bench::{Bench, TTL};
 use super::sample::{
-    all, bad, by, config, config_of, d, deployment_id, named, need, new_site, of_template,
-    running_on, s, site_id, value_of, with, with_head,
+    all, bad, config, config_of, d, named, need, new_site, of_template, s, site_id, value_of, with,
+    with_head,
 };
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, Conflict, NotFound, Timeout};
-use tko_core::data::MAX_EFFECTS;
 use tko_core::{
-    Claim, Condition, DeploymentId, Effect, Generation, Interest, Key, Kind, NewDeployment,
-    NewSite, Outcome, Package, Pattern, Prepared, Select, Stage,
+    Claim, Condition, DeploymentId, Effect, Generation, Key, Kind, NewDeployment, NewSite, Outcome,
+    Package, Prepared, Select, Stage,
 };
 
 /// A deployment of its own with a claim on preparing it.
-async fn claimed(bench: &Bench) -> (DeploymentId, Claim) {
+pub(super) async fn claimed(bench: &Bench) -> (DeploymentId, Claim) {
     let merge = named([config("a")]);
     let id = bench
         .create(NewDeployment {
@@ -28,7 +27,7 @@ async fn claimed(bench: &Bench) -> (DeploymentId, Claim) {
     (id, claim)
 }
 
-fn child_of(parent: &DeploymentId, once: &str) -> NewDeployment {
+pub(super) fn child_of(parent: &DeploymentId, once: &str) -> NewDeployment {
     NewDeployment {
         parent: Some(parent.clone()),
         once: Some(once.into()),
@@ -36,14 +35,14 @@ fn child_of(parent: &DeploymentId, once: &str) -> NewDeployment {
     }
 }
 
-fn children(of: &DeploymentId) -> Select {
+pub(super) fn children(of: &DeploymentId) -> Select {
     Select {
         parent: Some(of.clone()),
         ..all(Kind::Deployment)
     }
 }
 
-fn prepared(package: &Package) -> Package {
+pub(super) fn prepared(package: &Package) -> Package {
     with_head(package, |head| {
         head["metadata"]["annotations"] = json!({"nephio.org/prepared": "true"});
     })
@@ -312,175 +311,6 @@ pub async fn what_is_gone_is_over(bench: Bench) {
         .expect("it is there");
     let result = bench.data.commit_prepared(&claim.token, step).await;
     refused(result, &[NotFound, Timeout], "what is gone");
-}
-
-/// A child with a `once` key is created once, however often it is asked for, in one step or many.
-pub async fn a_child_is_created_once(bench: Bench) {
-    let (id, claim) = claimed(&bench).await;
-    for round in 0..3 {
-        let step = Prepared {
-            effects: (0..=round)
-                .flat_map(|n| vec![Effect::Deployment(child_of(&id, &format!("key {n}"))); 2])
-                .collect(),
-            ..bench.step(id.as_str()).await
-        };
-        bench
-            .data
-            .commit_prepared(&claim.token, step)
-            .await
-            .expect("it is live");
-        assert_eq!(bench.ids(&children(&id)).await.len(), round + 1);
-    }
-}
-
-/// A step may have 500 effects, and no more.
-pub async fn a_step_has_at_most_500_effects(bench: Bench) {
-    bench.template("t", [config("t")]).await;
-    let (id, claim) = claimed(&bench).await;
-    let step = async |count: usize| Prepared {
-        effects: (0..count)
-            .map(|n| NewDeployment {
-                template: of_template("t").template,
-                ..child_of(&id, &format!("key {n}"))
-            })
-            .map(Effect::Deployment)
-            .collect(),
-        ..bench.step(id.as_str()).await
-    };
-    let result = bench
-        .data
-        .commit_prepared(&claim.token, step(MAX_EFFECTS + 1).await)
-        .await;
-    refused(result, &[BadArgument], "501 effects");
-    let whole = step(MAX_EFFECTS).await;
-    bench
-        .data
-        .commit_prepared(&claim.token, whole)
-        .await
-        .expect("500 are allowed");
-    assert_eq!(bench.ids(&children(&id)).await.len(), MAX_EFFECTS);
-}
-
-/// A step may delete children: what is there is hidden at once and goes, what is gone already is
-/// nothing; what is placed stays until it is reported off.
-pub async fn a_step_may_delete_children(bench: Bench) {
-    bench.site("s", []).await;
-    let (id, claim) = claimed(&bench).await;
-    let plain = bench.create(child_of(&id, "plain")).await;
-    let running = NewDeployment {
-        parent: Some(id.clone()),
-        ..running_on("s")
-    };
-    let placed = bench.create(running).await;
-    bench.place("s", &[&placed]).await;
-    let from = bench.revision().await;
-    let gone = [plain.clone(), placed.clone(), deployment_id("none")];
-    let step = Prepared {
-        effects: gone.into_iter().map(Effect::Delete).collect(),
-        ..bench.step(id.as_str()).await
-    };
-    bench
-        .data
-        .commit_prepared(&claim.token, step)
-        .await
-        .expect("it is live");
-    assert!(bench.ids(&children(&id)).await.is_empty(), "hidden at once");
-    if bench.find(&plain).await.is_some() {
-        let select = Select {
-            deleting: true,
-            ..all(Kind::Deployment)
-        };
-        let is_plain = |event: &tko_core::Event| matches!(event, tko_core::Event::Gone { before, .. } if before.entity.key == Key::from(&plain));
-        bench.wait_until(select, from, is_plain).await;
-    }
-    assert!(bench.find(&plain).await.is_none());
-    assert!(
-        bench.read(&placed).await.entity.deleting,
-        "until its site reports it off"
-    );
-}
-
-/// Interests are metadata that others find: they replace the ones before, and stay if a step says
-/// nothing of them.
-pub async fn interests_are_found(bench: Bench) {
-    let (id, claim) = claimed(&bench).await;
-    let waits_for = |site: &str| format!("nephio.org/waits-for/site/{site}");
-    let waiting = async |site: &str| {
-        bench
-            .ids(&by(Kind::Deployment, &waits_for(site), "*"))
-            .await
-    };
-    let step = async |interests: Option<Vec<Interest>>| {
-        let step = Prepared {
-            interests,
-            ..bench.step(id.as_str()).await
-        };
-        bench
-            .data
-            .commit_prepared(&claim.token, step)
-            .await
-            .expect("it is live")
-    };
-    let first = step(Some(vec![Interest::Entity(s("one"))])).await;
-    assert_eq!(
-        first,
-        Generation(1),
-        "interests are no change of the package"
-    );
-    assert_eq!(waiting("one").await, [id.to_string()]);
-    step(None).await;
-    assert_eq!(waiting("one").await, [id.to_string()], "as before");
-    step(Some(vec![Interest::Entity(s("two"))])).await;
-    assert!(waiting("one").await.is_empty());
-    assert_eq!(waiting("two").await, [id.to_string()]);
-    let changed = Prepared {
-        package: Some(with(&bench.package(&id).await, config("b"))),
-        ..bench.step(id.as_str()).await
-    };
-    bench
-        .data
-        .commit_prepared(&claim.token, changed)
-        .await
-        .expect("it is live");
-    assert_eq!(
-        waiting("two").await,
-        [id.to_string()],
-        "a new package keeps them"
-    );
-    step(Some(Vec::new())).await;
-    assert!(waiting("two").await.is_empty());
-}
-
-/// Once it is prepared a deployment waits for nothing; what it tracks for good it tracks on.
-pub async fn what_is_prepared_waits_for_nothing(bench: Bench) {
-    let (id, claim) = claimed(&bench).await;
-    let pattern = Pattern::value("in").expect("a pattern");
-    let tracking = Interest::Selection {
-        kind: Kind::Site,
-        metadata: [("region".to_owned(), pattern)].into(),
-        lasting: true,
-    };
-    let step = Prepared {
-        interests: Some(vec![Interest::Entity(s("one")), tracking]),
-        ..bench.step(id.as_str()).await
-    };
-    bench
-        .data
-        .commit_prepared(&claim.token, step)
-        .await
-        .expect("it is live");
-    let step = Prepared {
-        package: Some(prepared(&bench.package(&id).await)),
-        ..bench.step(id.as_str()).await
-    };
-    bench
-        .data
-        .commit_prepared(&claim.token, step)
-        .await
-        .expect("it is live");
-    let having = async |key: &str| bench.ids(&by(Kind::Deployment, key, "*")).await;
-    assert!(having("nephio.org/waits-for/site/one").await.is_empty());
-    assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
 }
 
 /// Conditions alone change the version, not the generation, and are merged by kind; one that says
