@@ -224,6 +224,8 @@ async fn preparers_that_misbehave_hold_back_nobody_else() {
             "{script}: not tried again"
         );
     }
+    // So that nothing hangs on.
+    server.service.stop().await;
 }
 
 #[tokio::test]
@@ -246,6 +248,8 @@ async fn validators_that_misbehave_let_nothing_in_and_hold_back_nobody_else() {
     good.stdin(of_kind("Good")).good().await;
     let list = server.tko("template list -ojson").good().await;
     assert_eq!(list.column("templateId"), ["good"]);
+    // So that nothing hangs on.
+    server.service.stop().await;
 }
 
 #[tokio::test]
@@ -287,4 +291,6 @@ async fn schedulers_that_misbehave_hold_back_nobody_else() {
             "{script}: {message}"
         );
     }
+    // So that nothing hangs on.
+    server.service.stop().await;
 }
