@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// | file | what is in it |
+// |---|---|
+// | `postgres`, `settings`, `connect` | the backend, what it is made with, the way to the database |
+// | `row`, `record`, `facet`, `body`, `skeleton`, `versions` | what is stored, and in which form |
+// | `fault` | what the database says went wrong |
+// | `read/` | get, list, count |
+// | `commit/` | change sets: read, judged by the rules of tko-core, written by one statement |
+// | `work/` | due work, leases, edits |
+// | `feed/` | revisions, the feed, history, and how long they are kept |
+// | `dialect` | what only PostgreSQL has |
+
+mod body;
+mod commit;
+mod connect;
+mod dialect;
+mod facet;
+mod fault;
+mod feed;
+mod postgres;
+mod read;
+mod record;
+mod row;
+mod settings;
+mod skeleton;
+mod versions;
+mod work;
+
+pub use postgres::Postgres;
+pub use settings::Settings;

@@ -1,0 +1,131 @@
+//! The backend, and each call.
+
+use crate::body::Bodies;
+use crate::commit;
+use crate::connect::connect;
+use crate::feed::Feed;
+use crate::read;
+use crate::settings::Settings;
+use crate::skeleton::Skeletons;
+use crate::versions::Versions;
+use crate::work::{self, Waiting};
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use sqlx::PgPool;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::change::Head;
+use tko_core::{
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Edit, Key, List,
+    Outcome, Page, Record, Result, Revision, Select, Token, Want,
+};
+
+/// TKO's storage in PostgreSQL. Any number of processes may use one database.
+///
+/// It numbers changes and follows the feed in background tasks, which end when it is dropped.
+pub struct Postgres {
+    shared: Arc<Shared>,
+    /// Ends with this.
+    _tasks: crate::feed::Tasks,
+}
+
+/// What calls and background tasks share.
+pub(crate) struct Shared {
+    pub(crate) pool: PgPool,
+    pub(crate) settings: Settings,
+    pub(crate) bodies: Bodies,
+    pub(crate) skeletons: Skeletons,
+    pub(crate) versions: Versions,
+    pub(crate) feed: Feed,
+    pub(crate) waiting: Waiting,
+}
+
+impl Postgres {
+    /// Connects, waiting for a database that cannot be reached yet, and brings its schema up to
+    /// this version. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the URL is none, the server is too old, refuses the user, or the database
+    ///   is not fit to be used.
+    /// - `Unavailable`: it was not reached in [`Settings::connection_timeout`].
+    pub async fn connect(settings: Settings) -> Result<Self> {
+        let pool = connect(&settings).await?;
+        let shared = Arc::new(Shared {
+            pool,
+            settings,
+            bodies: Bodies::default(),
+            skeletons: Skeletons::default(),
+            versions: Versions::default(),
+            feed: Feed::default(),
+            waiting: Waiting::default(),
+        });
+        let tasks = crate::feed::start(&shared);
+        Ok(Self {
+            shared,
+            _tasks: tasks,
+        })
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Backend for Postgres {
+    fn name(&self) -> &'static str {
+        "postgresql"
+    }
+
+    async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+        read::get(&self.shared, keys, want).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        read::list(&self.shared, list).await
+    }
+
+    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+        read::count(&self.shared, select, bound).await
+    }
+
+    async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
+        commit::commit(&self.shared, changes, ack).await
+    }
+
+    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+        work::edit(&self.shared, key, ttl, want).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        work::claim(&self.shared, request).await
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        work::renew(&self.shared, tokens, ttl).await
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        work::settle(&self.shared, outcomes).await
+    }
+
+    async fn head(&self) -> Result<Head> {
+        crate::feed::head(&self.shared).await
+    }
+
+    fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
+        crate::feed::tail(self.shared.clone(), after, want)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        crate::feed::history(&self.shared, key, before, limit).await
+    }
+}

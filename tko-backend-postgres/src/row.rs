@@ -1,0 +1,332 @@
+//! Rows of the table `entity`, and what they stand for.
+//!
+//! What is selected by is a column; what is only read with the row is JSON in `rest`, so that it
+//! can grow without a migration and be looked at with `psql`. The same [`Row`] is read from
+//! columns, and from the JSON that the feed keeps of a row as it was.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use sqlx::types::Json;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tko_core::head::Head;
+use tko_core::{
+    Condition, ContentHash, Deployment, DeploymentId, Entity, Error, Facts, Generation, Gvk, Key,
+    Kind, Metadata, Plugin, Resource, Result, SiteId, TemplateId, Timestamp, Version,
+};
+
+/// The columns of a [`Row`], of the table named or aliased `e`.
+pub(crate) const COLUMNS: &str = "e.kind, e.id, e.version, e.generation, e.created, e.updated, \
+     e.body_at, e.skeleton, e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, \
+     e.place, e.body, e.rest";
+
+/// One row.
+#[derive(Clone, Debug, Deserialize, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub(crate) kind: i16,
+    pub(crate) id: String,
+    pub(crate) version: i64,
+    pub(crate) generation: i64,
+    pub(crate) created: i64,
+    pub(crate) updated: i64,
+    pub(crate) body_at: i64,
+    pub(crate) skeleton: Option<i32>,
+    pub(crate) deleting: bool,
+    pub(crate) prepared: bool,
+    pub(crate) approved: bool,
+    pub(crate) template: Option<String>,
+    pub(crate) site: Option<String>,
+    pub(crate) parent: Option<String>,
+    pub(crate) place: Option<String>,
+    #[serde(deserialize_with = "hex")]
+    pub(crate) body: Vec<u8>,
+    pub(crate) rest: Json<Rest>,
+}
+
+/// `bytea` as PostgreSQL writes it in JSON: `\x` and hexadecimal digits.
+fn hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let digits = text.strip_prefix("\\x").unwrap_or_default().as_bytes();
+    digits
+        .chunks(2)
+        .map(|pair| {
+            std::str::from_utf8(pair)
+                .ok()
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| serde::de::Error::custom("no hexadecimal digits"))
+}
+
+/// What is only read with the row. Fields are left out where they say nothing; fields that a newer
+/// version adds are ignored by an older one.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Rest {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    inherited: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    given: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<u64>,
+    /// Of the placement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    once: Option<String>,
+    /// Where the Deployment resource is in the package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<usize>,
+    /// What the Deployment resource names as template and site, if not what the row does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named: Option<(Option<String>, Option<String>)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<Described>,
+}
+
+/// A condition.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Said {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<bool>,
+    reason: String,
+    message: String,
+    observed: u64,
+    since: i64,
+}
+
+/// A plugin.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Described {
+    executor: String,
+    arguments: Vec<String>,
+    properties: BTreeMap<String, String>,
+    /// Group, version, kind.
+    triggers: Vec<(String, String, String)>,
+}
+
+/// The number of a kind.
+pub(crate) fn number(kind: Kind) -> i16 {
+    match kind {
+        Kind::Template => 0,
+        Kind::Site => 1,
+        Kind::Deployment => 2,
+        Kind::Plugin => 3,
+    }
+}
+
+/// The key of a kind's number and an id, as they were stored.
+pub(crate) fn key(kind: i16, id: &str) -> Result<Key> {
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|known| number(*known) == kind)
+        .ok_or_else(|| broken(format!("{id} has the unknown kind {kind}")))?;
+    Key::new(kind, id).map_err(|error| Error::internal("read what is stored", error))
+}
+
+/// What is stored is not what was written.
+pub(crate) fn broken(what: String) -> Error {
+    Error::internal("read what is stored", what)
+}
+
+/// As PostgreSQL has it: numbers without a sign do not exist there.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The hash under which a `once` key is found.
+pub(crate) fn once_hash(once: &str) -> Vec<u8> {
+    blake3::hash(once.as_bytes()).as_bytes()[..16].to_vec()
+}
+
+impl Row {
+    /// The row of an entity.
+    pub(crate) fn of(entity: &Entity, body_at: i64, skeleton: Option<i32>) -> Self {
+        let mut row = Self {
+            kind: number(entity.key.kind()),
+            id: entity.key.id().to_owned(),
+            version: signed(entity.version.0),
+            generation: signed(entity.generation.0),
+            created: entity.created.0,
+            updated: entity.updated.0,
+            body_at,
+            skeleton,
+            deleting: entity.deleting,
+            prepared: false,
+            approved: false,
+            template: None,
+            site: None,
+            parent: None,
+            place: None,
+            body: entity.body.0.to_vec(),
+            rest: Json(Rest {
+                metadata: BTreeMap::clone(&entity.metadata),
+                inherited: BTreeMap::clone(&entity.inherited),
+                given: BTreeMap::clone(&entity.given),
+                conditions: entity.conditions.iter().map(Said::of).collect(),
+                ..Rest::default()
+            }),
+        };
+        row.facts(&entity.facts);
+        row
+    }
+
+    fn facts(&mut self, facts: &Facts) {
+        let text = |id: &str| id.to_owned();
+        match facts {
+            Facts::Template => {}
+            Facts::Site { template, origin } => {
+                self.template = template.as_ref().map(|id| text(id.as_str()));
+                self.rest.origin = origin.map(|version| version.0);
+            }
+            Facts::Deployment(d) => {
+                let head = &d.head;
+                self.template = d.template.as_ref().map(|id| text(id.as_str()));
+                self.site = d.site.as_ref().map(|id| text(id.as_str()));
+                self.parent = d.parent.as_ref().map(|id| text(id.as_str()));
+                self.prepared = d.prepared;
+                self.approved = d.approved;
+                self.place = d.placed.as_ref().map(|(site, _)| text(site.as_str()));
+                self.rest.placed = d.placed.as_ref().map(|(_, generation)| generation.0);
+                self.rest.origin = d.origin.map(|version| version.0);
+                self.rest.once = d.once.as_deref().map(str::to_owned);
+                self.rest.head = Some(head.at);
+                if head.template != d.template || head.site != d.site {
+                    self.rest.named = Some((
+                        head.template.as_ref().map(|id| text(id.as_str())),
+                        head.site.as_ref().map(|id| text(id.as_str())),
+                    ));
+                }
+            }
+            Facts::Plugin(plugin) => {
+                self.rest.plugin = Some(Described {
+                    executor: plugin.executor.clone(),
+                    arguments: plugin.arguments.clone(),
+                    properties: plugin.properties.clone(),
+                    triggers: plugin
+                        .triggers
+                        .iter()
+                        .map(|t| (text(&t.group), text(&t.version), text(&t.kind)))
+                        .collect(),
+                });
+            }
+        }
+    }
+
+    /// Its `once` key.
+    pub(crate) fn once(&self) -> Option<&str> {
+        self.rest.once.as_deref()
+    }
+
+    /// What it stands for; `skeletons` has at least its own.
+    pub(crate) fn entity(self, skeletons: &HashMap<i32, Arc<Resource>>) -> Result<Entity> {
+        let key = key(self.kind, &self.id)?;
+        let body = <[u8; 32]>::try_from(self.body.as_slice())
+            .map_err(|_| broken(format!("the body of {key} has no hash")))?;
+        let Json(rest) = self.rest;
+        let template = self
+            .template
+            .as_deref()
+            .map(TemplateId::new)
+            .transpose()?;
+        let origin = rest.origin.map(Version);
+        let facts = match key.kind() {
+            Kind::Template => Facts::Template,
+            Kind::Site => Facts::Site { template, origin },
+            Kind::Plugin => Facts::Plugin(Arc::new(
+                rest.plugin
+                    .ok_or_else(|| broken(format!("{key} is not described")))?
+                    .plugin(),
+            )),
+            Kind::Deployment => {
+                let skeleton = self
+                    .skeleton
+                    .and_then(|number| skeletons.get(&number))
+                    .ok_or_else(|| broken(format!("{key} has no Deployment resource")))?
+                    .clone();
+                let site = self.site.as_deref().map(SiteId::new).transpose()?;
+                let place = self.place.as_deref().map(SiteId::new).transpose()?;
+                let (named_template, named_site) = match rest.named {
+                    None => (template.clone(), site.clone()),
+                    Some((template, site)) => (
+                        template.as_deref().map(TemplateId::new).transpose()?,
+                        site.as_deref().map(SiteId::new).transpose()?,
+                    ),
+                };
+                Facts::Deployment(Box::new(Deployment {
+                    parent: self.parent.as_deref().map(DeploymentId::new).transpose()?,
+                    template,
+                    origin,
+                    site,
+                    prepared: self.prepared,
+                    approved: self.approved,
+                    placed: place.zip(rest.placed.map(Generation)),
+                    once: rest.once.map(Into::into),
+                    head: Head {
+                        skeleton,
+                        at: rest.head.unwrap_or_default(),
+                        template: named_template,
+                        site: named_site,
+                    },
+                }))
+            }
+        };
+        Ok(Entity {
+            key,
+            version: Version(self.version.unsigned_abs()),
+            generation: Generation(self.generation.unsigned_abs()),
+            created: Timestamp(self.created),
+            updated: Timestamp(self.updated),
+            deleting: self.deleting,
+            inherited: Metadata::from(rest.inherited),
+            given: Metadata::from(rest.given),
+            metadata: Metadata::from(rest.metadata),
+            conditions: rest.conditions.into_iter().map(Said::condition).collect(),
+            facts,
+            body: ContentHash(body),
+        })
+    }
+}
+
+impl Said {
+    fn of(condition: &Condition) -> Self {
+        Self {
+            kind: condition.kind.clone(),
+            status: condition.status,
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            observed: condition.observed.0,
+            since: condition.since.0,
+        }
+    }
+
+    fn condition(self) -> Condition {
+        Condition {
+            kind: self.kind,
+            status: self.status,
+            reason: self.reason,
+            message: self.message,
+            observed: Generation(self.observed),
+            since: Timestamp(self.since),
+        }
+    }
+}
+
+impl Described {
+    fn plugin(self) -> Plugin {
+        Plugin {
+            executor: self.executor,
+            arguments: self.arguments,
+            properties: self.properties,
+            triggers: self
+                .triggers
+                .iter()
+                .map(|(group, version, kind)| Gvk::new(group, version, kind))
+                .collect(),
+        }
+    }
+}
