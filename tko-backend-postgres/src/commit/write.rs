@@ -1,0 +1,319 @@
+//! The one statement that writes a change set.
+//!
+//! Its parts, in the order in which they happen:
+//! 1. `locked`: the rows that are changed, in key order, if they still have the versions that were
+//!    read; `lease`: the work, if it is still leased by this token.
+//! 2. `gate`: whether everything holds. If not, nothing below happens.
+//! 3. Rows go in, change, and go.
+//! 4. `s`: the id of the set, now that the last lock is taken. Sets that touch the same entity
+//!    have ids in the order in which they are committed; that is what revisions follow.
+//! 5. The rest: bodies, metadata, work, changes to be numbered, marks.
+
+use super::going::Hold;
+use super::snapshot::{Right, Snapshot, arrays, is_referenced};
+use super::staged::Staged;
+use super::statement::Statement;
+use crate::body::Packed;
+use crate::facet::difference;
+use crate::postgres::Shared;
+use crate::row::{Row, number, once_hash, signed};
+use crate::work::number as stage_number;
+use sqlx::{AssertSqlSafe, Row as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tko_core::{ChangeSet, Key, Mark, Require, Resource, Result, Stage};
+
+mod lease;
+mod rows;
+
+/// Lock conflicts and the like are the caller's to judge.
+type Sql<T> = std::result::Result<T, sqlx::Error>;
+
+/// What is written.
+pub(crate) struct Write<'a> {
+    set: &'a ChangeSet,
+    staged: &'a Staged<'a>,
+    hold: Option<&'a Hold>,
+    right: Option<Right>,
+    /// Without it the statement sets the times.
+    timed: bool,
+    /// Of the steps, in their order: the row after it, if it stays.
+    rows: Vec<Option<Row>>,
+    /// New bodies, by version.
+    bodies: Vec<(i64, Packed)>,
+    own: Vec<OwnMark<'a>>,
+    others: Vec<&'a Mark>,
+}
+
+/// Marks of one key that this set changes, as one.
+struct OwnMark<'a> {
+    stage: Stage,
+    key: &'a Key,
+    lane: i16,
+    again: i16,
+    after: i64,
+}
+
+impl<'a> Write<'a> {
+    /// Prepares what is written, bodies packed.
+    pub(crate) async fn new(
+        shared: &Shared,
+        set: &'a ChangeSet,
+        staged: &'a Staged<'a>,
+        snapshot: Option<&Snapshot>,
+        hold: Option<&'a Hold>,
+    ) -> Result<Self> {
+        let (own, others) = marks(set, staged);
+        let mut write = Self {
+            set,
+            staged,
+            hold,
+            right: snapshot.and_then(|snapshot| snapshot.right),
+            timed: snapshot.is_some(),
+            rows: Vec::with_capacity(staged.steps.len()),
+            bodies: Vec::new(),
+            own,
+            others,
+        };
+        write.pack(shared).await?;
+        Ok(write)
+    }
+
+    async fn pack(&mut self, shared: &Shared) -> Result<()> {
+        let heads: Vec<&Arc<Resource>> = self
+            .staged
+            .after()
+            .filter_map(|entity| Some(&entity.deployment()?.head.skeleton))
+            .collect();
+        let mut skeletons = shared
+            .skeletons
+            .numbers(&shared.pool, &heads)
+            .await?
+            .into_iter();
+        for step in &self.staged.steps {
+            let Some(entity) = &step.after else {
+                self.rows.push(None);
+                continue;
+            };
+            let version = signed(step.version.0);
+            let body_at = match (step.body, step.before) {
+                (Some(body), _) if body.is_empty() => 0,
+                (Some(body), _) => {
+                    let template = entity.deployment().and_then(|d| d.template.as_ref());
+                    let packed = shared.bodies.pack(&shared.pool, body, template).await?;
+                    self.bodies.push((version, packed));
+                    version
+                }
+                (None, Some(before)) => before.body_at,
+                (None, None) => 0,
+            };
+            let skeleton = entity.deployment().and_then(|_| skeletons.next());
+            self.rows.push(Some(Row::of(entity, body_at, skeleton)));
+        }
+        Ok(())
+    }
+
+    /// Whether work of other keys is marked: then there is something for a numbering pass.
+    pub(crate) fn marks_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Writes; the id of the set. `None`: something does not hold any more.
+    pub(crate) async fn execute(&self, shared: &Shared) -> Sql<Option<i64>> {
+        let (text, arguments) = self.statement()?;
+        let row = sqlx::query_with(AssertSqlSafe(text), arguments)
+            .fetch_one(&shared.pool)
+            .await?;
+        row.try_get(0)
+    }
+
+    fn statement(&self) -> Sql<(String, sqlx::postgres::PgArguments)> {
+        let mut sql = Statement::default();
+        let mut gate = Vec::new();
+        self.lock(&mut sql, &mut gate)?;
+        self.lease(&mut sql, &mut gate)?;
+        self.requirements(&mut sql, &mut gate)?;
+        let gate = if gate.is_empty() {
+            "true".to_owned()
+        } else {
+            gate.join(" AND ")
+        };
+        sql.with_first("gate", &format!("SELECT 1 WHERE {gate}"));
+        let mut done = Vec::new();
+        self.entities(&mut sql, &mut done)?;
+        let locks = match done.as_slice() {
+            [] => String::new(),
+            parts => format!(" WHERE {} >= 0", parts.join(" + ")),
+        };
+        sql.with_first(
+            "s",
+            &format!("SELECT nextval('change_set') AS id FROM gate{locks}"),
+        );
+        self.contents(&mut sql)?;
+        self.facets(&mut sql)?;
+        self.work(&mut sql)?;
+        self.settlement(&mut sql)?;
+        self.changes(&mut sql)?;
+        self.marks(&mut sql)?;
+        if let Some(hold) = self.hold {
+            let token = sql.bind(hold.token)?;
+            sql.with(
+                "let_go",
+                &format!("DELETE FROM going USING s WHERE going.token = {token}"),
+            );
+        }
+        Ok(sql.finish("SELECT (SELECT id FROM s)"))
+    }
+
+    /// Locks what is changed, as it was read.
+    fn lock(&self, sql: &mut Statement, gate: &mut Vec<String>) -> Sql<()> {
+        let mut pins: BTreeMap<&Key, (i64, bool)> = BTreeMap::new();
+        for step in &self.staged.steps {
+            if let Some(before) = step.before {
+                let version = signed(before.entity.version.0);
+                pins.insert(step.key, (version, step.is_exclusive));
+            }
+        }
+        for require in &self.set.require {
+            if let Require::At(key, version) = require {
+                pins.entry(key).or_insert((signed(version.0), false));
+            }
+        }
+        if pins.is_empty() {
+            return Ok(());
+        }
+        let (kinds, ids) = arrays(pins.keys().copied());
+        let (versions, exclusive): (Vec<i64>, Vec<bool>) = pins.values().copied().unzip();
+        let count = i64::try_from(pins.len()).unwrap_or(i64::MAX);
+        let pins = format!(
+            "unnest({}::smallint[], {}::text[], {}::bigint[], {}::boolean[]) p(kind, id, version, exclusive)",
+            sql.bind(kinds)?,
+            sql.bind(ids)?,
+            sql.bind(versions)?,
+            sql.bind(exclusive)?,
+        );
+        let own = match self.right {
+            Some(Right::Edit(token)) => Some(token),
+            _ => None,
+        };
+        let own = sql.bind(own)?;
+        sql.with_first(
+            "locked",
+            &format!(
+                "SELECT e.* FROM {pins} JOIN entity e ON e.kind = p.kind AND e.id = p.id \
+                 WHERE e.version = p.version AND (NOT p.exclusive OR e.edit IS NULL \
+                 OR e.edit_until <= now_us() OR e.edit = {own}) \
+                 ORDER BY e.kind, e.id FOR UPDATE OF e"
+            ),
+        );
+        let count = sql.bind(count)?;
+        gate.push(format!("(SELECT count(*) FROM locked) = {count}"));
+        Ok(())
+    }
+
+    /// What must hold of rows that are not locked, in the statement's snapshot.
+    fn requirements(&self, sql: &mut Statement, gate: &mut Vec<String>) -> Sql<()> {
+        let mut present: BTreeMap<&Key, Option<i64>> = BTreeMap::new();
+        let mut absent: BTreeSet<&Key> = BTreeSet::new();
+        let mut unreferenced: BTreeSet<&Key> = BTreeSet::new();
+        for require in &self.set.require {
+            let key = require.key();
+            match require {
+                Require::Exists(_) => _ = present.entry(key).or_default(),
+                Require::Generation(_, generation) => {
+                    present.insert(key, Some(signed(generation.0)));
+                }
+                Require::Absent(_) if !self.staged.changes(key) => _ = absent.insert(key),
+                Require::Unreferenced(_) => _ = unreferenced.insert(key),
+                Require::Absent(_) | Require::At(..) => {}
+            }
+        }
+        let holders: Vec<Key> = self
+            .staged
+            .existing
+            .iter()
+            .map(|(_, id)| Key::from(id))
+            .collect();
+        for holder in &holders {
+            present.entry(holder).or_default();
+        }
+        if !present.is_empty() {
+            let (kinds, ids) = arrays(present.keys().copied());
+            let generations: Vec<Option<i64>> = present.values().copied().collect();
+            let count = i64::try_from(present.len()).unwrap_or(i64::MAX);
+            let own = sql.bind(self.hold.map(|hold| hold.token))?;
+            let part = format!(
+                "(SELECT count(*) FROM unnest({}::smallint[], {}::text[], {}::bigint[]) r(kind, id, generation) \
+                 JOIN entity e ON e.kind = r.kind AND e.id = r.id \
+                 WHERE NOT e.deleting AND (r.generation IS NULL OR e.generation = r.generation) \
+                 AND NOT EXISTS (SELECT 1 FROM going g WHERE g.kind = r.kind AND g.id = r.id \
+                 AND g.until > now_us() AND g.token IS DISTINCT FROM {own})) = {}",
+                sql.bind(kinds)?,
+                sql.bind(ids)?,
+                sql.bind(generations)?,
+                sql.bind(count)?,
+            );
+            gate.push(part);
+        }
+        if !absent.is_empty() {
+            let (kinds, ids) = arrays(absent);
+            gate.push(format!(
+                "NOT EXISTS (SELECT 1 FROM unnest({}::smallint[], {}::text[]) r(kind, id) \
+                 JOIN entity e ON e.kind = r.kind AND e.id = r.id)",
+                sql.bind(kinds)?,
+                sql.bind(ids)?,
+            ));
+        }
+        if let Some(hold) = self.hold {
+            let (kinds, ids) = arrays(unreferenced);
+            let (changed_kinds, changed_ids) =
+                arrays(self.staged.steps.iter().map(|step| step.key));
+            let keys = format!(
+                "unnest({}::smallint[], {}::text[]) k(kind, id)",
+                sql.bind(kinds)?,
+                sql.bind(ids)?
+            );
+            let (changed_kinds, changed_ids) = (sql.bind(changed_kinds)?, sql.bind(changed_ids)?);
+            gate.push(format!(
+                "NOT EXISTS (SELECT 1 FROM {keys} WHERE {})",
+                is_referenced(&changed_kinds, &changed_ids)
+            ));
+            gate.push(format!(
+                "(SELECT count(*) FROM going WHERE token = {} AND until > now_us()) = {}",
+                sql.bind(hold.token)?,
+                sql.bind(i64::try_from(hold.count).unwrap_or(i64::MAX))?,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Marks of keys that the set changes and leaves there, and those of other keys.
+fn marks<'a>(set: &'a ChangeSet, staged: &Staged<'_>) -> (Vec<OwnMark<'a>>, Vec<&'a Mark>) {
+    let there: BTreeSet<&Key> = staged.after().map(|entity| &entity.key).collect();
+    let mut own: BTreeMap<(Stage, &Key), OwnMark<'a>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for mark in &set.due {
+        if !there.contains(&mark.key) {
+            if !staged.changes(&mark.key) {
+                others.push(mark);
+            }
+            continue;
+        }
+        let after = i64::try_from(mark.after.as_micros()).unwrap_or(i64::MAX / 2);
+        let lane = i16::from(mark.lane.number());
+        own.entry((mark.stage, &mark.key))
+            .and_modify(|known| {
+                known.after = known.after.min(after);
+                known.again = lane;
+            })
+            .or_insert(OwnMark {
+                stage: mark.stage,
+                key: &mark.key,
+                lane,
+                again: lane,
+                after,
+            });
+    }
+    (own.into_values().collect(), others)
+}

@@ -1,0 +1,353 @@
+//! The parts that write rows, and what hangs on them.
+
+use super::{Sql, Statement, Write, arrays, difference, number, once_hash, signed, stage_number};
+use crate::row::Row;
+use tko_core::Key;
+
+/// The columns that are written, of `r`.
+const WRITTEN: &str = "version, generation, updated, body_at, skeleton, deleting, prepared, \
+     approved, template, site, parent, place, once, body, rest";
+
+impl Write<'_> {
+    /// Rows go in, change, and go. `done` gets what counts each.
+    pub(super) fn entities(&self, sql: &mut Statement, done: &mut Vec<String>) -> Sql<()> {
+        let (mut new, mut changed, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for (step, row) in self.staged.steps.iter().zip(&self.rows) {
+            match (step.before, row) {
+                (None, Some(row)) => new.push(row),
+                (Some(_), Some(row)) => changed.push(row),
+                (_, None) => gone.push(step.key),
+            }
+        }
+        if !new.is_empty() {
+            // In key order, as everybody else: two that make the same things must not wait for
+            // one another.
+            new.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
+            let rows = table(sql, &new)?;
+            let (created, updated) = if self.timed {
+                ("r.created", "r.updated")
+            } else {
+                ("now_us()", "now_us()")
+            };
+            let columns = WRITTEN.replace("updated, ", "");
+            let values = columns.replace(", ", ", r.");
+            sql.with(
+                "new",
+                &format!(
+                    "INSERT INTO entity (kind, id, created, updated, {columns}) \
+                     SELECT r.kind, r.id, {created}, {updated}, r.{values} \
+                     FROM gate CROSS JOIN {rows} RETURNING 1"
+                ),
+            );
+            done.push("(SELECT count(*) FROM new)".to_owned());
+        }
+        if !changed.is_empty() {
+            let rows = table(sql, &changed)?;
+            let edit = match self.edit() {
+                Some(token) => {
+                    let token = sql.bind(token)?;
+                    format!(
+                        ", edit = CASE WHEN e.edit = {token} THEN NULL ELSE e.edit END, \
+                         edit_until = CASE WHEN e.edit = {token} THEN NULL ELSE e.edit_until END"
+                    )
+                }
+                None => String::new(),
+            };
+            let values = WRITTEN.replace(", ", ", r.");
+            sql.with(
+                "changed",
+                &format!(
+                    "UPDATE entity e SET ({WRITTEN}) = (SELECT r.{values}){edit} \
+                     FROM gate CROSS JOIN {rows} \
+                     WHERE e.kind = r.kind AND e.id = r.id RETURNING 1"
+                ),
+            );
+            done.push("(SELECT count(*) FROM changed)".to_owned());
+        }
+        if !gone.is_empty() {
+            let (kinds, ids) = arrays(gone);
+            let keys = format!(
+                "unnest({}::smallint[], {}::text[]) r(kind, id)",
+                sql.bind(kinds)?,
+                sql.bind(ids)?
+            );
+            sql.with(
+                "gone",
+                &format!(
+                    "DELETE FROM entity e USING gate CROSS JOIN {keys} \
+                     WHERE e.kind = r.kind AND e.id = r.id RETURNING e.kind, e.id"
+                ),
+            );
+            done.push("(SELECT count(*) FROM gone)".to_owned());
+            sql.with(
+                "gone_work",
+                "DELETE FROM work w USING s CROSS JOIN gone r \
+                 WHERE w.stage IN (0, 1, 2) AND w.kind = r.kind AND w.id = r.id",
+            );
+        }
+        Ok(())
+    }
+
+    /// New bodies.
+    pub(super) fn contents(&self, sql: &mut Statement) -> Sql<()> {
+        if self.bodies.is_empty() {
+            return Ok(());
+        }
+        let mut at = Vec::new();
+        let (mut codecs, mut dictionaries, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        for (version, packed) in &self.bodies {
+            at.push(*version);
+            codecs.push(packed.codec);
+            dictionaries.push(packed.dictionary);
+            data.push(packed.data.as_slice());
+        }
+        let rows = format!(
+            "unnest({}::bigint[], {}::smallint[], {}::integer[], {}::bytea[]) b(at, codec, dictionary, data)",
+            sql.bind(at)?,
+            sql.bind(codecs)?,
+            sql.bind(dictionaries)?,
+            sql.bind(data)?,
+        );
+        sql.with(
+            "bodies",
+            &format!(
+                "INSERT INTO body (at, codec, dictionary, data) \
+                 SELECT b.at, b.codec, b.dictionary, b.data FROM s CROSS JOIN {rows}"
+            ),
+        );
+        Ok(())
+    }
+
+    /// What metadata is found by.
+    pub(super) fn facets(&self, sql: &mut Statement) -> Sql<()> {
+        let (mut added, mut removed) = (Facets::default(), Facets::default());
+        for step in &self.staged.steps {
+            let before = step.before.map(|found| &found.entity.metadata);
+            let after = step.after.as_ref().map(|entity| &entity.metadata);
+            let (more, less) = difference(before, after);
+            added.extend(step.key, more);
+            removed.extend(step.key, less);
+        }
+        if !removed.ids.is_empty() {
+            let rows = removed.bind(sql)?;
+            sql.with(
+                "less_facets",
+                &format!(
+                    "DELETE FROM facet f USING s CROSS JOIN {rows} \
+                     WHERE f.kind = r.kind AND f.key = r.key AND f.value = r.value AND f.id = r.id"
+                ),
+            );
+        }
+        if !added.ids.is_empty() {
+            let rows = added.bind(sql)?;
+            sql.with(
+                "more_facets",
+                &format!(
+                    "INSERT INTO facet (kind, key, value, id) \
+                     SELECT r.kind, r.key, r.value, r.id FROM s CROSS JOIN {rows}"
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// What is to be numbered.
+    pub(super) fn changes(&self, sql: &mut Statement) -> Sql<()> {
+        if self.staged.steps.is_empty() {
+            return Ok(());
+        }
+        let (kinds, ids) = arrays(self.staged.steps.iter().map(|step| step.key));
+        let ordinals: Vec<i16> = (0..).take(ids.len()).collect();
+        let mut versions = Vec::with_capacity(ids.len());
+        let (mut gone, mut bodies) = (Vec::new(), Vec::new());
+        for (step, row) in self.staged.steps.iter().zip(&self.rows) {
+            versions.push(signed(step.version.0));
+            gone.push(row.is_none());
+            let after = row.as_ref().map_or(0, |row| row.body_at);
+            let before = step.before.map(|found| found.body_at);
+            bodies.push(before.filter(|before| *before != 0 && *before != after));
+        }
+        let rows = format!(
+            "unnest({}::smallint[], {}::smallint[], {}::text[], {}::bigint[], {}::boolean[], {}::bigint[]) \
+             c(ordinal, kind, id, version, gone, body_before)",
+            sql.bind(ordinals)?,
+            sql.bind(kinds)?,
+            sql.bind(ids)?,
+            sql.bind(versions)?,
+            sql.bind(gone)?,
+            sql.bind(bodies)?,
+        );
+        let cause = sql.bind(self.set.cause.as_deref().map(str::to_owned))?;
+        let is_new = self.staged.steps.iter().all(|step| step.before.is_none());
+        let (before, join) = if is_new {
+            ("NULL::json", "")
+        } else {
+            (
+                "CASE WHEN l.id IS NULL THEN NULL ELSE row_to_json(l) END",
+                "LEFT JOIN locked l ON l.kind = c.kind AND l.id = c.id",
+            )
+        };
+        sql.with(
+            "changes",
+            &format!(
+                "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
+                 SELECT s.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, now_us(), c.id, {before}, {cause}::text \
+                 FROM s CROSS JOIN {rows} {join}"
+            ),
+        );
+        Ok(())
+    }
+
+    /// Work of what is changed.
+    pub(super) fn work(&self, sql: &mut Statement) -> Sql<()> {
+        let leased = self.leased();
+        let own: Vec<_> = self
+            .own
+            .iter()
+            .filter(|mark| leased != Some((mark.stage, mark.key)))
+            .collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let (kinds, ids) = arrays(own.iter().map(|mark| mark.key));
+        let stages: Vec<i16> = own.iter().map(|mark| stage_number(mark.stage)).collect();
+        let lanes: Vec<i16> = own.iter().map(|mark| mark.lane).collect();
+        let again: Vec<i16> = own.iter().map(|mark| mark.again).collect();
+        let after: Vec<i64> = own.iter().map(|mark| mark.after).collect();
+        let rows = format!(
+            "unnest({}::smallint[], {}::smallint[], {}::text[], {}::smallint[], {}::smallint[], {}::bigint[]) \
+             m(stage, kind, id, lane, again, after)",
+            sql.bind(stages)?,
+            sql.bind(kinds)?,
+            sql.bind(ids)?,
+            sql.bind(lanes)?,
+            sql.bind(again)?,
+            sql.bind(after)?,
+        );
+        // `again` of a new row is of no account: it is cleared when the work is claimed.
+        sql.with(
+            "due",
+            &format!(
+                "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
+                 SELECT m.stage, m.kind, m.id, m.lane, m.again, now_us() + m.after, now_us() + m.after \
+                 FROM s CROSS JOIN {rows} ORDER BY m.stage, m.kind, m.id \
+                 ON CONFLICT (stage, kind, id) DO UPDATE SET \
+                 again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
+                 due = least(w.due, excluded.due), \
+                 at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END"
+            ),
+        );
+        Ok(())
+    }
+
+    /// Marks of other keys.
+    pub(super) fn marks(&self, sql: &mut Statement) -> Sql<()> {
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let (kinds, ids) = arrays(self.others.iter().map(|mark| &mark.key));
+        let ordinals: Vec<i16> = (0..).take(ids.len()).collect();
+        let stages: Vec<i16> = self
+            .others
+            .iter()
+            .map(|mark| stage_number(mark.stage))
+            .collect();
+        let lanes: Vec<i16> = self
+            .others
+            .iter()
+            .map(|mark| i16::from(mark.lane.number()))
+            .collect();
+        let after: Vec<i64> = self
+            .others
+            .iter()
+            .map(|mark| i64::try_from(mark.after.as_micros()).unwrap_or(i64::MAX / 2))
+            .collect();
+        let rows = format!(
+            "unnest({}::smallint[], {}::smallint[], {}::smallint[], {}::text[], {}::smallint[], {}::bigint[]) \
+             m(ordinal, stage, kind, id, lane, after)",
+            sql.bind(ordinals)?,
+            sql.bind(stages)?,
+            sql.bind(kinds)?,
+            sql.bind(ids)?,
+            sql.bind(lanes)?,
+            sql.bind(after)?,
+        );
+        sql.with(
+            "marks",
+            &format!(
+                "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
+                 SELECT s.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
+                 FROM s CROSS JOIN {rows}"
+            ),
+        );
+        Ok(())
+    }
+}
+
+/// Rows of `facet`.
+#[derive(Default)]
+struct Facets {
+    kinds: Vec<i16>,
+    keys: Vec<String>,
+    values: Vec<String>,
+    ids: Vec<String>,
+}
+
+impl Facets {
+    fn extend(&mut self, of: &Key, facets: Vec<(String, String)>) {
+        for (key, value) in facets {
+            self.kinds.push(number(of.kind()));
+            self.ids.push(of.id().to_owned());
+            self.keys.push(key);
+            self.values.push(value);
+        }
+    }
+
+    fn bind(self, sql: &mut Statement) -> Sql<String> {
+        Ok(format!(
+            "unnest({}::smallint[], {}::text[], {}::text[], {}::text[]) r(kind, key, value, id)",
+            sql.bind(self.kinds)?,
+            sql.bind(self.keys)?,
+            sql.bind(self.values)?,
+            sql.bind(self.ids)?,
+        ))
+    }
+}
+
+/// Rows as a table `r` with the columns of `entity`.
+fn table(sql: &mut Statement, rows: &[&Row]) -> Sql<String> {
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            sql.bind(rows.iter().map(|$row| $value).collect::<Vec<_>>())?
+        };
+    }
+    let rest = rows
+        .iter()
+        .map(|row| serde_json::to_string(&row.rest.0).map_err(|e| sqlx::Error::Encode(e.into())))
+        .collect::<Sql<Vec<_>>>()?;
+    Ok(format!(
+        "unnest({}::smallint[], {}::text[], {}::bigint[], {}::bigint[], {}::bigint[], {}::bigint[], \
+         {}::bigint[], {}::integer[], {}::boolean[], {}::boolean[], {}::boolean[], {}::text[], \
+         {}::text[], {}::text[], {}::text[], {}::bytea[], {}::bytea[], {}::json[]) \
+         r(kind, id, version, generation, created, updated, body_at, skeleton, deleting, prepared, \
+         approved, template, site, parent, place, once, body, rest)",
+        column!(row => row.kind),
+        column!(row => row.id.clone()),
+        column!(row => row.version),
+        column!(row => row.generation),
+        column!(row => row.created),
+        column!(row => row.updated),
+        column!(row => row.body_at),
+        column!(row => row.skeleton),
+        column!(row => row.deleting),
+        column!(row => row.prepared),
+        column!(row => row.approved),
+        column!(row => row.template.clone()),
+        column!(row => row.site.clone()),
+        column!(row => row.parent.clone()),
+        column!(row => row.place.clone()),
+        column!(row => row.once().map(once_hash)),
+        column!(row => row.body.clone()),
+        sql.bind(rest)?,
+    ))
+}
