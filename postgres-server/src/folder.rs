@@ -1,0 +1,115 @@
+//! The folder of a server: data, log and socket, and its end.
+
+use crate::account::{Account, command};
+use crate::error::StartError;
+use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+/// Longest path of a folder for sockets. The address of a Unix socket has room for 103 bytes where
+/// it has least (macOS; 107 on Linux), and PostgreSQL appends `/.s.PGSQL.5432.lock`, in effect.
+const LONGEST: usize = 84;
+
+/// Removes the folder when its standard input ends, which is when this process has closed it or is
+/// gone, however it went. The server may be about to end just then, too, and still write: hence
+/// more than one attempt, for a minute.
+const KEEPER: &str = r#"
+trap '' HUP INT TERM
+read -r _
+attempts=600
+until rm -rf -- "$1"; do
+    attempts=$((attempts - 1))
+    test "$attempts" -gt 0 || exit 1
+    sleep 0.1
+done
+"#;
+
+/// A folder that is removed when this is dropped, and when this process ends.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    keeper: Child,
+}
+
+impl Folder {
+    /// Makes one that the account can use, and nobody else.
+    pub(crate) fn make(account: Option<Account>) -> Result<Self, StartError> {
+        let parent = parent(account);
+        let failed = |error| StartError::Folder(parent.clone(), error);
+        // Removed by itself until the keeper takes over.
+        let made = tempfile::Builder::new()
+            .prefix("tko-pg-")
+            .tempdir_in(&parent)
+            .map_err(failed)?;
+        if let Some(account) = account {
+            chown(made.path(), Some(account.user), Some(account.group)).map_err(failed)?;
+        }
+        // In a process group of its own, which no Ctrl-C reaches.
+        let keeper = command(Path::new("sh"), None)
+            .args(["-c", KEEPER, "keeper"])
+            .arg(made.path())
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| StartError::Run("sh".into(), error))?;
+        Ok(Self {
+            path: made.keep(),
+            keeper,
+        })
+    }
+
+    /// Where it is. The socket is in it, too.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the data are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// Where the log is.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let kept = self.keeper.wait();
+        if !kept.is_ok_and(|status| status.success()) {
+            eprintln!("{} could not be removed", self.path.display());
+        }
+    }
+}
+
+/// The folder for temporary ones, or `/tmp` if that has too long a name or cannot be entered by
+/// the account.
+fn parent(account: Option<Account>) -> PathBuf {
+    let usual = env::temp_dir();
+    let usual = fs::canonicalize(&usual).unwrap_or(usual);
+    // For the name of the folder itself.
+    let short = usual.as_os_str().len() + "/tko-pg-123456".len() <= LONGEST;
+    if short
+        && (account.is_none()
+            || usual
+                .ancestors()
+                .all(|folder| open(folder).is_ok_and(|open| open)))
+    {
+        usual
+    } else {
+        PathBuf::from("/tmp")
+    }
+}
+
+/// Whether everybody can enter it.
+fn open(folder: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(folder)?.mode() & 0o001 != 0)
+}

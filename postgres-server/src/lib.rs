@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod error;
+mod folder;
+mod installation;
+mod process;
+mod psql;
+mod server;
+mod settings;
+
+pub use error::{PsqlError, StartError, StopError};
+pub use server::{Mode, Server, shared};
+pub use settings::Settings;

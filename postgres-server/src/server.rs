@@ -1,0 +1,255 @@
+//! A server, from its start to its end.
+
+use crate::account::{Account, command};
+use crate::error::{PsqlError, StartError, StopError};
+use crate::folder::Folder;
+use crate::installation::Installation;
+use crate::process::{Order, Processes};
+use crate::psql::{PORT, USER, psql, quoted, url};
+use crate::settings::Settings;
+use std::error::Error;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a start or an end.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two looks whether it is ready.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Most lines of the log in an error.
+const SHOWN: usize = 40;
+
+/// The database that is always there.
+const ALWAYS: &str = "postgres";
+
+/// A private PostgreSQL server.
+///
+/// Stopped, with its folder removed, when it is dropped, and also when this process ends without
+/// that. The superuser is `tko`, without a password.
+#[derive(Debug)]
+pub struct Server {
+    // Dropped in this order, after `drop` has stopped it.
+    processes: Mutex<Option<Processes>>,
+    installation: Installation,
+    account: Option<Account>,
+    parameters: Vec<String>,
+    databases: AtomicU64,
+    folder: Folder,
+}
+
+/// How to stop before starting again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Sessions are ended, and everything is written.
+    Fast,
+    /// At once, without writing anything; the next start recovers.
+    Immediate,
+}
+
+impl Server {
+    /// Makes a new, empty server and waits until it can be used.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let installation = Installation::find()?;
+        let account = Account::choose()?;
+        let folder = Folder::make(account)?;
+        initialize(&installation.initdb, account, &folder.data())?;
+        let mut parameters = vec![
+            "listen_addresses=".to_owned(),
+            format!("unix_socket_directories={}", folder.path().display()),
+            format!("port={PORT}"),
+        ];
+        parameters.extend(settings.into_parameters());
+        let server = Self {
+            processes: Mutex::new(None),
+            installation,
+            account,
+            parameters,
+            databases: AtomicU64::new(0),
+            folder,
+        };
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// The address of a database of it.
+    pub fn url(&self, database: &str) -> String {
+        url(self.folder.path(), database)
+    }
+
+    /// Executes SQL with the client `psql` and gives what it returns: a line a row, `|` between
+    /// columns. Several statements are one transaction.
+    pub fn psql(&self, database: &str, sql: &str) -> Result<String, PsqlError> {
+        psql(&self.installation.psql, &self.url(database), sql)
+    }
+
+    /// Creates an empty database and gives its name, which no other had.
+    pub fn create_database(&self) -> Result<String, PsqlError> {
+        self.create_database_from("template1")
+    }
+
+    /// Creates a database like another, which nobody may be connected to, and gives its name.
+    pub fn create_database_from(&self, template: &str) -> Result<String, PsqlError> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tko_{number}");
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {}", quoted(template));
+        self.psql(ALWAYS, &sql)?;
+        Ok(name)
+    }
+
+    /// Removes a database, and ends all sessions in it.
+    pub fn drop_database(&self, name: &str) -> Result<(), PsqlError> {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", quoted(name));
+        self.psql(ALWAYS, &sql)?;
+        Ok(())
+    }
+
+    /// Stops it and starts it again.
+    pub fn restart(&self, mode: Mode) -> Result<(), StartError> {
+        self.end(match mode {
+            Mode::Fast => Order::Fast,
+            Mode::Immediate => Order::Immediate,
+        })?;
+        self.start_again()
+    }
+
+    /// Stops it in order, and waits until it is gone. What it keeps stays, for
+    /// [`start_again`](Self::start_again).
+    pub fn stop(&self) -> Result<(), StopError> {
+        self.end(Order::Fast)
+    }
+
+    /// Kills all its processes, as a crash would, and waits until they are gone.
+    pub fn kill(&self) -> Result<(), StopError> {
+        self.end(Order::Kill)
+    }
+
+    /// Starts it after it was stopped, was killed or ended by itself, and waits until it can be
+    /// used. Nothing happens if it runs.
+    pub fn start_again(&self) -> Result<(), StartError> {
+        let mut processes = self.processes();
+        if let Some(running) = processes.as_ref() {
+            if !running.gone(Duration::ZERO) {
+                return Ok(());
+            }
+            self.ended(&mut processes, Order::Immediate)?;
+        }
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.log())
+            .map_err(|error| StartError::Folder(self.folder.path().to_owned(), error))?;
+        let postgres = &self.installation.postgres;
+        let data = self.folder.data();
+        let started = Processes::start(postgres, self.account, &data, &self.parameters, log)
+            .map_err(|error| StartError::Run("sh".into(), error))?;
+        *processes = Some(started);
+        let ready = self.ready(processes.as_ref().expect("it was just put there"));
+        if ready.is_err() {
+            // The first failure is the one to tell.
+            let _ = self.ended(&mut processes, Order::Immediate);
+        }
+        ready
+    }
+
+    /// The folder of its data, log and socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+    }
+
+    fn ready(&self, running: &Processes) -> Result<(), StartError> {
+        let begun = Instant::now();
+        loop {
+            match self.psql(ALWAYS, "SELECT 1") {
+                Ok(_) => return Ok(()),
+                Err(PsqlError::Run(program, error)) => return Err(StartError::Run(program, error)),
+                Err(PsqlError::Failed { .. }) if begun.elapsed() > PATIENCE => {
+                    return Err(StartError::Late(PATIENCE.as_secs(), self.log()));
+                }
+                Err(PsqlError::Failed { .. }) => {}
+            }
+            if running.gone(LOOK) {
+                return Err(StartError::Ended(self.log()));
+            }
+        }
+    }
+
+    fn end(&self, order: Order) -> Result<(), StopError> {
+        self.ended(&mut self.processes(), order)
+    }
+
+    fn ended(&self, processes: &mut Option<Processes>, order: Order) -> Result<(), StopError> {
+        if let Some(running) = processes {
+            if !running.end(order, PATIENCE).map_err(StopError::Watch)? {
+                return Err(StopError::Late(PATIENCE.as_secs(), self.log()));
+            }
+            *processes = None;
+        }
+        Ok(())
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Option<Processes>> {
+        // A test that panicked meanwhile left it as it was.
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self
+            .end(Order::Immediate)
+            .or_else(|_| self.end(Order::Kill))
+        {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// The server that all tests of a process share; started when it is first asked for.
+///
+/// # Panics
+/// If it does not start.
+pub fn shared() -> &'static Server {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        Server::start(Settings::default()).unwrap_or_else(|error| {
+            let mut message = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                message = format!("{message}: {cause}");
+                source = cause.source();
+            }
+            panic!("{message}")
+        })
+    })
+}
+
+fn initialize(initdb: &Path, account: Option<Account>, data: &Path) -> Result<(), StartError> {
+    let output = command(initdb, account)
+        .arg(format!("--pgdata={}", data.display()))
+        .arg(format!("--username={USER}"))
+        .args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
+        .args(["--no-sync", "--no-instructions"])
+        .process_group(0)
+        .output()
+        .map_err(|error| StartError::Run(initdb.to_owned(), error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(StartError::Init(said.trim().to_owned()))
+}

@@ -1,0 +1,211 @@
+//! A server starts, keeps what was committed, and leaves nothing behind.
+
+#[path = "server/left.rs"]
+mod left;
+
+use left::Left;
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use tko_postgres_server::{Mode, Server, Settings, StartError, shared};
+
+/// Set in a process that is to use the shared server and end as it says.
+const END: &str = "TKO_TEST_END";
+
+fn start() -> Server {
+    Server::start(Settings::default()).expect("it starts")
+}
+
+fn rows(server: &Server) -> String {
+    server
+        .psql("postgres", "SELECT n FROM kept ORDER BY n")
+        .expect("the table is there")
+}
+
+fn keep(server: &Server, n: u32) {
+    let sql = format!("CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES ({n})");
+    server.psql("postgres", &sql).expect("a row");
+}
+
+#[test]
+fn committed_rows_survive_every_end() {
+    let server = start();
+    keep(&server, 1);
+    server.restart(Mode::Immediate).expect("it recovers");
+    assert_eq!(rows(&server), "1");
+    keep(&server, 2);
+    server.kill().expect("it is killed");
+    server
+        .psql("postgres", "SELECT 1")
+        .expect_err("nobody is there");
+    server.start_again().expect("it recovers");
+    assert_eq!(rows(&server), "1\n2");
+    keep(&server, 3);
+    server.restart(Mode::Fast).expect("it starts");
+    assert_eq!(rows(&server), "1\n2\n3");
+    server.stop().expect("it stops");
+    server.stop().expect("it has stopped");
+    server.start_again().expect("it starts");
+    server.start_again().expect("it runs");
+    assert_eq!(rows(&server), "1\n2\n3");
+}
+
+#[test]
+fn it_is_what_was_asked_for() {
+    let server = Server::start(Settings {
+        durable: true,
+        shared_buffers: "16MB".to_owned(),
+        max_connections: 7,
+        options: vec![
+            ("work_mem".to_owned(), "3MB".to_owned()),
+            ("jit".to_owned(), "on".to_owned()),
+        ],
+    })
+    .expect("it starts");
+    let show = |name: &str| {
+        server
+            .psql("postgres", &format!("SHOW {name}"))
+            .expect("it is there")
+    };
+    assert_eq!(show("fsync"), "on");
+    assert_eq!(show("full_page_writes"), "on");
+    assert_eq!(show("shared_buffers"), "16MB");
+    assert_eq!(show("max_connections"), "7");
+    assert_eq!(show("work_mem"), "3MB");
+    assert_eq!(show("jit"), "on");
+}
+
+#[test]
+fn by_default_it_is_fast_and_private() {
+    let server = shared();
+    let show = |name: &str| {
+        server
+            .psql("postgres", &format!("SHOW {name}"))
+            .expect("it is there")
+    };
+    assert_eq!(show("fsync"), "off");
+    assert_eq!(show("synchronous_commit"), "on");
+    assert_eq!(show("listen_addresses"), "");
+    assert_eq!(show("server_encoding"), "UTF8");
+    assert_eq!(show("lc_collate"), "C.UTF-8");
+    assert_eq!(show("max_connections"), "300");
+    assert_eq!(
+        server
+            .psql("postgres", "SELECT current_user")
+            .expect("a name"),
+        "tko"
+    );
+}
+
+#[test]
+fn databases_come_and_go() {
+    let server = shared();
+    let one = server.create_database().expect("a database");
+    server
+        .psql(
+            &one,
+            "CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')",
+        )
+        .expect("a table");
+    let like = server
+        .create_database_from(&one)
+        .expect("a database like it");
+    assert_ne!(one, like);
+    assert_eq!(
+        server.psql(&like, "SELECT * FROM t").expect("a table"),
+        "1|x"
+    );
+    server.drop_database(&one).expect("it goes");
+    server.psql(&one, "SELECT 1").expect_err("it is gone");
+    server.drop_database(&one).expect_err("it is gone");
+}
+
+#[test]
+fn two_do_not_meet() {
+    let (one, two) = (start(), start());
+    keep(&one, 1);
+    keep(&two, 2);
+    assert_eq!(rows(&one), "1");
+    assert_eq!(rows(&two), "2");
+}
+
+#[test]
+fn what_it_refuses_is_said() {
+    let error = shared()
+        .psql("postgres", "SELECT nothing")
+        .expect_err("there is no such column");
+    let said = error.to_string();
+    assert!(said.contains("column \"nothing\" does not exist"), "{said}");
+    let error = Server::start(Settings {
+        shared_buffers: "much".to_owned(),
+        ..Settings::default()
+    });
+    let error = error.expect_err("that is no number");
+    assert!(matches!(error, StartError::Ended(_)), "{error:?}");
+    let said = error.to_string();
+    assert!(
+        said.contains("invalid value for parameter \"shared_buffers\": \"much\""),
+        "{said}"
+    );
+}
+
+#[test]
+fn nothing_is_left_of_a_dropped_one() {
+    let server = start();
+    let left = Left::of(server.folder());
+    drop(server);
+    left.nothing();
+}
+
+#[test]
+fn nothing_is_left_of_a_killed_one() {
+    let server = start();
+    let left = Left::of(server.folder());
+    server.kill().expect("it is killed");
+    drop(server);
+    left.nothing();
+}
+
+#[test]
+fn nothing_is_left_of_a_process_that_exits() {
+    let (mut child, left) = using("exit");
+    assert!(child.wait().expect("it is ours").success());
+    left.nothing();
+}
+
+#[test]
+fn nothing_is_left_of_a_process_that_is_killed() {
+    let (mut child, left) = using("wait");
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    left.nothing();
+}
+
+/// Starts this program once more, with one test only, which uses the shared server.
+fn using(end: &str) -> (Child, Left) {
+    let mut child = Command::new(env::current_exe().expect("this program"))
+        .args(["--exact", "the_other_process", "--nocapture"])
+        .env(END, end)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program runs");
+    let stdout = BufReader::new(child.stdout.as_mut().expect("it is piped"));
+    let mut lines = stdout.lines().map_while(Result::ok);
+    let folder = lines.find_map(|line| Some(line.split_once("folder=")?.1.to_owned()));
+    let left = Left::of(folder.expect("it says where its server is").as_ref());
+    if end == "exit" {
+        drop(child.stdin.take());
+    }
+    (child, left)
+}
+
+/// Nothing by itself; the process that [`using`] starts.
+#[test]
+fn the_other_process() {
+    if env::var_os(END).is_some() {
+        println!("folder={}", shared().folder().display());
+        // Until the other side has seen what is there, or for ever.
+        let _ = std::io::stdin().lines().count();
+    }
+}
