@@ -66,6 +66,15 @@ impl Postgres {
             _tasks: tasks,
         })
     }
+
+    /// Forgets changes that need not be kept any more, now: otherwise done in the background.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`.
+    #[doc(hidden)]
+    pub async fn trim(&self) -> Result<()> {
+        crate::feed::trim(&self.shared).await
+    }
 }
 
 impl fmt::Debug for Postgres {

@@ -19,3 +19,4 @@ pub(crate) async fn numbered(_: &Shared, _set: i64, _last: Option<(Key, Version)
 pub(crate) async fn head(_: &Shared) -> Result<Head> { Err(Error::NotImplemented("head".into())) }
 pub(crate) fn tail(_: Arc<Shared>, _: Revision, _: Want) -> BoxStream<'static, Result<ChangeRecord>> { futures_util::stream::empty().boxed() }
 pub(crate) async fn history(_: &Shared, _: &Key, _: Option<Revision>, _: usize) -> Result<Vec<ChangeRecord>> { Err(Error::NotImplemented("history".into())) }
+pub(crate) async fn trim(_: &Shared) -> Result<()> { Ok(()) }

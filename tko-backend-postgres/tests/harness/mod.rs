@@ -1,0 +1,147 @@
+//! Stores in databases of a server of their own, and their time.
+
+use async_trait::async_trait;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tko_backend_postgres::{Postgres, Settings};
+use tko_conformance::BackendHarness;
+use tko_core::Backend;
+use tko_postgres_server::{Server, shared};
+
+/// In the place of the store's clock: what was put forward, added to the time.
+const CLOCK: &str = "
+    CREATE TABLE test_clock (ahead bigint NOT NULL);
+    INSERT INTO test_clock VALUES (0);
+    CREATE OR REPLACE FUNCTION now_us() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS $$
+        SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint + ahead FROM test_clock
+    $$;";
+
+/// A database that has been migrated, with a clock that can be put forward.
+fn template() -> &'static str {
+    static TEMPLATE: OnceLock<String> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let server = shared();
+        let name = server.create_database().expect("a database is made");
+        let url = server.url(&name);
+        // In a thread of its own, for the caller's runtime is at work.
+        let migrate = async move {
+            drop(Postgres::connect(Settings::new(url)).await.expect("the store is made"));
+        };
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(migrate);
+        })
+        .join()
+        .expect("the store is made");
+        server.psql(&name, CLOCK).expect("the clock is made");
+        let alone = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()");
+        server.psql(&name, &alone).expect("nobody else is in it");
+        name
+    })
+}
+
+/// One store, as one process sees it.
+struct Subject {
+    database: String,
+    postgres: Arc<Postgres>,
+}
+
+/// Makes stores in databases of their own.
+#[derive(Default)]
+pub(crate) struct Harness {
+    subjects: Mutex<Vec<Subject>>,
+}
+
+impl Harness {
+    fn server() -> &'static Server {
+        shared()
+    }
+
+    async fn open(&self, database: String, history: usize) -> Arc<Postgres> {
+        let mut settings = Settings::new(Self::server().url(&database));
+        settings.connections = 8;
+        settings.history = u64::try_from(history).expect("it fits");
+        settings.history_time = Duration::ZERO;
+        let postgres = Postgres::connect(settings).await;
+        let postgres = Arc::new(postgres.expect("the store is made"));
+        self.subjects.lock().expect("not poisoned").push(Subject {
+            database,
+            postgres: postgres.clone(),
+        });
+        postgres
+    }
+
+    fn of(&self, subject: &Arc<dyn Backend>) -> (String, Arc<Postgres>) {
+        let subjects = self.subjects.lock().expect("not poisoned");
+        let address = Arc::as_ptr(subject).cast::<()>();
+        let found = subjects
+            .iter()
+            .find(|known| Arc::as_ptr(&known.postgres).cast::<()>() == address);
+        let found = found.expect("it was made here");
+        (found.database.clone(), found.postgres.clone())
+    }
+}
+
+/// A connection beside the store's own.
+pub(crate) async fn connection(database: &str) -> PgConnection {
+    let options: PgConnectOptions = shared().url(database).parse().expect("a URL");
+    options.connect().await.expect("the server runs")
+}
+
+#[async_trait]
+impl BackendHarness for Harness {
+    async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
+        let made = tokio::task::spawn_blocking(|| {
+            let template = template();
+            Self::server().create_database_from(template)
+        });
+        let database = made.await.expect("no panic").expect("a database is made");
+        self.open(database, history).await
+    }
+
+    async fn beside(&self, subject: &Arc<dyn Backend>) -> Arc<dyn Backend> {
+        let (database, _) = self.of(subject);
+        self.open(database, 1_000_000).await
+    }
+
+    async fn advance(&self, by: Duration) {
+        let mut databases: Vec<String> = {
+            let subjects = self.subjects.lock().expect("not poisoned");
+            subjects.iter().map(|s| s.database.clone()).collect()
+        };
+        databases.sort();
+        databases.dedup();
+        let by = i64::try_from(by.as_micros()).expect("it fits");
+        for database in databases {
+            let mut connection = connection(&database).await;
+            sqlx::query("UPDATE test_clock SET ahead = ahead + $1")
+                .bind(by)
+                .execute(&mut connection)
+                .await
+                .expect("the clock is put forward");
+            // Whoever waits looks again.
+            connection.execute("NOTIFY tko").await.expect("it listens");
+            connection.close().await.expect("it ends");
+        }
+    }
+
+    async fn trim(&self, subject: &Arc<dyn Backend>) {
+        let (_, postgres) = self.of(subject);
+        postgres.trim().await.expect("what is old goes");
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        let subjects = std::mem::take(&mut *self.subjects.lock().expect("not poisoned"));
+        let mut databases: Vec<String> = subjects.into_iter().map(|s| s.database).collect();
+        databases.sort();
+        databases.dedup();
+        for database in databases {
+            Self::server()
+                .drop_database(&database)
+                .expect("the database goes");
+        }
+    }
+}
