@@ -112,6 +112,15 @@ impl Bodies {
         if let Some(package) = self.known().packages.get(&hash) {
             return Ok(package.clone());
         }
+        let package = self.decode(pool, packed).await?;
+        if packed.data.len() < REMEMBERED_BYTES {
+            remember(&mut self.known().packages, hash, package.clone());
+        }
+        Ok(package)
+    }
+
+    /// The package, as it was packed.
+    pub(crate) async fn decode(&self, pool: &PgPool, packed: &Packed) -> Result<Package> {
         let dictionary = match packed.dictionary {
             Some(number) => Some(self.of_number(pool, number).await?),
             None => None,
@@ -124,12 +133,8 @@ impl Bodies {
             documents: usize::MAX,
             ..Limits::default()
         };
-        let package = Package::decode(&bytes, Format::Cbor, Dialect::Programs, &limits)
-            .map_err(|error| Error::internal("decode a stored package", error))?;
-        if packed.data.len() < REMEMBERED_BYTES {
-            remember(&mut self.known().packages, hash, package.clone());
-        }
-        Ok(package)
+        Package::decode(&bytes, Format::Cbor, Dialect::Programs, &limits)
+            .map_err(|error| Error::internal("decode a stored package", error))
     }
 
     /// The template has a new package, or none any more.

@@ -10,9 +10,11 @@
 // | `commit/` | change sets: read, judged by the rules of tko-core, written by one statement |
 // | `work/` | due work, leases, edits |
 // | `feed/` | revisions, the feed, history, and how long they are kept |
+// | `check/` | proving that what is stored is consistent, and mending it |
 // | `dialect` | what only PostgreSQL has |
 
 mod body;
+mod check;
 mod commit;
 mod connect;
 mod dialect;
@@ -28,5 +30,6 @@ mod skeleton;
 mod versions;
 mod work;
 
+pub use check::{Finding, Problem, Report};
 pub use postgres::Postgres;
 pub use settings::Settings;

@@ -1,6 +1,7 @@
 //! The backend, and each call.
 
 use crate::body::Bodies;
+use crate::check::Report;
 use crate::commit;
 use crate::connect::connect;
 use crate::feed::Feed;
@@ -65,6 +66,35 @@ impl Postgres {
             shared,
             _tasks: tasks,
         })
+    }
+
+    /// Looks at all that is stored, while it is in use; with `repair`, mends what can be mended
+    /// without losing anything. Takes time in proportion to what is stored.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`: it could not be looked at.
+    pub async fn check(&self, repair: bool) -> Result<Report> {
+        crate::check::check(&self.shared, repair).await
+    }
+
+    /// Deletes everything. Revisions go on from where they were, so that whoever watches is told
+    /// to list again.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`: nothing was deleted.
+    pub async fn clear(&self) -> Result<()> {
+        let failed = crate::fault::fault("delete everything");
+        let mut all = self.shared.pool.begin().await.map_err(&failed)?;
+        // Skeletons and dictionaries stay: other processes remember their numbers.
+        sqlx::query("TRUNCATE entity, facet, body, work, edit, pending, mark, event, going")
+            .execute(&mut *all)
+            .await
+            .map_err(&failed)?;
+        sqlx::query("UPDATE head SET oldest = revision")
+            .execute(&mut *all)
+            .await
+            .map_err(&failed)?;
+        all.commit().await.map_err(&failed)
     }
 
     /// Forgets changes that need not be kept any more, now: otherwise done in the background.

@@ -10,6 +10,7 @@ use crate::entity::template::TemplateCommand;
 use crate::kube::KubeCommand;
 use crate::logging::LogArgs;
 use crate::output::{self, OutputFormat};
+use crate::services::backend::BackendCommand;
 use crate::services::start::{DataCommand, PreparerCommand, SchedulerCommand, UpArgs};
 use crate::validate::ValidateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -63,6 +64,9 @@ enum Command {
     /// Ids as Kubernetes names, and back
     #[command(subcommand)]
     Kube(KubeCommand),
+    /// What keeps the data
+    #[command(subcommand)]
+    Backend(BackendCommand),
     /// The data service
     #[command(subcommand)]
     Data(DataCommand),
@@ -122,6 +126,7 @@ impl Cli {
             Command::About(connect) => about(&connect, &mut console).await?,
             Command::Validate(validate) => validate.run(&console).await?,
             Command::Kube(kube) => kube.run(console.out)?,
+            Command::Backend(command) => command.run(&mut console).await?,
             Command::Data(DataCommand::Start(start)) => start.run().await?,
             Command::Preparer(PreparerCommand::Start(start)) => start.run().await?,
             Command::Scheduler(SchedulerCommand::Start(start)) => start.run().await?,

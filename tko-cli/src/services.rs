@@ -1,6 +1,7 @@
 //! The servers: data, preparer, scheduler, each a process; or all in one (`tko up`).
 
 pub(crate) mod assembly;
+pub(crate) mod backend;
 pub(crate) mod controllers;
 pub(crate) mod data;
 pub(crate) mod listen;

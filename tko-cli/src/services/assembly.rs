@@ -63,7 +63,7 @@ impl Assembly {
         };
         let addresses = door.as_ref().map(|door| door.sockets.addresses());
         let mut assembly = Self {
-            kept: keep(data, schemas, &clock)?,
+            kept: keep(data, schemas, &clock).await?,
             clock,
             addresses: addresses.unwrap_or_default(),
             controllers: Parts::default(),

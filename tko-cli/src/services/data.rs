@@ -1,29 +1,18 @@
 //! The data service, as flags and as running parts.
 
+use super::backend::BackendArgs;
 use super::controllers::patient;
 use super::time;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_memory::Memory;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Backend, Registry, Store, Validator};
 use tko_validate::{
     Directory, KubernetesVersion, Missing, SchemaValidator, UrlTemplate, Validation,
 };
-
-/// What keeps the data
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub(crate) enum BackendName {
-    /// In memory: gone with the process
-    #[default]
-    Memory,
-    /// In PostgreSQL
-    #[value(name = "postgresql", alias = "postgres")]
-    Postgresql,
-}
 
 /// What keeps the data, and what is let in
 #[derive(Clone, Debug, Default, Args)]
@@ -35,21 +24,8 @@ pub(crate) struct DataArgs {
     /// More about it, for people
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) description: String,
-    /// What keeps the data
-    #[arg(short, long, value_enum, default_value_t)]
-    backend: BackendName,
-    /// Where the backend is, such as postgresql://user@host/database
-    #[arg(long, value_name = "URL")]
-    backend_connection: Option<String>,
-    /// How long to wait for the backend
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
-    backend_connection_timeout: Duration,
-    /// Delete all that the backend holds, first
-    #[arg(long)]
-    backend_clean: bool,
-    /// How many changes are kept to watch from, and as history
-    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
-    history: usize,
+    #[command(flatten)]
+    backend: BackendArgs,
 }
 
 /// What is valid
@@ -79,27 +55,8 @@ impl DataArgs {
     pub(crate) fn memory() -> Self {
         Self {
             name: "tko".to_owned(),
-            history: 100_000,
+            backend: BackendArgs::memory(),
             ..Self::default()
-        }
-    }
-
-    /// The backend.
-    pub(crate) fn backend(&self, clock: &Arc<SystemClock>) -> anyhow::Result<Arc<dyn Backend>> {
-        match self.backend {
-            BackendName::Memory => {
-                // Nothing to connect to, and nothing in it that could be cleaned.
-                let settings = tko_backend_memory::Settings {
-                    history: self.history,
-                };
-                Ok(Arc::new(Memory::new(clock.clone(), settings)))
-            }
-            BackendName::Postgresql => {
-                let place = self.backend_connection.as_deref().unwrap_or("PostgreSQL");
-                bail!(
-                    "backend postgresql is not in this version ({place} was not contacted); use --backend memory"
-                )
-            }
         }
     }
 }
@@ -144,7 +101,7 @@ pub(crate) struct Kept {
 }
 
 /// Puts a store together.
-pub(crate) fn keep(
+pub(crate) async fn keep(
     data: &DataArgs,
     schemas: &SchemaArgs,
     clock: &Arc<SystemClock>,
@@ -155,7 +112,7 @@ pub(crate) fn keep(
         .with_registry(validators.clone())
         .with_time(patient(schemas.validator_timeout));
     let store = Store::new(
-        data.backend(clock)?,
+        data.backend.open(clock).await?,
         Arc::new(validation),
         Arc::new(TimeOrderedIds),
     );

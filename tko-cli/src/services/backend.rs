@@ -1,0 +1,162 @@
+//! Where the data is kept, as flags, and the backend that is there.
+
+use super::time;
+use crate::console::Console;
+use crate::output;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_memory::Memory;
+use tko_backend_postgres::Postgres;
+use tko_core::Backend;
+use tko_core::system::SystemClock;
+
+/// What keeps the data
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BackendName {
+    /// In memory: gone with the process
+    #[default]
+    Memory,
+    /// In PostgreSQL
+    #[value(name = "postgresql", alias = "postgres")]
+    Postgresql,
+}
+
+/// Which database
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ConnectionArgs {
+    /// Where the backend is, such as postgresql://user@host/database. What it leaves out comes
+    /// from PGHOST, PGUSER, PGPASSWORD and their like
+    #[arg(long, value_name = "URL", default_value = "postgresql://", hide_env_values = true)]
+    backend_connection: String,
+    /// How long to wait for the backend
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    backend_connection_timeout: Duration,
+    /// Most connections to the backend
+    #[arg(long, value_name = "COUNT", default_value_t = 16)]
+    backend_connections: u32,
+}
+
+/// What keeps the data
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BackendArgs {
+    /// What keeps the data
+    #[arg(short, long, value_enum, default_value_t)]
+    backend: BackendName,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// Delete all that the backend holds, first
+    #[arg(long)]
+    backend_clean: bool,
+    /// How many changes are kept to watch from, and as history
+    #[arg(long, value_name = "COUNT", default_value_t = HISTORY)]
+    history: usize,
+}
+
+/// Changes that are kept.
+const HISTORY: usize = 100_000;
+
+impl ConnectionArgs {
+    /// The database.
+    pub(crate) async fn connect(&self, history: Option<usize>) -> anyhow::Result<Postgres> {
+        let mut settings = tko_backend_postgres::Settings::new(&self.backend_connection);
+        settings.connection_timeout = self.backend_connection_timeout;
+        settings.connections = self.backend_connections;
+        if let Some(history) = history {
+            settings.history = u64::try_from(history).unwrap_or(u64::MAX);
+        }
+        Postgres::connect(settings)
+            .await
+            .context("cannot use the backend")
+    }
+}
+
+impl BackendArgs {
+    /// In memory, with what the flags have as defaults.
+    pub(crate) fn memory() -> Self {
+        Self {
+            history: HISTORY,
+            ..Self::default()
+        }
+    }
+
+    /// The backend.
+    pub(crate) async fn open(&self, clock: &Arc<SystemClock>) -> anyhow::Result<Arc<dyn Backend>> {
+        match self.backend {
+            BackendName::Memory => {
+                // Nothing to connect to, and nothing in it that could be cleaned.
+                let settings = tko_backend_memory::Settings {
+                    history: self.history,
+                };
+                Ok(Arc::new(Memory::new(clock.clone(), settings)))
+            }
+            BackendName::Postgresql => {
+                let postgres = self.connection.connect(Some(self.history)).await?;
+                if self.backend_clean {
+                    postgres.clear().await.context("cannot clean the backend")?;
+                }
+                Ok(Arc::new(postgres))
+            }
+        }
+    }
+}
+
+/// What keeps the data
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackendCommand {
+    /// Prove that what PostgreSQL holds is consistent, while it is in use
+    Check(CheckArgs),
+}
+
+/// What is checked, and whether it is mended.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// Mend what can be mended without losing anything
+    #[arg(long)]
+    repair: bool,
+}
+
+impl BackendCommand {
+    /// Prints the findings; an error if any is left.
+    pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        let Self::Check(check) = self;
+        let postgres = check.connection.connect(None).await?;
+        let report = postgres.check(check.repair).await?;
+        let findings: Vec<_> = report
+            .findings
+            .iter()
+            .map(|finding| {
+                json!({
+                    "finding": finding.problem.to_string(),
+                    "count": finding.count,
+                    "repaired": finding.repaired,
+                    "examples": finding.examples,
+                    "advice": finding.problem.advice(),
+                })
+            })
+            .collect();
+        let shown = json!({
+            "entities": report.entities,
+            "bodies": report.bodies,
+            "changes": report.changes,
+            "findings": findings,
+        });
+        output::value(console.format, &shown, console.out)?;
+        console.out.flush()?;
+        let left = report.left();
+        if left > 0 {
+            let advice = if check.repair {
+                "what is left cannot be mended here: restore it from a backup"
+            } else {
+                "mend what can be mended with --repair"
+            };
+            bail!("the backend is not consistent: {left} findings; {advice}");
+        }
+        Ok(())
+    }
+}
