@@ -6,7 +6,6 @@ use crate::output;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::Memory;
