@@ -1,0 +1,143 @@
+//! Deployments as they are stored: five metadata of which one is its own, a package of 2 KB of
+//! which a twentieth is its own.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::system::TimeOrderedIds;
+use tko_core::{
+    Ack, Backend, Change, ChangeSet, Facts, Generation, Ids, Key, Lane, Mark, Metadata, Package,
+    Put, Require, Stage, TemplateId, head,
+};
+
+/// How many templates there are.
+pub const TEMPLATES: usize = 200;
+
+/// Deployments in one set, when they are loaded.
+const BATCH: usize = 500;
+
+pub fn template(number: usize) -> TemplateId {
+    format!("nf/upf:v{:03}", number % TEMPLATES).parse().expect("an id")
+}
+
+pub fn metadata(number: usize) -> Metadata {
+    Metadata::from_iter([
+        ("serial", number.to_string()),
+        ("rack", format!("r{:03}", number % 1_000)),
+        ("slot", format!("s{:03}", number % 200)),
+        ("tier", (number % 3).to_string()),
+        ("region", format!("GDC-{:02}", number % 50)),
+    ])
+}
+
+fn package(number: usize) -> Package {
+    let config = |name: &str, text: String| {
+        serde_json::json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "core"},
+            "data": {"config": text},
+        })
+    };
+    let shared = |part: usize| {
+        (0..12)
+            .map(|line| format!("option-{part}-{line}: value {}\n", part * 31 + line * 17))
+            .collect::<String>()
+    };
+    Package::from_values([
+        config("first", shared(number % TEMPLATES)),
+        config("second", shared(2)),
+        config("third", shared(3)),
+        config("fourth", shared(4)),
+        config("own", format!("serial-{number:08}; node-{}; {}", number * 7, "x".repeat(60))),
+    ])
+    .expect("a package")
+}
+
+/// The templates.
+pub async fn templates(backend: &Arc<dyn Backend>) {
+    for number in 0..TEMPLATES {
+        let put = Put {
+            key: Key::Template(template(number)),
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata: Metadata::default(),
+            facts: Facts::Template,
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(package(number)),
+        };
+        let set = ChangeSet {
+            require: vec![Require::Absent(put.key.clone())],
+            changes: vec![Change::Put(put)],
+            ..ChangeSet::default()
+        };
+        backend.commit(set, Ack::Durable).await.expect("a template");
+    }
+}
+
+/// A set that creates these, as `Store` makes it: of a template, due to be prepared.
+pub fn creations(numbers: Range<usize>) -> ChangeSet {
+    let mut set = ChangeSet::default();
+    let mut templates = std::collections::BTreeSet::new();
+    for number in numbers {
+        let id = TimeOrderedIds.next();
+        let template = template(number);
+        let asked = head::asked(Some(&template), None, false, false);
+        let whole = package(number).with(Arc::new(asked));
+        let split = head::split(&whole).expect("it has a Deployment resource");
+        let key = Key::Deployment(id);
+        set.require.push(Require::Absent(key.clone()));
+        if templates.insert(template.clone()) {
+            let key = Key::Template(template.clone());
+            set.require.push(Require::Generation(key, Generation(1)));
+        }
+        set.due.push(Mark {
+            stage: Stage::Prepare,
+            key: key.clone(),
+            lane: Lane::of(template.as_str()),
+            after: Duration::ZERO,
+        });
+        set.changes.push(Change::Put(Put {
+            key,
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata: metadata(number),
+            facts: Facts::Deployment(Box::new(tko_core::Deployment {
+                parent: None,
+                template: Some(template),
+                origin: None,
+                site: None,
+                prepared: false,
+                approved: false,
+                placed: None,
+                once: None,
+                head: split.head,
+            })),
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(split.body),
+        }));
+    }
+    set
+}
+
+/// Creates these, with two callers.
+pub async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
+    use futures_util::StreamExt;
+    let total = numbers.len();
+    let starts = numbers.clone().step_by(BATCH);
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    futures_util::stream::iter(starts)
+        .for_each_concurrent(2, |start| {
+            let (end, done) = (numbers.end.min(start + BATCH), &done);
+            async move {
+                let set = creations(start..end);
+                backend.commit(set, Ack::Durable).await.expect("created");
+                let done = done.fetch_add(end - start, std::sync::atomic::Ordering::Relaxed);
+                if (done / BATCH).is_multiple_of(100) {
+                    eprintln!("loaded {done} of {total}");
+                }
+            }
+        })
+        .await;
+}

@@ -1,0 +1,220 @@
+//! What the backend is asked to do.
+
+use super::fleet::{TEMPLATES, creations, template};
+use super::raw::{CALLERS, rate};
+use futures_util::StreamExt;
+use sqlx::{Executor, PgPool};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tko_core::{
+    Ack, Backend, ClaimRequest, Cursor, Kind, List, Outcome, Pattern, Select, Stage, Want,
+};
+
+/// Numbers that were not used yet.
+static NEXT: AtomicUsize = AtomicUsize::new(100_000_000);
+
+fn fresh(count: usize) -> std::ops::Range<usize> {
+    let start = NEXT.fetch_add(count, Ordering::Relaxed);
+    start..start + count
+}
+
+/// One at a time.
+pub async fn create(backend: &Arc<dyn Backend>, _: usize) -> f64 {
+    rate(CALLERS, 1, |_, _| async move {
+        let set = creations(fresh(1));
+        backend.commit(set, Ack::Durable).await.expect("created");
+    })
+    .await
+}
+
+/// A hundred at a time.
+pub async fn create_in_batches(backend: &Arc<dyn Backend>, _: usize) -> f64 {
+    rate(1, 100, |_, _| async move {
+        let set = creations(fresh(100));
+        backend.commit(set, Ack::Durable).await.expect("created");
+    })
+    .await
+}
+
+/// What a kind of page costs.
+pub struct PageCost {
+    pub name: &'static str,
+    pub rows: usize,
+    pub p50: Duration,
+    /// Pages of memory touched; of the server.
+    pub buffers: f64,
+    pub bar: f64,
+}
+
+/// Pages of a hundred.
+pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Vec<PageCost> {
+    let all = Select::all(Kind::Deployment);
+    let mut middle = None;
+    let mut skipped = 0;
+    while skipped < size / 2 {
+        let list = List { select: all.clone(), after: middle, limit: 1_000, want: Want::ROW };
+        let page = backend.list(&list).await.expect("a page");
+        skipped += page.items.len();
+        middle = page.next;
+        if middle.is_none() {
+            break;
+        }
+    }
+    let value = |text: &str| Pattern::value(text).expect("a pattern");
+    let by = |key: &str, pattern: &str| {
+        let mut select = all.clone();
+        select.metadata.insert(key.to_owned(), value(pattern));
+        select
+    };
+    let mut both = by("tier", "1");
+    both.metadata.insert("rack".to_owned(), value("r001"));
+    let of_template = |pattern: &str| Select {
+        template_ids: vec![Pattern::id(pattern).expect("a pattern")],
+        ..all.clone()
+    };
+    let cases: Vec<(&'static str, Select, Option<Cursor>, f64)> = vec![
+        ("page, first", all.clone(), None, 550.0),
+        ("page, in the middle", all.clone(), middle.clone(), 550.0),
+        ("label, 1 of 1,000", by("rack", "r007"), None, 550.0),
+        ("label, 1 of 3", by("tier", "1"), None, 550.0),
+        ("label, 1 of 3, in the middle", by("tier", "1"), middle.clone(), 550.0),
+        ("two labels", both, None, 1_550.0),
+        ("label prefix, 10 values", by("region", "GDC-1*"), None, 750.0),
+        ("template, exact", of_template(template(7).as_str()), None, 550.0),
+        ("template prefix, 100 values", of_template("nf/upf:v1*"), middle.clone(), 2_550.0),
+        ("unprepared", Select { prepared: Some(false), ..all.clone() }, middle, 550.0),
+        ("nothing: label", by("rack", "none"), None, 20.0),
+        ("nothing: label prefix", by("rack", "none*"), None, 20.0),
+        ("nothing: template", of_template("nf/none/**"), None, 20.0),
+    ];
+    assert!(TEMPLATES > 100, "the prefix takes in a hundred");
+    let mut costs = Vec::new();
+    for (name, select, after, bar) in cases {
+        let list = List { select, after, limit: 100, want: Want::ROW };
+        let mut times = Vec::new();
+        let mut rows = 0;
+        for _ in 0..10 {
+            backend.list(&list).await.expect("warm");
+        }
+        pool.execute("SELECT pg_stat_statements_reset()").await.expect("reset");
+        const ROUNDS: u32 = 25;
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            rows = backend.list(&list).await.expect("a page").items.len();
+            times.push(start.elapsed());
+        }
+        let touched: f64 = sqlx::query_scalar(
+            "SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float8 FROM pg_stat_statements \
+             WHERE query NOT LIKE '%pg_stat_statements%' AND query NOT LIKE '%pending%' \
+             AND query NOT LIKE '%event%' AND query NOT LIKE '%advisory%'",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("counted");
+        times.sort();
+        costs.push(PageCost {
+            name,
+            rows,
+            p50: times[times.len() / 2],
+            buffers: touched / f64::from(ROUNDS),
+            bar,
+        });
+    }
+    costs
+}
+
+/// All rows, page by page.
+pub async fn stream(backend: &Arc<dyn Backend>) -> f64 {
+    let start = Instant::now();
+    let (mut after, mut count) = (None, 0.0);
+    loop {
+        let list = List {
+            select: Select::all(Kind::Deployment),
+            after,
+            limit: 1_000,
+            want: Want::ROW,
+        };
+        let page = backend.list(&list).await.expect("a page");
+        #[allow(clippy::cast_precision_loss)] // A thousand.
+        let items = page.items.len() as f64;
+        count += items;
+        after = page.next;
+        if after.is_none() {
+            return count / start.elapsed().as_secs_f64();
+        }
+    }
+}
+
+/// Claims, and settles as done.
+pub async fn claims(backend: &Arc<dyn Backend>) -> f64 {
+    let total = AtomicUsize::new(0);
+    let sum = &total;
+    let start = Instant::now();
+    rate(CALLERS, 1, |caller, _| async move {
+        let request = ClaimRequest {
+            stage: Stage::Prepare,
+            worker: format!("worker {caller}"),
+            max: 100,
+            lease: Duration::from_secs(30),
+            wait: Duration::ZERO,
+        };
+        let claims = backend.claim(&request).await.expect("claimed");
+        let done: Vec<_> = claims
+            .into_iter()
+            // Back to where it was, so that it lasts for all of the measurement.
+            .map(|claim| (claim.token, Outcome::Yield { after: Duration::from_mins(10) }))
+            .collect();
+        let settled = backend.settle(&done).await.expect("settled");
+        sum.fetch_add(settled.iter().filter(|live| **live).count(), Ordering::Relaxed);
+    })
+    .await;
+    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+    let total = total.load(Ordering::Relaxed) as f64;
+    total / start.elapsed().as_secs_f64()
+}
+
+/// The same, while an idle transaction holds a snapshot.
+pub async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgPool) -> f64 {
+    let mut held = pool.begin().await.expect("a transaction");
+    held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.expect("set");
+    held.execute("SELECT count(*) FROM work").await.expect("a snapshot");
+    let rate = claims(backend).await;
+    held.rollback().await.expect("it ends");
+    rate
+}
+
+/// From the answer to a commit to a watcher's sight, sorted.
+pub async fn lag(backend: &Arc<dyn Backend>) -> Vec<Duration> {
+    let head = backend.head().await.expect("the head");
+    let mut tail = backend.tail(head.revision, Want::ROW);
+    let sent: Arc<std::sync::Mutex<std::collections::HashMap<String, Instant>>> = Arc::default();
+    let writer = {
+        let (backend, sent) = (backend.clone(), sent.clone());
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(1));
+            for _ in 0..5_000 {
+                tick.tick().await;
+                let (backend, sent) = (backend.clone(), sent.clone());
+                tokio::spawn(async move {
+                    let set = creations(fresh(1));
+                    let id = set.changes[0].key().id().to_owned();
+                    backend.commit(set, Ack::Durable).await.expect("created");
+                    sent.lock().expect("not poisoned").entry(id).or_insert_with(Instant::now);
+                });
+            }
+        })
+    };
+    let mut lags = Vec::new();
+    while lags.len() < 5_000 {
+        let change = tail.next().await.expect("no end").expect("a change");
+        let seen = Instant::now();
+        let mut sent = sent.lock().expect("not poisoned");
+        // Seen before its writer had the answer: no time at all.
+        let at = *sent.entry(change.key.id().to_owned()).or_insert(seen);
+        lags.push(seen.duration_since(at));
+    }
+    writer.await.expect("it wrote");
+    lags.sort();
+    lags
+}

@@ -1,0 +1,129 @@
+//! What the server can do at most, without anything of TKO.
+
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Executor, PgPool};
+use std::time::{Duration, Instant};
+
+/// How long each is measured.
+pub const TIME: Duration = Duration::from_secs(5);
+
+/// Connections at once.
+pub const CALLERS: usize = 8;
+
+/// Vacuums and writes everything, so that what is measured next is not disturbed.
+pub async fn settle(pool: &PgPool) {
+    pool.execute("VACUUM ANALYZE").await.expect("it is vacuumed");
+    pool.execute("CHECKPOINT").await.expect("it is written");
+}
+
+/// So many a second, from so many tasks, each with what it needs.
+pub async fn rate<F, Fut>(callers: usize, each: usize, work: F) -> f64
+where
+    F: Fn(usize, usize) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let start = Instant::now();
+    let callers = (0..callers).map(|caller| {
+        let work = &work;
+        async move {
+            let mut count = 0;
+            while start.elapsed() < TIME {
+                work(caller, count).await;
+                count += 1;
+            }
+            count
+        }
+    });
+    let counts = futures_util::future::join_all(callers).await;
+    let total: usize = counts.into_iter().sum();
+    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+    let total = (total * each) as f64;
+    total / start.elapsed().as_secs_f64()
+}
+
+/// One integer a transaction.
+pub async fn tiny_commits(pool: &PgPool) -> f64 {
+    pool.execute("CREATE TABLE raw_tiny (i bigint)").await.expect("a table");
+    rate(CALLERS, 1, |_, count| async move {
+        sqlx::query("INSERT INTO raw_tiny VALUES ($1)")
+            .bind(i64::try_from(count).expect("small"))
+            .execute(pool)
+            .await
+            .expect("inserted");
+    })
+    .await
+}
+
+/// An id and 2 KB a transaction.
+pub async fn inserts(pool: &PgPool) -> f64 {
+    pool.execute("CREATE TABLE raw_row (id uuid PRIMARY KEY, body bytea)").await.expect("a table");
+    let body: Vec<u8> = (0..2_060_u32).map(|i| (i * 7 % 251) as u8).collect();
+    let body = &body;
+    rate(CALLERS, 1, |_, _| async move {
+        sqlx::query("INSERT INTO raw_row VALUES ($1, $2)")
+            .bind(uuid::Uuid::now_v7())
+            .bind(body)
+            .execute(pool)
+            .await
+            .expect("inserted");
+    })
+    .await
+}
+
+/// The same by COPY.
+pub async fn copy_in(pool: &PgPool) -> f64 {
+    pool.execute("CREATE TABLE raw_copy (id uuid PRIMARY KEY, body bytea)").await.expect("a table");
+    let body: String = (0..2_060_u32).map(|i| format!("{:02x}", i * 7 % 251)).collect();
+    let body = &body;
+    rate(1, 10_000, |_, _| async move {
+        let mut connection = pool.acquire().await.expect("a connection");
+        let mut copy = connection.copy_in_raw("COPY raw_copy FROM STDIN").await.expect("it copies");
+        for _ in 0..100 {
+            let lines: String = (0..100)
+                .map(|_| format!("{}\t\\\\x{body}\n", uuid::Uuid::now_v7()))
+                .collect();
+            copy.send(lines.as_bytes()).await.expect("sent");
+        }
+        copy.finish().await.expect("copied");
+    })
+    .await
+}
+
+/// All rows of deployments, in the order of their ids.
+pub async fn copy_out(pool: &PgPool) -> f64 {
+    let mut connection = pool.acquire().await.expect("a connection");
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entity WHERE kind = 2")
+        .fetch_one(&mut *connection)
+        .await
+        .expect("counted");
+    connection.ping().await.expect("alive");
+    let start = Instant::now();
+    let columns = "id, version, generation, created, updated, body_at, skeleton, deleting, \
+         prepared, approved, template, site, parent, place, body, rest";
+    let sql = format!(
+        "COPY (SELECT {columns} FROM entity WHERE kind = 2 ORDER BY kind, id) TO STDOUT (FORMAT binary)"
+    );
+    let stream = connection.copy_out_raw(&sql).await.expect("it copies");
+    let bytes: usize = stream
+        .try_fold(0, |sum, bytes| async move { Ok(sum + bytes.len()) })
+        .await
+        .expect("copied");
+    assert!(bytes > 0, "something was copied");
+    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+    let count = count as f64;
+    count / start.elapsed().as_secs_f64()
+}
+
+/// What each table takes, in bytes a deployment.
+pub async fn sizes(pool: &PgPool) -> Vec<(String, f64)> {
+    settle(pool).await;
+    sqlx::query_as(
+        "SELECT c.relname::text, pg_total_relation_size(c.oid)::float8 / \
+         (SELECT count(*) FROM entity WHERE kind = 2) FROM pg_class c \
+         WHERE c.relkind = 'r' AND c.relname IN ('entity', 'facet', 'body', 'work', 'event', 'pending') \
+         ORDER BY 2 DESC",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("sizes")
+}
