@@ -1,7 +1,8 @@
 //! What only PostgreSQL has, and why it is used.
 
 use crate::fault::fault;
-use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
@@ -39,4 +40,60 @@ pub(crate) async fn older_transactions_ended(
         older.retain(|transaction| now.contains(transaction));
     }
     Ok(true)
+}
+
+/// What passes that number changes lock: `tko` in ASCII. Advisory locks are of one database.
+const NUMBERING: i64 = 0x74_6b_6f;
+
+/// What housekeeping locks.
+const HOUSEKEEPING: i64 = 0x74_6b_70;
+
+/// Where the head of the feed is told.
+const CHANNEL: &str = "tko";
+
+/// Waits until no other pass numbers changes; to the end of the transaction.
+///
+/// An advisory lock costs no write and goes with its session, whatever becomes of it. Elsewhere:
+/// lock a row.
+pub(crate) async fn lock_numbering(transaction: &mut PgConnection) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(NUMBERING)
+        .execute(transaction)
+        .await
+        .map_err(fault("wait for another to number changes"))?;
+    Ok(())
+}
+
+/// To the end of the transaction; false: another process is at it.
+pub(crate) async fn lock_housekeeping(transaction: &mut PgConnection) -> Result<bool> {
+    sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+        .bind(HOUSEKEEPING)
+        .fetch_one(transaction)
+        .await
+        .map_err(fault("see whether another keeps house"))
+}
+
+/// Tells all processes that the feed has got so far (`None`: that something is due), once the
+/// transaction is committed. Only passes do: a transaction that notifies takes a lock of the whole
+/// server when it commits.
+pub(crate) async fn tell(transaction: &mut PgConnection, head: Option<i64>) -> Result<()> {
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(head.map_or_else(String::new, |head| head.to_string()))
+        .execute(transaction)
+        .await
+        .map_err(fault("tell of changes"))?;
+    Ok(())
+}
+
+/// A connection that hears it. Nothing depends on it: whoever hears nothing looks now and then.
+pub(crate) async fn listener(options: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
+    // A pool of its own, for it keeps its connection.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options.clone())
+        .await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
 }

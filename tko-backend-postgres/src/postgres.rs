@@ -3,16 +3,17 @@
 use crate::body::Bodies;
 use crate::check::Report;
 use crate::commit;
-use crate::connect::connect;
+use crate::connect::{connect, options};
 use crate::feed::Feed;
 use crate::read;
 use crate::settings::Settings;
 use crate::skeleton::Skeletons;
 use crate::versions::Versions;
-use crate::work::{self, Waiting};
+use crate::work::{self, Turns, Waiting};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +35,14 @@ pub struct Postgres {
 /// What calls and background tasks share.
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
+    pub(crate) options: PgConnectOptions,
     pub(crate) settings: Settings,
     pub(crate) bodies: Bodies,
     pub(crate) skeletons: Skeletons,
     pub(crate) versions: Versions,
     pub(crate) feed: Feed,
     pub(crate) waiting: Waiting,
+    pub(crate) turns: Turns,
 }
 
 impl Postgres {
@@ -54,12 +57,14 @@ impl Postgres {
         let pool = connect(&settings).await?;
         let shared = Arc::new(Shared {
             pool,
+            options: options(&settings)?,
             settings,
             bodies: Bodies::default(),
             skeletons: Skeletons::default(),
             versions: Versions::default(),
             feed: Feed::default(),
             waiting: Waiting::default(),
+            turns: Turns::default(),
         });
         let tasks = crate::feed::start(&shared);
         Ok(Self {

@@ -36,7 +36,7 @@ pub(crate) struct Write<'a> {
     hold: Option<&'a Hold>,
     right: Option<Right>,
     /// Without it the statement sets the times.
-    timed: bool,
+    now: Option<i64>,
     /// Of the steps, in their order: the row after it, if it stays.
     rows: Vec<Option<Row>>,
     /// New bodies, by version.
@@ -69,7 +69,7 @@ impl<'a> Write<'a> {
             staged,
             hold,
             right: snapshot.and_then(|snapshot| snapshot.right),
-            timed: snapshot.is_some(),
+            now: snapshot.map(|snapshot| snapshot.now.0),
             rows: Vec::with_capacity(staged.steps.len()),
             bodies: Vec::new(),
             own,

@@ -1,22 +1,97 @@
-//! Revisions, the feed, history.
+//! Revisions, the feed of changes, and history.
+//!
+//! Changes get their revisions after they are committed, by a pass that any process may run
+//! (`numbering`). Every process hears of the new head (`listening`), and whoever follows reads on
+//! from there (`tail`). What is too old goes (`retention`).
+
+mod image;
+mod listening;
+mod numbering;
+mod retention;
+mod tail;
+
+use crate::fault::fault;
 use crate::postgres::Shared;
-use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
+use numbering::Numbering;
 use std::sync::Arc;
 use tko_core::change::Head;
-use tko_core::{ChangeRecord, Error, Key, Result, Revision, Version, Want};
-#[derive(Debug, Default)]
-pub(crate) struct Feed;
-#[derive(Debug, Default)]
-pub(crate) struct Tasks;
-pub(crate) fn start(_: &Arc<Shared>) -> Tasks { Tasks }
+use tko_core::{ChangeRecord, Key, Result, Revision, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub(crate) use numbering::numbered;
+pub(crate) use retention::trim;
+pub(crate) use tail::tail;
+
+/// What this process knows of the feed.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// The last revision that this process heard of.
+    head: watch::Sender<u64>,
+    numbering: Numbering,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            head: watch::Sender::new(0),
+            numbering: Numbering::default(),
+        }
+    }
+}
+
 impl Feed {
     /// A change set was committed here: it wants its revisions.
-    pub(crate) fn poke(&self) {}
+    pub(crate) fn poke(&self) {
+        self.numbering.poke();
+    }
+
+    /// The feed has got so far.
+    fn reached(&self, revision: u64) {
+        self.head.send_if_modified(|head| {
+            let newer = *head < revision;
+            *head = revision.max(*head);
+            newer
+        });
+    }
 }
-/// Waits until this set has its revisions and its marks are applied; the revision of `last`, the set's last change.
-pub(crate) async fn numbered(_: &Shared, _set: i64, _last: Option<(Key, Version)>) -> Result<Option<Revision>> { Err(Error::NotImplemented("numbered".into())) }
-pub(crate) async fn head(_: &Shared) -> Result<Head> { Err(Error::NotImplemented("head".into())) }
-pub(crate) fn tail(_: Arc<Shared>, _: Revision, _: Want) -> BoxStream<'static, Result<ChangeRecord>> { futures_util::stream::empty().boxed() }
-pub(crate) async fn history(_: &Shared, _: &Key, _: Option<Revision>, _: usize) -> Result<Vec<ChangeRecord>> { Err(Error::NotImplemented("history".into())) }
-pub(crate) async fn trim(_: &Shared) -> Result<()> { Ok(()) }
+
+/// What runs in the background; ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    _tasks: JoinSet<()>,
+}
+
+/// Starts it.
+pub(crate) fn start(shared: &Arc<Shared>) -> Tasks {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(numbering::run(shared.clone()));
+    tasks.spawn(listening::listen(shared.clone()));
+    tasks.spawn(listening::look(shared.clone()));
+    tasks.spawn(retention::run(shared.clone()));
+    Tasks { _tasks: tasks }
+}
+
+/// Where the feed is.
+pub(crate) async fn head(shared: &Shared) -> Result<Head> {
+    let (revision, oldest, now): (i64, i64, i64) =
+        sqlx::query_as("SELECT revision, oldest, now_us() FROM head")
+            .fetch_one(&shared.pool)
+            .await
+            .map_err(fault("read where the feed is"))?;
+    Ok(Head {
+        revision: Revision(revision.unsigned_abs()),
+        oldest: Revision(oldest.unsigned_abs()),
+        now: Timestamp(now),
+    })
+}
+
+/// Changes of one entity, newest first.
+pub(crate) async fn history(
+    shared: &Shared,
+    key: &Key,
+    before: Option<Revision>,
+    limit: usize,
+) -> Result<Vec<ChangeRecord>> {
+    image::of_key(shared, key, before, limit).await
+}

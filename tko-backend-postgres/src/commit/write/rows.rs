@@ -24,7 +24,7 @@ impl Write<'_> {
             // one another.
             new.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
             let rows = table(sql, &new)?;
-            let (created, updated) = if self.timed {
+            let (created, updated) = if self.now.is_some() {
                 ("r.created", "r.updated")
             } else {
                 ("now_us()", "now_us()")
@@ -178,6 +178,10 @@ impl Write<'_> {
             sql.bind(bodies)?,
         );
         let cause = sql.bind(self.set.cause.as_deref().map(str::to_owned))?;
+        let now = match self.now {
+            Some(now) => sql.bind(now)?,
+            None => "now_us()".to_owned(),
+        };
         let is_new = self.staged.steps.iter().all(|step| step.before.is_none());
         let (before, join) = if is_new {
             ("NULL::json", "")
@@ -191,7 +195,7 @@ impl Write<'_> {
             "changes",
             &format!(
                 "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
-                 SELECT s.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, now_us(), c.id, {before}, {cause}::text \
+                 SELECT s.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, {now}, c.id, {before}, {cause}::text \
                  FROM s CROSS JOIN {rows} {join}"
             ),
         );

@@ -1,0 +1,264 @@
+//! Giving revisions: dense, in commit order, after the commit.
+//!
+//! A pass takes a lock that only passes take, then, in a statement of its own, whose snapshot
+//! therefore has everything that was committed before: what is pending gets the next numbers, by
+//! the ids of change sets, and marks of other keys become work. Why this is right is said in
+//! `docs/portability.md`. No writer waits for another: they wait, if at all, for a pass.
+
+use crate::dialect;
+use crate::fault::fault;
+use crate::postgres::Shared;
+use crate::row::{number, signed};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tko_core::{Error, Key, Result, Revision, Version};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// What was committed by a process that was killed is numbered by another, so much later.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Most changes of one pass, give or take a set.
+const MOST: i64 = 5_000;
+
+/// How long a caller waits for its revision.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Passes look only at sets younger than this, but for one in so much time: under a snapshot that
+/// is held, the index of `pending` is full of what was taken from it.
+const RECENT: Duration = Duration::from_secs(2);
+
+/// Most sets whose revision is remembered for who committed them.
+const REMEMBERED: usize = 10_000;
+
+/// Numbers what is pending, and makes marks due. The sets, each with its last revision.
+const PASS: &str = "WITH bound AS MATERIALIZED ( \
+         SELECT change_set FROM pending WHERE change_set >= $1 \
+         ORDER BY change_set, ordinal OFFSET $2 LIMIT 1), \
+     taken AS ( \
+         DELETE FROM pending WHERE change_set >= $1 \
+         AND change_set < coalesce((SELECT change_set FROM bound), 9223372036854775807) RETURNING *), \
+     numbered AS MATERIALIZED ( \
+         SELECT t.*, h.revision + row_number() OVER (ORDER BY t.change_set, t.ordinal) AS revision \
+         FROM taken t CROSS JOIN head h), \
+     events AS ( \
+         INSERT INTO event (revision, set_revision, version, at, body_before, kind, gone, id, before, cause) \
+         SELECT revision, max(revision) OVER (PARTITION BY change_set), version, at, body_before, \
+         kind, gone, id, before, cause FROM numbered), \
+     marked AS (DELETE FROM mark WHERE change_set >= $1 RETURNING *), \
+     due AS ( \
+         INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
+         SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY m.change_set, m.ordinal))[1], \
+         (array_agg(m.lane ORDER BY m.change_set DESC, m.ordinal DESC))[1], min(m.due), min(m.due) \
+         FROM marked m WHERE EXISTS (SELECT 1 FROM entity e WHERE e.kind = m.kind AND e.id = m.id) \
+         GROUP BY m.stage, m.kind, m.id ORDER BY m.stage, m.kind, m.id \
+         ON CONFLICT (stage, kind, id) DO UPDATE SET \
+         again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
+         due = least(w.due, excluded.due), \
+         at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END), \
+     moved AS ( \
+         UPDATE head SET revision = revision + (SELECT count(*) FROM numbered) \
+         WHERE EXISTS (SELECT 1 FROM numbered) RETURNING revision) \
+     SELECT n.change_set, max(n.revision) AS revision, (SELECT max(revision) FROM moved) AS head, \
+     (SELECT change_set FROM bound) IS NOT NULL AS more FROM numbered n GROUP BY n.change_set \
+     UNION ALL \
+     SELECT NULL, NULL, NULL, false FROM (SELECT 1 FROM marked LIMIT 1) m";
+
+/// Who waits for a pass, and what the last ones did.
+#[derive(Debug)]
+pub(crate) struct Numbering {
+    poked: Notify,
+    /// How many passes have begun; the last that ended well.
+    begun: AtomicU64,
+    ended: watch::Sender<u64>,
+    sets: Mutex<Sets>,
+}
+
+/// Sets that this process numbered, by id.
+#[derive(Debug, Default)]
+struct Sets {
+    revisions: HashMap<i64, u64>,
+    order: VecDeque<i64>,
+}
+
+impl Default for Numbering {
+    fn default() -> Self {
+        Self {
+            poked: Notify::new(),
+            begun: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
+            sets: Mutex::default(),
+        }
+    }
+}
+
+impl Numbering {
+    pub(super) fn poke(&self) {
+        self.poked.notify_one();
+    }
+
+    fn remember(&self, set: i64, revision: u64) {
+        let mut sets = self.sets.lock().expect("no code panics while it adds");
+        sets.revisions.insert(set, revision);
+        sets.order.push_back(set);
+        if sets.order.len() > REMEMBERED
+            && let Some(oldest) = sets.order.pop_front()
+        {
+            sets.revisions.remove(&oldest);
+        }
+    }
+
+    fn remembered(&self, set: i64) -> Option<u64> {
+        let sets = self.sets.lock().expect("no code panics while it adds");
+        sets.revisions.get(&set).copied()
+    }
+}
+
+/// Waits until a set has its revisions and its marks are due. The revision of its last change.
+pub(crate) async fn numbered(
+    shared: &Shared,
+    set: i64,
+    last: Option<(Key, Version)>,
+) -> Result<Option<Revision>> {
+    let numbering = &shared.feed.numbering;
+    let mut ended = numbering.ended.subscribe();
+    // The set is committed: a pass that begins from now on sees it.
+    let wanted = numbering.begun.load(Ordering::SeqCst) + 1;
+    numbering.poke();
+    let waited = tokio::time::timeout(PATIENCE, async {
+        ended.wait_for(|ended| *ended >= wanted).await.is_ok()
+    });
+    if waited.await != Ok(true) {
+        return Err(Error::unavailable(
+            "number the changes",
+            "they are committed, but have no revisions yet; read before repeating them",
+        ));
+    }
+    let Some((key, version)) = last else {
+        return Ok(None);
+    };
+    if let Some(revision) = numbering.remembered(set) {
+        return Ok(Some(Revision(revision)));
+    }
+    // Another process was faster.
+    let revision: Option<i64> = sqlx::query_scalar(
+        "SELECT revision FROM event WHERE kind = $1 AND id = $2 AND version = $3 \
+         ORDER BY revision DESC LIMIT 1",
+    )
+    .bind(number(key.kind()))
+    .bind(key.id())
+    .bind(signed(version.0))
+    .fetch_optional(&shared.pool)
+    .await
+    .map_err(fault("find the revision of a change"))?;
+    Ok(revision.map(|revision| Revision(revision.unsigned_abs())))
+}
+
+/// What a pass is to look at.
+struct Window {
+    /// Sets below have been seen by a full pass.
+    low: i64,
+    /// The highest set that was numbered since the last full pass began.
+    high: i64,
+    /// When the last full pass was.
+    full: Instant,
+}
+
+/// Runs passes: at once when something was committed here, else now and then.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let numbering = &shared.feed.numbering;
+    let mut window = Window {
+        low: 0,
+        high: 0,
+        full: Instant::now(),
+    };
+    loop {
+        let poked = tokio::time::timeout(IDLE, numbering.poked.notified())
+            .await
+            .is_ok();
+        if !poked {
+            match is_idle(&shared).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(error = error.chain(), "cannot look for changes");
+                    continue;
+                }
+            }
+        }
+        let pass = numbering.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        if !poked || window.full.elapsed() > RECENT {
+            window.low = 0;
+        }
+        match passes(&shared, &mut window).await {
+            Ok(()) => _ = numbering.ended.send_replace(pass),
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "changes wait for their revisions");
+                tokio::time::sleep(IDLE / 5).await;
+                // Who waits waits for the next one.
+                numbering.poke();
+            }
+        }
+    }
+}
+
+/// Whether nothing waits.
+async fn is_idle(shared: &Shared) -> Result<bool> {
+    sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT 1 FROM pending) AND NOT EXISTS (SELECT 1 FROM mark)",
+    )
+    .fetch_one(&shared.pool)
+    .await
+    .map_err(fault("look for changes without revision"))
+}
+
+/// Passes, until nothing is left that was there at the beginning.
+async fn passes(shared: &Shared, window: &mut Window) -> Result<()> {
+    if window.low == 0 {
+        window.full = Instant::now();
+    }
+    let from = window.low;
+    while pass(shared, from, window).await? {}
+    if from == 0 {
+        // Whatever is below was there for a full pass: what is committed later with a lower id
+        // waits for the next one.
+        window.low = window.high;
+    }
+    Ok(())
+}
+
+/// One pass. Whether there is more.
+async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
+    let failed = fault("number changes");
+    let mut transaction = shared.pool.begin().await.map_err(&failed)?;
+    dialect::lock_numbering(&mut transaction).await?;
+    let rows: Vec<(Option<i64>, Option<i64>, Option<i64>, bool)> = sqlx::query_as(PASS)
+        .bind(from)
+        .bind(MOST)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    if rows.is_empty() {
+        transaction.rollback().await.map_err(&failed)?;
+        return Ok(false);
+    }
+    let head = rows.iter().filter_map(|(_, _, head, _)| *head).max();
+    dialect::tell(&mut transaction, head).await?;
+    transaction.commit().await.map_err(&failed)?;
+    for (set, revision, ..) in &rows {
+        if let (Some(set), Some(revision)) = (set, revision) {
+            window.high = window.high.max(*set);
+            shared
+                .feed
+                .numbering
+                .remember(*set, revision.unsigned_abs());
+        }
+    }
+    if let Some(head) = head {
+        shared.feed.reached(head.unsigned_abs());
+    }
+    shared.waiting.wake();
+    Ok(rows.iter().any(|(.., more)| *more))
+}
