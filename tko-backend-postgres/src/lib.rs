@@ -5,7 +5,7 @@
 // |---|---|
 // | `postgres`, `settings`, `connect` | the backend, what it is made with, the way to the database |
 // | `row`, `record`, `facet`, `body`, `skeleton`, `versions` | what is stored, and in which form |
-// | `fault` | what the database says went wrong |
+// | `fault`, `again` | what the database says went wrong; doing again what was cut off |
 // | `read/` | get, list, count |
 // | `commit/` | change sets: read, judged by the rules of tko-core, written by one statement |
 // | `work/` | due work, leases, edits |
@@ -13,6 +13,7 @@
 // | `check/` | proving that what is stored is consistent, and mending it |
 // | `dialect` | what only PostgreSQL has |
 
+mod again;
 mod body;
 mod check;
 mod commit;

@@ -1,6 +1,20 @@
-//! get, list, count.
-use crate::postgres::Shared;
-use tko_core::{Count, Error, Key, List, Page, Record, Result, Select, Want};
-pub(crate) async fn get(_: &Shared, _: &[Key], _: Want) -> Result<Vec<Option<Record>>> { Err(Error::NotImplemented("get".into())) }
-pub(crate) async fn list(_: &Shared, _: &List) -> Result<Page> { Err(Error::NotImplemented("list".into())) }
-pub(crate) async fn count(_: &Shared, _: &Select, _: u64) -> Result<Count> { Err(Error::NotImplemented("count".into())) }
+//! Reading: by key, in pages, and counting.
+//!
+//! A page is one statement. A *driver* gives ids in order, after a key, from one index; the rows
+//! are held against what SQL can say of the selection, which may be more than is selected but
+//! never less; what comes is judged by the selection itself. Where that leaves a page short, it is
+//! read anew in a transaction that sees one instant.
+
+mod count;
+mod found;
+mod get;
+mod join;
+mod list;
+mod plan;
+mod sql;
+mod text;
+mod walk;
+
+pub(crate) use count::count;
+pub(crate) use get::get;
+pub(crate) use list::list;

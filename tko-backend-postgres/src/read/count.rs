@@ -1,0 +1,71 @@
+//! Counting: by the database where it can decide, else by judging rows. Either way at one instant.
+
+use super::join::Joins;
+use super::list::ONE_INSTANT;
+use super::plan::choose;
+use super::sql::{self, Statement};
+use super::walk::Walk;
+use crate::again::again;
+use crate::fault::fault;
+use crate::postgres::Shared;
+use crate::row::signed;
+use sqlx::AssertSqlSafe;
+use tko_core::select::MAX_PAGE;
+use tko_core::{Count, Result, Select};
+
+/// How many there are, exactly up to a bound.
+pub(crate) async fn count(shared: &Shared, select: &Select, bound: u64) -> Result<Count> {
+    let found = again(shared, || find(shared, select, bound)).await?;
+    Ok(Count {
+        found: found.min(bound),
+        more: found > bound,
+    })
+}
+
+async fn find(shared: &Shared, select: &Select, bound: u64) -> Result<u64> {
+    let walk = Walk::new(select, MAX_PAGE);
+    match &walk.plan {
+        None => Ok(0),
+        Some(plan) if plan.decided => decided(shared, walk, bound).await,
+        Some(_) => judged(shared, walk, bound).await,
+    }
+}
+
+/// One more than the bound, if there are more.
+async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
+    let Some(mut plan) = walk.plan else {
+        return Ok(0);
+    };
+    let failed = fault("count entities");
+    let mut connection = shared.pool.acquire().await.map_err(&failed)?;
+    choose(&mut connection, &mut plan).await?;
+    loop {
+        let statement = sql::count(&plan, signed(bound).saturating_add(1));
+        let Statement { text, arguments } = statement.map_err(&failed)?;
+        let (found, many): (i64, bool) = sqlx::query_as_with(AssertSqlSafe(text), arguments)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&failed)?;
+        if !many {
+            return Ok(found.unsigned_abs());
+        }
+        plan.give_up_driver();
+    }
+}
+
+async fn judged(shared: &Shared, mut walk: Walk<'_>, bound: u64) -> Result<u64> {
+    let mut joins = Joins::of(walk.select());
+    let failed = fault("begin to count");
+    let mut instant = shared.pool.begin_with(ONE_INSTANT).await.map_err(failed)?;
+    if let Some(plan) = &mut walk.plan {
+        joins.resolve(&mut instant, plan).await?;
+    }
+    let mut found = 0;
+    while found <= bound && !walk.is_at_end() {
+        let part = walk.collect(&mut instant, &mut joins).await?;
+        found += u64::try_from(part.len()).unwrap_or(u64::MAX);
+        walk.go_on();
+    }
+    instant.commit().await.map_err(fault("end counting"))?;
+    Ok(found)
+}

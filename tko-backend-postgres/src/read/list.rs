@@ -1,0 +1,82 @@
+//! Pages.
+
+use super::found::{Found, records};
+use super::join::Joins;
+use super::walk::Walk;
+use crate::again::again;
+use crate::fault::fault;
+use crate::postgres::Shared;
+use tko_core::select::MAX_PAGE;
+use tko_core::{Cursor, Key, List, Page, Result, Revision};
+
+/// How a transaction begins that sees one instant.
+pub(super) const ONE_INSTANT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// One page.
+pub(crate) async fn list(shared: &Shared, list: &List) -> Result<Page> {
+    again(shared, || read(shared, list)).await
+}
+
+/// A new walk for this page.
+fn walk(list: &List) -> Walk<'_> {
+    let limit = match list.limit {
+        0 => MAX_PAGE,
+        limit => limit.min(MAX_PAGE),
+    };
+    let mut walk = Walk::new(&list.select, limit).wanting(list.want);
+    if let Some(Cursor(after)) = &list.after {
+        walk.after(after);
+    }
+    walk
+}
+
+async fn read(shared: &Shared, list: &List) -> Result<Page> {
+    let mut alone = walk(list);
+    if alone.is_at_end() {
+        let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
+            .fetch_one(&shared.pool)
+            .await
+            .map_err(fault("read the last revision"))?;
+        return page(shared, list, &alone, head, Vec::new()).await;
+    }
+    // The templates and sites of joins are part of the instant.
+    if list.select.is_watchable() {
+        let failed = fault("get a connection");
+        let mut connection = shared.pool.acquire().await.map_err(failed)?;
+        let (found, enough) = alone.first(&mut connection, &mut Joins::none()).await?;
+        drop(connection);
+        if enough {
+            let head = alone.head().unwrap_or_default();
+            return page(shared, list, &alone, head, found).await;
+        }
+    }
+    let mut whole = walk(list);
+    let mut joins = Joins::of(&list.select);
+    let failed = fault("begin to read");
+    let mut instant = shared.pool.begin_with(ONE_INSTANT).await.map_err(failed)?;
+    if let Some(plan) = &mut whole.plan {
+        joins.resolve(&mut instant, plan).await?;
+    }
+    let found = whole.collect(&mut instant, &mut joins).await?;
+    instant.commit().await.map_err(fault("end reading"))?;
+    let head = whole.head().unwrap_or_default();
+    page(shared, list, &whole, head, found).await
+}
+
+async fn page(
+    shared: &Shared,
+    list: &List,
+    walk: &Walk<'_>,
+    head: i64,
+    found: Vec<Found>,
+) -> Result<Page> {
+    let next = match walk.last() {
+        Some(last) if !walk.is_at_end() => Some(Cursor(Key::new(list.select.kind, last)?)),
+        _ => None,
+    };
+    Ok(Page {
+        revision: Revision(head.unsigned_abs()),
+        items: records(shared, found, list.want).await?,
+        next,
+    })
+}

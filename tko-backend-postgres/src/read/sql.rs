@@ -1,0 +1,336 @@
+//! Statements for a plan. Their texts depend on the shape of a selection alone: every value is
+//! bound, and the server keeps a plan for each shape.
+
+use super::found;
+use super::plan::{Column, Condition, Driver, Index, MAX_VALUES, Plan, Values};
+use crate::row::COLUMNS;
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, Encode, Postgres, Type};
+use tko_core::Want;
+
+type Sql<T> = Result<T, sqlx::Error>;
+
+/// A text, and what it is bound to.
+pub(super) struct Statement {
+    pub(super) text: String,
+    pub(super) arguments: PgArguments,
+}
+
+/// How far a page goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// At most so many rows.
+    pub(super) rows: usize,
+    /// At most so many index entries.
+    pub(super) visited: usize,
+}
+
+/// One page. Its columns: `head`; `last`, the last id that was looked at, if there are fewer rows
+/// and it is not the end; `many`, if there are too many values to be merged; and a row, if any.
+pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
+    let mut writer = Writer::new(plan)?;
+    let rows = writer.bind(signed(extent.rows))?;
+    let visited = match plan.driver() {
+        // Each of its lists is read so far.
+        Driver::Merged(..) => rows.clone(),
+        _ => writer.bind(signed(extent.visited))?,
+    };
+    let source = writer.source(COLUMNS, Some(&visited))?;
+    let matching = writer.matching(&source, COLUMNS)?;
+    let last = writer.source("e.id", Some(&visited))?;
+    let text = format!(
+        "WITH RECURSIVE {with}m AS MATERIALIZED ({matching} ORDER BY e.id LIMIT {rows}) \
+         SELECT h.revision AS head, {many} AS many, \
+         CASE WHEN (SELECT count(*) FROM m) < {rows} THEN \
+         (SELECT max(x.id) FROM ({last}) x HAVING count(*) >= {visited}) END AS last, {columns} \
+         FROM head h LEFT JOIN m e ON true{join}",
+        with = writer.with,
+        many = writer.many(),
+        columns = found::columns(want),
+        join = found::join(want),
+    );
+    Ok(writer.finish(text))
+}
+
+/// How many SQL lets through, up to a bound. Its columns: the number; `many` as in [`page`].
+pub(super) fn count(plan: &Plan, bound: i64) -> Sql<Statement> {
+    let mut writer = Writer::new(plan)?;
+    let bound = writer.bind(bound)?;
+    let source = writer.source("e.*", None)?;
+    let matching = writer.matching(&source, "1")?;
+    let text = format!(
+        "WITH RECURSIVE {with}one AS (SELECT 1) \
+         SELECT count(*), {many} FROM ({matching} LIMIT {bound}) x",
+        with = writer.with,
+        many = writer.many(),
+    );
+    Ok(writer.finish(text))
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+struct Writer<'a> {
+    plan: &'a Plan,
+    /// Common table expressions, each with a comma after it.
+    with: String,
+    arguments: PgArguments,
+    count: usize,
+    /// What holds for all ids, of the alias `e` or `f`.
+    range: [String; 2],
+    /// Of the driver.
+    value: String,
+    key: String,
+}
+
+impl<'a> Writer<'a> {
+    fn new(plan: &'a Plan) -> Sql<Self> {
+        let mut writer = Self {
+            plan,
+            with: String::new(),
+            arguments: PgArguments::default(),
+            count: 0,
+            range: [const { String::new() }; 2],
+            value: String::new(),
+            key: String::new(),
+        };
+        let low = writer.bind(plan.low.as_str())?;
+        let high = plan.high.as_deref().map(|high| writer.bind(high));
+        let high = high.transpose()?;
+        writer.range = ["e", "f"].map(|alias| match &high {
+            None => format!("{alias}.id >= {low}"),
+            Some(high) => format!("{alias}.id >= {low} AND {alias}.id < {high}"),
+        });
+        match plan.driver() {
+            Driver::Ids(ids) => writer.value = writer.bind(ids.clone())?,
+            Driver::Parent(id) | Driver::Concerning(id) => {
+                writer.value = writer.bind(id.as_str())?;
+            }
+            Driver::Exactly(index, value) => {
+                writer.index(index)?;
+                writer.value = writer.bind(value.as_str())?;
+            }
+            Driver::Merged(index, values) => {
+                writer.index(index)?;
+                writer.values(index, values)?;
+                "w.value".clone_into(&mut writer.value);
+            }
+            Driver::Unprepared | Driver::Unapproved | Driver::All => {}
+        }
+        Ok(writer)
+    }
+
+    fn bind<'q, T>(&mut self, value: T) -> Sql<String>
+    where
+        T: Encode<'q, Postgres> + Type<Postgres> + 'q,
+    {
+        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+        self.count += 1;
+        Ok(format!("${}", self.count))
+    }
+
+    fn finish(self, text: String) -> Statement {
+        Statement {
+            text,
+            arguments: self.arguments,
+        }
+    }
+
+    fn index(&mut self, index: &Index) -> Sql<()> {
+        if let Index::Metadata(key) = index {
+            self.key = self.bind(key.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// What is read of the driver's index, and how a value is found in it.
+    fn of_index(&self, index: &Index) -> (&'static str, String) {
+        let kind = self.plan.kind;
+        match index {
+            Index::Template => (
+                "entity f",
+                format!("f.kind = {kind} AND f.template IS NOT NULL AND f.template"),
+            ),
+            Index::Site => ("entity f", "f.site IS NOT NULL AND f.site".to_owned()),
+            Index::Metadata(_) => (
+                "facet f",
+                format!("f.kind = {kind} AND f.key = {} AND f.value", self.key),
+            ),
+        }
+    }
+
+    /// Adds `w`, the values whose rows are merged.
+    fn values(&mut self, index: &Index, values: &Values) -> Sql<()> {
+        let (from, to, like) = match values {
+            Values::Given(values) => {
+                let values = self.bind(values.clone())?;
+                self.with +=
+                    &format!("w AS MATERIALIZED (SELECT unnest({values}::text[]) AS value), ");
+                return Ok(());
+            }
+            Values::Range { from, to, like } => (from, to, like),
+        };
+        let (table, value) = self.of_index(index);
+        let column = value.rsplit(' ').next().unwrap_or("f.value").to_owned();
+        let from = self.bind(from.as_str())?;
+        let below = match to {
+            None => String::new(),
+            Some(to) => format!(" AND {column} < {}", self.bind(to.as_str())?),
+        };
+        let alike = match (like, index) {
+            (None, _) => String::new(),
+            (Some(like), Index::Metadata(_)) => {
+                // Of what is not indexed as it is, the end is not known.
+                let like = self.bind(like.as_str())?;
+                format!(" AND (u.value LIKE {like} OR strpos(u.value, E'\\x01') > 0)")
+            }
+            (Some(like), _) => format!(" AND u.value LIKE {}", self.bind(like.as_str())?),
+        };
+        let most = MAX_VALUES + 1;
+        // From each value to the next, however many rows there are between.
+        self.with = format!(
+            "v(value) AS (\
+             (SELECT {column} FROM {table} WHERE {value} >= {from}{below} ORDER BY {column} LIMIT 1) \
+             UNION ALL SELECT (SELECT {column} FROM {table} WHERE {value} > v.value{below} \
+             ORDER BY {column} LIMIT 1) FROM v WHERE v.value IS NOT NULL), \
+             u AS MATERIALIZED (SELECT v.value FROM v LIMIT {most}), \
+             w AS MATERIALIZED (SELECT u.value FROM u WHERE u.value IS NOT NULL{alike}), "
+        );
+        Ok(())
+    }
+
+    fn many(&self) -> String {
+        match self.plan.driver() {
+            Driver::Merged(_, Values::Range { .. }) => {
+                format!("(SELECT count(u.value) FROM u) > {MAX_VALUES}")
+            }
+            _ => "false".to_owned(),
+        }
+    }
+
+    /// Whether the driver's index does not have the rows themselves.
+    fn ids_only(&self) -> bool {
+        matches!(
+            self.plan.driver(),
+            Driver::Exactly(Index::Metadata(_), _) | Driver::Merged(..)
+        )
+    }
+
+    /// What the driver gives: ids, or rows with these columns. Without a limit in any order.
+    fn source(&mut self, columns: &str, limit: Option<&str>) -> Sql<String> {
+        let [range, of_index] = self.range.clone();
+        let (kind, value) = (self.plan.kind, self.value.clone());
+        let end = |alias: &str| match limit {
+            None => String::new(),
+            Some(limit) => format!(" ORDER BY {alias}.id LIMIT {limit}"),
+        };
+        let rows = |held: &str| {
+            format!(
+                "SELECT {columns} FROM entity e WHERE {held} AND e.kind = {kind} AND {range}{}",
+                end("e")
+            )
+        };
+        Ok(match self.plan.driver() {
+            Driver::Ids(_) => rows(&format!("e.id = ANY({value})")),
+            Driver::Parent(_) => rows(&format!("e.parent = {value}")),
+            Driver::Exactly(Index::Template, _) => rows(&format!("e.template = {value}")),
+            Driver::Exactly(Index::Site, _) => rows(&format!("e.site = {value}")),
+            Driver::Unprepared => rows("e.kind = 2 AND NOT e.prepared"),
+            Driver::Unapproved => rows("e.kind = 2 AND e.prepared AND NOT e.approved"),
+            Driver::All => rows("true"),
+            Driver::Concerning(_) => format!(
+                "SELECT {columns} FROM (SELECT e.* FROM entity e WHERE e.site = {value} \
+                 AND e.kind = {kind} AND {range} UNION ALL SELECT e.* FROM entity e \
+                 WHERE e.place = {value} AND (e.site IS NULL OR e.place <> e.site) \
+                 AND e.kind = {kind} AND {range}) e{}",
+                end("e")
+            ),
+            Driver::Exactly(index, _) => {
+                let (table, held) = self.of_index(index);
+                format!(
+                    "SELECT f.id FROM {table} WHERE {held} = {value} AND {of_index}{}",
+                    end("f")
+                )
+            }
+            Driver::Merged(index, values) => {
+                let (table, held) = self.of_index(index);
+                let few = match values {
+                    Values::Given(_) => String::new(),
+                    Values::Range { .. } => {
+                        format!(" WHERE (SELECT count(u.value) FROM u) <= {MAX_VALUES}")
+                    }
+                };
+                format!(
+                    "SELECT x.id FROM w CROSS JOIN LATERAL (SELECT f.id FROM {table} \
+                     WHERE {held} = {value} AND {of_index}{}) x{few}{}",
+                    end("f"),
+                    end("x")
+                )
+            }
+        })
+    }
+
+    /// Of what the driver gives, what meets the conditions. Each is looked up for itself, in the
+    /// driver's order, whatever the planner thinks of how many there are.
+    fn matching(&mut self, source: &str, columns: &str) -> Sql<String> {
+        let (id, mut from) = if self.ids_only() {
+            ("c.id", format!("({source}) c"))
+        } else {
+            ("e.id", format!("({source}) e"))
+        };
+        let kind = self.plan.kind;
+        let mut held = vec!["true".to_owned()];
+        for condition in &self.plan.conditions {
+            held.push(match condition {
+                Condition::NotDeleting => "NOT e.deleting".to_owned(),
+                Condition::Prepared(true) => "e.prepared".to_owned(),
+                Condition::Prepared(false) => "NOT e.prepared".to_owned(),
+                Condition::Approved(true) => "e.approved".to_owned(),
+                Condition::Approved(false) => "NOT e.approved".to_owned(),
+                Condition::Parent(id) => format!("e.parent = {}", self.bind(id.as_str())?),
+                Condition::Concerning(id) => {
+                    let id = self.bind(id.as_str())?;
+                    format!("(e.site = {id} OR e.place = {id})")
+                }
+                Condition::Is(column, id) => {
+                    format!("{} = {}", name(*column), self.bind(id.as_str())?)
+                }
+                Condition::Like(column, like) => {
+                    format!("{} LIKE {}", name(*column), self.bind(like.as_str())?)
+                }
+                Condition::Has(key, value) => {
+                    if *self.plan.driver()
+                        != Driver::Exactly(Index::Metadata(key.clone()), value.clone())
+                    {
+                        let (key, value) = (self.bind(key.as_str())?, self.bind(value.as_str())?);
+                        from += &format!(
+                            " CROSS JOIN LATERAL (SELECT 1 FROM facet f WHERE f.kind = {kind} \
+                             AND f.key = {key} AND f.value = {value} AND f.id = {id} LIMIT 1) h{}",
+                            self.count
+                        );
+                    }
+                    continue;
+                }
+            });
+        }
+        if self.ids_only() {
+            from += &format!(
+                " CROSS JOIN LATERAL (SELECT o.* FROM entity o WHERE o.kind = {kind} \
+                 AND o.id = c.id LIMIT 1) e"
+            );
+        }
+        Ok(format!(
+            "SELECT {columns} FROM {from} WHERE {}",
+            held.join(" AND ")
+        ))
+    }
+}
+
+fn name(column: Column) -> &'static str {
+    match column {
+        Column::Id => "e.id",
+        Column::Template => "e.template",
+        Column::Site => "e.site",
+    }
+}

@@ -1,0 +1,240 @@
+//! Walking through what is selected, part by part.
+
+use super::found::Found;
+use super::join::Joins;
+use super::plan::{Driver, Plan, choose};
+use super::sql::{Extent, Statement, page};
+use crate::fault::fault;
+use crate::row::Row;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use tko_core::select::MAX_PAGE;
+use tko_core::{Entity, Key, Resource, Result, Select, Want};
+
+/// Most index entries that are looked at for one page.
+pub(super) const MAX_VISITED: usize = 10_000;
+
+/// Most rows that one statement gives: a page, and one to tell whether that was all.
+const MAX_ROWS: usize = MAX_PAGE + 1;
+
+/// In the place of any Deployment resource, which no selection looks at.
+static BLANK: LazyLock<Arc<Resource>> = LazyLock::new(|| {
+    let blank = json!({"apiVersion": "v1", "kind": "Blank", "metadata": {"name": "blank"}});
+    Arc::new(Resource::new(blank).expect("it has kind and name"))
+});
+
+/// The entity of a row, as far as selections look at it: without its Deployment resource, which
+/// may have to be read, on a connection that may not be there while this one is held.
+pub(super) fn blank(row: Row) -> Result<Entity> {
+    let skeletons: HashMap<_, _> = row
+        .skeleton
+        .map(|skeleton| (skeleton, BLANK.clone()))
+        .into_iter()
+        .collect();
+    row.entity(&skeletons)
+}
+
+/// What one statement gave.
+struct Part {
+    head: i64,
+    many: bool,
+    last: Option<String>,
+    rows: Vec<Found>,
+}
+
+/// A walk through a selection, from some key on.
+pub(super) struct Walk<'a> {
+    select: &'a Select,
+    /// `None`: nothing can match.
+    pub(super) plan: Option<Plan>,
+    chosen: bool,
+    limit: usize,
+    want: Want,
+    /// Of the first statement.
+    head: Option<i64>,
+    visited: usize,
+    /// The last id that was looked at.
+    last: Option<String>,
+    ended: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// To give at most so many, the rows alone.
+    pub(super) fn new(select: &'a Select, limit: usize) -> Self {
+        let plan = Plan::new(select);
+        Self {
+            select,
+            ended: plan.is_none(),
+            plan,
+            chosen: false,
+            limit,
+            want: Want::ROW,
+            head: None,
+            visited: 0,
+            last: None,
+        }
+    }
+
+    /// With this.
+    pub(super) fn wanting(mut self, want: Want) -> Self {
+        self.want = want;
+        self
+    }
+
+    /// Goes on after this key.
+    pub(super) fn after(&mut self, key: &Key) {
+        if let Some(plan) = &mut self.plan {
+            self.ended |= !plan.after(key);
+        }
+    }
+
+    /// The last revision when it began; `None`: there was nothing to ask.
+    pub(super) fn head(&self) -> Option<i64> {
+        self.head
+    }
+
+    pub(super) fn select(&self) -> &'a Select {
+        self.select
+    }
+
+    /// Allows as much again to be looked at.
+    pub(super) fn go_on(&mut self) {
+        self.visited = 0;
+    }
+
+    /// Whether nothing comes any more.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.ended
+    }
+
+    /// The last id that was looked at.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    /// Whether it gave all that it can.
+    fn is_done(&self, given: usize) -> bool {
+        self.ended || given >= self.limit || self.visited >= MAX_VISITED
+    }
+
+    /// What comes next, as far as one statement goes; whether that was enough.
+    pub(super) async fn first(
+        &mut self,
+        connection: &mut PgConnection,
+        joins: &mut Joins<'_>,
+    ) -> Result<(Vec<Found>, bool)> {
+        let mut given = Vec::new();
+        if !self.ended {
+            self.step(connection, joins, &mut given).await?;
+        }
+        let enough = self.is_done(given.len());
+        Ok((given, enough))
+    }
+
+    /// What comes next: until there is enough, or enough was looked at. In one transaction, for it
+    /// may take several statements.
+    pub(super) async fn collect(
+        &mut self,
+        connection: &mut PgConnection,
+        joins: &mut Joins<'_>,
+    ) -> Result<Vec<Found>> {
+        let mut given = Vec::new();
+        while !self.is_done(given.len()) {
+            self.step(connection, joins, &mut given).await?;
+        }
+        Ok(given)
+    }
+
+    async fn step(
+        &mut self,
+        connection: &mut PgConnection,
+        joins: &mut Joins<'_>,
+        given: &mut Vec<Found>,
+    ) -> Result<()> {
+        let Some(plan) = &mut self.plan else {
+            return Ok(());
+        };
+        if !self.chosen {
+            choose(connection, plan).await?;
+            self.chosen = true;
+        }
+        // What SQL does not decide will be thinned out: the less came, the more is asked for.
+        let missing = self.limit - given.len() + 1;
+        let asked = match self.visited {
+            _ if plan.decided => missing,
+            seen => missing.max(seen).max(100),
+        };
+        let extent = Extent {
+            rows: asked.min(MAX_ROWS),
+            visited: MAX_VISITED.saturating_sub(self.visited).max(MAX_ROWS),
+        };
+        let part = loop {
+            let part = read(connection, plan, extent, self.want).await?;
+            if !part.many {
+                break part;
+            }
+            plan.give_up_driver();
+        };
+        self.head.get_or_insert(part.head);
+        joins.learn(connection, &part.rows).await?;
+        let full = part.rows.len() == extent.rows;
+        self.visited += match &part.last {
+            Some(_) if !matches!(plan.driver(), Driver::Merged(..)) => extent.visited,
+            Some(_) => extent.rows,
+            None => part.rows.len(),
+        };
+        for found in part.rows {
+            if given.len() == self.limit {
+                // There is one more.
+                plan.after_id(self.last.as_deref().unwrap_or_default());
+                return Ok(());
+            }
+            self.last = Some(found.row.id.clone());
+            if joins.matches(&found.row) && self.select.matches(&blank(found.row.clone())?) {
+                given.push(found);
+            }
+        }
+        if let Some(last) = part.last {
+            self.last = Some(last);
+        } else if !full {
+            self.ended = true;
+        }
+        plan.after_id(self.last.as_deref().unwrap_or_default());
+        Ok(())
+    }
+}
+
+async fn read(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    extent: Extent,
+    want: Want,
+) -> Result<Part> {
+    let failed = fault("list entities");
+    let Statement { text, arguments } = page(plan, extent, want).map_err(&failed)?;
+    let answer = sqlx::query_with(AssertSqlSafe(text), arguments)
+        .fetch_all(connection)
+        .await
+        .map_err(&failed)?;
+    let failed = fault("decode a page");
+    let mut part = Part {
+        head: 0,
+        many: false,
+        last: None,
+        rows: Vec::with_capacity(answer.len()),
+    };
+    for row in &answer {
+        part.head = row.try_get("head").map_err(&failed)?;
+        part.many = row.try_get("many").map_err(&failed)?;
+        part.last = row.try_get("last").map_err(&failed)?;
+        let id: Option<&str> = row.try_get("id").map_err(&failed)?;
+        if id.is_some() {
+            part.rows.push(Found::of(row, want).map_err(&failed)?);
+        }
+    }
+    part.rows
+        .sort_unstable_by(|one, other| one.row.id.cmp(&other.row.id));
+    Ok(part)
+}
