@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 /// Longest path of a folder for sockets. The address of a Unix socket has room for 103 bytes where
-/// it has least (macOS; 107 on Linux), and PostgreSQL appends `/.s.PGSQL.5432.lock`, in effect.
-const LONGEST: usize = 84;
+/// it has least (macOS; 107 on Linux), and PostgreSQL appends `/.s.PGSQL.5432`.
+const LONGEST: usize = 103 - "/.s.PGSQL.5432".len();
 
 /// Removes the folder when its standard input ends, which is when this process has closed it or is
 /// gone, however it went. The server may be about to end just then, too, and still write: hence
@@ -90,19 +90,18 @@ impl Drop for Folder {
     }
 }
 
-/// The folder for temporary ones, or `/tmp` if that has too long a name or cannot be entered by
-/// the account.
+/// The folder for temporary ones, or `/tmp` if that has a name that is too long or means something
+/// to PostgreSQL (which takes a list of folders), or if the account cannot enter it.
 fn parent(account: Option<Account>) -> PathBuf {
     let usual = env::temp_dir();
     let usual = fs::canonicalize(&usual).unwrap_or(usual);
-    // For the name of the folder itself.
-    let short = usual.as_os_str().len() + "/tko-pg-123456".len() <= LONGEST;
-    if short
-        && (account.is_none()
-            || usual
-                .ancestors()
-                .all(|folder| open(folder).is_ok_and(|open| open)))
-    {
+    let name = usual.to_str();
+    // With room for the name of the folder itself.
+    let plain = name.is_some_and(|name| {
+        name.len() + "/tko-pg-123456".len() <= LONGEST && !name.contains([',', '"'])
+    });
+    let entered = |folder| account.is_none() || open(folder).is_ok_and(|open| open);
+    if plain && usual.ancestors().all(entered) {
         usual
     } else {
         PathBuf::from("/tmp")

@@ -4,9 +4,13 @@
 mod left;
 
 use left::Left;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use tko_postgres_server::{Mode, Server, Settings, StartError, shared};
 
 /// Set in a process that is to use the shared server and end as it says.
@@ -48,6 +52,40 @@ fn committed_rows_survive_every_end() {
     server.start_again().expect("it starts");
     server.start_again().expect("it runs");
     assert_eq!(rows(&server), "1\n2\n3");
+}
+
+/// A session that waits for nothing does not notice by itself that its server was killed.
+#[test]
+fn busy_sessions_are_killed() {
+    let server = start();
+    thread::scope(|scope| {
+        let busy = scope.spawn(|| server.psql("postgres", "DO 'BEGIN LOOP END LOOP; END'"));
+        let running =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'";
+        while server.psql("postgres", running).expect("a number") != "1" {
+            assert!(!busy.is_finished(), "it goes on for ever");
+        }
+        server.kill().expect("it is killed");
+        busy.join()
+            .expect("no panic")
+            .expect_err("its server is gone");
+    });
+    server.start_again().expect("nothing is in its way");
+}
+
+#[test]
+fn it_starts_again_after_it_died_by_itself() {
+    let server = start();
+    keep(&server, 1);
+    let lock = fs::read_to_string(server.folder().join("data/postmaster.pid")).expect("it runs");
+    let id = lock
+        .lines()
+        .next()
+        .and_then(|id| Pid::from_raw(id.parse().ok()?));
+    kill_process(id.expect("a number"), Signal::QUIT).expect("it runs");
+    // Whether it is still ending or gone already.
+    server.restart(Mode::Immediate).expect("it recovers");
+    assert_eq!(rows(&server), "1");
 }
 
 #[test]
@@ -176,7 +214,8 @@ fn nothing_is_left_of_a_process_that_exits() {
 #[test]
 fn nothing_is_left_of_a_process_that_is_killed() {
     let (mut child, left) = using("wait");
-    child.kill().expect("it is ours");
+    // Its whole group, as a terminal or `timeout` does it: who cleans up is not in it.
+    kill_process_group(Pid::from_child(&child), Signal::KILL).expect("it is ours");
     child.wait().expect("it is ours");
     left.nothing();
 }
@@ -186,6 +225,7 @@ fn using(end: &str) -> (Child, Left) {
     let mut child = Command::new(env::current_exe().expect("this program"))
         .args(["--exact", "the_other_process", "--nocapture"])
         .env(END, end)
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
