@@ -33,6 +33,10 @@ pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
             // Statements are small: compiling or spreading one costs more than it brings.
             ("jit", "off"),
             ("max_parallel_workers_per_gather", "0"),
+            // Every read walks an index in its order and stops. A planner that knows little of a
+            // table, as after a bulk load, must not think of reading all of it and sorting.
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
             ("statement_timeout", statement.as_str()),
             // A process that hangs must not hold back numbering, or the vacuum.
             ("idle_in_transaction_session_timeout", "30000"),

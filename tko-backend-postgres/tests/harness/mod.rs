@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, Settings};
 use tko_conformance::BackendHarness;
@@ -44,7 +44,7 @@ fn template() -> &'static str {
 /// One store, as one process sees it.
 struct Subject {
     database: String,
-    postgres: Arc<Postgres>,
+    postgres: Weak<Postgres>,
 }
 
 /// Makes stores in databases of their own.
@@ -67,7 +67,7 @@ impl Harness {
         let postgres = Arc::new(postgres.expect("the store is made"));
         self.subjects.lock().expect("not poisoned").push(Subject {
             database,
-            postgres: postgres.clone(),
+            postgres: Arc::downgrade(&postgres),
         });
         postgres
     }
@@ -77,9 +77,10 @@ impl Harness {
         let address = Arc::as_ptr(subject).cast::<()>();
         let found = subjects
             .iter()
-            .find(|known| Arc::as_ptr(&known.postgres).cast::<()>() == address);
+            .find(|known| known.postgres.as_ptr().cast::<()>() == address);
         let found = found.expect("it was made here");
-        (found.database.clone(), found.postgres.clone())
+        let postgres = found.postgres.upgrade().expect("somebody has it");
+        (found.database.clone(), postgres)
     }
 }
 

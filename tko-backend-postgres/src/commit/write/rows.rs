@@ -19,51 +19,6 @@ impl Write<'_> {
                 (_, None) => gone.push(step.key),
             }
         }
-        if !new.is_empty() {
-            // In key order, as everybody else: two that make the same things must not wait for
-            // one another.
-            new.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
-            let rows = table(sql, &new)?;
-            let (created, updated) = if self.now.is_some() {
-                ("r.created", "r.updated")
-            } else {
-                ("now_us()", "now_us()")
-            };
-            let columns = WRITTEN.replace("updated, ", "");
-            let values = columns.replace(", ", ", r.");
-            sql.with(
-                "new",
-                &format!(
-                    "INSERT INTO entity (kind, id, created, updated, {columns}) \
-                     SELECT r.kind, r.id, {created}, {updated}, r.{values} \
-                     FROM gate CROSS JOIN {rows} RETURNING 1"
-                ),
-            );
-            done.push("(SELECT count(*) FROM new)".to_owned());
-        }
-        if !changed.is_empty() {
-            let rows = table(sql, &changed)?;
-            let edit = match self.edit() {
-                Some(token) => {
-                    let token = sql.bind(token)?;
-                    format!(
-                        ", edit = CASE WHEN e.edit = {token} THEN NULL ELSE e.edit END, \
-                         edit_until = CASE WHEN e.edit = {token} THEN NULL ELSE e.edit_until END"
-                    )
-                }
-                None => String::new(),
-            };
-            let values = WRITTEN.replace(", ", ", r.");
-            sql.with(
-                "changed",
-                &format!(
-                    "UPDATE entity e SET ({WRITTEN}) = (SELECT r.{values}){edit} \
-                     FROM gate CROSS JOIN {rows} \
-                     WHERE e.kind = r.kind AND e.id = r.id RETURNING 1"
-                ),
-            );
-            done.push("(SELECT count(*) FROM changed)".to_owned());
-        }
         if !gone.is_empty() {
             let (kinds, ids) = arrays(gone);
             let keys = format!(
@@ -79,17 +34,75 @@ impl Write<'_> {
                 ),
             );
             done.push("(SELECT count(*) FROM gone)".to_owned());
+        }
+        if !changed.is_empty() {
+            // Likewise: those without one first.
+            changed.sort_by_key(|row| row.once().is_some());
+            let rows = table(sql, &changed)?;
+            let edit = match self.edit() {
+                Some(token) => {
+                    let token = sql.bind(token)?;
+                    format!(
+                        ", edit = CASE WHEN e.edit = {token} THEN NULL ELSE e.edit END, \
+                         edit_until = CASE WHEN e.edit = {token} THEN NULL ELSE e.edit_until END"
+                    )
+                }
+                None => String::new(),
+            };
+            let after = match done.as_slice() {
+                [] => "",
+                _ => " AND (SELECT count(*) FROM gone) >= 0",
+            };
+            let values = WRITTEN.replace(", ", ", r.");
+            sql.with(
+                "changed",
+                &format!(
+                    "UPDATE entity e SET ({WRITTEN}) = (SELECT r.{values}){edit} \
+                     FROM gate CROSS JOIN {rows} \
+                     WHERE e.kind = r.kind AND e.id = r.id{after} RETURNING 1"
+                ),
+            );
+            done.push("(SELECT count(*) FROM changed)".to_owned());
+        }
+        if !new.is_empty() {
+            // In key order, as everybody else: two that make the same things must not wait for
+            // one another.
+            new.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
+            let rows = table(sql, &new)?;
+            let (created, updated) = if self.now.is_some() {
+                ("r.created", "r.updated")
+            } else {
+                ("now_us()", "now_us()")
+            };
+            let columns = WRITTEN.replace("updated, ", "");
+            let values = columns.replace(", ", ", r.");
+            // What frees a creation key comes before what takes it.
+            let freed = match done.as_slice() {
+                [] => String::new(),
+                parts => format!(" WHERE {} >= 0", parts.join(" + ")),
+            };
+            sql.with(
+                "new",
+                &format!(
+                    "INSERT INTO entity (kind, id, created, updated, {columns}) \
+                     SELECT r.kind, r.id, {created}, {updated}, r.{values} \
+                     FROM gate CROSS JOIN {rows}{freed} RETURNING 1"
+                ),
+            );
+            done.push("(SELECT count(*) FROM new)".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What goes with rows that go, and new bodies.
+    pub(super) fn contents(&self, sql: &mut Statement) -> Sql<()> {
+        if self.rows.iter().any(Option::is_none) {
             sql.with(
                 "gone_work",
                 "DELETE FROM work w USING s CROSS JOIN gone r \
                  WHERE w.stage IN (0, 1, 2) AND w.kind = r.kind AND w.id = r.id",
             );
         }
-        Ok(())
-    }
-
-    /// New bodies.
-    pub(super) fn contents(&self, sql: &mut Statement) -> Sql<()> {
         if self.bodies.is_empty() {
             return Ok(());
         }
