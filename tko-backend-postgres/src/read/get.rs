@@ -27,8 +27,8 @@ pub(crate) async fn get(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec
 
 async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
     let sql = format!(
-        "SELECT k.place, {} FROM unnest($1::smallint[], $2::text[]) \
-         WITH ORDINALITY k(kind, id, place) CROSS JOIN LATERAL \
+        "SELECT k.nth, {} FROM unnest($1::smallint[], $2::text[]) \
+         WITH ORDINALITY k(kind, id, nth) CROSS JOIN LATERAL \
          (SELECT * FROM entity o WHERE o.kind = k.kind AND o.id = k.id LIMIT 1) e{}",
         found::columns(want),
         found::join(want)
@@ -46,7 +46,7 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
     let broken = fault("decode entities");
     let (mut places, mut found) = (Vec::new(), Vec::new());
     for row in &rows {
-        let place: i64 = row.try_get("place").map_err(&broken)?;
+        let place: i64 = row.try_get("nth").map_err(&broken)?;
         places.push(usize::try_from(place - 1).unwrap_or_default());
         found.push(Found::of(row, want).map_err(&broken)?);
     }
