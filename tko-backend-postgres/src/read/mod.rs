@@ -18,3 +18,6 @@ mod walk;
 pub(crate) use count::count;
 pub(crate) use get::get;
 pub(crate) use list::list;
+
+#[cfg(test)]
+mod tests;

@@ -35,16 +35,17 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
         Driver::Merged(..) => rows.clone(),
         _ => writer.bind(signed(extent.visited))?,
     };
-    let source = writer.source(COLUMNS, Some(&visited))?;
+    let source = writer.source(COLUMNS, Some(&visited));
     let matching = writer.matching(&source, COLUMNS)?;
-    let last = writer.source("e.id", Some(&visited))?;
+    let last = writer.source("e.id", Some(&visited));
     let text = format!(
-        "WITH RECURSIVE {with}m AS MATERIALIZED ({matching} ORDER BY e.id LIMIT {rows}) \
+        "WITH RECURSIVE {with}m AS MATERIALIZED ({matching} ORDER BY {id} LIMIT {rows}) \
          SELECT h.revision AS head, {many} AS many, \
          CASE WHEN (SELECT count(*) FROM m) < {rows} THEN \
          (SELECT max(x.id) FROM ({last}) x HAVING count(*) >= {visited}) END AS last, {columns} \
          FROM head h LEFT JOIN m e ON true{join}",
         with = writer.with,
+        id = writer.id(),
         many = writer.many(),
         columns = found::columns(want),
         join = found::join(want),
@@ -56,7 +57,7 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
 pub(super) fn count(plan: &Plan, bound: i64) -> Sql<Statement> {
     let mut writer = Writer::new(plan)?;
     let bound = writer.bind(bound)?;
-    let source = writer.source("e.*", None)?;
+    let source = writer.source("e.*", None);
     let matching = writer.matching(&source, "1")?;
     let text = format!(
         "WITH RECURSIVE {with}one AS (SELECT 1) \
@@ -165,8 +166,8 @@ impl<'a> Writer<'a> {
         let (from, to, like) = match values {
             Values::Given(values) => {
                 let values = self.bind(values.clone())?;
-                self.with +=
-                    &format!("w AS MATERIALIZED (SELECT unnest({values}::text[]) AS value), ");
+                self.with =
+                    format!("w AS MATERIALIZED (SELECT unnest({values}::text[]) AS value), ");
                 return Ok(());
             }
             Values::Range { from, to, like } => (from, to, like),
@@ -217,8 +218,13 @@ impl<'a> Writer<'a> {
         )
     }
 
+    /// By what its order is known.
+    fn id(&self) -> &'static str {
+        if self.ids_only() { "c.id" } else { "e.id" }
+    }
+
     /// What the driver gives: ids, or rows with these columns. Without a limit in any order.
-    fn source(&mut self, columns: &str, limit: Option<&str>) -> Sql<String> {
+    fn source(&self, columns: &str, limit: Option<&str>) -> String {
         let [range, of_index] = self.range.clone();
         let (kind, value) = (self.plan.kind, self.value.clone());
         let end = |alias: &str| match limit {
@@ -231,7 +237,7 @@ impl<'a> Writer<'a> {
                 end("e")
             )
         };
-        Ok(match self.plan.driver() {
+        match self.plan.driver() {
             Driver::Ids(_) => rows(&format!("e.id = ANY({value})")),
             Driver::Parent(_) => rows(&format!("e.parent = {value}")),
             Driver::Exactly(Index::Template, _) => rows(&format!("e.template = {value}")),
@@ -268,17 +274,15 @@ impl<'a> Writer<'a> {
                     end("x")
                 )
             }
-        })
+        }
     }
 
     /// Of what the driver gives, what meets the conditions. Each is looked up for itself, in the
     /// driver's order, whatever the planner thinks of how many there are.
     fn matching(&mut self, source: &str, columns: &str) -> Sql<String> {
-        let (id, mut from) = if self.ids_only() {
-            ("c.id", format!("({source}) c"))
-        } else {
-            ("e.id", format!("({source}) e"))
-        };
+        let id = self.id();
+        let alias = if self.ids_only() { "c" } else { "e" };
+        let mut from = format!("({source}) {alias}");
         let kind = self.plan.kind;
         let mut held = vec!["true".to_owned()];
         for condition in &self.plan.conditions {
@@ -304,21 +308,23 @@ impl<'a> Writer<'a> {
                         != Driver::Exactly(Index::Metadata(key.clone()), value.clone())
                     {
                         let (key, value) = (self.bind(key.as_str())?, self.bind(value.as_str())?);
-                        from += &format!(
+                        let probe = format!(
                             " CROSS JOIN LATERAL (SELECT 1 FROM facet f WHERE f.kind = {kind} \
                              AND f.key = {key} AND f.value = {value} AND f.id = {id} LIMIT 1) h{}",
                             self.count
                         );
+                        from.push_str(&probe);
                     }
                     continue;
                 }
             });
         }
         if self.ids_only() {
-            from += &format!(
+            let row = format!(
                 " CROSS JOIN LATERAL (SELECT o.* FROM entity o WHERE o.kind = {kind} \
                  AND o.id = c.id LIMIT 1) e"
             );
+            from.push_str(&row);
         }
         Ok(format!(
             "SELECT {columns} FROM {from} WHERE {}",

@@ -1,0 +1,247 @@
+//! What pages cost, in buffers: that depends on no machine, and must not depend on how many
+//! entities there are.
+
+use super::join::Joins;
+use super::walk::Walk;
+use crate::connect::options;
+use crate::settings::Settings;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use tko_core::{Key, Kind, Pattern, Select, Want};
+use tko_postgres_server::shared;
+
+const DEPLOYMENTS: u32 = 100_000;
+
+/// Deployments of 200 templates on 2,000 sites, each with five values of metadata.
+const FILL: &str = "
+    INSERT INTO entity SELECT 2, 'd' || lpad(n::text, 7, '0'), n, 1, 0, 0, 0, NULL, 1, false,
+        n % 1000 <> 0, n % 1000 <> 1 AND n % 1000 <> 0, NULL,
+        'nf/' || n % 2 || ':v' || n % 200, 'edge/' || n % 2000,
+        CASE WHEN n % 10 = 0 THEN 'd' || lpad((n / 10)::text, 7, '0') END,
+        CASE WHEN n % 100 = 0 THEN 'edge/' || (n + 7) % 2000 END, NULL,
+        decode(repeat('00', 32), 'hex'), json_build_object('metadata',
+        json_build_object('own', 'own-' || n, 'few', 'v' || n % 1000, 'some', 'GDC-' || n % 50, 'most',
+        'v' || n % 3, 'late', CASE WHEN n > {n} * 0.99 THEN 'yes' ELSE 'no' END))
+        FROM generate_series(1, {n}) n;
+    INSERT INTO facet SELECT 2, 'own', 'own-' || n, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;
+    INSERT INTO facet SELECT 2, 'few', 'v' || n % 1000, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;
+    INSERT INTO facet SELECT 2, 'some', 'GDC-' || n % 50, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;
+    INSERT INTO facet SELECT 2, 'most', 'v' || n % 3, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;
+    INSERT INTO facet SELECT 2, 'late', CASE WHEN n > {n} * 0.99 THEN 'yes' ELSE 'no' END, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;";
+
+const FETCHED: &str = "SELECT sum(pg_stat_get_xact_blocks_fetched(c.oid))::bigint FROM pg_class c \
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')";
+
+async fn fetched(connection: &mut PgConnection) -> i64 {
+    let fetched = sqlx::query_scalar(FETCHED).fetch_one(connection).await;
+    fetched.expect("counted")
+}
+
+/// The first page, or the one after a key: how many rows and buffers.
+async fn page(connection: &mut PgConnection, select: &Select, after: Option<&str>) -> (usize, i64) {
+    let mut walk = Walk::new(select, 100).wanting(Want::ROW);
+    if let Some(after) = after {
+        walk.after(&Key::new(Kind::Deployment, after).expect("an id"));
+    }
+    let mut all = connection.begin().await.expect("a transaction");
+    let before = fetched(&mut all).await;
+    let (found, enough) = walk
+        .first(&mut all, &mut Joins::none())
+        .await
+        .expect("a page");
+    let after = fetched(&mut all).await;
+    all.rollback().await.expect("it ends");
+    assert!(enough, "one statement is enough: {select:?}");
+    (found.len(), after - before)
+}
+
+/// What is selected, how many rows there are on the page, and what it may cost beside: merged values
+/// cost 20 each, and what one label has and not the other must be looked at.
+fn selections() -> Vec<(&'static str, Select, usize, i64)> {
+    let all = || Select::all(Kind::Deployment);
+    let labels = |labels: &[(&str, &str)]| Select {
+        metadata: labels
+            .iter()
+            .map(|(key, value)| {
+                let pattern = Pattern::value(value).expect("a pattern");
+                ((*key).to_owned(), pattern)
+            })
+            .collect(),
+        ..all()
+    };
+    let ids = |text: &str| vec![Pattern::id(text).expect("a pattern")];
+    vec![
+        ("all", all(), 100, 0),
+        (
+            "one",
+            Select {
+                ids: ids("d0000007"),
+                ..all()
+            },
+            1,
+            0,
+        ),
+        (
+            "ids by prefix",
+            Select {
+                ids: ids("d00001**"),
+                ..all()
+            },
+            100,
+            0,
+        ),
+        (
+            "no such ids",
+            Select {
+                ids: ids("x**"),
+                ..all()
+            },
+            0,
+            0,
+        ),
+        ("a rare label", labels(&[("few", "v7")]), 100, 0),
+        ("a frequent label", labels(&[("most", "v1")]), 100, 0),
+        ("a label of the newest", labels(&[("late", "yes")]), 100, 0),
+        ("no such label", labels(&[("most", "v9")]), 0, 0),
+        (
+            "two labels",
+            labels(&[("most", "v1"), ("few", "v7")]),
+            34,
+            500,
+        ),
+        (
+            "labels by prefix",
+            labels(&[("some", "GDC-*")]),
+            100,
+            20 * 50,
+        ),
+        ("no label by prefix", labels(&[("some", "x*")]), 0, 0),
+        ("one of unique labels", labels(&[("own", "own-77")]), 1, 0),
+        (
+            "a template",
+            Select {
+                template_ids: ids("nf/1:v7"),
+                ..all()
+            },
+            100,
+            0,
+        ),
+        (
+            "templates by prefix",
+            Select {
+                template_ids: ids("nf/1:**"),
+                ..all()
+            },
+            100,
+            20 * 100,
+        ),
+        (
+            "no such template",
+            Select {
+                template_ids: ids("nf/1:v8"),
+                ..all()
+            },
+            0,
+            0,
+        ),
+        (
+            "a site",
+            Select {
+                site_ids: ids("edge/7"),
+                ..all()
+            },
+            50,
+            0,
+        ),
+        (
+            "no site by prefix",
+            Select {
+                site_ids: ids("lab/**"),
+                ..all()
+            },
+            0,
+            0,
+        ),
+        (
+            "a parent",
+            Select {
+                parent: Some("d0000100".parse().expect("an id")),
+                ..all()
+            },
+            1,
+            0,
+        ),
+        (
+            "around a site",
+            Select {
+                concerning: Some("edge/7".parse().expect("an id")),
+                ..all()
+            },
+            50,
+            0,
+        ),
+        (
+            "unprepared",
+            Select {
+                prepared: Some(false),
+                ..all()
+            },
+            100,
+            0,
+        ),
+        (
+            "unapproved",
+            Select {
+                prepared: Some(true),
+                approved: Some(false),
+                ..all()
+            },
+            100,
+            0,
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_cost_what_is_on_them() {
+    let server = shared();
+    let database = server.create_database().expect("a database");
+    let options = options(&Settings::new(server.url(&database))).expect("a URL");
+    let mut connection = options.connect().await.expect("the server runs");
+    let schema = include_str!("../../migrations/0001_entities.sql");
+    connection.execute(schema).await.expect("the schema");
+    let fill = FILL.replace("{n}", &DEPLOYMENTS.to_string());
+    connection
+        .execute(sqlx::AssertSqlSafe(fill))
+        .await
+        .expect("deployments");
+    let mut wrong = Vec::new();
+    connection
+        .execute("VACUUM ANALYZE")
+        .await
+        .expect("statistics");
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        let set = format!("SET plan_cache_mode = {mode}");
+        let set = connection.execute(sqlx::AssertSqlSafe(set)).await;
+        set.expect("a setting");
+        for (name, select, rows, more) in selections() {
+            // What is read the first time only is not counted.
+            page(&mut connection, &select, None).await;
+            let (found, cost) = page(&mut connection, &select, None).await;
+            let bar = match rows {
+                0 => 20,
+                rows => 5 * i64::try_from(rows).expect("it fits") + more + 50,
+            };
+            if found != rows || cost > bar {
+                wrong.push(format!(
+                    "{name}: {found} rows of {rows}, {cost} buffers of {bar}, {mode}"
+                ));
+            }
+        }
+        let all = Select::all(Kind::Deployment);
+        let (_, cost) = page(&mut connection, &all, Some("d0099000")).await;
+        assert!(cost <= 550, "near the end: {cost} buffers, {mode}");
+    }
+    connection.close().await.expect("it ends");
+    server.drop_database(&database).expect("it goes");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
