@@ -27,7 +27,7 @@ const BUILD_AND_RUN: &str = "cargo run --release --bin tko -- ";
 
 /// Commands that are checked elsewhere, by how they begin, and where.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("cargo test --workspace", "this is a part of it"),
+    ("cargo xtask test", "this is a part of it"),
     (
         "cargo run --package tko-examples --example embed",
         "it has a test of its own",

@@ -341,6 +341,7 @@ macro_rules! __data_checks {
                 outcomes_come_through
                 a_lapsed_lease_is_due_work
                 waking_makes_due
+                at_most_1000_are_woken_at_once
                 a_waiting_claim_ends_with_new_work
             }
             prepared {

@@ -312,6 +312,10 @@ pub struct About {
 }
 
 /// Something that a step of preparation wants elsewhere, committed with it.
+///
+/// What an effect refers to must be there before the step: a child cannot be placed on a site that
+/// the same step registers (`BadArgument`: it does not exist). Register sites in one step, and
+/// create the children that run on them in a later one.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Create this child. With a `once` key it is created once, however often it is asked for.
@@ -369,8 +373,10 @@ pub trait Controller: Data {
     /// As [`Backend::settle`](crate::Backend::settle).
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
 
-    /// Makes work due. At most [`MAX_CHANGES`](crate::MAX_CHANGES) marks; what is not there is
-    /// left out.
+    /// Makes work due; what is not there is left out.
+    ///
+    /// # Errors
+    /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) marks.
     async fn wake(&self, marks: Vec<Mark>) -> Result<()>;
 
     /// Commits a step of preparation with its effects, progress and conditions, and what becomes

@@ -15,6 +15,7 @@ pub mod hash;
 pub mod head;
 pub mod id;
 pub mod interest;
+pub mod lease;
 pub mod merge;
 pub mod metadata;
 pub mod package;

@@ -1,6 +1,5 @@
 //! The preparer as a program: claims work, keeps its claims, hears of what others wait for.
 
-use crate::lease::Leases;
 use crate::pass::Pass;
 use crate::settings::Settings;
 use crate::wake::Waker;
@@ -8,6 +7,7 @@ use futures_util::future::BoxFuture;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::lease::Leases;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::work::backoff;
 use tko_core::{
@@ -67,7 +67,11 @@ impl Preparing {
     /// What does not pass by itself: not allowed, not authenticated, not implemented. A store that
     /// cannot be reached is waited for.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let leases = Arc::new(Leases::default());
+        let leases = Leases::new(
+            self.shared.data.clone(),
+            self.shared.clock.clone(),
+            self.shared.settings.lease,
+        );
         let mut beside = JoinSet::new();
         let (changed, triggers) = mpsc::unbounded_channel();
         let (loaded, is_loaded) = oneshot::channel();
@@ -79,7 +83,7 @@ impl Preparing {
             changed,
         ));
         beside.spawn(Waker::new(self.shared.clone()).run(heard, triggers));
-        beside.spawn(renew(self.shared.clone(), leases.clone()));
+        beside.spawn(renew(leases.clone()));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
@@ -208,11 +212,8 @@ async fn plugins(
     std::future::pending().await
 }
 
-async fn renew(shared: Arc<Shared>, leases: Arc<Leases>) -> Result<Infallible> {
-    leases
-        .renew(&*shared.data, &*shared.clock, shared.settings.lease)
-        .await;
-    std::future::pending().await
+async fn renew(leases: Arc<Leases>) -> Result<Infallible> {
+    Ok(leases.keep().await)
 }
 
 /// Pauses after what passes by itself; answers with what does not.

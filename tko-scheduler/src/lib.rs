@@ -4,7 +4,6 @@
 pub mod apply;
 mod calls;
 mod gather;
-mod lease;
 pub mod manifests;
 mod pass;
 mod scheduling;

@@ -1,7 +1,6 @@
 //! The loop: claims due sites, works on different ones in parallel, keeps their leases, follows
 //! plugins, and ends cleanly.
 
-use crate::lease::{Lease, Leases};
 use crate::pass;
 use crate::settings::Settings;
 use crate::sweep::Sweep;
@@ -9,6 +8,7 @@ use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::lease::{Lease, Leases};
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::work::backoff;
 use tko_core::{

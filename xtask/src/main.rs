@@ -3,9 +3,14 @@
 //! Nothing here is needed to build or to use the project.
 
 mod growth;
+mod install;
+mod machine;
+mod needs;
 mod schemas;
+mod test;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// The project's own chores.
 #[derive(Parser)]
@@ -19,11 +24,15 @@ struct Arguments {
 enum Chore {
     Growth(growth::GrowthArgs),
     Schemas(schemas::SchemasArgs),
+    Test(test::TestArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    let out = &mut std::io::stdout().lock();
     match Arguments::parse().chore {
-        Chore::Growth(arguments) => arguments.run(&mut std::io::stdout().lock()),
-        Chore::Schemas(arguments) => arguments.run(&mut std::io::stdout().lock()),
+        Chore::Growth(arguments) => arguments.run(out)?,
+        Chore::Schemas(arguments) => arguments.run(out)?,
+        Chore::Test(arguments) => return arguments.run(out),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -144,6 +144,14 @@ pub async fn a_refused_step_leaves_nothing_behind(bench: Bench) {
             [BadArgument],
         ),
         (
+            "a child on a site of the same step",
+            child(NewDeployment {
+                site: Some(site_id("new")),
+                ..child_of(&id, "x")
+            }),
+            [BadArgument],
+        ),
+        (
             "an invalid package",
             Prepared {
                 package: Some(with(&package, bad("b"))),

@@ -2,9 +2,11 @@
 
 use super::bench::{Bench, TTL};
 use super::sample::{d, mark, s, site_id, t};
+use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
-use tko_core::{ClaimRequest, Key, Lane, Mark, NewDeployment, Outcome, Stage, Token};
+use tko_core::ErrorKind::BadArgument;
+use tko_core::{ClaimRequest, Key, Lane, MAX_CHANGES, Mark, NewDeployment, Outcome, Stage, Token};
 
 /// A claim says what is to be done; it is renewed and settled by its token, each by itself.
 pub async fn a_claim_is_renewed_and_settled(bench: Bench) {
@@ -136,6 +138,24 @@ pub async fn waking_makes_due(bench: Bench) {
         "because it is new"
     );
     assert!(bench.find(s("a")).await.is_some() && bench.find(t("t")).await.is_some());
+}
+
+/// As many are woken at once as a change set has changes; of more, none.
+pub async fn at_most_1000_are_woken_at_once(bench: Bench) {
+    bench.site("a", []).await;
+    bench.drain(Stage::Schedule).await;
+    let marks = |count: usize| {
+        let others = (1..count).map(|n| mark(Stage::Schedule, site_id(&format!("none-{n}"))));
+        std::iter::once(mark(Stage::Schedule, site_id("a")))
+            .chain(others)
+            .collect()
+    };
+    let result = bench.data.wake(marks(MAX_CHANGES + 1)).await;
+    refused(result, &[BadArgument], "1,001 marks");
+    assert!(bench.drain(Stage::Schedule).await.is_empty());
+    let result = bench.data.wake(marks(MAX_CHANGES)).await;
+    result.expect("1,000 are allowed");
+    assert_eq!(bench.drain(Stage::Schedule).await, ["a"]);
 }
 
 /// A waiting claim ends with new work.

@@ -55,6 +55,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("a watch begins ten late", "watch::list_then_watch_is_exact"),
     ("every update wakes the site", "due::a_site_is_due_when_what_it_runs_changes"),
     ("waking wakes nobody", "work::waking_makes_due"),
+    ("any number is woken at once", "work::at_most_1000_are_woken_at_once"),
     ("nobody waits", "work::a_waiting_claim_ends_with_new_work"),
     ("attempts are not counted", "work::outcomes_come_through"),
     ("every token is live", "work::a_claim_is_renewed_and_settled"),

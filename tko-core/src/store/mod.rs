@@ -29,7 +29,7 @@ mod watch;
 
 use crate::annotation;
 use crate::backend::Backend;
-use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Edit, Head};
+use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Edit, Head, MAX_CHANGES};
 use crate::clock::Ids;
 use crate::data::{
     About, Bulk, Controller, Data, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, Placed,
@@ -260,6 +260,15 @@ impl<B: Backend + ?Sized> Controller for Store<B> {
     }
 
     async fn wake(&self, marks: Vec<Mark>) -> Result<()> {
+        if marks.len() > MAX_CHANGES {
+            return Err(Error::bad(
+                "marks",
+                format!(
+                    "there are {}; at most {MAX_CHANGES} are made due at once: do it in parts",
+                    marks.len()
+                ),
+            ));
+        }
         let set = ChangeSet {
             due: marks,
             ..ChangeSet::default()

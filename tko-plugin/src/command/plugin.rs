@@ -240,11 +240,11 @@ fn packages_of(records: &[Record]) -> Result<Deployments> {
 }
 
 /// Those of any package, of which an answer may hold a whole one.
-#[allow(clippy::field_reassign_with_default)] // Not to be made otherwise outside its crate.
 fn limits(bytes: usize) -> Limits {
-    let mut limits = Limits::default();
-    limits.bytes = bytes;
-    limits
+    Limits {
+        bytes,
+        ..Limits::default()
+    }
 }
 
 /// Where large packages hold back nothing else.
