@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_with_and_without_dictionary() {
-        let template = b"apiVersion: v1, kind: ConfigMap, metadata: a long text that is shared".repeat(30);
+        let template =
+            b"apiVersion: v1, kind: ConfigMap, metadata: a long text that is shared".repeat(30);
         let mut package = template.clone();
         package[500] ^= 1;
         let dictionary = Dictionary::new(7, &template);
@@ -295,7 +296,10 @@ mod tests {
         }
         let alone = pack(&package[..200], None).expect("it is small enough");
         let with = pack(&package[..200], Some(&dictionary)).expect("it is small enough");
-        assert!(with.data.len() * 2 < alone.data.len(), "the dictionary helps");
+        assert!(
+            with.data.len() * 2 < alone.data.len(),
+            "the dictionary helps"
+        );
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Problem {
             Self::Body => "restore the body from a backup, or put the entity anew",
             Self::Orphan | Self::Work => "--repair removes it",
             Self::Feed => "watchers may have missed a change: have them list again",
-            Self::Unnumbered => "start a data server: it numbers them; if one runs, look at its log",
+            Self::Unnumbered => {
+                "start a data server: it numbers them; if one runs, look at its log"
+            }
         }
     }
 }

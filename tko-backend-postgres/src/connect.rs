@@ -128,7 +128,9 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
     if encoding != "UTF8" {
         return Err(Error::bad(
             "backend connection",
-            format!("{place} has encoding {encoding}; create the database with: createdb --encoding=UTF8 --template=template0"),
+            format!(
+                "{place} has encoding {encoding}; create the database with: createdb --encoding=UTF8 --template=template0"
+            ),
         ));
     }
     let foreign: bool = sqlx::query_scalar(
@@ -140,7 +142,9 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
     if foreign {
         return Err(Error::bad(
             "backend connection",
-            format!("{place} is in use by something else (it has a table `entity` that is not TKO's); use a database of its own"),
+            format!(
+                "{place} is in use by something else (it has a table `entity` that is not TKO's); use a database of its own"
+            ),
         ));
     }
     Ok(())

@@ -69,7 +69,17 @@ mod tests {
     fn forms_tell_texts_apart_and_fit() {
         let long = "x".repeat(3 * LONGEST);
         let other = format!("{long}y");
-        let texts = ["", "a", "\0", "\u{1}", "\u{1}\u{1}", "a\0b", "é", &long, &other];
+        let texts = [
+            "",
+            "a",
+            "\0",
+            "\u{1}",
+            "\u{1}\u{1}",
+            "a\0b",
+            "é",
+            &long,
+            &other,
+        ];
         for one in texts {
             assert!(!indexed(one).contains('\0'));
             assert!(indexed(one).len() <= LONGEST + 65);

@@ -27,9 +27,7 @@ impl Fault {
                 Some("23505") => Self::Taken,
                 // Connections, resources (disk full, too many connections), operators (shutdown,
                 // cancelled), the system (input and output), a server in recovery.
-                Some(code)
-                    if ["08", "53", "57", "58"].contains(&&code[..2]) || code == "25006" =>
-                {
+                Some(code) if ["08", "53", "57", "58"].contains(&&code[..2]) || code == "25006" => {
                     Self::Unavailable
                 }
                 _ => Self::Broken,

@@ -228,11 +228,7 @@ impl Row {
         let body = <[u8; 32]>::try_from(self.body.as_slice())
             .map_err(|_| broken(format!("the body of {key} has no hash")))?;
         let Json(rest) = self.rest;
-        let template = self
-            .template
-            .as_deref()
-            .map(TemplateId::new)
-            .transpose()?;
+        let template = self.template.as_deref().map(TemplateId::new).transpose()?;
         let origin = rest.origin.map(Version);
         let facts = match key.kind() {
             Kind::Template => Facts::Template,

@@ -17,7 +17,9 @@ pub const TEMPLATES: usize = 200;
 const BATCH: usize = 500;
 
 pub fn template(number: usize) -> TemplateId {
-    format!("nf/upf:v{:03}", number % TEMPLATES).parse().expect("an id")
+    format!("nf/upf:v{:03}", number % TEMPLATES)
+        .parse()
+        .expect("an id")
 }
 
 pub fn metadata(number: usize) -> Metadata {
@@ -48,7 +50,14 @@ fn package(number: usize) -> Package {
         config("second", shared(2)),
         config("third", shared(3)),
         config("fourth", shared(4)),
-        config("own", format!("serial-{number:08}; node-{}; {}", number * 7, "x".repeat(60))),
+        config(
+            "own",
+            format!(
+                "serial-{number:08}; node-{}; {}",
+                number * 7,
+                "x".repeat(60)
+            ),
+        ),
     ])
     .expect("a package")
 }

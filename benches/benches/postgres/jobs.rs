@@ -53,7 +53,12 @@ pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Ve
     let mut middle = None;
     let mut skipped = 0;
     while skipped < size / 2 {
-        let list = List { select: all.clone(), after: middle, limit: 1_000, want: Want::ROW };
+        let list = List {
+            select: all.clone(),
+            after: middle,
+            limit: 1_000,
+            want: Want::ROW,
+        };
         let page = backend.list(&list).await.expect("a page");
         skipped += page.items.len();
         middle = page.next;
@@ -78,12 +83,40 @@ pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Ve
         ("page, in the middle", all.clone(), middle.clone(), 550.0),
         ("label, 1 of 1,000", by("rack", "r007"), None, 550.0),
         ("label, 1 of 3", by("tier", "1"), None, 550.0),
-        ("label, 1 of 3, in the middle", by("tier", "1"), middle.clone(), 550.0),
+        (
+            "label, 1 of 3, in the middle",
+            by("tier", "1"),
+            middle.clone(),
+            550.0,
+        ),
         ("two labels", both, None, 1_550.0),
-        ("label prefix, 10 values", by("region", "GDC-1*"), None, 750.0),
-        ("template, exact", of_template(template(7).as_str()), None, 550.0),
-        ("template prefix, 100 values", of_template("nf/upf:v1*"), middle.clone(), 2_550.0),
-        ("unprepared", Select { prepared: Some(false), ..all.clone() }, middle, 550.0),
+        (
+            "label prefix, 10 values",
+            by("region", "GDC-1*"),
+            None,
+            750.0,
+        ),
+        (
+            "template, exact",
+            of_template(template(7).as_str()),
+            None,
+            550.0,
+        ),
+        (
+            "template prefix, 100 values",
+            of_template("nf/upf:v1*"),
+            middle.clone(),
+            2_550.0,
+        ),
+        (
+            "unprepared",
+            Select {
+                prepared: Some(false),
+                ..all.clone()
+            },
+            middle,
+            550.0,
+        ),
         ("nothing: label", by("rack", "none"), None, 20.0),
         ("nothing: label prefix", by("rack", "none*"), None, 20.0),
         ("nothing: template", of_template("nf/none/**"), None, 20.0),
@@ -91,13 +124,20 @@ pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Ve
     assert!(TEMPLATES > 100, "the prefix takes in a hundred");
     let mut costs = Vec::new();
     for (name, select, after, bar) in cases {
-        let list = List { select, after, limit: 100, want: Want::ROW };
+        let list = List {
+            select,
+            after,
+            limit: 100,
+            want: Want::ROW,
+        };
         let mut times = Vec::new();
         let mut rows = 0;
         for _ in 0..10 {
             backend.list(&list).await.expect("warm");
         }
-        pool.execute("SELECT pg_stat_statements_reset()").await.expect("reset");
+        pool.execute("SELECT pg_stat_statements_reset()")
+            .await
+            .expect("reset");
         const ROUNDS: u32 = 25;
         for _ in 0..ROUNDS {
             let start = Instant::now();
@@ -163,10 +203,20 @@ pub async fn claims(backend: &Arc<dyn Backend>) -> f64 {
         let done: Vec<_> = claims
             .into_iter()
             // Back to where it was, so that it lasts for all of the measurement.
-            .map(|claim| (claim.token, Outcome::Yield { after: Duration::from_mins(10) }))
+            .map(|claim| {
+                (
+                    claim.token,
+                    Outcome::Yield {
+                        after: Duration::from_mins(10),
+                    },
+                )
+            })
             .collect();
         let settled = backend.settle(&done).await.expect("settled");
-        sum.fetch_add(settled.iter().filter(|live| **live).count(), Ordering::Relaxed);
+        sum.fetch_add(
+            settled.iter().filter(|live| **live).count(),
+            Ordering::Relaxed,
+        );
     })
     .await;
     #[allow(clippy::cast_precision_loss)] // Far below 2^52.
@@ -177,8 +227,12 @@ pub async fn claims(backend: &Arc<dyn Backend>) -> f64 {
 /// The same, while an idle transaction holds a snapshot.
 pub async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgPool) -> f64 {
     let mut held = pool.begin().await.expect("a transaction");
-    held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.expect("set");
-    held.execute("SELECT count(*) FROM work").await.expect("a snapshot");
+    held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        .await
+        .expect("set");
+    held.execute("SELECT count(*) FROM work")
+        .await
+        .expect("a snapshot");
     let rate = claims(backend).await;
     held.rollback().await.expect("it ends");
     rate
@@ -200,7 +254,10 @@ pub async fn lag(backend: &Arc<dyn Backend>) -> Vec<Duration> {
                     let set = creations(fresh(1));
                     let id = set.changes[0].key().id().to_owned();
                     backend.commit(set, Ack::Durable).await.expect("created");
-                    sent.lock().expect("not poisoned").entry(id).or_insert_with(Instant::now);
+                    sent.lock()
+                        .expect("not poisoned")
+                        .entry(id)
+                        .or_insert_with(Instant::now);
                 });
             }
         })

@@ -33,7 +33,10 @@ async fn main() {
         durable: true,
         shared_buffers: "2GB".to_owned(),
         options: vec![
-            ("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned()),
+            (
+                "shared_preload_libraries".to_owned(),
+                "pg_stat_statements".to_owned(),
+            ),
             ("max_wal_size".to_owned(), "4GB".to_owned()),
         ],
         ..tko_postgres_server::Settings::default()
@@ -64,10 +67,18 @@ async fn main() {
     let copy = raw::copy_in(&pool).await;
     report.rate("raw: COPY in, 10,000 a transaction", copy, None);
     let create = jobs::create(&backend, size).await;
-    report.rate("create, 8 callers", create, Some(("of raw insert", insert, 0.30)));
+    report.rate(
+        "create, 8 callers",
+        create,
+        Some(("of raw insert", insert, 0.30)),
+    );
     report.ratio("create at this size against 10 k", create / first, 0.8);
     let batch = jobs::create_in_batches(&backend, size).await;
-    report.rate("create in batches of 100, 1 caller", batch, Some(("of raw COPY", copy, 0.20)));
+    report.rate(
+        "create in batches of 100, 1 caller",
+        batch,
+        Some(("of raw COPY", copy, 0.20)),
+    );
     for page in jobs::pages(&backend, &pool, size).await {
         report.page(&page);
     }
@@ -76,9 +87,17 @@ async fn main() {
     let stream = jobs::stream(&backend).await;
     report.rate("stream of all", stream, Some(("of COPY BINARY", out, 0.75)));
     let claims = jobs::claims(&backend).await;
-    report.rate("claim and settle, 8 workers, 100 each", claims, Some(("of tiny commits", tiny, 2.7)));
+    report.rate(
+        "claim and settle, 8 workers, 100 each",
+        claims,
+        Some(("of tiny commits", tiny, 2.7)),
+    );
     let held = jobs::claims_under_snapshot(&backend, &pool).await;
-    report.rate("the same, a snapshot held", held, Some(("of that", claims, 0.6)));
+    report.rate(
+        "the same, a snapshot held",
+        held,
+        Some(("of that", claims, 0.6)),
+    );
     let lag = jobs::lag(&backend).await;
     report.lag("commit to watcher, 1,000 writes/s", &lag);
     report.bytes(&raw::sizes(&pool).await);

@@ -12,7 +12,9 @@ pub const CALLERS: usize = 8;
 
 /// Vacuums and writes everything, so that what is measured next is not disturbed.
 pub async fn settle(pool: &PgPool) {
-    pool.execute("VACUUM ANALYZE").await.expect("it is vacuumed");
+    pool.execute("VACUUM ANALYZE")
+        .await
+        .expect("it is vacuumed");
     pool.execute("CHECKPOINT").await.expect("it is written");
 }
 
@@ -43,7 +45,9 @@ where
 
 /// One integer a transaction.
 pub async fn tiny_commits(pool: &PgPool) -> f64 {
-    pool.execute("CREATE TABLE raw_tiny (i bigint)").await.expect("a table");
+    pool.execute("CREATE TABLE raw_tiny (i bigint)")
+        .await
+        .expect("a table");
     rate(CALLERS, 1, |_, count| async move {
         sqlx::query("INSERT INTO raw_tiny VALUES ($1)")
             .bind(i64::try_from(count).expect("small"))
@@ -56,7 +60,9 @@ pub async fn tiny_commits(pool: &PgPool) -> f64 {
 
 /// An id and 2 KB a transaction.
 pub async fn inserts(pool: &PgPool) -> f64 {
-    pool.execute("CREATE TABLE raw_row (id uuid PRIMARY KEY, body bytea)").await.expect("a table");
+    pool.execute("CREATE TABLE raw_row (id uuid PRIMARY KEY, body bytea)")
+        .await
+        .expect("a table");
     let body: Vec<u8> = (0..2_060_u32).map(|i| (i * 7 % 251) as u8).collect();
     let body = &body;
     rate(CALLERS, 1, |_, _| async move {
@@ -72,12 +78,19 @@ pub async fn inserts(pool: &PgPool) -> f64 {
 
 /// The same by COPY.
 pub async fn copy_in(pool: &PgPool) -> f64 {
-    pool.execute("CREATE TABLE raw_copy (id uuid PRIMARY KEY, body bytea)").await.expect("a table");
-    let body: String = (0..2_060_u32).map(|i| format!("{:02x}", i * 7 % 251)).collect();
+    pool.execute("CREATE TABLE raw_copy (id uuid PRIMARY KEY, body bytea)")
+        .await
+        .expect("a table");
+    let body: String = (0..2_060_u32)
+        .map(|i| format!("{:02x}", i * 7 % 251))
+        .collect();
     let body = &body;
     rate(1, 10_000, |_, _| async move {
         let mut connection = pool.acquire().await.expect("a connection");
-        let mut copy = connection.copy_in_raw("COPY raw_copy FROM STDIN").await.expect("it copies");
+        let mut copy = connection
+            .copy_in_raw("COPY raw_copy FROM STDIN")
+            .await
+            .expect("it copies");
         for _ in 0..100 {
             let lines: String = (0..100)
                 .map(|_| format!("{}\t\\\\x{body}\n", uuid::Uuid::now_v7()))

@@ -11,7 +11,10 @@ pub struct Report {
 
 impl Report {
     pub fn new(size: usize) -> Self {
-        Self { size, rows: Vec::new() }
+        Self {
+            size,
+            rows: Vec::new(),
+        }
     }
 
     fn row(&mut self, job: &str, measured: String, bar: String) {
@@ -22,7 +25,11 @@ impl Report {
     /// So many a second; against a limit, with the least ratio that is wanted.
     pub fn rate(&mut self, job: &str, rate: f64, bar: Option<(&str, f64, f64)>) {
         let bar = bar.map_or_else(String::new, |(of, limit, least)| {
-            format!("{:.2} {of} (≥ {least}{})", rate / limit, verdict(rate / limit >= least))
+            format!(
+                "{:.2} {of} (≥ {least}{})",
+                rate / limit,
+                verdict(rate / limit >= least)
+            )
         });
         self.row(job, format!("{rate:.0}/s"), bar);
     }
@@ -33,7 +40,11 @@ impl Report {
     }
 
     pub fn page(&mut self, page: &PageCost) {
-        let measured = format!("{} rows, p50 {:.2} ms", page.rows, page.p50.as_secs_f64() * 1e3);
+        let measured = format!(
+            "{} rows, p50 {:.2} ms",
+            page.rows,
+            page.p50.as_secs_f64() * 1e3
+        );
         let bar = format!(
             "{:.0} buffers (≤ {}{})",
             page.buffers,
@@ -46,19 +57,28 @@ impl Report {
     pub fn lag(&mut self, job: &str, sorted: &[Duration]) {
         let at = |percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
         let (p50, p99) = (at(50).as_secs_f64() * 1e3, at(99).as_secs_f64() * 1e3);
-        let bar = format!("(p50 ≤ 30, p99 ≤ 150{})", verdict(p50 <= 30.0 && p99 <= 150.0));
+        let bar = format!(
+            "(p50 ≤ 30, p99 ≤ 150{})",
+            verdict(p50 <= 30.0 && p99 <= 150.0)
+        );
         self.row(job, format!("p50 {p50:.1} ms, p99 {p99:.1} ms"), bar);
     }
 
     pub fn bytes(&mut self, tables: &[(String, f64)]) {
         let total: f64 = tables.iter().map(|(_, bytes)| bytes).sum();
-        let parts: Vec<String> = tables.iter().map(|(name, b)| format!("{name} {b:.0}")).collect();
+        let parts: Vec<String> = tables
+            .iter()
+            .map(|(name, b)| format!("{name} {b:.0}"))
+            .collect();
         let bar = format!("{} (≤ 1600{})", parts.join(", "), verdict(total <= 1600.0));
         self.row("bytes a deployment", format!("{total:.0}"), bar);
     }
 
     pub fn print(&self) {
-        println!("{} deployments\n\n| job | measured | against the bar |\n|---|---|---|", self.size);
+        println!(
+            "{} deployments\n\n| job | measured | against the bar |\n|---|---|---|",
+            self.size
+        );
         for [job, measured, bar] in &self.rows {
             println!("| {job} | {measured} | {bar} |");
         }

@@ -163,10 +163,7 @@ fn named(entity: &Entity) -> impl Iterator<Item = Key> {
 }
 
 /// What of all that these name is there.
-async fn there(
-    snapshot: &mut PgConnection,
-    entities: &[Arc<Entity>],
-) -> Result<BTreeSet<Key>> {
+async fn there(snapshot: &mut PgConnection, entities: &[Arc<Entity>]) -> Result<BTreeSet<Key>> {
     let keys: BTreeSet<Key> = entities.iter().flat_map(|entity| named(entity)).collect();
     let (kinds, ids): (Vec<i16>, Vec<String>) = keys
         .iter()

@@ -140,9 +140,7 @@ async fn apply(shared: &Shared, set: &ChangeSet, hold: Option<&Hold>) -> Result<
             // It may fail because of what was written by an attempt that was given up for lost.
             return match losses {
                 0 => Err(error),
-                _ => applied::applied(shared, set, &versions)
-                    .await?
-                    .ok_or(error),
+                _ => applied::applied(shared, set, &versions).await?.ok_or(error),
             };
         }
         let write = Write::new(shared, set, &staged, snapshot.as_ref(), hold).await?;

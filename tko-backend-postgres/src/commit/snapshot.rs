@@ -49,8 +49,9 @@ pub(crate) struct Snapshot {
 /// Of `k`, whether something that is not among `$changed` names it as template, site, parent or
 /// place.
 pub(crate) fn is_referenced(kinds: &str, ids: &str) -> String {
-    let unchanged =
-        format!("NOT EXISTS (SELECT 1 FROM unnest({kinds}::smallint[], {ids}::text[]) c(kind, id) WHERE c.kind = e.kind AND c.id = e.id)");
+    let unchanged = format!(
+        "NOT EXISTS (SELECT 1 FROM unnest({kinds}::smallint[], {ids}::text[]) c(kind, id) WHERE c.kind = e.kind AND c.id = e.id)"
+    );
     format!(
         "(k.kind = 0 AND EXISTS (SELECT 1 FROM entity e WHERE e.kind IN (1, 2) AND e.template = k.id AND {unchanged}) \
          OR k.kind = 1 AND EXISTS (SELECT 1 FROM entity e WHERE e.site = k.id AND {unchanged}) \
@@ -122,7 +123,11 @@ impl Snapshot {
                 .fetch_one(&shared.pool)
                 .await
                 .map_err(fault("look for an edit"))?;
-                Ok(if lapsed { Right::Lapsed } else { Right::Unknown })
+                Ok(if lapsed {
+                    Right::Lapsed
+                } else {
+                    Right::Unknown
+                })
             }
         }
     }

@@ -4,8 +4,8 @@ use super::snapshot::{Found, Snapshot};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tko_core::{
-    Change, ChangeSet, Committed, Condition, DeploymentId, Entity, Facts, Key,
-    Package, Put, Require, Timestamp, Version,
+    Change, ChangeSet, Committed, Condition, DeploymentId, Entity, Facts, Key, Package, Put,
+    Require, Timestamp, Version,
 };
 
 /// One change that will be written.
@@ -138,13 +138,7 @@ impl<'a> Staged<'a> {
         self.steps.push(step);
     }
 
-    fn put(
-        &mut self,
-        put: &'a Put,
-        before: Option<&'a Found>,
-        version: Version,
-        now: Timestamp,
-    ) {
+    fn put(&mut self, put: &'a Put, before: Option<&'a Found>, version: Version, now: Timestamp) {
         let old = before.map(|found| &*found.entity);
         let hash = match (&put.body, old) {
             (Some(body), _) => body.hash(),

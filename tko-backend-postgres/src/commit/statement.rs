@@ -30,8 +30,7 @@ impl Statement {
 
     /// As [`with`](Self::with), evaluated as a whole before anything that reads it.
     pub(crate) fn with_first(&mut self, name: &str, body: &str) {
-        self.parts
-            .push(format!("{name} AS MATERIALIZED ({body})"));
+        self.parts.push(format!("{name} AS MATERIALIZED ({body})"));
     }
 
     /// The text, ending in `query`, and what is bound.

@@ -234,7 +234,8 @@ impl<'a> Write<'a> {
             .iter()
             .map(|(_, id)| Key::from(id))
             .collect();
-        for holder in &holders {
+        // Those that the set itself made hold their keys with it.
+        for holder in holders.iter().filter(|key| !self.staged.changes(key)) {
             present.entry(holder).or_default();
         }
         if !present.is_empty() {

@@ -101,9 +101,13 @@ async fn records(shared: &Shared, told: Vec<Told>, package: bool) -> Result<Vec<
     let mut rows = Vec::new();
     let mut changes = Vec::with_capacity(told.len());
     for told in told {
-        let (Some(revision), Some(set), Some(at), Some(kind), Some(id)) =
-            (told.revision, told.set_revision, told.at, told.kind, told.id)
-        else {
+        let (Some(revision), Some(set), Some(at), Some(kind), Some(id)) = (
+            told.revision,
+            told.set_revision,
+            told.at,
+            told.kind,
+            told.id,
+        ) else {
             continue;
         };
         let mut keep = |row: Option<Json<Row>>, revision: Option<i64>| {
@@ -115,7 +119,15 @@ async fn records(shared: &Shared, told: Vec<Told>, package: bool) -> Result<Vec<
         };
         let before = keep(told.before, told.revision_before);
         let after = keep(told.after, Some(revision));
-        changes.push((revision, set, at, key(kind, &id)?, before, after, told.cause));
+        changes.push((
+            revision,
+            set,
+            at,
+            key(kind, &id)?,
+            before,
+            after,
+            told.cause,
+        ));
     }
     let rows = entities(shared, rows).await?;
     let bodies = if package {
@@ -140,13 +152,11 @@ async fn records(shared: &Shared, told: Vec<Told>, package: bool) -> Result<Vec<
             };
             let entity = &rows[at];
             let package = match &bodies {
-                Some(bodies) => Some(
-                    body(shared, bodies, entity, body_at)
-                        .await?
-                        .ok_or(Error::Expired {
-                            oldest: Revision(oldest.unsigned_abs()),
-                        })?,
-                ),
+                Some(bodies) => Some(body(shared, bodies, entity, body_at).await?.ok_or(
+                    Error::Expired {
+                        oldest: Revision(oldest.unsigned_abs()),
+                    },
+                )?),
                 None => None,
             };
             states.push(Some(Record {

@@ -207,7 +207,10 @@ async fn once(
     leased.sort_by_key(|leased| leased.place);
     shared.turns.claimed(request.stage, &leased);
     let suspects = leased.iter().any(|leased| leased.suspects);
-    let claims = leased.into_iter().map(Leased::claim).collect::<Result<_>>()?;
+    let claims = leased
+        .into_iter()
+        .map(Leased::claim)
+        .collect::<Result<_>>()?;
     Ok((claims, suspects))
 }
 

@@ -29,7 +29,12 @@ pub(crate) enum BackendName {
 pub(crate) struct ConnectionArgs {
     /// Where the backend is, such as postgresql://user@host/database. What it leaves out comes
     /// from PGHOST, PGUSER, PGPASSWORD and their like
-    #[arg(long, value_name = "URL", default_value = "postgresql://", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "postgresql://",
+        hide_env_values = true
+    )]
     backend_connection: String,
     /// How long to wait for the backend
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
