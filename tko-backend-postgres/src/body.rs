@@ -173,7 +173,6 @@ impl Bodies {
         .await
         .map_err(fault("read the template that packages are compressed with"))?;
         let found = match stored {
-            None => None,
             Some((codec, None, data)) => {
                 let packed = Packed {
                     codec,
@@ -185,7 +184,8 @@ impl Bodies {
                 let number = store(pool, &bytes).await?;
                 Some(self.of_number(pool, number).await?)
             }
-            Some((_, Some(_), _)) => None,
+            // No package to speak of, or one that is itself made with another.
+            None | Some((_, Some(_), _)) => None,
         };
         remember_some(
             &mut self.known().by_template,

@@ -73,7 +73,7 @@ async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Re
                 return Ok(());
             }
             Ok(Err(error)) if Fault::of(&error) != Fault::Unavailable => {
-                return Err(refused(place, error));
+                return Err(refused(place, &error));
             }
             Ok(Err(error)) => error,
             Err(_) => sqlx::Error::PoolTimedOut,
@@ -94,8 +94,10 @@ async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Re
 }
 
 /// What no waiting mends.
-fn refused(place: &str, error: sqlx::Error) -> Error {
-    let code = error.as_database_error().and_then(|e| e.code());
+fn refused(place: &str, error: &sqlx::Error) -> Error {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     let advice = match code.as_deref() {
         Some("28P01" | "28000") => "check user and password, and the server's pg_hba.conf",
         Some("3D000") => "create the database first, with: createdb",
@@ -159,7 +161,7 @@ async fn migrate(pool: &PgPool, place: &str) -> Result<()> {
     };
     migrator.run(pool).await.map_err(|error| match &error {
         MigrateError::Execute(sql) | MigrateError::ExecuteMigration(sql, _)
-            if sql.as_database_error().and_then(|e| e.code()).as_deref() == Some("42501") =>
+            if sql.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("42501") =>
         {
             Error::bad(
                 "backend connection",

@@ -45,11 +45,11 @@ pub(crate) fn prefix(text: &str) -> Cow<'_, str> {
     Cow::Owned(form)
 }
 
-/// What must be added to and taken from the index when metadata changes: keys and values.
-pub(crate) fn difference(
-    before: Option<&Metadata>,
-    after: Option<&Metadata>,
-) -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// Keys and values, as they are indexed.
+pub(crate) type Facets = Vec<(String, String)>;
+
+/// What must be added to and taken from the index when metadata changes.
+pub(crate) fn difference(before: Option<&Metadata>, after: Option<&Metadata>) -> (Facets, Facets) {
     let only = |one: Option<&Metadata>, other: Option<&Metadata>| {
         one.into_iter()
             .flat_map(|metadata| metadata.iter())

@@ -19,17 +19,16 @@ impl Versions {
         let mut range = self.0.lock().await;
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
-            match range.next() {
-                Some(version) => taken.push(Version(version)),
-                None => {
-                    let block: i64 = sqlx::query_scalar("SELECT nextval('version_block')")
-                        .fetch_one(pool)
-                        .await
-                        .map_err(fault("take versions"))?;
-                    let first = block.unsigned_abs() * BLOCK;
-                    *range = first..first + BLOCK;
-                }
+            if let Some(version) = range.next() {
+                taken.push(Version(version));
+                continue;
             }
+            let block: i64 = sqlx::query_scalar("SELECT nextval('version_block')")
+                .fetch_one(pool)
+                .await
+                .map_err(fault("take versions"))?;
+            let first = block.unsigned_abs() * BLOCK;
+            *range = first..first + BLOCK;
         }
         Ok(taken)
     }

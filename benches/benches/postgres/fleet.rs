@@ -11,18 +11,18 @@ use tko_core::{
 };
 
 /// How many templates there are.
-pub const TEMPLATES: usize = 200;
+pub(crate) const TEMPLATES: usize = 200;
 
 /// Deployments in one set, when they are loaded.
 const BATCH: usize = 500;
 
-pub fn template(number: usize) -> TemplateId {
+pub(crate) fn template(number: usize) -> TemplateId {
     format!("nf/upf:v{:03}", number % TEMPLATES)
         .parse()
         .expect("an id")
 }
 
-pub fn metadata(number: usize) -> Metadata {
+pub(crate) fn metadata(number: usize) -> Metadata {
     Metadata::from_iter([
         ("serial", number.to_string()),
         ("rack", format!("r{:03}", number % 1_000)),
@@ -41,9 +41,8 @@ fn package(number: usize) -> Package {
         })
     };
     let shared = |part: usize| {
-        (0..12)
-            .map(|line| format!("option-{part}-{line}: value {}\n", part * 31 + line * 17))
-            .collect::<String>()
+        let line = |line: usize| format!("option-{part}-{line}: value {}", part * 31 + line * 17);
+        (0..12).map(line).collect::<Vec<_>>().join("\n")
     };
     Package::from_values([
         config("first", shared(number % TEMPLATES)),
@@ -63,7 +62,7 @@ fn package(number: usize) -> Package {
 }
 
 /// The templates.
-pub async fn templates(backend: &Arc<dyn Backend>) {
+pub(crate) async fn templates(backend: &Arc<dyn Backend>) {
     for number in 0..TEMPLATES {
         let put = Put {
             key: Key::Template(template(number)),
@@ -85,7 +84,7 @@ pub async fn templates(backend: &Arc<dyn Backend>) {
 }
 
 /// A set that creates these, as `Store` makes it: of a template, due to be prepared.
-pub fn creations(numbers: Range<usize>) -> ChangeSet {
+pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
     let mut set = ChangeSet::default();
     let mut templates = std::collections::BTreeSet::new();
     for number in numbers {
@@ -131,7 +130,7 @@ pub fn creations(numbers: Range<usize>) -> ChangeSet {
 }
 
 /// Creates these, with two callers.
-pub async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
+pub(crate) async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
     use futures_util::StreamExt;
     let total = numbers.len();
     let starts = numbers.clone().step_by(BATCH);

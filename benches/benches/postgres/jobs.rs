@@ -1,6 +1,6 @@
 //! What the backend is asked to do.
 
-use super::fleet::{TEMPLATES, creations, template};
+use super::fleet::{creations, template};
 use super::raw::{CALLERS, rate};
 use futures_util::StreamExt;
 use sqlx::{Executor, PgPool};
@@ -20,7 +20,7 @@ fn fresh(count: usize) -> std::ops::Range<usize> {
 }
 
 /// One at a time.
-pub async fn create(backend: &Arc<dyn Backend>, _: usize) -> f64 {
+pub(crate) async fn create(backend: &Arc<dyn Backend>) -> f64 {
     rate(CALLERS, 1, |_, _| async move {
         let set = creations(fresh(1));
         backend.commit(set, Ack::Durable).await.expect("created");
@@ -29,7 +29,7 @@ pub async fn create(backend: &Arc<dyn Backend>, _: usize) -> f64 {
 }
 
 /// A hundred at a time.
-pub async fn create_in_batches(backend: &Arc<dyn Backend>, _: usize) -> f64 {
+pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> f64 {
     rate(1, 100, |_, _| async move {
         let set = creations(fresh(100));
         backend.commit(set, Ack::Durable).await.expect("created");
@@ -37,18 +37,21 @@ pub async fn create_in_batches(backend: &Arc<dyn Backend>, _: usize) -> f64 {
     .await
 }
 
+/// How often each page is read.
+const ROUNDS: u32 = 25;
+
 /// What a kind of page costs.
-pub struct PageCost {
-    pub name: &'static str,
-    pub rows: usize,
-    pub p50: Duration,
+pub(crate) struct PageCost {
+    pub(crate) name: &'static str,
+    pub(crate) rows: usize,
+    pub(crate) p50: Duration,
     /// Pages of memory touched; of the server.
-    pub buffers: f64,
-    pub bar: f64,
+    pub(crate) buffers: f64,
+    pub(crate) bar: f64,
 }
 
 /// Pages of a hundred.
-pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Vec<PageCost> {
+pub(crate) async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Vec<PageCost> {
     let all = Select::all(Kind::Deployment);
     let mut middle = None;
     let mut skipped = 0;
@@ -121,7 +124,6 @@ pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Ve
         ("nothing: label prefix", by("rack", "none*"), None, 20.0),
         ("nothing: template", of_template("nf/none/**"), None, 20.0),
     ];
-    assert!(TEMPLATES > 100, "the prefix takes in a hundred");
     let mut costs = Vec::new();
     for (name, select, after, bar) in cases {
         let list = List {
@@ -138,7 +140,6 @@ pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Ve
         pool.execute("SELECT pg_stat_statements_reset()")
             .await
             .expect("reset");
-        const ROUNDS: u32 = 25;
         for _ in 0..ROUNDS {
             let start = Instant::now();
             rows = backend.list(&list).await.expect("a page").items.len();
@@ -165,7 +166,7 @@ pub async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Ve
 }
 
 /// All rows, page by page.
-pub async fn stream(backend: &Arc<dyn Backend>) -> f64 {
+pub(crate) async fn stream(backend: &Arc<dyn Backend>) -> f64 {
     let start = Instant::now();
     let (mut after, mut count) = (None, 0.0);
     loop {
@@ -187,7 +188,7 @@ pub async fn stream(backend: &Arc<dyn Backend>) -> f64 {
 }
 
 /// Claims, and settles as done.
-pub async fn claims(backend: &Arc<dyn Backend>) -> f64 {
+pub(crate) async fn claims(backend: &Arc<dyn Backend>) -> f64 {
     let total = AtomicUsize::new(0);
     let sum = &total;
     let start = Instant::now();
@@ -225,7 +226,7 @@ pub async fn claims(backend: &Arc<dyn Backend>) -> f64 {
 }
 
 /// The same, while an idle transaction holds a snapshot.
-pub async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgPool) -> f64 {
+pub(crate) async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgPool) -> f64 {
     let mut held = pool.begin().await.expect("a transaction");
     held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         .await
@@ -239,7 +240,7 @@ pub async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgPool) ->
 }
 
 /// From the answer to a commit to a watcher's sight, sorted.
-pub async fn lag(backend: &Arc<dyn Backend>) -> Vec<Duration> {
+pub(crate) async fn lag(backend: &Arc<dyn Backend>) -> Vec<Duration> {
     let head = backend.head().await.expect("the head");
     let mut tail = backend.tail(head.revision, Want::ROW);
     let sent: Arc<std::sync::Mutex<std::collections::HashMap<String, Instant>>> = Arc::default();

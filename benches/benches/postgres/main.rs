@@ -55,7 +55,7 @@ async fn main() {
     let small = 10_000.min(size);
     fleet::templates(&backend).await;
     fleet::load(&backend, 0..small).await;
-    let first = jobs::create(&backend, small).await;
+    let first = jobs::create(&backend).await;
     report.rate("create, 8 callers, 10 k there", first, None);
     fleet::load(&backend, small..size).await;
     raw::settle(&pool).await;
@@ -66,14 +66,14 @@ async fn main() {
     report.rate("raw: insert id and body, 8 connections", insert, None);
     let copy = raw::copy_in(&pool).await;
     report.rate("raw: COPY in, 10,000 a transaction", copy, None);
-    let create = jobs::create(&backend, size).await;
+    let create = jobs::create(&backend).await;
     report.rate(
         "create, 8 callers",
         create,
         Some(("of raw insert", insert, 0.30)),
     );
     report.ratio("create at this size against 10 k", create / first, 0.8);
-    let batch = jobs::create_in_batches(&backend, size).await;
+    let batch = jobs::create_in_batches(&backend).await;
     report.rate(
         "create in batches of 100, 1 caller",
         batch,

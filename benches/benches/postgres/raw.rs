@@ -5,13 +5,13 @@ use sqlx::{Connection, Executor, PgPool};
 use std::time::{Duration, Instant};
 
 /// How long each is measured.
-pub const TIME: Duration = Duration::from_secs(5);
+pub(crate) const TIME: Duration = Duration::from_secs(5);
 
 /// Connections at once.
-pub const CALLERS: usize = 8;
+pub(crate) const CALLERS: usize = 8;
 
 /// Vacuums and writes everything, so that what is measured next is not disturbed.
-pub async fn settle(pool: &PgPool) {
+pub(crate) async fn settle(pool: &PgPool) {
     pool.execute("VACUUM ANALYZE")
         .await
         .expect("it is vacuumed");
@@ -19,7 +19,7 @@ pub async fn settle(pool: &PgPool) {
 }
 
 /// So many a second, from so many tasks, each with what it needs.
-pub async fn rate<F, Fut>(callers: usize, each: usize, work: F) -> f64
+pub(crate) async fn rate<F, Fut>(callers: usize, each: usize, work: F) -> f64
 where
     F: Fn(usize, usize) -> Fut,
     Fut: Future<Output = ()>,
@@ -44,7 +44,7 @@ where
 }
 
 /// One integer a transaction.
-pub async fn tiny_commits(pool: &PgPool) -> f64 {
+pub(crate) async fn tiny_commits(pool: &PgPool) -> f64 {
     pool.execute("CREATE TABLE raw_tiny (i bigint)")
         .await
         .expect("a table");
@@ -59,7 +59,7 @@ pub async fn tiny_commits(pool: &PgPool) -> f64 {
 }
 
 /// An id and 2 KB a transaction.
-pub async fn inserts(pool: &PgPool) -> f64 {
+pub(crate) async fn inserts(pool: &PgPool) -> f64 {
     pool.execute("CREATE TABLE raw_row (id uuid PRIMARY KEY, body bytea)")
         .await
         .expect("a table");
@@ -77,13 +77,12 @@ pub async fn inserts(pool: &PgPool) -> f64 {
 }
 
 /// The same by COPY.
-pub async fn copy_in(pool: &PgPool) -> f64 {
+pub(crate) async fn copy_in(pool: &PgPool) -> f64 {
     pool.execute("CREATE TABLE raw_copy (id uuid PRIMARY KEY, body bytea)")
         .await
         .expect("a table");
-    let body: String = (0..2_060_u32)
-        .map(|i| format!("{:02x}", i * 7 % 251))
-        .collect();
+    let bytes = (0..2_060_u32).map(|i| format!("{:02x}", i * 7 % 251));
+    let body = bytes.collect::<Vec<_>>().concat();
     let body = &body;
     rate(1, 10_000, |_, _| async move {
         let mut connection = pool.acquire().await.expect("a connection");
@@ -92,9 +91,8 @@ pub async fn copy_in(pool: &PgPool) -> f64 {
             .await
             .expect("it copies");
         for _ in 0..100 {
-            let lines: String = (0..100)
-                .map(|_| format!("{}\t\\\\x{body}\n", uuid::Uuid::now_v7()))
-                .collect();
+            let line = |_| format!("{}\t\\\\x{body}\n", uuid::Uuid::now_v7());
+            let lines = (0..100).map(line).collect::<Vec<_>>().concat();
             copy.send(lines.as_bytes()).await.expect("sent");
         }
         copy.finish().await.expect("copied");
@@ -103,7 +101,7 @@ pub async fn copy_in(pool: &PgPool) -> f64 {
 }
 
 /// All rows of deployments, in the order of their ids.
-pub async fn copy_out(pool: &PgPool) -> f64 {
+pub(crate) async fn copy_out(pool: &PgPool) -> f64 {
     let mut connection = pool.acquire().await.expect("a connection");
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entity WHERE kind = 2")
         .fetch_one(&mut *connection)
@@ -128,7 +126,7 @@ pub async fn copy_out(pool: &PgPool) -> f64 {
 }
 
 /// What each table takes, in bytes a deployment.
-pub async fn sizes(pool: &PgPool) -> Vec<(String, f64)> {
+pub(crate) async fn sizes(pool: &PgPool) -> Vec<(String, f64)> {
     settle(pool).await;
     sqlx::query_as(
         "SELECT c.relname::text, pg_total_relation_size(c.oid)::float8 / \

@@ -4,13 +4,13 @@ use super::jobs::PageCost;
 use std::time::Duration;
 
 /// Rows of the table, in the order in which they were measured.
-pub struct Report {
+pub(crate) struct Report {
     size: usize,
     rows: Vec<[String; 3]>,
 }
 
 impl Report {
-    pub fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self {
             size,
             rows: Vec::new(),
@@ -23,7 +23,7 @@ impl Report {
     }
 
     /// So many a second; against a limit, with the least ratio that is wanted.
-    pub fn rate(&mut self, job: &str, rate: f64, bar: Option<(&str, f64, f64)>) {
+    pub(crate) fn rate(&mut self, job: &str, rate: f64, bar: Option<(&str, f64, f64)>) {
         let bar = bar.map_or_else(String::new, |(of, limit, least)| {
             format!(
                 "{:.2} {of} (≥ {least}{})",
@@ -34,12 +34,12 @@ impl Report {
         self.row(job, format!("{rate:.0}/s"), bar);
     }
 
-    pub fn ratio(&mut self, job: &str, ratio: f64, least: f64) {
+    pub(crate) fn ratio(&mut self, job: &str, ratio: f64, least: f64) {
         let bar = format!("(≥ {least}{})", verdict(ratio >= least));
         self.row(job, format!("{ratio:.2}"), bar);
     }
 
-    pub fn page(&mut self, page: &PageCost) {
+    pub(crate) fn page(&mut self, page: &PageCost) {
         let measured = format!(
             "{} rows, p50 {:.2} ms",
             page.rows,
@@ -54,7 +54,7 @@ impl Report {
         self.row(page.name, measured, bar);
     }
 
-    pub fn lag(&mut self, job: &str, sorted: &[Duration]) {
+    pub(crate) fn lag(&mut self, job: &str, sorted: &[Duration]) {
         let at = |percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
         let (p50, p99) = (at(50).as_secs_f64() * 1e3, at(99).as_secs_f64() * 1e3);
         let bar = format!(
@@ -64,7 +64,7 @@ impl Report {
         self.row(job, format!("p50 {p50:.1} ms, p99 {p99:.1} ms"), bar);
     }
 
-    pub fn bytes(&mut self, tables: &[(String, f64)]) {
+    pub(crate) fn bytes(&mut self, tables: &[(String, f64)]) {
         let total: f64 = tables.iter().map(|(_, bytes)| bytes).sum();
         let parts: Vec<String> = tables
             .iter()
@@ -74,7 +74,7 @@ impl Report {
         self.row("bytes a deployment", format!("{total:.0}"), bar);
     }
 
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!(
             "{} deployments\n\n| job | measured | against the bar |\n|---|---|---|",
             self.size

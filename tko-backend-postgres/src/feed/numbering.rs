@@ -66,6 +66,10 @@ const PASS: &str = "WITH bound AS MATERIALIZED ( \
      UNION ALL \
      SELECT NULL, NULL, NULL, false FROM (SELECT 1 FROM marked LIMIT 1) m";
 
+/// A set, its last revision, and the head; none if only marks were made due. Whether there is
+/// more.
+type Numbered = (Option<i64>, Option<i64>, Option<i64>, bool);
+
 /// Who waits for a pass, and what the last ones did.
 #[derive(Debug)]
 pub(crate) struct Numbering {
@@ -234,7 +238,7 @@ async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
     let failed = fault("number changes");
     let mut transaction = shared.pool.begin().await.map_err(&failed)?;
     dialect::lock_numbering(&mut transaction).await?;
-    let rows: Vec<(Option<i64>, Option<i64>, Option<i64>, bool)> = sqlx::query_as(PASS)
+    let rows: Vec<Numbered> = sqlx::query_as(PASS)
         .bind(from)
         .bind(MOST)
         .fetch_all(&mut *transaction)

@@ -30,18 +30,27 @@ pub(crate) struct ConnectionArgs {
     /// Where the backend is, such as postgresql://user@host/database. What it leaves out comes
     /// from PGHOST, PGUSER, PGPASSWORD and their like
     #[arg(
-        long,
+        long = "backend-connection",
         value_name = "URL",
         default_value = "postgresql://",
         hide_env_values = true
     )]
-    backend_connection: String,
+    url: String,
     /// How long to wait for the backend
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
-    backend_connection_timeout: Duration,
+    #[arg(
+        long = "backend-connection-timeout",
+        value_name = "TIME",
+        value_parser = time,
+        default_value = "30s"
+    )]
+    timeout: Duration,
     /// Most connections to the backend
-    #[arg(long, value_name = "COUNT", default_value_t = 16)]
-    backend_connections: u32,
+    #[arg(
+        long = "backend-connections",
+        value_name = "COUNT",
+        default_value_t = 16
+    )]
+    most: u32,
 }
 
 /// What keeps the data
@@ -66,9 +75,9 @@ const HISTORY: usize = 100_000;
 impl ConnectionArgs {
     /// The database.
     pub(crate) async fn connect(&self, history: Option<usize>) -> anyhow::Result<Postgres> {
-        let mut settings = tko_backend_postgres::Settings::new(&self.backend_connection);
-        settings.connection_timeout = self.backend_connection_timeout;
-        settings.connections = self.backend_connections;
+        let mut settings = tko_backend_postgres::Settings::new(&self.url);
+        settings.connection_timeout = self.timeout;
+        settings.connections = self.most;
         if let Some(history) = history {
             settings.history = u64::try_from(history).unwrap_or(u64::MAX);
         }
