@@ -1,7 +1,8 @@
 //! Every command and code block of the project's documents works as it stands there.
 //!
 //! The blocks of one document are taken in order, in one shell, in a folder that has nothing but
-//! the `examples`, with `tko` in the path and a port of its own in `$TKO_GRPC_PORT`.
+//! the `examples`, with `tko` in the path and a port of its own in `$TKO_GRPC_PORT`. One that uses
+//! PostgreSQL finds an empty database by `PGHOST` and its like.
 //!
 //! | fence | what is done with it |
 //! |---|---|
@@ -185,7 +186,8 @@ fn check(name: &str) {
     let mut shell: Option<Shell> = None;
     for block in blocks(&text) {
         let place = format!("{name}:{}", block.line);
-        let shell = shell.get_or_insert_with(Shell::start);
+        let database = text.contains("--backend postgresql");
+        let shell = shell.get_or_insert_with(|| Shell::start(database));
         match block.language.as_str() {
             "sh" | "console" => run(shell, name, &steps(&block)),
             "yaml" | "python" => save(&shell.folder.path().join(WORK), &place, &block),
@@ -202,6 +204,18 @@ fn check(name: &str) {
             other => panic!("{place}: nobody runs blocks of {other:?}"),
         }
     }
+}
+
+/// An empty database, by the variables that every client knows.
+fn postgres() -> Vec<(&'static str, String)> {
+    let server = tko_postgres_server::shared();
+    let database = server.create_database().expect("a database is made");
+    vec![
+        ("PGHOST", server.folder().display().to_string()),
+        ("PGPORT", "5432".to_owned()),
+        ("PGUSER", "tko".to_owned()),
+        ("PGDATABASE", database),
+    ]
 }
 
 fn save(folder: &Path, place: &str, block: &Block) {
@@ -289,7 +303,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn start() -> Self {
+    fn start(database: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (output, work) = (folder.path().join("output"), folder.path().join(WORK));
         fs::create_dir(&work).expect("a folder");
@@ -311,6 +325,7 @@ impl Shell {
             .current_dir(work)
             .env("PATH", path)
             .env("TKO_GRPC_PORT", port.to_string())
+            .envs(if database { postgres() } else { Vec::new() })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -208,7 +208,7 @@ pub(crate) async fn claims(backend: &Arc<dyn Backend>) -> f64 {
                 (
                     claim.token,
                     Outcome::Yield {
-                        after: Duration::from_mins(10),
+                        after: Duration::ZERO,
                     },
                 )
             })
