@@ -80,7 +80,7 @@ async fn a_process_works_on_the_schema_of_a_later_version() {
             .expect("it works");
         let key = Key::new(Kind::Site, "before").expect("an id");
         let found = store
-            .get(&[key.clone()], Want::ROW)
+            .get(std::slice::from_ref(&key), Want::ROW)
             .await
             .expect("it reads");
         let entity = found[0].as_ref().expect("it is there").entity.clone();
