@@ -15,6 +15,7 @@ mod staged;
 mod statement;
 mod write;
 
+use crate::again::again;
 use crate::fault::{Fault, fault, was_not_sent};
 use crate::feed;
 use crate::postgres::Shared;
@@ -128,7 +129,7 @@ async fn apply(shared: &Shared, set: &ChangeSet, hold: Option<&Hold>) -> Result<
         }
         let snapshot = match attempt {
             0 if Staged::needs_no_reading(set) => None,
-            _ => Some(Snapshot::read(shared, set).await?),
+            _ => Some(again(shared, || Snapshot::read(shared, set)).await?),
         };
         let staged = match &snapshot {
             None => Staged::creations(set, &versions),
