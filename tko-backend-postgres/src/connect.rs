@@ -18,13 +18,25 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How this process's connections are made.
 pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
-    let options: PgConnectOptions = settings.url.parse().map_err(|error: sqlx::Error| {
-        // The text of the URL may hold a password: it is not repeated.
+    // The text of the URL may hold a password: it is not repeated.
+    let wrong = |why: String| {
         Error::bad(
             "backend connection",
-            format!("it is no URL of a PostgreSQL database, such as postgresql://user@host/database: {error}"),
+            format!(
+                "it is no URL of a PostgreSQL database, such as postgresql://user@host/database{why}"
+            ),
         )
-    })?;
+    };
+    if !["postgresql://", "postgres://"]
+        .iter()
+        .any(|scheme| settings.url.starts_with(scheme))
+    {
+        return Err(wrong(String::new()));
+    }
+    let options: PgConnectOptions = settings
+        .url
+        .parse()
+        .map_err(|error: sqlx::Error| wrong(format!(": {error}")))?;
     let statement = settings.statement_timeout.as_millis().to_string();
     Ok(options
         .application_name(&settings.application)

@@ -12,6 +12,7 @@ mod formats;
 mod harness;
 mod modifications;
 mod plugins;
+mod postgres;
 mod processes;
 mod shutdown;
 mod sources;

@@ -16,6 +16,10 @@ pub(crate) struct Told {
     pub(crate) deployments: usize,
     /// Of them, prepared.
     pub(crate) prepared: usize,
+    /// Of them, to run on a site.
+    pub(crate) wanted: usize,
+    /// Of these, put there by a scheduler.
+    pub(crate) placed: usize,
 }
 
 /// Follows the deployments of a server.
@@ -30,15 +34,22 @@ impl Feed {
         });
         let (tell, told) = watch::channel(Told::default());
         tokio::spawn(async move {
-            let mut prepared = HashMap::new();
+            let mut there = HashMap::new();
             while let Some(event) = events.next().await {
                 match event {
                     Ok(Event::Put { record, .. }) => {
-                        let row = record.entity.deployment().is_some_and(|d| d.prepared);
-                        prepared.insert(record.entity.key.clone(), row);
+                        let row = record.entity.deployment();
+                        let prepared = row.is_some_and(|d| d.prepared);
+                        let site = record.entity.wanted_on();
+                        let place = row.and_then(|d| d.placed.as_ref()).map(|(at, _)| at);
+                        let placed = site.is_some() && place == site;
+                        there.insert(
+                            record.entity.key.clone(),
+                            (prepared, site.is_some(), placed),
+                        );
                     }
                     Ok(Event::Gone { before, .. }) => {
-                        prepared.remove(&before.entity.key);
+                        there.remove(&before.entity.key);
                     }
                     Ok(Event::Bookmark { .. }) => continue,
                     // Whoever waits is told by the end of the channel.
@@ -46,8 +57,10 @@ impl Feed {
                 }
                 tell.send_modify(|told| {
                     told.changes += 1;
-                    told.deployments = prepared.len();
-                    told.prepared = prepared.values().filter(|p| **p).count();
+                    told.deployments = there.len();
+                    told.prepared = there.values().filter(|(prepared, ..)| *prepared).count();
+                    told.wanted = there.values().filter(|(_, wanted, _)| *wanted).count();
+                    told.placed = there.values().filter(|(.., placed)| *placed).count();
                 });
             }
         });
