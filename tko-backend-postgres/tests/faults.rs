@@ -301,3 +301,44 @@ async fn what_is_named_does_not_go() {
     let report = stores[0].check(false).await.expect("it is looked at");
     assert_eq!(report.left(), 0, "{report:?}");
 }
+
+/// A transaction that takes long from its set's id to its commit is numbered when it is seen, also
+/// while many others are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_committed_late_is_numbered() {
+    let server = Server::start(ServerSettings::default()).expect("a server");
+    let database = server.create_database().expect("a database");
+    let store = open(&server, &database).await;
+    let late = site("late");
+    let create = |key: &Key| set(Require::Absent(key.clone()), put(key, a_site(), 0));
+    store
+        .commit(create(&late), Ack::Numbered)
+        .await
+        .expect("it is made");
+    let head = store.head().await.expect("the head").revision;
+    let seen = AtomicBool::new(false);
+    let writing = async {
+        let mut number = 0;
+        while !seen.load(Ordering::SeqCst) {
+            let key = site(&format!("other/{number}"));
+            let done = store.commit(create(&key), Ack::Numbered).await;
+            assert!(done.expect("it is made").revision.is_some());
+            number += 1;
+            if number == 3_000 {
+                // As if a transaction with this id had been open all the time.
+                let insert = "INSERT INTO pending (change_set, ordinal, kind, gone, version, at, id, before) \
+                     SELECT 0, 0, 1, false, version, now_us(), id, row_to_json(e) FROM entity e WHERE id = 'late'";
+                tokio::task::block_in_place(|| server.psql(&database, insert)).expect("inserted");
+            }
+        }
+    };
+    let watching = async {
+        let mut feed = store.tail(head, Want::ROW);
+        while feed.next().await.expect("no end").expect("no gap").key != late {}
+        seen.store(true, Ordering::SeqCst);
+    };
+    let both = async { tokio::join!(writing, watching) };
+    tokio::time::timeout(Duration::from_secs(60), both)
+        .await
+        .expect("it is numbered in time");
+}

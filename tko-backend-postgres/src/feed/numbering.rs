@@ -10,7 +10,7 @@ use crate::fault::fault;
 use crate::postgres::Shared;
 use crate::row::{number, signed};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_core::{Error, Key, Result, Revision, Version};
@@ -26,9 +26,13 @@ const MOST: i64 = 5_000;
 /// How long a caller waits for its revision.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Passes look only at sets younger than this, but for one in so much time: under a snapshot that
-/// is held, the index of `pending` is full of what was taken from it.
-const RECENT: Duration = Duration::from_secs(2);
+/// Under a snapshot that is held, the index of `pending` is full of what was taken from it. So most
+/// passes leave out sets that a full pass has seen this long ago; a set that takes longer from its
+/// id to its commit waits for the next full pass, of which there is one in [`FULL`].
+const RECENT: Duration = Duration::from_secs(5);
+
+/// From one full pass to the next, at most.
+const FULL: Duration = Duration::from_secs(2);
 
 /// Most sets whose revision is remembered for who committed them.
 const REMEMBERED: usize = 10_000;
@@ -77,6 +81,8 @@ pub(crate) struct Numbering {
     /// How many passes have begun; the last that ended well.
     begun: AtomicU64,
     ended: watch::Sender<u64>,
+    /// Somebody waits for a set that a pass has left out.
+    full: AtomicBool,
     sets: Mutex<Sets>,
 }
 
@@ -93,6 +99,7 @@ impl Default for Numbering {
             poked: Notify::new(),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
+            full: AtomicBool::new(false),
             sets: Mutex::default(),
         }
     }
@@ -128,25 +135,46 @@ pub(crate) async fn numbered(
 ) -> Result<Option<Revision>> {
     let numbering = &shared.feed.numbering;
     let mut ended = numbering.ended.subscribe();
-    // The set is committed: a pass that begins from now on sees it.
-    let wanted = numbering.begun.load(Ordering::SeqCst) + 1;
-    numbering.poke();
-    let waited = tokio::time::timeout(PATIENCE, async {
-        ended.wait_for(|ended| *ended >= wanted).await.is_ok()
-    });
-    if waited.await != Ok(true) {
-        return Err(Error::unavailable(
-            "number the changes",
-            "they are committed, but have no revisions yet; read before repeating them",
-        ));
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // The set is committed: a pass that begins from now on sees it.
+        let wanted = numbering.begun.load(Ordering::SeqCst) + 1;
+        numbering.poke();
+        let waited = tokio::time::timeout_at(end, async {
+            ended.wait_for(|ended| *ended >= wanted).await.is_ok()
+        });
+        if waited.await != Ok(true) {
+            return Err(Error::unavailable(
+                "number the changes",
+                "they are committed, but have no revisions yet; read before repeating them",
+            ));
+        }
+        if let Some(revision) = numbering.remembered(set) {
+            return Ok(last.is_some().then_some(Revision(revision)));
+        }
+        if let Some(found) = found(shared, set, last.as_ref()).await? {
+            return Ok(found);
+        }
+        numbering.full.store(true, Ordering::SeqCst);
     }
+}
+
+/// What became of a set that another process has numbered; `None`: nobody has yet.
+async fn found(
+    shared: &Shared,
+    set: i64,
+    last: Option<&(Key, Version)>,
+) -> Result<Option<Option<Revision>>> {
+    let failed = fault("find the revision of a change");
     let Some((key, version)) = last else {
-        return Ok(None);
+        let is_due: bool =
+            sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM mark WHERE change_set = $1)")
+                .bind(set)
+                .fetch_one(&shared.pool)
+                .await
+                .map_err(failed)?;
+        return Ok(is_due.then_some(None));
     };
-    if let Some(revision) = numbering.remembered(set) {
-        return Ok(Some(Revision(revision)));
-    }
-    // Another process was faster.
     let revision: Option<i64> = sqlx::query_scalar(
         "SELECT revision FROM event WHERE kind = $1 AND id = $2 AND version = $3 \
          ORDER BY revision DESC LIMIT 1",
@@ -156,27 +184,46 @@ pub(crate) async fn numbered(
     .bind(signed(version.0))
     .fetch_optional(&shared.pool)
     .await
-    .map_err(fault("find the revision of a change"))?;
-    Ok(revision.map(|revision| Revision(revision.unsigned_abs())))
+    .map_err(failed)?;
+    Ok(revision.map(|revision| Some(Revision(revision.unsigned_abs()))))
 }
 
 /// What a pass is to look at.
 struct Window {
-    /// Sets below have been seen by a full pass.
-    low: i64,
-    /// The highest set that was numbered since the last full pass began.
+    /// The highest set that was numbered here.
     high: i64,
-    /// When the last full pass was.
-    full: Instant,
+    /// When a full pass began, and what was the highest set before it.
+    full: VecDeque<(Instant, i64)>,
+}
+
+impl Window {
+    /// Whether it is time for a full pass.
+    fn is_old(&self) -> bool {
+        self.full.back().is_none_or(|(at, _)| at.elapsed() > FULL)
+    }
+
+    /// Where a pass begins that is not full.
+    fn low(&mut self) -> i64 {
+        while self
+            .full
+            .get(1)
+            .is_some_and(|(at, _)| at.elapsed() > RECENT)
+        {
+            self.full.pop_front();
+        }
+        match self.full.front() {
+            Some((at, high)) if at.elapsed() > RECENT => *high,
+            _ => 0,
+        }
+    }
 }
 
 /// Runs passes: at once when something was committed here, else now and then.
 pub(super) async fn run(shared: Arc<Shared>) {
     let numbering = &shared.feed.numbering;
     let mut window = Window {
-        low: 0,
         high: 0,
-        full: Instant::now(),
+        full: VecDeque::new(),
     };
     loop {
         let poked = tokio::time::timeout(IDLE, numbering.poked.notified())
@@ -193,10 +240,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
         let pass = numbering.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        if !poked || window.full.elapsed() > RECENT {
-            window.low = 0;
-        }
-        match passes(&shared, &mut window).await {
+        let asked = numbering.full.swap(false, Ordering::SeqCst);
+        let from = if !poked || asked || window.is_old() {
+            window.full.push_back((Instant::now(), window.high));
+            0
+        } else {
+            window.low()
+        };
+        match passes(&shared, from, &mut window).await {
             Ok(()) => _ = numbering.ended.send_replace(pass),
             Err(error) => {
                 tracing::warn!(error = error.chain(), "changes wait for their revisions");
@@ -219,17 +270,8 @@ async fn is_idle(shared: &Shared) -> Result<bool> {
 }
 
 /// Passes, until nothing is left that was there at the beginning.
-async fn passes(shared: &Shared, window: &mut Window) -> Result<()> {
-    if window.low == 0 {
-        window.full = Instant::now();
-    }
-    let from = window.low;
+async fn passes(shared: &Shared, from: i64, window: &mut Window) -> Result<()> {
     while pass(shared, from, window).await? {}
-    if from == 0 {
-        // Whatever is below was there for a full pass: what is committed later with a lower id
-        // waits for the next one.
-        window.low = window.high;
-    }
     Ok(())
 }
 
