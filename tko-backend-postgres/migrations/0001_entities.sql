@@ -38,7 +38,7 @@ CREATE TABLE entity (
     -- What is only read with the row.
     rest json NOT NULL,
     PRIMARY KEY (kind, id)
-) WITH (fillfactor = 90);
+);
 CREATE INDEX entity_template ON entity (kind, template, id) WHERE template IS NOT NULL;
 CREATE INDEX entity_site ON entity (site, id) WHERE site IS NOT NULL;
 CREATE INDEX entity_parent ON entity (parent, id) WHERE parent IS NOT NULL;

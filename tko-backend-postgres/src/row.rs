@@ -4,26 +4,30 @@
 //! can grow without a migration and be looked at with `psql`. The same [`Row`] is read from
 //! columns, and from the JSON that the feed keeps of a row as it was.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::json;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 use tko_core::head::Head;
 use tko_core::{
     Condition, ContentHash, Deployment, DeploymentId, Entity, Error, Facts, Generation, Gvk, Key,
     Kind, Metadata, Plugin, Resource, Result, SiteId, TemplateId, Timestamp, Version,
 };
 
-/// The columns of a [`Row`], of the table named or aliased `e`.
+/// The columns of a [`Row`], of the table named or aliased `e`, in the order of [`Row::read`].
 pub(crate) const COLUMNS: &str = "e.kind, e.id, e.version, e.generation, e.created, e.updated, \
      e.body_at, e.skeleton, e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, \
      e.place, e.body, e.rest";
 
-/// One row.
-#[derive(Clone, Debug, Deserialize, sqlx::FromRow)]
-pub(crate) struct Row {
+/// One row; of texts that lie elsewhere, or its own.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Row<'a> {
     pub(crate) kind: i16,
-    pub(crate) id: String,
+    pub(crate) id: Cow<'a, str>,
     pub(crate) version: i64,
     pub(crate) generation: i64,
     pub(crate) created: i64,
@@ -33,28 +37,32 @@ pub(crate) struct Row {
     pub(crate) deleting: bool,
     pub(crate) prepared: bool,
     pub(crate) approved: bool,
-    pub(crate) template: Option<String>,
-    pub(crate) site: Option<String>,
-    pub(crate) parent: Option<String>,
-    pub(crate) place: Option<String>,
-    #[serde(deserialize_with = "hex")]
-    pub(crate) body: Vec<u8>,
-    pub(crate) rest: Json<Rest>,
+    pub(crate) template: Option<Cow<'a, str>>,
+    pub(crate) site: Option<Cow<'a, str>>,
+    pub(crate) parent: Option<Cow<'a, str>>,
+    pub(crate) place: Option<Cow<'a, str>>,
+    #[serde(deserialize_with = "hash")]
+    pub(crate) body: ContentHash,
+    pub(crate) rest: Rest,
 }
 
 /// `bytea` as PostgreSQL writes it in JSON: `\x` and hexadecimal digits.
-fn hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentHash, D::Error> {
+    let text = <Cow<'de, str>>::deserialize(deserializer)?;
     let digits = text.strip_prefix("\\x").unwrap_or_default().as_bytes();
-    digits
-        .chunks(2)
-        .map(|pair| {
-            std::str::from_utf8(pair)
-                .ok()
-                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        })
-        .collect::<Option<_>>()
-        .ok_or_else(|| serde::de::Error::custom("no hexadecimal digits"))
+    let digit = |at: usize| {
+        let digit = char::from(*digits.get(at)?).to_digit(16)?;
+        u8::try_from(digit).ok()
+    };
+    let mut hash = [0; 32];
+    for (at, byte) in hash.iter_mut().enumerate() {
+        let (high, low) = (digit(2 * at), digit(2 * at + 1));
+        let Some((high, low)) = high.zip(low) else {
+            return Err(serde::de::Error::custom("no hash in hexadecimal digits"));
+        };
+        *byte = high << 4 | low;
+    }
+    Ok(ContentHash(hash))
 }
 
 /// What is only read with the row. Fields are left out where they say nothing; fields that a newer
@@ -62,12 +70,12 @@ fn hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Rest {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    inherited: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    given: BTreeMap<String, String>,
+    #[serde(with = "texts", skip_serializing_if = "is_empty")]
+    metadata: Metadata,
+    #[serde(with = "texts", skip_serializing_if = "is_empty")]
+    inherited: Metadata,
+    #[serde(with = "texts", skip_serializing_if = "is_empty")]
+    given: Metadata,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Said>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +94,34 @@ pub(crate) struct Rest {
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<Described>,
 }
+
+fn is_empty(metadata: &Metadata) -> bool {
+    metadata.is_empty()
+}
+
+/// Metadata as JSON: an object of texts.
+mod texts {
+    use super::{BTreeMap, Deserialize, Deserializer, Metadata, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        metadata: &Metadata,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        BTreeMap::serialize(metadata, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Metadata, D::Error> {
+        BTreeMap::<String, String>::deserialize(deserializer).map(Metadata::from)
+    }
+}
+
+/// In the place of a Deployment resource that is yet to be read, which no selection looks at.
+static BLANK: LazyLock<Arc<Resource>> = LazyLock::new(|| {
+    let blank = json!({"apiVersion": "v1", "kind": "Blank", "metadata": {"name": "blank"}});
+    Arc::new(Resource::new(blank).expect("it has kind and name"))
+});
 
 /// A condition.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -143,12 +179,38 @@ pub(crate) fn once_hash(once: &str) -> Vec<u8> {
     blake3::hash(once.as_bytes()).as_bytes()[..16].to_vec()
 }
 
-impl Row {
+impl<'a> Row<'a> {
+    /// The row whose [`COLUMNS`] begin with this one.
+    pub(crate) fn read(row: &'a PgRow, first: usize) -> Result<Self, sqlx::Error> {
+        let hash: &[u8] = row.try_get(first + 15)?;
+        let hash = <[u8; 32]>::try_from(hash).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let Json(rest) = row.try_get(first + 16)?;
+        Ok(Self {
+            kind: row.try_get(first)?,
+            id: Cow::Borrowed(row.try_get(first + 1)?),
+            version: row.try_get(first + 2)?,
+            generation: row.try_get(first + 3)?,
+            created: row.try_get(first + 4)?,
+            updated: row.try_get(first + 5)?,
+            body_at: row.try_get(first + 6)?,
+            skeleton: row.try_get(first + 7)?,
+            deleting: row.try_get(first + 8)?,
+            prepared: row.try_get(first + 9)?,
+            approved: row.try_get(first + 10)?,
+            template: row.try_get::<Option<&str>, _>(first + 11)?.map(Cow::Borrowed),
+            site: row.try_get::<Option<&str>, _>(first + 12)?.map(Cow::Borrowed),
+            parent: row.try_get::<Option<&str>, _>(first + 13)?.map(Cow::Borrowed),
+            place: row.try_get::<Option<&str>, _>(first + 14)?.map(Cow::Borrowed),
+            body: ContentHash(hash),
+            rest,
+        })
+    }
+
     /// The row of an entity.
-    pub(crate) fn of(entity: &Entity, body_at: i64, skeleton: Option<i32>) -> Self {
+    pub(crate) fn of(entity: &'a Entity, body_at: i64, skeleton: Option<i32>) -> Self {
         let mut row = Self {
             kind: number(entity.key.kind()),
-            id: entity.key.id().to_owned(),
+            id: Cow::Borrowed(entity.key.id()),
             version: signed(entity.version.0),
             generation: signed(entity.generation.0),
             created: entity.created.0,
@@ -162,35 +224,35 @@ impl Row {
             site: None,
             parent: None,
             place: None,
-            body: entity.body.0.to_vec(),
-            rest: Json(Rest {
-                metadata: BTreeMap::clone(&entity.metadata),
-                inherited: BTreeMap::clone(&entity.inherited),
-                given: BTreeMap::clone(&entity.given),
+            body: entity.body,
+            rest: Rest {
+                metadata: entity.metadata.clone(),
+                inherited: entity.inherited.clone(),
+                given: entity.given.clone(),
                 conditions: entity.conditions.iter().map(Said::of).collect(),
                 ..Rest::default()
-            }),
+            },
         };
         row.facts(&entity.facts);
         row
     }
 
-    fn facts(&mut self, facts: &Facts) {
+    fn facts(&mut self, facts: &'a Facts) {
         let text = |id: &str| id.to_owned();
         match facts {
             Facts::Template => {}
             Facts::Site { template, origin } => {
-                self.template = template.as_ref().map(|id| text(id.as_str()));
+                self.template = template.as_ref().map(|id| Cow::Borrowed(id.as_str()));
                 self.rest.origin = origin.map(|version| version.0);
             }
             Facts::Deployment(d) => {
                 let head = &d.head;
-                self.template = d.template.as_ref().map(|id| text(id.as_str()));
-                self.site = d.site.as_ref().map(|id| text(id.as_str()));
-                self.parent = d.parent.as_ref().map(|id| text(id.as_str()));
+                self.template = d.template.as_ref().map(|id| Cow::Borrowed(id.as_str()));
+                self.site = d.site.as_ref().map(|id| Cow::Borrowed(id.as_str()));
+                self.parent = d.parent.as_ref().map(|id| Cow::Borrowed(id.as_str()));
                 self.prepared = d.prepared;
                 self.approved = d.approved;
-                self.place = d.placed.as_ref().map(|(site, _)| text(site.as_str()));
+                self.place = d.placed.as_ref().map(|(site, _)| Cow::Borrowed(site.as_str()));
                 self.rest.placed = d.placed.as_ref().map(|(_, generation)| generation.0);
                 self.rest.origin = d.origin.map(|version| version.0);
                 self.rest.once = d.once.as_deref().map(str::to_owned);
@@ -222,12 +284,11 @@ impl Row {
         self.rest.once.as_deref()
     }
 
-    /// What it stands for; `skeletons` has at least its own.
-    pub(crate) fn entity(self, skeletons: &HashMap<i32, Arc<Resource>>) -> Result<Entity> {
+    /// What it stands for, but for the Deployment resource: [`complete`](crate::record::complete)
+    /// puts that in, once no connection is held.
+    pub(crate) fn entity(self) -> Result<Entity> {
         let key = key(self.kind, &self.id)?;
-        let body = <[u8; 32]>::try_from(self.body.as_slice())
-            .map_err(|_| broken(format!("the body of {key} has no hash")))?;
-        let Json(rest) = self.rest;
+        let rest = self.rest;
         let template = self.template.as_deref().map(TemplateId::new).transpose()?;
         let origin = rest.origin.map(Version);
         let facts = match key.kind() {
@@ -239,11 +300,6 @@ impl Row {
                     .plugin(),
             )),
             Kind::Deployment => {
-                let skeleton = self
-                    .skeleton
-                    .and_then(|number| skeletons.get(&number))
-                    .ok_or_else(|| broken(format!("{key} has no Deployment resource")))?
-                    .clone();
                 let site = self.site.as_deref().map(SiteId::new).transpose()?;
                 let place = self.place.as_deref().map(SiteId::new).transpose()?;
                 let (named_template, named_site) = match rest.named {
@@ -263,7 +319,7 @@ impl Row {
                     placed: place.zip(rest.placed.map(Generation)),
                     once: rest.once.map(Into::into),
                     head: Head {
-                        skeleton,
+                        skeleton: BLANK.clone(),
                         at: rest.head.unwrap_or_default(),
                         template: named_template,
                         site: named_site,
@@ -278,12 +334,12 @@ impl Row {
             created: Timestamp(self.created),
             updated: Timestamp(self.updated),
             deleting: self.deleting,
-            inherited: Metadata::from(rest.inherited),
-            given: Metadata::from(rest.given),
-            metadata: Metadata::from(rest.metadata),
+            inherited: rest.inherited,
+            given: rest.given,
+            metadata: rest.metadata,
             conditions: rest.conditions.into_iter().map(Said::condition).collect(),
             facts,
-            body: ContentHash(body),
+            body: self.body,
         })
     }
 }

@@ -29,17 +29,19 @@ impl Check<'_> {
                 "SELECT {COLUMNS} FROM entity e WHERE (e.kind, e.id) > ($1, $2) \
                  ORDER BY e.kind, e.id LIMIT $3"
             );
-            let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+            let found = sqlx::query(AssertSqlSafe(sql))
                 .bind(after.0)
                 .bind(&after.1)
                 .bind(PAGE)
                 .fetch_all(&mut *snapshot)
                 .await
                 .map_err(fault("read rows"))?;
+            let rows = found.iter().map(|row| Row::read(row, 0)).collect::<Result<Vec<_>, _>>();
+            let rows = rows.map_err(fault("decode rows"))?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
-            after = (last.kind, last.id.clone());
+            after = (last.kind, last.id.to_string());
             report.entities += rows.len() as u64;
             let bodies: Vec<i64> = rows.iter().map(|row| row.body_at).collect();
             let entities = entities(self.shared, rows).await?;

@@ -51,13 +51,15 @@ impl Check<'_> {
                  FROM unnest($1::smallint[], $2::text[]) k(kind, id) \
                  JOIN entity e ON e.kind = k.kind AND e.id = k.id ORDER BY e.kind, e.id"
             );
-            let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+            let found = sqlx::query(AssertSqlSafe(sql))
                 .bind(kinds)
                 .bind(ids)
                 .fetch_all(&mut *snapshot)
                 .await
                 .map_err(fault("read rows"))?;
             snapshot.commit().await.map_err(fault("read rows"))?;
+            let rows = found.iter().map(|row| Row::read(row, 0)).collect::<Result<_, _>>();
+            let rows = rows.map_err(fault("decode rows"))?;
             let rows: HashMap<Key, _> = entities(self.shared, rows)
                 .await?
                 .into_iter()

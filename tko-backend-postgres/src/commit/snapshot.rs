@@ -5,7 +5,7 @@ use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, number, once_hash};
 use crate::work::{Secret, secret, stage_of};
-use sqlx::{AssertSqlSafe, FromRow, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::{
@@ -150,14 +150,14 @@ async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
     let mut now = Timestamp::default();
     let (mut read, mut beside) = (Vec::new(), Vec::new());
     for row in &found {
-        now = Timestamp(row.try_get("now").map_err(&broken)?);
-        let id: Option<String> = row.try_get("id").map_err(&broken)?;
+        now = Timestamp(row.try_get(0).map_err(&broken)?);
+        let id: Option<&str> = row.try_get(2).map_err(&broken)?;
         if id.is_none() {
             continue;
         }
         let edit: Option<Uuid> = row.try_get("edit").map_err(&broken)?;
         let until: Option<i64> = row.try_get("edit_until").map_err(&broken)?;
-        let columns = Row::from_row(row).map_err(&broken)?;
+        let columns = Row::read(row, 1).map_err(&broken)?;
         beside.push((columns.body_at, edit.zip(until.map(Timestamp))));
         read.push(columns);
     }

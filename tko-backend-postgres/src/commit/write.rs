@@ -38,7 +38,7 @@ pub(crate) struct Write<'a> {
     /// Without it the statement sets the times.
     now: Option<i64>,
     /// Of the steps, in their order: the row after it, if it stays.
-    rows: Vec<Option<Row>>,
+    rows: Vec<Option<Row<'a>>>,
     /// New bodies, by version.
     bodies: Vec<(i64, Packed)>,
     own: Vec<OwnMark<'a>>,

@@ -43,8 +43,8 @@ struct Told {
     kind: Option<i16>,
     id: Option<String>,
     cause: Option<String>,
-    before: Option<Json<Row>>,
-    after: Option<Json<Row>>,
+    before: Option<Json<Row<'static>>>,
+    after: Option<Json<Row<'static>>>,
     revision_before: Option<i64>,
 }
 
@@ -110,7 +110,7 @@ async fn records(shared: &Shared, told: Vec<Told>, package: bool) -> Result<Vec<
         ) else {
             continue;
         };
-        let mut keep = |row: Option<Json<Row>>, revision: Option<i64>| {
+        let mut keep = |row: Option<Json<Row<'static>>>, revision: Option<i64>| {
             row.map(|Json(row)| {
                 let body_at = row.body_at;
                 rows.push(row);

@@ -2,20 +2,21 @@
 
 use crate::body::Packed;
 use crate::postgres::Shared;
-use crate::record::entities;
+use crate::record::complete;
 use crate::row::{COLUMNS, Row};
 use crate::work::stage_of;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, Row as _};
-use tko_core::{Key, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
+use sqlx::Row as _;
+use tko_core::{Entity, Key, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
 
 /// A row as read.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) row: Row,
+    pub(super) entity: Entity,
+    skeleton: Option<i32>,
     packed: Option<Packed>,
     revision: Option<i64>,
     work: Vec<Due>,
@@ -66,9 +67,17 @@ pub(super) fn join(want: Want) -> &'static str {
 }
 
 impl Found {
-    pub(super) fn of(row: &PgRow, want: Want) -> Result<Self, sqlx::Error> {
+    /// Its columns begin with this one.
+    pub(super) fn of(row: &PgRow, first: usize, want: Want) -> Result<Result<Self>, sqlx::Error> {
+        let columns = Row::read(row, first)?;
+        let skeleton = columns.skeleton;
+        let entity = match columns.entity() {
+            Ok(entity) => entity,
+            Err(error) => return Ok(Err(error)),
+        };
         let mut found = Self {
-            row: Row::from_row(row)?,
+            entity,
+            skeleton,
             packed: None,
             revision: None,
             work: Vec::new(),
@@ -89,24 +98,23 @@ impl Found {
             let work: Option<Json<Vec<Due>>> = row.try_get("work")?;
             found.work = work.map(|Json(work)| work).unwrap_or_default();
         }
-        Ok(found)
+        Ok(Ok(found))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.entity.key.id()
     }
 }
 
 /// As they are answered.
 pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> Result<Vec<Record>> {
-    let (mut rows, mut beside) = (Vec::new(), Vec::new());
-    for Found {
-        row,
-        packed,
-        revision,
-        work,
-    } in found
-    {
-        rows.push(row);
-        beside.push((packed, revision, work));
+    let mut drafts = Vec::with_capacity(found.len());
+    let mut beside = Vec::with_capacity(found.len());
+    for found in found {
+        drafts.push((found.entity, found.skeleton));
+        beside.push((found.packed, found.revision, found.work));
     }
-    let entities = entities(shared, rows).await?;
+    let entities = complete(shared, drafts).await?;
     let mut records = Vec::with_capacity(entities.len());
     for (entity, (packed, revision, work)) in entities.into_iter().zip(beside) {
         let package = match packed {

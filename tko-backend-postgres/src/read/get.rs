@@ -46,9 +46,9 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
     let broken = fault("decode entities");
     let (mut places, mut found) = (Vec::new(), Vec::new());
     for row in &rows {
-        let place: i64 = row.try_get("nth").map_err(&broken)?;
+        let place: i64 = row.try_get(0).map_err(&broken)?;
         places.push(usize::try_from(place - 1).unwrap_or_default());
-        found.push(Found::of(row, want).map_err(&broken)?);
+        found.push(Found::of(row, 1, want).map_err(&broken)??);
     }
     let mut answers = vec![None; keys.len()];
     for (place, record) in places.into_iter().zip(records(shared, found, want).await?) {

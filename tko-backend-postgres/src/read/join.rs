@@ -2,13 +2,13 @@
 
 use super::found::Found;
 use super::plan::{Driver, Index, MAX_VALUES, Plan, Values};
-use super::walk::{Walk, blank};
+use super::walk::Walk;
 use crate::fault::fault;
 use crate::row::{COLUMNS, Row, number};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeSet, HashMap};
 use tko_core::select::{MetadataPatterns, metadata_match};
-use tko_core::{Kind, Result, Select};
+use tko_core::{Entity, Kind, Result, Select, SiteId, TemplateId};
 
 /// Most templates or sites that are found out beforehand.
 const MAX_JOINED: usize = 4_096;
@@ -24,10 +24,10 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    fn of<'r>(&self, row: &'r Row) -> Option<&'r str> {
+    fn of<'r>(&self, entity: &'r Entity) -> Option<&'r str> {
         match self.kind {
-            Kind::Template => row.template.as_deref(),
-            _ => row.site.as_deref(),
+            Kind::Template => entity.template().map(TemplateId::as_str),
+            _ => entity.deployment()?.site.as_ref().map(SiteId::as_str),
         }
     }
 
@@ -41,7 +41,7 @@ impl Side<'_> {
         let mut walk = Walk::new(&select, MAX_JOINED + 1);
         let found = walk.collect(connection, &mut Joins::none()).await?;
         if walk.is_at_end() && found.len() <= MAX_JOINED {
-            self.known = found.into_iter().map(|f| (f.row.id, true)).collect();
+            self.known = found.into_iter().map(|f| (f.id().to_owned(), true)).collect();
             self.complete = true;
         }
         Ok(())
@@ -54,7 +54,7 @@ impl Side<'_> {
         }
         let unknown: BTreeSet<&str> = rows
             .iter()
-            .filter_map(|found| self.of(&found.row))
+            .filter_map(|found| self.of(&found.entity))
             .filter(|id| !self.known.contains_key(*id))
             .collect();
         if unknown.is_empty() {
@@ -62,18 +62,18 @@ impl Side<'_> {
         }
         let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
         let sql = format!("SELECT {COLUMNS} FROM entity e WHERE e.kind = $1 AND e.id = ANY($2)");
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+        let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(number(self.kind))
             .bind(&unknown)
             .fetch_all(connection)
             .await
             .map_err(fault("read what deployments name"))?;
         self.known.extend(unknown.into_iter().map(|id| (id, false)));
-        for row in rows {
-            let id = row.id.clone();
-            let entity = blank(row)?;
+        let broken = fault("decode what deployments name");
+        for row in &rows {
+            let entity = Row::read(row, 0).map_err(&broken)?.entity()?;
             let matches = metadata_match(self.patterns, &entity.metadata);
-            self.known.insert(id, matches);
+            self.known.insert(entity.key.id().to_owned(), matches);
         }
         Ok(())
     }
@@ -143,9 +143,9 @@ impl<'a> Joins<'a> {
     }
 
     /// Whether what the row names matches.
-    pub(super) fn matches(&self, row: &Row) -> bool {
+    pub(super) fn matches(&self, entity: &Entity) -> bool {
         self.0.iter().all(|side| {
-            side.of(row)
+            side.of(entity)
                 .is_some_and(|id| side.known.get(id).copied().unwrap_or(false))
         })
     }

@@ -306,6 +306,34 @@ impl Plan {
         }
     }
 
+    /// Whether every row that the driver gives is wanted, but for those that are being deleted.
+    /// There are few of these, and whoever reads the rows leaves them out: then a page needs no
+    /// limit of what is looked at beside that of its rows.
+    pub(super) fn is_plain(&self) -> bool {
+        let driver = self.driver();
+        self.decided
+            && self.conditions.iter().all(|condition| match condition {
+                Condition::NotDeleting => true,
+                Condition::Prepared(false) => *driver == Driver::Unprepared,
+                Condition::Parent(id) => *driver == Driver::Parent(id.clone()),
+                Condition::Concerning(id) => *driver == Driver::Concerning(id.clone()),
+                Condition::Is(Column::Template, id) => {
+                    *driver == Driver::Exactly(Index::Template, id.clone())
+                }
+                Condition::Is(Column::Site, id) => {
+                    *driver == Driver::Exactly(Index::Site, id.clone())
+                }
+                Condition::Has(key, value) => {
+                    *driver
+                        == Driver::Exactly(Index::Metadata(key.clone()), value.clone())
+                }
+                Condition::Prepared(true)
+                | Condition::Approved(_)
+                | Condition::Is(Column::Id, _)
+                | Condition::Like(..) => false,
+            })
+    }
+
     /// What drives.
     pub(super) fn driver(&self) -> &Driver {
         self.drivers.last().unwrap_or(&Driver::All)

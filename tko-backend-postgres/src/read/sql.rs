@@ -36,6 +36,23 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
         _ => writer.bind(signed(extent.visited))?,
     };
     let source = writer.source(COLUMNS, Some(&visited));
+    if plan.is_plain() {
+        // As the index has them, one by one, straight to whoever asked.
+        let matching = writer.matching(&source, COLUMNS)?;
+        let text = format!(
+            "{with}SELECT h.revision AS head, {many} AS many, NULL::text AS last, {columns} \
+             FROM head h LEFT JOIN LATERAL ({matching} ORDER BY {id} LIMIT {rows}) e ON true{join}",
+            with = match writer.with.strip_suffix(", ") {
+                None => String::new(),
+                Some(with) => format!("WITH RECURSIVE {with} "),
+            },
+            id = writer.id(),
+            many = writer.many(),
+            columns = found::columns(want),
+            join = found::join(want),
+        );
+        return Ok(writer.finish(text));
+    }
     let matching = writer.matching(&source, COLUMNS)?;
     let last = writer.source("e.id", Some(&visited));
     let text = format!(
@@ -287,6 +304,7 @@ impl<'a> Writer<'a> {
         let mut held = vec!["true".to_owned()];
         for condition in &self.plan.conditions {
             held.push(match condition {
+                Condition::NotDeleting if self.plan.is_plain() => continue,
                 Condition::NotDeleting => "NOT e.deleting".to_owned(),
                 Condition::Prepared(true) => "e.prepared".to_owned(),
                 Condition::Prepared(false) => "NOT e.prepared".to_owned(),

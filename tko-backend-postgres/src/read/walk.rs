@@ -5,36 +5,16 @@ use super::join::Joins;
 use super::plan::{Driver, Plan, choose};
 use super::sql::{Extent, Statement, page};
 use crate::fault::fault;
-use crate::row::Row;
-use serde_json::json;
+use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
 use tko_core::select::MAX_PAGE;
-use tko_core::{Entity, Key, Resource, Result, Select, Want};
+use tko_core::{Key, Result, Select, Want};
 
 /// Most index entries that are looked at for one page.
 pub(super) const MAX_VISITED: usize = 10_000;
 
 /// Most rows that one statement gives: a page, and one to tell whether that was all.
 const MAX_ROWS: usize = MAX_PAGE + 1;
-
-/// In the place of any Deployment resource, which no selection looks at.
-static BLANK: LazyLock<Arc<Resource>> = LazyLock::new(|| {
-    let blank = json!({"apiVersion": "v1", "kind": "Blank", "metadata": {"name": "blank"}});
-    Arc::new(Resource::new(blank).expect("it has kind and name"))
-});
-
-/// The entity of a row, as far as selections look at it: without its Deployment resource, which
-/// may have to be read, on a connection that may not be there while this one is held.
-pub(super) fn blank(row: Row) -> Result<Entity> {
-    let skeletons: HashMap<_, _> = row
-        .skeleton
-        .map(|skeleton| (skeleton, BLANK.clone()))
-        .into_iter()
-        .collect();
-    row.entity(&skeletons)
-}
 
 /// What one statement gave.
 struct Part {
@@ -160,10 +140,10 @@ impl<'a> Walk<'a> {
             choose(connection, plan).await?;
             self.chosen = true;
         }
-        // What SQL does not decide will be thinned out: the less came, the more is asked for.
+        // What is thinned out here: the less came, the more is asked for.
         let missing = self.limit - given.len() + 1;
         let asked = match self.visited {
-            _ if plan.decided => missing,
+            0 if plan.decided => missing,
             seen => missing.max(seen).max(100),
         };
         let extent = Extent {
@@ -191,8 +171,14 @@ impl<'a> Walk<'a> {
                 plan.after_id(self.last.as_deref().unwrap_or_default());
                 return Ok(());
             }
-            self.last = Some(found.row.id.clone());
-            if joins.matches(&found.row) && self.select.matches(&blank(found.row.clone())?) {
+            let entity = &found.entity;
+            entity.key.id().clone_into(self.last.get_or_insert_default());
+            let fits = if plan.decided {
+                self.select.deleting || !entity.deleting
+            } else {
+                joins.matches(entity) && self.select.matches(entity)
+            };
+            if fits {
                 given.push(found);
             }
         }
@@ -214,27 +200,31 @@ async fn read(
 ) -> Result<Part> {
     let failed = fault("list entities");
     let Statement { text, arguments } = page(plan, extent, want).map_err(&failed)?;
-    let answer = sqlx::query_with(AssertSqlSafe(text), arguments)
-        .fetch_all(connection)
-        .await
-        .map_err(&failed)?;
-    let failed = fault("decode a page");
     let mut part = Part {
         head: 0,
         many: false,
         last: None,
-        rows: Vec::with_capacity(answer.len()),
+        rows: Vec::with_capacity(extent.rows),
     };
-    for row in &answer {
-        part.head = row.try_get("head").map_err(&failed)?;
-        part.many = row.try_get("many").map_err(&failed)?;
-        part.last = row.try_get("last").map_err(&failed)?;
-        let id: Option<&str> = row.try_get("id").map_err(&failed)?;
+    // Decoded as they come: the server makes the next meanwhile.
+    let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
+    let mut sorted = true;
+    while let Some(row) = rows.try_next().await.map_err(&failed)? {
+        if part.rows.is_empty() {
+            part.head = row.try_get(0).map_err(&failed)?;
+            part.many = row.try_get(1).map_err(&failed)?;
+            part.last = row.try_get(2).map_err(&failed)?;
+        }
+        let id: Option<&str> = row.try_get(4).map_err(&failed)?;
         if id.is_some() {
-            part.rows.push(Found::of(row, want).map_err(&failed)?);
+            let found = Found::of(&row, 3, want).map_err(&failed)??;
+            sorted &= part.rows.last().is_none_or(|last| last.id() < found.id());
+            part.rows.push(found);
         }
     }
-    part.rows
-        .sort_unstable_by(|one, other| one.row.id.cmp(&other.row.id));
+    if !sorted {
+        part.rows
+            .sort_unstable_by(|one, other| one.id().cmp(other.id()));
+    }
     Ok(part)
 }

@@ -141,7 +141,7 @@ impl Write<'_> {
             added.extend(step.key, more);
             removed.extend(step.key, less);
         }
-        if !removed.ids.is_empty() {
+        if !removed.0.is_empty() {
             let rows = removed.bind(sql)?;
             sql.with(
                 "less_facets",
@@ -151,7 +151,7 @@ impl Write<'_> {
                 ),
             );
         }
-        if !added.ids.is_empty() {
+        if !added.0.is_empty() {
             let rows = added.bind(sql)?;
             sql.with(
                 "more_facets",
@@ -301,38 +301,38 @@ impl Write<'_> {
     }
 }
 
-/// Rows of `facet`.
+/// Rows of `facet`: kind, key, value, id.
 #[derive(Default)]
-struct Facets {
-    kinds: Vec<i16>,
-    keys: Vec<String>,
-    values: Vec<String>,
-    ids: Vec<String>,
-}
+struct Facets(Vec<(i16, String, String, String)>);
 
 impl Facets {
     fn extend(&mut self, of: &Key, facets: Vec<(String, String)>) {
-        for (key, value) in facets {
-            self.kinds.push(number(of.kind()));
-            self.ids.push(of.id().to_owned());
-            self.keys.push(key);
-            self.values.push(value);
-        }
+        let rows = facets.into_iter().map(|(key, value)| (number(of.kind()), key, value, of.id().to_owned()));
+        self.0.extend(rows);
     }
 
-    fn bind(self, sql: &mut Statement) -> Sql<String> {
+    fn bind(mut self, sql: &mut Statement) -> Sql<String> {
+        // In the order of the index: neighbours there are neighbours in the table, so PostgreSQL
+        // takes them for a rising sequence and fills the pages that it splits, and two that write
+        // the same do not wait for one another.
+        self.0.sort_unstable();
+        macro_rules! column {
+            ($at:tt) => {
+                sql.bind(self.0.iter().map(|row| row.$at.clone()).collect::<Vec<_>>())?
+            };
+        }
         Ok(format!(
             "unnest({}::smallint[], {}::text[], {}::text[], {}::text[]) r(kind, key, value, id)",
-            sql.bind(self.kinds)?,
-            sql.bind(self.keys)?,
-            sql.bind(self.values)?,
-            sql.bind(self.ids)?,
+            column!(0),
+            column!(1),
+            column!(2),
+            column!(3),
         ))
     }
 }
 
 /// Rows as a table `r` with the columns of `entity`.
-fn table(sql: &mut Statement, rows: &[&Row]) -> Sql<String> {
+fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<String> {
     macro_rules! column {
         ($row:ident => $value:expr) => {
             sql.bind(rows.iter().map(|$row| $value).collect::<Vec<_>>())?
@@ -340,7 +340,7 @@ fn table(sql: &mut Statement, rows: &[&Row]) -> Sql<String> {
     }
     let rest = rows
         .iter()
-        .map(|row| serde_json::to_string(&row.rest.0).map_err(|e| sqlx::Error::Encode(e.into())))
+        .map(|row| serde_json::to_string(&row.rest).map_err(|e| sqlx::Error::Encode(e.into())))
         .collect::<Sql<Vec<_>>>()?;
     Ok(format!(
         "unnest({}::smallint[], {}::text[], {}::bigint[], {}::bigint[], {}::bigint[], {}::bigint[], \
@@ -349,7 +349,7 @@ fn table(sql: &mut Statement, rows: &[&Row]) -> Sql<String> {
          r(kind, id, version, generation, created, updated, body_at, skeleton, deleting, prepared, \
          approved, template, site, parent, place, once, body, rest)",
         column!(row => row.kind),
-        column!(row => row.id.clone()),
+        column!(row => &*row.id),
         column!(row => row.version),
         column!(row => row.generation),
         column!(row => row.created),
@@ -359,12 +359,12 @@ fn table(sql: &mut Statement, rows: &[&Row]) -> Sql<String> {
         column!(row => row.deleting),
         column!(row => row.prepared),
         column!(row => row.approved),
-        column!(row => row.template.clone()),
-        column!(row => row.site.clone()),
-        column!(row => row.parent.clone()),
-        column!(row => row.place.clone()),
+        column!(row => row.template.as_deref()),
+        column!(row => row.site.as_deref()),
+        column!(row => row.parent.as_deref()),
+        column!(row => row.place.as_deref()),
         column!(row => row.once().map(once_hash)),
-        column!(row => row.body.clone()),
+        column!(row => &row.body.0[..]),
         sql.bind(rest)?,
     ))
 }
