@@ -6,12 +6,13 @@
 
 use crate::fault::fault;
 use sqlx::PgPool;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
 use tko_core::{ContentHash, Error, Package, Result, TemplateId};
-use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name};
 
 /// As in [`Packed::codec`].
 const PLAIN: i16 = 0;
@@ -35,6 +36,12 @@ const REMEMBERED_PACKAGES: usize = 256;
 
 /// Only packages whose stored form is smaller than this are remembered.
 const REMEMBERED_BYTES: usize = 64 << 10;
+
+thread_local! {
+    // Making one takes longer than packing a package.
+    static COMPRESSION: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+    static DECOMPRESSION: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
 
 /// A body as it is stored.
 #[derive(Clone, Debug)]
@@ -240,11 +247,16 @@ fn pack(bytes: &[u8], dictionary: Option<&Dictionary>) -> std::io::Result<Packed
             data,
         });
     }
-    let mut compressor = match dictionary {
-        Some(dictionary) => Compressor::with_prepared_dictionary(&dictionary.encoder)?,
-        None => Compressor::new(LEVEL)?,
-    };
-    data.extend(compressor.compress(bytes)?);
+    let mut compressed = Vec::with_capacity(compress_bound(bytes.len()));
+    COMPRESSION
+        .with_borrow_mut(|context| match dictionary {
+            Some(dictionary) => {
+                context.compress_using_cdict(&mut compressed, bytes, dictionary.encoder.as_cdict())
+            }
+            None => context.compress(&mut compressed, bytes, LEVEL),
+        })
+        .map_err(|code| std::io::Error::other(get_error_name(code)))?;
+    data.extend(compressed);
     Ok(Packed {
         codec: ZSTD,
         dictionary: dictionary.map(|d| d.number),
@@ -265,13 +277,20 @@ fn unpack(packed: &Packed, dictionary: Option<&Dictionary>) -> Result<Vec<u8>> {
     match packed.codec {
         PLAIN => Ok(data.to_vec()),
         ZSTD => {
-            let decompressor = match dictionary {
-                Some(dictionary) => Decompressor::with_prepared_dictionary(&dictionary.decoder),
-                None => Decompressor::new(),
-            };
-            decompressor
-                .and_then(|mut decompressor| decompressor.decompress(data, length))
-                .map_err(|error| Error::internal("decompress a stored package", error))
+            let mut bytes = Vec::with_capacity(length);
+            DECOMPRESSION
+                .with_borrow_mut(|context| match dictionary {
+                    Some(dictionary) => context.decompress_using_ddict(
+                        &mut bytes,
+                        data,
+                        dictionary.decoder.as_ddict(),
+                    ),
+                    None => context.decompress(&mut bytes, data),
+                })
+                .map_err(|code| {
+                    Error::internal("decompress a stored package", get_error_name(code))
+                })?;
+            Ok(bytes)
         }
         codec => Err(broken(format!(
             "codec {codec} is of a newer version of TKO"

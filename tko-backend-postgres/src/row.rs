@@ -197,10 +197,18 @@ impl<'a> Row<'a> {
             deleting: row.try_get(first + 8)?,
             prepared: row.try_get(first + 9)?,
             approved: row.try_get(first + 10)?,
-            template: row.try_get::<Option<&str>, _>(first + 11)?.map(Cow::Borrowed),
-            site: row.try_get::<Option<&str>, _>(first + 12)?.map(Cow::Borrowed),
-            parent: row.try_get::<Option<&str>, _>(first + 13)?.map(Cow::Borrowed),
-            place: row.try_get::<Option<&str>, _>(first + 14)?.map(Cow::Borrowed),
+            template: row
+                .try_get::<Option<&str>, _>(first + 11)?
+                .map(Cow::Borrowed),
+            site: row
+                .try_get::<Option<&str>, _>(first + 12)?
+                .map(Cow::Borrowed),
+            parent: row
+                .try_get::<Option<&str>, _>(first + 13)?
+                .map(Cow::Borrowed),
+            place: row
+                .try_get::<Option<&str>, _>(first + 14)?
+                .map(Cow::Borrowed),
             body: ContentHash(hash),
             rest,
         })
@@ -252,7 +260,10 @@ impl<'a> Row<'a> {
                 self.parent = d.parent.as_ref().map(|id| Cow::Borrowed(id.as_str()));
                 self.prepared = d.prepared;
                 self.approved = d.approved;
-                self.place = d.placed.as_ref().map(|(site, _)| Cow::Borrowed(site.as_str()));
+                self.place = d
+                    .placed
+                    .as_ref()
+                    .map(|(site, _)| Cow::Borrowed(site.as_str()));
                 self.rest.placed = d.placed.as_ref().map(|(_, generation)| generation.0);
                 self.rest.origin = d.origin.map(|version| version.0);
                 self.rest.once = d.once.as_deref().map(str::to_owned);

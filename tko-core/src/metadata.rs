@@ -5,7 +5,7 @@ use crate::package::Package;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The API group of resources that give metadata.
 pub const METADATA_GROUP: &str = "metadata.nephio.org";
@@ -14,8 +14,16 @@ pub const METADATA_GROUP: &str = "metadata.nephio.org";
 pub const RESERVED: &str = "nephio.org/";
 
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata(Arc<BTreeMap<String, String>>);
+
+impl Default for Metadata {
+    /// Empty; all that are made so share their memory.
+    fn default() -> Self {
+        static EMPTY: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
+        Self(EMPTY.clone())
+    }
+}
 
 impl Metadata {
     /// Sets one value.

@@ -101,7 +101,12 @@ mod tests {
         let spread: BTreeSet<_> = (0..10_000).map(|_| RandomIds.next()).collect();
         let starts: BTreeSet<_> = spread.iter().map(|id| &id.as_str()[..2]).collect();
         assert_eq!((spread.len(), starts.len()), (10_000, 1024));
-        assert!(rising.iter().chain(&spread).all(|id| id.as_str().len() == 20));
+        assert!(
+            rising
+                .iter()
+                .chain(&spread)
+                .all(|id| id.as_str().len() == 20)
+        );
         let once: BTreeSet<_> = rising.iter().collect();
         assert_eq!(once.len(), rising.len());
     }

@@ -36,7 +36,10 @@ impl Check<'_> {
                 .fetch_all(&mut *snapshot)
                 .await
                 .map_err(fault("read rows"))?;
-            let rows = found.iter().map(|row| Row::read(row, 0)).collect::<Result<Vec<_>, _>>();
+            let rows = found
+                .iter()
+                .map(|row| Row::read(row, 0))
+                .collect::<Result<Vec<_>, _>>();
             let rows = rows.map_err(fault("decode rows"))?;
             let Some(last) = rows.last() else {
                 return Ok(());

@@ -58,7 +58,10 @@ impl Check<'_> {
                 .await
                 .map_err(fault("read rows"))?;
             snapshot.commit().await.map_err(fault("read rows"))?;
-            let rows = found.iter().map(|row| Row::read(row, 0)).collect::<Result<_, _>>();
+            let rows = found
+                .iter()
+                .map(|row| Row::read(row, 0))
+                .collect::<Result<_, _>>();
             let rows = rows.map_err(fault("decode rows"))?;
             let rows: HashMap<Key, _> = entities(self.shared, rows)
                 .await?

@@ -7,9 +7,9 @@ use crate::row::{COLUMNS, Row};
 use crate::work::stage_of;
 use serde::Deserialize;
 use serde_json::Value;
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::Row as _;
 use tko_core::{Entity, Key, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
 
 /// A row as read.

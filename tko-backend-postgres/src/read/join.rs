@@ -41,7 +41,10 @@ impl Side<'_> {
         let mut walk = Walk::new(&select, MAX_JOINED + 1);
         let found = walk.collect(connection, &mut Joins::none()).await?;
         if walk.is_at_end() && found.len() <= MAX_JOINED {
-            self.known = found.into_iter().map(|f| (f.id().to_owned(), true)).collect();
+            self.known = found
+                .into_iter()
+                .map(|f| (f.id().to_owned(), true))
+                .collect();
             self.complete = true;
         }
         Ok(())

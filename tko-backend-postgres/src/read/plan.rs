@@ -324,8 +324,7 @@ impl Plan {
                     *driver == Driver::Exactly(Index::Site, id.clone())
                 }
                 Condition::Has(key, value) => {
-                    *driver
-                        == Driver::Exactly(Index::Metadata(key.clone()), value.clone())
+                    *driver == Driver::Exactly(Index::Metadata(key.clone()), value.clone())
                 }
                 Condition::Prepared(true)
                 | Condition::Approved(_)

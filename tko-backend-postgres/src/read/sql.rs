@@ -38,7 +38,7 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
     let source = writer.source(COLUMNS, Some(&visited));
     if plan.is_plain() {
         // As the index has them, one by one, straight to whoever asked.
-        let matching = writer.matching(&source, COLUMNS)?;
+        let matching = writer.matching(&source, COLUMNS, true)?;
         let text = format!(
             "{with}SELECT h.revision AS head, {many} AS many, NULL::text AS last, {columns} \
              FROM head h LEFT JOIN LATERAL ({matching} ORDER BY {id} LIMIT {rows}) e ON true{join}",
@@ -53,7 +53,7 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
         );
         return Ok(writer.finish(text));
     }
-    let matching = writer.matching(&source, COLUMNS)?;
+    let matching = writer.matching(&source, COLUMNS, false)?;
     let last = writer.source("e.id", Some(&visited));
     let text = format!(
         "WITH RECURSIVE {with}m AS MATERIALIZED ({matching} ORDER BY {id} LIMIT {rows}) \
@@ -75,7 +75,7 @@ pub(super) fn count(plan: &Plan, bound: i64) -> Sql<Statement> {
     let mut writer = Writer::new(plan)?;
     let bound = writer.bind(bound)?;
     let source = writer.source("e.*", None);
-    let matching = writer.matching(&source, "1")?;
+    let matching = writer.matching(&source, "1", false)?;
     let text = format!(
         "WITH RECURSIVE {with}one AS (SELECT 1) \
          SELECT count(*), {many} FROM ({matching} LIMIT {bound}) x",
@@ -295,8 +295,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Of what the driver gives, what meets the conditions. Each is looked up for itself, in the
-    /// driver's order, whatever the planner thinks of how many there are.
-    fn matching(&mut self, source: &str, columns: &str) -> Sql<String> {
+    /// driver's order, whatever the planner thinks of how many there are. `plain`: also what is
+    /// being deleted.
+    fn matching(&mut self, source: &str, columns: &str, plain: bool) -> Sql<String> {
         let id = self.id();
         let alias = if self.ids_only() { "c" } else { "e" };
         let mut from = format!("({source}) {alias}");
@@ -304,7 +305,7 @@ impl<'a> Writer<'a> {
         let mut held = vec!["true".to_owned()];
         for condition in &self.plan.conditions {
             held.push(match condition {
-                Condition::NotDeleting if self.plan.is_plain() => continue,
+                Condition::NotDeleting if plain => continue,
                 Condition::NotDeleting => "NOT e.deleting".to_owned(),
                 Condition::Prepared(true) => "e.prepared".to_owned(),
                 Condition::Prepared(false) => "NOT e.prepared".to_owned(),

@@ -18,7 +18,7 @@ const FILL: &str = "
         'nf/' || n % 2 || ':v' || n % 200, 'edge/' || n % 2000,
         CASE WHEN n % 10 = 0 THEN 'd' || lpad((n / 10)::text, 7, '0') END,
         CASE WHEN n % 100 = 0 THEN 'edge/' || (n + 7) % 2000 END, NULL,
-        decode(repeat('00', 32), 'hex'), json_build_object('metadata',
+        decode(repeat('00', 32), 'hex'), json_build_object('placed', 1, 'metadata',
         json_build_object('own', 'own-' || n, 'few', 'v' || n % 1000, 'some', 'GDC-' || n % 50, 'most',
         'v' || n % 3, 'late', CASE WHEN n > {n} * 0.99 THEN 'yes' ELSE 'no' END))
         FROM generate_series(1, {n}) n;
@@ -176,7 +176,7 @@ fn selections() -> Vec<(&'static str, Select, usize, i64)> {
                 concerning: Some("edge/7".parse().expect("an id")),
                 ..all()
             },
-            50,
+            100,
             0,
         ),
         (

@@ -6,9 +6,10 @@ use super::plan::{Driver, Plan, choose};
 use super::sql::{Extent, Statement, page};
 use crate::fault::fault;
 use futures_util::TryStreamExt;
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tko_core::select::MAX_PAGE;
-use tko_core::{Key, Result, Select, Want};
+use tko_core::{Error, Key, Result, Select, Want};
 
 /// Most index entries that are looked at for one page.
 pub(super) const MAX_VISITED: usize = 10_000;
@@ -16,12 +17,23 @@ pub(super) const MAX_VISITED: usize = 10_000;
 /// Most rows that one statement gives: a page, and one to tell whether that was all.
 const MAX_ROWS: usize = MAX_PAGE + 1;
 
+/// Rows that are decoded at once.
+const CHUNK: usize = 250;
+
 /// What one statement gave.
+#[derive(Default)]
 struct Part {
     head: i64,
     many: bool,
     last: Option<String>,
     rows: Vec<Found>,
+}
+
+impl Part {
+    fn add(&mut self, more: Self) {
+        (self.head, self.many, self.last) = (more.head, more.many, more.last);
+        self.rows.extend(more.rows);
+    }
 }
 
 /// A walk through a selection, from some key on.
@@ -172,7 +184,10 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
             let entity = &found.entity;
-            entity.key.id().clone_into(self.last.get_or_insert_default());
+            entity
+                .key
+                .id()
+                .clone_into(self.last.get_or_insert_default());
             let fits = if plan.decided {
                 self.select.deleting || !entity.deleting
             } else {
@@ -200,31 +215,47 @@ async fn read(
 ) -> Result<Part> {
     let failed = fault("list entities");
     let Statement { text, arguments } = page(plan, extent, want).map_err(&failed)?;
-    let mut part = Part {
-        head: 0,
-        many: false,
-        last: None,
-        rows: Vec::with_capacity(extent.rows),
-    };
-    // Decoded as they come: the server makes the next meanwhile.
+    let mut part = Part::default();
+    part.rows.reserve(extent.rows);
     let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
-    let mut sorted = true;
+    // Decoded elsewhere while more are on their way: it takes as long as making them.
+    let (mut decoding, mut chunk) = (Vec::new(), Vec::new());
     while let Some(row) = rows.try_next().await.map_err(&failed)? {
-        if part.rows.is_empty() {
-            part.head = row.try_get(0).map_err(&failed)?;
-            part.many = row.try_get(1).map_err(&failed)?;
-            part.last = row.try_get(2).map_err(&failed)?;
+        if chunk.len() == CHUNK {
+            let full = std::mem::take(&mut chunk);
+            decoding.push(tokio::spawn(async move { decode(&full, want) }));
         }
-        let id: Option<&str> = row.try_get(4).map_err(&failed)?;
-        if id.is_some() {
-            let found = Found::of(&row, 3, want).map_err(&failed)??;
-            sorted &= part.rows.last().is_none_or(|last| last.id() < found.id());
-            part.rows.push(found);
-        }
+        chunk.push(row);
     }
-    if !sorted {
+    drop(rows);
+    let rest = decode(&chunk, want)?;
+    for decoded in decoding {
+        let decoded = decoded
+            .await
+            .map_err(|error| Error::internal("decode a page", error))?;
+        part.add(decoded?);
+    }
+    part.add(rest);
+    if !part.rows.is_sorted_by(|one, other| one.id() < other.id()) {
         part.rows
             .sort_unstable_by(|one, other| one.id().cmp(other.id()));
+    }
+    Ok(part)
+}
+
+/// Rows of [`page`]'s statement.
+fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
+    let failed = fault("decode a page");
+    let mut part = Part::default();
+    part.rows.reserve(rows.len());
+    for row in rows {
+        part.head = row.try_get(0).map_err(&failed)?;
+        part.many = row.try_get(1).map_err(&failed)?;
+        part.last = row.try_get(2).map_err(&failed)?;
+        let id: Option<&str> = row.try_get(4).map_err(&failed)?;
+        if id.is_some() {
+            part.rows.push(Found::of(row, 3, want).map_err(&failed)??);
+        }
     }
     Ok(part)
 }

@@ -307,7 +307,9 @@ struct Facets(Vec<(i16, String, String, String)>);
 
 impl Facets {
     fn extend(&mut self, of: &Key, facets: Vec<(String, String)>) {
-        let rows = facets.into_iter().map(|(key, value)| (number(of.kind()), key, value, of.id().to_owned()));
+        let rows = facets
+            .into_iter()
+            .map(|(key, value)| (number(of.kind()), key, value, of.id().to_owned()));
         self.0.extend(rows);
     }
 
