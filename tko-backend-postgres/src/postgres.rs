@@ -95,7 +95,8 @@ impl Postgres {
             .execute(&mut *all)
             .await
             .map_err(&failed)?;
-        sqlx::query("UPDATE head SET oldest = revision")
+        // One further: who has followed to the end is told, too.
+        sqlx::query("UPDATE head SET revision = revision + 1, oldest = revision + 1")
             .execute(&mut *all)
             .await
             .map_err(&failed)?;

@@ -1,7 +1,7 @@
 //! What the backend is asked to do.
 
 use super::fleet::{creations, template};
-use super::raw::{CALLERS, rate};
+use super::raw::{CALLERS, TIME, rate};
 use futures_util::StreamExt;
 use sqlx::{Executor, PgPool};
 use std::sync::Arc;
@@ -28,13 +28,19 @@ pub(crate) async fn create(backend: &Arc<dyn Backend>) -> f64 {
     .await
 }
 
-/// A hundred at a time.
+/// A hundred at a time. What is to be created is thought out beforehand.
 pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> f64 {
-    rate(1, 100, |_, _| async move {
-        let set = creations(fresh(100));
+    let sets: Vec<_> = (0..1_000).map(|_| creations(fresh(100))).collect();
+    let start = Instant::now();
+    let mut count = 0.0;
+    for set in sets {
         backend.commit(set, Ack::Durable).await.expect("created");
-    })
-    .await
+        count += 100.0;
+        if start.elapsed() > TIME {
+            break;
+        }
+    }
+    count / start.elapsed().as_secs_f64()
 }
 
 /// How often each page is read.
@@ -187,46 +193,45 @@ pub(crate) async fn stream(backend: &Arc<dyn Backend>) -> f64 {
     }
 }
 
-/// Claims, and settles as done.
-pub(crate) async fn claims(backend: &Arc<dyn Backend>) -> f64 {
+/// Claims, and settles as done; at most so many, which must be due.
+pub(crate) async fn claims(backend: &Arc<dyn Backend>, most: usize) -> f64 {
     let total = AtomicUsize::new(0);
-    let sum = &total;
     let start = Instant::now();
-    rate(CALLERS, 1, |caller, _| async move {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: format!("worker {caller}"),
-            max: 100,
-            lease: Duration::from_secs(30),
-            wait: Duration::ZERO,
-        };
-        let claims = backend.claim(&request).await.expect("claimed");
-        let done: Vec<_> = claims
-            .into_iter()
-            // Back to where it was, so that it lasts for all of the measurement.
-            .map(|claim| {
-                (
-                    claim.token,
-                    Outcome::Yield {
-                        after: Duration::ZERO,
-                    },
-                )
-            })
-            .collect();
-        let settled = backend.settle(&done).await.expect("settled");
-        sum.fetch_add(
-            settled.iter().filter(|live| **live).count(),
-            Ordering::Relaxed,
-        );
-    })
-    .await;
+    let workers = (0..CALLERS).map(|caller| {
+        let total = &total;
+        async move {
+            let request = ClaimRequest {
+                stage: Stage::Prepare,
+                worker: format!("worker {caller}"),
+                max: 100,
+                lease: Duration::from_secs(30),
+                wait: Duration::ZERO,
+            };
+            while start.elapsed() < TIME && total.load(Ordering::Relaxed) < most {
+                let claims = backend.claim(&request).await.expect("claimed");
+                assert!(!claims.is_empty(), "there is enough to do");
+                let done: Vec<_> = claims
+                    .into_iter()
+                    .map(|claim| (claim.token, Outcome::Done))
+                    .collect();
+                let settled = backend.settle(&done).await.expect("settled");
+                let live = settled.iter().filter(|live| **live).count();
+                total.fetch_add(live, Ordering::Relaxed);
+            }
+        }
+    });
+    futures_util::future::join_all(workers).await;
     #[allow(clippy::cast_precision_loss)] // Far below 2^52.
     let total = total.load(Ordering::Relaxed) as f64;
     total / start.elapsed().as_secs_f64()
 }
 
 /// The same, while an idle transaction holds a snapshot.
-pub(crate) async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgPool) -> f64 {
+pub(crate) async fn claims_under_snapshot(
+    backend: &Arc<dyn Backend>,
+    pool: &PgPool,
+    most: usize,
+) -> f64 {
     let mut held = pool.begin().await.expect("a transaction");
     held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         .await
@@ -234,7 +239,7 @@ pub(crate) async fn claims_under_snapshot(backend: &Arc<dyn Backend>, pool: &PgP
     held.execute("SELECT count(*) FROM work")
         .await
         .expect("a snapshot");
-    let rate = claims(backend).await;
+    let rate = claims(backend, most).await;
     held.rollback().await.expect("it ends");
     rate
 }

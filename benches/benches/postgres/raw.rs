@@ -131,7 +131,7 @@ pub(crate) async fn sizes(pool: &PgPool) -> Vec<(String, f64)> {
     sqlx::query_as(
         "SELECT c.relname::text, pg_total_relation_size(c.oid)::float8 / \
          (SELECT count(*) FROM entity WHERE kind = 2) FROM pg_class c \
-         WHERE c.relkind = 'r' AND c.relname IN ('entity', 'facet', 'body', 'work', 'event', 'pending') \
+         WHERE c.relkind = 'r' AND c.relname IN ('entity', 'facet', 'body', 'event') \
          ORDER BY 2 DESC",
     )
     .fetch_all(pool)

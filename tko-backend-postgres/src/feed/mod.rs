@@ -1,18 +1,21 @@
 //! Revisions, the feed of changes, and history.
 //!
 //! Changes get their revisions after they are committed, by a pass that any process may run
-//! (`numbering`). Every process hears of the new head (`listening`), and whoever follows reads on
-//! from there (`tail`). What is too old goes (`retention`).
+//! (`numbering`). Every process hears of the new head (`listening`), and whoever follows goes on
+//! from there (`tail`), with what one has read for all (`recent`). What is too old goes
+//! (`retention`).
 
 mod image;
 mod listening;
 mod numbering;
+mod recent;
 mod retention;
 mod tail;
 
 use crate::fault::fault;
 use crate::postgres::Shared;
 use numbering::Numbering;
+use recent::Recent;
 use std::sync::Arc;
 use tko_core::change::Head;
 use tko_core::{ChangeRecord, Key, Result, Revision, Timestamp};
@@ -29,6 +32,8 @@ pub(crate) struct Feed {
     /// The last revision that this process heard of.
     head: watch::Sender<u64>,
     numbering: Numbering,
+    /// Without bodies, and with them.
+    recent: [Recent; 2],
 }
 
 impl Default for Feed {
@@ -36,6 +41,7 @@ impl Default for Feed {
         Self {
             head: watch::Sender::new(0),
             numbering: Numbering::default(),
+            recent: [false, true].map(Recent::new),
         }
     }
 }

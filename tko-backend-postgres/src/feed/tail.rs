@@ -1,6 +1,5 @@
 //! Following the feed.
 
-use super::image;
 use crate::postgres::Shared;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
@@ -10,7 +9,7 @@ use tko_core::{ChangeRecord, Result, Revision, Want};
 use tokio::sync::watch;
 
 /// Whoever hears of nothing looks so often: should listening and looking have ended.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(30);
 
 /// One reader.
 struct Reader {
@@ -27,7 +26,8 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<Vec<ChangeRecord>>> {
         while !self.ended {
             self.head.mark_unchanged();
-            match image::after(&self.shared, self.after, self.package).await {
+            let recent = &self.shared.feed.recent[usize::from(self.package)];
+            match recent.after(&self.shared, self.after).await {
                 Ok(changes) => {
                     if let Some(last) = changes.last() {
                         self.after = last.revision;
