@@ -342,3 +342,62 @@ async fn what_is_committed_late_is_numbered() {
         .await
         .expect("it is numbered in time");
 }
+
+/// A row that somebody else keeps locked: the commit gives up in time, says so, and is not applied
+/// later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_locked_is_unavailable() {
+    let server = Server::start(ServerSettings::default()).expect("a server");
+    let database = server.create_database().expect("a database");
+    let mut settings = Settings::new(server.url(&database));
+    settings.statement_timeout = Duration::from_millis(200);
+    let store = Arc::new(Postgres::connect(settings).await.expect("a store"));
+    let key = site("a");
+    let new = set(Require::Absent(key.clone()), put(&key, a_site(), 1));
+    store.commit(new, Ack::Numbered).await.expect("a site");
+    let pool = sqlx::PgPool::connect(&server.url(&database)).await;
+    let pool = pool.expect("a connection");
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT 1 FROM entity WHERE id = 'a' FOR UPDATE")
+        .execute(&mut *other)
+        .await
+        .expect("a lock");
+    let more = |count| set(Require::Exists(key.clone()), put(&key, a_site(), count));
+    let refused = store.commit(more(2), Ack::Durable).await;
+    let refused = refused.expect_err("it is locked");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
+    other.rollback().await.expect("it ends");
+    let there = read(&store, &key).await.expect("it is there");
+    assert_eq!(count(&there), 1, "not applied when the lock goes");
+    store
+        .commit(more(3), Ack::Numbered)
+        .await
+        .expect("it is free");
+    let there = read(&store, &key).await.expect("it is there");
+    assert_eq!(count(&there), 3);
+    exact_feed(&store).await;
+    pool.close().await;
+}
+
+/// Whoever has followed to the end is told that everything was deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_are_told_that_all_is_gone() {
+    let server = Server::start(ServerSettings::default()).expect("a server");
+    let database = server.create_database().expect("a database");
+    let store = open(&server, &database).await;
+    let other = open(&server, &database).await;
+    let key = site("a");
+    let new = set(Require::Absent(key.clone()), put(&key, a_site(), 1));
+    store.commit(new, Ack::Numbered).await.expect("a site");
+    let mut tails = [&store, &other].map(|store| store.tail(Revision(0), Want::ROW));
+    for tail in &mut tails {
+        let change = tail.next().await.expect("no end").expect("a change");
+        assert_eq!(change.key, key);
+    }
+    store.clear().await.expect("it is deleted");
+    for tail in &mut tails {
+        let told = tail.next().await.expect("no end");
+        assert!(matches!(told, Err(Error::Expired { .. })), "{told:?}");
+        assert!(tail.next().await.is_none(), "it ends");
+    }
+}
