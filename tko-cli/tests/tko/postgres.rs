@@ -6,11 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 use tko_postgres_server::shared;
 
-/// Edges, beside the three control sites.
-const EDGES: usize = 24;
-
-/// Processes that are killed, at most.
-const DEATHS: u64 = 15;
+/// Edges, beside the three control sites: 24, or what `TKO_FLEET_EDGES` says. So many more than
+/// that become deployments.
+fn edges() -> usize {
+    match std::env::var("TKO_FLEET_EDGES") {
+        Ok(text) => text.parse().expect("TKO_FLEET_EDGES is a number"),
+        Err(_) => 24,
+    }
+}
 
 /// An empty database: its URL.
 fn database() -> String {
@@ -66,12 +69,15 @@ fn folders(manifests: &Path) -> usize {
 async fn a_whole_fleet_dies_in_turn() {
     let url = database();
     let mut dice = Dice::new();
+    let edges = edges();
+    // Processes that are killed, at most.
+    let most = 15 + edges / 50;
     let manifests = tempfile::tempdir().expect("a folder");
     // One that lives, to look at it all.
     let observer = Server::start(&data(&url)).await;
-    registered(&observer, EDGES).await;
+    registered(&observer, edges).await;
     let client = observer.client();
-    let (national, whole) = (created(&observer).await, total(EDGES));
+    let (national, whole) = (created(&observer).await, total(edges));
     let feed = Feed::of(&client);
     let mut fleet = Vec::new();
     for _ in 0..2 {
@@ -88,8 +94,8 @@ async fn a_whole_fleet_dies_in_turn() {
     }
     let mut deaths = 0;
     let is_done = |done: usize| done >= whole - 1;
-    while deaths < DEATHS && !is_done(feed.now().prepared) {
-        let point = feed.now().changes + 1 + dice.below(whole as u64 / 4);
+    while deaths < most && !is_done(feed.now().prepared) {
+        let point = feed.now().changes + 1 + dice.below(whole.min(2_000) as u64 / 4);
         feed.until("further", |told| {
             told.changes >= point || is_done(told.prepared)
         })
@@ -104,10 +110,10 @@ async fn a_whole_fleet_dies_in_turn() {
     assert!(deaths >= 5, "only {deaths} were killed");
     feed.until("prepared", |told| told.prepared == whole - 1)
         .await;
-    is_whole(&client, &national, EDGES).await;
+    is_whole(&client, &national, edges).await;
     let told = feed.until("scheduled", |told| told.placed == told.wanted);
     let wanted = told.await.wanted;
-    assert!(wanted > EDGES, "{wanted} are wanted");
+    assert!(wanted > edges, "{wanted} are wanted");
     assert_eq!(
         folders(manifests.path()),
         wanted,

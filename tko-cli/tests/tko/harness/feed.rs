@@ -71,12 +71,19 @@ impl Feed {
         *self.0.borrow()
     }
 
-    /// Waits until it is so.
+    /// Waits until it is so, as long as there is progress.
     pub(crate) async fn until(&self, what: &str, is: impl Fn(&Told) -> bool) -> Told {
         let mut told = self.0.clone();
-        let waited = tokio::time::timeout(TIME, told.wait_for(|told| is(told))).await;
-        let now = self.now();
-        let so = waited.unwrap_or_else(|_| panic!("not {what} after {TIME:?}: {now:?}"));
-        *so.unwrap_or_else(|_| panic!("the feed ended before {what}: {now:?}"))
+        loop {
+            let now = *told.borrow_and_update();
+            if is(&now) {
+                return now;
+            }
+            match tokio::time::timeout(TIME, told.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => panic!("the feed ended before {what}: {now:?}"),
+                Err(_) => panic!("not {what}, and nothing happened for {TIME:?}: {now:?}"),
+            }
+        }
     }
 }
