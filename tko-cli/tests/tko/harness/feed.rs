@@ -79,11 +79,12 @@ impl Feed {
             if is(&now) {
                 return now;
             }
-            match tokio::time::timeout(TIME, told.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => panic!("the feed ended before {what}: {now:?}"),
-                Err(_) => panic!("not {what}, and nothing happened for {TIME:?}: {now:?}"),
-            }
+            let changed = tokio::time::timeout(TIME, told.changed()).await;
+            changed
+                .unwrap_or_else(|_| {
+                    panic!("not {what}, and nothing happened for {TIME:?}: {now:?}")
+                })
+                .unwrap_or_else(|_| panic!("the feed ended before {what}: {now:?}"));
         }
     }
 }
