@@ -35,7 +35,8 @@ where
     }
 }
 
-fn lost(error: &Error) -> bool {
+/// Whether it is that the connection was lost.
+pub(crate) fn lost(error: &Error) -> bool {
     error
         .source()
         .and_then(|source| source.downcast_ref::<Sql>())

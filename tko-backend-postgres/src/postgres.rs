@@ -133,6 +133,10 @@ impl Backend for Postgres {
         read::list(&self.shared, list).await
     }
 
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        read::pages(self.shared.clone(), list)
+    }
+
     async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
         read::count(&self.shared, select, bound).await
     }

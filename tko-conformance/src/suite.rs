@@ -59,6 +59,7 @@ macro_rules! __backend_checks {
             list {
                 listings_are_in_byte_order
                 pages_of_any_size_come_to_the_same
+                reading_on_comes_to_the_same
                 a_listing_is_of_one_kind
                 an_empty_listing_ends_at_once
                 a_page_has_at_most_a_thousand_items

@@ -5,10 +5,12 @@ use crate::entity::{Record, Want};
 use crate::error::Result;
 use crate::id::Key;
 use crate::revision::Revision;
-use crate::select::{Count, List, Page, Select};
+use crate::select::{Count, List, Page, Select, pages};
 use crate::work::{Claim, ClaimRequest, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Keeps entities, their bodies, due work, claims, and the feed of changes.
@@ -36,6 +38,17 @@ pub trait Backend: Send + Sync + 'static {
     /// One page in key order, consistent in itself. Its cost is bounded whatever the selection: it
     /// may be short or empty and yet not be the last.
     async fn list(&self, list: &List) -> Result<Page>;
+
+    /// All pages from this one on, at least one: each as [`list`](Self::list) gives it, and of
+    /// its own instant. May read ahead, as far as does not grow with the selection. Ends after the
+    /// last page or the first error; dropped, it stops reading. To be taken within a runtime.
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        pages(list, move |list| {
+            let backend = self.clone();
+            async move { backend.list(&list).await }
+        })
+        .boxed()
+    }
 
     /// How many match, exactly up to `bound`.
     async fn count(&self, select: &Select, bound: u64) -> Result<Count>;

@@ -13,10 +13,11 @@ use crate::metadata::Metadata;
 use crate::package::Package;
 use crate::resource::Gvk;
 use crate::revision::{Generation, Revision, Version};
-use crate::select::{Count, List, Page, Select};
+use crate::select::{Count, List, Page, Select, pages};
 use crate::work::{Claim, ClaimRequest, Mark, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -238,6 +239,17 @@ pub trait Data: Send + Sync + 'static {
 
     /// One page in key order. See [`Page`].
     async fn list(&self, list: &List) -> Result<Page>;
+
+    /// All pages from this one on, at least one; each of its own instant. May read ahead, as far
+    /// as does not grow with the selection. Ends after the last page or the first error; dropped,
+    /// it stops reading. To be taken within a runtime.
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        pages(list, move |list| {
+            let data = self.clone();
+            async move { data.list(&list).await }
+        })
+        .boxed()
+    }
 
     /// How many match, exactly up to `bound`.
     async fn count(&self, select: &Select, bound: u64) -> Result<Count>;

@@ -1,11 +1,14 @@
 //! Choosing entities: selections, pages, cursors.
 
 use crate::entity::{Entity, Record, Want};
+use crate::error::Result;
 use crate::id::{DeploymentId, Key, Kind, PluginType, SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::pattern::Pattern;
 use crate::resource::Gvk;
 use crate::revision::Revision;
+use futures_core::Stream;
+use futures_util::stream;
 use std::collections::BTreeMap;
 
 /// Most records on one page.
@@ -186,4 +189,26 @@ pub struct Count {
     pub found: u64,
     /// There are more than the bound.
     pub more: bool,
+}
+
+/// The pages from this one on, read one by one with `read`, each when it is asked for.
+pub fn pages<F>(
+    list: List,
+    read: impl Fn(List) -> F + Send + 'static,
+) -> impl Stream<Item = Result<Page>> + Send + 'static
+where
+    F: Future<Output = Result<Page>> + Send + 'static,
+{
+    stream::try_unfold(Some(list), move |list| {
+        let page = list.clone().map(&read);
+        async move {
+            let (Some(mut list), Some(page)) = (list, page) else {
+                return Ok(None);
+            };
+            let page = page.await?;
+            list.after.clone_from(&page.next);
+            let more = page.next.is_some();
+            Ok(Some((page, more.then_some(list))))
+        }
+    })
 }

@@ -174,23 +174,21 @@ pub(crate) async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize
 /// All rows, page by page.
 pub(crate) async fn stream(backend: &Arc<dyn Backend>) -> f64 {
     let start = Instant::now();
-    let (mut after, mut count) = (None, 0.0);
-    loop {
-        let list = List {
-            select: Select::all(Kind::Deployment),
-            after,
-            limit: 1_000,
-            want: Want::ROW,
-        };
-        let page = backend.list(&list).await.expect("a page");
+    let list = List {
+        select: Select::all(Kind::Deployment),
+        after: None,
+        limit: 1_000,
+        want: Want::ROW,
+    };
+    let mut pages = backend.clone().pages(list);
+    let mut count = 0.0;
+    while let Some(page) = pages.next().await {
+        let page = page.expect("a page");
         #[allow(clippy::cast_precision_loss)] // A thousand.
         let items = page.items.len() as f64;
         count += items;
-        after = page.next;
-        if after.is_none() {
-            return count / start.elapsed().as_secs_f64();
-        }
     }
+    count / start.elapsed().as_secs_f64()
 }
 
 /// Claims, and settles as done; at most so many, which must be due.

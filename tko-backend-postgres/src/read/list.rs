@@ -17,13 +17,17 @@ pub(crate) async fn list(shared: &Shared, list: &List) -> Result<Page> {
     again(shared, || read(shared, list)).await
 }
 
-/// A new walk for this page.
-fn walk(list: &List) -> Walk<'_> {
-    let limit = match list.limit {
+/// Most items of one page.
+pub(super) fn limit(list: &List) -> usize {
+    match list.limit {
         0 => MAX_PAGE,
         limit => limit.min(MAX_PAGE),
-    };
-    let mut walk = Walk::new(&list.select, limit).wanting(list.want);
+    }
+}
+
+/// A new walk for this page.
+fn walk(list: &List) -> Walk<'_> {
+    let mut walk = Walk::new(&list.select, limit(list)).wanting(list.want);
     if let Some(Cursor(after)) = &list.after {
         walk.after(after);
     }

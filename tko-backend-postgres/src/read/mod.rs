@@ -10,6 +10,7 @@ mod found;
 mod get;
 mod join;
 mod list;
+mod pages;
 mod plan;
 mod sql;
 mod text;
@@ -18,6 +19,7 @@ mod walk;
 pub(crate) use count::count;
 pub(crate) use get::get;
 pub(crate) use list::list;
+pub(crate) use pages::pages;
 
 #[cfg(test)]
 mod tests;

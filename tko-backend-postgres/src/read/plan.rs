@@ -16,8 +16,8 @@ use tko_core::{Key, Kind, PluginId, PluginType, Result, Select, SiteId, Template
 /// Most values whose rows are merged.
 pub(super) const MAX_VALUES: i64 = 256;
 
-/// Further on, a list is not told from a longer one.
-const LONG: i64 = 1_000;
+/// Lists are compared by how far so many entries reach.
+const STRIDE: i64 = 256;
 
 /// A column that is matched by patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,7 +344,8 @@ impl Plan {
     }
 }
 
-/// Of several drivers that name one value exactly, lets the one with the fewest rows be the best.
+/// Of several drivers that name one value exactly, lets that be the best whose next entries reach
+/// furthest, or end: it has the fewest where the page begins.
 pub(super) async fn choose(connection: &mut PgConnection, plan: &mut Plan) -> Result<()> {
     let best = plan.drivers.len();
     let first = plan
@@ -369,30 +370,31 @@ pub(super) async fn choose(connection: &mut PgConnection, plan: &mut Plan) -> Re
             values.push(value.as_str());
         }
     }
-    let counts: Vec<i64> = sqlx::query_scalar(
+    let reaches: Vec<Option<String>> = sqlx::query_scalar(
         "SELECT CASE n.which \
-         WHEN 0 THEN (SELECT count(*) FROM (SELECT 1 FROM facet f WHERE f.kind = $1 \
-             AND f.key = n.key AND f.value = n.value LIMIT $2) one) \
-         WHEN 1 THEN (SELECT count(*) FROM (SELECT 1 FROM entity e WHERE e.kind = $1 \
-             AND e.template = n.value LIMIT $2) one) \
-         ELSE (SELECT count(*) FROM (SELECT 1 FROM entity e WHERE e.site = n.value LIMIT $2) one) \
+         WHEN 0 THEN (SELECT f.id FROM facet f WHERE f.kind = $1 AND f.key = n.key \
+             AND f.value = n.value AND f.id >= $6 ORDER BY f.id OFFSET $2 LIMIT 1) \
+         WHEN 1 THEN (SELECT e.id FROM entity e WHERE e.kind = $1 AND e.template = n.value \
+             AND e.id >= $6 ORDER BY e.id OFFSET $2 LIMIT 1) \
+         ELSE (SELECT e.id FROM entity e WHERE e.site = n.value AND e.id >= $6 \
+             ORDER BY e.id OFFSET $2 LIMIT 1) \
          END FROM unnest($3::smallint[], $4::text[], $5::text[]) \
          WITH ORDINALITY n(which, key, value, place) ORDER BY n.place",
     )
     .bind(plan.kind)
-    .bind(LONG)
+    .bind(STRIDE)
     .bind(columns)
     .bind(keys)
     .bind(values)
+    .bind(plan.low.as_str())
     .fetch_all(connection)
     .await
     .map_err(fault("find the best way to list"))?;
     // Of equal ones the last stays the best.
-    let fewest = counts
-        .iter()
-        .enumerate()
-        .rev()
-        .min_by_key(|(_, count)| **count);
+    let fewest = reaches.iter().enumerate().max_by_key(|(_, reach)| {
+        let ends = reach.is_none();
+        (ends, reach.as_deref())
+    });
     if let Some((at, _)) = fewest {
         named[at..].rotate_left(1);
     }

@@ -22,11 +22,11 @@ const CHUNK: usize = 250;
 
 /// What one statement gave.
 #[derive(Default)]
-struct Part {
-    head: i64,
+pub(super) struct Part {
+    pub(super) head: i64,
     many: bool,
     last: Option<String>,
-    rows: Vec<Found>,
+    pub(super) rows: Vec<Found>,
 }
 
 impl Part {
@@ -244,7 +244,7 @@ async fn read(
 }
 
 /// Rows of [`page`]'s statement.
-fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
+pub(super) fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
     let failed = fault("decode a page");
     let mut part = Part::default();
     part.rows.reserve(rows.len());
@@ -252,10 +252,14 @@ fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
         part.head = row.try_get(0).map_err(&failed)?;
         part.many = row.try_get(1).map_err(&failed)?;
         part.last = row.try_get(2).map_err(&failed)?;
-        let id: Option<&str> = row.try_get(4).map_err(&failed)?;
-        if id.is_some() {
+        if id(row).map_err(&failed)?.is_some() {
             part.rows.push(Found::of(row, 3, want).map_err(&failed)??);
         }
     }
     Ok(part)
+}
+
+/// Of a row of [`page`]'s statement, if there is any.
+pub(super) fn id(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
+    row.try_get(4)
 }

@@ -2,9 +2,12 @@
 
 use super::bench::{ALL, Bench};
 use super::sample::{Shape, all, changes, d, deployment, s, set, site, t, template, value_of};
+use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use tko_core::select::MAX_PAGE;
-use tko_core::{Change, Cursor, Key, Kind, List, PluginType, Put, Revision, Select, Stage, Want};
+use tko_core::{
+    Change, Cursor, Facts, Key, Kind, List, Pattern, PluginType, Put, Revision, Select, Stage, Want,
+};
 
 fn page_of(select: Select, limit: usize) -> List {
     List {
@@ -37,6 +40,88 @@ pub async fn pages_of_any_size_come_to_the_same(bench: Bench) {
         let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
         assert_eq!(found, ids, "in pages of {limit}");
     }
+}
+
+/// Reading on comes to the same as page after page, whatever is selected and where it starts; who
+/// stops early is not in anyone's way.
+pub async fn reading_on_comes_to_the_same(bench: Bench) {
+    let ids: Vec<String> = (0..60).map(|n| format!("d{n:02}")).collect();
+    bench.put([template("t"), template("u")]).await;
+    bench
+        .put(ids.iter().enumerate().map(|(n, id)| {
+            let mut put = deployment(id);
+            put.metadata.insert("n", (n % 3).to_string());
+            if let Facts::Deployment(facts) = &mut put.facts {
+                facts.template = Some(["t", "u"][n % 2].parse().expect("an id"));
+                facts.prepared = n % 4 == 0;
+            }
+            put
+        }))
+        .await;
+    let value = |text| Pattern::value(text).expect("a pattern");
+    let mut exact = all(Kind::Deployment);
+    exact.metadata.insert("n".to_owned(), value("1"));
+    let mut like = all(Kind::Deployment);
+    like.metadata.insert("n".to_owned(), value("*2"));
+    let mut joined = exact.clone();
+    joined.template_ids = vec![Pattern::id("u").expect("a pattern")];
+    let selects = [
+        (all(Kind::Deployment), 60),
+        (exact, 20),
+        (like, 20),
+        (joined, 10),
+        (
+            Select {
+                prepared: Some(false),
+                ..all(Kind::Deployment)
+            },
+            45,
+        ),
+        (all(Kind::Site), 0),
+    ];
+    for (select, count) in selects {
+        for limit in [1, 7, 20, 60, 0] {
+            let whole = bench.walk(&select, limit).await;
+            assert_eq!(whole.len(), count, "{select:?}");
+            for after in [None, whole.get(count / 2).map(|r| r.entity.key.clone())] {
+                let rest = whole
+                    .iter()
+                    .filter(|r| after.as_ref().is_none_or(|after| r.entity.key > *after));
+                let rest: Vec<_> = rest.map(|r| format!("{r:?}")).collect();
+                let list = List {
+                    select: select.clone(),
+                    after: after.map(Cursor),
+                    limit,
+                    want: ALL,
+                };
+                let pages: Vec<_> = bench.backend.clone().pages(list).collect().await;
+                assert!(!pages.is_empty(), "at least one page comes");
+                let pages: Vec<_> = pages.into_iter().map(|p| p.expect("a page")).collect();
+                let ends = pages.iter().map(|page| page.next.is_none());
+                let last = pages.len() - 1;
+                assert!(
+                    ends.enumerate().all(|(at, end)| end == (at == last)),
+                    "the last alone has nothing after it"
+                );
+                assert!(
+                    limit == 0 || pages.iter().all(|page| page.items.len() <= limit),
+                    "no page has more than {limit}"
+                );
+                let read = pages.iter().flat_map(|page| &page.items);
+                let read: Vec<_> = read.map(|r| format!("{r:?}")).collect();
+                assert_eq!(read, rest, "{select:?} in pages of {limit}");
+            }
+        }
+    }
+    for _ in 0..40 {
+        let mut pages = bench
+            .backend
+            .clone()
+            .pages(page_of(all(Kind::Deployment), 2));
+        let first = pages.next().await.expect("at least one page");
+        assert_eq!(first.expect("a page").items.len(), 2);
+    }
+    assert_eq!(bench.walk(&all(Kind::Deployment), 0).await.len(), 60);
 }
 
 /// A listing is of one kind only.

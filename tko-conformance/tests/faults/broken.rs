@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tko_conformance::Reference;
 use tko_core::change::Head;
@@ -105,6 +106,19 @@ impl Backend for Broken {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.broken_list(list).await
+    }
+
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        let skips = self.is("reading on skips a page");
+        let pages = tko_core::select::pages(list, move |list| {
+            let broken = self.clone();
+            async move { broken.list(&list).await }
+        });
+        let kept = pages.enumerate().filter_map(move |(at, page)| {
+            let kept = !(skips && at == 2);
+            std::future::ready(kept.then_some(page))
+        });
+        kept.boxed()
     }
 
     async fn count(&self, select: &Select, bound: u64) -> Result<Count> {

@@ -55,6 +55,10 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
         "pages have no bound",
         "list::a_page_has_at_most_a_thousand_items",
     ),
+    (
+        "reading on skips a page",
+        "list::reading_on_comes_to_the_same",
+    ),
     ("kinds are mixed", "list::a_listing_is_of_one_kind"),
     (
         "pages come without packages",

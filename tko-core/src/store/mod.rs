@@ -47,6 +47,7 @@ use crate::work::{Claim, ClaimRequest, Mark, Outcome, Token};
 use async_trait::async_trait;
 use draft::Draft;
 use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,6 +168,19 @@ impl<B: Backend + ?Sized> Data for Store<B> {
             page.items = page.items.into_iter().map(whole).collect();
         }
         Ok(page)
+    }
+
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        let with_packages = list.want.package;
+        let pages = self.backend.clone().pages(list);
+        if !with_packages {
+            return pages;
+        }
+        let wholes = pages.map_ok(|mut page| {
+            page.items = page.items.into_iter().map(whole).collect();
+            page
+        });
+        wholes.boxed()
     }
 
     async fn count(&self, select: &Select, bound: u64) -> Result<Count> {

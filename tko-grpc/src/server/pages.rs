@@ -1,9 +1,8 @@
-//! Listings as streams: pages are read when what was read before is taken, so that a slow client
-//! slows the listing and a gone one ends it.
+//! Listings as streams: pages are read when what was read before is taken, and a few ahead, so that
+//! a slow client slows the listing and a gone one ends it.
 
 use futures_core::Stream;
-use futures_util::TryStreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::sync::Arc;
 use tko_core::select::MAX_PAGE;
 use tko_core::{Controller, Cursor, List, Page, Record, Result, Select, Want};
@@ -22,28 +21,37 @@ pub(super) fn pages(
     } else {
         MAX_PAGE
     };
-    stream::try_unfold(Some((list, limit)), move |place| {
-        let data = data.clone();
-        async move {
-            let Some((mut list, mut limit)) = place else {
-                return Ok(None);
-            };
-            list.limit = limit
-                .and_then(|left| usize::try_from(left).ok())
-                .map_or(most, |left| left.clamp(1, most));
-            let mut page = data.list(&list).await?;
-            if let Some(left) = &mut limit {
-                let fit = usize::try_from(*left).unwrap_or(usize::MAX);
-                if page.items.len() > fit {
-                    page.items.truncate(fit);
-                    page.next = page.items.last().map(|r| Cursor(r.entity.key.clone()));
-                }
-                *left -= u64::try_from(page.items.len()).unwrap_or(*left).min(*left);
-            }
-            list.after.clone_from(&page.next);
-            let more = page.next.is_some() && limit != Some(0);
-            Ok(Some((page, more.then_some((list, limit)))))
+    let mut left = limit.map_or(usize::MAX, |left| {
+        usize::try_from(left).unwrap_or(usize::MAX)
+    });
+    let list = List {
+        limit: left.clamp(1, most),
+        ..list
+    };
+    let pages = if left <= most {
+        // One may do: nothing is read ahead.
+        tko_core::select::pages(list, move |list| {
+            let data = data.clone();
+            async move { data.list(&list).await }
+        })
+        .boxed()
+    } else {
+        data.pages(list)
+    };
+    pages.scan(false, move |full, page| {
+        if *full {
+            return future::ready(None);
         }
+        let page = page.map(|mut page| {
+            if page.items.len() > left {
+                page.items.truncate(left);
+                page.next = page.items.last().map(|r| Cursor(r.entity.key.clone()));
+            }
+            left -= page.items.len();
+            page
+        });
+        *full = left == 0;
+        future::ready(Some(page))
     })
 }
 
