@@ -49,6 +49,8 @@ pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
             // table, as after a bulk load, must not think of reading all of it and sorting.
             ("enable_seqscan", "off"),
             ("enable_bitmapscan", "off"),
+            // What runs for a client that is gone is stopped.
+            ("client_connection_check_interval", "500"),
             ("statement_timeout", statement.as_str()),
             // A process that hangs must not hold back numbering, or the vacuum.
             ("idle_in_transaction_session_timeout", "30000"),

@@ -11,6 +11,7 @@
 // | `work/` | due work, leases, edits |
 // | `feed/` | revisions, the feed, history, and how long they are kept |
 // | `check/` | proving that what is stored is consistent, and mending it |
+// | `lent` | connections of whoever reads, and may give up |
 // | `dialect` | what only PostgreSQL has |
 
 mod again;
@@ -22,6 +23,7 @@ mod dialect;
 mod facet;
 mod fault;
 mod feed;
+mod lent;
 mod postgres;
 mod read;
 mod record;

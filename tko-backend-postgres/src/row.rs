@@ -181,33 +181,34 @@ pub(crate) fn once_hash(once: &str) -> Vec<u8> {
 
 impl<'a> Row<'a> {
     /// The row whose [`COLUMNS`] begin with this one.
+    /// Their types are what the statement says: they are not held against it for each row.
     pub(crate) fn read(row: &'a PgRow, first: usize) -> Result<Self, sqlx::Error> {
-        let hash: &[u8] = row.try_get(first + 15)?;
+        let hash: &[u8] = row.try_get_unchecked(first + 15)?;
         let hash = <[u8; 32]>::try_from(hash).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        let Json(rest) = row.try_get(first + 16)?;
+        let Json(rest) = row.try_get_unchecked(first + 16)?;
         Ok(Self {
-            kind: row.try_get(first)?,
-            id: Cow::Borrowed(row.try_get(first + 1)?),
-            version: row.try_get(first + 2)?,
-            generation: row.try_get(first + 3)?,
-            created: row.try_get(first + 4)?,
-            updated: row.try_get(first + 5)?,
-            body_at: row.try_get(first + 6)?,
-            skeleton: row.try_get(first + 7)?,
-            deleting: row.try_get(first + 8)?,
-            prepared: row.try_get(first + 9)?,
-            approved: row.try_get(first + 10)?,
+            kind: row.try_get_unchecked(first)?,
+            id: Cow::Borrowed(row.try_get_unchecked(first + 1)?),
+            version: row.try_get_unchecked(first + 2)?,
+            generation: row.try_get_unchecked(first + 3)?,
+            created: row.try_get_unchecked(first + 4)?,
+            updated: row.try_get_unchecked(first + 5)?,
+            body_at: row.try_get_unchecked(first + 6)?,
+            skeleton: row.try_get_unchecked(first + 7)?,
+            deleting: row.try_get_unchecked(first + 8)?,
+            prepared: row.try_get_unchecked(first + 9)?,
+            approved: row.try_get_unchecked(first + 10)?,
             template: row
-                .try_get::<Option<&str>, _>(first + 11)?
+                .try_get_unchecked::<Option<&str>, _>(first + 11)?
                 .map(Cow::Borrowed),
             site: row
-                .try_get::<Option<&str>, _>(first + 12)?
+                .try_get_unchecked::<Option<&str>, _>(first + 12)?
                 .map(Cow::Borrowed),
             parent: row
-                .try_get::<Option<&str>, _>(first + 13)?
+                .try_get_unchecked::<Option<&str>, _>(first + 13)?
                 .map(Cow::Borrowed),
             place: row
-                .try_get::<Option<&str>, _>(first + 14)?
+                .try_get_unchecked::<Option<&str>, _>(first + 14)?
                 .map(Cow::Borrowed),
             body: ContentHash(hash),
             rest,

@@ -7,9 +7,10 @@ use super::sql::{self, Statement};
 use super::walk::Walk;
 use crate::again::again;
 use crate::fault::fault;
+use crate::lent::Lent;
 use crate::postgres::Shared;
 use crate::row::signed;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection};
 use tko_core::select::MAX_PAGE;
 use tko_core::{Count, Result, Select};
 
@@ -37,7 +38,7 @@ async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
         return Ok(0);
     };
     let failed = fault("count entities");
-    let mut connection = shared.pool.acquire().await.map_err(&failed)?;
+    let mut connection = Lent::of(shared).await.map_err(&failed)?;
     choose(&mut connection, &mut plan).await?;
     loop {
         let statement = sql::count(&plan, signed(bound).saturating_add(1));
@@ -47,6 +48,7 @@ async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
             .await
             .map_err(&failed)?;
         if !many {
+            connection.give_back();
             return Ok(found.unsigned_abs());
         }
         plan.give_up_driver();
@@ -56,7 +58,9 @@ async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
 async fn judged(shared: &Shared, mut walk: Walk<'_>, bound: u64) -> Result<u64> {
     let mut joins = Joins::of(walk.select());
     let failed = fault("begin to count");
-    let mut instant = shared.pool.begin_with(ONE_INSTANT).await.map_err(failed)?;
+    let mut connection = Lent::of(shared).await.map_err(&failed)?;
+    let instant = connection.begin_with(ONE_INSTANT).await;
+    let mut instant = instant.map_err(failed)?;
     if let Some(plan) = &mut walk.plan {
         joins.resolve(&mut instant, plan).await?;
     }
@@ -67,5 +71,6 @@ async fn judged(shared: &Shared, mut walk: Walk<'_>, bound: u64) -> Result<u64> 
         walk.go_on();
     }
     instant.commit().await.map_err(fault("end counting"))?;
+    connection.give_back();
     Ok(found)
 }

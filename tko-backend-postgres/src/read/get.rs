@@ -3,6 +3,7 @@
 use super::found::{self, Found, records};
 use crate::again::again;
 use crate::fault::fault;
+use crate::lent::Lent;
 use crate::postgres::Shared;
 use crate::row::number;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -37,12 +38,15 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
         .iter()
         .map(|key| (number(key.kind()), key.id()))
         .unzip();
+    let failed = fault("read entities");
+    let mut connection = Lent::of(shared).await.map_err(&failed)?;
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(kinds)
         .bind(ids)
-        .fetch_all(&shared.pool)
+        .fetch_all(&mut *connection)
         .await
-        .map_err(fault("read entities"))?;
+        .map_err(&failed)?;
+    connection.give_back();
     let broken = fault("decode entities");
     let (mut places, mut found) = (Vec::new(), Vec::new());
     for row in &rows {

@@ -5,7 +5,9 @@ use super::join::Joins;
 use super::walk::Walk;
 use crate::again::again;
 use crate::fault::fault;
+use crate::lent::Lent;
 use crate::postgres::Shared;
+use sqlx::Connection;
 use tko_core::select::MAX_PAGE;
 use tko_core::{Cursor, Key, List, Page, Result, Revision};
 
@@ -46,9 +48,9 @@ async fn read(shared: &Shared, list: &List) -> Result<Page> {
     // The templates and sites of joins are part of the instant.
     if list.select.is_watchable() {
         let failed = fault("get a connection");
-        let mut connection = shared.pool.acquire().await.map_err(failed)?;
+        let mut connection = Lent::of(shared).await.map_err(failed)?;
         let (found, enough) = alone.first(&mut connection, &mut Joins::none()).await?;
-        drop(connection);
+        connection.give_back();
         if enough {
             let head = alone.head().unwrap_or_default();
             return page(shared, list, &alone, head, found).await;
@@ -57,12 +59,15 @@ async fn read(shared: &Shared, list: &List) -> Result<Page> {
     let mut whole = walk(list);
     let mut joins = Joins::of(&list.select);
     let failed = fault("begin to read");
-    let mut instant = shared.pool.begin_with(ONE_INSTANT).await.map_err(failed)?;
+    let mut connection = Lent::of(shared).await.map_err(&failed)?;
+    let instant = connection.begin_with(ONE_INSTANT).await;
+    let mut instant = instant.map_err(failed)?;
     if let Some(plan) = &mut whole.plan {
         joins.resolve(&mut instant, plan).await?;
     }
     let found = whole.collect(&mut instant, &mut joins).await?;
     instant.commit().await.map_err(fault("end reading"))?;
+    connection.give_back();
     let head = whole.head().unwrap_or_default();
     page(shared, list, &whole, head, found).await
 }

@@ -11,6 +11,7 @@ use super::sql::{Extent, Statement, page};
 use super::walk::{decode, id};
 use crate::again::{again, lost};
 use crate::fault::fault;
+use crate::lent::Lent;
 use crate::postgres::Shared;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -101,8 +102,9 @@ async fn plan(shared: &Shared, list: &List) -> Result<Option<Plan>> {
         let mut plan = plan.clone();
         async move {
             let failed = fault("get a connection");
-            let mut connection = shared.pool.acquire().await.map_err(failed)?;
+            let mut connection = Lent::of(shared).await.map_err(failed)?;
             choose(&mut connection, &mut plan).await?;
+            connection.give_back();
             Ok(plan)
         }
     });
@@ -163,7 +165,7 @@ async fn statement(
         visited: rows,
     };
     let Statement { text, arguments } = page(plan, extent, list.want).map_err(&failed)?;
-    let mut connection = shared.pool.acquire().await.map_err(&failed)?;
+    let mut connection = Lent::of(shared).await.map_err(&failed)?;
     let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
     let mut page = Vec::with_capacity(limit);
     let mut next = None;
@@ -178,6 +180,8 @@ async fn statement(
         }
         page.push(row);
     }
+    drop(rows);
+    connection.give_back();
     if places.len() == 0 {
         return Ok(next);
     }

@@ -249,9 +249,9 @@ pub(super) fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
     let mut part = Part::default();
     part.rows.reserve(rows.len());
     for row in rows {
-        part.head = row.try_get(0).map_err(&failed)?;
-        part.many = row.try_get(1).map_err(&failed)?;
-        part.last = row.try_get(2).map_err(&failed)?;
+        part.head = row.try_get_unchecked(0).map_err(&failed)?;
+        part.many = row.try_get_unchecked(1).map_err(&failed)?;
+        part.last = row.try_get_unchecked(2).map_err(&failed)?;
         if id(row).map_err(&failed)?.is_some() {
             part.rows.push(Found::of(row, 3, want).map_err(&failed)??);
         }
@@ -261,5 +261,5 @@ pub(super) fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
 
 /// Of a row of [`page`]'s statement, if there is any.
 pub(super) fn id(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
-    row.try_get(4)
+    row.try_get_unchecked(4)
 }

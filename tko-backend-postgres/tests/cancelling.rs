@@ -1,0 +1,95 @@
+//! Whoever gives up a request stops what the server does for it.
+
+use futures_core::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_postgres::{Postgres, Settings};
+use tko_core::{Backend, Key, Kind, List, Pattern, Select, Want};
+
+/// Waits until so many sessions of this database wait for the lock on entities.
+async fn waiting(pool: &sqlx::PgPool, count: i64) {
+    let until = async {
+        loop {
+            let found: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock' AND query LIKE '%entity%'",
+            )
+            .fetch_one(pool)
+            .await
+            .expect("sessions are listed");
+            if found == count {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    // Before `lock_timeout` would end them.
+    tokio::time::timeout(Duration::from_secs(7), until)
+        .await
+        .unwrap_or_else(|_| panic!("{count} sessions should be waiting"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_stops_its_statement() {
+    let server = tko_postgres_server::shared();
+    let database = server.create_database().expect("a database");
+    let url = server.url(&database);
+    let store = Arc::new(
+        Postgres::connect(Settings::new(&url))
+            .await
+            .expect("a store"),
+    );
+    let pool = sqlx::PgPool::connect(&url).await.expect("a pool");
+    let mut lock = pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE entity IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .expect("locked");
+    let list = List {
+        select: Select::all(Kind::Site),
+        after: None,
+        limit: 10,
+        want: Want::ROW,
+    };
+    let mut judged = Select::all(Kind::Site);
+    let value = Pattern::value("*a").expect("a pattern");
+    judged.metadata.insert("key".to_owned(), value);
+    let reads: [BoxFuture<'static, ()>; 5] = [
+        read_with(&store, {
+            let list = list.clone();
+            move |s| async move { drop(s.list(&list).await) }
+        }),
+        read_with(
+            &store,
+            move |s| async move { drop(s.count(&judged, 10).await) },
+        ),
+        read_with(&store, |s| async move {
+            drop(s.count(&Select::all(Kind::Site), 10).await);
+        }),
+        read_with(&store, |s| async move {
+            let key = Key::new(Kind::Site, "s").expect("a key");
+            drop(s.get(&[key], Want::ROW).await);
+        }),
+        read_with(
+            &store,
+            move |s| async move { drop(s.pages(list).next().await) },
+        ),
+    ];
+    for read in reads {
+        let task = tokio::spawn(read);
+        waiting(&pool, 1).await;
+        task.abort();
+        waiting(&pool, 0).await;
+    }
+    lock.rollback().await.expect("unlocked");
+    let count = store.count(&Select::all(Kind::Site), 10).await;
+    assert_eq!(count.expect("it goes on").found, 0);
+}
+
+fn read_with<F: Future<Output = ()> + Send + 'static>(
+    store: &Arc<Postgres>,
+    read: impl FnOnce(Arc<Postgres>) -> F,
+) -> BoxFuture<'static, ()> {
+    read(store.clone()).boxed()
+}
