@@ -32,31 +32,32 @@ pub(crate) fn metadata(number: usize) -> Metadata {
     ])
 }
 
+fn config(name: &str, text: &str) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "core"},
+        "data": {"config": text},
+    })
+}
+
+/// What no two deployments have in common.
+pub(crate) fn own(number: usize) -> serde_json::Value {
+    let filler = "x".repeat(60);
+    let text = format!("serial-{number:08}; node-{}; {filler}", number * 7);
+    config("own", &text)
+}
+
 fn package(number: usize) -> Package {
-    let config = |name: &str, text: String| {
-        serde_json::json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": "core"},
-            "data": {"config": text},
-        })
-    };
-    let shared = |part: usize| {
+    let shared = |name: &str, part: usize| {
         let line = |line: usize| format!("option-{part}-{line}: value {}", part * 31 + line * 17);
-        (0..12).map(line).collect::<Vec<_>>().join("\n")
+        config(name, &(0..12).map(line).collect::<Vec<_>>().join("\n"))
     };
     Package::from_values([
-        config("first", shared(number % TEMPLATES)),
-        config("second", shared(2)),
-        config("third", shared(3)),
-        config("fourth", shared(4)),
-        config(
-            "own",
-            format!(
-                "serial-{number:08}; node-{}; {}",
-                number * 7,
-                "x".repeat(60)
-            ),
-        ),
+        shared("first", number % TEMPLATES),
+        shared("second", 2),
+        shared("third", 3),
+        shared("fourth", 4),
+        own(number),
     ])
     .expect("a package")
 }

@@ -3,18 +3,19 @@
 use super::fleet::{creations, template};
 use super::raw::{CALLERS, TIME, rate};
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use sqlx::{Executor, PgPool};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tko_core::{
-    Ack, Backend, ClaimRequest, Cursor, Kind, List, Outcome, Pattern, Select, Stage, Want,
+    Ack, Backend, ClaimRequest, Cursor, Kind, List, Outcome, Page, Pattern, Select, Stage, Want,
 };
 
 /// Numbers that were not used yet.
 static NEXT: AtomicUsize = AtomicUsize::new(100_000_000);
 
-fn fresh(count: usize) -> std::ops::Range<usize> {
+pub(crate) fn fresh(count: usize) -> std::ops::Range<usize> {
     let start = NEXT.fetch_add(count, Ordering::Relaxed);
     start..start + count
 }
@@ -44,7 +45,7 @@ pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> f64 {
 }
 
 /// How often each page is read.
-const ROUNDS: u32 = 25;
+pub(crate) const ROUNDS: u32 = 25;
 
 /// What a kind of page costs.
 pub(crate) struct PageCost {
@@ -171,8 +172,11 @@ pub(crate) async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize
     costs
 }
 
+/// As they are read on.
+pub(crate) type Pages = BoxStream<'static, tko_core::Result<Page>>;
+
 /// All rows, page by page.
-pub(crate) async fn stream(backend: &Arc<dyn Backend>) -> f64 {
+pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> f64 {
     let start = Instant::now();
     let list = List {
         select: Select::all(Kind::Deployment),
@@ -180,7 +184,7 @@ pub(crate) async fn stream(backend: &Arc<dyn Backend>) -> f64 {
         limit: 1_000,
         want: Want::ROW,
     };
-    let mut pages = backend.clone().pages(list);
+    let mut pages = pages(list);
     let mut count = 0.0;
     while let Some(page) = pages.next().await {
         let page = page.expect("a page");
@@ -242,10 +246,19 @@ pub(crate) async fn claims_under_snapshot(
     rate
 }
 
-/// From the answer to a commit to a watcher's sight, sorted.
-pub(crate) async fn lag(backend: &Arc<dyn Backend>) -> Vec<Duration> {
+/// Ids of what is changed, as the feed tells.
+pub(crate) async fn news(backend: &Arc<dyn Backend>) -> BoxStream<'static, String> {
     let head = backend.head().await.expect("the head");
-    let mut tail = backend.tail(head.revision, Want::ROW);
+    let tail = backend.tail(head.revision, Want::ROW);
+    tail.map(|change| change.expect("a change").key.id().to_owned())
+        .boxed()
+}
+
+/// From the answer to a commit to a watcher's sight, sorted.
+pub(crate) async fn lag(
+    backend: &Arc<dyn Backend>,
+    mut news: BoxStream<'static, String>,
+) -> Vec<Duration> {
     let sent: Arc<std::sync::Mutex<std::collections::HashMap<String, Instant>>> = Arc::default();
     let writer = {
         let (backend, sent) = (backend.clone(), sent.clone());
@@ -268,11 +281,11 @@ pub(crate) async fn lag(backend: &Arc<dyn Backend>) -> Vec<Duration> {
     };
     let mut lags = Vec::new();
     while lags.len() < 5_000 {
-        let change = tail.next().await.expect("no end").expect("a change");
+        let id = news.next().await.expect("no end");
         let seen = Instant::now();
         let mut sent = sent.lock().expect("not poisoned");
         // Seen before its writer had the answer: no time at all.
-        let at = *sent.entry(change.key.id().to_owned()).or_insert(seen);
+        let at = *sent.entry(id).or_insert(seen);
         lags.push(seen.duration_since(at));
     }
     writer.await.expect("it wrote");

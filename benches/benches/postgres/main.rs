@@ -1,17 +1,19 @@
-//! The PostgreSQL backend against the raw limits of the server that it runs on, measured in the
-//! same run: `cargo bench --package tko-benches --bench postgres -- [--size N]`.
+//! The PostgreSQL backend against the raw limits of the server that it runs on, and the gRPC server
+//! against the backend, measured in the same run: `cargo bench --package tko-benches --bench postgres -- [--size N]`.
 //!
 //! Ratios and buffers count; rates are of this machine, of this moment.
 
 mod fleet;
 mod jobs;
 mod raw;
+mod remote;
 mod report;
 
 use report::Report;
 use std::sync::Arc;
+use std::time::Duration;
 use tko_backend_postgres::{Postgres, Settings};
-use tko_core::Backend;
+use tko_core::{Backend, Data};
 use tko_postgres_server::Server;
 
 #[tokio::main]
@@ -84,7 +86,7 @@ async fn main() {
     }
     let out = raw::copy_out(&pool).await;
     report.rate("raw: COPY BINARY out in id order", out, None);
-    let stream = jobs::stream(&backend).await;
+    let stream = jobs::stream(|list| backend.clone().pages(list)).await;
     report.rate("stream of all", stream, Some(("of COPY BINARY", out, 0.75)));
     // Before what follows fills the table of due work with what is dead.
     report.bytes(&raw::sizes(&pool).await);
@@ -101,8 +103,33 @@ async fn main() {
         held,
         Some(("of that", claims, 0.6)),
     );
-    let lag = jobs::lag(&backend).await;
-    report.lag("commit to watcher, 1,000 writes/s", &lag);
+    let news = jobs::news(&backend).await;
+    let lag = jobs::lag(&backend, news).await;
+    report.lag("commit to watcher, 1,000 writes/s", &lag, Duration::ZERO);
+
+    let (client, shutdown) = remote::serve(&backend).await;
+    let of = "of the backend's";
+    let rate = remote::create(&client).await;
+    report.rate("gRPC: create, 8 callers", rate, Some((of, create, 0.5)));
+    let rate = remote::create_in_batches(&client).await;
+    report.rate(
+        "gRPC: create in batches of 100, 1 caller",
+        rate,
+        Some((of, batch, 0.5)),
+    );
+    let store = remote::store(&backend);
+    for (name, select) in remote::selects() {
+        let alone = remote::page(&store, select.clone()).await;
+        let through = remote::page(&*client, select).await;
+        report.times(name, through, alone, 3.0);
+    }
+    let rate = jobs::stream(|list| client.clone().pages(list)).await;
+    report.rate("gRPC: stream of all", rate, Some((of, stream, 0.35)));
+    let news = remote::news(&client).await;
+    let through = jobs::lag(&backend, news).await;
+    let more = Duration::from_millis(10);
+    report.lag("gRPC: commit to watcher, 1,000 writes/s", &through, more);
+    shutdown.cancel();
     report.print();
     pool.close().await;
     drop(backend);
