@@ -10,6 +10,7 @@ use crate::wire::select::pack_select;
 use crate::wire::table::{Packer, pack};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use std::sync::Arc;
 use std::time::Duration;
 use tko_core::change::Head;
 use tko_core::data::About;
@@ -126,6 +127,10 @@ impl Data for Client {
 
     async fn list(&self, list: &List) -> Result<Page> {
         Box::pin(self.read_page(list)).await
+    }
+
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        self.read_pages(list)
     }
 
     async fn count(&self, select: &Select, bound: u64) -> Result<Count> {

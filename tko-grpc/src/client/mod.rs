@@ -10,6 +10,7 @@ mod batch;
 mod call;
 mod controller;
 mod data;
+mod pages;
 mod reading;
 mod settings;
 

@@ -2,6 +2,7 @@
 
 use crate::serving::{Serving, fleet, from_template};
 use futures_util::StreamExt;
+use std::sync::Arc;
 use tko_core::{Cursor, Data, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 use tko_grpc::proto::v1alpha2 as wire;
@@ -165,4 +166,44 @@ async fn servers_that_cannot_be_are_bad_arguments() {
     for server in ["[::1]:1", "localhost:50050", "http://127.0.0.1:1"] {
         assert!(Client::new(Settings::new(server)).is_ok(), "{server:?}");
     }
+}
+
+#[tokio::test]
+async fn reading_on_comes_to_the_same_as_page_after_page() {
+    let serving = Serving::start().await;
+    let client = Arc::new(serving.client());
+    let ids = fleet(&*client, "a", 2_345).await;
+    let list = |kind, after: Option<&String>, limit| List {
+        select: Select::all(kind),
+        after: after.map(|id| Cursor(Key::new(kind, id).expect("an id"))),
+        limit,
+        want: Want::ROW,
+    };
+    for (after, limit, count) in [(None, 0, 3), (None, 100, 24), (Some(&ids[2_343]), 1, 1)] {
+        let pages = client.clone().pages(list(Kind::Deployment, after, limit));
+        let pages: Vec<_> = pages.collect().await;
+        let pages: Vec<_> = pages.into_iter().map(|p| p.expect("a page")).collect();
+        let read = pages.iter().flat_map(|page| &page.items);
+        let read: Vec<_> = read.map(|r| r.entity.key.id().to_owned()).collect();
+        let from = after.map_or(0, |_| 2_344);
+        assert_eq!(read, ids[from..]);
+        assert!(pages.len() >= count, "in pages of {limit}");
+        let most = if limit == 0 { 1_000 } else { limit };
+        assert!(pages.iter().all(|page| page.items.len() <= most));
+        let ends = pages.iter().filter(|page| page.next.is_none());
+        assert_eq!(ends.count(), 1, "the last alone is the end");
+    }
+    let nothing: Vec<_> = client
+        .clone()
+        .pages(list(Kind::Site, None, 0))
+        .collect()
+        .await;
+    assert_eq!(nothing.len(), 1, "one page says that there is nothing");
+    let page = nothing[0].as_ref().expect("a page");
+    assert!(page.items.is_empty() && page.next.is_none());
+    serving.stop().await.expect("it ends");
+    let mut pages = client.pages(list(Kind::Deployment, None, 0));
+    let refused = pages.next().await.expect("an answer");
+    assert!(refused.is_err(), "nobody answers");
+    assert!(pages.next().await.is_none(), "an error is the end");
 }

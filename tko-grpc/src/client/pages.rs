@@ -1,0 +1,138 @@
+//! Whole listings, as one stream of messages.
+
+use super::Client;
+use super::call::{garbled, limited, next};
+use crate::proto::v1alpha2 as wire;
+use crate::status;
+use crate::wire::entity::{pack_want, unpack_record};
+use crate::wire::scalar::{key, required};
+use crate::wire::select::pack_select;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use std::collections::VecDeque;
+use tko_core::select::MAX_PAGE;
+use tko_core::{Cursor, Error, List, Page, Result, Revision};
+use tonic::Streaming;
+
+const ACTION: &str = "list entities";
+
+/// A listing that is being read.
+struct Reading {
+    client: Client,
+    /// What is not asked for yet, or did not come.
+    list: List,
+    messages: Option<Streaming<wire::ListResponse>>,
+    revision: Option<Revision>,
+    /// What has come, none of them empty: the last of them may be the last of all.
+    pages: VecDeque<Page>,
+    /// How often it may break off before anything more comes.
+    tries: u32,
+}
+
+impl Client {
+    /// All pages from this one on. A stream that breaks off is taken up after what it gave.
+    pub(super) fn read_pages(&self, list: List) -> BoxStream<'static, Result<Page>> {
+        let reading = Reading {
+            tries: self.settings.tries,
+            client: self.clone(),
+            list,
+            messages: None,
+            revision: None,
+            pages: VecDeque::new(),
+        };
+        let pages = stream::try_unfold(Some(reading), |reading| async move {
+            let Some(mut reading) = reading else {
+                return Ok(None);
+            };
+            let page = reading.page().await?;
+            let more = page.next.is_some();
+            Ok(Some((page, more.then_some(reading))))
+        });
+        pages.boxed()
+    }
+}
+
+impl Reading {
+    /// The next page; the last has nothing after it.
+    async fn page(&mut self) -> Result<Page> {
+        while self.pages.len() < 2 {
+            match self.message().await {
+                Ok(Some(message)) => {
+                    self.tries = self.client.settings.tries;
+                    self.take(message)?;
+                }
+                Ok(None) => {
+                    // Without anything to list, one page says so.
+                    let items = self.pages.pop_front().map(|page| page.items);
+                    return Ok(Page {
+                        revision: required("revision", self.revision).map_err(garbled)?,
+                        items: items.unwrap_or_default(),
+                        next: None,
+                    });
+                }
+                Err(error @ Error::Unavailable { .. }) if self.tries > 1 => {
+                    tracing::debug!(error = error.chain(), "reading on, on another stream");
+                    self.tries -= 1;
+                    self.messages = None;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.pages
+            .pop_front()
+            .ok_or_else(|| Error::internal(ACTION, "no page came"))
+    }
+
+    async fn message(&mut self) -> Result<Option<wire::ListResponse>> {
+        let time = self.client.settings.timeout;
+        if self.messages.is_none() {
+            let request = wire::ListRequest {
+                select: Some(pack_select(&self.list.select)),
+                after: self.list.after.as_ref().map(|cursor| key(&cursor.0)),
+                limit: 0,
+                want: Some(pack_want(self.list.want)),
+                one_page: false,
+            };
+            let attempt = || {
+                limited(ACTION, time, async {
+                    let answer = self.client.data.clone().list(request.clone()).await;
+                    answer.map_err(|status| status::to_error(status, ACTION))
+                })
+            };
+            let answer = Box::pin(self.client.repeat(attempt)).await?;
+            self.messages = Some(answer.into_inner());
+        }
+        match &mut self.messages {
+            Some(messages) => limited(ACTION, time, next(ACTION, messages)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A message may have more than a page: it is as large as is good to send.
+    fn take(&mut self, message: wire::ListResponse) -> Result<()> {
+        let table = self.client.table(&message.packages)?;
+        self.revision = self.revision.or(message.revision.map(Revision));
+        let revision = required("revision", self.revision).map_err(garbled)?;
+        let limit = match self.list.limit {
+            0 => MAX_PAGE,
+            limit => limit.min(MAX_PAGE),
+        };
+        let mut records = message.records.into_iter().peekable();
+        while records.peek().is_some() {
+            let part = records.by_ref().take(limit);
+            let items: Vec<_> = part
+                .map(|record| unpack_record(record, &table))
+                .collect::<Result<_>>()
+                .map_err(garbled)?;
+            if let Some(last) = items.last() {
+                self.list.after = Some(Cursor(last.entity.key.clone()));
+            }
+            self.pages.push_back(Page {
+                revision,
+                items,
+                next: self.list.after.clone(),
+            });
+        }
+        Ok(())
+    }
+}
