@@ -14,7 +14,7 @@ use crate::id::{DeploymentId, Key};
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
@@ -70,6 +70,21 @@ impl<B: Backend + ?Sized> Store<B> {
     /// One set for all that can be drafted; one by one if that is refused.
     async fn create_chunk(&self, chunk: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
         let mut draft = Draft::because("created");
+        let templates: BTreeSet<_> = chunk
+            .iter()
+            .filter_map(|new| new.template.as_ref())
+            .collect();
+        let templates = templates.into_iter().map(Key::from).collect();
+        if let Err(error) = self.read_templates(&mut draft, templates).await {
+            let why = error.chain().to_string();
+            let unread = |_| {
+                Err(Error::unavailable(
+                    "read the templates of a batch",
+                    why.clone(),
+                ))
+            };
+            return chunk.iter().map(unread).collect();
+        }
         let mut results = Vec::with_capacity(chunk.len());
         for one in &chunk {
             results.push(self.draft_deployment(&mut draft, one).await);

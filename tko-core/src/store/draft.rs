@@ -7,7 +7,7 @@ use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
-use crate::revision::{Timestamp, Version};
+use crate::revision::{Generation, Timestamp, Version};
 use crate::work::Mark;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,8 +15,10 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) set: ChangeSet,
-    /// Templates read for this set: a thousand creations read theirs once.
-    pub(super) templates: HashMap<Key, Record>,
+    /// Templates read for this set, if they are there: a thousand creations read theirs once.
+    pub(super) templates: HashMap<Key, Option<Record>>,
+    /// Templates that must stay as they were read.
+    pinned: HashSet<Key>,
     /// Relations that are required once, however many changes name them.
     required: HashSet<Key>,
 }
@@ -34,6 +36,13 @@ impl Draft {
 
     pub(super) fn require(&mut self, require: Require) {
         self.set.require.push(require);
+    }
+
+    /// Requires that a template's package stays as it was read.
+    pub(super) fn pin(&mut self, template: Key, generation: Generation) {
+        if self.pinned.insert(template.clone()) {
+            self.require(Require::Generation(template, generation));
+        }
     }
 
     /// Requires that something that is referred to is there.

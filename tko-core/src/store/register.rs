@@ -128,25 +128,34 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(before)
     }
 
-    /// Reads a template, once a set, and requires that it stays as it was read.
+    /// A template, read once a set, and required to stay as it was read.
     pub(super) async fn template(&self, draft: &mut Draft, id: &TemplateId) -> Result<Record> {
         let key = Key::from(id);
-        if let Some(record) = draft.templates.get(&key) {
-            return Ok(record.clone());
+        if !draft.templates.contains_key(&key) {
+            self.read_templates(draft, vec![key.clone()]).await?;
         }
-        let record = self
-            .find(&key, Want::PACKAGE)
-            .await?
-            .filter(|record| !record.entity.deleting)
-            .ok_or_else(|| {
-                Error::bad(
-                    "template id",
-                    format!("{key} does not exist; register it first, or name another"),
-                )
-            })?;
-        draft.require(Require::Generation(key.clone(), record.entity.generation));
-        draft.templates.insert(key, record.clone());
+        let record = draft.templates.get(&key).cloned().flatten();
+        let record = record.ok_or_else(|| {
+            Error::bad(
+                "template id",
+                format!("{key} does not exist; register it first, or name another"),
+            )
+        })?;
+        draft.pin(key, record.entity.generation);
         Ok(record)
+    }
+
+    /// Reads these templates at once: at most [`MAX_CHANGES`](crate::MAX_CHANGES).
+    pub(super) async fn read_templates(&self, draft: &mut Draft, keys: Vec<Key>) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let records = self.backend.get(&keys, Want::PACKAGE).await?;
+        let there = records
+            .into_iter()
+            .map(|record| record.filter(|record| !record.entity.deleting));
+        draft.templates.extend(keys.into_iter().zip(there));
+        Ok(())
     }
 
     /// What is there, with its body, bound to stay so.
