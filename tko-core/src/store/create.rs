@@ -76,7 +76,7 @@ impl<B: Backend + ?Sized> Store<B> {
             .collect();
         let templates = templates.into_iter().map(Key::from).collect();
         if let Err(error) = self.read_templates(&mut draft, templates).await {
-            let why = error.chain().to_string();
+            let why = error.chain();
             let unread = |_| {
                 Err(Error::unavailable(
                     "read the templates of a batch",
