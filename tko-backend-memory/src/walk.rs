@@ -8,7 +8,6 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::btree_map;
 use std::ops::Bound;
-use tko_core::select::MAX_PAGE;
 use tko_core::{Cursor, Key, List, Page};
 
 /// Most index entries that are looked at under one lock.
@@ -127,10 +126,7 @@ impl<'a> Iterator for Walk<'a> {
 
 /// One page, and what was looked at for it.
 pub(crate) fn page(state: &State, list: &List) -> (Page, usize) {
-    let limit = match list.limit {
-        0 => MAX_PAGE,
-        limit => limit.min(MAX_PAGE),
-    };
+    let limit = list.most();
     let rows = &state.of(list.select.kind).rows;
     let after = list.after.as_ref().map(|Cursor(key)| key);
     let mut walk = Plan::new(state, &list.select).walk(after);

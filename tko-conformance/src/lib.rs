@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod backend;
+mod between;
 mod clock;
 pub mod data;
 mod explore;
@@ -12,6 +13,7 @@ mod suite;
 mod verdict;
 
 pub use admission::Strict;
+pub use between::{Between, Call, Observer};
 pub use clock::{CountedIds, ManualClock};
 pub use harness::{BackendHarness, DataHarness};
 pub use reference::{Reference, ReferenceHarness};

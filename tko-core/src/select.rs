@@ -170,6 +170,16 @@ pub struct List {
     pub want: Want,
 }
 
+impl List {
+    /// Most items of one page: [`limit`](Self::limit), within [`MAX_PAGE`].
+    pub fn most(&self) -> usize {
+        match self.limit {
+            0 => MAX_PAGE,
+            limit => limit.min(MAX_PAGE),
+        }
+    }
+}
+
 /// One page of a listing, in key order, consistent in itself.
 #[derive(Clone, Debug)]
 pub struct Page {

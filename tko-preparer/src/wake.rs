@@ -14,17 +14,16 @@ mod change;
 
 use crate::preparing::{Shared, passes};
 use change::Change;
-use futures_util::stream::{self, BoxStream, StreamExt, select};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, select};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tko_core::interest::{cares, is_lasting, selection_keys, waits_for_entity, waits_for_preparer};
 use tko_core::pattern::Pattern;
-use tko_core::select::MAX_PAGE;
 use tko_core::work::backoff;
 use tko_core::{
-    Cursor, Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Mark, Metadata, Result,
-    Revision, Select, Stage, Want, Watch, due,
+    Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Mark, Metadata, Result, Revision,
+    Select, Stage, Want, Watch, due,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -213,24 +212,21 @@ impl Waker {
         let anything = Pattern::value("*").expect("a star is a pattern");
         let mut select = Select::all(Kind::Deployment);
         select.metadata.insert(key.to_owned(), anything);
-        let mut list = List {
+        let list = List {
             select,
-            after: None::<Cursor>,
-            limit: MAX_PAGE,
+            after: None,
+            limit: 0,
             want: Want::ROW,
         };
-        loop {
-            let page = self.shared.data.list(&list).await?;
+        let mut pages = self.shared.data.clone().pages(list);
+        while let Some(page) = pages.try_next().await? {
             for record in &page.items {
                 if let Some(value) = record.entity.metadata.get(key) {
                     found(&record.entity, value);
                 }
             }
-            list.after = page.next;
-            if list.after.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     async fn wake(&self, mut marks: Vec<Mark>) -> Result<()> {

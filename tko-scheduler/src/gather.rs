@@ -1,6 +1,7 @@
 //! What a site is to run, and what is to be taken off it.
 
 use crate::scheduling::Context;
+use futures_util::TryStreamExt;
 use tko_core::{Entity, Error, Generation, Kind, List, Record, Result, Select, SiteId, Want};
 
 /// Deployments on one page. They come with their packages.
@@ -26,7 +27,7 @@ pub(crate) struct Gathered {
 /// `BadArgument`: there are too many; as [`tko_core::Data::list`].
 pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Result<Gathered> {
     let mut found = Gathered::default();
-    let mut list = List {
+    let list = List {
         select: Select {
             concerning: Some(site.clone()),
             deleting: true,
@@ -36,8 +37,8 @@ pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Res
         limit: PAGE,
         want: Want::PACKAGE,
     };
-    loop {
-        let page = context.data.list(&list).await?;
+    let mut pages = context.data.clone().pages(list);
+    while let Some(page) = pages.try_next().await? {
         for mut record in page.items {
             let placed = placed(&record.entity);
             let here = placed.is_some_and(|(at, _)| at == site);
@@ -62,11 +63,8 @@ pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Res
                 ),
             ));
         }
-        list.after = page.next;
-        if list.after.is_none() {
-            return Ok(found);
-        }
     }
+    Ok(found)
 }
 
 /// Where a deployment is, as of which generation.

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use tko_core::{ChangeRecord, Result, Revision};
 
-/// So many changes are remembered.
+/// So many changes are remembered; of those with bodies, which may be large, a batch.
 const REMEMBERED: usize = 2_048;
 
 /// Most that are handed out at once.
@@ -49,13 +49,13 @@ impl Known {
     }
 
     /// Adds what comes after this.
-    fn add(&mut self, after: u64, changes: &[ChangeRecord]) {
+    fn add(&mut self, after: u64, changes: &[ChangeRecord], most: usize) {
         if after != self.end() {
             self.changes.clear();
             self.start = after;
         }
         self.changes.extend(changes.iter().cloned());
-        let excess = self.changes.len().saturating_sub(REMEMBERED);
+        let excess = self.changes.len().saturating_sub(most);
         self.changes.drain(..excess);
         self.start += excess as u64;
     }
@@ -102,7 +102,8 @@ impl Recent {
         // Somebody further on may have begun anew meanwhile: nothing is gained by going back.
         let mut known = self.known();
         if !changes.is_empty() && after.0 >= known.end() {
-            known.add(after.0, &changes);
+            let most = if self.package { BATCH } else { REMEMBERED };
+            known.add(after.0, &changes, most);
         }
         Ok(changes)
     }
@@ -136,14 +137,14 @@ mod tests {
     fn what_is_known_is_told_without_a_gap() {
         let mut known = Known::default();
         assert_eq!(told(&known, 0), None);
-        known.add(4, &changes(5..=7));
+        known.add(4, &changes(5..=7), REMEMBERED);
         assert_eq!(told(&known, 4), Some(vec![5, 6, 7]));
         assert_eq!(told(&known, 6), Some(vec![7]));
         assert_eq!((told(&known, 3), told(&known, 7)), (None, None));
-        known.add(7, &changes(8..=9));
+        known.add(7, &changes(8..=9), REMEMBERED);
         assert_eq!(told(&known, 6), Some(vec![7, 8, 9]));
         // Whoever begins anew further on leaves no gap behind.
-        known.add(20, &changes(21..=22));
+        known.add(20, &changes(21..=22), REMEMBERED);
         assert_eq!(
             (told(&known, 8), told(&known, 20)),
             (None, Some(vec![21, 22]))
@@ -154,7 +155,7 @@ mod tests {
     fn only_so_many_are_remembered() {
         let mut known = Known::default();
         let end = 3 * REMEMBERED as u64;
-        known.add(0, &changes(1..=end));
+        known.add(0, &changes(1..=end), REMEMBERED);
         let first = end - REMEMBERED as u64;
         assert_eq!(told(&known, first - 1), None);
         let batch = told(&known, first).expect("it is remembered");

@@ -8,7 +8,6 @@ use crate::fault::fault;
 use crate::lent::Lent;
 use crate::postgres::Shared;
 use sqlx::Connection;
-use tko_core::select::MAX_PAGE;
 use tko_core::{Cursor, Key, List, Page, Result, Revision};
 
 /// How a transaction begins that sees one instant.
@@ -19,17 +18,9 @@ pub(crate) async fn list(shared: &Shared, list: &List) -> Result<Page> {
     again(shared, || read(shared, list)).await
 }
 
-/// Most items of one page.
-pub(super) fn limit(list: &List) -> usize {
-    match list.limit {
-        0 => MAX_PAGE,
-        limit => limit.min(MAX_PAGE),
-    }
-}
-
 /// A new walk for this page.
 fn walk(list: &List) -> Walk<'_> {
-    let mut walk = Walk::new(&list.select, limit(list)).wanting(list.want);
+    let mut walk = Walk::new(&list.select, list.most()).wanting(list.want);
     if let Some(Cursor(after)) = &list.after {
         walk.after(after);
     }

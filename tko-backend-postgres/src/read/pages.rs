@@ -5,7 +5,7 @@
 //! waited for.
 
 use super::found::records;
-use super::list::{limit, list};
+use super::list::list;
 use super::plan::{Plan, choose};
 use super::sql::{Extent, Statement, page};
 use super::walk::{decode, id};
@@ -41,11 +41,18 @@ pub(crate) fn pages(shared: Arc<Shared>, list: List) -> BoxStream<'static, Resul
     let pages = stream::once(async move {
         let (sender, receiver) = mpsc::channel(AHEAD * of_one_statement(&list));
         // Stops reading when it is dropped.
-        let mut reader = JoinSet::new();
-        reader.spawn(read(shared, list, sender));
-        stream::unfold((receiver, reader), |(mut receiver, reader)| async move {
-            let page = receiver.recv().await?.await;
-            Some((page, (receiver, reader)))
+        let mut reading = JoinSet::new();
+        reading.spawn(Reader { shared, list }.run(sender));
+        stream::try_unfold(Some((receiver, reading)), |reading| async move {
+            let Some((mut receiver, reading)) = reading else {
+                return Ok(None);
+            };
+            let Some(coming) = receiver.recv().await else {
+                return Err(Error::internal("read on", "it ended before the last page"));
+            };
+            let page = coming.await?;
+            let more = page.next.is_some();
+            Ok(Some((page, more.then_some((receiver, reading)))))
         })
     });
     pages.flatten().boxed()
@@ -56,155 +63,142 @@ fn of_one_statement(list: &List) -> usize {
     if list.want.package {
         1
     } else {
-        ROWS.div_ceil(limit(list))
+        ROWS.div_ceil(list.most())
     }
 }
 
-/// Reads until the end, or the first error.
-async fn read(shared: Arc<Shared>, mut list: List, sender: mpsc::Sender<Coming>) {
-    let statement = of_one_statement(&list);
-    let mut plan = match plan(&shared, &list).await {
-        Ok(plan) => plan,
-        Err(error) => {
-            // Nobody to tell: whoever took the pages is gone.
+/// Reads on.
+struct Reader {
+    shared: Arc<Shared>,
+    /// What is to be read yet.
+    list: List,
+}
+
+impl Reader {
+    async fn run(mut self, sender: mpsc::Sender<Coming>) {
+        if let Err(error) = self.read(&sender).await {
+            // It cannot be sent: whoever took the pages is gone.
             let _ = sender.send(ready(Err(error)).boxed()).await;
-            return;
-        }
-    };
-    loop {
-        let Ok(places) = sender.reserve_many(statement).await else {
-            return;
-        };
-        list.after = match &mut plan {
-            Some(plan) => several(&shared, &list, plan, places).await,
-            None => one(&shared, &list, places).await,
-        };
-        if list.after.is_none() {
-            return;
         }
     }
-}
 
-/// A plan whose rows are what is selected, if there is one.
-async fn plan(shared: &Shared, list: &List) -> Result<Option<Plan>> {
-    let plan = Plan::new(&list.select).filter(|_| list.select.is_watchable());
-    let Some(mut plan) = plan else {
-        return Ok(None);
-    };
-    let begins = match &list.after {
-        Some(Cursor(after)) => plan.after(after),
-        None => true,
-    };
-    if !begins {
-        return Ok(None);
-    }
-    let chosen = again(shared, || {
-        let mut plan = plan.clone();
-        async move {
-            let failed = fault("get a connection");
-            let mut connection = Lent::of(shared).await.map_err(failed)?;
-            choose(&mut connection, &mut plan).await?;
-            connection.give_back();
-            Ok(plan)
+    /// Until the end, or until nobody takes pages any more. A lost connection is no end: it goes on
+    /// after what came, on another.
+    async fn read(&mut self, sender: &mpsc::Sender<Coming>) -> Result<()> {
+        let mut plan = self.plan().await?;
+        let tries = self.shared.settings.connections.max(2);
+        let mut left = tries;
+        while let Ok(mut places) = sender.reserve_many(of_one_statement(&self.list)).await {
+            let more = match &mut plan {
+                Some(plan) => self.statement(plan, &mut places).await,
+                None => self.page(&mut places).await,
+            };
+            match more {
+                Ok(true) => left = tries,
+                Ok(false) => break,
+                Err(error) if left > 0 && lost(&error) => {
+                    tracing::debug!(%error, "a connection was lost; reading on");
+                    left -= 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
-    });
-    Ok(Some(chosen.await?).filter(Plan::is_plain))
+        Ok(())
+    }
+
+    /// A plan whose rows are what is selected, if there is one.
+    async fn plan(&self) -> Result<Option<Plan>> {
+        let plan = Plan::new(&self.list.select).filter(|_| self.list.select.is_watchable());
+        let Some(mut plan) = plan else {
+            return Ok(None);
+        };
+        let begins = match &self.list.after {
+            Some(Cursor(after)) => plan.after(after),
+            None => true,
+        };
+        if !begins {
+            return Ok(None);
+        }
+        let chosen = again(&self.shared, || {
+            let mut plan = plan.clone();
+            async move {
+                let failed = fault("get a connection");
+                let mut connection = Lent::of(&self.shared).await.map_err(failed)?;
+                choose(&mut connection, &mut plan).await?;
+                connection.give_back();
+                Ok(plan)
+            }
+        });
+        Ok(Some(chosen.await?).filter(Plan::is_plain))
+    }
+
+    /// One page, as it is listed; whether there is more.
+    async fn page(&mut self, places: &mut Places<'_>) -> Result<bool> {
+        let page = list(&self.shared, &self.list).await?;
+        self.list.after.clone_from(&page.next);
+        put(places, ready(Ok(page)).boxed());
+        Ok(self.list.after.is_some())
+    }
+
+    /// The pages of one statement, one for each place; whether there is more. What was put into a
+    /// place is not read again.
+    async fn statement(&mut self, plan: &mut Plan, places: &mut Places<'_>) -> Result<bool> {
+        let failed = fault("list entities");
+        let limit = self.list.most();
+        // One more tells whether there is more.
+        let rows = limit * places.len() + 1;
+        let extent = Extent {
+            rows,
+            visited: rows,
+        };
+        let Statement { text, arguments } = page(plan, extent, self.list.want).map_err(&failed)?;
+        let mut connection = Lent::of(&self.shared).await.map_err(&failed)?;
+        let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
+        let mut page = Vec::with_capacity(limit);
+        while let Some(row) = rows.try_next().await.map_err(&failed)? {
+            if page.len() == limit {
+                let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
+                let last = full.last().map(id).transpose().map_err(&failed)?.flatten();
+                let key = Key::new(self.list.select.kind, last.unwrap_or_default())?;
+                plan.after(&key);
+                self.list.after = Some(Cursor(key));
+                put(places, self.decoded(full, self.list.after.clone()));
+            }
+            page.push(row);
+        }
+        drop(rows);
+        connection.give_back();
+        let more = places.len() == 0;
+        if !more {
+            put(places, self.decoded(page, None));
+        }
+        Ok(more)
+    }
+
+    /// A page of these rows.
+    fn decoded(&self, rows: Vec<PgRow>, next: Option<Cursor>) -> Coming {
+        let (shared, want) = (self.shared.clone(), self.list.want);
+        let deleting = self.list.select.deleting;
+        let page = tokio::spawn(async move {
+            let mut part = decode(&rows, want)?;
+            drop(rows);
+            part.rows.retain(|found| deleting || !found.entity.deleting);
+            Ok(Page {
+                revision: Revision(part.head.unsigned_abs()),
+                items: records(&shared, part.rows, want).await?,
+                next,
+            })
+        });
+        async move {
+            page.await
+                .unwrap_or_else(|error| Err(Error::internal("decode a page", error)))
+        }
+        .boxed()
+    }
 }
 
 fn put(places: &mut Places<'_>, page: Coming) {
     if let Some(place) = places.next() {
         place.send(page);
     }
-}
-
-/// One page, as it is listed; what comes after it.
-async fn one(shared: &Shared, of: &List, mut places: Places<'_>) -> Option<Cursor> {
-    let page = list(shared, of).await;
-    let next = page.as_ref().ok().and_then(|page| page.next.clone());
-    put(&mut places, ready(page).boxed());
-    next
-}
-
-/// The pages of one statement; what comes after them. A lost connection is no end: it goes on after
-/// what was read, on another.
-async fn several(
-    shared: &Arc<Shared>,
-    list: &List,
-    plan: &mut Plan,
-    mut places: Places<'_>,
-) -> Option<Cursor> {
-    let mut tries = shared.settings.connections.max(2);
-    loop {
-        match statement(shared, list, plan, &mut places).await {
-            Ok(next) => return next,
-            Err(error) if tries > 0 && lost(&error) => {
-                tracing::debug!(%error, "a connection was lost; reading on");
-                tries -= 1;
-            }
-            Err(error) => {
-                put(&mut places, ready(Err(error)).boxed());
-                return None;
-            }
-        }
-    }
-}
-
-/// Fills the places; the plan goes on after each. What comes after them.
-async fn statement(
-    shared: &Arc<Shared>,
-    list: &List,
-    plan: &mut Plan,
-    places: &mut Places<'_>,
-) -> Result<Option<Cursor>> {
-    let failed = fault("list entities");
-    let limit = limit(list);
-    // One more tells whether there is more.
-    let rows = limit * places.len() + 1;
-    let extent = Extent {
-        rows,
-        visited: rows,
-    };
-    let Statement { text, arguments } = page(plan, extent, list.want).map_err(&failed)?;
-    let mut connection = Lent::of(shared).await.map_err(&failed)?;
-    let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
-    let mut page = Vec::with_capacity(limit);
-    let mut next = None;
-    while let Some(row) = rows.try_next().await.map_err(&failed)? {
-        if page.len() == limit {
-            let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
-            let last = full.last().map(id).transpose().map_err(&failed)?.flatten();
-            let key = Key::new(list.select.kind, last.unwrap_or_default())?;
-            plan.after(&key);
-            next = Some(Cursor(key));
-            put(places, decoded(shared, list, full, next.clone()));
-        }
-        page.push(row);
-    }
-    drop(rows);
-    connection.give_back();
-    if places.len() == 0 {
-        return Ok(next);
-    }
-    put(places, decoded(shared, list, page, None));
-    Ok(None)
-}
-
-/// A page of these rows.
-fn decoded(shared: &Arc<Shared>, list: &List, rows: Vec<PgRow>, next: Option<Cursor>) -> Coming {
-    let (shared, want, deleting) = (shared.clone(), list.want, list.select.deleting);
-    let page = tokio::spawn(async move {
-        let mut part = decode(&rows, want)?;
-        drop(rows);
-        part.rows.retain(|found| deleting || !found.entity.deleting);
-        Ok(Page {
-            revision: Revision(part.head.unsigned_abs()),
-            items: records(&shared, part.rows, want).await?,
-            next,
-        })
-    });
-    async move {
-        page.await
-            .unwrap_or_else(|error| Err(Error::internal("decode a page", error)))
-    }
-    .boxed()
 }

@@ -3,7 +3,7 @@
 use super::work::{Hold, Item};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tko_core::select::{MAX_PAGE, metadata_match};
+use tko_core::select::metadata_match;
 use tko_core::{
     ChangeRecord, Count, Cursor, Entity, Key, List, Package, Page, Record, Revision, Select, Stage,
     Want,
@@ -102,10 +102,7 @@ impl State {
     }
 
     pub(crate) fn page(&self, list: &List) -> Page {
-        let limit = match list.limit {
-            0 => MAX_PAGE,
-            limit => limit.min(MAX_PAGE),
-        };
+        let limit = list.most();
         let after = list.after.as_ref().map(|Cursor(key)| key);
         let mut keys: Vec<&Key> = self
             .matching(&list.select)

@@ -10,7 +10,6 @@ use crate::wire::select::pack_select;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use std::collections::VecDeque;
-use tko_core::select::MAX_PAGE;
 use tko_core::{Cursor, Error, List, Page, Result, Revision};
 use tonic::Streaming;
 
@@ -113,13 +112,9 @@ impl Reading {
         let table = self.client.table(&message.packages)?;
         self.revision = self.revision.or(message.revision.map(Revision));
         let revision = required("revision", self.revision).map_err(garbled)?;
-        let limit = match self.list.limit {
-            0 => MAX_PAGE,
-            limit => limit.min(MAX_PAGE),
-        };
         let mut records = message.records.into_iter().peekable();
         while records.peek().is_some() {
-            let part = records.by_ref().take(limit);
+            let part = records.by_ref().take(self.list.most());
             let items: Vec<_> = part
                 .map(|record| unpack_record(record, &table))
                 .collect::<Result<_>>()

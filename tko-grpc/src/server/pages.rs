@@ -2,9 +2,9 @@
 //! a slow client slows the listing and a gone one ends it.
 
 use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt, future, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
-use tko_core::select::MAX_PAGE;
+use tko_core::select::{self, MAX_PAGE};
 use tko_core::{Controller, Cursor, List, Page, Record, Result, Select, Want};
 
 /// Most records of a page with packages: what a stream holds at a time.
@@ -21,7 +21,7 @@ pub(super) fn pages(
     } else {
         MAX_PAGE
     };
-    let mut left = limit.map_or(usize::MAX, |left| {
+    let left = limit.map_or(usize::MAX, |left| {
         usize::try_from(left).unwrap_or(usize::MAX)
     });
     let list = List {
@@ -30,7 +30,7 @@ pub(super) fn pages(
     };
     let pages = if left <= most {
         // One may do: nothing is read ahead.
-        tko_core::select::pages(list, move |list| {
+        select::pages(list, move |list| {
             let data = data.clone();
             async move { data.list(&list).await }
         })
@@ -38,20 +38,21 @@ pub(super) fn pages(
     } else {
         data.pages(list)
     };
-    pages.scan(false, move |full, page| {
-        if *full {
-            return future::ready(None);
+    // What is not wanted any more is not waited for.
+    stream::try_unfold(Some((pages, left)), |place| async move {
+        let Some((mut pages, left)) = place else {
+            return Ok(None);
+        };
+        let Some(mut page) = pages.try_next().await? else {
+            return Ok(None);
+        };
+        if page.items.len() > left {
+            page.items.truncate(left);
+            page.next = page.items.last().map(|r| Cursor(r.entity.key.clone()));
         }
-        let page = page.map(|mut page| {
-            if page.items.len() > left {
-                page.items.truncate(left);
-                page.next = page.items.last().map(|r| Cursor(r.entity.key.clone()));
-            }
-            left -= page.items.len();
-            page
-        });
-        *full = left == 0;
-        future::ready(Some(page))
+        let left = left - page.items.len();
+        let more = left > 0 && page.next.is_some();
+        Ok(Some((page, more.then_some((pages, left)))))
     })
 }
 

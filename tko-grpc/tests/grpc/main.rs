@@ -1,5 +1,6 @@
 //! The server and the client over real sockets on loopback.
 
+mod breaking;
 mod compatible;
 mod endless;
 mod lifecycle;

@@ -2,19 +2,13 @@
 
 use crate::world::random::Random;
 use async_trait::async_trait;
-use futures_core::stream::BoxStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tko_backend_memory::Memory;
-use tko_core::change::Head;
-use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Edit, Error, Key,
-    List, Outcome, Page, Record, Result, Revision, Select, Token, Want,
-};
+use tko_conformance::{Call, Observer};
+use tko_core::{Error, Result};
 use tokio::sync::watch;
 
 pub(crate) struct Faulty {
-    inner: Memory,
     pub(crate) random: Random,
     /// One commit in so many fails; 0: none.
     one_in: AtomicU64,
@@ -29,9 +23,8 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    pub(crate) fn new(inner: Memory) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            inner,
             random: Random::new(7),
             one_in: AtomicU64::new(0),
             yields: AtomicBool::new(false),
@@ -65,81 +58,46 @@ impl Faulty {
             _ => {}
         }
     }
-}
 
-fn lost() -> Error {
-    Error::unavailable("commit", "connection lost")
+    /// Half of what is lost is lost on its way there, the other half on its way back.
+    fn lose(&self) -> Result<()> {
+        let one_in = self.one_in.load(Ordering::Relaxed);
+        if one_in > 0 && self.random.below(2 * one_in) == 0 {
+            return Err(Error::unavailable("commit", "connection lost"));
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
-impl Backend for Faulty {
-    fn name(&self) -> &'static str {
-        "faulty"
-    }
-
-    async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
-        self.step().await;
-        self.inner.get(keys, want).await
-    }
-
-    async fn list(&self, list: &List) -> Result<Page> {
-        self.lists.fetch_add(1, Ordering::Relaxed);
-        self.step().await;
-        self.inner.list(list).await
-    }
-
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
-        self.inner.count(select, bound).await
-    }
-
-    async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
-        self.step().await;
-        let one_in = self.one_in.load(Ordering::Relaxed);
-        let roll = match one_in {
-            0 => 2,
-            one_in => self.random.below(2 * one_in),
-        };
-        if roll == 0 {
-            return Err(lost());
+impl Observer for Faulty {
+    async fn before(&self, call: Call) -> Result<()> {
+        match call {
+            Call::Get => self.step().await,
+            Call::List => {
+                self.lists.fetch_add(1, Ordering::Relaxed);
+                self.step().await;
+            }
+            Call::Commit => {
+                self.step().await;
+                return self.lose();
+            }
+            _ => {}
         }
-        let done = self.inner.commit(changes, ack).await?;
-        self.commits.send_modify(|commits| *commits += 1);
-        if roll == 1 { Err(lost()) } else { Ok(done) }
+        Ok(())
     }
 
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
-        self.inner.edit(key, ttl, want).await
-    }
-
-    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
-        let claims = self.inner.claim(request).await?;
-        self.claimed
-            .fetch_add(claims.len() as u64, Ordering::Relaxed);
-        Ok(claims)
-    }
-
-    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
-        self.inner.renew(tokens, ttl).await
-    }
-
-    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
-        self.inner.settle(outcomes).await
-    }
-
-    async fn head(&self) -> Result<Head> {
-        self.inner.head().await
-    }
-
-    fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
-        self.inner.tail(after, want)
-    }
-
-    async fn history(
-        &self,
-        key: &Key,
-        before: Option<Revision>,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>> {
-        self.inner.history(key, before, limit).await
+    async fn after(&self, call: Call, items: usize) -> Result<()> {
+        match call {
+            Call::Claim => {
+                self.claimed.fetch_add(items as u64, Ordering::Relaxed);
+            }
+            Call::Commit => {
+                self.commits.send_modify(|commits| *commits += 1);
+                return self.lose();
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }

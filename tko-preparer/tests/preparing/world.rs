@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_memory::{Memory, Settings as MemorySettings};
+use tko_conformance::Between;
 use tko_core::{
     Admission, Backend, Clock, Condition, Controller, Data, Deployment, DeploymentId, Executor,
     Expect, Ids, Key, Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer,
@@ -83,14 +84,11 @@ pub(crate) fn world() -> World {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
     let ids = Arc::new(Counted::default());
     let memory = Memory::new(clock.clone(), MemorySettings::default());
-    let backend = Arc::new(Faulty::new(memory));
-    let store = Store::new(
-        backend.clone() as Arc<dyn Backend>,
-        Arc::new(Strict),
-        ids.clone(),
-    );
+    let faulty = Arc::new(Faulty::new());
+    let backend: Arc<dyn Backend> = Arc::new(Between::new(memory, faulty.clone()));
+    let store = Store::new(backend, Arc::new(Strict), ids.clone());
     World {
-        backend,
+        backend: faulty,
         store: Arc::new(store),
         clock,
         ids,

@@ -1,0 +1,121 @@
+//! Whole listings while connections are killed: every row once, or an error; never less without
+//! one.
+
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tko_backend_postgres::{Postgres, Settings};
+use tko_core::{
+    Ack, Backend, Change, ChangeSet, ErrorKind, Facts, Key, Kind, List, Metadata, Put, Select, Want,
+};
+use tko_postgres_server::Server;
+
+const SITES: usize = 20_000;
+
+/// Listings that came to their end although connections were killed meanwhile.
+const WHOLE: usize = 5;
+
+fn site(n: usize) -> Key {
+    Key::new(Kind::Site, &format!("site/{n:05}")).expect("an id")
+}
+
+async fn fill(store: &Postgres) {
+    let numbers: Vec<usize> = (0..SITES).collect();
+    for part in numbers.chunks(1_000) {
+        let puts = part.iter().map(|n| Put {
+            key: site(*n),
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata: Metadata::default(),
+            facts: Facts::Site {
+                template: None,
+                origin: None,
+            },
+            deleting: false,
+            conditions: Vec::new(),
+            body: None,
+        });
+        let set = ChangeSet {
+            changes: puts.map(Change::Put).collect(),
+            ..ChangeSet::default()
+        };
+        store.commit(set, Ack::Durable).await.expect("written");
+    }
+}
+
+/// Ends connections of this database, all the time.
+async fn kill(server: &Server, database: &str, ended: &AtomicBool, kills: &AtomicU64) {
+    let pool = sqlx::PgPool::connect(&server.url("postgres")).await;
+    let pool = pool.expect("a pool");
+    while !ended.load(Ordering::SeqCst) {
+        let killed: i64 = sqlx::query_scalar(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE datname = $1 AND state = 'active'",
+        )
+        .bind(database)
+        .fetch_one(&pool)
+        .await
+        .expect("the server runs");
+        kills.fetch_add(killed.unsigned_abs(), Ordering::SeqCst);
+        tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+    }
+}
+
+/// Lists all, a few rows a page; whether it came to its end.
+async fn list_all(store: &Arc<Postgres>, limit: usize) -> bool {
+    let mut pages = store.clone().pages(List {
+        select: Select::all(Kind::Site),
+        after: None,
+        limit,
+        want: Want::ROW,
+    });
+    let mut listed = 0;
+    let mut last = false;
+    while let Some(page) = pages.next().await {
+        assert!(!last, "nothing comes after the last page");
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+                assert!(pages.next().await.is_none(), "an error ends it");
+                return false;
+            }
+        };
+        for record in page.items {
+            assert_eq!(record.entity.key, site(listed));
+            listed += 1;
+        }
+        last = page.next.is_none();
+    }
+    assert!(last, "it says what the last page is");
+    assert_eq!(listed, SITES);
+    true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_listing_survives_lost_connections_or_says_so() {
+    let server = tko_postgres_server::shared();
+    let database = server.create_database().expect("a database");
+    let url = server.url(&database);
+    let mut settings = Settings::new(&url);
+    settings.connections = 6;
+    let store = Arc::new(Postgres::connect(settings).await.expect("a store"));
+    fill(&store).await;
+    let (ended, kills) = (AtomicBool::new(false), AtomicU64::new(0));
+    let lists = async {
+        let mut whole = 0;
+        // Pages that end where a statement ends, and pages that do not.
+        for limit in [7, 250, 1_000].into_iter().cycle().take(200) {
+            let before = kills.load(Ordering::SeqCst);
+            if list_all(&store, limit).await && kills.load(Ordering::SeqCst) > before {
+                whole += 1;
+            }
+            if whole == WHOLE {
+                break;
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+        assert_eq!(whole, WHOLE, "{kills:?} connections were killed");
+    };
+    tokio::join!(lists, kill(server, &database, &ended, &kills));
+}

@@ -1,0 +1,146 @@
+//! A backend with something between it and its callers: for tests that count calls, hold them up,
+//! or let them fail.
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::change::Head;
+use tko_core::{
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Edit, Key, List,
+    Outcome, Page, Record, Result, Revision, Select, Token, Want,
+};
+
+/// Which call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// [`Backend::get`].
+    Get,
+    /// [`Backend::list`].
+    List,
+    /// [`Backend::count`].
+    Count,
+    /// [`Backend::commit`].
+    Commit,
+    /// [`Backend::edit`].
+    Edit,
+    /// [`Backend::claim`].
+    Claim,
+    /// [`Backend::renew`].
+    Renew,
+    /// [`Backend::settle`].
+    Settle,
+    /// [`Backend::head`].
+    Head,
+    /// [`Backend::history`].
+    History,
+}
+
+/// What is between.
+#[async_trait]
+pub trait Observer: Send + Sync + 'static {
+    /// Before a call. An error is its answer: nothing happens.
+    async fn before(&self, _call: Call) -> Result<()> {
+        Ok(())
+    }
+
+    /// After a call that went well and answered with so many items. An error is its answer, although
+    /// it happened.
+    async fn after(&self, _call: Call, _items: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A backend, and what is between it and its callers. [`tail`](Backend::tail) is let through.
+pub struct Between<B, O> {
+    inner: B,
+    /// What is between.
+    pub observer: Arc<O>,
+}
+
+impl<B: Backend, O: Observer> Between<B, O> {
+    /// Puts the observer before this backend.
+    pub fn new(inner: B, observer: Arc<O>) -> Self {
+        Self { inner, observer }
+    }
+
+    async fn observed<A>(
+        &self,
+        call: Call,
+        made: impl Future<Output = Result<A>> + Send,
+        items: impl FnOnce(&A) -> usize + Send,
+    ) -> Result<A>
+    where
+        A: Send,
+    {
+        self.observer.before(call).await?;
+        let answer = made.await?;
+        self.observer.after(call, items(&answer)).await?;
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl<B: Backend, O: Observer> Backend for Between<B, O> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+        self.observed(Call::Get, self.inner.get(keys, want), Vec::len)
+            .await
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        self.observed(Call::List, self.inner.list(list), |page| page.items.len())
+            .await
+    }
+
+    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+        self.observed(Call::Count, self.inner.count(select, bound), |_| 1)
+            .await
+    }
+
+    async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
+        self.observed(Call::Commit, self.inner.commit(changes, ack), |_| 1)
+            .await
+    }
+
+    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+        self.observed(Call::Edit, self.inner.edit(key, ttl, want), |_| 1)
+            .await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        self.observed(Call::Claim, self.inner.claim(request), Vec::len)
+            .await
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        self.observed(Call::Renew, self.inner.renew(tokens, ttl), Vec::len)
+            .await
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        self.observed(Call::Settle, self.inner.settle(outcomes), Vec::len)
+            .await
+    }
+
+    async fn head(&self) -> Result<Head> {
+        self.observed(Call::Head, self.inner.head(), |_| 1).await
+    }
+
+    fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
+        self.inner.tail(after, want)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        let history = self.inner.history(key, before, limit);
+        self.observed(Call::History, history, Vec::len).await
+    }
+}
