@@ -36,9 +36,11 @@ impl Failed {
         let usable = entity.filter(|entity| !entity.deleting);
         let failed = match (require, entity, usable) {
             (Require::Absent(_), Some(_), _) => &mut self.there,
-            (Require::Exists(_) | Require::Generation(..), _, None)
+            (Require::Exists(_) | Require::Generation(..) | Require::Current(..), _, None)
             | (Require::At(..), None, _) => &mut self.missing,
-            (Require::At(_, version), Some(entity), _) if entity.version != *version => {
+            (Require::At(_, version) | Require::Current(_, version), Some(entity), _)
+                if entity.version != *version =>
+            {
                 &mut self.moved
             }
             (Require::Generation(_, generation), _, Some(entity))

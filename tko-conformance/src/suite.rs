@@ -123,6 +123,7 @@ macro_rules! __backend_checks {
                 at_means_exactly_as_it_was_read
                 at_knows_what_was_made_again
                 generation_means_the_same_package
+                current_means_as_it_was_read_and_staying
                 unreferenced_means_after_these_changes
                 a_conflict_names_every_failing_key
                 a_conflict_outweighs_what_is_missing

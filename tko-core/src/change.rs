@@ -43,6 +43,10 @@ pub enum Require {
     At(Key, Version),
     /// Its package is as it was read, and it is not being deleted.
     Generation(Key, Generation),
+    /// As it was read, conditions included, and not being deleted. For what is read and not
+    /// changed, such as the template of something new: who changes it at the same moment is not
+    /// held up, and may be taken for later.
+    Current(Key, Version),
     /// After these changes nothing names it as template, site, parent or place.
     Unreferenced(Key),
 }
@@ -55,6 +59,7 @@ impl Require {
             | Self::Exists(key)
             | Self::At(key, _)
             | Self::Generation(key, _)
+            | Self::Current(key, _)
             | Self::Unreferenced(key) => key,
         }
     }

@@ -57,7 +57,10 @@ impl<'a> Staged<'a> {
             })
             && absent.len() == set.changes.len()
             && set.require.iter().all(|require| match require {
-                Require::Absent(_) | Require::Exists(_) | Require::Generation(..) => true,
+                Require::Absent(_)
+                | Require::Exists(_)
+                | Require::Generation(..)
+                | Require::Current(..) => true,
                 Require::At(..) | Require::Unreferenced(_) => false,
             })
     }

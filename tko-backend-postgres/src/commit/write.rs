@@ -213,7 +213,8 @@ impl<'a> Write<'a> {
 
     /// What must hold of rows that are not locked, in the statement's snapshot.
     fn requirements(&self, sql: &mut Statement, gate: &mut Vec<String>) -> Sql<()> {
-        let mut present: BTreeMap<&Key, Option<i64>> = BTreeMap::new();
+        // With this generation, and this version, if any.
+        let mut present: BTreeMap<&Key, (Option<i64>, Option<i64>)> = BTreeMap::new();
         let mut absent: BTreeSet<&Key> = BTreeSet::new();
         let mut unreferenced: BTreeSet<&Key> = BTreeSet::new();
         for require in &self.set.require {
@@ -221,7 +222,10 @@ impl<'a> Write<'a> {
             match require {
                 Require::Exists(_) => _ = present.entry(key).or_default(),
                 Require::Generation(_, generation) => {
-                    present.insert(key, Some(signed(generation.0)));
+                    present.entry(key).or_default().0 = Some(signed(generation.0));
+                }
+                Require::Current(_, version) => {
+                    present.entry(key).or_default().1 = Some(signed(version.0));
                 }
                 Require::Absent(_) if !self.staged.changes(key) => _ = absent.insert(key),
                 Require::Unreferenced(_) => _ = unreferenced.insert(key),
@@ -240,18 +244,21 @@ impl<'a> Write<'a> {
         }
         if !present.is_empty() {
             let (kinds, ids) = arrays(present.keys().copied());
-            let generations: Vec<Option<i64>> = present.values().copied().collect();
+            let (generations, versions): (Vec<Option<i64>>, Vec<Option<i64>>) =
+                present.values().copied().unzip();
             let count = i64::try_from(present.len()).unwrap_or(i64::MAX);
             let own = sql.bind(self.hold.map(|hold| hold.token))?;
             let part = format!(
-                "(SELECT count(*) FROM unnest({}::smallint[], {}::text[], {}::bigint[]) r(kind, id, generation) \
-                 JOIN entity e ON e.kind = r.kind AND e.id = r.id \
+                "(SELECT count(*) FROM unnest({}::smallint[], {}::text[], {}::bigint[], {}::bigint[]) \
+                 r(kind, id, generation, version) JOIN entity e ON e.kind = r.kind AND e.id = r.id \
                  WHERE NOT e.deleting AND (r.generation IS NULL OR e.generation = r.generation) \
+                 AND (r.version IS NULL OR e.version = r.version) \
                  AND NOT EXISTS (SELECT 1 FROM going g WHERE g.kind = r.kind AND g.id = r.id \
                  AND g.until > now_us() AND g.token IS DISTINCT FROM {own})) = {}",
                 sql.bind(kinds)?,
                 sql.bind(ids)?,
                 sql.bind(generations)?,
+                sql.bind(versions)?,
                 sql.bind(count)?,
             );
             gate.push(part);

@@ -126,6 +126,37 @@ pub async fn generation_means_the_same_package(bench: Bench) {
     refused(result, &[Conflict, NotFound], "what is not there");
 }
 
+/// `Current`: as it was read, conditions included, and not being deleted.
+pub async fn current_means_as_it_was_read_and_staying(bench: Bench) {
+    let current = |version| [Require::Current(s("s"), version)];
+    bench.put([site("s").body(&["a"])]).await;
+    let read = bench.version(s("s")).await;
+    under(&bench, current(read))
+        .await
+        .expect("it is as it was read");
+    bench
+        .put([site("s").condition(condition("C", true, "R"))])
+        .await;
+    let result = under(&bench, current(read)).await;
+    names(&refused(result, &[Conflict], "a new condition"), &[s("s")]);
+    bench.put([site("s").metadata("k", "v")]).await;
+    let read = bench.version(s("s")).await;
+    under(&bench, current(read))
+        .await
+        .expect("it is as it was read again");
+    bench.put([site("s").deleting()]).await;
+    for version in [read, bench.version(s("s")).await] {
+        let result = under(&bench, current(version)).await;
+        refused(result, &[Conflict, NotFound], "what is being deleted");
+    }
+    bench.commit(changes([Change::Delete(s("s"))])).await;
+    let result = under(&bench, current(read)).await;
+    refused(result, &[Conflict, NotFound], "what is gone");
+    bench.put([site("s").body(&["a"])]).await;
+    let result = under(&bench, current(read)).await;
+    refused(result, &[Conflict], "what was made again");
+}
+
 /// `Unreferenced`: nothing names it as template, site, parent or place, once the set is applied.
 pub async fn unreferenced_means_after_these_changes(bench: Bench) {
     let referrers = [

@@ -66,7 +66,9 @@ impl State {
         });
         let failed: Vec<&Require> = failed.collect();
         let is_there = |require: &Require| match require {
-            Require::Generation(key, _) => self.rows.get(key).is_some_and(|r| !r.entity.deleting),
+            Require::Generation(key, _) | Require::Current(key, _) => {
+                self.rows.get(key).is_some_and(|r| !r.entity.deleting)
+            }
             other => self.rows.contains_key(other.key()),
         };
         let mut of_being = Vec::new();
@@ -77,7 +79,9 @@ impl State {
                 Require::Absent(key) => of_being.push(Error::AlreadyExists(key.clone())),
                 Require::Exists(key) => of_being.push(Error::not_found(key)),
                 // Not as it was read, because it is not there: both are true.
-                Require::At(key, _) | Require::Generation(key, _) if !is_there(require) => {
+                Require::At(key, _) | Require::Generation(key, _) | Require::Current(key, _)
+                    if !is_there(require) =>
+                {
                     of_being.push(Error::not_found(key));
                     conflict = true;
                 }
@@ -131,6 +135,9 @@ impl State {
             Require::At(_, version) => row.is_some_and(|e| e.version == *version),
             Require::Generation(_, generation) => {
                 row.is_some_and(|e| !e.deleting && e.generation == *generation)
+            }
+            Require::Current(_, version) => {
+                row.is_some_and(|e| !e.deleting && e.version == *version)
             }
             Require::Unreferenced(_) => true,
         }

@@ -241,6 +241,14 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
         "require::generation_means_the_same_package",
     ),
     (
+        "what is read is not required to stay",
+        "require::current_means_as_it_was_read_and_staying",
+    ),
+    (
+        "what is going is current",
+        "require::current_means_as_it_was_read_and_staying",
+    ),
+    (
         "referrers do not matter",
         "require::unreferenced_means_after_these_changes",
     ),

@@ -199,6 +199,14 @@ impl Broken {
                             && self.find(key, Want::ROW).await.is_none())
                 }
                 Require::Generation(..) => self.is("a generation is not required"),
+                Require::Current(key, _) => {
+                    self.is("what is read is not required to stay")
+                        || (self.is("what is going is current")
+                            && self
+                                .find(key, Want::ROW)
+                                .await
+                                .is_some_and(|r| r.entity.deleting))
+                }
                 Require::Unreferenced(_) => self.is("referrers do not matter"),
             };
             if !dropped {

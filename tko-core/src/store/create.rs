@@ -14,7 +14,7 @@ use crate::id::{DeploymentId, Key};
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
@@ -22,9 +22,13 @@ impl<B: Backend + ?Sized> Store<B> {
         let id = new.id.get_or_insert_with(|| self.ids.next()).clone();
         let own = Key::from(&id);
         let template = new.template.as_ref().map(Key::from);
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let mut draft = Draft::because("created");
-            self.draft_deployment(&mut draft, &new).await?;
+            draft.may_remember = attempt == 0;
+            match self.draft_deployment(&mut draft, &new).await {
+                Err(_) if draft.remembered => continue,
+                drafted => drafted?,
+            };
             match self.commit(draft, Ack::Numbered).await {
                 Ok(done) => {
                     let existing = done.existing.into_iter().next();
@@ -69,25 +73,9 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// One set for all that can be drafted; one by one if that is refused.
     async fn create_chunk(&self, chunk: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
-        let mut draft = Draft::because("created");
-        let templates: BTreeSet<_> = chunk
-            .iter()
-            .filter_map(|new| new.template.as_ref())
-            .collect();
-        let templates = templates.into_iter().map(Key::from).collect();
-        if let Err(error) = self.read_templates(&mut draft, templates).await {
-            let why = error.chain();
-            let unread = |_| {
-                Err(Error::unavailable(
-                    "read the templates of a batch",
-                    why.clone(),
-                ))
-            };
-            return chunk.iter().map(unread).collect();
-        }
-        let mut results = Vec::with_capacity(chunk.len());
-        for one in &chunk {
-            results.push(self.draft_deployment(&mut draft, one).await);
+        let (mut draft, mut results) = self.draft_chunk(&chunk, true).await;
+        if draft.remembered && results.iter().any(Result::is_err) {
+            (draft, results) = self.draft_chunk(&chunk, false).await;
         }
         let Ok(done) = self.commit(draft, Ack::Numbered).await else {
             // The set as a whole says nothing of each.
@@ -105,6 +93,33 @@ impl<B: Backend + ?Sized> Store<B> {
             .into_iter()
             .map(|result| result.map(|id| existing.remove(&Key::from(&id)).unwrap_or(id)))
             .collect()
+    }
+
+    /// All that can be drafted, and what of each.
+    async fn draft_chunk(
+        &self,
+        chunk: &[NewDeployment],
+        may_remember: bool,
+    ) -> (Draft, Vec<Result<DeploymentId>>) {
+        let mut draft = Draft::because("created");
+        draft.may_remember = may_remember;
+        let templates = chunk.iter().filter_map(|new| new.template.as_ref());
+        let templates = templates.map(Key::from).collect();
+        if let Err(error) = self.read_templates(&mut draft, templates).await {
+            let why = error.chain();
+            let unread = |_| {
+                Err(Error::unavailable(
+                    "read the templates of a batch",
+                    why.clone(),
+                ))
+            };
+            return (draft, chunk.iter().map(unread).collect());
+        }
+        let mut results = Vec::with_capacity(chunk.len());
+        for one in chunk {
+            results.push(self.draft_deployment(&mut draft, one).await);
+        }
+        (draft, results)
     }
 
     /// Adds the put of a new deployment; nothing if it is refused.

@@ -7,7 +7,7 @@ use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
-use crate::revision::{Generation, Timestamp, Version};
+use crate::revision::{Timestamp, Version};
 use crate::work::Mark;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +17,9 @@ pub(super) struct Draft {
     pub(super) set: ChangeSet,
     /// Templates read for this set, if they are there: a thousand creations read theirs once.
     pub(super) templates: HashMap<Key, Option<Record>>,
+    /// Whether templates may be as they are remembered, and whether one of them is.
+    pub(super) may_remember: bool,
+    pub(super) remembered: bool,
     /// Templates that must stay as they were read.
     pinned: HashSet<Key>,
     /// Relations that are required once, however many changes name them.
@@ -38,10 +41,10 @@ impl Draft {
         self.set.require.push(require);
     }
 
-    /// Requires that a template's package stays as it was read.
-    pub(super) fn pin(&mut self, template: Key, generation: Generation) {
+    /// Requires that a template stays as it was read.
+    pub(super) fn pin(&mut self, template: Key, version: Version) {
         if self.pinned.insert(template.clone()) {
-            self.require(Require::Generation(template, generation));
+            self.require(Require::Current(template, version));
         }
     }
 

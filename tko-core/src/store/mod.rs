@@ -14,8 +14,8 @@
 //! | `prepared`, `placed` | steps of workers |
 //! | `watch` | the feed as people see it |
 //!
-//! Not here: time (the backend's), sessions, and any cache: two stores on one backend are as good
-//! as one.
+//! Not here: time (the backend's) and sessions. Templates are remembered (`templates`), in such a
+//! way that two stores on one backend are as good as one.
 
 mod bulk;
 mod create;
@@ -25,6 +25,7 @@ mod placed;
 mod prepared;
 mod register;
 mod retire;
+mod templates;
 mod watch;
 
 use crate::annotation;
@@ -50,6 +51,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
+use templates::Templates;
 
 /// Rows of one chunk of a bulk verb: well below the most changes of a set.
 const CHUNK: usize = 500;
@@ -62,6 +64,7 @@ pub struct Store<B: ?Sized> {
     backend: Arc<B>,
     admission: Arc<dyn Admission>,
     ids: Arc<dyn Ids>,
+    templates: Arc<Templates>,
 }
 
 impl<B: ?Sized> Clone for Store<B> {
@@ -70,6 +73,7 @@ impl<B: ?Sized> Clone for Store<B> {
             backend: self.backend.clone(),
             admission: self.admission.clone(),
             ids: self.ids.clone(),
+            templates: self.templates.clone(),
         }
     }
 }
@@ -81,6 +85,7 @@ impl<B: Backend + ?Sized> Store<B> {
             backend,
             admission,
             ids,
+            templates: Arc::default(),
         }
     }
 

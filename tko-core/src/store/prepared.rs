@@ -27,7 +27,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 ),
             ));
         }
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let before = self
                 .find(&own, Want::PACKAGE)
                 .await?
@@ -36,7 +36,12 @@ impl<B: Backend + ?Sized> Store<B> {
             if before.entity.generation != step.expect {
                 return Err(Error::Conflict(vec![own]));
             }
-            let draft = self.draft_step(claim, &step, &before).await?;
+            let mut draft = Draft::because("prepared");
+            draft.may_remember = attempt == 0;
+            match self.draft_step(&mut draft, claim, &step, &before).await {
+                Err(_) if draft.remembered => continue,
+                drafted => drafted?,
+            }
             match self.commit(draft, Ack::Durable).await {
                 Ok(_) => {
                     let after = self.find(&own, Want::ROW).await?;
@@ -51,11 +56,16 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![own]))
     }
 
-    async fn draft_step(&self, claim: &Token, step: &Prepared, before: &Record) -> Result<Draft> {
+    async fn draft_step(
+        &self,
+        draft: &mut Draft,
+        claim: &Token,
+        step: &Prepared,
+        before: &Record,
+    ) -> Result<()> {
         let own = &before.entity.key;
-        let mut draft = Draft::because("prepared");
         let put = match (&step.package, &step.interests) {
-            (Some(package), _) => Some(self.draft_package(&mut draft, before, package).await?),
+            (Some(package), _) => Some(self.draft_package(draft, before, package).await?),
             (None, Some(_)) => Some(Put::of(&before.entity)),
             (None, None) => None,
         };
@@ -82,18 +92,18 @@ impl<B: Backend + ?Sized> Store<B> {
         for effect in &step.effects {
             match effect {
                 Effect::Deployment(new) => {
-                    self.draft_deployment(&mut draft, new).await?;
+                    self.draft_deployment(draft, new).await?;
                 }
                 Effect::Site(new) => {
-                    self.draft_site(&mut draft, new).await?;
+                    self.draft_site(draft, new).await?;
                 }
-                Effect::Delete(id) => self.draft_removal(&mut draft, id).await?,
+                Effect::Delete(id) => self.draft_removal(draft, id).await?,
             }
         }
         draft.set.under = Some(claim.clone());
         draft.set.settle.clone_from(&step.settle);
         draft.set.progress.clone_from(&step.progress);
-        Ok(draft)
+        Ok(())
     }
 
     /// Marks a deployment as being deleted; the rest is left to the worker of deletions, or to

@@ -7,7 +7,7 @@ use crate::change::{Ack, Put, Require};
 use crate::data::{Expect, NewPlugin, NewSite, NewTemplate};
 use crate::entity::{Facts, Plugin, Record, Want};
 use crate::error::{Error, Result};
-use crate::id::{Key, TemplateId};
+use crate::id::Key;
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
@@ -126,36 +126,6 @@ impl<B: Backend + ?Sized> Store<B> {
         };
         draft.put(before.as_ref().map(|r| &*r.entity), put);
         Ok(before)
-    }
-
-    /// A template, read once a set, and required to stay as it was read.
-    pub(super) async fn template(&self, draft: &mut Draft, id: &TemplateId) -> Result<Record> {
-        let key = Key::from(id);
-        if !draft.templates.contains_key(&key) {
-            self.read_templates(draft, vec![key.clone()]).await?;
-        }
-        let record = draft.templates.get(&key).cloned().flatten();
-        let record = record.ok_or_else(|| {
-            Error::bad(
-                "template id",
-                format!("{key} does not exist; register it first, or name another"),
-            )
-        })?;
-        draft.pin(key, record.entity.generation);
-        Ok(record)
-    }
-
-    /// Reads these templates at once: at most [`MAX_CHANGES`](crate::MAX_CHANGES).
-    pub(super) async fn read_templates(&self, draft: &mut Draft, keys: Vec<Key>) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let records = self.backend.get(&keys, Want::PACKAGE).await?;
-        let there = records
-            .into_iter()
-            .map(|record| record.filter(|record| !record.entity.deleting));
-        draft.templates.extend(keys.into_iter().zip(there));
-        Ok(())
     }
 
     /// What is there, with its body, bound to stay so.

@@ -123,6 +123,9 @@ fn holds(there: &BTreeMap<Key, Entity>, require: &[Require], after: bool) -> Res
             Require::Absent(_) => row.is_none(),
             Require::Exists(_) => row.is_some_and(|e| !e.deleting),
             Require::At(_, version) => row.is_some_and(|e| e.version == *version),
+            Require::Current(_, version) => {
+                row.is_some_and(|e| !e.deleting && e.version == *version)
+            }
             Require::Generation(_, generation) => {
                 row.is_some_and(|e| !e.deleting && e.generation == *generation)
             }

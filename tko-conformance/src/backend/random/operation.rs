@@ -60,6 +60,8 @@ pub(super) enum Need {
     Exists,
     /// A version that it had, from the latest.
     At(u8),
+    /// The same.
+    Current(u8),
     Generation(u8),
     Unreferenced,
 }
@@ -163,6 +165,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         1 => Just(Need::Absent),
         3 => Just(Need::Exists),
         3 => (0..3_u8).prop_map(Need::At),
+        2 => (0..3_u8).prop_map(Need::Current),
         2 => (0..3_u8).prop_map(Need::Generation),
         1 => Just(Need::Unreferenced),
     ];

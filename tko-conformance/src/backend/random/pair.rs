@@ -260,13 +260,22 @@ impl Pair {
                 same(Require::Generation(key, tko_core::Generation(then)))
             }
             Need::At(back) => {
-                let given = self.versions.get(&key).map_or(&[][..], Vec::as_slice);
-                let at = given.len().checked_sub(usize::from(*back) + 1);
-                let never = (Version(u64::MAX), Version(u64::MAX));
-                let (subject, model) = at.map_or(never, |at| given[at]);
+                let (subject, model) = self.given(&key, *back);
                 (Require::At(key.clone(), subject), Require::At(key, model))
             }
+            Need::Current(back) => {
+                let (subject, model) = self.given(&key, *back);
+                let subject = Require::Current(key.clone(), subject);
+                (subject, Require::Current(key, model))
+            }
         }
+    }
+
+    /// A version that it had, so far back from the latest; or one that nothing ever has.
+    fn given(&self, key: &Key, back: u8) -> (Version, Version) {
+        let given = self.versions.get(key).map_or(&[][..], Vec::as_slice);
+        let at = given.len().checked_sub(usize::from(back) + 1);
+        at.map_or((Version(u64::MAX), Version(u64::MAX)), |at| given[at])
     }
 
     /// Compares everything that there is.
