@@ -51,7 +51,7 @@ pub(crate) async fn serve(backend: &Arc<dyn Backend>) -> (Arc<Client>, Cancellat
 }
 
 /// As people ask for it: what is its own is merged into the template's package.
-fn new(number: usize) -> NewDeployment {
+pub(crate) fn new(number: usize) -> NewDeployment {
     NewDeployment {
         template: Some(template(number)),
         metadata: metadata(number),

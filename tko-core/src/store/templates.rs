@@ -12,45 +12,53 @@ use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{Key, TemplateId};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
-/// How many are remembered.
-const MOST: usize = 64;
+/// Bytes of all that is remembered, as CBOR: in memory they take a few times that.
+const MOST: usize = 16 << 20;
 
-/// Larger ones, as CBOR, are not: all together take a few hundred MiB at worst.
-const LARGEST: usize = 1 << 20;
+/// Bytes of what each takes beside its package.
+const ROW: usize = 1 << 10;
 
 #[derive(Default)]
-pub(super) struct Templates(Mutex<HashMap<Key, Record>>);
+pub(super) struct Templates(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    records: HashMap<Key, Record>,
+    bytes: usize,
+}
 
 impl Templates {
     fn get(&self, key: &Key) -> Option<Record> {
-        self.lock().get(key).cloned()
+        self.lock().records.get(key).cloned()
     }
 
     fn put(&self, record: &Record) {
-        let size = |record: &Record| {
-            let package = record.package.as_ref();
-            package.map_or(0, |package| package.encode(Format::Cbor).len())
-        };
-        let key = &record.entity.key;
-        if size(record) > LARGEST {
-            self.forget(key);
-            return;
-        }
+        let package = record.package.as_ref();
+        let size = ROW + package.map_or(0, |package| package.encode(Format::Cbor).len());
         let mut known = self.lock();
-        if known.len() >= MOST && !known.contains_key(key) {
-            // Whoever uses more than that at a time gains little from remembering some.
-            known.clear();
+        known.bytes += size;
+        if known.bytes > MOST {
+            // Whoever uses more than that at a time gains little from some of them. What was
+            // replaced counts until then, too.
+            *known = Known {
+                bytes: size,
+                ..Known::default()
+            };
         }
-        known.insert(key.clone(), record.clone());
+        if size <= MOST {
+            known
+                .records
+                .insert(record.entity.key.clone(), record.clone());
+        }
     }
 
     fn forget(&self, key: &Key) {
-        self.lock().remove(key);
+        self.lock().records.remove(key);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Record>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().expect("no code panics while it adds")
     }
 }
