@@ -2,7 +2,7 @@
 
 use crate::fault::fault;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
@@ -51,17 +51,15 @@ const HOUSEKEEPING: i64 = 0x74_6b_70;
 /// Where the head of the feed is told.
 const CHANNEL: &str = "tko";
 
-/// Waits until no other pass numbers changes; to the end of the transaction.
+/// Begins a transaction, once no other pass numbers changes; none does until it ends.
 ///
 /// An advisory lock costs no write and goes with its session, whatever becomes of it. Elsewhere:
 /// lock a row.
-pub(crate) async fn lock_numbering(transaction: &mut PgConnection) -> Result<()> {
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(NUMBERING)
-        .execute(transaction)
+pub(crate) async fn begin_numbering(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({NUMBERING})");
+    pool.begin_with(AssertSqlSafe(begin))
         .await
-        .map_err(fault("wait for another to number changes"))?;
-    Ok(())
+        .map_err(fault("wait for another to number changes"))
 }
 
 /// To the end of the transaction; false: another process is at it.
@@ -73,17 +71,11 @@ pub(crate) async fn lock_housekeeping(transaction: &mut PgConnection) -> Result<
         .map_err(fault("see whether another keeps house"))
 }
 
-/// Tells all processes that the feed has got so far (`None`: that something is due), once the
-/// transaction is committed. Only passes do: a transaction that notifies takes a lock of the whole
-/// server when it commits.
-pub(crate) async fn tell(transaction: &mut PgConnection, head: Option<i64>) -> Result<()> {
-    sqlx::query("SELECT pg_notify($1, $2)")
-        .bind(CHANNEL)
-        .bind(head.map_or_else(String::new, |head| head.to_string()))
-        .execute(transaction)
-        .await
-        .map_err(fault("tell of changes"))?;
-    Ok(())
+/// An expression that tells all processes that the feed has got so far (NULL: that something is
+/// due), once the transaction is committed. Only passes do: a transaction that notifies takes a
+/// lock of the whole server when it commits.
+pub(crate) fn tell(head: &str) -> String {
+    format!("pg_notify('{CHANNEL}', coalesce(({head})::text, ''))")
 }
 
 /// A connection that hears it. Nothing depends on it: whoever hears nothing looks now and then.

@@ -9,9 +9,10 @@ use crate::dialect;
 use crate::fault::fault;
 use crate::postgres::Shared;
 use crate::row::{number, signed};
+use sqlx::AssertSqlSafe;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tko_core::{Error, Key, Result, Revision, Version};
 use tokio::sync::{Notify, watch};
@@ -37,8 +38,14 @@ const FULL: Duration = Duration::from_secs(2);
 /// Most sets whose revision is remembered for who committed them.
 const REMEMBERED: usize = 10_000;
 
-/// Numbers what is pending, and makes marks due. The sets, each with its last revision.
-const PASS: &str = "WITH bound AS MATERIALIZED ( \
+/// Numbers what is pending, and makes marks due. The sets, each with its last revision. If there
+/// are any, all processes are told.
+static PASS: LazyLock<String> = LazyLock::new(|| {
+    let told = dialect::tell("SELECT max(revision) FROM moved");
+    format!("{NUMBERED} SELECT r.*, (SELECT {told})::text FROM result r")
+});
+
+const NUMBERED: &str = "WITH bound AS MATERIALIZED ( \
          SELECT change_set FROM pending WHERE change_set >= $1 \
          ORDER BY change_set, ordinal OFFSET $2 LIMIT 1), \
      taken AS ( \
@@ -64,11 +71,12 @@ const PASS: &str = "WITH bound AS MATERIALIZED ( \
          at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END), \
      moved AS ( \
          UPDATE head SET revision = revision + (SELECT count(*) FROM numbered) \
-         WHERE EXISTS (SELECT 1 FROM numbered) RETURNING revision) \
+         WHERE EXISTS (SELECT 1 FROM numbered) RETURNING revision), \
+     result AS ( \
      SELECT n.change_set, max(n.revision) AS revision, (SELECT max(revision) FROM moved) AS head, \
      (SELECT change_set FROM bound) IS NOT NULL AS more FROM numbered n GROUP BY n.change_set \
      UNION ALL \
-     SELECT NULL, NULL, NULL, false FROM (SELECT 1 FROM marked LIMIT 1) m";
+     SELECT NULL, NULL, NULL, false FROM (SELECT 1 FROM marked LIMIT 1) m)";
 
 /// A set, its last revision, and the head; none if only marks were made due. Whether there is
 /// more.
@@ -278,9 +286,9 @@ async fn passes(shared: &Shared, from: i64, window: &mut Window) -> Result<()> {
 /// One pass. Whether there is more.
 async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
     let failed = fault("number changes");
-    let mut transaction = shared.pool.begin().await.map_err(&failed)?;
-    dialect::lock_numbering(&mut transaction).await?;
-    let rows: Vec<Numbered> = sqlx::query_as(PASS)
+    let mut transaction = dialect::begin_numbering(&shared.pool).await?;
+    // A statement of its own: its snapshot has all that was committed before the lock was got.
+    let rows: Vec<Numbered> = sqlx::query_as(AssertSqlSafe(PASS.as_str()))
         .bind(from)
         .bind(MOST)
         .fetch_all(&mut *transaction)
@@ -291,7 +299,6 @@ async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
         return Ok(false);
     }
     let head = rows.iter().filter_map(|(_, _, head, _)| *head).max();
-    dialect::tell(&mut transaction, head).await?;
     transaction.commit().await.map_err(&failed)?;
     for (set, revision, ..) in &rows {
         if let (Some(set), Some(revision)) = (set, revision) {
