@@ -1,152 +1,168 @@
-//! Deployments as they are stored: five metadata of which one is its own, a package of 2 KB of
-//! which a twentieth is its own.
+//! A whole fleet: a data server, two preparers and two schedulers, each a process of its own, bring
+//! one topology to as many sites as it has deployments.
 
-use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
-use tko_core::system::TimeOrderedIds;
+use super::backend::World;
+use super::jobs::progress;
+use super::raw::Speed;
+use super::report::{Bar, Moment, Report};
+use super::role::{Process, Role, prepared_by_plugin};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use tko_benches::example;
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Facts, Generation, Ids, Key, Lane, Mark, Metadata, Package,
-    Put, Require, Stage, TemplateId, head,
+    Data, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package, Select,
+    Watch,
 };
+use tko_grpc::client::{Client, Settings};
+use tko_postgres_server::Server;
 
-/// How many templates there are.
-pub(crate) const TEMPLATES: usize = 200;
+/// As the report names it.
+const JOB: &str = "fleet: prepared and scheduled";
 
-/// Deployments in one set, when they are loaded.
-const BATCH: usize = 500;
+/// Between two moments of the plot.
+const MOMENT: Duration = Duration::from_millis(500);
 
-pub(crate) fn template(number: usize) -> TemplateId {
-    format!("nf/upf:v{:03}", number % TEMPLATES)
-        .parse()
-        .expect("an id")
-}
-
-pub(crate) fn metadata(number: usize) -> Metadata {
-    Metadata::from_iter([
-        ("serial", number.to_string()),
-        ("rack", format!("r{:03}", number % 1_000)),
-        ("slot", format!("s{:03}", number % 200)),
-        ("tier", (number % 3).to_string()),
-        ("region", format!("GDC-{:02}", number % 50)),
-    ])
-}
-
-fn config(name: &str, text: &str) -> serde_json::Value {
-    serde_json::json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "core"},
-        "data": {"config": text},
-    })
-}
-
-/// What no two deployments have in common.
-pub(crate) fn own(number: usize) -> serde_json::Value {
-    let filler = "x".repeat(60);
-    let text = format!("serial-{number:08}; node-{}; {filler}", number * 7);
-    config("own", &text)
-}
-
-fn package(number: usize) -> Package {
-    let shared = |name: &str, part: usize| {
-        let line = |line: usize| format!("option-{part}-{line}: value {}", part * 31 + line * 17);
-        config(name, &(0..12).map(line).collect::<Vec<_>>().join("\n"))
-    };
-    Package::from_values([
-        shared("first", number % TEMPLATES),
-        shared("second", 2),
-        shared("third", 3),
-        shared("fourth", 4),
-        own(number),
-    ])
-    .expect("a package")
-}
-
-/// The templates.
-pub(crate) async fn templates(backend: &Arc<dyn Backend>) {
-    for number in 0..TEMPLATES {
-        let put = Put {
-            key: Key::Template(template(number)),
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            facts: Facts::Template,
-            deleting: false,
-            conditions: Vec::new(),
-            body: Some(package(number)),
-        };
-        let set = ChangeSet {
-            require: vec![Require::Absent(put.key.clone())],
-            changes: vec![Change::Put(put)],
-            ..ChangeSet::default()
-        };
-        backend.commit(set, Ack::Durable).await.expect("a template");
-    }
-}
-
-/// A set that creates these, as `Store` makes it: of a template, due to be prepared.
-pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
-    let mut set = ChangeSet::default();
-    let mut templates = std::collections::BTreeSet::new();
-    for number in numbers {
-        let id = TimeOrderedIds.next();
-        let template = template(number);
-        let asked = head::asked(Some(&template), None, false, false);
-        let whole = package(number).with(Arc::new(asked));
-        let split = head::split(&whole).expect("it has a Deployment resource");
-        let key = Key::Deployment(id);
-        set.require.push(Require::Absent(key.clone()));
-        if templates.insert(template.clone()) {
-            let key = Key::Template(template.clone());
-            set.require.push(Require::Generation(key, Generation(1)));
+/// One size after the other, each on a database of its own.
+pub(crate) async fn measure(
+    server: &Server,
+    sizes: &[usize],
+    latency: Duration,
+    report: &mut Report,
+) {
+    let mut least = None;
+    for &size in sizes {
+        report.begin(size);
+        let world = World::new(server).await;
+        let data = Process::start(Role::Data, &world.url, latency).await;
+        let client = Client::new(Settings::new(&data.told)).expect("a client");
+        let top = registered(&client, size).await;
+        let mut workers = Vec::new();
+        for role in [
+            Role::Preparer,
+            Role::Scheduler,
+            Role::Preparer,
+            Role::Scheduler,
+        ] {
+            workers.push(Process::start(role, &data.told, latency).await);
         }
-        set.due.push(Mark {
-            stage: Stage::Prepare,
-            key: key.clone(),
-            lane: Lane::of(template.as_str()),
-            after: Duration::ZERO,
-        });
-        set.changes.push(Change::Put(Put {
-            key,
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: metadata(number),
-            facts: Facts::Deployment(Box::new(tko_core::Deployment {
-                parent: None,
-                template: Some(template),
-                origin: None,
-                site: None,
-                prepared: false,
-                approved: false,
-                placed: None,
-                once: None,
-                head: split.head,
-            })),
-            deleting: false,
-            conditions: Vec::new(),
-            body: Some(split.body),
-        }));
+        let (took, moments) = run(&client, top, size).await;
+        report.speed(JOB, &Speed::of(size, took), None);
+        report.growth(JOB, 0.8);
+        report.moments(moments);
+        let buffers = buffers_of_claims(&world).await;
+        let bar = least.map(|least| Bar::most("of the smallest fleet's", least, 1.5));
+        report.number("fleet: buffers of a claim, each", buffers, bar);
+        least = least.or(Some(buffers));
+        drop(workers);
     }
-    set
 }
 
-/// Creates these, with two callers.
-pub(crate) async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
-    use futures_util::StreamExt;
-    let total = numbers.len();
-    let starts = numbers.clone().step_by(BATCH);
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    futures_util::stream::iter(starts)
-        .for_each_concurrent(2, |start| {
-            let (end, done) = (numbers.end.min(start + BATCH), &done);
-            async move {
-                let set = creations(start..end);
-                backend.commit(set, Ack::Durable).await.expect("created");
-                let done = done.fetch_add(end - start, std::sync::atomic::Ordering::Relaxed);
-                if (done / BATCH).is_multiple_of(100) {
-                    eprintln!("loaded {done} of {total}");
-                }
-            }
+/// Sites, and a topology that places something on each: the template of it all.
+async fn registered(client: &Client, size: usize) -> NewDeployment {
+    let bar = &progress("sites registered", size);
+    stream::iter(0..size)
+        .map(|number| async move {
+            let site = NewSite {
+                id: format!("edge/{number:07}").parse().expect("an id"),
+                template: None,
+                metadata: Metadata::from_iter([("Site.fleet", "all")]),
+                package: Package::default(),
+                expect: Expect::Absent,
+            };
+            bar.inc(1);
+            client.register_site(site).await
         })
-        .await;
+        .buffer_unordered(64)
+        .try_for_each(async |_| Ok(()))
+        .await
+        .expect("registered");
+    bar.finish_and_clear();
+    let gvk = prepared_by_plugin();
+    let by_plugin = json!({
+        "apiVersion": gvk.api_version(), "kind": &*gvk.kind, "metadata": {"name": "it"},
+    });
+    let by_plugin = Package::from_values([by_plugin]).expect("a resource");
+    let function = example("upf").with(by_plugin.resources()[0].clone());
+    let api = "topology.nephio.org/v1alpha1";
+    let topology = Package::from_values([
+        json!({"apiVersion": api, "kind": "Template", "metadata": {"name": "upf"},
+            "spec": {"templateId": "upf"}}),
+        json!({"apiVersion": api, "kind": "Sites", "metadata": {"name": "all"},
+            "spec": {"select": {"metadata": {"Site.fleet": "all"}}}}),
+        json!({"apiVersion": api, "kind": "Placement", "metadata": {"name": "everywhere"},
+            "spec": {"templates": [{"template": "upf", "sites": ["all"]}]}}),
+    ]);
+    let templates = [
+        ("upf", function),
+        ("topology", topology.expect("resources")),
+    ];
+    for (id, package) in templates {
+        let new = NewTemplate::new(id.parse().expect("an id"), package);
+        client.register_template(new).await.expect("valid");
+    }
+    NewDeployment {
+        template: Some("topology".parse().expect("an id")),
+        ..NewDeployment::default()
+    }
+}
+
+/// From the creation of the topology until all that became of it is on its site.
+async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec<Moment>) {
+    let head = client.head().await.expect("the head");
+    let mut events = client.watch(Watch {
+        select: Select::all(Kind::Deployment),
+        after: head.revision,
+        package: false,
+    });
+    let bar: ProgressBar = progress("deployments on their sites", size);
+    let start = Instant::now();
+    let top = Key::from(&client.create_deployment(top).await.expect("created"));
+    let (mut prepared, mut placed) = (HashSet::new(), HashSet::new());
+    let mut moments: Vec<Moment> = Vec::new();
+    while placed.len() < size {
+        let event = events.next().await.expect("no end").expect("it goes on");
+        if let Event::Put { record, .. } = event
+            && record.entity.key != top
+            && let Some(deployment) = record.entity.deployment()
+        {
+            if deployment.prepared {
+                prepared.insert(record.entity.key.clone());
+            }
+            if deployment.placed.is_some() && placed.insert(record.entity.key.clone()) {
+                bar.inc(1);
+            }
+        }
+        let at = start.elapsed();
+        if moments.last().is_none_or(|last| at > last.at + MOMENT) {
+            moments.push(Moment {
+                at,
+                prepared: prepared.len(),
+                placed: placed.len(),
+            });
+        }
+    }
+    let took = start.elapsed();
+    moments.push(Moment {
+        at: took,
+        prepared: prepared.len(),
+        placed: placed.len(),
+    });
+    bar.finish_and_clear();
+    (took, moments)
+}
+
+/// Pages of the server's memory that are touched for what is claimed, each: no more if more is there
+/// that is not due.
+async fn buffers_of_claims(world: &World) -> f64 {
+    sqlx::query_scalar(
+        "SELECT sum(shared_blks_hit + shared_blks_read)::float8 / greatest(sum(rows), 1)::float8 \
+         FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid \
+         WHERE d.datname = current_database() AND query LIKE '%FOR UPDATE SKIP LOCKED%'",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .expect("claims were counted")
 }

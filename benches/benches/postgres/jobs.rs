@@ -1,16 +1,22 @@
 //! What the backend is asked to do.
 
-use super::fleet::{creations, template};
-use super::raw::{CALLERS, TIME, rate};
+use super::raw::{CALLERS, Speed, TIME, speed};
+use super::sample::creations;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{Executor, PgPool};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tko_core::{
-    Ack, Backend, ClaimRequest, Cursor, Kind, List, Outcome, Page, Pattern, Select, Stage, Want,
+    Ack, Backend, ClaimRequest, Key, Kind, List, Outcome, Page, Pattern, Select, Stage, Want,
 };
+
+/// As the report names them.
+pub(crate) const CREATE: &str = "create, 8 callers";
+pub(crate) const BATCHES: &str = "create in batches of 100, 1 caller";
+pub(crate) const STREAM: &str = "stream of all";
 
 /// Numbers that were not used yet.
 static NEXT: AtomicUsize = AtomicUsize::new(100_000_000);
@@ -20,163 +26,117 @@ pub(crate) fn fresh(count: usize) -> std::ops::Range<usize> {
     start..start + count
 }
 
+/// Shown on a terminal, while something takes its time.
+pub(crate) fn progress(what: &'static str, total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg}: {human_pos} of {human_len} {wide_bar} {per_sec}, {eta} to go",
+    );
+    let bar = ProgressBar::new(total as u64).with_message(what);
+    bar.with_style(style.expect("the template is sound"))
+}
+
 /// One at a time.
-pub(crate) async fn create(backend: &Arc<dyn Backend>) -> f64 {
-    rate(CALLERS, 1, |_, _| async move {
+pub(crate) async fn create(backend: &Arc<dyn Backend>) -> Speed {
+    speed(CALLERS, |_, _| async move {
         let set = creations(fresh(1));
         backend.commit(set, Ack::Durable).await.expect("created");
+        1
     })
     .await
 }
 
+/// The same, while nothing is written for the feed and nobody numbers changes: so much faster it
+/// would be without.
+pub(crate) async fn create_without_feed(backend: &Arc<dyn Backend>, pool: &PgPool) -> Speed {
+    let mut held = pool.begin().await.expect("a transaction");
+    // What passes that number changes wait for: see `dialect.rs` of the backend.
+    held.execute(concat!("SELECT pg_advisory_xact_lock(", 0x74_6b_6f, ")"))
+        .await
+        .expect("locked");
+    pool.execute(
+        "CREATE FUNCTION bench_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE TRIGGER bench_nothing BEFORE INSERT ON pending \
+         FOR EACH ROW EXECUTE FUNCTION bench_nothing()",
+    )
+    .await
+    .expect("a trigger");
+    let bare = create(backend).await;
+    pool.execute("DROP FUNCTION bench_nothing CASCADE")
+        .await
+        .expect("as before");
+    held.rollback().await.expect("unlocked");
+    bare
+}
+
 /// A hundred at a time. What is to be created is thought out beforehand.
-pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> f64 {
+pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> Speed {
     let sets: Vec<_> = (0..1_000).map(|_| creations(fresh(100))).collect();
     let start = Instant::now();
-    let mut count = 0.0;
+    let mut times = Vec::new();
     for set in sets {
+        let begun = Instant::now();
         backend.commit(set, Ack::Durable).await.expect("created");
-        count += 100.0;
+        times.push(begun.elapsed());
         if start.elapsed() > TIME {
             break;
         }
     }
-    count / start.elapsed().as_secs_f64()
+    Speed::with_times(100 * times.len(), start.elapsed(), times)
 }
 
-/// How often each page is read.
-pub(crate) const ROUNDS: u32 = 25;
-
-/// What a kind of page costs.
-pub(crate) struct PageCost {
-    pub(crate) name: &'static str,
-    pub(crate) rows: usize,
-    pub(crate) p50: Duration,
-    /// Pages of memory touched; of the server.
-    pub(crate) buffers: f64,
-    pub(crate) bar: f64,
-}
-
-/// Pages of a hundred.
-pub(crate) async fn pages(backend: &Arc<dyn Backend>, pool: &PgPool, size: usize) -> Vec<PageCost> {
-    let all = Select::all(Kind::Deployment);
-    let mut middle = None;
-    let mut skipped = 0;
-    while skipped < size / 2 {
-        let list = List {
-            select: all.clone(),
-            after: middle,
-            limit: 1_000,
-            want: Want::ROW,
-        };
-        let page = backend.list(&list).await.expect("a page");
-        skipped += page.items.len();
-        middle = page.next;
-        if middle.is_none() {
-            break;
-        }
-    }
-    let value = |text: &str| Pattern::value(text).expect("a pattern");
-    let by = |key: &str, pattern: &str| {
-        let mut select = all.clone();
-        select.metadata.insert(key.to_owned(), value(pattern));
-        select
-    };
-    let mut both = by("tier", "1");
-    both.metadata.insert("rack".to_owned(), value("r001"));
-    let of_template = |pattern: &str| Select {
-        template_ids: vec![Pattern::id(pattern).expect("a pattern")],
-        ..all.clone()
-    };
-    let cases: Vec<(&'static str, Select, Option<Cursor>, f64)> = vec![
-        ("page, first", all.clone(), None, 550.0),
-        ("page, in the middle", all.clone(), middle.clone(), 550.0),
-        ("label, 1 of 1,000", by("rack", "r007"), None, 550.0),
-        ("label, 1 of 3", by("tier", "1"), None, 550.0),
-        (
-            "label, 1 of 3, in the middle",
-            by("tier", "1"),
-            middle.clone(),
-            550.0,
-        ),
-        ("two labels", both, None, 1_550.0),
-        (
-            "label prefix, 10 values",
-            by("region", "GDC-1*"),
-            None,
-            750.0,
-        ),
-        (
-            "template, exact",
-            of_template(template(7).as_str()),
-            None,
-            550.0,
-        ),
-        (
-            "template prefix, 100 values",
-            of_template("nf/upf:v1*"),
-            middle.clone(),
-            2_550.0,
-        ),
-        (
-            "unprepared",
-            Select {
-                prepared: Some(false),
-                ..all.clone()
-            },
-            middle,
-            550.0,
-        ),
-        ("nothing: label", by("rack", "none"), None, 20.0),
-        ("nothing: label prefix", by("rack", "none*"), None, 20.0),
-        ("nothing: template", of_template("nf/none/**"), None, 20.0),
-    ];
-    let mut costs = Vec::new();
-    for (name, select, after, bar) in cases {
-        let list = List {
+/// As a control plane sees it: of ten calls five list a page by a label, three create, one reads a
+/// package, and one claims ten and settles them.
+pub(crate) async fn mixed(backend: &Arc<dyn Backend>) -> Speed {
+    let page = |count: usize| {
+        let mut select = Select::all(Kind::Deployment);
+        let value = Pattern::value(&format!("r{:03}", count % 1_000)).expect("a pattern");
+        select.metadata.insert("rack".to_owned(), value);
+        List {
             select,
-            after,
+            after: None,
             limit: 100,
             want: Want::ROW,
-        };
-        let mut times = Vec::new();
-        let mut rows = 0;
-        for _ in 0..10 {
-            backend.list(&list).await.expect("warm");
         }
-        pool.execute("SELECT pg_stat_statements_reset()")
-            .await
-            .expect("reset");
-        for _ in 0..ROUNDS {
-            let start = Instant::now();
-            rows = backend.list(&list).await.expect("a page").items.len();
-            times.push(start.elapsed());
+    };
+    let first = List {
+        limit: 1_000,
+        select: Select::all(Kind::Deployment),
+        ..page(0)
+    };
+    let known = backend.list(&first).await.expect("a page").items;
+    let known: &Vec<Key> = &known.iter().map(|r| r.entity.key.clone()).collect();
+    speed(CALLERS, |caller, count| async move {
+        match count % 10 {
+            0..5 => {
+                let list = page(caller * 100 + count);
+                backend.list(&list).await.expect("a page");
+            }
+            5..8 => {
+                let set = creations(fresh(1));
+                backend.commit(set, Ack::Durable).await.expect("created");
+            }
+            8 => {
+                let key = &known[(caller * 131 + count * 17) % known.len()];
+                let keys = std::slice::from_ref(key);
+                backend.get(keys, Want::PACKAGE).await.expect("a package");
+            }
+            _ => {
+                let claims = backend.claim(&request(caller, 10)).await.expect("claimed");
+                let done = claims.into_iter().map(|claim| (claim.token, Outcome::Done));
+                let done: Vec<_> = done.collect();
+                backend.settle(&done).await.expect("settled");
+            }
         }
-        let touched: f64 = sqlx::query_scalar(
-            "SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float8 FROM pg_stat_statements \
-             WHERE query NOT LIKE '%pg_stat_statements%' AND query NOT LIKE '%pending%' \
-             AND query NOT LIKE '%event%' AND query NOT LIKE '%advisory%'",
-        )
-        .fetch_one(pool)
-        .await
-        .expect("counted");
-        times.sort();
-        costs.push(PageCost {
-            name,
-            rows,
-            p50: times[times.len() / 2],
-            buffers: touched / f64::from(ROUNDS),
-            bar,
-        });
-    }
-    costs
+        1
+    })
+    .await
 }
 
 /// As they are read on.
 pub(crate) type Pages = BoxStream<'static, tko_core::Result<Page>>;
 
 /// All rows, page by page.
-pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> f64 {
+pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> Speed {
     let start = Instant::now();
     let list = List {
         select: Select::all(Kind::Deployment),
@@ -185,65 +145,64 @@ pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> f64 {
         want: Want::ROW,
     };
     let mut pages = pages(list);
-    let mut count = 0.0;
+    let mut count = 0;
     while let Some(page) = pages.next().await {
-        let page = page.expect("a page");
-        #[allow(clippy::cast_precision_loss)] // A thousand.
-        let items = page.items.len() as f64;
-        count += items;
+        count += page.expect("a page").items.len();
     }
-    count / start.elapsed().as_secs_f64()
+    Speed::of(count, start.elapsed())
 }
 
-/// Claims, and settles as done; at most so many, which must be due.
-pub(crate) async fn claims(backend: &Arc<dyn Backend>, most: usize) -> f64 {
-    let total = AtomicUsize::new(0);
-    let start = Instant::now();
-    let workers = (0..CALLERS).map(|caller| {
+fn request(caller: usize, max: usize) -> ClaimRequest {
+    ClaimRequest {
+        stage: Stage::Prepare,
+        worker: format!("worker {caller}"),
+        max,
+        lease: Duration::from_secs(30),
+        wait: Duration::ZERO,
+    }
+}
+
+/// How much of what is due is done at a time, at most.
+pub(crate) struct Work(pub(crate) usize);
+
+impl Work {
+    /// Claims, and settles as done.
+    pub(crate) async fn done_by_workers(&self, backend: &Arc<dyn Backend>) -> Speed {
+        let total = AtomicUsize::new(0);
         let total = &total;
-        async move {
-            let request = ClaimRequest {
-                stage: Stage::Prepare,
-                worker: format!("worker {caller}"),
-                max: 100,
-                lease: Duration::from_secs(30),
-                wait: Duration::ZERO,
-            };
-            while start.elapsed() < TIME && total.load(Ordering::Relaxed) < most {
-                let claims = backend.claim(&request).await.expect("claimed");
-                assert!(!claims.is_empty(), "there is enough to do");
-                let done: Vec<_> = claims
-                    .into_iter()
-                    .map(|claim| (claim.token, Outcome::Done))
-                    .collect();
-                let settled = backend.settle(&done).await.expect("settled");
-                let live = settled.iter().filter(|live| **live).count();
-                total.fetch_add(live, Ordering::Relaxed);
+        speed(CALLERS, |caller, _| async move {
+            if total.load(Ordering::Relaxed) >= self.0 {
+                return 0;
             }
-        }
-    });
-    futures_util::future::join_all(workers).await;
-    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-    let total = total.load(Ordering::Relaxed) as f64;
-    total / start.elapsed().as_secs_f64()
-}
+            let claims = backend.claim(&request(caller, 100)).await.expect("claimed");
+            assert!(!claims.is_empty(), "there is enough to do");
+            let done = claims.into_iter().map(|claim| (claim.token, Outcome::Done));
+            let done: Vec<_> = done.collect();
+            let settled = backend.settle(&done).await.expect("settled");
+            let live = settled.iter().filter(|live| **live).count();
+            total.fetch_add(live, Ordering::Relaxed);
+            live
+        })
+        .await
+    }
 
-/// The same, while an idle transaction holds a snapshot.
-pub(crate) async fn claims_under_snapshot(
-    backend: &Arc<dyn Backend>,
-    pool: &PgPool,
-    most: usize,
-) -> f64 {
-    let mut held = pool.begin().await.expect("a transaction");
-    held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        .await
-        .expect("set");
-    held.execute("SELECT count(*) FROM work")
-        .await
-        .expect("a snapshot");
-    let rate = claims(backend, most).await;
-    held.rollback().await.expect("it ends");
-    rate
+    /// The same, while an idle transaction holds a snapshot.
+    pub(crate) async fn done_under_snapshot(
+        &self,
+        backend: &Arc<dyn Backend>,
+        pool: &PgPool,
+    ) -> Speed {
+        let mut held = pool.begin().await.expect("a transaction");
+        held.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            .await
+            .expect("set");
+        held.execute("SELECT count(*) FROM work")
+            .await
+            .expect("a snapshot");
+        let speed = self.done_by_workers(backend).await;
+        held.rollback().await.expect("it ends");
+        speed
+    }
 }
 
 /// Ids of what is changed, as the feed tells.

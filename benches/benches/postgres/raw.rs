@@ -18,73 +18,105 @@ pub(crate) async fn settle(pool: &PgPool) {
     pool.execute("CHECKPOINT").await.expect("it is written");
 }
 
-/// So many a second, from so many tasks, each with what it needs.
-pub(crate) async fn rate<F, Fut>(callers: usize, each: usize, work: F) -> f64
+/// How fast something was.
+#[derive(Clone, Debug)]
+pub(crate) struct Speed {
+    /// A second.
+    pub(crate) rate: f64,
+    /// The median of a call, and what one in a hundred exceeds; if calls were timed.
+    pub(crate) times: Option<(Duration, Duration)>,
+}
+
+impl Speed {
+    pub(crate) fn of(count: usize, time: Duration) -> Self {
+        #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+        let rate = count as f64 / time.as_secs_f64();
+        Self { rate, times: None }
+    }
+
+    pub(crate) fn with_times(count: usize, time: Duration, mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let at = |percent: usize| times.get(times.len() * percent / 100).copied();
+        Self {
+            times: at(50).zip(at(99)),
+            ..Self::of(count, time)
+        }
+    }
+}
+
+/// So much work, from so many tasks, which says how much it did; nothing: the task is at its end.
+pub(crate) async fn speed<F, Fut>(callers: usize, work: F) -> Speed
 where
     F: Fn(usize, usize) -> Fut,
-    Fut: Future<Output = ()>,
+    Fut: Future<Output = usize>,
 {
     let start = Instant::now();
     let callers = (0..callers).map(|caller| {
         let work = &work;
         async move {
-            let mut count = 0;
+            let (mut total, mut times) = (0, Vec::new());
             while start.elapsed() < TIME {
-                work(caller, count).await;
-                count += 1;
+                let begun = Instant::now();
+                match work(caller, times.len()).await {
+                    0 => break,
+                    done => total += done,
+                }
+                times.push(begun.elapsed());
             }
-            count
+            (total, times)
         }
     });
-    let counts = futures_util::future::join_all(callers).await;
-    let total: usize = counts.into_iter().sum();
-    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-    let total = (total * each) as f64;
-    total / start.elapsed().as_secs_f64()
+    let done = futures_util::future::join_all(callers).await;
+    let elapsed = start.elapsed();
+    let total = done.iter().map(|(total, _)| total).sum();
+    let times = done.into_iter().flat_map(|(_, times)| times).collect();
+    Speed::with_times(total, elapsed, times)
 }
 
 /// One integer a transaction.
-pub(crate) async fn tiny_commits(pool: &PgPool) -> f64 {
-    pool.execute("CREATE TABLE raw_tiny (i bigint)")
+pub(crate) async fn tiny_commits(pool: &PgPool) -> Speed {
+    pool.execute("CREATE TABLE IF NOT EXISTS raw_tiny (i bigint)")
         .await
         .expect("a table");
-    rate(CALLERS, 1, |_, count| async move {
+    speed(CALLERS, |_, count| async move {
         sqlx::query("INSERT INTO raw_tiny VALUES ($1)")
             .bind(i64::try_from(count).expect("small"))
             .execute(pool)
             .await
             .expect("inserted");
+        1
     })
     .await
 }
 
 /// An id and 2 KB a transaction.
-pub(crate) async fn inserts(pool: &PgPool) -> f64 {
-    pool.execute("CREATE TABLE raw_row (id uuid PRIMARY KEY, body bytea)")
+pub(crate) async fn inserts(pool: &PgPool) -> Speed {
+    pool.execute("CREATE TABLE IF NOT EXISTS raw_row (id uuid PRIMARY KEY, body bytea)")
         .await
         .expect("a table");
     let body: Vec<u8> = (0..2_060_u32).map(|i| (i * 7 % 251) as u8).collect();
     let body = &body;
-    rate(CALLERS, 1, |_, _| async move {
+    speed(CALLERS, |_, _| async move {
         sqlx::query("INSERT INTO raw_row VALUES ($1, $2)")
             .bind(uuid::Uuid::now_v7())
             .bind(body)
             .execute(pool)
             .await
             .expect("inserted");
+        1
     })
     .await
 }
 
 /// The same by COPY.
-pub(crate) async fn copy_in(pool: &PgPool) -> f64 {
-    pool.execute("CREATE TABLE raw_copy (id uuid PRIMARY KEY, body bytea)")
+pub(crate) async fn copy_in(pool: &PgPool) -> Speed {
+    pool.execute("CREATE TABLE IF NOT EXISTS raw_copy (id uuid PRIMARY KEY, body bytea)")
         .await
         .expect("a table");
     let bytes = (0..2_060_u32).map(|i| format!("{:02x}", i * 7 % 251));
     let body = bytes.collect::<Vec<_>>().concat();
     let body = &body;
-    rate(1, 10_000, |_, _| async move {
+    speed(1, |_, _| async move {
         let mut connection = pool.acquire().await.expect("a connection");
         let mut copy = connection
             .copy_in_raw("COPY raw_copy FROM STDIN")
@@ -96,12 +128,13 @@ pub(crate) async fn copy_in(pool: &PgPool) -> f64 {
             copy.send(lines.as_bytes()).await.expect("sent");
         }
         copy.finish().await.expect("copied");
+        10_000
     })
     .await
 }
 
 /// All rows of deployments, in the order of their ids.
-pub(crate) async fn copy_out(pool: &PgPool) -> f64 {
+pub(crate) async fn copy_out(pool: &PgPool) -> Speed {
     let mut connection = pool.acquire().await.expect("a connection");
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM entity WHERE kind = 2")
         .fetch_one(&mut *connection)
@@ -120,9 +153,7 @@ pub(crate) async fn copy_out(pool: &PgPool) -> f64 {
         .await
         .expect("copied");
     assert!(bytes > 0, "something was copied");
-    #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-    let count = count as f64;
-    count / start.elapsed().as_secs_f64()
+    Speed::of(usize::try_from(count).expect("small"), start.elapsed())
 }
 
 /// What each table takes, in bytes a deployment.

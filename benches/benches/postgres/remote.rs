@@ -1,35 +1,24 @@
-//! The same jobs through a gRPC server with a real client, both on loopback.
+//! The same jobs through a gRPC server, a process of its own on loopback, with a real client.
 
-use super::fleet::{metadata, own, template};
-use super::jobs::{ROUNDS, fresh};
-use super::raw::{CALLERS, TIME, rate};
+use super::backend::World;
+use super::jobs::{self, fresh};
+use super::pages::ROUNDS;
+use super::raw::{CALLERS, Speed, TIME, speed};
+use super::report::{Bar, Report};
+use super::role::{self, Process, Role};
+use super::sample::{metadata, own, template};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_core::system::TimeOrderedIds;
-use tko_core::{
-    Backend, Data, Event, Kind, List, NewDeployment, Package, Pattern, Select, Store, Want, Watch,
-};
+use tko_core::{Data, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
-use tko_grpc::server::{Listen, Server, Sockets};
-use tko_validate::{SchemaValidator, Validation};
-use tokio_util::sync::CancellationToken;
 
-/// Validates, as that of `tko data start`.
-pub(crate) fn store(backend: &Arc<dyn Backend>) -> Store<dyn Backend> {
-    let schemas = SchemaValidator::builder().build().expect("built in");
-    let validation = Validation::new(Arc::new(schemas));
-    Store::new(
-        backend.clone(),
-        Arc::new(validation),
-        Arc::new(TimeOrderedIds),
-    )
-}
+const CREATE: &str = "gRPC: create, 8 callers";
 
 /// What is listed.
-pub(crate) fn selects() -> [(&'static str, Select); 2] {
+fn selects() -> [(&'static str, Select); 2] {
     let all = Select::all(Kind::Deployment);
     let mut label = all.clone();
     let value = Pattern::value("r007").expect("a pattern");
@@ -40,18 +29,42 @@ pub(crate) fn selects() -> [(&'static str, Select); 2] {
     ]
 }
 
-/// A server until the token is cancelled; a client.
-pub(crate) async fn serve(backend: &Arc<dyn Backend>) -> (Arc<Client>, CancellationToken) {
-    let store = store(backend);
-    let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
-    let settings = Settings::new(sockets.addresses()[0].to_string());
-    let shutdown = CancellationToken::new();
-    tokio::spawn(Server::new(Arc::new(store)).serve(sockets, shutdown.clone()));
-    (Arc::new(Client::new(settings).expect("a client")), shutdown)
+/// The jobs of the backend, with what they came to there.
+pub(crate) async fn measure(world: &World, report: &mut Report) {
+    let server = Process::start(Role::Data, &world.url, Duration::ZERO).await;
+    let client = Client::new(Settings::new(&server.told)).expect("a client");
+    let client = Arc::new(client);
+    let of = |job: &str, least: f64| Bar::least("of the backend's", report.rate(job), least);
+    let bars = [
+        (jobs::CREATE, 0.5),
+        (jobs::BATCHES, 0.5),
+        (jobs::STREAM, 0.35),
+    ];
+    let [create_bar, batch_bar, stream_bar] = bars.map(|(job, least)| of(job, least));
+    report.speed(CREATE, &create(&client).await, Some(create_bar));
+    report.growth(CREATE, 0.8);
+    let batches = create_in_batches(&client).await;
+    report.speed(
+        "gRPC: create in batches of 100, 1 caller",
+        &batches,
+        Some(batch_bar),
+    );
+    let store = role::store(world.backend.clone());
+    for (name, select) in selects() {
+        let alone = page(&store, select.clone()).await;
+        let through = page(&*client, select).await;
+        report.times(name, through, alone, 3.0);
+    }
+    let stream = jobs::stream(|list| client.clone().pages(list)).await;
+    report.speed("gRPC: stream of all", &stream, Some(stream_bar));
+    let news = news(&client).await;
+    let through = jobs::lag(&world.backend, news).await;
+    let more = Duration::from_millis(10);
+    report.lag("gRPC: commit to watcher, 1,000 writes/s", &through, more);
 }
 
 /// As people ask for it: what is its own is merged into the template's package.
-pub(crate) fn new(number: usize) -> NewDeployment {
+fn new(number: usize) -> NewDeployment {
     NewDeployment {
         template: Some(template(number)),
         metadata: metadata(number),
@@ -61,36 +74,38 @@ pub(crate) fn new(number: usize) -> NewDeployment {
 }
 
 /// One at a time.
-pub(crate) async fn create(client: &Arc<Client>) -> f64 {
-    rate(CALLERS, 1, |_, _| async move {
+async fn create(client: &Arc<Client>) -> Speed {
+    speed(CALLERS, |_, _| async move {
         for number in fresh(1) {
             let made = client.create_deployment(new(number)).await;
             made.expect("created");
         }
+        1
     })
     .await
 }
 
 /// A hundred at a time.
-pub(crate) async fn create_in_batches(client: &Arc<Client>) -> f64 {
+async fn create_in_batches(client: &Arc<Client>) -> Speed {
     let batch = |numbers: Range<usize>| numbers.map(new).collect::<Vec<_>>();
     let batches: Vec<_> = (0..500).map(|_| batch(fresh(100))).collect();
     let start = Instant::now();
-    let mut count = 0.0;
+    let mut times = Vec::new();
     for batch in batches {
+        let begun = Instant::now();
         for made in client.create_deployments(batch).await {
             made.expect("created");
-            count += 1.0;
         }
+        times.push(begun.elapsed());
         if start.elapsed() > TIME {
             break;
         }
     }
-    count / start.elapsed().as_secs_f64()
+    Speed::with_times(100 * times.len(), start.elapsed(), times)
 }
 
 /// The median of a page of a hundred, of this.
-pub(crate) async fn page<D: Data + ?Sized>(data: &D, select: Select) -> Duration {
+async fn page<D: Data + ?Sized>(data: &D, select: Select) -> Duration {
     let list = List {
         select,
         after: None,
@@ -108,7 +123,7 @@ pub(crate) async fn page<D: Data + ?Sized>(data: &D, select: Select) -> Duration
 }
 
 /// Ids of deployments that are new, as a watcher is told.
-pub(crate) async fn news(client: &Arc<Client>) -> BoxStream<'static, String> {
+async fn news(client: &Arc<Client>) -> BoxStream<'static, String> {
     let head = client.head().await.expect("the head");
     let watch = Watch {
         select: Select::all(Kind::Deployment),

@@ -1,0 +1,84 @@
+//! The backend alone.
+
+use super::jobs::Work;
+use super::memory::Watched;
+use super::report::{Bar, Report};
+use super::{jobs, pages, raw};
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_postgres::{Postgres, Settings};
+use tko_core::Backend;
+use tko_postgres_server::Server;
+
+/// An empty database, with the backend on it.
+pub(crate) struct World {
+    pub(crate) url: String,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) pool: PgPool,
+}
+
+impl World {
+    pub(crate) async fn new(server: &Server) -> Self {
+        let database = server.create_database().expect("a database");
+        let url = server.url(&database);
+        server
+            .psql(&database, "CREATE EXTENSION pg_stat_statements")
+            .expect("statements are counted");
+        let postgres = Postgres::connect(Settings::new(&url)).await;
+        Self {
+            backend: Arc::new(postgres.expect("a store")),
+            pool: PgPool::connect(&url).await.expect("a connection"),
+            url,
+        }
+    }
+}
+
+/// Everything, with so many deployments there, of which so many are due to be prepared.
+pub(crate) async fn measure(world: &World, size: usize, due: usize, report: &mut Report) {
+    let World { backend, pool, .. } = world;
+    raw::settle(pool).await;
+    let tiny = raw::tiny_commits(pool).await;
+    report.speed("raw: tiny commits, 8 connections", &tiny, None);
+    let insert = raw::inserts(pool).await;
+    report.speed("raw: insert id and body, 8 connections", &insert, None);
+    let copy = raw::copy_in(pool).await;
+    report.speed("raw: COPY in, 10,000 a transaction", &copy, None);
+
+    let create = jobs::create(backend).await;
+    let bar = Bar::least("of raw insert", insert.rate, 0.30);
+    report.speed(jobs::CREATE, &create, Some(bar));
+    report.growth(jobs::CREATE, 0.8);
+    let bare = jobs::create_without_feed(backend, pool).await;
+    let bar = Bar::most("of create", create.rate, 1.0 / 0.85);
+    report.speed("create, without a feed", &bare, Some(bar));
+    let batch = jobs::create_in_batches(backend).await;
+    let bar = Bar::least("of raw COPY", copy.rate, 0.20);
+    report.speed(jobs::BATCHES, &batch, Some(bar));
+    for page in pages::measure(backend, pool, size).await {
+        report.page(&page);
+    }
+    let out = raw::copy_out(pool).await;
+    report.speed("raw: COPY BINARY out in id order", &out, None);
+    let watched = Watched::new(pool).await;
+    let stream = jobs::stream(|list| backend.clone().pages(list)).await;
+    let grown = watched.grown();
+    let bar = Bar::least("of COPY BINARY", out.rate, 0.75);
+    report.speed(jobs::STREAM, &stream, Some(bar));
+    report.memory("memory of a stream", &grown);
+    let mixed = jobs::mixed(backend).await;
+    report.speed("mixed, 8 callers", &mixed, None);
+    // Before what follows fills the table of due work with what is dead.
+    report.bytes(&raw::sizes(pool).await);
+
+    let work = Work(due * 2 / 5);
+    let claims = work.done_by_workers(backend).await;
+    let bar = Bar::least("of tiny commits", tiny.rate, 2.7);
+    report.speed("claim and settle, 8 workers, 100 each", &claims, Some(bar));
+    let held = work.done_under_snapshot(backend, pool).await;
+    let bar = Bar::least("of that", claims.rate, 0.6);
+    report.speed("the same, a snapshot held", &held, Some(bar));
+    let news = jobs::news(backend).await;
+    let lag = jobs::lag(backend, news).await;
+    report.lag("commit to watcher, 1,000 writes/s", &lag, Duration::ZERO);
+}

@@ -1,0 +1,25 @@
+//! The same jobs at one size after the other, on one database that grows.
+
+use super::backend::{self, World};
+use super::report::Report;
+use super::{remote, sample, sites};
+use tko_postgres_server::Server;
+
+/// Sizes ascend.
+pub(crate) async fn measure(server: &Server, sizes: &[usize], through: bool, report: &mut Report) {
+    let world = World::new(server).await;
+    sample::templates(&world.backend).await;
+    let mut loaded = 0;
+    for &size in sizes {
+        report.begin(size);
+        sample::load(&world.backend, loaded..size).await;
+        backend::measure(&world, size, size - loaded, report).await;
+        loaded = size;
+        if through {
+            remote::measure(&world, report).await;
+        }
+    }
+    if let Some(size) = sizes.last() {
+        sites::measure(&world, *size, report).await;
+    }
+}

@@ -1,0 +1,160 @@
+//! Processes of a fleet: this program again, in a role, until its standard input ends. So none
+//! outlives who started it.
+
+use async_trait::async_trait;
+use clap::ValueEnum;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_postgres::Postgres;
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{
+    Answer, Backend, Condition, Error, Gvk, PrepareCall, Preparer, Registry, Result, ScheduleCall,
+    Scheduler, Store, annotation,
+};
+use tko_grpc::client::{Client, Settings};
+use tko_grpc::server::{Listen, Server, Sockets};
+use tko_preparer::Preparing;
+use tko_scheduler::Scheduling;
+use tko_validate::{SchemaValidator, Validation};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Stdin, stdin};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+/// What the simulated plugin prepares.
+pub(crate) fn prepared_by_plugin() -> Gvk {
+    Gvk::new("bench.tko.dev", "v1", "Prepared")
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Told a database; tells the address that it serves on.
+    Data,
+    /// Told a data server.
+    Preparer,
+    /// Told a data server.
+    Scheduler,
+}
+
+/// A process in a role. Ends with this.
+pub(crate) struct Process {
+    /// What it told.
+    pub(crate) told: String,
+    _child: Child,
+}
+
+impl Process {
+    /// Started, and ready.
+    pub(crate) async fn start(role: Role, with: &str, latency: Duration) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let role = role.to_possible_value().expect("it has a name");
+        let mut child = Command::new(program)
+            .args(["--role", role.get_name()])
+            .args(["--latency", &latency.as_millis().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
+        let input = child.stdin.as_mut().expect("it is piped");
+        let line = format!("{with}\n");
+        input.write_all(line.as_bytes()).await.expect("it listens");
+        let output = child.stdout.take().expect("it is piped");
+        let told = BufReader::new(output).lines().next_line().await;
+        Self {
+            told: told.expect("text").expect("it gets ready"),
+            _child: child,
+        }
+    }
+}
+
+impl Role {
+    /// Until standard input ends.
+    pub(crate) async fn play(self, latency: Duration) {
+        let mut input = BufReader::new(stdin()).lines();
+        let with = input.next_line().await.expect("text").expect("with whom");
+        let stop = CancellationToken::new();
+        tokio::spawn(until_the_end(input, stop.clone()));
+        match self {
+            Self::Data => serve(&with, stop).await,
+            Self::Preparer => {
+                let plugin = Arc::new(Simulated(latency));
+                let native = tko_preparer::native().with(prepared_by_plugin(), "simulated", plugin);
+                let preparing = Preparing::new(
+                    client(&with),
+                    Arc::new(native),
+                    Vec::new(),
+                    Arc::new(SystemClock::new()),
+                    Arc::new(TimeOrderedIds),
+                    tko_preparer::Settings::default(),
+                );
+                println!("ready");
+                preparing.run(stop).await.expect("it ends well");
+            }
+            Self::Scheduler => {
+                let plugin = Arc::new(Simulated(latency));
+                let native = Registry::new().with_everywhere("simulated", plugin as _);
+                let scheduling = Scheduling::new(
+                    client(&with),
+                    Arc::new(native),
+                    Vec::new(),
+                    Arc::new(SystemClock::new()),
+                    tko_scheduler::Settings::default(),
+                );
+                println!("ready");
+                scheduling.run(stop).await.expect("it ends well");
+            }
+        }
+    }
+}
+
+async fn until_the_end(input: Lines<BufReader<Stdin>>, stop: CancellationToken) {
+    let mut rest = Vec::new();
+    // However it ends, whoever started this is gone.
+    let _ = input.into_inner().read_to_end(&mut rest).await;
+    stop.cancel();
+}
+
+fn client(server: &str) -> Arc<Client> {
+    Arc::new(Client::new(Settings::new(server)).expect("a client"))
+}
+
+/// Validates, as that of `tko data start`.
+pub(crate) fn store(backend: Arc<dyn Backend>) -> Store<dyn Backend> {
+    let schemas = SchemaValidator::builder().build().expect("built in");
+    let validation = Validation::new(Arc::new(schemas));
+    Store::new(backend, Arc::new(validation), Arc::new(TimeOrderedIds))
+}
+
+async fn serve(url: &str, stop: CancellationToken) {
+    let settings = tko_backend_postgres::Settings::new(url);
+    let backend = Postgres::connect(settings).await.expect("a store");
+    let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
+    println!("{}", sockets.addresses()[0]);
+    let served = Server::new(Arc::new(store(Arc::new(backend)))).serve(sockets, stop);
+    served.await.expect("it ends well");
+}
+
+/// A plugin that takes its time, and nothing else.
+struct Simulated(Duration);
+
+#[async_trait]
+impl Preparer for Simulated {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        tokio::time::sleep(self.0).await;
+        let target = call.package.find(call.target);
+        let target = target.ok_or_else(|| Error::bad("target", "it is not in the package"))?;
+        Ok(Answer::Done {
+            package: call.package.with(annotation::prepared(target)),
+            effects: Vec::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl Scheduler for Simulated {
+    async fn schedule(&self, _call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        tokio::time::sleep(self.0).await;
+        Ok(Vec::new())
+    }
+}

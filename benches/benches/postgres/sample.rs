@@ -1,0 +1,149 @@
+//! Deployments as they are stored: five metadata of which one is its own, a package of 2 KB of
+//! which a twentieth is its own.
+
+use super::jobs::progress;
+use futures_util::StreamExt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::system::TimeOrderedIds;
+use tko_core::{
+    Ack, Backend, Change, ChangeSet, Facts, Generation, Ids, Key, Lane, Mark, Metadata, Package,
+    Put, Require, Stage, TemplateId, head,
+};
+
+/// How many templates there are.
+pub(crate) const TEMPLATES: usize = 200;
+
+/// Deployments in one set, when they are loaded.
+const BATCH: usize = 500;
+
+pub(crate) fn template(number: usize) -> TemplateId {
+    format!("nf/upf:v{:03}", number % TEMPLATES)
+        .parse()
+        .expect("an id")
+}
+
+pub(crate) fn metadata(number: usize) -> Metadata {
+    Metadata::from_iter([
+        ("serial", number.to_string()),
+        ("rack", format!("r{:03}", number % 1_000)),
+        ("slot", format!("s{:03}", number % 200)),
+        ("tier", (number % 3).to_string()),
+        ("region", format!("GDC-{:02}", number % 50)),
+    ])
+}
+
+fn config(name: &str, text: &str) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "core"},
+        "data": {"config": text},
+    })
+}
+
+/// What no two deployments have in common.
+pub(crate) fn own(number: usize) -> serde_json::Value {
+    let filler = "x".repeat(60);
+    let text = format!("serial-{number:08}; node-{}; {filler}", number * 7);
+    config("own", &text)
+}
+
+fn package(number: usize) -> Package {
+    let shared = |name: &str, part: usize| {
+        let line = |line: usize| format!("option-{part}-{line}: value {}", part * 31 + line * 17);
+        config(name, &(0..12).map(line).collect::<Vec<_>>().join("\n"))
+    };
+    Package::from_values([
+        shared("first", number % TEMPLATES),
+        shared("second", 2),
+        shared("third", 3),
+        shared("fourth", 4),
+        own(number),
+    ])
+    .expect("a package")
+}
+
+/// The templates.
+pub(crate) async fn templates(backend: &Arc<dyn Backend>) {
+    for number in 0..TEMPLATES {
+        let put = Put {
+            key: Key::Template(template(number)),
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata: Metadata::default(),
+            facts: Facts::Template,
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(package(number)),
+        };
+        let set = ChangeSet {
+            require: vec![Require::Absent(put.key.clone())],
+            changes: vec![Change::Put(put)],
+            ..ChangeSet::default()
+        };
+        backend.commit(set, Ack::Durable).await.expect("a template");
+    }
+}
+
+/// A set that creates these, as `Store` makes it: of a template, due to be prepared.
+pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
+    let mut set = ChangeSet::default();
+    let mut templates = std::collections::BTreeSet::new();
+    for number in numbers {
+        let id = TimeOrderedIds.next();
+        let template = template(number);
+        let asked = head::asked(Some(&template), None, false, false);
+        let whole = package(number).with(Arc::new(asked));
+        let split = head::split(&whole).expect("it has a Deployment resource");
+        let key = Key::Deployment(id);
+        set.require.push(Require::Absent(key.clone()));
+        if templates.insert(template.clone()) {
+            let key = Key::Template(template.clone());
+            set.require.push(Require::Generation(key, Generation(1)));
+        }
+        set.due.push(Mark {
+            stage: Stage::Prepare,
+            key: key.clone(),
+            lane: Lane::of(template.as_str()),
+            after: Duration::ZERO,
+        });
+        set.changes.push(Change::Put(Put {
+            key,
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata: metadata(number),
+            facts: Facts::Deployment(Box::new(tko_core::Deployment {
+                parent: None,
+                template: Some(template),
+                origin: None,
+                site: None,
+                prepared: false,
+                approved: false,
+                placed: None,
+                once: None,
+                head: split.head,
+            })),
+            deleting: false,
+            conditions: Vec::new(),
+            body: Some(split.body),
+        }));
+    }
+    set
+}
+
+/// Creates these, with two callers.
+pub(crate) async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
+    let bar = &progress("deployments loaded", numbers.len());
+    futures_util::stream::iter(numbers.clone().step_by(BATCH))
+        .for_each_concurrent(2, |start| {
+            let end = numbers.end.min(start + BATCH);
+            async move {
+                let set = creations(start..end);
+                backend.commit(set, Ack::Durable).await.expect("created");
+                bar.inc((end - start) as u64);
+            }
+        })
+        .await;
+    bar.finish_and_clear();
+}
