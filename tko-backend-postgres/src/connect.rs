@@ -49,6 +49,10 @@ pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
             // table, as after a bulk load, must not think of reading all of it and sorting.
             ("enable_seqscan", "off"),
             ("enable_bitmapscan", "off"),
+            // What is joined is few with many: each of the few looks up its own by an index. A plan
+            // made while a table was empty must not read all of it later.
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
             // What runs for a client that is gone is stopped.
             ("client_connection_check_interval", "500"),
             ("statement_timeout", statement.as_str()),

@@ -10,9 +10,17 @@ use tko_core::{Lane, Outcome, Result, Token};
 use uuid::Uuid;
 
 /// The leases that are live, locked in order.
-const LIVE: &str = "k AS (SELECT * FROM unnest($1::smallint[], $2::text[], $3::uuid[]) k(kind, id, token)), \
-     live AS MATERIALIZED ( \
-         SELECT w.stage, w.kind, w.id, w.token, w.attempts, w.again FROM k \
+const LIVE: &str = "live AS MATERIALIZED ( \
+         SELECT w.stage, w.kind, w.id, w.token \
+         FROM unnest($1::smallint[], $2::text[], $3::uuid[]) k(kind, id, token) \
+         JOIN work w ON w.stage IN (0, 1, 2) AND w.kind = k.kind AND w.id = k.id AND w.token = k.token \
+         WHERE w.until > now_us() ORDER BY w.stage, w.kind, w.id FOR UPDATE OF w)";
+
+/// The same, each with what becomes of it.
+const ENDING: &str = "live AS MATERIALIZED ( \
+         SELECT w.stage, w.kind, w.id, w.token, w.attempts, w.again, k.outcome, k.after, k.reason \
+         FROM unnest($1::smallint[], $2::text[], $3::uuid[], $4::smallint[], $5::bigint[], $6::text[]) \
+         k(kind, id, token, outcome, after, reason) \
          JOIN work w ON w.stage IN (0, 1, 2) AND w.kind = k.kind AND w.id = k.id AND w.token = k.token \
          WHERE w.until > now_us() ORDER BY w.stage, w.kind, w.id FOR UPDATE OF w)";
 
@@ -24,23 +32,21 @@ const OPEN: &str = "k AS (SELECT * FROM unnest($1::smallint[], $2::text[], $3::u
          WHERE e.edit_until > now_us() ORDER BY e.kind, e.id FOR UPDATE OF e)";
 
 /// Ends leases: 0 done, 1 retry, 2 yield. What was marked meanwhile is due at once.
-const SETTLE: &str = "o AS (SELECT * FROM unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::text[]) \
-         o(token, outcome, after, reason)), \
-     finished AS ( \
-         DELETE FROM work w USING live l JOIN o ON o.token = l.token \
-         WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id AND o.outcome = 0 AND l.again IS NULL), \
+const SETTLE: &str = "finished AS ( \
+         DELETE FROM work w USING live l \
+         WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id AND l.outcome = 0 AND l.again IS NULL), \
      changed AS ( \
          UPDATE work w SET token = NULL, until = NULL, worker = NULL, again = NULL, \
-         at = CASE WHEN l.again IS NULL THEN now_us() + o.after ELSE now_us() END, \
-         due = CASE WHEN l.again IS NULL THEN now_us() + o.after ELSE now_us() END, \
-         attempts = CASE o.outcome WHEN 0 THEN 0 WHEN 1 THEN l.attempts ELSE greatest(l.attempts - 1, 0) END, \
-         lane = CASE WHEN o.outcome = 0 THEN l.again \
-             WHEN o.outcome = 1 AND l.attempts >= $7 THEN $8 ELSE w.lane END, \
-         error = CASE o.outcome WHEN 0 THEN NULL WHEN 1 THEN o.reason ELSE w.error END, \
-         progress = CASE WHEN o.outcome = 0 THEN NULL ELSE w.progress END \
-         FROM live l JOIN o ON o.token = l.token \
+         at = CASE WHEN l.again IS NULL THEN now_us() + l.after ELSE now_us() END, \
+         due = CASE WHEN l.again IS NULL THEN now_us() + l.after ELSE now_us() END, \
+         attempts = CASE l.outcome WHEN 0 THEN 0 WHEN 1 THEN l.attempts ELSE greatest(l.attempts - 1, 0) END, \
+         lane = CASE WHEN l.outcome = 0 THEN l.again \
+             WHEN l.outcome = 1 AND l.attempts >= $7 THEN $8 ELSE w.lane END, \
+         error = CASE l.outcome WHEN 0 THEN NULL WHEN 1 THEN l.reason ELSE w.error END, \
+         progress = CASE WHEN l.outcome = 0 THEN NULL ELSE w.progress END \
+         FROM live l \
          WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id \
-         AND (o.outcome <> 0 OR l.again IS NOT NULL)) \
+         AND (l.outcome <> 0 OR l.again IS NOT NULL)) \
      SELECT token FROM live";
 
 /// Gives up edits.
@@ -165,7 +171,7 @@ pub(crate) async fn settle(shared: &Shared, outcomes: &[(Token, Outcome)]) -> Re
             // A text of PostgreSQL holds no NUL.
             reasons.push(reason.map(|reason| reason.replace('\0', "\u{fffd}")));
         }
-        let sql = format!("WITH {LIVE}, {SETTLE}");
+        let sql = format!("WITH {ENDING}, {SETTLE}");
         let live = live!(
             shared,
             "end leases",
