@@ -25,16 +25,10 @@ const FLOORS: Duration = Duration::from_secs(2);
 
 /// Leases what is due. In the order of the lanes, from that after `$5`, one of each in turn.
 /// A suspect (several workers had it and did not come back) comes alone.
-const CLAIM: &str = "WITH RECURSIVE lanes(lane) AS ( \
-         (SELECT lane FROM work WHERE stage = $1 ORDER BY lane LIMIT 1) \
-         UNION ALL \
-         SELECT (SELECT w.lane FROM work w WHERE w.stage = $1 AND w.lane > l.lane ORDER BY w.lane LIMIT 1) \
-         FROM lanes l WHERE l.lane IS NOT NULL), \
-     active AS MATERIALIZED ( \
-         SELECT l.lane, f.floor FROM lanes l JOIN unnest($6::bigint[]) WITH ORDINALITY f(floor, n) \
-         ON f.n = l.lane + 1 \
-         WHERE EXISTS (SELECT 1 FROM work w WHERE w.stage = $1 AND w.lane = l.lane \
-         AND w.at >= f.floor AND w.at <= now_us())), \
+const CLAIM: &str = "WITH active AS MATERIALIZED ( \
+         SELECT (f.n - 1)::smallint AS lane, f.floor FROM unnest($6::bigint[]) WITH ORDINALITY f(floor, n) \
+         CROSS JOIN LATERAL (SELECT 1 FROM work w WHERE w.stage = $1 AND w.lane = f.n - 1 \
+         AND w.at >= f.floor AND w.at <= now_us() ORDER BY w.at LIMIT 1) x), \
      quota AS MATERIALIZED ( \
          SELECT CASE WHEN count(*) = 0 THEN 0 ELSE ($2 + count(*) - 1) / count(*) END AS most FROM active), \
      found AS MATERIALIZED ( \
