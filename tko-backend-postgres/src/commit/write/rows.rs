@@ -196,20 +196,18 @@ impl Write<'_> {
             None => "now_us()".to_owned(),
         };
         let is_new = self.staged.steps.iter().all(|step| step.before.is_none());
-        let (before, join) = if is_new {
-            ("NULL::json", "")
+        // As in the statement's snapshot: what is locked has the version that was read before it.
+        let before = if is_new {
+            "NULL::json"
         } else {
-            (
-                "CASE WHEN l.id IS NULL THEN NULL ELSE row_to_json(l) END",
-                "LEFT JOIN locked l ON l.kind = c.kind AND l.id = c.id",
-            )
+            "(SELECT row_to_json(e) FROM entity e WHERE e.kind = c.kind AND e.id = c.id)"
         };
         sql.with(
             "changes",
             &format!(
                 "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
                  SELECT s.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, {now}, c.id, {before}, {cause}::text \
-                 FROM s CROSS JOIN {rows} {join}"
+                 FROM s CROSS JOIN {rows}"
             ),
         );
         Ok(())
