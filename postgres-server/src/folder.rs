@@ -3,16 +3,16 @@
 use crate::account::{Account, command};
 use crate::error::StartError;
 use std::env;
-use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 /// Longest path of a folder for sockets. The address of a Unix socket has room for 103 bytes where
-/// it has least (macOS; 107 on Linux), and PostgreSQL appends `/.s.PGSQL.5432`.
-const LONGEST: usize = 103 - "/.s.PGSQL.5432".len();
+/// it has least (macOS; 107 on Linux), and PostgreSQL appends `/.s.PGSQL.65535` at most.
+const LONGEST: usize = 103 - "/.s.PGSQL.65535".len();
 
 /// Removes the folder when its standard input ends, which is when this process has closed it or is
 /// gone, however it went. The server may be about to end just then, too, and still write: hence
@@ -32,6 +32,7 @@ done
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    account: Option<Account>,
     keeper: Child,
 }
 
@@ -60,6 +61,7 @@ impl Folder {
             .map_err(|error| StartError::Run("sh".into(), error))?;
         Ok(Self {
             path: made.keep(),
+            account,
             keeper,
         })
     }
@@ -67,6 +69,25 @@ impl Folder {
     /// Where it is. The socket is in it, too.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes a file that only the account can read, and says where.
+    pub(crate) fn keep(&self, name: &str, text: &str) -> Result<PathBuf, StartError> {
+        let path = self.path.join(name);
+        let written = || {
+            let options = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path);
+            options?.write_all(text.as_bytes())?;
+            match self.account {
+                Some(account) => chown(&path, Some(account.user), Some(account.group)),
+                None => Ok(()),
+            }
+        };
+        written().map_err(|error| StartError::Folder(path.clone(), error))?;
+        Ok(path)
     }
 
     /// Where the data are.

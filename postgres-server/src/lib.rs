@@ -11,4 +11,4 @@ mod settings;
 
 pub use error::{PsqlError, StartError, StopError};
 pub use server::{Mode, Server, shared};
-pub use settings::Settings;
+pub use settings::{Loopback, Settings};

@@ -32,16 +32,16 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// A database by address. The port is part of the name of the socket; it is said so that no
 /// `PGPORT` of the environment counts.
-pub(crate) fn url(socket: &Path, database: &str) -> String {
+pub(crate) fn url(socket: &Path, port: u16, database: &str) -> String {
     let database = encoded(database.as_bytes());
     let socket = encoded(socket.as_os_str().as_encoded_bytes());
-    format!("postgresql:///{database}?host={socket}&user={USER}&port={PORT}")
+    format!("postgresql:///{database}?host={socket}&user={USER}&port={port}")
 }
 
 /// Who is allowed everything.
 pub(crate) const USER: &str = "tko";
 
-/// In the name of the socket only.
+/// In the name of the socket only, unless it listens on loopback.
 pub(crate) const PORT: u16 = 5432;
 
 fn encoded(text: &[u8]) -> String {
@@ -65,12 +65,12 @@ mod tests {
     #[test]
     fn urls_and_names_are_escaped() {
         assert_eq!(
-            url(Path::new("/tmp/tko-pg-1"), "db"),
+            url(Path::new("/tmp/tko-pg-1"), 5432, "db"),
             "postgresql:///db?host=/tmp/tko-pg-1&user=tko&port=5432"
         );
         assert_eq!(
-            url(Path::new("/a b/c&d"), "x?y%"),
-            "postgresql:///x%3Fy%25?host=/a%20b/c%26d&user=tko&port=5432"
+            url(Path::new("/a b/c&d"), 5433, "x?y%"),
+            "postgresql:///x%3Fy%25?host=/a%20b/c%26d&user=tko&port=5433"
         );
         assert_eq!(quoted(r#"a"b"#), r#""a""b""#);
     }

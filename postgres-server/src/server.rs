@@ -38,6 +38,7 @@ pub struct Server {
     installation: Installation,
     account: Option<Account>,
     parameters: Vec<String>,
+    port: u16,
     databases: AtomicU64,
     folder: Folder,
 }
@@ -58,17 +59,29 @@ impl Server {
         let account = Account::choose()?;
         let folder = Folder::make(account)?;
         initialize(&installation.initdb, account, &folder.data())?;
+        let port = settings.loopback.as_ref().map_or(PORT, |tcp| tcp.port);
         let mut parameters = vec![
             "listen_addresses=".to_owned(),
             format!("unix_socket_directories={}", folder.path().display()),
-            format!("port={PORT}"),
+            format!("port={port}"),
         ];
+        if let Some(tcp) = &settings.loopback {
+            let certificate = folder.keep("server.crt", &tcp.certificate)?;
+            let key = folder.keep("server.key", &tcp.key)?;
+            parameters.extend([
+                "listen_addresses=127.0.0.1".to_owned(),
+                "ssl=on".to_owned(),
+                format!("ssl_cert_file={}", certificate.display()),
+                format!("ssl_key_file={}", key.display()),
+            ]);
+        }
         parameters.extend(settings.into_parameters());
         let server = Self {
             processes: Mutex::new(None),
             installation,
             account,
             parameters,
+            port,
             databases: AtomicU64::new(0),
             folder,
         };
@@ -78,7 +91,12 @@ impl Server {
 
     /// The address of a database of it.
     pub fn url(&self, database: &str) -> String {
-        url(self.folder.path(), database)
+        url(self.folder.path(), self.port, database)
+    }
+
+    /// The same over TCP, if it listens on loopback.
+    pub fn loopback_url(&self, database: &str) -> String {
+        format!("postgresql://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Executes SQL with the client `psql` and gives what it returns: a line a row, `|` between

@@ -10,8 +10,21 @@ pub struct Settings {
     pub shared_buffers: String,
     /// Most connections at once. Default: 300.
     pub max_connections: u16,
+    /// Listens on loopback, too, with TLS. Default: no.
+    pub loopback: Option<Loopback>,
     /// Other configuration parameters. They win over what is set here and above.
     pub options: Vec<(String, String)>,
+}
+
+/// How it is reached over TCP: at `127.0.0.1`, with TLS where the client asks for it.
+#[derive(Debug, Clone)]
+pub struct Loopback {
+    /// The port, which also names the socket.
+    pub port: u16,
+    /// The server's certificate, in PEM.
+    pub certificate: String,
+    /// Its key, in PEM.
+    pub key: String,
 }
 
 impl Default for Settings {
@@ -20,6 +33,7 @@ impl Default for Settings {
             durable: false,
             shared_buffers: "128MB".to_owned(),
             max_connections: 300,
+            loopback: None,
             options: Vec::new(),
         }
     }

@@ -93,6 +93,7 @@ fn it_is_what_was_asked_for() {
     let server = Server::start(Settings {
         durable: true,
         shared_buffers: "16MB".to_owned(),
+        loopback: None,
         max_connections: 7,
         options: vec![
             ("work_mem".to_owned(), "3MB".to_owned()),

@@ -90,7 +90,7 @@ async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Re
                 let _ = connection.close().await;
                 return Ok(());
             }
-            Ok(Err(error)) if Fault::of(&error) != Fault::Unavailable => {
+            Ok(Err(error)) if Fault::of(&error) != Fault::Unavailable || is_untrusted(&error) => {
                 return Err(refused(place, &error));
             }
             Ok(Err(error)) => error,
@@ -111,6 +111,16 @@ async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Re
     }
 }
 
+/// Whether there is no TLS, or not with a certificate that is believed.
+fn is_untrusted(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        // As rustls tells of what it does not accept.
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 /// What no waiting mends.
 fn refused(place: &str, error: &sqlx::Error) -> Error {
     let code = error
@@ -120,6 +130,9 @@ fn refused(place: &str, error: &sqlx::Error) -> Error {
         Some("28P01" | "28000") => "check user and password, and the server's pg_hba.conf",
         Some("3D000") => "create the database first, with: createdb",
         Some("42501") => "grant the user CONNECT on the database",
+        _ if is_untrusted(error) => {
+            "sslmode and sslrootcert of the URL must fit the server's TLS and its certificate"
+        }
         _ => "check the connection URL",
     };
     Error::bad(
