@@ -3,13 +3,15 @@
 //! Nothing is faked: the same store, preparer, scheduler and packages as anywhere else, in one
 //! process. What came out is held against what must come out, on disk too.
 
-mod check;
 mod fleet;
 mod folder;
 mod nation;
 mod observer;
 mod progress;
 mod report;
+
+#[cfg(test)]
+mod tests;
 
 use crate::services::assembly::Assembly;
 use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
@@ -24,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_core::{Data, DeploymentId};
+use tko_scheduler::Manifests;
 
 /// Nothing happening for so long means that nothing will.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -110,7 +113,7 @@ async fn show(
     progress.clear();
     let (tally, prepared) = settled?;
     let began = Instant::now();
-    let files = check::manifests(&*data, manifests).await?;
+    let files = Manifests::verify(&*data, manifests).await?;
     ensure!(
         files == expected.files,
         "{files} manifests are on disk, not {}",

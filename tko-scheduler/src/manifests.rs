@@ -28,14 +28,15 @@ mod folder;
 pub mod git;
 mod names;
 mod render;
+mod verify;
 
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::{
-    Condition, DeploymentId, Error, Generation, Key, Package, Result, ScheduleCall, Scheduler,
-    SiteId, Timestamp,
+    Condition, Data, DeploymentId, Error, Generation, Key, Package, Result, ScheduleCall,
+    Scheduler, SiteId, Timestamp,
 };
 
 use fence::Fence;
@@ -91,6 +92,17 @@ impl Manifests {
     /// The files of a deployment, by name, in the order of application.
     pub fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
         render::files(package)
+    }
+
+    /// Holds what is in a directory against what the data say must be there, and counts the files.
+    /// Takes time in proportion to what is there. While schedulers work, what they have not come to
+    /// yet is a difference.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the first difference, in words.
+    /// - `Unavailable`: a folder or file cannot be read; or as [`Data::list`].
+    pub async fn verify(data: &dyn Data, directory: &Path) -> Result<usize> {
+        verify::verify(data, directory).await
     }
 
     /// The folder of a deployment, below its site's.

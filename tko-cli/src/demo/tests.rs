@@ -1,6 +1,5 @@
 //! Whatever is wrong on disk is found.
 
-use super::manifests;
 use crate::services::assembly::Assembly;
 use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
 use futures_util::StreamExt;
@@ -11,6 +10,7 @@ use tko_core::{
     Data, Dialect, Event, Expect, Format, Kind, Limits, Metadata, NewDeployment, NewSite, Package,
     Revision, Select, Watch,
 };
+use tko_scheduler::Manifests;
 
 /// One site with one deployment of two resources, on disk.
 async fn scheduled(root: &Path) -> Assembly {
@@ -79,21 +79,26 @@ async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
     let root = folder.path();
     let assembly = scheduled(root).await;
     let data: &dyn Data = &*assembly.data();
-    assert_eq!(manifests(data, root).await.expect("as it should be"), 2);
+    assert_eq!(
+        Manifests::verify(data, root)
+            .await
+            .expect("as it should be"),
+        2
+    );
     let (deployment, files) = files(root);
     let [one, other] = &files[..] else {
         panic!("not two files: {files:?}");
     };
     let text = fs::read(one).expect("a file");
     let differs = async |what: &str| {
-        let error = manifests(data, root).await.expect_err(what);
+        let error = Manifests::verify(data, root).await.expect_err(what);
         format!("{error:#}")
     };
 
     fs::remove_file(one).expect("it was there");
     assert!(differs("lost").await.contains("different"));
     fs::write(one, &text).expect("a file");
-    manifests(data, root).await.expect("mended");
+    Manifests::verify(data, root).await.expect("mended");
 
     fs::write(
         one,
@@ -117,7 +122,7 @@ async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
     fs::create_dir(root.join("elsewhere")).expect("a folder");
     assert!(differs("a stranger's").await.contains("belongs to no site"));
     fs::remove_dir(root.join("elsewhere")).expect("it was there");
-    manifests(data, root).await.expect("mended");
+    Manifests::verify(data, root).await.expect("mended");
 
     fs::rename(&deployment, root.join("away")).expect("it was there");
     assert!(differs("lost").await.contains("missing"));

@@ -2,9 +2,9 @@
 
 use crate::harness::core5g::{created, is_whole, registered, total};
 use crate::harness::{Dice, Feed, Server, Service, tko};
-use std::path::Path;
 use std::time::Duration;
 use tko_postgres_server::shared;
+use tko_scheduler::Manifests;
 
 /// Edges, beside the three control sites: 24, or what `TKO_FLEET_EDGES` says. So many more than
 /// that become deployments.
@@ -49,18 +49,6 @@ impl Member {
             }
         }
     }
-}
-
-/// Folders of deployments in folders of sites.
-fn folders(manifests: &Path) -> usize {
-    let inside = |path: &Path| {
-        let entries = std::fs::read_dir(path).expect("a folder");
-        let entries = entries.map(|entry| entry.expect("it can be read"));
-        let folders = entries.filter(|e| e.file_type().expect("a type").is_dir());
-        folders.map(|e| e.path()).collect::<Vec<_>>()
-    };
-    let sites = inside(manifests);
-    sites.iter().map(|site| inside(site).len()).sum()
 }
 
 /// Two data services, two preparers and two schedulers on one database; one after the other is
@@ -114,22 +102,11 @@ async fn a_whole_fleet_dies_in_turn() {
     let told = feed.until("scheduled", |told| told.placed == told.wanted);
     let wanted = told.await.wanted;
     assert!(wanted > edges, "{wanted} are wanted");
-    // Whoever took up a dead scheduler's site may be writing it once more.
-    let written = async {
-        while folders(manifests.path()) != wanted {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    if tokio::time::timeout(Duration::from_secs(30), written)
-        .await
-        .is_err()
-    {
-        panic!(
-            "{} of {wanted} manifests are there",
-            folders(manifests.path())
-        );
-    }
-    eprintln!("{deaths} deaths, {wanted} deployments on their sites");
+    // Every file of every site, and nothing else.
+    let files = Manifests::verify(&client, manifests.path()).await;
+    let files = files.expect("all is as it should be");
+    assert!(files > wanted, "{files} files of {wanted} deployments");
+    eprintln!("{deaths} deaths, {wanted} deployments on their sites, {files} files");
     let check = format!("backend check --backend-connection {url}");
     tko(&check).good().await;
 }

@@ -3,7 +3,8 @@
 use super::process::TIME;
 use futures_util::StreamExt;
 use std::collections::HashMap;
-use tko_core::{Data, Event, Kind, Revision, Select, Watch};
+use tko_core::entity::SCHEDULED;
+use tko_core::{Data, Entity, Event, Key, Kind, Revision, Select, Watch};
 use tko_grpc::client::Client;
 use tokio::sync::watch;
 
@@ -18,8 +19,42 @@ pub(crate) struct Told {
     pub(crate) prepared: usize,
     /// Of them, to run on a site.
     pub(crate) wanted: usize,
-    /// Of these, put there by a scheduler.
+    /// Of these, put there by a scheduler, who has said that it is done.
     pub(crate) placed: usize,
+}
+
+/// A deployment's part in it.
+#[derive(Clone, Copy)]
+struct State {
+    prepared: bool,
+    wanted: bool,
+    placed: bool,
+}
+
+impl State {
+    fn of(entity: &Entity) -> Self {
+        let row = entity.deployment();
+        let site = entity.wanted_on();
+        let place = row.and_then(|d| d.placed.as_ref()).map(|(at, _)| at);
+        let said = entity.condition(SCHEDULED);
+        let done = said.is_some_and(|said| said.status == Some(true));
+        Self {
+            prepared: row.is_some_and(|d| d.prepared),
+            wanted: site.is_some(),
+            placed: done && site.is_some() && place == site,
+        }
+    }
+}
+
+impl Told {
+    /// What is counted, each with the count.
+    fn counts(&mut self) -> [(fn(State) -> bool, &mut usize); 3] {
+        [
+            (|state| state.prepared, &mut self.prepared),
+            (|state| state.wanted, &mut self.wanted),
+            (|state| state.placed, &mut self.placed),
+        ]
+    }
 }
 
 /// Follows the deployments of a server.
@@ -34,33 +69,26 @@ impl Feed {
         });
         let (tell, told) = watch::channel(Told::default());
         tokio::spawn(async move {
-            let mut there = HashMap::new();
+            let mut there: HashMap<Key, State> = HashMap::new();
             while let Some(event) = events.next().await {
-                match event {
+                let (was, is) = match event {
                     Ok(Event::Put { record, .. }) => {
-                        let row = record.entity.deployment();
-                        let prepared = row.is_some_and(|d| d.prepared);
-                        let site = record.entity.wanted_on();
-                        let place = row.and_then(|d| d.placed.as_ref()).map(|(at, _)| at);
-                        let placed = site.is_some() && place == site;
-                        there.insert(
-                            record.entity.key.clone(),
-                            (prepared, site.is_some(), placed),
-                        );
+                        let state = State::of(&record.entity);
+                        let was = there.insert(record.entity.key.clone(), state);
+                        (was, Some(state))
                     }
-                    Ok(Event::Gone { before, .. }) => {
-                        there.remove(&before.entity.key);
-                    }
+                    Ok(Event::Gone { before, .. }) => (there.remove(&before.entity.key), None),
                     Ok(Event::Bookmark { .. }) => continue,
                     // Whoever waits is told by the end of the channel.
                     Err(_) => return,
-                }
+                };
                 tell.send_modify(|told| {
                     told.changes += 1;
                     told.deployments = there.len();
-                    told.prepared = there.values().filter(|(prepared, ..)| *prepared).count();
-                    told.wanted = there.values().filter(|(_, wanted, _)| *wanted).count();
-                    told.placed = there.values().filter(|(.., placed)| *placed).count();
+                    for (state, count) in told.counts() {
+                        *count -= usize::from(was.is_some_and(state));
+                        *count += usize::from(is.is_some_and(state));
+                    }
                 });
             }
         });

@@ -1,0 +1,167 @@
+//! Holds the manifests on disk against what the data say must be there: every site, every
+//! deployment, every resource, no more and no less.
+
+use super::names;
+use crate::apply::to_apply;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use tko_core::{
+    ContentHash, Data, Dialect, Error, Format, Key, Kind, Limits, List, Package, Pattern, Result,
+    Select, SiteId, Want,
+};
+
+/// Deployment folders of one site, each with the contents of its resources.
+type SiteContents = BTreeMap<String, BTreeSet<ContentHash>>;
+
+/// How many files there are, each as it should be.
+pub(super) async fn verify(data: &dyn Data, root: &Path) -> Result<usize> {
+    let mut folders = BTreeSet::new();
+    let mut files = 0;
+    let mut list = List {
+        select: Select::all(Kind::Site),
+        after: None,
+        limit: 500,
+        want: Want::ROW,
+    };
+    loop {
+        let page = data.list(&list).await?;
+        for record in &page.items {
+            let Key::Site(site) = &record.entity.key else {
+                continue;
+            };
+            let folder = names::folder(site.as_str());
+            let wanted = wanted(data, site).await?;
+            let path = root.join(&folder);
+            let there = super::aside(move || contents(&path)).await?;
+            if there != wanted {
+                return Err(differs(format!(
+                    "folder {folder} of site {site} does not hold what the site is to run: {}",
+                    difference(&there, &wanted)
+                )));
+            }
+            files += there.values().map(BTreeSet::len).sum::<usize>();
+            folders.insert(folder);
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    let root = root.to_owned();
+    super::aside(move || strangers(&root, &folders)).await?;
+    Ok(files)
+}
+
+fn differs(message: String) -> Error {
+    Error::bad("manifests", message)
+}
+
+async fn wanted(data: &dyn Data, site: &SiteId) -> Result<SiteContents> {
+    let mut contents = SiteContents::new();
+    let mut list = List {
+        select: Select {
+            site_ids: vec![Pattern::literal(site.as_str())],
+            prepared: Some(true),
+            approved: Some(true),
+            ..Select::all(Kind::Deployment)
+        },
+        after: None,
+        limit: 100,
+        want: Want::PACKAGE,
+    };
+    loop {
+        let page = data.list(&list).await?;
+        for record in page.items {
+            let Key::Deployment(id) = &record.entity.key else {
+                continue;
+            };
+            let package = record.package.unwrap_or_default();
+            let hashes = to_apply(&package)
+                .into_iter()
+                .map(|(_, resource)| resource.hash())
+                .collect();
+            contents.insert(names::folder(id.as_str()), hashes);
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            return Ok(contents);
+        }
+    }
+}
+
+/// What is there of a site; nothing, if its folder is not.
+fn contents(site: &Path) -> Result<SiteContents> {
+    let mut found = SiteContents::new();
+    for folder in subfolders(site)? {
+        let path = site.join(&folder);
+        let mut hashes = BTreeSet::new();
+        for file in entries(&path)? {
+            let name = file.display();
+            let bytes = fs::read(&file)
+                .map_err(|error| Error::unavailable(format!("read {name}"), error))?;
+            let package =
+                Package::decode(&bytes, Format::Yaml, Dialect::People, &Limits::default())
+                    .map_err(|error| differs(format!("{name}: {error}")))?;
+            if package.len() != 1 {
+                return Err(differs(format!("{name} does not hold one resource")));
+            }
+            hashes.extend(package.iter().map(|resource| resource.hash()));
+        }
+        found.insert(folder, hashes);
+    }
+    Ok(found)
+}
+
+fn strangers(root: &Path, folders: &BTreeSet<String>) -> Result<()> {
+    match subfolders(root)?.difference(folders).next() {
+        Some(name) => Err(differs(format!("folder {name} belongs to no site"))),
+        None => Ok(()),
+    }
+}
+
+/// Of a folder, which may not be there.
+fn subfolders(path: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for path in entries(path)? {
+        // Links are not followed.
+        if fs::symlink_metadata(&path).is_ok_and(|kind| kind.is_dir()) {
+            let name = path.file_name().unwrap_or_default();
+            names.insert(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn entries(path: &Path) -> Result<Vec<PathBuf>> {
+    let read = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect()
+        }),
+    };
+    read.map_err(|error| Error::unavailable(format!("list {}", path.display()), error))
+}
+
+fn difference(there: &SiteContents, wanted: &SiteContents) -> String {
+    let missing = wanted.keys().filter(|name| !there.contains_key(*name));
+    let surplus = there.keys().filter(|name| !wanted.contains_key(*name));
+    let other = wanted
+        .iter()
+        .filter(|(name, hashes)| there.get(*name).is_some_and(|found| found != *hashes))
+        .map(|(name, _)| name);
+    let list =
+        |what: &str, names: Vec<&String>| (!names.is_empty()).then(|| format!("{what} {names:?}"));
+    [
+        list("missing", missing.collect()),
+        list("surplus", surplus.collect()),
+        list("different", other.collect()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(", ")
+}
