@@ -8,7 +8,9 @@ use crate::fault::fault;
 use sqlx::PgPool;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::available_parallelism;
 use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
 use tko_core::{ContentHash, Error, Package, Result, TemplateId};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
@@ -29,6 +31,9 @@ const LARGEST_DICTIONARY: usize = 1 << 20;
 
 /// No body is larger, packed or not.
 const LARGEST_BODY: usize = 256 << 20;
+
+/// So many packages at least are worth a thread of their own: half a millisecond's work.
+const SHARE: usize = 20;
 
 /// How many templates' dictionaries, and how many packages, a process remembers.
 const REMEMBERED_DICTIONARIES: usize = 1_000;
@@ -86,27 +91,35 @@ impl Bodies {
         self.0.lock().expect("no code panics while it adds")
     }
 
-    /// Packs a package of a deployment of this template, or of something without one.
+    /// Packs packages, each of a deployment of this template or of something without one; in their
+    /// order.
     pub(crate) async fn pack(
         &self,
         pool: &PgPool,
-        package: &Package,
-        template: Option<&TemplateId>,
-    ) -> Result<Packed> {
-        let dictionary = match template {
-            Some(template) => self.of_template(pool, template).await?,
-            None => None,
-        };
-        let known = (package.hash(), dictionary.as_ref().map(|d| d.number));
-        if let Some(packed) = self.known().packed.get(&known) {
-            return Ok(packed.clone());
+        packages: &[(&Package, Option<&TemplateId>)],
+    ) -> Result<Vec<Packed>> {
+        let mut packed = Vec::with_capacity(packages.len());
+        let mut unknown = Vec::new();
+        for (package, template) in packages {
+            let dictionary = match template {
+                Some(template) => self.of_template(pool, template).await?,
+                None => None,
+            };
+            let name = (package.hash(), dictionary.as_ref().map(|d| d.number));
+            let known = self.known().packed.get(&name).cloned();
+            if known.is_none() {
+                unknown.push((packed.len(), (*package).clone(), dictionary));
+            }
+            packed.push(known);
         }
-        let packed = pack(&package.encode(Format::Cbor), dictionary.as_deref())
-            .map_err(|error| Error::internal("compress a package", error))?;
-        if packed.data.len() < REMEMBERED_BYTES {
-            remember(&mut self.known().packed, known, packed.clone());
+        for (place, dictionary, new) in pack_all(unknown).await? {
+            if new.data.len() < REMEMBERED_BYTES {
+                let name = (packages[place].0.hash(), dictionary);
+                remember(&mut self.known().packed, name, new.clone());
+            }
+            packed[place] = Some(new);
         }
-        Ok(packed)
+        Ok(packed.into_iter().flatten().collect())
     }
 
     /// The package of this hash, as it was packed.
@@ -201,6 +214,42 @@ impl Bodies {
         );
         Ok(found)
     }
+}
+
+/// A package with its place and what it is packed with.
+type Unpacked = (usize, Package, Option<Arc<Dictionary>>);
+
+/// The same, packed, with the number of what it was to be packed with.
+type New = (usize, Option<i32>, Packed);
+
+/// Packs each, many of them on several threads: the database has nothing to do meanwhile.
+async fn pack_all(mut packages: Vec<Unpacked>) -> Result<Vec<New>> {
+    if packages.len() < 2 * SHARE {
+        return pack_some(packages);
+    }
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    let share = packages.len().div_ceil(threads).max(SHARE);
+    let mut packing = Vec::with_capacity(threads);
+    while packages.len() > share {
+        let some = packages.split_off(packages.len() - share);
+        packing.push(tokio::task::spawn_blocking(|| pack_some(some)));
+    }
+    // The rest here, meanwhile.
+    let mut packed = pack_some(packages)?;
+    for some in packing {
+        let some = some.await;
+        packed.extend(some.map_err(|error| Error::internal("compress packages", error))??);
+    }
+    Ok(packed)
+}
+
+fn pack_some(packages: Vec<Unpacked>) -> Result<Vec<New>> {
+    let packed = packages.into_iter().map(|(place, package, dictionary)| {
+        let packed = pack(&package.encode(Format::Cbor), dictionary.as_deref())
+            .map_err(|error| Error::internal("compress a package", error))?;
+        Ok((place, dictionary.map(|d| d.number), packed))
+    });
+    packed.collect()
 }
 
 async fn store(pool: &PgPool, data: &[u8]) -> Result<i32> {

@@ -1,6 +1,7 @@
 //! What the database says went wrong, as errors of [`tko_core`].
 
 use sqlx::Error as Sql;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use tko_core::Error;
 
 /// What to do about a failed statement.
@@ -43,9 +44,19 @@ impl Fault {
     }
 }
 
-/// Whether nothing can have been written: it was not even sent, or refused as a whole.
-pub(crate) fn was_not_sent(error: &Sql) -> bool {
-    matches!(error, Sql::PoolTimedOut | Sql::PoolClosed)
+/// Whether nothing can have been written: it was not even sent, or the server says that it has
+/// given it up, as when its disk is full. What ends the session (`FATAL`, `PANIC`) may come after
+/// the commit; so may what a pooler in between says of its own connection.
+pub(crate) fn was_not_applied(error: &Sql) -> bool {
+    match error {
+        Sql::PoolTimedOut | Sql::PoolClosed => true,
+        Sql::Database(error) => error
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_some_and(|error| {
+                matches!(error.severity(), PgSeverity::Error) && !error.code().starts_with("08")
+            }),
+        _ => false,
+    }
 }
 
 /// As people and callers see it; `action` is a verb phrase.

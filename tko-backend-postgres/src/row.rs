@@ -215,6 +215,11 @@ impl<'a> Row<'a> {
         })
     }
 
+    /// The id of a row that begins with [`COLUMNS`].
+    pub(crate) fn id(row: &'a PgRow) -> Result<&'a str, sqlx::Error> {
+        row.try_get_unchecked(1)
+    }
+
     /// The row of an entity.
     pub(crate) fn of(entity: &'a Entity, body_at: i64, skeleton: Option<i32>) -> Self {
         let mut row = Self {

@@ -229,6 +229,82 @@ async fn the_server_is_restarted() {
     .await;
 }
 
+/// What makes a disk full: each write to these tables then fails, as the server says it when it
+/// cannot extend a file, by this chance. A count of the refusals outlives what they undo.
+fn full(chance: &str) -> String {
+    let tables = ["entity", "body", "pending", "event", "work"];
+    let triggers = tables.map(|table| {
+        format!(
+            "CREATE OR REPLACE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table} \
+             FOR EACH STATEMENT EXECUTE FUNCTION full_disk();"
+        )
+    });
+    format!(
+        "CREATE SEQUENCE IF NOT EXISTS refusals; \
+         CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF random() < {chance} THEN PERFORM nextval('refusals'); \
+         RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; \
+         END IF; RETURN NULL; END $$; {}",
+        triggers.concat()
+    )
+}
+
+/// There is space again.
+const SPACE: &str = "DROP FUNCTION full_disk CASCADE";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_disk_is_full_now_and_then() {
+    let server = Server::start(ServerSettings::default()).expect("a server");
+    writers_against(&server, |ended, database| {
+        let server = &server;
+        let psql = move |sql: &str| {
+            let done = tokio::task::block_in_place(|| server.psql(&database, sql));
+            done.expect("the server runs")
+        };
+        async move {
+            psql(&full("0.1"));
+            while !ended.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            psql(SPACE);
+            let refused = psql("SELECT last_value FROM refusals");
+            let refused: u64 = refused.trim().parse().expect("a number");
+            assert!(refused > 50, "only {refused} writes found no space");
+        }
+    })
+    .await;
+}
+
+/// While the disk is full, reads go on and writes say why not; afterwards all is as if nothing had
+/// been.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_survived() {
+    let server = Server::start(ServerSettings::default()).expect("a server");
+    let database = server.create_database().expect("a database");
+    let store = open(&server, &database).await;
+    let key = site("a");
+    let new = set(Require::Absent(key.clone()), put(&key, a_site(), 1));
+    store.commit(new, Ack::Numbered).await.expect("a site");
+    server.psql(&database, &full("2")).expect("it is full");
+    let more = |count| set(Require::Exists(key.clone()), put(&key, a_site(), count));
+    let refused = store.commit(more(2), Ack::Durable).await;
+    let refused = refused.expect_err("there is no space");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
+    let said = refused.chain();
+    assert!(said.contains("No space left on device"), "{said}");
+    // Nobody tries again and again what the server has refused.
+    let refusals = server.psql(&database, "SELECT last_value FROM refusals");
+    assert_eq!(refusals.expect("a number").trim(), "1");
+    let there = read(&store, &key).await.expect("reads go on");
+    assert_eq!(count(&there), 1);
+    server.psql(&database, SPACE).expect("there is space");
+    let done = store.commit(more(3), Ack::Numbered).await;
+    assert_eq!(done.expect("it is written").revision, Some(Revision(2)));
+    exact_feed(&store).await;
+    let report = store.check(false).await.expect("it is looked at");
+    assert_eq!(report.left(), 0, "{report:?}");
+}
+
 /// A site goes, or a deployment names it: never both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_named_does_not_go() {

@@ -5,16 +5,20 @@ use crate::facet::indexed;
 use crate::fault::fault;
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, once_hash};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use std::collections::HashMap;
-use tko_core::{Key, Result};
+use tko_core::{Key, MAX_CHANGES, Result};
 
-/// Bodies that no row, and no change that is kept, refers to; some of them.
-const ORPHANS: &str = "SELECT b.at FROM body b WHERE b.at > $1 \
-     AND NOT EXISTS (SELECT 1 FROM entity e WHERE e.body_at = b.at) \
+/// Bodies that no row, and no change that is kept, refers to.
+const ORPHANS: &str = "SELECT b.at FROM body b \
+     WHERE NOT EXISTS (SELECT 1 FROM entity e WHERE e.body_at = b.at) \
      AND NOT EXISTS (SELECT 1 FROM event v WHERE v.body_before = b.at) \
      AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.body_before = b.at) \
-     ORDER BY b.at LIMIT $2";
+     ORDER BY b.at";
+
+/// Work on what is not there.
+const IDLE_WORK: &str = "SELECT w.stage, w.kind, w.id FROM work w WHERE NOT EXISTS \
+     (SELECT 1 FROM entity e WHERE e.kind = w.kind AND e.id = w.id) ORDER BY 1, 2, 3";
 
 impl Check<'_> {
     /// Index entries of what is not there, or says something else.
@@ -111,36 +115,47 @@ impl Check<'_> {
         Ok(done.rows_affected() > 0)
     }
 
+    /// A connection for statements that hold whole tables against one another: those go through
+    /// each once, where all others look up what they need by an index, and take as long as there
+    /// is much.
+    async fn scanning(&self) -> Result<PgConnection> {
+        let options = self.shared.options.clone().options([
+            ("enable_seqscan", "on"),
+            ("enable_hashjoin", "on"),
+            ("enable_mergejoin", "on"),
+            ("enable_nestloop", "off"),
+            ("statement_timeout", "0"),
+        ]);
+        options
+            .connect()
+            .await
+            .map_err(fault("connect to look at everything"))
+    }
+
     /// Bodies, work and creation keys that nothing leads to.
     pub(super) async fn strays(&self, report: &mut Report) -> Result<()> {
-        let mut after = 0;
-        loop {
-            let orphans: Vec<i64> = sqlx::query_scalar(ORPHANS)
-                .bind(after)
-                .bind(PAGE)
-                .fetch_all(&self.shared.pool)
-                .await
-                .map_err(fault("look for bodies of nothing"))?;
-            let Some(last) = orphans.last() else { break };
-            after = *last;
+        let mut scanning = self.scanning().await?;
+        let orphans: Vec<i64> = sqlx::query_scalar(ORPHANS)
+            .fetch_all(&mut scanning)
+            .await
+            .map_err(fault("look for bodies of nothing"))?;
+        for some in orphans.chunks(MAX_CHANGES) {
             if self.repair {
                 sqlx::query("DELETE FROM body WHERE at = ANY($1)")
-                    .bind(&orphans)
+                    .bind(some)
                     .execute(&self.shared.pool)
                     .await
                     .map_err(fault("remove bodies of nothing"))?;
             }
-            for at in orphans {
+            for at in some {
                 report.add(Problem::Orphan, format!("body {at}"), self.repair);
             }
         }
-        let sql = "SELECT w.stage, w.kind, w.id FROM work w WHERE NOT EXISTS \
-             (SELECT 1 FROM entity e WHERE e.kind = w.kind AND e.id = w.id) ORDER BY 1, 2, 3 LIMIT $1";
-        let work: Vec<(i16, i16, String)> = sqlx::query_as(sql)
-            .bind(PAGE)
-            .fetch_all(&self.shared.pool)
+        let work: Vec<(i16, i16, String)> = sqlx::query_as(IDLE_WORK)
+            .fetch_all(&mut scanning)
             .await
             .map_err(fault("look for work on nothing"))?;
+        let _ = scanning.close().await;
         for (stage, kind, id) in work {
             if self.repair {
                 sqlx::query(
@@ -234,5 +249,43 @@ impl Check<'_> {
             report.add(Problem::Unnumbered, format!("{old} changes"), false);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, IDLE_WORK, ORPHANS};
+    use crate::{Postgres, Settings};
+    use sqlx::{AssertSqlSafe, Executor};
+    use tko_postgres_server::shared;
+
+    /// Nothing is looked for in a whole table once for each row of another, however many there are
+    /// and however little the planner knows of that.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tables_are_gone_through_once() {
+        let server = shared();
+        let database = server.create_database().expect("a database");
+        let store = Postgres::connect(Settings::new(server.url(&database))).await;
+        let store = store.expect("a store");
+        let many = "INSERT INTO body SELECT n, 0, NULL, '' FROM generate_series(1, 20000) n; \
+             INSERT INTO entity (kind, id, version, generation, created, updated, body_at, \
+             deleting, prepared, approved, body, rest) SELECT 1, n, n, 1, 0, 0, n, false, false, \
+             false, '', '{}' FROM generate_series(1, 20000) n";
+        store.shared.pool.execute(many).await.expect("inserted");
+        let check = Check {
+            shared: &store.shared,
+            repair: false,
+        };
+        for (statement, pairs) in [(ORPHANS, 3), (IDLE_WORK, 1)] {
+            let mut scanning = check.scanning().await.expect("a connection");
+            let explain = AssertSqlSafe(format!("EXPLAIN {statement}"));
+            let plan: Vec<String> = sqlx::query_scalar(explain)
+                .fetch_all(&mut scanning)
+                .await
+                .expect("a plan");
+            let plan = plan.join("\n");
+            assert!(!plan.contains("Nested Loop"), "{plan}");
+            assert_eq!(plan.matches("Anti Join").count(), pairs, "{plan}");
+        }
     }
 }

@@ -16,7 +16,7 @@ mod statement;
 mod write;
 
 use crate::again::again;
-use crate::fault::{Fault, fault, was_not_sent};
+use crate::fault::{Fault, fault, was_not_applied};
 use crate::feed;
 use crate::postgres::Shared;
 use going::Hold;
@@ -157,7 +157,7 @@ async fn apply(shared: &Shared, set: &ChangeSet, hold: Option<&Hold>) -> Result<
             Ok(None) => {}
             Err(error) => match Fault::of(&error) {
                 Fault::Retry | Fault::Taken => {}
-                Fault::Unavailable if !was_not_sent(&error) && losses < LOSSES => {
+                Fault::Unavailable if !was_not_applied(&error) && losses < LOSSES => {
                     tracing::warn!(%error, "the answer to a commit was lost; finding out");
                     losses += 1;
                 }

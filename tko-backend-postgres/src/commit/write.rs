@@ -11,7 +11,7 @@
 
 use super::going::Hold;
 use super::snapshot::{Right, Snapshot, arrays, is_referenced};
-use super::staged::Staged;
+use super::staged::{Staged, Step};
 use super::statement::Statement;
 use crate::body::Packed;
 use crate::facet::difference;
@@ -21,7 +21,7 @@ use crate::work::number as stage_number;
 use sqlx::{AssertSqlSafe, Row as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tko_core::{ChangeSet, Key, Mark, Require, Resource, Result, Stage};
+use tko_core::{ChangeSet, Key, Mark, Package, Require, Resource, Result, Stage, TemplateId};
 
 mod lease;
 mod rows;
@@ -90,6 +90,20 @@ impl<'a> Write<'a> {
             .numbers(&shared.pool, &heads)
             .await?
             .into_iter();
+        let bodies: Vec<(&Package, Option<&TemplateId>)> = self
+            .staged
+            .steps
+            .iter()
+            .filter_map(|step| {
+                let template = step
+                    .after
+                    .as_ref()?
+                    .deployment()
+                    .map(|d| d.template.as_ref());
+                Some((new_body(step)?, template.flatten()))
+            })
+            .collect();
+        let mut packed = shared.bodies.pack(&shared.pool, &bodies).await?.into_iter();
         for step in &self.staged.steps {
             let Some(entity) = &step.after else {
                 self.rows.push(None);
@@ -97,13 +111,13 @@ impl<'a> Write<'a> {
             };
             let version = signed(step.version.0);
             let body_at = match (step.body, step.before) {
-                (Some(body), _) if body.is_empty() => 0,
-                (Some(body), _) => {
-                    let template = entity.deployment().and_then(|d| d.template.as_ref());
-                    let packed = shared.bodies.pack(&shared.pool, body, template).await?;
-                    self.bodies.push((version, packed));
-                    version
-                }
+                (Some(_), _) => match new_body(step).and_then(|_| packed.next()) {
+                    Some(packed) => {
+                        self.bodies.push((version, packed));
+                        version
+                    }
+                    None => 0,
+                },
                 (None, Some(before)) => before.body_at,
                 (None, None) => 0,
             };
@@ -294,6 +308,11 @@ impl<'a> Write<'a> {
         }
         Ok(())
     }
+}
+
+/// A body that is to be stored.
+fn new_body<'a>(step: &Step<'a>) -> Option<&'a Package> {
+    step.body.filter(|body| !body.is_empty())
 }
 
 /// Marks of keys that the set changes and leaves there, and those of other keys.

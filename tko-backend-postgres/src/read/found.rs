@@ -101,6 +101,10 @@ impl Found {
         Ok(Ok(found))
     }
 
+    pub(super) fn is_deleting(&self) -> bool {
+        self.entity.deleting
+    }
+
     pub(super) fn id(&self) -> &str {
         self.entity.key.id()
     }

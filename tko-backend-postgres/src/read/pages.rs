@@ -1,18 +1,18 @@
 //! All pages, one after the other, read ahead.
 //!
 //! The next statement is asked for as soon as the last row of the one before has come: its rows are
-//! decoded meanwhile, each page by a task. No statement is open while whoever takes the pages is
-//! waited for.
+//! decoded meanwhile, each page on a thread of its own. No statement is open while whoever takes the
+//! pages is waited for.
 
-use super::found::records;
+use super::found::{Found, records};
 use super::list::list;
 use super::plan::{Plan, choose};
-use super::sql::{Extent, Statement, page};
-use super::walk::{decode, id};
+use super::sql::{Statement, rows as rows_of};
 use crate::again::{again, lost};
 use crate::fault::fault;
 use crate::lent::Lent;
 use crate::postgres::Shared;
+use crate::row::Row;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -20,9 +20,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 use std::future::ready;
 use std::sync::Arc;
-use tko_core::{Cursor, Error, Key, List, Page, Result, Revision};
+use tko_core::{Cursor, Error, Key, List, Page, Result, Revision, Want};
 use tokio::sync::mpsc::{self, PermitIterator};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Rows of one statement. A page with packages may be large: it is a statement of its own.
 const ROWS: usize = 4_000;
@@ -145,24 +145,26 @@ impl Reader {
     async fn statement(&mut self, plan: &mut Plan, places: &mut Places<'_>) -> Result<bool> {
         let failed = fault("list entities");
         let limit = self.list.most();
-        // One more tells whether there is more.
-        let rows = limit * places.len() + 1;
-        let extent = Extent {
-            rows,
-            visited: rows,
-        };
-        let Statement { text, arguments } = page(plan, extent, self.list.want).map_err(&failed)?;
         let mut connection = Lent::of(&self.shared).await.map_err(&failed)?;
+        // Before the rows: they show all up to there.
+        let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&failed)?;
+        let head = Revision(head.unsigned_abs());
+        // One more tells whether there is more.
+        let most = limit * places.len() + 1;
+        let Statement { text, arguments } = rows_of(plan, most, self.list.want).map_err(&failed)?;
         let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
         let mut page = Vec::with_capacity(limit);
         while let Some(row) = rows.try_next().await.map_err(&failed)? {
             if page.len() == limit {
                 let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
-                let last = full.last().map(id).transpose().map_err(&failed)?.flatten();
+                let last = full.last().map(Row::id).transpose().map_err(&failed)?;
                 let key = Key::new(self.list.select.kind, last.unwrap_or_default())?;
                 plan.after(&key);
                 self.list.after = Some(Cursor(key));
-                put(places, self.decoded(full, self.list.after.clone()));
+                put(places, self.decoded(head, full, self.list.after.clone()));
             }
             page.push(row);
         }
@@ -170,31 +172,45 @@ impl Reader {
         connection.give_back();
         let more = places.len() == 0;
         if !more {
-            put(places, self.decoded(page, None));
+            put(places, self.decoded(head, page, None));
         }
         Ok(more)
     }
 
     /// A page of these rows.
-    fn decoded(&self, rows: Vec<PgRow>, next: Option<Cursor>) -> Coming {
+    fn decoded(&self, revision: Revision, rows: Vec<PgRow>, next: Option<Cursor>) -> Coming {
         let (shared, want) = (self.shared.clone(), self.list.want);
         let deleting = self.list.select.deleting;
+        // It takes as long as making and fetching them, and must hold up neither: whoever waits
+        // for more rows shares a thread with other tasks, but not with this.
+        let decoding = tokio::task::spawn_blocking(move || decode(&rows, want, deleting));
         let page = tokio::spawn(async move {
-            let mut part = decode(&rows, want)?;
-            drop(rows);
-            part.rows.retain(|found| deleting || !found.entity.deleting);
+            let found = decoding.await.map_err(broken_off)??;
             Ok(Page {
-                revision: Revision(part.head.unsigned_abs()),
-                items: records(&shared, part.rows, want).await?,
+                revision,
+                items: records(&shared, found, want).await?,
                 next,
             })
         });
-        async move {
-            page.await
-                .unwrap_or_else(|error| Err(Error::internal("decode a page", error)))
-        }
-        .boxed()
+        async move { page.await.unwrap_or_else(|error| Err(broken_off(error))) }.boxed()
     }
+}
+
+fn broken_off(error: JoinError) -> Error {
+    Error::internal("decode a page", error)
+}
+
+/// Of [`rows_of`]'s statement.
+fn decode(rows: &[PgRow], want: Want, deleting: bool) -> Result<Vec<Found>> {
+    let failed = fault("decode a page");
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let row = Found::of(row, 0, want).map_err(&failed)??;
+        if deleting || !row.is_deleting() {
+            found.push(row);
+        }
+    }
+    Ok(found)
 }
 
 fn put(places: &mut Places<'_>, page: Coming) {

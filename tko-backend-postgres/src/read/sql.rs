@@ -25,6 +25,22 @@ pub(super) struct Extent {
     pub(super) visited: usize,
 }
 
+/// The rows of a plain plan alone, as the index has them: what each row costs is what all of a long
+/// listing cost.
+pub(super) fn rows(plan: &Plan, most: usize, want: Want) -> Sql<Statement> {
+    let mut writer = Writer::new(plan)?;
+    let most = writer.bind(signed(most))?;
+    let source = writer.source(COLUMNS, Some(&most));
+    let matching = writer.matching(&source, COLUMNS, true)?;
+    let text = format!(
+        "SELECT {columns} FROM ({matching} ORDER BY {id} LIMIT {most}) e{join}",
+        id = writer.id(),
+        columns = found::columns(want),
+        join = found::join(want),
+    );
+    Ok(writer.finish(text))
+}
+
 /// One page. Its columns: `head`; `last`, the last id that was looked at, if there are fewer rows
 /// and it is not the end; `many`, if there are too many values to be merged; and a row, if any.
 pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {

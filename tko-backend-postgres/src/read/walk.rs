@@ -22,11 +22,11 @@ const CHUNK: usize = 250;
 
 /// What one statement gave.
 #[derive(Default)]
-pub(super) struct Part {
-    pub(super) head: i64,
+struct Part {
+    head: i64,
     many: bool,
     last: Option<String>,
-    pub(super) rows: Vec<Found>,
+    rows: Vec<Found>,
 }
 
 impl Part {
@@ -244,7 +244,7 @@ async fn read(
 }
 
 /// Rows of [`page`]'s statement.
-pub(super) fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
+fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
     let failed = fault("decode a page");
     let mut part = Part::default();
     part.rows.reserve(rows.len());
@@ -260,6 +260,6 @@ pub(super) fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
 }
 
 /// Of a row of [`page`]'s statement, if there is any.
-pub(super) fn id(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
+fn id(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
     row.try_get_unchecked(4)
 }

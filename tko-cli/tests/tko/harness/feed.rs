@@ -46,9 +46,11 @@ impl State {
     }
 }
 
+/// What is counted, and how many there are.
+type Counted<'a> = (fn(State) -> bool, &'a mut usize);
+
 impl Told {
-    /// What is counted, each with the count.
-    fn counts(&mut self) -> [(fn(State) -> bool, &mut usize); 3] {
+    fn counts(&mut self) -> [Counted<'_>; 3] {
         [
             (|state| state.prepared, &mut self.prepared),
             (|state| state.wanted, &mut self.wanted),
