@@ -3,6 +3,7 @@
 use super::{Check, PAGE, Problem, Report, SNAPSHOT};
 use crate::facet::indexed;
 use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, once_hash};
 use sqlx::AssertSqlSafe;
@@ -25,8 +26,8 @@ impl Check<'_> {
                 .shared
                 .pool
                 .begin_with(SNAPSHOT)
-                .await
-                .map_err(fault("read the index of metadata"))?;
+                .sent(&self.shared.measures, Purpose::Begin)
+                .await?;
             let page: Vec<(i16, String, String, String)> = sqlx::query_as(
                 "SELECT kind, key, value, id FROM facet \
                  WHERE (kind, key, value, id) > ($1, $2, $3, $4) \
@@ -38,6 +39,7 @@ impl Check<'_> {
             .bind(&after.3)
             .bind(PAGE)
             .fetch_all(&mut *snapshot)
+            .measured(&self.shared.measures, Purpose::Check)
             .await
             .map_err(fault("read the index of metadata"))?;
             let Some(last) = page.last() else {
@@ -55,9 +57,11 @@ impl Check<'_> {
                 .bind(kinds)
                 .bind(ids)
                 .fetch_all(&mut *snapshot)
+                .measured(&self.shared.measures, Purpose::Check)
                 .await
                 .map_err(fault("read rows"))?;
-            snapshot.commit().await.map_err(fault("read rows"))?;
+            let ended = snapshot.commit();
+            ended.sent(&self.shared.measures, Purpose::End).await?;
             let rows = found
                 .iter()
                 .map(|row| Row::read(row, 0))
@@ -106,6 +110,7 @@ impl Check<'_> {
         .bind(id)
         .bind(version)
         .execute(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Repair)
         .await
         .map_err(fault("mend the index of metadata"))?;
         Ok(done.rows_affected() > 0)
@@ -119,6 +124,7 @@ impl Check<'_> {
                 .bind(after)
                 .bind(PAGE)
                 .fetch_all(&self.shared.pool)
+                .measured(&self.shared.measures, Purpose::Check)
                 .await
                 .map_err(fault("look for bodies of nothing"))?;
             let Some(last) = orphans.last() else { break };
@@ -127,6 +133,7 @@ impl Check<'_> {
                 sqlx::query("DELETE FROM body WHERE at = ANY($1)")
                     .bind(&orphans)
                     .execute(&self.shared.pool)
+                    .measured(&self.shared.measures, Purpose::Repair)
                     .await
                     .map_err(fault("remove bodies of nothing"))?;
             }
@@ -139,6 +146,7 @@ impl Check<'_> {
         let work: Vec<(i16, i16, String)> = sqlx::query_as(sql)
             .bind(PAGE)
             .fetch_all(&self.shared.pool)
+            .measured(&self.shared.measures, Purpose::Check)
             .await
             .map_err(fault("look for work on nothing"))?;
         for (stage, kind, id) in work {
@@ -151,6 +159,7 @@ impl Check<'_> {
                 .bind(kind)
                 .bind(&id)
                 .execute(&self.shared.pool)
+                .measured(&self.shared.measures, Purpose::Repair)
                 .await
                 .map_err(fault("remove work on nothing"))?;
             }
@@ -168,6 +177,7 @@ impl Check<'_> {
                 .bind(&after)
                 .bind(PAGE)
                 .fetch_all(&self.shared.pool)
+                .measured(&self.shared.measures, Purpose::Check)
                 .await
                 .map_err(fault("read creation keys"))?;
             let Some(last) = page.last() else {
@@ -190,6 +200,7 @@ impl Check<'_> {
                     .bind(right)
                     .bind(hash)
                     .execute(&self.shared.pool)
+                    .measured(&self.shared.measures, Purpose::Repair)
                     .await
                     .map_err(fault("mend a creation key"))?;
                     repaired = done.rows_affected() > 0;
@@ -209,6 +220,7 @@ impl Check<'_> {
               AND (v.set_revision < v.revision OR v.set_revision > h.revision)) FROM head h",
         )
         .fetch_one(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Check)
         .await
         .map_err(fault("count the changes of the feed"))?;
         report.changes = kept.unsigned_abs();
@@ -228,6 +240,7 @@ impl Check<'_> {
             "SELECT count(*) FROM pending WHERE at < now_us() - 60 * 1000000::bigint",
         )
         .fetch_one(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Check)
         .await
         .map_err(fault("look for changes without revision"))?;
         if old > 0 {

@@ -15,6 +15,7 @@ use super::staged::Staged;
 use super::statement::Statement;
 use crate::body::Packed;
 use crate::facet::difference;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::{Row, number, once_hash, signed};
 use crate::work::number as stage_number;
@@ -85,11 +86,7 @@ impl<'a> Write<'a> {
             .after()
             .filter_map(|entity| Some(&entity.deployment()?.head.skeleton))
             .collect();
-        let mut skeletons = shared
-            .skeletons
-            .numbers(&shared.pool, &heads)
-            .await?
-            .into_iter();
+        let mut skeletons = shared.skeletons.numbers(shared, &heads).await?.into_iter();
         for step in &self.staged.steps {
             let Some(entity) = &step.after else {
                 self.rows.push(None);
@@ -100,7 +97,7 @@ impl<'a> Write<'a> {
                 (Some(body), _) if body.is_empty() => 0,
                 (Some(body), _) => {
                     let template = entity.deployment().and_then(|d| d.template.as_ref());
-                    let packed = shared.bodies.pack(&shared.pool, body, template).await?;
+                    let packed = shared.bodies.pack(shared, body, template).await?;
                     self.bodies.push((version, packed));
                     version
                 }
@@ -123,6 +120,7 @@ impl<'a> Write<'a> {
         let (text, arguments) = self.statement()?;
         let row = sqlx::query_with(AssertSqlSafe(text), arguments)
             .fetch_one(&shared.pool)
+            .measured(&shared.measures, Purpose::Commit)
             .await?;
         row.try_get(0)
     }

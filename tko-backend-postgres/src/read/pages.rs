@@ -12,10 +12,11 @@ use super::walk::{decode, id};
 use crate::again::{again, lost};
 use crate::fault::fault;
 use crate::lent::Lent;
+use crate::measure::Purpose;
 use crate::postgres::Shared;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 use std::future::ready;
@@ -124,7 +125,7 @@ impl Reader {
             async move {
                 let failed = fault("get a connection");
                 let mut connection = Lent::of(&self.shared).await.map_err(failed)?;
-                choose(&mut connection, &mut plan).await?;
+                choose(&self.shared.measures, &mut connection, &mut plan).await?;
                 connection.give_back();
                 Ok(plan)
             }
@@ -153,9 +154,10 @@ impl Reader {
         };
         let Statement { text, arguments } = page(plan, extent, self.list.want).map_err(&failed)?;
         let mut connection = Lent::of(&self.shared).await.map_err(&failed)?;
-        let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
+        let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
+        let mut rows = self.shared.measures.rows(Purpose::Pages, rows);
         let mut page = Vec::with_capacity(limit);
-        while let Some(row) = rows.try_next().await.map_err(&failed)? {
+        while let Some(row) = rows.try_next().await? {
             if page.len() == limit {
                 let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
                 let last = full.last().map(id).transpose().map_err(&failed)?.flatten();
