@@ -4,8 +4,8 @@
 //! dictionary one takes a twentieth of its size. A dictionary is stored once, by its hash, and is
 //! never changed; which one a body was made with stands beside it, so any will do.
 
-use crate::fault::fault;
-use sqlx::PgPool;
+use crate::measure::{Purpose, Sending};
+use crate::postgres::Shared;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -95,14 +95,14 @@ impl Bodies {
     /// order.
     pub(crate) async fn pack(
         &self,
-        pool: &PgPool,
+        shared: &Shared,
         packages: &[(&Package, Option<&TemplateId>)],
     ) -> Result<Vec<Packed>> {
         let mut packed = Vec::with_capacity(packages.len());
         let mut unknown = Vec::new();
         for (package, template) in packages {
             let dictionary = match template {
-                Some(template) => self.of_template(pool, template).await?,
+                Some(template) => self.of_template(shared, template).await?,
                 None => None,
             };
             let name = (package.hash(), dictionary.as_ref().map(|d| d.number));
@@ -125,14 +125,14 @@ impl Bodies {
     /// The package of this hash, as it was packed.
     pub(crate) async fn unpack(
         &self,
-        pool: &PgPool,
+        shared: &Shared,
         hash: ContentHash,
         packed: &Packed,
     ) -> Result<Package> {
         if let Some(package) = self.known().packages.get(&hash) {
             return Ok(package.clone());
         }
-        let package = self.decode(pool, packed).await?;
+        let package = self.decode(shared, packed).await?;
         if packed.data.len() < REMEMBERED_BYTES {
             remember(&mut self.known().packages, hash, package.clone());
         }
@@ -140,9 +140,9 @@ impl Bodies {
     }
 
     /// The package, as it was packed.
-    pub(crate) async fn decode(&self, pool: &PgPool, packed: &Packed) -> Result<Package> {
+    pub(crate) async fn decode(&self, shared: &Shared, packed: &Packed) -> Result<Package> {
         let dictionary = match packed.dictionary {
-            Some(number) => Some(self.of_number(pool, number).await?),
+            Some(number) => Some(self.of_number(shared, number).await?),
             None => None,
         };
         let bytes = unpack(packed, dictionary.as_deref())?;
@@ -162,15 +162,15 @@ impl Bodies {
         self.known().by_template.remove(template);
     }
 
-    async fn of_number(&self, pool: &PgPool, number: i32) -> Result<Arc<Dictionary>> {
+    async fn of_number(&self, shared: &Shared, number: i32) -> Result<Arc<Dictionary>> {
         if let Some(dictionary) = self.known().by_number.get(&number) {
             return Ok(dictionary.clone());
         }
         let data: Vec<u8> = sqlx::query_scalar("SELECT data FROM dictionary WHERE num = $1")
             .bind(number)
-            .fetch_one(pool)
-            .await
-            .map_err(fault("read what packages are compressed with"))?;
+            .fetch_one(&shared.pool)
+            .sent(&shared.measures, Purpose::ReadDictionary)
+            .await?;
         let dictionary = Dictionary::new(number, &data);
         remember_some(&mut self.known().by_number, number, dictionary.clone());
         Ok(dictionary)
@@ -178,7 +178,7 @@ impl Bodies {
 
     async fn of_template(
         &self,
-        pool: &PgPool,
+        shared: &Shared,
         template: &TemplateId,
     ) -> Result<Option<Arc<Dictionary>>> {
         if let Some(known) = self.known().by_template.get(template) {
@@ -189,9 +189,9 @@ impl Bodies {
              WHERE e.kind = 0 AND e.id = $1",
         )
         .bind(template.as_str())
-        .fetch_optional(pool)
-        .await
-        .map_err(fault("read the template that packages are compressed with"))?;
+        .fetch_optional(&shared.pool)
+        .sent(&shared.measures, Purpose::ReadTemplate)
+        .await?;
         let found = match stored {
             Some((codec, None, data)) => {
                 let packed = Packed {
@@ -201,8 +201,8 @@ impl Bodies {
                 };
                 let mut bytes = unpack(&packed, None)?;
                 bytes.truncate(LARGEST_DICTIONARY);
-                let number = store(pool, &bytes).await?;
-                Some(self.of_number(pool, number).await?)
+                let number = store(shared, &bytes).await?;
+                Some(self.of_number(shared, number).await?)
             }
             // No package to speak of, or one that is itself made with another.
             None | Some((_, Some(_), _)) => None,
@@ -252,20 +252,20 @@ fn pack_some(packages: Vec<Unpacked>) -> Result<Vec<New>> {
     packed.collect()
 }
 
-async fn store(pool: &PgPool, data: &[u8]) -> Result<i32> {
+async fn store(shared: &Shared, data: &[u8]) -> Result<i32> {
     let hash = blake3::hash(data);
     // The second part finds what was there, or was stored at the same time by another.
     sqlx::query("INSERT INTO dictionary (hash, data) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(&hash.as_bytes()[..])
         .bind(data)
-        .execute(pool)
-        .await
-        .map_err(fault("store what packages are compressed with"))?;
+        .execute(&shared.pool)
+        .sent(&shared.measures, Purpose::StoreDictionary)
+        .await?;
     sqlx::query_scalar("SELECT num FROM dictionary WHERE hash = $1")
         .bind(&hash.as_bytes()[..])
-        .fetch_one(pool)
+        .fetch_one(&shared.pool)
+        .sent(&shared.measures, Purpose::FindDictionary)
         .await
-        .map_err(fault("find what packages are compressed with"))
 }
 
 fn remember<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {

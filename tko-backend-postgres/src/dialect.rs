@@ -1,8 +1,9 @@
 //! What only PostgreSQL has, and why it is used.
 
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
+use crate::postgres::Shared;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 /// written or not: what `CREATE INDEX CONCURRENTLY` waits for. Other stores say at which time all
 /// have ended that began before another, or do without: serializable ones abort the later of two.
 pub(crate) async fn older_transactions_ended(
-    pool: &PgPool,
+    shared: &Shared,
     end: Instant,
     pause: Duration,
 ) -> Result<bool> {
@@ -22,9 +23,9 @@ pub(crate) async fn older_transactions_ended(
          WHERE l.locktype = 'virtualxid' AND l.pid <> pg_backend_pid()";
     let running = || async {
         sqlx::query_scalar::<_, String>(RUNNING)
-            .fetch_all(pool)
+            .fetch_all(&shared.pool)
+            .sent(&shared.measures, Purpose::AwaitOlder)
             .await
-            .map_err(fault("look for older transactions"))
     };
     let mut older = running().await?;
     while !older.is_empty() {
@@ -42,6 +43,21 @@ pub(crate) async fn older_transactions_ended(
     Ok(true)
 }
 
+/// What operators watch: the feed, what waits for its revision, and what holds back the vacuum.
+///
+/// Indexes are read from where they begin and only so far; the rest is in the server's memory.
+/// Whoever may not see how old a session's transaction is sees what it keeps from the vacuum.
+pub(crate) const WATCHED: &str = "SELECT h.revision, h.oldest, \
+     (SELECT count(*) FROM (SELECT 1 FROM pending LIMIT 10000) p) AS pending, \
+     coalesce((SELECT greatest(now_us() - p.at, 0) FROM pending p \
+         ORDER BY p.change_set, p.ordinal LIMIT 1), 0) AS waited, \
+     s.transaction, s.horizon FROM head h CROSS JOIN ( \
+         SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0)::float8 AS transaction, \
+         coalesce(max(greatest(age(a.backend_xid), age(a.backend_xmin))), 0)::bigint AS horizon \
+         FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() \
+         AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL) \
+         AND a.backend_type IS DISTINCT FROM 'autovacuum worker') s";
+
 /// What passes that number changes lock: `tko` in ASCII. Advisory locks are of one database.
 const NUMBERING: i64 = 0x74_6b_6f;
 
@@ -55,20 +71,25 @@ const CHANNEL: &str = "tko";
 ///
 /// An advisory lock costs no write and goes with its session, whatever becomes of it. Elsewhere:
 /// lock a row.
-pub(crate) async fn begin_numbering(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+pub(crate) async fn begin_numbering(shared: &Shared) -> Result<Transaction<'static, Postgres>> {
     let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({NUMBERING})");
-    pool.begin_with(AssertSqlSafe(begin))
+    shared
+        .pool
+        .begin_with(AssertSqlSafe(begin))
+        .sent(&shared.measures, Purpose::BeginNumbering)
         .await
-        .map_err(fault("wait for another to number changes"))
 }
 
 /// To the end of the transaction; false: another process is at it.
-pub(crate) async fn lock_housekeeping(transaction: &mut PgConnection) -> Result<bool> {
+pub(crate) async fn lock_housekeeping(
+    shared: &Shared,
+    transaction: &mut PgConnection,
+) -> Result<bool> {
     sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
         .bind(HOUSEKEEPING)
         .fetch_one(transaction)
+        .sent(&shared.measures, Purpose::LockHousekeeping)
         .await
-        .map_err(fault("see whether another keeps house"))
 }
 
 /// An expression that tells all processes that the feed has got so far (NULL: that something is

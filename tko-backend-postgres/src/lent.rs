@@ -2,6 +2,7 @@
 //! server stops what it was doing for it (`client_connection_check_interval`, see
 //! [`options`](crate::connect::options)).
 
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
@@ -17,7 +18,11 @@ impl Lent {
     /// One of the pool.
     pub(crate) async fn of(shared: &Shared) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            connection: shared.pool.acquire().await?,
+            connection: shared
+                .pool
+                .acquire()
+                .measured(&shared.measures, Purpose::Lend)
+                .await?,
             running: true,
         })
     }

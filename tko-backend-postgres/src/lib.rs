@@ -11,6 +11,7 @@
 // | `work/` | due work, leases, edits |
 // | `feed/` | revisions, the feed, history, and how long they are kept |
 // | `check/` | proving that what is stored is consistent, and mending it |
+// | `measure/` | how long each kind of statement takes, and how it fails, as metrics |
 // | `lent` | connections of whoever reads, and may give up |
 // | `dialect` | what only PostgreSQL has |
 
@@ -24,6 +25,7 @@ mod facet;
 mod fault;
 mod feed;
 mod lent;
+mod measure;
 mod postgres;
 mod read;
 mod record;

@@ -5,6 +5,7 @@ use crate::check::Report;
 use crate::commit;
 use crate::connect::{connect, options};
 use crate::feed::Feed;
+use crate::measure::{Measures, Purpose, Sending, Watch};
 use crate::read;
 use crate::settings::Settings;
 use crate::skeleton::Skeletons;
@@ -12,6 +13,7 @@ use crate::versions::Versions;
 use crate::work::{self, Turns, Waiting};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use prometheus_client::registry::Registry;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use std::fmt;
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) feed: Feed,
     pub(crate) waiting: Waiting,
     pub(crate) turns: Turns,
+    pub(crate) measures: Measures,
+    pub(crate) watch: Watch,
 }
 
 impl Postgres {
@@ -65,12 +69,36 @@ impl Postgres {
             feed: Feed::default(),
             waiting: Waiting::default(),
             turns: Turns::default(),
+            measures: Measures::default(),
+            watch: Watch::default(),
         });
         let tasks = crate::feed::start(&shared);
         Ok(Self {
             shared,
             _tasks: tasks,
         })
+    }
+
+    /// Adds to a registry what operators watch: how long each kind of statement takes and how it
+    /// fails, the connections of this process, and, seen every few seconds by one cheap statement,
+    /// the feed, what waits for its revision, and what holds back the vacuum. The metrics are named
+    /// `tko_postgres_…`; `docs/postgresql.md` says what to make of them.
+    ///
+    /// Of several backends in one registry each takes a label, by
+    /// [`sub_registry_with_label`](Registry::sub_registry_with_label). When a backend is dropped,
+    /// its metrics are gone; what cannot be seen for now is left out.
+    ///
+    /// ```
+    /// # fn scrape(postgres: &tko_backend_postgres::Postgres) -> Result<String, std::fmt::Error> {
+    /// let mut registry = prometheus_client::registry::Registry::default();
+    /// postgres.register(&mut registry);
+    /// let mut text = String::new();
+    /// prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    /// # Ok(text)
+    /// # }
+    /// ```
+    pub fn register(&self, registry: &mut Registry) {
+        crate::measure::register(&self.shared, registry);
     }
 
     /// Looks at all that is stored, while it is in use; with `repair`, mends what can be mended
@@ -88,19 +116,19 @@ impl Postgres {
     /// # Errors
     /// `Unavailable`, `Internal`: nothing was deleted.
     pub async fn clear(&self) -> Result<()> {
-        let failed = crate::fault::fault("delete everything");
-        let mut all = self.shared.pool.begin().await.map_err(&failed)?;
+        let Shared { pool, measures, .. } = &*self.shared;
+        let mut all = pool.begin().sent(measures, Purpose::Begin).await?;
         // Skeletons and dictionaries stay: other processes remember their numbers.
         sqlx::query("TRUNCATE entity, facet, body, work, edit, pending, mark, event, going")
             .execute(&mut *all)
-            .await
-            .map_err(&failed)?;
+            .sent(measures, Purpose::Clear)
+            .await?;
         // One further: who has followed to the end is told, too.
         sqlx::query("UPDATE head SET revision = revision + 1, oldest = revision + 1")
             .execute(&mut *all)
-            .await
-            .map_err(&failed)?;
-        all.commit().await.map_err(&failed)
+            .sent(measures, Purpose::Clear)
+            .await?;
+        all.commit().sent(measures, Purpose::End).await
     }
 
     /// Forgets changes that need not be kept any more, now: otherwise done in the background.

@@ -21,7 +21,7 @@ pub(crate) async fn complete(
     drafts: Vec<(Entity, Option<i32>)>,
 ) -> Result<Vec<Arc<Entity>>> {
     let numbers = drafts.iter().filter_map(|(_, number)| *number).collect();
-    let skeletons = shared.skeletons.get(&shared.pool, numbers).await?;
+    let skeletons = shared.skeletons.get(shared, numbers).await?;
     let completed = drafts.into_iter().map(|(mut entity, number)| {
         if let Facts::Deployment(deployment) = &mut entity.facts {
             deployment.head.skeleton = number

@@ -1,7 +1,7 @@
 //! Skeletons of Deployment resources: kept once, by number, and never changed.
 
-use crate::fault::fault;
-use sqlx::PgPool;
+use crate::measure::{Purpose, Sending};
+use crate::postgres::Shared;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tko_core::{ContentHash, Error, Resource, Result};
@@ -37,7 +37,7 @@ impl Skeletons {
     /// The numbers of these, which are stored if they are not.
     pub(crate) async fn numbers(
         &self,
-        pool: &PgPool,
+        shared: &Shared,
         resources: &[&Arc<Resource>],
     ) -> Result<Vec<i32>> {
         let mut numbers = Vec::with_capacity(resources.len());
@@ -45,13 +45,13 @@ impl Skeletons {
             let known = self.known().by_hash.get(&resource.hash()).copied();
             numbers.push(match known {
                 Some(number) => number,
-                None => self.store(pool, resource).await?,
+                None => self.store(shared, resource).await?,
             });
         }
         Ok(numbers)
     }
 
-    async fn store(&self, pool: &PgPool, resource: &Arc<Resource>) -> Result<i32> {
+    async fn store(&self, shared: &Shared, resource: &Arc<Resource>) -> Result<i32> {
         let hash = resource.hash().0;
         let data = serde_json::to_vec(resource.value())
             .map_err(|error| Error::internal("encode a Deployment resource", error))?;
@@ -60,14 +60,14 @@ impl Skeletons {
         sqlx::query(sql)
             .bind(&hash[..])
             .bind(data)
-            .execute(pool)
-            .await
-            .map_err(fault("store a Deployment resource"))?;
+            .execute(&shared.pool)
+            .sent(&shared.measures, Purpose::StoreSkeleton)
+            .await?;
         let number = sqlx::query_scalar("SELECT num FROM skeleton WHERE hash = $1")
             .bind(&hash[..])
-            .fetch_one(pool)
-            .await
-            .map_err(fault("find a Deployment resource"))?;
+            .fetch_one(&shared.pool)
+            .sent(&shared.measures, Purpose::FindSkeleton)
+            .await?;
         self.known().add(number, (*resource).clone());
         Ok(number)
     }
@@ -75,7 +75,7 @@ impl Skeletons {
     /// Those with these numbers, read where they are not remembered.
     pub(crate) async fn get(
         &self,
-        pool: &PgPool,
+        shared: &Shared,
         numbers: BTreeSet<i32>,
     ) -> Result<HashMap<i32, Arc<Resource>>> {
         let (mut found, missing) = {
@@ -95,9 +95,9 @@ impl Skeletons {
         let rows: Vec<(i32, Vec<u8>)> =
             sqlx::query_as("SELECT num, data FROM skeleton WHERE num = ANY($1)")
                 .bind(&missing)
-                .fetch_all(pool)
-                .await
-                .map_err(fault("read Deployment resources"))?;
+                .fetch_all(&shared.pool)
+                .sent(&shared.measures, Purpose::ReadSkeletons)
+                .await?;
         for (number, data) in rows {
             let value = serde_json::from_slice(&data)
                 .map_err(|error| Error::internal("decode a Deployment resource", error))?;

@@ -1,7 +1,7 @@
 //! Versions: never given twice, taken from the database in blocks.
 
-use crate::fault::fault;
-use sqlx::PgPool;
+use crate::measure::{Purpose, Sending};
+use crate::postgres::Shared;
 use tko_core::{Result, Version};
 use tokio::sync::Mutex;
 
@@ -14,7 +14,7 @@ pub(crate) struct Versions(Mutex<std::ops::Range<u64>>);
 
 impl Versions {
     /// So many that nobody else has or will have.
-    pub(crate) async fn take(&self, pool: &PgPool, count: usize) -> Result<Vec<Version>> {
+    pub(crate) async fn take(&self, shared: &Shared, count: usize) -> Result<Vec<Version>> {
         // Only whoever waits for a version waits for the lock: a block lasts for many commits.
         let mut range = self.0.lock().await;
         let mut taken = Vec::with_capacity(count);
@@ -24,9 +24,9 @@ impl Versions {
                 continue;
             }
             let block: i64 = sqlx::query_scalar("SELECT nextval('version_block')")
-                .fetch_one(pool)
-                .await
-                .map_err(fault("take versions"))?;
+                .fetch_one(&shared.pool)
+                .sent(&shared.measures, Purpose::TakeVersions)
+                .await?;
             let first = block.unsigned_abs() * BLOCK;
             *range = first..first + BLOCK;
         }

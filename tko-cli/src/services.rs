@@ -5,6 +5,7 @@ pub(crate) mod backend;
 pub(crate) mod controllers;
 pub(crate) mod data;
 pub(crate) mod listen;
+pub(crate) mod metrics;
 mod parts;
 pub(crate) mod signals;
 pub(crate) mod start;

@@ -4,6 +4,8 @@ use super::{Check, PAGE, Problem, Report, SNAPSHOT};
 use crate::body::Packed;
 use crate::facet::difference;
 use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
+use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, number, signed};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -23,8 +25,8 @@ impl Check<'_> {
                 .shared
                 .pool
                 .begin_with(SNAPSHOT)
-                .await
-                .map_err(fault("read rows"))?;
+                .sent(&self.shared.measures, Purpose::Begin)
+                .await?;
             let sql = format!(
                 "SELECT {COLUMNS} FROM entity e WHERE (e.kind, e.id) > ($1, $2) \
                  ORDER BY e.kind, e.id LIMIT $3"
@@ -34,6 +36,7 @@ impl Check<'_> {
                 .bind(&after.1)
                 .bind(PAGE)
                 .fetch_all(&mut *snapshot)
+                .measured(&self.shared.measures, Purpose::Check)
                 .await
                 .map_err(fault("read rows"))?;
             let rows = found
@@ -48,10 +51,11 @@ impl Check<'_> {
             report.entities += rows.len() as u64;
             let bodies: Vec<i64> = rows.iter().map(|row| row.body_at).collect();
             let entities = entities(self.shared, rows).await?;
-            let stored = stored(&mut snapshot, &bodies).await?;
-            let missing = unindexed(&mut snapshot, &entities).await?;
-            let there = there(&mut snapshot, &entities).await?;
-            snapshot.commit().await.map_err(fault("read rows"))?;
+            let stored = stored(self.shared, &mut snapshot, &bodies).await?;
+            let missing = unindexed(self.shared, &mut snapshot, &entities).await?;
+            let there = there(self.shared, &mut snapshot, &entities).await?;
+            let ended = snapshot.commit();
+            ended.sent(&self.shared.measures, Purpose::End).await?;
             for (entity, at) in entities.iter().zip(bodies) {
                 self.body(report, entity, stored.get(&at), at).await?;
             }
@@ -90,7 +94,7 @@ impl Check<'_> {
             dictionary: *dictionary,
             data: data.clone(),
         };
-        match self.shared.bodies.decode(&self.shared.pool, &packed).await {
+        match self.shared.bodies.decode(self.shared, &packed).await {
             Ok(package) if package.hash() == entity.body => {}
             Ok(_) => {
                 let example = format!("that of {} is not what its hash says", entity.key);
@@ -118,6 +122,7 @@ impl Check<'_> {
         .bind(name)
         .bind(value)
         .execute(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Repair)
         .await
         .map_err(fault("index metadata"))?;
         Ok(done.rows_affected() > 0)
@@ -168,7 +173,11 @@ fn named(entity: &Entity) -> impl Iterator<Item = Key> {
 }
 
 /// What of all that these name is there.
-async fn there(snapshot: &mut PgConnection, entities: &[Arc<Entity>]) -> Result<BTreeSet<Key>> {
+async fn there(
+    shared: &Shared,
+    snapshot: &mut PgConnection,
+    entities: &[Arc<Entity>],
+) -> Result<BTreeSet<Key>> {
     let keys: BTreeSet<Key> = entities.iter().flat_map(|entity| named(entity)).collect();
     let (kinds, ids): (Vec<i16>, Vec<String>) = keys
         .iter()
@@ -181,6 +190,7 @@ async fn there(snapshot: &mut PgConnection, entities: &[Arc<Entity>]) -> Result<
     .bind(kinds)
     .bind(ids)
     .fetch_all(snapshot)
+    .measured(&shared.measures, Purpose::Check)
     .await
     .map_err(fault("look for what is named"))?;
     found.iter().map(|(kind, id)| key(*kind, id)).collect()
@@ -188,6 +198,7 @@ async fn there(snapshot: &mut PgConnection, entities: &[Arc<Entity>]) -> Result<
 
 /// Metadata of these that the index has not.
 async fn unindexed<'e>(
+    shared: &Shared,
     snapshot: &mut PgConnection,
     entities: &'e [Arc<Entity>],
 ) -> Result<Vec<(&'e Entity, String, String)>> {
@@ -213,6 +224,7 @@ async fn unindexed<'e>(
     .bind(&names)
     .bind(&values)
     .fetch_all(snapshot)
+    .measured(&shared.measures, Purpose::Check)
     .await
     .map_err(fault("look metadata up"))?;
     Ok(missing
@@ -222,11 +234,16 @@ async fn unindexed<'e>(
         .collect())
 }
 
-async fn stored(snapshot: &mut PgConnection, at: &[i64]) -> Result<HashMap<i64, Stored>> {
+async fn stored(
+    shared: &Shared,
+    snapshot: &mut PgConnection,
+    at: &[i64],
+) -> Result<HashMap<i64, Stored>> {
     let found: Vec<Stored> =
         sqlx::query_as("SELECT at, codec, dictionary, data FROM body WHERE at = ANY($1)")
             .bind(at)
             .fetch_all(snapshot)
+            .measured(&shared.measures, Purpose::Check)
             .await
             .map_err(fault("read bodies"))?;
     Ok(found.into_iter().map(|body| (body.0, body)).collect())

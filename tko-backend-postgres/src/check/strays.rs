@@ -3,6 +3,7 @@
 use super::{Check, PAGE, Problem, Report, SNAPSHOT};
 use crate::facet::indexed;
 use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, once_hash};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
@@ -29,8 +30,8 @@ impl Check<'_> {
                 .shared
                 .pool
                 .begin_with(SNAPSHOT)
-                .await
-                .map_err(fault("read the index of metadata"))?;
+                .sent(&self.shared.measures, Purpose::Begin)
+                .await?;
             let page: Vec<(i16, String, String, String)> = sqlx::query_as(
                 "SELECT kind, key, value, id FROM facet \
                  WHERE (kind, key, value, id) > ($1, $2, $3, $4) \
@@ -42,6 +43,7 @@ impl Check<'_> {
             .bind(&after.3)
             .bind(PAGE)
             .fetch_all(&mut *snapshot)
+            .measured(&self.shared.measures, Purpose::Check)
             .await
             .map_err(fault("read the index of metadata"))?;
             let Some(last) = page.last() else {
@@ -59,9 +61,11 @@ impl Check<'_> {
                 .bind(kinds)
                 .bind(ids)
                 .fetch_all(&mut *snapshot)
+                .measured(&self.shared.measures, Purpose::Check)
                 .await
                 .map_err(fault("read rows"))?;
-            snapshot.commit().await.map_err(fault("read rows"))?;
+            let ended = snapshot.commit();
+            ended.sent(&self.shared.measures, Purpose::End).await?;
             let rows = found
                 .iter()
                 .map(|row| Row::read(row, 0))
@@ -110,6 +114,7 @@ impl Check<'_> {
         .bind(id)
         .bind(version)
         .execute(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Repair)
         .await
         .map_err(fault("mend the index of metadata"))?;
         Ok(done.rows_affected() > 0)
@@ -137,6 +142,7 @@ impl Check<'_> {
         let mut scanning = self.scanning().await?;
         let orphans: Vec<i64> = sqlx::query_scalar(ORPHANS)
             .fetch_all(&mut scanning)
+            .measured(&self.shared.measures, Purpose::Check)
             .await
             .map_err(fault("look for bodies of nothing"))?;
         for some in orphans.chunks(MAX_CHANGES) {
@@ -144,6 +150,7 @@ impl Check<'_> {
                 sqlx::query("DELETE FROM body WHERE at = ANY($1)")
                     .bind(some)
                     .execute(&self.shared.pool)
+                    .measured(&self.shared.measures, Purpose::Repair)
                     .await
                     .map_err(fault("remove bodies of nothing"))?;
             }
@@ -153,6 +160,7 @@ impl Check<'_> {
         }
         let work: Vec<(i16, i16, String)> = sqlx::query_as(IDLE_WORK)
             .fetch_all(&mut scanning)
+            .measured(&self.shared.measures, Purpose::Check)
             .await
             .map_err(fault("look for work on nothing"))?;
         let _ = scanning.close().await;
@@ -166,6 +174,7 @@ impl Check<'_> {
                 .bind(kind)
                 .bind(&id)
                 .execute(&self.shared.pool)
+                .measured(&self.shared.measures, Purpose::Repair)
                 .await
                 .map_err(fault("remove work on nothing"))?;
             }
@@ -183,6 +192,7 @@ impl Check<'_> {
                 .bind(&after)
                 .bind(PAGE)
                 .fetch_all(&self.shared.pool)
+                .measured(&self.shared.measures, Purpose::Check)
                 .await
                 .map_err(fault("read creation keys"))?;
             let Some(last) = page.last() else {
@@ -205,6 +215,7 @@ impl Check<'_> {
                     .bind(right)
                     .bind(hash)
                     .execute(&self.shared.pool)
+                    .measured(&self.shared.measures, Purpose::Repair)
                     .await
                     .map_err(fault("mend a creation key"))?;
                     repaired = done.rows_affected() > 0;
@@ -224,6 +235,7 @@ impl Check<'_> {
               AND (v.set_revision < v.revision OR v.set_revision > h.revision)) FROM head h",
         )
         .fetch_one(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Check)
         .await
         .map_err(fault("count the changes of the feed"))?;
         report.changes = kept.unsigned_abs();
@@ -243,6 +255,7 @@ impl Check<'_> {
             "SELECT count(*) FROM pending WHERE at < now_us() - 60 * 1000000::bigint",
         )
         .fetch_one(&self.shared.pool)
+        .measured(&self.shared.measures, Purpose::Check)
         .await
         .map_err(fault("look for changes without revision"))?;
         if old > 0 {

@@ -2,7 +2,7 @@
 
 use super::snapshot::Snapshot;
 use super::{Done, Staged};
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::signed;
 use tko_core::{ChangeSet, Committed, Result, Version};
@@ -25,8 +25,8 @@ pub(super) async fn applied(
     .bind(kinds)
     .bind(ids)
     .fetch_all(&shared.pool)
-    .await
-    .map_err(fault("find out what was committed"))?;
+    .sent(&shared.measures, Purpose::FindLost)
+    .await?;
     let Some((_, id)) = found.first() else {
         return Ok(None);
     };

@@ -7,7 +7,7 @@
 
 use super::snapshot::arrays;
 use crate::dialect;
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Hold {
         let end = Instant::now() + PATIENCE;
         let held = hold.take(shared, &keys, end).await;
         let held = match held {
-            Ok(true) => dialect::older_transactions_ended(&shared.pool, end, PAUSE).await,
+            Ok(true) => dialect::older_transactions_ended(shared, end, PAUSE).await,
             other => other,
         };
         match held {
@@ -86,8 +86,8 @@ impl Hold {
             .bind(self.token)
             .bind(held)
             .execute(&shared.pool)
-            .await
-            .map_err(fault("announce what is to go"))?;
+            .sent(&shared.measures, Purpose::AnnounceGoing)
+            .await?;
             if usize::try_from(taken.rows_affected()) == Ok(self.count) {
                 return Ok(true);
             }
@@ -105,6 +105,7 @@ impl Hold {
         let released = sqlx::query("DELETE FROM going WHERE token = $1")
             .bind(self.token)
             .execute(&shared.pool)
+            .measured(&shared.measures, Purpose::WithdrawGoing)
             .await;
         if let Err(error) = released {
             tracing::warn!(%error, "could not say that keys stay; that lapses by itself");

@@ -18,6 +18,7 @@ mod write;
 use crate::again::again;
 use crate::fault::{Fault, fault, was_not_applied};
 use crate::feed;
+use crate::measure::Purpose;
 use crate::postgres::Shared;
 use going::Hold;
 use snapshot::Snapshot;
@@ -112,10 +113,7 @@ struct Done {
 
 /// Reads, judges and writes, until nothing comes between.
 async fn apply(shared: &Shared, set: &ChangeSet, hold: Option<&Hold>) -> Result<Done> {
-    let versions = shared
-        .versions
-        .take(&shared.pool, set.changes.len())
-        .await?;
+    let versions = shared.versions.take(shared, set.changes.len()).await?;
     let mut losses = 0;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -162,7 +160,7 @@ async fn apply(shared: &Shared, set: &ChangeSet, hold: Option<&Hold>) -> Result<
                     losses += 1;
                 }
                 Fault::Unavailable | Fault::Broken => {
-                    return Err(fault("commit the changes")(error));
+                    return Err(fault(Purpose::Commit.action())(error));
                 }
             },
         }

@@ -1,6 +1,7 @@
 //! What a change set is judged by, as it is now.
 
 use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, number, once_hash};
@@ -98,8 +99,8 @@ impl Snapshot {
                 .bind(token.key.id())
                 .bind(lease)
                 .fetch_optional(&shared.pool)
-                .await
-                .map_err(fault("look for a lease"))?;
+                .sent(&shared.measures, Purpose::FindLease)
+                .await?;
                 Ok(match stage {
                     Some(stage) => Right::Lease(stage_of(stage)?, lease),
                     None => Right::Lapsed,
@@ -121,8 +122,8 @@ impl Snapshot {
                 )
                 .bind(edit)
                 .fetch_one(&shared.pool)
-                .await
-                .map_err(fault("look for an edit"))?;
+                .sent(&shared.measures, Purpose::FindEdit)
+                .await?;
                 Ok(if lapsed {
                     Right::Lapsed
                 } else {
@@ -144,8 +145,8 @@ async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
         .bind(kinds)
         .bind(ids)
         .fetch_all(&shared.pool)
-        .await
-        .map_err(fault("read what is to be changed"))?;
+        .sent(&shared.measures, Purpose::ReadChanged)
+        .await?;
     let broken = fault("decode what is to be changed");
     let mut now = Timestamp::default();
     let (mut read, mut beside) = (Vec::new(), Vec::new());
@@ -204,8 +205,8 @@ async fn holders(shared: &Shared, set: &ChangeSet) -> Result<HashMap<Arc<str>, D
         sqlx::query_as("SELECT once, id FROM entity WHERE once = ANY($1)")
             .bind(&hashes)
             .fetch_all(&shared.pool)
-            .await
-            .map_err(fault("find what was created before"))?;
+            .sent(&shared.measures, Purpose::FindOnce)
+            .await?;
     found
         .into_iter()
         .filter_map(|(hash, id)| wanted.get(&hash).map(|once| (once.clone(), id)))
@@ -237,7 +238,7 @@ async fn referenced(shared: &Shared, set: &ChangeSet) -> Result<HashSet<Key>> {
         .bind(changed_kinds)
         .bind(changed_ids)
         .fetch_all(&shared.pool)
-        .await
-        .map_err(fault("look for what names what is to go"))?;
+        .sent(&shared.measures, Purpose::FindReferrers)
+        .await?;
     found.iter().map(|(kind, id)| key(*kind, id)).collect()
 }

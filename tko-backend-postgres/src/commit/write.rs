@@ -15,6 +15,7 @@ use super::staged::{Staged, Step};
 use super::statement::Statement;
 use crate::body::Packed;
 use crate::facet::difference;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::{Row, number, once_hash, signed};
 use crate::work::number as stage_number;
@@ -85,11 +86,7 @@ impl<'a> Write<'a> {
             .after()
             .filter_map(|entity| Some(&entity.deployment()?.head.skeleton))
             .collect();
-        let mut skeletons = shared
-            .skeletons
-            .numbers(&shared.pool, &heads)
-            .await?
-            .into_iter();
+        let mut skeletons = shared.skeletons.numbers(shared, &heads).await?.into_iter();
         let bodies: Vec<(&Package, Option<&TemplateId>)> = self
             .staged
             .steps
@@ -103,7 +100,7 @@ impl<'a> Write<'a> {
                 Some((new_body(step)?, template.flatten()))
             })
             .collect();
-        let mut packed = shared.bodies.pack(&shared.pool, &bodies).await?.into_iter();
+        let mut packed = shared.bodies.pack(shared, &bodies).await?.into_iter();
         for step in &self.staged.steps {
             let Some(entity) = &step.after else {
                 self.rows.push(None);
@@ -137,6 +134,7 @@ impl<'a> Write<'a> {
         let (text, arguments) = self.statement()?;
         let row = sqlx::query_with(AssertSqlSafe(text), arguments)
             .fetch_one(&shared.pool)
+            .measured(&shared.measures, Purpose::Commit)
             .await?;
         row.try_get(0)
     }

@@ -5,7 +5,7 @@
 //! snapshot.
 
 use crate::body::Packed;
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{Row, key, number, signed};
@@ -62,8 +62,8 @@ pub(super) async fn after(
         .bind(signed(after.0))
         .bind(i64::try_from(MAX_PAGE).unwrap_or(i64::MAX))
         .fetch_all(&shared.pool)
-        .await
-        .map_err(fault("read the feed"))?;
+        .sent(&shared.measures, Purpose::Tail)
+        .await?;
     if let Some(first) = told.first()
         && (signed(after.0) < first.oldest || signed(after.0) > first.head)
     {
@@ -89,8 +89,8 @@ pub(super) async fn of_key(
         .bind(before.map_or(i64::MAX, |before| signed(before.0)))
         .bind(i64::try_from(limit.min(MAX_PAGE)).unwrap_or(i64::MAX))
         .fetch_all(&shared.pool)
-        .await
-        .map_err(fault("read the history of an entity"))?;
+        .sent(&shared.measures, Purpose::History)
+        .await?;
     let mut records = records(shared, told, true).await?;
     records.reverse();
     Ok(records)
@@ -190,11 +190,7 @@ async fn body(
     let hash: ContentHash = entity.body;
     match bodies.get(&at) {
         _ if at == 0 => Ok(Some(Package::default())),
-        Some(packed) => shared
-            .bodies
-            .unpack(&shared.pool, hash, packed)
-            .await
-            .map(Some),
+        Some(packed) => shared.bodies.unpack(shared, hash, packed).await.map(Some),
         None => Ok(None),
     }
 }
@@ -205,8 +201,8 @@ async fn stored(shared: &Shared, wanted: BTreeSet<i64>) -> Result<HashMap<i64, P
         sqlx::query_as("SELECT at, codec, dictionary, data FROM body WHERE at = ANY($1)")
             .bind(wanted)
             .fetch_all(&shared.pool)
-            .await
-            .map_err(fault("read bodies of changes"))?;
+            .sent(&shared.measures, Purpose::ReadBodies)
+            .await?;
     Ok(found
         .into_iter()
         .map(|(at, codec, dictionary, data)| {

@@ -39,8 +39,13 @@ async fn heard(shared: &Shared) -> Result<(), sqlx::Error> {
 /// Looks where the head is, now and then.
 pub(super) async fn look(shared: Arc<Shared>) {
     loop {
-        if let Ok(head) = head(&shared).await {
-            shared.feed.reached(head.revision.0);
+        let revision = if shared.watch.is_due() {
+            shared.watch.look(&shared).await
+        } else {
+            head(&shared).await.map(|head| head.revision.0)
+        };
+        if let Ok(revision) = revision {
+            shared.feed.reached(revision);
         }
         tokio::time::sleep(LOOK).await;
     }

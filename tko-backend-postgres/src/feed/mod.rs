@@ -12,7 +12,7 @@ mod recent;
 mod retention;
 mod tail;
 
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use numbering::Numbering;
 use recent::Recent;
@@ -83,8 +83,8 @@ pub(crate) async fn head(shared: &Shared) -> Result<Head> {
     let (revision, oldest, now): (i64, i64, i64) =
         sqlx::query_as("SELECT revision, oldest, now_us() FROM head")
             .fetch_one(&shared.pool)
-            .await
-            .map_err(fault("read where the feed is"))?;
+            .sent(&shared.measures, Purpose::Head)
+            .await?;
     Ok(Head {
         revision: Revision(revision.unsigned_abs()),
         oldest: Revision(oldest.unsigned_abs()),

@@ -6,7 +6,7 @@
 //! `docs/portability.md`. No writer waits for another: they wait, if at all, for a pass.
 
 use crate::dialect;
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::{number, signed};
 use sqlx::AssertSqlSafe;
@@ -173,14 +173,13 @@ async fn found(
     set: i64,
     last: Option<&(Key, Version)>,
 ) -> Result<Option<Option<Revision>>> {
-    let failed = fault("find the revision of a change");
     let Some((key, version)) = last else {
         let is_due: bool =
             sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM mark WHERE change_set = $1)")
                 .bind(set)
                 .fetch_one(&shared.pool)
-                .await
-                .map_err(failed)?;
+                .sent(&shared.measures, Purpose::FindRevision)
+                .await?;
         return Ok(is_due.then_some(None));
     };
     let revision: Option<i64> = sqlx::query_scalar(
@@ -191,8 +190,8 @@ async fn found(
     .bind(key.id())
     .bind(signed(version.0))
     .fetch_optional(&shared.pool)
-    .await
-    .map_err(failed)?;
+    .sent(&shared.measures, Purpose::FindRevision)
+    .await?;
     Ok(revision.map(|revision| Some(Revision(revision.unsigned_abs()))))
 }
 
@@ -273,8 +272,8 @@ async fn is_idle(shared: &Shared) -> Result<bool> {
         "SELECT NOT EXISTS (SELECT 1 FROM pending) AND NOT EXISTS (SELECT 1 FROM mark)",
     )
     .fetch_one(&shared.pool)
+    .sent(&shared.measures, Purpose::FindUnnumbered)
     .await
-    .map_err(fault("look for changes without revision"))
 }
 
 /// Passes, until nothing is left that was there at the beginning.
@@ -285,21 +284,22 @@ async fn passes(shared: &Shared, from: i64, window: &mut Window) -> Result<()> {
 
 /// One pass. Whether there is more.
 async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
-    let failed = fault("number changes");
-    let mut transaction = dialect::begin_numbering(&shared.pool).await?;
+    let mut transaction = dialect::begin_numbering(shared).await?;
     // A statement of its own: its snapshot has all that was committed before the lock was got.
     let rows: Vec<Numbered> = sqlx::query_as(AssertSqlSafe(PASS.as_str()))
         .bind(from)
         .bind(MOST)
         .fetch_all(&mut *transaction)
-        .await
-        .map_err(&failed)?;
+        .sent(&shared.measures, Purpose::Number)
+        .await?;
     if rows.is_empty() {
-        transaction.rollback().await.map_err(&failed)?;
+        let ended = transaction.rollback();
+        ended.sent(&shared.measures, Purpose::EndNumbering).await?;
         return Ok(false);
     }
     let head = rows.iter().filter_map(|(_, _, head, _)| *head).max();
-    transaction.commit().await.map_err(&failed)?;
+    let ended = transaction.commit();
+    ended.sent(&shared.measures, Purpose::EndNumbering).await?;
     for (set, revision, ..) in &rows {
         if let (Some(set), Some(revision)) = (set, revision) {
             window.high = window.high.max(*set);

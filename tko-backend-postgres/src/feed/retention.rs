@@ -4,7 +4,7 @@
 //! revision of the entity. It goes when a later one gets as old.
 
 use crate::dialect;
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::signed;
 use std::sync::Arc;
@@ -61,18 +61,18 @@ pub(crate) async fn trim(shared: &Shared) -> Result<()> {
     for lapsed in LAPSED {
         sqlx::query(lapsed)
             .execute(&shared.pool)
-            .await
-            .map_err(fault("remove what has lapsed"))?;
+            .sent(&shared.measures, Purpose::RemoveLapsed)
+            .await?;
     }
     Ok(())
 }
 
 /// Whether there may be more.
 async fn batch(shared: &Shared) -> Result<bool> {
-    let failed = fault("forget old changes");
     let young = i64::try_from(shared.settings.history_time.as_micros()).unwrap_or(i64::MAX);
-    let mut transaction = shared.pool.begin().await.map_err(&failed)?;
-    if !dialect::lock_housekeeping(&mut transaction).await? {
+    let begun = shared.pool.begin();
+    let mut transaction = begun.sent(&shared.measures, Purpose::Begin).await?;
+    if !dialect::lock_housekeeping(shared, &mut transaction).await? {
         return Ok(false);
     }
     let (oldest, horizon): (i64, i64) = sqlx::query_as(HORIZON)
@@ -80,8 +80,8 @@ async fn batch(shared: &Shared) -> Result<bool> {
         .bind(young)
         .bind(BATCH)
         .fetch_one(&mut *transaction)
-        .await
-        .map_err(&failed)?;
+        .sent(&shared.measures, Purpose::FindOld)
+        .await?;
     if horizon <= oldest {
         return Ok(false);
     }
@@ -89,8 +89,9 @@ async fn batch(shared: &Shared) -> Result<bool> {
         .bind(oldest)
         .bind(horizon)
         .execute(&mut *transaction)
-        .await
-        .map_err(&failed)?;
-    transaction.commit().await.map_err(&failed)?;
+        .sent(&shared.measures, Purpose::Forget)
+        .await?;
+    let committed = transaction.commit();
+    committed.sent(&shared.measures, Purpose::End).await?;
     Ok(horizon == oldest + BATCH)
 }

@@ -8,6 +8,7 @@ use super::walk::Walk;
 use crate::again::again;
 use crate::fault::fault;
 use crate::lent::Lent;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::signed;
 use sqlx::{AssertSqlSafe, Connection};
@@ -24,7 +25,7 @@ pub(crate) async fn count(shared: &Shared, select: &Select, bound: u64) -> Resul
 }
 
 async fn find(shared: &Shared, select: &Select, bound: u64) -> Result<u64> {
-    let walk = Walk::new(select, MAX_PAGE);
+    let walk = Walk::new(&shared.measures, select, MAX_PAGE);
     match &walk.plan {
         None => Ok(0),
         Some(plan) if plan.decided => decided(shared, walk, bound).await,
@@ -39,14 +40,14 @@ async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
     };
     let failed = fault("count entities");
     let mut connection = Lent::of(shared).await.map_err(&failed)?;
-    choose(&mut connection, &mut plan).await?;
+    choose(&shared.measures, &mut connection, &mut plan).await?;
     loop {
         let statement = sql::count(&plan, signed(bound).saturating_add(1));
         let Statement { text, arguments } = statement.map_err(&failed)?;
         let (found, many): (i64, bool) = sqlx::query_as_with(AssertSqlSafe(text), arguments)
             .fetch_one(&mut *connection)
-            .await
-            .map_err(&failed)?;
+            .sent(&shared.measures, Purpose::Count)
+            .await?;
         if !many {
             connection.give_back();
             return Ok(found.unsigned_abs());
@@ -57,12 +58,12 @@ async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
 
 async fn judged(shared: &Shared, mut walk: Walk<'_>, bound: u64) -> Result<u64> {
     let mut joins = Joins::of(walk.select());
-    let failed = fault("begin to count");
-    let mut connection = Lent::of(shared).await.map_err(&failed)?;
-    let instant = connection.begin_with(ONE_INSTANT).await;
-    let mut instant = instant.map_err(failed)?;
+    let failed = fault("get a connection");
+    let mut connection = Lent::of(shared).await.map_err(failed)?;
+    let instant = connection.begin_with(ONE_INSTANT);
+    let mut instant = instant.sent(&shared.measures, Purpose::Begin).await?;
     if let Some(plan) = &mut walk.plan {
-        joins.resolve(&mut instant, plan).await?;
+        joins.resolve(&shared.measures, &mut instant, plan).await?;
     }
     let mut found = 0;
     while found <= bound && !walk.is_at_end() {
@@ -70,7 +71,8 @@ async fn judged(shared: &Shared, mut walk: Walk<'_>, bound: u64) -> Result<u64> 
         found += u64::try_from(part.len()).unwrap_or(u64::MAX);
         walk.go_on();
     }
-    instant.commit().await.map_err(fault("end counting"))?;
+    let ended = instant.commit();
+    ended.sent(&shared.measures, Purpose::End).await?;
     connection.give_back();
     Ok(found)
 }

@@ -123,7 +123,7 @@ pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> R
     for (entity, (packed, revision, work)) in entities.into_iter().zip(beside) {
         let package = match packed {
             Some(packed) => {
-                let unpacked = shared.bodies.unpack(&shared.pool, entity.body, &packed);
+                let unpacked = shared.bodies.unpack(shared, entity.body, &packed);
                 Some(unpacked.await?)
             }
             None => want.package.then(Package::default),

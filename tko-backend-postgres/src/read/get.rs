@@ -4,6 +4,7 @@ use super::found::{self, Found, records};
 use crate::again::again;
 use crate::fault::fault;
 use crate::lent::Lent;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::number;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -38,14 +39,14 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
         .iter()
         .map(|key| (number(key.kind()), key.id()))
         .unzip();
-    let failed = fault("read entities");
-    let mut connection = Lent::of(shared).await.map_err(&failed)?;
+    let failed = fault("get a connection");
+    let mut connection = Lent::of(shared).await.map_err(failed)?;
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(kinds)
         .bind(ids)
         .fetch_all(&mut *connection)
-        .await
-        .map_err(&failed)?;
+        .sent(&shared.measures, Purpose::Get)
+        .await?;
     connection.give_back();
     let broken = fault("decode entities");
     let (mut places, mut found) = (Vec::new(), Vec::new());

@@ -4,6 +4,7 @@ use super::found::Found;
 use super::plan::{Driver, Index, MAX_VALUES, Plan, Values};
 use super::walk::Walk;
 use crate::fault::fault;
+use crate::measure::{Measures, Purpose, Sending};
 use crate::row::{COLUMNS, Row, number};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeSet, HashMap};
@@ -32,13 +33,13 @@ impl Side<'_> {
     }
 
     /// Finds out which match, if they are few enough, by listing them.
-    async fn resolve(&mut self, connection: &mut PgConnection) -> Result<()> {
+    async fn resolve(&mut self, measures: &Measures, connection: &mut PgConnection) -> Result<()> {
         let select = Select {
             metadata: self.patterns.clone(),
             deleting: true,
             ..Select::all(self.kind)
         };
-        let mut walk = Walk::new(&select, MAX_JOINED + 1);
+        let mut walk = Walk::new(measures, &select, MAX_JOINED + 1);
         let found = walk.collect(connection, &mut Joins::none()).await?;
         if walk.is_at_end() && found.len() <= MAX_JOINED {
             self.known = found
@@ -51,7 +52,12 @@ impl Side<'_> {
     }
 
     /// Looks at those that these rows name.
-    async fn learn(&mut self, connection: &mut PgConnection, rows: &[Found]) -> Result<()> {
+    async fn learn(
+        &mut self,
+        measures: &Measures,
+        connection: &mut PgConnection,
+        rows: &[Found],
+    ) -> Result<()> {
         if self.complete {
             return Ok(());
         }
@@ -69,8 +75,8 @@ impl Side<'_> {
             .bind(number(self.kind))
             .bind(&unknown)
             .fetch_all(connection)
-            .await
-            .map_err(fault("read what deployments name"))?;
+            .sent(measures, Purpose::ReadNamed)
+            .await?;
         self.known.extend(unknown.into_iter().map(|id| (id, false)));
         let broken = fault("decode what deployments name");
         for row in &rows {
@@ -110,11 +116,12 @@ impl<'a> Joins<'a> {
     /// Finds out as much as is worth it, and lets it drive if that is better.
     pub(super) async fn resolve(
         &mut self,
+        measures: &Measures,
         connection: &mut PgConnection,
         plan: &mut Plan,
     ) -> Result<()> {
         for side in &mut self.0 {
-            side.resolve(connection).await?;
+            side.resolve(measures, connection).await?;
             let few = i64::try_from(side.known.len()).is_ok_and(|many| many <= MAX_VALUES);
             if side.complete && few {
                 let index = match side.kind {
@@ -136,11 +143,12 @@ impl<'a> Joins<'a> {
 
     pub(super) async fn learn(
         &mut self,
+        measures: &Measures,
         connection: &mut PgConnection,
         rows: &[Found],
     ) -> Result<()> {
         for side in &mut self.0 {
-            side.learn(connection, rows).await?;
+            side.learn(measures, connection, rows).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::walk::Walk;
 use crate::again::again;
 use crate::fault::fault;
 use crate::lent::Lent;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use sqlx::Connection;
 use tko_core::{Cursor, Key, List, Page, Result, Revision};
@@ -19,8 +20,8 @@ pub(crate) async fn list(shared: &Shared, list: &List) -> Result<Page> {
 }
 
 /// A new walk for this page.
-fn walk(list: &List) -> Walk<'_> {
-    let mut walk = Walk::new(&list.select, list.most()).wanting(list.want);
+fn walk<'a>(shared: &'a Shared, list: &'a List) -> Walk<'a> {
+    let mut walk = Walk::new(&shared.measures, &list.select, list.most()).wanting(list.want);
     if let Some(Cursor(after)) = &list.after {
         walk.after(after);
     }
@@ -28,12 +29,12 @@ fn walk(list: &List) -> Walk<'_> {
 }
 
 async fn read(shared: &Shared, list: &List) -> Result<Page> {
-    let mut alone = walk(list);
+    let mut alone = walk(shared, list);
     if alone.is_at_end() {
         let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
             .fetch_one(&shared.pool)
-            .await
-            .map_err(fault("read the last revision"))?;
+            .sent(&shared.measures, Purpose::Head)
+            .await?;
         return page(shared, list, &alone, head, Vec::new()).await;
     }
     // The templates and sites of joins are part of the instant.
@@ -47,17 +48,18 @@ async fn read(shared: &Shared, list: &List) -> Result<Page> {
             return page(shared, list, &alone, head, found).await;
         }
     }
-    let mut whole = walk(list);
+    let mut whole = walk(shared, list);
     let mut joins = Joins::of(&list.select);
-    let failed = fault("begin to read");
-    let mut connection = Lent::of(shared).await.map_err(&failed)?;
-    let instant = connection.begin_with(ONE_INSTANT).await;
-    let mut instant = instant.map_err(failed)?;
+    let failed = fault("get a connection");
+    let mut connection = Lent::of(shared).await.map_err(failed)?;
+    let instant = connection.begin_with(ONE_INSTANT);
+    let mut instant = instant.sent(&shared.measures, Purpose::Begin).await?;
     if let Some(plan) = &mut whole.plan {
-        joins.resolve(&mut instant, plan).await?;
+        joins.resolve(&shared.measures, &mut instant, plan).await?;
     }
     let found = whole.collect(&mut instant, &mut joins).await?;
-    instant.commit().await.map_err(fault("end reading"))?;
+    let ended = instant.commit();
+    ended.sent(&shared.measures, Purpose::End).await?;
     connection.give_back();
     let head = whole.head().unwrap_or_default();
     page(shared, list, &whole, head, found).await

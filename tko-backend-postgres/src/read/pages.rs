@@ -11,11 +11,12 @@ use super::sql::{Statement, rows as rows_of};
 use crate::again::{again, lost};
 use crate::fault::fault;
 use crate::lent::Lent;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::Row;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
 use std::future::ready;
@@ -124,7 +125,7 @@ impl Reader {
             async move {
                 let failed = fault("get a connection");
                 let mut connection = Lent::of(&self.shared).await.map_err(failed)?;
-                choose(&mut connection, &mut plan).await?;
+                choose(&self.shared.measures, &mut connection, &mut plan).await?;
                 connection.give_back();
                 Ok(plan)
             }
@@ -149,15 +150,16 @@ impl Reader {
         // Before the rows: they show all up to there.
         let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
             .fetch_one(&mut *connection)
-            .await
-            .map_err(&failed)?;
+            .sent(&self.shared.measures, Purpose::Head)
+            .await?;
         let head = Revision(head.unsigned_abs());
         // One more tells whether there is more.
         let most = limit * places.len() + 1;
         let Statement { text, arguments } = rows_of(plan, most, self.list.want).map_err(&failed)?;
-        let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
+        let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
+        let mut rows = self.shared.measures.rows(Purpose::Pages, rows);
         let mut page = Vec::with_capacity(limit);
-        while let Some(row) = rows.try_next().await.map_err(&failed)? {
+        while let Some(row) = rows.try_next().await? {
             if page.len() == limit {
                 let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
                 let last = full.last().map(Row::id).transpose().map_err(&failed)?;

@@ -7,7 +7,7 @@
 
 use super::text::{after_prefix, like, longest_prefix};
 use crate::facet::{indexed, prefix};
-use crate::fault::fault;
+use crate::measure::{Measures, Purpose, Sending};
 use crate::row::number;
 use sqlx::PgConnection;
 use tko_core::pattern::Pattern;
@@ -346,7 +346,11 @@ impl Plan {
 
 /// Of several drivers that name one value exactly, lets that be the best whose next entries reach
 /// furthest, or end: it has the fewest where the page begins.
-pub(super) async fn choose(connection: &mut PgConnection, plan: &mut Plan) -> Result<()> {
+pub(super) async fn choose(
+    measures: &Measures,
+    connection: &mut PgConnection,
+    plan: &mut Plan,
+) -> Result<()> {
     let best = plan.drivers.len();
     let first = plan
         .drivers
@@ -388,8 +392,8 @@ pub(super) async fn choose(connection: &mut PgConnection, plan: &mut Plan) -> Re
     .bind(values)
     .bind(plan.low.as_str())
     .fetch_all(connection)
-    .await
-    .map_err(fault("find the best way to list"))?;
+    .sent(measures, Purpose::ChooseDriver)
+    .await?;
     // Of equal ones the last stays the best.
     let fewest = reaches.iter().enumerate().max_by_key(|(_, reach)| {
         let ends = reach.is_none();

@@ -4,6 +4,7 @@
 use super::join::Joins;
 use super::walk::Walk;
 use crate::connect::options;
+use crate::measure::Measures;
 use crate::settings::Settings;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use tko_core::{Key, Kind, Pattern, Select, Want};
@@ -38,7 +39,8 @@ async fn fetched(connection: &mut PgConnection) -> i64 {
 
 /// The first page, or the one after a key: how many rows and buffers.
 async fn page(connection: &mut PgConnection, select: &Select, after: Option<&str>) -> (usize, i64) {
-    let mut walk = Walk::new(select, 100).wanting(Want::ROW);
+    let measures = Measures::default();
+    let mut walk = Walk::new(&measures, select, 100).wanting(Want::ROW);
     if let Some(after) = after {
         walk.after(&Key::new(Kind::Deployment, after).expect("an id"));
     }

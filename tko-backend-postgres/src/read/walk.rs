@@ -5,7 +5,7 @@ use super::join::Joins;
 use super::plan::{Driver, Plan, choose};
 use super::sql::{Extent, Statement, page};
 use crate::fault::fault;
-use futures_util::TryStreamExt;
+use crate::measure::{Measures, Purpose};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tko_core::select::MAX_PAGE;
@@ -38,6 +38,7 @@ impl Part {
 
 /// A walk through a selection, from some key on.
 pub(super) struct Walk<'a> {
+    measures: &'a Measures,
     select: &'a Select,
     /// `None`: nothing can match.
     pub(super) plan: Option<Plan>,
@@ -54,9 +55,10 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// To give at most so many, the rows alone.
-    pub(super) fn new(select: &'a Select, limit: usize) -> Self {
+    pub(super) fn new(measures: &'a Measures, select: &'a Select, limit: usize) -> Self {
         let plan = Plan::new(select);
         Self {
+            measures,
             select,
             ended: plan.is_none(),
             plan,
@@ -149,7 +151,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         if !self.chosen {
-            choose(connection, plan).await?;
+            choose(self.measures, connection, plan).await?;
             self.chosen = true;
         }
         // What is thinned out here: the less came, the more is asked for.
@@ -163,14 +165,14 @@ impl<'a> Walk<'a> {
             visited: MAX_VISITED.saturating_sub(self.visited).max(MAX_ROWS),
         };
         let part = loop {
-            let part = read(connection, plan, extent, self.want).await?;
+            let part = read(self.measures, connection, plan, extent, self.want).await?;
             if !part.many {
                 break part;
             }
             plan.give_up_driver();
         };
         self.head.get_or_insert(part.head);
-        joins.learn(connection, &part.rows).await?;
+        joins.learn(self.measures, connection, &part.rows).await?;
         let full = part.rows.len() == extent.rows;
         self.visited += match &part.last {
             Some(_) if !matches!(plan.driver(), Driver::Merged(..)) => extent.visited,
@@ -208,6 +210,7 @@ impl<'a> Walk<'a> {
 }
 
 async fn read(
+    measures: &Measures,
     connection: &mut PgConnection,
     plan: &Plan,
     extent: Extent,
@@ -217,10 +220,11 @@ async fn read(
     let Statement { text, arguments } = page(plan, extent, want).map_err(&failed)?;
     let mut part = Part::default();
     part.rows.reserve(extent.rows);
-    let mut rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
+    let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
+    let mut rows = measures.rows(Purpose::List, rows);
     // Decoded elsewhere while more are on their way: it takes as long as making them.
     let (mut decoding, mut chunk) = (Vec::new(), Vec::new());
-    while let Some(row) = rows.try_next().await.map_err(&failed)? {
+    while let Some(row) = rows.try_next().await? {
         if chunk.len() == CHUNK {
             let full = std::mem::take(&mut chunk);
             decoding.push(tokio::spawn(async move { decode(&full, want) }));

@@ -2,6 +2,7 @@
 
 use super::{LEASE, number, stage_of};
 use crate::fault::{Fault, fault};
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::key;
 use sqlx::FromRow;
@@ -191,11 +192,12 @@ async fn once(
             .bind(i32::try_from(Lane::PATIENCE).unwrap_or(i32::MAX))
             .bind(first)
             .fetch_all(&shared.pool)
+            .measured(&shared.measures, Purpose::Claim)
             .await;
         match found {
             Ok(found) => break found,
             Err(error) if Fault::of(&error) == Fault::Retry && tries < 5 => tries += 1,
-            Err(error) => return Err(fault("claim due work")(error)),
+            Err(error) => return Err(fault(Purpose::Claim.action())(error)),
         }
     };
     leased.sort_by_key(|leased| leased.place);
@@ -216,8 +218,8 @@ async fn next(shared: &Shared, stage: Stage) -> Result<(Timestamp, Option<Timest
     )
     .bind(number(stage))
     .fetch_one(&shared.pool)
-    .await
-    .map_err(fault("see what is due next"))?;
+    .sent(&shared.measures, Purpose::NextDue)
+    .await?;
     Ok((Timestamp(now), next.map(Timestamp)))
 }
 

@@ -1,7 +1,7 @@
 //! Edits: one writer of an entity's package at a time.
 
 use super::EDIT;
-use crate::fault::fault;
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::number;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(crate) async fn edit(shared: &Shared, key: &Key, ttl: Duration, want: Want) 
         .bind(uuid)
         .bind(ttl)
         .fetch_optional(&shared.pool)
-        .await
-        .map_err(fault("open an edit"))?;
+        .sent(&shared.measures, Purpose::Edit)
+        .await?;
     let mut found = crate::read::get(shared, std::slice::from_ref(key), want).await?;
     let record = found.pop().flatten().filter(|r| !r.entity.deleting);
     match (until, record) {

@@ -2,6 +2,7 @@
 
 use super::{Secret, secret};
 use crate::fault::{Fault, fault};
+use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::number;
 use std::collections::{HashMap, HashSet};
@@ -100,7 +101,7 @@ impl Tokens {
 
 /// Runs a statement that begins with what is live; the tokens that were.
 macro_rules! live {
-    ($shared:expr, $action:expr, $tokens:expr, $sql:expr $(, $bind:expr)*) => {{
+    ($shared:expr, $purpose:expr, $tokens:expr, $sql:expr $(, $bind:expr)*) => {{
         let mut tries = 0;
         loop {
             let found: Result<Vec<Uuid>, sqlx::Error> =
@@ -110,11 +111,12 @@ macro_rules! live {
                     .bind(&$tokens.uuids)
                     $(.bind($bind))*
                     .fetch_all(&$shared.pool)
+                    .measured(&$shared.measures, $purpose)
                     .await;
             match found {
                 Ok(found) => break found.into_iter().collect::<HashSet<Uuid>>(),
                 Err(error) if Fault::of(&error) == Fault::Retry && tries < 5 => tries += 1,
-                Err(error) => return Err(fault($action)(error)),
+                Err(error) => return Err(fault($purpose.action())(error)),
             }
         }
     }};
@@ -131,7 +133,7 @@ pub(crate) async fn renew(shared: &Shared, tokens: &[Token], ttl: Duration) -> R
              FROM live l WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id) \
              SELECT token FROM live"
         );
-        let live = live!(shared, "renew leases", leases, sql, ttl);
+        let live = live!(shared, Purpose::RenewLeases, leases, sql, ttl);
         leases.answer(&live, &mut answers);
     }
     if !edits.uuids.is_empty() {
@@ -141,7 +143,7 @@ pub(crate) async fn renew(shared: &Shared, tokens: &[Token], ttl: Duration) -> R
              kept AS (UPDATE edit SET until = now_us() + $4 FROM live l WHERE edit.token = l.token) \
              SELECT token FROM live"
         );
-        let live = live!(shared, "renew edits", edits, sql, ttl);
+        let live = live!(shared, Purpose::RenewEdits, edits, sql, ttl);
         edits.answer(&live, &mut answers);
     }
     // A lease may end earlier than was thought.
@@ -174,7 +176,7 @@ pub(crate) async fn settle(shared: &Shared, outcomes: &[(Token, Outcome)]) -> Re
         let sql = format!("WITH {ENDING}, {SETTLE}");
         let live = live!(
             shared,
-            "end leases",
+            Purpose::SettleLeases,
             leases,
             sql,
             &kinds,
@@ -187,7 +189,7 @@ pub(crate) async fn settle(shared: &Shared, outcomes: &[(Token, Outcome)]) -> Re
     }
     if !edits.uuids.is_empty() {
         let sql = format!("WITH {OPEN}, {GIVE_UP}");
-        let live = live!(shared, "give up edits", edits, sql);
+        let live = live!(shared, Purpose::SettleEdits, edits, sql);
         edits.answer(&live, &mut answers);
     }
     shared.waiting.wake();

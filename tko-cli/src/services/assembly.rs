@@ -3,6 +3,7 @@
 use super::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs, executors};
 use super::data::{DataArgs, Kept, SchemaArgs, keep};
 use super::listen::ListenArgs;
+use super::metrics::{Exporter, MetricsArgs};
 use super::parts::{Parts, result};
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub(crate) struct Assembly {
     addresses: Vec<SocketAddr>,
     /// Preparers and schedulers.
     controllers: Parts,
-    /// The server, after them: it serves their last words, and those of remote ones.
+    /// The server, after them: it serves their last words, and those of remote ones. And metrics.
     server: Parts,
     /// The store's own: deletions, definitions, validation plugins. They end when dropped.
     chores: JoinSet<anyhow::Result<()>>,
@@ -47,29 +48,36 @@ impl Assembly {
     /// The same, which serves.
     pub(crate) async fn serving(listen: &ListenArgs) -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
-        Self::new(&data, &schemas, Some(listen)).await
+        let metrics = MetricsArgs::default();
+        Self::new(&data, &schemas, Some((listen, &metrics))).await
     }
 
-    /// A store with its own chores, which is served if it is said where.
+    /// A store with its own chores, which is served if it is said where, and so are its metrics.
     pub(crate) async fn new(
         data: &DataArgs,
         schemas: &SchemaArgs,
-        listen: Option<&ListenArgs>,
+        served: Option<(&ListenArgs, &MetricsArgs)>,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
-        let door = match listen {
-            Some(listen) => Some(Door::open(listen, data).await?),
-            None => None,
+        let (door, mut exporter) = match served {
+            Some((listen, metrics)) => {
+                let exporter = metrics.open(listen.is_insecure()).await?;
+                (Some(Door::open(listen, data).await?), exporter)
+            }
+            None => (None, None),
         };
         let addresses = door.as_ref().map(|door| door.sockets.addresses());
         let mut assembly = Self {
-            kept: keep(data, schemas, &clock).await?,
+            kept: keep(data, schemas, &clock, exporter.as_mut()).await?,
             clock,
             addresses: addresses.unwrap_or_default(),
             controllers: Parts::default(),
             server: Parts::default(),
             chores: JoinSet::new(),
         };
+        if let Some(exporter) = exporter {
+            assembly.export(exporter);
+        }
         assembly.retire();
         assembly.learn().await?;
         assembly.validate(schemas.validator_timeout).await?;
@@ -135,6 +143,14 @@ impl Assembly {
             Ok(()) => Ok(()),
             Err(_) => self.failed().await,
         }
+    }
+
+    fn export(&mut self, exporter: Exporter) {
+        let stop = self.server.stop.clone();
+        self.server.tasks.spawn(async move {
+            exporter.serve(stop).await;
+            Ok(())
+        });
     }
 
     fn serve(&mut self, door: Door) {

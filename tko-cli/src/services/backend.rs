@@ -1,5 +1,6 @@
 //! Where the data is kept, as flags, and the backend that is there.
 
+use super::metrics::Exporter;
 use super::time;
 use crate::console::Console;
 use crate::output;
@@ -96,20 +97,32 @@ impl BackendArgs {
         }
     }
 
-    /// The backend.
-    pub(crate) async fn open(&self, clock: &Arc<SystemClock>) -> anyhow::Result<Arc<dyn Backend>> {
+    /// The backend, whose metrics are exported if somebody does.
+    pub(super) async fn open(
+        &self,
+        clock: &Arc<SystemClock>,
+        exporter: Option<&mut Exporter>,
+    ) -> anyhow::Result<Arc<dyn Backend>> {
         match self.backend {
             BackendName::Memory => {
                 // Nothing to connect to, and nothing in it that could be cleaned.
                 let settings = tko_backend_memory::Settings {
                     history: self.history,
                 };
-                Ok(Arc::new(Memory::new(clock.clone(), settings)))
+                let memory = Memory::new(clock.clone(), settings);
+                if let Some(exporter) = exporter {
+                    exporter.name(memory.name());
+                }
+                Ok(Arc::new(memory))
             }
             BackendName::Postgresql => {
                 let postgres = self.connection.connect(Some(self.history)).await?;
                 if self.backend_clean {
                     postgres.clear().await.context("cannot clean the backend")?;
+                }
+                if let Some(exporter) = exporter {
+                    exporter.name(postgres.name());
+                    postgres.register(exporter.registry());
                 }
                 Ok(Arc::new(postgres))
             }

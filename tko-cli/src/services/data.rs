@@ -2,6 +2,7 @@
 
 use super::backend::BackendArgs;
 use super::controllers::patient;
+use super::metrics::Exporter;
 use super::time;
 use anyhow::Context;
 use clap::Args;
@@ -101,10 +102,11 @@ pub(crate) struct Kept {
 }
 
 /// Puts a store together.
-pub(crate) async fn keep(
+pub(super) async fn keep(
     data: &DataArgs,
     schemas: &SchemaArgs,
     clock: &Arc<SystemClock>,
+    exporter: Option<&mut Exporter>,
 ) -> anyhow::Result<Kept> {
     let validator = Arc::new(schemas.validator()?);
     let validators = Arc::new(Registry::new());
@@ -112,7 +114,7 @@ pub(crate) async fn keep(
         .with_registry(validators.clone())
         .with_time(patient(schemas.validator_timeout));
     let store = Store::new(
-        data.backend.open(clock).await?,
+        data.backend.open(clock, exporter).await?,
         Arc::new(validation),
         Arc::new(TimeOrderedIds),
     );

@@ -40,6 +40,11 @@ pub(crate) struct ListenArgs {
 }
 
 impl ListenArgs {
+    /// Whether it was said that it may be open to the network.
+    pub(crate) fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
     /// Where.
     pub(crate) fn listen(&self) -> Listen {
         Listen {

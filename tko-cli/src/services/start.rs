@@ -4,6 +4,7 @@ use super::assembly::Assembly;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
 use super::data::{DataArgs, SchemaArgs};
 use super::listen::ListenArgs;
+use super::metrics::MetricsArgs;
 use super::signals::Signals;
 use crate::connect::ConnectArgs;
 use anyhow::Context;
@@ -32,6 +33,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
     controllers: ControllerArgs,
     #[command(flatten)]
     preparer: PreparerArgs,
@@ -57,6 +60,8 @@ pub(crate) struct DataStartArgs {
     schemas: SchemaArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 }
 
 /// The preparer
@@ -102,7 +107,12 @@ pub(crate) struct SchedulerStartArgs {
 impl UpArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
-        let mut assembly = Assembly::new(&self.data, &self.schemas, Some(&self.listen)).await?;
+        let mut assembly = Assembly::new(
+            &self.data,
+            &self.schemas,
+            Some((&self.listen, &self.metrics)),
+        )
+        .await?;
         assembly.prepare(&self.preparer, &self.controllers);
         let scheduled = self.scheduler.scheduled();
         assembly.schedule(&self.scheduler, &self.controllers, scheduled);
@@ -113,7 +123,12 @@ impl UpArgs {
 impl DataStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
-        let assembly = Assembly::new(&self.data, &self.schemas, Some(&self.listen)).await?;
+        let assembly = Assembly::new(
+            &self.data,
+            &self.schemas,
+            Some((&self.listen, &self.metrics)),
+        )
+        .await?;
         until_told(assembly, signals).await
     }
 }

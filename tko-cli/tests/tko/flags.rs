@@ -71,6 +71,7 @@ async fn mistakes_in_the_command_are_bad_arguments() {
         ("deployment mod end token", "--url"),
         ("template register it --url x --stdin", "--stdin"),
         ("data start --grpc-key file", "--grpc-certificate"),
+        ("data start --metrics 9464", "--metrics"),
         ("preparer start --lease 1ms", "at least 1s"),
         ("preparer start --preparer-timeout soon", "soon"),
         ("demo --sites 3", "12"),

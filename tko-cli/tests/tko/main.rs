@@ -10,6 +10,7 @@ mod filters;
 mod flags;
 mod formats;
 mod harness;
+mod metrics;
 mod modifications;
 mod plugins;
 mod postgres;

@@ -1,0 +1,142 @@
+//! Metrics, as who scrapes them meets them.
+
+use crate::harness::{Server, Service, TIME, tko};
+use std::time::Duration;
+use tko_postgres_server::shared;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Where metrics are served.
+async fn address(service: &Service) -> String {
+    let serving = service.event("serving metrics").await;
+    serving["address"].as_str().expect("a text").to_owned()
+}
+
+/// All that is answered to this.
+async fn asked(address: &str, request: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        // It may answer, and close, before it has read all.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).expect("text")
+    };
+    let answer = tokio::time::timeout(TIME, exchange).await;
+    answer.expect("it answers in time")
+}
+
+async fn scraped(address: &str) -> String {
+    let answer = asked(address, "GET /metrics HTTP/1.1\r\nhost: tko\r\n\r\n").await;
+    let (head, text) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert!(head.lines().any(|line| line == kind), "{head}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    text.to_owned()
+}
+
+#[tokio::test]
+async fn a_data_service_in_memory_tells_what_it_is_and_nothing_else_is_there() {
+    let server = Server::start("data start --metrics 127.0.0.1:0").await;
+    let address = address(&server.service).await;
+    let text = scraped(&address).await;
+    let version = env!("CARGO_PKG_VERSION");
+    let info = format!("tko_build_info{{version=\"{version}\",backend=\"memory\"}} 1");
+    assert!(text.lines().any(|line| line == info), "{text}");
+    assert!(!text.contains("postgres"), "{text}");
+    for request in [
+        "GET / HTTP/1.1\r\nhost: tko\r\n\r\n",
+        "GET /metrics/ HTTP/1.1\r\nhost: tko\r\n\r\n",
+        "POST /metrics HTTP/1.1\r\nhost: tko\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let answer = asked(&address, request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 404 Not Found\r\n"),
+            "{request}: {answer}"
+        );
+    }
+    let large = format!("GET /metrics HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+    let answer = asked(&address, &large).await;
+    assert!(!answer.contains("200 OK"), "{answer}");
+    // Who says nothing keeps nobody from being served, or from ending.
+    let _silent = TcpStream::connect(&address).await.expect("it listens");
+    scraped(&address).await;
+    server.service.stop().await;
+    let refused = TcpStream::connect(&address).await;
+    refused.expect_err("nobody listens any more");
+}
+
+#[tokio::test]
+async fn statements_of_postgresql_are_told() {
+    let database = shared().create_database().expect("a database");
+    let url = shared().url(&database);
+    let up = "up --backend postgresql --backend-connections 7 --metrics 127.0.0.1:0";
+    let server = Server::start(&format!("{up} --backend-connection {url}")).await;
+    let address = address(&server.service).await;
+    server.tko("site register edge/1").good().await;
+    let told = async {
+        loop {
+            let text = scraped(&address).await;
+            let revision = |line: &str| line.strip_prefix("tko_postgres_revision ")?.parse().ok();
+            let revision: Option<u64> = text.lines().find_map(revision);
+            // Seen some moments after the change.
+            if revision > Some(0) {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let text = tokio::time::timeout(TIME, told).await;
+    let text = text.expect("the revision is seen");
+    for line in [
+        "tko_postgres_statement_seconds_count{statement=\"commit\"} ",
+        "tko_postgres_statement_seconds_bucket{le=\"0.0001\",statement=\"claim\"} ",
+        "tko_postgres_failed_statements_total{statement=\"commit\",failure=\"broken\"} 0",
+        "tko_postgres_connections_max 7",
+        "tko_postgres_pending_changes ",
+    ] {
+        assert!(
+            text.lines().any(|told| told.starts_with(line)),
+            "{line}: {text}"
+        );
+    }
+    let info = "backend=\"postgresql\"} 1";
+    assert!(text.contains(info), "{text}");
+    server.service.stop().await;
+}
+
+#[tokio::test]
+async fn the_network_is_refused_unless_it_is_called_insecure() {
+    for command in ["data start", "up"] {
+        let open = format!("{command} --grpc-port 0 --metrics 0.0.0.0:0");
+        let refused = tko(&open).bad(2).await;
+        assert!(
+            refused.contains("0.0.0.0:0 is open") && refused.contains("--insecure"),
+            "{refused}"
+        );
+    }
+    let server = Server::start("data start --metrics 0.0.0.0:0 --insecure").await;
+    let address = address(&server.service).await;
+    let port = address.rsplit_once(':').expect("a port").1;
+    scraped(&format!("127.0.0.1:{port}")).await;
+    assert!(
+        server.service.log().contains(r#""level":"WARN""#),
+        "it does not warn"
+    );
+    server.service.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_what_to_do() {
+    let server = Server::start("data start --metrics 127.0.0.1:0").await;
+    let address = address(&server.service).await;
+    for command in ["data start", "up"] {
+        let taken = format!("{command} --grpc-port 0 --metrics {address}");
+        let error = tko(&taken).bad(2).await;
+        assert!(
+            error.contains(&address) && error.contains("another port"),
+            "{error}"
+        );
+    }
+}
