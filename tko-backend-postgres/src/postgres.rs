@@ -137,7 +137,7 @@ impl Backend for Postgres {
         read::pages(self.shared.clone(), list)
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+    async fn count(&self, select: &Select, bound: u64, _: Want) -> Result<Count> {
         read::count(&self.shared, select, bound).await
     }
 
