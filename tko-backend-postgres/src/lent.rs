@@ -2,9 +2,8 @@
 //! server stops what it was doing for it (`client_connection_check_interval`, see
 //! [`options`](crate::connect::options)).
 
-use crate::postgres::Shared;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use std::ops::{Deref, DerefMut};
 
 /// A connection on which a statement may be running.
@@ -15,9 +14,9 @@ pub(crate) struct Lent {
 
 impl Lent {
     /// One of the pool.
-    pub(crate) async fn of(shared: &Shared) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn of(pool: &PgPool) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            connection: shared.pool.acquire().await?,
+            connection: pool.acquire().await?,
             running: true,
         })
     }

@@ -3,9 +3,10 @@
 use crate::body::Bodies;
 use crate::check::Report;
 use crate::commit;
-use crate::connect::{connect, options};
+use crate::connect::{CONNECTION, connect, options};
 use crate::feed::Feed;
 use crate::read;
+use crate::replica::{self, Replicas};
 use crate::settings::Settings;
 use crate::skeleton::Skeletons;
 use crate::versions::Versions;
@@ -30,11 +31,13 @@ pub struct Postgres {
     shared: Arc<Shared>,
     /// Ends with this.
     _tasks: crate::feed::Tasks,
+    _watching: replica::Watching,
 }
 
 /// What calls and background tasks share.
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
+    pub(crate) replicas: Replicas,
     pub(crate) options: PgConnectOptions,
     pub(crate) settings: Settings,
     pub(crate) bodies: Bodies,
@@ -51,13 +54,15 @@ impl Postgres {
     ///
     /// # Errors
     /// - `BadArgument`: the URL is none, the server is too old, refuses the user, or the database
-    ///   is not fit to be used.
+    ///   is not fit to be used; or a replica is of another database.
     /// - `Unavailable`: it was not reached in [`Settings::connection_timeout`].
     pub async fn connect(settings: Settings) -> Result<Self> {
         let pool = connect(&settings).await?;
+        let replicas = Replicas::find(&settings, &pool).await?;
         let shared = Arc::new(Shared {
             pool,
-            options: options(&settings)?,
+            replicas,
+            options: options(CONNECTION, &settings.url, &settings)?,
             settings,
             bodies: Bodies::default(),
             skeletons: Skeletons::default(),
@@ -67,9 +72,11 @@ impl Postgres {
             turns: Turns::default(),
         });
         let tasks = crate::feed::start(&shared);
+        let watching = replica::watch(&shared);
         Ok(Self {
             shared,
             _tasks: tasks,
+            _watching: watching,
         })
     }
 
@@ -137,8 +144,8 @@ impl Backend for Postgres {
         read::pages(self.shared.clone(), list)
     }
 
-    async fn count(&self, select: &Select, bound: u64, _: Want) -> Result<Count> {
-        read::count(&self.shared, select, bound).await
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        read::count(&self.shared, select, bound, want).await
     }
 
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
