@@ -9,7 +9,7 @@ use tko_benches::{clock, example, fill_sites};
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
     Backend, Data, Dialect, Event, Expect, Format, Key, Kind, Limits, Metadata, NewDeployment,
-    NewTemplate, Package, Revision, Select, Store, Watch,
+    NewTemplate, Package, Revision, Select, Store, Want, Watch,
 };
 use tko_preparer::{Preparing, Settings, native};
 use tokio::runtime::Runtime;
@@ -98,7 +98,7 @@ async fn place(store: Store<dyn Backend>) {
         ..Select::all(Kind::Deployment)
     };
     let count = store
-        .count(&children, 2 * SITES as u64)
+        .count(&children, 2 * SITES as u64, Want::ROW)
         .await
         .expect("a count");
     assert_eq!(count.found, SITES as u64);

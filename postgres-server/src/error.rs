@@ -33,6 +33,9 @@ pub enum StartError {
     /// `initdb` failed.
     #[error("initdb failed: {0}")]
     Init(String),
+    /// `pg_basebackup` failed.
+    #[error("pg_basebackup failed: {0}")]
+    Copy(String),
     /// It ended before it was ready.
     #[error("PostgreSQL ended while it started; the end of its log:\n{0}")]
     Ended(String),
@@ -70,5 +73,13 @@ pub enum PsqlError {
         sql: String,
         /// What the client printed.
         said: String,
+    },
+    /// What was waited for did not come.
+    #[error("still not so after {seconds} seconds: {sql}")]
+    Late {
+        /// What was to be true.
+        sql: String,
+        /// For how long it was waited.
+        seconds: u64,
     },
 }

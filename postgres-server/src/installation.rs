@@ -22,6 +22,7 @@ const USUAL: [&str; 4] = [
 pub(crate) struct Installation {
     pub(crate) initdb: PathBuf,
     pub(crate) postgres: PathBuf,
+    pub(crate) pg_basebackup: PathBuf,
     pub(crate) psql: PathBuf,
 }
 
@@ -46,16 +47,20 @@ impl Installation {
     }
 
     fn of(folder: &Path) -> Self {
-        let client = folder.join("psql");
+        // Clients can be packaged apart.
+        let client = |name: &str| {
+            let beside = folder.join(name);
+            if beside.exists() {
+                beside
+            } else {
+                PathBuf::from(name)
+            }
+        };
         Self {
             initdb: folder.join("initdb"),
             postgres: folder.join("postgres"),
-            // The client can be packaged apart.
-            psql: if client.exists() {
-                client
-            } else {
-                PathBuf::from("psql")
-            },
+            pg_basebackup: client("pg_basebackup"),
+            psql: client("psql"),
         }
     }
 }

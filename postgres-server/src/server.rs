@@ -1,5 +1,7 @@
 //! A server, from its start to its end.
 
+mod standby;
+
 use crate::account::{Account, command};
 use crate::error::{PsqlError, StartError, StopError};
 use crate::folder::Folder;
@@ -193,10 +195,10 @@ impl Server {
             match self.psql(ALWAYS, "SELECT 1") {
                 Ok(_) => return Ok(()),
                 Err(PsqlError::Run(program, error)) => return Err(StartError::Run(program, error)),
-                Err(PsqlError::Failed { .. }) if begun.elapsed() > PATIENCE => {
+                Err(_) if begun.elapsed() > PATIENCE => {
                     return Err(StartError::Late(PATIENCE.as_secs(), self.log()));
                 }
-                Err(PsqlError::Failed { .. }) => {}
+                Err(_) => {}
             }
             if running.gone(LOOK) {
                 return Err(StartError::Ended(self.log()));

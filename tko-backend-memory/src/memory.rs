@@ -122,7 +122,7 @@ impl Backend for Memory {
         Ok(walk::page(&self.0.read(), list).0)
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+    async fn count(&self, select: &Select, bound: u64, _: Want) -> Result<Count> {
         let mut tally = Tally::new(select, bound);
         loop {
             if let Some(count) = tally.step(&self.0.read()) {

@@ -14,14 +14,22 @@ const OLDEST_SERVER: i32 = 15;
 /// First and longest pause between two attempts to reach the database.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// What the URL of the database is called in errors.
+pub(crate) const CONNECTION: &str = "backend connection";
+
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How this process's connections are made.
-pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
+/// How this process's connections to the database of this URL are made; `what` it is called in
+/// errors.
+pub(crate) fn options(
+    what: &'static str,
+    url: &str,
+    settings: &Settings,
+) -> Result<PgConnectOptions> {
     // The text of the URL may hold a password: it is not repeated.
     let wrong = |why: String| {
         Error::bad(
-            "backend connection",
+            what,
             format!(
                 "it is no URL of a PostgreSQL database, such as postgresql://user@host/database{why}"
             ),
@@ -29,12 +37,11 @@ pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
     };
     if !["postgresql://", "postgres://"]
         .iter()
-        .any(|scheme| settings.url.starts_with(scheme))
+        .any(|scheme| url.starts_with(scheme))
     {
         return Err(wrong(String::new()));
     }
-    let options: PgConnectOptions = settings
-        .url
+    let options: PgConnectOptions = url
         .parse()
         .map_err(|error: sqlx::Error| wrong(format!(": {error}")))?;
     let statement = settings.statement_timeout.as_millis().to_string();
@@ -64,7 +71,7 @@ pub(crate) fn options(settings: &Settings) -> Result<PgConnectOptions> {
 
 /// A pool to a database that is reached, suits, and is migrated.
 pub(crate) async fn connect(settings: &Settings) -> Result<PgPool> {
-    let options = options(settings)?;
+    let options = options(CONNECTION, &settings.url, settings)?;
     let place = place(&options);
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections.max(2))
@@ -135,10 +142,7 @@ fn refused(place: &str, error: &sqlx::Error) -> Error {
         }
         _ => "check the connection URL",
     };
-    Error::bad(
-        "backend connection",
-        format!("{place} refuses: {error}; {advice}"),
-    )
+    Error::bad(CONNECTION, format!("{place} refuses: {error}; {advice}"))
 }
 
 /// Whether this is a database that we can work in.
@@ -151,7 +155,7 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
     .map_err(fault("ask the database for its version"))?;
     if version / 10_000 < OLDEST_SERVER {
         return Err(Error::bad(
-            "backend connection",
+            CONNECTION,
             format!(
                 "{place} is PostgreSQL {}; version {OLDEST_SERVER} or newer is needed",
                 version / 10_000
@@ -160,7 +164,7 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
     }
     if encoding != "UTF8" {
         return Err(Error::bad(
-            "backend connection",
+            CONNECTION,
             format!(
                 "{place} has encoding {encoding}; create the database with: createdb --encoding=UTF8 --template=template0"
             ),
@@ -174,7 +178,7 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
     .map_err(fault("look at the tables of the database"))?;
     if foreign {
         return Err(Error::bad(
-            "backend connection",
+            CONNECTION,
             format!(
                 "{place} is in use by something else (it has a table `entity` that is not TKO's); use a database of its own"
             ),
@@ -195,20 +199,28 @@ async fn migrate(pool: &PgPool, place: &str) -> Result<()> {
             if sql.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("42501") =>
         {
             Error::bad(
-                "backend connection",
+                CONNECTION,
                 format!("the user may not create tables in {place} ({sql}); grant it CREATE on the schema, or make it the owner of the database"),
             )
         }
         MigrateError::VersionMismatch(version) => Error::bad(
-            "backend connection",
+            CONNECTION,
             format!("the schema of {place} was made by another build: its migration {version} differs from ours; use the release that made it"),
         ),
         _ => Error::unavailable(format!("bring the schema of {place} up to date"), error),
     })
 }
 
+/// The numbers of the migrations of this version.
+pub(crate) fn migrations() -> Vec<i64> {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .collect()
+}
+
 /// Which database, without what is secret.
-fn place(options: &PgConnectOptions) -> String {
+pub(crate) fn place(options: &PgConnectOptions) -> String {
     let host = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),

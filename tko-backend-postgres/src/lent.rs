@@ -5,7 +5,7 @@
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use std::ops::{Deref, DerefMut};
 
 /// A connection on which a statement may be running.
@@ -15,11 +15,10 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    /// One of the pool.
-    pub(crate) async fn of(shared: &Shared) -> Result<Self, sqlx::Error> {
+    /// One of this pool, which is the database's own or a replica's.
+    pub(crate) async fn of(shared: &Shared, pool: &PgPool) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            connection: shared
-                .pool
+            connection: pool
                 .acquire()
                 .measured(&shared.measures, Purpose::Lend)
                 .await?,

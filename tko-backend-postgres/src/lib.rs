@@ -7,6 +7,7 @@
 // | `row`, `record`, `facet`, `body`, `skeleton`, `versions` | what is stored, and in which form |
 // | `fault`, `again` | what the database says went wrong; doing again what was cut off |
 // | `read/` | get, list, count |
+// | `replica/` | standbys that may be read from: which are fit, and which is next |
 // | `commit/` | change sets: read, judged by the rules of tko-core, written by one statement |
 // | `work/` | due work, leases, edits |
 // | `feed/` | revisions, the feed, history, and how long they are kept |
@@ -29,6 +30,7 @@ mod measure;
 mod postgres;
 mod read;
 mod record;
+mod replica;
 mod row;
 mod settings;
 mod skeleton;

@@ -3,10 +3,11 @@
 use crate::body::Bodies;
 use crate::check::Report;
 use crate::commit;
-use crate::connect::{connect, options};
+use crate::connect::{CONNECTION, connect, options};
 use crate::feed::Feed;
 use crate::measure::{Measures, Purpose, Sending, Watch};
 use crate::read;
+use crate::replica::{self, Replicas};
 use crate::settings::Settings;
 use crate::skeleton::Skeletons;
 use crate::versions::Versions;
@@ -29,14 +30,16 @@ use tko_core::{
 ///
 /// It numbers changes and follows the feed in background tasks, which end when it is dropped.
 pub struct Postgres {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Ends with this.
     _tasks: crate::feed::Tasks,
+    _watching: replica::Watching,
 }
 
 /// What calls and background tasks share.
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
+    pub(crate) replicas: Replicas,
     pub(crate) options: PgConnectOptions,
     pub(crate) settings: Settings,
     pub(crate) bodies: Bodies,
@@ -55,13 +58,15 @@ impl Postgres {
     ///
     /// # Errors
     /// - `BadArgument`: the URL is none, the server is too old, refuses the user, or the database
-    ///   is not fit to be used.
+    ///   is not fit to be used; or a replica is of another database.
     /// - `Unavailable`: it was not reached in [`Settings::connection_timeout`].
     pub async fn connect(settings: Settings) -> Result<Self> {
         let pool = connect(&settings).await?;
+        let replicas = Replicas::find(&settings, &pool).await?;
         let shared = Arc::new(Shared {
             pool,
-            options: options(&settings)?,
+            replicas,
+            options: options(CONNECTION, &settings.url, &settings)?,
             settings,
             bodies: Bodies::default(),
             skeletons: Skeletons::default(),
@@ -73,9 +78,11 @@ impl Postgres {
             watch: Watch::default(),
         });
         let tasks = crate::feed::start(&shared);
+        let watching = replica::watch(&shared);
         Ok(Self {
             shared,
             _tasks: tasks,
+            _watching: watching,
         })
     }
 
@@ -165,8 +172,8 @@ impl Backend for Postgres {
         read::pages(self.shared.clone(), list)
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
-        read::count(&self.shared, select, bound).await
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        read::count(&self.shared, select, bound, want).await
     }
 
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {

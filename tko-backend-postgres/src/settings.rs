@@ -9,7 +9,11 @@ pub struct Settings {
     /// Such as `postgresql://user@host/database?sslmode=verify-full`; what it leaves out comes
     /// from the `PG…` environment variables, as with every PostgreSQL client.
     pub url: String,
-    /// Most connections of this process. One more listens, and one numbers. Default: 16.
+    /// Streaming standbys of this database, as `url`: what may show an older state
+    /// ([`any_revision`](tko_core::Want::any_revision)) is read from them in turn, and from the
+    /// database itself as long as none can be used. Default: none.
+    pub replicas: Vec<String>,
+    /// Most connections of this process, and as many to each replica. One more listens, and one numbers. Default: 16.
     pub connections: u32,
     /// How long [`Postgres::connect`](crate::Postgres::connect) waits for a database that cannot
     /// be reached, and a call for a free connection. Default: 30 seconds.
@@ -31,6 +35,7 @@ impl Settings {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            replicas: Vec::new(),
             connections: 16,
             connection_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(30),

@@ -60,12 +60,11 @@ async fn who_gives_up_stops_its_statement() {
             let list = list.clone();
             move |s| async move { drop(s.list(&list).await) }
         }),
-        read_with(
-            &store,
-            move |s| async move { drop(s.count(&judged, 10).await) },
-        ),
+        read_with(&store, move |s| async move {
+            drop(s.count(&judged, 10, Want::ROW).await);
+        }),
         read_with(&store, |s| async move {
-            drop(s.count(&Select::all(Kind::Site), 10).await);
+            drop(s.count(&Select::all(Kind::Site), 10, Want::ROW).await);
         }),
         read_with(&store, |s| async move {
             let key = Key::new(Kind::Site, "s").expect("a key");
@@ -83,7 +82,7 @@ async fn who_gives_up_stops_its_statement() {
         waiting(&pool, 0).await;
     }
     lock.rollback().await.expect("unlocked");
-    let count = store.count(&Select::all(Kind::Site), 10).await;
+    let count = store.count(&Select::all(Kind::Site), 10, Want::ROW).await;
     assert_eq!(count.expect("it goes on").found, 0);
 }
 

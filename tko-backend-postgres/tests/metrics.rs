@@ -173,7 +173,7 @@ async fn read(store: &Arc<Postgres>, key: &Key) {
     assert_eq!(all.len(), 1);
     let judged = labelled(Kind::Deployment, &[("one", "*1")]);
     for select in [both, judged] {
-        let count = store.count(&select, 10).await.expect("a count");
+        let count = store.count(&select, 10, Want::ROW).await.expect("a count");
         assert_eq!(count.found, 2);
     }
 }
@@ -317,7 +317,7 @@ async fn what_is_asked_once_is_counted_once() {
             .await
             .expect("it is read");
     }
-    let count = store.count(&Select::all(Kind::Site), 10).await;
+    let count = store.count(&Select::all(Kind::Site), 10, Want::ROW).await;
     assert_eq!(count.expect("a count").found, 1);
     for (name, count) in [("get", 3), ("count", 1), ("commit", 1), ("lend", 4)] {
         assert_eq!(scrape.count(name), Some(count), "{name}");

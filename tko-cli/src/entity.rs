@@ -13,7 +13,7 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use std::time::Duration;
-use tko_core::{Bulk, Data, Key, Kind, List, Metadata, Pattern, Record, Select, Want};
+use tko_core::{Bulk, Data, Key, Kind, List, Metadata, Pattern, Record, Revision, Select, Want};
 
 /// Most ids of deployments that are shown with a template or site; filters give all.
 const MAX_IDS: usize = 1_000;
@@ -47,22 +47,31 @@ async fn list(
         select,
         after: None,
         limit: left.min(500),
-        want: Want::ROW,
+        want: Want {
+            any_revision: window.any_revision,
+            ..Want::ROW
+        },
     };
+    let want = list.want;
+    let mut shown_as_of = None;
     let mut writer = ListWriter::new(console.format, console.out);
     while left > 0 {
         let page = data.list(&list).await?;
+        note(&mut shown_as_of, page.revision);
         let skipped = usize::try_from(skip).map_or(page.items.len(), |n| n.min(page.items.len()));
         skip -= skipped as u64;
         let shown = page.items.into_iter().skip(skipped).take(left);
         let mut values = stream::iter(shown)
             .map(|record| async move {
-                let ids = deployment_ids(data, &record).await?;
-                anyhow::Ok(shown::row(&record, ids))
+                let (ids, as_of) = deployment_ids(data, &record, want).await?.unzip();
+                anyhow::Ok((shown::row(&record, ids), as_of))
             })
             .buffered(AT_ONCE);
-        while let Some(value) = values.try_next().await? {
+        while let Some((value, as_of)) = values.try_next().await? {
             writer.item(value)?;
+            if let Some(as_of) = as_of {
+                note(&mut shown_as_of, as_of);
+            }
             left -= 1;
         }
         list.after = page.next;
@@ -70,11 +79,30 @@ async fn list(
             break;
         }
     }
-    writer.end()
+    writer.end()?;
+    if let Some(shown) = shown_as_of.filter(|_| window.any_revision) {
+        console.done(&match data.head().await {
+            Ok(head) if shown < head.revision => {
+                format!("as of revision {shown}; the latest is {}", head.revision)
+            }
+            Ok(_) => format!("as of revision {shown}, the latest"),
+            Err(error) => format!("as of revision {shown}; the latest is not known: {error}"),
+        });
+    }
+    Ok(())
 }
 
-/// The first of a template's or a site's deployments; `None` for other kinds.
-async fn deployment_ids(data: &dyn Data, record: &Record) -> anyhow::Result<Option<Vec<String>>> {
+/// What is shown is of the lowest revision.
+fn note(lowest: &mut Option<Revision>, revision: Revision) {
+    *lowest = Some(lowest.map_or(revision, |lowest| lowest.min(revision)));
+}
+
+/// The first of a template's or a site's deployments, and as of when; `None` for other kinds.
+async fn deployment_ids(
+    data: &dyn Data,
+    record: &Record,
+    want: Want,
+) -> anyhow::Result<Option<(Vec<String>, Revision)>> {
     let mut select = Select::all(Kind::Deployment);
     match &record.entity.key {
         Key::Template(id) => select.template_ids.push(Pattern::literal(id.as_str())),
@@ -85,11 +113,13 @@ async fn deployment_ids(data: &dyn Data, record: &Record) -> anyhow::Result<Opti
         select,
         after: None,
         limit: MAX_IDS,
-        want: Want::ROW,
+        want,
     };
     let mut ids = Vec::new();
+    let mut as_of = None;
     while ids.len() < MAX_IDS {
         let page = data.list(&list).await?;
+        note(&mut as_of, page.revision);
         ids.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
         list.after = page.next;
         if list.after.is_none() {
@@ -97,7 +127,7 @@ async fn deployment_ids(data: &dyn Data, record: &Record) -> anyhow::Result<Opti
         }
     }
     ids.truncate(MAX_IDS);
-    Ok(Some(ids))
+    Ok(as_of.map(|as_of| (ids, as_of)))
 }
 
 async fn get(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -117,7 +147,8 @@ async fn show(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::
         ..Want::ROW
     };
     let record = data.get(key, want).await?;
-    let ids = deployment_ids(data, &record).await?;
+    let ids = deployment_ids(data, &record, Want::ROW).await?;
+    let ids = ids.map(|(ids, _)| ids);
     output::value(console.format, &shown::whole(&record, ids), console.out)
 }
 

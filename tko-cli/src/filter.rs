@@ -19,6 +19,9 @@ pub(crate) struct WindowArgs {
         allow_negative_numbers = true
     )]
     pub(crate) max_count: i64,
+    /// An older state will do, as a replica of the database may have it: says which it is
+    #[arg(long)]
+    pub(crate) any_revision: bool,
 }
 
 impl WindowArgs {

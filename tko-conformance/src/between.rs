@@ -96,8 +96,8 @@ impl<B: Backend, O: Observer> Backend for Between<B, O> {
             .await
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
-        self.observed(Call::Count, self.inner.count(select, bound), |_| 1)
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        self.observed(Call::Count, self.inner.count(select, bound, want), |_| 1)
             .await
     }
 

@@ -89,7 +89,7 @@ impl Backend for Reference {
         Ok(self.lock().page(list))
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+    async fn count(&self, select: &Select, bound: u64, _: Want) -> Result<Count> {
         Ok(self.lock().count(select, bound))
     }
 

@@ -68,6 +68,7 @@ macro_rules! __backend_checks {
                 what_is_being_deleted_is_hidden
                 a_page_shows_everything_up_to_its_revision
                 list_then_tail_is_exact
+                any_revision_is_one_that_was
                 a_page_is_consistent_in_itself
                 a_change_moves_between_selections
             }

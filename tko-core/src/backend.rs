@@ -20,7 +20,8 @@ use std::time::Duration;
 /// `tko-conformance`.
 ///
 /// - Every call is atomic. Dropped at an await, it happened or did not.
-/// - What a call has answered, every later call in any process sees.
+/// - What a call has answered, every later call in any process sees; but a listing or count that
+///   may be of [any revision](Want::any_revision). Few backends have an older one: most ignore it.
 /// - Time is the backend's: durations go in, deadlines come out.
 /// - `Unavailable` and `Internal` may come from anywhere; other errors as listed.
 #[async_trait]
@@ -50,8 +51,9 @@ pub trait Backend: Send + Sync + 'static {
         .boxed()
     }
 
-    /// How many match, exactly up to `bound`.
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count>;
+    /// How many match, exactly up to `bound`. Of `want` only
+    /// [`any_revision`](Want::any_revision) counts.
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count>;
 
     /// All of it or nothing.
     ///

@@ -251,8 +251,9 @@ pub trait Data: Send + Sync + 'static {
         .boxed()
     }
 
-    /// How many match, exactly up to `bound`.
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count>;
+    /// How many match, exactly up to `bound`. Of `want` only
+    /// [`any_revision`](Want::any_revision) counts.
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count>;
 
     /// Deletes one entity. Relations to it are cleared, at once for few, in the background for
     /// many; deployments are never deleted with it. What a scheduler has placed is hidden at once,

@@ -234,9 +234,9 @@ impl Entity {
     }
 }
 
-/// What is read beside the row.
+/// What is read beside the row, and how recent it must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // Four things to want, each by itself.
+#[allow(clippy::struct_excessive_bools)] // Five things to want, each by itself.
 pub struct Want {
     /// The package.
     pub package: bool,
@@ -246,6 +246,20 @@ pub struct Want {
     pub work: bool,
     /// `Data::get` finds also what is being deleted.
     pub deleting: bool,
+    /// Of lists, [`pages`](crate::Backend::pages) and counts: an older state will do, as a replica
+    /// may have it. Everything else is always the latest, and so are these without it.
+    ///
+    /// What comes was the state at some revision, all of it, and that is the
+    /// [`Page::revision`](crate::Page::revision): at most the head's, but perhaps older than what
+    /// the caller itself has just written, or read. Watching from there tells all that is missing,
+    /// or that it is too late (`Expired`): then list again without this.
+    ///
+    /// Pages of one listing may be of different replicas: a later one may be of an *older* state.
+    /// Who watches after them watches from the lowest of their revisions.
+    ///
+    /// For people and reports. Not for who acts on what it reads: a worker that lists an old state
+    /// after it was woken would lose what woke it.
+    pub any_revision: bool,
 }
 
 impl Want {
@@ -255,6 +269,7 @@ impl Want {
         revision: false,
         work: false,
         deleting: false,
+        any_revision: false,
     };
     /// The row and the package.
     pub const PACKAGE: Self = Self {

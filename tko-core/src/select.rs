@@ -166,7 +166,7 @@ pub struct List {
     pub after: Option<Cursor>,
     /// At most this many; capped at [`MAX_PAGE`], and 0 means that.
     pub limit: usize,
-    /// What to read beside the rows.
+    /// What to read beside the rows, and how recent.
     pub want: Want,
 }
 
@@ -183,7 +183,8 @@ impl List {
 /// One page of a listing, in key order, consistent in itself.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The page shows everything up to here, and perhaps more. Watch from the *first* page's.
+    /// The page shows everything up to here, and perhaps more. Watch from the *first* page's; of
+    /// pages of [any revision](Want::any_revision) from the lowest.
     pub revision: Revision,
     /// In key order.
     pub items: Vec<Record>,

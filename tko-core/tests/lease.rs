@@ -72,7 +72,7 @@ impl Backend for Renewing {
         unreachable!("leases are renewed only")
     }
 
-    async fn count(&self, _: &Select, _: u64) -> Result<Count> {
+    async fn count(&self, _: &Select, _: u64, _: Want) -> Result<Count> {
         unreachable!("leases are renewed only")
     }
 

@@ -11,35 +11,47 @@ use crate::lent::Lent;
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::signed;
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::{AssertSqlSafe, Connection, PgPool};
 use tko_core::select::MAX_PAGE;
-use tko_core::{Count, Result, Select};
+use tko_core::{Count, Result, Select, Want};
 
 /// How many there are, exactly up to a bound.
-pub(crate) async fn count(shared: &Shared, select: &Select, bound: u64) -> Result<Count> {
-    let found = again(shared, || find(shared, select, bound)).await?;
+pub(crate) async fn count(
+    shared: &Shared,
+    select: &Select,
+    bound: u64,
+    want: Want,
+) -> Result<Count> {
+    let replicas = &shared.replicas;
+    let found = replicas
+        .read(want, |pool| find(shared, pool, select, bound))
+        .await;
+    let found = match found {
+        Some(found) => found,
+        None => again(shared, || find(shared, &shared.pool, select, bound)).await?,
+    };
     Ok(Count {
         found: found.min(bound),
         more: found > bound,
     })
 }
 
-async fn find(shared: &Shared, select: &Select, bound: u64) -> Result<u64> {
+async fn find(shared: &Shared, pool: &PgPool, select: &Select, bound: u64) -> Result<u64> {
     let walk = Walk::new(&shared.measures, select, MAX_PAGE);
     match &walk.plan {
         None => Ok(0),
-        Some(plan) if plan.decided => decided(shared, walk, bound).await,
-        Some(_) => judged(shared, walk, bound).await,
+        Some(plan) if plan.decided => decided(shared, pool, walk, bound).await,
+        Some(_) => judged(shared, pool, walk, bound).await,
     }
 }
 
 /// One more than the bound, if there are more.
-async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
+async fn decided(shared: &Shared, pool: &PgPool, walk: Walk<'_>, bound: u64) -> Result<u64> {
     let Some(mut plan) = walk.plan else {
         return Ok(0);
     };
     let failed = fault("count entities");
-    let mut connection = Lent::of(shared).await.map_err(&failed)?;
+    let mut connection = Lent::of(shared, pool).await.map_err(&failed)?;
     choose(&shared.measures, &mut connection, &mut plan).await?;
     loop {
         let statement = sql::count(&plan, signed(bound).saturating_add(1));
@@ -56,10 +68,10 @@ async fn decided(shared: &Shared, walk: Walk<'_>, bound: u64) -> Result<u64> {
     }
 }
 
-async fn judged(shared: &Shared, mut walk: Walk<'_>, bound: u64) -> Result<u64> {
+async fn judged(shared: &Shared, pool: &PgPool, mut walk: Walk<'_>, bound: u64) -> Result<u64> {
     let mut joins = Joins::of(walk.select());
     let failed = fault("get a connection");
-    let mut connection = Lent::of(shared).await.map_err(failed)?;
+    let mut connection = Lent::of(shared, pool).await.map_err(failed)?;
     let instant = connection.begin_with(ONE_INSTANT);
     let mut instant = instant.sent(&shared.measures, Purpose::Begin).await?;
     if let Some(plan) = &mut walk.plan {

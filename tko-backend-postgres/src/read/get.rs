@@ -40,7 +40,7 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
         .map(|key| (number(key.kind()), key.id()))
         .unzip();
     let failed = fault("get a connection");
-    let mut connection = Lent::of(shared).await.map_err(failed)?;
+    let mut connection = Lent::of(shared, &shared.pool).await.map_err(failed)?;
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(kinds)
         .bind(ids)

@@ -5,7 +5,7 @@
 //! pages is waited for.
 
 use super::found::{Found, records};
-use super::list::list;
+use super::list::{latest, page as of_rows, read as rows};
 use super::plan::{Plan, choose};
 use super::sql::{Statement, rows as rows_of};
 use crate::again::{again, lost};
@@ -13,12 +13,13 @@ use crate::fault::fault;
 use crate::lent::Lent;
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
+use crate::replica::Replica;
 use crate::row::Row;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgPool};
 use std::future::ready;
 use std::sync::Arc;
 use tko_core::{Cursor, Error, Key, List, Page, Result, Revision, Want};
@@ -43,7 +44,7 @@ pub(crate) fn pages(shared: Arc<Shared>, list: List) -> BoxStream<'static, Resul
         let (sender, receiver) = mpsc::channel(AHEAD * of_one_statement(&list));
         // Stops reading when it is dropped.
         let mut reading = JoinSet::new();
-        reading.spawn(Reader { shared, list }.run(sender));
+        reading.spawn(Reader::new(shared, list).run(sender));
         stream::try_unfold(Some((receiver, reading)), |reading| async move {
             let Some((mut receiver, reading)) = reading else {
                 return Ok(None);
@@ -73,9 +74,34 @@ struct Reader {
     shared: Arc<Shared>,
     /// What is to be read yet.
     list: List,
+    /// Read from, while it lasts; then the primary, which is never behind it.
+    replica: Option<Arc<Replica>>,
 }
 
 impl Reader {
+    fn new(shared: Arc<Shared>, list: List) -> Self {
+        Self {
+            replica: shared.replicas.next(list.want),
+            shared,
+            list,
+        }
+    }
+
+    fn pool(&self) -> &PgPool {
+        self.replica
+            .as_ref()
+            .map_or(&self.shared.pool, |replica| &replica.pool)
+    }
+
+    /// Whether it was a replica that failed, and the primary is to be read from now.
+    fn leave(&mut self, error: &Error) -> bool {
+        let replica = self.replica.take();
+        if let Some(replica) = &replica {
+            replica.failed(error);
+        }
+        replica.is_some()
+    }
+
     async fn run(mut self, sender: mpsc::Sender<Coming>) {
         if let Err(error) = self.read(&sender).await {
             // It cannot be sent: whoever took the pages is gone.
@@ -86,17 +112,28 @@ impl Reader {
     /// Until the end, or until nobody takes pages any more. A lost connection is no end: it goes on
     /// after what came, on another.
     async fn read(&mut self, sender: &mpsc::Sender<Coming>) -> Result<()> {
-        let mut plan = self.plan().await?;
+        let mut plan = match self.plan().await {
+            Err(error) if self.leave(&error) => self.plan().await?,
+            plan => plan?,
+        };
         let tries = self.shared.settings.connections.max(2);
         let mut left = tries;
         while let Ok(mut places) = sender.reserve_many(of_one_statement(&self.list)).await {
-            let more = match &mut plan {
-                Some(plan) => self.statement(plan, &mut places).await,
-                None => self.page(&mut places).await,
+            let replica = self.replica.clone();
+            let more = async {
+                match &mut plan {
+                    Some(plan) => self.statement(plan, &mut places).await,
+                    None => self.page(&mut places).await,
+                }
+            };
+            let more = match replica {
+                Some(replica) => replica.reading(Box::pin(more)).await,
+                None => more.await,
             };
             match more {
                 Ok(true) => left = tries,
                 Ok(false) => break,
+                Err(error) if self.leave(&error) => {}
                 Err(error) if left > 0 && lost(&error) => {
                     tracing::debug!(%error, "a connection was lost; reading on");
                     left -= 1;
@@ -120,11 +157,12 @@ impl Reader {
         if !begins {
             return Ok(None);
         }
+        let pool = self.pool();
         let chosen = again(&self.shared, || {
             let mut plan = plan.clone();
             async move {
                 let failed = fault("get a connection");
-                let mut connection = Lent::of(&self.shared).await.map_err(failed)?;
+                let mut connection = Lent::of(&self.shared, pool).await.map_err(failed)?;
                 choose(&self.shared.measures, &mut connection, &mut plan).await?;
                 connection.give_back();
                 Ok(plan)
@@ -135,7 +173,13 @@ impl Reader {
 
     /// One page, as it is listed; whether there is more.
     async fn page(&mut self, places: &mut Places<'_>) -> Result<bool> {
-        let page = list(&self.shared, &self.list).await?;
+        let page = match &self.replica {
+            Some(replica) => {
+                let rows = rows(&self.shared, &replica.pool, &self.list).await?;
+                of_rows(&self.shared, &self.list, rows).await?
+            }
+            None => latest(&self.shared, &self.list).await?,
+        };
         self.list.after.clone_from(&page.next);
         put(places, ready(Ok(page)).boxed());
         Ok(self.list.after.is_some())
@@ -146,7 +190,7 @@ impl Reader {
     async fn statement(&mut self, plan: &mut Plan, places: &mut Places<'_>) -> Result<bool> {
         let failed = fault("list entities");
         let limit = self.list.most();
-        let mut connection = Lent::of(&self.shared).await.map_err(&failed)?;
+        let mut connection = Lent::of(&self.shared, self.pool()).await.map_err(&failed)?;
         // Before the rows: they show all up to there.
         let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
             .fetch_one(&mut *connection)

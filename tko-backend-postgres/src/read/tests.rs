@@ -3,7 +3,7 @@
 
 use super::join::Joins;
 use super::walk::Walk;
-use crate::connect::options;
+use crate::connect::{CONNECTION, options};
 use crate::measure::Measures;
 use crate::settings::Settings;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
@@ -249,7 +249,8 @@ async fn unnoticed(connection: &mut PgConnection) -> Vec<String> {
 async fn pages_cost_what_is_on_them() {
     let server = shared();
     let database = server.create_database().expect("a database");
-    let options = options(&Settings::new(server.url(&database))).expect("a URL");
+    let url = server.url(&database);
+    let options = options(CONNECTION, &url, &Settings::new(&url)).expect("a URL");
     let mut connection = options.connect().await.expect("the server runs");
     let schema = include_str!("../../migrations/0001_entities.sql");
     connection.execute(schema).await.expect("the schema");

@@ -10,9 +10,9 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::Memory;
-use tko_backend_postgres::Postgres;
-use tko_core::Backend;
+use tko_backend_postgres::{Postgres, Settings};
 use tko_core::system::SystemClock;
+use tko_core::{Backend, Error};
 
 /// What keeps the data
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -62,6 +62,15 @@ pub(crate) struct BackendArgs {
     backend: BackendName,
     #[command(flatten)]
     connection: ConnectionArgs,
+    /// A streaming standby of the database, as a URL; once for each. Listings with --any-revision
+    /// are read from them in turn
+    #[arg(
+        long = "backend-replica",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    replicas: Vec<String>,
     /// Delete all that the backend holds, first
     #[arg(long)]
     backend_clean: bool,
@@ -74,18 +83,19 @@ pub(crate) struct BackendArgs {
 const HISTORY: usize = 100_000;
 
 impl ConnectionArgs {
-    /// The database.
-    pub(crate) async fn connect(&self, history: Option<usize>) -> anyhow::Result<Postgres> {
-        let mut settings = tko_backend_postgres::Settings::new(&self.url);
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::new(&self.url);
         settings.connection_timeout = self.timeout;
         settings.connections = self.most;
-        if let Some(history) = history {
-            settings.history = u64::try_from(history).unwrap_or(u64::MAX);
-        }
-        Postgres::connect(settings)
-            .await
-            .context("cannot use the backend")
+        settings
     }
+}
+
+/// The database.
+async fn connect(settings: Settings) -> anyhow::Result<Postgres> {
+    Postgres::connect(settings)
+        .await
+        .context("cannot use the backend")
 }
 
 impl BackendArgs {
@@ -105,6 +115,13 @@ impl BackendArgs {
     ) -> anyhow::Result<Arc<dyn Backend>> {
         match self.backend {
             BackendName::Memory => {
+                if !self.replicas.is_empty() {
+                    return Err(Error::bad(
+                        "--backend-replica",
+                        "data in memory have no replicas; say --backend postgresql, or leave it out",
+                    )
+                    .into());
+                }
                 // Nothing to connect to, and nothing in it that could be cleaned.
                 let settings = tko_backend_memory::Settings {
                     history: self.history,
@@ -116,7 +133,10 @@ impl BackendArgs {
                 Ok(Arc::new(memory))
             }
             BackendName::Postgresql => {
-                let postgres = self.connection.connect(Some(self.history)).await?;
+                let mut settings = self.connection.settings();
+                settings.history = u64::try_from(self.history).unwrap_or(u64::MAX);
+                settings.replicas.clone_from(&self.replicas);
+                let postgres = connect(settings).await?;
                 if self.backend_clean {
                     postgres.clear().await.context("cannot clean the backend")?;
                 }
@@ -151,7 +171,7 @@ impl BackendCommand {
     /// Prints the findings; an error if any is left.
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         let Self::Check(check) = self;
-        let postgres = check.connection.connect(None).await?;
+        let postgres = connect(check.connection.settings()).await?;
         let report = postgres.check(check.repair).await?;
         let findings: Vec<_> = report
             .findings

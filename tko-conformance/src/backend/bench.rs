@@ -17,6 +17,7 @@ pub(crate) const ALL: Want = Want {
     revision: true,
     work: true,
     deleting: true,
+    any_revision: false,
 };
 
 /// How long leases and edits last where the length is not the point.

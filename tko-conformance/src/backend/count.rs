@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::sample::{Shape, all, changes, id_pattern, s, site, template};
-use tko_core::{Change, Count, Kind, Select};
+use tko_core::{Change, Count, Kind, Select, Want};
 
 /// A count is exact up to its bound, and says whether there are more.
 pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
@@ -16,7 +16,10 @@ pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
         (11, 10, false),
         (u64::MAX, 10, false),
     ] {
-        let count = bench.backend.count(&all(Kind::Site), bound).await;
+        let count = bench
+            .backend
+            .count(&all(Kind::Site), bound, Want::ROW)
+            .await;
         let count = count.expect("a count");
         assert_eq!(count, Count { found, more }, "with the bound {bound}");
     }
@@ -30,8 +33,8 @@ pub async fn a_count_follows_every_change(bench: Bench) {
         ..all(Kind::Site)
     };
     let count = async || {
-        let count = bench.backend.count(&select, 100).await.expect("a count");
-        count.found
+        let count = bench.backend.count(&select, 100, Want::ROW).await;
+        count.expect("a count").found
     };
     assert_eq!(count().await, 0);
     bench

@@ -3,7 +3,7 @@
 use super::bench::{ALL, Bench};
 use super::sample::{Shape, all, changes, d, deployment, s, set, site, t, template, value_of};
 use futures_util::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tko_core::select::MAX_PAGE;
 use tko_core::{
     Change, Cursor, Facts, Key, Kind, List, Pattern, PluginType, Put, Revision, Select, Stage, Want,
@@ -316,6 +316,49 @@ pub async fn list_then_tail_is_exact(bench: Bench) {
         })
         .collect();
     assert_eq!(known, real);
+}
+
+/// A listing that may be of any revision names one that there is, and the feed from there tells
+/// exactly what it does not show.
+pub async fn any_revision_is_one_that_was(bench: Bench) {
+    let list = List {
+        want: Want {
+            any_revision: true,
+            ..Want::ROW
+        },
+        ..page_of(all(Kind::Site), 2)
+    };
+    let mut there = BTreeSet::new();
+    for n in 0..12 {
+        let new = s(&format!("s{n:02}"));
+        bench.put([site(new.id())]).await;
+        there.insert(new);
+        if n % 3 == 2 {
+            let gone = s(&format!("s{:02}", n - 1));
+            bench.commit(changes([Change::Delete(gone.clone())])).await;
+            there.remove(&gone);
+        }
+        let pages: Vec<_> = bench.backend.clone().pages(list.clone()).collect().await;
+        let head = bench.head().await.revision;
+        let mut known = BTreeSet::new();
+        let mut lowest = head;
+        for page in pages {
+            let page = page.expect("a page");
+            assert!(page.revision <= head, "{} is not there yet", page.revision);
+            lowest = lowest.min(page.revision);
+            known.extend(page.items.iter().map(|r| r.entity.key.clone()));
+        }
+        for change in bench.changes(lowest.0).await {
+            match change.after {
+                Some(_) => known.insert(change.key),
+                None => known.remove(&change.key),
+            };
+        }
+        assert_eq!(known, there, "listed, and told of after {lowest}");
+        let count = bench.backend.count(&all(Kind::Site), 100, list.want).await;
+        let found = count.expect("a count").found;
+        assert!(found <= n + 1, "{found} were never there");
+    }
 }
 
 /// A page is consistent in itself: of what one set changed it shows all or nothing.

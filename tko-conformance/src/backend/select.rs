@@ -6,7 +6,8 @@ use super::sample::{
     value_pattern,
 };
 use tko_core::{
-    Change, Facts, Gvk, Kind, Pattern, Plugin, PluginType, Put, Select, select::MetadataPatterns,
+    Change, Facts, Gvk, Kind, Pattern, Plugin, PluginType, Put, Select, Want,
+    select::MetadataPatterns,
 };
 
 /// That exactly these are selected: in one page, in small pages, and by count.
@@ -16,7 +17,11 @@ async fn selects(bench: &Bench, select: &Select, expected: &[&str]) {
         let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
         assert_eq!(found, expected, "in pages of {limit}, by {select:?}");
     }
-    let count = bench.backend.count(select, 1_000).await.expect("a count");
+    let count = bench
+        .backend
+        .count(select, 1_000, Want::ROW)
+        .await
+        .expect("a count");
     assert_eq!(count.found, expected.len() as u64, "counted by {select:?}");
 }
 

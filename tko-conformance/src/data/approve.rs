@@ -3,7 +3,7 @@
 use super::bench::Bench;
 use super::sample::{all, by, head_of};
 use crate::verdict::refused;
-use tko_core::{Bulk, ErrorKind, Kind, NewDeployment};
+use tko_core::{Bulk, ErrorKind, Kind, NewDeployment, Want};
 
 fn new(prepared: bool, word: &str) -> NewDeployment {
     NewDeployment {
@@ -83,6 +83,7 @@ pub async fn however_many_are_approved(bench: Bench) {
     assert_eq!(bulk.expect("it is done").done, count);
     let mut select = all(Kind::Deployment);
     select.approved = Some(true);
-    let found = bench.data.count(&select, u64::MAX).await.expect("a count");
+    let found = bench.data.count(&select, u64::MAX, Want::ROW).await;
+    let found = found.expect("a count");
     assert_eq!(found.found, count);
 }

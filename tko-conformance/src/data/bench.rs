@@ -19,6 +19,7 @@ pub(crate) const ALL: Want = Want {
     revision: true,
     work: true,
     deleting: true,
+    any_revision: false,
 };
 
 /// What people read, with the package.

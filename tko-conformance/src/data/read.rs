@@ -53,7 +53,7 @@ pub async fn what_is_being_deleted_is_hidden(bench: Bench) {
     assert_eq!(
         bench
             .data
-            .count(&all(Kind::Deployment), 9)
+            .count(&all(Kind::Deployment), 9, Want::ROW)
             .await
             .expect("a count")
             .found,
@@ -299,7 +299,8 @@ pub async fn every_way_to_select_works(bench: Bench) {
     ];
     for (select, expected) in cases {
         assert_eq!(bench.ids(&select).await, expected, "{select:?}");
-        let count = bench.data.count(&select, 100).await.expect("a count");
+        let count = bench.data.count(&select, 100, Want::ROW).await;
+        let count = count.expect("a count");
         assert_eq!(
             (count.found, count.more),
             (expected.len() as u64, false),
@@ -316,7 +317,7 @@ pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
     for (bound, found, more) in [(4, 4, true), (5, 5, false), (6, 5, false)] {
         let count = bench
             .data
-            .count(&all(Kind::Site), bound)
+            .count(&all(Kind::Site), bound, Want::ROW)
             .await
             .expect("a count");
         assert_eq!(

@@ -107,11 +107,11 @@ impl Data for Broken {
         self.broken_list(list).await
     }
 
-    async fn count(&self, select: &Select, mut bound: u64) -> Result<Count> {
+    async fn count(&self, select: &Select, mut bound: u64, want: Want) -> Result<Count> {
         if self.is("counts have no bound") {
             bound = u64::MAX;
         }
-        self.inner.count(&self.selected(select), bound).await
+        self.inner.count(&self.selected(select), bound, want).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

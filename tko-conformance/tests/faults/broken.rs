@@ -121,8 +121,8 @@ impl Backend for Broken {
         kept.boxed()
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
-        self.broken_count(select, bound).await
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        self.broken_count(select, bound, want).await
     }
 
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {

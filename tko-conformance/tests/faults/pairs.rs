@@ -84,6 +84,14 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
         "a page names a revision far too late",
         "list::list_then_tail_is_exact",
     ),
+    (
+        "any revision is one that is not there yet",
+        "list::any_revision_is_one_that_was",
+    ),
+    (
+        "an old state is given out for the latest",
+        "list::any_revision_is_one_that_was",
+    ),
     // count
     (
         "counts are remembered",

@@ -182,6 +182,12 @@ impl Broken {
             };
             page.items.extend(self.inner.list(&other).await?.items);
         }
+        if self.is("any revision is one that is not there yet") && list.want.any_revision {
+            page.revision.0 += 1;
+        }
+        if self.is("an old state is given out for the latest") && list.want.any_revision {
+            page.items.pop();
+        }
         if self.is("a page names a revision too late") {
             page.revision.0 += 1;
         }
@@ -212,7 +218,12 @@ impl Broken {
         Ok(page)
     }
 
-    pub(crate) async fn broken_count(&self, select: &Select, bound: u64) -> Result<Count> {
+    pub(crate) async fn broken_count(
+        &self,
+        select: &Select,
+        bound: u64,
+        want: Want,
+    ) -> Result<Count> {
         let asked = format!("{select:?} {bound}");
         if self.is("counts are remembered")
             && let Some(count) = self.memo().counts.get(&asked)
@@ -224,7 +235,8 @@ impl Broken {
         } else {
             bound
         };
-        let count = self.inner.count(&self.selected(select), bound).await?;
+        let select = self.selected(select);
+        let count = self.inner.count(&select, bound, want).await?;
         self.memo().counts.insert(asked, count);
         Ok(count)
     }

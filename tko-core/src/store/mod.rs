@@ -188,8 +188,8 @@ impl<B: Backend + ?Sized> Data for Store<B> {
         wholes.boxed()
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
-        self.backend.count(select, bound).await
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        self.backend.count(select, bound, want).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -133,10 +133,11 @@ impl Data for Client {
         self.read_pages(list)
     }
 
-    async fn count(&self, select: &Select, bound: u64) -> Result<Count> {
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
         let request = wire::CountRequest {
             select: Some(pack_select(select)),
             bound,
+            want: Some(pack_want(want)),
         };
         let answer = self
             .read("count entities", request, |mut data, request| async move {

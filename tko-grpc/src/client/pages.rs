@@ -110,7 +110,9 @@ impl Reading {
     /// A message may have more than a page: it is as large as is good to send.
     fn take(&mut self, message: wire::ListResponse) -> Result<()> {
         let table = self.client.table(&message.packages)?;
-        self.revision = self.revision.or(message.revision.map(Revision));
+        // The lowest there was: what is read on elsewhere may be older than what came before.
+        let told = message.revision.map(Revision);
+        self.revision = self.revision.into_iter().chain(told).min();
         let revision = required("revision", self.revision).map_err(garbled)?;
         let mut records = message.records.into_iter().peekable();
         while records.peek().is_some() {

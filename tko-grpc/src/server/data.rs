@@ -167,7 +167,8 @@ impl data_server::Data for Data {
         self.0
             .answer(request, |data, request| async move {
                 let select = select(request.select.as_ref())?;
-                let count = data.count(&select, request.bound).await?;
+                let want = unpack_want(request.want);
+                let count = data.count(&select, request.bound, want).await?;
                 Ok(wire::CountResponse {
                     found: count.found,
                     more: count.more,

@@ -46,24 +46,30 @@ pub(super) fn messages(
     } else {
         pages(data, list, limit).right_stream()
     };
-    let first = stream::iter([true]).chain(stream::repeat(false));
+    // The lowest that was told.
+    let mut told = None::<Revision>;
     Ok(pages
-        .zip(first)
-        .map(move |(page, first)| page.map(|page| of_page(page, first, one_page)))
+        .map_ok(move |page| {
+            let lower = told.is_none_or(|told| page.revision < told);
+            let revision = lower.then_some(page.revision);
+            told = revision.or(told);
+            of_page(page, revision, one_page)
+        })
         .try_flatten())
 }
 
-/// The messages of one page, made when they are taken. The first of a listing has the revision; the
-/// last of a page that is asked for alone, and of a listing that its limit ends, has the cursor.
+/// The messages of one page, made when they are taken. The first has the revision, if it is to be
+/// told; the last of a page that is asked for alone, and of a listing that its limit ends, has the
+/// cursor.
 fn of_page(
     page: Page,
-    first: bool,
+    revision: Option<Revision>,
     one_page: bool,
 ) -> impl Stream<Item = Result<wire::ListResponse>> + Send + 'static {
     let next = page.next.map(|cursor| key(&cursor.0));
-    let mut revision = first.then_some(page.revision.0);
+    let mut revision = revision.map(|revision| revision.0);
     let mut records = page.items.into_iter().peekable();
-    let mut last = first || one_page || records.peek().is_some();
+    let mut last = revision.is_some() || one_page || records.peek().is_some();
     stream::poll_fn(move |_| {
         if !last {
             return std::task::Poll::Ready(None);

@@ -20,6 +20,7 @@ pub(crate) fn pack_want(want: Want) -> wire::Want {
         revision: want.revision,
         work: want.work,
         deleting: want.deleting,
+        any_revision: want.any_revision,
     }
 }
 
@@ -30,6 +31,7 @@ pub(crate) fn unpack_want(want: Option<wire::Want>) -> Want {
         revision: want.revision,
         work: want.work,
         deleting: want.deleting,
+        any_revision: want.any_revision,
     })
 }
 

@@ -1,3 +1,4 @@
+use super::entity::{pack_want, unpack_want};
 use super::scalar::{
     MAX_DURATION, duration, timestamp, unpack_duration, unpack_key, unpack_timestamp,
 };
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tko_core::{
     Claim, Condition, DeploymentId, Effect, Expect, Generation, Gvk, Interest, Key, Kind, Lane,
     Limits, Mark, NewDeployment, NewSite, Outcome, Package, Pattern, Placed, PluginType, Prepared,
-    Select, SiteId, Stage, TemplateId, Timestamp, Token, Version, Work,
+    Select, SiteId, Stage, TemplateId, Timestamp, Token, Version, Want, Work,
 };
 
 fn package(name: &str) -> Package {
@@ -257,4 +258,21 @@ fn keys_of_no_known_kind_are_refused() {
         };
         assert!(unpack_key(&key).is_err());
     }
+}
+
+#[test]
+fn what_is_wanted_comes_through() {
+    let each: [fn(&mut Want) -> &mut bool; 5] = [
+        |want| &mut want.package,
+        |want| &mut want.revision,
+        |want| &mut want.work,
+        |want| &mut want.deleting,
+        |want| &mut want.any_revision,
+    ];
+    for set in each {
+        let mut want = Want::ROW;
+        *set(&mut want) = true;
+        assert_eq!(unpack_want(Some(pack_want(want))), want);
+    }
+    assert_eq!(unpack_want(None), Want::ROW);
 }

@@ -149,7 +149,7 @@ impl Data for Endless {
     async fn get(&self, _: &Key, _: Want) -> Result<Record> {
         none()
     }
-    async fn count(&self, _: &Select, _: u64) -> Result<Count> {
+    async fn count(&self, _: &Select, _: u64, _: Want) -> Result<Count> {
         none()
     }
     async fn delete(&self, _: &Key) -> Result<()> {

@@ -47,6 +47,7 @@ async fn what_makes_no_sense_is_a_bad_argument() {
     let request = wire::CountRequest {
         select: Some(select.clone()),
         bound: u64::MAX,
+        want: None,
     };
     refused("an unknown plugin type", data.count(request).await);
     let request = wire::ListRequest {

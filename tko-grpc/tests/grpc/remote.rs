@@ -23,7 +23,7 @@ async fn records_arrive_as_they_were_sent() {
         package: true,
         revision: true,
         work: true,
-        deleting: false,
+        ..Want::ROW
     };
     let read = client.get(&key, want).await.expect("it is there");
     assert!(read.revision.is_some());

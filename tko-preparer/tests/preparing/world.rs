@@ -71,6 +71,7 @@ pub(crate) const ALL: Want = Want {
     revision: false,
     work: true,
     deleting: false,
+    any_revision: false,
 };
 
 pub(crate) struct World {
@@ -276,7 +277,7 @@ impl World {
             ..Select::all(Kind::Deployment)
         };
         self.store
-            .count(&select, 100_000)
+            .count(&select, 100_000, Want::ROW)
             .await
             .expect("it answers")
             .found

@@ -132,7 +132,7 @@ impl Pair {
             Operation::List(choice, limit) => self.list(choice, usize::from(*limit)).await,
             Operation::Count(choice, bound) => {
                 let (select, bound) = (naming::select(choice), u64::from(*bound));
-                let subject = self.bench.backend.count(&select, bound).await;
+                let subject = self.bench.backend.count(&select, bound, Want::ROW).await;
                 let subject = subject.map_err(|error| error.chain())?;
                 let model = self.model.count(&select, bound);
                 ensure!(subject == model, "{subject:?} instead of {model:?}");

@@ -1,0 +1,99 @@
+//! A streaming standby of a server, and how far it has got.
+
+use super::{ALWAYS, LOOK, PATIENCE, Server};
+use crate::account::{Account, command};
+use crate::error::{PsqlError, StartError};
+use crate::folder::Folder;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::Instant;
+
+impl Server {
+    /// Makes a standby of this server, with the same settings but without TCP, in a folder of its
+    /// own, and waits until it can be read from. It follows for as long as both run, also after either was
+    /// started again; it leaves as little as any other server.
+    pub fn standby(&self) -> Result<Self, StartError> {
+        let folder = Folder::make(self.account)?;
+        let program = &self.installation.pg_basebackup;
+        copy(program, self.account, &self.url(ALWAYS), &folder.data())?;
+        let mut parameters = self.parameters.clone();
+        // Of the same name the last counts. The port names its socket: on loopback it is taken.
+        parameters.extend([
+            "listen_addresses=".to_owned(),
+            "ssl=off".to_owned(),
+            format!("unix_socket_directories={}", folder.path().display()),
+        ]);
+        let standby = Self {
+            processes: Mutex::new(None),
+            installation: self.installation.clone(),
+            account: self.account,
+            parameters,
+            port: self.port,
+            databases: AtomicU64::new(0),
+            folder,
+        };
+        standby.start_again()?;
+        Ok(standby)
+    }
+
+    /// As a standby: shows no more of what the primary does, until it is resumed. What it has of
+    /// it meanwhile, it keeps.
+    pub fn pause_replay(&self) -> Result<(), PsqlError> {
+        self.psql(ALWAYS, "SELECT pg_wal_replay_pause()")?;
+        self.until("SELECT pg_get_wal_replay_pause_state() = 'paused'")
+    }
+
+    /// As a standby: goes on after a pause.
+    pub fn resume_replay(&self) -> Result<(), PsqlError> {
+        self.psql(ALWAYS, "SELECT pg_wal_replay_resume()")?;
+        Ok(())
+    }
+
+    /// As a standby: waits until it shows all that is committed on the primary now.
+    pub fn catch_up(&self, primary: &Self) -> Result<(), PsqlError> {
+        let committed = primary.psql(ALWAYS, "SELECT pg_current_wal_flush_lsn()")?;
+        self.until(&format!(
+            "SELECT pg_last_wal_replay_lsn() >= '{committed}'::pg_lsn"
+        ))
+    }
+
+    /// Waits until this is true.
+    fn until(&self, sql: &str) -> Result<(), PsqlError> {
+        let begun = Instant::now();
+        while self.psql(ALWAYS, sql)? != "t" {
+            if begun.elapsed() > PATIENCE {
+                return Err(PsqlError::Late {
+                    sql: sql.to_owned(),
+                    seconds: PATIENCE.as_secs(),
+                });
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+/// Copies what a running server has, with what makes a standby of it.
+fn copy(
+    program: &Path,
+    account: Option<Account>,
+    url: &str,
+    data: &Path,
+) -> Result<(), StartError> {
+    let output = command(program, account)
+        .arg(format!("--dbname={url}"))
+        .arg(format!("--pgdata={}", data.display()))
+        .args(["--write-recovery-conf", "--wal-method=stream"])
+        .args(["--checkpoint=fast", "--no-sync", "--no-password"])
+        .process_group(0)
+        .output()
+        .map_err(|error| StartError::Run(program.to_owned(), error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(StartError::Copy(said.trim().to_owned()))
+}

@@ -1,0 +1,57 @@
+//! Listings from a replica of the database, from the flag to what is said of them.
+
+use crate::harness::{Server, tko};
+use tko_postgres_server::Server as Postgres;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_of_any_revision_says_which() {
+    let primary = Postgres::start(tko_postgres_server::Settings::default());
+    let primary = primary.expect("it starts");
+    let standby = primary.standby().expect("it starts");
+    let database = primary.create_database().expect("a database");
+    let (url, replica) = (primary.url(&database), standby.url(&database));
+    tko(&format!("backend check --backend-connection {url}"))
+        .good()
+        .await;
+    standby.catch_up(&primary).expect("it does");
+    let server = format!(
+        "data start --backend postgresql --backend-connection {url} --backend-replica {replica}"
+    );
+    let server = Server::start(&server).await;
+    server.tko("template register one").good().await;
+    standby.catch_up(&primary).expect("it does");
+    standby.pause_replay().expect("it stops");
+    server.tko("template register two").good().await;
+    server.tko("deployment create one").good().await;
+
+    let latest = server.tko("template list -o json").good().await;
+    assert_eq!(latest.column("templateId"), ["one", "two"]);
+    assert_eq!(latest.stderr, "");
+    let list = "template list --any-revision -o json";
+    let older = server.tko(list).good().await;
+    assert_eq!(older.column("templateId"), ["one"]);
+    assert_eq!(older.json()[0]["deploymentIds"], serde_json::json!([]));
+    assert_eq!(older.stderr, "as of revision 1; the latest is 3\n");
+
+    standby.resume_replay().expect("it goes on");
+    standby.catch_up(&primary).expect("it does");
+    let caught_up = server.tko(list).good().await;
+    assert_eq!(caught_up.column("templateId"), ["one", "two"]);
+    assert_eq!(caught_up.stderr, "as of revision 3, the latest\n");
+    let deployments = "deployment list --any-revision -o json";
+    let deployments = server.tko(deployments).good().await;
+    assert_eq!(deployments.column("templateId"), ["one"]);
+    server.service.stop().await;
+}
+
+#[tokio::test]
+async fn data_in_memory_have_no_replicas() {
+    let error = tko("data start --backend-replica postgresql://host/database")
+        .bad(2)
+        .await;
+    assert!(error.contains("--backend postgresql"), "{error}");
+    let server = Server::data().await;
+    server.tko("template register one").good().await;
+    let list = server.tko("template list --any-revision").good().await;
+    assert_eq!(list.stderr, "as of revision 1, the latest\n");
+}
