@@ -1,5 +1,6 @@
 //! Connecting: what is waited for, what is refused, and what the database must be.
 
+use crate::dialect;
 use crate::fault::{Fault, fault};
 use crate::settings::Settings;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -48,20 +49,8 @@ pub(crate) fn options(
     Ok(options
         .application_name(&settings.application)
         .statement_cache_capacity(256)
+        .options(dialect::SESSION)
         .options([
-            // Statements are small: compiling or spreading one costs more than it brings.
-            ("jit", "off"),
-            ("max_parallel_workers_per_gather", "0"),
-            // Every read walks an index in its order and stops. A planner that knows little of a
-            // table, as after a bulk load, must not think of reading all of it and sorting.
-            ("enable_seqscan", "off"),
-            ("enable_bitmapscan", "off"),
-            // What is joined is few with many: each of the few looks up its own by an index. A plan
-            // made while a table was empty must not read all of it later.
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-            // What runs for a client that is gone is stopped.
-            ("client_connection_check_interval", "500"),
             ("statement_timeout", statement.as_str()),
             // A process that hangs must not hold back numbering, or the vacuum.
             ("idle_in_transaction_session_timeout", "30000"),

@@ -43,6 +43,44 @@ pub(crate) async fn older_transactions_ended(
     Ok(true)
 }
 
+/// How statements are planned, and what is stopped. Others plan by rules of their own, and take
+/// hints in the statement, if any.
+pub(crate) const SESSION: [(&str, &str); 7] = [
+    // Statements are small: compiling or spreading one costs more than it brings.
+    ("jit", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+    // Every read walks an index in its order and stops. A planner that knows little of a table, as
+    // after a bulk load, must not think of reading all of it and sorting.
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    // What is joined is few with many: each of the few looks up its own by an index. A plan made
+    // while a table was empty must not read all of it later.
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // What runs for a client that is gone is stopped.
+    ("client_connection_check_interval", "500"),
+];
+
+/// Instead, for what holds whole tables against one another: each is gone through once, however
+/// long that takes.
+pub(crate) const SCANNING: [(&str, &str); 5] = [
+    ("enable_seqscan", "on"),
+    ("enable_hashjoin", "on"),
+    ("enable_mergejoin", "on"),
+    ("enable_nestloop", "off"),
+    ("statement_timeout", "0"),
+];
+
+/// Which database this is: a physical copy has the same, and nothing else has. Everybody may ask,
+/// a standby too. Where copies are the store's own business, as in all distributed ones, ask it for
+/// a follower's read instead of having replicas.
+pub(crate) const IDENTITY: &str = "SELECT \
+     (SELECT system_identifier FROM pg_control_system()) AS system, \
+     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database";
+
+/// Whether it follows another server, and takes no writes itself.
+pub(crate) const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+
 /// What operators watch: the feed, what waits for its revision, and what holds back the vacuum.
 ///
 /// Indexes are read from where they begin and only so far; the rest is in the server's memory.

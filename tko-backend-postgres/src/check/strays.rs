@@ -1,6 +1,7 @@
 //! What nothing leads to, and the feed.
 
 use super::{Check, PAGE, Problem, Report, SNAPSHOT};
+use crate::dialect;
 use crate::facet::indexed;
 use crate::fault::fault;
 use crate::measure::{Purpose, Sending};
@@ -120,17 +121,9 @@ impl Check<'_> {
         Ok(done.rows_affected() > 0)
     }
 
-    /// A connection for statements that hold whole tables against one another: those go through
-    /// each once, where all others look up what they need by an index, and take as long as there
-    /// is much.
+    /// A connection for statements that hold whole tables against one another.
     async fn scanning(&self) -> Result<PgConnection> {
-        let options = self.shared.options.clone().options([
-            ("enable_seqscan", "on"),
-            ("enable_hashjoin", "on"),
-            ("enable_mergejoin", "on"),
-            ("enable_nestloop", "off"),
-            ("statement_timeout", "0"),
-        ]);
+        let options = self.shared.options.clone().options(dialect::SCANNING);
         options
             .connect()
             .await

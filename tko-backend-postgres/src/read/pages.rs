@@ -119,7 +119,7 @@ impl Reader {
         let tries = self.shared.settings.connections.max(2);
         let mut left = tries;
         while let Ok(mut places) = sender.reserve_many(of_one_statement(&self.list)).await {
-            let replica = self.replica.clone();
+            let (replica, from) = (self.replica.clone(), self.list.after.clone());
             let more = async {
                 match &mut plan {
                     Some(plan) => self.statement(plan, &mut places).await,
@@ -134,9 +134,14 @@ impl Reader {
                 Ok(true) => left = tries,
                 Ok(false) => break,
                 Err(error) if self.leave(&error) => {}
-                Err(error) if left > 0 && lost(&error) => {
+                // As long as it gets further, however often that happens.
+                Err(error) if lost(&error) && (left > 0 || self.list.after != from) => {
                     tracing::debug!(%error, "a connection was lost; reading on");
-                    left -= 1;
+                    left = if self.list.after == from {
+                        left - 1
+                    } else {
+                        tries
+                    };
                 }
                 Err(error) => return Err(error),
             }

@@ -1,6 +1,7 @@
 //! Whether a server is a standby of our database, and not too far behind.
 
 use crate::connect::migrations;
+use crate::dialect;
 use crate::fault::fault;
 use sqlx::{FromRow, PgPool};
 use std::time::Duration;
@@ -14,10 +15,6 @@ pub(super) struct Identity {
     /// Among its databases.
     database: i64,
 }
-
-/// Everybody may ask this, of a standby too.
-const IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) AS system, \
-     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database";
 
 /// For the primary to say where the feed is.
 const ASKED: Duration = Duration::from_secs(1);
@@ -40,7 +37,7 @@ impl From<sqlx::Error> for Unfit {
 impl Identity {
     /// Of this database.
     pub(super) async fn of(pool: &PgPool) -> Result<Self> {
-        sqlx::query_as(IDENTITY)
+        sqlx::query_as(dialect::IDENTITY)
             .fetch_one(pool)
             .await
             .map_err(fault("ask the database which one it is"))
@@ -53,7 +50,7 @@ pub(super) async fn look(
     replica: &PgPool,
     primary: &PgPool,
 ) -> Result<(), Unfit> {
-    let its: Identity = sqlx::query_as(IDENTITY).fetch_one(replica).await?;
+    let its: Identity = sqlx::query_as(dialect::IDENTITY).fetch_one(replica).await?;
     if its != identity {
         return Err(Unfit::Foreign(
             "is another database, and no standby of the one that --backend-connection names; \
@@ -61,7 +58,7 @@ pub(super) async fn look(
                 .to_owned(),
         ));
     }
-    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
+    let standby: bool = sqlx::query_scalar(dialect::IS_STANDBY)
         .fetch_one(replica)
         .await?;
     if !standby {
