@@ -1,13 +1,13 @@
 //! Listings from replicas: what they show, and that nothing depends on one.
 
+mod sites;
+
 use futures_util::{StreamExt, TryStreamExt};
+use sites::{fill, site};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_backend_postgres::{Postgres, Settings};
-use tko_core::{
-    Ack, Backend, Change, ChangeSet, Error, Facts, Key, Kind, List, Metadata, Page, Put, Select,
-    Want,
-};
+use tko_core::{Backend, Error, Key, Kind, List, Page, Select, Want};
 use tko_postgres_server::{Server, shared};
 
 /// For a replica to be found fit, or not.
@@ -53,34 +53,6 @@ impl Pair {
 
     fn catch_up(&self) {
         self.standby.catch_up(&self.primary).expect("it does");
-    }
-}
-
-fn site(n: usize) -> Key {
-    Key::new(Kind::Site, &format!("site/{n:05}")).expect("an id")
-}
-
-async fn fill(store: &Postgres, sites: impl Iterator<Item = usize>) {
-    let sites: Vec<usize> = sites.collect();
-    for part in sites.chunks(1_000) {
-        let puts = part.iter().map(|n| Put {
-            key: site(*n),
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            facts: Facts::Site {
-                template: None,
-                origin: None,
-            },
-            deleting: false,
-            conditions: Vec::new(),
-            body: None,
-        });
-        let set = ChangeSet {
-            changes: puts.map(Change::Put).collect(),
-            ..ChangeSet::default()
-        };
-        store.commit(set, Ack::Numbered).await.expect("written");
     }
 }
 

@@ -1,47 +1,20 @@
 //! Whole listings while connections are killed: every row once, or an error; never less without
 //! one.
 
+mod sites;
+
 use futures_util::StreamExt;
+use sites::{fill, site};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tko_backend_postgres::{Postgres, Settings};
-use tko_core::{
-    Ack, Backend, Change, ChangeSet, ErrorKind, Facts, Key, Kind, List, Metadata, Put, Select, Want,
-};
+use tko_core::{Backend, ErrorKind, Kind, List, Select, Want};
 use tko_postgres_server::Server;
 
 const SITES: usize = 20_000;
 
 /// Listings that came to their end although connections were killed meanwhile.
 const WHOLE: usize = 5;
-
-fn site(n: usize) -> Key {
-    Key::new(Kind::Site, &format!("site/{n:05}")).expect("an id")
-}
-
-async fn fill(store: &Postgres) {
-    let numbers: Vec<usize> = (0..SITES).collect();
-    for part in numbers.chunks(1_000) {
-        let puts = part.iter().map(|n| Put {
-            key: site(*n),
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            facts: Facts::Site {
-                template: None,
-                origin: None,
-            },
-            deleting: false,
-            conditions: Vec::new(),
-            body: None,
-        });
-        let set = ChangeSet {
-            changes: puts.map(Change::Put).collect(),
-            ..ChangeSet::default()
-        };
-        store.commit(set, Ack::Durable).await.expect("written");
-    }
-}
 
 /// Ends connections of this database, all the time.
 async fn kill(server: &Server, database: &str, ended: &AtomicBool, kills: &AtomicU64) {
@@ -100,7 +73,7 @@ async fn a_listing_survives_lost_connections_or_says_so() {
     let mut settings = Settings::new(&url);
     settings.connections = 6;
     let store = Arc::new(Postgres::connect(settings).await.expect("a store"));
-    fill(&store).await;
+    fill(&store, 0..SITES).await;
     let (ended, kills) = (AtomicBool::new(false), AtomicU64::new(0));
     let lists = async {
         let mut whole = 0;
