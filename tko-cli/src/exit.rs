@@ -18,13 +18,7 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    // A reader that has seen enough, such as `head`, is no failure.
-    let broken_pipe = error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-    });
-    if broken_pipe {
+    if is_read_no_further(&error) {
         return ExitCode::SUCCESS;
     }
     eprintln!("tko: {}", told(&error));
@@ -44,6 +38,16 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     })
 }
 
+/// Whether whoever reads our output has seen enough, as `head` has: that is no failure. A server
+/// that breaks off the connection is one; what is told of it comes as an error of `tko_core`.
+fn is_read_no_further(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .take_while(|cause| !cause.is::<tko_core::Error>())
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// The whole chain; of a refused package, one violation a line.
 fn told(error: &anyhow::Error) -> String {
     let violations =
@@ -61,5 +65,23 @@ fn told(error: &anyhow::Error) -> String {
             format!("{} violations:\n{}", violations.len(), lines.join("\n"))
         }
         None => format!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_read_no_further;
+    use anyhow::Context;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn only_a_reader_of_ours_may_break_off() {
+        let broken = || Error::from(ErrorKind::BrokenPipe);
+        let printing = Err::<(), _>(broken()).context("print the list");
+        assert!(is_read_no_further(&printing.expect_err("it is one")));
+        let server = tko_core::Error::unavailable("list entities", broken());
+        assert!(!is_read_no_further(&server.into()));
+        let other = Error::from(ErrorKind::NotFound);
+        assert!(!is_read_no_further(&other.into()));
     }
 }
