@@ -133,11 +133,11 @@ impl Index {
         };
         for (name, value) in old.into_iter().flat_map(|all| all.iter()) {
             if !has(new, name, value)
-                && let Some(values) = self.metadata.get_mut(name.as_str())
+                && let Some(values) = self.metadata.get_mut(name)
             {
                 values.remove(value, key);
                 if values.0.is_empty() {
-                    self.metadata.remove(name.as_str());
+                    self.metadata.remove(name);
                 }
             }
         }
@@ -145,10 +145,10 @@ impl Index {
             if has(old, name, value) {
                 continue;
             }
-            if let Some(values) = self.metadata.get_mut(name.as_str()) {
+            if let Some(values) = self.metadata.get_mut(name) {
                 values.insert(value, key, slot);
             } else {
-                let values = self.metadata.entry(name.as_str().into()).or_default();
+                let values = self.metadata.entry(name.into()).or_default();
                 values.insert(value, key, slot);
             }
         }

@@ -19,6 +19,7 @@
 mod again;
 mod body;
 mod check;
+mod columns;
 mod commit;
 mod connect;
 mod dialect;

@@ -2,34 +2,46 @@
 
 use crate::postgres::Shared;
 use crate::row::{Row, broken};
+use std::collections::HashMap;
 use std::sync::Arc;
-use tko_core::{Entity, Facts, Result};
+use tko_core::{Entity, Facts, Resource, Result};
 
 /// What these rows stand for, in their order.
 pub(crate) async fn entities(shared: &Shared, rows: Vec<Row<'_>>) -> Result<Vec<Arc<Entity>>> {
-    let mut drafts = Vec::with_capacity(rows.len());
-    for row in rows {
-        let skeleton = row.skeleton;
-        drafts.push((row.entity()?, skeleton));
-    }
-    complete(shared, drafts).await
+    let resources = Resources::of(shared, rows.iter().map(|row| row.skeleton)).await?;
+    let entities = rows.into_iter().map(|row| {
+        let number = row.skeleton;
+        resources.complete(row.entity()?, number)
+    });
+    entities.collect()
 }
 
-/// Puts in Deployment resources, by their numbers.
-pub(crate) async fn complete(
-    shared: &Shared,
-    drafts: Vec<(Entity, Option<i32>)>,
-) -> Result<Vec<Arc<Entity>>> {
-    let numbers = drafts.iter().filter_map(|(_, number)| *number).collect();
-    let skeletons = shared.skeletons.get(shared, numbers).await?;
-    let completed = drafts.into_iter().map(|(mut entity, number)| {
-        if let Facts::Deployment(deployment) = &mut entity.facts {
-            deployment.head.skeleton = number
-                .and_then(|number| skeletons.get(&number))
-                .ok_or_else(|| broken(format!("{} has no Deployment resource", entity.key)))?
-                .clone();
+/// Deployment resources by their numbers.
+pub(crate) struct Resources(HashMap<i32, Arc<Resource>>);
+
+impl Resources {
+    /// Those of rows with these numbers.
+    pub(crate) async fn of(
+        shared: &Shared,
+        numbers: impl Iterator<Item = Option<i32>>,
+    ) -> Result<Self> {
+        let skeletons = shared.skeletons.get(shared, numbers.flatten().collect());
+        Ok(Self(skeletons.await?))
+    }
+
+    /// The entity of a row with this number, whole.
+    pub(crate) fn complete(
+        &self,
+        mut entity: Arc<Entity>,
+        number: Option<i32>,
+    ) -> Result<Arc<Entity>> {
+        let Entity { key, facts, .. } = Arc::make_mut(&mut entity);
+        if let Facts::Deployment(deployment) = facts {
+            let resource = number.and_then(|number| self.0.get(&number));
+            let resource =
+                resource.ok_or_else(|| broken(format!("{key} has no Deployment resource")))?;
+            deployment.head.skeleton = resource.clone();
         }
-        Ok(Arc::new(entity))
-    });
-    completed.collect()
+        Ok(entity)
+    }
 }

@@ -4,11 +4,9 @@
 //! can grow without a migration and be looked at with `psql`. The same [`Row`] is read from
 //! columns, and from the JSON that the feed keeps of a row as it was.
 
+use crate::columns::Columns;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -101,19 +99,43 @@ fn is_empty(metadata: &Metadata) -> bool {
 
 /// Metadata as JSON: an object of texts.
 mod texts {
-    use super::{BTreeMap, Deserialize, Deserializer, Metadata, Serialize, Serializer};
+    use super::{Cow, Deserialize, Deserializer, Metadata, Serializer};
+    use serde::de::{MapAccess, Visitor};
+    use std::fmt;
 
     pub(super) fn serialize<S: Serializer>(
         metadata: &Metadata,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        BTreeMap::serialize(metadata, serializer)
+        serializer.collect_map(metadata)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Metadata, D::Error> {
-        BTreeMap::<String, String>::deserialize(deserializer).map(Metadata::from)
+        deserializer.deserialize_map(Texts)
+    }
+
+    struct Texts;
+
+    /// Borrowed where it is written as it is read.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Metadata;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of texts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+            let mut pairs = Vec::with_capacity(8);
+            while let Some((Text(key), Text(value))) = map.next_entry()? {
+                pairs.push((key, value));
+            }
+            Ok(pairs.into_iter().collect())
+        }
     }
 }
 
@@ -180,44 +202,33 @@ pub(crate) fn once_hash(once: &str) -> Vec<u8> {
 }
 
 impl<'a> Row<'a> {
-    /// The row whose [`COLUMNS`] begin with this one.
-    /// Their types are what the statement says: they are not held against it for each row.
-    pub(crate) fn read(row: &'a PgRow, first: usize) -> Result<Self, sqlx::Error> {
-        let hash: &[u8] = row.try_get_unchecked(first + 15)?;
-        let hash = <[u8; 32]>::try_from(hash).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        let Json(rest) = row.try_get_unchecked(first + 16)?;
+    /// Of its [`COLUMNS`].
+    pub(crate) fn read(columns: &mut Columns<'a>) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            kind: row.try_get_unchecked(first)?,
-            id: Cow::Borrowed(row.try_get_unchecked(first + 1)?),
-            version: row.try_get_unchecked(first + 2)?,
-            generation: row.try_get_unchecked(first + 3)?,
-            created: row.try_get_unchecked(first + 4)?,
-            updated: row.try_get_unchecked(first + 5)?,
-            body_at: row.try_get_unchecked(first + 6)?,
-            skeleton: row.try_get_unchecked(first + 7)?,
-            deleting: row.try_get_unchecked(first + 8)?,
-            prepared: row.try_get_unchecked(first + 9)?,
-            approved: row.try_get_unchecked(first + 10)?,
-            template: row
-                .try_get_unchecked::<Option<&str>, _>(first + 11)?
-                .map(Cow::Borrowed),
-            site: row
-                .try_get_unchecked::<Option<&str>, _>(first + 12)?
-                .map(Cow::Borrowed),
-            parent: row
-                .try_get_unchecked::<Option<&str>, _>(first + 13)?
-                .map(Cow::Borrowed),
-            place: row
-                .try_get_unchecked::<Option<&str>, _>(first + 14)?
-                .map(Cow::Borrowed),
-            body: ContentHash(hash),
-            rest,
+            kind: columns.next()?,
+            id: Cow::Borrowed(columns.next()?),
+            version: columns.next()?,
+            generation: columns.next()?,
+            created: columns.next()?,
+            updated: columns.next()?,
+            body_at: columns.next()?,
+            skeleton: columns.optional()?,
+            deleting: columns.next()?,
+            prepared: columns.next()?,
+            approved: columns.next()?,
+            template: columns.optional()?.map(Cow::Borrowed),
+            site: columns.optional()?.map(Cow::Borrowed),
+            parent: columns.optional()?.map(Cow::Borrowed),
+            place: columns.optional()?.map(Cow::Borrowed),
+            body: ContentHash(columns.next()?),
+            rest: columns.json()?.unwrap_or_default(),
         })
     }
 
-    /// The id of a row that begins with [`COLUMNS`].
-    pub(crate) fn id(row: &'a PgRow) -> Result<&'a str, sqlx::Error> {
-        row.try_get_unchecked(1)
+    /// The id alone of its [`COLUMNS`].
+    pub(crate) fn id(columns: &mut Columns<'a>) -> Result<&'a str, sqlx::Error> {
+        let _kind: i16 = columns.next()?;
+        columns.next()
     }
 
     /// The row of an entity.
@@ -301,9 +312,9 @@ impl<'a> Row<'a> {
         self.rest.once.as_deref()
     }
 
-    /// What it stands for, but for the Deployment resource: [`complete`](crate::record::complete)
-    /// puts that in, once no connection is held.
-    pub(crate) fn entity(self) -> Result<Entity> {
+    /// What it stands for, held by nobody else, but for the Deployment resource:
+    /// [`Resources`](crate::record::Resources) put that in, once no connection is held.
+    pub(crate) fn entity(self) -> Result<Arc<Entity>> {
         let key = key(self.kind, &self.id)?;
         let rest = self.rest;
         let template = self.template.as_deref().map(TemplateId::new).transpose()?;
@@ -344,7 +355,7 @@ impl<'a> Row<'a> {
                 }))
             }
         };
-        Ok(Entity {
+        Ok(Arc::new(Entity {
             key,
             version: Version(self.version.unsigned_abs()),
             generation: Generation(self.generation.unsigned_abs()),
@@ -357,7 +368,7 @@ impl<'a> Row<'a> {
             conditions: rest.conditions.into_iter().map(Said::condition).collect(),
             facts,
             body: self.body,
-        })
+        }))
     }
 }
 

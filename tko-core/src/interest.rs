@@ -121,5 +121,5 @@ pub fn metadata(interests: &[Interest]) -> Metadata {
             .into_iter()
             .map(|(key, list)| (key, Value::Array(list).to_string())),
     );
-    Metadata::from(found)
+    found.into_iter().collect()
 }

@@ -1,11 +1,14 @@
 //! Metadata: indexed strings to query and select by, gathered from packages.
 
-use crate::annotation::{self, METADATA, When};
-use crate::package::Package;
-use serde_json::Value;
+mod gather;
+
+pub use gather::leaf_text;
+
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::ops::Deref;
-use std::sync::{Arc, LazyLock};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// The API group of resources that give metadata.
 pub const METADATA_GROUP: &str = "metadata.nephio.org";
@@ -14,39 +17,145 @@ pub const METADATA_GROUP: &str = "metadata.nephio.org";
 pub const RESERVED: &str = "nephio.org/";
 
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metadata(Arc<BTreeMap<String, String>>);
+///
+/// It lies in one piece: stores hold very many of them, and decode very many at a time. That of
+/// nothing is no memory at all.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Metadata(Option<Arc<Texts>>);
 
-impl Default for Metadata {
-    /// Empty; all that are made so share their memory.
-    fn default() -> Self {
-        static EMPTY: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
-        Self(EMPTY.clone())
+/// Keys and values, in turn.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Texts {
+    /// All of them, one after the other.
+    text: Box<str>,
+    /// Where each ends, in bytes.
+    ends: Box<[usize]>,
+}
+
+impl Texts {
+    /// Of pairs in the order of their keys, none of which comes twice.
+    fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
+        let lengths = pairs.iter();
+        let lengths = lengths.map(|(key, value)| key.as_ref().len() + value.as_ref().len());
+        let mut text = String::with_capacity(lengths.sum());
+        let mut ends = Vec::with_capacity(2 * pairs.len());
+        for (key, value) in pairs {
+            for part in [key.as_ref(), value.as_ref()] {
+                text.push_str(part);
+                ends.push(text.len());
+            }
+        }
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+        }
+    }
+
+    fn pair(&self, at: usize) -> (&str, &str) {
+        let start = match at {
+            0 => 0,
+            _ => self.ends[2 * at - 1],
+        };
+        let (middle, end) = (self.ends[2 * at], self.ends[2 * at + 1]);
+        (&self.text[start..middle], &self.text[middle..end])
     }
 }
 
 impl Metadata {
-    /// Sets one value.
-    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        Arc::make_mut(&mut self.0).insert(key.into(), value.into());
+    /// Of pairs in the order of their keys, none of which comes twice.
+    fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
+        Self((!pairs.is_empty()).then(|| Arc::new(Texts::of(pairs))))
+    }
+
+    /// Where a key is, or would be.
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        let Some(texts) = &self.0 else {
+            return Err(0);
+        };
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match texts.pair(middle).0.cmp(key) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    /// How many keys it has.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |texts| texts.ends.len() / 2)
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let at = self.find(key).ok()?;
+        self.0.as_ref().map(|texts| texts.pair(at).1)
+    }
+
+    /// Whether it has a key.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.find(key).is_ok()
+    }
+
+    /// Keys and values, in the order of the keys.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            texts: self.0.as_deref(),
+            left: 0..self.len(),
+        }
+    }
+
+    /// Keys, in their order.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// Sets one value. It is written anew with each: collect many instead.
+    pub fn insert(&mut self, key: impl AsRef<str>, value: impl AsRef<str>) {
+        let mut pairs: Vec<_> = self.iter().collect();
+        let pair = (key.as_ref(), value.as_ref());
+        match self.find(pair.0) {
+            Ok(at) => pairs[at] = pair,
+            Err(at) => pairs.insert(at, pair),
+        }
+        *self = Self::of(&pairs);
     }
 
     /// Whether another has the same memory: for pools that keep one copy of what is equal.
     pub fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+        self.0
+            .as_ref()
+            .is_some_and(|texts| Arc::strong_count(texts) > 1)
+    }
+
+    /// Whether both are the same memory.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
 
     /// Keeps what `keep` says.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
-        if self.0.iter().any(|(key, value)| !keep(key, value)) {
-            Arc::make_mut(&mut self.0).retain(|key, value| keep(key, value));
+        let pairs: Vec<_> = self
+            .iter()
+            .filter(|(key, value)| keep(key, value))
+            .collect();
+        if pairs.len() < self.len() {
+            *self = Self::of(&pairs);
         }
     }
 
     /// These, with `over` on top. Shares its memory with one of the two where that says it all.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
-        if over.is_empty() || Arc::ptr_eq(&self.0, &over.0) {
+        if over.is_empty() || self.ptr_eq(over) {
             return self.clone();
         }
         if self.is_empty() {
@@ -55,80 +164,120 @@ impl Metadata {
         if over.iter().all(|(key, value)| self.get(key) == Some(value)) {
             return self.clone();
         }
-        let mut both = self.clone();
-        Arc::make_mut(&mut both.0)
-            .extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
-        both
-    }
-
-    /// What a package gives: for each leaf of `spec` of each resource of [`METADATA_GROUP`] that
-    /// is to be gathered here, the key is the kind, a dot, and the path joined with dots; the
-    /// value is the leaf as text. Of two that give one key the later counts.
-    pub fn gather(package: &Package) -> Self {
-        let mut found = BTreeMap::new();
-        for resource in package {
-            let gathered = &*resource.gvk().group == METADATA_GROUP
-                && matches!(
-                    annotation::when(resource, METADATA),
-                    None | Some(When::Here)
-                );
-            if let (true, Some(Value::Object(spec))) = (gathered, resource.value().get("spec")) {
-                for (key, value) in spec {
-                    leaves(format!("{}.{key}", resource.gvk().kind), value, &mut found);
-                }
-            }
-        }
-        Self(Arc::new(found))
+        self.iter().chain(over).collect()
     }
 }
 
-fn leaves(path: String, value: &Value, into: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                leaves(format!("{path}.{key}"), value, into);
-            }
-        }
-        leaf => {
-            if let Some(text) = leaf_text(leaf) {
-                into.insert(path, text);
-            }
-        }
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self).finish()
     }
 }
 
-/// A leaf as text: `true`, `false`, integers in decimal, floats as their shortest decimal (1.0
-/// gives `1`), a list as JSON. Null, and a map, give nothing.
-pub fn leaf_text(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null | Value::Object(_) => return None,
-        Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_f64() => number.as_f64()?.to_string(),
-        other => other.to_string(),
-    })
-}
-
-impl Deref for Metadata {
-    type Target = BTreeMap<String, String>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
+    /// Of two values of one key the later counts.
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
+        let mut pairs: Vec<(K, V)> = pairs.into_iter().collect();
+        if !pairs.is_sorted_by(|(one, _), (next, _)| one.as_ref() < next.as_ref()) {
+            pairs.reverse();
+            // Stable: the last comes first, and stays.
+            pairs.sort_by(|(one, _), (other, _)| one.as_ref().cmp(other.as_ref()));
+            pairs.dedup_by(|(other, _), (one, _)| one.as_ref() == other.as_ref());
+        }
+        Self::of(&pairs)
     }
 }
 
 impl From<BTreeMap<String, String>> for Metadata {
     fn from(map: BTreeMap<String, String>) -> Self {
-        Self(Arc::new(map))
+        map.into_iter().collect()
     }
 }
 
-impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Metadata {
-    fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
-        Self(Arc::new(
-            pairs
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
-        ))
+impl<'a> IntoIterator for &'a Metadata {
+    type Item = (&'a str, &'a str);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Keys and values, in the order of the keys.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    texts: Option<&'a Texts>,
+    left: Range<usize>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (texts, at) = (self.texts?, self.left.next()?);
+        Some(texts.pair(at))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::Metadata;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn it_is_what_a_map_of_the_same_pairs_is() {
+        let pairs = [
+            ("b", "1"),
+            ("", "empty"),
+            ("ä", ""),
+            ("a", "2"),
+            ("b", "3"),
+            ("aa", "é"),
+        ];
+        let map = BTreeMap::from(pairs);
+        let mut metadata = Metadata::from_iter(pairs);
+        assert!(
+            metadata
+                .iter()
+                .eq(map.iter().map(|(key, value)| (*key, *value)))
+        );
+        for (key, value) in &map {
+            assert_eq!(metadata.get(key), Some(*value));
+        }
+        assert!(
+            ["c", "ab", "Z"]
+                .iter()
+                .all(|key| !metadata.contains_key(key))
+        );
+        metadata.insert("ab", "new");
+        metadata.insert("b", "other");
+        metadata.retain(|key, _| key != "a");
+        let expected = [
+            ("", "empty"),
+            ("aa", "é"),
+            ("ab", "new"),
+            ("b", "other"),
+            ("ä", ""),
+        ];
+        assert_eq!(metadata, expected.into_iter().collect());
+        assert!(metadata.iter().eq(expected));
+    }
+
+    #[test]
+    fn what_is_laid_over_counts_and_memory_is_shared_where_that_says_it_all() {
+        let below = Metadata::from_iter([("a", "1"), ("b", "2")]);
+        let over = Metadata::from_iter([("b", "3"), ("c", "4")]);
+        let both = below.overlaid(&over);
+        assert!(both.iter().eq([("a", "1"), ("b", "3"), ("c", "4")]));
+        assert!(!below.is_shared() && !both.is_shared());
+        let same = both.overlaid(&over);
+        assert!(same == both && both.is_shared());
+        assert!(Metadata::default().overlaid(&over) == over && !over.is_shared());
     }
 }

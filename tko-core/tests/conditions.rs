@@ -62,7 +62,7 @@ fn interests_are_found_by_what_they_are_for() {
     assert!(metadata.keys().all(|key| interest::is_interest(key)));
     let [waits, tracks] = interest::selection_keys(Kind::Site);
     assert!(!metadata.contains_key(&waits));
-    let value = &metadata[&tracks];
+    let value = metadata.get(&tracks).expect("it tracks");
     let of = |region: &str| Metadata::from_iter([("Site.region", region)]);
     assert!(interest::cares(value, &of("south")));
     assert!(!interest::cares(value, &of("north")));

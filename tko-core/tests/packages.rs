@@ -255,10 +255,7 @@ fn metadata_are_gathered_from_leaves_as_text() {
         ),
         thing("five", None, json!({"not": "metadata"})),
     ]));
-    let pairs: Vec<(&str, &str)> = gathered
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()))
-        .collect();
+    let pairs: Vec<(&str, &str)> = gathered.iter().collect();
     assert_eq!(
         pairs,
         [

@@ -2,6 +2,7 @@
 
 use super::{Check, PAGE, Problem, Report, SNAPSHOT};
 use crate::body::Packed;
+use crate::columns::Columns;
 use crate::facet::difference;
 use crate::fault::fault;
 use crate::measure::{Purpose, Sending};
@@ -41,7 +42,7 @@ impl Check<'_> {
                 .map_err(fault("read rows"))?;
             let rows = found
                 .iter()
-                .map(|row| Row::read(row, 0))
+                .map(|row| Row::read(&mut Columns::of(row, 0)))
                 .collect::<Result<Vec<_>, _>>();
             let rows = rows.map_err(fault("decode rows"))?;
             let Some(last) = rows.last() else {

@@ -1,6 +1,7 @@
 //! What nothing leads to, and the feed.
 
 use super::{Check, PAGE, Problem, Report, SNAPSHOT};
+use crate::columns::Columns;
 use crate::dialect;
 use crate::facet::indexed;
 use crate::fault::fault;
@@ -69,7 +70,7 @@ impl Check<'_> {
             ended.sent(&self.shared.measures, Purpose::End).await?;
             let rows = found
                 .iter()
-                .map(|row| Row::read(row, 0))
+                .map(|row| Row::read(&mut Columns::of(row, 0)))
                 .collect::<Result<_, _>>();
             let rows = rows.map_err(fault("decode rows"))?;
             let rows: HashMap<Key, _> = entities(self.shared, rows)

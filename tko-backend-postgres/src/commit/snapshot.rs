@@ -1,5 +1,6 @@
 //! What a change set is judged by, as it is now.
 
+use crate::columns::Columns;
 use crate::fault::fault;
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
@@ -158,7 +159,7 @@ async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
         }
         let edit: Option<Uuid> = row.try_get("edit").map_err(&broken)?;
         let until: Option<i64> = row.try_get("edit_until").map_err(&broken)?;
-        let columns = Row::read(row, 1).map_err(&broken)?;
+        let columns = Row::read(&mut Columns::of(row, 1)).map_err(&broken)?;
         beside.push((columns.body_at, edit.zip(until.map(Timestamp))));
         read.push(columns);
     }

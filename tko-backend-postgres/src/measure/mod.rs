@@ -15,7 +15,6 @@ use crate::fault::{Fault, fault};
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt;
 use sqlx::Error as Sql;
-use sqlx::postgres::PgRow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tko_core::Result;
@@ -66,11 +65,11 @@ impl Measures {
     }
 
     /// Rows as they come, measured until the last one.
-    pub(crate) fn rows<'a>(
+    pub(crate) fn rows<'a, T>(
         &'a self,
         purpose: Purpose,
-        rows: BoxStream<'a, Result<PgRow, Sql>>,
-    ) -> Rows<'a> {
+        rows: BoxStream<'a, Result<T, Sql>>,
+    ) -> Rows<'a, T> {
         Rows {
             purpose,
             coming: rows,
@@ -158,15 +157,15 @@ pub(crate) trait Sending: Sized + Send {
 impl<F: Future + Send> Sending for F {}
 
 /// Rows of a statement, as they come.
-pub(crate) struct Rows<'a> {
+pub(crate) struct Rows<'a, T> {
     purpose: Purpose,
-    coming: BoxStream<'a, Result<PgRow, Sql>>,
+    coming: BoxStream<'a, Result<T, Sql>>,
     sent: Sent<'a>,
 }
 
-impl Rows<'_> {
+impl<T> Rows<'_, T> {
     /// The next one; `None`: that was the last.
-    pub(crate) async fn try_next(&mut self) -> Result<Option<PgRow>> {
+    pub(crate) async fn try_next(&mut self) -> Result<Option<T>> {
         let next = self.coming.try_next().await;
         if !matches!(next, Ok(Some(_))) {
             self.sent.end(next.as_ref().err());

@@ -1,21 +1,21 @@
 //! Rows with what is wanted beside them.
 
 use crate::body::Packed;
+use crate::columns::Columns;
+use crate::fault::fault;
 use crate::postgres::Shared;
-use crate::record::complete;
+use crate::record::Resources;
 use crate::row::{COLUMNS, Row};
 use crate::work::stage_of;
 use serde::Deserialize;
 use serde_json::Value;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
-use sqlx::types::Json;
+use std::sync::Arc;
 use tko_core::{Entity, Key, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
 
 /// A row as read.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) entity: Entity,
+    pub(super) entity: Arc<Entity>,
     skeleton: Option<i32>,
     packed: Option<Packed>,
     revision: Option<i64>,
@@ -67,38 +67,36 @@ pub(super) fn join(want: Want) -> &'static str {
 }
 
 impl Found {
-    /// Its columns begin with this one.
-    pub(super) fn of(row: &PgRow, first: usize, want: Want) -> Result<Result<Self>, sqlx::Error> {
-        let columns = Row::read(row, first)?;
-        let skeleton = columns.skeleton;
-        let entity = match columns.entity() {
-            Ok(entity) => entity,
-            Err(error) => return Ok(Err(error)),
-        };
+    /// Of its [`columns`].
+    pub(super) fn of(mut columns: Columns<'_>, want: Want) -> Result<Self> {
+        let broken = fault("decode a row");
+        let row = Row::read(&mut columns).map_err(&broken)?;
+        let skeleton = row.skeleton;
         let mut found = Self {
-            entity,
+            entity: row.entity()?,
             skeleton,
             packed: None,
             revision: None,
             work: Vec::new(),
         };
-        if want.package
-            && let Some(codec) = row.try_get("codec")?
-        {
-            found.packed = Some(Packed {
+        if want.package {
+            let codec = columns.optional().map_err(&broken)?;
+            let dictionary = columns.optional().map_err(&broken)?;
+            let data: Option<&[u8]> = columns.optional().map_err(&broken)?;
+            let packed = codec.zip(data).map(|(codec, data)| Packed {
                 codec,
-                dictionary: row.try_get("dictionary")?,
-                data: row.try_get("data")?,
+                dictionary,
+                data: data.to_vec(),
             });
+            found.packed = packed;
         }
         if want.revision {
-            found.revision = row.try_get("revision")?;
+            found.revision = columns.optional().map_err(&broken)?;
         }
         if want.work {
-            let work: Option<Json<Vec<Due>>> = row.try_get("work")?;
-            found.work = work.map(|Json(work)| work).unwrap_or_default();
+            found.work = columns.json().map_err(&broken)?.unwrap_or_default();
         }
-        Ok(Ok(found))
+        Ok(found)
     }
 
     pub(super) fn is_deleting(&self) -> bool {
@@ -112,26 +110,24 @@ impl Found {
 
 /// As they are answered.
 pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> Result<Vec<Record>> {
-    let mut drafts = Vec::with_capacity(found.len());
-    let mut beside = Vec::with_capacity(found.len());
+    let numbers = found.iter().map(|found| found.skeleton);
+    let resources = Resources::of(shared, numbers).await?;
+    let mut records = Vec::with_capacity(found.len());
     for found in found {
-        drafts.push((found.entity, found.skeleton));
-        beside.push((found.packed, found.revision, found.work));
-    }
-    let entities = complete(shared, drafts).await?;
-    let mut records = Vec::with_capacity(entities.len());
-    for (entity, (packed, revision, work)) in entities.into_iter().zip(beside) {
-        let package = match packed {
+        let entity = resources.complete(found.entity, found.skeleton)?;
+        let package = match found.packed {
             Some(packed) => {
                 let unpacked = shared.bodies.unpack(shared, entity.body, &packed);
                 Some(unpacked.await?)
             }
             None => want.package.then(Package::default),
         };
-        let work = work.into_iter().map(|due| due.work(&entity.key));
+        let work = found.work.into_iter().map(|due| due.work(&entity.key));
         records.push(Record {
             package,
-            revision: revision.map(|revision| Revision(revision.unsigned_abs())),
+            revision: found
+                .revision
+                .map(|revision| Revision(revision.unsigned_abs())),
             work: work.collect::<Result<_>>()?,
             entity,
         });

@@ -2,6 +2,7 @@
 
 use super::found::{self, Found, records};
 use crate::again::again;
+use crate::columns::Columns;
 use crate::fault::fault;
 use crate::lent::Lent;
 use crate::measure::{Purpose, Sending};
@@ -53,7 +54,7 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
     for row in &rows {
         let place: i64 = row.try_get(0).map_err(&broken)?;
         places.push(usize::try_from(place - 1).unwrap_or_default());
-        found.push(Found::of(row, 1, want).map_err(&broken)??);
+        found.push(Found::of(Columns::of(row, 1), want)?);
     }
     let mut answers = vec![None; keys.len()];
     for (place, record) in places.into_iter().zip(records(shared, found, want).await?) {

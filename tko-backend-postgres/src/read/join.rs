@@ -3,6 +3,7 @@
 use super::found::Found;
 use super::plan::{Driver, Index, MAX_VALUES, Plan, Values};
 use super::walk::Walk;
+use crate::columns::Columns;
 use crate::fault::fault;
 use crate::measure::{Measures, Purpose, Sending};
 use crate::row::{COLUMNS, Row, number};
@@ -80,7 +81,9 @@ impl Side<'_> {
         self.known.extend(unknown.into_iter().map(|id| (id, false)));
         let broken = fault("decode what deployments name");
         for row in &rows {
-            let entity = Row::read(row, 0).map_err(&broken)?.entity()?;
+            let entity = Row::read(&mut Columns::of(row, 0))
+                .map_err(&broken)?
+                .entity()?;
             let matches = metadata_match(self.patterns, &entity.metadata);
             self.known.insert(entity.key.id().to_owned(), matches);
         }

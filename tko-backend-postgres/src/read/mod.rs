@@ -14,6 +14,7 @@ mod pages;
 mod plan;
 mod sql;
 mod text;
+mod value;
 mod walk;
 
 pub(crate) use count::count;

@@ -7,18 +7,20 @@
 use super::found::{Found, records};
 use super::list::{latest, page as of_rows, read as rows};
 use super::plan::{Plan, choose};
-use super::sql::{Statement, rows as rows_of};
+use super::sql::{Copied, copy};
 use crate::again::{again, lost};
+use crate::columns::{Columns, is_row};
+use crate::dialect::set;
 use crate::fault::fault;
 use crate::lent::Lent;
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::replica::Replica;
 use crate::row::Row;
+use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt, stream};
-use sqlx::postgres::PgRow;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use sqlx::{AssertSqlSafe, PgPool};
 use std::future::ready;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
 /// Rows of one statement. A page with packages may be large: it is a statement of its own.
-const ROWS: usize = 4_000;
+const ROWS: usize = 8_000;
 
 /// Statements whose pages may wait to be taken.
 const AHEAD: usize = 2;
@@ -197,27 +199,35 @@ impl Reader {
         let limit = self.list.most();
         let mut connection = Lent::of(&self.shared, self.pool()).await.map_err(&failed)?;
         // Before the rows: they show all up to there.
-        let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
+        // One more tells whether there is more.
+        let most = limit * places.len() + 1;
+        let Copied { text, settings } = copy(plan, most, self.list.want).map_err(&failed)?;
+        let head = format!("{} FROM head", set("SELECT revision", settings.len()));
+        let mut head = sqlx::query_scalar(AssertSqlSafe(head));
+        for setting in settings {
+            head = head.bind(setting);
+        }
+        let head: i64 = head
             .fetch_one(&mut *connection)
             .sent(&self.shared.measures, Purpose::Head)
             .await?;
         let head = Revision(head.unsigned_abs());
-        // One more tells whether there is more.
-        let most = limit * places.len() + 1;
-        let Statement { text, arguments } = rows_of(plan, most, self.list.want).map_err(&failed)?;
-        let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(&mut *connection);
-        let mut rows = self.shared.measures.rows(Purpose::Pages, rows);
+        let rows = stream::once(connection.copy_out_raw(&text)).try_flatten();
+        let mut rows = self.shared.measures.rows(Purpose::Pages, rows.boxed());
         let mut page = Vec::with_capacity(limit);
-        while let Some(row) = rows.try_next().await? {
+        while let Some(message) = rows.try_next().await? {
+            if !is_row(&message) {
+                continue;
+            }
             if page.len() == limit {
                 let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
-                let last = full.last().map(Row::id).transpose().map_err(&failed)?;
+                let last = full.last().map(id).transpose().map_err(&failed)?;
                 let key = Key::new(self.list.select.kind, last.unwrap_or_default())?;
                 plan.after(&key);
                 self.list.after = Some(Cursor(key));
                 put(places, self.decoded(head, full, self.list.after.clone()));
             }
-            page.push(row);
+            page.push(message);
         }
         drop(rows);
         connection.give_back();
@@ -229,7 +239,7 @@ impl Reader {
     }
 
     /// A page of these rows.
-    fn decoded(&self, revision: Revision, rows: Vec<PgRow>, next: Option<Cursor>) -> Coming {
+    fn decoded(&self, revision: Revision, rows: Vec<Bytes>, next: Option<Cursor>) -> Coming {
         let (shared, want) = (self.shared.clone(), self.list.want);
         let deleting = self.list.select.deleting;
         // It takes as long as making and fetching them, and must hold up neither: whoever waits
@@ -251,17 +261,22 @@ fn broken_off(error: JoinError) -> Error {
     Error::internal("decode a page", error)
 }
 
-/// Of [`rows_of`]'s statement.
-fn decode(rows: &[PgRow], want: Want, deleting: bool) -> Result<Vec<Found>> {
+/// Rows that [`copy`] sends.
+fn decode(rows: &[Bytes], want: Want, deleting: bool) -> Result<Vec<Found>> {
     let failed = fault("decode a page");
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        let row = Found::of(row, 0, want).map_err(&failed)??;
+        let row = Found::of(Columns::copied(row).map_err(&failed)?, want)?;
         if deleting || !row.is_deleting() {
             found.push(row);
         }
     }
     Ok(found)
+}
+
+/// Of a row that [`copy`] sends.
+fn id(row: &Bytes) -> Result<&str, sqlx::Error> {
+    Row::id(&mut Columns::copied(row)?)
 }
 
 fn put(places: &mut Places<'_>, page: Coming) {

@@ -3,9 +3,10 @@
 
 use super::found;
 use super::plan::{Column, Condition, Driver, Index, MAX_VALUES, Plan, Values};
+use super::value::{Given, Value};
+use crate::dialect::copy_out;
 use crate::row::COLUMNS;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments, Encode, Postgres, Type};
 use tko_core::Want;
 
 type Sql<T> = Result<T, sqlx::Error>;
@@ -25,11 +26,17 @@ pub(super) struct Extent {
     pub(super) visited: usize,
 }
 
+/// Rows that COPY sends, and the texts that are to be [set](crate::dialect::set) before it is sent.
+pub(super) struct Copied {
+    pub(super) text: String,
+    pub(super) settings: Vec<String>,
+}
+
 /// The rows of a plain plan alone, as the index has them: what each row costs is what all of a long
 /// listing cost.
-pub(super) fn rows(plan: &Plan, most: usize, want: Want) -> Sql<Statement> {
-    let mut writer = Writer::new(plan)?;
-    let most = writer.bind(signed(most))?;
+pub(super) fn copy(plan: &Plan, most: usize, want: Want) -> Sql<Copied> {
+    let mut writer = Writer::new(plan, Vec::new())?;
+    let most = most.to_string();
     let source = writer.source(COLUMNS, Some(&most));
     let matching = writer.matching(&source, COLUMNS, true)?;
     let text = format!(
@@ -38,13 +45,16 @@ pub(super) fn rows(plan: &Plan, most: usize, want: Want) -> Sql<Statement> {
         columns = found::columns(want),
         join = found::join(want),
     );
-    Ok(writer.finish(text))
+    Ok(Copied {
+        text: copy_out(&text),
+        settings: writer.given,
+    })
 }
 
 /// One page. Its columns: `head`; `last`, the last id that was looked at, if there are fewer rows
 /// and it is not the end; `many`, if there are too many values to be merged; and a row, if any.
 pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
-    let mut writer = Writer::new(plan)?;
+    let mut writer = Writer::new(plan, PgArguments::default())?;
     let rows = writer.bind(signed(extent.rows))?;
     let visited = match plan.driver() {
         // Each of its lists is read so far.
@@ -67,7 +77,10 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
             columns = found::columns(want),
             join = found::join(want),
         );
-        return Ok(writer.finish(text));
+        return Ok(Statement {
+            text,
+            arguments: writer.given,
+        });
     }
     let matching = writer.matching(&source, COLUMNS, false)?;
     let last = writer.source("e.id", Some(&visited));
@@ -83,12 +96,15 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
         columns = found::columns(want),
         join = found::join(want),
     );
-    Ok(writer.finish(text))
+    Ok(Statement {
+        text,
+        arguments: writer.given,
+    })
 }
 
 /// How many SQL lets through, up to a bound. Its columns: the number; `many` as in [`page`].
 pub(super) fn count(plan: &Plan, bound: i64) -> Sql<Statement> {
-    let mut writer = Writer::new(plan)?;
+    let mut writer = Writer::new(plan, PgArguments::default())?;
     let bound = writer.bind(bound)?;
     let source = writer.source("e.*", None);
     let matching = writer.matching(&source, "1", false)?;
@@ -98,18 +114,22 @@ pub(super) fn count(plan: &Plan, bound: i64) -> Sql<Statement> {
         with = writer.with,
         many = writer.many(),
     );
-    Ok(writer.finish(text))
+    Ok(Statement {
+        text,
+        arguments: writer.given,
+    })
 }
 
 fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-struct Writer<'a> {
+struct Writer<'a, G> {
     plan: &'a Plan,
+    given: G,
     /// Common table expressions, each with a comma after it.
     with: String,
-    arguments: PgArguments,
+    /// How many values it has taken.
     count: usize,
     /// What holds for all ids, of the alias `e` or `f`.
     range: [String; 2],
@@ -118,12 +138,12 @@ struct Writer<'a> {
     key: String,
 }
 
-impl<'a> Writer<'a> {
-    fn new(plan: &'a Plan) -> Sql<Self> {
+impl<'a, G: Given> Writer<'a, G> {
+    fn new(plan: &'a Plan, given: G) -> Sql<Self> {
         let mut writer = Self {
             plan,
             with: String::new(),
-            arguments: PgArguments::default(),
+            given,
             count: 0,
             range: [const { String::new() }; 2],
             value: String::new(),
@@ -137,7 +157,7 @@ impl<'a> Writer<'a> {
             Some(high) => format!("{alias}.id >= {low} AND {alias}.id < {high}"),
         });
         match plan.driver() {
-            Driver::Ids(ids) => writer.value = writer.bind(ids.clone())?,
+            Driver::Ids(ids) => writer.value = writer.bind(ids.as_slice())?,
             Driver::Parent(id) | Driver::Concerning(id) => {
                 writer.value = writer.bind(id.as_str())?;
             }
@@ -155,20 +175,10 @@ impl<'a> Writer<'a> {
         Ok(writer)
     }
 
-    fn bind<'q, T>(&mut self, value: T) -> Sql<String>
-    where
-        T: Encode<'q, Postgres> + Type<Postgres> + 'q,
-    {
-        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+    /// Takes a value; how the statement says it.
+    fn bind<'v>(&mut self, value: impl Into<Value<'v>>) -> Sql<String> {
         self.count += 1;
-        Ok(format!("${}", self.count))
-    }
-
-    fn finish(self, text: String) -> Statement {
-        Statement {
-            text,
-            arguments: self.arguments,
-        }
+        self.given.give(value.into())
     }
 
     fn index(&mut self, index: &Index) -> Sql<()> {
@@ -198,7 +208,7 @@ impl<'a> Writer<'a> {
     fn values(&mut self, index: &Index, values: &Values) -> Sql<()> {
         let (from, to, like) = match values {
             Values::Given(values) => {
-                let values = self.bind(values.clone())?;
+                let values = self.bind(values.as_slice())?;
                 self.with =
                     format!("w AS MATERIALIZED (SELECT unnest({values}::text[]) AS value), ");
                 return Ok(());

@@ -4,6 +4,7 @@ use super::found::Found;
 use super::join::Joins;
 use super::plan::{Driver, Plan, choose};
 use super::sql::{Extent, Statement, page};
+use crate::columns::Columns;
 use crate::fault::fault;
 use crate::measure::{Measures, Purpose};
 use sqlx::postgres::PgRow;
@@ -257,7 +258,7 @@ fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
         part.many = row.try_get_unchecked(1).map_err(&failed)?;
         part.last = row.try_get_unchecked(2).map_err(&failed)?;
         if id(row).map_err(&failed)?.is_some() {
-            part.rows.push(Found::of(row, 3, want).map_err(&failed)??);
+            part.rows.push(Found::of(Columns::of(row, 3), want)?);
         }
     }
     Ok(part)

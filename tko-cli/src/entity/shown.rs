@@ -100,7 +100,7 @@ fn columns(entity: &Entity, deployment_ids: Option<Vec<String>>) -> Map<String, 
 fn metadata(metadata: &Metadata) -> Value {
     metadata
         .iter()
-        .map(|(key, value)| (key.clone(), text(value)))
+        .map(|(key, value)| (key.to_owned(), text(value)))
         .collect::<Map<_, _>>()
         .into()
 }

@@ -192,7 +192,7 @@ pub(crate) fn value_pattern(text: &str) -> Pattern {
 
 /// The value of an entity's metadata.
 pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
-    entity.metadata.get(key).map(String::as_str)
+    entity.metadata.get(key)
 }
 
 /// A set of puts.

@@ -201,5 +201,5 @@ pub(crate) fn by(kind: Kind, key: &str, value: &str) -> Select {
 
 /// The value of an entity's metadata.
 pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
-    entity.metadata.get(key).map(String::as_str)
+    entity.metadata.get(key)
 }

@@ -108,7 +108,10 @@ pub(crate) fn unpack_gvk(gvk: &wire::Gvk) -> Gvk {
 }
 
 pub(crate) fn metadata(metadata: &Metadata) -> std::collections::BTreeMap<String, String> {
-    (**metadata).clone()
+    let pairs = metadata.iter();
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// An optional id, of any sort.

@@ -125,7 +125,7 @@ async fn what_is_not_found_is_provisioned_once_from_its_template_and_what_is_mer
         site.entity.template().map(ToString::to_string).as_deref(),
         Some("site/edge")
     );
-    assert_eq!(site.entity.metadata["type"], "provisioned");
+    assert_eq!(site.entity.metadata.get("type"), Some("provisioned"));
     let of = |kind| {
         crate::world::find(
             site,

@@ -113,7 +113,8 @@ pub(crate) async fn all(client: &Client, kind: Kind) -> Vec<std::sync::Arc<Entit
 /// Exactly the right deployments are there, none doubled, none lost; of the sites too.
 pub(crate) async fn is_whole(client: &Client, national: &str, edges: usize) {
     let sites = all(client, Kind::Site).await;
-    let place = |entity: &Entity, key: &str| entity.metadata.get(key).cloned().unwrap_or_default();
+    let place =
+        |entity: &Entity, key: &str| entity.metadata.get(key).unwrap_or_default().to_owned();
     let ids = |region: &str, role: &str, tier: &str| {
         let is = |entity: &Entity| {
             place(entity, "Site.region") == region

@@ -299,7 +299,11 @@ impl Row {
         let deployment = entity.deployment();
         Self {
             items: item::items(&package),
-            metadata: (*entity.metadata).clone(),
+            metadata: entity
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             template: entity.template().map(ToString::to_string),
             site: deployment.and_then(|d| Some(d.site.as_ref()?.to_string())),
             parent: deployment.and_then(|d| Some(d.parent.as_ref()?.to_string())),
