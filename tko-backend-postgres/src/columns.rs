@@ -13,7 +13,7 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// In the place of a number of columns, at the end.
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
-/// Whether a message of COPY is a row: of all others there is at most one.
+/// Whether a message of COPY is a row, not the header or the end alone.
 pub(crate) fn is_row(message: &[u8]) -> bool {
     let row = row(message);
     !row.is_empty() && row != TRAILER
@@ -52,10 +52,10 @@ impl<'a> Columns<'a> {
             Left::Of(row, next) => {
                 let value = row.try_get_raw(*next)?;
                 *next += 1;
-                match value.is_null() {
-                    true => Ok(None),
-                    false => value.as_bytes().map(Some).map_err(Error::Decode),
+                if value.is_null() {
+                    return Ok(None);
                 }
+                value.as_bytes().map(Some).map_err(Error::Decode)
             }
             Left::Copied(left) => {
                 let (length, rest) = left

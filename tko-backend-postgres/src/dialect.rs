@@ -110,11 +110,9 @@ pub(crate) fn setting(number: usize) -> String {
 
 /// A query of one row that begins with this also sets so many texts, which are bound to it.
 pub(crate) fn set(query: &str, count: usize) -> String {
-    let mut sql = query.to_owned();
-    for number in 1..=count {
-        sql += &format!(", set_config('tko.setting_{number}', ${number}, false)");
-    }
-    sql
+    let set =
+        (1..=count).map(|number| format!(", set_config('tko.setting_{number}', ${number}, false)"));
+    query.to_owned() + &set.collect::<String>()
 }
 
 /// What passes that number changes lock: `tko` in ASCII. Advisory locks are of one database.

@@ -53,7 +53,7 @@ pub(crate) fn difference(before: Option<&Metadata>, after: Option<&Metadata>) ->
     let only = |one: Option<&Metadata>, other: Option<&Metadata>| {
         one.into_iter()
             .flat_map(|metadata| metadata.iter())
-            .filter(|(key, value)| other.is_none_or(|other| other.get(*key) != Some(*value)))
+            .filter(|(key, value)| other.is_none_or(|other| other.get(key) != Some(*value)))
             .map(|(key, value)| (indexed(key).into_owned(), indexed(value).into_owned()))
             .collect()
     };

@@ -59,7 +59,7 @@ fn interests_are_found_by_what_they_are_for() {
     ]);
     assert!(metadata.contains_key(&interest::waits_for_entity(&site)));
     assert!(metadata.contains_key(&interest::waits_for_preparer(&gvk)));
-    assert!(metadata.keys().all(|key| interest::is_interest(key)));
+    assert!(metadata.keys().all(interest::is_interest));
     let [waits, tracks] = interest::selection_keys(Kind::Site);
     assert!(!metadata.contains_key(&waits));
     let value = metadata.get(&tracks).expect("it tracks");

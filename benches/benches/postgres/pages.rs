@@ -71,7 +71,8 @@ fn cases(middle: Option<&Cursor>) -> Vec<(&'static str, Select, Option<Cursor>, 
             there(),
             550.0,
         ),
-        ("two labels", both, None, 1_550.0),
+        // Of three that have one label, one has the other: each is looked for, as a row is.
+        ("two labels", both, None, 550.0 + 300.0 * 5.0),
         (
             "label prefix, 10 values",
             by("region", "GDC-1*"),

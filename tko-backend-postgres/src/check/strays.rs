@@ -134,15 +134,23 @@ impl Check<'_> {
     /// Bodies, work and creation keys that nothing leads to.
     pub(super) async fn strays(&self, report: &mut Report) -> Result<()> {
         let mut scanning = self.scanning().await?;
-        let orphans: Vec<i64> = sqlx::query_scalar(ORPHANS)
-            .fetch_all(&mut scanning)
-            .measured(&self.shared.measures, Purpose::Check)
-            .await
-            .map_err(fault("look for bodies of nothing"))?;
-        for some in orphans.chunks(MAX_CHANGES) {
+        self.orphans(&mut scanning, report).await?;
+        self.idle_work(&mut scanning, report).await?;
+        let _ = scanning.close().await;
+        self.once(report).await
+    }
+
+    async fn orphans(&self, scanning: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let found = sqlx::query_scalar::<_, i64>(ORPHANS).fetch(scanning);
+        let mut found = self.shared.measures.rows(Purpose::Check, found);
+        loop {
+            let some = found.next_chunk(MAX_CHANGES).await?;
+            if some.is_empty() {
+                return Ok(());
+            }
             if self.repair {
                 sqlx::query("DELETE FROM body WHERE at = ANY($1)")
-                    .bind(some)
+                    .bind(&some)
                     .execute(&self.shared.pool)
                     .measured(&self.shared.measures, Purpose::Repair)
                     .await
@@ -152,29 +160,39 @@ impl Check<'_> {
                 report.add(Problem::Orphan, format!("body {at}"), self.repair);
             }
         }
-        let work: Vec<(i16, i16, String)> = sqlx::query_as(IDLE_WORK)
-            .fetch_all(&mut scanning)
-            .measured(&self.shared.measures, Purpose::Check)
-            .await
-            .map_err(fault("look for work on nothing"))?;
-        let _ = scanning.close().await;
-        for (stage, kind, id) in work {
+    }
+
+    async fn idle_work(&self, scanning: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let found = sqlx::query_as::<_, (i16, i16, String)>(IDLE_WORK).fetch(scanning);
+        let mut found = self.shared.measures.rows(Purpose::Check, found);
+        loop {
+            let some = found.next_chunk(MAX_CHANGES).await?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            for (_, kind, id) in &some {
+                report.add(Problem::Work, format!("{}", key(*kind, id)?), self.repair);
+            }
             if self.repair {
+                let (stages, keys): (Vec<_>, Vec<_>) = some
+                    .into_iter()
+                    .map(|(stage, kind, id)| (stage, (kind, id)))
+                    .unzip();
+                let (kinds, ids): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
                 sqlx::query(
-                    "DELETE FROM work w WHERE w.stage = $1 AND w.kind = $2 AND w.id = $3 AND NOT EXISTS \
-                     (SELECT 1 FROM entity e WHERE e.kind = w.kind AND e.id = w.id)",
+                    "DELETE FROM work w USING unnest($1::smallint[], $2::smallint[], $3::text[]) \
+                     k(stage, kind, id) WHERE w.stage = k.stage AND w.kind = k.kind AND w.id = k.id \
+                     AND NOT EXISTS (SELECT 1 FROM entity e WHERE e.kind = w.kind AND e.id = w.id)",
                 )
-                .bind(stage)
-                .bind(kind)
-                .bind(&id)
+                .bind(stages)
+                .bind(kinds)
+                .bind(ids)
                 .execute(&self.shared.pool)
                 .measured(&self.shared.measures, Purpose::Repair)
                 .await
                 .map_err(fault("remove work on nothing"))?;
             }
-            report.add(Problem::Work, format!("{}", key(kind, &id)?), self.repair);
         }
-        self.once(report).await
     }
 
     async fn once(&self, report: &mut Report) -> Result<()> {

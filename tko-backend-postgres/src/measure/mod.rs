@@ -172,6 +172,18 @@ impl<T> Rows<'_, T> {
         }
         next.map_err(fault(self.purpose.action()))
     }
+
+    /// The next ones, at most so many; none: those were the last.
+    pub(crate) async fn next_chunk(&mut self, most: usize) -> Result<Vec<T>> {
+        let mut chunk = Vec::new();
+        while chunk.len() < most
+            && !self.sent.ended
+            && let Some(row) = self.try_next().await?
+        {
+            chunk.push(row);
+        }
+        Ok(chunk)
+    }
 }
 
 #[cfg(test)]
