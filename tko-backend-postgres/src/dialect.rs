@@ -96,22 +96,23 @@ pub(crate) const WATCHED: &str = "SELECT h.revision, h.oldest, \
          AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL) \
          AND a.backend_type IS DISTINCT FROM 'autovacuum worker') s";
 
-/// Sends all rows of a query, each in a message, decoded by [`Columns`](crate::columns::Columns): a
-/// third less to do for whoever reads very many than with the answer of a query. Nothing can be
-/// bound to it. Others: the query itself.
+/// Sends all rows of a query, each in a message, decoded by [`Columns`](crate::columns::Columns):
+/// less to do for whoever reads very many than with the answer of a query. Nothing can be bound to
+/// it. Others: the query itself.
 pub(crate) fn copy_out(query: &str) -> String {
     format!("COPY ({query}) TO STDOUT (FORMAT binary)")
 }
 
-/// A text that was [set], by its number. The session has it until it is set again.
+/// A text that was [set] in the same transaction, by its number.
 pub(crate) fn setting(number: usize) -> String {
     format!("current_setting('tko.setting_{number}')")
 }
 
-/// A query of one row that begins with this also sets so many texts, which are bound to it.
+/// A query of one row that begins with this also sets so many texts, which are bound to it, until
+/// the transaction ends: a pooler may give the next one to another session.
 pub(crate) fn set(query: &str, count: usize) -> String {
     let set =
-        (1..=count).map(|number| format!(", set_config('tko.setting_{number}', ${number}, false)"));
+        (1..=count).map(|number| format!(", set_config('tko.setting_{number}', ${number}, true)"));
     query.to_owned() + &set.collect::<String>()
 }
 

@@ -5,7 +5,7 @@
 //! pages is waited for.
 
 use super::found::{Found, records};
-use super::list::{latest, page as of_rows, read as rows};
+use super::list::{ONE_INSTANT, latest, page as of_rows, read as rows};
 use super::plan::{Plan, choose};
 use super::sql::{Copied, copy};
 use crate::again::{again, lost};
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgPool};
 use std::future::ready;
 use std::sync::Arc;
 use tko_core::{Cursor, Error, Key, List, Page, Result, Revision, Want};
@@ -198,6 +198,8 @@ impl Reader {
         let failed = fault("list entities");
         let limit = self.list.most();
         let mut connection = Lent::of(&self.shared, self.pool()).await.map_err(&failed)?;
+        let instant = connection.begin_with(ONE_INSTANT);
+        let mut instant = instant.sent(&self.shared.measures, Purpose::Begin).await?;
         // Before the rows: they show all up to there.
         // One more tells whether there is more.
         let most = limit * places.len() + 1;
@@ -208,11 +210,11 @@ impl Reader {
             head = head.bind(setting);
         }
         let head: i64 = head
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut *instant)
             .sent(&self.shared.measures, Purpose::Head)
             .await?;
         let head = Revision(head.unsigned_abs());
-        let rows = stream::once(connection.copy_out_raw(&text)).try_flatten();
+        let rows = stream::once(instant.copy_out_raw(&text)).try_flatten();
         let mut rows = self.shared.measures.rows(Purpose::Pages, rows.boxed());
         let mut page = Vec::with_capacity(limit);
         while let Some(message) = rows.try_next().await? {
@@ -230,6 +232,8 @@ impl Reader {
             page.push(message);
         }
         drop(rows);
+        let ended = instant.commit();
+        ended.sent(&self.shared.measures, Purpose::End).await?;
         connection.give_back();
         let more = places.len() == 0;
         if !more {

@@ -2,11 +2,16 @@
 //! entities there are.
 
 use super::join::Joins;
+use super::plan::{Plan, choose};
+use super::sql::{Copied, copy};
 use super::walk::Walk;
+use crate::columns::is_row;
 use crate::connect::{CONNECTION, options};
+use crate::dialect::set;
 use crate::measure::Measures;
 use crate::settings::Settings;
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 use tko_core::{Key, Kind, Pattern, Select, Want};
 use tko_postgres_server::shared;
 
@@ -54,6 +59,31 @@ async fn page(connection: &mut PgConnection, select: &Select, after: Option<&str
     all.rollback().await.expect("it ends");
     assert!(enough, "one statement is enough: {select:?}");
     (found.len(), after - before)
+}
+
+/// The same as it is sent when all pages are wanted, if COPY sends it.
+async fn copied(connection: &mut PgConnection, select: &Select) -> Option<(usize, i64)> {
+    let mut plan = Plan::new(select)?;
+    let mut all = connection.begin().await.expect("a transaction");
+    let chosen = choose(&Measures::default(), &mut all, &mut plan).await;
+    chosen.expect("a driver");
+    if !plan.is_plain() {
+        return None;
+    }
+    let Copied { text, settings } = copy(&plan, 100, Want::ROW).expect("a statement");
+    let before = set("SELECT 1", settings.len());
+    let mut before = sqlx::query(AssertSqlSafe(before));
+    for setting in settings {
+        before = before.bind(setting);
+    }
+    before.execute(&mut *all).await.expect("set");
+    let before = fetched(&mut all).await;
+    let rows = all.copy_out_raw(&text).await.expect("it is sent");
+    let rows: Vec<_> = rows.try_collect().await.expect("it is sent");
+    let after = fetched(&mut all).await;
+    all.rollback().await.expect("it ends");
+    let rows = rows.iter().filter(|message| is_row(message)).count();
+    Some((rows, after - before))
 }
 
 /// What is selected, how many rows there are on the page, and what it may cost beside: merged values
@@ -256,7 +286,7 @@ async fn pages_cost_what_is_on_them() {
     connection.execute(schema).await.expect("the schema");
     let fill = FILL.replace("{n}", &DEPLOYMENTS.to_string());
     connection
-        .execute(sqlx::AssertSqlSafe(fill))
+        .execute(AssertSqlSafe(fill))
         .await
         .expect("deployments");
     let mut wrong = Vec::new();
@@ -266,7 +296,7 @@ async fn pages_cost_what_is_on_them() {
         .expect("statistics");
     for mode in ["force_custom_plan", "force_generic_plan"] {
         let set = format!("SET plan_cache_mode = {mode}");
-        let set = connection.execute(sqlx::AssertSqlSafe(set)).await;
+        let set = connection.execute(AssertSqlSafe(set)).await;
         set.expect("a setting");
         for (name, select, rows, more) in selections() {
             // What is read the first time only is not counted.
@@ -283,6 +313,20 @@ async fn pages_cost_what_is_on_them() {
         let (_, cost) = page(&mut connection, &all, Some("d0099000")).await;
         assert!(cost <= 550, "near the end: {cost} buffers, {mode}");
     }
+    let mut plain = 0;
+    for (name, select, rows, more) in selections() {
+        let Some((found, cost)) = copied(&mut connection, &select).await else {
+            continue;
+        };
+        plain += 1;
+        let bar = bar(rows, more);
+        if found != rows || cost > bar {
+            wrong.push(format!(
+                "{name} by COPY: {found} rows of {rows}, {cost} buffers of {bar}"
+            ));
+        }
+    }
+    assert!(plain >= 10, "{plain} are sent by COPY");
     let unnoticed = unnoticed(&mut connection).await;
     connection.close().await.expect("it ends");
     server.drop_database(&database).expect("it goes");

@@ -49,7 +49,7 @@ impl Given for PgArguments {
     }
 }
 
-/// As [settings](setting) of the session, for statements to which nothing can be bound. Numbers are
+/// As [settings](setting) of the transaction, for statements to which nothing can be bound. Numbers are
 /// part of the statement: there are few.
 impl Given for Vec<String> {
     fn give(&mut self, value: Value<'_>) -> Result<String, sqlx::Error> {
@@ -97,15 +97,16 @@ mod tests {
         let database = server.create_database().expect("a database");
         let connection = PgConnection::connect(&server.url(&database)).await;
         let mut connection = connection.expect("a connection");
+        let mut connection = connection.begin().await.expect("a transaction");
         let before = set("SELECT 1", settings.len());
         let mut before = sqlx::query(AssertSqlSafe(before));
         for setting in &settings {
             before = before.bind(setting);
         }
-        before.execute(&mut connection).await.expect("set");
+        before.execute(&mut *connection).await.expect("set");
         let sql = format!("SELECT {all}, {one}, {number}");
         let read: (Vec<String>, String, i32) = sqlx::query_as(AssertSqlSafe(sql))
-            .fetch_one(&mut connection)
+            .fetch_one(&mut *connection)
             .await
             .expect("read");
         assert_eq!(read, (texts.to_vec(), texts[9].clone(), 7));
