@@ -198,9 +198,9 @@ impl Reader {
         let failed = fault("list entities");
         let limit = self.list.most();
         let mut connection = Lent::of(&self.shared, self.pool()).await.map_err(&failed)?;
+        // The head and the rows that show all up to there, and what the latter are selected by.
         let instant = connection.begin_with(ONE_INSTANT);
         let mut instant = instant.sent(&self.shared.measures, Purpose::Begin).await?;
-        // Before the rows: they show all up to there.
         // One more tells whether there is more.
         let most = limit * places.len() + 1;
         let Copied { text, settings } = copy(plan, most, self.list.want).map_err(&failed)?;

@@ -49,8 +49,8 @@ impl Given for PgArguments {
     }
 }
 
-/// As [settings](setting) of the transaction, for statements to which nothing can be bound. Numbers are
-/// part of the statement: there are few.
+/// As [settings](setting) of the transaction, for statements to which nothing can be bound. Numbers
+/// are part of the statement: there are few.
 impl Given for Vec<String> {
     fn give(&mut self, value: Value<'_>) -> Result<String, sqlx::Error> {
         match value {
