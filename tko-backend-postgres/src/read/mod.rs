@@ -10,6 +10,7 @@ mod found;
 mod get;
 mod join;
 mod list;
+mod merge;
 mod pages;
 mod plan;
 mod sql;

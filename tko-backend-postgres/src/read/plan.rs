@@ -312,6 +312,7 @@ impl Plan {
     pub(super) fn is_plain(&self) -> bool {
         let driver = self.driver();
         self.decided
+            && !matches!(driver, Driver::Merged(..))
             && self.conditions.iter().all(|condition| match condition {
                 Condition::NotDeleting => true,
                 Condition::Prepared(false) => *driver == Driver::Unprepared,

@@ -2,14 +2,14 @@
 //! bound, and the server keeps a plan for each shape.
 
 use super::found;
-use super::plan::{Column, Condition, Driver, Index, MAX_VALUES, Plan, Values};
+use super::plan::{Column, Condition, Driver, Index, Plan};
 use super::value::{Given, Value};
 use crate::dialect::copy_out;
 use crate::row::COLUMNS;
 use sqlx::postgres::PgArguments;
 use tko_core::Want;
 
-type Sql<T> = Result<T, sqlx::Error>;
+pub(super) type Sql<T> = Result<T, sqlx::Error>;
 
 /// A text, and what it is bound to.
 pub(super) struct Statement {
@@ -57,8 +57,10 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
     let mut writer = Writer::new(plan, PgArguments::default())?;
     let rows = writer.bind(signed(extent.rows))?;
     let visited = match plan.driver() {
-        // Each of its lists is read so far.
-        Driver::Merged(..) => rows.clone(),
+        Driver::Merged(index, _) => {
+            writer.merge(index, &rows);
+            rows.clone()
+        }
         _ => writer.bind(signed(extent.visited))?,
     };
     let source = writer.source(COLUMNS, Some(&visited));
@@ -66,14 +68,9 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
         // As the index has them, one by one, straight to whoever asked.
         let matching = writer.matching(&source, COLUMNS, true)?;
         let text = format!(
-            "{with}SELECT h.revision AS head, {many} AS many, NULL::text AS last, {columns} \
+            "SELECT h.revision AS head, false AS many, NULL::text AS last, {columns} \
              FROM head h LEFT JOIN LATERAL ({matching} ORDER BY {id} LIMIT {rows}) e ON true{join}",
-            with = match writer.with.strip_suffix(", ") {
-                None => String::new(),
-                Some(with) => format!("WITH RECURSIVE {with} "),
-            },
             id = writer.id(),
-            many = writer.many(),
             columns = found::columns(want),
             join = found::join(want),
         );
@@ -124,18 +121,20 @@ fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-struct Writer<'a, G> {
-    plan: &'a Plan,
+pub(super) struct Writer<'a, G> {
+    pub(super) plan: &'a Plan,
     given: G,
     /// Common table expressions, each with a comma after it.
-    with: String,
+    pub(super) with: String,
     /// How many values it has taken.
     count: usize,
     /// What holds for all ids, of the alias `e` or `f`.
-    range: [String; 2],
+    pub(super) range: [String; 2],
+    /// Ids are less than this.
+    pub(super) high: Option<String>,
     /// Of the driver.
     value: String,
-    key: String,
+    pub(super) key: String,
 }
 
 impl<'a, G: Given> Writer<'a, G> {
@@ -146,6 +145,7 @@ impl<'a, G: Given> Writer<'a, G> {
             given,
             count: 0,
             range: [const { String::new() }; 2],
+            high: None,
             value: String::new(),
             key: String::new(),
         };
@@ -156,6 +156,7 @@ impl<'a, G: Given> Writer<'a, G> {
             None => format!("{alias}.id >= {low}"),
             Some(high) => format!("{alias}.id >= {low} AND {alias}.id < {high}"),
         });
+        writer.high = high;
         match plan.driver() {
             Driver::Ids(ids) => writer.value = writer.bind(ids.as_slice())?,
             Driver::Parent(id) | Driver::Concerning(id) => {
@@ -176,7 +177,7 @@ impl<'a, G: Given> Writer<'a, G> {
     }
 
     /// Takes a value; how the statement says it.
-    fn bind<'v>(&mut self, value: impl Into<Value<'v>>) -> Sql<String> {
+    pub(super) fn bind<'v>(&mut self, value: impl Into<Value<'v>>) -> Sql<String> {
         self.count += 1;
         self.given.give(value.into())
     }
@@ -186,71 +187,6 @@ impl<'a, G: Given> Writer<'a, G> {
             self.key = self.bind(key.as_str())?;
         }
         Ok(())
-    }
-
-    /// What is read of the driver's index, and how a value is found in it.
-    fn of_index(&self, index: &Index) -> (&'static str, String) {
-        let kind = self.plan.kind;
-        match index {
-            Index::Template => (
-                "entity f",
-                format!("f.kind = {kind} AND f.template IS NOT NULL AND f.template"),
-            ),
-            Index::Site => ("entity f", "f.site IS NOT NULL AND f.site".to_owned()),
-            Index::Metadata(_) => (
-                "facet f",
-                format!("f.kind = {kind} AND f.key = {} AND f.value", self.key),
-            ),
-        }
-    }
-
-    /// Adds `w`, the values whose rows are merged.
-    fn values(&mut self, index: &Index, values: &Values) -> Sql<()> {
-        let (from, to, like) = match values {
-            Values::Given(values) => {
-                let values = self.bind(values.as_slice())?;
-                self.with =
-                    format!("w AS MATERIALIZED (SELECT unnest({values}::text[]) AS value), ");
-                return Ok(());
-            }
-            Values::Range { from, to, like } => (from, to, like),
-        };
-        let (table, value) = self.of_index(index);
-        let column = value.rsplit(' ').next().unwrap_or("f.value").to_owned();
-        let from = self.bind(from.as_str())?;
-        let below = match to {
-            None => String::new(),
-            Some(to) => format!(" AND {column} < {}", self.bind(to.as_str())?),
-        };
-        let alike = match (like, index) {
-            (None, _) => String::new(),
-            (Some(like), Index::Metadata(_)) => {
-                // Of what is not indexed as it is, the end is not known.
-                let like = self.bind(like.as_str())?;
-                format!(" AND (u.value LIKE {like} OR strpos(u.value, E'\\x01') > 0)")
-            }
-            (Some(like), _) => format!(" AND u.value LIKE {}", self.bind(like.as_str())?),
-        };
-        let most = MAX_VALUES + 1;
-        // From each value to the next, however many rows there are between.
-        self.with = format!(
-            "v(value) AS (\
-             (SELECT {column} FROM {table} WHERE {value} >= {from}{below} ORDER BY {column} LIMIT 1) \
-             UNION ALL SELECT (SELECT {column} FROM {table} WHERE {value} > v.value{below} \
-             ORDER BY {column} LIMIT 1) FROM v WHERE v.value IS NOT NULL), \
-             u AS MATERIALIZED (SELECT v.value FROM v LIMIT {most}), \
-             w AS MATERIALIZED (SELECT u.value FROM u WHERE u.value IS NOT NULL{alike}), "
-        );
-        Ok(())
-    }
-
-    fn many(&self) -> String {
-        match self.plan.driver() {
-            Driver::Merged(_, Values::Range { .. }) => {
-                format!("(SELECT count(u.value) FROM u) > {MAX_VALUES}")
-            }
-            _ => "false".to_owned(),
-        }
     }
 
     /// Whether the driver's index does not have the rows themselves.
@@ -302,19 +238,14 @@ impl<'a, G: Given> Writer<'a, G> {
                     end("f")
                 )
             }
-            Driver::Merged(index, values) => {
+            Driver::Merged(..) if limit.is_some() => {
+                "SELECT x.id FROM c x ORDER BY x.id".to_owned()
+            }
+            Driver::Merged(index, _) => {
                 let (table, held) = self.of_index(index);
-                let few = match values {
-                    Values::Given(_) => String::new(),
-                    Values::Range { .. } => {
-                        format!(" WHERE (SELECT count(u.value) FROM u) <= {MAX_VALUES}")
-                    }
-                };
                 format!(
-                    "SELECT x.id FROM w CROSS JOIN LATERAL (SELECT f.id FROM {table} \
-                     WHERE {held} = {value} AND {of_index}{}) x{few}{}",
-                    end("f"),
-                    end("x")
+                    "SELECT x.id FROM w CROSS JOIN LATERAL \
+                     (SELECT f.id FROM {table} WHERE {held} = {value} AND {of_index}) x"
                 )
             }
         }
