@@ -1,13 +1,13 @@
 //! What the backend is asked to do.
 
-use super::raw::{CALLERS, Speed, TIME, speed};
+use super::raw::{CALLERS, Speed, speed};
 use super::sample::creations;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{Executor, PgPool};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tko_core::{
     Ack, Backend, ClaimRequest, Key, Kind, List, Outcome, Page, Pattern, Select, Stage, Want,
@@ -35,14 +35,43 @@ pub(crate) fn progress(what: &'static str, total: usize) -> ProgressBar {
     bar.with_style(style.expect("the template is sound"))
 }
 
-/// One at a time.
-pub(crate) async fn create(backend: &Arc<dyn Backend>) -> Speed {
-    speed(CALLERS, |_, _| async move {
-        let set = creations(fresh(1));
+/// What callers take one after the other, thought out before anything is measured.
+pub(crate) struct Prepared<T>(Mutex<std::vec::IntoIter<T>>);
+
+impl<T> Prepared<T> {
+    pub(crate) fn new(count: usize, make: impl Fn() -> T) -> Self {
+        let all: Vec<_> = (0..count).map(|_| make()).collect();
+        Self(Mutex::new(all.into_iter()))
+    }
+
+    /// `None`: there were too few.
+    pub(crate) fn next(&self) -> Option<T> {
+        self.0.lock().expect("not poisoned").next()
+    }
+}
+
+/// So many for each commit.
+async fn commit(backend: &Arc<dyn Backend>, callers: usize, sets: usize, each: usize) -> Speed {
+    let sets = Prepared::new(sets, || creations(fresh(each)));
+    let sets = &sets;
+    speed(callers, |_, _| async move {
+        let Some(set) = sets.next() else {
+            return 0;
+        };
         backend.commit(set, Ack::Durable).await.expect("created");
-        1
+        each
     })
     .await
+}
+
+/// One at a time.
+pub(crate) async fn create(backend: &Arc<dyn Backend>) -> Speed {
+    commit(backend, CALLERS, 40_000, 1).await
+}
+
+/// A hundred at a time.
+pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> Speed {
+    commit(backend, 1, 1_000, 100).await
 }
 
 /// The same, while nothing is written for the feed and nobody numbers changes: so much faster it
@@ -66,22 +95,6 @@ pub(crate) async fn create_without_feed(backend: &Arc<dyn Backend>, pool: &PgPoo
         .expect("as before");
     held.rollback().await.expect("unlocked");
     bare
-}
-
-/// A hundred at a time. What is to be created is thought out beforehand.
-pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> Speed {
-    let sets: Vec<_> = (0..1_000).map(|_| creations(fresh(100))).collect();
-    let start = Instant::now();
-    let mut times = Vec::new();
-    for set in sets {
-        let begun = Instant::now();
-        backend.commit(set, Ack::Durable).await.expect("created");
-        times.push(begun.elapsed());
-        if start.elapsed() > TIME {
-            break;
-        }
-    }
-    Speed::with_times(100 * times.len(), start.elapsed(), times)
 }
 
 /// As a control plane sees it: of ten calls five list a page by a label, three create, one reads a
@@ -218,7 +231,7 @@ pub(crate) async fn lag(
     backend: &Arc<dyn Backend>,
     mut news: BoxStream<'static, String>,
 ) -> Vec<Duration> {
-    let sent: Arc<std::sync::Mutex<std::collections::HashMap<String, Instant>>> = Arc::default();
+    let sent: Arc<Mutex<std::collections::HashMap<String, Instant>>> = Arc::default();
     let writer = {
         let (backend, sent) = (backend.clone(), sent.clone());
         tokio::spawn(async move {

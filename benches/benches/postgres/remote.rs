@@ -1,15 +1,14 @@
 //! The same jobs through a gRPC server, a process of its own on loopback, with a real client.
 
 use super::backend::World;
-use super::jobs::{self, fresh};
+use super::jobs::{self, Prepared, fresh};
 use super::pages::ROUNDS;
-use super::raw::{CALLERS, Speed, TIME, speed};
+use super::raw::{CALLERS, Speed, speed};
 use super::report::{Bar, Report};
 use super::role::{self, Process, Role};
 use super::sample::{metadata, own, template};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_core::{Data, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
@@ -75,11 +74,13 @@ fn new(number: usize) -> NewDeployment {
 
 /// One at a time.
 async fn create(client: &Arc<Client>) -> Speed {
+    let prepared = Prepared::new(20_000, || new(fresh(1).start));
+    let prepared = &prepared;
     speed(CALLERS, |_, _| async move {
-        for number in fresh(1) {
-            let made = client.create_deployment(new(number)).await;
-            made.expect("created");
-        }
+        let Some(new) = prepared.next() else {
+            return 0;
+        };
+        client.create_deployment(new).await.expect("created");
         1
     })
     .await
@@ -87,21 +88,18 @@ async fn create(client: &Arc<Client>) -> Speed {
 
 /// A hundred at a time.
 async fn create_in_batches(client: &Arc<Client>) -> Speed {
-    let batch = |numbers: Range<usize>| numbers.map(new).collect::<Vec<_>>();
-    let batches: Vec<_> = (0..500).map(|_| batch(fresh(100))).collect();
-    let start = Instant::now();
-    let mut times = Vec::new();
-    for batch in batches {
-        let begun = Instant::now();
-        for made in client.create_deployments(batch).await {
+    let prepared = Prepared::new(500, || fresh(100).map(new).collect::<Vec<_>>());
+    let prepared = &prepared;
+    speed(1, |_, _| async move {
+        let Some(news) = prepared.next() else {
+            return 0;
+        };
+        for made in client.create_deployments(news).await {
             made.expect("created");
         }
-        times.push(begun.elapsed());
-        if start.elapsed() > TIME {
-            break;
-        }
-    }
-    Speed::with_times(100 * times.len(), start.elapsed(), times)
+        100
+    })
+    .await
 }
 
 /// The median of a page of a hundred, of this.

@@ -151,15 +151,15 @@ impl<'a> Write<'a> {
             gate.join(" AND ")
         };
         sql.with_first("gate", &format!("SELECT 1 WHERE {gate}"));
-        let mut done = Vec::new();
-        self.entities(&mut sql, &mut done)?;
-        let locks = match done.as_slice() {
-            [] => String::new(),
-            parts => format!(" WHERE {} >= 0", parts.join(" + ")),
+        let done = self.entities(&mut sql)?;
+        let locked = match (done.as_slice(), self.staged.steps.as_slice()) {
+            ([], _) => "gate".to_owned(),
+            ([part], [_]) => (*part).to_owned(),
+            (parts, _) => format!("gate WHERE {}", rows::all_of(parts)),
         };
         sql.with_first(
             "s",
-            &format!("SELECT nextval('change_set') AS id FROM gate{locks}"),
+            &format!("SELECT nextval('change_set') AS id FROM {locked}"),
         );
         self.contents(&mut sql)?;
         self.facets(&mut sql)?;
@@ -197,13 +197,13 @@ impl<'a> Write<'a> {
         let (kinds, ids) = arrays(pins.keys().copied());
         let (versions, exclusive): (Vec<i64>, Vec<bool>) = pins.values().copied().unzip();
         let count = i64::try_from(pins.len()).unwrap_or(i64::MAX);
-        let pins = format!(
-            "unnest({}::smallint[], {}::text[], {}::bigint[], {}::boolean[]) p(kind, id, version, exclusive)",
-            sql.bind(kinds)?,
-            sql.bind(ids)?,
-            sql.bind(versions)?,
-            sql.bind(exclusive)?,
-        );
+        let pins = sql
+            .table(pins.len())
+            .column("kind", "smallint", kinds)?
+            .column("id", "text", ids)?
+            .column("version", "bigint", versions)?
+            .column("exclusive", "boolean", exclusive)?
+            .named("p");
         let own = match self.right {
             Some(Right::Edit(token)) => Some(token),
             _ => None,
@@ -260,28 +260,27 @@ impl<'a> Write<'a> {
                 present.values().copied().unzip();
             let count = i64::try_from(present.len()).unwrap_or(i64::MAX);
             let own = sql.bind(self.hold.map(|hold| hold.token))?;
+            let rows = sql
+                .table(present.len())
+                .column("kind", "smallint", kinds)?
+                .column("id", "text", ids)?
+                .column("generation", "bigint", generations)?
+                .column("version", "bigint", versions)?
+                .named("r");
             let part = format!(
-                "(SELECT count(*) FROM unnest({}::smallint[], {}::text[], {}::bigint[], {}::bigint[]) \
-                 r(kind, id, generation, version) JOIN entity e ON e.kind = r.kind AND e.id = r.id \
+                "(SELECT count(*) FROM {rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \
                  WHERE NOT e.deleting AND (r.generation IS NULL OR e.generation = r.generation) \
                  AND (r.version IS NULL OR e.version = r.version) \
                  AND NOT EXISTS (SELECT 1 FROM going g WHERE g.kind = r.kind AND g.id = r.id \
                  AND g.until > now_us() AND g.token IS DISTINCT FROM {own})) = {}",
-                sql.bind(kinds)?,
-                sql.bind(ids)?,
-                sql.bind(generations)?,
-                sql.bind(versions)?,
                 sql.bind(count)?,
             );
             gate.push(part);
         }
         if !absent.is_empty() {
-            let (kinds, ids) = arrays(absent);
+            let rows = keys(sql, arrays(absent))?;
             gate.push(format!(
-                "NOT EXISTS (SELECT 1 FROM unnest({}::smallint[], {}::text[]) r(kind, id) \
-                 JOIN entity e ON e.kind = r.kind AND e.id = r.id)",
-                sql.bind(kinds)?,
-                sql.bind(ids)?,
+                "NOT EXISTS (SELECT 1 FROM {rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id)"
             ));
         }
         if let Some(hold) = self.hold {
@@ -306,6 +305,15 @@ impl<'a> Write<'a> {
         }
         Ok(())
     }
+}
+
+/// Keys as a table `r`.
+fn keys(sql: &mut Statement, (kinds, ids): (Vec<i16>, Vec<String>)) -> Sql<String> {
+    let keys = sql
+        .table(ids.len())
+        .column("kind", "smallint", kinds)?
+        .column("id", "text", ids)?;
+    Ok(keys.named("r"))
 }
 
 /// A body that is to be stored.

@@ -29,7 +29,7 @@ use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
 /// Rows of one statement. A page with packages may be large: it is a statement of its own.
-const ROWS: usize = 8_000;
+const ROWS: usize = 16_000;
 
 /// Statements whose pages may wait to be taken.
 const AHEAD: usize = 2;

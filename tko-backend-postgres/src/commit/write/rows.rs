@@ -1,6 +1,8 @@
 //! The parts that write rows, and what hangs on them.
 
-use super::{Sql, Statement, Write, arrays, difference, number, once_hash, signed, stage_number};
+use super::{
+    Sql, Statement, Write, arrays, difference, keys, number, once_hash, signed, stage_number,
+};
 use crate::row::Row;
 use tko_core::Key;
 
@@ -9,8 +11,9 @@ const WRITTEN: &str = "version, generation, updated, body_at, skeleton, deleting
      approved, template, site, parent, place, once, body, rest";
 
 impl Write<'_> {
-    /// Rows go in, change, and go. `done` gets what counts each.
-    pub(super) fn entities(&self, sql: &mut Statement, done: &mut Vec<String>) -> Sql<()> {
+    /// Rows go in, change, and go: parts of these names, with a row for each.
+    pub(super) fn entities(&self, sql: &mut Statement) -> Sql<Vec<&'static str>> {
+        let mut done = Vec::new();
         let (mut new, mut changed, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (step, row) in self.staged.steps.iter().zip(&self.rows) {
             match (step.before, row) {
@@ -20,12 +23,7 @@ impl Write<'_> {
             }
         }
         if !gone.is_empty() {
-            let (kinds, ids) = arrays(gone);
-            let keys = format!(
-                "unnest({}::smallint[], {}::text[]) r(kind, id)",
-                sql.bind(kinds)?,
-                sql.bind(ids)?
-            );
+            let keys = keys(sql, arrays(gone))?;
             sql.with(
                 "gone",
                 &format!(
@@ -33,7 +31,7 @@ impl Write<'_> {
                      WHERE e.kind = r.kind AND e.id = r.id RETURNING e.kind, e.id"
                 ),
             );
-            done.push("(SELECT count(*) FROM gone)".to_owned());
+            done.push("gone");
         }
         if !changed.is_empty() {
             // Likewise: those without one first.
@@ -50,8 +48,8 @@ impl Write<'_> {
                 None => String::new(),
             };
             let after = match done.as_slice() {
-                [] => "",
-                _ => " AND (SELECT count(*) FROM gone) >= 0",
+                [] => String::new(),
+                parts => format!(" AND {}", all_of(parts)),
             };
             let values = WRITTEN.replace(", ", ", r.");
             sql.with(
@@ -62,7 +60,7 @@ impl Write<'_> {
                      WHERE e.kind = r.kind AND e.id = r.id{after} RETURNING 1"
                 ),
             );
-            done.push("(SELECT count(*) FROM changed)".to_owned());
+            done.push("changed");
         }
         if !new.is_empty() {
             // In key order, as everybody else: two that make the same things must not wait for
@@ -79,7 +77,7 @@ impl Write<'_> {
             // What frees a creation key comes before what takes it.
             let freed = match done.as_slice() {
                 [] => String::new(),
-                parts => format!(" WHERE {} >= 0", parts.join(" + ")),
+                parts => format!(" WHERE {}", all_of(parts)),
             };
             sql.with(
                 "new",
@@ -89,9 +87,9 @@ impl Write<'_> {
                      FROM gate CROSS JOIN {rows}{freed} RETURNING 1"
                 ),
             );
-            done.push("(SELECT count(*) FROM new)".to_owned());
+            done.push("new");
         }
-        Ok(())
+        Ok(done)
     }
 
     /// What goes with rows that go, and new bodies.
@@ -114,13 +112,13 @@ impl Write<'_> {
             dictionaries.push(packed.dictionary);
             data.push(packed.data.as_slice());
         }
-        let rows = format!(
-            "unnest({}::bigint[], {}::smallint[], {}::integer[], {}::bytea[]) b(at, codec, dictionary, data)",
-            sql.bind(at)?,
-            sql.bind(codecs)?,
-            sql.bind(dictionaries)?,
-            sql.bind(data)?,
-        );
+        let rows = sql
+            .table(at.len())
+            .column("at", "bigint", at)?
+            .column("codec", "smallint", codecs)?
+            .column("dictionary", "integer", dictionaries)?
+            .column("data", "bytea", data)?
+            .named("b");
         sql.with(
             "bodies",
             &format!(
@@ -180,16 +178,15 @@ impl Write<'_> {
             let before = step.before.map(|found| found.body_at);
             bodies.push(before.filter(|before| *before != 0 && *before != after));
         }
-        let rows = format!(
-            "unnest({}::smallint[], {}::smallint[], {}::text[], {}::bigint[], {}::boolean[], {}::bigint[]) \
-             c(ordinal, kind, id, version, gone, body_before)",
-            sql.bind(ordinals)?,
-            sql.bind(kinds)?,
-            sql.bind(ids)?,
-            sql.bind(versions)?,
-            sql.bind(gone)?,
-            sql.bind(bodies)?,
-        );
+        let rows = sql
+            .table(ids.len())
+            .column("ordinal", "smallint", ordinals)?
+            .column("kind", "smallint", kinds)?
+            .column("id", "text", ids)?
+            .column("version", "bigint", versions)?
+            .column("gone", "boolean", gone)?
+            .column("body_before", "bigint", bodies)?
+            .named("c");
         let cause = sql.bind(self.set.cause.as_deref().map(str::to_owned))?;
         let now = match self.now {
             Some(now) => sql.bind(now)?,
@@ -229,16 +226,15 @@ impl Write<'_> {
         let lanes: Vec<i16> = own.iter().map(|mark| mark.lane).collect();
         let again: Vec<i16> = own.iter().map(|mark| mark.again).collect();
         let after: Vec<i64> = own.iter().map(|mark| mark.after).collect();
-        let rows = format!(
-            "unnest({}::smallint[], {}::smallint[], {}::text[], {}::smallint[], {}::smallint[], {}::bigint[]) \
-             m(stage, kind, id, lane, again, after)",
-            sql.bind(stages)?,
-            sql.bind(kinds)?,
-            sql.bind(ids)?,
-            sql.bind(lanes)?,
-            sql.bind(again)?,
-            sql.bind(after)?,
-        );
+        let rows = sql
+            .table(ids.len())
+            .column("stage", "smallint", stages)?
+            .column("kind", "smallint", kinds)?
+            .column("id", "text", ids)?
+            .column("lane", "smallint", lanes)?
+            .column("again", "smallint", again)?
+            .column("after", "bigint", after)?
+            .named("m");
         // `again` of a new row is of no account: it is cleared when the work is claimed.
         sql.with(
             "due",
@@ -277,16 +273,15 @@ impl Write<'_> {
             .iter()
             .map(|mark| i64::try_from(mark.after.as_micros()).unwrap_or(i64::MAX / 2))
             .collect();
-        let rows = format!(
-            "unnest({}::smallint[], {}::smallint[], {}::smallint[], {}::text[], {}::smallint[], {}::bigint[]) \
-             m(ordinal, stage, kind, id, lane, after)",
-            sql.bind(ordinals)?,
-            sql.bind(stages)?,
-            sql.bind(kinds)?,
-            sql.bind(ids)?,
-            sql.bind(lanes)?,
-            sql.bind(after)?,
-        );
+        let rows = sql
+            .table(ids.len())
+            .column("ordinal", "smallint", ordinals)?
+            .column("stage", "smallint", stages)?
+            .column("kind", "smallint", kinds)?
+            .column("id", "text", ids)?
+            .column("lane", "smallint", lanes)?
+            .column("after", "bigint", after)?
+            .named("m");
         sql.with(
             "marks",
             &format!(
@@ -297,6 +292,14 @@ impl Write<'_> {
         );
         Ok(())
     }
+}
+
+/// Holds once all of these parts are done.
+pub(super) fn all_of(parts: &[&str]) -> String {
+    let counts = parts
+        .iter()
+        .map(|part| format!("(SELECT count(*) FROM {part})"));
+    format!("{} >= 0", counts.collect::<Vec<_>>().join(" + "))
 }
 
 /// Rows of `facet`: kind, key, value, id.
@@ -316,55 +319,55 @@ impl Facets {
         // takes them for a rising sequence and fills the pages that it splits, and two that write
         // the same do not wait for one another.
         self.0.sort_unstable();
-        macro_rules! column {
-            ($at:tt) => {
-                sql.bind(self.0.iter().map(|row| row.$at.clone()).collect::<Vec<_>>())?
-            };
+        let count = self.0.len();
+        let (mut kinds, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut values, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (kind, key, value, id) in self.0 {
+            kinds.push(kind);
+            keys.push(key);
+            values.push(value);
+            ids.push(id);
         }
-        Ok(format!(
-            "unnest({}::smallint[], {}::text[], {}::text[], {}::text[]) r(kind, key, value, id)",
-            column!(0),
-            column!(1),
-            column!(2),
-            column!(3),
-        ))
+        let rows = sql
+            .table(count)
+            .column("kind", "smallint", kinds)?
+            .column("key", "text", keys)?
+            .column("value", "text", values)?
+            .column("id", "text", ids)?;
+        Ok(rows.named("r"))
     }
 }
 
 /// Rows as a table `r` with the columns of `entity`.
 fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<String> {
-    macro_rules! column {
-        ($row:ident => $value:expr) => {
-            sql.bind(rows.iter().map(|$row| $value).collect::<Vec<_>>())?
-        };
-    }
     let rest = rows
         .iter()
         .map(|row| serde_json::to_string(&row.rest).map_err(|e| sqlx::Error::Encode(e.into())))
         .collect::<Sql<Vec<_>>>()?;
-    Ok(format!(
-        "unnest({}::smallint[], {}::text[], {}::bigint[], {}::bigint[], {}::bigint[], {}::bigint[], \
-         {}::bigint[], {}::integer[], {}::boolean[], {}::boolean[], {}::boolean[], {}::text[], \
-         {}::text[], {}::text[], {}::text[], {}::bytea[], {}::bytea[], {}::json[]) \
-         r(kind, id, version, generation, created, updated, body_at, skeleton, deleting, prepared, \
-         approved, template, site, parent, place, once, body, rest)",
-        column!(row => row.kind),
-        column!(row => &*row.id),
-        column!(row => row.version),
-        column!(row => row.generation),
-        column!(row => row.created),
-        column!(row => row.updated),
-        column!(row => row.body_at),
-        column!(row => row.skeleton),
-        column!(row => row.deleting),
-        column!(row => row.prepared),
-        column!(row => row.approved),
-        column!(row => row.template.as_deref()),
-        column!(row => row.site.as_deref()),
-        column!(row => row.parent.as_deref()),
-        column!(row => row.place.as_deref()),
-        column!(row => row.once().map(once_hash)),
-        column!(row => &row.body.0[..]),
-        sql.bind(rest)?,
-    ))
+    let mut table = sql.table(rows.len());
+    macro_rules! columns {
+        ($($name:literal: $of:literal = $row:ident => $value:expr;)*) => { $(
+            table = table.column($name, $of, rows.iter().map(|$row| $value).collect())?;
+        )* };
+    }
+    columns! {
+        "kind": "smallint" = row => row.kind;
+        "id": "text" = row => &*row.id;
+        "version": "bigint" = row => row.version;
+        "generation": "bigint" = row => row.generation;
+        "created": "bigint" = row => row.created;
+        "updated": "bigint" = row => row.updated;
+        "body_at": "bigint" = row => row.body_at;
+        "skeleton": "integer" = row => row.skeleton;
+        "deleting": "boolean" = row => row.deleting;
+        "prepared": "boolean" = row => row.prepared;
+        "approved": "boolean" = row => row.approved;
+        "template": "text" = row => row.template.as_deref();
+        "site": "text" = row => row.site.as_deref();
+        "parent": "text" = row => row.parent.as_deref();
+        "place": "text" = row => row.place.as_deref();
+        "once": "bytea" = row => row.once().map(once_hash);
+        "body": "bytea" = row => &row.body.0[..];
+    }
+    Ok(table.column("rest", "json", rest)?.named("r"))
 }
