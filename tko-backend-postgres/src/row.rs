@@ -130,11 +130,16 @@ mod texts {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-            let mut pairs = Vec::with_capacity(8);
-            while let Some((Text(key), Text(value))) = map.next_entry()? {
-                pairs.push((key, value));
-            }
-            Ok(pairs.into_iter().collect())
+            let mut failed = None;
+            let pairs = std::iter::from_fn(|| match map.next_entry() {
+                Ok(pair) => pair.map(|(Text(key), Text(value))| (key, value)),
+                Err(error) => {
+                    failed = Some(error);
+                    None
+                }
+            });
+            let metadata = pairs.collect();
+            failed.map_or(Ok(metadata), Err)
         }
     }
 }

@@ -33,24 +33,6 @@ struct Texts {
 }
 
 impl Texts {
-    /// Of pairs in the order of their keys, none of which comes twice.
-    fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
-        let lengths = pairs.iter();
-        let lengths = lengths.map(|(key, value)| key.as_ref().len() + value.as_ref().len());
-        let mut text = String::with_capacity(lengths.sum());
-        let mut ends = Vec::with_capacity(2 * pairs.len());
-        for (key, value) in pairs {
-            for part in [key.as_ref(), value.as_ref()] {
-                text.push_str(part);
-                ends.push(text.len());
-            }
-        }
-        Self {
-            text: text.into(),
-            ends: ends.into(),
-        }
-    }
-
     fn pair(&self, at: usize) -> (&str, &str) {
         let start = match at {
             0 => 0,
@@ -64,7 +46,11 @@ impl Texts {
 impl Metadata {
     /// Of pairs in the order of their keys, none of which comes twice.
     fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
-        Self((!pairs.is_empty()).then(|| Arc::new(Texts::of(pairs))))
+        let mut growing = Growing::default();
+        for (key, value) in pairs {
+            growing.push(key.as_ref(), value.as_ref());
+        }
+        growing.finish()
     }
 
     /// Where a key is, or would be.
@@ -177,14 +163,66 @@ impl fmt::Debug for Metadata {
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
     /// Of two values of one key the later counts.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
-        let mut pairs: Vec<(K, V)> = pairs.into_iter().collect();
-        if !pairs.is_sorted_by(|(one, _), (next, _)| one.as_ref() < next.as_ref()) {
-            pairs.reverse();
-            // Stable: the last comes first, and stays.
-            pairs.sort_by(|(one, _), (other, _)| one.as_ref().cmp(other.as_ref()));
-            pairs.dedup_by(|(other, _), (one, _)| one.as_ref() == other.as_ref());
+        let mut growing = Growing::default();
+        let mut pairs = pairs.into_iter();
+        while let Some((key, value)) = pairs.next() {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            if growing.goes_on_with(key) {
+                growing.push(key, value);
+                continue;
+            }
+            // They are not in order.
+            let sorted = growing.finish();
+            let mut all: BTreeMap<String, String> = sorted.iter().map(owned).collect();
+            all.insert(key.to_owned(), value.to_owned());
+            all.extend(pairs.map(|(key, value)| owned((key.as_ref(), value.as_ref()))));
+            return all.into();
         }
-        Self::of(&pairs)
+        growing.finish()
+    }
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// What metadata is made of, while it comes in the order of its keys: as what is read mostly does.
+#[derive(Default)]
+struct Growing {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Growing {
+    /// Whether this key comes after those that are there.
+    fn goes_on_with(&self, key: &str) -> bool {
+        let last = match *self.ends.as_slice() {
+            [] => return true,
+            [end, _] => &self.text[..end],
+            [.., start, end, _] => &self.text[start..end],
+            [_] => return false,
+        };
+        last < key
+    }
+
+    fn push(&mut self, key: &str, value: &str) {
+        if self.ends.is_empty() {
+            // A few labels.
+            self.text.reserve(128);
+            self.ends.reserve(16);
+        }
+        for part in [key, value] {
+            self.text.push_str(part);
+            self.ends.push(self.text.len());
+        }
+    }
+
+    fn finish(self) -> Metadata {
+        let texts = (!self.ends.is_empty()).then(|| Texts {
+            text: self.text.into(),
+            ends: self.ends.into(),
+        });
+        Metadata(texts.map(Arc::new))
     }
 }
 
