@@ -12,8 +12,9 @@ async fn waiting(pool: &sqlx::PgPool, count: i64) {
     let until = async {
         loop {
             let found: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                 AND wait_event_type = 'Lock' AND query LIKE '%entity%'",
+                "SELECT count(*) FROM pg_locks WHERE NOT granted \
+                 AND relation = 'entity'::regclass AND database = \
+                 (SELECT oid FROM pg_database WHERE datname = current_database())",
             )
             .fetch_one(pool)
             .await
