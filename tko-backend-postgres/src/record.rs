@@ -1,7 +1,7 @@
 //! Rows as entities: what they need beside themselves is read, or remembered.
 
 use crate::postgres::Shared;
-use crate::row::{Row, broken};
+use crate::row::{Before, Row, broken};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tko_core::{Entity, Facts, Resource, Result};
@@ -9,9 +9,10 @@ use tko_core::{Entity, Facts, Resource, Result};
 /// What these rows stand for, in their order.
 pub(crate) async fn entities(shared: &Shared, rows: Vec<Row<'_>>) -> Result<Vec<Arc<Entity>>> {
     let resources = Resources::of(shared, rows.iter().map(|row| row.skeleton)).await?;
+    let mut before = Before::default();
     let entities = rows.into_iter().map(|row| {
         let number = row.skeleton;
-        resources.complete(row.entity()?, number)
+        resources.complete(row.entity(&mut before)?, number)
     });
     entities.collect()
 }

@@ -5,6 +5,7 @@
 //! columns, and from the JSON that the feed keeps of a row as it was.
 
 use crate::columns::Columns;
+use crate::skeleton::Skeletons;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 use std::borrow::Cow;
@@ -17,9 +18,14 @@ use tko_core::{
 };
 
 /// The columns of a [`Row`], of the table named or aliased `e`, in the order of [`Row::read`].
-pub(crate) const COLUMNS: &str = "e.kind, e.id, e.version, e.generation, e.created, e.updated, \
-     e.body_at, e.skeleton, e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, \
+pub(crate) const COLUMNS: &str = "e.kind, e.body_at, e.id, e.version, e.generation, e.created, \
+     e.updated, e.skeleton, e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, \
      e.place, e.body, e.rest";
+
+/// Those of a row whose kind is known and whose body is not looked for, in the order of
+/// [`Row::listed`]: each column takes time, of the server most of all.
+pub(crate) const LISTED: &str = "e.id, e.version, e.generation, e.created, e.updated, e.skeleton, \
+     e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, e.place, e.body, e.rest";
 
 /// One row; of texts that lie elsewhere, or its own.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +36,7 @@ pub(crate) struct Row<'a> {
     pub(crate) generation: i64,
     pub(crate) created: i64,
     pub(crate) updated: i64,
+    /// Not known of a listed row: 0.
     pub(crate) body_at: i64,
     pub(crate) skeleton: Option<i32>,
     pub(crate) deleting: bool,
@@ -74,8 +81,8 @@ pub(crate) struct Rest {
     inherited: Metadata,
     #[serde(with = "texts", skip_serializing_if = "is_empty")]
     given: Metadata,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conditions: Vec<Said>,
+    #[serde(with = "said", skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<u64>,
     /// Of the placement.
@@ -90,7 +97,7 @@ pub(crate) struct Rest {
     #[serde(skip_serializing_if = "Option::is_none")]
     named: Option<(Option<String>, Option<String>)>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    plugin: Option<Described>,
+    plugin: Option<Box<Described>>,
 }
 
 fn is_empty(metadata: &Metadata) -> bool {
@@ -141,6 +148,25 @@ mod texts {
             let metadata = pairs.collect();
             failed.map_or(Ok(metadata), Err)
         }
+    }
+}
+
+/// Conditions as JSON.
+mod said {
+    use super::{Condition, Deserialize, Deserializer, Said, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        conditions: &[Condition],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(conditions.iter().map(Said::of))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Condition>, D::Error> {
+        let said = <Vec<Said>>::deserialize(deserializer)?;
+        Ok(said.into_iter().map(Said::condition).collect())
     }
 }
 
@@ -206,17 +232,61 @@ pub(crate) fn once_hash(once: &str) -> Vec<u8> {
     blake3::hash(once.as_bytes()).as_bytes()[..16].to_vec()
 }
 
+/// What rows before had: those that follow have mostly the same, and share it.
+#[derive(Default)]
+pub(crate) struct Before<'a> {
+    known: Option<&'a Skeletons>,
+    template: Option<TemplateId>,
+    resource: Option<(i32, Arc<Resource>)>,
+}
+
+impl<'a> Before<'a> {
+    /// Before all rows, with Deployment resources that are known.
+    pub(crate) fn knowing(known: &'a Skeletons) -> Self {
+        Self {
+            known: Some(known),
+            ..Self::default()
+        }
+    }
+
+    fn template(&mut self, id: &str) -> Result<TemplateId> {
+        match &self.template {
+            Some(template) if template.as_str() == id => Ok(template.clone()),
+            _ => Ok(self.template.insert(TemplateId::new(id)?).clone()),
+        }
+    }
+
+    /// The Deployment resource with a number, if it is known.
+    pub(crate) fn resource(&mut self, number: Option<i32>) -> Option<Arc<Resource>> {
+        let number = number?;
+        match &self.resource {
+            Some((last, resource)) if *last == number => Some(resource.clone()),
+            _ => {
+                let resource = self.known?.remembered(number)?;
+                Some(self.resource.insert((number, resource)).1.clone())
+            }
+        }
+    }
+}
+
 impl<'a> Row<'a> {
     /// Of its [`COLUMNS`].
     pub(crate) fn read(columns: &mut Columns<'a>) -> Result<Self, sqlx::Error> {
+        let (kind, body_at) = (columns.next()?, columns.next()?);
+        let listed = Self::listed(kind, columns)?;
+        Ok(Self { body_at, ..listed })
+    }
+
+    /// Of this kind's number and what is [`LISTED`].
+    pub(crate) fn listed(kind: i16, columns: &mut Columns<'a>) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            kind: columns.next()?,
+            kind,
+            body_at: 0,
             id: Cow::Borrowed(columns.next()?),
             version: columns.next()?,
             generation: columns.next()?,
             created: columns.next()?,
             updated: columns.next()?,
-            body_at: columns.next()?,
             skeleton: columns.optional()?,
             deleting: columns.next()?,
             prepared: columns.next()?,
@@ -228,12 +298,6 @@ impl<'a> Row<'a> {
             body: ContentHash(columns.next()?),
             rest: columns.json()?.unwrap_or_default(),
         })
-    }
-
-    /// The id alone of its [`COLUMNS`].
-    pub(crate) fn id(columns: &mut Columns<'a>) -> Result<&'a str, sqlx::Error> {
-        let _kind: i16 = columns.next()?;
-        columns.next()
     }
 
     /// The row of an entity.
@@ -259,7 +323,7 @@ impl<'a> Row<'a> {
                 metadata: entity.metadata.clone(),
                 inherited: entity.inherited.clone(),
                 given: entity.given.clone(),
-                conditions: entity.conditions.iter().map(Said::of).collect(),
+                conditions: entity.conditions.clone(),
                 ..Rest::default()
             },
         };
@@ -298,7 +362,7 @@ impl<'a> Row<'a> {
                 }
             }
             Facts::Plugin(plugin) => {
-                self.rest.plugin = Some(Described {
+                self.rest.plugin = Some(Box::new(Described {
                     executor: plugin.executor.clone(),
                     arguments: plugin.arguments.clone(),
                     properties: plugin.properties.clone(),
@@ -307,7 +371,7 @@ impl<'a> Row<'a> {
                         .iter()
                         .map(|t| (text(&t.group), text(&t.version), text(&t.kind)))
                         .collect(),
-                });
+                }));
             }
         }
     }
@@ -317,12 +381,13 @@ impl<'a> Row<'a> {
         self.rest.once.as_deref()
     }
 
-    /// What it stands for, held by nobody else, but for the Deployment resource:
+    /// What it stands for, after others. If its Deployment resource is not known,
     /// [`Resources`](crate::record::Resources) put that in, once no connection is held.
-    pub(crate) fn entity(self) -> Result<Arc<Entity>> {
+    pub(crate) fn entity(self, before: &mut Before<'_>) -> Result<Arc<Entity>> {
         let key = key(self.kind, &self.id)?;
         let rest = self.rest;
-        let template = self.template.as_deref().map(TemplateId::new).transpose()?;
+        let template = self.template.as_deref().map(|id| before.template(id));
+        let template = template.transpose()?;
         let origin = rest.origin.map(Version);
         let facts = match key.kind() {
             Kind::Template => Facts::Template,
@@ -352,7 +417,9 @@ impl<'a> Row<'a> {
                     placed: place.zip(rest.placed.map(Generation)),
                     once: rest.once.map(Into::into),
                     head: Head {
-                        skeleton: BLANK.clone(),
+                        skeleton: before
+                            .resource(self.skeleton)
+                            .unwrap_or_else(|| BLANK.clone()),
                         at: rest.head.unwrap_or_default(),
                         template: named_template,
                         site: named_site,
@@ -370,7 +437,7 @@ impl<'a> Row<'a> {
             inherited: rest.inherited,
             given: rest.given,
             metadata: rest.metadata,
-            conditions: rest.conditions.into_iter().map(Said::condition).collect(),
+            conditions: rest.conditions,
             facts,
             body: self.body,
         }))

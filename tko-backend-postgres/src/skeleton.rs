@@ -34,6 +34,11 @@ impl Skeletons {
         self.0.lock().expect("no code panics while it adds")
     }
 
+    /// The one with this number, if this process has met it.
+    pub(crate) fn remembered(&self, number: i32) -> Option<Arc<Resource>> {
+        self.known().by_number.get(&number).cloned()
+    }
+
     /// The numbers of these, which are stored if they are not.
     pub(crate) async fn numbers(
         &self,

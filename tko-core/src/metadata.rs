@@ -18,28 +18,65 @@ pub const RESERVED: &str = "nephio.org/";
 
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
 ///
-/// It lies in one piece: stores hold very many of them, and decode very many at a time. That of
-/// nothing is no memory at all.
+/// It lies in one piece of memory: stores hold very many of them, and decode very many at a time.
+/// That of nothing is no memory at all.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Metadata(Option<Arc<Texts>>);
+pub struct Metadata(Option<Arc<str>>);
 
-/// Keys and values, in turn.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Texts {
-    /// All of them, one after the other.
-    text: Box<str>,
-    /// Where each ends, in bytes.
-    ends: Box<[usize]>,
+/// What a [`Metadata`] of something is: all keys and values, in turn, one after the other; and
+/// after them, as characters, [where each ends](End).
+#[derive(Clone, Copy, Debug)]
+struct Texts<'a> {
+    text: &'a str,
+    ends: &'a [[u8; End::LENGTH]],
 }
 
-impl Texts {
-    fn pair(&self, at: usize) -> (&str, &str) {
+impl<'a> Texts<'a> {
+    fn of(piece: &'a str) -> Self {
+        let last = piece.as_bytes().last_chunk().copied().unwrap_or_default();
+        let (text, ends) = piece.split_at(End::read(last));
+        let (ends, _) = ends.as_bytes().as_chunks();
+        Self { text, ends }
+    }
+
+    /// How many pairs there are.
+    fn len(self) -> usize {
+        self.ends.len() / 2
+    }
+
+    fn end(self, at: usize) -> usize {
+        End::read(self.ends[at])
+    }
+
+    fn pair(self, at: usize) -> (&'a str, &'a str) {
         let start = match at {
             0 => 0,
-            _ => self.ends[2 * at - 1],
+            _ => self.end(2 * at - 1),
         };
-        let (middle, end) = (self.ends[2 * at], self.ends[2 * at + 1]);
+        let (middle, end) = (self.end(2 * at), self.end(2 * at + 1));
         (&self.text[start..middle], &self.text[middle..end])
+    }
+}
+
+/// Where a text ends, in bytes: seven bits a character, the lowest first. So ends and texts are one
+/// string.
+struct End(usize);
+
+impl End {
+    const LENGTH: usize = 5;
+
+    fn read(characters: [u8; Self::LENGTH]) -> usize {
+        let from_the_highest = characters.iter().rev();
+        from_the_highest.fold(0, |end, bits| end << 7 | usize::from(*bits))
+    }
+
+    fn write(self, text: &mut String) {
+        let Self(mut end) = self;
+        for _ in 0..Self::LENGTH {
+            text.push(char::from(u8::try_from(end & 0x7f).unwrap_or_default()));
+            end >>= 7;
+        }
+        assert!(end == 0, "metadata of 32 GiB");
     }
 }
 
@@ -53,12 +90,17 @@ impl Metadata {
         growing.finish()
     }
 
+    /// What it is made of, unless it is of nothing.
+    fn texts(&self) -> Option<Texts<'_>> {
+        self.0.as_deref().map(Texts::of)
+    }
+
     /// Where a key is, or would be.
     fn find(&self, key: &str) -> Result<usize, usize> {
-        let Some(texts) = &self.0 else {
+        let Some(texts) = self.texts() else {
             return Err(0);
         };
-        let (mut low, mut high) = (0, self.len());
+        let (mut low, mut high) = (0, texts.len());
         while low < high {
             let middle = low.midpoint(high);
             match texts.pair(middle).0.cmp(key) {
@@ -72,7 +114,7 @@ impl Metadata {
 
     /// How many keys it has.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |texts| texts.ends.len() / 2)
+        self.texts().map_or(0, Texts::len)
     }
 
     /// Whether it has none.
@@ -83,7 +125,7 @@ impl Metadata {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.find(key).ok()?;
-        self.0.as_ref().map(|texts| texts.pair(at).1)
+        self.texts().map(|texts| texts.pair(at).1)
     }
 
     /// Whether it has a key.
@@ -94,7 +136,7 @@ impl Metadata {
     /// Keys and values, in the order of the keys.
     pub fn iter(&self) -> Iter<'_> {
         Iter {
-            texts: self.0.as_deref(),
+            texts: self.texts(),
             left: 0..self.len(),
         }
     }
@@ -208,7 +250,7 @@ impl Growing {
     fn push(&mut self, key: &str, value: &str) {
         if self.ends.is_empty() {
             // A few labels.
-            self.text.reserve(128);
+            self.text.reserve(192);
             self.ends.reserve(16);
         }
         for part in [key, value] {
@@ -217,12 +259,11 @@ impl Growing {
         }
     }
 
-    fn finish(self) -> Metadata {
-        let texts = (!self.ends.is_empty()).then(|| Texts {
-            text: self.text.into(),
-            ends: self.ends.into(),
-        });
-        Metadata(texts.map(Arc::new))
+    fn finish(mut self) -> Metadata {
+        for end in &self.ends {
+            End(*end).write(&mut self.text);
+        }
+        Metadata((!self.ends.is_empty()).then(|| self.text.into()))
     }
 }
 
@@ -244,7 +285,7 @@ impl<'a> IntoIterator for &'a Metadata {
 /// Keys and values, in the order of the keys.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
-    texts: Option<&'a Texts>,
+    texts: Option<Texts<'a>>,
     left: Range<usize>,
 }
 
@@ -305,6 +346,18 @@ mod tests {
         ];
         assert_eq!(metadata, expected.into_iter().collect());
         assert!(metadata.iter().eq(expected));
+    }
+
+    #[test]
+    fn texts_of_any_length_are_told_apart() {
+        let lengths = [0, 1, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152];
+        let pairs = lengths.map(|length| (format!("{length:07}é"), "ü".repeat(length)));
+        let metadata: Metadata = pairs.iter().map(|(key, value)| (key, value)).collect();
+        assert_eq!(metadata.len(), pairs.len());
+        for ((key, value), (read_key, read_value)) in pairs.iter().zip(&metadata) {
+            assert!(key == read_key && value == read_value, "{key}");
+            assert!(metadata.get(key) == Some(value), "{key}");
+        }
     }
 
     #[test]

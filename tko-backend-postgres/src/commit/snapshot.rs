@@ -153,8 +153,8 @@ async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
     let (mut read, mut beside) = (Vec::new(), Vec::new());
     for row in &found {
         now = Timestamp(row.try_get(0).map_err(&broken)?);
-        let id: Option<&str> = row.try_get(2).map_err(&broken)?;
-        if id.is_none() {
+        let kind: Option<i16> = row.try_get("kind").map_err(&broken)?;
+        if kind.is_none() {
             continue;
         }
         let edit: Option<Uuid> = row.try_get("edit").map_err(&broken)?;

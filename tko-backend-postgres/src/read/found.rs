@@ -5,22 +5,27 @@ use crate::columns::Columns;
 use crate::fault::fault;
 use crate::postgres::Shared;
 use crate::record::Resources;
-use crate::row::{COLUMNS, Row};
+use crate::row::{Before, Row, number};
 use crate::work::stage_of;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
-use tko_core::{Entity, Key, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
+use tko_core::{Entity, Key, Kind, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
 
 /// A row as read.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) entity: Arc<Entity>,
-    skeleton: Option<i32>,
+    /// Its Deployment resource is [yet to be put in](Resources).
+    lacking: Option<Lacking>,
     packed: Option<Packed>,
-    revision: Option<i64>,
-    work: Vec<Due>,
+    revision: Option<Revision>,
+    work: Vec<Work>,
 }
+
+/// The number of what is lacking, if there is any.
+#[derive(Clone, Copy, Debug)]
+struct Lacking(Option<i32>);
 
 /// Work, as [`columns`] has it.
 #[derive(Debug, Deserialize)]
@@ -35,9 +40,9 @@ struct Due {
     until: Option<i64>,
 }
 
-/// Of the row `e` and, if bodies are wanted, of [`join`]'s `b`.
-pub(super) fn columns(want: Want) -> String {
-    let mut columns = COLUMNS.to_owned();
+/// Those columns of the row `e`, what else is wanted and, if bodies are, of [`join`]'s `b`.
+pub(super) fn columns(of_row: &str, want: Want) -> String {
+    let mut columns = of_row.to_owned();
     if want.package {
         columns += ", b.codec, b.dictionary, b.data";
     }
@@ -67,14 +72,40 @@ pub(super) fn join(want: Want) -> &'static str {
 }
 
 impl Found {
-    /// Of its [`columns`].
-    pub(super) fn of(mut columns: Columns<'_>, want: Want) -> Result<Self> {
+    /// Of its [`columns`] with [all](crate::row::COLUMNS) of the row.
+    pub(super) fn of(
+        mut columns: Columns<'_>,
+        want: Want,
+        before: &mut Before<'_>,
+    ) -> Result<Self> {
+        let row = Row::read(&mut columns).map_err(fault("decode a row"))?;
+        Self::with(row, columns, want, before)
+    }
+
+    /// Of its [`columns`] with what is [`LISTED`](crate::row::LISTED) of the row.
+    pub(super) fn listed(
+        kind: Kind,
+        mut columns: Columns<'_>,
+        want: Want,
+        before: &mut Before<'_>,
+    ) -> Result<Self> {
+        let row = Row::listed(number(kind), &mut columns).map_err(fault("decode a row"))?;
+        Self::with(row, columns, want, before)
+    }
+
+    /// A row, and what is wanted beside it.
+    fn with(
+        row: Row<'_>,
+        mut columns: Columns<'_>,
+        want: Want,
+        before: &mut Before<'_>,
+    ) -> Result<Self> {
         let broken = fault("decode a row");
-        let row = Row::read(&mut columns).map_err(&broken)?;
-        let skeleton = row.skeleton;
+        let number = row.skeleton;
+        let lacking = before.resource(number).is_none();
         let mut found = Self {
-            entity: row.entity()?,
-            skeleton,
+            entity: row.entity(before)?,
+            lacking: lacking.then_some(Lacking(number)),
             packed: None,
             revision: None,
             work: Vec::new(),
@@ -91,10 +122,14 @@ impl Found {
             found.packed = packed;
         }
         if want.revision {
-            found.revision = columns.optional().map_err(&broken)?;
+            let revision = columns.optional().map_err(&broken)?;
+            found.revision = revision.map(|revision: i64| Revision(revision.unsigned_abs()));
         }
         if want.work {
-            found.work = columns.json().map_err(&broken)?.unwrap_or_default();
+            let due: Option<Vec<Due>> = columns.json().map_err(&broken)?;
+            let work = due.into_iter().flatten();
+            let work = work.map(|due| due.work(&found.entity.key));
+            found.work = work.collect::<Result<_>>()?;
         }
         Ok(found)
     }
@@ -110,11 +145,14 @@ impl Found {
 
 /// As they are answered.
 pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> Result<Vec<Record>> {
-    let numbers = found.iter().map(|found| found.skeleton);
-    let resources = Resources::of(shared, numbers).await?;
+    let lacking = found.iter().filter_map(|found| found.lacking);
+    let resources = Resources::of(shared, lacking.map(|Lacking(number)| number)).await?;
     let mut records = Vec::with_capacity(found.len());
     for found in found {
-        let entity = resources.complete(found.entity, found.skeleton)?;
+        let entity = match found.lacking {
+            Some(Lacking(number)) => resources.complete(found.entity, number)?,
+            None => found.entity,
+        };
         let package = match found.packed {
             Some(packed) => {
                 let unpacked = shared.bodies.unpack(shared, entity.body, &packed);
@@ -122,13 +160,10 @@ pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> R
             }
             None => want.package.then(Package::default),
         };
-        let work = found.work.into_iter().map(|due| due.work(&entity.key));
         records.push(Record {
             package,
-            revision: found
-                .revision
-                .map(|revision| Revision(revision.unsigned_abs())),
-            work: work.collect::<Result<_>>()?,
+            revision: found.revision,
+            work: found.work,
             entity,
         });
     }

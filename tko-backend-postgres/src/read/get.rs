@@ -7,7 +7,7 @@ use crate::fault::fault;
 use crate::lent::Lent;
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
-use crate::row::number;
+use crate::row::{Before, COLUMNS, number};
 use sqlx::{AssertSqlSafe, Row as _};
 use tko_core::{Error, Key, MAX_CHANGES, Record, Result, Want};
 
@@ -33,7 +33,7 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
         "SELECT k.nth, {} FROM unnest($1::smallint[], $2::text[]) \
          WITH ORDINALITY k(kind, id, nth) CROSS JOIN LATERAL \
          (SELECT * FROM entity o WHERE o.kind = k.kind AND o.id = k.id LIMIT 1) e{}",
-        found::columns(want),
+        found::columns(COLUMNS, want),
         found::join(want)
     );
     let (kinds, ids): (Vec<i16>, Vec<&str>) = keys
@@ -51,10 +51,11 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
     connection.give_back();
     let broken = fault("decode entities");
     let (mut places, mut found) = (Vec::new(), Vec::new());
+    let mut before = Before::default();
     for row in &rows {
         let place: i64 = row.try_get(0).map_err(&broken)?;
         places.push(usize::try_from(place - 1).unwrap_or_default());
-        found.push(Found::of(Columns::of(row, 1), want)?);
+        found.push(Found::of(Columns::of(row, 1), want, &mut before)?);
     }
     let mut answers = vec![None; keys.len()];
     for (place, record) in places.into_iter().zip(records(shared, found, want).await?) {

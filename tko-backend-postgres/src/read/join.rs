@@ -6,7 +6,7 @@ use super::walk::Walk;
 use crate::columns::Columns;
 use crate::fault::fault;
 use crate::measure::{Measures, Purpose, Sending};
-use crate::row::{COLUMNS, Row, number};
+use crate::row::{Before, COLUMNS, Row, number};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeSet, HashMap};
 use tko_core::select::{MetadataPatterns, metadata_match};
@@ -80,10 +80,10 @@ impl Side<'_> {
             .await?;
         self.known.extend(unknown.into_iter().map(|id| (id, false)));
         let broken = fault("decode what deployments name");
+        let mut before = Before::default();
         for row in &rows {
-            let entity = Row::read(&mut Columns::of(row, 0))
-                .map_err(&broken)?
-                .entity()?;
+            let row = Row::read(&mut Columns::of(row, 0)).map_err(&broken)?;
+            let entity = row.entity(&mut before)?;
             let matches = metadata_match(self.patterns, &entity.metadata);
             self.known.insert(entity.key.id().to_owned(), matches);
         }

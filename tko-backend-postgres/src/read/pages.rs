@@ -1,8 +1,8 @@
 //! All pages, one after the other, read ahead.
 //!
-//! The next statement is asked for as soon as the last row of the one before has come: its rows are
-//! decoded meanwhile, each page on a thread of its own. No statement is open while whoever takes the
-//! pages is waited for.
+//! One task reads and decodes, row by row, while the server makes the rows that follow. The next
+//! statement is asked for as soon as the last row of the one before has come, and none is open while
+//! whoever takes the pages is waited for.
 
 use super::found::{Found, records};
 use super::list::{ONE_INSTANT, latest, page as of_rows, read as rows};
@@ -16,15 +16,14 @@ use crate::lent::Lent;
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::replica::Replica;
-use crate::row::Row;
-use bytes::Bytes;
+use crate::row::Before;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use sqlx::{AssertSqlSafe, Connection, PgPool};
 use std::future::ready;
 use std::sync::Arc;
-use tko_core::{Cursor, Error, Key, List, Page, Result, Revision, Want};
+use tko_core::{Cursor, Error, List, Page, Result, Revision};
 use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
@@ -216,20 +215,27 @@ impl Reader {
         let head = Revision(head.unsigned_abs());
         let rows = stream::once(instant.copy_out_raw(&text)).try_flatten();
         let mut rows = self.shared.measures.rows(Purpose::Pages, rows.boxed());
-        let mut page = Vec::with_capacity(limit);
+        // Each row is decoded while it is fresh in the processor's cache; the server goes on making
+        // rows meanwhile, for the connection holds more than a moment's.
+        let shared = self.shared.clone();
+        let mut before = Before::knowing(&shared.skeletons);
+        let kind = self.list.select.kind;
+        let mut page: Vec<Found> = Vec::with_capacity(limit);
         while let Some(message) = rows.try_next().await? {
             if !is_row(&message) {
                 continue;
             }
             if page.len() == limit {
                 let full = std::mem::replace(&mut page, Vec::with_capacity(limit));
-                let last = full.last().map(id).transpose().map_err(&failed)?;
-                let key = Key::new(self.list.select.kind, last.unwrap_or_default())?;
-                plan.after(&key);
-                self.list.after = Some(Cursor(key));
+                if let Some(last) = full.last() {
+                    let key = last.entity.key.clone();
+                    plan.after(&key);
+                    self.list.after = Some(Cursor(key));
+                }
                 put(places, self.decoded(head, full, self.list.after.clone()));
             }
-            page.push(message);
+            let row = Columns::copied(&message).map_err(&failed)?;
+            page.push(Found::listed(kind, row, self.list.want, &mut before)?);
         }
         drop(rows);
         let ended = instant.commit();
@@ -242,15 +248,14 @@ impl Reader {
         Ok(more)
     }
 
-    /// A page of these rows.
-    fn decoded(&self, revision: Revision, rows: Vec<Bytes>, next: Option<Cursor>) -> Coming {
+    /// A page of these rows. What rows share may have to be read, on another connection: so this
+    /// one does not wait for it.
+    fn decoded(&self, revision: Revision, mut found: Vec<Found>, next: Option<Cursor>) -> Coming {
         let (shared, want) = (self.shared.clone(), self.list.want);
-        let deleting = self.list.select.deleting;
-        // It takes as long as making and fetching them, and must hold up neither: whoever waits
-        // for more rows shares a thread with other tasks, but not with this.
-        let decoding = tokio::task::spawn_blocking(move || decode(&rows, want, deleting));
+        if !self.list.select.deleting {
+            found.retain(|found| !found.is_deleting());
+        }
         let page = tokio::spawn(async move {
-            let found = decoding.await.map_err(broken_off)??;
             Ok(Page {
                 revision,
                 items: records(&shared, found, want).await?,
@@ -263,24 +268,6 @@ impl Reader {
 
 fn broken_off(error: JoinError) -> Error {
     Error::internal("decode a page", error)
-}
-
-/// Rows that [`copy`] sends.
-fn decode(rows: &[Bytes], want: Want, deleting: bool) -> Result<Vec<Found>> {
-    let failed = fault("decode a page");
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let row = Found::of(Columns::copied(row).map_err(&failed)?, want)?;
-        if deleting || !row.is_deleting() {
-            found.push(row);
-        }
-    }
-    Ok(found)
-}
-
-/// Of a row that [`copy`] sends.
-fn id(row: &Bytes) -> Result<&str, sqlx::Error> {
-    Row::id(&mut Columns::copied(row)?)
 }
 
 fn put(places: &mut Places<'_>, page: Coming) {

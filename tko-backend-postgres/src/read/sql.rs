@@ -5,7 +5,7 @@ use super::found;
 use super::plan::{Column, Condition, Driver, Index, Plan};
 use super::value::{Given, Value};
 use crate::dialect::copy_out;
-use crate::row::COLUMNS;
+use crate::row::{COLUMNS, LISTED};
 use sqlx::postgres::PgArguments;
 use tko_core::Want;
 
@@ -37,12 +37,15 @@ pub(super) struct Copied {
 pub(super) fn copy(plan: &Plan, most: usize, want: Want) -> Sql<Copied> {
     let mut writer = Writer::new(plan, Vec::new())?;
     let most = most.to_string();
-    let source = writer.source(COLUMNS, Some(&most));
-    let matching = writer.matching(&source, COLUMNS, true)?;
+    // As few columns as need be, and the same outside and inside: then nothing is projected twice.
+    let more = want.package || want.revision || want.work;
+    let inside = if more { COLUMNS } else { LISTED };
+    let source = writer.source(inside, Some(&most));
+    let matching = writer.matching(&source, inside, true)?;
     let text = format!(
         "SELECT {columns} FROM ({matching} ORDER BY {id} LIMIT {most}) e{join}",
         id = writer.id(),
-        columns = found::columns(want),
+        columns = found::columns(LISTED, want),
         join = found::join(want),
     );
     Ok(Copied {
@@ -71,7 +74,7 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
             "SELECT h.revision AS head, false AS many, NULL::text AS last, {columns} \
              FROM head h LEFT JOIN LATERAL ({matching} ORDER BY {id} LIMIT {rows}) e ON true{join}",
             id = writer.id(),
-            columns = found::columns(want),
+            columns = found::columns(COLUMNS, want),
             join = found::join(want),
         );
         return Ok(Statement {
@@ -90,7 +93,7 @@ pub(super) fn page(plan: &Plan, extent: Extent, want: Want) -> Sql<Statement> {
         with = writer.with,
         id = writer.id(),
         many = writer.many(),
-        columns = found::columns(want),
+        columns = found::columns(COLUMNS, want),
         join = found::join(want),
     );
     Ok(Statement {

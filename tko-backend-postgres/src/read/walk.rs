@@ -7,6 +7,7 @@ use super::sql::{Extent, Statement, page};
 use crate::columns::Columns;
 use crate::fault::fault;
 use crate::measure::{Measures, Purpose};
+use crate::row::Before;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tko_core::select::MAX_PAGE;
@@ -253,18 +254,21 @@ fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
     let failed = fault("decode a page");
     let mut part = Part::default();
     part.rows.reserve(rows.len());
+    let mut before = Before::default();
     for row in rows {
         part.head = row.try_get_unchecked(0).map_err(&failed)?;
         part.many = row.try_get_unchecked(1).map_err(&failed)?;
         part.last = row.try_get_unchecked(2).map_err(&failed)?;
-        if id(row).map_err(&failed)?.is_some() {
-            part.rows.push(Found::of(Columns::of(row, 3), want)?);
+        if is_there(row).map_err(&failed)? {
+            let row = Columns::of(row, 3);
+            part.rows.push(Found::of(row, want, &mut before)?);
         }
     }
     Ok(part)
 }
 
-/// Of a row of [`page`]'s statement, if there is any.
-fn id(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
-    row.try_get_unchecked(4)
+/// Whether there is an entity in a row of [`page`]'s statement: it has a kind then.
+fn is_there(row: &PgRow) -> Result<bool, sqlx::Error> {
+    let kind: Option<i16> = row.try_get_unchecked(3)?;
+    Ok(kind.is_some())
 }

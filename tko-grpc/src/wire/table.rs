@@ -12,6 +12,8 @@ use tko_core::{ContentHash, Dialect, Error, Format, Limits, Package, Resource, R
 pub(crate) struct Packer {
     packages: Vec<wire::Package>,
     places: HashMap<ContentHash, u32>,
+    /// Of packages of one resource, by that: very many deployments have the same.
+    alone: HashMap<ContentHash, u32>,
     bytes: usize,
 }
 
@@ -29,8 +31,13 @@ impl Packer {
 
     /// The place of a package of this resource alone.
     pub(crate) fn resource(&mut self, resource: &Arc<Resource>) -> u32 {
+        if let Some(place) = self.alone.get(&resource.hash()) {
+            return *place;
+        }
         let package = Package::new(vec![resource.clone()]).expect("one cannot be there twice");
-        self.add(&package)
+        let place = self.add(&package);
+        self.alone.insert(resource.hash(), place);
+        place
     }
 
     /// Bytes of all packages.
