@@ -99,8 +99,9 @@ mod tests {
         let rising: Vec<_> = (0..10_000).map(|_| TimeOrderedIds.next()).collect();
         assert!(rising.is_sorted());
         let spread: BTreeSet<_> = (0..10_000).map(|_| RandomIds.next()).collect();
-        let starts: BTreeSet<_> = spread.iter().map(|id| &id.as_str()[..2]).collect();
-        assert_eq!((spread.len(), starts.len()), (10_000, 1024));
+        // That one of 32 beginnings is missing comes up once in 10^136 times.
+        let starts: BTreeSet<_> = spread.iter().map(|id| &id.as_str()[..1]).collect();
+        assert_eq!((spread.len(), starts.len()), (10_000, 32));
         assert!(
             rising
                 .iter()
