@@ -1,6 +1,8 @@
 //! Compiles the protocol. Needs no `protoc`.
 
 use prost::Message;
+use prost_types::field_descriptor_proto::Type;
+use prost_types::{FieldDescriptorProto, FileDescriptorSet};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -14,12 +16,26 @@ const FILES: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(FILES, ["proto"])?;
+    let mut descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("tko.bin"), descriptors.encode_to_vec())?;
+    let entity = record_entity(&mut descriptors).ok_or("records have no entity any more")?;
+    // To the generated code it is bytes, which it is on the wire, too: `src/wire/entity.rs` reads
+    // and writes them, without a generated message in between.
+    entity.set_type(Type::Bytes);
+    entity.type_name = None;
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The field `entity` of `Record`.
+fn record_entity(descriptors: &mut FileDescriptorSet) -> Option<&mut FieldDescriptorProto> {
+    let messages = descriptors.file.iter_mut().flat_map(|f| &mut f.message_type);
+    let mut fields = messages
+        .filter(|message| message.name() == "Record")
+        .flat_map(|message| &mut message.field);
+    fields.find(|field| field.type_name() == ".tko.v1alpha2.Entity")
 }

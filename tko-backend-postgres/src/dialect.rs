@@ -3,7 +3,7 @@
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
@@ -116,29 +116,14 @@ pub(crate) fn set(query: &str, count: usize) -> String {
     query.to_owned() + &set.collect::<String>()
 }
 
-/// What passes that number changes lock: `tko` in ASCII. Advisory locks are of one database.
-const NUMBERING: i64 = 0x74_6b_6f;
-
-/// What housekeeping locks.
+/// What housekeeping locks. Advisory locks are of one database.
 const HOUSEKEEPING: i64 = 0x74_6b_70;
 
 /// Where the head of the feed is told.
 const CHANNEL: &str = "tko";
 
-/// Begins a transaction, once no other pass numbers changes; none does until it ends.
-///
-/// An advisory lock costs no write and goes with its session, whatever becomes of it. Elsewhere:
-/// lock a row.
-pub(crate) async fn begin_numbering(shared: &Shared) -> Result<Transaction<'static, Postgres>> {
-    let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({NUMBERING})");
-    shared
-        .pool
-        .begin_with(AssertSqlSafe(begin))
-        .sent(&shared.measures, Purpose::BeginNumbering)
-        .await
-}
-
-/// To the end of the transaction; false: another process is at it.
+/// Locks what only housekeeping locks, to the end of the transaction; false: another process is at
+/// it.
 pub(crate) async fn lock_housekeeping(
     shared: &Shared,
     transaction: &mut PgConnection,

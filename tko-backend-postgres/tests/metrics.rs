@@ -404,7 +404,7 @@ async fn changes_that_wait_for_their_numbers_are_seen() {
     let pool = beside(&database).await;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
     let mut other = pool.begin_with(begin).await.expect("a transaction");
-    sqlx::query("SELECT pg_advisory_xact_lock(x'746b6f'::int)")
+    sqlx::query("SELECT FROM head FOR UPDATE")
         .execute(&mut *other)
         .await
         .expect("the lock");

@@ -14,6 +14,9 @@
 tonic::include_proto!("tko");
 
 /// The second, versioned services.
+///
+/// The entity of a [`Record`](v1alpha2::Record) is left as bytes: decode an
+/// [`Entity`](v1alpha2::Entity) from them, if you do not take the [client](crate::client) instead.
 pub mod v1alpha2 {
     tonic::include_proto!("tko.v1alpha2");
 }

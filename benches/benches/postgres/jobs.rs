@@ -78,8 +78,8 @@ pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> Speed {
 /// would be without.
 pub(crate) async fn create_without_feed(backend: &Arc<dyn Backend>, pool: &PgPool) -> Speed {
     let mut held = pool.begin().await.expect("a transaction");
-    // What passes that number changes wait for: see `dialect.rs` of the backend.
-    held.execute(concat!("SELECT pg_advisory_xact_lock(", 0x74_6b_6f, ")"))
+    // What passes that number changes lock first.
+    held.execute("SELECT FROM head FOR UPDATE")
         .await
         .expect("locked");
     pool.execute(

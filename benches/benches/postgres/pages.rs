@@ -135,7 +135,7 @@ pub(crate) async fn cost(
     let touched: f64 = sqlx::query_scalar(
         "SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float8 FROM pg_stat_statements \
          WHERE query NOT LIKE '%pg_stat_statements%' AND query NOT LIKE '%pending%' \
-         AND query NOT LIKE '%event%' AND query NOT LIKE '%advisory%'",
+         AND query NOT LIKE '%event%'",
     )
     .fetch_one(pool)
     .await

@@ -1,9 +1,8 @@
 //! Giving revisions: dense, in commit order, after the commit.
 //!
-//! A pass takes a lock that only passes take, then, in a statement of its own, whose snapshot
-//! therefore has everything that was committed before: what is pending gets the next numbers, by
-//! the ids of change sets, and marks of other keys become work. Why this is right is said in
-//! `docs/portability.md`. No writer waits for another: they wait, if at all, for a pass.
+//! A pass is one statement. It locks the head of the feed, then what is pending gets the next
+//! numbers, by the ids of change sets, and marks of other keys become work. Why this is right is
+//! said in `docs/portability.md`. No writer waits for another: they wait, if at all, for a pass.
 
 use crate::dialect;
 use crate::measure::{Purpose, Sending};
@@ -17,6 +16,10 @@ use std::time::Duration;
 use tko_core::{Error, Key, Result, Revision, Version};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+/// From one pass to the next, if nobody waits for what was written: those who watch have it soon
+/// enough, and one pass costs less than many.
+const GAP: Duration = Duration::from_millis(10);
 
 /// What was committed by a process that was killed is numbered by another, so much later.
 const IDLE: Duration = Duration::from_millis(250);
@@ -45,20 +48,27 @@ static PASS: LazyLock<String> = LazyLock::new(|| {
     format!("{NUMBERED} SELECT r.*, (SELECT {told})::text FROM result r")
 });
 
-const NUMBERED: &str = "WITH bound AS MATERIALIZED ( \
+/// The head is read as it is once it is locked, which another pass may have moved since this one
+/// began; what that has taken is gone then. So whatever is taken asks for the head first. If
+/// nothing waits, nothing is locked.
+const NUMBERED: &str = "WITH locked AS MATERIALIZED ( \
+         SELECT revision FROM head WHERE EXISTS (SELECT 1 FROM pending WHERE change_set >= $1) \
+         OR EXISTS (SELECT 1 FROM mark WHERE change_set >= $1) FOR UPDATE), \
+     bound AS MATERIALIZED ( \
          SELECT change_set FROM pending WHERE change_set >= $1 \
          ORDER BY change_set, ordinal OFFSET $2 LIMIT 1), \
      taken AS ( \
-         DELETE FROM pending WHERE change_set >= $1 \
+         DELETE FROM pending WHERE EXISTS (SELECT 1 FROM locked) AND change_set >= $1 \
          AND change_set < coalesce((SELECT change_set FROM bound), 9223372036854775807) RETURNING *), \
      numbered AS MATERIALIZED ( \
          SELECT t.*, h.revision + row_number() OVER (ORDER BY t.change_set, t.ordinal) AS revision \
-         FROM taken t CROSS JOIN head h), \
+         FROM taken t CROSS JOIN locked h), \
      events AS ( \
          INSERT INTO event (revision, set_revision, version, at, body_before, kind, gone, id, before, cause) \
          SELECT revision, max(revision) OVER (PARTITION BY change_set), version, at, body_before, \
          kind, gone, id, before, cause FROM numbered), \
-     marked AS (DELETE FROM mark WHERE change_set >= $1 RETURNING *), \
+     marked AS ( \
+         DELETE FROM mark WHERE EXISTS (SELECT 1 FROM locked) AND change_set >= $1 RETURNING *), \
      due AS ( \
          INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
          SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY m.change_set, m.ordinal))[1], \
@@ -70,7 +80,7 @@ const NUMBERED: &str = "WITH bound AS MATERIALIZED ( \
          due = least(w.due, excluded.due), \
          at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END), \
      moved AS ( \
-         UPDATE head SET revision = revision + (SELECT count(*) FROM numbered) \
+         UPDATE head SET revision = (SELECT max(revision) FROM numbered) \
          WHERE EXISTS (SELECT 1 FROM numbered) RETURNING revision), \
      result AS ( \
      SELECT n.change_set, max(n.revision) AS revision, (SELECT max(revision) FROM moved) AS head, \
@@ -85,7 +95,10 @@ type Numbered = (Option<i64>, Option<i64>, Option<i64>, bool);
 /// Who waits for a pass, and what the last ones did.
 #[derive(Debug)]
 pub(crate) struct Numbering {
-    poked: Notify,
+    /// Something was committed here.
+    written: Notify,
+    /// Somebody waits for its revisions.
+    awaited: Notify,
     /// How many passes have begun; the last that ended well.
     begun: AtomicU64,
     ended: watch::Sender<u64>,
@@ -104,7 +117,8 @@ struct Sets {
 impl Default for Numbering {
     fn default() -> Self {
         Self {
-            poked: Notify::new(),
+            written: Notify::new(),
+            awaited: Notify::new(),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             full: AtomicBool::new(false),
@@ -115,7 +129,12 @@ impl Default for Numbering {
 
 impl Numbering {
     pub(super) fn poke(&self) {
-        self.poked.notify_one();
+        self.written.notify_one();
+    }
+
+    fn hurry(&self) {
+        self.awaited.notify_one();
+        self.written.notify_one();
     }
 
     fn remember(&self, set: i64, revision: u64) {
@@ -145,11 +164,12 @@ pub(crate) async fn numbered(
     let mut ended = numbering.ended.subscribe();
     let end = Instant::now() + PATIENCE;
     loop {
-        // The set is committed: a pass that begins from now on sees it.
+        // The set is committed: a pass that begins from now on sees it; one that has begun may.
         let wanted = numbering.begun.load(Ordering::SeqCst) + 1;
-        numbering.poke();
+        numbering.hurry();
         let waited = tokio::time::timeout_at(end, async {
-            ended.wait_for(|ended| *ended >= wanted).await.is_ok()
+            let is_there = |ended: &u64| *ended >= wanted || numbering.remembered(set).is_some();
+            ended.wait_for(is_there).await.is_ok()
         });
         if waited.await != Ok(true) {
             return Err(Error::unavailable(
@@ -225,18 +245,22 @@ impl Window {
     }
 }
 
-/// Runs passes: at once when something was committed here, else now and then.
+/// Runs passes: at once when somebody waits, soon when something was committed here, else now and
+/// then.
 pub(super) async fn run(shared: Arc<Shared>) {
     let numbering = &shared.feed.numbering;
     let mut window = Window {
         high: 0,
         full: VecDeque::new(),
     };
+    let mut last = Instant::now();
     loop {
-        let poked = tokio::time::timeout(IDLE, numbering.poked.notified())
+        let written = tokio::time::timeout(IDLE, numbering.written.notified())
             .await
             .is_ok();
-        if !poked {
+        if written {
+            let _ = tokio::time::timeout_at(last + GAP, numbering.awaited.notified()).await;
+        } else {
             match is_idle(&shared).await {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -246,10 +270,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 }
             }
         }
+        last = Instant::now();
         let pass = numbering.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let asked = numbering.full.swap(false, Ordering::SeqCst);
-        let from = if !poked || asked || window.is_old() {
-            window.full.push_back((Instant::now(), window.high));
+        let from = if !written || asked || window.is_old() {
+            window.full.push_back((last, window.high));
             0
         } else {
             window.low()
@@ -260,7 +285,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 tracing::warn!(error = error.chain(), "changes wait for their revisions");
                 tokio::time::sleep(IDLE / 5).await;
                 // Who waits waits for the next one.
-                numbering.poke();
+                numbering.hurry();
             }
         }
     }
@@ -284,22 +309,13 @@ async fn passes(shared: &Shared, from: i64, window: &mut Window) -> Result<()> {
 
 /// One pass. Whether there is more.
 async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
-    let mut transaction = dialect::begin_numbering(shared).await?;
-    // A statement of its own: its snapshot has all that was committed before the lock was got.
     let rows: Vec<Numbered> = sqlx::query_as(AssertSqlSafe(PASS.as_str()))
         .bind(from)
         .bind(MOST)
-        .fetch_all(&mut *transaction)
+        .fetch_all(&shared.pool)
         .sent(&shared.measures, Purpose::Number)
         .await?;
-    if rows.is_empty() {
-        let ended = transaction.rollback();
-        ended.sent(&shared.measures, Purpose::EndNumbering).await?;
-        return Ok(false);
-    }
     let head = rows.iter().filter_map(|(_, _, head, _)| *head).max();
-    let ended = transaction.commit();
-    ended.sent(&shared.measures, Purpose::EndNumbering).await?;
     for (set, revision, ..) in &rows {
         if let (Some(set), Some(revision)) = (set, revision) {
             window.high = window.high.max(*set);
@@ -312,6 +328,8 @@ async fn pass(shared: &Shared, from: i64, window: &mut Window) -> Result<bool> {
     if let Some(head) = head {
         shared.feed.reached(head.unsigned_abs());
     }
-    shared.waiting.wake();
+    if !rows.is_empty() {
+        shared.waiting.wake();
+    }
     Ok(rows.iter().any(|(.., more)| *more))
 }

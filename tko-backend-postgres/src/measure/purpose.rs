@@ -42,7 +42,7 @@ purposes! {
     ChooseDriver "choose_driver" "find the best way to list"
     ReadNamed "read_named" "read what deployments name"
 
-    // Transactions of several statements; numbering has its own.
+    // Transactions of several statements.
     Begin "begin" "begin a transaction"
     End "end" "end a transaction"
 
@@ -79,9 +79,7 @@ purposes! {
 
     // The feed.
     FindUnnumbered "find_unnumbered" "look for changes without revision"
-    BeginNumbering "begin_numbering" "wait for another to number changes"
     Number "number" "number changes"
-    EndNumbering "end_numbering" "commit the numbers of changes"
     FindRevision "find_revision" "find the revision of a change"
     Head "head" "read where the feed is"
     Watch "watch" "look at what operators watch"

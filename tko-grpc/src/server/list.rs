@@ -9,7 +9,6 @@ use crate::wire::select::unpack_select;
 use crate::wire::table::Packer;
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use prost::Message;
 use std::sync::Arc;
 use tko_core::{Controller, Cursor, List, Page, Record, Result, Revision};
 
@@ -87,12 +86,9 @@ fn of_page(
 fn chunk(records: &mut impl Iterator<Item = Record>) -> wire::ListResponse {
     let mut table = Packer::default();
     let mut packed = Vec::new();
-    let mut bytes = 0;
     for record in records {
-        let record = pack_record(&record, &mut table);
-        bytes += record.encoded_len();
-        packed.push(record);
-        if bytes + table.bytes() >= MESSAGE {
+        packed.push(pack_record(&record, &mut table));
+        if table.bytes() >= MESSAGE {
             break;
         }
     }

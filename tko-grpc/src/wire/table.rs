@@ -1,7 +1,9 @@
 //! Packages in messages: a table, so that what several parts share is sent, and decoded, once.
 
+use super::fields::Writer;
 use super::scalar::required;
 use crate::proto::v1alpha2 as wire;
+use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +16,13 @@ pub(crate) struct Packer {
     places: HashMap<ContentHash, u32>,
     /// Of packages of one resource, by that: very many deployments have the same.
     alone: HashMap<ContentHash, u32>,
+    /// Where the next entity is written.
+    buffer: BytesMut,
     bytes: usize,
 }
+
+/// Room for an entity and a little more, and for many.
+const ROOM: std::ops::RangeInclusive<usize> = 1_024..=65_536;
 
 impl Packer {
     /// The place of this package.
@@ -40,7 +47,21 @@ impl Packer {
         place
     }
 
-    /// Bytes of all packages.
+    /// An entity as `write` writes it.
+    pub(super) fn entity(&mut self, write: impl FnOnce(&mut Writer<'_>, &mut Self)) -> Bytes {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if buffer.capacity() < *ROOM.start() {
+            // As much as all that was there yet: where many come, few pieces of memory do.
+            buffer.reserve(self.bytes.clamp(*ROOM.start(), *ROOM.end()));
+        }
+        write(&mut Writer(&mut buffer), self);
+        let entity = buffer.split().freeze();
+        self.buffer = buffer;
+        self.bytes += entity.len();
+        entity
+    }
+
+    /// Bytes of all entities and packages.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

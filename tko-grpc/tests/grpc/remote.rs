@@ -3,6 +3,7 @@
 use crate::serving::{Serving, fleet, from_template};
 use futures_util::StreamExt;
 use std::sync::Arc;
+use prost::Message;
 use tko_core::{Cursor, Data, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 use tko_grpc::proto::v1alpha2 as wire;
@@ -74,8 +75,8 @@ async fn a_listing_streams_all_pages_with_the_revision_first() {
         assert_eq!(message.revision.is_some(), messages == 0);
         messages += 1;
         listed.extend(message.records.into_iter().filter_map(|r| {
-            let key = r.entity.and_then(|entity| entity.key);
-            key.map(|key| key.id)
+            let entity = wire::Entity::decode(r.entity).expect("an entity");
+            entity.key.map(|key| key.id)
         }));
     }
     assert!(messages > 2, "{messages} messages");

@@ -1,0 +1,197 @@
+//! Entities, as they come in.
+
+use super::{DEPLOYMENT, GIVEN, INHERITED, METADATA, PLUGIN, SITE, unpack_condition};
+use crate::proto::v1alpha2 as wire;
+use crate::wire::fields::{Field, Fields};
+use crate::wire::scalar::{generation, required, unpack_gvk, unpack_kind, unpack_timestamp};
+use crate::wire::table::Unpacker;
+use std::str::FromStr;
+use std::sync::Arc;
+use tko_core::head::Head;
+use tko_core::{
+    ContentHash, Deployment, Entity, Error, Facts, Generation, Key, Kind, Metadata, Plugin, Result,
+    SiteId, TemplateId, Version,
+};
+
+/// An entity, of its fields.
+pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
+    let (mut key, mut created, mut updated, mut facts) = (None, None, None, None);
+    let (mut version, mut generation, mut deleting) = (0, 0, false);
+    let mut conditions = Vec::new();
+    let mut body = None;
+    for field in Fields(bytes) {
+        let field = field?;
+        match field.tag {
+            1 => key = Some(entity_key(field.fields()?)?),
+            2 => version = field.number()?,
+            3 => generation = field.number()?,
+            4 => created = Some(field.whole()?),
+            5 => updated = Some(field.whole()?),
+            6 => deleting = field.number()? != 0,
+            10 => conditions.push(unpack_condition(field.whole()?)?),
+            11 => body = Some(field.bytes()?),
+            SITE | DEPLOYMENT | PLUGIN => facts = Some(field),
+            _ => {}
+        }
+    }
+    let key = required("key", key)?;
+    let body = body.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let given = map_of(bytes, GIVEN)?;
+    Ok(Entity {
+        facts: facts_of(&key, facts, table)?,
+        key,
+        version: Version(version),
+        generation: Generation(generation),
+        created: unpack_timestamp(created.as_ref())?,
+        updated: unpack_timestamp(updated.as_ref())?,
+        deleting,
+        inherited: map_of(bytes, INHERITED)?,
+        // Most have no other: then both are one piece of memory.
+        metadata: match map_of(bytes, METADATA)? {
+            same if same == given => given.clone(),
+            metadata => metadata,
+        },
+        given,
+        conditions,
+        body: ContentHash(body.ok_or_else(|| Error::bad("body", "is not a hash of 32 bytes"))?),
+    })
+}
+
+fn entity_key(fields: Fields<'_>) -> Result<Key> {
+    let (mut number, mut id) = (0, "");
+    for field in fields {
+        let field = field?;
+        match field.tag {
+            1 => number = field.number()?,
+            2 => id = field.text()?,
+            _ => {}
+        }
+    }
+    Key::new(unpack_kind(i32::try_from(number).unwrap_or(i32::MAX))?, id)
+}
+
+/// One of the maps of an entity.
+fn map_of(entity: &[u8], map: u32) -> Result<Metadata> {
+    let of_map = |field: &Result<Field<'_>>| field.as_ref().is_ok_and(|field| field.tag == map);
+    Fields(entity)
+        .filter(of_map)
+        .map(|field| {
+            let (mut key, mut value) = ("", "");
+            for part in field?.fields()? {
+                let part = part?;
+                match part.tag {
+                    1 => key = part.text()?,
+                    2 => value = part.text()?,
+                    _ => {}
+                }
+            }
+            Ok((key, value))
+        })
+        .collect()
+}
+
+fn facts_of(key: &Key, facts: Option<Field<'_>>, table: &Unpacker) -> Result<Facts> {
+    match (key.kind(), facts.map(|field| (field.tag, field))) {
+        (Kind::Template, None) => Ok(Facts::Template),
+        (Kind::Site, Some((SITE, facts))) => {
+            let site: wire::SiteFacts = facts.whole()?;
+            Ok(Facts::Site {
+                template: site.template.as_deref().map(str::parse).transpose()?,
+                origin: site.origin.map(Version),
+            })
+        }
+        (Kind::Deployment, Some((DEPLOYMENT, facts))) => {
+            let deployment = deployment_of(facts.fields()?, table)?;
+            Ok(Facts::Deployment(Box::new(deployment)))
+        }
+        (Kind::Plugin, Some((PLUGIN, facts))) => {
+            let plugin: wire::PluginFacts = facts.whole()?;
+            Ok(Facts::Plugin(Arc::new(Plugin {
+                executor: plugin.executor,
+                arguments: plugin.arguments,
+                properties: plugin.properties,
+                triggers: plugin.triggers.iter().map(unpack_gvk).collect(),
+            })))
+        }
+        _ => Err(Error::bad("facts", format!("are not those of {key}"))),
+    }
+}
+
+fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
+    let (mut parent, mut template, mut site, mut once) = (None, None, None, None);
+    let (mut prepared, mut approved) = (false, false);
+    let (mut origin, mut placed, mut head) = (None, None, None);
+    for field in fields {
+        let field = field?;
+        match field.tag {
+            1 => parent = Some(field.text()?.parse()?),
+            2 => template = Some(field.text()?.parse()?),
+            3 => origin = Some(Version(field.number()?)),
+            4 => site = Some(field.text()?.parse()?),
+            5 => prepared = field.number()? != 0,
+            6 => approved = field.number()? != 0,
+            7 => {
+                let placement: wire::Placement = field.whole()?;
+                placed = Some((placement.site.parse()?, generation(placement.generation)));
+            }
+            8 => once = Some(field.text()?.into()),
+            9 => head = Some(field.fields()?),
+            _ => {}
+        }
+    }
+    Ok(Deployment {
+        head: head_of(
+            required("head", head)?,
+            template.as_ref(),
+            site.as_ref(),
+            table,
+        )?,
+        parent,
+        template,
+        origin,
+        site,
+        prepared,
+        approved,
+        placed,
+        once,
+    })
+}
+
+/// What it names mostly is the deployment's own template and site.
+fn head_of(
+    fields: Fields<'_>,
+    template: Option<&TemplateId>,
+    site: Option<&SiteId>,
+    table: &Unpacker,
+) -> Result<Head> {
+    let (mut skeleton, mut at) = (0, 0);
+    let (mut named_template, mut named_site) = (None, None);
+    for field in fields {
+        let field = field?;
+        match field.tag {
+            1 => skeleton = field.number()?,
+            2 => at = field.number()?,
+            3 => named_template = Some(named(field.text()?, template, TemplateId::as_str)?),
+            4 => named_site = Some(named(field.text()?, site, SiteId::as_str)?),
+            _ => {}
+        }
+    }
+    Ok(Head {
+        skeleton: table.resource(u32::try_from(skeleton).unwrap_or(u32::MAX))?,
+        at: usize::try_from(at).unwrap_or(usize::MAX),
+        template: named_template,
+        site: named_site,
+    })
+}
+
+/// An id; mostly one that is known.
+fn named<T: Clone + FromStr<Err = Error>>(
+    text: &str,
+    known: Option<&T>,
+    as_str: fn(&T) -> &str,
+) -> Result<T> {
+    match known {
+        Some(known) if as_str(known) == text => Ok(known.clone()),
+        _ => text.parse(),
+    }
+}

@@ -1,0 +1,248 @@
+use super::{pack_record, unpack_record};
+use crate::proto::v1alpha2 as wire;
+use crate::wire::table::{Packer, Unpacker};
+use bytes::Bytes;
+use prost::Message;
+use serde_json::json;
+use std::sync::Arc;
+use tko_core::{
+    Condition, ContentHash, Deployment, Entity, Facts, Generation, Gvk, Key, Kind, Limits,
+    Metadata, Package, Plugin, Record, Timestamp, Version, head,
+};
+
+/// The Deployment resource of a package.
+fn head() -> head::Head {
+    let deployment = json!({
+        "apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment",
+        "metadata": {"name": "deployment"},
+        "spec": {"templateId": "t", "siteId": "s"},
+    });
+    let package = Package::from_values([deployment]).expect("a package");
+    head::split(&package).expect("it has one").head
+}
+
+fn of(kind: Kind, id: &str, facts: Facts) -> Entity {
+    let long = "ü".repeat(200);
+    Entity {
+        key: Key::new(kind, id).expect("an id"),
+        version: Version(u64::MAX),
+        generation: Generation(3),
+        created: Timestamp(-1),
+        updated: Timestamp(1_700_000_000_123_456),
+        deleting: true,
+        inherited: [("a", "1"), ("long", &long)].into_iter().collect(),
+        given: [("", ""), ("b", "2")].into_iter().collect(),
+        metadata: [("", ""), ("a", "1"), ("b", "2"), ("long", &long)]
+            .into_iter()
+            .collect(),
+        conditions: vec![
+            Condition::new("Ready", true, "R", "m", Generation(2)),
+            Condition::new("Prepared", None, "", "", Generation(0)),
+        ],
+        facts,
+        body: ContentHash([7; 32]),
+    }
+}
+
+fn deployment() -> Deployment {
+    let id = |id: &str| Some(id.parse().expect("an id"));
+    Deployment {
+        parent: Some("p".parse().expect("an id")),
+        template: Some("t".parse().expect("an id")),
+        origin: Some(Version(0)),
+        site: id("other"),
+        prepared: true,
+        approved: true,
+        placed: id("s").map(|site| (site, Generation(2))),
+        once: Some("once".into()),
+        head: head::Head { at: 300, ..head() },
+    }
+}
+
+/// One of each kind with all there is, and one of each with as little as may be.
+fn entities() -> Vec<Entity> {
+    let plugin = Plugin {
+        executor: "e".to_owned(),
+        arguments: vec!["a".to_owned(), String::new()],
+        properties: [("k".to_owned(), "v".to_owned())].into(),
+        triggers: vec![Gvk::new("", "v1", "A"), Gvk::new("g", "v1", "B")],
+    };
+    let site = |template: Option<&str>| Facts::Site {
+        template: template.map(|id| id.parse().expect("an id")),
+        origin: template.map(|_| Version(9)),
+    };
+    let plain = Deployment {
+        parent: None,
+        template: None,
+        origin: None,
+        site: None,
+        prepared: false,
+        approved: false,
+        placed: None,
+        once: None,
+        head: head::Head {
+            template: None,
+            site: None,
+            at: 0,
+            ..head()
+        },
+    };
+    let full = [
+        of(Kind::Template, "t", Facts::Template),
+        of(Kind::Site, "s/1", site(Some("t"))),
+        of(
+            Kind::Deployment,
+            "d1",
+            Facts::Deployment(Box::new(deployment())),
+        ),
+        of(
+            Kind::Plugin,
+            "prepare|x",
+            Facts::Plugin(Arc::new(plugin.clone())),
+        ),
+    ];
+    let least = [
+        of(Kind::Site, "s", site(None)),
+        of(Kind::Deployment, "d", Facts::Deployment(Box::new(plain))),
+        of(
+            Kind::Plugin,
+            "schedule|x",
+            Facts::Plugin(Arc::new(Plugin {
+                executor: String::new(),
+                arguments: Vec::new(),
+                properties: [].into(),
+                triggers: Vec::new(),
+            })),
+        ),
+    ];
+    let least = least.map(|entity| Entity {
+        version: Version(0),
+        generation: Generation(0),
+        deleting: false,
+        inherited: Metadata::default(),
+        given: Metadata::default(),
+        metadata: Metadata::default(),
+        conditions: Vec::new(),
+        ..entity
+    });
+    full.into_iter().chain(least).collect()
+}
+
+/// All that it says. Hashes are made when they are asked for: here, at the latest.
+fn text(entity: &Entity) -> String {
+    let skeleton = entity.deployment().map(|d| d.head.skeleton.hash());
+    format!("{entity:?} {skeleton:?}")
+}
+
+fn packed(entity: &Entity) -> (wire::Record, Unpacker) {
+    let record = Record {
+        entity: Arc::new(entity.clone()),
+        package: None,
+        revision: None,
+        work: Vec::new(),
+    };
+    let mut table = Packer::default();
+    let packed = pack_record(&record, &mut table);
+    let table = Unpacker::new(&table.finish(), &Limits::default()).expect("sound");
+    (packed, table)
+}
+
+fn read(entity: Bytes, table: &Unpacker) -> tko_core::Result<Arc<Entity>> {
+    let record = wire::Record {
+        entity,
+        ..Default::default()
+    };
+    unpack_record(record, table).map(|record| record.entity)
+}
+
+#[test]
+fn entities_come_back_as_they_were() {
+    for entity in entities() {
+        let (packed, table) = packed(&entity);
+        let back = unpack_record(packed, &table).expect("sound");
+        assert_eq!(text(&back.entity), text(&entity));
+    }
+}
+
+#[test]
+fn what_is_written_and_read_is_the_message_of_the_protocol() {
+    for entity in entities() {
+        let (packed, table) = packed(&entity);
+        let message = wire::Entity::decode(packed.entity).expect("a message");
+        let map = |metadata: &Metadata| -> std::collections::BTreeMap<String, String> {
+            let owned = |(k, v): (&str, &str)| (k.to_owned(), v.to_owned());
+            metadata.iter().map(owned).collect()
+        };
+        assert_eq!(
+            message.key.as_ref().map(|key| &*key.id),
+            Some(entity.key.id())
+        );
+        assert_eq!(message.version, entity.version.0);
+        assert_eq!(message.generation, entity.generation.0);
+        assert_eq!(message.deleting, entity.deleting);
+        assert_eq!(message.inherited, map(&entity.inherited));
+        assert_eq!(message.given, map(&entity.given));
+        assert_eq!(message.metadata, map(&entity.metadata));
+        assert_eq!(message.conditions.len(), entity.conditions.len());
+        assert_eq!(message.body, entity.body.0[..]);
+        if let Some(wire::entity::Facts::Deployment(facts)) = &message.facts {
+            let deployment = entity.deployment().expect("it is one");
+            assert_eq!(facts.once.as_deref(), deployment.once.as_deref());
+            assert_eq!(facts.prepared, deployment.prepared);
+            assert_eq!(facts.approved, deployment.approved);
+            let head = facts.head.as_ref().expect("it has one");
+            assert_eq!(u64::from(head.at), deployment.head.at as u64);
+        }
+        // As another program writes it.
+        let back = read(message.encode_to_vec().into(), &table).expect("sound");
+        assert_eq!(text(&back), text(&entity));
+    }
+}
+
+#[test]
+fn memory_is_shared_where_texts_are_the_same() {
+    let mut entity = of(
+        Kind::Deployment,
+        "d",
+        Facts::Deployment(Box::new(deployment())),
+    );
+    entity.metadata = entity.given.clone();
+    let (packed, table) = packed(&entity);
+    let back = unpack_record(packed, &table).expect("sound").entity;
+    assert!(back.metadata.ptr_eq(&back.given));
+}
+
+#[test]
+fn whatever_comes_is_read_or_refused() {
+    for entity in entities() {
+        let (packed, table) = packed(&entity);
+        let whole = packed.entity;
+        for end in 0..whole.len() {
+            // Without its body, at least, it is none.
+            let cut = read(whole.slice(..end), &table);
+            let message = wire::Entity::decode(whole.slice(..end));
+            assert!(message.is_ok() || cut.is_err(), "{end}: {cut:?}");
+        }
+        for at in 0..whole.len() {
+            for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bent = whole.to_vec();
+                bent[at] = byte;
+                // What the generated reader refuses is refused here.
+                let message = wire::Entity::decode(&*bent);
+                let read = read(bent.into(), &table);
+                assert!(message.is_ok() || read.is_err(), "{at}: {read:?}");
+            }
+        }
+    }
+    let (_, table) = packed(&entities()[2]);
+    for (bytes, why) in [
+        (&b""[..], "key"),
+        (&[0x0a, 4, 0x08, 9, 0x12, 0], "kind"),
+        (&[0x0a, 5, 0x08, 3, 0x12, 1, b' '], "deployment id"),
+        (&[0x12, 0], "another type"),
+        (&[0x0a, 200], "cannot be read"),
+    ] {
+        let error = read(Bytes::from_static(bytes), &table).expect_err("refused");
+        assert!(error.chain().contains(why), "{}", error.chain());
+    }
+}

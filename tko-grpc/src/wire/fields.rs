@@ -1,0 +1,221 @@
+//! Messages field by field, as <https://protobuf.dev/programming-guides/encoding/> has them: for
+//! what is sent so often that nothing shall be made of it on the way.
+
+use bytes::{BufMut, BytesMut};
+use prost::Message;
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint,
+    encoded_len_varint, skip_field,
+};
+use tko_core::{Error, Result};
+
+/// Writes the fields of one message.
+pub(super) struct Writer<'a>(pub(super) &'a mut BytesMut);
+
+impl Writer<'_> {
+    pub(super) fn number(&mut self, tag: u32, number: u64) {
+        encode_key(tag, WireType::Varint, self.0);
+        encode_varint(number, self.0);
+    }
+
+    /// False is not written.
+    pub(super) fn flag(&mut self, tag: u32, flag: bool) {
+        if flag {
+            self.number(tag, 1);
+        }
+    }
+
+    pub(super) fn bytes(&mut self, tag: u32, bytes: &[u8]) {
+        encode_key(tag, WireType::LengthDelimited, self.0);
+        encode_varint(bytes.len() as u64, self.0);
+        self.0.put_slice(bytes);
+    }
+
+    pub(super) fn text(&mut self, tag: u32, text: &str) {
+        self.bytes(tag, text.as_bytes());
+    }
+
+    /// A message that is generated.
+    pub(super) fn whole(&mut self, tag: u32, message: &impl Message) {
+        encode_key(tag, WireType::LengthDelimited, self.0);
+        encode_varint(message.encoded_len() as u64, self.0);
+        message.encode_raw(self.0);
+    }
+
+    /// A message of the fields that `write` writes. Most are short: what is longer than one byte
+    /// of length can say is moved, for which its bytes are looked at once more.
+    pub(super) fn message(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
+        encode_key(tag, WireType::LengthDelimited, self.0);
+        let start = self.0.len();
+        self.0.put_u8(0);
+        write(self);
+        let length = self.0.len() - start - 1;
+        let more = encoded_len_varint(length as u64) - 1;
+        if more > 0 {
+            self.0.put_bytes(0, more);
+            let content = start + 1..start + 1 + length;
+            self.0.copy_within(content, start + 1 + more);
+        }
+        encode_varint(length as u64, &mut &mut self.0[start..=start + more]);
+    }
+}
+
+/// Reads the fields of one message, in the order in which they come. Ends after the first error.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+/// One of them.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) tag: u32,
+    value: Value<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Of a type that TKO's messages do not have.
+    Other,
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Result<Field<'a>> {
+        let (tag, wire) = decode_key(&mut self.0).map_err(garbled)?;
+        let value = match wire {
+            WireType::Varint => Value::Number(decode_varint(&mut self.0).map_err(garbled)?),
+            WireType::LengthDelimited => {
+                let length = decode_varint(&mut self.0).map_err(garbled)?;
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                let parts = self.0.split_at_checked(length);
+                let (bytes, rest) = parts.ok_or_else(|| garbled("a field is cut off"))?;
+                self.0 = rest;
+                Value::Bytes(bytes)
+            }
+            other => {
+                skip_field(other, tag, &mut self.0, DecodeContext::default()).map_err(garbled)?;
+                Value::Other
+            }
+        };
+        Ok(Field { tag, value })
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Field<'a> {
+    fn another(self) -> Error {
+        garbled(format!("field {} is of another type", self.tag))
+    }
+
+    pub(super) fn number(self) -> Result<u64> {
+        match self.value {
+            Value::Number(number) => Ok(number),
+            _ => Err(self.another()),
+        }
+    }
+
+    pub(super) fn bytes(self) -> Result<&'a [u8]> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.another()),
+        }
+    }
+
+    pub(super) fn text(self) -> Result<&'a str> {
+        std::str::from_utf8(self.bytes()?).map_err(garbled)
+    }
+
+    /// Those of a message in it.
+    pub(super) fn fields(self) -> Result<Fields<'a>> {
+        self.bytes().map(Fields)
+    }
+
+    /// A message that is generated.
+    pub(super) fn whole<M: Message + Default>(self) -> Result<M> {
+        M::decode(self.bytes()?).map_err(garbled)
+    }
+}
+
+fn garbled(why: impl std::fmt::Display) -> Error {
+    Error::bad("message", format!("cannot be read: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fields, Writer};
+    use bytes::BytesMut;
+
+    #[test]
+    fn messages_of_any_length_are_read_as_they_were_written() {
+        for length in [0, 1, 125, 126, 127, 128, 16_380, 16_383, 16_384, 100_000] {
+            let text = "x".repeat(length);
+            let mut buffer = BytesMut::from(&b"before"[..]);
+            Writer(&mut buffer).message(1, |inner| {
+                inner.number(15, u64::MAX);
+                inner.message(16, |inmost| inmost.text(3, &text));
+            });
+            Writer(&mut buffer).flag(2, true);
+            let rest = buffer.strip_prefix(b"before").expect("it stays");
+            let fields: Vec<_> = Fields(rest).collect::<Result<_, _>>().expect("sound");
+            let [message, flag] = fields[..] else {
+                panic!("{} fields", fields.len());
+            };
+            assert_eq!((flag.tag, flag.number().ok()), (2, Some(1)));
+            let inner: Vec<_> = message.fields().expect("one").map(Result::unwrap).collect();
+            assert_eq!((inner[0].tag, inner[0].number().ok()), (15, Some(u64::MAX)));
+            let inmost = inner[1].fields().expect("one").next().expect("one");
+            assert_eq!(inmost.and_then(super::Field::text).ok(), Some(&*text));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_of_another_type_is_refused_and_what_is_unknown_passed_over() {
+        let mut buffer = BytesMut::new();
+        Writer(&mut buffer).text(1, "ü");
+        Writer(&mut buffer).number(300, 1 << 40);
+        for end in 1..buffer.len() {
+            let read: Result<Vec<_>, _> = Fields(&buffer[..end]).collect();
+            // After a whole field it is a message, too.
+            assert_eq!(read.is_ok(), end == 4, "{end}");
+        }
+        let fields: Vec<_> = Fields(&buffer).collect::<Result<_, _>>().expect("sound");
+        assert!(fields[0].number().is_err() && fields[1].text().is_err());
+        // Groups, numbers of fixed length; then what comes after them.
+        let odd = [
+            &[0x0b, 0x10, 0x05, 0x0c][..],
+            &[0x11, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x1d, 1, 2, 3, 4],
+            &[0x20, 7],
+        ];
+        let odd = odd.concat();
+        let fields: Vec<_> = Fields(&odd).collect::<Result<_, _>>().expect("sound");
+        assert!(fields[..3].iter().all(|f| f.number().is_err()));
+        assert_eq!(fields[3].number().ok(), Some(7));
+        for bad in [
+            &[0x0b][..],
+            &[0x0f, 0],
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+            &[0x08, 0x80],
+            &[0x00, 0x00],
+        ] {
+            let mut fields = Fields(bad);
+            assert!(fields.next().is_some_and(|field| field.is_err()), "{bad:?}");
+            assert!(fields.next().is_none(), "{bad:?}");
+        }
+        let invalid = Fields(&[0x0a, 1, 0xff]).next().expect("one");
+        assert!(invalid.and_then(super::Field::text).is_err());
+    }
+}
