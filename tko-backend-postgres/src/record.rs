@@ -12,7 +12,8 @@ pub(crate) async fn entities(shared: &Shared, rows: Vec<Row<'_>>) -> Result<Vec<
     let mut before = Before::default();
     let entities = rows.into_iter().map(|row| {
         let number = row.skeleton;
-        resources.complete(row.entity(&mut before)?, number)
+        let (entity, _) = row.entity(&mut before)?;
+        resources.complete(entity, number)
     });
     entities.collect()
 }

@@ -257,7 +257,7 @@ impl<'a> Before<'a> {
     }
 
     /// The Deployment resource with a number, if it is known.
-    pub(crate) fn resource(&mut self, number: Option<i32>) -> Option<Arc<Resource>> {
+    fn resource(&mut self, number: Option<i32>) -> Option<Arc<Resource>> {
         let number = number?;
         match &self.resource {
             Some((last, resource)) if *last == number => Some(resource.clone()),
@@ -381,14 +381,15 @@ impl<'a> Row<'a> {
         self.rest.once.as_deref()
     }
 
-    /// What it stands for, after others. If its Deployment resource is not known,
+    /// What it stands for, after others; and whether its Deployment resource is not known: then
     /// [`Resources`](crate::record::Resources) put that in, once no connection is held.
-    pub(crate) fn entity(self, before: &mut Before<'_>) -> Result<Arc<Entity>> {
+    pub(crate) fn entity(self, before: &mut Before<'_>) -> Result<(Arc<Entity>, bool)> {
         let key = key(self.kind, &self.id)?;
         let rest = self.rest;
         let template = self.template.as_deref().map(|id| before.template(id));
         let template = template.transpose()?;
         let origin = rest.origin.map(Version);
+        let mut is_lacking = false;
         let facts = match key.kind() {
             Kind::Template => Facts::Template,
             Kind::Site => Facts::Site { template, origin },
@@ -417,9 +418,10 @@ impl<'a> Row<'a> {
                     placed: place.zip(rest.placed.map(Generation)),
                     once: rest.once.map(Into::into),
                     head: Head {
-                        skeleton: before
-                            .resource(self.skeleton)
-                            .unwrap_or_else(|| BLANK.clone()),
+                        skeleton: before.resource(self.skeleton).unwrap_or_else(|| {
+                            is_lacking = true;
+                            BLANK.clone()
+                        }),
                         at: rest.head.unwrap_or_default(),
                         template: named_template,
                         site: named_site,
@@ -427,7 +429,7 @@ impl<'a> Row<'a> {
                 }))
             }
         };
-        Ok(Arc::new(Entity {
+        let entity = Arc::new(Entity {
             key,
             version: Version(self.version.unsigned_abs()),
             generation: Generation(self.generation.unsigned_abs()),
@@ -440,7 +442,8 @@ impl<'a> Row<'a> {
             conditions: rest.conditions,
             facts,
             body: self.body,
-        }))
+        });
+        Ok((entity, is_lacking))
     }
 }
 

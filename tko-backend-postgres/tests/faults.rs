@@ -477,3 +477,67 @@ async fn watchers_are_told_that_all_is_gone() {
         assert!(tail.next().await.is_none(), "it ends");
     }
 }
+
+/// Two passes that began one after the other, and wait for a third: the later of them has seen what
+/// the earlier takes, and the head before it has moved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn passes_that_wait_for_one_another_number_every_change_once() {
+    let server = Server::start(ServerSettings::default()).expect("a server");
+    let database = server.create_database().expect("a database");
+    let stores = [
+        open(&server, &database).await,
+        open(&server, &database).await,
+    ];
+    let create = |key: &Key| set(Require::Absent(key.clone()), put(key, a_site(), 0));
+    let pool = sqlx::PgPool::connect(&server.url(&database))
+        .await
+        .expect("a connection");
+    for round in 0..10 {
+        let head = stores[0].head().await.expect("the head").revision;
+        let mut third = pool.begin().await.expect("a transaction");
+        sqlx::query("SELECT FROM head FOR UPDATE")
+            .execute(&mut *third)
+            .await
+            .expect("locked");
+        let mut waiting = Vec::new();
+        for (number, store) in stores.iter().enumerate() {
+            for part in 0..3 {
+                let key = site(&format!("{round}/{number}/{part}"));
+                let (store, new) = (store.clone(), create(&key));
+                waiting.push(tokio::spawn(async move {
+                    let done = store.commit(new, Ack::Numbered).await.expect("made");
+                    done.revision.expect("numbered")
+                }));
+            }
+            blocked(&pool, number + 1).await;
+        }
+        third.rollback().await.expect("it ends");
+        let mut revisions = Vec::new();
+        for one in waiting {
+            revisions.push(one.await.expect("no panic").0);
+        }
+        revisions.sort_unstable();
+        let dense: Vec<u64> = (head.0 + 1..=head.0 + 6).collect();
+        assert_eq!(revisions, dense);
+        let told: Vec<_> = stores[1].tail(head, Want::ROW).take(6).collect().await;
+        let told = told.into_iter().map(|change| change.expect("no gap"));
+        assert!(told.map(|change| change.revision.0).eq(dense));
+    }
+}
+
+/// Waits until so many sessions wait for a lock.
+async fn blocked(pool: &sqlx::PgPool, count: usize) {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let blocked = async {
+        loop {
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(pool).await.expect("seen");
+            if usize::try_from(waiting).is_ok_and(|waiting| waiting >= count) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), blocked)
+        .await
+        .expect("they wait in time");
+}

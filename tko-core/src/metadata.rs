@@ -4,6 +4,7 @@ mod gather;
 
 pub use gather::leaf_text;
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,20 +71,17 @@ impl End {
         from_the_highest.fold(0, |end, bits| end << 7 | usize::from(*bits))
     }
 
-    fn write(self, text: &mut String) {
-        let Self(mut end) = self;
-        for _ in 0..Self::LENGTH {
-            text.push(char::from(u8::try_from(end & 0x7f).unwrap_or_default()));
-            end >>= 7;
-        }
-        assert!(end == 0, "metadata of 32 GiB");
+    fn write(self) -> [u8; Self::LENGTH] {
+        let Self(end) = self;
+        assert!(end >> (7 * Self::LENGTH) == 0, "metadata of 32 GiB");
+        std::array::from_fn(|at| u8::try_from(end >> (7 * at) & 0x7f).unwrap_or_default())
     }
 }
 
 impl Metadata {
     /// Of pairs in the order of their keys, none of which comes twice.
     fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
-        let mut growing = Growing::default();
+        let mut growing = Growing::begin();
         for (key, value) in pairs {
             growing.push(key.as_ref(), value.as_ref());
         }
@@ -205,7 +203,7 @@ impl fmt::Debug for Metadata {
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
     /// Of two values of one key the later counts.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
-        let mut growing = Growing::default();
+        let mut growing = Growing::begin();
         let mut pairs = pairs.into_iter();
         while let Some((key, value)) = pairs.next() {
             let (key, value) = (key.as_ref(), value.as_ref());
@@ -232,38 +230,51 @@ fn owned((key, value): (&str, &str)) -> (String, String) {
 #[derive(Default)]
 struct Growing {
     text: String,
-    ends: Vec<usize>,
+    ends: Vec<[u8; End::LENGTH]>,
+}
+
+thread_local! {
+    /// Room of what was made before. Streams make very much.
+    static ROOM: Cell<Growing> = Cell::default();
 }
 
 impl Growing {
+    /// Most room that is kept, in bytes of texts.
+    const KEPT: usize = 65_536;
+
+    fn begin() -> Self {
+        ROOM.take()
+    }
+
     /// Whether this key comes after those that are there.
     fn goes_on_with(&self, key: &str) -> bool {
+        let end = |end: [u8; End::LENGTH]| End::read(end);
         let last = match *self.ends.as_slice() {
             [] => return true,
-            [end, _] => &self.text[..end],
-            [.., start, end, _] => &self.text[start..end],
+            [last, _] => &self.text[..end(last)],
+            [.., start, last, _] => &self.text[end(start)..end(last)],
             [_] => return false,
         };
         last < key
     }
 
     fn push(&mut self, key: &str, value: &str) {
-        if self.ends.is_empty() {
-            // A few labels.
-            self.text.reserve(192);
-            self.ends.reserve(16);
-        }
         for part in [key, value] {
             self.text.push_str(part);
-            self.ends.push(self.text.len());
+            self.ends.push(End(self.text.len()).write());
         }
     }
 
     fn finish(mut self) -> Metadata {
-        for end in &self.ends {
-            End(*end).write(&mut self.text);
+        let ends = std::str::from_utf8(self.ends.as_flattened()).expect("seven bits each");
+        self.text.push_str(ends);
+        let piece = (!self.text.is_empty()).then(|| Arc::from(&*self.text));
+        if self.text.capacity() <= Self::KEPT {
+            self.text.clear();
+            self.ends.clear();
+            ROOM.set(self);
         }
-        Metadata((!self.ends.is_empty()).then(|| self.text.into()))
+        Metadata(piece)
     }
 }
 

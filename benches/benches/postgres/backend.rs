@@ -46,24 +46,24 @@ pub(crate) async fn measure(world: &World, size: usize, due: usize, report: &mut
     report.speed("raw: COPY in, 10,000 a transaction", &copy, None);
 
     let create = jobs::create(backend).await;
-    let bar = Bar::least("of raw insert", insert.rate, 0.30);
+    let bar = Bar::least("of raw insert", insert.rate(), 0.30);
     report.speed(jobs::CREATE, &create, Some(bar));
     report.growth(jobs::CREATE, 0.8);
     let bare = jobs::create_without_feed(backend, pool).await;
-    let bar = Bar::most("of create", create.rate, 1.0 / 0.85);
+    let bar = Bar::most("of create", create.rate(), 1.0 / 0.85);
     report.speed("create, without a feed", &bare, Some(bar));
     let batch = jobs::create_in_batches(backend).await;
-    let bar = Bar::least("of raw COPY", copy.rate, 0.20);
+    let bar = Bar::least("of raw COPY", copy.rate(), 0.20);
     report.speed(jobs::BATCHES, &batch, Some(bar));
     for page in pages::measure(backend, pool, size).await {
         report.page(&page);
     }
-    let out = raw::copy_out(pool).await;
-    report.speed("raw: COPY BINARY out in id order", &out, None);
     let watched = Watched::new(pool).await;
-    let stream = jobs::stream(|list| backend.clone().pages(list)).await;
+    let stream = || jobs::stream(|list| backend.clone().pages(list));
+    let (out, stream) = raw::in_turn(raw::STREAMS, || raw::copy_out(pool), stream).await;
     let grown = watched.grown();
-    let bar = Bar::least("of COPY BINARY", out.rate, 0.75);
+    report.speed("raw: COPY BINARY out in id order", &out, None);
+    let bar = Bar::least("of COPY BINARY", out.rate(), 0.75);
     report.speed(jobs::STREAM, &stream, Some(bar));
     report.memory("memory of a stream", &grown);
     let mixed = jobs::mixed(backend).await;
@@ -73,10 +73,10 @@ pub(crate) async fn measure(world: &World, size: usize, due: usize, report: &mut
 
     let work = Work(due * 2 / 5);
     let claims = work.done_by_workers(backend).await;
-    let bar = Bar::least("of tiny commits", tiny.rate, 2.7);
+    let bar = Bar::least("of tiny commits", tiny.rate(), 2.7);
     report.speed("claim and settle, 8 workers, 100 each", &claims, Some(bar));
     let held = work.done_under_snapshot(backend, pool).await;
-    let bar = Bar::least("of that", claims.rate, 0.6);
+    let bar = Bar::least("of that", claims.rate(), 0.6);
     report.speed("the same, a snapshot held", &held, Some(bar));
     let news = jobs::news(backend).await;
     let lag = jobs::lag(backend, news).await;

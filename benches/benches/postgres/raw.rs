@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long each is measured.
 pub(crate) const TIME: Duration = Duration::from_secs(5);
 
+/// Rounds of streams.
+pub(crate) const STREAMS: usize = 5;
+
 /// Connections at once.
 pub(crate) const CALLERS: usize = 8;
 
@@ -19,29 +22,59 @@ pub(crate) async fn settle(pool: &PgPool) {
 }
 
 /// How fast something was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Speed {
-    /// A second.
-    pub(crate) rate: f64,
-    /// The median of a call, and what one in a hundred exceeds; if calls were timed.
-    pub(crate) times: Option<(Duration, Duration)>,
+    count: usize,
+    time: Duration,
+    /// How long each call took, if that was measured.
+    calls: Vec<Duration>,
 }
 
 impl Speed {
+    /// So many in this time.
     pub(crate) fn of(count: usize, time: Duration) -> Self {
-        #[allow(clippy::cast_precision_loss)] // Far below 2^52.
-        let rate = count as f64 / time.as_secs_f64();
-        Self { rate, times: None }
+        let calls = Vec::new();
+        Self { count, time, calls }
     }
 
-    pub(crate) fn with_times(count: usize, time: Duration, mut times: Vec<Duration>) -> Self {
-        times.sort();
-        let at = |percent: usize| times.get(times.len() * percent / 100).copied();
-        Self {
-            times: at(50).zip(at(99)),
-            ..Self::of(count, time)
-        }
+    /// A second.
+    pub(crate) fn rate(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+        let count = self.count as f64;
+        count / self.time.as_secs_f64()
     }
+
+    /// The median of a call, and what one in a hundred exceeds; if calls were timed.
+    pub(crate) fn times(&self) -> Option<(Duration, Duration)> {
+        let mut calls = self.calls.clone();
+        calls.sort();
+        let at = |percent: usize| calls.get(calls.len() * percent / 100).copied();
+        at(50).zip(at(99))
+    }
+
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.time += other.time;
+        self.calls.extend(other.calls);
+    }
+}
+
+/// Rounds of what is held against one another: so both meet the machine in the same moods.
+pub(crate) async fn in_turn<A, B>(
+    rounds: usize,
+    one: impl Fn() -> A,
+    other: impl Fn() -> B,
+) -> (Speed, Speed)
+where
+    A: Future<Output = Speed>,
+    B: Future<Output = Speed>,
+{
+    let mut both = (Speed::default(), Speed::default());
+    for _ in 0..rounds {
+        both.0.add(one().await);
+        both.1.add(other().await);
+    }
+    both
 }
 
 /// So much work, from so many tasks, which says how much it did; nothing: the task is at its end.
@@ -68,9 +101,11 @@ where
     });
     let done = futures_util::future::join_all(callers).await;
     let elapsed = start.elapsed();
-    let total = done.iter().map(|(total, _)| total).sum();
-    let times = done.into_iter().flat_map(|(_, times)| times).collect();
-    Speed::with_times(total, elapsed, times)
+    Speed {
+        count: done.iter().map(|(total, _)| total).sum(),
+        time: elapsed,
+        calls: done.into_iter().flat_map(|(_, times)| times).collect(),
+    }
 }
 
 /// One integer a transaction.

@@ -3,7 +3,7 @@
 use super::backend::World;
 use super::jobs::{self, Prepared, fresh};
 use super::pages::ROUNDS;
-use super::raw::{CALLERS, Speed, speed};
+use super::raw::{self, CALLERS, Speed, speed};
 use super::report::{Bar, Report};
 use super::role::{self, Process, Role};
 use super::sample::{metadata, own, template};
@@ -15,6 +15,9 @@ use tko_core::{Data, Event, Kind, List, NewDeployment, Package, Pattern, Select,
 use tko_grpc::client::{Client, Settings};
 
 const CREATE: &str = "gRPC: create, 8 callers";
+
+/// Rounds of creations.
+const CREATES: usize = 2;
 
 /// What is listed.
 fn selects() -> [(&'static str, Select); 2] {
@@ -33,31 +36,33 @@ pub(crate) async fn measure(world: &World, report: &mut Report) {
     let server = Process::start(Role::Data, &world.url, Duration::ZERO).await;
     let client = Client::new(Settings::new(&server.told)).expect("a client");
     let client = Arc::new(client);
-    let of = |job: &str, least: f64| Bar::least("of the backend's", report.rate(job), least);
-    let bars = [
-        (jobs::CREATE, 0.5),
-        (jobs::BATCHES, 0.5),
-        (jobs::STREAM, 0.35),
-    ];
-    let [create_bar, batch_bar, stream_bar] = bars.map(|(job, least)| of(job, least));
-    report.speed(CREATE, &create(&client).await, Some(create_bar));
+    let World { backend, pool, .. } = world;
+    let of_backend = |alone: &Speed, least| Bar::least("of the backend's", alone.rate(), least);
+    let (alone, through) =
+        raw::in_turn(CREATES, || jobs::create(backend), || create(&client)).await;
+    report.speed(CREATE, &through, Some(of_backend(&alone, 0.5)));
     report.growth(CREATE, 0.8);
-    let batches = create_in_batches(&client).await;
+    let alone = || jobs::create_in_batches(backend);
+    let through = || create_in_batches(&client);
+    let (alone, through) = raw::in_turn(CREATES, alone, through).await;
+    let bar = of_backend(&alone, 0.5);
     report.speed(
         "gRPC: create in batches of 100, 1 caller",
-        &batches,
-        Some(batch_bar),
+        &through,
+        Some(bar),
     );
-    let store = role::store(world.backend.clone());
+    let store = role::store(backend.clone());
     for (name, select) in selects() {
         let alone = page(&store, select.clone()).await;
         let through = page(&*client, select).await;
         report.times(name, through, alone, 3.0);
     }
-    let stream = jobs::stream(|list| client.clone().pages(list)).await;
-    report.speed("gRPC: stream of all", &stream, Some(stream_bar));
+    let through = || jobs::stream(|list| client.clone().pages(list));
+    let (out, stream) = raw::in_turn(raw::STREAMS, || raw::copy_out(pool), through).await;
+    let bar = Bar::least("of COPY BINARY", out.rate(), 0.35);
+    report.speed("gRPC: stream of all", &stream, Some(bar));
     let news = news(&client).await;
-    let through = jobs::lag(&world.backend, news).await;
+    let through = jobs::lag(backend, news).await;
     let more = Duration::from_millis(10);
     report.lag("gRPC: commit to watcher, 1,000 writes/s", &through, more);
 }

@@ -161,8 +161,8 @@ impl Report {
 
     /// So many a second.
     pub(crate) fn speed(&mut self, job: &str, speed: &Speed, bar: Option<Bar>) {
-        let row = self.row(job, speed.rate, "/s");
-        row.times = speed.times;
+        let row = self.row(job, speed.rate(), "/s");
+        row.times = speed.times();
         row.bar = bar;
         self.say();
     }
@@ -181,12 +181,6 @@ impl Report {
         let row = self.row(&format!("{job}, against {size} there"), ratio, "");
         row.bar = Some(Bar::least("", 1.0, least));
         self.say();
-    }
-
-    /// The last figure of this job.
-    pub(crate) fn rate(&self, job: &str) -> f64 {
-        let row = self.rows.iter().rfind(|row| row.job == job);
-        row.expect("it was measured").value
     }
 
     pub(crate) fn number(&mut self, job: &str, value: f64, bar: Option<Bar>) {

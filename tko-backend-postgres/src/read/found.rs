@@ -102,10 +102,10 @@ impl Found {
     ) -> Result<Self> {
         let broken = fault("decode a row");
         let number = row.skeleton;
-        let lacking = before.resource(number).is_none();
+        let (entity, is_lacking) = row.entity(before)?;
         let mut found = Self {
-            entity: row.entity(before)?,
-            lacking: lacking.then_some(Lacking(number)),
+            entity,
+            lacking: is_lacking.then_some(Lacking(number)),
             packed: None,
             revision: None,
             work: Vec::new(),

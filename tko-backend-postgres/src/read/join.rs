@@ -83,7 +83,7 @@ impl Side<'_> {
         let mut before = Before::default();
         for row in &rows {
             let row = Row::read(&mut Columns::of(row, 0)).map_err(&broken)?;
-            let entity = row.entity(&mut before)?;
+            let (entity, _) = row.entity(&mut before)?;
             let matches = metadata_match(self.patterns, &entity.metadata);
             self.known.insert(entity.key.id().to_owned(), matches);
         }

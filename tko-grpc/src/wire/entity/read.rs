@@ -5,6 +5,7 @@ use crate::proto::v1alpha2 as wire;
 use crate::wire::fields::{Field, Fields};
 use crate::wire::scalar::{generation, required, unpack_gvk, unpack_kind, unpack_timestamp};
 use crate::wire::table::Unpacker;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 use tko_core::head::Head;
@@ -19,7 +20,13 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
     let (mut version, mut generation, mut deleting) = (0, 0, false);
     let mut conditions = Vec::new();
     let mut body = None;
-    for field in Fields(bytes) {
+    let mut maps = Maps::new(bytes);
+    let mut fields = Fields(bytes);
+    loop {
+        let start = fields.0.len();
+        let Some(field) = fields.next() else {
+            break;
+        };
         let field = field?;
         match field.tag {
             1 => key = Some(entity_key(field.fields()?)?),
@@ -28,15 +35,16 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
             4 => created = Some(field.whole()?),
             5 => updated = Some(field.whole()?),
             6 => deleting = field.number()? != 0,
+            INHERITED..=METADATA => maps.found(field.tag, start, fields.0.len()),
             10 => conditions.push(unpack_condition(field.whole()?)?),
             11 => body = Some(field.bytes()?),
-            SITE | DEPLOYMENT | PLUGIN => facts = Some(field),
+            SITE..=PLUGIN => facts = Some(field),
             _ => {}
         }
     }
     let key = required("key", key)?;
     let body = body.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let given = map_of(bytes, GIVEN)?;
+    let given = maps.read(GIVEN)?;
     Ok(Entity {
         facts: facts_of(&key, facts, table)?,
         key,
@@ -45,11 +53,12 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
         created: unpack_timestamp(created.as_ref())?,
         updated: unpack_timestamp(updated.as_ref())?,
         deleting,
-        inherited: map_of(bytes, INHERITED)?,
+        inherited: maps.read(INHERITED)?,
         // Most have no other: then both are one piece of memory.
-        metadata: match map_of(bytes, METADATA)? {
-            same if same == given => given.clone(),
-            metadata => metadata,
+        metadata: if maps.are_same(METADATA, GIVEN) {
+            given.clone()
+        } else {
+            maps.read(METADATA)?
         },
         given,
         conditions,
@@ -70,24 +79,64 @@ fn entity_key(fields: Fields<'_>) -> Result<Key> {
     Key::new(unpack_kind(i32::try_from(number).unwrap_or(i32::MAX))?, id)
 }
 
-/// One of the maps of an entity.
-fn map_of(entity: &[u8], map: u32) -> Result<Metadata> {
-    let of_map = |field: &Result<Field<'_>>| field.as_ref().is_ok_and(|field| field.tag == map);
-    Fields(entity)
-        .filter(of_map)
-        .map(|field| {
-            let (mut key, mut value) = ("", "");
-            for part in field?.fields()? {
-                let part = part?;
-                match part.tag {
-                    1 => key = part.text()?,
-                    2 => value = part.text()?,
-                    _ => {}
+/// Where in an entity its maps are. Pairs of one map mostly follow one another; if they do not,
+/// what is between them is passed over.
+struct Maps<'a> {
+    bytes: &'a [u8],
+    places: [Range<usize>; 3],
+}
+
+impl<'a> Maps<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            places: [0..0, 0..0, 0..0],
+        }
+    }
+
+    fn place(map: u32) -> usize {
+        (map - INHERITED) as usize
+    }
+
+    /// A pair, before and after which so many bytes were left.
+    fn found(&mut self, map: u32, before: usize, after: usize) {
+        let place = &mut self.places[Self::place(map)];
+        if place.end == 0 {
+            place.start = self.bytes.len() - before;
+        }
+        place.end = self.bytes.len() - after;
+    }
+
+    /// The pairs of a map, as they come.
+    fn pairs(&self, map: u32) -> impl Iterator<Item = Field<'a>> {
+        let place = self.places[Self::place(map)].clone();
+        Fields(&self.bytes[place])
+            .filter_map(Result::ok)
+            .filter(move |field| field.tag == map)
+    }
+
+    /// Whether two maps have the same pairs.
+    fn are_same(&self, one: u32, other: u32) -> bool {
+        let bytes = |map| self.pairs(map).map(|pair| pair.bytes().ok());
+        bytes(one).eq(bytes(other))
+    }
+
+    fn read(&self, map: u32) -> Result<Metadata> {
+        self.pairs(map)
+            .map(|pair| {
+                let (mut key, mut value) = ("", "");
+                for part in pair.fields()? {
+                    let part = part?;
+                    match part.tag {
+                        1 => key = part.text()?,
+                        2 => value = part.text()?,
+                        _ => {}
+                    }
                 }
-            }
-            Ok((key, value))
-        })
-        .collect()
+                Ok((key, value))
+            })
+            .collect()
+    }
 }
 
 fn facts_of(key: &Key, facts: Option<Field<'_>>, table: &Unpacker) -> Result<Facts> {
