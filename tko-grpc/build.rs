@@ -33,7 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The field `entity` of `Record`.
 fn record_entity(descriptors: &mut FileDescriptorSet) -> Option<&mut FieldDescriptorProto> {
-    let messages = descriptors.file.iter_mut().flat_map(|f| &mut f.message_type);
+    let messages = descriptors
+        .file
+        .iter_mut()
+        .flat_map(|f| &mut f.message_type);
     let mut fields = messages
         .filter(|message| message.name() == "Record")
         .flat_map(|message| &mut message.field);

@@ -2,8 +2,8 @@
 
 use crate::measure::{Purpose, Sending};
 use crate::postgres::Shared;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;

@@ -2,8 +2,8 @@
 
 use crate::serving::{Serving, fleet, from_template};
 use futures_util::StreamExt;
-use std::sync::Arc;
 use prost::Message;
+use std::sync::Arc;
 use tko_core::{Cursor, Data, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 use tko_grpc::proto::v1alpha2 as wire;
