@@ -43,9 +43,12 @@ pub(crate) async fn older_transactions_ended(
     Ok(true)
 }
 
-/// How statements are planned, and what is stopped. Others plan by rules of their own, and take
-/// hints in the statement, if any.
-pub(crate) const SESSION: [(&str, &str); 7] = [
+/// What statements see, how they are planned, and what is stopped. Others plan by rules of their
+/// own, and take hints in the statement, if any.
+pub(crate) const SESSION: [(&str, &str); 8] = [
+    // Whatever else is usual in this database: each sees what was committed before it, and what it
+    // locks as it is then.
+    ("default_transaction_isolation", "read committed"),
     // Statements are small: compiling or spreading one costs more than it brings.
     ("jit", "off"),
     ("max_parallel_workers_per_gather", "0"),
