@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tko_core::{ContentHash, Dialect, Error, Format, Limits, Package, Resource, Result};
 
-/// The table of a message that is being written. Always CBOR.
+/// The table of a message that is being written, always CBOR; and where its entities are written.
 #[derive(Default)]
 pub(crate) struct Packer {
     packages: Vec<wire::Package>,

@@ -54,7 +54,7 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
         updated: unpack_timestamp(updated.as_ref())?,
         deleting,
         inherited: maps.read(INHERITED)?,
-        // Most have no other: then both are one piece of memory.
+        // If there is no other, both are one piece of memory.
         metadata: if maps.are_same(METADATA, GIVEN) {
             given.clone()
         } else {
