@@ -30,6 +30,9 @@ pub enum StartError {
     /// A program could not be run.
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] io::Error),
+    /// It was to have a file system of its own.
+    #[error("there is no file system for it alone")]
+    Disk(#[from] DiskError),
     /// `initdb` failed.
     #[error("initdb failed: {0}")]
     Init(String),
@@ -45,6 +48,21 @@ pub enum StartError {
     /// What was running before did not stop.
     #[error("it could not be started again, as it did not stop")]
     Stop(#[from] StopError),
+}
+
+/// Why there is no file system for one server, or nothing was done with it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiskError {
+    /// A program, of util-linux, could not be run.
+    #[error("cannot run {}", .0.display())]
+    Run(PathBuf, #[source] io::Error),
+    /// Not here, or not by this user.
+    #[error("the system refuses: {0}")]
+    Refused(String),
+    /// The server uses the same file system as all others.
+    #[error("the server has none; ask for one with `Settings::disk`")]
+    None,
 }
 
 /// Why a server did not stop.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod disk;
 mod error;
 mod folder;
 mod installation;
@@ -9,6 +10,6 @@ mod psql;
 mod server;
 mod settings;
 
-pub use error::{PsqlError, StartError, StopError};
+pub use error::{DiskError, PsqlError, StartError, StopError};
 pub use server::{Mode, Server, shared};
 pub use settings::{Loopback, Settings};

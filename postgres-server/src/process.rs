@@ -10,12 +10,11 @@
 //! The standard output of the server is a pipe, too, to here. Nothing is written to it, but all
 //! processes of the server inherit it, so it ends when the last of them is gone.
 
-use crate::account::{Account, command};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -74,15 +73,14 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// Starts `postgres` with these arguments.
+    /// Starts `postgres` with these arguments, by a command that runs a shell where the data are.
     pub(crate) fn start(
+        mut shell: Command,
         postgres: &Path,
-        account: Option<Account>,
         data: &Path,
         parameters: &[String],
         log: File,
     ) -> io::Result<Self> {
-        let mut shell = command(Path::new("sh"), account);
         shell
             .args(["-c", RUNNER, "runner"])
             .arg(data.join("postmaster.pid"))

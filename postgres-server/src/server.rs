@@ -3,7 +3,8 @@
 mod standby;
 
 use crate::account::{Account, command};
-use crate::error::{PsqlError, StartError, StopError};
+use crate::disk::Disk;
+use crate::error::{DiskError, PsqlError, StartError, StopError};
 use crate::folder::Folder;
 use crate::installation::Installation;
 use crate::process::{Order, Processes};
@@ -13,6 +14,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +44,7 @@ pub struct Server {
     parameters: Vec<String>,
     port: u16,
     databases: AtomicU64,
+    disk: Option<Disk>,
     folder: Folder,
 }
 
@@ -60,7 +63,15 @@ impl Server {
         let installation = Installation::find()?;
         let account = Account::choose()?;
         let folder = Folder::make(account)?;
-        initialize(&installation.initdb, account, &folder.data())?;
+        let data = folder.data();
+        let disk = match settings.disk {
+            Some(bytes) => {
+                fs::create_dir(&data).map_err(|error| StartError::Folder(data.clone(), error))?;
+                Some(Disk::mount(bytes, &data, account)?)
+            }
+            None => None,
+        };
+        initialize(program(&installation.initdb, account, disk.as_ref()), &data)?;
         let port = settings.loopback.as_ref().map_or(PORT, |tcp| tcp.port);
         let mut parameters = vec![
             "listen_addresses=".to_owned(),
@@ -85,6 +96,7 @@ impl Server {
             parameters,
             port,
             databases: AtomicU64::new(0),
+            disk,
             folder,
         };
         server.start_again()?;
@@ -163,9 +175,10 @@ impl Server {
             .append(true)
             .open(self.folder.log())
             .map_err(|error| StartError::Folder(self.folder.path().to_owned(), error))?;
+        let shell = program(Path::new("sh"), self.account, self.disk.as_ref());
         let postgres = &self.installation.postgres;
         let data = self.folder.data();
-        let started = Processes::start(postgres, self.account, &data, &self.parameters, log)
+        let started = Processes::start(shell, postgres, &data, &self.parameters, log)
             .map_err(|error| StartError::Run("sh".into(), error))?;
         *processes = Some(started);
         let ready = self.ready(processes.as_ref().expect("it was just put there"));
@@ -174,6 +187,16 @@ impl Server {
             let _ = self.ended(&mut processes, Order::Immediate);
         }
         ready
+    }
+
+    /// Takes all space that is left on the file system that [`Settings::disk`] asked for.
+    pub fn fill(&self) -> Result<(), DiskError> {
+        self.disk.as_ref().ok_or(DiskError::None)?.fill()
+    }
+
+    /// Gives back what [`fill`](Self::fill) took.
+    pub fn make_space(&self) -> Result<(), DiskError> {
+        self.disk.as_ref().ok_or(DiskError::None)?.make_space()
     }
 
     /// The folder of its data, log and socket.
@@ -258,15 +281,24 @@ pub fn shared() -> &'static Server {
     })
 }
 
-fn initialize(initdb: &Path, account: Option<Account>, data: &Path) -> Result<(), StartError> {
-    let output = command(initdb, account)
+/// A command that sees the data.
+fn program(path: &Path, account: Option<Account>, disk: Option<&Disk>) -> Command {
+    match disk {
+        Some(disk) => disk.command(path),
+        None => command(path, account),
+    }
+}
+
+fn initialize(mut initdb: Command, data: &Path) -> Result<(), StartError> {
+    let name = initdb.get_program().into();
+    let output = initdb
         .arg(format!("--pgdata={}", data.display()))
         .arg(format!("--username={USER}"))
         .args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
         .args(["--no-sync", "--no-instructions"])
         .process_group(0)
         .output()
-        .map_err(|error| StartError::Run(initdb.to_owned(), error))?;
+        .map_err(|error| StartError::Run(name, error))?;
     if output.status.success() {
         return Ok(());
     }

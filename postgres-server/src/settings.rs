@@ -12,6 +12,9 @@ pub struct Settings {
     pub max_connections: u16,
     /// Listens on loopback, too, with TLS. Default: no.
     pub loopback: Option<Loopback>,
+    /// Bytes of a file system that is for the data alone and can be [filled](crate::Server::fill); it
+    /// is in memory. Default: none. Linux only, and not where namespaces are forbidden.
+    pub disk: Option<u64>,
     /// Other configuration parameters. They win over what is set here and above.
     pub options: Vec<(String, String)>,
 }
@@ -34,6 +37,7 @@ impl Default for Settings {
             shared_buffers: "128MB".to_owned(),
             max_connections: 300,
             loopback: None,
+            disk: None,
             options: Vec::new(),
         }
     }

@@ -94,6 +94,7 @@ fn it_is_what_was_asked_for() {
         durable: true,
         shared_buffers: "16MB".to_owned(),
         loopback: None,
+        disk: None,
         max_connections: 7,
         options: vec![
             ("work_mem".to_owned(), "3MB".to_owned()),
@@ -134,6 +135,36 @@ fn by_default_it_is_fast_and_private() {
             .expect("a name"),
         "tko"
     );
+}
+
+#[test]
+fn its_disk_is_full_and_has_space_again() {
+    let server = match Server::start(Settings {
+        disk: Some(128 << 20),
+        ..Settings::default()
+    }) {
+        Err(StartError::Disk(_)) if env::var_os("TKO_TEST_WITHOUT_DISK").is_some() => return,
+        started => started.expect("a file system of its own, or TKO_TEST_WITHOUT_DISK is set"),
+    };
+    keep(&server, 1);
+    let left = Left::of(server.folder());
+    server.fill().expect("it is filled");
+    let more = "INSERT INTO kept SELECT n FROM generate_series(1, 100000) n";
+    let error = server
+        .psql("postgres", more)
+        .expect_err("there is no space");
+    let said = error.to_string();
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(rows(&server), "1");
+    server.make_space().expect("there is some");
+    server.make_space().expect("there is some already");
+    keep(&server, 2);
+    server.kill().expect("it is killed");
+    server.start_again().expect("its disk is still there");
+    assert_eq!(rows(&server), "1\n2");
+    drop(server);
+    left.nothing();
+    shared().fill().expect_err("its disk is everybody's");
 }
 
 #[test]

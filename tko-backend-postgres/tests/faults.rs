@@ -1,193 +1,22 @@
 //! Connections killed and servers restarted in the middle: nothing acknowledged is lost, nothing
 //! is applied twice.
 
+#[path = "faults/disk.rs"]
+mod disk;
+#[path = "faults/writers.rs"]
+mod writers;
+
 use futures_util::StreamExt;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, Settings};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Kind, Metadata,
-    Package, Put, Require, Revision, Want,
+    Ack, Backend, Change, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
+    Revision, Want,
 };
 use tko_postgres_server::{Mode, Server, Settings as ServerSettings};
-
-/// Tasks that write, and how many changes each makes.
-const WRITERS: usize = 6;
-const CHANGES: u64 = 120;
-
-async fn open(server: &Server, database: &str) -> Arc<Postgres> {
-    let mut settings = Settings::new(server.url(database));
-    settings.connections = 6;
-    Arc::new(Postgres::connect(settings).await.expect("a store"))
-}
-
-fn site(id: &str) -> Key {
-    Key::new(Kind::Site, id).expect("an id")
-}
-
-fn put(key: &Key, facts: Facts, count: u64) -> Put {
-    Put {
-        key: key.clone(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::from_iter([("count", count.to_string())]),
-        facts,
-        deleting: false,
-        conditions: Vec::new(),
-        body: Some(Package::default()),
-    }
-}
-
-fn a_site() -> Facts {
-    Facts::Site {
-        template: None,
-        origin: None,
-    }
-}
-
-fn set(require: Require, put: Put) -> ChangeSet {
-    ChangeSet {
-        require: vec![require],
-        changes: vec![Change::Put(put)],
-        ..ChangeSet::default()
-    }
-}
-
-async fn read(store: &Postgres, key: &Key) -> Option<Arc<tko_core::Entity>> {
-    loop {
-        match store.get(std::slice::from_ref(key), Want::ROW).await {
-            Ok(mut found) => return found.pop().flatten().map(|record| record.entity),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-fn count(entity: &tko_core::Entity) -> u64 {
-    let count = entity.metadata.get("count").expect("it counts");
-    count.parse().expect("a number")
-}
-
-/// What a writer was told.
-#[derive(Default)]
-struct Told {
-    done: AtomicU64,
-    unknown: AtomicU64,
-}
-
-impl Told {
-    /// Whether it was done. `None`: nobody can say.
-    fn of(&self, answer: Result<(), Error>) -> bool {
-        match answer.map_err(|error| (error.kind(), error)) {
-            Ok(()) => {
-                self.done.fetch_add(1, Ordering::Relaxed);
-                return true;
-            }
-            Err((ErrorKind::Unavailable, _)) => _ = self.unknown.fetch_add(1, Ordering::Relaxed),
-            // Somebody was faster, or the answer to our own earlier attempt was lost.
-            Err((ErrorKind::Conflict | ErrorKind::AlreadyExists, _)) => {}
-            Err((_, error)) => panic!("{error:?}"),
-        }
-        false
-    }
-}
-
-/// Increments of shared counters, and creations of their own, while `disturb` does its worst.
-async fn writers_against<F: Future<Output = ()>>(
-    server: &Server,
-    disturb: impl Fn(Arc<AtomicBool>, String) -> F,
-) {
-    let database = server.create_database().expect("a database");
-    let stores = [
-        open(server, &database).await,
-        open(server, &database).await,
-        open(server, &database).await,
-    ];
-    let counters: Vec<Key> = (0..3).map(|n| site(&format!("counter/{n}"))).collect();
-    for key in &counters {
-        let new = set(Require::Absent(key.clone()), put(key, a_site(), 0));
-        stores[0].commit(new, Ack::Numbered).await.expect("a site");
-    }
-    let told: Arc<BTreeMap<Key, Told>> = Arc::new(
-        counters
-            .iter()
-            .map(|key| (key.clone(), Told::default()))
-            .collect(),
-    );
-    let ended = Arc::new(AtomicBool::new(false));
-    let writers = (0..WRITERS).map(|writer| {
-        let store = stores[writer % stores.len()].clone();
-        let (told, counters) = (told.clone(), counters.clone());
-        tokio::spawn(async move {
-            let mut created = Vec::new();
-            for number in 0..CHANGES {
-                let key = &counters[usize::try_from(number).expect("small") % counters.len()];
-                let entity = read(&store, key).await.expect("it is there");
-                let more = set(
-                    Require::At(key.clone(), entity.version),
-                    put(key, a_site(), count(&entity) + 1),
-                );
-                let ack = [Ack::Durable, Ack::Numbered][usize::from(number % 4 == 0)];
-                told[key].of(store.commit(more, ack).await.map(drop));
-                let own = site(&format!("own/{writer}/{number}"));
-                let new = set(Require::Absent(own.clone()), put(&own, a_site(), number));
-                if Told::default().of(store.commit(new, ack).await.map(drop)) {
-                    created.push(own);
-                }
-            }
-            created
-        })
-    });
-    let writers = futures_util::future::join_all(writers);
-    let writing = async {
-        let created = writers.await;
-        ended.store(true, Ordering::SeqCst);
-        created
-    };
-    let (created, ()) = tokio::join!(writing, disturb(ended.clone(), database.clone()));
-    let store = open(server, &database).await;
-    for key in created.into_iter().flat_map(|keys| keys.expect("no panic")) {
-        assert!(read(&store, &key).await.is_some(), "{key} was acknowledged");
-    }
-    for (key, told) in &*told {
-        let entity = read(&store, key).await.expect("it is there");
-        let (done, unknown) = (
-            told.done.load(Ordering::Relaxed),
-            told.unknown.load(Ordering::Relaxed),
-        );
-        let counted = count(&entity);
-        assert!(
-            (done..=done + unknown).contains(&counted),
-            "{key}: {counted} increments took effect; {done} were acknowledged, {unknown} unknown"
-        );
-    }
-    exact_feed(&store).await;
-    let report = store.check(false).await.expect("it is looked at");
-    assert_eq!(report.left(), 0, "{report:?}");
-    drop((stores, store));
-    server.drop_database(&database).expect("it goes");
-}
-
-/// Dense, and of each key each state follows on the one before.
-async fn exact_feed(store: &Postgres) {
-    // What this commits is numbered after everything else.
-    let last = site("last");
-    let new = set(Require::Absent(last.clone()), put(&last, a_site(), 0));
-    let end = store.commit(new, Ack::Numbered).await.expect("a site");
-    let end = end.revision.expect("it was waited for");
-    let mut states: BTreeMap<Key, Option<tko_core::Version>> = BTreeMap::new();
-    let mut feed = store.tail(Revision(0), Want::ROW);
-    for revision in 1..=end.0 {
-        let change = feed.next().await.expect("no end").expect("no gap");
-        assert_eq!(change.revision.0, revision, "dense");
-        let version = |record: Option<&tko_core::Record>| record.map(|r| r.entity.version);
-        let before = states.get(&change.key).copied().flatten();
-        assert_eq!(version(change.before.as_ref()), before, "{}", change.key);
-        states.insert(change.key, version(change.after.as_ref()));
-    }
-}
+use writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn connections_are_killed() {
@@ -227,82 +56,6 @@ async fn the_server_is_restarted() {
         }
     })
     .await;
-}
-
-/// What makes a disk full: each write to these tables then fails, as the server says it when it
-/// cannot extend a file, by this chance. A count of the refusals outlives what they undo.
-fn full(chance: &str) -> String {
-    let tables = ["entity", "body", "pending", "event", "work"];
-    let triggers = tables.map(|table| {
-        format!(
-            "CREATE OR REPLACE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table} \
-             FOR EACH STATEMENT EXECUTE FUNCTION full_disk();"
-        )
-    });
-    format!(
-        "CREATE SEQUENCE IF NOT EXISTS refusals; \
-         CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-         IF random() < {chance} THEN PERFORM nextval('refusals'); \
-         RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; \
-         END IF; RETURN NULL; END $$; {}",
-        triggers.concat()
-    )
-}
-
-/// There is space again.
-const SPACE: &str = "DROP FUNCTION full_disk CASCADE";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_disk_is_full_now_and_then() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
-    writers_against(&server, |ended, database| {
-        let server = &server;
-        let psql = move |sql: &str| {
-            let done = tokio::task::block_in_place(|| server.psql(&database, sql));
-            done.expect("the server runs")
-        };
-        async move {
-            psql(&full("0.1"));
-            while !ended.load(Ordering::SeqCst) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            psql(SPACE);
-            let refused = psql("SELECT last_value FROM refusals");
-            let refused: u64 = refused.trim().parse().expect("a number");
-            assert!(refused > 50, "only {refused} writes found no space");
-        }
-    })
-    .await;
-}
-
-/// While the disk is full, reads go on and writes say why not; afterwards all is as if nothing had
-/// been.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_told_and_survived() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
-    let database = server.create_database().expect("a database");
-    let store = open(&server, &database).await;
-    let key = site("a");
-    let new = set(Require::Absent(key.clone()), put(&key, a_site(), 1));
-    store.commit(new, Ack::Numbered).await.expect("a site");
-    server.psql(&database, &full("2")).expect("it is full");
-    let more = |count| set(Require::Exists(key.clone()), put(&key, a_site(), count));
-    let refused = store.commit(more(2), Ack::Durable).await;
-    let refused = refused.expect_err("there is no space");
-    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
-    let said = refused.chain();
-    assert!(said.contains("No space left on device"), "{said}");
-    // Nobody tries again and again what the server has refused.
-    let refusals = server.psql(&database, "SELECT last_value FROM refusals");
-    assert_eq!(refusals.expect("a number").trim(), "1");
-    let there = read(&store, &key).await.expect("reads go on");
-    assert_eq!(count(&there), 1);
-    server.psql(&database, SPACE).expect("there is space");
-    let done = store.commit(more(3), Ack::Numbered).await;
-    assert_eq!(done.expect("it is written").revision, Some(Revision(2)));
-    exact_feed(&store).await;
-    let report = store.check(false).await.expect("it is looked at");
-    assert_eq!(report.left(), 0, "{report:?}");
 }
 
 /// A site goes, or a deployment names it: never both.

@@ -33,6 +33,7 @@ impl Server {
             parameters,
             port: self.port,
             databases: AtomicU64::new(0),
+            disk: None,
             folder,
         };
         standby.start_again()?;

@@ -21,7 +21,15 @@ pub(crate) struct Left {
 
 impl Left {
     pub(crate) fn of(folder: &Path) -> Self {
-        let lock = fs::read_to_string(folder.join("data/postmaster.pid")).expect("it runs");
+        let named = naming(folder);
+        let mut runner = named.iter().filter(|&&id| command(id).contains("runner"));
+        let runner = runner.next().expect("it is watched");
+        // As those see it that are with it on a file system of its own.
+        let seen = format!(
+            "/proc/{runner}/root{}/data/postmaster.pid",
+            folder.display()
+        );
+        let lock = fs::read_to_string(seen).expect("it runs");
         let lines: Vec<&str> = lock.lines().collect();
         let segment = lines[6].split_whitespace().nth(1).expect("a number");
         assert!(segments().contains(&segment.to_owned()), "{lock}");
@@ -29,7 +37,7 @@ impl Left {
         let mut ids = vec![server];
         ids.extend(children(server));
         assert!(ids.len() > 3, "the server has children: {ids:?}");
-        ids.extend(naming(folder));
+        ids.extend(named);
         ids.sort_unstable();
         ids.dedup();
         let processes = ids
