@@ -27,11 +27,9 @@ use tko_core::{Cursor, Error, List, Page, Result, Revision};
 use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
-/// Rows of one statement. A page with packages may be large: it is a statement of its own.
-const ROWS: usize = 16_000;
-
-/// Statements whose pages may wait to be taken.
-const AHEAD: usize = 2;
+/// Rows of one statement: enough that the round trips before it are of no account. A page with
+/// packages may be large: it is a statement of its own.
+const ROWS: usize = 32_000;
 
 /// A page that is being decoded.
 type Coming = BoxFuture<'static, Result<Page>>;
@@ -42,7 +40,9 @@ type Places<'a> = PermitIterator<'a, Coming>;
 /// All pages from this one on.
 pub(crate) fn pages(shared: Arc<Shared>, list: List) -> BoxStream<'static, Result<Page>> {
     let pages = stream::once(async move {
-        let (sender, receiver) = mpsc::channel(AHEAD * of_one_statement(&list));
+        // The next statement is there before the pages of the one before have all been taken.
+        let pages = of_one_statement(&list);
+        let (sender, receiver) = mpsc::channel(pages + pages.div_ceil(2));
         // Stops reading when it is dropped.
         let mut reading = JoinSet::new();
         reading.spawn(Reader::new(shared, list).run(sender));
