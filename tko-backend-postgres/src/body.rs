@@ -12,7 +12,7 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::available_parallelism;
 use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
-use tko_core::{ContentHash, Error, Package, Result, TemplateId};
+use tko_core::{Change, ChangeSet, ContentHash, Error, Package, Result, TemplateId};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name};
 
@@ -32,7 +32,7 @@ const LARGEST_DICTIONARY: usize = 1 << 20;
 /// No body is larger, packed or not.
 const LARGEST_BODY: usize = 256 << 20;
 
-/// So many packages at least are worth a thread of their own: half a millisecond's work.
+/// So many packages at least are worth a thread of their own: some tenths of a millisecond's work.
 const SHARE: usize = 20;
 
 /// How many templates' dictionaries, and how many packages, a process remembers.
@@ -112,7 +112,9 @@ impl Bodies {
             }
             packed.push(known);
         }
-        for (place, dictionary, new) in pack_all(unknown).await? {
+        let new = spread(unknown, pack_some).await?;
+        let new = new.into_iter().collect::<Result<Vec<_>>>()?;
+        for (place, dictionary, new) in new.into_iter().flatten() {
             if new.data.len() < REMEMBERED_BYTES {
                 let name = (packages[place].0.hash(), dictionary);
                 remember(&mut self.known().packed, name, new.clone());
@@ -222,25 +224,36 @@ type Unpacked = (usize, Package, Option<Arc<Dictionary>>);
 /// The same, packed, with the number of what it was to be packed with.
 type New = (usize, Option<i32>, Packed);
 
-/// Packs each, many of them on several threads: the database has nothing to do meanwhile.
-async fn pack_all(mut packages: Vec<Unpacked>) -> Result<Vec<New>> {
-    if packages.len() < 2 * SHARE {
-        return pack_some(packages);
-    }
+/// Has the hashes of all packages of a set made, which remember them.
+pub(crate) async fn hash(set: &ChangeSet) -> Result<()> {
+    let packages = set.changes.iter().filter_map(|change| match change {
+        Change::Put(put) => put.body.clone(),
+        Change::Delete(_) | Change::Conditions(..) => None,
+    });
+    let hash_some = |packages: Vec<Package>| packages.iter().for_each(|package| _ = package.hash());
+    spread(packages.collect(), hash_some).await.map(drop)
+}
+
+/// Works on each package, on several threads if they are many: the database has nothing to do
+/// meanwhile. What came of it, part by part.
+async fn spread<P: Send + 'static, D: Send + 'static>(
+    mut packages: Vec<P>,
+    work: fn(Vec<P>) -> D,
+) -> Result<Vec<D>> {
     let threads = available_parallelism().map_or(1, NonZero::get);
     let share = packages.len().div_ceil(threads).max(SHARE);
-    let mut packing = Vec::with_capacity(threads);
+    let mut elsewhere = Vec::new();
     while packages.len() > share {
         let some = packages.split_off(packages.len() - share);
-        packing.push(tokio::task::spawn_blocking(|| pack_some(some)));
+        elsewhere.push(tokio::task::spawn_blocking(move || work(some)));
     }
     // The rest here, meanwhile.
-    let mut packed = pack_some(packages)?;
-    for some in packing {
+    let mut done = vec![work(packages)];
+    for some in elsewhere {
         let some = some.await;
-        packed.extend(some.map_err(|error| Error::internal("compress packages", error))??);
+        done.push(some.map_err(|error| Error::internal("hash or compress packages", error))?);
     }
-    Ok(packed)
+    Ok(done)
 }
 
 fn pack_some(packages: Vec<Unpacked>) -> Result<Vec<New>> {

@@ -152,7 +152,8 @@ async fn a_replica_shows_an_older_state_and_says_which() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_depends_on_a_replica() {
-    const SITES: usize = 20_000;
+    // More than one statement lists.
+    const SITES: usize = 40_000;
     let pair = Pair::with(0).await;
     let writer = pair.open(&[]).await;
     fill(&writer, 1..=SITES).await;

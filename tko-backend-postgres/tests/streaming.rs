@@ -11,7 +11,8 @@ use tko_backend_postgres::{Postgres, Settings};
 use tko_core::{Backend, ErrorKind, Kind, List, Select, Want};
 use tko_postgres_server::Server;
 
-const SITES: usize = 20_000;
+/// More than one statement lists.
+const SITES: usize = 40_000;
 
 /// Listings that came to their end although connections were killed meanwhile.
 const WHOLE: usize = 5;

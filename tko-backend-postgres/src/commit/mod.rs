@@ -16,6 +16,7 @@ mod statement;
 mod write;
 
 use crate::again::again;
+use crate::body;
 use crate::fault::{Fault, fault, was_not_applied};
 use crate::feed;
 use crate::measure::Purpose;
@@ -76,6 +77,7 @@ fn check(set: &ChangeSet) -> Result<()> {
 /// Commits a change set.
 pub(crate) async fn commit(shared: &Shared, set: ChangeSet, ack: Ack) -> Result<Committed> {
     check(&set)?;
+    body::hash(&set).await?;
     let hold = Hold::of(shared, &set).await?;
     let done = apply(shared, &set, hold.as_ref()).await;
     if let Some(hold) = &hold
