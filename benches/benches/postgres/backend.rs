@@ -40,19 +40,20 @@ pub(crate) async fn measure(world: &World, size: usize, due: usize, report: &mut
     raw::settle(pool).await;
     let tiny = raw::tiny_commits(pool).await;
     report.speed("raw: tiny commits, 8 connections", &tiny, None);
-    let insert = raw::inserts(pool).await;
-    report.speed("raw: insert id and body, 8 connections", &insert, None);
-    let copy = raw::copy_in(pool).await;
-    report.speed("raw: COPY in, 10,000 a transaction", &copy, None);
 
-    let create = jobs::create(backend).await;
+    let create = || jobs::create(backend);
+    let (insert, alone) = raw::in_turn(raw::CREATES, || raw::inserts(pool), create).await;
+    report.speed("raw: insert id and body, 8 connections", &insert, None);
     let bar = Bar::least("of raw insert", insert.rate(), 0.30);
-    report.speed(jobs::CREATE, &create, Some(bar));
+    report.speed(jobs::CREATE, &alone, Some(bar));
     report.growth(jobs::CREATE, 0.8);
-    let bare = jobs::create_without_feed(backend, pool).await;
-    let bar = Bar::most("of create", create.rate(), 1.0 / 0.85);
+    let bare = || jobs::create_without_feed(backend, pool);
+    let (alone, bare) = raw::in_turn(raw::CREATES, create, bare).await;
+    let bar = Bar::most("of create", alone.rate(), 1.0 / 0.85);
     report.speed("create, without a feed", &bare, Some(bar));
-    let batch = jobs::create_in_batches(backend).await;
+    let batch = || jobs::create_in_batches(backend);
+    let (copy, batch) = raw::in_turn(raw::CREATES, || raw::copy_in(pool), batch).await;
+    report.speed("raw: COPY in, 10,000 a transaction", &copy, None);
     let bar = Bar::least("of raw COPY", copy.rate(), 0.20);
     report.speed(jobs::BATCHES, &batch, Some(bar));
     for page in pages::measure(backend, pool, size).await {

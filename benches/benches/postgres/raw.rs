@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long each is measured.
 pub(crate) const TIME: Duration = Duration::from_secs(5);
 
+/// Rounds of creations.
+pub(crate) const CREATES: usize = 3;
+
 /// Rounds of streams.
 pub(crate) const STREAMS: usize = 5;
 

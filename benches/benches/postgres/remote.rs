@@ -16,9 +16,6 @@ use tko_grpc::client::{Client, Settings};
 
 const CREATE: &str = "gRPC: create, 8 callers";
 
-/// Rounds of creations.
-const CREATES: usize = 2;
-
 /// What is listed.
 fn selects() -> [(&'static str, Select); 2] {
     let all = Select::all(Kind::Deployment);
@@ -39,12 +36,12 @@ pub(crate) async fn measure(world: &World, report: &mut Report) {
     let World { backend, pool, .. } = world;
     let of_backend = |alone: &Speed, least| Bar::least("of the backend's", alone.rate(), least);
     let (alone, through) =
-        raw::in_turn(CREATES, || jobs::create(backend), || create(&client)).await;
+        raw::in_turn(raw::CREATES, || jobs::create(backend), || create(&client)).await;
     report.speed(CREATE, &through, Some(of_backend(&alone, 0.5)));
     report.growth(CREATE, 0.8);
     let alone = || jobs::create_in_batches(backend);
     let through = || create_in_batches(&client);
-    let (alone, through) = raw::in_turn(CREATES, alone, through).await;
+    let (alone, through) = raw::in_turn(raw::CREATES, alone, through).await;
     let bar = of_backend(&alone, 0.5);
     report.speed(
         "gRPC: create in batches of 100, 1 caller",
