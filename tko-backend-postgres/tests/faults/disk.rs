@@ -44,7 +44,7 @@ async fn the_disk_is_full_now_and_then() {
                 rounds += usize::from(said(server, REFUSAL) > before);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert!(rounds > 3, "only {rounds} times there was no space");
+            assert!(rounds > 1, "only {rounds} times there was no space");
         }
     })
     .await;
@@ -60,15 +60,16 @@ async fn a_server_dies_of_a_full_disk() {
     writers_against(&server, |ended, _| {
         let server = &server;
         async move {
-            for death in 1..=2 {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+            for _ in 0..2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 assert!(!ended.load(Ordering::SeqCst), "somebody writes");
                 tokio::task::block_in_place(|| {
+                    let deaths = said(server, "PANIC:");
                     server.fill().expect("it is filled");
                     // A file or two may be there already.
                     let refused = (0..4).any(|_| server.psql("postgres", LAST).is_err());
                     assert!(refused, "there is space for all of it");
-                    assert_eq!(said(server, "PANIC:"), death, "{}", server.log());
+                    assert!(said(server, "PANIC:") > deaths, "{}", server.log());
                     server.make_space().expect("there is space");
                     server.restart(Mode::Immediate).expect("it starts again");
                 });
