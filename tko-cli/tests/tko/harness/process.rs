@@ -30,6 +30,8 @@ pub(crate) fn tko(arguments: &str) -> Run {
     }
     command
         .args(arguments.split_whitespace())
+        // What is killed leaves its temporary folders: where the build's own are.
+        .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         .kill_on_drop(true)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
