@@ -43,7 +43,7 @@ impl TestArgs {
         if !has_disks(&Here) {
             writeln!(
                 out,
-                "this machine lets nobody mount a file system: tests that fill a disk are left out"
+                "this machine lets you mount no file system: tests that fill a disk are left out"
             )?;
             command.env(WITHOUT_DISK, "1");
         }
@@ -64,7 +64,7 @@ impl TestArgs {
     }
 }
 
-/// Whether a test can have a file system of its own: not so in most containers.
+/// Whether a test can have a file system of its own: containers often forbid it.
 fn has_disks(machine: &dyn Machine) -> bool {
     machine.ask("sh", &["-c", MOUNT, "sh"]).is_some()
 }

@@ -27,8 +27,8 @@ use tko_core::{Cursor, Error, List, Page, Result, Revision};
 use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
-/// Rows of one statement: enough that the round trips before it are of no account. A page with
-/// packages may be large: it is a statement of its own.
+/// Rows of one statement: so many that the round trips before it cost little beside them. A page
+/// with packages may be large: it is a statement of its own.
 const ROWS: usize = 32_000;
 
 /// A page that is being decoded.
@@ -40,9 +40,9 @@ type Places<'a> = PermitIterator<'a, Coming>;
 /// All pages from this one on.
 pub(crate) fn pages(shared: Arc<Shared>, list: List) -> BoxStream<'static, Result<Page>> {
     let pages = stream::once(async move {
-        // The next statement is there before the pages of the one before have all been taken.
-        let pages = of_one_statement(&list);
-        let (sender, receiver) = mpsc::channel(pages + pages.div_ceil(2));
+        // A statement begins once half of the pages of the one before have been taken.
+        let of_one = of_one_statement(&list);
+        let (sender, receiver) = mpsc::channel(of_one + of_one.div_ceil(2));
         // Stops reading when it is dropped.
         let mut reading = JoinSet::new();
         reading.spawn(Reader::new(shared, list).run(sender));
