@@ -35,7 +35,9 @@ CREATE TABLE entity (
     once bytea,
     -- Hash of the body.
     body bytea NOT NULL,
-    -- What is only read with the row.
+    -- A line for each pair: key, tab, value. What is found by it is in `facet`.
+    metadata text NOT NULL,
+    -- What else is only read with the row.
     rest json NOT NULL,
     PRIMARY KEY (kind, id)
 );

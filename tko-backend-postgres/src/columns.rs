@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row as _, ValueRef};
+use tko_core::Metadata;
 
 /// How what COPY sends in binary begins, in one message with the first row: a signature, flags, and
 /// the length of what follows them; neither is used.
@@ -117,6 +118,14 @@ impl<'a> Column<'a> for &'a str {
     }
 }
 
+/// From its lines.
+impl Column<'_> for Metadata {
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let lines = Column::decode(bytes)?;
+        Self::from_lines(lines).map_err(|error| Error::Decode(error.into()))
+    }
+}
+
 impl Column<'_> for bool {
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
         match bytes {
@@ -149,6 +158,7 @@ number!(i16, i32, i64);
 #[cfg(test)]
 mod tests {
     use super::{Columns, HEADER, is_row};
+    use tko_core::Metadata;
 
     /// A row of these, as COPY sends it.
     fn row(columns: &[Option<&[u8]>]) -> Vec<u8> {
@@ -171,6 +181,7 @@ mod tests {
             None,
             Some(b"\x01"),
             Some("é".as_bytes()),
+            Some(b"a\t1\nb\t"),
         ]);
         for message in [of.clone(), [HEADER, &of].concat()] {
             assert!(is_row(&message));
@@ -179,6 +190,8 @@ mod tests {
             assert_eq!(columns.optional::<&str>().expect("NULL"), None);
             assert!(columns.next::<bool>().expect("a truth value"));
             assert_eq!(columns.next::<&str>().expect("a text"), "é");
+            let metadata: Metadata = columns.next().expect("lines");
+            assert!(metadata.iter().eq([("a", "1"), ("b", "")]));
             assert!(columns.optional::<&[u8]>().is_err(), "there are no more");
         }
         for none in [
@@ -210,6 +223,7 @@ mod tests {
         assert!(of(b"\x02").next::<bool>().is_err());
         assert!(of(b"\xff").next::<&str>().is_err());
         assert!(of(b"{").json::<u32>().is_err());
+        assert!(of(b"no tab").next::<Metadata>().is_err());
         let negative = [&1_i16.to_be_bytes()[..], &(-2_i32).to_be_bytes()].concat();
         let mut columns = Columns::copied(&negative).expect("whole");
         assert!(columns.optional::<&[u8]>().is_err());

@@ -1,15 +1,15 @@
 //! Rows of the table `entity`, and what they stand for.
 //!
-//! What is selected by is a column; what is only read with the row is JSON in `rest`, so that it
-//! can grow without a migration and be looked at with `psql`. The same [`Row`] is read from
-//! columns, and from the JSON that the feed keeps of a row as it was.
+//! What is selected by is a column, and so is what nearly every row has; what is only read with the
+//! row is JSON in `rest`, so that it can grow without a migration and be looked at with `psql`. The
+//! same [`Row`] is read from columns, and from the JSON that the feed keeps of a row as it was.
 
 use crate::columns::Columns;
 use crate::skeleton::Skeletons;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use tko_core::head::Head;
 use tko_core::{
@@ -20,12 +20,13 @@ use tko_core::{
 /// The columns of a [`Row`], of the table named or aliased `e`, in the order of [`Row::read`].
 pub(crate) const COLUMNS: &str = "e.kind, e.body_at, e.id, e.version, e.generation, e.created, \
      e.updated, e.skeleton, e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, \
-     e.place, e.body, e.rest";
+     e.place, e.body, e.metadata, e.rest";
 
 /// Those of a row whose kind is known and whose body is not looked for, in the order of
 /// [`Row::listed`]: each column takes time, of the server most of all.
 pub(crate) const LISTED: &str = "e.id, e.version, e.generation, e.created, e.updated, e.skeleton, \
-     e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, e.place, e.body, e.rest";
+     e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, e.place, e.body, \
+     e.metadata, e.rest";
 
 /// One row; of texts that lie elsewhere, or its own.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +49,8 @@ pub(crate) struct Row<'a> {
     pub(crate) place: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "hash")]
     pub(crate) body: ContentHash,
+    #[serde(with = "lines")]
+    pub(crate) metadata: Metadata,
     pub(crate) rest: Rest,
 }
 
@@ -75,11 +78,9 @@ fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentHash, D::Er
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Rest {
-    #[serde(with = "texts", skip_serializing_if = "is_empty")]
-    metadata: Metadata,
-    #[serde(with = "texts", skip_serializing_if = "is_empty")]
+    #[serde(with = "lines", skip_serializing_if = "is_empty")]
     inherited: Metadata,
-    #[serde(with = "texts", skip_serializing_if = "is_empty")]
+    #[serde(with = "lines", skip_serializing_if = "is_empty")]
     given: Metadata,
     #[serde(with = "said", skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Condition>,
@@ -104,50 +105,23 @@ fn is_empty(metadata: &Metadata) -> bool {
     metadata.is_empty()
 }
 
-/// Metadata as JSON: an object of texts.
-mod texts {
+/// Metadata as a text in JSON.
+mod lines {
     use super::{Cow, Deserialize, Deserializer, Metadata, Serializer};
-    use serde::de::{MapAccess, Visitor};
-    use std::fmt;
+    use serde::de::Error;
 
     pub(super) fn serialize<S: Serializer>(
         metadata: &Metadata,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(metadata)
+        serializer.serialize_str(&metadata.to_lines())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Metadata, D::Error> {
-        deserializer.deserialize_map(Texts)
-    }
-
-    struct Texts;
-
-    /// Borrowed where it is written as it is read.
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Metadata;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of texts")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-            let mut failed = None;
-            let pairs = std::iter::from_fn(|| match map.next_entry() {
-                Ok(pair) => pair.map(|(Text(key), Text(value))| (key, value)),
-                Err(error) => {
-                    failed = Some(error);
-                    None
-                }
-            });
-            let metadata = pairs.collect();
-            failed.map_or(Ok(metadata), Err)
-        }
+        let lines = <Cow<'de, str>>::deserialize(deserializer)?;
+        Metadata::from_lines(&lines).map_err(D::Error::custom)
     }
 }
 
@@ -236,11 +210,14 @@ pub(crate) fn once_hash(once: &str) -> Vec<u8> {
 #[derive(Default)]
 pub(crate) struct Before<'a> {
     known: Option<&'a Skeletons>,
-    template: Option<TemplateId>,
+    templates: HashSet<TemplateId>,
     resource: Option<(i32, Arc<Resource>)>,
 }
 
 impl<'a> Before<'a> {
+    /// Most templates that are remembered: those of many rows, of few bytes.
+    const TEMPLATES: usize = 1_024;
+
     /// Before all rows, with Deployment resources that are known.
     pub(crate) fn knowing(known: &'a Skeletons) -> Self {
         Self {
@@ -250,10 +227,15 @@ impl<'a> Before<'a> {
     }
 
     fn template(&mut self, id: &str) -> Result<TemplateId> {
-        match &self.template {
-            Some(template) if template.as_str() == id => Ok(template.clone()),
-            _ => Ok(self.template.insert(TemplateId::new(id)?).clone()),
+        if let Some(template) = self.templates.get(id) {
+            return Ok(template.clone());
         }
+        let template = TemplateId::new(id)?;
+        if self.templates.len() == Self::TEMPLATES {
+            self.templates.clear();
+        }
+        self.templates.insert(template.clone());
+        Ok(template)
     }
 
     /// The Deployment resource with a number, if it is known.
@@ -296,6 +278,7 @@ impl<'a> Row<'a> {
             parent: columns.optional()?.map(Cow::Borrowed),
             place: columns.optional()?.map(Cow::Borrowed),
             body: ContentHash(columns.next()?),
+            metadata: columns.next()?,
             rest: columns.json()?.unwrap_or_default(),
         })
     }
@@ -319,8 +302,8 @@ impl<'a> Row<'a> {
             parent: None,
             place: None,
             body: entity.body,
+            metadata: entity.metadata.clone(),
             rest: Rest {
-                metadata: entity.metadata.clone(),
                 inherited: entity.inherited.clone(),
                 given: entity.given.clone(),
                 conditions: entity.conditions.clone(),
@@ -400,7 +383,11 @@ impl<'a> Row<'a> {
             )),
             Kind::Deployment => {
                 let site = self.site.as_deref().map(SiteId::new).transpose()?;
-                let place = self.place.as_deref().map(SiteId::new).transpose()?;
+                let place = match (self.place.as_deref(), &site) {
+                    // Mostly it is where it belongs.
+                    (Some(place), Some(site)) if site.as_str() == place => Some(site.clone()),
+                    (place, _) => place.map(SiteId::new).transpose()?,
+                };
                 let (named_template, named_site) = match rest.named {
                     None => (template.clone(), site.clone()),
                     Some((template, site)) => (
@@ -438,7 +425,7 @@ impl<'a> Row<'a> {
             deleting: self.deleting,
             inherited: rest.inherited,
             given: rest.given,
-            metadata: rest.metadata,
+            metadata: self.metadata,
             conditions: rest.conditions,
             facts,
             body: self.body,

@@ -3,6 +3,7 @@
 //! Ids are compared and sorted by bytes, case-sensitively, and never trimmed or folded.
 
 use crate::error::{Error, Result};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -56,6 +57,13 @@ macro_rules! id {
 
             /// The id as text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        /// Hashed and compared as its text is: so a set of ids is looked up by text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

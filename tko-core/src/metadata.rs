@@ -1,10 +1,12 @@
 //! Metadata: indexed strings to query and select by, gathered from packages.
 
 mod gather;
+mod growing;
+mod lines;
 
 pub use gather::leaf_text;
 
-use std::cell::Cell;
+use growing::Growing;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,8 +26,8 @@ pub const RESERVED: &str = "nephio.org/";
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Option<Arc<str>>);
 
-/// What a [`Metadata`] of something is: all keys and values, in turn, one after the other; and
-/// after them, as characters, [where each ends](End).
+/// What a [`Metadata`] of something is: all keys and values, in turn, with a character between each
+/// two; and after them, as characters, [where each ends](End).
 #[derive(Clone, Copy, Debug)]
 struct Texts<'a> {
     text: &'a str,
@@ -52,10 +54,10 @@ impl<'a> Texts<'a> {
     fn pair(self, at: usize) -> (&'a str, &'a str) {
         let start = match at {
             0 => 0,
-            _ => self.end(2 * at - 1),
+            _ => self.end(2 * at - 1) + 1,
         };
         let (middle, end) = (self.end(2 * at), self.end(2 * at + 1));
-        (&self.text[start..middle], &self.text[middle..end])
+        (&self.text[start..middle], &self.text[middle + 1..end])
     }
 }
 
@@ -203,8 +205,7 @@ impl fmt::Debug for Metadata {
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
     /// Of two values of one key the later counts.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
-        let mut growing = Growing::begin();
-        let mut pairs = pairs.into_iter();
+        let (mut growing, mut pairs) = (Growing::begin(), pairs.into_iter());
         while let Some((key, value)) = pairs.next() {
             let (key, value) = (key.as_ref(), value.as_ref());
             if growing.goes_on_with(key) {
@@ -224,58 +225,6 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
 
 fn owned((key, value): (&str, &str)) -> (String, String) {
     (key.to_owned(), value.to_owned())
-}
-
-/// What metadata is made of, while it comes in the order of its keys: as what is read mostly does.
-#[derive(Default)]
-struct Growing {
-    text: String,
-    ends: Vec<[u8; End::LENGTH]>,
-}
-
-thread_local! {
-    /// Room of what was made before. Streams make very much.
-    static ROOM: Cell<Growing> = Cell::default();
-}
-
-impl Growing {
-    /// Most room that is kept, in bytes of texts.
-    const KEPT: usize = 65_536;
-
-    fn begin() -> Self {
-        ROOM.take()
-    }
-
-    /// Whether this key comes after those that are there.
-    fn goes_on_with(&self, key: &str) -> bool {
-        let end = |end: [u8; End::LENGTH]| End::read(end);
-        let last = match *self.ends.as_slice() {
-            [] => return true,
-            [last, _] => &self.text[..end(last)],
-            [.., start, last, _] => &self.text[end(start)..end(last)],
-            [_] => return false,
-        };
-        last < key
-    }
-
-    fn push(&mut self, key: &str, value: &str) {
-        for part in [key, value] {
-            self.text.push_str(part);
-            self.ends.push(End(self.text.len()).write());
-        }
-    }
-
-    fn finish(mut self) -> Metadata {
-        let ends = std::str::from_utf8(self.ends.as_flattened()).expect("seven bits each");
-        self.text.push_str(ends);
-        let piece = (!self.text.is_empty()).then(|| Arc::from(&*self.text));
-        if self.text.capacity() <= Self::KEPT {
-            self.text.clear();
-            self.ends.clear();
-            ROOM.set(self);
-        }
-        Metadata(piece)
-    }
 }
 
 impl From<BTreeMap<String, String>> for Metadata {

@@ -181,7 +181,7 @@ pub(crate) async fn copy_out(pool: &PgPool) -> Speed {
     connection.ping().await.expect("alive");
     let start = Instant::now();
     let columns = "id, version, generation, created, updated, body_at, skeleton, deleting, \
-         prepared, approved, template, site, parent, place, body, rest";
+         prepared, approved, template, site, parent, place, body, metadata, rest";
     let sql = format!(
         "COPY (SELECT {columns} FROM entity WHERE kind = 2 ORDER BY kind, id) TO STDOUT (FORMAT binary)"
     );

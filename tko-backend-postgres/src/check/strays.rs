@@ -294,8 +294,9 @@ mod tests {
         let store = store.expect("a store");
         let many = "INSERT INTO body SELECT n, 0, NULL, '' FROM generate_series(1, 20000) n; \
              INSERT INTO entity (kind, id, version, generation, created, updated, body_at, \
-             deleting, prepared, approved, body, rest) SELECT 1, n, n, 1, 0, 0, n, false, false, \
-             false, '', '{}' FROM generate_series(1, 20000) n";
+             deleting, prepared, approved, body, metadata, rest) \
+             SELECT 1, n, n, 1, 0, 0, n, false, false, false, '', '', '{}' \
+             FROM generate_series(1, 20000) n";
         store.shared.pool.execute(many).await.expect("inserted");
         let check = Check {
             shared: &store.shared,

@@ -24,10 +24,12 @@ const FILL: &str = "
         'nf/' || n % 2 || ':v' || n % 200, 'edge/' || n % 2000,
         CASE WHEN n % 10 = 0 THEN 'd' || lpad((n / 10)::text, 7, '0') END,
         CASE WHEN n % 100 = 0 THEN 'edge/' || (n + 7) % 2000 END, NULL,
-        decode(repeat('00', 32), 'hex'), json_build_object('placed', 1, 'metadata',
-        json_build_object('own', 'own-' || n, 'few', 'v' || n % 1000, 'some', 'GDC-' || n % 50, 'most',
-        'v' || n % 3, 'late', CASE WHEN n > {n} * 0.99 THEN 'yes' ELSE 'no' END, 'uneven',
-        CASE WHEN n % 10 = 0 THEN 'u' || n / 10 % 100 ELSE 'u0' END))
+        decode(repeat('00', 32), 'hex'), concat_ws(chr(10),
+        'own' || chr(9) || 'own-' || n, 'few' || chr(9) || 'v' || n % 1000,
+        'some' || chr(9) || 'GDC-' || n % 50, 'most' || chr(9) || 'v' || n % 3,
+        'late' || chr(9) || CASE WHEN n > {n} * 0.99 THEN 'yes' ELSE 'no' END,
+        'uneven' || chr(9) || CASE WHEN n % 10 = 0 THEN 'u' || n / 10 % 100 ELSE 'u0' END),
+        json_build_object('placed', 1)
         FROM generate_series(1, {n}) n;
     INSERT INTO facet SELECT 2, 'own', 'own-' || n, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;
     INSERT INTO facet SELECT 2, 'few', 'v' || n % 1000, 'd' || lpad(n::text, 7, '0') FROM generate_series(1, {n}) n;

@@ -8,7 +8,7 @@ use tko_core::Key;
 
 /// The columns that are written, of `r`.
 const WRITTEN: &str = "version, generation, updated, body_at, skeleton, deleting, prepared, \
-     approved, template, site, parent, place, once, body, rest";
+     approved, template, site, parent, place, once, body, metadata, rest";
 
 impl Write<'_> {
     /// Rows go in, change, and go: parts of these names, with a row for each.
@@ -368,6 +368,7 @@ fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<String> {
         "place": "text" = row => row.place.as_deref();
         "once": "bytea" = row => row.once().map(once_hash);
         "body": "bytea" = row => &row.body.0[..];
+        "metadata": "text" = row => row.metadata.to_lines();
     }
     Ok(table.column("rest", "json", rest)?.named("r"))
 }

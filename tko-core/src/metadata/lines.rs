@@ -1,0 +1,138 @@
+//! Metadata as lines of text, for stores: quick to read, and for people to look at.
+
+use super::Metadata;
+use super::growing::{Growing, NEWLINE, TAB};
+use crate::error::{Error, Result};
+use std::borrow::Cow;
+
+/// What is written otherwise, and the letter it is written as, after a backslash.
+const ESCAPED: [(char, char); 4] = [('\\', '\\'), (TAB, 't'), (NEWLINE, 'n'), ('\0', '0')];
+
+impl Metadata {
+    /// A line for each pair, in the order of the keys: key, tab, value; a newline between each two
+    /// lines. In texts a backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as
+    /// `\0`: much as `COPY` of PostgreSQL writes text
+    /// (<https://www.postgresql.org/docs/current/sql-copy.html>). Nothing is the empty text.
+    pub fn to_lines(&self) -> String {
+        let mut lines = String::new();
+        for (at, (key, value)) in self.iter().enumerate() {
+            if at > 0 {
+                lines.push(NEWLINE);
+            }
+            escape(key, &mut lines);
+            lines.push(TAB);
+            escape(value, &mut lines);
+        }
+        lines
+    }
+
+    /// What [`to_lines`](Self::to_lines) has written. Lines may come in another order; of two with
+    /// one key the later counts.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: a line without a tab, or with two; or a backslash before what it is
+    /// never written before.
+    pub fn from_lines(lines: &str) -> Result<Self> {
+        if lines.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut growing = Growing::begin();
+        if growing.copy(lines).is_some() {
+            return Ok(growing.finish());
+        }
+        let pairs: Vec<_> = lines.split(NEWLINE).map(pair).collect::<Result<_>>()?;
+        Ok(pairs.into_iter().collect())
+    }
+}
+
+fn escape(text: &str, into: &mut String) {
+    for c in text.chars() {
+        match ESCAPED.into_iter().find(|(escaped, _)| *escaped == c) {
+            Some((_, letter)) => into.extend(['\\', letter]),
+            None => into.push(c),
+        }
+    }
+}
+
+fn pair(line: &str) -> Result<(Cow<'_, str>, Cow<'_, str>)> {
+    let pair = line.split_once(TAB);
+    let (key, value) = pair
+        .filter(|(_, value)| !value.contains(TAB))
+        .ok_or_else(|| malformed(line, "has not one tab, between key and value"))?;
+    Ok((unescape(key)?, unescape(value)?))
+}
+
+fn unescape(text: &str) -> Result<Cow<'_, str>> {
+    if !text.contains('\\') {
+        return Ok(Cow::Borrowed(text));
+    }
+    let (mut plain, mut chars) = (String::with_capacity(text.len()), text.chars());
+    while let Some(mut c) = chars.next() {
+        if c == '\\' {
+            let letter = chars.next();
+            let known = ESCAPED.iter().find(|(_, known)| Some(*known) == letter);
+            (c, _) = *known
+                .ok_or_else(|| malformed(text, "has a backslash before none of \\, t, n and 0"))?;
+        }
+        plain.push(c);
+    }
+    Ok(Cow::Owned(plain))
+}
+
+fn malformed(text: &str, what: &str) -> Error {
+    Error::bad("metadata in lines", format!("{text:?} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metadata;
+
+    #[test]
+    fn lines_are_read_as_they_were_written() {
+        let texts = [
+            "",
+            "a",
+            "b c",
+            "\t",
+            "\n",
+            "\\",
+            "\\t",
+            "\0",
+            "é\n\u{1}",
+            "a\tb\\n",
+        ];
+        let pairs = texts.iter().zip(texts.iter().rev());
+        for few in 0..texts.len() {
+            let some = pairs.clone().cycle().skip(few);
+            for count in 0..=texts.len() {
+                let metadata: Metadata = some.clone().take(count).collect();
+                let lines = metadata.to_lines();
+                assert!(!lines.contains('\0'), "{lines:?}");
+                let read = Metadata::from_lines(&lines).expect("lines");
+                assert_eq!(read, metadata, "{lines:?}");
+            }
+        }
+        let metadata = Metadata::from_iter([("rack", "r1"), ("note", "two\nlines")]);
+        assert_eq!(metadata.to_lines(), "note\ttwo\\nlines\nrack\tr1");
+    }
+
+    #[test]
+    fn lines_in_another_order_say_the_same() {
+        let expected = Metadata::from_iter([("a", "1"), ("b", "2")]);
+        for lines in ["a\t1\nb\t2", "b\t2\na\t1", "a\t0\nb\t2\na\t1"] {
+            assert_eq!(Metadata::from_lines(lines).expect("lines"), expected);
+        }
+    }
+
+    #[test]
+    fn what_are_no_lines_is_refused_and_nothing_of_it_stays() {
+        for lines in [
+            "a", "a\nb\t1", "a\t1\nb", "a\t1\n", "\n", "a\tb\tc", "a\\\tb", "a\tb\\", "a\tb\\x",
+        ] {
+            let error = Metadata::from_lines(lines).expect_err("no lines");
+            assert!(error.to_string().contains("metadata in lines"), "{error}");
+            let next = Metadata::from_lines("k\tv").expect("a line");
+            assert!(next.iter().eq([("k", "v")]), "after {lines:?}");
+        }
+    }
+}
