@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use tko_core::Metadata;
 use tko_core::encoding::{Dialect, Format, Limits, decode, encode};
 use tko_core::pattern::{Pattern, PatternKind};
 
@@ -90,6 +91,26 @@ pub fn pattern(input: &str) {
     if let Ok(again) = Pattern::id(literal.as_str()) {
         assert_eq!(again.as_literal(), Some(text));
     }
+}
+
+/// Reads lines of metadata: what is read is written and read again as the same.
+///
+/// # Panics
+/// If it is not, or if it is not what reading line by line gives.
+pub fn lines(input: &str) {
+    let Ok(metadata) = Metadata::from_lines(input) else {
+        return;
+    };
+    let written = metadata.to_lines();
+    assert!(!written.contains('\0'), "{written:?}");
+    let read = Metadata::from_lines(&written).expect("it was written so");
+    assert_eq!(read, metadata, "{input:?} as {written:?}");
+    let by_line = input.split('\n').filter(|_| !input.is_empty());
+    let expected = by_line.fold(Metadata::default(), |below, line| {
+        let line = Metadata::from_lines(line).expect("one of them");
+        below.overlaid(&line)
+    });
+    assert_eq!(metadata, expected, "{input:?}");
 }
 
 /// JSON text tells apart what `Value`'s equality does not: order of keys, and `0.0` from `-0.0`.

@@ -48,6 +48,7 @@ macro_rules! __backend_checks {
         $($then)*! { $($arguments)*
             get {
                 what_was_put_is_read_back
+                metadata_of_any_text_come_back
                 answers_are_in_the_order_asked_for
                 ids_are_told_apart_by_bytes
                 what_is_being_deleted_is_included

@@ -2,10 +2,14 @@
 
 use super::bench::Bench;
 use super::sample::{
-    Shape, condition, d, deployment, package, plugin, s, set, site, t, template, value_of,
+    Shape, all, condition, d, deployment, package, plugin, s, set, site, t, template, value_of,
 };
 use crate::verdict::refused;
-use tko_core::{ErrorKind, Key, MAX_CHANGES, PluginType, Revision, Stage, Want};
+use futures_util::StreamExt;
+use std::sync::Arc;
+use tko_core::{
+    Entity, ErrorKind, Key, Kind, List, MAX_CHANGES, PluginType, Record, Revision, Stage, Want,
+};
 
 /// What was put is read back, field by field, whatever its kind.
 pub async fn what_was_put_is_read_back(bench: Bench) {
@@ -41,6 +45,51 @@ pub async fn what_was_put_is_read_back(bench: Bench) {
         );
         assert_eq!(record.package, Some(body), "{}", put.key);
     }
+}
+
+/// Metadata are any texts. They come back as they were put, however they are read: alone, listed,
+/// read on, and as a change tells of before and after.
+pub async fn metadata_of_any_text_come_back(bench: Bench) {
+    let texts = [
+        "", "\t", "\n", "\\", "\\n", "\0", "\u{1}", "é\r", "a\tb\nc", "\"'{}",
+    ];
+    let put = |shift: usize| {
+        let pairs = texts.iter().zip(texts.iter().cycle().skip(shift));
+        let mut put = site("s");
+        put.metadata = pairs.collect();
+        (put.given, put.inherited) = (put.metadata.clone(), put.metadata.clone());
+        put
+    };
+    let is = |entity: &Arc<Entity>, shift: usize| {
+        let expected = put(shift).metadata;
+        let found = [&entity.metadata, &entity.given, &entity.inherited];
+        assert_eq!(found, [&expected; 3]);
+    };
+    bench.put([put(1)]).await;
+    is(&bench.row(s("s")).await, 1);
+    bench.put([put(2)]).await;
+    let select = all(Kind::Site);
+    for record in bench.walk(&select, 0).await {
+        is(&record.entity, 2);
+    }
+    let list = List {
+        select,
+        after: None,
+        limit: 0,
+        want: Want::ROW,
+    };
+    let pages: Vec<_> = bench.backend.clone().pages(list).collect().await;
+    let pages: Vec<_> = pages.into_iter().collect::<Result<_, _>>().expect("pages");
+    let read: Vec<_> = pages.iter().flat_map(|page| &page.items).collect();
+    assert_eq!(read.len(), 1, "one site");
+    is(&read[0].entity, 2);
+    let changes = bench.changes(0).await;
+    let state = |record: &Option<Record>, shift| {
+        is(&record.as_ref().expect("it was there").entity, shift);
+    };
+    state(&changes[0].after, 1);
+    state(&changes[1].before, 1);
+    state(&changes[1].after, 2);
 }
 
 /// Answers are in the order asked for, with nothing in the places of what is not there.

@@ -29,6 +29,10 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
         "what is given is not stored",
         "get::what_was_put_is_read_back",
     ),
+    (
+        "metadata are trimmed",
+        "get::metadata_of_any_text_come_back",
+    ),
     // list
     ("a page is in reverse", "list::listings_are_in_byte_order"),
     (

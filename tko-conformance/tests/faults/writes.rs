@@ -78,6 +78,10 @@ impl Broken {
             if self.is("what is given is not stored") {
                 put.given = Metadata::default();
             }
+            if self.is("metadata are trimmed") {
+                let trimmed = put.metadata.iter().map(|(key, value)| (key, value.trim()));
+                put.metadata = trimmed.collect();
+            }
             if self.is("a put without body clears it") {
                 put.body.get_or_insert_default();
             }
