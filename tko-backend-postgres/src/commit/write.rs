@@ -12,7 +12,7 @@
 use super::going::Hold;
 use super::snapshot::{Right, Snapshot, arrays, is_referenced};
 use super::staged::{Staged, Step};
-use super::statement::Statement;
+use super::statement::{Rows, Statement};
 use crate::body::Packed;
 use crate::facet::difference;
 use crate::measure::{Purpose, Sending};
@@ -21,6 +21,7 @@ use crate::row::{Row, number, once_hash, signed};
 use crate::work::number as stage_number;
 use sqlx::{AssertSqlSafe, Row as _};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use tko_core::{ChangeSet, Key, Mark, Package, Require, Resource, Result, Stage, TemplateId};
 
@@ -150,7 +151,7 @@ impl<'a> Write<'a> {
         } else {
             gate.join(" AND ")
         };
-        sql.with_first("gate", &format!("SELECT 1 WHERE {gate}"));
+        sql.with("gate", format_args!("SELECT 1 WHERE {gate}"));
         let done = self.entities(&mut sql)?;
         let locked = match (done.as_slice(), self.staged.steps.as_slice()) {
             ([], _) => "gate".to_owned(),
@@ -159,7 +160,7 @@ impl<'a> Write<'a> {
         };
         sql.with_first(
             "s",
-            &format!("SELECT nextval('change_set') AS id FROM {locked}"),
+            format_args!("SELECT nextval('change_set') AS id FROM {locked}"),
         );
         self.contents(&mut sql)?;
         self.facets(&mut sql)?;
@@ -171,7 +172,7 @@ impl<'a> Write<'a> {
             let token = sql.bind(hold.token)?;
             sql.with(
                 "let_go",
-                &format!("DELETE FROM going USING s WHERE going.token = {token}"),
+                format_args!("DELETE FROM going USING s WHERE going.token = {token}"),
             );
         }
         Ok(sql.finish("SELECT (SELECT id FROM s)"))
@@ -196,9 +197,9 @@ impl<'a> Write<'a> {
         }
         let (kinds, ids) = arrays(pins.keys().copied());
         let (versions, exclusive): (Vec<i64>, Vec<bool>) = pins.values().copied().unzip();
-        let count = i64::try_from(pins.len()).unwrap_or(i64::MAX);
+        let count = pins.len();
         let pins = sql
-            .table(pins.len())
+            .table(count)
             .column("kind", "smallint", kinds)?
             .column("id", "text", ids)?
             .column("version", "bigint", versions)?
@@ -211,15 +212,14 @@ impl<'a> Write<'a> {
         let own = sql.bind(own)?;
         sql.with_first(
             "locked",
-            &format!(
+            format_args!(
                 "SELECT e.* FROM {pins} JOIN entity e ON e.kind = p.kind AND e.id = p.id \
                  WHERE e.version = p.version AND (NOT p.exclusive OR e.edit IS NULL \
                  OR e.edit_until <= now_us() OR e.edit = {own}) \
                  ORDER BY e.kind, e.id FOR UPDATE OF e"
             ),
         );
-        let count = sql.bind(count)?;
-        gate.push(format!("(SELECT count(*) FROM locked) = {count}"));
+        gate.push(so_many(sql, count, format_args!("locked"))?);
         Ok(())
     }
 
@@ -258,7 +258,6 @@ impl<'a> Write<'a> {
             let (kinds, ids) = arrays(present.keys().copied());
             let (generations, versions): (Vec<Option<i64>>, Vec<Option<i64>>) =
                 present.values().copied().unzip();
-            let count = i64::try_from(present.len()).unwrap_or(i64::MAX);
             let own = sql.bind(self.hold.map(|hold| hold.token))?;
             let rows = sql
                 .table(present.len())
@@ -267,15 +266,14 @@ impl<'a> Write<'a> {
                 .column("generation", "bigint", generations)?
                 .column("version", "bigint", versions)?
                 .named("r");
-            let part = format!(
-                "(SELECT count(*) FROM {rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \
+            let found = format_args!(
+                "{rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \
                  WHERE NOT e.deleting AND (r.generation IS NULL OR e.generation = r.generation) \
                  AND (r.version IS NULL OR e.version = r.version) \
                  AND NOT EXISTS (SELECT 1 FROM going g WHERE g.kind = r.kind AND g.id = r.id \
-                 AND g.until > now_us() AND g.token IS DISTINCT FROM {own})) = {}",
-                sql.bind(count)?,
+                 AND g.until > now_us() AND g.token IS DISTINCT FROM {own})"
             );
-            gate.push(part);
+            gate.push(so_many(sql, present.len(), found)?);
         }
         if !absent.is_empty() {
             let rows = keys(sql, arrays(absent))?;
@@ -295,20 +293,27 @@ impl<'a> Write<'a> {
             let (changed_kinds, changed_ids) = (sql.bind(changed_kinds)?, sql.bind(changed_ids)?);
             gate.push(format!(
                 "NOT EXISTS (SELECT 1 FROM {keys} WHERE {})",
-                is_referenced(&changed_kinds, &changed_ids)
+                is_referenced(&changed_kinds.to_string(), &changed_ids.to_string())
             ));
-            gate.push(format!(
-                "(SELECT count(*) FROM going WHERE token = {} AND until > now_us()) = {}",
-                sql.bind(hold.token)?,
-                sql.bind(i64::try_from(hold.count).unwrap_or(i64::MAX))?,
-            ));
+            let token = sql.bind(hold.token)?;
+            let held = format_args!("going WHERE token = {token} AND until > now_us()");
+            gate.push(so_many(sql, hold.count, held)?);
         }
         Ok(())
     }
 }
 
+/// Whether so many rows come from this.
+fn so_many(sql: &mut Statement, count: usize, from: fmt::Arguments<'_>) -> Sql<String> {
+    if count == 1 {
+        return Ok(format!("EXISTS (SELECT 1 FROM {from})"));
+    }
+    let count = sql.bind(i64::try_from(count).unwrap_or(i64::MAX))?;
+    Ok(format!("(SELECT count(*) FROM {from}) = {count}"))
+}
+
 /// Keys as a table `r`.
-fn keys(sql: &mut Statement, (kinds, ids): (Vec<i16>, Vec<String>)) -> Sql<String> {
+fn keys(sql: &mut Statement, (kinds, ids): (Vec<i16>, Vec<String>)) -> Sql<Rows> {
     let keys = sql
         .table(ids.len())
         .column("kind", "smallint", kinds)?

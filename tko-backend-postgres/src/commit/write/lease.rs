@@ -2,6 +2,7 @@
 
 use super::{Sql, Statement, Write, number, stage_number};
 use crate::commit::snapshot::Right;
+use std::fmt;
 use tko_core::{Key, Lane, Outcome, Stage};
 use uuid::Uuid;
 
@@ -74,7 +75,7 @@ impl Write<'_> {
             let edit = sql.bind(edit)?;
             sql.with(
                 "edit_used",
-                &format!("DELETE FROM edit USING s WHERE edit.token = {edit}"),
+                format_args!("DELETE FROM edit USING s WHERE edit.token = {edit}"),
             );
             if !self.staged.changes(&token.key) {
                 sql.with(
@@ -109,7 +110,7 @@ impl Write<'_> {
             Some(value) if value.is_null() => "NULL".to_owned(),
             Some(value) => format!("{}::json", sql.bind(value.to_string())?),
         };
-        let update = |set: &str, only: &str| {
+        let update = |set: fmt::Arguments<'_>, only: &str| {
             format!("UPDATE work w SET {set} FROM s CROSS JOIN lease l WHERE {ITS}{only}")
         };
         match &self.set.settle {
@@ -124,21 +125,24 @@ impl Write<'_> {
                     }
                     None => String::new(),
                 };
-                sql.with("kept", &update(&format!("{due}progress = {progress}"), ""));
+                sql.with(
+                    "kept",
+                    update(format_args!("{due}progress = {progress}"), ""),
+                );
             }
             Some(Outcome::Done) => {
-                let anew = format!(
+                let anew = format_args!(
                     "{FREE}, at = now_us(), due = now_us(), attempts = 0, lane = {again}, \
                      error = NULL, progress = NULL"
                 );
                 sql.with(
                     "due_again",
-                    &update(&anew, &format!(" AND {again} IS NOT NULL")),
+                    update(anew, &format!(" AND {again} IS NOT NULL")),
                 );
                 if mark.is_none() {
                     sql.with(
                         "finished",
-                        &format!(
+                        format_args!(
                             "DELETE FROM work w USING s CROSS JOIN lease l \
                              WHERE {ITS} AND l.again IS NULL"
                         ),
@@ -156,8 +160,8 @@ impl Write<'_> {
                 let reason = sql.bind(reason.replace('\0', "\u{fffd}"))?;
                 sql.with(
                     "failed",
-                    &update(
-                        &format!(
+                    update(
+                        format_args!(
                             "{FREE}, at = {at}, due = {at}, lane = {failing}, error = {reason}, \
                              progress = {progress}"
                         ),
@@ -169,8 +173,8 @@ impl Write<'_> {
                 let at = next(sql, &again, *after)?;
                 sql.with(
                     "yielded",
-                    &update(
-                        &format!(
+                    update(
+                        format_args!(
                             "{FREE}, at = {at}, due = {at}, attempts = greatest(l.attempts - 1, 0), \
                              progress = {progress}"
                         ),

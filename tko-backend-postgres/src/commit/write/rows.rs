@@ -3,12 +3,17 @@
 use super::{
     Sql, Statement, Write, arrays, difference, keys, number, once_hash, signed, stage_number,
 };
+use crate::commit::statement::Rows;
 use crate::row::Row;
+use std::sync::LazyLock;
 use tko_core::Key;
 
-/// The columns that are written, of `r`.
-const WRITTEN: &str = "version, generation, updated, body_at, skeleton, deleting, prepared, \
-     approved, template, site, parent, place, once, body, metadata, rest";
+/// The columns that are written, but for the times.
+const WRITTEN: &str = "version, generation, body_at, skeleton, deleting, prepared, approved, \
+     template, site, parent, place, once, body, metadata, rest";
+
+/// What they become, of `r`.
+static VALUES: LazyLock<String> = LazyLock::new(|| format!("r.{}", WRITTEN.replace(", ", ", r.")));
 
 impl Write<'_> {
     /// Rows go in, change, and go: parts of these names, with a row for each.
@@ -26,7 +31,7 @@ impl Write<'_> {
             let keys = keys(sql, arrays(gone))?;
             sql.with(
                 "gone",
-                &format!(
+                format_args!(
                     "DELETE FROM entity e USING gate CROSS JOIN {keys} \
                      WHERE e.kind = r.kind AND e.id = r.id RETURNING e.kind, e.id"
                 ),
@@ -51,11 +56,11 @@ impl Write<'_> {
                 [] => String::new(),
                 parts => format!(" AND {}", all_of(parts)),
             };
-            let values = WRITTEN.replace(", ", ", r.");
+            let values = &*VALUES;
             sql.with(
                 "changed",
-                &format!(
-                    "UPDATE entity e SET ({WRITTEN}) = (SELECT r.{values}){edit} \
+                format_args!(
+                    "UPDATE entity e SET (updated, {WRITTEN}) = (SELECT r.updated, {values}){edit} \
                      FROM gate CROSS JOIN {rows} \
                      WHERE e.kind = r.kind AND e.id = r.id{after} RETURNING 1"
                 ),
@@ -72,8 +77,7 @@ impl Write<'_> {
             } else {
                 ("now_us()", "now_us()")
             };
-            let columns = WRITTEN.replace("updated, ", "");
-            let values = columns.replace(", ", ", r.");
+            let values = &*VALUES;
             // What frees a creation key comes before what takes it.
             let freed = match done.as_slice() {
                 [] => String::new(),
@@ -81,9 +85,9 @@ impl Write<'_> {
             };
             sql.with(
                 "new",
-                &format!(
-                    "INSERT INTO entity (kind, id, created, updated, {columns}) \
-                     SELECT r.kind, r.id, {created}, {updated}, r.{values} \
+                format_args!(
+                    "INSERT INTO entity (kind, id, created, updated, {WRITTEN}) \
+                     SELECT r.kind, r.id, {created}, {updated}, {values} \
                      FROM gate CROSS JOIN {rows}{freed} RETURNING 1"
                 ),
             );
@@ -121,7 +125,7 @@ impl Write<'_> {
             .named("b");
         sql.with(
             "bodies",
-            &format!(
+            format_args!(
                 "INSERT INTO body (at, codec, dictionary, data) \
                  SELECT b.at, b.codec, b.dictionary, b.data FROM s CROSS JOIN {rows}"
             ),
@@ -143,7 +147,7 @@ impl Write<'_> {
             let rows = removed.bind(sql)?;
             sql.with(
                 "less_facets",
-                &format!(
+                format_args!(
                     "DELETE FROM facet f USING s CROSS JOIN {rows} \
                      WHERE f.kind = r.kind AND f.key = r.key AND f.value = r.value AND f.id = r.id"
                 ),
@@ -153,7 +157,7 @@ impl Write<'_> {
             let rows = added.bind(sql)?;
             sql.with(
                 "more_facets",
-                &format!(
+                format_args!(
                     "INSERT INTO facet (kind, key, value, id) \
                      SELECT r.kind, r.key, r.value, r.id FROM s CROSS JOIN {rows}"
                 ),
@@ -189,7 +193,7 @@ impl Write<'_> {
             .named("c");
         let cause = sql.bind(self.set.cause.as_deref().map(str::to_owned))?;
         let now = match self.now {
-            Some(now) => sql.bind(now)?,
+            Some(now) => sql.bind(now)?.to_string(),
             None => "now_us()".to_owned(),
         };
         let is_new = self.staged.steps.iter().all(|step| step.before.is_none());
@@ -201,7 +205,7 @@ impl Write<'_> {
         };
         sql.with(
             "changes",
-            &format!(
+            format_args!(
                 "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
                  SELECT s.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, {now}, c.id, {before}, {cause}::text \
                  FROM s CROSS JOIN {rows}"
@@ -235,14 +239,17 @@ impl Write<'_> {
             .column("again", "smallint", again)?
             .column("after", "bigint", after)?
             .named("m");
+        let order = match own.as_slice() {
+            [_] => "",
+            _ => " ORDER BY m.stage, m.kind, m.id",
+        };
         // `again` of a new row is of no account: it is cleared when the work is claimed.
         sql.with(
             "due",
-            &format!(
+            format_args!(
                 "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
                  SELECT m.stage, m.kind, m.id, m.lane, m.again, now_us() + m.after, now_us() + m.after \
-                 FROM s CROSS JOIN {rows} ORDER BY m.stage, m.kind, m.id \
-                 ON CONFLICT (stage, kind, id) DO UPDATE SET \
+                 FROM s CROSS JOIN {rows}{order} ON CONFLICT (stage, kind, id) DO UPDATE SET \
                  again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
                  due = least(w.due, excluded.due), \
                  at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END"
@@ -284,7 +291,7 @@ impl Write<'_> {
             .named("m");
         sql.with(
             "marks",
-            &format!(
+            format_args!(
                 "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
                  SELECT s.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
                  FROM s CROSS JOIN {rows}"
@@ -314,12 +321,18 @@ impl Facets {
         self.0.extend(rows);
     }
 
-    fn bind(mut self, sql: &mut Statement) -> Sql<String> {
+    fn bind(mut self, sql: &mut Statement) -> Sql<Rows> {
         // In the order of the index: neighbours there are neighbours in the table, so PostgreSQL
         // takes them for a rising sequence and fills the pages that it splits, and two that write
         // the same do not wait for one another.
         self.0.sort_unstable();
         let count = self.0.len();
+        let is_of_one = self.0.windows(2).all(|pair| {
+            let [(kind, .., id), (next_kind, .., next_id)] = pair else {
+                return false;
+            };
+            kind == next_kind && id == next_id
+        });
         let (mut kinds, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut values, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (kind, key, value, id) in self.0 {
@@ -330,16 +343,21 @@ impl Facets {
         }
         let rows = sql
             .table(count)
-            .column("kind", "smallint", kinds)?
             .column("key", "text", keys)?
-            .column("value", "text", values)?
-            .column("id", "text", ids)?;
+            .column("value", "text", values)?;
+        let rows = if is_of_one && let Some((kind, id)) = kinds.pop().zip(ids.pop()) {
+            let rows = rows.same("kind", "smallint", kind)?;
+            rows.same("id", "text", id)?
+        } else {
+            let rows = rows.column("kind", "smallint", kinds)?;
+            rows.column("id", "text", ids)?
+        };
         Ok(rows.named("r"))
     }
 }
 
 /// Rows as a table `r` with the columns of `entity`.
-fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<String> {
+fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<Rows> {
     let rest = rows
         .iter()
         .map(|row| serde_json::to_string(&row.rest).map_err(|e| sqlx::Error::Encode(e.into())))
