@@ -47,8 +47,8 @@ CREATE INDEX entity_parent ON entity (parent, id) WHERE parent IS NOT NULL;
 -- Most are placed where they belong, and found there.
 CREATE INDEX entity_elsewhere ON entity (place, id)
     WHERE place IS NOT NULL AND (site IS NULL OR place <> site);
-CREATE INDEX entity_unprepared ON entity (id) WHERE kind = 2 AND NOT prepared;
-CREATE INDEX entity_unapproved ON entity (id) WHERE kind = 2 AND prepared AND NOT approved;
+-- What is not prepared, and what is not approved yet.
+CREATE INDEX entity_unfinished ON entity (prepared, id) WHERE kind = 2 AND NOT (prepared AND approved);
 CREATE UNIQUE INDEX entity_once ON entity (once) WHERE once IS NOT NULL;
 
 -- Metadata, in the order of listings.

@@ -9,7 +9,7 @@ use crate::postgres::Shared;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::thread::available_parallelism;
 use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
 use tko_core::{Change, ChangeSet, ContentHash, Error, Package, Result, TemplateId};
@@ -234,14 +234,16 @@ pub(crate) async fn hash(set: &ChangeSet) -> Result<()> {
     spread(packages.collect(), hash_some).await.map(drop)
 }
 
+/// How many work at once. Asked once: the answer is read from files.
+static THREADS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZero::get));
+
 /// Works on each package, on several threads if they are many: the database has nothing to do
 /// meanwhile. What came of it, part by part.
 async fn spread<P: Send + 'static, D: Send + 'static>(
     mut packages: Vec<P>,
     work: fn(Vec<P>) -> D,
 ) -> Result<Vec<D>> {
-    let threads = available_parallelism().map_or(1, NonZero::get);
-    let share = packages.len().div_ceil(threads).max(SHARE);
+    let share = packages.len().div_ceil(*THREADS).max(SHARE);
     let mut elsewhere = Vec::new();
     while packages.len() > share {
         let some = packages.split_off(packages.len() - share);

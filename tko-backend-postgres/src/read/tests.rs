@@ -294,8 +294,8 @@ const INDEXES: [(&str, &str); 8] = [
     ("DROP INDEX entity_site", "a site"),
     ("DROP INDEX entity_parent", "a parent"),
     ("DROP INDEX entity_elsewhere", "around a site"),
-    ("DROP INDEX entity_unprepared", "unprepared"),
-    ("DROP INDEX entity_unapproved", "unapproved"),
+    ("DROP INDEX entity_unfinished", "unprepared"),
+    ("DROP INDEX entity_unfinished", "unapproved"),
     (
         "ALTER TABLE facet DROP CONSTRAINT facet_pkey",
         "a rare label",

@@ -41,7 +41,7 @@ impl Write<'_> {
         if !changed.is_empty() {
             // Likewise: those without one first.
             changed.sort_by_key(|row| row.once().is_some());
-            let rows = table(sql, &changed)?;
+            let rows = table(sql, &changed, true)?;
             let edit = match self.edit() {
                 Some(token) => {
                     let token = sql.bind(token)?;
@@ -71,7 +71,7 @@ impl Write<'_> {
             // In key order, as everybody else: two that make the same things must not wait for
             // one another.
             new.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
-            let rows = table(sql, &new)?;
+            let rows = table(sql, &new, self.now.is_some())?;
             let (created, updated) = if self.now.is_some() {
                 ("r.created", "r.updated")
             } else {
@@ -356,8 +356,8 @@ impl Facets {
     }
 }
 
-/// Rows as a table `r` with the columns of `entity`.
-fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<Rows> {
+/// Rows as a table `r` with the columns of `entity`, the times among them or not.
+fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>], timed: bool) -> Sql<Rows> {
     let rest = rows
         .iter()
         .map(|row| serde_json::to_string(&row.rest).map_err(|e| sqlx::Error::Encode(e.into())))
@@ -368,13 +368,17 @@ fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>]) -> Sql<Rows> {
             table = table.column($name, $of, rows.iter().map(|$row| $value).collect())?;
         )* };
     }
+    if timed {
+        columns! {
+            "created": "bigint" = row => row.created;
+            "updated": "bigint" = row => row.updated;
+        }
+    }
     columns! {
         "kind": "smallint" = row => row.kind;
         "id": "text" = row => &*row.id;
         "version": "bigint" = row => row.version;
         "generation": "bigint" = row => row.generation;
-        "created": "bigint" = row => row.created;
-        "updated": "bigint" = row => row.updated;
         "body_at": "bigint" = row => row.body_at;
         "skeleton": "integer" = row => row.skeleton;
         "deleting": "boolean" = row => row.deleting;
