@@ -55,9 +55,10 @@ impl Growing {
         self.ends.push(End(at).write());
     }
 
-    /// All of what [lines](Metadata::from_lines) say, if that is what they are, none of their texts
-    /// is written otherwise than it is, and they are in order.
-    pub(super) fn copy(&mut self, lines: &str) -> Option<()> {
+    /// Of [lines](Metadata::from_lines), if that is what they are, they are in order, and none of
+    /// their texts is written otherwise than it is.
+    pub(super) fn of(lines: &str) -> Option<Self> {
+        let mut growing = Self::begin();
         let bytes = lines.as_bytes();
         let (mut in_key, mut start, mut last) = (true, 0, None);
         for (at, byte) in bytes.iter().enumerate() {
@@ -68,20 +69,20 @@ impl Growing {
                         return None;
                     }
                     last = Some(key);
-                    self.end(at);
+                    growing.end(at);
                     in_key = false;
                 }
                 (b'\n', false) => {
-                    self.end(at);
+                    growing.end(at);
                     (in_key, start) = (true, at + 1);
                 }
                 (b'\t' | b'\n' | b'\\', _) => return None,
                 _ => {}
             }
         }
-        self.end(bytes.len());
-        self.text.push_str(lines);
-        (!in_key).then_some(())
+        growing.end(bytes.len());
+        growing.text.push_str(lines);
+        (!in_key).then_some(growing)
     }
 
     pub(super) fn finish(mut self) -> Metadata {

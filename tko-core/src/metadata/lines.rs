@@ -36,8 +36,7 @@ impl Metadata {
         if lines.is_empty() {
             return Ok(Self::default());
         }
-        let mut growing = Growing::begin();
-        if growing.copy(lines).is_some() {
+        if let Some(growing) = Growing::of(lines) {
             return Ok(growing.finish());
         }
         let pairs: Vec<_> = lines.split(NEWLINE).map(pair).collect::<Result<_>>()?;
