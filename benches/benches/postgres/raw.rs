@@ -10,6 +10,9 @@ pub(crate) const TIME: Duration = Duration::from_secs(5);
 /// Rounds of creations.
 pub(crate) const CREATES: usize = 3;
 
+/// Rounds of claims.
+pub(crate) const CLAIMS: usize = 3;
+
 /// Rounds of streams.
 pub(crate) const STREAMS: usize = 5;
 
