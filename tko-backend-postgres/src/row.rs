@@ -107,7 +107,7 @@ fn is_empty(metadata: &Metadata) -> bool {
 
 /// Metadata as a text in JSON.
 mod lines {
-    use super::{Cow, Deserialize, Deserializer, Metadata, Serializer};
+    use super::{Deserialize, Deserializer, Metadata, Serializer};
     use serde::de::Error;
 
     pub(super) fn serialize<S: Serializer>(
@@ -120,7 +120,7 @@ mod lines {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Metadata, D::Error> {
-        let lines = <Cow<'de, str>>::deserialize(deserializer)?;
+        let lines = String::deserialize(deserializer)?;
         Metadata::from_lines(&lines).map_err(D::Error::custom)
     }
 }

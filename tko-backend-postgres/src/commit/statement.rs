@@ -26,7 +26,7 @@ impl fmt::Display for Placeholder {
 }
 
 impl Statement {
-    /// Most statements are shorter, in bytes.
+    /// A creation's text is shorter, in bytes.
     const LENGTH: usize = 4_096;
 
     /// Binds a value.
@@ -44,7 +44,9 @@ impl Statement {
         Table {
             statement: self,
             is_one: rows == 1,
-            columns: Vec::with_capacity(20),
+            columns: String::new(),
+            arrays: String::new(),
+            names: String::new(),
         }
     }
 
@@ -65,16 +67,12 @@ impl Statement {
         } else {
             self.text.push_str(",\n");
         }
-        self.write(part);
-    }
-
-    fn write(&mut self, part: fmt::Arguments<'_>) {
-        fmt::Write::write_fmt(&mut self.text, part).expect("a text takes any");
+        write(&mut self.text, part);
     }
 
     /// The text, ending in `query`, and what is bound.
     pub(crate) fn finish(mut self, query: &str) -> (String, PgArguments) {
-        self.write(format_args!("\n{query}"));
+        write(&mut self.text, format_args!("\n{query}"));
         (self.text, self.arguments)
     }
 }
@@ -84,43 +82,40 @@ impl Statement {
 pub(crate) struct Table<'a> {
     statement: &'a mut Statement,
     is_one: bool,
-    columns: Vec<Column>,
-}
-
-struct Column {
-    name: &'static str,
-    of: &'static str,
-    value: Placeholder,
-    /// One value for all rows.
-    is_same: bool,
+    /// What is selected.
+    columns: String,
+    /// What has a value for each row: the arrays, and their names.
+    arrays: String,
+    names: String,
 }
 
 impl Table<'_> {
     /// With this column, of this type, which has a value for each row.
     pub(crate) fn column<'q, T>(
-        self,
+        mut self,
         name: &'static str,
         of: &'static str,
-        values: Vec<T>,
+        mut values: Vec<T>,
     ) -> Result<Self, sqlx::Error>
     where
         T: Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType + 'q,
         Vec<T>: Encode<'q, Postgres>,
     {
-        if self.is_one {
-            let mut values = values;
-            let value = values.pop().ok_or_else(|| {
-                sqlx::Error::Encode(format!("no value for {name} of one row").into())
-            })?;
+        if self.is_one
+            && let Some(value) = values.pop()
+        {
             return self.same(name, of, value);
         }
-        let value = self.statement.bind(values)?;
-        Ok(self.with(name, of, value, false))
+        let values = self.statement.bind(values)?;
+        add(&mut self.columns, format_args!("a.{name}"));
+        add(&mut self.arrays, format_args!("{values}::{of}[]"));
+        add(&mut self.names, format_args!("{name}"));
+        Ok(self)
     }
 
     /// With this column, of this type, which has the same value in all rows.
     pub(crate) fn same<'q, T>(
-        self,
+        mut self,
         name: &'static str,
         of: &'static str,
         value: T,
@@ -129,88 +124,34 @@ impl Table<'_> {
         T: Encode<'q, Postgres> + Type<Postgres> + 'q,
     {
         let value = self.statement.bind(value)?;
-        Ok(self.with(name, of, value, true))
+        add(&mut self.columns, format_args!("{value}::{of} AS {name}"));
+        Ok(self)
     }
 
-    fn with(
-        mut self,
-        name: &'static str,
-        of: &'static str,
-        value: Placeholder,
-        is_same: bool,
-    ) -> Self {
-        self.columns.push(Column {
-            name,
-            of,
-            value,
-            is_same,
-        });
-        self
-    }
-
-    /// To be said in `FROM`.
-    pub(crate) fn named(self, alias: &'static str) -> Rows {
-        Rows {
-            alias,
-            columns: self.columns,
+    /// As it is said in `FROM`.
+    pub(crate) fn named(self, alias: &str) -> String {
+        let Self {
+            columns,
+            arrays,
+            names,
+            ..
+        } = self;
+        if arrays.is_empty() {
+            format!("(SELECT {columns}) {alias}")
+        } else {
+            format!("(SELECT {columns} FROM unnest({arrays}) a({names})) {alias}")
         }
     }
 }
 
-/// A [`Table`] as it is said in `FROM`.
-pub(crate) struct Rows {
-    alias: &'static str,
-    columns: Vec<Column>,
+/// Adds to a list.
+fn add(list: &mut String, item: fmt::Arguments<'_>) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    write(list, item);
 }
 
-impl fmt::Display for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alias = self.alias;
-        let arrays = || self.columns.iter().filter(|column| !column.is_same);
-        let mut between = Between::default();
-        f.write_str("(SELECT ")?;
-        for Column {
-            name,
-            of,
-            value,
-            is_same,
-        } in &self.columns
-        {
-            between.write(f)?;
-            if *is_same {
-                write!(f, "{value}::{of} AS {name}")?;
-            } else {
-                write!(f, "a.{name}")?;
-            }
-        }
-        if arrays().next().is_some() {
-            f.write_str(" FROM unnest(")?;
-            let mut between = Between::default();
-            for Column { of, value, .. } in arrays() {
-                between.write(f)?;
-                write!(f, "{value}::{of}[]")?;
-            }
-            f.write_str(") a(")?;
-            let mut between = Between::default();
-            for Column { name, .. } in arrays() {
-                between.write(f)?;
-                f.write_str(name)?;
-            }
-            f.write_str(")")?;
-        }
-        write!(f, ") {alias}")
-    }
-}
-
-/// Writes a comma, from the second time on.
-#[derive(Default)]
-struct Between(bool);
-
-impl Between {
-    fn write(&mut self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if std::mem::replace(&mut self.0, true) {
-            f.write_str(", ")?;
-        }
-        Ok(())
-    }
+fn write(text: &mut String, part: fmt::Arguments<'_>) {
+    fmt::Write::write_fmt(text, part).expect("a text takes any");
 }

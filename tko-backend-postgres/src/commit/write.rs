@@ -12,7 +12,7 @@
 use super::going::Hold;
 use super::snapshot::{Right, Snapshot, arrays, is_referenced};
 use super::staged::{Staged, Step};
-use super::statement::{Rows, Statement};
+use super::statement::Statement;
 use crate::body::Packed;
 use crate::facet::difference;
 use crate::measure::{Purpose, Sending};
@@ -313,7 +313,7 @@ fn so_many(sql: &mut Statement, count: usize, from: fmt::Arguments<'_>) -> Sql<S
 }
 
 /// Keys as a table `r`.
-fn keys(sql: &mut Statement, (kinds, ids): (Vec<i16>, Vec<String>)) -> Sql<Rows> {
+fn keys(sql: &mut Statement, (kinds, ids): (Vec<i16>, Vec<String>)) -> Sql<String> {
     let keys = sql
         .table(ids.len())
         .column("kind", "smallint", kinds)?

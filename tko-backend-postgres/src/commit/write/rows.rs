@@ -3,7 +3,6 @@
 use super::{
     Sql, Statement, Write, arrays, difference, keys, number, once_hash, signed, stage_number,
 };
-use crate::commit::statement::Rows;
 use crate::row::Row;
 use std::sync::LazyLock;
 use tko_core::Key;
@@ -321,7 +320,7 @@ impl Facets {
         self.0.extend(rows);
     }
 
-    fn bind(mut self, sql: &mut Statement) -> Sql<Rows> {
+    fn bind(mut self, sql: &mut Statement) -> Sql<String> {
         // In the order of the index: neighbours there are neighbours in the table, so PostgreSQL
         // takes them for a rising sequence and fills the pages that it splits, and two that write
         // the same do not wait for one another.
@@ -357,7 +356,7 @@ impl Facets {
 }
 
 /// Rows as a table `r` with the columns of `entity`, the times among them or not.
-fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>], timed: bool) -> Sql<Rows> {
+fn table<'a>(sql: &mut Statement, rows: &[&'a Row<'a>], timed: bool) -> Sql<String> {
     let rest = rows
         .iter()
         .map(|row| serde_json::to_string(&row.rest).map_err(|e| sqlx::Error::Encode(e.into())))
