@@ -8,10 +8,10 @@ use std::time::Duration;
 use tko_benches::{clock, example, fill_sites};
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Backend, Data, Dialect, Event, Expect, Format, Key, Kind, Limits, Metadata, NewDeployment,
+    Backend, DataApi, Dialect, Event, Expect, Format, Key, Kind, Limits, Metadata, NewDeployment,
     NewTemplate, Package, Revision, Select, Store, Want, Watch,
 };
-use tko_preparer::{Preparing, Settings, native};
+use tko_preparer::{PrepareController, Settings, native};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,7 @@ async fn place(store: Store<dyn Backend>) {
         package: false,
     });
     let stop = CancellationToken::new();
-    let preparing = Preparing::new(
+    let preparing = PrepareController::new(
         Arc::new(store.clone()),
         Arc::new(native()),
         Vec::new(),

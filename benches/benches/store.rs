@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_benches::{clock, deployment, example, fill, template};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, ClaimRequest, Condition, Controller, Cursor, Data, Dialect,
-    Format, Generation, Key, Kind, Limits, List, Outcome, Package, Pattern, Select, Stage, Store,
-    Want,
+    Ack, Backend, Change, ChangeSet, ClaimRequest, Condition, Cursor, DataApi, Dialect, Format,
+    Generation, Key, Kind, Limits, List, Outcome, Package, Pattern, Select, Stage, Store, Want,
+    WorkerApi,
 };
 use tokio::runtime::Runtime;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tko_backend_memory::{Memory, Settings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Backend, Data, Dialect, Expect, Format, Limits, Metadata, NewDeployment, NewSite, NewTemplate,
-    Package, SiteId, Store, TemplateId,
+    Backend, DataApi, Dialect, Expect, Format, Limits, Metadata, NewDeployment, NewSite,
+    NewTemplate, Package, SiteId, Store, TemplateId,
 };
 use tko_validate::{SchemaValidator, Validation};
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use tko_backend_memory::Memory;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Answer, Condition, Data, Error, Gvk, NewDeployment, NewSite, NewTemplate, Package, PrepareCall,
-    Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler, Store, Want, annotation,
+    Answer, Condition, DataApi, Error, Gvk, NewDeployment, NewSite, NewTemplate, Package,
+    PrepareCall, Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler, Store,
+    Want, annotation,
 };
-use tko_preparer::Preparing;
-use tko_scheduler::Scheduling;
+use tko_preparer::PrepareController;
+use tko_scheduler::ScheduleController;
 use tko_validate::{SchemaValidator, Validation};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,7 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
     let schedulers = Registry::new().with(gvk("Switch"), "switches", switches as _);
     let (preparers, schedulers) = (Arc::new(preparers), Arc::new(schedulers));
     let settings = tko_preparer::Settings::default();
-    let preparing = Preparing::new(
+    let preparing = PrepareController::new(
         data.clone(),
         preparers,
         vec![],
@@ -75,7 +76,7 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
         settings,
     );
     let settings = tko_scheduler::Settings::default();
-    let scheduling = Scheduling::new(data.clone(), schedulers, vec![], clock, settings);
+    let scheduling = ScheduleController::new(data.clone(), schedulers, vec![], clock, settings);
     let stop = CancellationToken::new();
     let preparing = tokio::spawn(preparing.run(stop.clone()));
     let scheduling = tokio::spawn(scheduling.run(stop.clone()));

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_backend_memory::{Memory, Settings};
-use tko_core::data::{Data, Expect, NewDeployment, NewSite, NewTemplate};
+use tko_core::api::{DataApi, Expect, NewDeployment, NewSite, NewTemplate};
 use tko_core::select::MetadataPatterns;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
@@ -220,7 +220,7 @@ fn deployment(site: SiteId) -> Result<NewDeployment> {
         merge: Package::default(),
         prepared: false,
         approved: false,
-        once: None,
+        idempotency_key: None,
     })
 }
 

@@ -3,11 +3,11 @@
 //! Nothing is written before everything is known to go through; what is refused leaves no trace
 //! but versions that are never given.
 
-use crate::edits::Standing;
 use crate::log::Entry;
+use crate::modifications::Standing;
+use crate::preconditions::require;
 use crate::queue::is_lease;
-use crate::require::require;
-use crate::stage::Staged;
+use crate::staged::Staged;
 use crate::state::State;
 use crate::table::Row;
 use std::collections::HashSet;
@@ -43,7 +43,7 @@ pub(crate) fn check(set: &ChangeSet) -> Result<()> {
         if let Change::Put(put) = change {
             put.body.as_ref().map(Package::hash);
             if let Facts::Deployment(deployment) = &put.facts {
-                deployment.head.skeleton.hash();
+                deployment.resource.skeleton.hash();
             }
         }
     }
@@ -83,7 +83,7 @@ pub(crate) fn commit(
         return Err(Error::Busy(key));
     }
     let committed = write(state, staged, now, set.cause.as_ref());
-    for mark in &set.due {
+    for mark in &set.enqueue {
         state.mark(mark, now);
     }
     if let (Some(token), Some(right)) = (&under, right) {
@@ -91,7 +91,7 @@ pub(crate) fn commit(
             state.queue_mut(stage).0.progress(&token.key, progress);
         }
         match (right, set.settle) {
-            (Right::Edit, _) => _ = state.settle(token, &Outcome::Done, now),
+            (Right::Modification, _) => _ = state.settle(token, &Outcome::Done, now),
             (Right::Lease(_), Some(outcome)) => _ = state.settle(token, &outcome, now),
             (Right::Lease(_), None) => {}
         }
@@ -102,7 +102,7 @@ pub(crate) fn commit(
 /// What a live token is of.
 #[derive(Clone, Copy)]
 enum Right {
-    Edit,
+    Modification,
     Lease(Stage),
 }
 
@@ -111,9 +111,9 @@ fn right(state: &State, token: &Token, now: Timestamp) -> Result<Right> {
         return Ok(Right::Lease(stage));
     }
     match state.edits.standing(token, now) {
-        Standing::Open => Ok(Right::Edit),
-        Standing::Lapsed => Err(Error::Timeout(token.key.clone())),
-        Standing::Unknown if is_lease(token) => Err(Error::Timeout(token.key.clone())),
+        Standing::Open => Ok(Right::Modification),
+        Standing::Lapsed => Err(Error::ClaimExpired(token.key.clone())),
+        Standing::Unknown if is_lease(token) => Err(Error::ClaimExpired(token.key.clone())),
         Standing::Unknown => Err(Error::NotFound(Subject::Claim(token.key.clone()))),
     }
 }

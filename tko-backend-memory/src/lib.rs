@@ -13,19 +13,19 @@
 mod claim;
 mod commit;
 mod count;
-mod edits;
 mod feed;
 mod index;
 mod log;
 mod memory;
+mod modifications;
 mod plan;
 mod pool;
+mod preconditions;
 mod queue;
-mod require;
 #[cfg(test)]
 mod sample;
 mod share;
-mod stage;
+mod staged;
 mod state;
 mod table;
 mod walk;

@@ -8,11 +8,11 @@ use futures_core::stream::BoxStream;
 use std::fmt;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Edit,
-    Error, Key, List, MAX_CHANGES, Outcome, Page, Record, Result, Revision, Select, Stage, Token,
-    Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Error,
+    Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result, Revision, Select, Stage,
+    Token, Want,
 };
 use tokio::sync::{Notify, watch};
 
@@ -136,7 +136,7 @@ impl Backend for Memory {
         commit::check(&changes)?;
         let stages: Vec<Stage> = match changes.settle {
             Some(_) => Stage::ALL.into(),
-            None => changes.due.iter().map(|mark| mark.stage).collect(),
+            None => changes.enqueue.iter().map(|mark| mark.stage).collect(),
         };
         let (committed, gone) = {
             let mut state = self.0.write();
@@ -155,7 +155,12 @@ impl Backend for Memory {
         Ok(committed)
     }
 
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
         let mut state = self.0.write();
         let now = self.0.clock.now();
         let record = match state.row(key) {
@@ -164,7 +169,7 @@ impl Backend for Memory {
         };
         let until = now.plus(ttl);
         match state.edits.open(key, until, now) {
-            Some(token) => Ok(Edit {
+            Some(token) => Ok(Modification {
                 token,
                 until,
                 record,
@@ -199,9 +204,9 @@ impl Backend for Memory {
         Ok(settled)
     }
 
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         let state = self.0.read();
-        Ok(Head {
+        Ok(FeedPosition {
             revision: state.log.last(),
             oldest: state.log.oldest(),
             now: self.0.clock.now(),

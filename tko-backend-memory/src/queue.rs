@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Claim, Key, Lane, Mark, Outcome, Stage, Timestamp, Token, Work};
+use tko_core::{Claim, Enqueue, Key, Lane, Outcome, Stage, Timestamp, Token, Work};
 use uuid::Uuid;
 
 const LANES: usize = Lane::COUNT as usize;
@@ -95,7 +95,7 @@ impl Queue {
     }
 
     /// Makes due. `key` is the row's own, to share its memory.
-    pub(crate) fn mark(&mut self, mark: &Mark, key: &Key, now: Timestamp) {
+    pub(crate) fn mark(&mut self, mark: &Enqueue, key: &Key, now: Timestamp) {
         let due = now.plus(mark.after);
         if self.items.contains_key(key) {
             self.change(key, |item| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
     Change, ChangeSet, Clock, Committed, Deployment, DeploymentId, Facts, Generation, Key, Kind,
-    Metadata, Package, Plugin, Put, SiteId, TemplateId, Timestamp, head,
+    Metadata, Package, Plugin, Put, SiteId, TemplateId, Timestamp, deployment_resource,
 };
 use tokio::sync::watch;
 
@@ -77,7 +77,7 @@ pub(crate) fn plugin(id: &str, plugin: Plugin) -> Put {
 
 /// A deployment, as `change` makes it.
 pub(crate) fn deployment(id: &str, change: impl FnOnce(&mut Deployment)) -> Put {
-    let asked = head::asked(None, None, false, false);
+    let asked = deployment_resource::asked(None, None, false, false);
     let package = Package::new(vec![Arc::new(asked)]).expect("one resource");
     let mut facts = Deployment {
         parent: None,
@@ -87,8 +87,10 @@ pub(crate) fn deployment(id: &str, change: impl FnOnce(&mut Deployment)) -> Put 
         prepared: false,
         approved: false,
         placed: None,
-        once: None,
-        head: head::split(&package).expect("it is there").head,
+        idempotency_key: None,
+        resource: deployment_resource::split(&package)
+            .expect("it is there")
+            .resource,
     };
     change(&mut facts);
     let facts = Facts::Deployment(Box::new(facts));

@@ -26,10 +26,10 @@ impl State {
     }
 
     fn share_deployment(&mut self, new: &mut Deployment, old: Option<&Deployment>) {
-        if let Some(old) = old.filter(|old| old.head.skeleton == new.head.skeleton) {
-            new.head.skeleton.clone_from(&old.head.skeleton);
+        if let Some(old) = old.filter(|old| old.resource.skeleton == new.resource.skeleton) {
+            new.resource.skeleton.clone_from(&old.resource.skeleton);
         } else {
-            new.head.skeleton = self.pools.resource(&new.head.skeleton);
+            new.resource.skeleton = self.pools.resource(&new.resource.skeleton);
         }
         // An update comes from the row as it was read, and shares its ids already.
         if old.is_some_and(|old| {
@@ -45,11 +45,11 @@ impl State {
                 id.clone_from(own);
             }
         }
-        if new.head.template == new.template {
-            new.head.template.clone_from(&new.template);
+        if new.resource.template == new.template {
+            new.resource.template.clone_from(&new.template);
         }
-        if new.head.site == new.site {
-            new.head.site.clone_from(&new.site);
+        if new.resource.site == new.site {
+            new.resource.site.clone_from(&new.site);
         }
     }
 

@@ -1,8 +1,8 @@
 //! All that is stored, behind one lock.
 
-use crate::edits::Edits;
 use crate::index::Index;
 use crate::log::Log;
+use crate::modifications::Edits;
 use crate::pool::Pools;
 use crate::queue::Queue;
 use crate::table::{Row, Table};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::select::{MetadataPatterns, metadata_match};
 use tko_core::{
-    DeploymentId, Entity, Key, Kind, Mark, Outcome, Record, Revision, Select, Stage, Timestamp,
+    DeploymentId, Enqueue, Entity, Key, Kind, Outcome, Record, Revision, Select, Stage, Timestamp,
     Token, Want,
 };
 
@@ -111,7 +111,7 @@ impl State {
     }
 
     /// Makes work due, if its key is there.
-    pub(crate) fn mark(&mut self, mark: &Mark, now: Timestamp) {
+    pub(crate) fn mark(&mut self, mark: &Enqueue, now: Timestamp) {
         if let Some((key, _)) = self.kinds[mark.key.kind() as usize].rows.entry(&mark.key) {
             self.queues[mark.stage as usize].mark(mark, key, now);
         }

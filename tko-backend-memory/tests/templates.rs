@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tko_backend_memory::{Memory, Settings};
 use tko_conformance::{Between, Call, CountedIds, ManualClock, Observer, Strict};
 use tko_core::{
-    Data, DeploymentId, ErrorKind, Key, NewDeployment, NewTemplate, Package, Resource, Result,
+    DataApi, DeploymentId, ErrorKind, Key, NewDeployment, NewTemplate, Package, Resource, Result,
     Store, TemplateId, Want,
 };
 
@@ -88,7 +88,7 @@ fn package(name: &str) -> Package {
 }
 
 /// Names of the config maps that a deployment has.
-async fn names(store: &impl Data, id: &DeploymentId) -> Vec<String> {
+async fn names(store: &impl DataApi, id: &DeploymentId) -> Vec<String> {
     let record = store.get(&Key::from(id), Want::PACKAGE).await;
     let package = record.expect("it is there").package.expect("wanted");
     let maps = package.iter().filter(|r| &*r.gvk().kind == "ConfigMap");

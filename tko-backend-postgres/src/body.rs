@@ -4,7 +4,7 @@
 //! dictionary one takes a twentieth of its size. A dictionary is stored once, by its hash, and is
 //! never changed; which one a body was made with stands beside it, so any will do.
 
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use std::cell::RefCell;
 use std::collections::HashMap;

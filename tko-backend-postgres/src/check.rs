@@ -4,8 +4,8 @@
 //! walked in pages, each read in one snapshot; what is mended is mended only if it is still as it
 //! was read.
 
+mod orphans;
 mod rows;
-mod strays;
 
 use crate::postgres::Shared;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What only PostgreSQL has, and why it is used.
 
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};

@@ -16,8 +16,8 @@
 // | `lent` | connections of whoever reads, and may give up |
 // | `dialect` | what only PostgreSQL has |
 
-mod again;
 mod body;
+mod cancel_on_drop;
 mod check;
 mod columns;
 mod commit;
@@ -26,12 +26,12 @@ mod dialect;
 mod facet;
 mod fault;
 mod feed;
-mod lent;
-mod measure;
+mod metrics;
 mod postgres;
 mod read;
 mod record;
 mod replica;
+mod retry;
 mod row;
 mod settings;
 mod skeleton;

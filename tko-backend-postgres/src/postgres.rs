@@ -5,7 +5,7 @@ use crate::check::Report;
 use crate::commit;
 use crate::connect::{CONNECTION, connect, options};
 use crate::feed::Feed;
-use crate::measure::{Measures, Purpose, Sending, Watch};
+use crate::metrics::{Measures, Purpose, Sending, Watch};
 use crate::read;
 use crate::replica::{self, Replicas};
 use crate::settings::Settings;
@@ -20,10 +20,10 @@ use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Edit, Key, List,
-    Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Key, List,
+    Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
 
 /// TKO's storage in PostgreSQL. Any number of processes may use one database.
@@ -105,7 +105,7 @@ impl Postgres {
     /// # }
     /// ```
     pub fn register(&self, registry: &mut Registry) {
-        crate::measure::register(&self.shared, registry);
+        crate::metrics::register(&self.shared, registry);
     }
 
     /// Looks at all that is stored, while it is in use; with `repair`, mends what can be mended
@@ -180,7 +180,12 @@ impl Backend for Postgres {
         commit::commit(&self.shared, changes, ack).await
     }
 
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
         work::edit(&self.shared, key, ttl, want).await
     }
 
@@ -196,7 +201,7 @@ impl Backend for Postgres {
         work::settle(&self.shared, outcomes).await
     }
 
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         crate::feed::head(&self.shared).await
     }
 

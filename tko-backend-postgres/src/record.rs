@@ -42,7 +42,7 @@ impl Resources {
             let resource = number.and_then(|number| self.0.get(&number));
             let resource =
                 resource.ok_or_else(|| broken(format!("{key} has no Deployment resource")))?;
-            deployment.head.skeleton = resource.clone();
+            deployment.resource.skeleton = resource.clone();
         }
         Ok(entity)
     }

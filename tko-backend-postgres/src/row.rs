@@ -11,7 +11,7 @@ use serde_json::json;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
-use tko_core::head::Head;
+use tko_core::deployment_resource::DeploymentResource;
 use tko_core::{
     Condition, ContentHash, Deployment, DeploymentId, Entity, Error, Facts, Generation, Gvk, Key,
     Kind, Metadata, Plugin, Resource, Result, SiteId, TemplateId, Timestamp, Version,
@@ -323,7 +323,7 @@ impl<'a> Row<'a> {
                 self.rest.origin = origin.map(|version| version.0);
             }
             Facts::Deployment(d) => {
-                let head = &d.head;
+                let head = &d.resource;
                 self.template = d.template.as_ref().map(|id| Cow::Borrowed(id.as_str()));
                 self.site = d.site.as_ref().map(|id| Cow::Borrowed(id.as_str()));
                 self.parent = d.parent.as_ref().map(|id| Cow::Borrowed(id.as_str()));
@@ -335,7 +335,7 @@ impl<'a> Row<'a> {
                     .map(|(site, _)| Cow::Borrowed(site.as_str()));
                 self.rest.placed = d.placed.as_ref().map(|(_, generation)| generation.0);
                 self.rest.origin = d.origin.map(|version| version.0);
-                self.rest.once = d.once.as_deref().map(str::to_owned);
+                self.rest.once = d.idempotency_key.as_deref().map(str::to_owned);
                 self.rest.head = Some(head.at);
                 if head.template != d.template || head.site != d.site {
                     self.rest.named = Some((
@@ -403,8 +403,8 @@ impl<'a> Row<'a> {
                     prepared: self.prepared,
                     approved: self.approved,
                     placed: place.zip(rest.placed.map(Generation)),
-                    once: rest.once.map(Into::into),
-                    head: Head {
+                    idempotency_key: rest.once.map(Into::into),
+                    resource: DeploymentResource {
                         skeleton: before.resource(self.skeleton).unwrap_or_else(|| {
                             is_lacking = true;
                             BLANK.clone()

@@ -1,6 +1,6 @@
 //! Skeletons of Deployment resources: kept once, by number, and never changed.
 
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,6 +1,6 @@
 //! Versions: never given twice, taken from the database in blocks.
 
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use tko_core::{Result, Version};
 use tokio::sync::Mutex;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tko_backend_postgres::{Postgres, Settings};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Claim, ClaimRequest, Error, ErrorKind, Facts, Key, Kind, Lane,
-    Mark, Metadata, Outcome, Package, Put, Require, Result, Stage,
+    Ack, Backend, Change, ChangeSet, Claim, ClaimRequest, Enqueue, Error, ErrorKind, Facts, Key,
+    Kind, Lane, Metadata, Outcome, Package, Put, Require, Result, Stage,
 };
 use tko_postgres_server::{Server, Settings as ServerSettings};
 
@@ -28,7 +28,7 @@ fn due() -> ChangeSet {
     let mut set = ChangeSet::default();
     for key in keys {
         set.require.push(Require::Absent(key.clone()));
-        set.due.push(Mark {
+        set.enqueue.push(Enqueue {
             stage: Stage::Schedule,
             key: key.clone(),
             lane: Lane::of(key.id()),

@@ -81,9 +81,11 @@ async fn what_is_named_does_not_go() {
             ..ChangeSet::default()
         };
         let id = DeploymentId::new(&format!("d{round:04}")).expect("an id");
-        let asked = tko_core::head::asked(None, key.site(), false, false);
+        let asked = tko_core::deployment_resource::asked(None, key.site(), false, false);
         let package = Package::new(vec![Arc::new(asked)]).expect("a package");
-        let head = tko_core::head::split(&package).expect("it has one").head;
+        let head = tko_core::deployment_resource::split(&package)
+            .expect("it has one")
+            .resource;
         let facts = Facts::Deployment(Box::new(tko_core::Deployment {
             parent: None,
             template: None,
@@ -92,8 +94,8 @@ async fn what_is_named_does_not_go() {
             prepared: false,
             approved: false,
             placed: None,
-            once: None,
-            head,
+            idempotency_key: None,
+            resource: head,
         }));
         let mut create = set(
             Require::Exists(key.clone()),
@@ -144,7 +146,7 @@ async fn what_is_committed_late_is_numbered() {
         .commit(create(&late), Ack::Numbered)
         .await
         .expect("it is made");
-    let head = store.head().await.expect("the head").revision;
+    let head = store.feed_position().await.expect("the head").revision;
     let seen = AtomicBool::new(false);
     let writing = async {
         let mut number = 0;
@@ -250,7 +252,7 @@ async fn passes_that_wait_for_one_another_number_every_change_once() {
         .await
         .expect("a connection");
     for round in 0..10 {
-        let head = stores[0].head().await.expect("the head").revision;
+        let head = stores[0].feed_position().await.expect("the head").revision;
         let mut third = pool.begin().await.expect("a transaction");
         sqlx::query("SELECT FROM head FOR UPDATE")
             .execute(&mut *third)

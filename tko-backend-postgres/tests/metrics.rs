@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, Settings};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, ClaimRequest, Deployment, DeploymentId, ErrorKind, Facts, Key,
-    Kind, Lane, List, Mark, Metadata, Outcome, Package, Pattern, Put, Require, Resource, Revision,
-    Select, Stage, TemplateId, Token, Want, head,
+    Ack, Backend, Change, ChangeSet, ClaimRequest, Deployment, DeploymentId, Enqueue, ErrorKind,
+    Facts, Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put, Require, Resource,
+    Revision, Select, Stage, TemplateId, Token, Want, deployment_resource,
 };
 use tko_postgres_server::shared;
 
@@ -101,7 +101,7 @@ fn package(text: &str) -> Package {
 
 /// A deployment of this template with a key that only it has.
 fn deployment(id: &str, template: &TemplateId, once: &str) -> Put {
-    let asked = head::asked(Some(template), None, false, false);
+    let asked = deployment_resource::asked(Some(template), None, false, false);
     let asked = Package::new(vec![Arc::new(asked)]).expect("a package");
     let deployment = Deployment {
         parent: None,
@@ -111,8 +111,10 @@ fn deployment(id: &str, template: &TemplateId, once: &str) -> Put {
         prepared: false,
         approved: false,
         placed: None,
-        once: Some(once.into()),
-        head: head::split(&asked).expect("it has one").head,
+        idempotency_key: Some(once.into()),
+        resource: deployment_resource::split(&asked)
+            .expect("it has one")
+            .resource,
     };
     let key = Key::from(DeploymentId::new(id).expect("an id"));
     put(
@@ -183,12 +185,16 @@ async fn work(store: &Postgres, key: &Key) {
     let nothing = store.claim(&claim(Duration::from_millis(1))).await;
     assert!(nothing.expect("it was looked").is_empty());
     let mut due = again(a_site(key));
-    due.due = vec![Mark::now(Stage::Schedule, key.clone(), Lane::of(key.id()))];
+    due.enqueue = vec![Enqueue::now(
+        Stage::Schedule,
+        key.clone(),
+        Lane::of(key.id()),
+    )];
     commit(store, due.clone()).await;
     let lease = store.claim(&claim(Duration::ZERO)).await;
     let lease = lease.expect("it was looked").remove(0).token;
     let edit = store
-        .edit(key, Duration::from_mins(1), Want::ROW)
+        .start_modification(key, Duration::from_mins(1), Want::ROW)
         .await
         .expect("an edit")
         .token;
@@ -247,7 +253,7 @@ async fn every_statement_is_counted() {
     work(&store, &key).await;
     let template = deployments(&store, &other).await;
     read(&store, &Key::from(template)).await;
-    store.head().await.expect("the head");
+    store.feed_position().await.expect("the head");
     let change = store.tail(Revision(0), Want::ROW).next().await;
     change.expect("no end").expect("a change");
     let d1 = Key::new(Kind::Deployment, "d1").expect("an id");

@@ -10,9 +10,9 @@ use tko_backend_memory::{Memory, Settings};
 use tko_conformance::{BackendHarness, ManualClock};
 use tko_core::select::MetadataPatterns;
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Count, Cursor, Deployment, Facts, Generation, Gvk, Key, Kind,
-    Lane, List, Mark, Metadata, Package, Pattern, Plugin, PluginId, PluginType, Put, Record,
-    Resource, Select, SiteId, Stage, TemplateId, Want, head,
+    Ack, Backend, Change, ChangeSet, Count, Cursor, Deployment, Enqueue, Facts, Generation, Gvk,
+    Key, Kind, Lane, List, Metadata, Package, Pattern, Plugin, PluginId, PluginType, Put, Record,
+    Resource, Select, SiteId, Stage, TemplateId, Want, deployment_resource,
 };
 
 const WANT: Want = Want {
@@ -114,7 +114,9 @@ fn puts(dice: &mut Dice, n: u64) -> Vec<Put> {
         puts.push(put(dice, site_id(n), n, facts));
     }
     let prepared = !dice.is(3);
-    let asked = Package::new(vec![Arc::new(head::asked(None, None, false, false))]);
+    let asked = Package::new(vec![Arc::new(deployment_resource::asked(
+        None, None, false, false,
+    ))]);
     let facts = Deployment {
         parent: dice
             .is(5)
@@ -125,10 +127,10 @@ fn puts(dice: &mut Dice, n: u64) -> Vec<Put> {
         prepared,
         approved: prepared && dice.is(2),
         placed: dice.is(3).then(|| (site_id(dice.roll(60)), Generation(1))),
-        once: None,
-        head: head::split(&asked.expect("one resource"))
+        idempotency_key: None,
+        resource: deployment_resource::split(&asked.expect("one resource"))
             .expect("it is there")
-            .head,
+            .resource,
     };
     let id: tko_core::DeploymentId = format!("d{n:04}").parse().expect("an id");
     puts.push(put(dice, id, n, Facts::Deployment(Box::new(facts))));
@@ -301,12 +303,12 @@ async fn both(harness: &Harness, dice: &mut Dice, many: u64) -> (Arc<dyn Backend
     let memory = Memory::new(Arc::new(ManualClock::default()), Settings::default());
     let all: Vec<Put> = (0..many).flat_map(|n| puts(dice, n)).collect();
     for part in all.chunks(500) {
-        let due = part.iter().filter(|_| dice.is(4)).map(|put| Mark {
+        let due = part.iter().filter(|_| dice.is(4)).map(|put| Enqueue {
             after: Duration::from_hours(1),
-            ..Mark::now(Stage::Retire, put.key.clone(), Lane::of(put.key.id()))
+            ..Enqueue::now(Stage::Delete, put.key.clone(), Lane::of(put.key.id()))
         });
         let set = ChangeSet {
-            due: due.collect(),
+            enqueue: due.collect(),
             changes: part.iter().cloned().map(Change::Put).collect(),
             ..ChangeSet::default()
         };

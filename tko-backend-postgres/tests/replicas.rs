@@ -63,7 +63,7 @@ fn list(any_revision: bool) -> List {
         after: None,
         limit: 0,
         want: Want {
-            any_revision,
+            allow_stale: any_revision,
             ..Want::ROW
         },
     }

@@ -85,7 +85,7 @@ async fn whoever_signed_the_servers_certificate_is_believed_alone() {
     let (trusted, foreign) = (secured.trusted.display(), secured.foreign.display());
     let full = format!("sslmode=verify-full&sslrootcert={trusted}");
     let store = secured.connect(&full).await.expect("it is trusted");
-    store.head().await.expect("it is used");
+    store.feed_position().await.expect("it is used");
     // Those that listen and number are secured as those that read are.
     let encrypted = encrypted(&secured.server);
     let (with, without) = encrypted.split_once('|').expect("two numbers");
@@ -113,7 +113,7 @@ async fn a_certificate_of_another_host_is_refused_unless_asked_not_to_look() {
         .connect(&signed)
         .await
         .expect("its signature is right");
-    store.head().await.expect("it is used");
+    store.feed_position().await.expect("it is used");
 }
 
 #[tokio::test(flavor = "multi_thread")]

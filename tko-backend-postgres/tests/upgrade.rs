@@ -45,7 +45,7 @@ async fn several_processes_make_the_schema_at_once() {
         let set = creation(&format!("site/{number}"));
         store.commit(set, Ack::Numbered).await.expect("it works");
     }
-    let head = stores[0].head().await.expect("the head");
+    let head = stores[0].feed_position().await.expect("the head");
     assert_eq!(head.revision.0, 5);
     drop(stores);
     shared().drop_database(&database).expect("it goes");

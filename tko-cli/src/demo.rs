@@ -25,7 +25,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_core::{Data, DeploymentId};
+use tko_core::{DataApi, DeploymentId};
 use tko_scheduler::Manifests;
 
 /// Nothing happening for so long means that nothing will.
@@ -93,7 +93,7 @@ impl DemoArgs {
 }
 
 async fn show(
-    data: Arc<dyn Data>,
+    data: Arc<dyn DataApi>,
     sites: usize,
     manifests: &Path,
     quiet: bool,
@@ -175,7 +175,7 @@ async fn settle(
 }
 
 /// The deployment that is wrong on purpose, and what its condition says.
-async fn refused(data: &dyn Data) -> anyhow::Result<(DeploymentId, String)> {
+async fn refused(data: &dyn DataApi) -> anyhow::Result<(DeploymentId, String)> {
     use tko_core::{Key, Kind, List, Pattern, Select, Want};
     let list = List {
         select: Select {

@@ -13,7 +13,7 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use std::time::Duration;
-use tko_core::{Bulk, Data, Key, Kind, List, Metadata, Pattern, Record, Revision, Select, Want};
+use tko_core::{Bulk, DataApi, Key, Kind, List, Metadata, Pattern, Record, Revision, Select, Want};
 
 /// Most ids of deployments that are shown with a template or site; filters give all.
 const MAX_IDS: usize = 1_000;
@@ -36,7 +36,7 @@ impl MetadataArgs {
 }
 
 async fn list(
-    data: &dyn Data,
+    data: &dyn DataApi,
     select: Select,
     window: &WindowArgs,
     console: &mut Console<'_>,
@@ -48,7 +48,7 @@ async fn list(
         after: None,
         limit: left.min(500),
         want: Want {
-            any_revision: window.any_revision,
+            allow_stale: window.any_revision,
             ..Want::ROW
         },
     };
@@ -81,7 +81,7 @@ async fn list(
     }
     writer.end()?;
     if let Some(shown) = shown_as_of.filter(|_| window.any_revision) {
-        console.done(&match data.head().await {
+        console.done(&match data.feed_position().await {
             Ok(head) if shown < head.revision => {
                 format!("as of revision {shown}; the latest is {}", head.revision)
             }
@@ -99,7 +99,7 @@ fn note(lowest: &mut Option<Revision>, revision: Revision) {
 
 /// The first of a template's or a site's deployments, and as of when; `None` for other kinds.
 async fn deployment_ids(
-    data: &dyn Data,
+    data: &dyn DataApi,
     record: &Record,
     want: Want,
 ) -> anyhow::Result<Option<(Vec<String>, Revision)>> {
@@ -130,7 +130,7 @@ async fn deployment_ids(
     Ok(as_of.map(|as_of| (ids, as_of)))
 }
 
-async fn get(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
+async fn get(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
     let record = data.get(key, Want::PACKAGE).await?;
     output::package(
         console.format,
@@ -140,7 +140,7 @@ async fn get(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::R
 }
 
 /// Everything but the package: conditions and due work too.
-async fn show(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
+async fn show(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
     let want = Want {
         revision: true,
         work: true,
@@ -152,14 +152,14 @@ async fn show(data: &dyn Data, key: &Key, console: &mut Console<'_>) -> anyhow::
     output::value(console.format, &shown::whole(&record, ids), console.out)
 }
 
-async fn delete(data: &dyn Data, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
+async fn delete(data: &dyn DataApi, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
     let deleting = data.delete(key);
     console.during(&format!("deleting {key}"), deleting).await?;
     console.done(&format!("deleted {key}"));
     Ok(())
 }
 
-async fn purge(data: &dyn Data, select: &Select, console: &Console<'_>) -> anyhow::Result<()> {
+async fn purge(data: &dyn DataApi, select: &Select, console: &Console<'_>) -> anyhow::Result<()> {
     let what = format!("deleting {}s", select.kind);
     let bulk = console.during(&what, data.purge(select)).await?;
     report(&bulk, "deleted", select.kind, console)

@@ -30,7 +30,10 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         Some(ErrorKind::BadArgument) => 2,
         Some(ErrorKind::NotFound) => 3,
         Some(
-            ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::AlreadyExists | ErrorKind::Timeout,
+            ErrorKind::Conflict
+            | ErrorKind::Busy
+            | ErrorKind::AlreadyExists
+            | ErrorKind::ClaimExpired,
         ) => 4,
         Some(ErrorKind::Unavailable) => 5,
         Some(ErrorKind::Unauthenticated | ErrorKind::Forbidden) => 6,

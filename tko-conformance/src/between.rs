@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Edit, Key, List,
-    Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Key, List,
+    Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
 
 /// Which call.
@@ -23,7 +23,7 @@ pub enum Call {
     /// [`Backend::commit`].
     Commit,
     /// [`Backend::edit`].
-    Edit,
+    Modification,
     /// [`Backend::claim`].
     Claim,
     /// [`Backend::renew`].
@@ -106,9 +106,18 @@ impl<B: Backend, O: Observer> Backend for Between<B, O> {
             .await
     }
 
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
-        self.observed(Call::Edit, self.inner.edit(key, ttl, want), |_| 1)
-            .await
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
+        self.observed(
+            Call::Modification,
+            self.inner.start_modification(key, ttl, want),
+            |_| 1,
+        )
+        .await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
@@ -126,8 +135,9 @@ impl<B: Backend, O: Observer> Backend for Between<B, O> {
             .await
     }
 
-    async fn head(&self) -> Result<Head> {
-        self.observed(Call::Head, self.inner.head(), |_| 1).await
+    async fn feed_position(&self) -> Result<FeedPosition> {
+        self.observed(Call::Head, self.inner.feed_position(), |_| 1)
+            .await
     }
 
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Admission, Backend, Controller};
+use tko_core::{Admission, Backend, WorkerApi};
 
 /// Makes backends to be checked by [`backend_suite!`](crate::backend_suite).
 ///
@@ -44,7 +44,7 @@ pub trait DataHarness: Send + Sync + 'static {
     /// An empty store that asks `admission` before every commit of a body, finishes big deletions
     /// in the background ([`Store::retire`](tko_core::Store::retire) runs), and keeps its last
     /// `history` changes.
-    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller>;
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi>;
 
     /// As [`BackendHarness::advance`].
     async fn advance(&self, by: Duration);

@@ -27,11 +27,11 @@ use futures_core::stream::BoxStream;
 use futures_util::future::select;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Edit,
-    Error, Key, List, MAX_CHANGES, Outcome, Page, Record, Result, Revision, Select, Timestamp,
-    Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Error,
+    Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result, Revision, Select,
+    Timestamp, Token, Want,
 };
 use tokio::sync::watch;
 
@@ -104,7 +104,12 @@ impl Backend for Reference {
         Ok(committed)
     }
 
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
         let (mut state, now) = self.now();
         state.edit(key, ttl, want, now)
     }
@@ -143,9 +148,9 @@ impl Backend for Reference {
         Ok(ended)
     }
 
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         let (state, now) = self.now();
-        Ok(Head {
+        Ok(FeedPosition {
             revision: state.revision(),
             oldest: state.oldest(),
             now,

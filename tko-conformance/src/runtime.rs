@@ -1,6 +1,6 @@
 //! Runs one check: a runtime of its own, and an end in any case.
 
-use crate::backend::Bench;
+use crate::backend::Fixture;
 use crate::explore::is_at_length;
 use crate::harness::{BackendHarness, DataHarness};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ const AT_LENGTH: Duration = Duration::from_hours(24);
 ///
 /// # Panics
 /// The check failed, or hangs.
-pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Bench)) {
+pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Fixture)) {
     let paused = harness.is_paused();
     block_on(paused, async {
-        let bench = Bench::new(harness, HISTORY).await;
-        check(bench).await;
+        let fixture = Fixture::new(harness, HISTORY).await;
+        check(fixture).await;
     });
 }
 
@@ -32,11 +32,11 @@ pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Ben
 ///
 /// # Panics
 /// The check failed, or hangs.
-pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::data::Bench)) {
+pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::data::Fixture)) {
     let paused = harness.is_paused();
     block_on(paused, async {
-        let bench = crate::data::Bench::new(harness, HISTORY).await;
-        check(bench).await;
+        let fixture = crate::data::Fixture::new(harness, HISTORY).await;
+        check(fixture).await;
     });
 }
 

@@ -119,7 +119,7 @@ macro_rules! __backend_checks {
                 a_lease_dies_with_its_entity
                 sets_at_once_stay_contiguous
             }
-            require {
+            preconditions {
                 absent_means_not_even_being_deleted
                 exists_means_not_being_deleted
                 at_means_exactly_as_it_was_read
@@ -131,7 +131,7 @@ macro_rules! __backend_checks {
                 a_conflict_outweighs_what_is_missing
                 compare_and_swap_loses_no_update
             }
-            once {
+            idempotency_key {
                 a_second_creation_is_left_out
                 the_rest_of_the_set_is_done
                 what_is_left_out_refers_to_nothing
@@ -140,7 +140,7 @@ macro_rules! __backend_checks {
                 its_own_deployment_may_be_replaced
                 creations_at_once_make_one
             }
-            edit {
+            modification {
                 an_edit_answers_with_the_entity
                 what_is_not_there_is_not_found
                 a_second_edit_is_busy
@@ -331,7 +331,7 @@ macro_rules! __data_checks {
                 a_waiting_watcher_is_told
                 list_then_watch_is_exact
             }
-            due {
+            triggers {
                 what_is_not_prepared_is_due
                 other_changes_make_no_deployment_due
                 a_changed_site_is_due
@@ -348,7 +348,7 @@ macro_rules! __data_checks {
                 at_most_1000_are_woken_at_once
                 a_waiting_claim_ends_with_new_work
             }
-            prepared {
+            prepare_step {
                 a_step_commits_whole
                 a_refused_step_leaves_nothing_behind
                 a_lost_claim_is_a_timeout
@@ -365,7 +365,7 @@ macro_rules! __data_checks {
                 interests_are_found
                 what_is_prepared_waits_for_nothing
             }
-            placed {
+            schedule_step {
                 a_step_says_what_is_where
                 without_a_settlement_the_claim_stays
                 a_lost_claim_is_a_timeout

@@ -8,7 +8,7 @@ use tko_backend_memory::{Memory, Settings};
 use tko_conformance::{
     BackendHarness, CountedIds, DataHarness, ManualClock, backend_suite, data_suite,
 };
-use tko_core::{Admission, Backend, Controller, Store};
+use tko_core::{Admission, Backend, Store, WorkerApi};
 
 #[derive(Default)]
 struct InMemory {
@@ -35,7 +35,7 @@ impl BackendHarness for InMemory {
 
 #[async_trait]
 impl DataHarness for InMemory {
-    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let ids = Arc::new(CountedIds::default());
         let store = Store::new(self.memory(history), admission, ids);
         let (own, clock) = (store.clone(), self.clock.clone());

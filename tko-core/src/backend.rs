@@ -1,6 +1,6 @@
 //! Storage, and nothing else.
 
-use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, Edit, Head};
+use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, FeedPosition, Modification};
 use crate::entity::{Record, Want};
 use crate::error::Result;
 use crate::id::Key;
@@ -16,12 +16,12 @@ use std::time::Duration;
 /// Keeps entities, their bodies, due work, claims, and the feed of changes.
 ///
 /// Knows no merging, validation, plugin or rule: [`Store`](crate::Store) makes a
-/// [`Data`](crate::Data) of it. What holds for every backend is said here and checked by
+/// [`DataApi`](crate::Data) of it. What holds for every backend is said here and checked by
 /// `tko-conformance`.
 ///
 /// - Every call is atomic. Dropped at an await, it happened or did not.
 /// - What a call has answered, every later call in any process sees; but a listing or count that
-///   may be of [any revision](Want::any_revision). Few backends have an older one: most ignore it.
+///   may be of [any revision](Want::allow_stale). Few backends have an older one: most ignore it.
 /// - Time is the backend's: durations go in, deadlines come out.
 /// - `Unavailable` and `Internal` may come from anywhere; other errors as listed.
 #[async_trait]
@@ -52,7 +52,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// How many match, exactly up to `bound`. Of `want` only
-    /// [`any_revision`](Want::any_revision) counts.
+    /// [`allow_stale`](Want::allow_stale) counts.
     async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count>;
 
     /// All of it or nothing.
@@ -72,7 +72,12 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// - `NotFound`: no such entity, or being deleted.
     /// - `Busy`: under another's edit.
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit>;
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification>;
 
     /// Leases due work: lanes in turn, earliest first in a lane. Waits up to `wait` while nothing
     /// is due. A lapsed lease is due work. What three workers did not bring to an end is claimed
@@ -86,7 +91,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
 
     /// Where the feed is, and the store's time.
-    async fn head(&self) -> Result<Head>;
+    async fn feed_position(&self) -> Result<FeedPosition>;
 
     /// Every change after `after`, once, in order, with the previous state, without end. The first
     /// item may be `Expired`; after an error it ends. `want.package` includes bodies.

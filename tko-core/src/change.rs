@@ -6,7 +6,7 @@ use crate::id::{DeploymentId, Key};
 use crate::metadata::Metadata;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Timestamp, Version};
-use crate::work::{Mark, Outcome, Token};
+use crate::work::{Enqueue, Outcome, Token};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct ChangeSet {
     /// In order.
     pub changes: Vec<Change>,
     /// Due no earlier than the changes can be read, and soon after.
-    pub due: Vec<Mark>,
+    pub enqueue: Vec<Enqueue>,
     /// An edit's token lets its own key be written; a lease's token must be live.
     pub under: Option<Token>,
     /// In the same instant: what becomes of that lease. `None`: it stays; an edit always ends.
@@ -190,7 +190,7 @@ impl Put {
 pub(crate) fn same_package(one: &Facts, other: &Facts) -> bool {
     match (one, other) {
         (Facts::Deployment(one), Facts::Deployment(other)) => {
-            one.head == other.head
+            one.resource == other.resource
                 && one.prepared == other.prepared
                 && one.approved == other.approved
         }
@@ -241,7 +241,7 @@ pub struct ChangeRecord {
 
 /// A person's exclusive right to one entity's package.
 #[derive(Clone, Debug)]
-pub struct Edit {
+pub struct Modification {
     /// Ends the edit.
     pub token: Token,
     /// It lapses then.
@@ -252,7 +252,7 @@ pub struct Edit {
 
 /// Where the feed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct FeedPosition {
     /// The last.
     pub revision: Revision,
     /// The feed can be read after this one, or any later.

@@ -3,8 +3,8 @@
 //! What is listed, selected, claimed and watched is a small row; the package is a separate body,
 //! known by its content hash.
 
+use crate::deployment_resource::{self, DeploymentResource};
 use crate::hash::ContentHash;
-use crate::head::{self, Head};
 use crate::id::{DeploymentId, Key, SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::package::Package;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Why an entity is where it is, in a person's words. One per kind; written by merging.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// What it is about, such as `Prepared`, `Valid` or `Scheduled`.
+    /// What it is about, such as `PrepareStep`, `Valid` or `Scheduled`.
     pub kind: String,
     /// Whether it holds; `None`: unknown.
     pub status: Option<bool>,
@@ -104,15 +104,15 @@ pub struct Deployment {
     /// removed.
     pub placed: Option<(SiteId, Generation)>,
     /// At most one living deployment has this key: a retried creation finds what it created.
-    pub once: Option<Arc<str>>,
+    pub idempotency_key: Option<Arc<str>>,
     /// The Deployment resource.
-    pub head: Head,
+    pub resource: DeploymentResource,
 }
 
 impl Deployment {
     /// The package as people see it: a body with the Deployment resource in its place.
     pub fn whole(&self, body: &Package) -> Package {
-        head::join(&self.head, self.prepared, self.approved, body)
+        deployment_resource::join(&self.resource, self.prepared, self.approved, body)
     }
 }
 
@@ -244,7 +244,7 @@ pub struct Want {
     pub revision: bool,
     /// What is due, how often it was tried, and when it is tried again.
     pub work: bool,
-    /// `Data::get` finds also what is being deleted.
+    /// `DataApi::get` finds also what is being deleted.
     pub deleting: bool,
     /// Of lists, [`pages`](crate::Backend::pages) and counts: an older state will do, as a replica
     /// may have it. Everything else is always the latest, and so are these without it.
@@ -259,7 +259,7 @@ pub struct Want {
     ///
     /// For people and reports. Not for who acts on what it reads: a worker that lists an old state
     /// after it was woken would lose what woke it.
-    pub any_revision: bool,
+    pub allow_stale: bool,
 }
 
 impl Want {
@@ -269,7 +269,7 @@ impl Want {
         revision: false,
         work: false,
         deleting: false,
-        any_revision: false,
+        allow_stale: false,
     };
     /// The row and the package.
     pub const PACKAGE: Self = Self {
@@ -283,7 +283,7 @@ impl Want {
 pub struct Record {
     /// The row.
     pub entity: Arc<Entity>,
-    /// If wanted. From a [`Backend`](crate::Backend) the body alone; from [`Data`](crate::Data)
+    /// If wanted. From a [`Backend`](crate::Backend) the body alone; from [`DataApi`](crate::Data)
     /// with the Deployment resource in its place.
     pub package: Option<Package>,
     /// If wanted: its last change's place in the feed.

@@ -88,7 +88,7 @@ pub enum Error {
     Busy(Key),
     /// The time of this claim is over: nothing was written. Start again.
     #[error("the claim of {0} has ended: its time is over and nothing was written; start again")]
-    Timeout(Key),
+    ClaimExpired(Key),
     /// The feed does not reach back so far: list again, then watch from there.
     #[error("changes before revision {oldest} are no longer kept; list again and watch from there")]
     Expired {
@@ -144,8 +144,8 @@ pub enum ErrorKind {
     Conflict,
     /// [`Error::Busy`].
     Busy,
-    /// [`Error::Timeout`].
-    Timeout,
+    /// [`Error::ClaimExpired`].
+    ClaimExpired,
     /// [`Error::Expired`].
     Expired,
     /// [`Error::Unauthenticated`].
@@ -213,7 +213,7 @@ impl Error {
             Self::AlreadyExists(_) => ErrorKind::AlreadyExists,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Busy(_) => ErrorKind::Busy,
-            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::ClaimExpired(_) => ErrorKind::ClaimExpired,
             Self::Expired { .. } => ErrorKind::Expired,
             Self::Unauthenticated(_) => ErrorKind::Unauthenticated,
             Self::Forbidden(_) => ErrorKind::Forbidden,
@@ -230,7 +230,7 @@ impl Error {
             ErrorKind::BadArgument
             | ErrorKind::NotFound
             | ErrorKind::AlreadyExists
-            | ErrorKind::Timeout
+            | ErrorKind::ClaimExpired
             | ErrorKind::Expired
             | ErrorKind::Unauthenticated
             | ErrorKind::Forbidden

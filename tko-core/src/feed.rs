@@ -1,7 +1,7 @@
 //! What one change is to one watcher. Pure: gRPC, Kubernetes and web share it.
 
+use crate::api::Event;
 use crate::change::ChangeRecord;
-use crate::data::Event;
 use crate::entity::Record;
 use crate::select::Select;
 

@@ -8,9 +8,9 @@
 //! A lease counts from *before* it was asked for, by the worker's own clock: whoever loses it knows
 //! so no later than the store, even while the store cannot be reached.
 
+use crate::api::WorkerApi;
 use crate::change::MAX_CHANGES;
 use crate::clock::Clock;
-use crate::data::Controller;
 use crate::revision::Timestamp;
 use crate::work::Token;
 use futures_util::FutureExt;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// The claims that one worker holds.
 pub struct Leases {
-    data: Arc<dyn Controller>,
+    data: Arc<dyn WorkerApi>,
     clock: Arc<dyn Clock>,
     time: Duration,
     held: Mutex<HashMap<Token, Held>>,
@@ -45,7 +45,7 @@ pub struct Lease {
 impl Leases {
     /// Of claims on `data` that last for `time`. Renews nothing by itself: see
     /// [`keep`](Self::keep).
-    pub fn new(data: Arc<dyn Controller>, clock: Arc<dyn Clock>, time: Duration) -> Arc<Self> {
+    pub fn new(data: Arc<dyn WorkerApi>, clock: Arc<dyn Clock>, time: Duration) -> Arc<Self> {
         Arc::new(Self {
             data,
             clock,

@@ -1,12 +1,12 @@
 //! Parts by GVK: native ones and registered plugins, in a table that is swapped whole when a
 //! plugin changes. A call keeps the table that it began with.
 
+use crate::api::{DataApi, Event, Watch};
 use crate::clock::Clock;
-use crate::data::{Data, Event, Watch};
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
+use crate::handler::Executor;
 use crate::id::{Key, Kind, PluginType};
-use crate::part::Executor;
 use crate::resource::Gvk;
 use crate::revision::Revision;
 use crate::select::{List, MAX_PAGE, Select};
@@ -16,43 +16,43 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A part under the name that people know it by.
-pub struct Part<T: ?Sized> {
+pub struct Handler<T: ?Sized> {
     /// Of a plugin: its id. Of a native part: what its assembly calls it.
     pub name: Arc<str>,
     /// The part; or why there is none, such as an executor that is unknown here.
-    pub part: Result<Arc<T>, Arc<str>>,
+    pub handler: Result<Arc<T>, Arc<str>>,
 }
 
-impl<T: ?Sized> Clone for Part<T> {
+impl<T: ?Sized> Clone for Handler<T> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
-            part: self.part.clone(),
+            handler: self.handler.clone(),
         }
     }
 }
 
 /// What there is at one time.
 pub struct Table<T: ?Sized> {
-    by_gvk: HashMap<Gvk, Vec<Part<T>>>,
-    everywhere: Vec<Part<T>>,
+    by_gvk: HashMap<Gvk, Vec<Handler<T>>>,
+    everywhere: Vec<Handler<T>>,
 }
 
 impl<T: ?Sized> Table<T> {
     /// What is triggered by this: native parts first, then plugins in order of their ids.
-    pub fn of(&self, gvk: &Gvk) -> &[Part<T>] {
+    pub fn of(&self, gvk: &Gvk) -> &[Handler<T>] {
         self.by_gvk.get(gvk).map_or(&[], Vec::as_slice)
     }
 
     /// What serves everything, without a trigger.
-    pub fn everywhere(&self) -> &[Part<T>] {
+    pub fn everywhere(&self) -> &[Handler<T>] {
         &self.everywhere
     }
 }
 
 /// Parts of one sort, such as `Registry<dyn Preparer>`.
 pub struct Registry<T: ?Sized> {
-    native: Vec<(Option<Gvk>, Part<T>)>,
+    native: Vec<(Option<Gvk>, Handler<T>)>,
     table: RwLock<Arc<Table<T>>>,
 }
 
@@ -77,9 +77,9 @@ impl<T: ?Sized> Registry<T> {
     /// With a native part that this triggers.
     #[must_use]
     pub fn with(mut self, gvk: Gvk, name: &str, part: Arc<T>) -> Self {
-        let part = Part {
+        let part = Handler {
             name: name.into(),
-            part: Ok(part),
+            handler: Ok(part),
         };
         self.native.push((Some(gvk), part));
         self.set_plugins(std::iter::empty());
@@ -89,9 +89,9 @@ impl<T: ?Sized> Registry<T> {
     /// With a native part that serves everything.
     #[must_use]
     pub fn with_everywhere(mut self, name: &str, part: Arc<T>) -> Self {
-        let part = Part {
+        let part = Handler {
             name: name.into(),
-            part: Ok(part),
+            handler: Ok(part),
         };
         self.native.push((None, part));
         self.set_plugins(std::iter::empty());
@@ -107,7 +107,7 @@ impl<T: ?Sized> Registry<T> {
     }
 
     /// Replaces all plugins, each with its triggers.
-    pub fn set_plugins(&self, plugins: impl IntoIterator<Item = (Vec<Gvk>, Part<T>)>) {
+    pub fn set_plugins(&self, plugins: impl IntoIterator<Item = (Vec<Gvk>, Handler<T>)>) {
         let mut table = Table {
             by_gvk: HashMap::new(),
             everywhere: Vec::new(),
@@ -134,11 +134,11 @@ impl<T: ?Sized> Registry<T> {
 /// Keeps a registry's plugins as the data say: [`load`](Self::load) once before work begins, then
 /// [`follow`](Self::follow) beside it.
 pub struct PluginFeed<'a, T: ?Sized> {
-    data: &'a dyn Data,
+    data: &'a dyn DataApi,
     plugin_type: PluginType,
     registry: &'a Registry<T>,
     make: &'a (dyn Fn(&Record) -> Result<Arc<T>> + Send + Sync),
-    known: BTreeMap<Key, (Vec<Gvk>, Part<T>)>,
+    known: BTreeMap<Key, (Vec<Gvk>, Handler<T>)>,
     at: Revision,
 }
 
@@ -147,9 +147,9 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     /// plugin that cannot be made stays, with the reason.
     ///
     /// # Errors
-    /// As [`Data::list`].
+    /// As [`DataApi::list`].
     pub async fn load(
-        data: &'a dyn Data,
+        data: &'a dyn DataApi,
         plugin_type: PluginType,
         registry: &'a Registry<T>,
         make: &'a (dyn Fn(&Record) -> Result<Arc<T>> + Send + Sync),
@@ -249,7 +249,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         Ok(())
     }
 
-    fn entry(&self, record: &Record) -> (Vec<Gvk>, Part<T>) {
+    fn entry(&self, record: &Record) -> (Vec<Gvk>, Handler<T>) {
         let triggers = record
             .entity
             .plugin()
@@ -257,7 +257,13 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
             .unwrap_or_default();
         let part = (self.make)(record).map_err(|error| error.chain().into());
         let name = record.entity.key.id().into();
-        (triggers, Part { name, part })
+        (
+            triggers,
+            Handler {
+                name,
+                handler: part,
+            },
+        )
     }
 
     fn publish(&self) {

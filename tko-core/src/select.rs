@@ -184,7 +184,7 @@ impl List {
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The page shows everything up to here, and perhaps more. Watch from the *first* page's; of
-    /// pages of [any revision](Want::any_revision) from the lowest.
+    /// pages of [any revision](Want::allow_stale) from the lowest.
     pub revision: Revision,
     /// In key order.
     pub items: Vec<Record>,

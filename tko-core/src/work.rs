@@ -24,12 +24,12 @@ pub enum Stage {
     /// Sites whose wanted deployments changed.
     Schedule,
     /// What is being deleted and has more referrers than one change set takes.
-    Retire,
+    Delete,
 }
 
 impl Stage {
     /// All of them, in order.
-    pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Retire];
+    pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Delete];
 }
 
 /// Fairness: claims rotate over lanes, so that no template's millions and no failing item hold
@@ -67,7 +67,7 @@ impl Lane {
 
 /// Makes work due. Merges into work that is there: the earlier time, one more mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Enqueue {
     /// Whose work.
     pub stage: Stage,
     /// On what.
@@ -78,7 +78,7 @@ pub struct Mark {
     pub after: Duration,
 }
 
-impl Mark {
+impl Enqueue {
     /// Due at once.
     pub fn now(stage: Stage, key: impl Into<Key>, lane: Lane) -> Self {
         Self {

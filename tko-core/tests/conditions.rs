@@ -1,7 +1,7 @@
 //! Conditions merge by kind; interests are found again; backoff grows to its bound.
 
 use std::time::Duration;
-use tko_core::interest::{self, Interest};
+use tko_core::subscription::{self, Subscription};
 use tko_core::work::{MAX_BACKOFF, backoff};
 use tko_core::{Condition, Generation, Gvk, Key, Kind, Lane, Metadata, Pattern, Timestamp, Token};
 
@@ -48,27 +48,27 @@ fn interests_are_found_by_what_they_are_for() {
         "Site.region".to_owned(),
         Pattern::value("so*").expect("a pattern"),
     )];
-    let metadata = interest::metadata(&[
-        Interest::Entity(site.clone()),
-        Interest::Preparer(gvk.clone()),
-        Interest::Selection {
+    let metadata = subscription::metadata(&[
+        Subscription::Entity(site.clone()),
+        Subscription::Preparer(gvk.clone()),
+        Subscription::Selection {
             kind: Kind::Site,
             metadata: patterns.into(),
-            lasting: true,
+            persistent: true,
         },
     ]);
-    assert!(metadata.contains_key(&interest::waits_for_entity(&site)));
-    assert!(metadata.contains_key(&interest::waits_for_preparer(&gvk)));
-    assert!(metadata.keys().all(interest::is_interest));
-    let [waits, tracks] = interest::selection_keys(Kind::Site);
+    assert!(metadata.contains_key(&subscription::waits_for_entity(&site)));
+    assert!(metadata.contains_key(&subscription::waits_for_preparer(&gvk)));
+    assert!(metadata.keys().all(subscription::is_subscription));
+    let [waits, tracks] = subscription::selection_keys(Kind::Site);
     assert!(!metadata.contains_key(&waits));
     let value = metadata.get(&tracks).expect("it tracks");
     let of = |region: &str| Metadata::from_iter([("Site.region", region)]);
-    assert!(interest::cares(value, &of("south")));
-    assert!(!interest::cares(value, &of("north")));
-    assert!(!interest::cares(value, &Metadata::default()));
+    assert!(subscription::cares(value, &of("south")));
+    assert!(!subscription::cares(value, &of("north")));
+    assert!(!subscription::cares(value, &Metadata::default()));
     assert!(
-        interest::cares("not JSON", &of("north")),
+        subscription::cares("not JSON", &of("north")),
         "better once too often"
     );
 }

@@ -1,21 +1,21 @@
 //! The Deployment resource: taken out of the package, kept as a shared skeleton, put back.
 
 use serde_json::{Value, json};
-use tko_core::head::{asked, merged, split};
+use tko_core::deployment_resource::{asked, merged, split};
 use tko_core::{Deployment, Package, SiteId, TemplateId};
 
 fn deployment(of: &Package) -> (Deployment, Package) {
     let parts = split(of).expect("it has a Deployment resource");
     let deployment = Deployment {
         parent: None,
-        template: parts.head.template.clone(),
+        template: parts.resource.template.clone(),
         origin: None,
-        site: parts.head.site.clone(),
+        site: parts.resource.site.clone(),
         prepared: parts.prepared,
         approved: parts.approved,
         placed: None,
-        once: None,
-        head: parts.head,
+        idempotency_key: None,
+        resource: parts.resource,
     };
     (deployment, parts.body)
 }
@@ -103,8 +103,8 @@ fn deployments_of_one_template_share_a_skeleton() {
         deployment(&merged(&Package::default(), &asked).expect("merges")).0
     };
     let (one, other) = (of("a"), of("b"));
-    assert_eq!(one.head.skeleton.hash(), other.head.skeleton.hash());
-    assert_ne!(one.head, other.head);
+    assert_eq!(one.resource.skeleton.hash(), other.resource.skeleton.hash());
+    assert_ne!(one.resource, other.resource);
 }
 
 #[test]

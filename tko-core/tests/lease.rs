@@ -6,12 +6,12 @@ use futures_core::stream::BoxStream;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::lease::{Lease, Leases};
 use tko_core::{
     Ack, Admission, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count,
-    DeploymentId, Edit, Error, Ids, Key, Kind, List, MAX_CHANGES, Outcome, Package, Page, Record,
-    Result, Revision, Select, Store, Timestamp, Token, Violation, Want,
+    DeploymentId, Error, Ids, Key, Kind, List, MAX_CHANGES, Modification, Outcome, Package, Page,
+    Record, Result, Revision, Select, Store, Timestamp, Token, Violation, Want,
 };
 use tokio::time::Instant;
 
@@ -80,7 +80,7 @@ impl Backend for Renewing {
         unreachable!("leases are renewed only")
     }
 
-    async fn edit(&self, _: &Key, _: Duration, _: Want) -> Result<Edit> {
+    async fn start_modification(&self, _: &Key, _: Duration, _: Want) -> Result<Modification> {
         unreachable!("leases are renewed only")
     }
 
@@ -92,7 +92,7 @@ impl Backend for Renewing {
         unreachable!("leases are renewed only")
     }
 
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         unreachable!("leases are renewed only")
     }
 

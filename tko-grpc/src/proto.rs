@@ -1,6 +1,6 @@
 //! The protocol, as generated from `proto/`: messages, clients and servers.
 //!
-//! [`Data`](data_server::Data) of this module is the service for existing clients; [`v1alpha2`]
+//! [`DataApi`](data_server::Data) of this module is the service for existing clients; [`v1alpha2`]
 //! has what it lacks.
 #![allow(
     missing_docs,

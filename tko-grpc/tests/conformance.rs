@@ -1,11 +1,11 @@
-//! The contract of `Data` and `Controller`, over client, server and the memory backend.
+//! The contract of `DataApi` and `WorkerApi`, over client, server and the memory backend.
 
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::Memory;
 use tko_conformance::{CountedIds, DataHarness, ManualClock, data_suite};
-use tko_core::{Admission, Controller, Store};
+use tko_core::{Admission, Store, WorkerApi};
 use tko_grpc::client::{self, Client};
 use tko_grpc::server::{Listen, Server, Sockets};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ struct Remote(ManualClock);
 
 #[async_trait]
 impl DataHarness for Remote {
-    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let settings = tko_backend_memory::Settings { history };
         let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));
         let store = Store::new(backend, admission, Arc::new(CountedIds::default()));

@@ -6,7 +6,7 @@
 use crate::failure::Unreadable;
 use crate::json;
 use crate::settings::Grpc;
-use crate::words::printable;
+use crate::stderr::printable;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};

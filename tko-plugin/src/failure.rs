@@ -1,6 +1,6 @@
 //! Why a call failed, in words for the person who reads the condition.
 
-use crate::words::{Tail, printable};
+use crate::stderr::{Tail, printable};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;

@@ -16,7 +16,7 @@ pub mod lines;
 pub mod log;
 pub mod process;
 pub mod settings;
-pub mod words;
+pub mod stderr;
 
 pub use command::CommandExecutor;
 pub use failure::Failure;

@@ -5,7 +5,7 @@
 //! `deployment` or `site`, `resource` and `stream`.
 
 use crate::lines::{Lines, Sink};
-use crate::words::printable;
+use crate::stderr::printable;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 

@@ -10,7 +10,7 @@
 use crate::channel::Channel;
 use crate::failure::Failure;
 use crate::log::{Log, Stream, Subject};
-use crate::words::Tail;
+use crate::stderr::Tail;
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
 use std::future::Future;

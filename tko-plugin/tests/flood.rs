@@ -1,9 +1,9 @@
 //! Plugins that print 100 MB. In a program of its own, for it looks at its memory.
 #![cfg(target_os = "linux")]
 
-mod bench;
+mod fixture;
 
-use bench::{Bench, plugin};
+use fixture::{Fixture, plugin};
 use tko_core::Answer;
 
 /// The most memory that this process ever had, in MiB.
@@ -18,13 +18,13 @@ fn peak() -> u64 {
 
 #[tokio::test]
 async fn a_flood_costs_no_more_memory_than_it_may() {
-    let bench = Bench::new();
-    let words = bench.failure(&[&plugin("flood.py")]).await;
+    let fixture = Fixture::new();
+    let words = fixture.failure(&[&plugin("flood.py")]).await;
     assert!(
         words.contains("flood.py printed more than 33554432 bytes to stdout and was killed"),
         "{words}"
     );
-    let answer = bench.prepare(&[&plugin("flood.py"), "stderr"]).await;
+    let answer = fixture.prepare(&[&plugin("flood.py"), "stderr"]).await;
     let answer = answer.map_err(|error| error.chain());
     assert!(matches!(answer, Ok(Answer::NotYet { .. })), "{answer:?}");
     let peak = peak();

@@ -1,9 +1,9 @@
 //! Plugins that hang, crash, or say what makes no sense: each is an error that says so, leaves no
 //! process behind and holds nothing back.
 
-mod bench;
+mod fixture;
 
-use bench::{Bench, PATIENCE, death, plugin, process_ids};
+use fixture::{Fixture, PATIENCE, death, plugin, process_ids};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -23,9 +23,9 @@ fn text(path: &std::path::Path) -> &str {
 
 #[tokio::test]
 async fn a_plugin_that_hangs_is_ended_when_its_time_is_over() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     tokio::time::pause();
-    let error = bench.prepare(&[&plugin("hang.py")]).await;
+    let error = fixture.prepare(&[&plugin("hang.py")]).await;
     let error = error.expect_err("it hangs");
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     let words = error.chain();
@@ -38,21 +38,23 @@ async fn a_plugin_that_hangs_is_ended_when_its_time_is_over() {
 
 #[tokio::test]
 async fn each_type_of_plugin_has_its_own_time() {
-    let bench = Bench::new();
-    let site = bench.site("edge", vec![]).await;
+    let fixture = Fixture::new();
+    let site = fixture.site("edge", vec![]).await;
     tokio::time::pause();
-    let error = bench.schedule(&[&plugin("hang.py")], &site, &[], &[]).await;
+    let error = fixture
+        .schedule(&[&plugin("hang.py")], &site, &[], &[])
+        .await;
     let words = error.expect_err("it hangs").chain();
     assert!(words.contains("within 300 s"), "{words}");
 }
 
 #[tokio::test]
 async fn what_ignores_a_polite_request_is_killed_with_its_children() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let (_folder, file) = ids();
     let program = plugin("hang_hard.py");
     let arguments = [&*program, text(&file)];
-    let call = bench.failure(&arguments);
+    let call = fixture.failure(&arguments);
     let watch = async {
         let processes = process_ids(&file).await;
         // From now on time passes as fast as nothing happens: first the call's, then the grace.
@@ -73,12 +75,12 @@ async fn what_ignores_a_polite_request_is_killed_with_its_children() {
 
 #[tokio::test]
 async fn a_dropped_call_kills_the_program_and_its_children() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let (_folder, file) = ids();
     let program = plugin("hang_hard.py");
     let arguments = [&*program, text(&file)];
     let processes = tokio::select! {
-        answer = bench.prepare(&arguments) => panic!("it answers: {answer:?}"),
+        answer = fixture.prepare(&arguments) => panic!("it answers: {answer:?}"),
         processes = process_ids(&file) => processes,
     };
     assert_eq!(processes.len(), 2);
@@ -92,8 +94,8 @@ async fn nobody_waits_for_a_child_that_is_left_behind() {
     let (_folder, file) = ids();
     let program = plugin("leaves_child.py");
     let arguments = [&*program, text(&file)];
-    let bench = Bench::new();
-    let answer = tokio::time::timeout(PATIENCE, bench.prepare(&arguments)).await;
+    let fixture = Fixture::new();
+    let answer = tokio::time::timeout(PATIENCE, fixture.prepare(&arguments)).await;
     let answer = answer
         .expect("it does not wait")
         .map_err(|error| error.chain());
@@ -105,7 +107,7 @@ async fn nobody_waits_for_a_child_that_is_left_behind() {
 
 #[tokio::test]
 async fn a_plugin_that_hangs_holds_back_no_other() {
-    let bench = Bench::with(Settings {
+    let fixture = Fixture::with(Settings {
         concurrency: std::num::NonZeroUsize::MIN,
         ..Settings::default()
     });
@@ -115,19 +117,19 @@ async fn a_plugin_that_hangs_holds_back_no_other() {
     let others = async {
         process_ids(&file).await;
         for _ in 0..3 {
-            let words = bench.failure(&[&plugin("error.py")]).await;
+            let words = fixture.failure(&[&plugin("error.py")]).await;
             assert!(words.contains("no free VLAN"), "{words}");
         }
     };
     tokio::select! {
-        answer = bench.prepare(&hanging) => panic!("it answers: {answer:?}"),
+        answer = fixture.prepare(&hanging) => panic!("it answers: {answer:?}"),
         () = others => {}
     }
 }
 
 #[tokio::test]
 async fn a_crash_tells_the_exit_code_and_what_was_on_stderr() {
-    let words = Bench::new().failure(&[&plugin("crash.py")]).await;
+    let words = Fixture::new().failure(&[&plugin("crash.py")]).await;
     assert!(
         words.ends_with(
             "crash.py ended with exit code 3; on stderr it wrote: the address pool is exhausted"
@@ -138,7 +140,7 @@ async fn a_crash_tells_the_exit_code_and_what_was_on_stderr() {
 
 #[tokio::test]
 async fn a_death_by_signal_tells_which() {
-    let words = Bench::new().failure(&[&plugin("killed.py")]).await;
+    let words = Fixture::new().failure(&[&plugin("killed.py")]).await;
     assert!(
         words.ends_with("killed.py was killed by signal 9 (SIGKILL; perhaps it ran out of memory); it wrote nothing to stderr"),
         "{words}"
@@ -147,14 +149,14 @@ async fn a_death_by_signal_tells_which() {
 
 #[tokio::test]
 async fn rubbish_is_refused_with_what_is_wrong_with_it() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     for (kind, why) in [
         ("text", "begins: {{{ : ]"),
         ("binary", "is UTF-16, not UTF-8"),
         ("list", "a plugin answers with one YAML map"),
         ("empty", "it is empty"),
     ] {
-        let words = bench.failure(&[&plugin("rubbish.py"), kind]).await;
+        let words = fixture.failure(&[&plugin("rubbish.py"), kind]).await;
         assert!(
             words.contains("rubbish.py on stdout makes no sense: "),
             "{words}"
@@ -165,7 +167,7 @@ async fn rubbish_is_refused_with_what_is_wrong_with_it() {
 
 #[tokio::test]
 async fn a_new_package_must_be_one() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let duplicate = r#"{"apiVersion": "v1", "kind": "A", "metadata": {"name": "x"}}"#;
     for (answer, why) in [
         ("{prepared: true}".to_owned(), "has no package"),
@@ -175,7 +177,7 @@ async fn a_new_package_must_be_one() {
             "A x (v1/A) is there twice",
         ),
     ] {
-        let words = bench.failure(&["echo", &answer]).await;
+        let words = fixture.failure(&["echo", &answer]).await;
         assert!(
             words.contains("the answer of echo on stdout makes no sense: "),
             "{words}"
@@ -186,7 +188,7 @@ async fn a_new_package_must_be_one() {
 
 #[tokio::test]
 async fn a_program_that_cannot_be_run_says_what_to_do() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let (folder, plain) = ids();
     fs::write(&plain, "#!/usr/bin/env python3\n").expect("writes");
     for (program, advice) in [
@@ -198,7 +200,7 @@ async fn a_program_that_cannot_be_run_says_what_to_do() {
         (text(&plain), "chmod +x"),
         (text(folder.path()), "chmod +x"),
     ] {
-        let words = bench.failure(&[program]).await;
+        let words = fixture.failure(&[program]).await;
         assert!(
             words.contains(&format!("cannot run {program}: ")),
             "{words}"
@@ -209,28 +211,28 @@ async fn a_program_that_cannot_be_run_says_what_to_do() {
 
 #[tokio::test]
 async fn what_answers_before_or_without_reading_its_input_is_heard() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let big = serde_json::json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "big"},
         "data": {"text": "x".repeat(1_000_000)},
     });
-    let deployment = bench.deployment(vec![bench::network(), big]).await;
+    let deployment = fixture.deployment(vec![fixture::network(), big]).await;
     for program in ["early_answer.py", "close_stdin.py"] {
-        let preparer = bench.preparer(&[&plugin(program)]).await;
-        let answer = bench.call(&*preparer, &deployment).await;
+        let preparer = fixture.preparer(&[&plugin(program)]).await;
+        let answer = fixture.call(&*preparer, &deployment).await;
         let answer = answer.map_err(|error| error.chain());
         assert!(matches!(answer, Ok(Answer::NotYet { .. })), "{answer:?}");
     }
-    let preparer = bench.preparer(&[&plugin("slow_start.py"), "0.2"]).await;
-    let answer = bench.call(&*preparer, &deployment).await;
+    let preparer = fixture.preparer(&[&plugin("slow_start.py"), "0.2"]).await;
+    let answer = fixture.call(&*preparer, &deployment).await;
     assert!(matches!(answer, Ok(Answer::NotYet { .. })), "{answer:?}");
 }
 
 #[tokio::test]
 async fn the_cause_can_be_told_by_programs() {
-    let error = Bench::new().prepare(&[&plugin("crash.py")]).await;
+    let error = Fixture::new().prepare(&[&plugin("crash.py")]).await;
     let Err(Error::Unavailable { source, .. }) = error else {
         panic!("{error:?}");
     };

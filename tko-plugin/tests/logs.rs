@@ -1,8 +1,8 @@
 //! Log lines and stderr as structured events.
 
-mod bench;
+mod fixture;
 
-use bench::{Bench, network, plugin, until};
+use fixture::{Fixture, network, plugin, until};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -73,13 +73,13 @@ fn channels() -> [LogChannel; 3] {
 async fn each_line_is_an_event_whichever_way_it_comes() {
     let (events, _listening) = Events::listen();
     for log_channel in channels() {
-        let bench = Bench::with(Settings {
+        let fixture = Fixture::with(Settings {
             log_channel,
             ..Settings::default()
         });
-        let deployment = bench.deployment(vec![network()]).await;
-        let preparer = bench.preparer(&[&plugin("logs.py")]).await;
-        let answer = bench.call(&*preparer, &deployment).await;
+        let deployment = fixture.deployment(vec![network()]).await;
+        let preparer = fixture.preparer(&[&plugin("logs.py")]).await;
+        let answer = fixture.call(&*preparer, &deployment).await;
         assert!(answer.is_ok(), "{answer:?}");
         let mut seen = events.take();
         for fields in &mut seen {
@@ -118,9 +118,11 @@ async fn each_line_is_an_event_whichever_way_it_comes() {
 #[tokio::test]
 async fn a_scheduler_speaks_of_its_site() {
     let (events, _listening) = Events::listen();
-    let bench = Bench::new();
-    let site = bench.site("region/edge", vec![]).await;
-    let scheduled = bench.schedule(&[&plugin("logs.py")], &site, &[], &[]).await;
+    let fixture = Fixture::new();
+    let site = fixture.site("region/edge", vec![]).await;
+    let scheduled = fixture
+        .schedule(&[&plugin("logs.py")], &site, &[], &[])
+        .await;
     assert!(scheduled.is_ok(), "{scheduled:?}");
     let seen = events.take();
     assert_eq!(seen.len(), 6);
@@ -134,12 +136,12 @@ async fn a_scheduler_speaks_of_its_site() {
 #[tokio::test]
 async fn too_many_lines_are_counted_instead() {
     let (events, _listening) = Events::listen();
-    let bench = Bench::with(Settings {
+    let fixture = Fixture::with(Settings {
         log: 1000,
         ..Settings::default()
     });
     let script = "cat > /dev/null; for n in $(seq 50); do echo $n >&2; done; echo '{}'";
-    let answer = bench.prepare(&["sh", "-c", script]).await;
+    let answer = fixture.prepare(&["sh", "-c", script]).await;
     assert!(answer.is_ok(), "{answer:?}");
     let messages = events.messages("stderr");
     let mut expected: Vec<_> = (1..=10).map(|number: u32| number.to_string()).collect();
@@ -155,11 +157,11 @@ async fn a_log_may_be_closed_and_opened_again() {
         "socket.create_connection(call['logAddressPort'].split(':')).sendall(line.encode())",
         "socket.create_connection(('::1', call['logAddressPort'].split(':')[-1])).sendall(line.encode())",
     ]) {
-        let bench = Bench::with(Settings { log_channel, ..Settings::default() });
+        let fixture = Fixture::with(Settings { log_channel, ..Settings::default() });
         let script = format!(
             "import json, socket, sys\ncall = json.load(sys.stdin)\nfor n in range(20):\n  line = str(n)\n  {write}\nprint('{{}}')"
         );
-        let answer = bench.prepare(&["python3", "-c", &script]).await;
+        let answer = fixture.prepare(&["python3", "-c", &script]).await;
         assert!(answer.is_ok(), "{answer:?}");
         let mut messages = events.messages("log").concat();
         let mut expected = (0..20).map(|number: u32| number.to_string()).collect::<String>();
@@ -179,11 +181,11 @@ async fn a_log_may_be_closed_and_opened_again() {
 #[tokio::test]
 async fn last_words_before_a_kill_are_heard() {
     let (events, _listening) = Events::listen();
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let script =
         "trap 'echo I was slow >&2; exit 1' TERM; echo ready >&2; while :; do sleep 0.01; done";
     let arguments = ["sh", "-c", script];
-    let call = bench.prepare(&arguments);
+    let call = fixture.prepare(&arguments);
     let is_ready = |fields: &Fields| fields["message"] == "ready";
     let ready = until(|| {
         let events = events.0.lock().expect("no panics");

@@ -1,8 +1,8 @@
 //! What plugins are told, and how they are run.
 
-mod bench;
+mod fixture;
 
-use bench::{Bench, network, plugin, target};
+use fixture::{Fixture, network, plugin, target};
 use serde_json::{Value, json};
 use std::fs;
 use std::num::NonZeroUsize;
@@ -12,8 +12,8 @@ use tko_core::{Answer, Error, Executor, PluginType};
 use tko_plugin::{Grpc, LogChannel, Settings};
 
 /// What `echo.py` says of its input.
-async fn input(bench: &Bench) -> Value {
-    let error = bench.prepare(&[&plugin("echo.py")]).await;
+async fn input(fixture: &Fixture) -> Value {
+    let error = fixture.prepare(&[&plugin("echo.py")]).await;
     let text = error.expect_err("an echo").chain();
     let at = text.find("it says: ").expect("the plugin's words") + "it says: ".len();
     serde_json::from_str(&text[at..]).expect("JSON")
@@ -22,7 +22,7 @@ async fn input(bench: &Bench) -> Value {
 #[tokio::test]
 async fn a_plugin_is_told_where_the_data_is_and_where_to_log() {
     let mut settings = Settings::default();
-    let seen = input(&Bench::with(settings.clone())).await;
+    let seen = input(&Fixture::with(settings.clone())).await;
     assert_eq!(
         seen["grpc"],
         json!({"level2protocol": "", "address": "", "port": 0})
@@ -41,7 +41,7 @@ async fn a_plugin_is_told_where_the_data_is_and_where_to_log() {
     let listener: std::net::SocketAddr = "[::]:50050".parse().expect("an address");
     settings.grpc = Some(Grpc::from(listener));
     settings.log_channel = LogChannel::Tcp("127.0.0.1".parse().expect("an address"));
-    let seen = input(&Bench::with(settings)).await;
+    let seen = input(&Fixture::with(settings)).await;
     assert_eq!(
         seen["grpc"],
         json!({"level2protocol": "tcp6", "address": "::1", "port": 50050})
@@ -53,7 +53,7 @@ async fn a_plugin_is_told_where_the_data_is_and_where_to_log() {
 
 #[tokio::test]
 async fn a_package_larger_than_any_pipe_goes_there_and_back() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let mut resources = vec![network()];
     for number in 0..40 {
         resources.push(json!({
@@ -63,9 +63,9 @@ async fn a_package_larger_than_any_pipe_goes_there_and_back() {
             "data": {"text": "ä😀\u{2028}\u{7f}\n".repeat(4_000)},
         }));
     }
-    let deployment = bench.deployment(resources).await;
-    let preparer = bench.preparer(&[&plugin("prepare.py")]).await;
-    let answer = bench.call(&*preparer, &deployment).await;
+    let deployment = fixture.deployment(resources).await;
+    let preparer = fixture.preparer(&[&plugin("prepare.py")]).await;
+    let answer = fixture.call(&*preparer, &deployment).await;
     let Answer::Done { package, .. } = answer.expect("it prepares") else {
         panic!("it is not prepared");
     };
@@ -83,16 +83,18 @@ async fn python_programs_find_the_python_environment_first() {
         python_env: Some(environment.path().to_owned()),
         ..Settings::default()
     };
-    let bench = Bench::with(settings);
+    let fixture = Fixture::with(settings);
     // It is not there: any Python will do.
-    let echoed = bench.failure(&[&plugin("echo.py")]).await;
+    let echoed = fixture.failure(&[&plugin("echo.py")]).await;
     assert!(echoed.contains("it says: "), "{echoed}");
     let bin = environment.path().join("bin");
     fs::create_dir(&bin).expect("a folder");
     symlink("/bin/false", bin.join("python3")).expect("a link");
-    let failure = bench.failure(&[&plugin("echo.py")]).await;
+    let failure = fixture.failure(&[&plugin("echo.py")]).await;
     assert!(failure.contains("exit code 1;"), "{failure}");
-    let other = bench.failure(&["env", "python3", &plugin("echo.py")]).await;
+    let other = fixture
+        .failure(&["env", "python3", &plugin("echo.py")])
+        .await;
     assert!(other.contains("it says: "), "{other}");
 }
 
@@ -103,14 +105,14 @@ async fn no_more_processes_run_at_once_than_may() {
         concurrency: NonZeroUsize::MIN,
         ..Settings::default()
     };
-    let bench = Bench::with(settings);
+    let fixture = Fixture::with(settings);
     // Fails if another is between `mkdir` and `rmdir`.
     let script = "mkdir \"$0\" && cat > /dev/null && sleep 0.05 && rmdir \"$0\" && echo '{}'";
     let path = folder.path().join("alone");
     let arguments = ["sh", "-c", script, path.to_str().expect("UTF-8")];
-    let preparer = bench.preparer(&arguments).await;
-    let deployment = bench.deployment(vec![network()]).await;
-    let call = || bench.call(&*preparer, &deployment);
+    let preparer = fixture.preparer(&arguments).await;
+    let deployment = fixture.deployment(vec![network()]).await;
+    let call = || fixture.call(&*preparer, &deployment);
     let (a, b, c, d) = tokio::join!(call(), call(), call(), call());
     for answer in [a, b, c, d] {
         let answer = answer.map_err(|error| error.chain());
@@ -120,7 +122,7 @@ async fn no_more_processes_run_at_once_than_may() {
 
 #[tokio::test]
 async fn what_is_no_command_plugin_is_refused_by_name() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let property = |name: &str| [(name.to_owned(), "x".to_owned())].into();
     for (arguments, properties, words) in [
         (vec![], [].into(), "arguments: there are none"),
@@ -136,20 +138,20 @@ async fn what_is_no_command_plugin_is_refused_by_name() {
             "\"_kubernetes.pod\"",
         ),
     ] {
-        let record = bench
+        let record = fixture
             .plugin_with(PluginType::Prepare, &arguments, properties)
             .await;
-        let error = bench.executor.preparer(&record).err().expect(words);
+        let error = fixture.executor.preparer(&record).err().expect(words);
         assert!(matches!(error, Error::BadArgument { .. }), "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
     }
-    let record = bench
+    let record = fixture
         .plugin_with(PluginType::Prepare, &["a"], property("own"))
         .await;
-    assert!(bench.executor.preparer(&record).is_ok());
+    assert!(fixture.executor.preparer(&record).is_ok());
     for error in [
-        bench.executor.scheduler(&record).err(),
-        bench.executor.validator(&record).err(),
+        fixture.executor.scheduler(&record).err(),
+        fixture.executor.validator(&record).err(),
     ] {
         let error = error.expect("another type").to_string();
         assert!(error.contains("prepare|test is not of type"), "{error}");

@@ -1,8 +1,8 @@
 //! Plugins of each type in plain Python: well-behaved ones, and what their answers mean.
 
-mod bench;
+mod fixture;
 
-use bench::{Bench, example, network, plugin, target};
+use fixture::{Fixture, example, network, plugin, target};
 use serde_json::{Value, json};
 use std::fs;
 use tko_core::{Answer, Error, Executor, Gvk, Identifier, Package, PluginType, Record, Violation};
@@ -25,10 +25,10 @@ fn done(answer: Answer) -> Package {
 
 #[tokio::test]
 async fn a_preparer_gives_a_new_package() {
-    let bench = Bench::new();
-    let deployment = bench.deployment(vec![network(), parameters()]).await;
-    let preparer = bench.preparer(&[&example("prepare_upf.py")]).await;
-    let answer = bench.call(&*preparer, &deployment).await;
+    let fixture = Fixture::new();
+    let deployment = fixture.deployment(vec![network(), parameters()]).await;
+    let preparer = fixture.preparer(&[&example("prepare_upf.py")]).await;
+    let answer = fixture.call(&*preparer, &deployment).await;
     let package = done(answer.expect("it prepares"));
     let old = deployment.package.expect("was wanted");
     assert_eq!(package.len(), old.len());
@@ -52,7 +52,7 @@ async fn a_preparer_gives_a_new_package() {
 
 #[tokio::test]
 async fn not_yet_comes_with_what_the_plugin_waits_for() {
-    let answer = Bench::new().prepare(&[&example("prepare_upf.py")]).await;
+    let answer = Fixture::new().prepare(&[&example("prepare_upf.py")]).await;
     let Answer::NotYet { reason, waits_for } = answer.expect("no error") else {
         panic!("it is not prepared");
     };
@@ -70,7 +70,7 @@ async fn not_yet_comes_with_what_the_plugin_waits_for() {
 
 #[tokio::test]
 async fn an_error_is_shown_in_the_plugins_words() {
-    let failure = Bench::new().failure(&[&plugin("error.py")]).await;
+    let failure = Fixture::new().failure(&[&plugin("error.py")]).await;
     assert_eq!(
         failure,
         "could not prepare NetworkAttachmentDefinition upf/n3 with plugin prepare|test: \
@@ -80,11 +80,11 @@ async fn an_error_is_shown_in_the_plugins_words() {
 
 #[tokio::test]
 async fn a_validator_gives_violations_or_none() {
-    let bench = Bench::new();
-    let record = bench
+    let fixture = Fixture::new();
+    let record = fixture
         .plugin(PluginType::Validate, &[&example("validate_upf.py")])
         .await;
-    let validator = bench.executor.validator(&record).expect("a validator");
+    let validator = fixture.executor.validator(&record).expect("a validator");
     let workload = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -117,12 +117,12 @@ async fn a_validator_gives_violations_or_none() {
 
 #[tokio::test]
 async fn a_scheduler_puts_there_what_is_wanted_and_takes_off_what_is_not() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let folder = tempfile::tempdir().expect("a folder");
-    let site = bench.site("region/edge.1", vec![]).await;
+    let site = fixture.site("region/edge.1", vec![]).await;
     let (one, two) = (
-        bench.deployment(vec![parameters()]).await,
-        bench.deployment(vec![network()]).await,
+        fixture.deployment(vec![parameters()]).await,
+        fixture.deployment(vec![network()]).await,
     );
     let arguments = [
         &*example("schedule_site.py"),
@@ -146,12 +146,12 @@ async fn a_scheduler_puts_there_what_is_wanted_and_takes_off_what_is_not() {
     };
     let file = |record: &Record| format!("{}.json", record.entity.key.id());
     let both = [one.clone(), two.clone()];
-    bench
+    fixture
         .schedule(&arguments, &site, &both, &[])
         .await
         .expect("schedules");
     assert_eq!(files(), [file(&one), file(&two)]);
-    bench
+    fixture
         .schedule(&arguments, &site, &both[..1], &both[1..])
         .await
         .expect("schedules");
@@ -159,7 +159,7 @@ async fn a_scheduler_puts_there_what_is_wanted_and_takes_off_what_is_not() {
     let text = fs::read_to_string(folder.path().join("region%2Fedge%2E1").join(file(&one)));
     let manifests: Value = serde_json::from_str(&text.expect("is there")).expect("JSON");
     assert_eq!(manifests["items"], json!([parameters()]));
-    bench
+    fixture
         .schedule(&arguments, &site, &[], &both)
         .await
         .expect("schedules");
@@ -168,9 +168,9 @@ async fn a_scheduler_puts_there_what_is_wanted_and_takes_off_what_is_not() {
 
 #[tokio::test]
 async fn a_failing_scheduler_names_the_site() {
-    let bench = Bench::new();
-    let site = bench.site("edge", vec![]).await;
-    let error = bench
+    let fixture = Fixture::new();
+    let site = fixture.site("edge", vec![]).await;
+    let error = fixture
         .schedule(&[&plugin("error.py")], &site, &[], &[])
         .await;
     assert_eq!(
@@ -181,9 +181,11 @@ async fn a_failing_scheduler_names_the_site() {
 
 #[tokio::test]
 async fn a_site_read_without_packages_is_not_scheduled_as_an_empty_one() {
-    let bench = Bench::new();
-    let mut site = bench.site("edge", vec![]).await;
+    let fixture = Fixture::new();
+    let mut site = fixture.site("edge", vec![]).await;
     site.package = None;
-    let error = bench.schedule(&[&plugin("echo.py")], &site, &[], &[]).await;
+    let error = fixture
+        .schedule(&[&plugin("echo.py")], &site, &[], &[])
+        .await;
     assert!(matches!(error, Err(Error::Internal { .. })), "{error:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How [`Preparing`](crate::Preparing) works. Start from the [default](Self::default).
+/// How [`PrepareController`](crate::Preparing) works. Start from the [default](Self::default).
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Who claims, shown to people. Default: `preparer`.

@@ -12,18 +12,20 @@
 
 mod change;
 
-use crate::preparing::{Shared, passes};
+use crate::controller::{Shared, passes};
 use change::Change;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, select};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
-use tko_core::interest::{cares, is_lasting, selection_keys, waits_for_entity, waits_for_preparer};
 use tko_core::pattern::Pattern;
+use tko_core::subscription::{
+    cares, is_persistent, selection_keys, waits_for_entity, waits_for_preparer,
+};
 use tko_core::work::backoff;
 use tko_core::{
-    Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Mark, Metadata, Result, Revision,
-    Select, Stage, Want, Watch, due,
+    Enqueue, Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Metadata, Result, Revision,
+    Select, Stage, Want, Watch, triggers,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,7 +62,7 @@ impl Waker {
         loop {
             let followed = async {
                 if self.at.is_empty() {
-                    let now = self.shared.data.head().await?.revision;
+                    let now = self.shared.data.feed_position().await?.revision;
                     self.at = KINDS.into_iter().map(|kind| (kind, now)).collect();
                     if let Some(heard) = heard.take() {
                         // Nobody waits any more: it is shutting down.
@@ -165,7 +167,7 @@ impl Waker {
             .buffer_unordered(LOOK_UPS);
         let mut all = Vec::new();
         while let Some(marks) = found.next().await {
-            let marks: Result<Vec<Mark>> = marks;
+            let marks: Result<Vec<Enqueue>> = marks;
             all.extend(marks?);
         }
         self.wake(all).await
@@ -175,13 +177,13 @@ impl Waker {
     async fn wake_caring(&self, kind: Kind, changes: &mut BTreeMap<Key, Change>) -> Result<()> {
         for key in selection_keys(kind) {
             // Deployments of one template mostly have the same selection: each is judged once.
-            let mut selections: BTreeMap<String, Vec<Mark>> = BTreeMap::new();
+            let mut selections: BTreeMap<String, Vec<Enqueue>> = BTreeMap::new();
             self.each(&key, |entity, selection| {
                 let marks = selections.entry(selection.to_owned()).or_default();
                 marks.push(mark(entity));
             })
             .await?;
-            let lasting = is_lasting(&key);
+            let lasting = is_persistent(&key);
             if lasting && !selections.is_empty() {
                 change::look_back(&*self.shared.data, changes, LOOK_UPS).await?;
             }
@@ -229,17 +231,17 @@ impl Waker {
         Ok(())
     }
 
-    async fn wake(&self, mut marks: Vec<Mark>) -> Result<()> {
+    async fn wake(&self, mut marks: Vec<Enqueue>) -> Result<()> {
         marks.sort_by(|one, other| one.key.cmp(&other.key));
         marks.dedup_by(|one, other| one.key == other.key);
         for chunk in marks.chunks(MAX_CHANGES) {
             tracing::debug!(deployments = chunk.len(), "waking");
-            self.shared.data.wake(chunk.to_vec()).await?;
+            self.shared.data.enqueue(chunk.to_vec()).await?;
         }
         Ok(())
     }
 }
 
-fn mark(entity: &Entity) -> Mark {
-    Mark::now(Stage::Prepare, entity.key.clone(), due::lane(entity))
+fn mark(entity: &Entity) -> Enqueue {
+    Enqueue::now(Stage::Prepare, entity.key.clone(), triggers::lane(entity))
 }

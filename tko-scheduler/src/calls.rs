@@ -1,16 +1,16 @@
 //! Which schedulers a site calls for, and calling one of them.
 
+use crate::controller::Context;
 use crate::gather::Gathered;
-use crate::scheduling::Context;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tko_core::registry::{Part, Table};
+use tko_core::registry::{Handler, Table};
 use tko_core::{Condition, Identifier, Package, Record, ScheduleCall, Scheduler};
 
 /// One scheduler, and what triggered it; `None`: it serves every site.
 pub(crate) struct Call<'a> {
-    part: &'a Part<dyn Scheduler>,
+    part: &'a Handler<dyn Scheduler>,
     target: Option<&'a Identifier>,
 }
 
@@ -43,7 +43,7 @@ impl Call<'_> {
             Some(target) => format!("scheduler {} (for {target}): {why}", self.part.name),
             None => format!("scheduler {}: {why}", self.part.name),
         };
-        let scheduler = self.part.part.as_ref().map_err(|why| failed(why))?;
+        let scheduler = self.part.handler.as_ref().map_err(|why| failed(why))?;
         let call = ScheduleCall {
             site,
             target: self.target,

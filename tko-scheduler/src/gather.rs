@@ -1,6 +1,6 @@
 //! What a site is to run, and what is to be taken off it.
 
-use crate::scheduling::Context;
+use crate::controller::Context;
 use futures_util::TryStreamExt;
 use tko_core::{Entity, Error, Generation, Kind, List, Record, Result, Select, SiteId, Want};
 
@@ -24,7 +24,7 @@ pub(crate) struct Gathered {
 /// Reads page by page.
 ///
 /// # Errors
-/// `BadArgument`: there are too many; as [`tko_core::Data::list`].
+/// `BadArgument`: there are too many; as [`tko_core::DataApi::list`].
 pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Result<Gathered> {
     let mut found = Gathered::default();
     let list = List {

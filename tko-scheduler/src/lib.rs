@@ -3,16 +3,16 @@
 
 pub mod apply;
 mod calls;
+mod conditions;
+mod controller;
 mod gather;
 pub mod manifests;
-mod pass;
-mod scheduling;
+mod reconcile;
 mod settings;
 mod steps;
 mod sweep;
-mod words;
 
+pub use controller::ScheduleController;
 pub use manifests::Manifests;
 pub use manifests::git::GitSettings;
-pub use scheduling::Scheduling;
 pub use settings::Settings;

@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::{
-    Condition, Data, DeploymentId, Error, Generation, Key, Package, Result, ScheduleCall,
+    Condition, DataApi, DeploymentId, Error, Generation, Key, Package, Result, ScheduleCall,
     Scheduler, SiteId, Timestamp,
 };
 
@@ -100,8 +100,8 @@ impl Manifests {
     ///
     /// # Errors
     /// - `BadArgument`: the first difference, in words.
-    /// - `Unavailable`: a folder or file cannot be read; or as [`Data::list`].
-    pub async fn verify(data: &dyn Data, directory: &Path) -> Result<usize> {
+    /// - `Unavailable`: a folder or file cannot be read; or as [`DataApi::list`].
+    pub async fn verify(data: &dyn DataApi, directory: &Path) -> Result<usize> {
         verify::verify(data, directory).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How a [`Scheduling`](crate::Scheduling) works.
+/// How a [`ScheduleController`](crate::Scheduling) works.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Who claims; shown to people. Default: `scheduler`.

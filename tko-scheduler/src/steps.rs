@@ -1,34 +1,34 @@
 //! What a pass has to say, in commits of bounded size.
 
 use std::collections::BTreeMap;
-use tko_core::{Key, Placed};
+use tko_core::{Key, ScheduleStep};
 
 /// Most entities that one commit speaks of.
 const STEP: usize = 500;
 
 /// Of bounded size, for a message between processes is; the claim is settled by the last. All that
 /// is said of one entity stays together, so that it is one write.
-pub(crate) fn in_steps(step: Placed) -> Vec<Placed> {
-    let mut said: BTreeMap<Key, Placed> = BTreeMap::new();
-    for (id, generation) in step.there {
+pub(crate) fn in_steps(step: ScheduleStep) -> Vec<ScheduleStep> {
+    let mut said: BTreeMap<Key, ScheduleStep> = BTreeMap::new();
+    for (id, generation) in step.placed {
         let of = said.entry(Key::from(&id)).or_default();
-        of.there.push((id, generation));
+        of.placed.push((id, generation));
     }
-    for id in step.gone {
-        said.entry(Key::from(&id)).or_default().gone.push(id);
+    for id in step.removed {
+        said.entry(Key::from(&id)).or_default().removed.push(id);
     }
     for (key, conditions) in step.conditions {
         let of = said.entry(key.clone()).or_default();
         of.conditions.push((key, conditions));
     }
-    let mut steps = vec![Placed::default()];
+    let mut steps = vec![ScheduleStep::default()];
     for (number, of) in said.into_values().enumerate() {
         if number > 0 && number % STEP == 0 {
-            steps.push(Placed::default());
+            steps.push(ScheduleStep::default());
         }
         if let Some(last) = steps.last_mut() {
-            last.there.extend(of.there);
-            last.gone.extend(of.gone);
+            last.placed.extend(of.placed);
+            last.removed.extend(of.removed);
             last.conditions.extend(of.conditions);
         }
     }
@@ -41,7 +41,7 @@ pub(crate) fn in_steps(step: Placed) -> Vec<Placed> {
 #[cfg(test)]
 mod tests {
     use super::{STEP, in_steps};
-    use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, Placed};
+    use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, ScheduleStep};
 
     #[test]
     fn all_that_is_said_of_one_entity_stays_together_and_the_last_step_settles() {
@@ -52,17 +52,17 @@ mod tests {
             let condition = Condition::new("Scheduled", true, "Scheduled", "", Generation(1));
             (Key::from(id), vec![condition])
         };
-        let step = Placed {
-            there: ids.iter().map(|id| (id.clone(), Generation(1))).collect(),
-            gone: Vec::new(),
+        let step = ScheduleStep {
+            placed: ids.iter().map(|id| (id.clone(), Generation(1))).collect(),
+            removed: Vec::new(),
             conditions: ids.iter().rev().map(say).collect(),
             settle: Some(Outcome::Done),
         };
         let steps = in_steps(step);
-        let sizes: Vec<_> = steps.iter().map(|step| step.there.len()).collect();
+        let sizes: Vec<_> = steps.iter().map(|step| step.placed.len()).collect();
         assert_eq!(sizes, [STEP, 1]);
         for step in &steps {
-            let there = step.there.iter().map(|(id, _)| Key::from(id));
+            let there = step.placed.iter().map(|(id, _)| Key::from(id));
             let said = step.conditions.iter().map(|(key, _)| key.clone());
             assert!(there.eq(said));
         }
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn nothing_to_say_still_settles() {
-        let step = Placed {
+        let step = ScheduleStep {
             settle: Some(Outcome::Done),
-            ..Placed::default()
+            ..ScheduleStep::default()
         };
         let steps = in_steps(step);
         assert_eq!(steps.len(), 1);

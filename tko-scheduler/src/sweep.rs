@@ -6,12 +6,12 @@
 //! reading. After a start, sites that nothing is due for, now or later, are spread over one interval
 //! of resyncing: they were done while resyncing was off, or lost their turn to a crash.
 
-use crate::scheduling::{Context, chance};
+use crate::controller::{Context, chance};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tko_core::work::backoff;
-use tko_core::{Gvk, Key, Kind, Lane, List, Mark, Record, Result, Select, Stage, Want};
+use tko_core::{Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Select, Stage, Want};
 use tokio::sync::Notify;
 
 /// Sites on one page: with their packages, so few.
@@ -107,20 +107,20 @@ impl Sweep {
     /// One page. Answers with where to go on.
     async fn page(&self, list: &List, which: &Which) -> Result<Option<tko_core::Cursor>> {
         let page = self.context.data.list(list).await?;
-        let marks: Vec<Mark> = page
+        let marks: Vec<Enqueue> = page
             .items
             .iter()
             .filter_map(|site| which.mark(site))
             .collect();
         if !marks.is_empty() {
-            self.context.data.wake(marks).await?;
+            self.context.data.enqueue(marks).await?;
         }
         Ok(page.next)
     }
 }
 
 impl Which {
-    fn mark(&self, site: &Record) -> Option<Mark> {
+    fn mark(&self, site: &Record) -> Option<Enqueue> {
         let Key::Site(id) = &site.entity.key else {
             return None;
         };
@@ -136,9 +136,9 @@ impl Which {
                 Duration::ZERO
             }
         };
-        Some(Mark {
+        Some(Enqueue {
             after,
-            ..Mark::now(Stage::Schedule, id, Lane::of(id.as_str()))
+            ..Enqueue::now(Stage::Schedule, id, Lane::of(id.as_str()))
         })
     }
 }

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::registry::Part;
+use tko_core::registry::Handler;
 use tko_core::{
     Admission, Error, Identifier, Package, Registry, Resource, Result, Validator, Violation,
 };
@@ -64,7 +64,7 @@ impl Validation {
         &self,
         package: &Package,
         resource: &Arc<Resource>,
-        parts: Vec<Part<dyn Validator>>,
+        parts: Vec<Handler<dyn Validator>>,
         complete: bool,
     ) -> Result<Vec<Violation>> {
         let target = resource.identifier();
@@ -81,7 +81,11 @@ impl Validation {
             }]);
         }
         let mut violations = Vec::new();
-        for Part { name, part } in parts {
+        for Handler {
+            name,
+            handler: part,
+        } in parts
+        {
             let validator = part.map_err(|reason| {
                 Error::unavailable(
                     format!("validate {target}: validator {name} cannot be used"),
@@ -146,7 +150,7 @@ fn words(panic: &(dyn Any + Send)) -> String {
 impl Admission for Validation {
     async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
         let table = self.registry.table();
-        let triggered = |resource: &Resource| -> Vec<Part<dyn Validator>> {
+        let triggered = |resource: &Resource| -> Vec<Handler<dyn Validator>> {
             let parts = table.of(resource.gvk()).iter();
             parts.chain(table.everywhere()).cloned().collect()
         };

@@ -1,7 +1,7 @@
 //! What is wrong, in the words of whoever writes manifests.
 
 mod path;
-mod words;
+mod phrases;
 
 pub(crate) use path::path;
 
@@ -10,8 +10,8 @@ use crate::transform::QUANTITY_PATTERN;
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use path::join;
+use phrases::{format_in_words, one_of, types, unknown_property};
 use serde_json::Value;
-use words::{format_in_words, one_of, types, unknown_property};
 
 /// Most characters of a value that a message repeats.
 const SHOWN_CHARACTERS: usize = 60;

@@ -13,8 +13,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tko_benches::example;
 use tko_core::{
-    Data, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package, Select,
-    Watch,
+    DataApi, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package,
+    Select, Watch,
 };
 use tko_grpc::client::{Client, Settings};
 use tko_postgres_server::Server;
@@ -111,7 +111,7 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
 
 /// From the creation of the topology until all that became of it is on its site.
 async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec<Moment>) {
-    let head = client.head().await.expect("the head");
+    let head = client.feed_position().await.expect("the head");
     let mut events = client.watch(Watch {
         select: Select::all(Kind::Deployment),
         after: head.revision,

@@ -220,7 +220,7 @@ impl Work {
 
 /// Ids of what is changed, as the feed tells.
 pub(crate) async fn news(backend: &Arc<dyn Backend>) -> BoxStream<'static, String> {
-    let head = backend.head().await.expect("the head");
+    let head = backend.feed_position().await.expect("the head");
     let tail = backend.tail(head.revision, Want::ROW);
     tail.map(|change| change.expect("a change").key.id().to_owned())
         .boxed()

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_core::{Data, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
+use tko_core::{DataApi, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 
 const CREATE: &str = "gRPC: create, 8 callers";
@@ -105,7 +105,7 @@ async fn create_in_batches(client: &Arc<Client>) -> Speed {
 }
 
 /// The median of a page of a hundred, of this.
-async fn page<D: Data + ?Sized>(data: &D, select: Select) -> Duration {
+async fn page<D: DataApi + ?Sized>(data: &D, select: Select) -> Duration {
     let list = List {
         select,
         after: None,
@@ -124,7 +124,7 @@ async fn page<D: Data + ?Sized>(data: &D, select: Select) -> Duration {
 
 /// Ids of deployments that are new, as a watcher is told.
 async fn news(client: &Arc<Client>) -> BoxStream<'static, String> {
-    let head = client.head().await.expect("the head");
+    let head = client.feed_position().await.expect("the head");
     let watch = Watch {
         select: Select::all(Kind::Deployment),
         after: head.revision,

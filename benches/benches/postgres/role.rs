@@ -14,8 +14,8 @@ use tko_core::{
 };
 use tko_grpc::client::{Client, Settings};
 use tko_grpc::server::{Listen, Server, Sockets};
-use tko_preparer::Preparing;
-use tko_scheduler::Scheduling;
+use tko_preparer::PrepareController;
+use tko_scheduler::ScheduleController;
 use tko_validate::{SchemaValidator, Validation};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Stdin, stdin};
 use tokio::process::{Child, Command};
@@ -80,7 +80,7 @@ impl Role {
             Self::Preparer => {
                 let plugin = Arc::new(Simulated(latency));
                 let native = tko_preparer::native().with(prepared_by_plugin(), "simulated", plugin);
-                let preparing = Preparing::new(
+                let preparing = PrepareController::new(
                     client(&with),
                     Arc::new(native),
                     Vec::new(),
@@ -94,7 +94,7 @@ impl Role {
             Self::Scheduler => {
                 let plugin = Arc::new(Simulated(latency));
                 let native = Registry::new().with_everywhere("simulated", plugin as _);
-                let scheduling = Scheduling::new(
+                let scheduling = ScheduleController::new(
                     client(&with),
                     Arc::new(native),
                     Vec::new(),

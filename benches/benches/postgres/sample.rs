@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Facts, Generation, Ids, Key, Lane, Mark, Metadata, Package,
-    Put, Require, Stage, TemplateId, head,
+    Ack, Backend, Change, ChangeSet, Enqueue, Facts, Generation, Ids, Key, Lane, Metadata, Package,
+    Put, Require, Stage, TemplateId, deployment_resource,
 };
 
 /// How many templates there are.
@@ -93,16 +93,16 @@ pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
     for number in numbers {
         let id = TimeOrderedIds.next();
         let template = template(number);
-        let asked = head::asked(Some(&template), None, false, false);
+        let asked = deployment_resource::asked(Some(&template), None, false, false);
         let whole = package(number).with(Arc::new(asked));
-        let split = head::split(&whole).expect("it has a Deployment resource");
+        let split = deployment_resource::split(&whole).expect("it has a Deployment resource");
         let key = Key::Deployment(id);
         set.require.push(Require::Absent(key.clone()));
         if templates.insert(template.clone()) {
             let key = Key::Template(template.clone());
             set.require.push(Require::Generation(key, Generation(1)));
         }
-        set.due.push(Mark {
+        set.enqueue.push(Enqueue {
             stage: Stage::Prepare,
             key: key.clone(),
             lane: Lane::of(template.as_str()),
@@ -121,8 +121,8 @@ pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
                 prepared: false,
                 approved: false,
                 placed: None,
-                once: None,
-                head: split.head,
+                idempotency_key: None,
+                resource: split.resource,
             })),
             deleting: false,
             conditions: Vec::new(),

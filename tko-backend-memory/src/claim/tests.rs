@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Ack, Backend, ChangeSet, Claim, ClaimRequest, Kind, Lane, Mark, Outcome, Stage, Want,
+    Ack, Backend, ChangeSet, Claim, ClaimRequest, Enqueue, Kind, Lane, Outcome, Stage, Want,
 };
 
 const LEASE: Duration = Duration::from_mins(1);
@@ -27,14 +27,14 @@ impl Bench {
     }
 
     async fn mark(&self, name: &str, lane: u8, after: Duration) {
-        let mark = Mark {
+        let mark = Enqueue {
             stage: Stage::Prepare,
             key: key(Kind::Deployment, name),
             lane: Lane::new(lane),
             after,
         };
         let set = ChangeSet {
-            due: vec![mark],
+            enqueue: vec![mark],
             ..ChangeSet::default()
         };
         self.store.commit(set, Ack::Durable).await.expect("marks");
@@ -182,7 +182,7 @@ async fn deleting_ends_work_and_lease_and_unknown_keys_are_not_marked() {
     assert_eq!(names(&claims), ["a"]);
     let delete = ChangeSet {
         changes: vec![tko_core::Change::Delete(key(Kind::Deployment, "a"))],
-        due: vec![Mark::now(
+        enqueue: vec![Enqueue::now(
             Stage::Prepare,
             key(Kind::Deployment, "a"),
             Lane::new(0),
@@ -245,9 +245,9 @@ async fn of_many_who_wait_each_gets_one_of_many_that_come_at_once() {
     tokio::task::yield_now().await;
     let due = all
         .iter()
-        .map(|name| Mark::now(Stage::Prepare, key(Kind::Deployment, name), Lane::new(0)));
+        .map(|name| Enqueue::now(Stage::Prepare, key(Kind::Deployment, name), Lane::new(0)));
     let set = ChangeSet {
-        due: due.collect(),
+        enqueue: due.collect(),
         ..ChangeSet::default()
     };
     bench.store.commit(set, Ack::Durable).await.expect("marks");

@@ -5,7 +5,7 @@ use crate::body::Packed;
 use crate::columns::Columns;
 use crate::facet::difference;
 use crate::fault::fault;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, number, signed};

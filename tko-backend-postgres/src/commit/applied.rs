@@ -2,7 +2,7 @@
 
 use super::snapshot::Snapshot;
 use super::{Done, Staged};
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::signed;
 use tko_core::{ChangeSet, Committed, Result, Version};

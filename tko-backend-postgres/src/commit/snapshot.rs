@@ -2,7 +2,7 @@
 
 use crate::columns::Columns;
 use crate::fault::fault;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{COLUMNS, Row, key, number, once_hash};
@@ -27,7 +27,7 @@ pub(crate) struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {
     /// An open edit.
-    Edit(Uuid),
+    Modification(Uuid),
     /// A live lease.
     Lease(Stage, Uuid),
     /// An edit that was not used in time, or a dead lease.
@@ -107,13 +107,13 @@ impl Snapshot {
                     None => Right::Lapsed,
                 })
             }
-            Secret::Edit(edit) => {
+            Secret::Modification(edit) => {
                 let held = self.rows.get(&token.key).and_then(|found| found.edit);
                 if let Some((holder, until)) = held
                     && holder == edit
                 {
                     return Ok(if until > self.now {
-                        Right::Edit(edit)
+                        Right::Modification(edit)
                     } else {
                         Right::Lapsed
                     });
@@ -191,7 +191,7 @@ async fn holders(shared: &Shared, set: &ChangeSet) -> Result<HashMap<Arc<str>, D
         .iter()
         .filter_map(|change| match change {
             Change::Put(put) => match &put.facts {
-                Facts::Deployment(deployment) => deployment.once.clone(),
+                Facts::Deployment(deployment) => deployment.idempotency_key.clone(),
                 _ => None,
             },
             _ => None,

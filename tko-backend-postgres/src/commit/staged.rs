@@ -198,7 +198,7 @@ impl<'a> Staged<'a> {
         let Facts::Deployment(deployment) = &put.facts else {
             return None;
         };
-        let once = deployment.once.as_ref()?;
+        let once = deployment.idempotency_key.as_ref()?;
         let holder = match self.once.get(once) {
             Some(staged) => staged.as_ref(),
             None => snapshot.once.get(once),
@@ -210,7 +210,7 @@ impl<'a> Staged<'a> {
 
     /// Gives and takes `once` keys.
     fn pass_on(&mut self, before: Option<&Entity>, after: Option<&Entity>) {
-        let once = |entity: Option<&Entity>| entity?.deployment()?.once.clone();
+        let once = |entity: Option<&Entity>| entity?.deployment()?.idempotency_key.clone();
         let (old, new) = (once(before), once(after));
         if old == new {
             return;

@@ -9,13 +9,13 @@
 //!    have ids in the order in which they are committed; that is what revisions follow.
 //! 5. The rest: bodies, metadata, work, changes to be numbered, marks.
 
-use super::going::Hold;
+use super::deletion_intent::DeletionGuard;
 use super::snapshot::{Right, Snapshot, arrays, is_referenced};
 use super::staged::{Staged, Step};
 use super::statement::Statement;
 use crate::body::Packed;
 use crate::facet::difference;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::{Row, number, once_hash, signed};
 use crate::work::number as stage_number;
@@ -23,7 +23,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use tko_core::{ChangeSet, Key, Mark, Package, Require, Resource, Result, Stage, TemplateId};
+use tko_core::{ChangeSet, Enqueue, Key, Package, Require, Resource, Result, Stage, TemplateId};
 
 mod lease;
 mod rows;
@@ -35,7 +35,7 @@ type Sql<T> = std::result::Result<T, sqlx::Error>;
 pub(crate) struct Write<'a> {
     set: &'a ChangeSet,
     staged: &'a Staged<'a>,
-    hold: Option<&'a Hold>,
+    hold: Option<&'a DeletionGuard>,
     right: Option<Right>,
     /// Without it the statement sets the times.
     now: Option<i64>,
@@ -44,7 +44,7 @@ pub(crate) struct Write<'a> {
     /// New bodies, by version.
     bodies: Vec<(i64, Packed)>,
     own: Vec<OwnMark<'a>>,
-    others: Vec<&'a Mark>,
+    others: Vec<&'a Enqueue>,
 }
 
 /// Marks of one key that this set changes, as one.
@@ -63,7 +63,7 @@ impl<'a> Write<'a> {
         set: &'a ChangeSet,
         staged: &'a Staged<'a>,
         snapshot: Option<&Snapshot>,
-        hold: Option<&'a Hold>,
+        hold: Option<&'a DeletionGuard>,
     ) -> Result<Self> {
         let (own, others) = marks(set, staged);
         let mut write = Self {
@@ -85,7 +85,7 @@ impl<'a> Write<'a> {
         let heads: Vec<&Arc<Resource>> = self
             .staged
             .after()
-            .filter_map(|entity| Some(&entity.deployment()?.head.skeleton))
+            .filter_map(|entity| Some(&entity.deployment()?.resource.skeleton))
             .collect();
         let mut skeletons = shared.skeletons.numbers(shared, &heads).await?.into_iter();
         let bodies: Vec<(&Package, Option<&TemplateId>)> = self
@@ -206,7 +206,7 @@ impl<'a> Write<'a> {
             .column("exclusive", "boolean", exclusive)?
             .named("p");
         let own = match self.right {
-            Some(Right::Edit(token)) => Some(token),
+            Some(Right::Modification(token)) => Some(token),
             _ => None,
         };
         let own = sql.bind(own)?;
@@ -327,11 +327,11 @@ fn new_body<'a>(step: &Step<'a>) -> Option<&'a Package> {
 }
 
 /// Marks of keys that the set changes and leaves there, and those of other keys.
-fn marks<'a>(set: &'a ChangeSet, staged: &Staged<'_>) -> (Vec<OwnMark<'a>>, Vec<&'a Mark>) {
+fn marks<'a>(set: &'a ChangeSet, staged: &Staged<'_>) -> (Vec<OwnMark<'a>>, Vec<&'a Enqueue>) {
     let there: BTreeSet<&Key> = staged.after().map(|entity| &entity.key).collect();
     let mut own: BTreeMap<(Stage, &Key), OwnMark<'a>> = BTreeMap::new();
     let mut others = Vec::new();
-    for mark in &set.due {
+    for mark in &set.enqueue {
         if !there.contains(&mark.key) {
             if !staged.changes(&mark.key) {
                 others.push(mark);

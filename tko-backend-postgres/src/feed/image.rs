@@ -5,7 +5,7 @@
 //! snapshot.
 
 use crate::body::Packed;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::record::entities;
 use crate::row::{Row, key, number, signed};

@@ -5,7 +5,7 @@
 //! said in `docs/portability.md`. No writer waits for another: they wait, if at all, for a pass.
 
 use crate::dialect;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::{number, signed};
 use sqlx::AssertSqlSafe;

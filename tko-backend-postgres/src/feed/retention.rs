@@ -4,7 +4,7 @@
 //! revision of the entity. It goes when a later one gets as old.
 
 use crate::dialect;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::signed;
 use std::sync::Arc;

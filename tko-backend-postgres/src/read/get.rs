@@ -1,12 +1,12 @@
 //! Reading by key.
 
 use super::found::{self, Found, records};
-use crate::again::again;
+use crate::cancel_on_drop::Lent;
 use crate::columns::Columns;
 use crate::fault::fault;
-use crate::lent::Lent;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
+use crate::retry::again;
 use crate::row::{Before, COLUMNS, number};
 use sqlx::{AssertSqlSafe, Row as _};
 use tko_core::{Error, Key, MAX_CHANGES, Record, Result, Want};

@@ -5,7 +5,7 @@ use super::plan::{Driver, Index, MAX_VALUES, Plan, Values};
 use super::walk::Walk;
 use crate::columns::Columns;
 use crate::fault::fault;
-use crate::measure::{Measures, Purpose, Sending};
+use crate::metrics::{Measures, Purpose, Sending};
 use crate::row::{Before, COLUMNS, Row, number};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeSet, HashMap};

@@ -3,11 +3,11 @@
 use super::found::{Found, records};
 use super::join::Joins;
 use super::walk::Walk;
-use crate::again::{again, lost};
+use crate::cancel_on_drop::Lent;
 use crate::fault::fault;
-use crate::lent::Lent;
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
+use crate::retry::{again, lost};
 use sqlx::{Connection, PgPool};
 use tko_core::{Cursor, Key, List, Page, Result, Revision};
 

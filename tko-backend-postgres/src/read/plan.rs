@@ -7,7 +7,7 @@
 
 use super::text::{after_prefix, like, longest_prefix};
 use crate::facet::{indexed, prefix};
-use crate::measure::{Measures, Purpose, Sending};
+use crate::metrics::{Measures, Purpose, Sending};
 use crate::row::number;
 use sqlx::PgConnection;
 use tko_core::pattern::Pattern;

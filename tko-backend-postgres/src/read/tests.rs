@@ -8,7 +8,7 @@ use super::walk::Walk;
 use crate::columns::is_row;
 use crate::connect::{CONNECTION, options};
 use crate::dialect::set;
-use crate::measure::Measures;
+use crate::metrics::Measures;
 use crate::settings::Settings;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};

@@ -6,7 +6,7 @@ use super::plan::{Driver, Plan, choose};
 use super::sql::{Extent, Statement, page};
 use crate::columns::Columns;
 use crate::fault::fault;
-use crate::measure::{Measures, Purpose};
+use crate::metrics::{Measures, Purpose};
 use crate::row::Before;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};

@@ -2,7 +2,7 @@
 
 use super::{LEASE, number, stage_of};
 use crate::fault::{Fault, fault};
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::key;
 use sqlx::FromRow;

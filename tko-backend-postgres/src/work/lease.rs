@@ -2,7 +2,7 @@
 
 use super::{Secret, secret};
 use crate::fault::{Fault, fault};
-use crate::measure::{Purpose, Sending};
+use crate::metrics::{Purpose, Sending};
 use crate::postgres::Shared;
 use crate::row::number;
 use std::collections::{HashMap, HashSet};
@@ -77,7 +77,7 @@ impl Tokens {
         for (place, token) in all {
             let (sort, uuid) = match secret(token) {
                 Secret::Lease(uuid) => (&mut leases, uuid),
-                Secret::Edit(uuid) => (&mut edits, uuid),
+                Secret::Modification(uuid) => (&mut edits, uuid),
                 Secret::Unknown => continue,
             };
             if !seen.insert(uuid) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tko_backend_postgres::Postgres;
 
 /// All that the backend may send, as it says itself.
-const PURPOSES: &str = include_str!("../../src/measure/purpose.rs");
+const PURPOSES: &str = include_str!("../../src/metrics/purpose.rs");
 
 const COUNT: &str = "tko_postgres_statement_seconds_count";
 const BUCKET: &str = "tko_postgres_statement_seconds_bucket";

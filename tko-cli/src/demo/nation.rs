@@ -6,7 +6,8 @@ use super::progress::Progress;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tko_core::{
-    Data, DeploymentId, Expect, Metadata, NewDeployment, NewSite, NewTemplate, Package, TemplateId,
+    DataApi, DeploymentId, Expect, Metadata, NewDeployment, NewSite, NewTemplate, Package,
+    TemplateId,
 };
 
 /// Templates by the folder of their package, in `examples/packages`.
@@ -27,7 +28,7 @@ const AT_ONCE: usize = 64;
 
 /// Registers templates and sites.
 pub(super) async fn register(
-    data: &dyn Data,
+    data: &dyn DataApi,
     fleet: Fleet,
     observer: &Observer,
     progress: &mut Progress,
@@ -74,7 +75,7 @@ fn example(folder: &str) -> anyhow::Result<Package> {
 }
 
 /// Creates the deployment that all others come out of.
-pub(super) async fn create(data: &dyn Data) -> anyhow::Result<DeploymentId> {
+pub(super) async fn create(data: &dyn DataApi) -> anyhow::Result<DeploymentId> {
     let new = NewDeployment {
         template: Some(NATIONAL.parse()?),
         ..NewDeployment::default()

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tko_core::entity::{PREPARED, SCHEDULED};
-use tko_core::{Data, Entity, Event, Key, Kind, Revision, Select, Watch};
+use tko_core::{DataApi, Entity, Event, Key, Kind, Revision, Select, Watch};
 use tokio::sync::watch;
 
 /// How many are where.
@@ -36,7 +36,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn start(data: &Arc<dyn Data>) -> Self {
+    pub(super) fn start(data: &Arc<dyn DataApi>) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (told, tally) = watch::channel(Tally::default());
         let told = Arc::new(told);

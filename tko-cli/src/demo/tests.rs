@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Data, Dialect, Event, Expect, Format, Kind, Limits, Metadata, NewDeployment, NewSite, Package,
-    Revision, Select, Watch,
+    DataApi, Dialect, Event, Expect, Format, Kind, Limits, Metadata, NewDeployment, NewSite,
+    Package, Revision, Select, Watch,
 };
 use tko_scheduler::Manifests;
 
@@ -78,7 +78,7 @@ async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     let assembly = scheduled(root).await;
-    let data: &dyn Data = &*assembly.data();
+    let data: &dyn DataApi = &*assembly.data();
     assert_eq!(
         Manifests::verify(data, root)
             .await

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use tko_core::{
-    Data, DeploymentId, Format, NewDeployment, Pattern, Select, SiteId, TemplateId, Token, Want,
+    DataApi, DeploymentId, Format, NewDeployment, Pattern, Select, SiteId, TemplateId, Token, Want,
 };
 
 /// The file that `mod start -u DIR` writes.
@@ -118,7 +118,7 @@ pub(crate) struct EndArgs {
 impl DeploymentCommand {
     pub(crate) async fn run(
         self,
-        data: &dyn Data,
+        data: &dyn DataApi,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {
@@ -166,7 +166,7 @@ impl DeploymentCommand {
 }
 
 async fn approve_one(
-    data: &dyn Data,
+    data: &dyn DataApi,
     id: DeploymentId,
     select: Select,
     console: &Console<'_>,
@@ -188,7 +188,7 @@ async fn approve_one(
 }
 
 impl ModCommand {
-    async fn run(self, data: &dyn Data, console: &mut Console<'_>) -> anyhow::Result<()> {
+    async fn run(self, data: &dyn DataApi, console: &mut Console<'_>) -> anyhow::Result<()> {
         match self {
             Self::Start { id, url, time } => {
                 let time = if time.is_zero() { MODIFICATION } else { time };

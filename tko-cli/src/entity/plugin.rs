@@ -4,7 +4,7 @@ use super::{delete, list, purge, show};
 use crate::console::Console;
 use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use clap::{Args, Subcommand};
-use tko_core::{Data, Gvk, Key, NewPlugin, PluginId, PluginType, Result};
+use tko_core::{DataApi, Gvk, Key, NewPlugin, PluginId, PluginType, Result};
 
 /// Plugins: programs that prepare, schedule or validate
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ pub(crate) struct RegisterArgs {
 impl PluginCommand {
     pub(crate) async fn run(
         self,
-        data: &dyn Data,
+        data: &dyn DataApi,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {

@@ -109,7 +109,7 @@ fn work(work: &Work) -> Value {
     let stage = match work.stage {
         Stage::Prepare => "prepare",
         Stage::Schedule => "schedule",
-        Stage::Retire => "delete",
+        Stage::Delete => "delete",
     };
     let mut map = Map::new();
     map.insert("stage".into(), text(stage));

@@ -5,7 +5,7 @@ use crate::console::Console;
 use crate::filter::{SiteFilter, WindowArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
-use tko_core::{Data, Expect, NewSite, SiteId, TemplateId};
+use tko_core::{DataApi, Expect, NewSite, SiteId, TemplateId};
 
 /// Sites: places where deployments run
 #[derive(Debug, Subcommand)]
@@ -54,7 +54,7 @@ pub(crate) enum SiteCommand {
 impl SiteCommand {
     pub(crate) async fn run(
         self,
-        data: &dyn Data,
+        data: &dyn DataApi,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {

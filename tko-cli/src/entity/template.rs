@@ -5,7 +5,7 @@ use crate::console::Console;
 use crate::filter::{TemplateFilter, WindowArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
-use tko_core::{Data, Expect, NewTemplate, TemplateId};
+use tko_core::{DataApi, Expect, NewTemplate, TemplateId};
 
 /// Templates: packages to make others of
 #[derive(Debug, Subcommand)]
@@ -52,7 +52,7 @@ pub(crate) enum TemplateCommand {
 impl TemplateCommand {
     pub(crate) async fn run(
         self,
-        data: &dyn Data,
+        data: &dyn DataApi,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {

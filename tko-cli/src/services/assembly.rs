@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
-use tko_core::{Controller, Data, PluginType};
+use tko_core::{DataApi, PluginType, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::Timeouts;
 use tko_validate::CrdFeed;
@@ -176,12 +176,12 @@ impl Assembly {
     }
 
     /// For people and programs.
-    pub(crate) fn data(&self) -> Arc<dyn Data> {
+    pub(crate) fn data(&self) -> Arc<dyn DataApi> {
         Arc::new(self.kept.store.clone())
     }
 
     /// For workers.
-    fn controller(&self) -> Arc<dyn Controller> {
+    fn controller(&self) -> Arc<dyn WorkerApi> {
         Arc::new(self.kept.store.clone())
     }
 

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::system::TimeOrderedIds;
-use tko_core::{Clock, Controller, Executor, Registry, Scheduler};
+use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_plugin::{CommandExecutor, Grpc, Timeouts};
-use tko_preparer::Preparing;
-use tko_scheduler::{GitSettings, Manifests, Scheduling};
+use tko_preparer::PrepareController;
+use tko_scheduler::{GitSettings, Manifests, ScheduleController};
 
 /// How preparers and schedulers work
 #[derive(Clone, Debug, Args)]
@@ -99,11 +99,11 @@ impl PreparerArgs {
     /// A preparer that works on these data.
     pub(crate) fn preparing(
         &self,
-        data: Arc<dyn Controller>,
+        data: Arc<dyn WorkerApi>,
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
         clock: Arc<dyn Clock>,
-    ) -> Preparing {
+    ) -> PrepareController {
         let timeouts = Timeouts {
             prepare: self.preparer_timeout,
             ..Timeouts::default()
@@ -118,7 +118,7 @@ impl PreparerArgs {
             auto_approve: self.auto_approve,
             ..tko_preparer::Settings::default()
         };
-        Preparing::new(
+        PrepareController::new(
             data,
             Arc::new(tko_preparer::native()),
             executors(address, timeouts),
@@ -148,12 +148,12 @@ impl SchedulerArgs {
     /// A scheduler that works on these data.
     pub(crate) fn scheduling(
         &self,
-        data: Arc<dyn Controller>,
+        data: Arc<dyn WorkerApi>,
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
         scheduled: Scheduled,
         clock: Arc<dyn Clock>,
-    ) -> Scheduling {
+    ) -> ScheduleController {
         let timeouts = Timeouts {
             schedule: self.scheduler_timeout,
             ..Timeouts::default()
@@ -167,7 +167,7 @@ impl SchedulerArgs {
             resync: controller.interval,
             ..tko_scheduler::Settings::default()
         };
-        Scheduling::new(
+        ScheduleController::new(
             data,
             Arc::new(native(scheduled)),
             executors(address, timeouts),

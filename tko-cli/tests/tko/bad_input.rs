@@ -4,7 +4,7 @@ use crate::harness::Server;
 use ciborium::Value as Cbor;
 use std::fmt::Write as _;
 use std::fs;
-use tko_core::{Data, DeploymentId, Entity, Key, Revision};
+use tko_core::{DataApi, DeploymentId, Entity, Key, Revision};
 use tko_grpc::proto::data_client::DataClient;
 use tko_grpc::proto::{CreateDeployment, Site, Template};
 use tonic::Code;
@@ -14,7 +14,12 @@ use tonic::transport::Channel;
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: it\n";
 
 async fn head(server: &Server) -> Revision {
-    server.client().head().await.expect("it serves").revision
+    server
+        .client()
+        .feed_position()
+        .await
+        .expect("it serves")
+        .revision
 }
 
 /// The package is refused, for these reasons, as a template, and as what a deployment is made of.

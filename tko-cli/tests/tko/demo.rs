@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tko_core::{Data, Kind, List, Pattern, Select, Want};
+use tko_core::{DataApi, Kind, List, Pattern, Select, Want};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use tko_core::entity::{PREPARED, SCHEDULED};
 use tko_core::{
-    Condition, Data, DeploymentId, Entity, Event, Key, Kind, Revision, Select, SiteId, Watch,
+    Condition, DataApi, DeploymentId, Entity, Event, Key, Kind, Revision, Select, SiteId, Watch,
 };
 
 /// Ways to misbehave: a plugin, its argument, and what is then said of it.

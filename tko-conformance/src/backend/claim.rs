@@ -1,22 +1,27 @@
 //! [`Backend::claim`](tko_core::Backend::claim): who gets which due work, in what order.
 
-use super::bench::{Bench, NEARLY, TTL};
+use super::fixture::{Fixture, NEARLY, TTL};
 use super::sample::{d, deployment, s, set, site};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
-use tko_core::{ChangeSet, Claim, Key, Lane, Mark, Outcome, Stage, Timestamp, Token};
+use tko_core::{ChangeSet, Claim, Enqueue, Key, Lane, Outcome, Stage, Timestamp, Token};
 
 const STEP: Duration = Duration::from_secs(5);
 
 /// Deployments, and due work on each of them: id, lane, how much later.
-async fn due(bench: &Bench, work: &[(&str, u8, u64)]) {
-    let mark = |(id, lane, after): &(&str, u8, u64)| Mark {
+async fn due(fixture: &Fixture, work: &[(&str, u8, u64)]) {
+    let mark = |(id, lane, after): &(&str, u8, u64)| Enqueue {
         after: Duration::from_secs(*after),
-        ..Mark::now(Stage::Prepare, d(id), Lane::new(*lane))
+        ..Enqueue::now(Stage::Prepare, d(id), Lane::new(*lane))
     };
     let due = work.iter().map(mark).collect();
     let puts = work.iter().map(|(id, ..)| deployment(id));
-    bench.commit(ChangeSet { due, ..set(puts) }).await;
+    fixture
+        .commit(ChangeSet {
+            enqueue: due,
+            ..set(puts)
+        })
+        .await;
 }
 
 fn ids(claims: &[Claim]) -> Vec<&str> {
@@ -25,10 +30,10 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
 
 /// A claim says what is to be done, that this is the first attempt, and when the lease lapses; its
 /// token can be passed on as text.
-pub async fn a_claim_says_what_is_to_be_done(bench: Bench) {
-    due(&bench, &[("d", 3, 0)]).await;
-    let now = bench.head().await.now;
-    let claim = bench.claim_one(Stage::Prepare).await;
+pub async fn a_claim_says_what_is_to_be_done(fixture: Fixture) {
+    due(&fixture, &[("d", 3, 0)]).await;
+    let now = fixture.feed_position().await.now;
+    let claim = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(
         (claim.work.stage, &claim.work.key),
         (Stage::Prepare, &d("d"))
@@ -51,7 +56,7 @@ pub async fn a_claim_says_what_is_to_be_done(bench: Bench) {
         Token::decode(&claim.token.encode()).expect("it was encoded"),
         claim.token
     );
-    let work = bench
+    let work = fixture
         .work(Stage::Prepare, d("d"))
         .await
         .expect("it is work still");
@@ -59,37 +64,37 @@ pub async fn a_claim_says_what_is_to_be_done(bench: Bench) {
 }
 
 /// Leased work is nobody else's until the lease ends; other stages of the same key are apart.
-pub async fn leased_work_is_not_claimed_again(bench: Bench) {
-    bench.put([site("s")]).await;
-    bench.mark(Stage::Schedule, [s("s")]).await;
-    bench.mark(Stage::Retire, [s("s")]).await;
-    bench.claim_one(Stage::Schedule).await;
-    assert!(bench.claim(Stage::Schedule, 10).await.is_empty());
+pub async fn leased_work_is_not_claimed_again(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    fixture.mark(Stage::Schedule, [s("s")]).await;
+    fixture.mark(Stage::Delete, [s("s")]).await;
+    fixture.claim_one(Stage::Schedule).await;
+    assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
     assert_eq!(
-        bench.claim_one(Stage::Retire).await.work.stage,
-        Stage::Retire
+        fixture.claim_one(Stage::Delete).await.work.stage,
+        Stage::Delete
     );
-    bench.advance(NEARLY).await;
-    assert!(bench.claim(Stage::Schedule, 10).await.is_empty());
+    fixture.advance(NEARLY).await;
+    assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
 }
 
 /// At most as many as asked for are claimed.
-pub async fn at_most_max_are_claimed(bench: Bench) {
+pub async fn at_most_max_are_claimed(fixture: Fixture) {
     let ids: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
     let work: Vec<_> = ids.iter().map(|id| (id.as_str(), 0, 0)).collect();
-    due(&bench, &work).await;
-    assert_eq!(bench.claim(Stage::Prepare, 4).await.len(), 4);
-    assert_eq!(bench.claim(Stage::Prepare, 100).await.len(), 6);
+    due(&fixture, &work).await;
+    assert_eq!(fixture.claim(Stage::Prepare, 4).await.len(), 4);
+    assert_eq!(fixture.claim(Stage::Prepare, 100).await.len(), 6);
 }
 
 /// In a lane the earliest due comes first.
-pub async fn the_earliest_comes_first(bench: Bench) {
-    due(&bench, &[("c", 1, 20), ("a", 1, 30), ("b", 1, 10)]).await;
-    bench.advance(TTL).await;
-    due(&bench, &[("e", 1, 0)]).await;
+pub async fn the_earliest_comes_first(fixture: Fixture) {
+    due(&fixture, &[("c", 1, 20), ("a", 1, 30), ("b", 1, 10)]).await;
+    fixture.advance(TTL).await;
+    due(&fixture, &[("e", 1, 0)]).await;
     let mut order = Vec::new();
     for _ in 0..4 {
-        let claims = bench.claim(Stage::Prepare, 1).await;
+        let claims = fixture.claim(Stage::Prepare, 1).await;
         order.extend(
             claims
                 .into_iter()
@@ -100,12 +105,12 @@ pub async fn the_earliest_comes_first(bench: Bench) {
 }
 
 /// Lanes take turns within one claim: however much is due in one, the others get theirs.
-pub async fn lanes_take_turns_within_a_claim(bench: Bench) {
+pub async fn lanes_take_turns_within_a_claim(fixture: Fixture) {
     let many: Vec<String> = (0..20).map(|n| format!("a{n:02}")).collect();
     let mut work: Vec<(&str, u8, u64)> = many.iter().map(|id| (id.as_str(), 4, 0)).collect();
     work.extend([("b", 9, 0), ("c", 9, 0), ("e", Lane::FAILING.number(), 0)]);
-    due(&bench, &work).await;
-    let claims = bench.claim(Stage::Prepare, 6).await;
+    due(&fixture, &work).await;
+    let claims = fixture.claim(Stage::Prepare, 6).await;
     let mut by_lane: BTreeMap<u8, usize> = BTreeMap::new();
     for claim in &claims {
         *by_lane.entry(claim.work.lane.number()).or_default() += 1;
@@ -119,7 +124,7 @@ pub async fn lanes_take_turns_within_a_claim(bench: Bench) {
 }
 
 /// Lanes take turns from one claim to the next.
-pub async fn lanes_take_turns_from_claim_to_claim(bench: Bench) {
+pub async fn lanes_take_turns_from_claim_to_claim(fixture: Fixture) {
     let names: Vec<String> = (0..12).map(|n| format!("d{n:02}")).collect();
     let lane = |n: usize| [2_u8, 2, 2, 2, 2, 2, 7, 7, 7, 11, 11, 11][n];
     let work: Vec<_> = names
@@ -127,10 +132,10 @@ pub async fn lanes_take_turns_from_claim_to_claim(bench: Bench) {
         .enumerate()
         .map(|(n, id)| (id.as_str(), lane(n), 0))
         .collect();
-    due(&bench, &work).await;
+    due(&fixture, &work).await;
     let mut served = Vec::new();
     for _ in 0..12 {
-        let claim = bench
+        let claim = fixture
             .claim(Stage::Prepare, 1)
             .await
             .pop()
@@ -144,54 +149,54 @@ pub async fn lanes_take_turns_from_claim_to_claim(bench: Bench) {
 }
 
 /// Work is claimed no earlier than it is due, and marks merge into the earlier time.
-pub async fn marks_merge_into_the_earlier_time(bench: Bench) {
-    due(&bench, &[("d", 1, 30)]).await;
-    due(&bench, &[("d", 2, 10)]).await;
-    due(&bench, &[("d", 3, 20)]).await;
-    bench.advance(Duration::from_secs(9)).await;
+pub async fn marks_merge_into_the_earlier_time(fixture: Fixture) {
+    due(&fixture, &[("d", 1, 30)]).await;
+    due(&fixture, &[("d", 2, 10)]).await;
+    due(&fixture, &[("d", 3, 20)]).await;
+    fixture.advance(Duration::from_secs(9)).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "too early"
     );
-    bench.advance(Duration::from_secs(2)).await;
-    let claim = bench.claim_one(Stage::Prepare).await;
+    fixture.advance(Duration::from_secs(2)).await;
+    let claim = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(
         claim.work.lane,
         Lane::new(1),
         "work that is there keeps its lane"
     );
-    bench
+    fixture
         .backend
         .settle(&[(claim.token, Outcome::Done)])
         .await
         .expect("it is live");
-    bench.advance(TTL).await;
+    fixture.advance(TTL).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "three marks were one work"
     );
 }
 
 /// A lapsed lease is due work: the next claim counts another attempt and keeps the progress.
-pub async fn a_lapsed_lease_is_due_work(bench: Bench) {
-    due(&bench, &[("d", 1, 0)]).await;
-    let first = bench.claim_one(Stage::Prepare).await;
+pub async fn a_lapsed_lease_is_due_work(fixture: Fixture) {
+    due(&fixture, &[("d", 1, 0)]).await;
+    let first = fixture.claim_one(Stage::Prepare).await;
     let progress = Some(serde_json::json!({"at": 7}));
     let under = Some(first.token.clone());
-    bench
+    fixture
         .commit(ChangeSet {
             under,
             progress: progress.clone(),
             ..ChangeSet::default()
         })
         .await;
-    bench.advance(TTL + STEP).await;
-    let second = bench.claim_one(Stage::Prepare).await;
+    fixture.advance(TTL + STEP).await;
+    let second = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(second.work.attempts, 2, "a worker's death counts");
     assert_eq!(second.work.progress, progress);
     assert_ne!(second.token, first.token);
     let outcomes = [(first.token, Outcome::Done), (second.token, Outcome::Done)];
-    let settled = bench.backend.settle(&outcomes).await;
+    let settled = fixture.backend.settle(&outcomes).await;
     assert_eq!(
         settled.expect("an answer"),
         [false, true],
@@ -201,17 +206,17 @@ pub async fn a_lapsed_lease_is_due_work(bench: Bench) {
 
 /// What three workers did not bring to an end is claimed alone, and what is due beside it is still
 /// claimed.
-pub async fn what_killed_three_workers_is_claimed_alone(bench: Bench) {
-    due(&bench, &[("poison", 1, 0)]).await;
+pub async fn what_killed_three_workers_is_claimed_alone(fixture: Fixture) {
+    due(&fixture, &[("poison", 1, 0)]).await;
     for attempt in 1..=3 {
-        let claim = bench.claim_one(Stage::Prepare).await;
+        let claim = fixture.claim_one(Stage::Prepare).await;
         assert_eq!(claim.work.attempts, attempt);
-        bench.advance(TTL + STEP).await;
+        fixture.advance(TTL + STEP).await;
     }
-    due(&bench, &[("a", 1, 0), ("b", 2, 0), ("c", 15, 0)]).await;
+    due(&fixture, &[("a", 1, 0), ("b", 2, 0), ("c", 15, 0)]).await;
     let mut seen = Vec::new();
     for _ in 0..4 {
-        let claims = bench.claim(Stage::Prepare, 10).await;
+        let claims = fixture.claim(Stage::Prepare, 10).await;
         let keys = ids(&claims);
         assert!(
             keys.len() == 1 || !keys.contains(&"poison"),
@@ -224,12 +229,12 @@ pub async fn what_killed_three_workers_is_claimed_alone(bench: Bench) {
 }
 
 /// The fence rises with every claim of a stage and key, through everything that ends one.
-pub async fn the_fence_always_rises(bench: Bench) {
-    bench.put([site("s")]).await;
-    bench.mark(Stage::Schedule, [s("s")]).await;
+pub async fn the_fence_always_rises(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    fixture.mark(Stage::Schedule, [s("s")]).await;
     let mut fences = Vec::new();
     for round in 0..6 {
-        let claim = bench.claim_one(Stage::Schedule).await;
+        let claim = fixture.claim_one(Stage::Schedule).await;
         fences.push(claim.fence);
         let end = match round {
             0 => Outcome::Done,
@@ -241,23 +246,23 @@ pub async fn the_fence_always_rises(bench: Bench) {
                 reason: "no".to_owned(),
             },
             _ => {
-                bench.advance(TTL + STEP).await;
+                fixture.advance(TTL + STEP).await;
                 continue;
             }
         };
-        bench
+        fixture
             .backend
             .settle(&[(claim.token, end)])
             .await
             .expect("it is live");
-        bench.mark(Stage::Schedule, [s("s")]).await;
+        fixture.mark(Stage::Schedule, [s("s")]).await;
     }
-    bench
+    fixture
         .commit(super::sample::changes([tko_core::Change::Delete(s("s"))]))
         .await;
-    bench.put([site("s")]).await;
-    bench.mark(Stage::Schedule, [s("s")]).await;
-    fences.push(bench.claim_one(Stage::Schedule).await.fence);
+    fixture.put([site("s")]).await;
+    fixture.mark(Stage::Schedule, [s("s")]).await;
+    fences.push(fixture.claim_one(Stage::Schedule).await.fence);
     assert!(
         fences.windows(2).all(|pair| pair[0] < pair[1]),
         "{fences:?}"
@@ -265,11 +270,11 @@ pub async fn the_fence_always_rises(bench: Bench) {
 }
 
 /// A claim makes no revision and changes no version.
-pub async fn claims_make_no_revision(bench: Bench) {
-    due(&bench, &[("d", 0, 0)]).await;
-    let before = bench.version(d("d")).await;
-    let claim = bench.claim_one(Stage::Prepare).await;
-    bench
+pub async fn claims_make_no_revision(fixture: Fixture) {
+    due(&fixture, &[("d", 0, 0)]).await;
+    let before = fixture.version(d("d")).await;
+    let claim = fixture.claim_one(Stage::Prepare).await;
+    fixture
         .backend
         .renew(std::slice::from_ref(&claim.token), TTL)
         .await
@@ -278,17 +283,17 @@ pub async fn claims_make_no_revision(bench: Bench) {
         after: STEP,
         reason: "no".to_owned(),
     };
-    bench
+    fixture
         .backend
         .settle(&[(claim.token, retry)])
         .await
         .expect("an answer");
-    assert_eq!(bench.revision().await, 1);
-    assert_eq!(bench.version(d("d")).await, before);
+    assert_eq!(fixture.revision().await, 1);
+    assert_eq!(fixture.version(d("d")).await, before);
 }
 
 /// However many claim at once, nothing is leased to two at a time, and all of it is done.
-pub async fn nothing_is_leased_to_two_at_once(bench: Bench) {
+pub async fn nothing_is_leased_to_two_at_once(fixture: Fixture) {
     const WORK: usize = 60;
     let names: Vec<String> = (0..WORK).map(|n| format!("d{n:02}")).collect();
     let work: Vec<_> = names
@@ -296,10 +301,10 @@ pub async fn nothing_is_leased_to_two_at_once(bench: Bench) {
         .zip(0_u8..)
         .map(|(id, n)| (id.as_str(), n % 16, 0))
         .collect();
-    due(&bench, &work).await;
+    due(&fixture, &work).await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..6 {
-        let own = bench.beside().await;
+        let own = fixture.beside().await;
         tasks.spawn(async move {
             let mut history: Vec<(Key, u64, bool)> = Vec::new();
             loop {
@@ -333,8 +338,8 @@ pub async fn nothing_is_leased_to_two_at_once(bench: Bench) {
         (WORK, WORK),
         "each was claimed once"
     );
-    bench.advance(TTL + STEP).await;
-    let left = bench.claim(Stage::Prepare, WORK).await;
+    fixture.advance(TTL + STEP).await;
+    let left = fixture.claim(Stage::Prepare, WORK).await;
     let again = history.iter().filter(|(.., done)| !done).count();
     assert_eq!(
         left.len(),
@@ -344,12 +349,12 @@ pub async fn nothing_is_leased_to_two_at_once(bench: Bench) {
 }
 
 /// The store's time goes on as the harness says, and does not go back.
-pub async fn time_goes_on(bench: Bench) {
+pub async fn time_goes_on(fixture: Fixture) {
     let mut last = Timestamp::default();
     for _ in 0..5 {
-        let now = bench.head().await.now;
+        let now = fixture.feed_position().await.now;
         assert!(now.since(last) >= STEP, "{now:?} after {last:?}");
         last = now;
-        bench.advance(STEP).await;
+        fixture.advance(STEP).await;
     }
 }

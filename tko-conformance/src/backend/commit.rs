@@ -1,21 +1,21 @@
 //! [`Backend::commit`](tko_core::Backend::commit): all of it or nothing, and its place in the feed.
 
-use super::bench::{ALL, Bench, TTL};
+use super::fixture::{ALL, Fixture, TTL};
 use super::sample::{Shape, all, changes, condition, d, deployment, s, set, site, t, template};
 use crate::verdict::refused;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tko_core::work::MAX_PROGRESS;
 use tko_core::{
-    Ack, Change, ChangeSet, ErrorKind, Key, Kind, Lane, MAX_CHANGES, Mark, Outcome, Require,
+    Ack, Change, ChangeSet, Enqueue, ErrorKind, Key, Kind, Lane, MAX_CHANGES, Outcome, Require,
     Revision, Stage, Token, Version, Want,
 };
 
 /// A set is applied whole: puts, deletes and conditions of all kinds.
-pub async fn a_set_is_applied_whole(bench: Bench) {
-    bench.put([site("old"), site("said")]).await;
+pub async fn a_set_is_applied_whole(fixture: Fixture) {
+    fixture.put([site("old"), site("said")]).await;
     let said = vec![condition("C", true, "R")];
-    let done = bench
+    let done = fixture
         .commit(changes([
             Change::Put(template("new")),
             Change::Delete(s("old")),
@@ -24,12 +24,12 @@ pub async fn a_set_is_applied_whole(bench: Bench) {
         ]))
         .await;
     assert_eq!(done.revision, Some(Revision(6)));
-    assert!(bench.find(s("old")).await.is_none());
-    assert_eq!(bench.row(s("said")).await.conditions.len(), 1);
+    assert!(fixture.find(s("old")).await.is_none());
+    assert_eq!(fixture.row(s("said")).await.conditions.len(), 1);
     let mut expected = vec![
-        (t("new"), bench.version(t("new")).await),
-        (s("said"), bench.version(s("said")).await),
-        (d("d"), bench.version(d("d")).await),
+        (t("new"), fixture.version(t("new")).await),
+        (s("said"), fixture.version(s("said")).await),
+        (d("d"), fixture.version(d("d")).await),
     ];
     let mut versions = done.versions;
     versions.sort_by(|one, other| one.0.cmp(&other.0));
@@ -41,23 +41,23 @@ pub async fn a_set_is_applied_whole(bench: Bench) {
 }
 
 /// A refused set leaves nothing behind: no row, no revision, no work, no progress; its claim lives.
-pub async fn a_refused_set_leaves_nothing_behind(bench: Bench) {
-    bench
+pub async fn a_refused_set_leaves_nothing_behind(fixture: Fixture) {
+    fixture
         .put([deployment("d").body(&["a"]), site("held"), site("s")])
         .await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let lease = bench.claim_one(Stage::Prepare).await.token;
-    let held = bench
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lease = fixture.claim_one(Stage::Prepare).await.token;
+    let held = fixture
         .backend
-        .edit(&s("held"), TTL, ALL)
+        .start_modification(&s("held"), TTL, ALL)
         .await
         .expect("it is free");
-    let before = bench
+    let before = fixture
         .find(d("d"))
         .await
         .map(|r| (r.entity.version, r.revision, r.work));
     let whole = || ChangeSet {
-        due: vec![Mark::now(Stage::Schedule, s("s"), Lane::new(0))],
+        enqueue: vec![Enqueue::now(Stage::Schedule, s("s"), Lane::new(0))],
         under: Some(lease.clone()),
         settle: Some(Outcome::Done),
         progress: Some(json!("further")),
@@ -80,21 +80,21 @@ pub async fn a_refused_set_leaves_nothing_behind(bench: Bench) {
         (busy, ErrorKind::Busy),
         (twice, ErrorKind::BadArgument),
     ] {
-        refused(bench.try_commit(set).await, &[kind], "the set");
-        assert!(bench.find(t("new")).await.is_none());
-        assert!(bench.find(s("s")).await.is_some());
-        let after = bench
+        refused(fixture.try_commit(set).await, &[kind], "the set");
+        assert!(fixture.find(t("new")).await.is_none());
+        assert!(fixture.find(s("s")).await.is_some());
+        let after = fixture
             .find(d("d"))
             .await
             .map(|r| (r.entity.version, r.revision, r.work));
         assert_eq!(after, before, "after {kind:?}");
         assert!(
-            bench.claim(Stage::Schedule, 10).await.is_empty(),
+            fixture.claim(Stage::Schedule, 10).await.is_empty(),
             "no work after {kind:?}"
         );
-        assert_eq!(bench.revision().await, 3);
+        assert_eq!(fixture.revision().await, 3);
     }
-    let done = bench
+    let done = fixture
         .backend
         .settle(&[(lease, Outcome::Done), (held.token, Outcome::Done)])
         .await;
@@ -106,11 +106,11 @@ pub async fn a_refused_set_leaves_nothing_behind(bench: Bench) {
 }
 
 /// Dropped while it is at work, a commit happened or did not, whole.
-pub async fn a_dropped_commit_happened_or_did_not(bench: Bench) {
+pub async fn a_dropped_commit_happened_or_did_not(fixture: Fixture) {
     for round in 0..10 {
         let ids = ["a", "b", "c"].map(|id| format!("{id}{round}"));
         let puts = set(ids.iter().map(|id| site(id)));
-        let mut commit = bench.backend.commit(puts, Ack::Numbered);
+        let mut commit = fixture.backend.commit(puts, Ack::Numbered);
         for _ in 0..=round {
             if futures_util::poll!(&mut commit).is_ready() {
                 break;
@@ -119,27 +119,27 @@ pub async fn a_dropped_commit_happened_or_did_not(bench: Bench) {
         }
         drop(commit);
         let keys = ids.each_ref().map(|id| s(id));
-        let found = bench.backend.get(&keys, Want::ROW).await;
+        let found = fixture.backend.get(&keys, Want::ROW).await;
         let found = found.expect("three keys").into_iter().flatten().count();
         assert!(found == 0 || found == 3, "{found} of three are there");
     }
 }
 
 /// A thousand changes are one set; more are a bad argument.
-pub async fn too_many_changes_are_refused(bench: Bench) {
+pub async fn too_many_changes_are_refused(fixture: Fixture) {
     let puts = |count: usize| set((0..count).map(|n| template(&format!("t{n:04}"))));
-    let result = bench.try_commit(puts(MAX_CHANGES + 1)).await;
+    let result = fixture.try_commit(puts(MAX_CHANGES + 1)).await;
     refused(result, &[ErrorKind::BadArgument], "a set of 1,001");
-    assert!(bench.ids(&all(Kind::Template)).await.is_empty());
-    let done = bench.commit(puts(MAX_CHANGES)).await;
+    assert!(fixture.ids(&all(Kind::Template)).await.is_empty());
+    let done = fixture.commit(puts(MAX_CHANGES)).await;
     assert_eq!(done.revision, Some(Revision(1_000)));
     assert_eq!(done.versions.len(), MAX_CHANGES);
-    assert_eq!(bench.ids(&all(Kind::Template)).await.len(), MAX_CHANGES);
+    assert_eq!(fixture.ids(&all(Kind::Template)).await.len(), MAX_CHANGES);
 }
 
 /// A key twice in one set is a bad argument, in whatever way it is changed.
-pub async fn a_key_twice_is_refused(bench: Bench) {
-    bench.put([site("s")]).await;
+pub async fn a_key_twice_is_refused(fixture: Fixture) {
+    fixture.put([site("s")]).await;
     let ways = [
         Change::Put(site("s").metadata("k", "v")),
         Change::Delete(s("s")),
@@ -147,27 +147,27 @@ pub async fn a_key_twice_is_refused(bench: Bench) {
     ];
     for first in &ways {
         for second in &ways {
-            let result = bench
+            let result = fixture
                 .try_commit(changes([first.clone(), second.clone()]))
                 .await;
             refused(result, &[ErrorKind::BadArgument], "a key twice");
         }
     }
-    assert_eq!(bench.revision().await, 1);
+    assert_eq!(fixture.revision().await, 1);
 }
 
 /// Revisions are dense from 1, in commit order, a number for each changed entity.
-pub async fn revisions_are_dense(bench: Bench) {
-    assert_eq!(bench.revision().await, 0);
+pub async fn revisions_are_dense(fixture: Fixture) {
+    assert_eq!(fixture.revision().await, 0);
     let mut expected = Vec::new();
     for size in [1, 3, 2, 5] {
-        let done = bench
+        let done = fixture
             .put((0..size).map(|n| site(&format!("s{size}x{n}"))))
             .await;
         expected.extend((0..size).map(|n| s(&format!("s{size}x{n}"))));
         assert_eq!(done.revision, Some(Revision(expected.len() as u64)));
     }
-    let feed = bench.changes(0).await;
+    let feed = fixture.changes(0).await;
     let numbers: Vec<u64> = feed.iter().map(|change| change.revision.0).collect();
     assert_eq!(numbers, (1..=expected.len() as u64).collect::<Vec<_>>());
     let keys: Vec<Key> = feed.into_iter().map(|change| change.key).collect();
@@ -176,67 +176,73 @@ pub async fn revisions_are_dense(bench: Bench) {
 
 /// Whoever waits for the numbers finds them in the feed; whoever waits for durability finds the
 /// change.
-pub async fn both_acknowledgements_hold(bench: Bench) {
+pub async fn both_acknowledgements_hold(fixture: Fixture) {
     for round in 1..=10 {
         let one = format!("a{round:02}");
-        let done = bench.backend.commit(set([site(&one)]), Ack::Numbered).await;
+        let done = fixture
+            .backend
+            .commit(set([site(&one)]), Ack::Numbered)
+            .await;
         let revision = done.expect("it is sound").revision.expect("it is numbered");
-        let feed = bench.next_changes(revision.0 - 1, 1).await;
+        let feed = fixture.next_changes(revision.0 - 1, 1).await;
         assert_eq!(feed[0].key, s(&one));
-        assert!(bench.head().await.revision >= revision);
+        assert!(fixture.feed_position().await.revision >= revision);
         let other = format!("b{round:02}");
-        let done = bench
+        let done = fixture
             .backend
             .commit(set([site(&other)]), Ack::Durable)
             .await;
         let done = done.expect("it is sound");
-        assert_eq!(done.versions, [(s(&other), bench.version(s(&other)).await)]);
+        assert_eq!(
+            done.versions,
+            [(s(&other), fixture.version(s(&other)).await)]
+        );
     }
-    assert_eq!(bench.ids(&all(Kind::Site)).await.len(), 20);
+    assert_eq!(fixture.ids(&all(Kind::Site)).await.len(), 20);
 }
 
 /// Work marked by a set is due once the set can be read, not before its time, and not at all for
 /// what is not there.
-pub async fn a_set_makes_work_due(bench: Bench) {
-    let later = Mark {
+pub async fn a_set_makes_work_due(fixture: Fixture) {
+    let later = Enqueue {
         after: Duration::from_secs(30),
-        ..Mark::now(Stage::Prepare, d("later"), Lane::new(2))
+        ..Enqueue::now(Stage::Prepare, d("later"), Lane::new(2))
     };
     let due = vec![
-        Mark::now(Stage::Prepare, d("now"), Lane::new(1)),
+        Enqueue::now(Stage::Prepare, d("now"), Lane::new(1)),
         later,
-        Mark::now(Stage::Prepare, d("missing"), Lane::new(1)),
+        Enqueue::now(Stage::Prepare, d("missing"), Lane::new(1)),
     ];
-    bench
+    fixture
         .commit(ChangeSet {
-            due,
+            enqueue: due,
             ..set([deployment("now"), deployment("later")])
         })
         .await;
-    let claim = bench.claim_one(Stage::Prepare).await;
+    let claim = fixture.claim_one(Stage::Prepare).await;
     assert_eq!((claim.work.key, claim.work.lane), (d("now"), Lane::new(1)));
-    bench.advance(Duration::from_secs(29)).await;
+    fixture.advance(Duration::from_secs(29)).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "it is too early"
     );
-    bench.advance(Duration::from_secs(2)).await;
-    assert_eq!(bench.claim_one(Stage::Prepare).await.work.key, d("later"));
-    bench.put([deployment("missing")]).await;
+    fixture.advance(Duration::from_secs(2)).await;
+    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.key, d("later"));
+    fixture.put([deployment("missing")]).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "that was never work"
     );
 }
 
 /// A commit under a live lease may change anything, keeps the lease unless it settles it, and
 /// replaces its progress; JSON null removes it.
-pub async fn a_commit_under_a_lease_carries_progress(bench: Bench) {
-    bench.put([deployment("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let lease = bench.claim_one(Stage::Prepare).await.token;
+pub async fn a_commit_under_a_lease_carries_progress(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lease = fixture.claim_one(Stage::Prepare).await.token;
     let progress = async || {
-        bench
+        fixture
             .work(Stage::Prepare, d("d"))
             .await
             .expect("leased")
@@ -248,9 +254,9 @@ pub async fn a_commit_under_a_lease_carries_progress(bench: Bench) {
         (Some(json!([2])), Some(json!([2]))),
         (Some(Value::Null), None),
     ] {
-        let child = deployment(&format!("c{}", bench.revision().await)).parent("d");
+        let child = deployment(&format!("c{}", fixture.revision().await)).parent("d");
         let under = Some(lease.clone());
-        bench
+        fixture
             .commit(ChangeSet {
                 under,
                 progress: step,
@@ -260,7 +266,7 @@ pub async fn a_commit_under_a_lease_carries_progress(bench: Bench) {
         assert_eq!(progress().await, seen);
     }
     let settle = Some(Outcome::Done);
-    bench
+    fixture
         .commit(ChangeSet {
             under: Some(lease),
             settle,
@@ -268,93 +274,96 @@ pub async fn a_commit_under_a_lease_carries_progress(bench: Bench) {
         })
         .await;
     assert!(
-        bench.work(Stage::Prepare, d("d")).await.is_none(),
+        fixture.work(Stage::Prepare, d("d")).await.is_none(),
         "it is done"
     );
 }
 
 /// Progress that is too large is a bad argument, and the claim lives.
-pub async fn too_much_progress_is_refused(bench: Bench) {
-    bench.put([deployment("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let lease = bench.claim_one(Stage::Prepare).await.token;
+pub async fn too_much_progress_is_refused(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lease = fixture.claim_one(Stage::Prepare).await.token;
     let with = |bytes: usize| ChangeSet {
         under: Some(lease.clone()),
         // The text and its two quotes.
         progress: Some(Value::String("x".repeat(bytes - 2))),
         ..ChangeSet::default()
     };
-    let result = bench.try_commit(with(MAX_PROGRESS + 1)).await;
+    let result = fixture.try_commit(with(MAX_PROGRESS + 1)).await;
     refused(result, &[ErrorKind::BadArgument], "progress over 64 KiB");
-    bench.commit(with(MAX_PROGRESS)).await;
+    fixture.commit(with(MAX_PROGRESS)).await;
 }
 
 /// Under a lease that has lapsed, was settled, or is another's by now, nothing is committed:
 /// `Timeout`.
-pub async fn a_dead_lease_commits_nothing(bench: Bench) {
-    bench.put([deployment("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let lapsed = bench.claim_one(Stage::Prepare).await.token;
-    bench.advance(TTL + TTL).await;
+pub async fn a_dead_lease_commits_nothing(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lapsed = fixture.claim_one(Stage::Prepare).await.token;
+    fixture.advance(TTL + TTL).await;
     let put = |under: &Token| ChangeSet {
         under: Some(under.clone()),
         ..set([template("t")])
     };
     refused(
-        bench.try_commit(put(&lapsed)).await,
-        &[ErrorKind::Timeout],
+        fixture.try_commit(put(&lapsed)).await,
+        &[ErrorKind::ClaimExpired],
         "a lapsed lease",
     );
-    let settled = bench.claim_one(Stage::Prepare).await.token;
+    let settled = fixture.claim_one(Stage::Prepare).await.token;
     refused(
-        bench.try_commit(put(&lapsed)).await,
-        &[ErrorKind::Timeout],
+        fixture.try_commit(put(&lapsed)).await,
+        &[ErrorKind::ClaimExpired],
         "a lease taken over",
     );
-    let done = bench
+    let done = fixture
         .backend
         .settle(&[(settled.clone(), Outcome::Done)])
         .await;
     assert_eq!(done.expect("it is live"), [true]);
     refused(
-        bench.try_commit(put(&settled)).await,
-        &[ErrorKind::Timeout],
+        fixture.try_commit(put(&settled)).await,
+        &[ErrorKind::ClaimExpired],
         "a settled lease",
     );
-    assert!(bench.find(t("t")).await.is_none());
+    assert!(fixture.find(t("t")).await.is_none());
 }
 
 /// A lease dies with its entity.
-pub async fn a_lease_dies_with_its_entity(bench: Bench) {
-    bench.put([deployment("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let lease = bench.claim_one(Stage::Prepare).await.token;
-    bench.commit(changes([Change::Delete(d("d"))])).await;
-    bench.put([deployment("d")]).await;
+pub async fn a_lease_dies_with_its_entity(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lease = fixture.claim_one(Stage::Prepare).await.token;
+    fixture.commit(changes([Change::Delete(d("d"))])).await;
+    fixture.put([deployment("d")]).await;
     let under = ChangeSet {
         under: Some(lease.clone()),
         ..set([template("t")])
     };
     refused(
-        bench.try_commit(under).await,
-        &[ErrorKind::Timeout],
+        fixture.try_commit(under).await,
+        &[ErrorKind::ClaimExpired],
         "the lease",
     );
-    let renewed = bench.backend.renew(std::slice::from_ref(&lease), TTL).await;
+    let renewed = fixture
+        .backend
+        .renew(std::slice::from_ref(&lease), TTL)
+        .await;
     assert_eq!(renewed.expect("an answer"), [false]);
-    let settled = bench.backend.settle(&[(lease, Outcome::Done)]).await;
+    let settled = fixture.backend.settle(&[(lease, Outcome::Done)]).await;
     assert_eq!(settled.expect("an answer"), [false]);
 }
 
 /// Sets that are committed at once stay contiguous in the feed, each acknowledged one is there
 /// once, and the numbers stay dense.
-pub async fn sets_at_once_stay_contiguous(bench: Bench) {
+pub async fn sets_at_once_stay_contiguous(fixture: Fixture) {
     const TASKS: u64 = 6;
     const EACH: u64 = 15;
     const SIZE: u64 = 4;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..TASKS {
-        let own = bench.beside().await;
+        let own = fixture.beside().await;
         tasks.spawn(async move {
             for round in 0..EACH {
                 let puts = (0..SIZE).map(|n| site(&format!("s{task}x{round}x{n}")));
@@ -368,7 +377,7 @@ pub async fn sets_at_once_stay_contiguous(bench: Bench) {
     while let Some(ended) = tasks.join_next().await {
         ended.expect("the task writes");
     }
-    let feed = bench.changes(0).await;
+    let feed = fixture.changes(0).await;
     assert_eq!(feed.len() as u64, TASKS * EACH * SIZE);
     let mut keys: Vec<&Key> = feed.iter().map(|change| &change.key).collect();
     keys.sort();

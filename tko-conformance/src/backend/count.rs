@@ -1,13 +1,13 @@
 //! [`Backend::count`](tko_core::Backend::count).
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{Shape, all, changes, id_pattern, s, site, template};
 use tko_core::{Change, Count, Kind, Select, Want};
 
 /// A count is exact up to its bound, and says whether there are more.
-pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
-    bench.put((0..10).map(|n| site(&format!("s{n}")))).await;
-    bench.put([template("other")]).await;
+pub async fn a_count_is_exact_up_to_its_bound(fixture: Fixture) {
+    fixture.put((0..10).map(|n| site(&format!("s{n}")))).await;
+    fixture.put([template("other")]).await;
     for (bound, found, more) in [
         (0, 0, true),
         (1, 1, true),
@@ -16,7 +16,7 @@ pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
         (11, 10, false),
         (u64::MAX, 10, false),
     ] {
-        let count = bench
+        let count = fixture
             .backend
             .count(&all(Kind::Site), bound, Want::ROW)
             .await;
@@ -26,27 +26,29 @@ pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
 }
 
 /// A count follows what comes, goes, begins and ceases to match.
-pub async fn a_count_follows_every_change(bench: Bench) {
+pub async fn a_count_follows_every_change(fixture: Fixture) {
     let select = Select {
         ids: vec![id_pattern("a*")],
         metadata: [("k".to_owned(), super::sample::value_pattern("v"))].into(),
         ..all(Kind::Site)
     };
     let count = async || {
-        let count = bench.backend.count(&select, 100, Want::ROW).await;
+        let count = fixture.backend.count(&select, 100, Want::ROW).await;
         count.expect("a count").found
     };
     assert_eq!(count().await, 0);
-    bench
+    fixture
         .put(["a1", "a2", "b1"].map(|id| site(id).metadata("k", "v")))
         .await;
     assert_eq!(count().await, 2);
-    bench.put([site("a1")]).await;
+    fixture.put([site("a1")]).await;
     assert_eq!(count().await, 1, "one ceased to match");
-    bench.put([site("a1").metadata("k", "v")]).await;
+    fixture.put([site("a1").metadata("k", "v")]).await;
     assert_eq!(count().await, 2, "it began to match again");
-    bench.put([site("a2").metadata("k", "v").deleting()]).await;
+    fixture
+        .put([site("a2").metadata("k", "v").deleting()])
+        .await;
     assert_eq!(count().await, 1, "what is being deleted does not count");
-    bench.commit(changes([Change::Delete(s("a1"))])).await;
+    fixture.commit(changes([Change::Delete(s("a1"))])).await;
     assert_eq!(count().await, 0);
 }

@@ -1,6 +1,6 @@
 //! [`Backend::get`](tko_core::Backend::get).
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{
     Shape, all, condition, d, deployment, package, plugin, s, set, site, t, template, value_of,
 };
@@ -12,7 +12,7 @@ use tko_core::{
 };
 
 /// What was put is read back, field by field, whatever its kind.
-pub async fn what_was_put_is_read_back(bench: Bench) {
+pub async fn what_was_put_is_read_back(fixture: Fixture) {
     let puts = [
         template("t").body(&["a", "b"]).metadata("k", "v"),
         site("s").template("t").body(&["c"]).given("given", "by me"),
@@ -26,9 +26,9 @@ pub async fn what_was_put_is_read_back(bench: Bench) {
             .body(&["e"]),
         plugin(PluginType::Schedule, "p"),
     ];
-    bench.put(puts.clone()).await;
+    fixture.put(puts.clone()).await;
     for put in puts {
-        let record = bench.read(&put.key).await;
+        let record = fixture.read(&put.key).await;
         let entity = &record.entity;
         assert_eq!(entity.key, put.key);
         assert_eq!(entity.facts, put.facts, "{}", put.key);
@@ -49,7 +49,7 @@ pub async fn what_was_put_is_read_back(bench: Bench) {
 
 /// Metadata are any texts. They come back as they were put, however they are read: alone, listed,
 /// read on, and as a change tells of before and after.
-pub async fn metadata_of_any_text_come_back(bench: Bench) {
+pub async fn metadata_of_any_text_come_back(fixture: Fixture) {
     let texts = [
         "", "\t", "\n", "\\", "\\n", "\0", "\u{1}", "é\r", "a\tb\nc", "\"'{}",
     ];
@@ -65,11 +65,11 @@ pub async fn metadata_of_any_text_come_back(bench: Bench) {
         let found = [&entity.metadata, &entity.given, &entity.inherited];
         assert_eq!(found, [&expected; 3]);
     };
-    bench.put([put(1)]).await;
-    is(&bench.row(s("s")).await, 1);
-    bench.put([put(2)]).await;
+    fixture.put([put(1)]).await;
+    is(&fixture.row(s("s")).await, 1);
+    fixture.put([put(2)]).await;
     let select = all(Kind::Site);
-    for record in bench.walk(&select, 0).await {
+    for record in fixture.walk(&select, 0).await {
         is(&record.entity, 2);
     }
     let list = List {
@@ -78,12 +78,12 @@ pub async fn metadata_of_any_text_come_back(bench: Bench) {
         limit: 0,
         want: Want::ROW,
     };
-    let pages: Vec<_> = bench.backend.clone().pages(list).collect().await;
+    let pages: Vec<_> = fixture.backend.clone().pages(list).collect().await;
     let pages: Vec<_> = pages.into_iter().collect::<Result<_, _>>().expect("pages");
     let read: Vec<_> = pages.iter().flat_map(|page| &page.items).collect();
     assert_eq!(read.len(), 1, "one site");
     is(&read[0].entity, 2);
-    let changes = bench.changes(0).await;
+    let changes = fixture.changes(0).await;
     let state = |record: &Option<Record>, shift| {
         is(&record.as_ref().expect("it was there").entity, shift);
     };
@@ -93,10 +93,16 @@ pub async fn metadata_of_any_text_come_back(bench: Bench) {
 }
 
 /// Answers are in the order asked for, with nothing in the places of what is not there.
-pub async fn answers_are_in_the_order_asked_for(bench: Bench) {
-    bench.put([template("a"), site("b"), deployment("c")]).await;
+pub async fn answers_are_in_the_order_asked_for(fixture: Fixture) {
+    fixture
+        .put([template("a"), site("b"), deployment("c")])
+        .await;
     let keys = [d("c"), s("missing"), t("a"), s("a"), s("b"), t("a")];
-    let found = bench.backend.get(&keys, Want::ROW).await.expect("six keys");
+    let found = fixture
+        .backend
+        .get(&keys, Want::ROW)
+        .await
+        .expect("six keys");
     let ids: Vec<Option<&Key>> = found
         .iter()
         .map(|record| record.as_ref().map(|r| &r.entity.key))
@@ -113,41 +119,41 @@ pub async fn answers_are_in_the_order_asked_for(bench: Bench) {
 }
 
 /// Ids are compared by bytes: case counts, and nothing is trimmed or folded.
-pub async fn ids_are_told_apart_by_bytes(bench: Bench) {
-    bench.put([template("A/b"), template("a/b")]).await;
-    bench
+pub async fn ids_are_told_apart_by_bytes(fixture: Fixture) {
+    fixture.put([template("A/b"), template("a/b")]).await;
+    fixture
         .commit(set([template("a/b").metadata("k", "v")]))
         .await;
-    let (changed, other) = (bench.row(t("a/b")).await, bench.row(t("A/b")).await);
+    let (changed, other) = (fixture.row(t("a/b")).await, fixture.row(t("A/b")).await);
     assert_eq!(value_of(&changed, "k"), Some("v"));
     assert_eq!(value_of(&other, "k"), None);
-    assert!(bench.find(t("a/B")).await.is_none());
+    assert!(fixture.find(t("a/B")).await.is_none());
 }
 
 /// What is being deleted is read like anything else.
-pub async fn what_is_being_deleted_is_included(bench: Bench) {
-    bench.put([site("s").deleting()]).await;
-    assert!(bench.row(s("s")).await.deleting);
+pub async fn what_is_being_deleted_is_included(fixture: Fixture) {
+    fixture.put([site("s").deleting()]).await;
+    assert!(fixture.row(s("s")).await.deleting);
 }
 
 /// A thousand keys are read at once; more are a bad argument.
-pub async fn too_many_keys_are_refused(bench: Bench) {
-    bench.put([template("t")]).await;
+pub async fn too_many_keys_are_refused(fixture: Fixture) {
+    fixture.put([template("t")]).await;
     let most = vec![t("t"); MAX_CHANGES];
-    let found = bench.backend.get(&most, Want::ROW).await;
+    let found = fixture.backend.get(&most, Want::ROW).await;
     let found = found.expect("a thousand keys are allowed");
     assert!(found.len() == MAX_CHANGES && found.iter().all(Option::is_some));
     let more = vec![t("t"); MAX_CHANGES + 1];
-    let result = bench.backend.get(&more, Want::ROW).await;
+    let result = fixture.backend.get(&more, Want::ROW).await;
     refused(result, &[ErrorKind::BadArgument], "reading 1,001 keys");
 }
 
 /// Package, revision and work come along if they are wanted, and the package only then.
-pub async fn what_is_wanted_comes_along(bench: Bench) {
-    bench.put([deployment("d").body(&["a"])]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
+pub async fn what_is_wanted_comes_along(fixture: Fixture) {
+    fixture.put([deployment("d").body(&["a"])]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
     let read = async |want| {
-        let found = bench.backend.get(&[d("d")], want).await.expect("one key");
+        let found = fixture.backend.get(&[d("d")], want).await.expect("one key");
         found.into_iter().flatten().next().expect("it is there")
     };
     let plain = read(Want::ROW).await;
@@ -155,7 +161,7 @@ pub async fn what_is_wanted_comes_along(bench: Bench) {
         plain.package.is_none() && plain.work.is_empty(),
         "{plain:?}"
     );
-    let full = bench.read(d("d")).await;
+    let full = fixture.read(d("d")).await;
     assert_eq!(full.package, Some(package(&["a"])));
     assert_eq!(full.revision, Some(Revision(1)));
     assert_eq!(full.work.len(), 1, "its work: {:?}", full.work);
@@ -166,27 +172,27 @@ pub async fn what_is_wanted_comes_along(bench: Bench) {
 }
 
 /// The revision of an entity is the place of its last change in the feed.
-pub async fn the_revision_is_of_the_last_change(bench: Bench) {
-    bench.put([template("a"), template("b")]).await;
-    bench.put([template("a").metadata("k", "v")]).await;
-    bench.put([template("c")]).await;
+pub async fn the_revision_is_of_the_last_change(fixture: Fixture) {
+    fixture.put([template("a"), template("b")]).await;
+    fixture.put([template("a").metadata("k", "v")]).await;
+    fixture.put([template("c")]).await;
     for (id, revision) in [("a", 3), ("b", 2), ("c", 4)] {
-        let record = bench.read(t(id)).await;
+        let record = fixture.read(t(id)).await;
         assert_eq!(record.revision, Some(Revision(revision)), "{id}");
     }
 }
 
 /// What a call has answered, every later call in any process sees.
-pub async fn another_process_sees_what_was_answered(bench: Bench) {
-    let other = bench.beside().await;
+pub async fn another_process_sees_what_was_answered(fixture: Fixture) {
+    let other = fixture.beside().await;
     for round in 0..5 {
         let id = format!("t{round}");
-        bench.put([template(&id)]).await;
+        fixture.put([template(&id)]).await;
         assert!(other.find(t(&id)).await.is_some(), "{id} is seen elsewhere");
         let put = template(&id).condition(condition("Ready", true, "Sure"));
         other.put([put]).await;
-        let row = bench.row(t(&id)).await;
+        let row = fixture.row(t(&id)).await;
         assert!(row.condition("Ready").is_some(), "{id} is seen here");
-        assert_eq!(bench.revision().await, other.revision().await);
+        assert_eq!(fixture.revision().await, other.revision().await);
     }
 }

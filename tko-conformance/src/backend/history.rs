@@ -1,11 +1,11 @@
 //! [`Backend::history`](tko_core::Backend::history).
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{Shape, changes, package, s, site};
 use tko_core::{Change, ChangeRecord, Revision};
 
-async fn history(bench: &Bench, before: Option<u64>, limit: usize) -> Vec<ChangeRecord> {
-    let history = bench
+async fn history(fixture: &Fixture, before: Option<u64>, limit: usize) -> Vec<ChangeRecord> {
+    let history = fixture
         .backend
         .history(&s("s"), before.map(Revision), limit)
         .await;
@@ -17,13 +17,13 @@ fn numbers(history: &[ChangeRecord]) -> Vec<u64> {
 }
 
 /// One entity's changes, newest first, with bodies before and after, through its deletion.
-pub async fn a_history_is_of_one_entity_newest_first(bench: Bench) {
-    bench.put([site("s").body(&["a"]), site("other")]).await;
-    bench.put([site("other").metadata("k", "v")]).await;
-    bench.put([site("s").body(&["b"])]).await;
-    bench.commit(changes([Change::Delete(s("s"))])).await;
-    bench.put([site("s").body(&["c"])]).await;
-    let found = history(&bench, None, 100).await;
+pub async fn a_history_is_of_one_entity_newest_first(fixture: Fixture) {
+    fixture.put([site("s").body(&["a"]), site("other")]).await;
+    fixture.put([site("other").metadata("k", "v")]).await;
+    fixture.put([site("s").body(&["b"])]).await;
+    fixture.commit(changes([Change::Delete(s("s"))])).await;
+    fixture.put([site("s").body(&["c"])]).await;
+    let found = history(&fixture, None, 100).await;
     assert_eq!(numbers(&found), [6, 5, 4, 1]);
     let bodies: Vec<_> = found
         .iter()
@@ -44,31 +44,31 @@ pub async fn a_history_is_of_one_entity_newest_first(bench: Bench) {
 }
 
 /// At most `limit`, and only what is before `before`.
-pub async fn a_history_is_read_in_pieces(bench: Bench) {
+pub async fn a_history_is_read_in_pieces(fixture: Fixture) {
     for n in 0..7 {
-        bench.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture.put([site("s").metadata("n", &n.to_string())]).await;
     }
-    assert_eq!(numbers(&history(&bench, None, 3).await), [7, 6, 5]);
-    assert_eq!(numbers(&history(&bench, Some(5), 3).await), [4, 3, 2]);
-    assert_eq!(numbers(&history(&bench, Some(2), 3).await), [1]);
-    assert!(history(&bench, Some(1), 3).await.is_empty());
-    assert_eq!(numbers(&history(&bench, Some(100), 1).await), [7]);
+    assert_eq!(numbers(&history(&fixture, None, 3).await), [7, 6, 5]);
+    assert_eq!(numbers(&history(&fixture, Some(5), 3).await), [4, 3, 2]);
+    assert_eq!(numbers(&history(&fixture, Some(2), 3).await), [1]);
+    assert!(history(&fixture, Some(1), 3).await.is_empty());
+    assert_eq!(numbers(&history(&fixture, Some(100), 1).await), [7]);
 }
 
 /// What never was has no history.
-pub async fn what_never_was_has_no_history(bench: Bench) {
-    bench.put([site("other")]).await;
-    assert!(history(&bench, None, 10).await.is_empty());
+pub async fn what_never_was_has_no_history(fixture: Fixture) {
+    fixture.put([site("other")]).await;
+    assert!(history(&fixture, None, 10).await.is_empty());
 }
 
 /// A history goes as far back as changes are kept, and no error comes of what is not.
-pub async fn a_history_goes_back_as_far_as_it_is_kept(bench: Bench) {
-    let bench = bench.fresh(10).await;
+pub async fn a_history_goes_back_as_far_as_it_is_kept(fixture: Fixture) {
+    let fixture = fixture.fresh(10).await;
     for n in 0..50 {
-        bench.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture.put([site("s").metadata("n", &n.to_string())]).await;
     }
-    bench.trim().await;
-    let found = history(&bench, None, 100).await;
+    fixture.trim().await;
+    let found = history(&fixture, None, 100).await;
     let last: Vec<u64> = (41..=50).rev().collect();
     assert_eq!(numbers(&found)[..10], last, "the last ten are kept");
     assert!(

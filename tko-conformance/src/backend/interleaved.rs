@@ -11,23 +11,23 @@ mod actor;
 mod explain;
 mod script;
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use crate::explore::explore;
 use crate::runtime::HISTORY;
 use actor::{Actor, Notes};
 use script::Act;
 use std::sync::Arc;
 
-async fn explained(bench: &Bench, cases: u64, acts: script::Weights) {
+async fn explained(fixture: &Fixture, cases: u64, acts: script::Weights) {
     explore(
         cases,
         script::scripts(acts),
         async |scripts: Vec<Vec<Act>>| {
-            let bench = bench.fresh(HISTORY).await;
+            let fixture = fixture.fresh(HISTORY).await;
             let notes = Arc::new(Notes::default());
             let mut tasks = tokio::task::JoinSet::new();
             for (number, script) in scripts.into_iter().enumerate() {
-                let mut actor = Actor::new(number, bench.beside().await, notes.clone());
+                let mut actor = Actor::new(number, fixture.beside().await, notes.clone());
                 tasks.spawn(async move { actor.play(&script).await });
             }
             let mut ended = Ok(());
@@ -35,7 +35,7 @@ async fn explained(bench: &Bench, cases: u64, acts: script::Weights) {
                 ended = ended.and(played.expect("an actor does not panic"));
             }
             ended?;
-            explain::explain(&bench, &notes).await
+            explain::explain(&fixture, &notes).await
         },
     )
     .await;
@@ -44,12 +44,12 @@ async fn explained(bench: &Bench, cases: u64, acts: script::Weights) {
 /// Whatever tasks commit at once: every acknowledged set is in the feed once, whole, with its
 /// requirements true where it stands, in the order of real time; what was refused is not there;
 /// and the feed, replayed, gives what is there.
-pub async fn commits_are_explained_by_the_feed(bench: Bench) {
-    explained(&bench, 40, script::COMMITS).await;
+pub async fn commits_are_explained_by_the_feed(fixture: Fixture) {
+    explained(&fixture, 40, script::COMMITS).await;
 }
 
 /// Whatever tasks edit and claim at once: no two have the same right at a time, and nobody writes
 /// what another edits.
-pub async fn rights_never_overlap(bench: Bench) {
-    explained(&bench, 40, script::RIGHTS).await;
+pub async fn rights_never_overlap(fixture: Fixture) {
+    explained(&fixture, 40, script::RIGHTS).await;
 }

@@ -1,6 +1,6 @@
 //! [`Backend::list`](tko_core::Backend::list): pages.
 
-use super::bench::{ALL, Bench};
+use super::fixture::{ALL, Fixture};
 use super::sample::{Shape, all, changes, d, deployment, s, set, site, t, template, value_of};
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,24 +19,24 @@ fn page_of(select: Select, limit: usize) -> List {
 }
 
 /// A listing is in byte order of the ids, whatever order they came in.
-pub async fn listings_are_in_byte_order(bench: Bench) {
+pub async fn listings_are_in_byte_order(fixture: Fixture) {
     let mut ids = [
         "b", "a/b", "a:b", "a.b", "a-b", "a_b", "ab", "a", "B", "Z", "10", "9", "a/B",
     ];
     for id in ids {
-        bench.put([template(id)]).await;
+        fixture.put([template(id)]).await;
     }
     ids.sort_unstable();
-    assert_eq!(bench.ids(&all(Kind::Template)).await, ids);
+    assert_eq!(fixture.ids(&all(Kind::Template)).await, ids);
 }
 
 /// Pages of any size come to the same listing, each item once.
-pub async fn pages_of_any_size_come_to_the_same(bench: Bench) {
+pub async fn pages_of_any_size_come_to_the_same(fixture: Fixture) {
     let ids: Vec<String> = (0..25).map(|n| format!("s{n:02}")).collect();
-    bench.put(ids.iter().map(|id| site(id))).await;
-    bench.put([template("a"), deployment("z")]).await;
+    fixture.put(ids.iter().map(|id| site(id))).await;
+    fixture.put([template("a"), deployment("z")]).await;
     for limit in [1, 2, 7, 24, 25, 26, 1_000] {
-        let found = bench.walk(&all(Kind::Site), limit).await;
+        let found = fixture.walk(&all(Kind::Site), limit).await;
         let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
         assert_eq!(found, ids, "in pages of {limit}");
     }
@@ -44,10 +44,10 @@ pub async fn pages_of_any_size_come_to_the_same(bench: Bench) {
 
 /// Reading on comes to the same as page after page, whatever is selected and where it starts; who
 /// stops early is not in anyone's way.
-pub async fn reading_on_comes_to_the_same(bench: Bench) {
+pub async fn reading_on_comes_to_the_same(fixture: Fixture) {
     let ids: Vec<String> = (0..60).map(|n| format!("d{n:02}")).collect();
-    bench.put([template("t"), template("u")]).await;
-    bench
+    fixture.put([template("t"), template("u")]).await;
+    fixture
         .put(ids.iter().enumerate().map(|(n, id)| {
             let mut put = deployment(id);
             put.metadata.insert("n", (n % 3).to_string());
@@ -81,7 +81,7 @@ pub async fn reading_on_comes_to_the_same(bench: Bench) {
     ];
     for (select, count) in selects {
         for limit in [1, 7, 20, 60, 0] {
-            let whole = bench.walk(&select, limit).await;
+            let whole = fixture.walk(&select, limit).await;
             assert_eq!(whole.len(), count, "{select:?}");
             for after in [None, whole.get(count / 2).map(|r| r.entity.key.clone())] {
                 let rest = whole
@@ -94,7 +94,7 @@ pub async fn reading_on_comes_to_the_same(bench: Bench) {
                     limit,
                     want: ALL,
                 };
-                let pages: Vec<_> = bench.backend.clone().pages(list).collect().await;
+                let pages: Vec<_> = fixture.backend.clone().pages(list).collect().await;
                 assert!(!pages.is_empty(), "at least one page comes");
                 let pages: Vec<_> = pages.into_iter().map(|p| p.expect("a page")).collect();
                 let ends = pages.iter().map(|page| page.next.is_none());
@@ -114,52 +114,52 @@ pub async fn reading_on_comes_to_the_same(bench: Bench) {
         }
     }
     for _ in 0..40 {
-        let mut pages = bench
+        let mut pages = fixture
             .backend
             .clone()
             .pages(page_of(all(Kind::Deployment), 2));
         let first = pages.next().await.expect("at least one page");
         assert_eq!(first.expect("a page").items.len(), 2);
     }
-    assert_eq!(bench.walk(&all(Kind::Deployment), 0).await.len(), 60);
+    assert_eq!(fixture.walk(&all(Kind::Deployment), 0).await.len(), 60);
 }
 
 /// A listing is of one kind only.
-pub async fn a_listing_is_of_one_kind(bench: Bench) {
+pub async fn a_listing_is_of_one_kind(fixture: Fixture) {
     let plugin = super::sample::plugin(PluginType::Prepare, "x");
-    bench
+    fixture
         .put([template("x"), site("x"), deployment("x"), plugin])
         .await;
     for kind in Kind::ALL {
-        let found = bench.walk(&all(kind), 0).await;
+        let found = fixture.walk(&all(kind), 0).await;
         assert_eq!(found.len(), 1, "{kind}");
         assert_eq!(found[0].entity.key.kind(), kind);
     }
 }
 
 /// Where nothing is, the one page is empty and the last.
-pub async fn an_empty_listing_ends_at_once(bench: Bench) {
-    bench.put([site("s")]).await;
-    assert!(bench.ids(&all(Kind::Template)).await.is_empty());
+pub async fn an_empty_listing_ends_at_once(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    assert!(fixture.ids(&all(Kind::Template)).await.is_empty());
     let mut after_all = page_of(all(Kind::Site), 10);
     after_all.after = Some(Cursor(s("z")));
-    let page = bench.backend.list(&after_all).await.expect("a page");
+    let page = fixture.backend.list(&after_all).await.expect("a page");
     assert!(page.items.is_empty() && page.next.is_none(), "{page:?}");
 }
 
 /// A page has at most a thousand items, and no limit means that.
-pub async fn a_page_has_at_most_a_thousand_items(bench: Bench) {
+pub async fn a_page_has_at_most_a_thousand_items(fixture: Fixture) {
     let ids: Vec<String> = (0..=MAX_PAGE).map(|n| format!("t{n:04}")).collect();
     for chunk in ids.chunks(MAX_PAGE) {
-        bench.put(chunk.iter().map(|id| template(id))).await;
+        fixture.put(chunk.iter().map(|id| template(id))).await;
     }
     for limit in [0, MAX_PAGE + 1, usize::MAX] {
         let list = page_of(all(Kind::Template), limit);
-        let page = bench.backend.list(&list).await.expect("a page");
+        let page = fixture.backend.list(&list).await.expect("a page");
         assert!(page.items.len() <= MAX_PAGE, "asked for {limit}");
         assert!(page.next.is_some(), "there is one more");
         assert_eq!(
-            bench
+            fixture
                 .walk(&all(Kind::Template), limit.min(5_000))
                 .await
                 .len(),
@@ -169,9 +169,9 @@ pub async fn a_page_has_at_most_a_thousand_items(bench: Bench) {
 }
 
 /// A cursor continues after its key, also when what it names is gone or never was.
-pub async fn a_cursor_continues_after_its_key(bench: Bench) {
-    bench.put(["a", "b", "c", "d"].map(site)).await;
-    bench.commit(changes([Change::Delete(s("b"))])).await;
+pub async fn a_cursor_continues_after_its_key(fixture: Fixture) {
+    fixture.put(["a", "b", "c", "d"].map(site)).await;
+    fixture.commit(changes([Change::Delete(s("b"))])).await;
     for (after, expected) in [
         ("b", ["c", "d"].as_slice()),
         ("bb", &["c", "d"]),
@@ -181,7 +181,7 @@ pub async fn a_cursor_continues_after_its_key(bench: Bench) {
         list.after = Some(Cursor(s(after)));
         let mut found = Vec::new();
         loop {
-            let page = bench.backend.list(&list).await.expect("a page");
+            let page = fixture.backend.list(&list).await.expect("a page");
             found.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
             match page.next {
                 Some(next) => list.after = Some(next),
@@ -193,20 +193,20 @@ pub async fn a_cursor_continues_after_its_key(bench: Bench) {
 }
 
 /// Package, revision and work come along with a listing if they are wanted.
-pub async fn what_is_wanted_comes_along(bench: Bench) {
-    bench
+pub async fn what_is_wanted_comes_along(fixture: Fixture) {
+    fixture
         .put([deployment("a").body(&["x"]), deployment("b").body(&["y"])])
         .await;
-    bench.mark(Stage::Prepare, [d("b")]).await;
-    let all_of_it = bench.walk(&all(Kind::Deployment), 10).await;
+    fixture.mark(Stage::Prepare, [d("b")]).await;
+    let all_of_it = fixture.walk(&all(Kind::Deployment), 10).await;
     for record in &all_of_it {
-        let alone = bench.read(&record.entity.key).await;
+        let alone = fixture.read(&record.entity.key).await;
         assert_eq!(record.package, alone.package);
         assert_eq!(record.revision, alone.revision);
         assert_eq!(record.work, alone.work);
     }
     assert_eq!(all_of_it[1].work.len(), 1);
-    let page = bench
+    let page = fixture
         .backend
         .list(&page_of(all(Kind::Deployment), 10))
         .await;
@@ -219,26 +219,26 @@ pub async fn what_is_wanted_comes_along(bench: Bench) {
 }
 
 /// What is being deleted is hidden, unless it is asked for.
-pub async fn what_is_being_deleted_is_hidden(bench: Bench) {
-    bench
+pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
+    fixture
         .put([site("a"), site("b").deleting(), site("c")])
         .await;
-    assert_eq!(bench.ids(&all(Kind::Site)).await, ["a", "c"]);
+    assert_eq!(fixture.ids(&all(Kind::Site)).await, ["a", "c"]);
     let with_deleting = Select {
         deleting: true,
         ..all(Kind::Site)
     };
-    assert_eq!(bench.ids(&with_deleting).await, ["a", "b", "c"]);
+    assert_eq!(fixture.ids(&with_deleting).await, ["a", "b", "c"]);
 }
 
 /// A page shows everything up to the revision that it names.
-pub async fn a_page_shows_everything_up_to_its_revision(bench: Bench) {
+pub async fn a_page_shows_everything_up_to_its_revision(fixture: Fixture) {
     for n in 1..=10 {
-        bench.put([site(&format!("s{n:02}"))]).await;
+        fixture.put([site(&format!("s{n:02}"))]).await;
         let list = page_of(all(Kind::Site), 0);
-        let page = bench.backend.list(&list).await.expect("a page");
+        let page = fixture.backend.list(&list).await.expect("a page");
         assert!(
-            page.revision <= bench.head().await.revision,
+            page.revision <= fixture.feed_position().await.revision,
             "a page shows no revision that is not there yet"
         );
         let shown = page.items.len() as u64;
@@ -257,9 +257,9 @@ pub async fn a_page_shows_everything_up_to_its_revision(bench: Bench) {
 
 /// Whatever changes between pages, what was there throughout is listed once; replaying the feed
 /// from the first page's revision over the listing gives exactly what is there in the end.
-pub async fn list_then_tail_is_exact(bench: Bench) {
+pub async fn list_then_tail_is_exact(fixture: Fixture) {
     let id = |n: usize| format!("s{n:02}");
-    bench.put((0..30).map(|n| site(&id(n)))).await;
+    fixture.put((0..30).map(|n| site(&id(n)))).await;
     let mut list = List {
         want: ALL,
         ..page_of(all(Kind::Site), 4)
@@ -268,7 +268,7 @@ pub async fn list_then_tail_is_exact(bench: Bench) {
     let mut seen: Vec<Key> = Vec::new();
     let mut first = None;
     for round in 0.. {
-        let page = bench.backend.list(&list).await.expect("a page");
+        let page = fixture.backend.list(&list).await.expect("a page");
         first.get_or_insert(page.revision);
         for record in page.items {
             let entity = record.entity;
@@ -283,7 +283,7 @@ pub async fn list_then_tail_is_exact(bench: Bench) {
         let touched = [1, 29].map(|n| Change::Put(site(&id(n)).metadata("round", &word)));
         let gone = [2 + round.min(9), 28 - round.min(9)].map(|n| Change::Delete(s(&id(n))));
         let new = [0, 1].map(|n| Change::Put(site(&format!("s{:02}x{n}", 9 + round * n))));
-        bench
+        fixture
             .commit(changes(touched.into_iter().chain(gone).chain(new)))
             .await;
         list.after = page.next;
@@ -295,7 +295,7 @@ pub async fn list_then_tail_is_exact(bench: Bench) {
         let times = seen.iter().filter(|key| key.id() == id(stays)).count();
         assert_eq!(times, 1, "{} was there throughout", id(stays));
     }
-    for change in bench.changes(first.unwrap_or_default().0).await {
+    for change in fixture.changes(first.unwrap_or_default().0).await {
         match change.after {
             Some(record) => {
                 let round = value_of(&record.entity, "round").unwrap_or("").to_owned();
@@ -304,7 +304,7 @@ pub async fn list_then_tail_is_exact(bench: Bench) {
             None => drop(known.remove(&change.key)),
         }
     }
-    let real: BTreeMap<Key, String> = bench
+    let real: BTreeMap<Key, String> = fixture
         .walk(&all(Kind::Site), 0)
         .await
         .iter()
@@ -320,10 +320,10 @@ pub async fn list_then_tail_is_exact(bench: Bench) {
 
 /// A listing that may be of any revision names one that there is, and the feed from there tells
 /// exactly what it does not show.
-pub async fn any_revision_is_one_that_was(bench: Bench) {
+pub async fn any_revision_is_one_that_was(fixture: Fixture) {
     let list = List {
         want: Want {
-            any_revision: true,
+            allow_stale: true,
             ..Want::ROW
         },
         ..page_of(all(Kind::Site), 2)
@@ -331,15 +331,17 @@ pub async fn any_revision_is_one_that_was(bench: Bench) {
     let mut there = BTreeSet::new();
     for n in 0..12 {
         let new = s(&format!("s{n:02}"));
-        bench.put([site(new.id())]).await;
+        fixture.put([site(new.id())]).await;
         there.insert(new);
         if n % 3 == 2 {
             let gone = s(&format!("s{:02}", n - 1));
-            bench.commit(changes([Change::Delete(gone.clone())])).await;
+            fixture
+                .commit(changes([Change::Delete(gone.clone())]))
+                .await;
             there.remove(&gone);
         }
-        let pages: Vec<_> = bench.backend.clone().pages(list.clone()).collect().await;
-        let head = bench.head().await.revision;
+        let pages: Vec<_> = fixture.backend.clone().pages(list.clone()).collect().await;
+        let head = fixture.feed_position().await.revision;
         let mut known = BTreeSet::new();
         let mut lowest = head;
         for page in pages {
@@ -348,25 +350,28 @@ pub async fn any_revision_is_one_that_was(bench: Bench) {
             lowest = lowest.min(page.revision);
             known.extend(page.items.iter().map(|r| r.entity.key.clone()));
         }
-        for change in bench.changes(lowest.0).await {
+        for change in fixture.changes(lowest.0).await {
             match change.after {
                 Some(_) => known.insert(change.key),
                 None => known.remove(&change.key),
             };
         }
         assert_eq!(known, there, "listed, and told of after {lowest}");
-        let count = bench.backend.count(&all(Kind::Site), 100, list.want).await;
+        let count = fixture
+            .backend
+            .count(&all(Kind::Site), 100, list.want)
+            .await;
         let found = count.expect("a count").found;
         assert!(found <= n + 1, "{found} were never there");
     }
 }
 
 /// A page is consistent in itself: of what one set changed it shows all or nothing.
-pub async fn a_page_is_consistent_in_itself(bench: Bench) {
+pub async fn a_page_is_consistent_in_itself(fixture: Fixture) {
     let ids = ["a", "k", "z"];
     let pair = move |n: usize| ids.map(|id| template(id).metadata("n", &n.to_string()));
-    bench.put(pair(0)).await;
-    let writer = bench.beside().await;
+    fixture.put(pair(0)).await;
+    let writer = fixture.beside().await;
     let writing = tokio::spawn(async move {
         for n in 1..200 {
             writer.commit(set(pair(n))).await;
@@ -374,7 +379,7 @@ pub async fn a_page_is_consistent_in_itself(bench: Bench) {
         }
     });
     for _ in 0..200 {
-        let page = bench
+        let page = fixture
             .backend
             .list(&page_of(all(Kind::Template), 3))
             .await
@@ -389,7 +394,7 @@ pub async fn a_page_is_consistent_in_itself(bench: Bench) {
             "one instant: {shown:?}"
         );
         let keys = ids.map(t);
-        let read = bench
+        let read = fixture
             .backend
             .get(&keys, Want::ROW)
             .await
@@ -410,18 +415,18 @@ pub async fn a_page_is_consistent_in_itself(bench: Bench) {
 
 /// A change of a row is at once in what selects by its new state, and out of what selects by its
 /// old one.
-pub async fn a_change_moves_between_selections(bench: Bench) {
+pub async fn a_change_moves_between_selections(fixture: Fixture) {
     let value = |value: &str| Select {
         metadata: [("k".to_owned(), super::sample::value_pattern(value))].into(),
         ..all(Kind::Site)
     };
     let put = |v: &str| -> Put { site("s").metadata("k", v) };
-    bench.put([put("one")]).await;
-    assert_eq!(bench.ids(&value("one")).await, ["s"]);
-    assert!(bench.ids(&value("two")).await.is_empty());
-    bench.put([put("two")]).await;
-    assert!(bench.ids(&value("one")).await.is_empty());
-    assert_eq!(bench.ids(&value("two")).await, ["s"]);
-    bench.commit(changes([Change::Delete(s("s"))])).await;
-    assert!(bench.ids(&value("two")).await.is_empty());
+    fixture.put([put("one")]).await;
+    assert_eq!(fixture.ids(&value("one")).await, ["s"]);
+    assert!(fixture.ids(&value("two")).await.is_empty());
+    fixture.put([put("two")]).await;
+    assert!(fixture.ids(&value("one")).await.is_empty());
+    assert_eq!(fixture.ids(&value("two")).await, ["s"]);
+    fixture.commit(changes([Change::Delete(s("s"))])).await;
+    assert!(fixture.ids(&value("two")).await.is_empty());
 }

@@ -1,6 +1,6 @@
 //! What puts, deletes and conditions make of a row, and what makes no change at all.
 
-use super::bench::{Bench, TTL};
+use super::fixture::{Fixture, TTL};
 use super::sample::{
     Shape, changes, condition, d, deployment, package, plugin, s, set, site, t, template,
 };
@@ -10,10 +10,10 @@ use tko_core::{Change, ChangeSet, Condition, Facts, Generation, PluginType, Put,
 const STEP: Duration = Duration::from_secs(5);
 
 /// Something new has generation 1, an empty body unless it brings one, and the store's time.
-pub async fn a_creation_starts_a_row(bench: Bench) {
-    let now = bench.head().await.now;
-    bench.put([template("t")]).await;
-    let record = bench.read(t("t")).await;
+pub async fn a_creation_starts_a_row(fixture: Fixture) {
+    let now = fixture.feed_position().await.now;
+    fixture.put([template("t")]).await;
+    let record = fixture.read(t("t")).await;
     assert_eq!(record.entity.generation, Generation(1));
     assert_eq!(record.package, Some(package(&[])));
     assert_eq!(record.entity.created, record.entity.updated);
@@ -25,12 +25,12 @@ pub async fn a_creation_starts_a_row(bench: Bench) {
 }
 
 /// A change keeps when it was created, and says when it was updated.
-pub async fn a_change_keeps_created_and_moves_updated(bench: Bench) {
-    bench.put([template("t")]).await;
-    let first = bench.row(t("t")).await;
-    bench.advance(STEP).await;
-    bench.put([template("t").metadata("k", "v")]).await;
-    let second = bench.row(t("t")).await;
+pub async fn a_change_keeps_created_and_moves_updated(fixture: Fixture) {
+    fixture.put([template("t")]).await;
+    let first = fixture.row(t("t")).await;
+    fixture.advance(STEP).await;
+    fixture.put([template("t").metadata("k", "v")]).await;
+    let second = fixture.row(t("t")).await;
     assert_eq!(second.created, first.created);
     assert!(second.updated.since(first.updated) >= STEP);
     assert_ne!(second.version, first.version);
@@ -38,7 +38,7 @@ pub async fn a_change_keeps_created_and_moves_updated(bench: Bench) {
 
 /// The generation counts changes of the package: a new body, a plugin's facts, a deployment's
 /// `prepared` and `approved`; not conditions, metadata, relations or a deletion mark.
-pub async fn the_generation_counts_changes_of_the_package(bench: Bench) {
+pub async fn the_generation_counts_changes_of_the_package(fixture: Fixture) {
     let base = || deployment("d").body(&["a"]);
     let steps: [(&str, Put, u64); 8] = [
         ("a body", base(), 1),
@@ -55,51 +55,51 @@ pub async fn the_generation_counts_changes_of_the_package(bench: Bench) {
         ("the first body", base(), 5),
     ];
     for (what, put, generation) in steps {
-        bench.put([put]).await;
-        let row = bench.row(d("d")).await;
+        fixture.put([put]).await;
+        let row = fixture.row(d("d")).await;
         assert_eq!(row.generation, Generation(generation), "after {what}");
     }
-    bench.put([plugin(PluginType::Prepare, "p")]).await;
+    fixture.put([plugin(PluginType::Prepare, "p")]).await;
     let mut put = plugin(PluginType::Prepare, "p");
     if let Facts::Plugin(facts) = &mut put.facts {
         "other".clone_into(&mut std::sync::Arc::make_mut(facts).executor);
     }
     let key = put.key.clone();
-    bench.put([put]).await;
-    assert_eq!(bench.row(key).await.generation, Generation(2));
+    fixture.put([put]).await;
+    assert_eq!(fixture.row(key).await.generation, Generation(2));
 }
 
 /// A put without a body keeps the body that is there.
-pub async fn a_put_without_body_keeps_it(bench: Bench) {
-    bench.put([site("s").body(&["a", "b"])]).await;
-    bench.put([site("s").metadata("k", "v")]).await;
-    let record = bench.read(s("s")).await;
+pub async fn a_put_without_body_keeps_it(fixture: Fixture) {
+    fixture.put([site("s").body(&["a", "b"])]).await;
+    fixture.put([site("s").metadata("k", "v")]).await;
+    let record = fixture.read(s("s")).await;
     assert_eq!(record.package, Some(package(&["a", "b"])));
     assert_eq!(record.entity.generation, Generation(1));
 }
 
 /// A put replaces what it does not repeat: metadata, given metadata, relations.
-pub async fn a_put_replaces_the_row(bench: Bench) {
-    bench
+pub async fn a_put_replaces_the_row(fixture: Fixture) {
+    fixture
         .put([site("s").metadata("a", "1").given("b", "2").template("t")])
         .await;
-    bench.put([site("s").metadata("c", "3")]).await;
-    let row = bench.row(s("s")).await;
+    fixture.put([site("s").metadata("c", "3")]).await;
+    let row = fixture.row(s("s")).await;
     assert_eq!(row.metadata, site("s").metadata("c", "3").metadata);
     assert!(row.given.is_empty() && row.template().is_none());
 }
 
 /// What changes nothing is left out: no version, no revision, no new `updated`.
-pub async fn what_changes_nothing_is_left_out(bench: Bench) {
+pub async fn what_changes_nothing_is_left_out(fixture: Fixture) {
     let same = || {
         site("s")
             .body(&["a"])
             .metadata("k", "v")
             .condition(condition("C", true, "R"))
     };
-    bench.put([same()]).await;
-    let before = bench.read(s("s")).await;
-    bench.advance(STEP).await;
+    fixture.put([same()]).await;
+    let before = fixture.read(s("s")).await;
+    fixture.advance(STEP).await;
     let without_body = Put {
         body: None,
         ..same()
@@ -122,41 +122,41 @@ pub async fn what_changes_nothing_is_left_out(bench: Bench) {
         ChangeSet::default(),
     ];
     for (number, nothing) in nothing.into_iter().enumerate() {
-        let done = bench.commit(nothing).await;
+        let done = fixture.commit(nothing).await;
         assert_eq!(done.revision, None, "case {number}: {done:?}");
         assert!(done.versions.is_empty(), "case {number}: {done:?}");
     }
-    assert_eq!(bench.revision().await, 1);
-    let after = bench.read(s("s")).await;
+    assert_eq!(fixture.revision().await, 1);
+    let after = fixture.read(s("s")).await;
     assert_eq!(after.entity.version, before.entity.version);
     assert_eq!(after.entity.updated, before.entity.updated);
     assert_eq!(after.revision, before.revision);
 }
 
 /// In a set, what changes nothing takes no revision among those that do.
-pub async fn only_real_changes_of_a_set_take_revisions(bench: Bench) {
-    bench.put([site("b")]).await;
-    let done = bench.put([site("a"), site("b"), site("c")]).await;
-    assert_eq!(bench.revision().await, 3);
+pub async fn only_real_changes_of_a_set_take_revisions(fixture: Fixture) {
+    fixture.put([site("b")]).await;
+    let done = fixture.put([site("a"), site("b"), site("c")]).await;
+    assert_eq!(fixture.revision().await, 3);
     let mut keys: Vec<&str> = done.versions.iter().map(|(key, _)| key.id()).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["a", "c"]);
 }
 
 /// Conditions are merged by kind, through puts and by themselves; new ones come last.
-pub async fn conditions_are_merged_by_kind(bench: Bench) {
+pub async fn conditions_are_merged_by_kind(fixture: Fixture) {
     let one = site("s")
         .condition(condition("A", true, "One"))
         .condition(condition("B", true, "One"));
-    bench.put([one]).await;
+    fixture.put([one]).await;
     let two = vec![condition("B", false, "Two"), condition("C", true, "Two")];
-    bench
+    fixture
         .commit(changes([Change::Conditions(s("s"), two)]))
         .await;
-    bench
+    fixture
         .put([site("s").condition(condition("A", false, "Three"))])
         .await;
-    let row = bench.row(s("s")).await;
+    let row = fixture.row(s("s")).await;
     let said: Vec<(&str, Option<bool>, &str)> = row
         .conditions
         .iter()
@@ -171,41 +171,41 @@ pub async fn conditions_are_merged_by_kind(bench: Bench) {
 }
 
 /// `since` is the store's time at which the status last changed, whatever was passed in.
-pub async fn a_condition_says_since_when(bench: Bench) {
+pub async fn a_condition_says_since_when(fixture: Fixture) {
     let say = async |status: bool, reason: &str| {
         let said = Condition {
-            since: bench.head().await.now.plus(TTL),
+            since: fixture.feed_position().await.now.plus(TTL),
             ..condition("C", status, reason)
         };
-        bench
+        fixture
             .commit(changes([Change::Conditions(s("s"), vec![said])]))
             .await;
-        let row = bench.row(s("s")).await;
+        let row = fixture.row(s("s")).await;
         row.condition("C").expect("it was said").since
     };
-    bench.put([site("s")]).await;
-    let start = bench.head().await.now;
+    fixture.put([site("s")]).await;
+    let start = fixture.feed_position().await.now;
     let first = say(true, "One").await;
     assert!(
         first.since(start) < STEP && first >= start,
         "by the store's clock"
     );
-    bench.advance(STEP).await;
+    fixture.advance(STEP).await;
     assert_eq!(say(true, "Two").await, first, "the status is the same");
-    bench.advance(STEP).await;
+    fixture.advance(STEP).await;
     assert!(say(false, "Three").await.since(first) >= STEP + STEP);
 }
 
 /// Conditions change the version, not the generation, and leave the package alone.
-pub async fn conditions_change_the_version_only(bench: Bench) {
-    bench.put([site("s").body(&["a"])]).await;
-    let before = bench.row(s("s")).await;
-    bench.advance(STEP).await;
+pub async fn conditions_change_the_version_only(fixture: Fixture) {
+    fixture.put([site("s").body(&["a"])]).await;
+    let before = fixture.row(s("s")).await;
+    fixture.advance(STEP).await;
     let said = vec![condition("C", true, "R")];
-    let done = bench
+    let done = fixture
         .commit(changes([Change::Conditions(s("s"), said)]))
         .await;
-    let after = bench.read(s("s")).await;
+    let after = fixture.read(s("s")).await;
     assert_eq!(after.entity.generation, before.generation);
     assert_ne!(after.entity.version, before.version);
     assert!(after.entity.updated > before.updated);
@@ -215,41 +215,41 @@ pub async fn conditions_change_the_version_only(bench: Bench) {
 }
 
 /// A delete removes the row, its body and its work.
-pub async fn a_delete_removes_row_body_and_work(bench: Bench) {
-    bench.put([deployment("d").body(&["a"])]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let done = bench.commit(changes([Change::Delete(d("d"))])).await;
+pub async fn a_delete_removes_row_body_and_work(fixture: Fixture) {
+    fixture.put([deployment("d").body(&["a"])]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let done = fixture.commit(changes([Change::Delete(d("d"))])).await;
     assert!(
         done.revision.is_some() && done.versions.is_empty(),
         "{done:?}"
     );
-    assert!(bench.find(d("d")).await.is_none());
+    assert!(fixture.find(d("d")).await.is_none());
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "its work is gone"
     );
-    bench.put([deployment("d")]).await;
-    let again = bench.read(d("d")).await;
+    fixture.put([deployment("d")]).await;
+    let again = fixture.read(d("d")).await;
     assert_eq!(again.package, Some(package(&[])), "its body is gone");
     assert!(again.work.is_empty(), "its work stays gone");
 }
 
 /// What is made again is new: generation 1, created now, with a version that was never given.
-pub async fn what_is_made_again_is_new(bench: Bench) {
+pub async fn what_is_made_again_is_new(fixture: Fixture) {
     let mut versions = Vec::new();
     let mut created = Vec::new();
     for _ in 0..3 {
-        bench.put([site("s").body(&["a"])]).await;
-        bench
+        fixture.put([site("s").body(&["a"])]).await;
+        fixture
             .put([site("s").body(&["b"]).condition(condition("C", true, "R"))])
             .await;
-        let row = bench.row(s("s")).await;
+        let row = fixture.row(s("s")).await;
         assert_eq!(row.generation, Generation(2));
         assert_eq!(row.conditions.len(), 1);
         versions.push(row.version);
         created.push(row.created);
-        bench.commit(changes([Change::Delete(s("s"))])).await;
-        bench.advance(STEP).await;
+        fixture.commit(changes([Change::Delete(s("s"))])).await;
+        fixture.advance(STEP).await;
     }
     assert!(versions[0] != versions[1] && versions[1] != versions[2] && versions[0] != versions[2]);
     assert!(
@@ -259,26 +259,26 @@ pub async fn what_is_made_again_is_new(bench: Bench) {
 }
 
 /// A version is never given twice to one entity.
-pub async fn a_version_is_never_given_twice(bench: Bench) {
+pub async fn a_version_is_never_given_twice(fixture: Fixture) {
     let mut seen = std::collections::HashSet::new();
     for round in 0..30 {
         let word = format!("{}", round % 2);
         let done = match round % 3 {
-            0 => bench.put([site("s").metadata("k", &word)]).await,
-            1 => bench.put([site("s").body(&[&word])]).await,
+            0 => fixture.put([site("s").metadata("k", &word)]).await,
+            1 => fixture.put([site("s").body(&[&word])]).await,
             _ => {
                 let said = vec![condition("C", round % 2 == 0, &word)];
-                bench
+                fixture
                     .commit(changes([Change::Conditions(s("s"), said)]))
                     .await
             }
         };
         for (_, version) in done.versions {
             assert!(seen.insert(version), "{version} was given before");
-            assert_eq!(bench.version(s("s")).await, version);
+            assert_eq!(fixture.version(s("s")).await, version);
         }
         if round % 10 == 9 {
-            bench.commit(changes([Change::Delete(s("s"))])).await;
+            fixture.commit(changes([Change::Delete(s("s"))])).await;
         }
     }
 }

@@ -15,14 +15,14 @@ mod operation;
 mod pair;
 mod reads;
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use crate::explore::explore;
 use operation::Weights;
 use pair::Pair;
 
-async fn agree(bench: &Bench, cases: u64, weights: Weights) {
+async fn agree(fixture: &Fixture, cases: u64, weights: Weights) {
     explore(cases, operation::sequences(weights), async |operations| {
-        let mut pair = Pair::new(bench.fresh(pair::HISTORY).await);
+        let mut pair = Pair::new(fixture.fresh(pair::HISTORY).await);
         for (at, operation) in operations.iter().enumerate() {
             let step = pair.step(operation).await;
             step.map_err(|reason| format!("operation {at}, {operation:?}: {reason}"))?;
@@ -34,9 +34,9 @@ async fn agree(bench: &Bench, cases: u64, weights: Weights) {
 
 /// Whatever is committed and read, the answers are those of the reference: results, errors by
 /// kind, rows, pages, counts, feed and history.
-pub async fn commits_and_reads_agree_with_the_reference(bench: Bench) {
+pub async fn commits_and_reads_agree_with_the_reference(fixture: Fixture) {
     agree(
-        &bench,
+        &fixture,
         150,
         Weights {
             commits: 12,
@@ -51,9 +51,9 @@ pub async fn commits_and_reads_agree_with_the_reference(bench: Bench) {
 
 /// Whatever is marked, claimed, renewed and settled as time goes on, the answers are ones that the
 /// reference allows.
-pub async fn claims_and_edits_agree_with_the_reference(bench: Bench) {
+pub async fn claims_and_edits_agree_with_the_reference(fixture: Fixture) {
     agree(
-        &bench,
+        &fixture,
         150,
         Weights {
             commits: 6,

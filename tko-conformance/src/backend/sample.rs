@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tko_core::{
     Change, ChangeSet, Condition, Deployment, DeploymentId, Entity, Facts, Generation, Gvk, Key,
     Kind, Metadata, Package, Pattern, Plugin, PluginId, PluginType, Put, Select, SiteId,
-    TemplateId, head,
+    TemplateId, deployment_resource,
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
@@ -33,9 +33,11 @@ pub(crate) fn site(id: &str) -> Put {
 }
 
 pub(crate) fn deployment(id: &str) -> Put {
-    let asked = head::asked(None, None, false, false);
+    let asked = deployment_resource::asked(None, None, false, false);
     let package = Package::new(vec![Arc::new(asked)]).expect("one resource");
-    let head = head::split(&package).expect("it is there").head;
+    let head = deployment_resource::split(&package)
+        .expect("it is there")
+        .resource;
     let facts = Deployment {
         parent: None,
         template: None,
@@ -44,8 +46,8 @@ pub(crate) fn deployment(id: &str) -> Put {
         prepared: false,
         approved: false,
         placed: None,
-        once: None,
-        head,
+        idempotency_key: None,
+        resource: head,
     };
     put(deployment_id(id), Facts::Deployment(Box::new(facts)))
 }
@@ -128,7 +130,7 @@ impl Shape for Put {
     }
 
     fn once(self, key: &str) -> Self {
-        with(self, |d| d.once = Some(key.into()))
+        with(self, |d| d.idempotency_key = Some(key.into()))
     }
 
     fn prepared(self) -> Self {

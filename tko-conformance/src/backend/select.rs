@@ -1,6 +1,6 @@
 //! Selections, through listings and counts: patterns, relations, joins.
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{
     Shape, all, changes, deployment, deployment_id, id_pattern, plugin, site, site_id, template,
     value_pattern,
@@ -11,13 +11,13 @@ use tko_core::{
 };
 
 /// That exactly these are selected: in one page, in small pages, and by count.
-async fn selects(bench: &Bench, select: &Select, expected: &[&str]) {
+async fn selects(fixture: &Fixture, select: &Select, expected: &[&str]) {
     for limit in [0, 1, 3] {
-        let found = bench.walk(select, limit).await;
+        let found = fixture.walk(select, limit).await;
         let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
         assert_eq!(found, expected, "in pages of {limit}, by {select:?}");
     }
-    let count = bench
+    let count = fixture
         .backend
         .count(select, 1_000, Want::ROW)
         .await
@@ -39,11 +39,11 @@ fn deployments() -> Select {
 }
 
 /// Id patterns: `*` stays within a segment, `**` crosses them, a literal is one id; all must match.
-pub async fn by_id_patterns(bench: Bench) {
+pub async fn by_id_patterns(fixture: Fixture) {
     let sites = [
         "in/ka/1", "in/ka/2", "in/kb:1", "in", "IN/ka/1", "i", "in/ka",
     ];
-    bench.put(sites.map(site)).await;
+    fixture.put(sites.map(site)).await;
     for (patterns, expected) in [
         (["in/ka/*"].as_slice(), ["in/ka/1", "in/ka/2"].as_slice()),
         (&["in/**"], &["in/ka", "in/ka/1", "in/ka/2", "in/kb:1"]),
@@ -60,18 +60,18 @@ pub async fn by_id_patterns(bench: Bench) {
             ids: ids(patterns),
             ..all(Kind::Site)
         };
-        selects(&bench, &select, expected).await;
+        selects(&fixture, &select, expected).await;
     }
     let literal = Select {
         ids: vec![Pattern::literal("in/ka")],
         ..all(Kind::Site)
     };
-    selects(&bench, &literal, &["in/ka"]).await;
+    selects(&fixture, &literal, &["in/ka"]).await;
 }
 
 /// Metadata patterns: each key must be there and match; `*` crosses everything.
-pub async fn by_metadata_patterns(bench: Bench) {
-    bench
+pub async fn by_metadata_patterns(fixture: Fixture) {
+    fixture
         .put([
             site("a")
                 .metadata("cloud", "gdc/e")
@@ -95,19 +95,19 @@ pub async fn by_metadata_patterns(bench: Bench) {
             metadata: by(patterns),
             ..all(Kind::Site)
         };
-        selects(&bench, &select, expected).await;
+        selects(&fixture, &select, expected).await;
     }
 }
 
 /// By the template's id, of sites and deployments; what has none matches no pattern.
-pub async fn by_template_ids(bench: Bench) {
-    bench.put([template("nf/a"), template("nf/b")]).await;
-    bench.put([site("s1").template("nf/a"), site("s2")]).await;
+pub async fn by_template_ids(fixture: Fixture) {
+    fixture.put([template("nf/a"), template("nf/b")]).await;
+    fixture.put([site("s1").template("nf/a"), site("s2")]).await;
     let of = [
         deployment("d1").template("nf/a"),
         deployment("d2").template("nf/b"),
     ];
-    bench.put(of.into_iter().chain([deployment("d3")])).await;
+    fixture.put(of.into_iter().chain([deployment("d3")])).await;
     for (kind, patterns, expected) in [
         (
             Kind::Deployment,
@@ -124,14 +124,14 @@ pub async fn by_template_ids(bench: Bench) {
             template_ids: ids(patterns),
             ..all(kind)
         };
-        selects(&bench, &select, expected).await;
+        selects(&fixture, &select, expected).await;
     }
 }
 
 /// By the site's id; what has none matches no pattern. What moves is found at its new site only.
-pub async fn by_site_ids(bench: Bench) {
+pub async fn by_site_ids(fixture: Fixture) {
     let at = |id: &str, place: &str| deployment(id).site(place);
-    bench
+    fixture
         .put([
             at("a", "x/1"),
             at("b", "x/2"),
@@ -143,18 +143,18 @@ pub async fn by_site_ids(bench: Bench) {
         site_ids: ids(patterns),
         ..deployments()
     };
-    selects(&bench, &by_site(&["x/*"]), &["a", "b"]).await;
-    selects(&bench, &by_site(&["x/1"]), &["a"]).await;
-    selects(&bench, &by_site(&["**"]), &["a", "b", "c"]).await;
-    bench.put([at("a", "y"), deployment("b")]).await;
-    selects(&bench, &by_site(&["x/*"]), &[]).await;
-    selects(&bench, &by_site(&["y"]), &["a", "c"]).await;
+    selects(&fixture, &by_site(&["x/*"]), &["a", "b"]).await;
+    selects(&fixture, &by_site(&["x/1"]), &["a"]).await;
+    selects(&fixture, &by_site(&["**"]), &["a", "b", "c"]).await;
+    fixture.put([at("a", "y"), deployment("b")]).await;
+    selects(&fixture, &by_site(&["x/*"]), &[]).await;
+    selects(&fixture, &by_site(&["y"]), &["a", "c"]).await;
 }
 
 /// By exactly one parent.
-pub async fn by_parent(bench: Bench) {
+pub async fn by_parent(fixture: Fixture) {
     let child = |id: &str, parent: &str| deployment(id).parent(parent);
-    bench
+    fixture
         .put([
             child("a", "p"),
             child("b", "pp"),
@@ -166,23 +166,23 @@ pub async fn by_parent(bench: Bench) {
         parent: Some(deployment_id(of)),
         ..deployments()
     };
-    selects(&bench, &children("p"), &["a", "c"]).await;
-    bench.put([deployment("a")]).await;
-    selects(&bench, &children("p"), &["c"]).await;
-    selects(&bench, &children("none"), &[]).await;
+    selects(&fixture, &children("p"), &["a", "c"]).await;
+    fixture.put([deployment("a")]).await;
+    selects(&fixture, &children("p"), &["c"]).await;
+    selects(&fixture, &children("none"), &[]).await;
 }
 
 /// By the metadata that the template has now, and the site has now.
-pub async fn by_metadata_of_template_and_site(bench: Bench) {
+pub async fn by_metadata_of_template_and_site(fixture: Fixture) {
     let kind = |id: &str, value: &str| template(id).metadata("kind", value);
-    bench.put([kind("t1", "upf"), kind("t2", "smf")]).await;
-    bench
+    fixture.put([kind("t1", "upf"), kind("t2", "smf")]).await;
+    fixture
         .put([
             site("s1").metadata("region", "in"),
             site("s2").metadata("region", "us"),
         ])
         .await;
-    bench
+    fixture
         .put([
             deployment("a").template("t1").site("s1"),
             deployment("b").template("t1").site("s2"),
@@ -196,19 +196,19 @@ pub async fn by_metadata_of_template_and_site(bench: Bench) {
         site_metadata: by(site),
         ..deployments()
     };
-    selects(&bench, &of(&[("kind", "upf")], &[]), &["a", "b"]).await;
-    selects(&bench, &of(&[], &[("region", "in")]), &["a", "c"]).await;
-    selects(&bench, &of(&[("kind", "*")], &[("region", "us")]), &["b"]).await;
-    selects(&bench, &of(&[("other", "*")], &[]), &[]).await;
-    bench.put([kind("t2", "upf"), site("s1")]).await;
-    selects(&bench, &of(&[("kind", "upf")], &[]), &["a", "b", "c"]).await;
-    selects(&bench, &of(&[], &[("region", "*")]), &["b"]).await;
+    selects(&fixture, &of(&[("kind", "upf")], &[]), &["a", "b"]).await;
+    selects(&fixture, &of(&[], &[("region", "in")]), &["a", "c"]).await;
+    selects(&fixture, &of(&[("kind", "*")], &[("region", "us")]), &["b"]).await;
+    selects(&fixture, &of(&[("other", "*")], &[]), &[]).await;
+    fixture.put([kind("t2", "upf"), site("s1")]).await;
+    selects(&fixture, &of(&[("kind", "upf")], &[]), &["a", "b", "c"]).await;
+    selects(&fixture, &of(&[], &[("region", "*")]), &["b"]).await;
 }
 
 /// By prepared and approved, either way.
-pub async fn by_prepared_and_approved(bench: Bench) {
+pub async fn by_prepared_and_approved(fixture: Fixture) {
     let approved = deployment("c").prepared().approved();
-    bench
+    fixture
         .put([deployment("a"), deployment("b").prepared(), approved])
         .await;
     for (prepared, approved, expected) in [
@@ -224,14 +224,14 @@ pub async fn by_prepared_and_approved(bench: Bench) {
             approved,
             ..deployments()
         };
-        selects(&bench, &select, expected).await;
+        selects(&fixture, &select, expected).await;
     }
 }
 
 /// What concerns a site: assigned to it, or still placed on it; with what is being deleted if that
 /// is asked for.
-pub async fn by_the_site_that_it_concerns(bench: Bench) {
-    bench
+pub async fn by_the_site_that_it_concerns(fixture: Fixture) {
+    fixture
         .put([
             deployment("a").site("s"),
             deployment("b").site("other").placed("s"),
@@ -245,16 +245,16 @@ pub async fn by_the_site_that_it_concerns(bench: Bench) {
         deleting,
         ..deployments()
     };
-    selects(&bench, &concerning(false), &["a", "b", "f"]).await;
-    selects(&bench, &concerning(true), &["a", "b", "e", "f"]).await;
-    bench
+    selects(&fixture, &concerning(false), &["a", "b", "f"]).await;
+    selects(&fixture, &concerning(true), &["a", "b", "e", "f"]).await;
+    fixture
         .put([deployment("b").site("other"), deployment("f").site("s")])
         .await;
-    selects(&bench, &concerning(true), &["a", "e", "f"]).await;
+    selects(&fixture, &concerning(true), &["a", "e", "f"]).await;
 }
 
 /// Plugins: by type, by name pattern, by executor and trigger compared whole.
-pub async fn of_plugins(bench: Bench) {
+pub async fn of_plugins(fixture: Fixture) {
     let with = |put: Put, executor: &str, triggers: &[Gvk]| Put {
         facts: Facts::Plugin(std::sync::Arc::new(Plugin {
             executor: executor.to_owned(),
@@ -264,7 +264,7 @@ pub async fn of_plugins(bench: Bench) {
         ..put
     };
     let (core, other) = (Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Pod"));
-    bench
+    fixture
         .put([
             with(
                 plugin(PluginType::Prepare, "a"),
@@ -285,37 +285,37 @@ pub async fn of_plugins(bench: Bench) {
         ..plugins()
     };
     selects(
-        &bench,
+        &fixture,
         &plugins(),
         &["prepare|a", "schedule|a", "validate|b/c"],
     )
     .await;
-    selects(&bench, &of_type(PluginType::Schedule), &["schedule|a"]).await;
+    selects(&fixture, &of_type(PluginType::Schedule), &["schedule|a"]).await;
     let named = |pattern| Select {
         ids: ids(&[pattern]),
         ..plugins()
     };
-    selects(&bench, &named("a"), &["prepare|a", "schedule|a"]).await;
-    selects(&bench, &named("*"), &["prepare|a", "schedule|a"]).await;
-    selects(&bench, &named("b/*"), &["validate|b/c"]).await;
+    selects(&fixture, &named("a"), &["prepare|a", "schedule|a"]).await;
+    selects(&fixture, &named("*"), &["prepare|a", "schedule|a"]).await;
+    selects(&fixture, &named("b/*"), &["validate|b/c"]).await;
     let run_by = |executor: &str| Select {
         executor: Some(executor.to_owned()),
         ..plugins()
     };
-    selects(&bench, &run_by("command"), &["prepare|a", "schedule|a"]).await;
-    selects(&bench, &run_by("comm*"), &[]).await;
+    selects(&fixture, &run_by("command"), &["prepare|a", "schedule|a"]).await;
+    selects(&fixture, &run_by("comm*"), &[]).await;
     let triggered = |trigger: &Gvk| Select {
         trigger: Some(trigger.clone()),
         ..plugins()
     };
-    selects(&bench, &triggered(&other), &["prepare|a", "schedule|a"]).await;
-    selects(&bench, &triggered(&core), &["prepare|a"]).await;
-    selects(&bench, &triggered(&Gvk::new("", "v2", "Pod")), &[]).await;
+    selects(&fixture, &triggered(&other), &["prepare|a", "schedule|a"]).await;
+    selects(&fixture, &triggered(&core), &["prepare|a"]).await;
+    selects(&fixture, &triggered(&Gvk::new("", "v2", "Pod")), &[]).await;
 }
 
 /// All that is set must hold.
-pub async fn all_that_is_set_must_hold(bench: Bench) {
-    bench
+pub async fn all_that_is_set_must_hold(fixture: Fixture) {
+    fixture
         .put([
             template("t").metadata("k", "v"),
             site("s").metadata("k", "v"),
@@ -328,7 +328,7 @@ pub async fn all_that_is_set_must_hold(bench: Bench) {
             .parent("p")
             .metadata("k", "v")
     };
-    bench
+    fixture
         .put([
             full("a").prepared(),
             full("b"),
@@ -358,9 +358,9 @@ pub async fn all_that_is_set_must_hold(bench: Bench) {
         concerning: Some(site_id("s")),
         ..deployments()
     };
-    selects(&bench, &select, &["a", "aa"]).await;
-    bench
+    selects(&fixture, &select, &["a", "aa"]).await;
+    fixture
         .commit(changes([Change::Delete(super::sample::d("a"))]))
         .await;
-    selects(&bench, &select, &["aa"]).await;
+    selects(&fixture, &select, &["aa"]).await;
 }

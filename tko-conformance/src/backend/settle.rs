@@ -1,18 +1,18 @@
 //! [`Backend::settle`](tko_core::Backend::settle) and [`Backend::renew`](tko_core::Backend::renew):
 //! how leases end, or do not.
 
-use super::bench::{Bench, NEARLY, TTL};
+use super::fixture::{Fixture, NEARLY, TTL};
 use super::sample::{d, deployment, set, t, template};
 use serde_json::json;
 use std::time::Duration;
-use tko_core::{ChangeSet, Claim, Lane, Mark, Outcome, Stage, Token};
+use tko_core::{ChangeSet, Claim, Enqueue, Lane, Outcome, Stage, Token};
 
 const STEP: Duration = Duration::from_secs(5);
 
-async fn claimed(bench: &Bench) -> Claim {
-    bench.put([deployment("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    bench.claim_one(Stage::Prepare).await
+async fn claimed(fixture: &Fixture) -> Claim {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.claim_one(Stage::Prepare).await
 }
 
 fn retry(after: Duration, reason: &str) -> Outcome {
@@ -22,15 +22,15 @@ fn retry(after: Duration, reason: &str) -> Outcome {
     }
 }
 
-async fn settle(bench: &Bench, token: &Token, outcome: Outcome) {
-    let settled = bench.backend.settle(&[(token.clone(), outcome)]).await;
+async fn settle(fixture: &Fixture, token: &Token, outcome: Outcome) {
+    let settled = fixture.backend.settle(&[(token.clone(), outcome)]).await;
     assert_eq!(settled.expect("an answer"), [true], "it is live");
 }
 
-async fn progress(bench: &Bench, token: &Token) {
+async fn progress(fixture: &Fixture, token: &Token) {
     let under = Some(token.clone());
     let progress = Some(json!({"at": 1}));
-    bench
+    fixture
         .commit(ChangeSet {
             under,
             progress,
@@ -40,15 +40,15 @@ async fn progress(bench: &Bench, token: &Token) {
 }
 
 /// What is done is no work any more; marked again it is new.
-pub async fn what_is_done_is_gone(bench: Bench) {
-    let claim = claimed(&bench).await;
-    progress(&bench, &claim.token).await;
-    settle(&bench, &claim.token, Outcome::Done).await;
-    assert!(bench.work(Stage::Prepare, d("d")).await.is_none());
-    bench.advance(TTL + STEP).await;
-    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let again = bench.claim_one(Stage::Prepare).await.work;
+pub async fn what_is_done_is_gone(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    progress(&fixture, &claim.token).await;
+    settle(&fixture, &claim.token, Outcome::Done).await;
+    assert!(fixture.work(Stage::Prepare, d("d")).await.is_none());
+    fixture.advance(TTL + STEP).await;
+    assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let again = fixture.claim_one(Stage::Prepare).await.work;
     assert_eq!(
         (again.attempts, again.progress, again.error),
         (1, None, None)
@@ -56,113 +56,113 @@ pub async fn what_is_done_is_gone(bench: Bench) {
 }
 
 /// What was marked while it was claimed is due at once when it is done, as new.
-pub async fn a_mark_while_claimed_is_not_lost(bench: Bench) {
-    let first = claimed(&bench).await;
-    settle(&bench, &first.token, retry(Duration::ZERO, "no")).await;
-    let second = bench.claim_one(Stage::Prepare).await;
-    progress(&bench, &second.token).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
+pub async fn a_mark_while_claimed_is_not_lost(fixture: Fixture) {
+    let first = claimed(&fixture).await;
+    settle(&fixture, &first.token, retry(Duration::ZERO, "no")).await;
+    let second = fixture.claim_one(Stage::Prepare).await;
+    progress(&fixture, &second.token).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "the lease holds"
     );
-    settle(&bench, &second.token, Outcome::Done).await;
-    let third = bench.claim_one(Stage::Prepare).await;
+    settle(&fixture, &second.token, Outcome::Done).await;
+    let third = fixture.claim_one(Stage::Prepare).await;
     let work = third.work;
     assert_eq!(
         (work.attempts, work.progress, work.error),
         (1, None, None),
         "as new"
     );
-    settle(&bench, &third.token, Outcome::Done).await;
+    settle(&fixture, &third.token, Outcome::Done).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "one mark, one turn"
     );
 }
 
 /// A mark from before the claim is what was claimed; it is not due again.
-pub async fn a_mark_before_the_claim_is_done_with_it(bench: Bench) {
-    bench.put([deployment("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    let claim = bench.claim_one(Stage::Prepare).await;
-    settle(&bench, &claim.token, Outcome::Done).await;
-    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+pub async fn a_mark_before_the_claim_is_done_with_it(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let claim = fixture.claim_one(Stage::Prepare).await;
+    settle(&fixture, &claim.token, Outcome::Done).await;
+    assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
 }
 
 /// A mark survives the lapse of the lease under which it came, and is done with the next claim.
-pub async fn a_mark_under_a_lapsed_lease_is_done_with_the_next(bench: Bench) {
-    claimed(&bench).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    bench.advance(TTL + STEP).await;
-    let next = bench.claim_one(Stage::Prepare).await;
-    settle(&bench, &next.token, Outcome::Done).await;
-    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
+pub async fn a_mark_under_a_lapsed_lease_is_done_with_the_next(fixture: Fixture) {
+    claimed(&fixture).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.advance(TTL + STEP).await;
+    let next = fixture.claim_one(Stage::Prepare).await;
+    settle(&fixture, &next.token, Outcome::Done).await;
+    assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
 }
 
 /// Retried work is due after its pause, keeps its progress, counts the attempt, and says why.
-pub async fn retried_work_is_due_after_its_pause(bench: Bench) {
-    let claim = claimed(&bench).await;
-    progress(&bench, &claim.token).await;
-    settle(&bench, &claim.token, retry(TTL, "the plugin is down")).await;
-    let work = bench
+pub async fn retried_work_is_due_after_its_pause(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    progress(&fixture, &claim.token).await;
+    settle(&fixture, &claim.token, retry(TTL, "the plugin is down")).await;
+    let work = fixture
         .work(Stage::Prepare, d("d"))
         .await
         .expect("it is work still");
     assert_eq!(work.error.as_deref(), Some("the plugin is down"));
     assert_eq!((work.attempts, work.leased), (1, None));
-    let pause = work.due.since(bench.head().await.now);
+    let pause = work.due.since(fixture.feed_position().await.now);
     assert!(pause <= TTL && pause > NEARLY, "due in {pause:?}");
-    bench.advance(NEARLY).await;
+    fixture.advance(NEARLY).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "too early"
     );
-    bench.advance(STEP).await;
-    let again = bench.claim_one(Stage::Prepare).await.work;
+    fixture.advance(STEP).await;
+    let again = fixture.claim_one(Stage::Prepare).await.work;
     assert_eq!(again.attempts, 2);
     assert_eq!(again.progress, Some(json!({"at": 1})));
     assert_eq!(again.error.as_deref(), Some("the plugin is down"));
 }
 
 /// Retried work that was marked while it was claimed is due at once.
-pub async fn retried_work_is_due_at_once_if_marked(bench: Bench) {
-    let claim = claimed(&bench).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    settle(&bench, &claim.token, retry(TTL, "no")).await;
-    let again = bench.claim_one(Stage::Prepare).await;
+pub async fn retried_work_is_due_at_once_if_marked(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    settle(&fixture, &claim.token, retry(TTL, "no")).await;
+    let again = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(again.work.attempts, 2);
-    settle(&bench, &again.token, retry(TTL, "no")).await;
+    settle(&fixture, &again.token, retry(TTL, "no")).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "the mark counted once"
     );
 }
 
 /// A mark brings retried work forward.
-pub async fn a_mark_brings_retried_work_forward(bench: Bench) {
-    let claim = claimed(&bench).await;
-    settle(&bench, &claim.token, retry(TTL * 10, "no")).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 2);
+pub async fn a_mark_brings_retried_work_forward(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    settle(&fixture, &claim.token, retry(TTL * 10, "no")).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
 /// What failed three times moves to the failing lane, not before.
-pub async fn what_failed_three_times_moves_to_the_failing_lane(bench: Bench) {
-    bench.put([deployment("d")]).await;
-    let due = vec![Mark::now(Stage::Prepare, d("d"), Lane::new(3))];
-    bench
+pub async fn what_failed_three_times_moves_to_the_failing_lane(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    let due = vec![Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))];
+    fixture
         .commit(ChangeSet {
-            due,
+            enqueue: due,
             ..ChangeSet::default()
         })
         .await;
     let mut lanes = Vec::new();
     for _ in 0..Lane::PATIENCE + 2 {
-        let claim = bench.claim_one(Stage::Prepare).await;
+        let claim = fixture.claim_one(Stage::Prepare).await;
         lanes.push(claim.work.lane);
-        settle(&bench, &claim.token, retry(Duration::ZERO, "no")).await;
+        settle(&fixture, &claim.token, retry(Duration::ZERO, "no")).await;
     }
     let (own, failing) = (Lane::new(3), Lane::FAILING);
     assert_eq!(lanes, [own, own, own, failing, failing]);
@@ -170,19 +170,19 @@ pub async fn what_failed_three_times_moves_to_the_failing_lane(bench: Bench) {
 
 /// What is handed back without blame is due after its pause; the attempt does not count, progress
 /// is kept.
-pub async fn what_is_yielded_counts_no_attempt(bench: Bench) {
-    let mut claim = claimed(&bench).await;
-    progress(&bench, &claim.token).await;
+pub async fn what_is_yielded_counts_no_attempt(fixture: Fixture) {
+    let mut claim = claimed(&fixture).await;
+    progress(&fixture, &claim.token).await;
     for _ in 0..=Lane::PATIENCE {
-        settle(&bench, &claim.token, Outcome::Yield { after: TTL }).await;
-        let work = bench.work(Stage::Prepare, d("d")).await;
+        settle(&fixture, &claim.token, Outcome::Yield { after: TTL }).await;
+        let work = fixture.work(Stage::Prepare, d("d")).await;
         let work = work.expect("it is work still");
         assert_eq!((work.attempts, work.leased), (0, None));
-        bench.advance(NEARLY).await;
-        let early = bench.claim(Stage::Prepare, 10).await;
+        fixture.advance(NEARLY).await;
+        let early = fixture.claim(Stage::Prepare, 10).await;
         assert!(early.is_empty(), "too early");
-        bench.advance(STEP).await;
-        claim = bench.claim_one(Stage::Prepare).await;
+        fixture.advance(STEP).await;
+        claim = fixture.claim_one(Stage::Prepare).await;
         assert_eq!(claim.work.attempts, 1);
         assert_eq!(claim.work.progress, Some(json!({"at": 1})));
         assert_eq!(claim.work.lane, Lane::new(0));
@@ -190,107 +190,112 @@ pub async fn what_is_yielded_counts_no_attempt(bench: Bench) {
 }
 
 /// What is handed back and was marked while it was claimed is due at once.
-pub async fn yielded_work_is_due_at_once_if_marked(bench: Bench) {
-    let claim = claimed(&bench).await;
-    bench.mark(Stage::Prepare, [d("d")]).await;
-    settle(&bench, &claim.token, Outcome::Yield { after: TTL }).await;
-    let again = bench.claim_one(Stage::Prepare).await;
-    settle(&bench, &again.token, Outcome::Yield { after: TTL }).await;
+pub async fn yielded_work_is_due_at_once_if_marked(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    settle(&fixture, &claim.token, Outcome::Yield { after: TTL }).await;
+    let again = fixture.claim_one(Stage::Prepare).await;
+    settle(&fixture, &again.token, Outcome::Yield { after: TTL }).await;
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "the mark counted once"
     );
 }
 
 /// Each token is settled by itself, and a dead one is answered with false and changes nothing.
-pub async fn each_is_settled_by_itself(bench: Bench) {
-    bench.put(["a", "b", "c"].map(deployment)).await;
-    bench.mark(Stage::Prepare, ["a", "b", "c"].map(d)).await;
-    let claims = bench.claim(Stage::Prepare, 10).await;
+pub async fn each_is_settled_by_itself(fixture: Fixture) {
+    fixture.put(["a", "b", "c"].map(deployment)).await;
+    fixture.mark(Stage::Prepare, ["a", "b", "c"].map(d)).await;
+    let claims = fixture.claim(Stage::Prepare, 10).await;
     let token = |id: &str| {
         let claim = claims.iter().find(|claim| claim.work.key == d(id));
         claim.expect("all three are claimed").token.clone()
     };
-    settle(&bench, &token("b"), Outcome::Done).await;
+    settle(&fixture, &token("b"), Outcome::Done).await;
     let outcomes = [
         (token("a"), Outcome::Done),
         (token("b"), retry(Duration::ZERO, "too late")),
         (token("c"), Outcome::Yield { after: TTL }),
         (token("a"), retry(Duration::ZERO, "twice")),
     ];
-    let settled = bench.backend.settle(&outcomes).await.expect("an answer");
+    let settled = fixture.backend.settle(&outcomes).await.expect("an answer");
     assert_eq!(settled, [true, false, true, false]);
-    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
-    assert!(bench.work(Stage::Prepare, d("c")).await.is_some());
+    assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
+    assert!(fixture.work(Stage::Prepare, d("c")).await.is_some());
 }
 
 /// A lapsed lease settles nothing, even if nobody took over.
-pub async fn a_lapsed_lease_settles_nothing(bench: Bench) {
-    let claim = claimed(&bench).await;
-    bench.advance(TTL + STEP).await;
+pub async fn a_lapsed_lease_settles_nothing(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    fixture.advance(TTL + STEP).await;
     let outcomes = [(claim.token.clone(), Outcome::Done)];
-    let settled = bench.backend.settle(&outcomes).await;
+    let settled = fixture.backend.settle(&outcomes).await;
     assert_eq!(settled.expect("an answer"), [false]);
     assert!(
-        bench.work(Stage::Prepare, d("d")).await.is_some(),
+        fixture.work(Stage::Prepare, d("d")).await.is_some(),
         "it is work still"
     );
-    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 2);
+    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
 /// A renewed lease lapses its time after the renewal; each token by itself.
-pub async fn a_renewed_lease_lives_on(bench: Bench) {
-    bench.put(["a", "b"].map(deployment)).await;
-    bench.mark(Stage::Prepare, [d("a")]).await;
-    let dead = bench.claim_one(Stage::Prepare).await.token;
-    settle(&bench, &dead, Outcome::Done).await;
-    bench.mark(Stage::Prepare, [d("b")]).await;
-    let live = bench.claim_one(Stage::Prepare).await.token;
+pub async fn a_renewed_lease_lives_on(fixture: Fixture) {
+    fixture.put(["a", "b"].map(deployment)).await;
+    fixture.mark(Stage::Prepare, [d("a")]).await;
+    let dead = fixture.claim_one(Stage::Prepare).await.token;
+    settle(&fixture, &dead, Outcome::Done).await;
+    fixture.mark(Stage::Prepare, [d("b")]).await;
+    let live = fixture.claim_one(Stage::Prepare).await.token;
     for _ in 0..4 {
-        bench.advance(NEARLY).await;
-        let renewed = bench
+        fixture.advance(NEARLY).await;
+        let renewed = fixture
             .backend
             .renew(&[dead.clone(), live.clone()], TTL)
             .await;
         assert_eq!(renewed.expect("an answer"), [false, true]);
     }
-    let leased = bench
+    let leased = fixture
         .work(Stage::Prepare, d("b"))
         .await
         .and_then(|work| work.leased);
-    let left = leased.expect("it is leased").since(bench.head().await.now);
+    let left = leased
+        .expect("it is leased")
+        .since(fixture.feed_position().await.now);
     assert!(left > NEARLY && left <= TTL, "{left:?}");
-    bench.advance(NEARLY).await;
-    bench
+    fixture.advance(NEARLY).await;
+    fixture
         .commit(ChangeSet {
             under: Some(live.clone()),
             ..set([template("t")])
         })
         .await;
-    bench.advance(STEP + STEP).await;
-    let renewed = bench.backend.renew(std::slice::from_ref(&live), TTL).await;
+    fixture.advance(STEP + STEP).await;
+    let renewed = fixture
+        .backend
+        .renew(std::slice::from_ref(&live), TTL)
+        .await;
     assert_eq!(renewed.expect("an answer"), [false], "it has lapsed");
-    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 2);
+    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
 /// A commit settles its lease in the same instant.
-pub async fn a_commit_settles_its_lease(bench: Bench) {
-    let first = claimed(&bench).await.token;
+pub async fn a_commit_settles_its_lease(fixture: Fixture) {
+    let first = claimed(&fixture).await.token;
     let commit = async |under: &Token, settle: Outcome, word: &str| {
         let put = super::sample::Shape::metadata(template("t"), "k", word);
         let under = Some(under.clone());
-        bench
+        fixture
             .commit(ChangeSet {
                 under,
                 settle: Some(settle),
                 ..set([put])
             })
             .await;
-        let row = bench.row(t("t")).await;
+        let row = fixture.row(t("t")).await;
         assert_eq!(row.metadata.get("k"), Some(word));
     };
     commit(&first, retry(Duration::ZERO, "soon"), "one").await;
-    let second = bench.claim_one(Stage::Prepare).await;
+    let second = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(
         (second.work.attempts, second.work.error.as_deref()),
         (2, Some("soon"))
@@ -303,8 +308,8 @@ pub async fn a_commit_settles_its_lease(bench: Bench) {
         "two",
     )
     .await;
-    let third = bench.claim_one(Stage::Prepare).await;
+    let third = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(third.work.attempts, 2);
     commit(&third.token, Outcome::Done, "three").await;
-    assert!(bench.work(Stage::Prepare, d("d")).await.is_none());
+    assert!(fixture.work(Stage::Prepare, d("d")).await.is_none());
 }

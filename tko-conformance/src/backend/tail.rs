@@ -1,7 +1,7 @@
 //! [`Backend::tail`](tko_core::Backend::tail) and [`Backend::head`](tko_core::Backend::head): the
 //! feed.
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{Shape, changes, condition, package, s, set, site, value_of};
 use futures_util::StreamExt;
 use std::time::Duration;
@@ -14,29 +14,29 @@ fn body(record: Option<&Record>) -> Option<&tko_core::Package> {
 }
 
 /// Each change is told with its state before and after, when, by whom, and in which set.
-pub async fn a_change_is_told_with_its_previous_state(bench: Bench) {
+pub async fn a_change_is_told_with_its_previous_state(fixture: Fixture) {
     let cause = Some("why".into());
-    bench
+    fixture
         .commit(ChangeSet {
             cause,
             ..set([site("s").body(&["a"])])
         })
         .await;
-    let first = bench.row(s("s")).await;
-    bench.advance(STEP).await;
-    bench
+    let first = fixture.row(s("s")).await;
+    fixture.advance(STEP).await;
+    fixture
         .put([site("s").body(&["b"]).metadata("k", "v"), site("t")])
         .await;
-    let second = bench.row(s("s")).await;
-    bench
+    let second = fixture.row(s("s")).await;
+    fixture
         .commit(changes([Change::Conditions(
             s("s"),
             vec![condition("C", true, "R")],
         )]))
         .await;
-    let third = bench.row(s("s")).await;
-    bench.commit(changes([Change::Delete(s("s"))])).await;
-    let feed = bench.changes(0).await;
+    let third = fixture.row(s("s")).await;
+    fixture.commit(changes([Change::Delete(s("s"))])).await;
+    let feed = fixture.changes(0).await;
     let feed: Vec<&ChangeRecord> = feed.iter().filter(|c| c.key == s("s")).collect();
     let versions = |c: &ChangeRecord| {
         let version = |r: &Option<Record>| r.as_ref().map(|r| r.entity.version);
@@ -73,10 +73,10 @@ pub async fn a_change_is_told_with_its_previous_state(bench: Bench) {
 }
 
 /// Packages are told if they are wanted, and only then.
-pub async fn packages_are_told_if_wanted(bench: Bench) {
-    bench.put([site("s").body(&["a"])]).await;
-    bench.put([site("s").body(&["b"])]).await;
-    let plain: Vec<Result<ChangeRecord>> = bench
+pub async fn packages_are_told_if_wanted(fixture: Fixture) {
+    fixture.put([site("s").body(&["a"])]).await;
+    fixture.put([site("s").body(&["b"])]).await;
+    let plain: Vec<Result<ChangeRecord>> = fixture
         .backend
         .tail(Revision(0), Want::ROW)
         .take(2)
@@ -86,23 +86,23 @@ pub async fn packages_are_told_if_wanted(bench: Bench) {
         let change = change.expect("a change");
         assert!(body(change.before.as_ref()).is_none() && body(change.after.as_ref()).is_none());
     }
-    let full = bench.changes(0).await;
+    let full = fixture.changes(0).await;
     assert_eq!(body(full[1].before.as_ref()), Some(&package(&["a"])));
     assert_eq!(body(full[1].after.as_ref()), Some(&package(&["b"])));
 }
 
 /// A tail can begin after any revision, in the middle of a set too, and tells what comes later.
-pub async fn a_tail_begins_after_any_revision(bench: Bench) {
-    bench.put((0..5).map(|n| site(&format!("s{n}")))).await;
+pub async fn a_tail_begins_after_any_revision(fixture: Fixture) {
+    fixture.put((0..5).map(|n| site(&format!("s{n}")))).await;
     for after in 0..=5 {
-        let mut tail = bench.backend.tail(Revision(after), Want::ROW);
+        let mut tail = fixture.backend.tail(Revision(after), Want::ROW);
         for expected in after + 1..=5 {
             let change = tail.next().await.expect("without end").expect("a change");
             assert_eq!((change.revision.0, change.set.0), (expected, 5));
         }
-        let known = bench.revision().await;
-        let first = bench.changes(5).await;
-        bench
+        let known = fixture.revision().await;
+        let first = fixture.changes(5).await;
+        fixture
             .put([site("later").metadata("n", &after.to_string())])
             .await;
         for expected in first.iter().map(|c| c.revision.0).chain([known + 1]) {
@@ -113,8 +113,8 @@ pub async fn a_tail_begins_after_any_revision(bench: Bench) {
 }
 
 /// A tail that waits at the head is told of the next change, by whatever process.
-pub async fn a_waiting_tail_is_told(bench: Bench) {
-    let other = bench.beside().await;
+pub async fn a_waiting_tail_is_told(fixture: Fixture) {
+    let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
         let mut tail = other.backend.tail(Revision(0), Want::ROW);
         let first = tail.next().await.expect("without end").expect("a change");
@@ -122,17 +122,17 @@ pub async fn a_waiting_tail_is_told(bench: Bench) {
         (first.key, second.key)
     });
     tokio::task::yield_now().await;
-    bench.put([site("a")]).await;
+    fixture.put([site("a")]).await;
     tokio::task::yield_now().await;
-    bench.put([site("b")]).await;
+    fixture.put([site("b")]).await;
     assert_eq!(waiting.await.expect("the reader ends"), (s("a"), s("b")));
 }
 
 /// Any number of readers are each told everything.
-pub async fn every_reader_is_told_everything(bench: Bench) {
+pub async fn every_reader_is_told_everything(fixture: Fixture) {
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let own = bench.beside().await;
+        let own = fixture.beside().await;
         readers.spawn(async move {
             let tail = own.backend.tail(Revision(0), Want::ROW);
             let told: Vec<_> = tail.take(50).collect().await;
@@ -141,7 +141,7 @@ pub async fn every_reader_is_told_everything(bench: Bench) {
         });
     }
     for n in 0..25 {
-        bench
+        fixture
             .put([site(&format!("a{n}")), site(&format!("b{n}"))])
             .await;
         tokio::task::yield_now().await;
@@ -154,12 +154,12 @@ pub async fn every_reader_is_told_everything(bench: Bench) {
 
 /// While many write at once, a tail tells each change once, in order, and each entity's states
 /// without a gap.
-pub async fn a_tail_is_exact_under_concurrent_writes(bench: Bench) {
+pub async fn a_tail_is_exact_under_concurrent_writes(fixture: Fixture) {
     const TASKS: u64 = 6;
     const EACH: u64 = 20;
     let mut writers = tokio::task::JoinSet::new();
     for task in 0..TASKS {
-        let own = bench.beside().await;
+        let own = fixture.beside().await;
         writers.spawn(async move {
             for n in 0..EACH {
                 let word = format!("{task}x{n}");
@@ -170,7 +170,7 @@ pub async fn a_tail_is_exact_under_concurrent_writes(bench: Bench) {
             }
         });
     }
-    let told = bench
+    let told = fixture
         .next_changes(0, usize::try_from(TASKS * EACH * 2).expect("small"))
         .await;
     while let Some(ended) = writers.join_next().await {
@@ -185,48 +185,48 @@ pub async fn a_tail_is_exact_under_concurrent_writes(bench: Bench) {
         assert_eq!(before, known, "{} continues where it was", change.key);
     }
     for (key, version) in last {
-        assert_eq!(bench.find(key).await.map(|r| r.entity.version), version);
+        assert_eq!(fixture.find(key).await.map(|r| r.entity.version), version);
     }
 }
 
 /// Where changes are no longer kept, a tail is `Expired` and says from where the feed can be read;
 /// from there it can.
-pub async fn what_is_no_longer_kept_is_expired(bench: Bench) {
-    let bench = bench.fresh(10).await;
+pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
+    let fixture = fixture.fresh(10).await;
     for n in 0..50 {
-        bench.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture.put([site("s").metadata("n", &n.to_string())]).await;
     }
-    bench.trim().await;
-    let head = bench.head().await;
+    fixture.trim().await;
+    let head = fixture.feed_position().await;
     assert!(
         head.oldest.0 >= 30,
         "at most twice the history is kept: {head:?}"
     );
     assert!(head.oldest.0 <= 40, "the last ten are kept: {head:?}");
     for after in [0, head.oldest.0 - 1] {
-        let mut tail = bench.backend.tail(Revision(after), Want::ROW);
+        let mut tail = fixture.backend.tail(Revision(after), Want::ROW);
         match tail.next().await {
             Some(Err(Error::Expired { oldest })) => assert!(oldest >= head.oldest),
             other => panic!("after {after} it has expired: {other:?}"),
         }
         assert!(tail.next().await.is_none(), "it ends after an error");
     }
-    let told = bench.changes(head.oldest.0).await;
+    let told = fixture.changes(head.oldest.0).await;
     assert_eq!(told[0].revision.0, head.oldest.0 + 1);
     assert_eq!(told.last().map(|c| c.revision), Some(head.revision));
 }
 
 /// A reader that is slow is held back or told `Expired`; it never misses a change.
-pub async fn a_slow_reader_misses_nothing(bench: Bench) {
-    let bench = bench.fresh(20).await;
-    bench.put([site("s").metadata("n", "first")]).await;
-    let mut tail = bench.backend.tail(Revision(0), Want::ROW);
+pub async fn a_slow_reader_misses_nothing(fixture: Fixture) {
+    let fixture = fixture.fresh(20).await;
+    fixture.put([site("s").metadata("n", "first")]).await;
+    let mut tail = fixture.backend.tail(Revision(0), Want::ROW);
     let first = tail.next().await.expect("without end").expect("a change");
     assert_eq!(first.revision.0, 1);
     for n in 0..200 {
-        bench.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture.put([site("s").metadata("n", &n.to_string())]).await;
     }
-    bench.trim().await;
+    fixture.trim().await;
     let mut expected = 2;
     while expected <= 201 {
         match tail.next().await.expect("without end") {
@@ -242,13 +242,13 @@ pub async fn a_slow_reader_misses_nothing(bench: Bench) {
 }
 
 /// The head is the last revision, its oldest the one after which the feed begins.
-pub async fn the_head_says_where_the_feed_is(bench: Bench) {
-    let head = bench.head().await;
+pub async fn the_head_says_where_the_feed_is(fixture: Fixture) {
+    let head = fixture.feed_position().await;
     assert_eq!((head.revision, head.oldest), (Revision(0), Revision(0)));
-    bench.put([site("a"), site("b")]).await;
-    let head = bench.head().await;
+    fixture.put([site("a"), site("b")]).await;
+    let head = fixture.feed_position().await;
     assert_eq!((head.revision, head.oldest), (Revision(2), Revision(0)));
-    let feed = bench.changes(0).await;
+    let feed = fixture.changes(0).await;
     assert!(feed.iter().all(|change| change.at <= head.now));
     let words: Vec<_> = feed
         .iter()

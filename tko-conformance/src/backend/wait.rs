@@ -1,22 +1,22 @@
 //! [`Backend::claim`](tko_core::Backend::claim) while nothing is due: waiting, and what ends it.
 
-use super::bench::{Bench, LONG, TTL, request};
+use super::fixture::{Fixture, LONG, TTL, request};
 use super::sample::{d, deployment, set};
 use std::time::Duration;
-use tko_core::{ChangeSet, Claim, ClaimRequest, Lane, Mark, Outcome, Stage};
+use tko_core::{ChangeSet, Claim, ClaimRequest, Enqueue, Lane, Outcome, Stage};
 
 const STEP: Duration = Duration::from_secs(5);
 
 /// A deployment, and work on it that is due so much later.
-async fn due(bench: &Bench, id: &str, after: u64) {
-    let mark = Mark {
+async fn due(fixture: &Fixture, id: &str, after: u64) {
+    let mark = Enqueue {
         after: Duration::from_secs(after),
-        ..Mark::now(Stage::Prepare, d(id), Lane::new(0))
+        ..Enqueue::now(Stage::Prepare, d(id), Lane::new(0))
     };
     let due = vec![mark];
-    bench
+    fixture
         .commit(ChangeSet {
-            due,
+            enqueue: due,
             ..set([deployment(id)])
         })
         .await;
@@ -27,8 +27,8 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
 }
 
 /// Asked to wait, a claim ends when work becomes due by a commit, and does not miss it.
-pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
-    let other = bench.beside().await;
+pub async fn a_waiting_claim_ends_with_new_work(fixture: Fixture) {
+    let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
             wait: LONG,
@@ -37,16 +37,16 @@ pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
         other.backend.claim(&request).await
     });
     tokio::task::yield_now().await;
-    due(&bench, "d", 0).await;
+    due(&fixture, "d", 0).await;
     let claims = waiting.await.expect("the task ends").expect("work came");
     assert_eq!(ids(&claims), ["d"]);
 }
 
 /// A waiting claim ends when work that is there becomes due, or its lease lapses, as time goes on.
-pub async fn a_waiting_claim_ends_as_time_goes_on(bench: Bench) {
-    due(&bench, "later", 20).await;
+pub async fn a_waiting_claim_ends_as_time_goes_on(fixture: Fixture) {
+    due(&fixture, "later", 20).await;
     for round in ["due", "lapsed"] {
-        let other = bench.beside().await;
+        let other = fixture.beside().await;
         let waiting = tokio::spawn(async move {
             let request = ClaimRequest {
                 wait: LONG,
@@ -55,17 +55,17 @@ pub async fn a_waiting_claim_ends_as_time_goes_on(bench: Bench) {
             other.backend.claim(&request).await
         });
         tokio::task::yield_now().await;
-        bench.advance(TTL + STEP).await;
+        fixture.advance(TTL + STEP).await;
         let claims = waiting.await.expect("the task ends").expect("work is due");
         assert_eq!(ids(&claims), ["later"], "when it is {round}");
     }
 }
 
 /// A waiting claim ends when work is handed back.
-pub async fn a_waiting_claim_ends_with_what_is_handed_back(bench: Bench) {
-    due(&bench, "d", 0).await;
-    let first = bench.claim_one(Stage::Prepare).await;
-    let other = bench.beside().await;
+pub async fn a_waiting_claim_ends_with_what_is_handed_back(fixture: Fixture) {
+    due(&fixture, "d", 0).await;
+    let first = fixture.claim_one(Stage::Prepare).await;
+    let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
             wait: LONG,
@@ -77,7 +77,7 @@ pub async fn a_waiting_claim_ends_with_what_is_handed_back(bench: Bench) {
     let back = Outcome::Yield {
         after: Duration::ZERO,
     };
-    bench
+    fixture
         .backend
         .settle(&[(first.token, back)])
         .await
@@ -87,10 +87,10 @@ pub async fn a_waiting_claim_ends_with_what_is_handed_back(bench: Bench) {
 }
 
 /// Nothing being due, a claim ends empty: at once if it may not wait, else after its wait.
-pub async fn a_claim_ends_empty_after_its_wait(bench: Bench) {
-    due(&bench, "later", 600).await;
-    assert!(bench.claim(Stage::Prepare, 10).await.is_empty());
-    let other = bench.beside().await;
+pub async fn a_claim_ends_empty_after_its_wait(fixture: Fixture) {
+    due(&fixture, "later", 600).await;
+    assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
+    let other = fixture.beside().await;
     let mut waiting = tokio::spawn(async move {
         let request = ClaimRequest {
             wait: Duration::from_millis(200),
@@ -100,7 +100,7 @@ pub async fn a_claim_ends_empty_after_its_wait(bench: Bench) {
     });
     // It begins to wait whenever its task comes to run.
     let ended = loop {
-        bench.advance(Duration::from_secs(1)).await;
+        fixture.advance(Duration::from_secs(1)).await;
         let pause = Duration::from_millis(10);
         if let Ok(ended) = tokio::time::timeout(pause, &mut waiting).await {
             break ended;
@@ -111,16 +111,16 @@ pub async fn a_claim_ends_empty_after_its_wait(bench: Bench) {
 }
 
 /// A claim that is dropped while it waits leaves nothing leased.
-pub async fn a_dropped_claim_leaves_nothing_leased(bench: Bench) {
+pub async fn a_dropped_claim_leaves_nothing_leased(fixture: Fixture) {
     let request = ClaimRequest {
         wait: LONG,
         ..request(Stage::Prepare, 10)
     };
     for _ in 0..3 {
-        let mut waiting = bench.backend.claim(&request);
+        let mut waiting = fixture.backend.claim(&request);
         assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(waiting);
     }
-    due(&bench, "d", 0).await;
-    assert_eq!(bench.claim_one(Stage::Prepare).await.work.attempts, 1);
+    due(&fixture, "d", 0).await;
+    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 1);
 }

@@ -1,6 +1,6 @@
 //! Approving by selection.
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{all, by, head_of};
 use crate::verdict::refused;
 use tko_core::{Bulk, ErrorKind, Kind, NewDeployment, Want};
@@ -14,19 +14,19 @@ fn new(prepared: bool, word: &str) -> NewDeployment {
 }
 
 /// What is prepared, unapproved and matches is approved, in row and package; the rest stays.
-pub async fn what_is_prepared_and_matches_is_approved(bench: Bench) {
+pub async fn what_is_prepared_and_matches_is_approved(fixture: Fixture) {
     let ids = [
-        bench.create(new(true, "yes")).await,
-        bench.create(new(false, "yes")).await,
-        bench.create(new(true, "no")).await,
-        bench
+        fixture.create(new(true, "yes")).await,
+        fixture.create(new(false, "yes")).await,
+        fixture.create(new(true, "no")).await,
+        fixture
             .create(NewDeployment {
                 approved: true,
                 ..new(true, "yes")
             })
             .await,
     ];
-    let bulk = bench
+    let bulk = fixture
         .data
         .approve(&by(Kind::Deployment, "word", "yes"))
         .await;
@@ -39,7 +39,7 @@ pub async fn what_is_prepared_and_matches_is_approved(bench: Bench) {
     );
     let mut approved = Vec::new();
     for id in &ids {
-        let record = bench.read(id).await;
+        let record = fixture.read(id).await;
         let fact = record
             .entity
             .deployment()
@@ -55,7 +55,7 @@ pub async fn what_is_prepared_and_matches_is_approved(bench: Bench) {
         approved.push(fact);
     }
     assert_eq!(approved, [true, false, false, true]);
-    let again = bench
+    let again = fixture
         .data
         .approve(&by(Kind::Deployment, "word", "yes"))
         .await;
@@ -63,10 +63,10 @@ pub async fn what_is_prepared_and_matches_is_approved(bench: Bench) {
 }
 
 /// Only deployments are approved.
-pub async fn only_deployments_are_approved(bench: Bench) {
+pub async fn only_deployments_are_approved(fixture: Fixture) {
     for kind in [Kind::Template, Kind::Site, Kind::Plugin] {
         refused(
-            bench.data.approve(&all(kind)).await,
+            fixture.data.approve(&all(kind)).await,
             &[ErrorKind::BadArgument],
             "other kinds",
         );
@@ -74,16 +74,16 @@ pub async fn only_deployments_are_approved(bench: Bench) {
 }
 
 /// However many match, all are approved and counted.
-pub async fn however_many_are_approved(bench: Bench) {
+pub async fn however_many_are_approved(fixture: Fixture) {
     let count = 1_105;
     let new = (0..count).map(|_| new(true, "yes")).collect();
-    let made = bench.data.create_deployments(new).await;
+    let made = fixture.data.create_deployments(new).await;
     assert!(made.iter().all(Result::is_ok));
-    let bulk = bench.data.approve(&all(Kind::Deployment)).await;
+    let bulk = fixture.data.approve(&all(Kind::Deployment)).await;
     assert_eq!(bulk.expect("it is done").done, count);
     let mut select = all(Kind::Deployment);
     select.approved = Some(true);
-    let found = bench.data.count(&select, u64::MAX, Want::ROW).await;
+    let found = fixture.data.count(&select, u64::MAX, Want::ROW).await;
     let found = found.expect("a count");
     assert_eq!(found.found, count);
 }

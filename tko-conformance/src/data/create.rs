@@ -1,6 +1,6 @@
 //! Creating deployments.
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{
     all, bad, config, config_of, d, deployment, deployment_id, facts, head_of, named, need,
     of_template, s, site_id, t, template_id, value_of, with,
@@ -15,20 +15,20 @@ fn annotation(head: &Resource, name: &str) -> Option<String> {
 }
 
 /// A deployment gets the template's package with its own merged in, then the Deployment resource.
-pub async fn a_deployment_is_merged_with_its_template(bench: Bench) {
-    let template = bench
+pub async fn a_deployment_is_merged_with_its_template(fixture: Fixture) {
+    let template = fixture
         .template("t", [config_of("x", "template's"), config("y")])
         .await;
-    bench.site("s", []).await;
-    let parent = bench.create(NewDeployment::default()).await;
+    fixture.site("s", []).await;
+    let parent = fixture.create(NewDeployment::default()).await;
     let new = NewDeployment {
         parent: Some(parent.clone()),
         site: Some(site_id("s")),
         merge: named([config("z"), config_of("x", "own")]),
         ..of_template("t")
     };
-    let id = bench.create(new).await;
-    let record = bench.read(&id).await;
+    let id = fixture.create(new).await;
+    let record = fixture.read(&id).await;
     let package = record.package.expect("it was asked for");
     let names: Vec<&str> = package.iter().map(|r| &*r.identifier().name).collect();
     assert_eq!(names, ["x", "y", "z", "deployment"]);
@@ -51,15 +51,15 @@ pub async fn a_deployment_is_merged_with_its_template(bench: Bench) {
 }
 
 /// Template, site and parent are each optional.
-pub async fn a_deployment_needs_no_template(bench: Bench) {
+pub async fn a_deployment_needs_no_template(fixture: Fixture) {
     let merge = named([config("a")]);
-    let id = bench
+    let id = fixture
         .create(NewDeployment {
             merge,
             ..NewDeployment::default()
         })
         .await;
-    let package = bench.package(&id).await;
+    let package = fixture.package(&id).await;
     assert_eq!(package.len(), 2);
     let head = head_of(&package);
     assert_eq!(
@@ -69,26 +69,26 @@ pub async fn a_deployment_needs_no_template(bench: Bench) {
         ),
         (None, None)
     );
-    let entity = bench.row(&id).await;
+    let entity = fixture.row(&id).await;
     let facts = entity.deployment().expect("it is a deployment");
     assert!(facts.parent.is_none() && facts.template.is_none() && facts.site.is_none());
 }
 
 /// Ids are made in order of creation; one that is brought is taken, and refused if it is taken
 /// already.
-pub async fn ids_are_made_or_brought(bench: Bench) {
+pub async fn ids_are_made_or_brought(fixture: Fixture) {
     let mut made = Vec::new();
     for _ in 0..10 {
-        made.push(bench.create(NewDeployment::default()).await);
+        made.push(fixture.create(NewDeployment::default()).await);
     }
     assert!(made.windows(2).all(|pair| pair[0] < pair[1]), "{made:?}");
     let bring = || NewDeployment {
         id: Some(deployment_id("mine")),
         ..NewDeployment::default()
     };
-    assert_eq!(bench.create(bring()).await, deployment_id("mine"));
+    assert_eq!(fixture.create(bring()).await, deployment_id("mine"));
     let error = refused(
-        bench.data.create_deployment(bring()).await,
+        fixture.data.create_deployment(bring()).await,
         &[AlreadyExists],
         "again",
     );
@@ -99,9 +99,9 @@ pub async fn ids_are_made_or_brought(bench: Bench) {
 }
 
 /// An unknown template, site or parent is a bad argument that names it, and nothing is made.
-pub async fn unknown_references_are_refused(bench: Bench) {
-    bench.template("t", []).await;
-    let before = bench.revision().await;
+pub async fn unknown_references_are_refused(fixture: Fixture) {
+    fixture.template("t", []).await;
+    let before = fixture.revision().await;
     let unknown = [
         NewDeployment {
             template: Some(template_id("no/t")),
@@ -123,7 +123,7 @@ pub async fn unknown_references_are_refused(bench: Bench) {
     ];
     for new in unknown {
         let error = refused(
-            bench.data.create_deployment(new).await,
+            fixture.data.create_deployment(new).await,
             &[BadArgument],
             "unknown",
         );
@@ -133,22 +133,22 @@ pub async fn unknown_references_are_refused(bench: Bench) {
             "it is named: {text}"
         );
     }
-    assert!(bench.ids(&all(Kind::Deployment)).await.is_empty());
-    assert_eq!(bench.revision().await, before);
+    assert!(fixture.ids(&all(Kind::Deployment)).await.is_empty());
+    assert_eq!(fixture.revision().await, before);
 }
 
 /// What is not valid once merged is refused: partially, and completely if it is to be prepared.
-pub async fn what_is_invalid_once_merged_is_refused(bench: Bench) {
-    bench.template("t", [need("n", None)]).await;
+pub async fn what_is_invalid_once_merged_is_refused(fixture: Fixture) {
+    fixture.template("t", [need("n", None)]).await;
     let merging = |resources: Vec<Value>, prepared| NewDeployment {
         merge: named(resources),
         prepared,
         ..of_template("t")
     };
-    let before = bench.revision().await;
+    let before = fixture.revision().await;
     for wrong in [merging(vec![bad("b")], false), merging(vec![], true)] {
         let error = refused(
-            bench.data.create_deployment(wrong).await,
+            fixture.data.create_deployment(wrong).await,
             &[BadArgument],
             "invalid",
         );
@@ -157,23 +157,23 @@ pub async fn what_is_invalid_once_merged_is_refused(bench: Bench) {
         };
         assert_eq!(violations.len(), 1, "{error:?}");
     }
-    assert_eq!(bench.revision().await, before);
-    bench.create(merging(vec![], false)).await;
-    bench
+    assert_eq!(fixture.revision().await, before);
+    fixture.create(merging(vec![], false)).await;
+    fixture
         .create(merging(vec![need("n", Some("v"))], true))
         .await;
 }
 
 /// `prepared` and `approved` set the annotations; approved takes prepared.
-pub async fn prepared_and_approved_are_annotations(bench: Bench) {
+pub async fn prepared_and_approved_are_annotations(fixture: Fixture) {
     let new = |prepared, approved| NewDeployment {
         prepared,
         approved,
         ..NewDeployment::default()
     };
     for (prepared, approved) in [(false, false), (true, false), (true, true)] {
-        let record = bench
-            .read(&bench.create(new(prepared, approved)).await)
+        let record = fixture
+            .read(&fixture.create(new(prepared, approved)).await)
             .await;
         let facts = record
             .entity
@@ -186,19 +186,21 @@ pub async fn prepared_and_approved_are_annotations(bench: Bench) {
         assert_eq!(says("nephio.org/prepared"), prepared);
         assert_eq!(says("nephio.org/approved"), approved);
     }
-    let result = bench.data.create_deployment(new(false, true)).await;
+    let result = fixture.data.create_deployment(new(false, true)).await;
     refused(result, &[BadArgument], "approved without prepared");
 }
 
 /// What the template or the merged package says of the Deployment resource stays where creation
 /// says nothing else.
-pub async fn what_the_template_says_stays(bench: Bench) {
-    bench.site("s1", []).await;
-    bench.site("s2", []).await;
+pub async fn what_the_template_says_stays(fixture: Fixture) {
+    fixture.site("s1", []).await;
+    fixture.site("s2", []).await;
     let annotations = json!({"nephio.org/approve": "Manual", "nephio.org/prepared": "true"});
     let head = deployment(json!({"siteId": "s1", "extra": [1]}), annotations);
-    bench.template("t", [config("a"), head, config("b")]).await;
-    let plain = bench.read(&bench.create(of_template("t")).await).await;
+    fixture
+        .template("t", [config("a"), head, config("b")])
+        .await;
+    let plain = fixture.read(&fixture.create(of_template("t")).await).await;
     let facts = plain
         .entity
         .deployment()
@@ -220,7 +222,7 @@ pub async fn what_the_template_says_stays(bench: Bench) {
         site: Some(site_id("s2")),
         ..of_template("t")
     };
-    let moved = bench.row(&bench.create(moved).await).await;
+    let moved = fixture.row(&fixture.create(moved).await).await;
     assert_eq!(
         moved.deployment().and_then(|d| d.site.clone()),
         Some(site_id("s2"))
@@ -228,48 +230,48 @@ pub async fn what_the_template_says_stays(bench: Bench) {
 }
 
 /// `spec.prepared` and `spec.approved`, found in older packages, mean nothing.
-pub async fn old_fields_mean_nothing(bench: Bench) {
+pub async fn old_fields_mean_nothing(fixture: Fixture) {
     let old = deployment(json!({"prepared": true, "approved": true}), json!({}));
     let merge = named([old]);
-    let id = bench
+    let id = fixture
         .create(NewDeployment {
             merge,
             ..NewDeployment::default()
         })
         .await;
-    let row = bench.row(&id).await;
+    let row = fixture.row(&id).await;
     let facts = row.deployment().expect("it is a deployment");
     assert!(!facts.prepared && !facts.approved);
 }
 
 /// A second creation under a `once` key answers with the first one's id and makes nothing; the key
 /// is free again when that is gone.
-pub async fn a_second_creation_finds_the_first(bench: Bench) {
+pub async fn a_second_creation_finds_the_first(fixture: Fixture) {
     let new = || NewDeployment {
-        once: Some("key".into()),
+        idempotency_key: Some("key".into()),
         ..NewDeployment::default()
     };
-    let first = bench.create(new()).await;
-    let before = bench.revision().await;
-    assert_eq!(bench.create(new()).await, first);
+    let first = fixture.create(new()).await;
+    let before = fixture.revision().await;
+    assert_eq!(fixture.create(new()).await, first);
     let brought = NewDeployment {
         id: Some(deployment_id("other")),
         ..new()
     };
-    assert_eq!(bench.create(brought).await, first);
-    assert_eq!(bench.revision().await, before);
-    bench
+    assert_eq!(fixture.create(brought).await, first);
+    assert_eq!(fixture.revision().await, before);
+    fixture
         .data
         .delete(&Key::from(&first))
         .await
         .expect("it is there");
-    let second = bench.create(new()).await;
+    let second = fixture.create(new()).await;
     assert_ne!(second, first);
 }
 
 /// Creating many answers in order, each by itself, as many as there are.
-pub async fn many_are_created_each_by_itself(bench: Bench) {
-    bench.template("t", [config("a")]).await;
+pub async fn many_are_created_each_by_itself(fixture: Fixture) {
+    fixture.template("t", [config("a")]).await;
     let count = 1_203;
     let new = (0..count).map(|n| match n % 400 {
         7 => of_template("none"),
@@ -278,7 +280,7 @@ pub async fn many_are_created_each_by_itself(bench: Bench) {
             ..of_template("t")
         },
         9 => NewDeployment {
-            once: Some("same".into()),
+            idempotency_key: Some("same".into()),
             ..of_template("t")
         },
         _ => NewDeployment {
@@ -286,7 +288,7 @@ pub async fn many_are_created_each_by_itself(bench: Bench) {
             ..of_template("t")
         },
     });
-    let answers = bench.data.create_deployments(new.collect()).await;
+    let answers = fixture.data.create_deployments(new.collect()).await;
     assert_eq!(answers.len(), count);
     let mut made = Vec::new();
     let mut same = Vec::new();
@@ -303,44 +305,44 @@ pub async fn many_are_created_each_by_itself(bench: Bench) {
     assert_eq!(same.len(), 1, "one key, one deployment");
     let sample = [0, 1, 250, 600, made.len() - 1].map(|at| made[at].clone());
     for (n, id) in sample {
-        let package = bench.package(&id).await;
+        let package = fixture.package(&id).await;
         assert_eq!(
             *package.resources()[1].identifier().name,
             *format!("c{n}"),
             "in order"
         );
     }
-    let there = bench.ids(&all(Kind::Deployment)).await;
+    let there = fixture.ids(&all(Kind::Deployment)).await;
     assert_eq!(there.len(), made.len() + 1);
 }
 
 /// Two deployments of one template share nothing that a change of one could show in the other.
-pub async fn deployments_are_apart(bench: Bench) {
-    bench.template("t", [config("a")]).await;
+pub async fn deployments_are_apart(fixture: Fixture) {
+    fixture.template("t", [config("a")]).await;
     let (one, other) = (
-        bench.create(of_template("t")).await,
-        bench.create(of_template("t")).await,
+        fixture.create(of_template("t")).await,
+        fixture.create(of_template("t")).await,
     );
-    let package = with(&bench.package(&one).await, config_of("a", "changed"));
-    let version = bench.row(&one).await.version;
-    bench
+    let package = with(&fixture.package(&one).await, config_of("a", "changed"));
+    let version = fixture.row(&one).await.version;
+    fixture
         .data
         .update(&one, version, package)
         .await
         .expect("it is sound");
     assert_eq!(
-        bench.package(&other).await.resources()[0].value(),
+        fixture.package(&other).await.resources()[0].value(),
         &config("a")
     );
     assert_eq!(
-        bench.package(t("t")).await.resources()[0].value(),
+        fixture.package(t("t")).await.resources()[0].value(),
         &config("a")
     );
 }
 
 /// However many create at once from a template that is registered again meanwhile, each is made of
 /// one of its versions, whole.
-pub async fn creations_race_with_registrations(bench: Bench) {
+pub async fn creations_race_with_registrations(fixture: Fixture) {
     let of = |n: usize| {
         let word = format!("v{n}");
         vec![
@@ -349,8 +351,8 @@ pub async fn creations_race_with_registrations(bench: Bench) {
             facts("T", json!({"v": word})),
         ]
     };
-    bench.template("t", of(0)).await;
-    let other = bench.beside();
+    fixture.template("t", of(0)).await;
+    let other = fixture.beside();
     let registering = tokio::spawn(async move {
         for n in 1..30 {
             other.template("t", of(n)).await;
@@ -359,7 +361,7 @@ pub async fn creations_race_with_registrations(bench: Bench) {
     });
     let mut creating = tokio::task::JoinSet::new();
     for _ in 0..4 {
-        let own = bench.beside();
+        let own = fixture.beside();
         creating.spawn(async move {
             let mut made = Vec::new();
             for _ in 0..10 {
@@ -372,7 +374,7 @@ pub async fn creations_race_with_registrations(bench: Bench) {
     registering.await.expect("the template is registered");
     while let Some(made) = creating.join_next().await {
         for id in made.expect("the task creates") {
-            let record = bench.read(&id).await;
+            let record = fixture.read(&id).await;
             let package = record.package.expect("it was asked for");
             let word = value_of(&record.entity, "T.v").expect("it was gathered");
             for resource in &package.resources()[..2] {
@@ -384,5 +386,5 @@ pub async fn creations_race_with_registrations(bench: Bench) {
             }
         }
     }
-    assert!(bench.find(s("none")).await.is_none());
+    assert!(fixture.find(s("none")).await.is_none());
 }

@@ -1,39 +1,39 @@
 //! What a step of preparation causes elsewhere, and what it waits for.
 
-use super::bench::Bench;
-use super::prepared::{child_of, children, claimed, prepared};
+use super::fixture::Fixture;
+use super::prepare_step::{child_of, children, claimed, prepared};
 use super::sample::{all, by, config, deployment_id, of_template, running_on, s, with};
 use crate::verdict::refused;
 use tko_core::ErrorKind::BadArgument;
-use tko_core::data::MAX_EFFECTS;
+use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Effect, Event, Generation, Interest, Key, Kind, NewDeployment, Pattern, Prepared, Select,
+    Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, PrepareStep, Select, Subscription,
 };
 
 /// A child with a `once` key is created once, however often it is asked for, in one step or many.
-pub async fn a_child_is_created_once(bench: Bench) {
-    let (id, claim) = claimed(&bench).await;
+pub async fn a_child_is_created_once(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
     for round in 0..3 {
-        let step = Prepared {
+        let step = PrepareStep {
             effects: (0..=round)
                 .flat_map(|n| vec![Effect::Deployment(child_of(&id, &format!("key {n}"))); 2])
                 .collect(),
-            ..bench.step(id.as_str()).await
+            ..fixture.step(id.as_str()).await
         };
-        bench
+        fixture
             .data
             .commit_prepared(&claim.token, step)
             .await
             .expect("it is live");
-        assert_eq!(bench.ids(&children(&id)).await.len(), round + 1);
+        assert_eq!(fixture.ids(&children(&id)).await.len(), round + 1);
     }
 }
 
 /// A step may have 500 effects, and no more.
-pub async fn a_step_has_at_most_500_effects(bench: Bench) {
-    bench.template("t", [config("t")]).await;
-    let (id, claim) = claimed(&bench).await;
-    let step = async |count: usize| Prepared {
+pub async fn a_step_has_at_most_500_effects(fixture: Fixture) {
+    fixture.template("t", [config("t")]).await;
+    let (id, claim) = claimed(&fixture).await;
+    let step = async |count: usize| PrepareStep {
         effects: (0..count)
             .map(|n| NewDeployment {
                 template: of_template("t").template,
@@ -41,83 +41,86 @@ pub async fn a_step_has_at_most_500_effects(bench: Bench) {
             })
             .map(Effect::Deployment)
             .collect(),
-        ..bench.step(id.as_str()).await
+        ..fixture.step(id.as_str()).await
     };
-    let result = bench
+    let result = fixture
         .data
         .commit_prepared(&claim.token, step(MAX_EFFECTS + 1).await)
         .await;
     refused(result, &[BadArgument], "501 effects");
     let whole = step(MAX_EFFECTS).await;
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, whole)
         .await
         .expect("500 are allowed");
-    assert_eq!(bench.ids(&children(&id)).await.len(), MAX_EFFECTS);
+    assert_eq!(fixture.ids(&children(&id)).await.len(), MAX_EFFECTS);
 }
 
 /// A step may delete children: what is there is hidden at once and goes, what is gone already is
 /// nothing; what is placed stays until it is reported off.
-pub async fn a_step_may_delete_children(bench: Bench) {
-    bench.site("s", []).await;
-    let (id, claim) = claimed(&bench).await;
-    let plain = bench.create(child_of(&id, "plain")).await;
+pub async fn a_step_may_delete_children(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let (id, claim) = claimed(&fixture).await;
+    let plain = fixture.create(child_of(&id, "plain")).await;
     let running = NewDeployment {
         parent: Some(id.clone()),
         ..running_on("s")
     };
-    let placed = bench.create(running).await;
-    bench.place("s", &[&placed]).await;
-    let from = bench.revision().await;
+    let placed = fixture.create(running).await;
+    fixture.place("s", &[&placed]).await;
+    let from = fixture.revision().await;
     let gone = [plain.clone(), placed.clone(), deployment_id("none")];
-    let step = Prepared {
+    let step = PrepareStep {
         effects: gone.into_iter().map(Effect::Delete).collect(),
-        ..bench.step(id.as_str()).await
+        ..fixture.step(id.as_str()).await
     };
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, step)
         .await
         .expect("it is live");
-    assert!(bench.ids(&children(&id)).await.is_empty(), "hidden at once");
-    if bench.find(&plain).await.is_some() {
+    assert!(
+        fixture.ids(&children(&id)).await.is_empty(),
+        "hidden at once"
+    );
+    if fixture.find(&plain).await.is_some() {
         let select = Select {
             deleting: true,
             ..all(Kind::Deployment)
         };
         let is_plain = |event: &Event| matches!(event, Event::Gone { before, .. } if before.entity.key == Key::from(&plain));
-        bench.wait_until(select, from, is_plain).await;
+        fixture.wait_until(select, from, is_plain).await;
     }
-    assert!(bench.find(&plain).await.is_none());
+    assert!(fixture.find(&plain).await.is_none());
     assert!(
-        bench.read(&placed).await.entity.deleting,
+        fixture.read(&placed).await.entity.deleting,
         "until its site reports it off"
     );
 }
 
 /// Interests are metadata that others find: they replace the ones before, and stay if a step says
 /// nothing of them.
-pub async fn interests_are_found(bench: Bench) {
-    let (id, claim) = claimed(&bench).await;
+pub async fn interests_are_found(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
     let waits_for = |site: &str| format!("nephio.org/waits-for/site/{site}");
     let waiting = async |site: &str| {
-        bench
+        fixture
             .ids(&by(Kind::Deployment, &waits_for(site), "*"))
             .await
     };
-    let step = async |interests: Option<Vec<Interest>>| {
-        let step = Prepared {
-            interests,
-            ..bench.step(id.as_str()).await
+    let step = async |interests: Option<Vec<Subscription>>| {
+        let step = PrepareStep {
+            subscriptions: interests,
+            ..fixture.step(id.as_str()).await
         };
-        bench
+        fixture
             .data
             .commit_prepared(&claim.token, step)
             .await
             .expect("it is live")
     };
-    let first = step(Some(vec![Interest::Entity(s("one"))])).await;
+    let first = step(Some(vec![Subscription::Entity(s("one"))])).await;
     assert_eq!(
         first,
         Generation(1),
@@ -126,14 +129,14 @@ pub async fn interests_are_found(bench: Bench) {
     assert_eq!(waiting("one").await, [id.to_string()]);
     step(None).await;
     assert_eq!(waiting("one").await, [id.to_string()], "as before");
-    step(Some(vec![Interest::Entity(s("two"))])).await;
+    step(Some(vec![Subscription::Entity(s("two"))])).await;
     assert!(waiting("one").await.is_empty());
     assert_eq!(waiting("two").await, [id.to_string()]);
-    let changed = Prepared {
-        package: Some(with(&bench.package(&id).await, config("b"))),
-        ..bench.step(id.as_str()).await
+    let changed = PrepareStep {
+        package: Some(with(&fixture.package(&id).await, config("b"))),
+        ..fixture.step(id.as_str()).await
     };
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, changed)
         .await
@@ -148,33 +151,33 @@ pub async fn interests_are_found(bench: Bench) {
 }
 
 /// Once it is prepared a deployment waits for nothing; what it tracks for good it tracks on.
-pub async fn what_is_prepared_waits_for_nothing(bench: Bench) {
-    let (id, claim) = claimed(&bench).await;
+pub async fn what_is_prepared_waits_for_nothing(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
     let pattern = Pattern::value("in").expect("a pattern");
-    let tracking = Interest::Selection {
+    let tracking = Subscription::Selection {
         kind: Kind::Site,
         metadata: [("region".to_owned(), pattern)].into(),
-        lasting: true,
+        persistent: true,
     };
-    let step = Prepared {
-        interests: Some(vec![Interest::Entity(s("one")), tracking]),
-        ..bench.step(id.as_str()).await
+    let step = PrepareStep {
+        subscriptions: Some(vec![Subscription::Entity(s("one")), tracking]),
+        ..fixture.step(id.as_str()).await
     };
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, step)
         .await
         .expect("it is live");
-    let step = Prepared {
-        package: Some(prepared(&bench.package(&id).await)),
-        ..bench.step(id.as_str()).await
+    let step = PrepareStep {
+        package: Some(prepared(&fixture.package(&id).await)),
+        ..fixture.step(id.as_str()).await
     };
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, step)
         .await
         .expect("it is live");
-    let having = async |key: &str| bench.ids(&by(Kind::Deployment, key, "*")).await;
+    let having = async |key: &str| fixture.ids(&by(Kind::Deployment, key, "*")).await;
     assert!(having("nephio.org/waits-for/site/one").await.is_empty());
     assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
 }

@@ -1,6 +1,6 @@
 //! What selections see of an entity, and where it comes from.
 
-use super::bench::{Bench, TTL};
+use super::fixture::{Fixture, TTL};
 use super::sample::{
     annotated, by, d, deployment_id, facts, named, new_site, new_template, of_template, s, t,
     template_id, value_of, with,
@@ -13,7 +13,7 @@ fn given(pairs: &[(&str, &str)]) -> Metadata {
 }
 
 /// Each leaf of `spec` counts as text: kind, dot, path; null and empty maps give nothing.
-pub async fn leaves_are_gathered_as_text(bench: Bench) {
+pub async fn leaves_are_gathered_as_text(fixture: Fixture) {
     let spec = json!({
         "text": "GDC-E",
         "yes": true,
@@ -26,8 +26,8 @@ pub async fn leaves_are_gathered_as_text(bench: Bench) {
         "empty": {},
         "deep": {"er": {"still": "x"}},
     });
-    bench.template("t", [facts("Site", spec)]).await;
-    let row = bench.row(t("t")).await;
+    fixture.template("t", [facts("Site", spec)]).await;
+    let row = fixture.row(t("t")).await;
     let expected = given(&[
         ("Site.text", "GDC-E"),
         ("Site.yes", "true"),
@@ -43,7 +43,7 @@ pub async fn leaves_are_gathered_as_text(bench: Bench) {
 
 /// Gathered here by default, not where it says `Postpone` or `Never`; of two that give one key the
 /// later counts.
-pub async fn annotations_say_where_to_gather(bench: Bench) {
+pub async fn annotations_say_where_to_gather(fixture: Fixture) {
     let of = |kind: &str, name: &str, value: &str| {
         let mut resource = facts(kind, json!({"k": value}));
         resource["metadata"]["name"] = json!(name);
@@ -58,13 +58,13 @@ pub async fn annotations_say_where_to_gather(bench: Bench) {
         of("Twice", "one", "first"),
         of("Twice", "two", "second"),
     ];
-    bench.template("t", package).await;
+    fixture.template("t", package).await;
     let expected = given(&[("Here.k", "v"), ("Twice.k", "second")]);
-    assert_eq!(bench.row(t("t")).await.metadata, expected);
+    assert_eq!(fixture.row(t("t")).await.metadata, expected);
 }
 
 /// Weakest first: the template's, what the own package gives, what was given out of band.
-pub async fn what_is_given_out_of_band_is_strongest(bench: Bench) {
+pub async fn what_is_given_out_of_band_is_strongest(fixture: Fixture) {
     let new = NewTemplate {
         metadata: given(&[
             ("X.a", "template"),
@@ -73,7 +73,7 @@ pub async fn what_is_given_out_of_band_is_strongest(bench: Bench) {
         ]),
         ..new_template("t", [])
     };
-    bench
+    fixture
         .data
         .register_template(new)
         .await
@@ -88,14 +88,14 @@ pub async fn what_is_given_out_of_band_is_strongest(bench: Bench) {
         metadata: metadata.clone(),
         ..new_site("s", package.clone())
     };
-    bench.data.register_site(site).await.expect("it is sound");
+    fixture.data.register_site(site).await.expect("it is sound");
     let new = NewDeployment {
         id: Some(deployment_id("d")),
         merge: named(package),
         metadata,
         ..of_template("t")
     };
-    bench.create(new).await;
+    fixture.create(new).await;
     let expected = given(&[
         ("X.a", "template"),
         ("X.b", "package"),
@@ -103,18 +103,18 @@ pub async fn what_is_given_out_of_band_is_strongest(bench: Bench) {
         ("X.e", "package"),
         ("X.f", "given"),
     ]);
-    assert_eq!(bench.row(s("s")).await.metadata, expected);
-    assert_eq!(bench.row(d("d")).await.metadata, expected);
+    assert_eq!(fixture.row(s("s")).await.metadata, expected);
+    assert_eq!(fixture.row(d("d")).await.metadata, expected);
 }
 
 /// When a package changes, its metadata are gathered again, between the template's as they were
 /// and what was given.
-pub async fn a_new_package_is_gathered_again(bench: Bench) {
+pub async fn a_new_package_is_gathered_again(fixture: Fixture) {
     let template = |value: &str| NewTemplate {
         metadata: given(&[("X.a", value), ("X.b", value)]),
         ..new_template("t", [])
     };
-    bench
+    fixture
         .data
         .register_template(template("old"))
         .await
@@ -124,25 +124,25 @@ pub async fn a_new_package_is_gathered_again(bench: Bench) {
         merge: named([facts("X", json!({"b": "1", "c": "1", "gone": "1"}))]),
         ..of_template("t")
     };
-    let id = bench.create(new).await;
-    bench
+    let id = fixture.create(new).await;
+    fixture
         .data
         .register_template(template("new"))
         .await
         .expect("it is sound");
-    let edit = bench
+    let edit = fixture
         .data
         .start_modification(&id, TTL)
         .await
         .expect("it is free");
     let package = edit.record.package.expect("it comes along");
     let changed = with(&package, facts("X", json!({"b": "2", "c": "2", "e": "2"})));
-    bench
+    fixture
         .data
         .end_modification(&edit.token, changed)
         .await
         .expect("it is sound");
-    let row = bench.row(&id).await;
+    let row = fixture.row(&id).await;
     let said = |key| value_of(&row, key);
     assert_eq!(said("X.a"), Some("old"), "the template's as it was");
     assert_eq!(said("X.b"), Some("2"));
@@ -150,11 +150,11 @@ pub async fn a_new_package_is_gathered_again(bench: Bench) {
     assert_eq!(said("X.e"), Some("2"));
     assert_eq!(said("X.gone"), None);
     assert_eq!(
-        bench.ids(&by(Kind::Deployment, "X.b", "2")).await,
+        fixture.ids(&by(Kind::Deployment, "X.b", "2")).await,
         [id.to_string()]
     );
     assert!(
-        bench
+        fixture
             .ids(&by(Kind::Deployment, "X.gone", "*"))
             .await
             .is_empty()

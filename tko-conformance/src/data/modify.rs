@@ -1,23 +1,24 @@
 //! Modifications: start, end, cancel.
 
-use super::bench::{Bench, TTL};
+use super::fixture::{Fixture, TTL};
 use super::sample::{bad, config, config_of, d, named, of_template, with};
 use crate::verdict::refused;
 use std::time::Duration;
-use tko_core::ErrorKind::{BadArgument, Busy, NotFound, Timeout};
+use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, NotFound};
 use tko_core::{
-    Condition, DeploymentId, Edit, Error, Generation, Key, NewDeployment, Package, Stage, Token,
+    Condition, DeploymentId, Error, Generation, Key, Modification, NewDeployment, Package, Stage,
+    Token,
 };
 
-async fn start(bench: &Bench, id: &DeploymentId) -> (Token, Package) {
-    let edit = bench.data.start_modification(id, TTL).await;
-    let Edit { token, record, .. } = edit.expect("it is there and free");
+async fn start(fixture: &Fixture, id: &DeploymentId) -> (Token, Package) {
+    let edit = fixture.data.start_modification(id, TTL).await;
+    let Modification { token, record, .. } = edit.expect("it is there and free");
     (token, record.package.expect("it comes along"))
 }
 
-async fn one(bench: &Bench) -> DeploymentId {
+async fn one(fixture: &Fixture) -> DeploymentId {
     let merge = named([config("a")]);
-    bench
+    fixture
         .create(NewDeployment {
             merge,
             ..NewDeployment::default()
@@ -27,10 +28,15 @@ async fn one(bench: &Bench) -> DeploymentId {
 
 /// Starting answers with the whole package and when the claim lapses; ending replaces the package
 /// and answers with the new version.
-pub async fn a_modification_replaces_the_package(bench: Bench) {
-    let id = one(&bench).await;
-    let now = bench.data.head().await.expect("the head is read").now;
-    let edit = bench
+pub async fn a_modification_replaces_the_package(fixture: Fixture) {
+    let id = one(&fixture).await;
+    let now = fixture
+        .data
+        .feed_position()
+        .await
+        .expect("the head is read")
+        .now;
+    let edit = fixture
         .data
         .start_modification(&id, TTL)
         .await
@@ -38,13 +44,13 @@ pub async fn a_modification_replaces_the_package(bench: Bench) {
     let ttl = edit.until.since(now);
     assert!(ttl >= TTL && ttl < TTL + Duration::from_secs(5), "{ttl:?}");
     let package = edit.record.package.expect("it comes along");
-    assert_eq!(package, bench.package(&id).await, "whole");
+    assert_eq!(package, fixture.package(&id).await, "whole");
     let changed = with(&package, config_of("a", "changed"));
-    let version = bench
+    let version = fixture
         .data
         .end_modification(&edit.token, changed.clone())
         .await;
-    let record = bench.read(&id).await;
+    let record = fixture.read(&id).await;
     assert_eq!(record.entity.version, version.expect("it is sound"));
     assert_eq!(record.entity.generation, Generation(2));
     assert_eq!(record.package, Some(changed));
@@ -52,27 +58,27 @@ pub async fn a_modification_replaces_the_package(bench: Bench) {
 
 /// While a modification is live, others get busy: modifying, updating, deleting; and deleting in
 /// bulk and approving skip it.
-pub async fn while_it_is_live_others_are_busy(bench: Bench) {
-    let id = bench
+pub async fn while_it_is_live_others_are_busy(fixture: Fixture) {
+    let id = fixture
         .create(NewDeployment {
             prepared: true,
             ..NewDeployment::default()
         })
         .await;
-    let (token, package) = start(&bench, &id).await;
-    let version = bench.row(&id).await.version;
+    let (token, package) = start(&fixture, &id).await;
+    let version = fixture.row(&id).await.version;
     refused(
-        bench.data.start_modification(&id, TTL).await,
+        fixture.data.start_modification(&id, TTL).await,
         &[Busy],
         "a second modification",
     );
-    let result = bench
+    let result = fixture
         .data
         .update(&id, version, with(&package, config("b")))
         .await;
     refused(result, &[Busy], "an update");
     let error = refused(
-        bench.data.delete(&Key::from(&id)).await,
+        fixture.data.delete(&Key::from(&id)).await,
         &[Busy],
         "a deletion",
     );
@@ -81,14 +87,17 @@ pub async fn while_it_is_live_others_are_busy(bench: Bench) {
         "{error:?}"
     );
     let all = super::sample::all(tko_core::Kind::Deployment);
-    for bulk in [bench.data.purge(&all).await, bench.data.approve(&all).await] {
+    for bulk in [
+        fixture.data.purge(&all).await,
+        fixture.data.approve(&all).await,
+    ] {
         let bulk = bulk.expect("it is skipped");
         assert_eq!(bulk.done, 0);
         let skipped: Vec<&Key> = bulk.skipped.iter().map(|(key, _)| key).collect();
         assert_eq!(skipped, [&Key::from(&id)], "it is named");
         assert!(!bulk.skipped[0].1.is_empty(), "and why");
     }
-    bench
+    fixture
         .data
         .end_modification(&token, package)
         .await
@@ -96,27 +105,27 @@ pub async fn while_it_is_live_others_are_busy(bench: Bench) {
 }
 
 /// A refused package leaves the claim live and the deployment as it was.
-pub async fn a_refused_package_leaves_the_claim_live(bench: Bench) {
-    let id = one(&bench).await;
-    let (token, package) = start(&bench, &id).await;
-    let before = (bench.row(&id).await.version, bench.revision().await);
+pub async fn a_refused_package_leaves_the_claim_live(fixture: Fixture) {
+    let id = one(&fixture).await;
+    let (token, package) = start(&fixture, &id).await;
+    let before = (fixture.row(&id).await.version, fixture.revision().await);
     for _ in 0..2 {
-        let result = bench
+        let result = fixture
             .data
             .end_modification(&token, with(&package, bad("b")))
             .await;
         refused(result, &[BadArgument], "an invalid package");
     }
     assert_eq!(
-        (bench.row(&id).await.version, bench.revision().await),
+        (fixture.row(&id).await.version, fixture.revision().await),
         before
     );
     refused(
-        bench.data.start_modification(&id, TTL).await,
+        fixture.data.start_modification(&id, TTL).await,
         &[Busy],
         "another modification",
     );
-    bench
+    fixture
         .data
         .end_modification(&token, with(&package, config("b")))
         .await
@@ -124,42 +133,42 @@ pub async fn a_refused_package_leaves_the_claim_live(bench: Bench) {
 }
 
 /// A token works once: ended or cancelled it is not found.
-pub async fn a_token_works_once(bench: Bench) {
-    let id = one(&bench).await;
+pub async fn a_token_works_once(fixture: Fixture) {
+    let id = one(&fixture).await;
     let of_claim = |error: Error| {
         let claim = matches!(&error, Error::NotFound(tko_core::Subject::Claim(_)));
         assert!(claim, "the claim is not found: {error:?}");
     };
     for cancel in [false, true] {
-        let (token, package) = start(&bench, &id).await;
+        let (token, package) = start(&fixture, &id).await;
         let package = with(&package, config_of("a", &format!("cancelled: {cancel}")));
         if cancel {
-            bench
+            fixture
                 .data
                 .cancel_modification(&token)
                 .await
                 .expect("it is live");
         } else {
-            bench
+            fixture
                 .data
                 .end_modification(&token, package.clone())
                 .await
                 .expect("it is live");
         }
-        let before = bench.revision().await;
+        let before = fixture.revision().await;
         of_claim(refused(
-            bench.data.end_modification(&token, package).await,
+            fixture.data.end_modification(&token, package).await,
             &[NotFound],
             "again",
         ));
         of_claim(refused(
-            bench.data.cancel_modification(&token).await,
+            fixture.data.cancel_modification(&token).await,
             &[NotFound],
             "again",
         ));
-        assert_eq!(bench.revision().await, before);
+        assert_eq!(fixture.revision().await, before);
     }
-    let package = bench.package(&id).await;
+    let package = fixture.package(&id).await;
     let says = package.resources()[0].get(&["data", "says"]).cloned();
     assert_eq!(
         says,
@@ -169,34 +178,34 @@ pub async fn a_token_works_once(bench: Bench) {
 }
 
 /// After its time a token is dead: timeout, nothing is written, and others may start.
-pub async fn a_late_end_is_a_timeout(bench: Bench) {
-    let id = one(&bench).await;
-    let (token, package) = start(&bench, &id).await;
-    bench.advance(TTL + Duration::from_secs(1)).await;
-    let before = bench.revision().await;
+pub async fn a_late_end_is_a_timeout(fixture: Fixture) {
+    let id = one(&fixture).await;
+    let (token, package) = start(&fixture, &id).await;
+    fixture.advance(TTL + Duration::from_secs(1)).await;
+    let before = fixture.revision().await;
     let late = with(&package, config("late"));
     let error = refused(
-        bench.data.end_modification(&token, late.clone()).await,
-        &[Timeout],
+        fixture.data.end_modification(&token, late.clone()).await,
+        &[ClaimExpired],
         "late",
     );
     assert!(
-        matches!(&error, Error::Timeout(key) if *key == Key::from(&id)),
+        matches!(&error, Error::ClaimExpired(key) if *key == Key::from(&id)),
         "{error:?}"
     );
     refused(
-        bench.data.cancel_modification(&token).await,
-        &[Timeout],
+        fixture.data.cancel_modification(&token).await,
+        &[ClaimExpired],
         "late",
     );
-    let (next, _) = start(&bench, &id).await;
+    let (next, _) = start(&fixture, &id).await;
     refused(
-        bench.data.end_modification(&token, late).await,
-        &[Timeout],
+        fixture.data.end_modification(&token, late).await,
+        &[ClaimExpired],
         "late still",
     );
-    assert_eq!(bench.revision().await, before);
-    bench
+    assert_eq!(fixture.revision().await, before);
+    fixture
         .data
         .end_modification(&next, with(&package, config("b")))
         .await
@@ -204,15 +213,15 @@ pub async fn a_late_end_is_a_timeout(bench: Bench) {
 }
 
 /// What is not there, or no deployment any more, and tokens that were never given are not found.
-pub async fn unknown_tokens_and_deployments_are_not_found(bench: Bench) {
+pub async fn unknown_tokens_and_deployments_are_not_found(fixture: Fixture) {
     let missing = super::sample::deployment_id("missing");
     refused(
-        bench.data.start_modification(&missing, TTL).await,
+        fixture.data.start_modification(&missing, TTL).await,
         &[NotFound],
         "what is missing",
     );
-    let id = one(&bench).await;
-    let (token, package) = start(&bench, &id).await;
+    let id = one(&fixture).await;
+    let (token, package) = start(&fixture, &id).await;
     let made_up = Token {
         secret: format!("{}x", token.secret).into(),
         ..token.clone()
@@ -222,15 +231,18 @@ pub async fn unknown_tokens_and_deployments_are_not_found(bench: Bench) {
         ..token.clone()
     };
     for unknown in [made_up, elsewhere] {
-        let result = bench.data.end_modification(&unknown, package.clone()).await;
+        let result = fixture
+            .data
+            .end_modification(&unknown, package.clone())
+            .await;
         refused(result, &[NotFound], "an unknown token");
         refused(
-            bench.data.cancel_modification(&unknown).await,
+            fixture.data.cancel_modification(&unknown).await,
             &[NotFound],
             "an unknown token",
         );
     }
-    bench
+    fixture
         .data
         .end_modification(&token, package)
         .await
@@ -238,11 +250,11 @@ pub async fn unknown_tokens_and_deployments_are_not_found(bench: Bench) {
 }
 
 /// A token comes through its text unchanged.
-pub async fn a_token_may_be_passed_on_as_text(bench: Bench) {
-    let id = one(&bench).await;
-    let (token, package) = start(&bench, &id).await;
+pub async fn a_token_may_be_passed_on_as_text(fixture: Fixture) {
+    let id = one(&fixture).await;
+    let (token, package) = start(&fixture, &id).await;
     let passed = Token::decode(&token.encode()).expect("it was encoded");
-    bench
+    fixture
         .data
         .end_modification(&passed, package)
         .await
@@ -251,12 +263,12 @@ pub async fn a_token_may_be_passed_on_as_text(bench: Bench) {
 
 /// Conditions and relations that change meanwhile neither break a modification nor are broken by
 /// it.
-pub async fn a_modification_keeps_what_others_changed(bench: Bench) {
-    bench.template("t", []).await;
-    let id = bench.create(of_template("t")).await;
-    let (token, package) = start(&bench, &id).await;
-    let claim = bench.claim_of(Stage::Prepare, &id).await;
-    let mut step = bench.step(id.as_str()).await;
+pub async fn a_modification_keeps_what_others_changed(fixture: Fixture) {
+    fixture.template("t", []).await;
+    let id = fixture.create(of_template("t")).await;
+    let (token, package) = start(&fixture, &id).await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    let mut step = fixture.step(id.as_str()).await;
     step.conditions = vec![Condition::new(
         "Prepared",
         false,
@@ -264,55 +276,55 @@ pub async fn a_modification_keeps_what_others_changed(bench: Bench) {
         "for a site",
         step.expect,
     )];
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, step)
         .await
         .expect("conditions are let through");
-    bench
+    fixture
         .data
         .end_modification(&token, with(&package, config("b")))
         .await
         .expect("it is live");
-    let row = bench.row(&id).await;
+    let row = fixture.row(&id).await;
     assert!(row.condition("Prepared").is_some());
     assert_eq!(row.generation, Generation(2));
 }
 
 /// A modification that changes nothing makes no revision, and ends; also of what was approved
 /// meanwhile.
-pub async fn ending_without_a_change_is_no_change(bench: Bench) {
+pub async fn ending_without_a_change_is_no_change(fixture: Fixture) {
     let merge = named([config("a")]);
     let new = NewDeployment {
         merge,
         prepared: true,
         ..NewDeployment::default()
     };
-    let id = bench.create(new).await;
+    let id = fixture.create(new).await;
     for approve in [false, true] {
         if approve {
             let all = super::sample::all(tko_core::Kind::Deployment);
-            bench.data.approve(&all).await.expect("it is prepared");
+            fixture.data.approve(&all).await.expect("it is prepared");
         }
-        let before = (bench.row(&id).await.version, bench.revision().await);
-        let (token, package) = start(&bench, &id).await;
-        let version = bench.data.end_modification(&token, package).await;
+        let before = (fixture.row(&id).await.version, fixture.revision().await);
+        let (token, package) = start(&fixture, &id).await;
+        let version = fixture.data.end_modification(&token, package).await;
         let version = version.expect("it is live");
         assert_eq!(
-            (version, bench.revision().await),
+            (version, fixture.revision().await),
             before,
             "approved: {approve}"
         );
     }
-    start(&bench, &id).await;
+    start(&fixture, &id).await;
 }
 
 /// Of many who modify at once, one after the other gets through, and no change is lost.
-pub async fn modifications_at_once_lose_nothing(bench: Bench) {
-    let id = one(&bench).await;
+pub async fn modifications_at_once_lose_nothing(fixture: Fixture) {
+    let id = one(&fixture).await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..6 {
-        let (own, id) = (bench.beside(), id.clone());
+        let (own, id) = (fixture.beside(), id.clone());
         tasks.spawn(async move {
             for round in 0..5 {
                 let edit = loop {
@@ -335,5 +347,5 @@ pub async fn modifications_at_once_lose_nothing(bench: Bench) {
     while let Some(ended) = tasks.join_next().await {
         ended.expect("the task modifies");
     }
-    assert_eq!(bench.package(&id).await.len(), 2 + 30);
+    assert_eq!(fixture.package(&id).await.len(), 2 + 30);
 }

@@ -1,6 +1,6 @@
 //! Packages on their way through, and the Deployment resource in them.
 
-use super::bench::{Bench, TTL};
+use super::fixture::{Fixture, TTL};
 use super::sample::{
     config, deployment, facts, head_of, named, of_template, site_id, t, template_id, with,
     with_head,
@@ -8,22 +8,24 @@ use super::sample::{
 use crate::verdict::refused;
 use serde_json::{Value, json};
 use tko_core::ErrorKind::BadArgument;
-use tko_core::{Deployment, DeploymentId, Key, NewDeployment, Package, Result, Version, head};
+use tko_core::{
+    Deployment, DeploymentId, Key, NewDeployment, Package, Result, Version, deployment_resource,
+};
 
 /// Modifies a package from what is there.
 async fn modify(
-    bench: &Bench,
+    fixture: &Fixture,
     id: &DeploymentId,
     change: impl Fn(&Package) -> Package,
 ) -> Result<Version> {
-    let edit = bench.data.start_modification(id, TTL).await?;
+    let edit = fixture.data.start_modification(id, TTL).await?;
     let package = edit.record.package.expect("it comes along");
-    let ended = bench
+    let ended = fixture
         .data
         .end_modification(&edit.token, change(&package))
         .await;
     if ended.is_err() {
-        bench
+        fixture
             .data
             .cancel_modification(&edit.token)
             .await
@@ -32,13 +34,13 @@ async fn modify(
     ended
 }
 
-async fn facts_of(bench: &Bench, id: &DeploymentId) -> Deployment {
-    let row = bench.row(id).await;
+async fn facts_of(fixture: &Fixture, id: &DeploymentId) -> Deployment {
+    let row = fixture.row(id).await;
     row.deployment().expect("it is a deployment").clone()
 }
 
 /// Numbers keep their kind, keys and resources their order, through every operation.
-pub async fn numbers_and_order_survive(bench: Bench) {
+pub async fn numbers_and_order_survive(fixture: Fixture) {
     let odd = json!({
         "kind": "Odd",
         "apiVersion": "example.org/v1",
@@ -58,20 +60,20 @@ pub async fn numbers_and_order_survive(bench: Bench) {
     };
     let mut new = super::sample::new_template("t", []);
     new.package = package.clone();
-    bench
+    fixture
         .data
         .register_template(new)
         .await
         .expect("it is sound");
-    assert_eq!(text(&bench.package(t("t")).await), text(&package));
-    let id = bench.create(of_template("t")).await;
-    modify(&bench, &id, Package::clone)
+    assert_eq!(text(&fixture.package(t("t")).await), text(&package));
+    let id = fixture.create(of_template("t")).await;
+    modify(&fixture, &id, Package::clone)
         .await
         .expect("it is sound");
-    let whole = bench.package(&id).await;
-    let body = whole.without(&head::identifier());
+    let whole = fixture.package(&id).await;
+    let body = whole.without(&deployment_resource::identifier());
     assert_eq!(text(&body), text(&package));
-    let history = bench
+    let history = fixture
         .data
         .history(&Key::from(&id), None, 1)
         .await
@@ -81,8 +83,8 @@ pub async fn numbers_and_order_survive(bench: Bench) {
 }
 
 /// A modified package that lacks the Deployment resource gets it back as it was.
-pub async fn a_lost_deployment_resource_comes_back(bench: Bench) {
-    bench.site("s", []).await;
+pub async fn a_lost_deployment_resource_comes_back(fixture: Fixture) {
+    fixture.site("s", []).await;
     let new = NewDeployment {
         site: Some(site_id("s")),
         merge: named([config("a")]),
@@ -90,27 +92,27 @@ pub async fn a_lost_deployment_resource_comes_back(bench: Bench) {
         approved: true,
         ..NewDeployment::default()
     };
-    let id = bench.create(new).await;
-    let before = bench.package(&id).await;
-    modify(&bench, &id, |_| named([config("b")]))
+    let id = fixture.create(new).await;
+    let before = fixture.package(&id).await;
+    modify(&fixture, &id, |_| named([config("b")]))
         .await
         .expect("it is sound");
-    let after = bench.package(&id).await;
+    let after = fixture.package(&id).await;
     assert_eq!(head_of(&after).value(), head_of(&before).value());
     assert!(
         after
             .find(named([config("b")]).resources()[0].identifier())
             .is_some()
     );
-    let facts = facts_of(&bench, &id).await;
+    let facts = facts_of(&fixture, &id).await;
     assert!(facts.prepared && facts.approved && facts.site == Some(site_id("s")));
 }
 
 /// The Deployment resource keeps the place that it was given.
-pub async fn the_deployment_resource_keeps_its_place(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
+pub async fn the_deployment_resource_keeps_its_place(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
     let names = async || -> Vec<String> {
-        let package = bench.package(&id).await;
+        let package = fixture.package(&id).await;
         package
             .iter()
             .map(|r| r.identifier().name.to_string())
@@ -120,9 +122,9 @@ pub async fn the_deployment_resource_keeps_its_place(bench: Bench) {
         let head = head_of(package).value().clone();
         named([config("a"), head, config("b")])
     };
-    modify(&bench, &id, reordered).await.expect("it is sound");
+    modify(&fixture, &id, reordered).await.expect("it is sound");
     assert_eq!(names().await, ["a", "deployment", "b"]);
-    modify(&bench, &id, |p| with(p, config("c")))
+    modify(&fixture, &id, |p| with(p, config("c")))
         .await
         .expect("it is sound");
     assert_eq!(names().await, ["a", "deployment", "b", "c"]);
@@ -130,21 +132,21 @@ pub async fn the_deployment_resource_keeps_its_place(bench: Bench) {
 
 /// Whoever changes `spec.templateId` or `spec.siteId` changes the relation; what is unknown is
 /// refused when it is set.
-pub async fn its_ids_are_the_relations(bench: Bench) {
-    bench.template("t1", []).await;
-    bench.template("t2", []).await;
-    bench.site("s1", []).await;
-    let id = bench.create(of_template("t1")).await;
+pub async fn its_ids_are_the_relations(fixture: Fixture) {
+    fixture.template("t1", []).await;
+    fixture.template("t2", []).await;
+    fixture.site("s1", []).await;
+    let id = fixture.create(of_template("t1")).await;
     let set = |field: &'static str, to: Value| {
         move |package: &Package| with_head(package, |head| head["spec"][field] = to.clone())
     };
-    modify(&bench, &id, set("siteId", json!("s1")))
+    modify(&fixture, &id, set("siteId", json!("s1")))
         .await
         .expect("the site is there");
-    modify(&bench, &id, set("templateId", json!("t2")))
+    modify(&fixture, &id, set("templateId", json!("t2")))
         .await
         .expect("the template is there");
-    let facts = facts_of(&bench, &id).await;
+    let facts = facts_of(&fixture, &id).await;
     assert_eq!(
         (facts.template, facts.site),
         (Some(template_id("t2")), Some(site_id("s1")))
@@ -154,18 +156,18 @@ pub async fn its_ids_are_the_relations(bench: Bench) {
         ("templateId", json!("none")),
         ("siteId", json!(7)),
     ] {
-        let before = bench.revision().await;
+        let before = fixture.revision().await;
         refused(
-            modify(&bench, &id, set(field, to)).await,
+            modify(&fixture, &id, set(field, to)).await,
             &[BadArgument],
             field,
         );
-        assert_eq!(bench.revision().await, before);
+        assert_eq!(fixture.revision().await, before);
     }
-    modify(&bench, &id, set("siteId", Value::Null))
+    modify(&fixture, &id, set("siteId", Value::Null))
         .await
         .expect("it may be cleared");
-    let facts = facts_of(&bench, &id).await;
+    let facts = facts_of(&fixture, &id).await;
     assert_eq!(
         (facts.template, facts.site),
         (Some(template_id("t2")), None)
@@ -174,8 +176,8 @@ pub async fn its_ids_are_the_relations(bench: Bench) {
 
 /// Whoever changes the annotations changes prepared and approved; taking prepared away takes
 /// approved away with it; approved without prepared is refused.
-pub async fn its_annotations_are_prepared_and_approved(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
+pub async fn its_annotations_are_prepared_and_approved(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
     let say = |prepared: &'static str, approved: &'static str| {
         move |package: &Package| {
             with_head(package, |head| {
@@ -187,33 +189,33 @@ pub async fn its_annotations_are_prepared_and_approved(bench: Bench) {
         }
     };
     refused(
-        modify(&bench, &id, say("false", "true")).await,
+        modify(&fixture, &id, say("false", "true")).await,
         &[BadArgument],
         "approved alone",
     );
-    modify(&bench, &id, say("true", "false"))
+    modify(&fixture, &id, say("true", "false"))
         .await
         .expect("it is sound");
-    let facts = facts_of(&bench, &id).await;
+    let facts = facts_of(&fixture, &id).await;
     assert!(facts.prepared && !facts.approved);
-    modify(&bench, &id, say("true", "true"))
+    modify(&fixture, &id, say("true", "true"))
         .await
         .expect("it is sound");
-    assert!(facts_of(&bench, &id).await.approved);
-    modify(&bench, &id, say("false", "true"))
+    assert!(facts_of(&fixture, &id).await.approved);
+    modify(&fixture, &id, say("false", "true"))
         .await
         .expect("it takes approved along");
-    let facts = facts_of(&bench, &id).await;
+    let facts = facts_of(&fixture, &id).await;
     assert!(!facts.prepared && !facts.approved);
-    let package = bench.package(&id).await;
+    let package = fixture.package(&id).await;
     let approved = head_of(&package).annotation("nephio.org/approved");
     assert_ne!(approved.as_deref(), Some("true"), "the package says so too");
 }
 
 /// What becomes prepared has to be completely valid.
-pub async fn what_becomes_prepared_has_to_be_complete(bench: Bench) {
+pub async fn what_becomes_prepared_has_to_be_complete(fixture: Fixture) {
     let merge = named([super::sample::need("n", None)]);
-    let id = bench
+    let id = fixture
         .create(NewDeployment {
             merge,
             ..NewDeployment::default()
@@ -225,35 +227,37 @@ pub async fn what_becomes_prepared_has_to_be_complete(bench: Bench) {
         })
     };
     refused(
-        modify(&bench, &id, prepared).await,
+        modify(&fixture, &id, prepared).await,
         &[BadArgument],
         "an incomplete package",
     );
-    assert!(!facts_of(&bench, &id).await.prepared);
+    assert!(!facts_of(&fixture, &id).await.prepared);
     let complete =
         |package: &Package| with(&prepared(package), super::sample::need("n", Some("v")));
-    modify(&bench, &id, complete).await.expect("it is complete");
-    assert!(facts_of(&bench, &id).await.prepared);
+    modify(&fixture, &id, complete)
+        .await
+        .expect("it is complete");
+    assert!(facts_of(&fixture, &id).await.prepared);
 }
 
 /// After a template or site is deleted the package still names it; the relation stays cleared
 /// until the value changes.
-pub async fn a_cleared_relation_stays_cleared(bench: Bench) {
-    bench.template("t", []).await;
-    bench.site("s", []).await;
+pub async fn a_cleared_relation_stays_cleared(fixture: Fixture) {
+    fixture.template("t", []).await;
+    fixture.site("s", []).await;
     let new = NewDeployment {
         site: Some(site_id("s")),
         ..of_template("t")
     };
-    let id = bench.create(new).await;
-    bench.data.delete(&t("t")).await.expect("it is there");
-    bench
+    let id = fixture.create(new).await;
+    fixture.data.delete(&t("t")).await.expect("it is there");
+    fixture
         .data
         .delete(&super::sample::s("s"))
         .await
         .expect("it is there");
     let named_still = async || {
-        let package = bench.package(&id).await;
+        let package = fixture.package(&id).await;
         let head = head_of(&package);
         (
             head.get(&["spec", "templateId"]).cloned(),
@@ -261,28 +265,30 @@ pub async fn a_cleared_relation_stays_cleared(bench: Bench) {
         )
     };
     assert_eq!(named_still().await, (Some(json!("t")), Some(json!("s"))));
-    modify(&bench, &id, |p| with(p, config("more")))
+    modify(&fixture, &id, |p| with(p, config("more")))
         .await
         .expect("what stays is not checked");
-    let facts = facts_of(&bench, &id).await;
+    let facts = facts_of(&fixture, &id).await;
     assert_eq!((facts.template, facts.site), (None, None));
-    bench.site("s", []).await;
-    modify(&bench, &id, |p| with(p, config("most")))
+    fixture.site("s", []).await;
+    modify(&fixture, &id, |p| with(p, config("most")))
         .await
         .expect("it is sound");
     assert_eq!(
-        facts_of(&bench, &id).await.site,
+        facts_of(&fixture, &id).await.site,
         None,
         "the value did not change"
     );
-    bench.site("other", []).await;
+    fixture.site("other", []).await;
     let moved = |p: &Package| with_head(p, |head| head["spec"]["siteId"] = json!("other"));
-    modify(&bench, &id, moved).await.expect("the site is there");
-    assert_eq!(facts_of(&bench, &id).await.site, Some(site_id("other")));
+    modify(&fixture, &id, moved)
+        .await
+        .expect("the site is there");
+    assert_eq!(facts_of(&fixture, &id).await.site, Some(site_id("other")));
 }
 
 /// A package with several Deployment resources, or two resources of one identifier, is refused.
-pub async fn several_deployment_resources_are_refused(bench: Bench) {
+pub async fn several_deployment_resources_are_refused(fixture: Fixture) {
     let mut one = deployment(json!({}), json!({}));
     let mut other = one.clone();
     one["metadata"]["namespace"] = json!("a");
@@ -293,7 +299,7 @@ pub async fn several_deployment_resources_are_refused(bench: Bench) {
         ..NewDeployment::default()
     };
     refused(
-        bench.data.create_deployment(new).await,
+        fixture.data.create_deployment(new).await,
         &[BadArgument],
         "two of them",
     );

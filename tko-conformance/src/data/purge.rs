@@ -1,19 +1,22 @@
 //! Deleting by selection.
 
-use super::bench::{Bench, TTL};
+use super::fixture::{Fixture, TTL};
 use super::sample::{all, by, config, new_plugin, of_template, running_on};
 use tko_core::{Bulk, Event, Key, Kind, NewDeployment, Select};
 
 /// All that match are deleted and counted, of whatever kind; the rest stays.
-pub async fn all_that_match_are_deleted(bench: Bench) {
+pub async fn all_that_match_are_deleted(fixture: Fixture) {
     let word = |word: &str| NewDeployment {
         metadata: [("word", word)].into_iter().collect(),
         ..NewDeployment::default()
     };
-    bench.create(word("yes")).await;
-    let stays = bench.create(word("no")).await;
-    bench.create(word("yes")).await;
-    let bulk = bench.data.purge(&by(Kind::Deployment, "word", "yes")).await;
+    fixture.create(word("yes")).await;
+    let stays = fixture.create(word("no")).await;
+    fixture.create(word("yes")).await;
+    let bulk = fixture
+        .data
+        .purge(&by(Kind::Deployment, "word", "yes"))
+        .await;
     assert_eq!(
         bulk.expect("it is done"),
         Bulk {
@@ -21,63 +24,66 @@ pub async fn all_that_match_are_deleted(bench: Bench) {
             skipped: Vec::new()
         }
     );
-    assert_eq!(bench.ids(&all(Kind::Deployment)).await, [stays.to_string()]);
-    bench.site("s", []).await;
-    bench
+    assert_eq!(
+        fixture.ids(&all(Kind::Deployment)).await,
+        [stays.to_string()]
+    );
+    fixture.site("s", []).await;
+    fixture
         .data
         .register_plugin(new_plugin("p"))
         .await
         .expect("it is sound");
     for kind in [Kind::Site, Kind::Plugin, Kind::Deployment, Kind::Template] {
-        let there = bench.ids(&all(kind)).await.len() as u64;
-        let bulk = bench.data.purge(&all(kind)).await.expect("it is done");
+        let there = fixture.ids(&all(kind)).await.len() as u64;
+        let bulk = fixture.data.purge(&all(kind)).await.expect("it is done");
         assert_eq!(bulk.done, there, "{kind}");
-        assert!(bench.ids(&all(kind)).await.is_empty(), "{kind}");
+        assert!(fixture.ids(&all(kind)).await.is_empty(), "{kind}");
     }
 }
 
 /// Parents and children go alike, and templates that are referred to: relations are cleared.
-pub async fn what_is_referred_to_is_deleted_too(bench: Bench) {
+pub async fn what_is_referred_to_is_deleted_too(fixture: Fixture) {
     for id in ["t1", "t2"] {
-        bench.template(id, [config("a")]).await;
+        fixture.template(id, [config("a")]).await;
     }
-    let parent = bench.create(of_template("t1")).await;
+    let parent = fixture.create(of_template("t1")).await;
     let child = NewDeployment {
         parent: Some(parent),
         ..of_template("t2")
     };
-    bench.create(child).await;
-    let bulk = bench
+    fixture.create(child).await;
+    let bulk = fixture
         .data
         .purge(&all(Kind::Template))
         .await
         .expect("it is done");
     assert_eq!(bulk.done, 2, "{bulk:?}");
-    for record in bench.walk(&all(Kind::Deployment), 0).await {
+    for record in fixture.walk(&all(Kind::Deployment), 0).await {
         assert_eq!(record.entity.template(), None);
     }
-    let bulk = bench
+    let bulk = fixture
         .data
         .purge(&all(Kind::Deployment))
         .await
         .expect("it is done");
     assert_eq!(bulk.done, 2, "{bulk:?}");
-    assert!(bench.ids(&all(Kind::Deployment)).await.is_empty());
+    assert!(fixture.ids(&all(Kind::Deployment)).await.is_empty());
 }
 
 /// What is under modification is skipped and named; what is placed is hidden.
-pub async fn what_is_under_modification_is_skipped(bench: Bench) {
-    bench.site("s", []).await;
-    let edited = bench.create(NewDeployment::default()).await;
-    let placed = bench.create(running_on("s")).await;
-    bench.create(NewDeployment::default()).await;
-    bench.place("s", &[&placed]).await;
-    bench
+pub async fn what_is_under_modification_is_skipped(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let edited = fixture.create(NewDeployment::default()).await;
+    let placed = fixture.create(running_on("s")).await;
+    fixture.create(NewDeployment::default()).await;
+    fixture.place("s", &[&placed]).await;
+    fixture
         .data
         .start_modification(&edited, TTL)
         .await
         .expect("it is free");
-    let bulk = bench
+    let bulk = fixture
         .data
         .purge(&all(Kind::Deployment))
         .await
@@ -86,35 +92,35 @@ pub async fn what_is_under_modification_is_skipped(bench: Bench) {
     let skipped: Vec<&Key> = bulk.skipped.iter().map(|(key, _)| key).collect();
     assert_eq!(skipped, [&Key::from(&edited)]);
     assert_eq!(
-        bench.ids(&all(Kind::Deployment)).await,
+        fixture.ids(&all(Kind::Deployment)).await,
         [edited.to_string()]
     );
     assert!(
-        bench.read(&placed).await.entity.deleting,
+        fixture.read(&placed).await.entity.deleting,
         "until its site reports it off"
     );
 }
 
 /// However many match, all go.
-pub async fn however_many_go(bench: Bench) {
+pub async fn however_many_go(fixture: Fixture) {
     let count = 1_105;
-    bench.template("t", []).await;
-    let made = bench
+    fixture.template("t", []).await;
+    let made = fixture
         .data
         .create_deployments(vec![of_template("t"); count])
         .await;
     assert!(made.iter().all(Result::is_ok));
-    let from = bench.revision().await;
-    let bulk = bench
+    let from = fixture.revision().await;
+    let bulk = fixture
         .data
         .purge(&all(Kind::Deployment))
         .await
         .expect("it is done");
     assert_eq!(bulk.done, count as u64);
-    assert!(bench.ids(&all(Kind::Deployment)).await.is_empty());
-    let last = bench.create(NewDeployment::default()).await;
+    assert!(fixture.ids(&all(Kind::Deployment)).await.is_empty());
+    let last = fixture.create(NewDeployment::default()).await;
     let select = Select::all(Kind::Deployment);
-    let told = bench.told(&select, from, last.as_str()).await;
+    let told = fixture.told(&select, from, last.as_str()).await;
     let gone = told
         .iter()
         .filter(|event| matches!(event, Event::Gone { .. }));

@@ -12,16 +12,16 @@ mod pair;
 mod verb;
 mod world;
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use crate::explore::explore;
 use crate::runtime::HISTORY;
 use pair::Pair;
 
 /// Whatever is registered, created, modified, approved, deleted and purged: results, refusals,
 /// packages, metadata, relations, selections, and what is due are those of the model.
-pub async fn verbs_agree_with_the_model(bench: Bench) {
+pub async fn verbs_agree_with_the_model(fixture: Fixture) {
     explore(50, verb::sequences(), async |verbs| {
-        let mut pair = Pair::new(bench.fresh(HISTORY).await);
+        let mut pair = Pair::new(fixture.fresh(HISTORY).await);
         for (at, verb) in verbs.iter().enumerate() {
             let step = pair.step(verb).await;
             step.map_err(|reason| format!("verb {at}, {verb:?}: {reason}"))?;

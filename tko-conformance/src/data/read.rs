@@ -1,6 +1,6 @@
 //! Reading: one, pages, counts, history, and who serves it all.
 
-use super::bench::{ALL, Bench, PEOPLE};
+use super::fixture::{ALL, Fixture, PEOPLE};
 use super::sample::{
     all, by, config, d, deployment_id, facts, head_of, named, new_plugin, new_site, of_template,
     running_on, s, site_id, t, template_id, with,
@@ -13,14 +13,14 @@ use tko_core::{
 };
 
 /// Who serves the data has a name.
-pub async fn who_serves_it_has_a_name(bench: Bench) {
-    let about = bench.data.about().await.expect("an answer");
+pub async fn who_serves_it_has_a_name(fixture: Fixture) {
+    let about = fixture.data.about().await.expect("an answer");
     assert!(!about.backend.is_empty());
 }
 
 /// What is not there is not found, and the error names it.
-pub async fn what_is_not_there_is_not_found(bench: Bench) {
-    bench.template("other", []).await;
+pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
+    fixture.template("other", []).await;
     for key in [
         t("none"),
         s("none"),
@@ -28,7 +28,7 @@ pub async fn what_is_not_there_is_not_found(bench: Bench) {
         Key::from(&new_plugin("none").id),
     ] {
         let error = refused(
-            bench.data.get(&key, ALL).await,
+            fixture.data.get(&key, ALL).await,
             &[ErrorKind::NotFound],
             "it",
         );
@@ -38,20 +38,20 @@ pub async fn what_is_not_there_is_not_found(bench: Bench) {
 }
 
 /// What is being deleted is hidden from people, and found by who asks for it.
-pub async fn what_is_being_deleted_is_hidden(bench: Bench) {
-    bench.site("s", []).await;
-    let id = bench.create(running_on("s")).await;
-    bench.place("s", &[&id]).await;
-    bench
+pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    fixture.place("s", &[&id]).await;
+    fixture
         .data
         .delete(&Key::from(&id))
         .await
         .expect("it is there");
-    let people = bench.data.get(&Key::from(&id), PEOPLE).await;
+    let people = fixture.data.get(&Key::from(&id), PEOPLE).await;
     refused(people, &[ErrorKind::NotFound], "for people");
-    assert!(bench.ids(&all(Kind::Deployment)).await.is_empty());
+    assert!(fixture.ids(&all(Kind::Deployment)).await.is_empty());
     assert_eq!(
-        bench
+        fixture
             .data
             .count(&all(Kind::Deployment), 9, Want::ROW)
             .await
@@ -59,40 +59,40 @@ pub async fn what_is_being_deleted_is_hidden(bench: Bench) {
             .found,
         0
     );
-    assert!(bench.read(&id).await.entity.deleting, "for workers");
+    assert!(fixture.read(&id).await.entity.deleting, "for workers");
     let select = Select {
         deleting: true,
         ..all(Kind::Deployment)
     };
-    assert_eq!(bench.ids(&select).await, [id.to_string()]);
+    assert_eq!(fixture.ids(&select).await, [id.to_string()]);
 }
 
 /// Only what is wanted comes along.
-pub async fn what_is_wanted_comes_along(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
-    let plain = bench
+pub async fn what_is_wanted_comes_along(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
+    let plain = fixture
         .data
         .get(&Key::from(&id), Want::ROW)
         .await
         .expect("it is there");
     assert!(plain.package.is_none() && plain.work.is_empty());
-    let full = bench.read(&id).await;
+    let full = fixture.read(&id).await;
     assert_eq!(full.revision, Some(Revision(1)));
     assert_eq!(full.work.len(), 1, "it is to be prepared");
     assert!(full.package.is_some());
 }
 
 /// Pages of any size come to the same, in byte order, with whole packages.
-pub async fn pages_come_to_the_whole(bench: Bench) {
+pub async fn pages_come_to_the_whole(fixture: Fixture) {
     for n in 0..12 {
         let new = NewDeployment {
             id: Some(deployment_id(&format!("d{n:02}"))),
             merge: named([config(&format!("c{n}"))]),
             ..NewDeployment::default()
         };
-        bench.create(new).await;
+        fixture.create(new).await;
     }
-    let whole = bench.walk(&all(Kind::Deployment), 0).await;
+    let whole = fixture.walk(&all(Kind::Deployment), 0).await;
     assert_eq!(whole.len(), 12);
     assert!(
         whole
@@ -100,7 +100,7 @@ pub async fn pages_come_to_the_whole(bench: Bench) {
             .all(|pair| pair[0].entity.key < pair[1].entity.key)
     );
     for limit in [1, 5, 11, 12, 13] {
-        let pages = bench.walk(&all(Kind::Deployment), limit).await;
+        let pages = fixture.walk(&all(Kind::Deployment), limit).await;
         assert_eq!(pages.len(), 12, "in pages of {limit}");
         for (page, whole) in pages.iter().zip(&whole) {
             assert_eq!(page.entity.key, whole.entity.key);
@@ -113,24 +113,24 @@ pub async fn pages_come_to_the_whole(bench: Bench) {
 }
 
 /// Every way to select works: patterns, relations, joins, facts; what is absent matches none.
-pub async fn every_way_to_select_works(bench: Bench) {
-    bench
+pub async fn every_way_to_select_works(fixture: Fixture) {
+    fixture
         .template("nf/a", [facts("T", json!({"k": "a"}))])
         .await;
-    bench.template("nf/b", []).await;
+    fixture.template("nf/b", []).await;
     let site = NewSite {
         template: Some(template_id("nf/a")),
         ..new_site("in/1", [facts("S", json!({"k": "in"}))])
     };
-    bench.data.register_site(site).await.expect("it is sound");
-    bench.site("us/1", []).await;
-    bench
+    fixture.data.register_site(site).await.expect("it is sound");
+    fixture.site("us/1", []).await;
+    fixture
         .data
         .register_plugin(new_plugin("x/y"))
         .await
         .expect("it is sound");
     let create = async |id: &str, new: NewDeployment| {
-        bench
+        fixture
             .create(NewDeployment {
                 id: Some(deployment_id(id)),
                 ..new
@@ -298,8 +298,8 @@ pub async fn every_way_to_select_works(bench: Bench) {
         ),
     ];
     for (select, expected) in cases {
-        assert_eq!(bench.ids(&select).await, expected, "{select:?}");
-        let count = bench.data.count(&select, 100, Want::ROW).await;
+        assert_eq!(fixture.ids(&select).await, expected, "{select:?}");
+        let count = fixture.data.count(&select, 100, Want::ROW).await;
         let count = count.expect("a count");
         assert_eq!(
             (count.found, count.more),
@@ -310,12 +310,12 @@ pub async fn every_way_to_select_works(bench: Bench) {
 }
 
 /// A count is exact up to its bound, and says whether there are more.
-pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
+pub async fn a_count_is_exact_up_to_its_bound(fixture: Fixture) {
     for n in 0..5 {
-        bench.site(&format!("s{n}"), []).await;
+        fixture.site(&format!("s{n}"), []).await;
     }
     for (bound, found, more) in [(4, 4, true), (5, 5, false), (6, 5, false)] {
-        let count = bench
+        let count = fixture
             .data
             .count(&all(Kind::Site), bound, Want::ROW)
             .await
@@ -329,22 +329,22 @@ pub async fn a_count_is_exact_up_to_its_bound(bench: Bench) {
 }
 
 /// A history is newest first, with whole packages before and after, in pieces.
-pub async fn a_history_has_whole_packages(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
-    let first = bench.package(&id).await;
-    let version = bench.row(&id).await.version;
+pub async fn a_history_has_whole_packages(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
+    let first = fixture.package(&id).await;
+    let version = fixture.row(&id).await.version;
     let second = with(&first, config("b"));
-    bench
+    fixture
         .data
         .update(&id, version, second.clone())
         .await
         .expect("it is sound");
-    bench
+    fixture
         .data
         .delete(&Key::from(&id))
         .await
         .expect("it is there");
-    let history = bench
+    let history = fixture
         .data
         .history(&Key::from(&id), None, 10)
         .await
@@ -370,7 +370,7 @@ pub async fn a_history_has_whole_packages(bench: Bench) {
         history.iter().all(|change| change.cause.is_some()),
         "each says why"
     );
-    let piece = bench
+    let piece = fixture
         .data
         .history(&Key::from(&id), Some(Revision(3)), 1)
         .await;

@@ -1,6 +1,6 @@
 //! Registering templates, sites and plugins.
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{
     annotated, bad, config, config_of, facts, named, need, new_plugin, new_site, new_template,
     of_template, running_on, s, site_id, t, template_id, value_of,
@@ -13,7 +13,7 @@ use tko_core::{
 };
 
 /// A template is read back as it was registered, its resources and their keys in order.
-pub async fn a_template_is_read_back(bench: Bench) {
+pub async fn a_template_is_read_back(fixture: Fixture) {
     let package = [
         config("z"),
         config("a"),
@@ -23,12 +23,12 @@ pub async fn a_template_is_read_back(bench: Bench) {
         metadata: [("given", "by me")].into_iter().collect(),
         ..new_template("nf/a:v1", package)
     };
-    let version = bench
+    let version = fixture
         .data
         .register_template(new.clone())
         .await
         .expect("it is sound");
-    let record = bench.read(t("nf/a:v1")).await;
+    let record = fixture.read(t("nf/a:v1")).await;
     assert_eq!(record.entity.version, version);
     assert_eq!(record.entity.generation, Generation(1));
     assert_eq!(record.package, Some(new.package));
@@ -41,31 +41,31 @@ pub async fn a_template_is_read_back(bench: Bench) {
 
 /// Registering again replaces package and metadata, keeps `created`, and answers with the new
 /// version; the same again changes nothing.
-pub async fn registering_again_replaces(bench: Bench) {
-    let first = bench.template("t", [config("a")]).await;
-    let created = bench.row(t("t")).await.created;
-    let second = bench.template("t", [config("b")]).await;
+pub async fn registering_again_replaces(fixture: Fixture) {
+    let first = fixture.template("t", [config("a")]).await;
+    let created = fixture.row(t("t")).await.created;
+    let second = fixture.template("t", [config("b")]).await;
     assert_ne!(first, second);
-    let record = bench.read(t("t")).await;
+    let record = fixture.read(t("t")).await;
     assert_eq!(record.package, Some(named([config("b")])));
     assert_eq!(record.entity.generation, Generation(2));
     assert_eq!(record.entity.created, created);
-    let before = bench.revision().await;
+    let before = fixture.revision().await;
     assert_eq!(
-        bench.template("t", [config("b")]).await,
+        fixture.template("t", [config("b")]).await,
         second,
         "the version that it has"
     );
     assert_eq!(
-        bench.revision().await,
+        fixture.revision().await,
         before,
         "what changes nothing is no change"
     );
 }
 
 /// What was made from a template does not change with it; relations stay.
-pub async fn what_was_made_from_a_template_stays(bench: Bench) {
-    bench
+pub async fn what_was_made_from_a_template_stays(fixture: Fixture) {
+    fixture
         .template(
             "t",
             [config_of("a", "old"), facts("Nf", json!({"v": "old"}))],
@@ -75,21 +75,21 @@ pub async fn what_was_made_from_a_template_stays(bench: Bench) {
         template: Some(template_id("t")),
         ..new_site("s", [])
     };
-    bench.data.register_site(new).await.expect("it is sound");
-    let id = bench.create(of_template("t")).await;
+    fixture.data.register_site(new).await.expect("it is sound");
+    let id = fixture.create(of_template("t")).await;
     let keys = [s("s"), Key::from(&id)];
     let mut before = Vec::new();
     for key in &keys {
-        before.push(bench.read(key).await);
+        before.push(fixture.read(key).await);
     }
-    bench
+    fixture
         .template(
             "t",
             [config_of("a", "new"), facts("Nf", json!({"v": "new"}))],
         )
         .await;
     for (key, before) in keys.iter().zip(before) {
-        let after = bench.read(key).await;
+        let after = fixture.read(key).await;
         assert_eq!(after.entity.version, before.entity.version, "{key}");
         assert_eq!(after.package, before.package, "{key}");
         assert_eq!(after.entity.template(), Some(&template_id("t")), "{key}");
@@ -98,15 +98,15 @@ pub async fn what_was_made_from_a_template_stays(bench: Bench) {
 }
 
 /// `Expect`: absent, exactly as it was read, or whatever; a refusal leaves nothing behind.
-pub async fn expectations_are_kept(bench: Bench) {
+pub async fn expectations_are_kept(fixture: Fixture) {
     let expecting = |expect: Expect, word: &str| NewTemplate {
         expect,
         ..new_template("t", [config_of("a", word)])
     };
-    let register = async |new: NewTemplate| bench.data.register_template(new).await;
+    let register = async |new: NewTemplate| fixture.data.register_template(new).await;
     let nowhere = register(expecting(Expect::At(Version(7)), "a")).await;
     refused(nowhere, &[NotFound], "a version of what is not there");
-    assert_eq!(bench.revision().await, 0);
+    assert_eq!(fixture.revision().await, 0);
     let first = register(expecting(Expect::Absent, "a"))
         .await
         .expect("it is absent");
@@ -131,13 +131,13 @@ pub async fn expectations_are_kept(bench: Bench) {
         matches!(&error, Error::Conflict(keys) if keys[..] == [t("t")]),
         "{error:?}"
     );
-    assert_eq!(bench.row(t("t")).await.version, second);
-    assert_eq!(bench.revision().await, 2);
+    assert_eq!(fixture.row(t("t")).await.version, second);
+    assert_eq!(fixture.revision().await, 2);
     let site = |expect: Expect| NewSite {
         expect,
         ..new_site("s", [])
     };
-    let register = async |new: NewSite| bench.data.register_site(new).await;
+    let register = async |new: NewSite| fixture.data.register_site(new).await;
     let version = register(site(Expect::Absent)).await.expect("it is absent");
     refused(
         register(site(Expect::Absent)).await,
@@ -155,9 +155,9 @@ pub async fn expectations_are_kept(bench: Bench) {
 }
 
 /// An invalid package is refused with every violation, by resource and path; nothing is stored.
-pub async fn an_invalid_package_is_refused_with_every_violation(bench: Bench) {
+pub async fn an_invalid_package_is_refused_with_every_violation(fixture: Fixture) {
     let package = [bad("one"), config("fine"), bad("two")];
-    let result = bench
+    let result = fixture
         .data
         .register_template(new_template("t", package))
         .await;
@@ -191,52 +191,55 @@ pub async fn an_invalid_package_is_refused_with_every_violation(bench: Bench) {
         message.contains("one") && message.contains("two"),
         "{message}"
     );
-    assert!(bench.find(t("t")).await.is_none());
-    assert_eq!(bench.revision().await, 0);
+    assert!(fixture.find(t("t")).await.is_none());
+    assert_eq!(fixture.revision().await, 0);
 }
 
 /// A template has to be partially valid only, a site completely, once merged.
-pub async fn templates_may_be_incomplete_and_sites_not(bench: Bench) {
-    bench.template("t", [need("n", None)]).await;
+pub async fn templates_may_be_incomplete_and_sites_not(fixture: Fixture) {
+    fixture.template("t", [need("n", None)]).await;
     let of_t = |resources: Vec<serde_json::Value>| NewSite {
         template: Some(template_id("t")),
         ..new_site("s", resources)
     };
-    let result = bench.data.register_site(of_t(vec![])).await;
+    let result = fixture.data.register_site(of_t(vec![])).await;
     refused(result, &[BadArgument], "an incomplete site");
-    assert!(bench.find(s("s")).await.is_none());
+    assert!(fixture.find(s("s")).await.is_none());
     let complete = of_t(vec![need("n", Some("v"))]);
-    bench
+    fixture
         .data
         .register_site(complete)
         .await
         .expect("it is complete once merged");
-    assert_eq!(bench.package(s("s")).await, named([need("n", Some("v"))]));
+    assert_eq!(fixture.package(s("s")).await, named([need("n", Some("v"))]));
 }
 
 /// An unknown value of a known annotation is refused, naming the resource and the values; other
 /// annotations are left alone.
-pub async fn unknown_annotation_values_are_refused(bench: Bench) {
+pub async fn unknown_annotation_values_are_refused(fixture: Fixture) {
     let odd = annotated(config("odd"), "nephio.org/merge", "Sometimes");
-    let result = bench.data.register_template(new_template("t", [odd])).await;
+    let result = fixture
+        .data
+        .register_template(new_template("t", [odd]))
+        .await;
     let error = refused(result, &[BadArgument], "an unknown value").to_string();
     for part in ["odd", "nephio.org/merge", "Replace", "Override"] {
         assert!(error.contains(part), "{part} is named: {error}");
     }
     let other = annotated(config("other"), "nephio.org/something", "Whatever");
-    bench.template("t", [other]).await;
+    fixture.template("t", [other]).await;
 }
 
 /// A site gets the template's package with its own merged in, and the template's metadata below
 /// its own.
-pub async fn a_site_is_merged_with_its_template(bench: Bench) {
+pub async fn a_site_is_merged_with_its_template(fixture: Fixture) {
     let new = NewTemplate {
         metadata: [("a", "template's"), ("b", "template's")]
             .into_iter()
             .collect(),
         ..new_template("t", [config_of("x", "template's"), config("y")])
     };
-    bench
+    fixture
         .data
         .register_template(new)
         .await
@@ -246,8 +249,8 @@ pub async fn a_site_is_merged_with_its_template(bench: Bench) {
         metadata: [("b", "site's")].into_iter().collect(),
         ..new_site("s", [config("z"), config_of("x", "site's")])
     };
-    let version = bench.data.register_site(new).await.expect("it is sound");
-    let record = bench.read(s("s")).await;
+    let version = fixture.data.register_site(new).await.expect("it is sound");
+    let record = fixture.read(s("s")).await;
     assert_eq!(record.entity.version, version);
     assert_eq!(record.entity.template(), Some(&template_id("t")));
     let merged = named([config_of("x", "site's"), config("y"), config("z")]);
@@ -259,24 +262,24 @@ pub async fn a_site_is_merged_with_its_template(bench: Bench) {
         ..new_site("u", [])
     };
     refused(
-        bench.data.register_site(unknown).await,
+        fixture.data.register_site(unknown).await,
         &[BadArgument],
         "an unknown template",
     );
-    assert!(bench.find(s("u")).await.is_none());
+    assert!(fixture.find(s("u")).await.is_none());
 }
 
 /// Registering a site again keeps its deployments.
-pub async fn a_site_keeps_its_deployments(bench: Bench) {
-    bench.site("s", [config("a")]).await;
+pub async fn a_site_keeps_its_deployments(fixture: Fixture) {
+    fixture.site("s", [config("a")]).await;
     let new = NewDeployment {
         site: Some(site_id("s")),
         ..NewDeployment::default()
     };
-    let id = bench.create(new).await;
-    let before = bench.row(&id).await.version;
-    bench.site("s", [config("b")]).await;
-    let after = bench.row(&id).await;
+    let id = fixture.create(new).await;
+    let before = fixture.row(&id).await.version;
+    fixture.site("s", [config("b")]).await;
+    let after = fixture.row(&id).await;
     assert_eq!(after.version, before);
     assert_eq!(
         after.deployment().and_then(|d| d.site.clone()),
@@ -285,15 +288,15 @@ pub async fn a_site_keeps_its_deployments(bench: Bench) {
 }
 
 /// A plugin is read back field by field; registered again it is replaced.
-pub async fn a_plugin_is_read_back(bench: Bench) {
+pub async fn a_plugin_is_read_back(fixture: Fixture) {
     let mut new = new_plugin("gateway/x");
     for _ in 0..2 {
-        let version = bench
+        let version = fixture
             .data
             .register_plugin(new.clone())
             .await
             .expect("it is sound");
-        let row = bench.row(&new.id).await;
+        let row = fixture.row(&new.id).await;
         assert_eq!(row.version, version);
         let plugin = row.plugin().expect("it is a plugin");
         assert_eq!(plugin.executor, new.executor);
@@ -306,11 +309,11 @@ pub async fn a_plugin_is_read_back(bench: Bench) {
 }
 
 /// A plugin without executor, or with a trigger without version or kind, is refused.
-pub async fn an_unsound_plugin_is_refused(bench: Bench) {
+pub async fn an_unsound_plugin_is_refused(fixture: Fixture) {
     let mut without = new_plugin("p");
     without.executor.clear();
     refused(
-        bench.data.register_plugin(without).await,
+        fixture.data.register_plugin(without).await,
         &[BadArgument],
         "no executor",
     );
@@ -318,26 +321,26 @@ pub async fn an_unsound_plugin_is_refused(bench: Bench) {
         let mut odd = new_plugin("p");
         odd.triggers.push(trigger);
         refused(
-            bench.data.register_plugin(odd).await,
+            fixture.data.register_plugin(odd).await,
             &[BadArgument],
             "an empty part",
         );
     }
-    assert_eq!(bench.revision().await, 0);
+    assert_eq!(fixture.revision().await, 0);
 }
 
 /// What is being deleted cannot be registered: busy; nor can it be referred to.
-pub async fn what_is_being_deleted_is_busy(bench: Bench) {
-    bench.site("s", []).await;
-    let id = bench.create(running_on("s")).await;
-    bench.place("s", &[&id]).await;
-    bench.data.delete(&s("s")).await.expect("it is there");
+pub async fn what_is_being_deleted_is_busy(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    fixture.place("s", &[&id]).await;
+    fixture.data.delete(&s("s")).await.expect("it is there");
     assert!(
-        bench.row(s("s")).await.deleting,
+        fixture.row(s("s")).await.deleting,
         "its scheduler has to take it off first"
     );
     let error = refused(
-        bench.data.register_site(new_site("s", [])).await,
+        fixture.data.register_site(new_site("s", [])).await,
         &[Busy],
         "the site",
     );
@@ -350,7 +353,7 @@ pub async fn what_is_being_deleted_is_busy(bench: Bench) {
         ..NewDeployment::default()
     };
     refused(
-        bench.data.create_deployment(new).await,
+        fixture.data.create_deployment(new).await,
         &[BadArgument],
         "a reference to it",
     );

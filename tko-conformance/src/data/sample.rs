@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use tko_core::{
-    DeploymentId, Entity, Expect, Gvk, Key, Kind, Lane, Mark, Metadata, NewDeployment, NewPlugin,
-    NewSite, NewTemplate, Package, Pattern, PluginId, PluginType, Resource, Select, SiteId, Stage,
-    TemplateId, head,
+    DeploymentId, Enqueue, Entity, Expect, Gvk, Key, Kind, Lane, Metadata, NewDeployment,
+    NewPlugin, NewSite, NewTemplate, Package, Pattern, PluginId, PluginType, Resource, Select,
+    SiteId, Stage, TemplateId, deployment_resource,
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
@@ -109,7 +109,7 @@ pub(crate) fn annotated(mut resource: Value, name: &str, value: &str) -> Value {
 
 /// The Deployment resource of a whole package, of which there is exactly one.
 pub(crate) fn head_of(package: &Package) -> &Resource {
-    let gvk = head::identifier().gvk;
+    let gvk = deployment_resource::identifier().gvk;
     let mut heads = package.iter().filter(|resource| *resource.gvk() == gvk);
     let head = heads.next().expect("there is a Deployment resource");
     assert!(heads.next().is_none(), "there is one only: {package:?}");
@@ -118,7 +118,7 @@ pub(crate) fn head_of(package: &Package) -> &Resource {
 
 /// The package with its Deployment resource changed.
 pub(crate) fn with_head(package: &Package, change: impl Fn(&mut Value)) -> Package {
-    let gvk = head::identifier().gvk;
+    let gvk = deployment_resource::identifier().gvk;
     let values = package.iter().map(|resource| {
         let mut value = resource.value().clone();
         if *resource.gvk() == gvk {
@@ -182,8 +182,8 @@ pub(crate) fn running_on(site: &str) -> NewDeployment {
     }
 }
 
-pub(crate) fn mark(stage: Stage, key: impl Into<Key>) -> Mark {
-    Mark::now(stage, key, Lane::new(0))
+pub(crate) fn mark(stage: Stage, key: impl Into<Key>) -> Enqueue {
+    Enqueue::now(stage, key, Lane::new(0))
 }
 
 pub(crate) fn all(kind: Kind) -> Select {

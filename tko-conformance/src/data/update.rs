@@ -1,32 +1,32 @@
 //! Updating a package with a version in hand.
 
-use super::bench::Bench;
+use super::fixture::Fixture;
 use super::sample::{bad, config, deployment_id, named, with};
 use crate::verdict::refused;
 use tko_core::ErrorKind::{BadArgument, Conflict, NotFound};
 use tko_core::{Error, Key, NewDeployment, Version};
 
 /// An update replaces the package if it is as it was read; else it conflicts and changes nothing.
-pub async fn an_update_needs_the_version_that_was_read(bench: Bench) {
+pub async fn an_update_needs_the_version_that_was_read(fixture: Fixture) {
     let merge = named([config("a")]);
-    let id = bench
+    let id = fixture
         .create(NewDeployment {
             merge,
             ..NewDeployment::default()
         })
         .await;
-    let record = bench.read(&id).await;
+    let record = fixture.read(&id).await;
     let read = record.entity.version;
     let package = record.package.expect("it was asked for");
-    let second = bench
+    let second = fixture
         .data
         .update(&id, read, with(&package, config("b")))
         .await;
     let second = second.expect("it is as it was read");
-    assert_eq!(bench.row(&id).await.version, second);
-    let before = bench.revision().await;
+    assert_eq!(fixture.row(&id).await.version, second);
+    let before = fixture.revision().await;
     let error = refused(
-        bench
+        fixture
             .data
             .update(&id, read, with(&package, config("c")))
             .await,
@@ -38,30 +38,30 @@ pub async fn an_update_needs_the_version_that_was_read(bench: Bench) {
         "{error:?}"
     );
     refused(
-        bench
+        fixture
             .data
             .update(&id, second, with(&package, bad("c")))
             .await,
         &[BadArgument],
         "an invalid package",
     );
-    assert_eq!(bench.revision().await, before);
-    assert_eq!(bench.package(&id).await, with(&package, config("b")));
-    let same = bench.package(&id).await;
+    assert_eq!(fixture.revision().await, before);
+    assert_eq!(fixture.package(&id).await, with(&package, config("b")));
+    let same = fixture.package(&id).await;
     assert_eq!(
-        bench
+        fixture
             .data
             .update(&id, second, same)
             .await
             .expect("the same"),
         second
     );
-    assert_eq!(bench.revision().await, before);
+    assert_eq!(fixture.revision().await, before);
 }
 
 /// What is not there is not found.
-pub async fn what_is_not_there_is_not_found(bench: Bench) {
+pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
     let missing = deployment_id("missing");
-    let result = bench.data.update(&missing, Version(1), named([])).await;
+    let result = fixture.data.update(&missing, Version(1), named([])).await;
     refused(result, &[NotFound], "what is missing");
 }

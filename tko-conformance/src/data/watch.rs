@@ -1,6 +1,6 @@
 //! Watching a selection.
 
-use super::bench::{Bench, PEOPLE};
+use super::fixture::{Fixture, PEOPLE};
 use super::sample::{all, by, config, d, deployment_id, head_of, running_on, s, with};
 use crate::verdict::refused;
 use futures_util::StreamExt;
@@ -10,13 +10,13 @@ use tko_core::{
     Revision, Watch,
 };
 
-async fn site(bench: &Bench, id: &str, word: &str) {
+async fn site(fixture: &Fixture, id: &str, word: &str) {
     let new = NewSite {
         metadata: [("word", word)].into_iter().collect(),
         expect: Expect::Any,
         ..super::sample::new_site(id, [])
     };
-    bench.data.register_site(new).await.expect("it is sound");
+    fixture.data.register_site(new).await.expect("it is sound");
 }
 
 fn in_short(events: &[Event]) -> Vec<(u64, String)> {
@@ -39,18 +39,20 @@ fn in_short(events: &[Event]) -> Vec<(u64, String)> {
 
 /// A watcher is told what is new, changed and gone, and what begins and ceases to match, each at
 /// its revision; nothing of what never matched.
-pub async fn a_watcher_is_told_what_matters(bench: Bench) {
-    site(&bench, "a", "no").await; // 1: nothing
-    site(&bench, "b", "yes").await; // 2: new
-    bench.template("b", []).await; // 3: of another kind
-    site(&bench, "a", "yes").await; // 4: begins to match
-    site(&bench, "b", "yes!").await; // 5: ceases to match
-    site(&bench, "b", "no").await; // 6: nothing
-    site(&bench, "a", "yes").await; // no change
-    bench.data.delete(&s("a")).await.expect("it is there"); // 7: gone
-    bench.data.delete(&s("b")).await.expect("it is there"); // 8: nothing
-    site(&bench, "last", "yes").await;
-    let told = bench.told(&by(Kind::Site, "word", "yes"), 0, "last").await;
+pub async fn a_watcher_is_told_what_matters(fixture: Fixture) {
+    site(&fixture, "a", "no").await; // 1: nothing
+    site(&fixture, "b", "yes").await; // 2: new
+    fixture.template("b", []).await; // 3: of another kind
+    site(&fixture, "a", "yes").await; // 4: begins to match
+    site(&fixture, "b", "yes!").await; // 5: ceases to match
+    site(&fixture, "b", "no").await; // 6: nothing
+    site(&fixture, "a", "yes").await; // no change
+    fixture.data.delete(&s("a")).await.expect("it is there"); // 7: gone
+    fixture.data.delete(&s("b")).await.expect("it is there"); // 8: nothing
+    site(&fixture, "last", "yes").await;
+    let told = fixture
+        .told(&by(Kind::Site, "word", "yes"), 0, "last")
+        .await;
     let expected = [
         (2, "entered b"),
         (4, "entered a"),
@@ -59,38 +61,40 @@ pub async fn a_watcher_is_told_what_matters(bench: Bench) {
     ];
     let expected = expected.map(|(revision, what)| (revision, what.to_owned()));
     assert_eq!(in_short(&told), expected);
-    let told = bench.told(&by(Kind::Site, "word", "yes"), 4, "last").await;
+    let told = fixture
+        .told(&by(Kind::Site, "word", "yes"), 4, "last")
+        .await;
     assert_eq!(in_short(&told), expected[2..], "after any revision");
 }
 
 /// A change of what matches before and after is a put of what is there already, with the whole
 /// package as it is then.
-pub async fn a_change_is_told_with_its_package(bench: Bench) {
-    let id = bench
+pub async fn a_change_is_told_with_its_package(fixture: Fixture) {
+    let id = fixture
         .create(NewDeployment {
             id: Some(deployment_id("d")),
             ..NewDeployment::default()
         })
         .await;
-    let first = bench.package(&id).await;
-    let version = bench.row(&id).await.version;
-    bench
+    let first = fixture.package(&id).await;
+    let version = fixture.row(&id).await.version;
+    fixture
         .data
         .update(&id, version, with(&first, config("b")))
         .await
         .expect("it is sound");
-    bench
+    fixture
         .data
         .delete(&Key::from(&id))
         .await
         .expect("it is there");
-    bench
+    fixture
         .create(NewDeployment {
             id: Some(deployment_id("last")),
             ..NewDeployment::default()
         })
         .await;
-    let told = bench.told(&all(Kind::Deployment), 0, "last").await;
+    let told = fixture.told(&all(Kind::Deployment), 0, "last").await;
     let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
     assert_eq!(short, ["entered d", "put d", "gone d"]);
     let mut sizes = Vec::new();
@@ -106,7 +110,7 @@ pub async fn a_change_is_told_with_its_package(bench: Bench) {
     }
     let (one, two) = (Generation(1), Generation(2));
     assert_eq!(sizes, [(1, one), (2, two), (2, two)]);
-    let mut plain = bench.data.watch(Watch {
+    let mut plain = fixture.data.watch(Watch {
         select: all(Kind::Deployment),
         after: Revision(0),
         package: false,
@@ -118,29 +122,29 @@ pub async fn a_change_is_told_with_its_package(bench: Bench) {
 }
 
 /// What begins to be deleted is gone for people.
-pub async fn what_is_hidden_is_gone(bench: Bench) {
-    bench.site("s", []).await;
+pub async fn what_is_hidden_is_gone(fixture: Fixture) {
+    fixture.site("s", []).await;
     let new = NewDeployment {
         id: Some(deployment_id("d")),
         ..running_on("s")
     };
-    let id = bench.create(new).await;
-    bench.place("s", &[&id]).await;
-    let from = bench.revision().await;
-    bench.data.delete(&d("d")).await.expect("it is there");
-    bench
+    let id = fixture.create(new).await;
+    fixture.place("s", &[&id]).await;
+    let from = fixture.revision().await;
+    fixture.data.delete(&d("d")).await.expect("it is there");
+    fixture
         .create(NewDeployment {
             id: Some(deployment_id("last")),
             ..NewDeployment::default()
         })
         .await;
-    let told = bench.told(&all(Kind::Deployment), from, "last").await;
+    let told = fixture.told(&all(Kind::Deployment), from, "last").await;
     let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
     assert_eq!(short, ["gone d"]);
 }
 
 /// Selecting by a template's or a site's metadata is refused, and the stream ends.
-pub async fn joins_cannot_be_watched(bench: Bench) {
+pub async fn joins_cannot_be_watched(fixture: Fixture) {
     let metadata = by(Kind::Deployment, "k", "v").metadata;
     for template in [true, false] {
         let mut select = all(Kind::Deployment);
@@ -154,7 +158,7 @@ pub async fn joins_cannot_be_watched(bench: Bench) {
             after: Revision(0),
             package: false,
         };
-        let mut events = bench.data.watch(watch);
+        let mut events = fixture.data.watch(watch);
         let first = events.next().await.expect("an answer");
         refused(first, &[ErrorKind::BadArgument], "the watch");
         assert!(events.next().await.is_none(), "it ends after an error");
@@ -163,13 +167,13 @@ pub async fn joins_cannot_be_watched(bench: Bench) {
 
 /// Where changes are no longer kept a watcher is told so, and the stream ends; from the oldest on
 /// it can watch.
-pub async fn what_is_no_longer_kept_is_expired(bench: Bench) {
-    let bench = bench.fresh(10).await;
+pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
+    let fixture = fixture.fresh(10).await;
     for n in 0..60 {
-        site(&bench, "s", &n.to_string()).await;
+        site(&fixture, "s", &n.to_string()).await;
     }
     let watch = |after| {
-        bench.data.watch(Watch {
+        fixture.data.watch(Watch {
             select: all(Kind::Site),
             after,
             package: false,
@@ -179,7 +183,12 @@ pub async fn what_is_no_longer_kept_is_expired(bench: Bench) {
     let first = events.next().await.expect("an answer");
     refused(first, &[ErrorKind::Expired], "the beginning");
     assert!(events.next().await.is_none(), "it ends after an error");
-    let oldest = bench.data.head().await.expect("the head is read").oldest;
+    let oldest = fixture
+        .data
+        .feed_position()
+        .await
+        .expect("the head is read")
+        .oldest;
     let first = watch(oldest)
         .next()
         .await
@@ -189,29 +198,29 @@ pub async fn what_is_no_longer_kept_is_expired(bench: Bench) {
 }
 
 /// A watcher that waits is told of what others do.
-pub async fn a_waiting_watcher_is_told(bench: Bench) {
-    let other = bench.beside();
+pub async fn a_waiting_watcher_is_told(fixture: Fixture) {
+    let other = fixture.beside();
     let waiting = tokio::spawn(async move { other.told(&all(Kind::Site), 0, "last").await.len() });
     for n in 0..5 {
-        site(&bench, &format!("s{n}"), "x").await;
+        site(&fixture, &format!("s{n}"), "x").await;
         tokio::task::yield_now().await;
     }
-    site(&bench, "last", "x").await;
+    site(&fixture, "last", "x").await;
     assert_eq!(waiting.await.expect("the watcher ends"), 5);
 }
 
 /// List, then watch from the first page's revision: applied in order, the events make of the
 /// listing exactly what is there, however many write meanwhile.
-pub async fn list_then_watch_is_exact(bench: Bench) {
+pub async fn list_then_watch_is_exact(fixture: Fixture) {
     for n in 0..20 {
-        site(&bench, &format!("s{n:02}"), "yes").await;
+        site(&fixture, &format!("s{n:02}"), "yes").await;
     }
     for id in ["a0", "a1"] {
-        site(&bench, id, "yes").await;
+        site(&fixture, id, "yes").await;
     }
     let mut writers = tokio::task::JoinSet::new();
     for task in 0..4_usize {
-        let own = bench.beside();
+        let own = fixture.beside();
         writers.spawn(async move {
             for round in 0..20_usize {
                 let id = format!("s{:02}", (task * 7 + round * 3) % 26);
@@ -234,16 +243,16 @@ pub async fn list_then_watch_is_exact(bench: Bench) {
     };
     let mut first = None;
     loop {
-        let page = bench.data.list(&list).await.expect("a page is read");
+        let page = fixture.data.list(&list).await.expect("a page is read");
         first.get_or_insert(page.revision.0);
         for record in page.items {
             known.insert(record.entity.key.clone(), record.entity.metadata.clone());
         }
         if list.after.is_none() {
             // What was listed ceases to match, goes, and comes, behind the listing's back.
-            site(&bench, "a0", "no").await;
-            bench.data.delete(&s("a1")).await.expect("it is there");
-            site(&bench, "a00", "yes").await;
+            site(&fixture, "a0", "no").await;
+            fixture.data.delete(&s("a1")).await.expect("it is there");
+            site(&fixture, "a00", "yes").await;
         }
         list.after = page.next;
         tokio::task::yield_now().await;
@@ -254,8 +263,11 @@ pub async fn list_then_watch_is_exact(bench: Bench) {
     while let Some(ended) = writers.join_next().await {
         ended.expect("the task writes");
     }
-    site(&bench, "last", "yes").await;
-    for event in bench.told(&select, first.unwrap_or_default(), "last").await {
+    site(&fixture, "last", "yes").await;
+    for event in fixture
+        .told(&select, first.unwrap_or_default(), "last")
+        .await
+    {
         match event {
             Event::Put { record, .. } => {
                 known.insert(record.entity.key.clone(), record.entity.metadata.clone());
@@ -265,7 +277,7 @@ pub async fn list_then_watch_is_exact(bench: Bench) {
         }
     }
     known.remove(&s("last"));
-    let there: BTreeMap<Key, Metadata> = bench
+    let there: BTreeMap<Key, Metadata> = fixture
         .walk(&select, 0)
         .await
         .iter()

@@ -1,18 +1,25 @@
 //! Claims as workers see them, over whatever lies between them and the backend.
 
-use super::bench::{Bench, TTL};
+use super::fixture::{Fixture, TTL};
 use super::sample::{d, mark, s, site_id, t};
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::BadArgument;
-use tko_core::{ClaimRequest, Key, Lane, MAX_CHANGES, Mark, NewDeployment, Outcome, Stage, Token};
+use tko_core::{
+    ClaimRequest, Enqueue, Key, Lane, MAX_CHANGES, NewDeployment, Outcome, Stage, Token,
+};
 
 /// A claim says what is to be done; it is renewed and settled by its token, each by itself.
-pub async fn a_claim_is_renewed_and_settled(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
-    let now = bench.data.head().await.expect("the head is read").now;
-    let claim = bench.claim_of(Stage::Prepare, &id).await;
+pub async fn a_claim_is_renewed_and_settled(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
+    let now = fixture
+        .data
+        .feed_position()
+        .await
+        .expect("the head is read")
+        .now;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
     assert_eq!(
         (claim.work.stage, &claim.work.key),
         (Stage::Prepare, &Key::from(&id))
@@ -25,35 +32,42 @@ pub async fn a_claim_is_renewed_and_settled(bench: Bench) {
         "{lease:?}"
     );
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "it is leased"
     );
     let dead = Token {
         secret: "lease.none".into(),
         ..claim.token.clone()
     };
-    bench.advance(Duration::from_secs(40)).await;
-    let renewed = bench
+    fixture.advance(Duration::from_secs(40)).await;
+    let renewed = fixture
         .data
         .renew(&[dead.clone(), claim.token.clone()], TTL)
         .await;
     assert_eq!(renewed.expect("an answer"), [false, true]);
-    bench.advance(Duration::from_secs(40)).await;
+    fixture.advance(Duration::from_secs(40)).await;
     let outcomes = [(dead, Outcome::Done), (claim.token.clone(), Outcome::Done)];
-    let settled = bench.data.settle(&outcomes).await;
+    let settled = fixture.data.settle(&outcomes).await;
     assert_eq!(settled.expect("an answer"), [false, true]);
-    let settled = bench.data.settle(&outcomes[1..]).await;
+    let settled = fixture.data.settle(&outcomes[1..]).await;
     assert_eq!(settled.expect("an answer"), [false], "it is over");
 }
 
 /// A retry says why and when, keeps progress, counts; a yield counts nothing.
-pub async fn outcomes_come_through(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
-    let work = async || bench.read(&id).await.work.pop().expect("it is work still");
-    let claim = bench.claim_of(Stage::Prepare, &id).await;
-    let mut step = bench.step(id.as_str()).await;
+pub async fn outcomes_come_through(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
+    let work = async || {
+        fixture
+            .read(&id)
+            .await
+            .work
+            .pop()
+            .expect("it is work still")
+    };
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    let mut step = fixture.step(id.as_str()).await;
     step.progress = Some(json!({"at": [1, 2.0, null]}));
-    bench
+    fixture
         .data
         .commit_prepared(&claim.token, step)
         .await
@@ -62,7 +76,7 @@ pub async fn outcomes_come_through(bench: Bench) {
         after: TTL,
         reason: "the plugin is down".to_owned(),
     };
-    bench
+    fixture
         .data
         .settle(&[(claim.token, retry)])
         .await
@@ -72,46 +86,46 @@ pub async fn outcomes_come_through(bench: Bench) {
     assert_eq!(waiting.progress, Some(json!({"at": [1, 2.0, null]})));
     assert_eq!((waiting.attempts, waiting.leased), (1, None));
     assert!(
-        bench.claim(Stage::Prepare, 10).await.is_empty(),
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "too early"
     );
-    bench.advance(TTL).await;
-    let claim = bench.claim_of(Stage::Prepare, &id).await;
+    fixture.advance(TTL).await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
     assert_eq!(claim.work.attempts, 2);
     assert_eq!(claim.work.progress, Some(json!({"at": [1, 2.0, null]})));
     assert_eq!(work().await.leased, Some(claim.until));
     let back = Outcome::Yield {
         after: Duration::ZERO,
     };
-    bench
+    fixture
         .data
         .settle(&[(claim.token, back)])
         .await
         .expect("an answer");
-    assert_eq!(bench.claim_of(Stage::Prepare, &id).await.work.attempts, 2);
+    assert_eq!(fixture.claim_of(Stage::Prepare, &id).await.work.attempts, 2);
 }
 
 /// A lapsed lease is due work; its fence has risen, and the old token is dead.
-pub async fn a_lapsed_lease_is_due_work(bench: Bench) {
-    let id = bench.create(NewDeployment::default()).await;
-    let first = bench.claim_of(Stage::Prepare, &id).await;
-    bench.advance(TTL + Duration::from_secs(1)).await;
-    let second = bench.claim_of(Stage::Prepare, &id).await;
+pub async fn a_lapsed_lease_is_due_work(fixture: Fixture) {
+    let id = fixture.create(NewDeployment::default()).await;
+    let first = fixture.claim_of(Stage::Prepare, &id).await;
+    fixture.advance(TTL + Duration::from_secs(1)).await;
+    let second = fixture.claim_of(Stage::Prepare, &id).await;
     assert!(second.fence > first.fence);
     assert_eq!(second.work.attempts, 2);
     let outcomes = [(first.token, Outcome::Done), (second.token, Outcome::Done)];
-    let settled = bench.data.settle(&outcomes).await;
+    let settled = fixture.data.settle(&outcomes).await;
     assert_eq!(settled.expect("an answer"), [false, true]);
 }
 
 /// Waking makes due, at its time, and leaves out what is not there.
-pub async fn waking_makes_due(bench: Bench) {
-    bench.site("a", []).await;
-    bench.site("b", []).await;
-    bench.template("t", []).await;
-    bench.drain(Stage::Schedule).await;
-    let before = bench.revision().await;
-    let later = Mark {
+pub async fn waking_makes_due(fixture: Fixture) {
+    fixture.site("a", []).await;
+    fixture.site("b", []).await;
+    fixture.template("t", []).await;
+    fixture.drain(Stage::Schedule).await;
+    let before = fixture.revision().await;
+    let later = Enqueue {
         after: TTL,
         ..mark(Stage::Schedule, site_id("b"))
     };
@@ -119,48 +133,48 @@ pub async fn waking_makes_due(bench: Bench) {
         mark(Stage::Schedule, site_id("a")),
         later,
         mark(Stage::Schedule, site_id("none")),
-        Mark::now(Stage::Prepare, d("none"), Lane::new(3)),
+        Enqueue::now(Stage::Prepare, d("none"), Lane::new(3)),
     ];
-    bench
+    fixture
         .data
-        .wake(marks)
+        .enqueue(marks)
         .await
         .expect("what is there is woken");
-    assert_eq!(bench.drain(Stage::Schedule).await, ["a"]);
-    bench.advance(TTL + Duration::from_secs(1)).await;
-    assert_eq!(bench.drain(Stage::Schedule).await, ["b"]);
-    assert!(bench.drain(Stage::Prepare).await.is_empty());
-    assert_eq!(bench.revision().await, before, "it makes no revision");
-    bench.site("none", []).await;
+    assert_eq!(fixture.drain(Stage::Schedule).await, ["a"]);
+    fixture.advance(TTL + Duration::from_secs(1)).await;
+    assert_eq!(fixture.drain(Stage::Schedule).await, ["b"]);
+    assert!(fixture.drain(Stage::Prepare).await.is_empty());
+    assert_eq!(fixture.revision().await, before, "it makes no revision");
+    fixture.site("none", []).await;
     assert_eq!(
-        bench.drain(Stage::Schedule).await,
+        fixture.drain(Stage::Schedule).await,
         ["none"],
         "because it is new"
     );
-    assert!(bench.find(s("a")).await.is_some() && bench.find(t("t")).await.is_some());
+    assert!(fixture.find(s("a")).await.is_some() && fixture.find(t("t")).await.is_some());
 }
 
 /// As many are woken at once as a change set has changes; of more, none.
-pub async fn at_most_1000_are_woken_at_once(bench: Bench) {
-    bench.site("a", []).await;
-    bench.drain(Stage::Schedule).await;
+pub async fn at_most_1000_are_woken_at_once(fixture: Fixture) {
+    fixture.site("a", []).await;
+    fixture.drain(Stage::Schedule).await;
     let marks = |count: usize| {
         let others = (1..count).map(|n| mark(Stage::Schedule, site_id(&format!("none-{n}"))));
         std::iter::once(mark(Stage::Schedule, site_id("a")))
             .chain(others)
             .collect()
     };
-    let result = bench.data.wake(marks(MAX_CHANGES + 1)).await;
+    let result = fixture.data.enqueue(marks(MAX_CHANGES + 1)).await;
     refused(result, &[BadArgument], "1,001 marks");
-    assert!(bench.drain(Stage::Schedule).await.is_empty());
-    let result = bench.data.wake(marks(MAX_CHANGES)).await;
+    assert!(fixture.drain(Stage::Schedule).await.is_empty());
+    let result = fixture.data.enqueue(marks(MAX_CHANGES)).await;
     result.expect("1,000 are allowed");
-    assert_eq!(bench.drain(Stage::Schedule).await, ["a"]);
+    assert_eq!(fixture.drain(Stage::Schedule).await, ["a"]);
 }
 
 /// A waiting claim ends with new work.
-pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
-    let other = bench.beside();
+pub async fn a_waiting_claim_ends_with_new_work(fixture: Fixture) {
+    let other = fixture.beside();
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
             stage: Stage::Prepare,
@@ -172,7 +186,7 @@ pub async fn a_waiting_claim_ends_with_new_work(bench: Bench) {
         other.data.claim(&request).await
     });
     tokio::task::yield_now().await;
-    let id = bench.create(NewDeployment::default()).await;
+    let id = fixture.create(NewDeployment::default()).await;
     let claims = waiting.await.expect("the task ends").expect("work came");
     assert_eq!(claims.len(), 1);
     assert_eq!(claims[0].work.key, Key::from(&id));

@@ -19,7 +19,7 @@ impl State {
         if let Some(token) = &set.under {
             match self.standing(token, now) {
                 Standing::Live => {}
-                Standing::Late => refusals.push(Error::Timeout(token.key.clone())),
+                Standing::Late => refusals.push(Error::ClaimExpired(token.key.clone())),
                 Standing::Unknown => {
                     refusals.push(Error::NotFound(Subject::Claim(token.key.clone())));
                 }
@@ -181,7 +181,7 @@ impl State {
             change.set = committed.revision.unwrap_or_default();
         }
         self.forget();
-        for mark in set.due {
+        for mark in set.enqueue {
             self.mark(mark, now);
         }
         if let Some(token) = &set.under {
@@ -253,7 +253,7 @@ type Done = (Key, Option<Row>, Option<Row>);
 
 fn once(facts: &Facts) -> Option<&str> {
     match facts {
-        Facts::Deployment(deployment) => deployment.once.as_deref(),
+        Facts::Deployment(deployment) => deployment.idempotency_key.as_deref(),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use crate::harness::{BackendHarness, DataHarness};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Admission, Backend, Controller, Store};
+use tko_core::{Admission, Backend, Store, WorkerApi};
 
 /// Makes [`Reference`]s: an example of a harness, and what proves the checks themselves.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl BackendHarness for ReferenceHarness {
 /// A [`Store`] over the reference.
 #[async_trait]
 impl DataHarness for ReferenceHarness {
-    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let clock = Arc::new(self.clock.clone());
         let backend = Arc::new(Reference::new(clock.clone(), history));
         let store = Store::new(backend, admission, Arc::new(CountedIds::default()));

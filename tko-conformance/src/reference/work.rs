@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tko_core::{
-    Claim, Edit, Error, Key, Lane, Mark, Outcome, Result, Stage, Timestamp, Token, Want, Work,
+    Claim, Enqueue, Error, Key, Lane, Modification, Outcome, Result, Stage, Timestamp, Token, Want,
+    Work,
 };
 
 /// An edit, live or not.
@@ -89,7 +90,7 @@ impl State {
         ttl: Duration,
         want: Want,
         now: Timestamp,
-    ) -> Result<Edit> {
+    ) -> Result<Modification> {
         let record = self.record(key, want).filter(|r| !r.entity.deleting);
         let record = record.ok_or_else(|| Error::not_found(key))?;
         if self.open_edit(key, now).is_some() {
@@ -105,14 +106,14 @@ impl State {
             until,
             ended: false,
         });
-        Ok(Edit {
+        Ok(Modification {
             token,
             until,
             record,
         })
     }
 
-    pub(super) fn mark(&mut self, mark: Mark, now: Timestamp) {
+    pub(super) fn mark(&mut self, mark: Enqueue, now: Timestamp) {
         if !self.rows.contains_key(&mark.key) {
             return;
         }
@@ -269,7 +270,7 @@ impl State {
                 let at = (work.stage, work.key.clone());
                 self.work.remove(&at);
                 if let Some(lane) = marked {
-                    self.mark(Mark::now(at.0, at.1, lane), now);
+                    self.mark(Enqueue::now(at.0, at.1, lane), now);
                 }
             }
             Outcome::Retry { after, reason } => {

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::change::Head;
-use tko_core::data::About;
+use tko_core::api::About;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Admission, Bulk, ChangeRecord, Claim, ClaimRequest, Controller, Count, Data, DeploymentId,
-    Edit, Event, Generation, Key, Lane, List, MAX_CHANGES, Mark, NewDeployment, NewPlugin, NewSite,
-    NewTemplate, Outcome, Package, Page, Placed, Prepared, Record, Result, Revision, Select, Stage,
-    Token, Version, Violation, Want, Watch,
+    Admission, Bulk, ChangeRecord, Claim, ClaimRequest, Count, DataApi, DeploymentId, Enqueue,
+    Event, Generation, Key, Lane, List, MAX_CHANGES, Modification, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
+    ScheduleStep, Select, Stage, Token, Version, Violation, Want, Watch, WorkerApi,
 };
 
 /// An admission that may let too much, or too little, pass.
@@ -44,12 +44,12 @@ impl Admission for Lenient {
 }
 
 pub(crate) struct Broken {
-    pub(crate) inner: Arc<dyn Controller>,
+    pub(crate) inner: Arc<dyn WorkerApi>,
     fault: &'static str,
 }
 
 impl Broken {
-    pub(crate) fn new(inner: Arc<dyn Controller>, fault: &'static str) -> Self {
+    pub(crate) fn new(inner: Arc<dyn WorkerApi>, fault: &'static str) -> Self {
         Self { inner, fault }
     }
 
@@ -60,7 +60,7 @@ impl Broken {
 }
 
 #[async_trait]
-impl Data for Broken {
+impl DataApi for Broken {
     async fn about(&self) -> Result<About> {
         self.inner.about().await
     }
@@ -150,13 +150,13 @@ impl Data for Broken {
             let site = row
                 .deployment()
                 .and_then(|deployment| deployment.site.clone());
-            let mark = site.map(|site| Mark::now(Stage::Schedule, site, Lane::new(0)));
-            self.inner.wake(mark.into_iter().collect()).await?;
+            let mark = site.map(|site| Enqueue::now(Stage::Schedule, site, Lane::new(0)));
+            self.inner.enqueue(mark.into_iter().collect()).await?;
         }
         Ok(version)
     }
 
-    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Edit> {
+    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
         let mut edit = self.inner.start_modification(id, ttl).await?;
         if self.is("modifying ends at once") {
             self.inner.cancel_modification(&edit.token).await?;
@@ -178,8 +178,8 @@ impl Data for Broken {
         self.inner.cancel_modification(token).await
     }
 
-    async fn head(&self) -> Result<Head> {
-        self.inner.head().await
+    async fn feed_position(&self) -> Result<FeedPosition> {
+        self.inner.feed_position().await
     }
 
     fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
@@ -201,7 +201,7 @@ impl Data for Broken {
 }
 
 #[async_trait]
-impl Controller for Broken {
+impl WorkerApi for Broken {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         self.broken_claim(request).await
     }
@@ -216,24 +216,24 @@ impl Controller for Broken {
         Ok(self.lively(settled))
     }
 
-    async fn wake(&self, marks: Vec<Mark>) -> Result<()> {
+    async fn enqueue(&self, marks: Vec<Enqueue>) -> Result<()> {
         if self.is("waking wakes nobody") {
             return Ok(());
         }
         if self.is("any number is woken at once") {
             for some in marks.chunks(MAX_CHANGES) {
-                self.inner.wake(some.to_vec()).await?;
+                self.inner.enqueue(some.to_vec()).await?;
             }
             return Ok(());
         }
-        self.inner.wake(marks).await
+        self.inner.enqueue(marks).await
     }
 
-    async fn commit_prepared(&self, claim: &Token, step: Prepared) -> Result<Generation> {
+    async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation> {
         self.broken_preparation(claim, step).await
     }
 
-    async fn commit_placed(&self, claim: &Token, step: Placed) -> Result<()> {
+    async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         self.broken_placement(claim, step).await
     }
 }

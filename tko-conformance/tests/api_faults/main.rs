@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Arc;
 use std::time::Duration;
 use tko_conformance::{Check, DATA_CHECKS, DataHarness, ReferenceHarness};
-use tko_core::{Admission, Controller};
+use tko_core::{Admission, WorkerApi};
 
 struct Harness {
     sound: ReferenceHarness,
@@ -21,7 +21,7 @@ struct Harness {
 
 #[async_trait]
 impl DataHarness for Harness {
-    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn Controller> {
+    async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let admission = Arc::new(Lenient::new(admission, self.fault));
         let sound = DataHarness::fresh(&self.sound, admission, history).await;
         Arc::new(Broken::new(sound, self.fault))

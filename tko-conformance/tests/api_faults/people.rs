@@ -130,7 +130,7 @@ impl Broken {
             new.prepared |= new.approved;
         }
         if self.is("once is ignored") {
-            new.once = None;
+            new.idempotency_key = None;
         }
         let parent = new.parent.clone();
         match self.inner.create_deployment(new).await {
@@ -221,11 +221,11 @@ impl Broken {
                 self.inner.cancel_modification(token).await?;
                 Err(error)
             }
-            Err(Error::Timeout(key)) if self.is("a late end is not found") => {
+            Err(Error::ClaimExpired(key)) if self.is("a late end is not found") => {
                 Err(Error::NotFound(Subject::Claim(key)))
             }
             Err(Error::NotFound(Subject::Claim(key))) if self.is("an unknown token is late") => {
-                Err(Error::Timeout(key))
+                Err(Error::ClaimExpired(key))
             }
             ended => ended,
         }
@@ -264,10 +264,7 @@ impl Broken {
 }
 
 /// Goes on from the oldest wherever the feed has expired.
-fn resumed(
-    inner: Arc<dyn tko_core::Controller>,
-    watch: Watch,
-) -> BoxStream<'static, Result<Event>> {
+fn resumed(inner: Arc<dyn tko_core::WorkerApi>, watch: Watch) -> BoxStream<'static, Result<Event>> {
     let events = inner.watch(watch.clone());
     events
         .flat_map(move |item| match item {

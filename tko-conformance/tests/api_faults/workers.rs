@@ -2,10 +2,10 @@
 
 use crate::broken::Broken;
 use std::time::Duration;
-use tko_core::data::MAX_EFFECTS;
+use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Claim, ClaimRequest, Effect, Error, Generation, Key, Outcome, Placed, Prepared, Result, Token,
-    Want,
+    Claim, ClaimRequest, Effect, Error, Generation, Key, Outcome, PrepareStep, Result,
+    ScheduleStep, Token, Want,
 };
 
 impl Broken {
@@ -33,7 +33,7 @@ impl Broken {
     pub(crate) async fn broken_preparation(
         &self,
         claim: &Token,
-        mut step: Prepared,
+        mut step: PrepareStep,
     ) -> Result<Generation> {
         if self.is("progress is lost") {
             step.progress = None;
@@ -45,12 +45,12 @@ impl Broken {
             step.effects.clear();
         }
         if self.is("interests are lost") {
-            step.interests = None;
+            step.subscriptions = None;
         }
         if self.is("once is ignored") {
             for effect in &mut step.effects {
                 if let Effect::Deployment(new) = effect {
-                    new.once = None;
+                    new.idempotency_key = None;
                 }
             }
         }
@@ -71,19 +71,23 @@ impl Broken {
             step.expect = self.inner.get(&key, Want::ROW).await?.entity.generation;
         }
         match self.inner.commit_prepared(claim, step).await {
-            Err(Error::Timeout(key)) if self.is("a lost claim conflicts") => {
+            Err(Error::ClaimExpired(key)) if self.is("a lost claim conflicts") => {
                 Err(Error::Conflict(vec![key]))
             }
             committed => committed,
         }
     }
 
-    pub(crate) async fn broken_placement(&self, claim: &Token, mut step: Placed) -> Result<()> {
+    pub(crate) async fn broken_placement(
+        &self,
+        claim: &Token,
+        mut step: ScheduleStep,
+    ) -> Result<()> {
         if self.is("nothing is ever placed") {
-            step.there.clear();
+            step.placed.clear();
         }
         if self.is("a large step is cut off") {
-            step.there.truncate(500);
+            step.placed.truncate(500);
         }
         if self.is("placing settles first") {
             step.settle.get_or_insert(Outcome::Done);

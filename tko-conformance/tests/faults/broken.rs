@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tko_conformance::Reference;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, Change, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Condition,
-    Count, DeploymentId, Edit, Generation, Key, List, Mark, Outcome, Page, Record, Result,
-    Revision, Select, Stage, Timestamp, Token, Want,
+    Count, DeploymentId, Enqueue, Generation, Key, List, Modification, Outcome, Page, Record,
+    Result, Revision, Select, Stage, Timestamp, Token, Want,
 };
 use tokio::sync::Notify;
 
@@ -24,7 +24,7 @@ pub(crate) struct Memo {
     pub(crate) created: HashMap<Key, Timestamp>,
     pub(crate) once: HashMap<String, DeploymentId>,
     /// Work of what was deleted.
-    pub(crate) orphaned: Vec<Mark>,
+    pub(crate) orphaned: Vec<Enqueue>,
     /// The last edit of each.
     pub(crate) edits: HashMap<Key, Token>,
     /// What is leased, and what was handed back to be tried again.
@@ -86,7 +86,7 @@ impl Broken {
 
     pub(crate) async fn mark(&self, stage: Stage, key: &Key) {
         let set = ChangeSet {
-            due: vec![Mark::now(stage, key, tko_core::Lane::new(0))],
+            enqueue: vec![Enqueue::now(stage, key, tko_core::Lane::new(0))],
             ..ChangeSet::default()
         };
         let done = self.inner.commit(set, Ack::Durable).await;
@@ -131,7 +131,12 @@ impl Backend for Broken {
         done
     }
 
-    async fn edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
         self.broken_edit(key, ttl, want).await
     }
 
@@ -147,7 +152,7 @@ impl Backend for Broken {
         self.broken_settle(outcomes).await
     }
 
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         self.broken_head().await
     }
 

@@ -3,7 +3,8 @@
 use crate::broken::Broken;
 use std::time::Duration;
 use tko_core::{
-    Backend, Claim, ClaimRequest, Edit, Error, Key, Lane, Outcome, Result, Stage, Token, Want,
+    Backend, Claim, ClaimRequest, Error, Key, Lane, Modification, Outcome, Result, Stage, Token,
+    Want,
 };
 
 /// Longer than any check takes.
@@ -14,8 +15,13 @@ const BACK: Outcome = Outcome::Yield {
 };
 
 impl Broken {
-    pub(crate) async fn broken_edit(&self, key: &Key, ttl: Duration, want: Want) -> Result<Edit> {
-        let until = self.inner.head().await?.now.plus(ttl);
+    pub(crate) async fn broken_edit(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
+        let until = self.inner.feed_position().await?.now.plus(ttl);
         let ttl = if self.is("edits never lapse") {
             FOR_EVER
         } else {
@@ -27,7 +33,7 @@ impl Broken {
             }
             tokio::task::yield_now().await;
         }
-        let mut edit = match self.inner.edit(key, ttl, want).await {
+        let mut edit = match self.inner.start_modification(key, ttl, want).await {
             Err(Error::Busy(_))
                 if self.is_any(&["edits are not exclusive", "edits are checked before"]) =>
             {
@@ -38,7 +44,7 @@ impl Broken {
                     .cloned()
                     .expect("it was given out");
                 self.inner.settle(&[(token, Outcome::Done)]).await?;
-                self.inner.edit(key, ttl, want).await?
+                self.inner.start_modification(key, ttl, want).await?
             }
             Err(Error::NotFound(_)) if self.is("an edit of nothing is busy") => {
                 return Err(Error::Busy(key.clone()));
@@ -58,7 +64,7 @@ impl Broken {
 
     pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let mut request = request.clone();
-        let until = self.inner.head().await?.now.plus(request.lease);
+        let until = self.inner.feed_position().await?.now.plus(request.lease);
         if self.is("leases lapse at once") {
             request.lease = Duration::ZERO;
         }

@@ -4,7 +4,7 @@ use crate::broken::Broken;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tko_conformance::Reference;
-use tko_core::change::Head;
+use tko_core::change::FeedPosition;
 use tko_core::{Backend, ChangeRecord, Error, Key, Result, Revision, Want};
 
 /// Goes on from the oldest wherever the feed has expired.
@@ -22,8 +22,8 @@ fn resumed(
 }
 
 impl Broken {
-    pub(crate) async fn broken_head(&self) -> Result<Head> {
-        let mut head = self.inner.head().await?;
+    pub(crate) async fn broken_head(&self) -> Result<FeedPosition> {
+        let mut head = self.inner.feed_position().await?;
         if self.is("the head is one behind") {
             head.revision.0 = head.revision.0.saturating_sub(1);
         }
@@ -59,7 +59,10 @@ impl Broken {
         if self.is("a tail ends at the head") {
             let inner = self.inner.clone();
             let known = async move {
-                let head = inner.head().await.map_or(0, |head| head.revision.0);
+                let head = inner
+                    .feed_position()
+                    .await
+                    .map_or(0, |head| head.revision.0);
                 let count = usize::try_from(head.saturating_sub(after.0)).unwrap_or(0);
                 inner.tail(after, want).take(count)
             };
@@ -113,7 +116,7 @@ impl Broken {
             history.truncate(5);
         }
         if self.is("history is of everything") {
-            let head = self.inner.head().await?.revision;
+            let head = self.inner.feed_position().await?.revision;
             let count = usize::try_from(head.0).unwrap_or(0);
             let all = self.inner.tail(Revision(0), Want::PACKAGE).take(count);
             history = all

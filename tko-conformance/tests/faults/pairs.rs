@@ -234,121 +234,139 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     // require
     (
         "absent is not required",
-        "require::absent_means_not_even_being_deleted",
+        "preconditions::absent_means_not_even_being_deleted",
     ),
     (
         "exists is not required",
-        "require::exists_means_not_being_deleted",
+        "preconditions::exists_means_not_being_deleted",
     ),
     (
         "a version is not required",
-        "require::at_means_exactly_as_it_was_read",
+        "preconditions::at_means_exactly_as_it_was_read",
     ),
     (
         "what is gone is as it was read",
-        "require::at_knows_what_was_made_again",
+        "preconditions::at_knows_what_was_made_again",
     ),
     (
         "a generation is not required",
-        "require::generation_means_the_same_package",
+        "preconditions::generation_means_the_same_package",
     ),
     (
         "what is read is not required to stay",
-        "require::current_means_as_it_was_read_and_staying",
+        "preconditions::current_means_as_it_was_read_and_staying",
     ),
     (
         "what is going is current",
-        "require::current_means_as_it_was_read_and_staying",
+        "preconditions::current_means_as_it_was_read_and_staying",
     ),
     (
         "referrers do not matter",
-        "require::unreferenced_means_after_these_changes",
+        "preconditions::unreferenced_means_after_these_changes",
     ),
     (
         "referrers are looked for before",
-        "require::unreferenced_means_after_these_changes",
+        "preconditions::unreferenced_means_after_these_changes",
     ),
     (
         "a conflict names one key",
-        "require::a_conflict_names_every_failing_key",
+        "preconditions::a_conflict_names_every_failing_key",
     ),
     (
         "what is missing comes first",
-        "require::a_conflict_outweighs_what_is_missing",
+        "preconditions::a_conflict_outweighs_what_is_missing",
     ),
     (
         "requirements are checked before",
-        "require::compare_and_swap_loses_no_update",
+        "preconditions::compare_and_swap_loses_no_update",
     ),
     // once
-    ("once is ignored", "once::a_second_creation_is_left_out"),
+    (
+        "once is ignored",
+        "idempotency_key::a_second_creation_is_left_out",
+    ),
     (
         "a taken key refuses the set",
-        "once::the_rest_of_the_set_is_done",
+        "idempotency_key::the_rest_of_the_set_is_done",
     ),
     (
         "what is left out refers",
-        "once::what_is_left_out_refers_to_nothing",
+        "idempotency_key::what_is_left_out_refers_to_nothing",
     ),
     (
         "once is checked before the set",
-        "once::one_set_creates_once_too",
+        "idempotency_key::one_set_creates_once_too",
     ),
     (
         "once is for ever",
-        "once::a_key_is_free_when_its_deployment_is_gone",
+        "idempotency_key::a_key_is_free_when_its_deployment_is_gone",
     ),
     (
         "its own key is taken",
-        "once::its_own_deployment_may_be_replaced",
+        "idempotency_key::its_own_deployment_may_be_replaced",
     ),
     (
         "once is looked up before",
-        "once::creations_at_once_make_one",
+        "idempotency_key::creations_at_once_make_one",
     ),
     // edit
     (
         "an edit comes without the entity's state",
-        "edit::an_edit_answers_with_the_entity",
+        "modification::an_edit_answers_with_the_entity",
     ),
     (
         "an edit of nothing is busy",
-        "edit::what_is_not_there_is_not_found",
+        "modification::what_is_not_there_is_not_found",
     ),
-    ("edits are not exclusive", "edit::a_second_edit_is_busy"),
+    (
+        "edits are not exclusive",
+        "modification::a_second_edit_is_busy",
+    ),
     (
         "writers ignore edits",
-        "edit::an_edit_keeps_other_writers_off",
+        "modification::an_edit_keeps_other_writers_off",
     ),
     (
         "an edit keeps conditions off",
-        "edit::an_edit_lets_conditions_through",
+        "modification::an_edit_lets_conditions_through",
     ),
-    ("a token works again", "edit::a_commit_ends_the_edit"),
+    (
+        "a token works again",
+        "modification::a_commit_ends_the_edit",
+    ),
     (
         "a commit of nothing leaves the edit",
-        "edit::any_commit_ends_the_edit",
+        "modification::any_commit_ends_the_edit",
     ),
     (
         "a refused commit ends the edit",
-        "edit::a_refused_commit_leaves_the_edit_open",
+        "modification::a_refused_commit_leaves_the_edit_open",
     ),
-    ("edits never lapse", "edit::a_lapsed_edit_is_a_timeout"),
+    (
+        "edits never lapse",
+        "modification::a_lapsed_edit_is_a_timeout",
+    ),
     (
         "a late token is not found",
-        "edit::a_lapsed_edit_is_a_timeout",
+        "modification::a_lapsed_edit_is_a_timeout",
     ),
     (
         "tokens are not checked",
-        "edit::a_made_up_token_is_not_found",
+        "modification::a_made_up_token_is_not_found",
     ),
     (
         "what was given up is late",
-        "edit::a_given_up_edit_is_not_found",
+        "modification::a_given_up_edit_is_not_found",
     ),
-    ("nothing is renewed", "edit::an_edit_can_be_renewed"),
-    ("an edit makes a revision", "edit::edits_make_no_revision"),
-    ("edits are checked before", "edit::one_of_many_has_the_edit"),
+    ("nothing is renewed", "modification::an_edit_can_be_renewed"),
+    (
+        "an edit makes a revision",
+        "modification::edits_make_no_revision",
+    ),
+    (
+        "edits are checked before",
+        "modification::one_of_many_has_the_edit",
+    ),
     // claim
     (
         "attempts are not counted",

@@ -37,7 +37,7 @@ impl Broken {
         } else {
             found = self.inner.get(&keys, want).await?;
         }
-        let head = self.inner.head().await?.revision;
+        let head = self.inner.feed_position().await?.revision;
         let spoilt = found.into_iter().map(|record| {
             record
                 .map(|record| self.spoilt(record, head))
@@ -182,10 +182,10 @@ impl Broken {
             };
             page.items.extend(self.inner.list(&other).await?.items);
         }
-        if self.is("any revision is one that is not there yet") && list.want.any_revision {
+        if self.is("any revision is one that is not there yet") && list.want.allow_stale {
             page.revision.0 += 1;
         }
-        if self.is("an old state is given out for the latest") && list.want.any_revision {
+        if self.is("an old state is given out for the latest") && list.want.allow_stale {
             page.items.pop();
         }
         if self.is("a page names a revision too late") {
@@ -194,7 +194,7 @@ impl Broken {
         if self.is("a page names a revision far too late") {
             page.revision.0 += 3;
         }
-        let head = self.inner.head().await?.revision;
+        let head = self.inner.feed_position().await?.revision;
         let items = std::mem::take(&mut page.items);
         page.items = items.into_iter().map(|r| self.spoilt(r, head)).collect();
         self.memo().pages.insert(asked, page.clone());

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tko_core::work::MAX_PROGRESS;
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Committed, Deployment, Error, Facts, Key, MAX_CHANGES, Mark,
-    Metadata, Outcome, Put, Require, Result, Subject, Version, Want,
+    Ack, Backend, Change, ChangeSet, Committed, Deployment, Enqueue, Error, Facts, Key,
+    MAX_CHANGES, Metadata, Outcome, Put, Require, Result, Subject, Version, Want,
 };
 
 fn deployment_of(put: &mut Put) -> Option<&mut Deployment> {
@@ -95,14 +95,14 @@ impl Broken {
             let Some(deployment) = deployment_of(put) else {
                 continue;
             };
-            let Some(once) = deployment.once.as_deref().map(str::to_owned) else {
+            let Some(once) = deployment.idempotency_key.as_deref().map(str::to_owned) else {
                 continue;
             };
             let id = key.deployment().cloned().expect("it is a deployment");
             let holder = self.memo().once.get(&once).cloned();
             let taken = holder.filter(|_| before.is_none());
             if self.is("once is ignored") {
-                deployment.once = None;
+                deployment.idempotency_key = None;
             }
             if self.is("a taken key refuses the set") && taken.is_some() {
                 return Err(Error::AlreadyExists(key));
@@ -119,14 +119,14 @@ impl Broken {
                 }
             }
             if self.is("once is checked before the set") && !seen.insert(once.clone()) {
-                deployment.once = None;
+                deployment.idempotency_key = None;
             }
             if self.is("its own key is taken") && before.is_some() {
                 existing.push((key.clone(), id.clone()));
                 left_out.push(key.clone());
             }
             if self.is_any(&["once is for ever", "once is looked up before"]) {
-                deployment.once = None;
+                deployment.idempotency_key = None;
                 if let Some(holder) = taken {
                     existing.push((key.clone(), holder));
                     left_out.push(key.clone());
@@ -149,9 +149,9 @@ impl Broken {
             set.changes.reverse();
         }
         if self.is("marks are lost") {
-            set.due.clear();
+            set.enqueue.clear();
         }
-        for mark in &mut set.due {
+        for mark in &mut set.enqueue {
             if self.is("marks are due at once") {
                 mark.after = Duration::ZERO;
             }
@@ -169,11 +169,11 @@ impl Broken {
         ];
         if self.is_any(&while_claimed) {
             let memo = self.memo();
-            set.due.retain(|mark| !memo.leased.contains(&mark.key));
+            set.enqueue.retain(|mark| !memo.leased.contains(&mark.key));
         }
         if self.is("a retry keeps its pause") {
             let memo = self.memo();
-            set.due.retain(|mark| !memo.retried.contains(&mark.key));
+            set.enqueue.retain(|mark| !memo.retried.contains(&mark.key));
         }
         if self.is("progress is lost") {
             set.progress = None;
@@ -245,7 +245,7 @@ impl Broken {
             };
             let work = self.find(key, want).await.map(|record| record.work);
             let marks = work.into_iter().flatten();
-            let marks = marks.map(|work| Mark::now(work.stage, key, work.lane));
+            let marks = marks.map(|work| Enqueue::now(work.stage, key, work.lane));
             self.memo().orphaned.extend(marks);
         }
     }
@@ -263,7 +263,7 @@ impl Broken {
             let later = rest.changes.split_off(size.min(rest.changes.len()));
             let mut part = rest.clone();
             if !later.is_empty() {
-                (part.settle, part.due) = (None, Vec::new());
+                (part.settle, part.enqueue) = (None, Vec::new());
             }
             let committed = self.whole(part, ack).await?;
             done.revision = committed.revision.or(done.revision);
@@ -306,10 +306,10 @@ impl Broken {
             ..set.clone()
         };
         match error {
-            Error::Timeout(_) if self.is("a dead lease commits") => {
+            Error::ClaimExpired(_) if self.is("a dead lease commits") => {
                 self.inner.commit(freely, ack).await
             }
-            Error::Timeout(key)
+            Error::ClaimExpired(key)
                 if self.is_any(&["a lost lease is not found", "a late token is not found"]) =>
             {
                 Err(Error::NotFound(Subject::Claim(key)))
@@ -320,7 +320,7 @@ impl Broken {
                 self.inner.commit(freely, ack).await
             }
             Error::NotFound(Subject::Claim(key)) if self.is("what was given up is late") => {
-                Err(Error::Timeout(key))
+                Err(Error::ClaimExpired(key))
             }
             Error::Conflict(mut keys) if self.is("a conflict names one key") => {
                 keys.truncate(1);

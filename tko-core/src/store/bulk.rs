@@ -3,12 +3,12 @@
 //! No body is read. What moved is read and judged again; what is under someone's modification is
 //! left alone and named.
 
+use super::delete::is_held;
 use super::draft::{Draft, told};
-use super::retire::is_held;
 use super::{CHUNK, Store, TRIES};
+use crate::api::{Bulk, MAX_SKIPPED};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::data::{Bulk, MAX_SKIPPED};
 use crate::entity::{Deployment, Entity, Facts, Record, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};

@@ -4,12 +4,12 @@ use super::draft::{Draft, inheritable, metadata};
 use super::register::body_of;
 use super::{CHUNK, Store, TRIES, unknown_reference};
 use crate::annotation::APPROVED;
+use crate::api::NewDeployment;
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::data::NewDeployment;
+use crate::deployment_resource;
 use crate::entity::{Deployment, Facts, Want};
 use crate::error::{Error, Result};
-use crate::head;
 use crate::id::{DeploymentId, Key};
 use crate::merge::merge;
 use crate::metadata::Metadata;
@@ -37,14 +37,14 @@ impl<B: Backend + ?Sized> Store<B> {
                 // Registered again meanwhile.
                 Err(Error::Conflict(keys))
                     if template.as_ref().is_some_and(|t| keys.contains(t)) => {}
-                Err(Error::AlreadyExists(key)) if key == own && new.once.is_some() => {
+                Err(Error::AlreadyExists(key)) if key == own && new.idempotency_key.is_some() => {
                     // A first try may have happened although its answer was lost.
                     let found = self.find(&own, Want::ROW).await?;
                     let ours = found.is_some_and(|record| {
                         record
                             .entity
                             .deployment()
-                            .is_some_and(|d| d.once == new.once)
+                            .is_some_and(|d| d.idempotency_key == new.idempotency_key)
                     });
                     return if ours {
                         Ok(id)
@@ -136,14 +136,14 @@ impl<B: Backend + ?Sized> Store<B> {
             inherited = inheritable(&template.entity);
             origin = Some(template.entity.version);
         }
-        let asked = head::asked(
+        let asked = deployment_resource::asked(
             new.template.as_ref(),
             new.site.as_ref(),
             new.prepared,
             new.approved,
         );
-        let package = head::merged(&merge(&package, &new.merge)?, &asked)?;
-        let split = head::split(&package)?;
+        let package = deployment_resource::merged(&merge(&package, &new.merge)?, &asked)?;
+        let split = deployment_resource::split(&package)?;
         if split.approved && !split.prepared {
             return Err(Error::bad(
                 APPROVED,
@@ -154,14 +154,14 @@ impl<B: Backend + ?Sized> Store<B> {
         let id = new.id.clone().unwrap_or_else(|| self.ids.next());
         let deployment = Deployment {
             parent: new.parent.clone(),
-            template: split.head.template.clone(),
+            template: split.resource.template.clone(),
             origin,
-            site: split.head.site.clone(),
+            site: split.resource.site.clone(),
             prepared: split.prepared,
             approved: split.approved,
             placed: None,
-            once: new.once.clone(),
-            head: split.head,
+            idempotency_key: new.idempotency_key.clone(),
+            resource: split.resource,
         };
         if deployment.template != new.template {
             draft.set.require.extend(

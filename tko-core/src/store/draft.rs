@@ -1,14 +1,14 @@
 //! A change set in the making: changes, what they need, and what they make due.
 
 use crate::change::{Change, ChangeSet, Put, Require};
-use crate::due;
 use crate::entity::{Condition, Entity, Record};
 use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::revision::{Timestamp, Version};
-use crate::work::Mark;
+use crate::triggers;
+use crate::work::Enqueue;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -67,19 +67,23 @@ impl Draft {
             .clone()
             .apply(before, body, Version::default(), Timestamp::default());
         if let Some(after) = preview {
-            self.set.due.extend(due::marks(before, Some(&after)));
+            self.set
+                .enqueue
+                .extend(triggers::triggered(before, Some(&after)));
         }
         self.set.changes.push(Change::Put(put));
     }
 
     /// Adds a deletion and what it makes due.
     pub(super) fn delete(&mut self, before: &Entity) {
-        self.set.due.extend(due::marks(Some(before), None));
+        self.set
+            .enqueue
+            .extend(triggers::triggered(Some(before), None));
         self.set.changes.push(Change::Delete(before.key.clone()));
     }
 
-    pub(super) fn mark(&mut self, mark: Mark) {
-        self.set.due.push(mark);
+    pub(super) fn mark(&mut self, mark: Enqueue) {
+        self.set.enqueue.push(mark);
     }
 
     pub(super) fn into_set(self) -> ChangeSet {

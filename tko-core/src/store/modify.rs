@@ -5,14 +5,14 @@ use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
+use crate::deployment_resource::{self, Split};
 use crate::entity::{Deployment, Entity, Facts, Record, Want};
 use crate::error::{Error, Result, Subject};
-use crate::head::{self, Split};
 use crate::id::{DeploymentId, Key};
-use crate::interest;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::revision::Version;
+use crate::subscription;
 use crate::work::Token;
 
 impl<B: Backend + ?Sized> Store<B> {
@@ -77,32 +77,34 @@ impl<B: Backend + ?Sized> Store<B> {
             .deployment()
             .ok_or_else(|| Error::bad("id", format!("{} is no deployment", entity.key)))?;
         let Split {
-            head,
+            resource: head,
             prepared,
             approved,
             body,
-        } = head::split(&restored(package, old)?)?;
+        } = deployment_resource::split(&restored(package, old)?)?;
         let mut new = Deployment {
             // What a package names is the relation, from when it names something else than before.
             template: related(
                 head.template.as_ref(),
-                old.head.template.as_ref(),
+                old.resource.template.as_ref(),
                 old.template.as_ref(),
             ),
-            origin: old.origin.filter(|_| head.template == old.head.template),
+            origin: old
+                .origin
+                .filter(|_| head.template == old.resource.template),
             site: related(
                 head.site.as_ref(),
-                old.head.site.as_ref(),
+                old.resource.site.as_ref(),
                 old.site.as_ref(),
             ),
             prepared,
             approved: approval(old, prepared, approved)?,
-            head,
+            resource: head,
             ..old.clone()
         };
         if says_the_same(&new, old) {
             // What approving wrote beside the skeleton, and the package now brings, is no change.
-            new.head.clone_from(&old.head);
+            new.resource.clone_from(&old.resource);
         }
         if new.template != old.template
             && let Some(id) = &new.template
@@ -130,7 +132,9 @@ impl<B: Backend + ?Sized> Store<B> {
 
 /// The package, with the Deployment resource as it was if it lacks one.
 fn restored(package: &Package, old: &Deployment) -> Result<Package> {
-    let lacks = package.position(&head::identifier())?.is_none();
+    let lacks = package
+        .position(&deployment_resource::identifier())?
+        .is_none();
     Ok(if lacks {
         old.whole(package)
     } else {
@@ -142,14 +146,14 @@ fn restored(package: &Package, old: &Deployment) -> Result<Package> {
 fn says_the_same(new: &Deployment, old: &Deployment) -> bool {
     let seen = |deployment: &Deployment| {
         let Deployment {
-            head,
+            resource: head,
             prepared,
             approved,
             ..
         } = deployment;
-        head.resource(*prepared, *approved)
+        head.to_resource(*prepared, *approved)
     };
-    new.head.at == old.head.at && new.head != old.head && seen(new) == seen(old)
+    new.resource.at == old.resource.at && new.resource != old.resource && seen(new) == seen(old)
 }
 
 /// The interests that stay: those that last, and, until it is prepared, the others too.
@@ -157,7 +161,9 @@ fn kept_interests(entity: &Entity, prepared: bool) -> Metadata {
     let mut kept = entity.metadata.clone();
     kept.retain(|key, _| {
         key.starts_with(RESERVED)
-            && (!prepared || !interest::is_interest(key) || interest::is_lasting(key))
+            && (!prepared
+                || !subscription::is_subscription(key)
+                || subscription::is_persistent(key))
     });
     kept
 }

@@ -2,9 +2,9 @@
 
 use super::draft::{Draft, inheritable, metadata};
 use super::{Store, TRIES, unknown_reference, version_of};
+use crate::api::{Expect, NewPlugin, NewSite, NewTemplate};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::data::{Expect, NewPlugin, NewSite, NewTemplate};
 use crate::entity::{Facts, Plugin, Record, Want};
 use crate::error::{Error, Result};
 use crate::id::Key;

@@ -1,8 +1,8 @@
 //! The change feed as whoever watches a selection sees it.
 
 use super::Store;
+use crate::api::{Event, Watch};
 use crate::backend::Backend;
-use crate::data::{Event, Watch};
 use crate::entity::Want;
 use crate::error::{Error, Result};
 use crate::feed::view;

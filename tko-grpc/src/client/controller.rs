@@ -1,4 +1,4 @@
-//! [`Controller`] over `tko.v1alpha2.Controller`.
+//! [`WorkerApi`] over `tko.v1alpha2.Controller`.
 
 use super::Client;
 use super::call::garbled;
@@ -9,11 +9,12 @@ use crate::wire::work::{pack_mark, pack_outcome, unpack_claim};
 use async_trait::async_trait;
 use std::time::Duration;
 use tko_core::{
-    Claim, ClaimRequest, Controller, Generation, Mark, Outcome, Placed, Prepared, Result, Token,
+    Claim, ClaimRequest, Enqueue, Generation, Outcome, PrepareStep, Result, ScheduleStep, Token,
+    WorkerApi,
 };
 
 #[async_trait]
-impl Controller for Client {
+impl WorkerApi for Client {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let packed = wire::ClaimRequest {
             stage: stage(request.stage).into(),
@@ -75,7 +76,7 @@ impl Controller for Client {
         .map(|answer| answer.live)
     }
 
-    async fn wake(&self, marks: Vec<Mark>) -> Result<()> {
+    async fn enqueue(&self, marks: Vec<Enqueue>) -> Result<()> {
         let request = wire::WakeRequest {
             marks: marks.iter().map(pack_mark).collect(),
         };
@@ -90,7 +91,7 @@ impl Controller for Client {
         .map(|_| ())
     }
 
-    async fn commit_prepared(&self, claim: &Token, step: Prepared) -> Result<Generation> {
+    async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation> {
         let request = pack_prepared(claim, &step);
         let time = self.settings.timeout;
         self.work(
@@ -103,7 +104,7 @@ impl Controller for Client {
         .map(|answer| generation(answer.generation))
     }
 
-    async fn commit_placed(&self, claim: &Token, step: Placed) -> Result<()> {
+    async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let request = pack_placed(claim, &step);
         // In chunks, if it is large.
         let time = self.settings.bulk_timeout;

@@ -1,4 +1,4 @@
-//! [`Data`] over `tko.v1alpha2.Data`.
+//! [`DataApi`] over `tko.v1alpha2.Data`.
 
 use super::Client;
 use super::call::garbled;
@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::change::Head;
-use tko_core::data::About;
+use tko_core::api::About;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Bulk, ChangeRecord, Count, Data, DeploymentId, Edit, Event, Key, List, NewDeployment,
-    NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result, Revision, Select, Token,
-    Version, Want, Watch,
+    Bulk, ChangeRecord, Count, DataApi, DeploymentId, Event, Key, List, Modification,
+    NewDeployment, NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result, Revision,
+    Select, Token, Version, Want, Watch,
 };
 
 fn version(answer: wire::VersionResponse) -> Version {
@@ -36,7 +36,7 @@ fn bulk(answer: wire::BulkResponse) -> Result<Bulk> {
 }
 
 #[async_trait]
-impl Data for Client {
+impl DataApi for Client {
     async fn about(&self) -> Result<About> {
         self.server().await.map(|server| About {
             backend: server.backend,
@@ -91,7 +91,7 @@ impl Data for Client {
             deployment: Some(pack_deployment(&new, &mut table)),
             packages: table.finish(),
         };
-        let answer = if new.once.is_some() {
+        let answer = if new.idempotency_key.is_some() {
             self.read(ACTION, request, |mut data, request| async move {
                 data.create_deployment(request).await
             })
@@ -207,7 +207,7 @@ impl Data for Client {
         .map(version)
     }
 
-    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Edit> {
+    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
         let request = wire::StartModificationRequest {
             deployment: id.to_string(),
             ttl: Some(duration(ttl)),
@@ -221,7 +221,7 @@ impl Data for Client {
             .await?;
         let table = self.table(&answer.packages)?;
         let edit = || {
-            Ok(Edit {
+            Ok(Modification {
                 token: Token::decode(&answer.token)?,
                 until: unpack_timestamp(answer.until.as_ref())?,
                 record: unpack_record(required("record", answer.record)?, &table)?,
@@ -257,7 +257,7 @@ impl Data for Client {
         .map(|_| ())
     }
 
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         let answer = self
             .read(
                 "ask where the feed is",
@@ -265,7 +265,7 @@ impl Data for Client {
                 |mut data, request| async move { data.head(request).await },
             )
             .await?;
-        Ok(Head {
+        Ok(FeedPosition {
             revision: Revision(answer.revision),
             oldest: Revision(answer.oldest),
             now: unpack_timestamp(answer.now.as_ref()).map_err(garbled)?,

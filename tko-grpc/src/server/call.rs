@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Controller, Error, Result};
+use tko_core::{Error, Result, WorkerApi};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 /// What the services work with.
 pub(super) struct Context {
-    pub(super) data: Arc<dyn Controller>,
+    pub(super) data: Arc<dyn WorkerApi>,
     pub(super) settings: Settings,
     pub(super) addresses: Vec<SocketAddr>,
     /// Open to the network without TLS or authentication.
@@ -63,7 +63,7 @@ impl Context {
     pub(super) async fn answer<Q, A, F>(
         &self,
         request: Request<Q>,
-        work: impl FnOnce(Arc<dyn Controller>, Q) -> F,
+        work: impl FnOnce(Arc<dyn WorkerApi>, Q) -> F,
     ) -> Result<Response<A>, Status>
     where
         F: Future<Output = Result<A>>,

@@ -100,7 +100,7 @@ impl controller_server::Controller for Controller {
                     .iter()
                     .map(unpack_mark)
                     .collect::<tko_core::Result<_>>()?;
-                data.wake(marks).await?;
+                data.enqueue(marks).await?;
                 Ok(wire::WakeResponse {})
             })
             .await

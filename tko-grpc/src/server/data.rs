@@ -1,4 +1,4 @@
-//! The service `tko.v1alpha2.Data`: one method for each of [`tko_core::Data`].
+//! The service `tko.v1alpha2.Data`: one method for each of [`tko_core::DataApi`].
 
 use super::batch;
 use super::call::{Caller, Context, Lasts};
@@ -287,7 +287,7 @@ impl data_server::Data for Data {
     ) -> Result<Response<wire::HeadResponse>, Status> {
         self.0
             .answer(request, |data, _| async move {
-                let head = data.head().await?;
+                let head = data.feed_position().await?;
                 Ok(wire::HeadResponse {
                     revision: head.revision.0,
                     oldest: head.oldest.0,

@@ -10,7 +10,7 @@ use crate::wire::table::Packer;
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::sync::Arc;
-use tko_core::{Controller, Cursor, List, Page, Record, Result, Revision};
+use tko_core::{Cursor, List, Page, Record, Result, Revision, WorkerApi};
 
 /// A message is sent when it has this many bytes, or a little more.
 const MESSAGE: usize = 256 * 1024;
@@ -24,7 +24,7 @@ const SOME_CHANGES: u32 = 100;
 
 /// The messages of a listing.
 pub(super) fn messages(
-    data: Arc<dyn Controller>,
+    data: Arc<dyn WorkerApi>,
     request: &wire::ListRequest,
 ) -> Result<impl Stream<Item = Result<wire::ListResponse>> + Send + 'static> {
     let list = List {
@@ -102,7 +102,7 @@ fn chunk(records: &mut impl Iterator<Item = Record>) -> wire::ListResponse {
 
 /// The messages of a history: one for each change.
 pub(super) fn history(
-    data: Arc<dyn Controller>,
+    data: Arc<dyn WorkerApi>,
     request: &wire::HistoryRequest,
 ) -> Result<impl Stream<Item = Result<wire::HistoryResponse>> + Send + 'static> {
     let key = required_key(request.key.as_ref())?;

@@ -5,14 +5,14 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 use tko_core::select::{self, MAX_PAGE};
-use tko_core::{Controller, Cursor, List, Page, Record, Result, Select, Want};
+use tko_core::{Cursor, List, Page, Record, Result, Select, Want, WorkerApi};
 
 /// Most records of a page with packages: what a stream holds at a time.
 pub(super) const MAX_WITH_PACKAGES: usize = 100;
 
 /// Pages from `list` on, at least one; of at most `limit` records in all, if any.
 pub(super) fn pages(
-    data: Arc<dyn Controller>,
+    data: Arc<dyn WorkerApi>,
     list: List,
     limit: Option<u64>,
 ) -> impl Stream<Item = Result<Page>> + Send + 'static {
@@ -58,7 +58,7 @@ pub(super) fn pages(
 
 /// Records one by one.
 pub(super) fn records(
-    data: Arc<dyn Controller>,
+    data: Arc<dyn WorkerApi>,
     select: Select,
     limit: Option<u64>,
     want: Want,

@@ -112,7 +112,7 @@ fn info(error: &Error) -> ErrorInfo {
         Error::NotFound(Subject::Entity(key))
         | Error::AlreadyExists(key)
         | Error::Busy(key)
-        | Error::Timeout(key) => {
+        | Error::ClaimExpired(key) => {
             put("keys", keys(std::slice::from_ref(key)));
         }
         Error::Conflict(all) => {

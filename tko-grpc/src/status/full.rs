@@ -29,7 +29,7 @@ pub(crate) fn pack(error: &Error) -> wire::Error {
         Error::NotFound(Subject::Entity(of))
         | Error::AlreadyExists(of)
         | Error::Busy(of)
-        | Error::Timeout(of) => packed.keys.push(key(of)),
+        | Error::ClaimExpired(of) => packed.keys.push(key(of)),
         Error::NotFound(Subject::Claim(of)) => {
             packed.keys.push(key(of));
             packed.claim = true;
@@ -71,7 +71,7 @@ pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
         "NOT_FOUND" => Error::NotFound(Subject::Entity(first(&error.keys)?)),
         "ALREADY_EXISTS" => Error::AlreadyExists(first(&error.keys)?),
         "BUSY" => Error::Busy(first(&error.keys)?),
-        "TIMEOUT" => Error::Timeout(first(&error.keys)?),
+        "TIMEOUT" => Error::ClaimExpired(first(&error.keys)?),
         "CONFLICT" => Error::Conflict(error.keys.iter().map(unpack_key).collect::<Result<_>>()?),
         "EXPIRED" => Error::Expired {
             oldest: Revision(error.oldest),

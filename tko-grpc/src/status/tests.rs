@@ -49,7 +49,7 @@ fn table() -> Vec<(Error, Code)> {
             Code::Aborted,
         ),
         (Error::Busy(deployment()), Code::Aborted),
-        (Error::Timeout(deployment()), Code::Aborted),
+        (Error::ClaimExpired(deployment()), Code::Aborted),
         (
             Error::Expired {
                 oldest: Revision(77),

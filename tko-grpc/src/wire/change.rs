@@ -110,7 +110,7 @@ pub(crate) fn pack_deployment(new: &NewDeployment, table: &mut Packer) -> wire::
         merge: place(&new.merge, table),
         prepared: new.prepared,
         approved: new.approved,
-        once: new.once.as_deref().map(str::to_owned),
+        once: new.idempotency_key.as_deref().map(str::to_owned),
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn unpack_deployment(
         merge: taken(new.merge, table)?,
         prepared: new.prepared,
         approved: new.approved,
-        once: new.once.map(Into::into),
+        idempotency_key: new.once.map(Into::into),
     })
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn pack_want(want: Want) -> wire::Want {
         revision: want.revision,
         work: want.work,
         deleting: want.deleting,
-        any_revision: want.any_revision,
+        any_revision: want.allow_stale,
     }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn unpack_want(want: Option<wire::Want>) -> Want {
         revision: want.revision,
         work: want.work,
         deleting: want.deleting,
-        any_revision: want.any_revision,
+        allow_stale: want.any_revision,
     })
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn stage(stage: Stage) -> wire::Stage {
     match stage {
         Stage::Prepare => wire::Stage::Prepare,
         Stage::Schedule => wire::Stage::Schedule,
-        Stage::Retire => wire::Stage::Retire,
+        Stage::Delete => wire::Stage::Retire,
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn unpack_stage(number: i32) -> Result<Stage> {
     match wire::Stage::try_from(number) {
         Ok(wire::Stage::Prepare) => Ok(Stage::Prepare),
         Ok(wire::Stage::Schedule) => Ok(Stage::Schedule),
-        Ok(wire::Stage::Retire) => Ok(Stage::Retire),
+        Ok(wire::Stage::Retire) => Ok(Stage::Delete),
         Ok(wire::Stage::Unspecified) => Err(Error::bad("stage", "is missing from the request")),
         Err(_) => Err(unknown("stage", number)),
     }

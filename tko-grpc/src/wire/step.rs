@@ -9,10 +9,10 @@ use super::select::value_patterns;
 use super::table::{Packer, Unpacker};
 use super::work::{pack_outcome, pack_progress, unpack_outcome, unpack_progress};
 use crate::proto::v1alpha2 as wire;
-use tko_core::data::MAX_EFFECTS;
-use tko_core::{Effect, Error, Interest, Limits, Placed, Prepared, Result, Token};
+use tko_core::api::MAX_EFFECTS;
+use tko_core::{Effect, Error, Limits, PrepareStep, Result, ScheduleStep, Subscription, Token};
 
-pub(crate) fn pack_prepared(token: &Token, step: &Prepared) -> wire::CommitPreparedRequest {
+pub(crate) fn pack_prepared(token: &Token, step: &PrepareStep) -> wire::CommitPreparedRequest {
     let mut table = Packer::default();
     let package = step.package.as_ref().map(|package| table.add(package));
     let effects = step
@@ -27,12 +27,11 @@ pub(crate) fn pack_prepared(token: &Token, step: &Prepared) -> wire::CommitPrepa
         package,
         effects,
         conditions: step.conditions.iter().map(pack_condition).collect(),
-        interests: step
-            .interests
-            .as_ref()
-            .map(|all| wire::commit_prepared_request::Interests {
+        interests: step.subscriptions.as_ref().map(|all| {
+            wire::commit_prepared_request::Interests {
                 interests: all.iter().map(pack_interest).collect(),
-            }),
+            }
+        }),
         progress: step.progress.as_ref().map(pack_progress),
         settle: step.settle.as_ref().map(pack_outcome),
         packages: table.finish(),
@@ -43,7 +42,7 @@ pub(crate) fn pack_prepared(token: &Token, step: &Prepared) -> wire::CommitPrepa
 pub(crate) fn unpack_prepared(
     request: wire::CommitPreparedRequest,
     limits: &Limits,
-) -> Result<(Token, Prepared)> {
+) -> Result<(Token, PrepareStep)> {
     if request.effects.len() > MAX_EFFECTS {
         return Err(Error::bad(
             "effects",
@@ -54,7 +53,7 @@ pub(crate) fn unpack_prepared(
         ));
     }
     let table = Unpacker::new(&request.packages, limits)?;
-    let step = Prepared {
+    let step = PrepareStep {
         deployment: request.deployment.parse()?,
         expect: generation(request.expect),
         package: table.maybe(request.package)?,
@@ -64,7 +63,7 @@ pub(crate) fn unpack_prepared(
             .map(|effect| unpack_effect(effect, &table))
             .collect::<Result<_>>()?,
         conditions: unpack_conditions(request.conditions)?,
-        interests: request
+        subscriptions: request
             .interests
             .map(|all| all.interests.iter().map(unpack_interest).collect())
             .transpose()?,
@@ -78,19 +77,19 @@ pub(crate) fn unpack_prepared(
     Ok((Token::decode(&request.token)?, step))
 }
 
-pub(crate) fn pack_placed(token: &Token, step: &Placed) -> wire::CommitPlacedRequest {
+pub(crate) fn pack_placed(token: &Token, step: &ScheduleStep) -> wire::CommitPlacedRequest {
     use wire::commit_placed_request::{Conditions, There};
     wire::CommitPlacedRequest {
         token: token.encode(),
         there: step
-            .there
+            .placed
             .iter()
             .map(|(deployment, generation)| There {
                 deployment: deployment.to_string(),
                 generation: generation.0,
             })
             .collect(),
-        gone: step.gone.iter().map(ToString::to_string).collect(),
+        gone: step.removed.iter().map(ToString::to_string).collect(),
         conditions: step
             .conditions
             .iter()
@@ -104,14 +103,14 @@ pub(crate) fn pack_placed(token: &Token, step: &Placed) -> wire::CommitPlacedReq
 }
 
 /// The claim's token, and the step.
-pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token, Placed)> {
-    let step = Placed {
-        there: request
+pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token, ScheduleStep)> {
+    let step = ScheduleStep {
+        placed: request
             .there
             .into_iter()
             .map(|there| Ok((there.deployment.parse()?, generation(there.generation))))
             .collect::<Result<_>>()?,
-        gone: request
+        removed: request
             .gone
             .iter()
             .map(|deployment| deployment.parse())
@@ -151,16 +150,16 @@ fn unpack_effect(effect: wire::Effect, table: &Unpacker) -> Result<Effect> {
     })
 }
 
-fn pack_interest(interest: &Interest) -> wire::Interest {
+fn pack_interest(interest: &Subscription) -> wire::Interest {
     use wire::interest::{Interest as Packed, Selection};
     wire::Interest {
         interest: Some(match interest {
-            Interest::Entity(of) => Packed::Entity(key(of)),
-            Interest::Preparer(of) => Packed::Preparer(gvk(of)),
-            Interest::Selection {
+            Subscription::Entity(of) => Packed::Entity(key(of)),
+            Subscription::Preparer(of) => Packed::Preparer(gvk(of)),
+            Subscription::Selection {
                 kind: of,
                 metadata,
-                lasting,
+                persistent: lasting,
             } => Packed::Selection(Selection {
                 kind: kind(*of).into(),
                 metadata: metadata
@@ -173,15 +172,15 @@ fn pack_interest(interest: &Interest) -> wire::Interest {
     }
 }
 
-fn unpack_interest(interest: &wire::Interest) -> Result<Interest> {
+fn unpack_interest(interest: &wire::Interest) -> Result<Subscription> {
     use wire::interest::Interest as Packed;
     Ok(match required("interest", interest.interest.as_ref())? {
-        Packed::Entity(of) => Interest::Entity(unpack_key(of)?),
-        Packed::Preparer(of) => Interest::Preparer(unpack_gvk(of)),
-        Packed::Selection(selection) => Interest::Selection {
+        Packed::Entity(of) => Subscription::Entity(unpack_key(of)?),
+        Packed::Preparer(of) => Subscription::Preparer(unpack_gvk(of)),
+        Packed::Selection(selection) => Subscription::Selection {
             kind: unpack_kind(selection.kind)?,
             metadata: value_patterns("metadata pattern", &selection.metadata)?,
-            lasting: selection.lasting,
+            persistent: selection.lasting,
         },
     })
 }

@@ -10,9 +10,10 @@ use crate::proto::v1alpha2 as wire;
 use serde_json::json;
 use std::time::Duration;
 use tko_core::{
-    Claim, Condition, DeploymentId, Effect, Expect, Generation, Gvk, Interest, Key, Kind, Lane,
-    Limits, Mark, NewDeployment, NewSite, Outcome, Package, Pattern, Placed, PluginType, Prepared,
-    Select, SiteId, Stage, TemplateId, Timestamp, Token, Version, Want, Work,
+    Claim, Condition, DeploymentId, Effect, Enqueue, Expect, Generation, Gvk, Key, Kind, Lane,
+    Limits, NewDeployment, NewSite, Outcome, Package, Pattern, PluginType, PrepareStep,
+    ScheduleStep, Select, SiteId, Stage, Subscription, TemplateId, Timestamp, Token, Version, Want,
+    Work,
 };
 
 fn package(name: &str) -> Package {
@@ -114,7 +115,7 @@ fn a_step_of_preparation_sends_what_its_effects_share_once() {
         metadata: [("k", "v")].into_iter().collect(),
         merge: package("shared"),
         prepared: true,
-        once: Some("once".into()),
+        idempotency_key: Some("once".into()),
         ..NewDeployment::default()
     };
     let site = NewSite {
@@ -127,19 +128,19 @@ fn a_step_of_preparation_sends_what_its_effects_share_once() {
     let mut effects = vec![Effect::Deployment(child); 498];
     effects.push(Effect::Site(site));
     effects.push(Effect::Delete(DeploymentId::new("gone").expect("an id")));
-    let step = Prepared {
+    let step = PrepareStep {
         deployment: DeploymentId::new("a1").expect("an id"),
         expect: Generation(3),
         package: Some(package("own")),
         effects,
         conditions: vec![Condition::new("Ready", None, "R", "m", Generation(3))],
-        interests: Some(vec![
-            Interest::Entity(Key::new(Kind::Site, "s").expect("an id")),
-            Interest::Preparer(Gvk::new("a", "v1", "B")),
-            Interest::Selection {
+        subscriptions: Some(vec![
+            Subscription::Entity(Key::new(Kind::Site, "s").expect("an id")),
+            Subscription::Preparer(Gvk::new("a", "v1", "B")),
+            Subscription::Selection {
                 kind: Kind::Site,
                 metadata: [("k".to_owned(), Pattern::value("v*").expect("a pattern"))].into(),
-                lasting: true,
+                persistent: true,
             },
         ]),
         progress: Some(json!({"at": [1, 2.5, null]})),
@@ -162,11 +163,11 @@ fn a_step_of_preparation_sends_what_its_effects_share_once() {
     assert!(first.merge.shares(&last.merge));
     assert_eq!(first.merge, package("shared"));
 
-    let least = Prepared {
+    let least = PrepareStep {
         package: None,
         effects: Vec::new(),
         conditions: Vec::new(),
-        interests: None,
+        subscriptions: None,
         progress: Some(json!(null)),
         settle: None,
         ..step
@@ -179,9 +180,9 @@ fn a_step_of_preparation_sends_what_its_effects_share_once() {
 #[test]
 fn a_step_of_scheduling_comes_back_as_it_was() {
     let id = |id: &str| DeploymentId::new(id).expect("an id");
-    let step = Placed {
-        there: vec![(id("a"), Generation(1)), (id("b"), Generation(u64::MAX))],
-        gone: vec![id("c")],
+    let step = ScheduleStep {
+        placed: vec![(id("a"), Generation(1)), (id("b"), Generation(u64::MAX))],
+        removed: vec![id("c")],
         conditions: vec![(
             Key::new(Kind::Site, "s").expect("an id"),
             vec![Condition::new("Scheduled", true, "R", "m", Generation(3))],
@@ -215,7 +216,7 @@ fn work_claims_marks_and_outcomes_come_back_as_they_were() {
     assert_eq!(format!("{back:?}"), format!("{claim:?}"));
     assert_eq!(back.token, claim.token);
     for stage in Stage::ALL {
-        let mark = Mark {
+        let mark = Enqueue {
             stage,
             key: key.clone(),
             lane: Lane::new(4),
@@ -267,7 +268,7 @@ fn what_is_wanted_comes_through() {
         |want| &mut want.revision,
         |want| &mut want.work,
         |want| &mut want.deleting,
-        |want| &mut want.any_revision,
+        |want| &mut want.allow_stale,
     ];
     for set in each {
         let mut want = Want::ROW;

@@ -8,7 +8,7 @@ use crate::proto::v1alpha2 as wire;
 use serde_json::Value;
 use std::time::Duration;
 use tko_core::work::MAX_PROGRESS;
-use tko_core::{Claim, Error, Lane, Mark, Outcome, Result, Token, Work};
+use tko_core::{Claim, Enqueue, Error, Lane, Outcome, Result, Token, Work};
 
 pub(crate) fn pack_progress(progress: &Value) -> String {
     progress.to_string()
@@ -87,7 +87,7 @@ pub(crate) fn unpack_claim(claim: wire::Claim) -> Result<Claim> {
     })
 }
 
-pub(crate) fn pack_mark(mark: &Mark) -> wire::Mark {
+pub(crate) fn pack_mark(mark: &Enqueue) -> wire::Mark {
     wire::Mark {
         stage: stage(mark.stage).into(),
         key: Some(key(&mark.key)),
@@ -96,8 +96,8 @@ pub(crate) fn pack_mark(mark: &Mark) -> wire::Mark {
     }
 }
 
-pub(crate) fn unpack_mark(mark: &wire::Mark) -> Result<Mark> {
-    Ok(Mark {
+pub(crate) fn unpack_mark(mark: &wire::Mark) -> Result<Enqueue> {
+    Ok(Enqueue {
         stage: unpack_stage(mark.stage)?,
         key: required_key(mark.key.as_ref())?,
         lane: unpack_lane(mark.lane)?,

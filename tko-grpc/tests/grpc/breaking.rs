@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tko_backend_memory::{Memory, Settings as MemorySettings};
 use tko_conformance::{Between, Call, CountedIds, ManualClock, Observer, Strict};
-use tko_core::{Data, Error, ErrorKind, Kind, List, Result, Select, Store, Want};
+use tko_core::{DataApi, Error, ErrorKind, Kind, List, Result, Select, Store, Want};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
 use tko_grpc::server::{Access, Settings};

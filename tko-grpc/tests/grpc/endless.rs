@@ -5,13 +5,13 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::change::Head;
-use tko_core::data::About;
+use tko_core::api::About;
+use tko_core::change::FeedPosition;
 use tko_core::{
-    Bulk, ChangeRecord, Claim, ClaimRequest, Controller, Count, Cursor, Data, DeploymentId, Edit,
-    Entity, Error, Event, Facts, Generation, Key, List, Mark, Metadata, NewDeployment, NewPlugin,
-    NewSite, NewTemplate, Outcome, Package, Page, Placed, Prepared, Record, Result, Revision,
-    Select, TemplateId, Timestamp, Token, Version, Want, Watch,
+    Bulk, ChangeRecord, Claim, ClaimRequest, Count, Cursor, DataApi, DeploymentId, Enqueue, Entity,
+    Error, Event, Facts, Generation, Key, List, Metadata, Modification, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
+    ScheduleStep, Select, TemplateId, Timestamp, Token, Version, Want, Watch, WorkerApi,
 };
 use tokio::sync::watch;
 
@@ -87,7 +87,7 @@ fn record(number: usize) -> Record {
 }
 
 #[async_trait]
-impl Data for Endless {
+impl DataApi for Endless {
     async fn about(&self) -> Result<About> {
         Err(Error::internal(
             "ask the backend",
@@ -164,7 +164,7 @@ impl Data for Endless {
     async fn update(&self, _: &DeploymentId, _: Version, _: Package) -> Result<Version> {
         none()
     }
-    async fn start_modification(&self, _: &DeploymentId, _: Duration) -> Result<Edit> {
+    async fn start_modification(&self, _: &DeploymentId, _: Duration) -> Result<Modification> {
         none()
     }
     async fn end_modification(&self, _: &Token, _: Package) -> Result<Version> {
@@ -173,7 +173,7 @@ impl Data for Endless {
     async fn cancel_modification(&self, _: &Token) -> Result<()> {
         none()
     }
-    async fn head(&self) -> Result<Head> {
+    async fn feed_position(&self) -> Result<FeedPosition> {
         none()
     }
     async fn history(&self, _: &Key, _: Option<Revision>, _: usize) -> Result<Vec<ChangeRecord>> {
@@ -182,7 +182,7 @@ impl Data for Endless {
 }
 
 #[async_trait]
-impl Controller for Endless {
+impl WorkerApi for Endless {
     async fn claim(&self, _: &ClaimRequest) -> Result<Vec<Claim>> {
         let _waiting = self.wait();
         std::future::pending().await
@@ -193,13 +193,13 @@ impl Controller for Endless {
     async fn settle(&self, _: &[(Token, Outcome)]) -> Result<Vec<bool>> {
         none()
     }
-    async fn wake(&self, _: Vec<Mark>) -> Result<()> {
+    async fn enqueue(&self, _: Vec<Enqueue>) -> Result<()> {
         none()
     }
-    async fn commit_prepared(&self, _: &Token, _: Prepared) -> Result<Generation> {
+    async fn commit_prepared(&self, _: &Token, _: PrepareStep) -> Result<Generation> {
         none()
     }
-    async fn commit_placed(&self, _: &Token, _: Placed) -> Result<()> {
+    async fn commit_placed(&self, _: &Token, _: ScheduleStep) -> Result<()> {
         none()
     }
 }

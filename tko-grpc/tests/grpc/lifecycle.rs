@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    ClaimRequest, Controller, Data, Error, Event, Kind, Revision, Select, Stage, Watch,
+    ClaimRequest, DataApi, Error, Event, Kind, Revision, Select, Stage, Watch, WorkerApi,
 };
 use tko_grpc::proto;
 use tko_grpc::server::{Access, Settings};
@@ -210,7 +210,7 @@ async fn a_client_finds_a_server_that_was_not_there_and_again_after_a_restart() 
     fleet(&client, "a", 1).await;
     let address = first.address;
     first.stop().await.expect("it stops");
-    let failed = client.head().await;
+    let failed = client.feed_position().await;
     assert!(
         matches!(failed, Err(Error::Unavailable { .. })),
         "{failed:?}"
@@ -225,7 +225,7 @@ async fn a_client_finds_a_server_that_was_not_there_and_again_after_a_restart() 
     let server = tko_grpc::server::Server::new(Arc::new(Endless::default()));
     let shutdown = tokio_util::sync::CancellationToken::new();
     let again = tokio::spawn(server.serve(sockets, shutdown.clone()));
-    let refused = client.head().await;
+    let refused = client.feed_position().await;
     assert!(
         matches!(refused, Err(Error::NotImplemented(_))),
         "{refused:?}"
@@ -293,14 +293,15 @@ async fn a_connection_too_many_waits_until_another_ends() {
     settings.max_connections = 1;
     let serving = Serving::with(settings, Access::default()).await;
     let first = serving.client();
-    first.head().await.expect("there is room");
+    first.feed_position().await.expect("there is room");
     let mut hasty = tko_grpc::client::Settings::default();
     hasty.timeout = Duration::from_millis(200);
     hasty.tries = 1;
-    let error = serving.client_with(hasty).head().await;
+    let error = serving.client_with(hasty).feed_position().await;
     assert!(matches!(error, Err(Error::Unavailable { .. })), "{error:?}");
     let second = serving.client();
-    let waiting = tokio::spawn(async move { second.head().await.map(|head| head.revision) });
+    let waiting =
+        tokio::spawn(async move { second.feed_position().await.map(|head| head.revision) });
     drop(first);
     let answered = waiting.await.expect("no panic").expect("room at last");
     assert_eq!(answered, Revision(0));

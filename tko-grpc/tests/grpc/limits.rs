@@ -2,7 +2,7 @@
 
 use crate::serving::{Serving, fleet};
 use prost_types::Duration;
-use tko_core::Data;
+use tko_core::DataApi;
 use tko_grpc::client;
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::controller_client::ControllerClient;
@@ -292,5 +292,9 @@ async fn bytes_that_are_no_grpc_end_their_connection_and_nothing_else() {
         let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
         assert!(end.is_ok(), "it stays open after {:?}", &bytes[..4]);
     }
-    serving.client().head().await.expect("it still serves");
+    serving
+        .client()
+        .feed_position()
+        .await
+        .expect("it still serves");
 }

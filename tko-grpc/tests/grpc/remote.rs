@@ -4,7 +4,7 @@ use crate::serving::{Serving, fleet, from_template};
 use futures_util::StreamExt;
 use prost::Message;
 use std::sync::Arc;
-use tko_core::{Cursor, Data, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
+use tko_core::{Cursor, DataApi, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
@@ -47,8 +47,8 @@ async fn records_arrive_as_they_were_sent() {
     assert_eq!(changed.entity.version, read.entity.version);
     let package = read.package.expect("wanted");
     let deployment = read.entity.deployment().expect("it is one");
-    let split = tko_core::head::split(&package).expect("it is whole");
-    assert_eq!(split.head, deployment.head);
+    let split = tko_core::deployment_resource::split(&package).expect("it is whole");
+    assert_eq!(split.resource, deployment.resource);
     assert_eq!(split.body.hash(), read.entity.body);
 }
 
@@ -137,7 +137,7 @@ async fn creating_again_under_one_key_gives_the_same_deployment() {
     let client = serving.client();
     fleet(&client, "a", 0).await;
     let mut new = from_template("a");
-    new.once = Some("k".into());
+    new.idempotency_key = Some("k".into());
     let first = client.create_deployment(new.clone()).await.expect("sound");
     let second = client.create_deployment(new).await.expect("sound");
     assert_eq!(first, second);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tko_backend_memory::Memory;
 use tko_conformance::{CountedIds, ManualClock, Strict};
 use tko_core::{
-    Controller, Data, Expect, NewDeployment, NewTemplate, Package, Result, Store, TemplateId,
+    DataApi, Expect, NewDeployment, NewTemplate, Package, Result, Store, TemplateId, WorkerApi,
 };
 use tko_grpc::client::{self, Client};
 use tko_grpc::proto::data_client::DataClient;
@@ -47,11 +47,7 @@ impl Serving {
     }
 
     /// Over this.
-    pub(crate) async fn over(
-        data: Arc<dyn Controller>,
-        settings: Settings,
-        access: Access,
-    ) -> Self {
+    pub(crate) async fn over(data: Arc<dyn WorkerApi>, settings: Settings, access: Access) -> Self {
         let sockets = Sockets::bind(&Listen::default())
             .await
             .expect("loopback is there");
@@ -128,7 +124,7 @@ pub(crate) fn from_template(id: &str) -> NewDeployment {
 }
 
 /// Registers a template and so many deployments of it; their ids in order.
-pub(crate) async fn fleet(data: &impl Data, template_id: &str, size: usize) -> Vec<String> {
+pub(crate) async fn fleet(data: &impl DataApi, template_id: &str, size: usize) -> Vec<String> {
     data.register_template(template(template_id))
         .await
         .expect("a sound template");

@@ -5,7 +5,9 @@ use crate::serving::{Serving, fleet, package, template};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Data, DeploymentId, Error, Expect, Key, Kind, Subject, TemplateId, Token, Version};
+use tko_core::{
+    DataApi, DeploymentId, Error, Expect, Key, Kind, Subject, TemplateId, Token, Version,
+};
 use tko_grpc::proto;
 use tko_grpc::server::{Access, Settings};
 use tonic::Code;
@@ -59,7 +61,7 @@ async fn errors_reach_the_client_as_they_were() {
         .end_modification(&edit.token, late.clone())
         .await
         .expect_err("late");
-    assert!(matches!(error, Error::Timeout(key) if key == Key::from(&id)));
+    assert!(matches!(error, Error::ClaimExpired(key) if key == Key::from(&id)));
 
     let unknown = Token {
         key: Key::from(&id),

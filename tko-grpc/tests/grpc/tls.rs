@@ -2,7 +2,7 @@
 
 use crate::serving::Serving;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tko_core::{Data, Error};
+use tko_core::{DataApi, Error};
 use tko_grpc::client;
 use tko_grpc::server::{Access, Settings, Tls, Tokens};
 use tonic::Code;
@@ -64,7 +64,7 @@ async fn a_client_that_trusts_the_ca_gets_in_and_others_do_not() {
     let issuer = Issuer::new();
     let serving = serving(&issuer, None, None).await;
     let client = serving.client_with(settings(Some(trusting(&issuer)), None));
-    client.head().await.expect("it gets in");
+    client.feed_position().await.expect("it gets in");
 
     for (stranger, what) in [
         (Some(trusting(&Issuer::new())), "another CA"),
@@ -75,7 +75,7 @@ async fn a_client_that_trusts_the_ca_gets_in_and_others_do_not() {
         (None, "plaintext"),
     ] {
         let client = serving.client_with(settings(stranger, None));
-        let error = client.head().await.expect_err(what);
+        let error = client.feed_position().await.expect_err(what);
         assert!(
             matches!(error, Error::Unavailable { .. }),
             "{what}: {error:?}"
@@ -91,13 +91,13 @@ async fn with_a_client_ca_only_its_clients_get_in() {
     let (certificate, key) = staff.issue("worker");
     let known = trusting(&issuer).with_identity(certificate.as_bytes(), key.as_bytes());
     let client = serving.client_with(settings(Some(known), None));
-    client.head().await.expect("it gets in");
+    client.feed_position().await.expect("it gets in");
 
     let (certificate, key) = issuer.issue("worker");
     let stranger = trusting(&issuer).with_identity(certificate.as_bytes(), key.as_bytes());
     for tls in [stranger, trusting(&issuer)] {
         let client = serving.client_with(settings(Some(tls), None));
-        let error = client.head().await.expect_err("it is not known");
+        let error = client.feed_position().await.expect_err("it is not known");
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 }
@@ -115,11 +115,11 @@ async fn with_tokens_only_who_has_one_gets_in_but_health_is_open() {
     .await;
     for token in ["0123456789abcdef", "fedcba9876543210"] {
         let client = serving.client_with(settings(None, Some(token)));
-        client.head().await.expect("it gets in");
+        client.feed_position().await.expect("it gets in");
     }
     for token in [None, Some("0123456789abcdee"), Some("0123")] {
         let client = serving.client_with(settings(None, token));
-        let error = client.head().await.expect_err("it is not known");
+        let error = client.feed_position().await.expect_err("it is not known");
         assert!(matches!(error, Error::Unauthenticated(_)), "{error:?}");
     }
     let status = serving.existing().about(()).await;

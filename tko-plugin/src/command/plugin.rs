@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::log::Subject;
 use crate::process::{self, Bounds, Program};
 use crate::settings::Settings;
-use crate::words::Tail;
+use crate::stderr::Tail;
 use async_trait::async_trait;
 use std::fmt::Display;
 use std::io;

@@ -1,7 +1,7 @@
 //! Moves bytes between a program and its caller.
 
 use crate::log::Log;
-use crate::words::Tail;
+use crate::stderr::Tail;
 use std::future::Future;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};

@@ -4,7 +4,8 @@ use super::field;
 use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{
-    DeploymentId, Error, Identifier, Interest, Key, Package, PrepareCall, Resource, Result, merge,
+    DeploymentId, Error, Identifier, Key, Package, PrepareCall, Resource, Result, Subscription,
+    merge,
 };
 
 /// What a list of references comes to.
@@ -65,8 +66,8 @@ pub(super) fn own(call: &PrepareCall<'_>) -> Result<DeploymentId> {
 }
 
 /// A wait that ends when this package changes, as it does with each resource that is prepared.
-pub(super) fn this_package(call: &PrepareCall<'_>) -> Result<Interest> {
-    own(call).map(|id| Interest::Entity(Key::Deployment(id)))
+pub(super) fn this_package(call: &PrepareCall<'_>) -> Result<Subscription> {
+    own(call).map(|id| Subscription::Entity(Key::Deployment(id)))
 }
 
 /// For people: `Cluster a, Cluster b`.

@@ -32,8 +32,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tko_core::annotation::{self, PREPARED};
-use tko_core::data::MAX_EFFECTS;
-use tko_core::{Answer, Effect, Interest, Package, PrepareCall, Preparer, Resource, Result};
+use tko_core::api::MAX_EFFECTS;
+use tko_core::{Answer, Effect, Package, PrepareCall, Preparer, Resource, Result, Subscription};
 
 /// Prepares `Placement`. See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -140,7 +140,7 @@ impl Preparer for Placement {
         })
     }
 
-    fn tracks(&self, package: &Package, target: &Resource) -> Vec<Interest> {
+    fn tracks(&self, package: &Package, target: &Resource) -> Vec<Subscription> {
         tracking::interests(package, target)
     }
 }

@@ -4,7 +4,7 @@ use super::field;
 use tko_core::metadata::leaf_text;
 use tko_core::pattern::Pattern;
 use tko_core::select::MetadataPatterns;
-use tko_core::{Data, Error, Key, Kind, List, Resource, Result, Select, Want};
+use tko_core::{DataApi, Error, Key, Kind, List, Resource, Result, Select, Want};
 
 /// What `spec.select.metadata` says; `None` if there is no selection. Non-strings count as their
 /// text.
@@ -31,7 +31,7 @@ pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>>
 
 /// The first by id that matches.
 pub(super) async fn first(
-    data: &dyn Data,
+    data: &dyn DataApi,
     kind: Kind,
     metadata: &MetadataPatterns,
 ) -> Result<Option<Key>> {
@@ -57,7 +57,7 @@ pub(super) async fn first(
 }
 
 /// Whether there is such an entity.
-pub(super) async fn exists(data: &dyn Data, key: &Key) -> Result<bool> {
+pub(super) async fn exists(data: &dyn DataApi, key: &Key) -> Result<bool> {
     match data.get(key, Want::ROW).await {
         Ok(_) => Ok(true),
         Err(Error::NotFound(_)) => Ok(false),

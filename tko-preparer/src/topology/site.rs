@@ -13,8 +13,8 @@ use super::{field, finished, target};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tko_core::{
-    Answer, Effect, Error, Expect, Interest, Key, Kind, Metadata, NewSite, Package, PrepareCall,
-    Preparer, Resource, Result, SiteId, TemplateId, merge,
+    Answer, Effect, Error, Expect, Key, Kind, Metadata, NewSite, Package, PrepareCall, Preparer,
+    Resource, Result, SiteId, Subscription, TemplateId, merge,
 };
 
 /// Prepares `Site`. See the [module](self).
@@ -33,7 +33,7 @@ impl Preparer for Site {
             }
             return Ok(Answer::NotYet {
                 reason: format!("{key} is not registered"),
-                waits_for: vec![Interest::Entity(key)],
+                waits_for: vec![Subscription::Entity(key)],
             });
         }
         let given = given(site)?;
@@ -62,14 +62,14 @@ impl Preparer for Site {
             reasons.push(format!(
                 "{key}, which status.siteId names, is not registered any more"
             ));
-            waits_for.push(Interest::Entity(key));
+            waits_for.push(Subscription::Entity(key));
         }
         if let Some(metadata) = selection {
             reasons.push(format!("no site matches {}", in_words(&metadata)));
-            waits_for.push(Interest::Selection {
+            waits_for.push(Subscription::Selection {
                 kind: Kind::Site,
                 metadata,
-                lasting: false,
+                persistent: false,
             });
         }
         if waits_for.is_empty() {
@@ -126,7 +126,7 @@ async fn provision(call: &PrepareCall<'_>, site: &Resource) -> Result<Answer> {
         if !exists(call.data, &key).await? {
             return Ok(Answer::NotYet {
                 reason: format!("{key}, to provision the site from, is not registered"),
-                waits_for: vec![Interest::Entity(key)],
+                waits_for: vec![Subscription::Entity(key)],
             });
         }
     }

@@ -2,7 +2,7 @@
 
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
-use tko_core::{Data, Event, Key, Metadata, Record, Result, Revision};
+use tko_core::{DataApi, Event, Key, Metadata, Record, Result, Revision};
 
 /// Several changes of one entity taken together.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Change {
 /// Finds out what these were before. A watcher is told only what is, and a site that changes in
 /// other ways, as with each of its conditions, is no news for who follows a selection.
 pub(super) async fn look_back(
-    data: &dyn Data,
+    data: &dyn DataApi,
     changes: &mut BTreeMap<Key, Change>,
     at_once: usize,
 ) -> Result<()> {

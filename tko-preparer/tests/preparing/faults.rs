@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::pattern::Pattern;
-use tko_core::{Data, DeploymentId, Error, Kind, Resource, Select, annotation};
+use tko_core::{DataApi, DeploymentId, Error, Kind, Resource, Select, annotation};
 
 const SITES: usize = 1_203;
 
@@ -202,7 +202,7 @@ async fn progress_of_another_package_is_not_gone_on_with() {
         let once = |child: &&tko_core::Record| {
             let deployment = child.entity.deployment().expect("a deployment");
             deployment
-                .once
+                .idempotency_key
                 .as_ref()
                 .is_some_and(|once| once.contains(&key))
         };

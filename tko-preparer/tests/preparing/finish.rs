@@ -7,7 +7,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Data, Event, Key, Kind, NewDeployment, Registry, Revision, Select, Watch, annotation,
+    DataApi, Event, Key, Kind, NewDeployment, Registry, Revision, Select, Watch, annotation,
 };
 use tko_preparer::{APPROVED, PREPARED, Settings};
 

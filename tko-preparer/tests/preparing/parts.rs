@@ -6,8 +6,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Answer, Error, Gvk, Interest, Key, Package, PrepareCall, Preparer, Registry, Resource, Result,
-    SiteId, annotation,
+    Answer, Error, Gvk, Key, Package, PrepareCall, Preparer, Registry, Resource, Result, SiteId,
+    Subscription, annotation,
 };
 use tko_preparer::native;
 
@@ -100,7 +100,7 @@ impl Preparer for Does {
                     Ok(_) => Ok(done(marked(&call))),
                     Err(_) => Ok(Answer::NotYet {
                         reason: format!("{key} is not there"),
-                        waits_for: vec![Interest::Entity(key)],
+                        waits_for: vec![Subscription::Entity(key)],
                     }),
                 }
             }

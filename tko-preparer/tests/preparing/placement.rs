@@ -4,7 +4,7 @@ use crate::parts::part;
 use crate::world::{World, annotated, find, reference, topo, world};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use tko_core::{Data, DeploymentId, Key, Kind, Select, annotation};
+use tko_core::{DataApi, DeploymentId, Key, Kind, Select, annotation};
 use tko_preparer::PREPARED;
 
 pub(crate) fn placement(entries: &Value) -> Value {

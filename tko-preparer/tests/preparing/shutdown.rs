@@ -5,7 +5,7 @@ use crate::world::{thing, world};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{ClaimRequest, Controller, Data, Outcome, Resource, Stage};
+use tko_core::{ClaimRequest, DataApi, Outcome, Resource, Stage, WorkerApi};
 use tko_preparer::{PREPARED, Settings};
 
 fn patient() -> Settings {

@@ -4,7 +4,7 @@ use crate::parts::part;
 use crate::world::{World, annotated, reference, site_id, topo, world};
 use serde_json::{Value, json};
 use tko_core::pattern::Pattern;
-use tko_core::{Data, DeploymentId, Key, Kind, Select, annotation};
+use tko_core::{DataApi, DeploymentId, Key, Kind, Select, annotation};
 use tko_preparer::PREPARED;
 
 async fn site_of(w: &World, id: &DeploymentId, name: &str) -> Option<String> {

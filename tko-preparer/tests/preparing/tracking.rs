@@ -5,7 +5,7 @@ use crate::world::{World, topo, world};
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tko_core::{Condition, Data, DeploymentId, Key, NewDeployment, Package};
+use tko_core::{Condition, DataApi, DeploymentId, Key, NewDeployment, Package};
 
 fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
     let mut spec = json!({
@@ -176,17 +176,17 @@ async fn a_site_that_changes_in_other_ways_is_no_news() {
         lease: std::time::Duration::from_secs(30),
         wait: std::time::Duration::ZERO,
     };
-    for claim in tko_core::Controller::claim(&*w.store, &claims)
+    for claim in tko_core::WorkerApi::claim(&*w.store, &claims)
         .await
         .expect("answers")
     {
         let told = Condition::new("Scheduled", true, "Scheduled", "", tko_core::Generation(1));
-        let step = tko_core::Placed {
+        let step = tko_core::ScheduleStep {
             conditions: vec![(claim.work.key.clone(), vec![told])],
             settle: Some(tko_core::Outcome::Done),
-            ..tko_core::Placed::default()
+            ..tko_core::ScheduleStep::default()
         };
-        tko_core::Controller::commit_placed(&*w.store, &claim.token, step)
+        tko_core::WorkerApi::commit_placed(&*w.store, &claim.token, step)
             .await
             .expect("live");
     }

@@ -5,8 +5,8 @@ use crate::world::{World, world};
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Data, DeploymentId, Error, Executor, Key, Kind, NewPlugin, PluginId, PluginType, Preparer,
-    Record, Registry, Result, Scheduler, Select, Validator, interest,
+    DataApi, DeploymentId, Error, Executor, Key, Kind, NewPlugin, PluginId, PluginType, Preparer,
+    Record, Registry, Result, Scheduler, Select, Validator, subscription,
 };
 use tko_preparer::{PREPARED, Settings};
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ async fn a_site_that_comes_wakes_who_waits_for_it_at_once_and_nobody_else() {
     }
     let before = w.record(&waiting[8]).await;
     assert!(before.work[0].due.since(w.clock.now()) > Duration::from_mins(1));
-    let key = interest::waits_for_entity(&Key::Site(crate::world::site_id("s7")));
+    let key = subscription::waits_for_entity(&Key::Site(crate::world::site_id("s7")));
     assert!(
         w.record(&waiting[7])
             .await
@@ -222,9 +222,9 @@ async fn an_idle_preparer_with_a_thousand_waiting_does_next_to_nothing() {
         w.deploy(vec![here("Nobody", &n.to_string())]).await;
     }
     w.until_idle().await;
-    let head = w.store.head().await.expect("answers").revision;
+    let head = w.store.feed_position().await.expect("answers").revision;
     tokio::time::sleep(Duration::from_mins(4)).await;
-    let later = w.store.head().await.expect("answers").revision;
+    let later = w.store.feed_position().await.expect("answers").revision;
     assert_eq!(head, later, "looking again writes nothing");
     let all = w.all(Select::all(Kind::Deployment)).await;
     assert!(all.iter().all(|record| record.work[0].attempts <= 2));

@@ -12,11 +12,11 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, Settings as MemorySettings};
 use tko_conformance::Between;
 use tko_core::{
-    Admission, Backend, Clock, Condition, Controller, Data, Deployment, DeploymentId, Executor,
-    Expect, Ids, Key, Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer,
-    Record, Registry, Result, Select, SiteId, Store, TemplateId, Timestamp, Violation, Want,
+    Admission, Backend, Clock, Condition, DataApi, Deployment, DeploymentId, Executor, Expect, Ids,
+    Key, Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer, Record,
+    Registry, Result, Select, SiteId, Store, TemplateId, Timestamp, Violation, Want, WorkerApi,
 };
-use tko_preparer::{Preparing, Settings};
+use tko_preparer::{PrepareController, Settings};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,7 @@ pub(crate) const ALL: Want = Want {
     revision: false,
     work: true,
     deleting: false,
-    any_revision: false,
+    allow_stale: false,
 };
 
 pub(crate) struct World {
@@ -123,9 +123,9 @@ impl World {
         registry: Arc<Registry<dyn Preparer>>,
         executors: Vec<Arc<dyn Executor>>,
         settings: Settings,
-    ) -> Preparing {
-        Preparing::new(
-            self.store.clone() as Arc<dyn Controller>,
+    ) -> PrepareController {
+        PrepareController::new(
+            self.store.clone() as Arc<dyn WorkerApi>,
             registry,
             executors,
             self.clock.clone(),

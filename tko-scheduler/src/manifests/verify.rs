@@ -8,15 +8,15 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tko_core::{
-    ContentHash, Data, Dialect, Error, Format, Key, Kind, Limits, List, Package, Pattern, Result,
-    Select, SiteId, Want,
+    ContentHash, DataApi, Dialect, Error, Format, Key, Kind, Limits, List, Package, Pattern,
+    Result, Select, SiteId, Want,
 };
 
 /// Deployment folders of one site, each with the contents of its resources.
 type SiteContents = BTreeMap<String, BTreeSet<ContentHash>>;
 
 /// How many files there are, each as it should be.
-pub(super) async fn verify(data: &dyn Data, root: &Path) -> Result<usize> {
+pub(super) async fn verify(data: &dyn DataApi, root: &Path) -> Result<usize> {
     let mut folders = BTreeSet::new();
     let mut files = 0;
     let mut list = List {
@@ -58,7 +58,7 @@ fn differs(message: String) -> Error {
     Error::bad("manifests", message)
 }
 
-async fn wanted(data: &dyn Data, site: &SiteId) -> Result<SiteContents> {
+async fn wanted(data: &dyn DataApi, site: &SiteId) -> Result<SiteContents> {
     let mut contents = SiteContents::new();
     let mut list = List {
         select: Select {

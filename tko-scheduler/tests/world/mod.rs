@@ -12,12 +12,12 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, Settings as MemorySettings};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Admission, Clock, Condition, Controller, DeploymentId, Entity, Error, Executor, Expect, Gvk,
-    Ids, Key, Metadata, NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer,
-    Record, Registry, Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator,
-    Violation, Want,
+    Admission, Clock, Condition, DeploymentId, Entity, Error, Executor, Expect, Gvk, Ids, Key,
+    Metadata, NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer, Record,
+    Registry, Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator, Violation,
+    Want, WorkerApi,
 };
-use tko_scheduler::{Scheduling, Settings};
+use tko_scheduler::{ScheduleController, Settings};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -193,7 +193,7 @@ impl Executor for Recording {
 }
 
 pub struct World {
-    pub data: Arc<dyn Controller>,
+    pub data: Arc<dyn WorkerApi>,
     pub clock: Arc<dyn Clock>,
     pub recorder: Arc<Recorder>,
     pub shutdown: CancellationToken,
@@ -233,7 +233,7 @@ impl World {
 
     pub fn start(&mut self, registry: Registry<dyn Scheduler>, settings: Settings) {
         let executor: Arc<dyn Executor> = Arc::new(Recording(self.recorder.clone()));
-        let scheduling = Scheduling::new(
+        let scheduling = ScheduleController::new(
             self.data.clone(),
             Arc::new(registry),
             vec![executor],

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use std::collections::HashSet;
 use tko_core::work::backoff;
 use tko_core::{
-    Clock, Data, Error, Event, Key, Kind, List, Package, Record, Result, Revision, Select, Want,
+    Clock, DataApi, Error, Event, Key, Kind, List, Package, Record, Result, Revision, Select, Want,
     Watch,
 };
 
@@ -18,7 +18,7 @@ const PAGE: usize = 100;
 /// A new definition holds for other packages as soon as the change feed has told of it, usually
 /// within milliseconds; for the package that it is in, at once.
 pub struct CrdFeed<'a> {
-    data: &'a dyn Data,
+    data: &'a dyn DataApi,
     crds: &'a Crds,
     sources: HashSet<Key>,
     at: Revision,
@@ -28,8 +28,8 @@ impl<'a> CrdFeed<'a> {
     /// Reads all templates.
     ///
     /// # Errors
-    /// As [`Data::list`].
-    pub async fn load(data: &'a dyn Data, crds: &'a Crds) -> Result<Self> {
+    /// As [`DataApi::list`].
+    pub async fn load(data: &'a dyn DataApi, crds: &'a Crds) -> Result<Self> {
         let mut feed = Self {
             data,
             crds,

@@ -1,4 +1,4 @@
-use super::words::distance;
+use super::phrases::distance;
 use super::{Explainer, path};
 use crate::compiled::Findings;
 use serde_json::{Value, json};

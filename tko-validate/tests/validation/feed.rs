@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::{Memory, Settings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
-use tko_core::{Admission, Data, Error, Expect, Key, Metadata, NewTemplate, Store, TemplateId};
+use tko_core::{Admission, DataApi, Error, Expect, Key, Metadata, NewTemplate, Store, TemplateId};
 use tko_validate::{CrdFeed, Crds, SchemaValidator, Validation};
 
 const CRD: &str = "

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tko_core::registry::Part;
+use tko_core::registry::Handler;
 use tko_core::{
     Admission, Error, ErrorKind, Gvk, Identifier, Package, Registry, Result, Validator, Violation,
 };
@@ -123,9 +123,9 @@ async fn plugins_come_and_go_while_in_use_and_one_that_could_not_be_made_is_an_e
     let plugin = |part: Result<Arc<dyn Validator>, Arc<str>>| {
         (
             vec![foo()],
-            Part {
+            Handler {
                 name: "validate|x".into(),
-                part,
+                handler: part,
             },
         )
     };

@@ -16,7 +16,7 @@ impl Write<'_> {
     /// The edit that this is under.
     pub(super) fn edit(&self) -> Option<Uuid> {
         match self.right {
-            Some(Right::Edit(token)) => Some(token),
+            Some(Right::Modification(token)) => Some(token),
             _ => None,
         }
     }
@@ -53,7 +53,7 @@ impl Write<'_> {
                 sql.with_first("lease", &part);
                 gate.push("EXISTS (SELECT 1 FROM lease)".to_owned());
             }
-            Some(Right::Edit(edit)) => {
+            Some(Right::Modification(edit)) => {
                 let part = format!(
                     "SELECT e.kind, e.id FROM entity e WHERE e.kind = {} AND e.id = {} \
                      AND e.edit = {} AND e.edit_until > now_us(){after_rows} FOR UPDATE",

@@ -5,8 +5,8 @@ use super::server::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use tko_core::{
-    Data, Dialect, Entity, Expect, Format, Kind, Limits, List, Metadata, NewSite, Package, Select,
-    Want,
+    DataApi, Dialect, Entity, Expect, Format, Kind, Limits, List, Metadata, NewSite, Package,
+    Select, Want,
 };
 use tko_grpc::client::Client;
 

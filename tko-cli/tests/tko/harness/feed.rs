@@ -4,7 +4,7 @@ use super::process::TIME;
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use tko_core::entity::SCHEDULED;
-use tko_core::{Data, Entity, Event, Key, Kind, Revision, Select, Watch};
+use tko_core::{DataApi, Entity, Event, Key, Kind, Revision, Select, Watch};
 use tko_grpc::client::Client;
 use tokio::sync::watch;
 

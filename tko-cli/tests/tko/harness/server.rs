@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::ExitStatus;
-use tko_core::{Data, Entity, Event, Key, Pattern, Revision, Select, Want, Watch};
+use tko_core::{DataApi, Entity, Event, Key, Pattern, Revision, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;

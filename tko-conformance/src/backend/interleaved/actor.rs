@@ -1,14 +1,14 @@
 //! One task: plays its script and notes what it was told, and when.
 
 use super::script::{Act, Need, What, key};
-use crate::backend::bench::{ALL, Bench, TTL, request};
+use crate::backend::fixture::{ALL, Fixture, TTL, request};
 use crate::backend::sample::{Shape, changes, condition, deployment, set, site};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tko_core::{
-    Ack, Change, ChangeSet, Committed, Error, Key, Kind, Lane, Mark, Outcome, Put, Require, Stage,
-    Token, Want,
+    Ack, Change, ChangeSet, Committed, Enqueue, Error, Key, Kind, Lane, Outcome, Put, Require,
+    Stage, Token, Want,
 };
 
 /// What all tasks noted.
@@ -47,7 +47,7 @@ pub(super) enum Note {
         done: Option<Committed>,
     },
     /// This edit was this task's at least between these moments.
-    Edit { token: Token, from: u64, to: u64 },
+    Modification { token: Token, from: u64, to: u64 },
     /// This lease was this task's between these moments, if it was live at the end of them.
     Lease {
         key: Key,
@@ -62,16 +62,16 @@ pub(super) enum Note {
 
 pub(super) struct Actor {
     number: usize,
-    bench: Bench,
+    fixture: Fixture,
     notes: Arc<Notes>,
     commits: usize,
 }
 
 impl Actor {
-    pub(super) fn new(number: usize, bench: Bench, notes: Arc<Notes>) -> Self {
+    pub(super) fn new(number: usize, fixture: Fixture, notes: Arc<Notes>) -> Self {
         Self {
             number,
-            bench,
+            fixture,
             notes,
             commits: 0,
         }
@@ -136,11 +136,15 @@ impl Actor {
                 let change = Change::Conditions(key(*number), said);
                 self.commit(changes([change])).await.map(drop)
             }
-            What::Edit { key: number, used } => self.edit(act, &key(*number), *used).await,
+            What::Modification { key: number, used } => self.edit(act, &key(*number), *used).await,
             What::Mark(number) => {
-                let due = vec![Mark::now(Stage::Prepare, key(*number), Lane::new(*number))];
+                let due = vec![Enqueue::now(
+                    Stage::Prepare,
+                    key(*number),
+                    Lane::new(*number),
+                )];
                 self.commit(ChangeSet {
-                    due,
+                    enqueue: due,
                     ..ChangeSet::default()
                 })
                 .await
@@ -153,7 +157,7 @@ impl Actor {
     /// A requirement that was true when it was read.
     async fn need(&self, key: &Key, need: Need) -> Result<Option<Require>, String> {
         let found = self
-            .bench
+            .fixture
             .backend
             .get(std::slice::from_ref(key), Want::ROW)
             .await;
@@ -178,7 +182,11 @@ impl Actor {
             ..set
         };
         let asked = self.notes.now();
-        let result = self.bench.backend.commit(set.clone(), Ack::Numbered).await;
+        let result = self
+            .fixture
+            .backend
+            .commit(set.clone(), Ack::Numbered)
+            .await;
         let told = self.notes.now();
         let lease = set.under.as_ref().is_some_and(|_| set.settle.is_some());
         let done = match result {
@@ -187,7 +195,7 @@ impl Actor {
                 Error::Conflict(_) | Error::NotFound(_) | Error::AlreadyExists(_) | Error::Busy(_),
             ) => None,
             // It dies with its entity.
-            Err(Error::Timeout(_)) if lease => None,
+            Err(Error::ClaimExpired(_)) if lease => None,
             Err(other) => return Err(format!("{set:?}: {}", other.chain())),
         };
         self.notes.write(Note::Commit {
@@ -201,7 +209,7 @@ impl Actor {
     }
 
     async fn edit(&mut self, act: &Act, key: &Key, used: bool) -> Result<(), String> {
-        let token = match self.bench.backend.edit(key, TTL, ALL).await {
+        let token = match self.fixture.backend.start_modification(key, TTL, ALL).await {
             Ok(edit) => edit.token,
             Err(Error::Busy(_) | Error::NotFound(_)) => return Ok(()),
             Err(other) => return Err(other.chain()),
@@ -215,20 +223,20 @@ impl Actor {
         let committed = used && self.commit(ChangeSet { under, ..put }).await?.is_some();
         if !committed {
             let end = [(token.clone(), Outcome::Done)];
-            let settled = self.bench.backend.settle(&end).await;
+            let settled = self.fixture.backend.settle(&end).await;
             let settled = settled.map_err(|error| error.chain())?;
             if settled != [true] {
                 return Err(format!("the edit of {key} was not live any more"));
             }
         }
-        self.notes.write(Note::Edit { token, from, to });
+        self.notes.write(Note::Modification { token, from, to });
         Ok(())
     }
 
     async fn work(&mut self, act: &Act, max: u8, commit: bool, done: bool) -> Result<(), String> {
         let asked = self.notes.now();
         let request = request(Stage::Prepare, usize::from(max));
-        let claims = self.bench.backend.claim(&request).await;
+        let claims = self.fixture.backend.claim(&request).await;
         let from = self.notes.now();
         for claim in claims.map_err(|error| error.chain())? {
             self.pause(act).await;
@@ -250,7 +258,7 @@ impl Actor {
             let committed = commit && self.commit(set).await?.is_some();
             let mut live = committed;
             if !committed {
-                let settled = self.bench.backend.settle(&[(claim.token, end)]).await;
+                let settled = self.fixture.backend.settle(&[(claim.token, end)]).await;
                 live = settled.map_err(|error| error.chain())? == [true];
             }
             self.notes.write(Note::Lease {

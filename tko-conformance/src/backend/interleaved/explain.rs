@@ -1,7 +1,7 @@
 //! What must be true of the notes and the feed together.
 
 use super::actor::{Note, Notes};
-use crate::backend::bench::Bench;
+use crate::backend::fixture::Fixture;
 use crate::backend::sample::all;
 use crate::explore::ensure;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ struct Acknowledged<'a> {
     done: &'a Committed,
 }
 
-pub(super) async fn explain(bench: &Bench, notes: &Notes) -> Result<(), String> {
+pub(super) async fn explain(fixture: &Fixture, notes: &Notes) -> Result<(), String> {
     let notes = notes.read();
     let mut acknowledged = BTreeMap::new();
     for note in &notes {
@@ -37,12 +37,12 @@ pub(super) async fn explain(bench: &Bench, notes: &Notes) -> Result<(), String> 
             acknowledged.insert(name.as_str(), one);
         }
     }
-    let feed = bench.changes(0).await;
+    let feed = fixture.changes(0).await;
     let there = replay(&feed, &acknowledged)?;
     in_real_time(&acknowledged)?;
     let mut rows = BTreeMap::new();
     for kind in Kind::ALL {
-        for record in bench.walk(&all(kind), 0).await {
+        for record in fixture.walk(&all(kind), 0).await {
             rows.insert(record.entity.key.clone(), record.entity.version);
         }
     }
@@ -142,7 +142,7 @@ fn once_each(there: &BTreeMap<Key, Entity>) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     let once = there
         .values()
-        .filter_map(|e| e.deployment()?.once.as_deref());
+        .filter_map(|e| e.deployment()?.idempotency_key.as_deref());
     for once in once {
         ensure!(seen.insert(once), "two have the key {once:?}");
     }
@@ -172,7 +172,7 @@ fn edits_exclude(
 ) -> Result<(), String> {
     let mut edits = Vec::new();
     for note in notes {
-        if let Note::Edit { token, from, to } = note {
+        if let Note::Modification { token, from, to } = note {
             edits.push((token, *from, *to));
         }
     }

@@ -54,7 +54,7 @@ pub(super) enum What {
     Create(u8),
     Conditions(u8, bool),
     /// Starts an edit and uses it, or gives it up.
-    Edit {
+    Modification {
         key: u8,
         used: bool,
     },
@@ -103,7 +103,7 @@ fn act(weights: Weights) -> impl Strategy<Value = Act> {
         1 => (key(), any::<bool>()).prop_map(|(key, status)| What::Conditions(key, status)),
     ];
     let right = prop_oneof![
-        3 => (key(), any::<bool>()).prop_map(|(key, used)| What::Edit { key, used }),
+        3 => (key(), any::<bool>()).prop_map(|(key, used)| What::Modification { key, used }),
         2 => key().prop_map(What::Mark),
         3 => (1..3_u8, any::<bool>(), any::<bool>())
             .prop_map(|(max, commit, done)| What::Work { max, commit, done }),

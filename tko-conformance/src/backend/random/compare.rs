@@ -151,7 +151,7 @@ pub(super) fn refusal(subject: &Error, reasons: &[Error]) -> Result<(), String> 
         (Error::NotFound(model), Error::NotFound(subject)) => model == subject,
         (Error::AlreadyExists(model), Error::AlreadyExists(subject))
         | (Error::Busy(model), Error::Busy(subject))
-        | (Error::Timeout(model), Error::Timeout(subject)) => model == subject,
+        | (Error::ClaimExpired(model), Error::ClaimExpired(subject)) => model == subject,
         (model, subject) => model.kind() == subject.kind(),
     };
     let expected = if reasons.is_empty() {

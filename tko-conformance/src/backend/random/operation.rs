@@ -29,7 +29,7 @@ pub(super) type TokenNumber = u8;
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Commit(Draft),
-    Edit(KeyNumber, Length),
+    Modification(KeyNumber, Length),
     Claim { stage: u8, max: u8, lease: Length },
     Renew(Vec<TokenNumber>, Length),
     Settle(Vec<(TokenNumber, End)>),
@@ -138,7 +138,7 @@ fn operation(weights: Weights) -> impl Strategy<Value = Operation> {
     prop_oneof![
         weights.commits => draft().prop_map(Operation::Commit),
         weights.reads => reads,
-        weights.edits => (key(), 1..4_u8).prop_map(|(key, ttl)| Operation::Edit(key, ttl)),
+        weights.edits => (key(), 1..4_u8).prop_map(|(key, ttl)| Operation::Modification(key, ttl)),
         weights.work => work,
         weights.time => (1..9_u8).prop_map(Operation::Pass),
     ]

@@ -3,13 +3,13 @@
 use super::compare::{self, Now};
 use super::naming;
 use super::operation::{Alter, Choice, Draft, Need, Operation, TokenNumber};
-use crate::backend::bench::{ALL, Bench};
+use crate::backend::fixture::{ALL, Fixture};
 use crate::backend::sample::d;
 use crate::explore::ensure;
 use crate::reference::State;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{
-    Ack, Change, ChangeSet, ClaimRequest, Facts, Key, Kind, Lane, Mark, Require, Revision,
+    Ack, Change, ChangeSet, ClaimRequest, Enqueue, Facts, Key, Kind, Lane, Require, Revision,
     Timestamp, Token, Version, Want,
 };
 
@@ -18,7 +18,7 @@ pub(super) const HISTORY: usize = 30;
 
 /// The subject, and the model that goes through the same.
 pub(super) struct Pair {
-    pub(super) bench: Bench,
+    pub(super) fixture: Fixture,
     pub(super) model: State,
     pub(super) now: Timestamp,
     /// Each that was given out: the subject's, the model's.
@@ -29,9 +29,9 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn new(bench: Bench) -> Self {
+    pub(super) fn new(fixture: Fixture) -> Self {
         Self {
-            bench,
+            fixture,
             model: State::new(usize::MAX),
             now: Timestamp(1_000_000_000),
             tokens: Vec::new(),
@@ -43,7 +43,7 @@ impl Pair {
     /// The time on each side.
     pub(super) async fn times(&self) -> Now {
         Now {
-            subject: self.bench.head().await.now,
+            subject: self.fixture.feed_position().await.now,
             model: self.now,
         }
     }
@@ -61,9 +61,13 @@ impl Pair {
     pub(super) async fn step(&mut self, operation: &Operation) -> Result<(), String> {
         match operation {
             Operation::Commit(draft) => self.commit(draft).await,
-            Operation::Edit(key, ttl) => {
+            Operation::Modification(key, ttl) => {
                 let (key, ttl) = (naming::key(*key), naming::length(*ttl));
-                let subject = self.bench.backend.edit(&key, ttl, ALL).await;
+                let subject = self
+                    .fixture
+                    .backend
+                    .start_modification(&key, ttl, ALL)
+                    .await;
                 let now = self.times().await;
                 match (subject, self.model.edit(&key, ttl, ALL, self.now)) {
                     (Ok(subject), Ok(model)) => {
@@ -81,16 +85,16 @@ impl Pair {
             Operation::Claim { stage, max, lease } => {
                 let request = ClaimRequest {
                     lease: naming::length(*lease),
-                    ..crate::backend::bench::request(naming::stage(*stage), usize::from(*max))
+                    ..crate::backend::fixture::request(naming::stage(*stage), usize::from(*max))
                 };
-                let claims = self.bench.backend.claim(&request).await;
+                let claims = self.fixture.backend.claim(&request).await;
                 self.claimed(&request, claims.map_err(|error| error.chain())?)
                     .await
             }
             Operation::Renew(numbers, ttl) => {
                 let ttl = naming::length(*ttl);
                 let (subject, model) = self.pairs(numbers.iter().copied());
-                let renewed = self.bench.backend.renew(&subject, ttl).await;
+                let renewed = self.fixture.backend.renew(&subject, ttl).await;
                 let renewed = renewed.map_err(|error| error.chain())?;
                 let model: Vec<bool> = model
                     .iter()
@@ -103,7 +107,7 @@ impl Pair {
                 let (subject, model) = self.pairs(ends.iter().map(|(number, _)| *number));
                 let outcomes: Vec<_> = ends.iter().map(|(_, end)| naming::outcome(end)).collect();
                 let subject: Vec<_> = subject.into_iter().zip(outcomes.clone()).collect();
-                let settled = self.bench.backend.settle(&subject).await;
+                let settled = self.fixture.backend.settle(&subject).await;
                 let settled = settled.map_err(|error| error.chain())?;
                 let model: Vec<bool> = model
                     .iter()
@@ -115,13 +119,13 @@ impl Pair {
             }
             Operation::Pass(length) => {
                 let time = naming::passing(*length);
-                self.bench.advance(time).await;
+                self.fixture.advance(time).await;
                 self.now = self.now.plus(time);
                 Ok(())
             }
             Operation::Get(numbers) => {
                 let keys: Vec<Key> = numbers.iter().map(|n| naming::key(*n)).collect();
-                let subject = self.bench.backend.get(&keys, ALL).await;
+                let subject = self.fixture.backend.get(&keys, ALL).await;
                 let subject = subject.map_err(|error| error.chain())?;
                 let model: Vec<_> = keys.iter().map(|k| self.model.record(k, ALL)).collect();
                 let now = self.times().await;
@@ -132,7 +136,7 @@ impl Pair {
             Operation::List(choice, limit) => self.list(choice, usize::from(*limit)).await,
             Operation::Count(choice, bound) => {
                 let (select, bound) = (naming::select(choice), u64::from(*bound));
-                let subject = self.bench.backend.count(&select, bound, Want::ROW).await;
+                let subject = self.fixture.backend.count(&select, bound, Want::ROW).await;
                 let subject = subject.map_err(|error| error.chain())?;
                 let model = self.model.count(&select, bound);
                 ensure!(subject == model, "{subject:?} instead of {model:?}");
@@ -154,7 +158,7 @@ impl Pair {
 
     async fn commit(&mut self, draft: &Draft) -> Result<(), String> {
         let (subject, model) = self.sets(draft);
-        let done = self.bench.backend.commit(subject, Ack::Numbered).await;
+        let done = self.fixture.backend.commit(subject, Ack::Numbered).await;
         let reasons = self.model.refusals(&model, self.now);
         let done = match done {
             Err(error) => return compare::refusal(&error, &reasons),
@@ -195,9 +199,9 @@ impl Pair {
         let changes: Vec<Change> = changes
             .map(|(key, alter)| self.change(*key, alter))
             .collect();
-        let mark = |(stage, key, lane, after): &(u8, u8, u8, u8)| Mark {
+        let mark = |(stage, key, lane, after): &(u8, u8, u8, u8)| Enqueue {
             after: naming::length(*after),
-            ..Mark::now(naming::stage(*stage), naming::key(*key), Lane::new(*lane))
+            ..Enqueue::now(naming::stage(*stage), naming::key(*key), Lane::new(*lane))
         };
         let under = draft.under.map(|number| self.token(number));
         let (subject_require, model_require) = draft
@@ -208,7 +212,7 @@ impl Pair {
         let model = ChangeSet {
             require: model_require,
             changes,
-            due: draft.due.iter().map(mark).collect(),
+            enqueue: draft.due.iter().map(mark).collect(),
             settle: draft
                 .settle
                 .as_ref()
@@ -237,11 +241,14 @@ impl Pair {
             // The key is for good: what is there keeps its own.
             let there = self.model.record(&put.key, Want::ROW);
             let once = match &there {
-                Some(record) => record.entity.deployment().and_then(|d| d.once.clone()),
+                Some(record) => record
+                    .entity
+                    .deployment()
+                    .and_then(|d| d.idempotency_key.clone()),
                 None => look.once.map(|number| format!("once {number}").into()),
             };
             if let Facts::Deployment(facts) = &mut put.facts {
-                facts.once = once;
+                facts.idempotency_key = once;
             }
         }
         change

@@ -4,7 +4,7 @@ use super::compare;
 use super::naming;
 use super::operation::Choice;
 use super::pair::{HISTORY, Pair};
-use crate::backend::bench::ALL;
+use crate::backend::fixture::ALL;
 use crate::explore::ensure;
 use futures_util::StreamExt;
 use tko_core::{Error, Key, List, Record, Revision, Want};
@@ -19,7 +19,7 @@ impl Pair {
         };
         let mut subject: Vec<Record> = Vec::new();
         for _ in 0..1_000 {
-            let page = self.bench.backend.list(&list).await;
+            let page = self.fixture.backend.list(&list).await;
             let page = page.map_err(|error| error.chain())?;
             ensure!(
                 limit == 0 || page.items.len() <= limit,
@@ -50,8 +50,8 @@ impl Pair {
     }
 
     pub(super) async fn tail(&self, back: u64) -> Result<(), String> {
-        self.bench.trim().await;
-        let head = self.bench.head().await;
+        self.fixture.trim().await;
+        let head = self.fixture.feed_position().await;
         let after = Revision(head.revision.0.saturating_sub(back));
         let kept = head.revision.0.saturating_sub(HISTORY as u64);
         ensure!(
@@ -59,7 +59,7 @@ impl Pair {
             "changes after {kept} are to be kept: {head:?}"
         );
         let count = usize::try_from(head.revision.0 - after.0).unwrap_or(usize::MAX);
-        let mut tail = self.bench.backend.tail(after, Want::PACKAGE);
+        let mut tail = self.fixture.backend.tail(after, Want::PACKAGE);
         if after < head.oldest {
             let first = tail.next().await;
             let expired = matches!(first, Some(Err(Error::Expired { .. })));
@@ -86,7 +86,7 @@ impl Pair {
         before: Option<Revision>,
         limit: usize,
     ) -> Result<(), String> {
-        let subject = self.bench.backend.history(key, before, limit).await;
+        let subject = self.fixture.backend.history(key, before, limit).await;
         let subject = subject.map_err(|error| error.chain())?;
         let mut model = self.model.history(key, before, limit);
         let kept = self.model.revision().0.saturating_sub(HISTORY as u64);

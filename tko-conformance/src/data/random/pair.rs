@@ -3,7 +3,7 @@
 use super::item::{self, Item};
 use super::verb::{By, Choice, Creation, Verb, Which, site_name, template_name};
 use super::world::{Words, World, given};
-use crate::data::bench::{Bench, TTL};
+use crate::data::fixture::{Fixture, TTL};
 use crate::data::sample::{all, by, deployment_id, site_id, t, template_id};
 use crate::explore::ensure;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use tko_core::{
 };
 
 pub(super) struct Pair {
-    bench: Bench,
+    fixture: Fixture,
     model: World,
     /// Every id that was ever brought.
     ids: Vec<String>,
@@ -23,9 +23,9 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn new(bench: Bench) -> Self {
+    pub(super) fn new(fixture: Fixture) -> Self {
         Self {
-            bench,
+            fixture,
             model: World::default(),
             ids: Vec::new(),
             stale: BTreeMap::new(),
@@ -39,9 +39,9 @@ impl Pair {
     }
 
     pub(super) async fn step(&mut self, verb: &Verb) -> Result<(), String> {
-        let before = self.bench.revision().await;
+        let before = self.fixture.revision().await;
         let refused = self.play(verb).await?;
-        let after = self.bench.revision().await;
+        let after = self.fixture.revision().await;
         ensure!(
             !refused || before == after,
             "refused, but something changed"
@@ -51,7 +51,7 @@ impl Pair {
 
     /// Answers with whether it was refused.
     async fn play(&mut self, verb: &Verb) -> Result<bool, String> {
-        let data = self.bench.data.clone();
+        let data = self.fixture.data.clone();
         match verb {
             Verb::Template {
                 id,
@@ -153,9 +153,9 @@ impl Pair {
             merge: item::package(&creation.items),
             prepared: creation.prepared,
             approved: creation.approved,
-            once: creation.once.map(|number| format!("once {number}").into()),
+            idempotency_key: creation.once.map(|number| format!("once {number}").into()),
         };
-        let made = self.bench.data.create_deployment(new).await;
+        let made = self.fixture.data.create_deployment(new).await;
         let model = self.model.create(&id, parent, creation);
         self.ids.push(id);
         alike(made.map(|id| id.to_string()), model)
@@ -168,9 +168,9 @@ impl Pair {
         old: &[Item],
         new: &[Item],
     ) -> Result<bool, String> {
-        let data = self.bench.data.clone();
+        let data = self.fixture.data.clone();
         let key = deployment_id(id);
-        let found = self.bench.find(&key).await;
+        let found = self.fixture.find(&key).await;
         let version = found.as_ref().map_or(Version(1), |r| r.entity.version);
         let package = found.and_then(|record| record.package).unwrap_or_default();
         let package = item::edited(&package, old, new);
@@ -196,7 +196,7 @@ impl Pair {
     }
 
     async fn edited(&self, id: &DeploymentId, package: Package) -> Result<Version> {
-        let data = &self.bench.data;
+        let data = &self.fixture.data;
         let edit = data.start_modification(id, TTL).await?;
         let ended = data.end_modification(&edit.token, package).await;
         if ended.is_err() {
@@ -230,19 +230,19 @@ impl Pair {
         }
         let mut subject = BTreeMap::new();
         for kind in [Kind::Template, Kind::Site, Kind::Deployment] {
-            for record in self.bench.walk(&all(kind), 0).await {
+            for record in self.fixture.walk(&all(kind), 0).await {
                 subject.insert(record.entity.key.clone(), Row::of(&record));
             }
         }
         same("what is there", &subject, &model)?;
-        let unprepared = self.bench.drain(Stage::Prepare).await;
+        let unprepared = self.fixture.drain(Stage::Prepare).await;
         let expected = std::mem::take(&mut self.model.unprepared);
         same(
             "to be prepared",
             &unprepared,
             &expected.into_iter().collect(),
         )?;
-        let mut unscheduled = self.bench.drain(Stage::Schedule).await;
+        let mut unscheduled = self.fixture.drain(Stage::Schedule).await;
         let expected = std::mem::take(&mut self.model.unscheduled);
         let perhaps = std::mem::take(&mut self.model.perhaps);
         unscheduled.retain(|id| expected.contains(id) || !perhaps.contains(id));

@@ -5,7 +5,7 @@ use crate::proto;
 use crate::wire::scalar::{id, metadata, timestamp};
 use crate::wire::select::{id_patterns, value_patterns};
 use crate::wire::table::decode;
-use tko_core::{Edit, Format, Kind, Limits, NewDeployment, Record, Result, Select};
+use tko_core::{Format, Kind, Limits, Modification, NewDeployment, Record, Result, Select};
 
 pub(super) fn new(create: proto::CreateDeployment, limits: &Limits) -> Result<NewDeployment> {
     Ok(NewDeployment {
@@ -17,7 +17,7 @@ pub(super) fn new(create: proto::CreateDeployment, limits: &Limits) -> Result<Ne
         merge: decode(&create.merge_package_format, &create.merge_package, limits)?,
         prepared: create.prepared,
         approved: create.approved,
-        once: None,
+        idempotency_key: None,
     })
 }
 
@@ -59,7 +59,10 @@ pub(super) fn whole(record: &Record, format: Format) -> proto::Deployment {
     }
 }
 
-pub(super) fn started(edit: &Edit, format: Format) -> proto::StartDeploymentModificationResponse {
+pub(super) fn started(
+    edit: &Modification,
+    format: Format,
+) -> proto::StartDeploymentModificationResponse {
     let (package_format, package) = encoded(&edit.record, format);
     proto::StartDeploymentModificationResponse {
         started: true,

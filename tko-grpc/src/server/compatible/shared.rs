@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
-use tko_core::{Bulk, Controller, Format, Key, Kind, Pattern, Record, Result, Select, Want};
+use tko_core::{Bulk, Format, Key, Kind, Pattern, Record, Result, Select, Want, WorkerApi};
 
 /// Of answers to requests that prefer none: existing Python clients ask for none, and cannot read
 /// several YAML documents.
@@ -48,7 +48,7 @@ pub(super) fn text(text: &str) -> Option<&str> {
 
 /// The first ids of a template's or site's deployments, in order.
 pub(super) async fn deployment_ids(
-    data: Arc<dyn Controller>,
+    data: Arc<dyn WorkerApi>,
     of: &Key,
     most: usize,
 ) -> Result<Vec<String>> {

@@ -8,7 +8,7 @@ use crate::wire::table::Unpacker;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
-use tko_core::head::Head;
+use tko_core::deployment_resource::DeploymentResource;
 use tko_core::{
     ContentHash, Deployment, Entity, Error, Facts, Generation, Key, Kind, Metadata, Plugin, Result,
     SiteId, TemplateId, Version,
@@ -189,7 +189,7 @@ fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
         }
     }
     Ok(Deployment {
-        head: head_of(
+        resource: head_of(
             required("head", head)?,
             template.as_ref(),
             site.as_ref(),
@@ -202,7 +202,7 @@ fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
         prepared,
         approved,
         placed,
-        once,
+        idempotency_key: once,
     })
 }
 
@@ -212,7 +212,7 @@ fn head_of(
     template: Option<&TemplateId>,
     site: Option<&SiteId>,
     table: &Unpacker,
-) -> Result<Head> {
+) -> Result<DeploymentResource> {
     let (mut skeleton, mut at) = (0, 0);
     let (mut named_template, mut named_site) = (None, None);
     for field in fields {
@@ -225,7 +225,7 @@ fn head_of(
             _ => {}
         }
     }
-    Ok(Head {
+    Ok(DeploymentResource {
         skeleton: table.resource(u32::try_from(skeleton).unwrap_or(u32::MAX))?,
         at: usize::try_from(at).unwrap_or(usize::MAX),
         template: named_template,

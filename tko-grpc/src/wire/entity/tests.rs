@@ -7,18 +7,20 @@ use serde_json::json;
 use std::sync::Arc;
 use tko_core::{
     Condition, ContentHash, Deployment, Entity, Facts, Generation, Gvk, Key, Kind, Limits,
-    Metadata, Package, Plugin, Record, Timestamp, Version, head,
+    Metadata, Package, Plugin, Record, Timestamp, Version, deployment_resource,
 };
 
 /// The Deployment resource of a package.
-fn head() -> head::Head {
+fn head() -> deployment_resource::DeploymentResource {
     let deployment = json!({
         "apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment",
         "metadata": {"name": "deployment"},
         "spec": {"templateId": "t", "siteId": "s"},
     });
     let package = Package::from_values([deployment]).expect("a package");
-    head::split(&package).expect("it has one").head
+    deployment_resource::split(&package)
+        .expect("it has one")
+        .resource
 }
 
 fn of(kind: Kind, id: &str, facts: Facts) -> Entity {
@@ -54,8 +56,8 @@ fn deployment() -> Deployment {
         prepared: true,
         approved: true,
         placed: id("s").map(|site| (site, Generation(2))),
-        once: Some("once".into()),
-        head: head::Head { at: 300, ..head() },
+        idempotency_key: Some("once".into()),
+        resource: deployment_resource::DeploymentResource { at: 300, ..head() },
     }
 }
 
@@ -79,8 +81,8 @@ fn entities() -> Vec<Entity> {
         prepared: false,
         approved: false,
         placed: None,
-        once: None,
-        head: head::Head {
+        idempotency_key: None,
+        resource: deployment_resource::DeploymentResource {
             template: None,
             site: None,
             at: 0,
@@ -130,7 +132,7 @@ fn entities() -> Vec<Entity> {
 
 /// All that it says. Hashes are made when they are asked for: here, at the latest.
 fn text(entity: &Entity) -> String {
-    let skeleton = entity.deployment().map(|d| d.head.skeleton.hash());
+    let skeleton = entity.deployment().map(|d| d.resource.skeleton.hash());
     format!("{entity:?} {skeleton:?}")
 }
 
@@ -187,11 +189,11 @@ fn what_is_written_and_read_is_the_message_of_the_protocol() {
         assert_eq!(message.body, entity.body.0[..]);
         if let Some(wire::entity::Facts::Deployment(facts)) = &message.facts {
             let deployment = entity.deployment().expect("it is one");
-            assert_eq!(facts.once.as_deref(), deployment.once.as_deref());
+            assert_eq!(facts.once.as_deref(), deployment.idempotency_key.as_deref());
             assert_eq!(facts.prepared, deployment.prepared);
             assert_eq!(facts.approved, deployment.approved);
             let head = facts.head.as_ref().expect("it has one");
-            assert_eq!(u64::from(head.at), deployment.head.at as u64);
+            assert_eq!(u64::from(head.at), deployment.resource.at as u64);
         }
         // As another program writes it.
         let back = read(message.encode_to_vec().into(), &table).expect("sound");

@@ -44,7 +44,7 @@ pub(super) fn entity(writer: &mut Writer<'_>, entity: &Entity, table: &mut Packe
             writer.whole(SITE, &facts);
         }
         Facts::Deployment(deployment) => {
-            let skeleton = table.resource(&deployment.head.skeleton);
+            let skeleton = table.resource(&deployment.resource.skeleton);
             writer.message(DEPLOYMENT, |facts| {
                 deployment_facts(facts, deployment, skeleton);
             });
@@ -82,10 +82,10 @@ fn deployment_facts(facts: &mut Writer<'_>, deployment: &Deployment, skeleton: u
             placement.number(2, generation.0);
         });
     }
-    if let Some(once) = &deployment.once {
+    if let Some(once) = &deployment.idempotency_key {
         facts.text(8, once);
     }
-    let named = &deployment.head;
+    let named = &deployment.resource;
     facts.message(9, |head| {
         head.number(1, skeleton.into());
         head.number(2, named.at as u64);

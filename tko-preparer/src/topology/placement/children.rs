@@ -5,7 +5,7 @@ use super::plan::Entry;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tko_core::{
-    Cursor, Data, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Result,
+    Cursor, DataApi, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Result,
     Select, SiteId, TemplateId, Want, select::MAX_PAGE,
 };
 
@@ -16,7 +16,7 @@ const PAGES: usize = 50;
 
 /// The children of one Placement.
 pub(super) struct Children<'a> {
-    data: &'a dyn Data,
+    data: &'a dyn DataApi,
     parent: DeploymentId,
     /// What their keys start and end with; between them: place in `templates`, bar, site. No id
     /// and no number has a bar, so nothing can be mistaken for another.
@@ -56,7 +56,7 @@ impl<'a> Children<'a> {
             template: Some(template.clone()),
             site: Some(site.clone()),
             merge: entry.merge.clone(),
-            once: Some(self.once(index, site)),
+            idempotency_key: Some(self.once(index, site)),
             ..NewDeployment::default()
         })
     }
@@ -93,7 +93,7 @@ impl<'a> Children<'a> {
         };
         let page = self.data.list(&list).await?;
         let children = page.items.iter().filter_map(|record| {
-            let once = record.entity.deployment()?.once.as_deref()?;
+            let once = record.entity.deployment()?.idempotency_key.as_deref()?;
             self.child(record.entity.key.deployment()?, once)
         });
         let next = match page.next {

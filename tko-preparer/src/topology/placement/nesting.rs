@@ -94,7 +94,7 @@ fn step(
     let deployment = record.entity.deployment()?;
     // What it was made from, even if that was deleted since.
     let template = deployment.template.as_ref();
-    let template = template.or(deployment.head.template.as_ref()).cloned();
+    let template = template.or(deployment.resource.template.as_ref()).cloned();
     line.push((record.entity.key.deployment()?.clone(), template));
     deployment.parent.clone()
 }

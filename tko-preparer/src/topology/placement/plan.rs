@@ -7,8 +7,8 @@ use serde_json::Value;
 use tko_core::annotation::{self, PREPARE, PREPARED};
 use tko_core::select::MetadataPatterns;
 use tko_core::{
-    Answer, Data, Error, Interest, Key, Kind, Package, PrepareCall, Resource, Result, SiteId,
-    TemplateId,
+    Answer, DataApi, Error, Key, Kind, Package, PrepareCall, Resource, Result, SiteId,
+    Subscription, TemplateId,
 };
 
 /// A Placement.
@@ -50,7 +50,7 @@ pub(super) enum Planned {
 /// A template that is not there yet.
 pub(super) struct Missing {
     reason: String,
-    interest: Interest,
+    interest: Subscription,
 }
 
 impl From<Missing> for Answer {
@@ -214,7 +214,7 @@ fn within(resource: &Resource, error: Error) -> Error {
 
 impl Entry {
     /// The template as it is now.
-    pub(super) async fn template(&self, data: &dyn Data) -> Result<Result<TemplateId, Missing>> {
+    pub(super) async fn template(&self, data: &dyn DataApi) -> Result<Result<TemplateId, Missing>> {
         match &self.chosen {
             Chosen::Id(id) => {
                 let key = Key::from(id);
@@ -223,7 +223,7 @@ impl Entry {
                 }
                 Ok(Err(Missing {
                     reason: format!("{key} is not registered"),
-                    interest: Interest::Entity(key),
+                    interest: Subscription::Entity(key),
                 }))
             }
             Chosen::First(metadata) => {
@@ -233,10 +233,10 @@ impl Entry {
                 }
                 Ok(Err(Missing {
                     reason: format!("no template matches {}", in_words(metadata)),
-                    interest: Interest::Selection {
+                    interest: Subscription::Selection {
                         kind: Kind::Template,
                         metadata: metadata.clone(),
-                        lasting: false,
+                        persistent: false,
                     },
                 }))
             }

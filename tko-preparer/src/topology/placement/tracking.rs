@@ -14,11 +14,11 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tko_core::{
-    Answer, Effect, Interest, Kind, Package, PrepareCall, Resource, Result, TemplateId,
+    Answer, Effect, Kind, Package, PrepareCall, Resource, Result, Subscription, TemplateId,
 };
 
 /// The selections that a Placement follows for good; none if it does not.
-pub(super) fn interests(package: &Package, placement: &Resource) -> Vec<Interest> {
+pub(super) fn interests(package: &Package, placement: &Resource) -> Vec<Subscription> {
     // What is wrong with it is said when it is prepared.
     if !is_continuous(placement).unwrap_or(false) {
         return Vec::new();
@@ -37,10 +37,10 @@ pub(super) fn interests(package: &Package, placement: &Resource) -> Vec<Interest
             .flatten()
             .and_then(|sites| selection::selection(sites).ok().flatten());
         if let Some(metadata) = selected {
-            interests.push(Interest::Selection {
+            interests.push(Subscription::Selection {
                 kind: Kind::Site,
                 metadata,
-                lasting: true,
+                persistent: true,
             });
         }
     }

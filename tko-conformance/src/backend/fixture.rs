@@ -1,0 +1,216 @@
+//! A subject on the bench, and the short ways to work with it.
+
+use super::sample::set;
+use crate::harness::BackendHarness;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::change::FeedPosition;
+use tko_core::{
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Enqueue, Entity, Key,
+    Lane, List, Put, Record, Result, Revision, Select, Stage, Version, Want, Work,
+};
+
+/// Everything that can be read of an entity.
+pub(crate) const ALL: Want = Want {
+    package: true,
+    revision: true,
+    work: true,
+    deleting: true,
+    allow_stale: false,
+};
+
+/// How long leases and edits last where the length is not the point.
+pub(crate) const TTL: Duration = Duration::from_mins(1);
+
+/// Five seconds less than [`TTL`]: what takes real time to do must not take these.
+pub(crate) const NEARLY: Duration = Duration::from_secs(55);
+
+/// Longer than any check takes.
+pub(crate) const LONG: Duration = Duration::from_hours(1);
+
+/// A subject, and the harness that made it.
+pub struct Fixture {
+    harness: Arc<dyn BackendHarness>,
+    pub(crate) backend: Arc<dyn Backend>,
+}
+
+impl Fixture {
+    /// A bench with a fresh subject that keeps its last `history` changes.
+    pub async fn new(harness: Arc<dyn BackendHarness>, history: usize) -> Self {
+        let backend = harness.fresh(history).await;
+        Self { harness, backend }
+    }
+
+    /// The subject.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// Another bench with a fresh subject.
+    pub(crate) async fn fresh(&self, history: usize) -> Self {
+        Self::new(self.harness.clone(), history).await
+    }
+
+    /// The same store as another process sees it.
+    pub(crate) async fn beside(&self) -> Self {
+        Self {
+            harness: self.harness.clone(),
+            backend: self.harness.beside(&self.backend).await,
+        }
+    }
+
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.harness.advance(by).await;
+    }
+
+    pub(crate) async fn trim(&self) {
+        self.harness.trim(&self.backend).await;
+    }
+
+    /// Commits, and waits for the revisions.
+    pub(crate) async fn try_commit(&self, set: ChangeSet) -> Result<Committed> {
+        self.backend.commit(set, Ack::Numbered).await
+    }
+
+    /// Commits what must be accepted.
+    pub(crate) async fn commit(&self, set: ChangeSet) -> Committed {
+        self.try_commit(set).await.expect("the set is sound")
+    }
+
+    /// Puts what must be accepted, in one set.
+    pub(crate) async fn put(&self, puts: impl IntoIterator<Item = Put>) -> Committed {
+        self.commit(set(puts)).await
+    }
+
+    /// Marks work due at once, lane 0.
+    pub(crate) async fn mark(&self, stage: Stage, keys: impl IntoIterator<Item = Key>) {
+        let due = keys
+            .into_iter()
+            .map(|k| Enqueue::now(stage, k, Lane::new(0)));
+        self.commit(ChangeSet {
+            enqueue: due.collect(),
+            ..ChangeSet::default()
+        })
+        .await;
+    }
+
+    /// Everything of an entity, if it is there.
+    pub(crate) async fn find(&self, key: impl Into<Key>) -> Option<Record> {
+        let keys = [key.into()];
+        let mut found = self.backend.get(&keys, ALL).await.expect("one key is read");
+        assert_eq!(found.len(), 1, "an answer for each key");
+        found.pop().flatten()
+    }
+
+    /// Everything of an entity that must be there.
+    pub(crate) async fn read(&self, key: impl Into<Key>) -> Record {
+        let key = key.into();
+        let found = self.find(&key).await;
+        found.unwrap_or_else(|| panic!("{key} is there"))
+    }
+
+    pub(crate) async fn row(&self, key: impl Into<Key>) -> Arc<Entity> {
+        self.read(key).await.entity
+    }
+
+    pub(crate) async fn version(&self, key: impl Into<Key>) -> Version {
+        self.row(key).await.version
+    }
+
+    /// The work of one stage on an entity, if there is any.
+    pub(crate) async fn work(&self, stage: Stage, key: impl Into<Key>) -> Option<Work> {
+        let record = self.find(key).await?;
+        record.work.into_iter().find(|work| work.stage == stage)
+    }
+
+    /// All that is selected, page by page, with the pages' rules checked.
+    pub(crate) async fn walk(&self, select: &Select, limit: usize) -> Vec<Record> {
+        let mut list = List {
+            select: select.clone(),
+            after: None,
+            limit,
+            want: ALL,
+        };
+        let mut all: Vec<Record> = Vec::new();
+        for _ in 0..10_000 {
+            let page = self.backend.list(&list).await.expect("a page is read");
+            assert!(
+                limit == 0 || page.items.len() <= limit,
+                "a page of {limit} has {} items",
+                page.items.len()
+            );
+            all.extend(page.items);
+            match page.next {
+                None => return all,
+                next => {
+                    assert_ne!(next, list.after, "each page continues further on");
+                    list.after = next;
+                }
+            }
+        }
+        panic!("the listing comes to no end");
+    }
+
+    /// The ids of all that is selected.
+    pub(crate) async fn ids(&self, select: &Select) -> Vec<String> {
+        let all = self.walk(select, 0).await;
+        let id = |record: &Record| record.entity.key.id().to_owned();
+        all.iter().map(id).collect()
+    }
+
+    pub(crate) async fn feed_position(&self) -> FeedPosition {
+        self.backend
+            .feed_position()
+            .await
+            .expect("the head is read")
+    }
+
+    pub(crate) async fn revision(&self) -> u64 {
+        self.feed_position().await.revision.0
+    }
+
+    /// Every change after `after` up to the head, with packages.
+    pub(crate) async fn changes(&self, after: u64) -> Vec<ChangeRecord> {
+        let head = self.feed_position().await.revision.0;
+        let count = usize::try_from(head.saturating_sub(after)).expect("fits");
+        self.next_changes(after, count).await
+    }
+
+    /// The next `count` changes after `after`, with packages.
+    pub(crate) async fn next_changes(&self, after: u64, count: usize) -> Vec<ChangeRecord> {
+        let tail = self.backend.tail(Revision(after), Want::PACKAGE);
+        let changes: Vec<_> = tail.take(count).collect().await;
+        assert_eq!(changes.len(), count, "the feed goes on without end");
+        changes
+            .into_iter()
+            .map(|change| change.expect("the feed reaches back so far"))
+            .collect()
+    }
+
+    /// Claims what is due now.
+    pub(crate) async fn claim(&self, stage: Stage, max: usize) -> Vec<Claim> {
+        self.backend
+            .claim(&request(stage, max))
+            .await
+            .expect("what is due can be claimed")
+    }
+
+    /// Claims the one piece of work that is due.
+    pub(crate) async fn claim_one(&self, stage: Stage) -> Claim {
+        let mut claims = self.claim(stage, 10).await;
+        assert_eq!(claims.len(), 1, "one piece of work is due: {claims:?}");
+        claims.pop().expect("there is one")
+    }
+}
+
+/// Asks once, for leases of [`TTL`].
+pub(crate) fn request(stage: Stage, max: usize) -> ClaimRequest {
+    ClaimRequest {
+        stage,
+        worker: "worker".to_owned(),
+        max,
+        lease: TTL,
+        wait: Duration::ZERO,
+    }
+}

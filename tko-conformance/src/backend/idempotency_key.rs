@@ -1,0 +1,122 @@
+//! `once` keys: a retried creation finds what it created.
+
+use super::fixture::Fixture;
+use super::sample::{Shape, changes, d, deployment, deployment_id, s, set, site};
+use tko_core::{Change, ChangeSet, Require};
+
+/// A second creation under a `once` key is left out, and says who has it.
+pub async fn a_second_creation_is_left_out(fixture: Fixture) {
+    fixture.put([deployment("a").once("k")]).await;
+    let done = fixture.put([deployment("b").once("k")]).await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+    assert_eq!(done.revision, None);
+    assert!(done.versions.is_empty(), "{done:?}");
+    assert!(fixture.find(d("b")).await.is_none());
+    assert_eq!(fixture.revision().await, 1);
+}
+
+/// The rest of the set is done although one creation is left out.
+pub async fn the_rest_of_the_set_is_done(fixture: Fixture) {
+    fixture.put([deployment("a").once("k")]).await;
+    let require = ["b", "c"].map(|id| Require::Absent(d(id))).to_vec();
+    let puts = [
+        deployment("b").once("k"),
+        deployment("c").once("l"),
+        deployment("e"),
+    ];
+    let done = fixture
+        .commit(ChangeSet {
+            require,
+            ..set(puts)
+        })
+        .await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+    assert_eq!(fixture.revision().await, 3);
+    assert!(fixture.find(d("c")).await.is_some() && fixture.find(d("e")).await.is_some());
+}
+
+/// What is left out refers to nothing.
+pub async fn what_is_left_out_refers_to_nothing(fixture: Fixture) {
+    fixture.put([deployment("a").once("k"), site("s")]).await;
+    let put = deployment("b").once("k").site("s");
+    let require = vec![Require::Unreferenced(s("s"))];
+    let done = fixture
+        .try_commit(ChangeSet {
+            require,
+            ..set([put])
+        })
+        .await;
+    let done = done.expect("nothing refers to the site after this set");
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+}
+
+/// Of two creations in one set under one key the first is made.
+pub async fn one_set_creates_once_too(fixture: Fixture) {
+    let done = fixture
+        .put([deployment("b").once("k"), deployment("a").once("k")])
+        .await;
+    assert_eq!(done.existing, [(d("a"), deployment_id("b"))]);
+    assert!(fixture.find(d("a")).await.is_none());
+}
+
+/// A key is free again when its deployment is gone, also within one set.
+pub async fn a_key_is_free_when_its_deployment_is_gone(fixture: Fixture) {
+    fixture.put([deployment("a").once("k")]).await;
+    let anew = [
+        Change::Delete(d("a")),
+        Change::Put(deployment("b").once("k")),
+    ];
+    let done = fixture.commit(changes(anew)).await;
+    assert!(done.existing.is_empty(), "{done:?}");
+    fixture.commit(changes([Change::Delete(d("b"))])).await;
+    let done = fixture.put([deployment("c").once("k")]).await;
+    assert!(done.existing.is_empty(), "{done:?}");
+    assert!(fixture.find(d("c")).await.is_some());
+}
+
+/// Replacing the deployment that has the key is no creation.
+pub async fn its_own_deployment_may_be_replaced(fixture: Fixture) {
+    fixture.put([deployment("a").once("k")]).await;
+    let done = fixture
+        .put([deployment("a").once("k").metadata("m", "v")])
+        .await;
+    assert!(
+        done.existing.is_empty() && done.revision.is_some(),
+        "{done:?}"
+    );
+    let done = fixture.put([deployment("b").once("k")]).await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+}
+
+/// However many create at once under one key, one deployment comes of it.
+pub async fn creations_at_once_make_one(fixture: Fixture) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let own = fixture.beside().await;
+        tasks.spawn(async move {
+            let mut answers = Vec::new();
+            for key in 0..10 {
+                let id = format!("d{key}x{n}");
+                let put = deployment(&id).once(&format!("k{key}"));
+                let done = own.put([put]).await;
+                let existing = done.existing.into_iter().next();
+                answers.push(existing.map_or(deployment_id(&id), |(_, existing)| existing));
+                tokio::task::yield_now().await;
+            }
+            answers
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(answers) = tasks.join_next().await {
+        all.push(answers.expect("the task creates"));
+    }
+    assert!(
+        all.windows(2).all(|pair| pair[0] == pair[1]),
+        "all are told the same ids"
+    );
+    let there = fixture
+        .ids(&super::sample::all(tko_core::Kind::Deployment))
+        .await;
+    let told: Vec<String> = all[0].iter().map(ToString::to_string).collect();
+    assert_eq!(there, told);
+}

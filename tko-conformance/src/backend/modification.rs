@@ -1,0 +1,366 @@
+//! [`Backend::edit`](tko_core::Backend::edit): a person's exclusive right to a key, for a while.
+
+use super::fixture::{ALL, Fixture, NEARLY, TTL};
+use super::sample::{Shape, changes, condition, d, deployment, package, s, set, site, t, template};
+use crate::verdict::refused;
+use std::time::Duration;
+use tko_core::ErrorKind::{Busy, ClaimExpired, NotFound};
+use tko_core::{
+    Change, ChangeSet, Error, Key, Modification, Outcome, Put, Require, Stage, Subject, Token, Want,
+};
+
+async fn edit(fixture: &Fixture, key: &Key) -> Modification {
+    let edit = fixture
+        .backend
+        .start_modification(key, TTL, Want::PACKAGE)
+        .await;
+    edit.expect("it is there and free")
+}
+
+fn under(token: &Token, puts: impl IntoIterator<Item = Put>) -> ChangeSet {
+    ChangeSet {
+        under: Some(token.clone()),
+        ..set(puts)
+    }
+}
+
+#[track_caller]
+fn of_claim(error: &Error, key: &Key) {
+    assert!(
+        matches!(error, Error::NotFound(Subject::Claim(of)) if of == key),
+        "it is the claim of {key} that is not found: {error:?}"
+    );
+}
+
+/// An edit answers with the entity as it is now, when it lapses, and a token that can be passed on
+/// as text.
+pub async fn an_edit_answers_with_the_entity(fixture: Fixture) {
+    fixture.put([deployment("d").body(&["a"])]).await;
+    let now = fixture.feed_position().await.now;
+    let edit = fixture
+        .backend
+        .start_modification(&d("d"), TTL, ALL)
+        .await
+        .expect("it is free");
+    assert_eq!(edit.record.package, Some(package(&["a"])));
+    assert_eq!(edit.record.entity.version, fixture.version(d("d")).await);
+    let ttl = edit.until.since(now);
+    assert!(ttl >= TTL && ttl < TTL + Duration::from_secs(5), "{ttl:?}");
+    assert_eq!(edit.token.key, d("d"));
+    let secret = &edit.token.secret;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    assert!(
+        !secret.is_empty() && secret.chars().all(plain),
+        "letters, digits, dot, minus"
+    );
+    let text = edit.token.encode();
+    assert_eq!(Token::decode(&text).expect("it was encoded"), edit.token);
+    let plain = fixture
+        .backend
+        .start_modification(&d("d"), TTL, Want::ROW)
+        .await;
+    refused(plain, &[Busy], "a second edit");
+}
+
+/// What is not there, or is being deleted, cannot be edited.
+pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
+    fixture.put([site("s").deleting()]).await;
+    for key in [s("s"), s("missing")] {
+        let result = fixture
+            .backend
+            .start_modification(&key, TTL, Want::ROW)
+            .await;
+        let error = refused(result, &[NotFound], "the edit");
+        assert!(
+            matches!(&error, Error::NotFound(Subject::Entity(k)) if *k == key),
+            "{error:?}"
+        );
+    }
+}
+
+/// While an edit is open, a second one is refused as busy, naming the key; other keys are free.
+pub async fn a_second_edit_is_busy(fixture: Fixture) {
+    fixture.put([site("a"), site("b")]).await;
+    edit(&fixture, &s("a")).await;
+    let result = fixture
+        .backend
+        .start_modification(&s("a"), TTL, Want::ROW)
+        .await;
+    let error = refused(result, &[Busy], "a second edit");
+    assert!(
+        matches!(&error, Error::Busy(key) if *key == s("a")),
+        "{error:?}"
+    );
+    edit(&fixture, &s("b")).await;
+}
+
+/// An edit keeps others' puts and deletes off its key.
+pub async fn an_edit_keeps_other_writers_off(fixture: Fixture) {
+    fixture.put([site("a"), site("b")]).await;
+    let one = edit(&fixture, &s("a")).await.token;
+    let other = edit(&fixture, &s("b")).await.token;
+    let put = || site("a").metadata("k", "v");
+    for blocked in [
+        set([put()]),
+        changes([Change::Delete(s("a"))]),
+        under(&other, [put()]),
+        set([site("c"), put()]),
+    ] {
+        let error = refused(
+            fixture.try_commit(blocked).await,
+            &[Busy],
+            "another's write",
+        );
+        assert!(
+            matches!(&error, Error::Busy(key) if *key == s("a")),
+            "{error:?}"
+        );
+    }
+    assert!(fixture.find(s("c")).await.is_none());
+    fixture.commit(under(&one, [put()])).await;
+}
+
+/// An edit lets conditions through, and everything about other keys, references included.
+pub async fn an_edit_lets_conditions_through(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    let said = vec![condition("C", true, "R")];
+    fixture
+        .commit(changes([Change::Conditions(s("s"), said)]))
+        .await;
+    fixture.put([deployment("d").site("s")]).await;
+    let require = vec![Require::Exists(s("s"))];
+    fixture
+        .commit(ChangeSet {
+            require,
+            ..set([template("t")])
+        })
+        .await;
+    fixture.mark(Stage::Schedule, [s("s")]).await;
+    assert_eq!(fixture.claim_one(Stage::Schedule).await.work.key, s("s"));
+    fixture
+        .commit(under(&token, [site("s").metadata("k", "v")]))
+        .await;
+    assert_eq!(fixture.row(s("s")).await.conditions.len(), 1);
+}
+
+/// A commit under its token ends the edit: the token is used up, and the key is free.
+pub async fn a_commit_ends_the_edit(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    fixture
+        .commit(under(&token, [site("s").metadata("k", "1")]))
+        .await;
+    let again = fixture
+        .try_commit(under(&token, [site("s").metadata("k", "2")]))
+        .await;
+    of_claim(&refused(again, &[NotFound], "a used token"), &s("s"));
+    let settled = fixture.backend.settle(&[(token, Outcome::Done)]).await;
+    assert_eq!(
+        settled.expect("an answer"),
+        [false],
+        "there is nothing to give up"
+    );
+    fixture.put([site("s").metadata("k", "3")]).await;
+    edit(&fixture, &s("s")).await;
+}
+
+/// Also a commit that changes nothing, or nothing of its key, ends the edit; a delete too.
+pub async fn any_commit_ends_the_edit(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    for nothing in [set([]), set([site("s")]), set([template("t")])] {
+        let token = edit(&fixture, &s("s")).await.token;
+        fixture
+            .commit(ChangeSet {
+                under: Some(token.clone()),
+                ..nothing
+            })
+            .await;
+        let again = fixture.try_commit(under(&token, [])).await;
+        of_claim(&refused(again, &[NotFound], "a used token"), &s("s"));
+    }
+    let token = edit(&fixture, &s("s")).await.token;
+    let delete = changes([Change::Delete(s("s"))]);
+    fixture
+        .commit(ChangeSet {
+            under: Some(token),
+            ..delete
+        })
+        .await;
+    fixture.put([site("s")]).await;
+    edit(&fixture, &s("s")).await;
+}
+
+/// A refused commit leaves the edit open.
+pub async fn a_refused_commit_leaves_the_edit_open(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    let require = vec![Require::Exists(t("missing"))];
+    let put = || under(&token, [site("s").metadata("k", "v")]);
+    let result = fixture.try_commit(ChangeSet { require, ..put() }).await;
+    refused(result, &[NotFound], "a reference to what is missing");
+    let result = fixture
+        .backend
+        .start_modification(&s("s"), TTL, Want::ROW)
+        .await;
+    refused(result, &[Busy], "the edit is open still");
+    fixture.commit(put()).await;
+}
+
+/// After its time an edit blocks nobody, and its token commits nothing: `ClaimExpired`.
+pub async fn a_lapsed_edit_is_a_timeout(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    fixture.advance(NEARLY).await;
+    refused(
+        fixture
+            .try_commit(set([site("s").metadata("k", "1")]))
+            .await,
+        &[Busy],
+        "before its end",
+    );
+    fixture.advance(Duration::from_secs(6)).await;
+    let late = || under(&token, [site("s").metadata("k", "late")]);
+    let error = refused(
+        fixture.try_commit(late()).await,
+        &[ClaimExpired],
+        "a lapsed token",
+    );
+    assert!(
+        matches!(&error, Error::ClaimExpired(key) if *key == s("s")),
+        "{error:?}"
+    );
+    let settled = fixture
+        .backend
+        .settle(&[(token.clone(), Outcome::Done)])
+        .await;
+    assert_eq!(settled.expect("an answer"), [false]);
+    fixture.put([site("s").metadata("k", "2")]).await;
+    let next = edit(&fixture, &s("s")).await.token;
+    refused(
+        fixture.try_commit(late()).await,
+        &[ClaimExpired],
+        "after another took over",
+    );
+    fixture
+        .commit(under(&next, [site("s").metadata("k", "3")]))
+        .await;
+    assert_eq!(fixture.revision().await, 3);
+}
+
+/// A token that was never given out is not found.
+pub async fn a_made_up_token_is_not_found(fixture: Fixture) {
+    fixture.put([site("s"), site("other")]).await;
+    let real = edit(&fixture, &s("s")).await.token;
+    let changed = {
+        let mut secret = real.secret.to_string();
+        let last = secret.pop();
+        secret.push(if last == Some('0') { '1' } else { '0' });
+        Token {
+            secret: secret.into(),
+            ..real.clone()
+        }
+    };
+    let moved = Token {
+        key: s("other"),
+        ..real.clone()
+    };
+    for made_up in [changed, moved] {
+        let result = fixture.try_commit(under(&made_up, [template("t")])).await;
+        of_claim(
+            &refused(result, &[NotFound], "a made-up token"),
+            &made_up.key,
+        );
+        let settled = fixture.backend.settle(&[(made_up, Outcome::Done)]).await;
+        assert_eq!(settled.expect("an answer"), [false]);
+    }
+    fixture.commit(under(&real, [])).await;
+}
+
+/// An edit that was given up blocks nobody, and its token is not found.
+pub async fn a_given_up_edit_is_not_found(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    let settled = fixture
+        .backend
+        .settle(&[(token.clone(), Outcome::Done)])
+        .await;
+    assert_eq!(settled.expect("an answer"), [true]);
+    let result = fixture
+        .try_commit(under(&token, [site("s").metadata("k", "v")]))
+        .await;
+    of_claim(
+        &refused(result, &[NotFound], "a token that was given up"),
+        &s("s"),
+    );
+    edit(&fixture, &s("s")).await;
+}
+
+/// A renewed edit lapses that much later.
+pub async fn an_edit_can_be_renewed(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    fixture.advance(NEARLY).await;
+    let renewed = fixture
+        .backend
+        .renew(std::slice::from_ref(&token), TTL)
+        .await;
+    assert_eq!(renewed.expect("an answer"), [true]);
+    fixture.advance(NEARLY).await;
+    refused(
+        fixture
+            .try_commit(set([site("s").metadata("k", "v")]))
+            .await,
+        &[Busy],
+        "it is renewed",
+    );
+    fixture.advance(Duration::from_secs(6)).await;
+    let renewed = fixture
+        .backend
+        .renew(std::slice::from_ref(&token), TTL)
+        .await;
+    assert_eq!(renewed.expect("an answer"), [false], "it has lapsed");
+    refused(
+        fixture.try_commit(under(&token, [])).await,
+        &[ClaimExpired],
+        "it has lapsed",
+    );
+}
+
+/// Opening, using and giving up an edit makes no revision by itself.
+pub async fn edits_make_no_revision(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let before = fixture.version(s("s")).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    fixture.commit(under(&token, [])).await;
+    let token = edit(&fixture, &s("s")).await.token;
+    fixture
+        .backend
+        .settle(&[(token, Outcome::Done)])
+        .await
+        .expect("an answer");
+    assert_eq!(fixture.revision().await, 1);
+    assert_eq!(fixture.version(s("s")).await, before);
+}
+
+/// However many ask at once, one has the edit.
+pub async fn one_of_many_has_the_edit(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let own = fixture.beside().await;
+        tasks.spawn(async move {
+            own.backend
+                .start_modification(&s("s"), TTL, Want::ROW)
+                .await
+        });
+    }
+    let mut given = 0;
+    while let Some(ended) = tasks.join_next().await {
+        match ended.expect("the task ends") {
+            Ok(_) => given += 1,
+            Err(error) => assert_eq!(error.kind(), Busy),
+        }
+    }
+    assert_eq!(given, 1);
+}

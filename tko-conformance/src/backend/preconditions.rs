@@ -1,0 +1,299 @@
+//! Requirements of a commit, and what their failing is called.
+
+use super::fixture::Fixture;
+use super::sample::{Shape, changes, condition, d, deployment, s, set, site, t, template};
+use crate::verdict::{names, refused};
+use tko_core::ErrorKind::{AlreadyExists, Conflict, NotFound};
+use tko_core::{
+    Change, ChangeSet, Committed, Error, Generation, Key, Put, Require, Result, Subject, Version,
+};
+
+/// Commits a harmless put under these requirements.
+async fn under(fixture: &Fixture, require: impl IntoIterator<Item = Require>) -> Result<Committed> {
+    fixture
+        .try_commit(ChangeSet {
+            require: require.into_iter().collect(),
+            ..set([mark()])
+        })
+        .await
+}
+
+/// A put that is another each time.
+fn mark() -> Put {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    template("mark").metadata("n", &number.to_string())
+}
+
+#[track_caller]
+fn of_entity(error: &Error, key: &Key) {
+    match error {
+        Error::AlreadyExists(named) | Error::NotFound(Subject::Entity(named)) => {
+            assert_eq!(named, key, "the error names what failed");
+        }
+        other => panic!("{other:?} is about an entity"),
+    }
+}
+
+/// `Absent`: not there, not even as being deleted; else `AlreadyExists`.
+pub async fn absent_means_not_even_being_deleted(fixture: Fixture) {
+    fixture.put([site("a"), site("b").deleting()]).await;
+    for there in ["a", "b"] {
+        let result = under(&fixture, [Require::Absent(s(there))]).await;
+        of_entity(
+            &refused(result, &[AlreadyExists], "what is there"),
+            &s(there),
+        );
+    }
+    under(&fixture, [Require::Absent(s("c"))])
+        .await
+        .expect("c is absent");
+    fixture.commit(changes([Change::Delete(s("a"))])).await;
+    under(&fixture, [Require::Absent(s("a"))])
+        .await
+        .expect("a is gone");
+}
+
+/// `Exists`: there, and not being deleted; else `NotFound`.
+pub async fn exists_means_not_being_deleted(fixture: Fixture) {
+    fixture.put([site("a"), site("b").deleting()]).await;
+    under(&fixture, [Require::Exists(s("a"))])
+        .await
+        .expect("a is there");
+    for missing in ["b", "c"] {
+        let result = under(&fixture, [Require::Exists(s(missing))]).await;
+        of_entity(
+            &refused(result, &[NotFound], "what is not there"),
+            &s(missing),
+        );
+    }
+}
+
+/// `At`: as it was read, conditions included; else `Conflict`.
+pub async fn at_means_exactly_as_it_was_read(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let read = fixture.version(s("s")).await;
+    under(&fixture, [Require::At(s("s"), read)])
+        .await
+        .expect("it is as it was read");
+    let said = vec![condition("C", true, "R")];
+    fixture
+        .commit(changes([Change::Conditions(s("s"), said)]))
+        .await;
+    let result = under(&fixture, [Require::At(s("s"), read)]).await;
+    names(&refused(result, &[Conflict], "a new condition"), &[s("s")]);
+    fixture.put([site("s").deleting()]).await;
+    let marked = fixture.version(s("s")).await;
+    under(&fixture, [Require::At(s("s"), marked)])
+        .await
+        .expect("also while it is being deleted");
+}
+
+/// `At` what is gone, or was made again, fails.
+pub async fn at_knows_what_was_made_again(fixture: Fixture) {
+    fixture.put([site("s")]).await;
+    let read = fixture.version(s("s")).await;
+    fixture.commit(changes([Change::Delete(s("s"))])).await;
+    let result = under(&fixture, [Require::At(s("s"), read)]).await;
+    refused(result, &[Conflict, NotFound], "what is gone");
+    fixture.put([site("s")]).await;
+    let result = under(&fixture, [Require::At(s("s"), read)]).await;
+    refused(result, &[Conflict], "what was made again");
+}
+
+/// `Generation`: its package is as it was read, whatever else changed, and it is not being
+/// deleted.
+pub async fn generation_means_the_same_package(fixture: Fixture) {
+    let require = |n| [Require::Generation(s("s"), Generation(n))];
+    fixture.put([site("s").body(&["a"])]).await;
+    fixture
+        .put([site("s")
+            .metadata("k", "v")
+            .condition(condition("C", true, "R"))])
+        .await;
+    under(&fixture, require(1))
+        .await
+        .expect("the package is the same");
+    fixture.put([site("s").body(&["b"])]).await;
+    let result = under(&fixture, require(1)).await;
+    names(&refused(result, &[Conflict], "another package"), &[s("s")]);
+    fixture.put([site("s").deleting()]).await;
+    let result = under(&fixture, require(2)).await;
+    refused(result, &[Conflict, NotFound], "what is being deleted");
+    let missing = [Require::Generation(s("missing"), Generation(1))];
+    let result = under(&fixture, missing).await;
+    refused(result, &[Conflict, NotFound], "what is not there");
+}
+
+/// `Current`: as it was read, conditions included, and not being deleted.
+pub async fn current_means_as_it_was_read_and_staying(fixture: Fixture) {
+    let current = |version| [Require::Current(s("s"), version)];
+    fixture.put([site("s").body(&["a"])]).await;
+    let read = fixture.version(s("s")).await;
+    under(&fixture, current(read))
+        .await
+        .expect("it is as it was read");
+    fixture
+        .put([site("s").condition(condition("C", true, "R"))])
+        .await;
+    let result = under(&fixture, current(read)).await;
+    names(&refused(result, &[Conflict], "a new condition"), &[s("s")]);
+    fixture.put([site("s").metadata("k", "v")]).await;
+    let read = fixture.version(s("s")).await;
+    under(&fixture, current(read))
+        .await
+        .expect("it is as it was read again");
+    fixture.put([site("s").deleting()]).await;
+    for version in [read, fixture.version(s("s")).await] {
+        let result = under(&fixture, current(version)).await;
+        refused(result, &[Conflict, NotFound], "what is being deleted");
+    }
+    fixture.commit(changes([Change::Delete(s("s"))])).await;
+    let result = under(&fixture, current(read)).await;
+    refused(result, &[Conflict, NotFound], "what is gone");
+    fixture.put([site("s").body(&["a"])]).await;
+    let result = under(&fixture, current(read)).await;
+    refused(result, &[Conflict], "what was made again");
+}
+
+/// `Unreferenced`: nothing names it as template, site, parent or place, once the set is applied.
+pub async fn unreferenced_means_after_these_changes(fixture: Fixture) {
+    let referrers = [
+        (t("t"), site("r").template("t"), site("r")),
+        (t("t"), deployment("r").template("t"), deployment("r")),
+        (s("t"), deployment("r").site("t"), deployment("r")),
+        (s("t"), deployment("r").placed("t"), deployment("r")),
+        (d("t"), deployment("r").parent("t"), deployment("r")),
+    ];
+    fixture
+        .put([template("t"), site("t"), deployment("t")])
+        .await;
+    for (key, referrer, cleared) in referrers {
+        let require = || vec![Require::Unreferenced(key.clone())];
+        let sure = async |what: Vec<Change>| {
+            fixture
+                .try_commit(ChangeSet {
+                    require: require(),
+                    ..changes(what)
+                })
+                .await
+        };
+        sure(Vec::new()).await.expect("nothing refers to it");
+        let result = sure(vec![Change::Put(referrer.clone())]).await;
+        names(
+            &refused(result, &[Conflict], "a set that refers to it"),
+            std::slice::from_ref(&key),
+        );
+        fixture.put([referrer.clone()]).await;
+        let result = sure(Vec::new()).await;
+        names(
+            &refused(result, &[Conflict], "what is referred to"),
+            std::slice::from_ref(&key),
+        );
+        sure(vec![Change::Put(cleared)])
+            .await
+            .expect("this set clears the relation");
+        fixture.put([referrer.clone()]).await;
+        fixture
+            .put([Put {
+                deleting: true,
+                ..referrer.clone()
+            }])
+            .await;
+        let result = sure(Vec::new()).await;
+        refused(
+            result,
+            &[Conflict],
+            "what something that is being deleted refers to",
+        );
+        sure(vec![Change::Delete(referrer.key)])
+            .await
+            .expect("this set removes what refers to it");
+    }
+}
+
+/// A conflict names every failing key, and no other.
+pub async fn a_conflict_names_every_failing_key(fixture: Fixture) {
+    fixture.put(["a", "b", "c", "e"].map(site)).await;
+    fixture.put([deployment("x").site("e")]).await;
+    let fine = fixture.version(s("b")).await;
+    let result = under(
+        &fixture,
+        [
+            Require::At(s("a"), Version(u64::MAX)),
+            Require::At(s("b"), fine),
+            Require::Generation(s("c"), Generation(7)),
+            Require::Unreferenced(s("e")),
+            Require::Absent(t("none")),
+        ],
+    )
+    .await;
+    names(
+        &refused(result, &[Conflict], "three failures"),
+        &[s("a"), s("c"), s("e")],
+    );
+}
+
+/// Where a requirement of another sort failed too, what is missing or there is part of the
+/// conflict.
+pub async fn a_conflict_outweighs_what_is_missing(fixture: Fixture) {
+    fixture.put([site("a")]).await;
+    let result = under(
+        &fixture,
+        [
+            Require::Exists(s("missing")),
+            Require::At(s("a"), Version(u64::MAX)),
+            Require::Absent(s("a")),
+        ],
+    )
+    .await;
+    names(
+        &refused(result, &[Conflict], "three failures"),
+        &[s("missing"), s("a")],
+    );
+}
+
+/// Requirements are checked in the same instant as the changes are made: of writers who read the
+/// same version one wins.
+pub async fn compare_and_swap_loses_no_update(fixture: Fixture) {
+    const TASKS: u64 = 8;
+    const EACH: u64 = 10;
+    fixture.put([site("counter").metadata("n", "0")]).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let own = fixture.beside().await;
+        tasks.spawn(async move {
+            let mut done = 0;
+            while done < EACH {
+                let row = own.row(s("counter")).await;
+                let read: u64 = row
+                    .metadata
+                    .get("n")
+                    .expect("it has")
+                    .parse()
+                    .expect("a number");
+                tokio::task::yield_now().await;
+                let next = site("counter").metadata("n", &(read + 1).to_string());
+                let require = vec![Require::At(s("counter"), row.version)];
+                match own
+                    .try_commit(ChangeSet {
+                        require,
+                        ..set([next])
+                    })
+                    .await
+                {
+                    Ok(_) => done += 1,
+                    Err(Error::Conflict(_)) => {}
+                    Err(other) => panic!("a conflict or none: {other:?}"),
+                }
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("the task counts");
+    }
+    let row = fixture.row(s("counter")).await;
+    let expected = (TASKS * EACH).to_string();
+    assert_eq!(row.metadata.get("n"), Some(&*expected));
+}

@@ -1,0 +1,294 @@
+//! A subject on the bench, and the short ways to work with it.
+
+use super::sample::{deployment_id, named, site_id, template_id};
+use crate::admission::Strict;
+use crate::harness::DataHarness;
+use futures_util::StreamExt;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{
+    Claim, ClaimRequest, DeploymentId, Entity, Event, Expect, Key, List, Metadata, NewDeployment,
+    NewSite, NewTemplate, Outcome, Package, PrepareStep, Record, Revision, ScheduleStep, Select,
+    Stage, Version, Want, Watch, WorkerApi,
+};
+
+/// Everything that can be read of an entity, being deleted or not.
+pub(crate) const ALL: Want = Want {
+    package: true,
+    revision: true,
+    work: true,
+    deleting: true,
+    allow_stale: false,
+};
+
+/// What people read, with the package.
+pub(crate) const PEOPLE: Want = Want {
+    deleting: false,
+    ..ALL
+};
+
+/// How long leases and modifications last where the length is not the point.
+pub(crate) const TTL: Duration = Duration::from_mins(1);
+
+/// A subject, and the harness that made it.
+pub struct Fixture {
+    harness: Arc<dyn DataHarness>,
+    pub(crate) data: Arc<dyn WorkerApi>,
+}
+
+impl Fixture {
+    /// A bench with a fresh subject that keeps its last `history` changes.
+    pub async fn new(harness: Arc<dyn DataHarness>, history: usize) -> Self {
+        let data = harness.fresh(Arc::new(Strict), history).await;
+        Self { harness, data }
+    }
+
+    /// The subject.
+    pub fn data(&self) -> &Arc<dyn WorkerApi> {
+        &self.data
+    }
+
+    /// Another bench with a fresh subject.
+    pub(crate) async fn fresh(&self, history: usize) -> Self {
+        Self::new(self.harness.clone(), history).await
+    }
+
+    /// For another task.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            harness: self.harness.clone(),
+            data: self.data.clone(),
+        }
+    }
+
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.harness.advance(by).await;
+    }
+
+    /// Registers a template of these resources.
+    pub(crate) async fn template(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
+        let new = NewTemplate {
+            id: template_id(id),
+            metadata: Metadata::default(),
+            package: named(resources),
+            expect: Expect::Any,
+        };
+        let version = self.data.register_template(new).await;
+        version.expect("the template is sound")
+    }
+
+    /// Registers a site of these resources, without template.
+    pub(crate) async fn site(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
+        let new = NewSite {
+            id: site_id(id),
+            template: None,
+            metadata: Metadata::default(),
+            package: named(resources),
+            expect: Expect::Any,
+        };
+        self.data
+            .register_site(new)
+            .await
+            .expect("the site is sound")
+    }
+
+    /// Creates what must be accepted.
+    pub(crate) async fn create(&self, new: NewDeployment) -> DeploymentId {
+        let id = self.data.create_deployment(new).await;
+        id.expect("the deployment is sound")
+    }
+
+    /// Reads an entity, also while it is being deleted.
+    pub(crate) async fn find(&self, key: impl Into<Key>) -> Option<Record> {
+        let key = key.into();
+        match self.data.get(&key, ALL).await {
+            Ok(record) => Some(record),
+            Err(tko_core::Error::NotFound(_)) => None,
+            Err(other) => panic!("{key} is read: {other:?}"),
+        }
+    }
+
+    /// Reads an entity that must be there.
+    pub(crate) async fn read(&self, key: impl Into<Key>) -> Record {
+        let key = key.into();
+        let found = self.find(&key).await;
+        found.unwrap_or_else(|| panic!("{key} is there"))
+    }
+
+    pub(crate) async fn row(&self, key: impl Into<Key>) -> Arc<Entity> {
+        self.read(key).await.entity
+    }
+
+    /// The whole package of an entity.
+    pub(crate) async fn package(&self, key: impl Into<Key>) -> Package {
+        let record = self.read(key).await;
+        record.package.expect("it was asked for")
+    }
+
+    /// Whether people see it.
+    pub(crate) async fn is_seen(&self, key: impl Into<Key>) -> bool {
+        self.data.get(&key.into(), PEOPLE).await.is_ok()
+    }
+
+    /// The ids of all that is selected.
+    pub(crate) async fn ids(&self, select: &Select) -> Vec<String> {
+        let all = self.walk(select, 0).await;
+        let id = |record: &Record| record.entity.key.id().to_owned();
+        all.iter().map(id).collect()
+    }
+
+    /// All that is selected, page by page.
+    pub(crate) async fn walk(&self, select: &Select, limit: usize) -> Vec<Record> {
+        let mut list = List {
+            select: select.clone(),
+            after: None,
+            limit,
+            want: ALL,
+        };
+        let mut all = Vec::new();
+        for _ in 0..10_000 {
+            let page = self.data.list(&list).await.expect("a page is read");
+            all.extend(page.items);
+            list.after = page.next;
+            if list.after.is_none() {
+                return all;
+            }
+        }
+        panic!("the listing comes to no end");
+    }
+
+    pub(crate) async fn revision(&self) -> u64 {
+        let head = self.data.feed_position().await;
+        head.expect("the head is read").revision.0
+    }
+
+    /// Every event of this selection after `after` before the one of the entity `last`, which ends
+    /// it; bookmarks left out. With packages.
+    pub(crate) async fn told(&self, select: &Select, after: u64, last: &str) -> Vec<Event> {
+        let mut events = self.data.watch(Watch {
+            select: select.clone(),
+            after: Revision(after),
+            package: true,
+        });
+        let mut told = Vec::new();
+        let mut at = after;
+        while let Some(event) = events.next().await {
+            let event = event.expect("the feed reaches back so far");
+            assert!(event.revision().0 > at, "revisions rise strictly");
+            at = event.revision().0;
+            match &event {
+                Event::Put { record, .. } if record.entity.key.id() == last => return told,
+                Event::Put { .. } | Event::Gone { .. } => told.push(event),
+                Event::Bookmark { .. } => {}
+            }
+        }
+        panic!("the feed goes on without end");
+    }
+
+    /// Claims everything that is due at this stage, and is done with it.
+    pub(crate) async fn drain(&self, stage: Stage) -> Vec<String> {
+        let mut keys = Vec::new();
+        loop {
+            let claims = self.claim(stage, 1_000).await;
+            if claims.is_empty() {
+                keys.sort();
+                return keys;
+            }
+            for claim in claims {
+                keys.push(claim.work.key.id().to_owned());
+                let settled = self.data.settle(&[(claim.token, Outcome::Done)]).await;
+                assert_eq!(settled.expect("an answer"), [true]);
+            }
+        }
+    }
+
+    /// Claims what is due now.
+    pub(crate) async fn claim(&self, stage: Stage, max: usize) -> Vec<Claim> {
+        let request = ClaimRequest {
+            stage,
+            worker: "worker".to_owned(),
+            max,
+            lease: TTL,
+            wait: Duration::ZERO,
+        };
+        let claims = self.data.claim(&request).await;
+        claims.expect("what is due can be claimed")
+    }
+
+    /// Claims the work of this stage on this key, which must be due.
+    pub(crate) async fn claim_of(&self, stage: Stage, key: impl Into<Key>) -> Claim {
+        let key = key.into();
+        let claims = self.claim(stage, 1_000).await;
+        let mut wanted = None;
+        for claim in claims {
+            if claim.work.key == key {
+                wanted = Some(claim);
+            } else {
+                let back = Outcome::Yield {
+                    after: Duration::ZERO,
+                };
+                let settled = self.data.settle(&[(claim.token, back)]).await;
+                settled.expect("it is handed back");
+            }
+        }
+        wanted.unwrap_or_else(|| panic!("{key} is due"))
+    }
+
+    /// A step of preparation that changes nothing yet.
+    pub(crate) async fn step(&self, id: &str) -> PrepareStep {
+        PrepareStep {
+            deployment: deployment_id(id),
+            expect: self.row(deployment_id(id)).await.generation,
+            package: None,
+            effects: Vec::new(),
+            conditions: Vec::new(),
+            subscriptions: None,
+            progress: None,
+            settle: None,
+        }
+    }
+
+    /// Says of a site that these are there, under a claim of its own that is then done.
+    pub(crate) async fn place(&self, site: &str, there: &[&DeploymentId]) {
+        self.data
+            .enqueue(vec![super::sample::mark(Stage::Schedule, site_id(site))])
+            .await
+            .expect("the site is there");
+        let claim = self.claim_of(Stage::Schedule, site_id(site)).await;
+        let mut step = ScheduleStep {
+            settle: Some(Outcome::Done),
+            ..ScheduleStep::default()
+        };
+        for id in there {
+            step.placed
+                .push(((*id).clone(), self.row(*id).await.generation));
+        }
+        let placed = self.data.commit_placed(&claim.token, step).await;
+        placed.expect("the step is sound");
+    }
+
+    /// Watches from here until an event that is wanted; lets time pass while nothing comes, so
+    /// that what is done in the background is done.
+    pub(crate) async fn wait_until(
+        &self,
+        select: Select,
+        after: u64,
+        wanted: impl Fn(&Event) -> bool,
+    ) {
+        let mut events = self.data.watch(Watch {
+            select,
+            after: Revision(after),
+            package: false,
+        });
+        loop {
+            let next = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
+            match next {
+                Ok(Some(Ok(event))) if wanted(&event) => return,
+                Ok(Some(Ok(_))) => {}
+                Ok(other) => panic!("the feed goes on: {other:?}"),
+                Err(_) => self.advance(Duration::from_secs(10)).await,
+            }
+        }
+    }
+}

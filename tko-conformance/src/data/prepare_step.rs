@@ -1,0 +1,397 @@
+//! Steps of preparation.
+
+use super::fixture::{Fixture, TTL};
+use super::sample::{
+    all, bad, config, config_of, d, named, need, new_site, of_template, s, site_id, value_of, with,
+    with_head,
+};
+use crate::verdict::refused;
+use serde_json::json;
+use std::time::Duration;
+use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, Conflict, NotFound};
+use tko_core::{
+    Claim, Condition, DeploymentId, Effect, Generation, Key, Kind, NewDeployment, NewSite, Outcome,
+    Package, PrepareStep, Select, Stage,
+};
+
+/// A deployment of its own with a claim on preparing it.
+pub(super) async fn claimed(fixture: &Fixture) -> (DeploymentId, Claim) {
+    let merge = named([config("a")]);
+    let id = fixture
+        .create(NewDeployment {
+            merge,
+            ..NewDeployment::default()
+        })
+        .await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    (id, claim)
+}
+
+pub(super) fn child_of(parent: &DeploymentId, once: &str) -> NewDeployment {
+    NewDeployment {
+        parent: Some(parent.clone()),
+        idempotency_key: Some(once.into()),
+        ..NewDeployment::default()
+    }
+}
+
+pub(super) fn children(of: &DeploymentId) -> Select {
+    Select {
+        parent: Some(of.clone()),
+        ..all(Kind::Deployment)
+    }
+}
+
+pub(super) fn prepared(package: &Package) -> Package {
+    with_head(package, |head| {
+        head["metadata"]["annotations"] = json!({"nephio.org/prepared": "true"});
+    })
+}
+
+/// A step commits whole: package, children, sites, conditions, progress, and what becomes of the
+/// claim; it answers with the generation.
+pub async fn a_step_commits_whole(fixture: Fixture) {
+    fixture.template("t", [config("t")]).await;
+    let (id, claim) = claimed(&fixture).await;
+    let package = with(&fixture.package(&id).await, config("b"));
+    let before = fixture.revision().await;
+    let new = NewSite {
+        metadata: [("type", "provisioned")].into_iter().collect(),
+        ..new_site("provisioned/1", [config("p")])
+    };
+    let step = PrepareStep {
+        package: Some(package.clone()),
+        effects: vec![
+            Effect::Site(new),
+            Effect::Deployment(child_of(&id, "one")),
+            Effect::Deployment(NewDeployment {
+                template: of_template("t").template,
+                ..child_of(&id, "two")
+            }),
+        ],
+        conditions: vec![Condition::new(
+            "Prepared",
+            false,
+            "Going",
+            "on",
+            Generation(1),
+        )],
+        progress: Some(json!({"at": 1})),
+        ..fixture.step(id.as_str()).await
+    };
+    let generation = fixture
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live");
+    assert_eq!(generation, Generation(2));
+    let record = fixture.read(&id).await;
+    assert_eq!(record.entity.generation, generation);
+    assert_eq!(record.package, Some(package));
+    assert!(record.entity.condition("Prepared").is_some());
+    assert_eq!(record.work[0].progress, Some(json!({"at": 1})));
+    assert_eq!(
+        value_of(&fixture.read(s("provisioned/1")).await.entity, "type"),
+        Some("provisioned")
+    );
+    assert_eq!(fixture.ids(&children(&id)).await.len(), 2);
+    assert_eq!(
+        fixture.revision().await,
+        before + 4,
+        "one change each, one set"
+    );
+    let mut step = fixture.step(id.as_str()).await;
+    step.settle = Some(Outcome::Done);
+    fixture
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live still");
+    assert!(
+        fixture.read(&id).await.work.is_empty(),
+        "its own steps do not make it due again"
+    );
+}
+
+/// A step that is refused leaves nothing behind, and the claim lives.
+pub async fn a_refused_step_leaves_nothing_behind(fixture: Fixture) {
+    fixture.template("t", [need("n", None)]).await;
+    let (id, claim) = claimed(&fixture).await;
+    let package = fixture.package(&id).await;
+    let base = fixture.step(id.as_str()).await;
+    let child = |new: NewDeployment| PrepareStep {
+        package: Some(with(&package, config("b"))),
+        effects: vec![
+            Effect::Site(new_site("new", [])),
+            Effect::Deployment(child_of(&id, "fine")),
+            Effect::Deployment(new),
+        ],
+        progress: Some(json!("further")),
+        settle: Some(Outcome::Done),
+        ..base.clone()
+    };
+    let merging = |resource| NewDeployment {
+        merge: named([resource]),
+        ..child_of(&id, "x")
+    };
+    let incomplete = prepared(&with(&package, need("n", None)));
+    let (before, row) = (fixture.revision().await, fixture.row(&id).await.version);
+    for (what, step, kinds) in [
+        ("an invalid child", child(merging(bad("b"))), [BadArgument]),
+        (
+            "a child of no template",
+            child(of_template("none")),
+            [BadArgument],
+        ),
+        (
+            "a child on a site of the same step",
+            child(NewDeployment {
+                site: Some(site_id("new")),
+                ..child_of(&id, "x")
+            }),
+            [BadArgument],
+        ),
+        (
+            "an invalid package",
+            PrepareStep {
+                package: Some(with(&package, bad("b"))),
+                ..base.clone()
+            },
+            [BadArgument],
+        ),
+        (
+            "prepared, but incomplete",
+            PrepareStep {
+                package: Some(incomplete),
+                ..base.clone()
+            },
+            [BadArgument],
+        ),
+        (
+            "another generation",
+            PrepareStep {
+                expect: Generation(7),
+                ..child(child_of(&id, "y"))
+            },
+            [Conflict],
+        ),
+    ] {
+        refused(
+            fixture.data.commit_prepared(&claim.token, step).await,
+            &kinds,
+            what,
+        );
+        assert_eq!(fixture.revision().await, before, "after {what}");
+        assert_eq!(fixture.row(&id).await.version, row, "after {what}");
+        assert!(fixture.find(s("new")).await.is_none(), "after {what}");
+        assert_eq!(
+            fixture.read(&id).await.work[0].progress,
+            None,
+            "after {what}"
+        );
+    }
+    let renewed = fixture
+        .data
+        .renew(std::slice::from_ref(&claim.token), TTL)
+        .await;
+    assert_eq!(renewed.expect("an answer"), [true], "the claim lives");
+    fixture
+        .data
+        .commit_prepared(&claim.token, child(child_of(&id, "z")))
+        .await
+        .expect("it is sound");
+}
+
+/// Under a claim that was lost a step is a timeout.
+pub async fn a_lost_claim_is_a_timeout(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
+    let step = PrepareStep {
+        effects: vec![Effect::Deployment(child_of(&id, "one"))],
+        ..fixture.step(id.as_str()).await
+    };
+    fixture.advance(TTL + Duration::from_secs(1)).await;
+    let result = fixture
+        .data
+        .commit_prepared(&claim.token, step.clone())
+        .await;
+    refused(result, &[ClaimExpired], "a lapsed claim");
+    let next = fixture.claim_of(Stage::Prepare, &id).await;
+    let result = fixture
+        .data
+        .commit_prepared(&claim.token, step.clone())
+        .await;
+    refused(result, &[ClaimExpired], "a claim that another took over");
+    assert!(fixture.ids(&children(&id)).await.is_empty());
+    let step = PrepareStep {
+        settle: Some(Outcome::Done),
+        ..step
+    };
+    fixture
+        .data
+        .commit_prepared(&next.token, step.clone())
+        .await
+        .expect("it is live");
+    refused(
+        fixture.data.commit_prepared(&next.token, step).await,
+        &[ClaimExpired],
+        "a settled claim",
+    );
+}
+
+/// People's changes go through; the step that was worked out before them conflicts.
+pub async fn people_are_not_kept_out(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
+    let step = PrepareStep {
+        package: Some(with(
+            &fixture.package(&id).await,
+            config_of("a", "worker's"),
+        )),
+        ..fixture.step(id.as_str()).await
+    };
+    let record = fixture.read(&id).await;
+    let package = record.package.expect("it was asked for");
+    let changed = with(&package, config_of("a", "person's"));
+    fixture
+        .data
+        .update(&id, record.entity.version, changed.clone())
+        .await
+        .expect("nobody modifies it");
+    refused(
+        fixture.data.commit_prepared(&claim.token, step).await,
+        &[Conflict],
+        "what it read moved",
+    );
+    assert_eq!(fixture.package(&id).await, changed);
+    let again = PrepareStep {
+        package: Some(with(&changed, config("b"))),
+        ..fixture.step(id.as_str()).await
+    };
+    fixture
+        .data
+        .commit_prepared(&claim.token, again)
+        .await
+        .expect("under the same claim");
+}
+
+/// While someone modifies the deployment, a step that changes its package is busy; one with
+/// conditions only is not.
+pub async fn a_modification_comes_first(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
+    let edit = fixture
+        .data
+        .start_modification(&id, TTL)
+        .await
+        .expect("leases keep no person out");
+    let base = fixture.step(id.as_str()).await;
+    let changing = PrepareStep {
+        package: Some(with(&fixture.package(&id).await, config("b"))),
+        effects: vec![Effect::Deployment(child_of(&id, "one"))],
+        ..base.clone()
+    };
+    let result = fixture
+        .data
+        .commit_prepared(&claim.token, changing.clone())
+        .await;
+    refused(result, &[Busy], "a step");
+    assert!(fixture.ids(&children(&id)).await.is_empty());
+    let saying = PrepareStep {
+        conditions: vec![Condition::new(
+            "Prepared",
+            false,
+            "Busy",
+            "someone is at it",
+            base.expect,
+        )],
+        ..base
+    };
+    fixture
+        .data
+        .commit_prepared(&claim.token, saying)
+        .await
+        .expect("conditions are let through");
+    fixture
+        .data
+        .cancel_modification(&edit.token)
+        .await
+        .expect("it is live");
+    fixture
+        .data
+        .commit_prepared(&claim.token, changing)
+        .await
+        .expect("it is free");
+}
+
+/// What is gone, or being deleted, is not found, or the claim went with it.
+pub async fn what_is_gone_is_over(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
+    let step = fixture.step(id.as_str()).await;
+    fixture
+        .data
+        .delete(&Key::from(&id))
+        .await
+        .expect("it is there");
+    let result = fixture.data.commit_prepared(&claim.token, step).await;
+    refused(result, &[NotFound, ClaimExpired], "what is gone");
+}
+
+/// Conditions alone change the version, not the generation, and are merged by kind; one that says
+/// nothing new is no change.
+pub async fn conditions_alone_are_let_through(fixture: Fixture) {
+    let (id, claim) = claimed(&fixture).await;
+    let say = async |kind: &str, reason: &str| {
+        let base = fixture.step(id.as_str()).await;
+        let said = Condition::new(kind, false, reason, "in words", base.expect);
+        let step = PrepareStep {
+            conditions: vec![said],
+            ..base
+        };
+        fixture
+            .data
+            .commit_prepared(&claim.token, step)
+            .await
+            .expect("it is live")
+    };
+    assert_eq!(say("A", "One").await, Generation(1));
+    let first = fixture.row(&id).await.version;
+    let before = fixture.revision().await;
+    assert_eq!(say("A", "One").await, Generation(1));
+    assert_eq!(
+        (fixture.row(&id).await.version, fixture.revision().await),
+        (first, before)
+    );
+    say("B", "Two").await;
+    let row = fixture.row(&id).await;
+    assert_ne!(row.version, first);
+    assert_eq!((row.conditions.len(), row.generation), (2, Generation(1)));
+}
+
+/// What comes out prepared and approved is at once due at its site, and not to be prepared.
+pub async fn what_comes_out_prepared_goes_on(fixture: Fixture) {
+    fixture.site("s", []).await;
+    fixture.drain(Stage::Schedule).await;
+    let new = NewDeployment {
+        site: Some(site_id("s")),
+        ..NewDeployment::default()
+    };
+    let id = fixture.create(new).await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    let package = with_head(&fixture.package(&id).await, |head| {
+        head["metadata"]["annotations"] = json!({
+            "nephio.org/prepared": "true",
+            "nephio.org/approved": "true",
+        });
+    });
+    let step = PrepareStep {
+        package: Some(package),
+        settle: Some(Outcome::Done),
+        ..fixture.step(id.as_str()).await
+    };
+    fixture
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live");
+    assert_eq!(fixture.drain(Stage::Schedule).await, ["s"]);
+    assert!(fixture.drain(Stage::Prepare).await.is_empty());
+    assert!(fixture.find(d("none")).await.is_none());
+}

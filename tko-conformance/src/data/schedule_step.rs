@@ -1,0 +1,268 @@
+//! Steps of scheduling.
+
+use super::fixture::{Fixture, TTL};
+use super::sample::{all, mark, running_on, s, site_id, with_head};
+use crate::verdict::refused;
+use serde_json::json;
+use std::time::Duration;
+use tko_core::ErrorKind::{ClaimExpired, Conflict};
+use tko_core::{
+    Claim, Condition, DeploymentId, Generation, Key, Kind, Outcome, ScheduleStep, SiteId, Stage,
+};
+
+async fn claimed(fixture: &Fixture, site: &str) -> Claim {
+    let woken = fixture
+        .data
+        .enqueue(vec![mark(Stage::Schedule, site_id(site))])
+        .await;
+    woken.expect("the site is there");
+    fixture.claim_of(Stage::Schedule, site_id(site)).await
+}
+
+async fn place_of(fixture: &Fixture, id: &DeploymentId) -> Option<(SiteId, Generation)> {
+    let row = fixture.row(id).await;
+    row.deployment()
+        .and_then(|deployment| deployment.placed.clone())
+}
+
+async fn done(fixture: &Fixture, claim: &Claim, step: ScheduleStep) {
+    let step = ScheduleStep {
+        settle: Some(Outcome::Done),
+        ..step
+    };
+    fixture
+        .data
+        .commit_placed(&claim.token, step)
+        .await
+        .expect("it is sound");
+}
+
+/// A step says what is there, as of which generation, and what is gone; conditions of the site and
+/// its deployments are merged; the claim is settled.
+pub async fn a_step_says_what_is_where(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    let said = |reason: &str| {
+        vec![Condition::new(
+            "Scheduled",
+            true,
+            reason,
+            "w",
+            Generation(1),
+        )]
+    };
+    let claim = claimed(&fixture, "s").await;
+    let step = ScheduleStep {
+        placed: vec![(id.clone(), Generation(1))],
+        conditions: vec![(s("s"), said("Site")), (Key::from(&id), said("There"))],
+        ..ScheduleStep::default()
+    };
+    done(&fixture, &claim, step).await;
+    assert_eq!(
+        place_of(&fixture, &id).await,
+        Some((site_id("s"), Generation(1)))
+    );
+    let reason = |row: &tko_core::Entity| row.condition("Scheduled").map(|c| c.reason.clone());
+    assert_eq!(reason(&*fixture.row(s("s")).await).as_deref(), Some("Site"));
+    assert_eq!(reason(&*fixture.row(&id).await).as_deref(), Some("There"));
+    assert_eq!(
+        fixture.row(&id).await.generation,
+        Generation(1),
+        "its package is as it was"
+    );
+    assert!(
+        fixture.drain(Stage::Schedule).await.is_empty(),
+        "the claim is settled"
+    );
+    let claim = claimed(&fixture, "s").await;
+    let before = fixture.revision().await;
+    let same = ScheduleStep {
+        placed: vec![(id.clone(), Generation(1))],
+        conditions: vec![(Key::from(&id), said("There"))],
+        ..ScheduleStep::default()
+    };
+    done(&fixture, &claim, same).await;
+    assert_eq!(
+        fixture.revision().await,
+        before,
+        "what says nothing new is no change"
+    );
+    let claim = claimed(&fixture, "s").await;
+    done(
+        &fixture,
+        &claim,
+        ScheduleStep {
+            removed: vec![id.clone()],
+            ..ScheduleStep::default()
+        },
+    )
+    .await;
+    assert_eq!(place_of(&fixture, &id).await, None);
+}
+
+/// Without a settlement the worker goes on under its claim.
+pub async fn without_a_settlement_the_claim_stays(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    let claim = claimed(&fixture, "s").await;
+    let there = ScheduleStep {
+        placed: vec![(id.clone(), Generation(1))],
+        ..ScheduleStep::default()
+    };
+    fixture
+        .data
+        .commit_placed(&claim.token, there)
+        .await
+        .expect("it is sound");
+    assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
+    let later = ScheduleStep {
+        settle: Some(Outcome::Retry {
+            after: Duration::ZERO,
+            reason: "unreachable".to_owned(),
+        }),
+        ..ScheduleStep::default()
+    };
+    fixture
+        .data
+        .commit_placed(&claim.token, later)
+        .await
+        .expect("it is live still");
+    let again = fixture.claim_of(Stage::Schedule, site_id("s")).await;
+    assert_eq!(again.work.error.as_deref(), Some("unreachable"));
+    assert!(again.fence > claim.fence);
+}
+
+/// Under a claim that was lost a step is a timeout, and changes nothing.
+pub async fn a_lost_claim_is_a_timeout(fixture: Fixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    let claim = claimed(&fixture, "s").await;
+    fixture.advance(TTL + Duration::from_secs(1)).await;
+    let there = || ScheduleStep {
+        placed: vec![(id.clone(), Generation(1))],
+        ..ScheduleStep::default()
+    };
+    refused(
+        fixture.data.commit_placed(&claim.token, there()).await,
+        &[ClaimExpired],
+        "a lapsed claim",
+    );
+    let next = fixture.claim_of(Stage::Schedule, site_id("s")).await;
+    refused(
+        fixture.data.commit_placed(&claim.token, there()).await,
+        &[ClaimExpired],
+        "a lost claim",
+    );
+    assert_eq!(place_of(&fixture, &id).await, None);
+    done(&fixture, &next, there()).await;
+}
+
+/// A large step commits in chunks; the claim is settled with the last.
+pub async fn a_large_step_is_committed_whole(fixture: Fixture) {
+    let count = 1_150;
+    fixture.site("s", []).await;
+    let made = fixture
+        .data
+        .create_deployments(vec![running_on("s"); count])
+        .await;
+    let ids: Vec<DeploymentId> = made
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .expect("all are made");
+    let claim = claimed(&fixture, "s").await;
+    let said = |id: &DeploymentId| {
+        let said = Condition::new("Scheduled", true, "There", "it runs", Generation(1));
+        (Key::from(id), vec![said])
+    };
+    let step = ScheduleStep {
+        placed: ids.iter().map(|id| (id.clone(), Generation(1))).collect(),
+        conditions: ids.iter().map(said).collect(),
+        ..ScheduleStep::default()
+    };
+    done(&fixture, &claim, step).await;
+    let all = fixture.walk(&all(Kind::Deployment), 0).await;
+    let placed = all.iter().filter(|record| {
+        let there = record
+            .entity
+            .deployment()
+            .is_some_and(|d| d.placed.is_some());
+        there && record.entity.condition("Scheduled").is_some()
+    });
+    assert_eq!(placed.count(), count);
+    assert!(
+        fixture.drain(Stage::Schedule).await.is_empty(),
+        "the claim is settled"
+    );
+}
+
+/// A deployment that moves is off its old site before it is placed on its new one: until then
+/// that conflicts, and the new site is due when the old one reports it off.
+pub async fn a_deployment_is_on_one_site_at_a_time(fixture: Fixture) {
+    for site in ["old", "new"] {
+        fixture.site(site, []).await;
+    }
+    let id = fixture.create(running_on("old")).await;
+    fixture.place("old", &[&id]).await;
+    let record = fixture.read(&id).await;
+    let package = record.package.expect("it was asked for");
+    let moved = with_head(&package, |head| head["spec"]["siteId"] = json!("new"));
+    fixture
+        .data
+        .update(&id, record.entity.version, moved)
+        .await
+        .expect("it is sound");
+    assert_eq!(fixture.drain(Stage::Schedule).await, ["new", "old"]);
+    let claim = claimed(&fixture, "new").await;
+    let there = || ScheduleStep {
+        placed: vec![(id.clone(), Generation(2))],
+        ..ScheduleStep::default()
+    };
+    let result = fixture.data.commit_placed(&claim.token, there()).await;
+    refused(result, &[Conflict], "what is placed elsewhere");
+    let back = [(claim.token, Outcome::Done)];
+    fixture.data.settle(&back).await.expect("an answer");
+    let claim = claimed(&fixture, "old").await;
+    done(
+        &fixture,
+        &claim,
+        ScheduleStep {
+            removed: vec![id.clone()],
+            ..ScheduleStep::default()
+        },
+    )
+    .await;
+    assert_eq!(
+        fixture.drain(Stage::Schedule).await,
+        ["new"],
+        "its turn has come"
+    );
+    let claim = claimed(&fixture, "new").await;
+    done(&fixture, &claim, there()).await;
+    assert_eq!(
+        place_of(&fixture, &id).await,
+        Some((site_id("new"), Generation(2)))
+    );
+}
+
+/// What another site has is not gone from here.
+pub async fn another_site_cannot_take_it_off(fixture: Fixture) {
+    for site in ["one", "two"] {
+        fixture.site(site, []).await;
+    }
+    let id = fixture.create(running_on("one")).await;
+    fixture.place("one", &[&id]).await;
+    let claim = claimed(&fixture, "two").await;
+    done(
+        &fixture,
+        &claim,
+        ScheduleStep {
+            removed: vec![id.clone()],
+            ..ScheduleStep::default()
+        },
+    )
+    .await;
+    assert_eq!(
+        place_of(&fixture, &id).await.map(|(site, _)| site),
+        Some(site_id("one"))
+    );
+}

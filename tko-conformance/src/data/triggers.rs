@@ -1,0 +1,315 @@
+//! What a change makes due.
+
+use super::fixture::{Fixture, TTL};
+use super::sample::{
+    config, d, deployment_id, facts, head_of, new_site, of_template, running_on, site_id, with,
+    with_head,
+};
+use serde_json::{Value, json};
+use tko_core::{
+    Condition, DeploymentId, Key, Lane, NewDeployment, NewSite, Outcome, Package, Stage,
+};
+
+const SITES: Stage = Stage::Schedule;
+
+async fn change(fixture: &Fixture, id: &DeploymentId, change: impl Fn(&Package) -> Package) {
+    let record = fixture.read(id).await;
+    let package = record.package.expect("it was asked for");
+    let changed = change(&package);
+    let updated = fixture
+        .data
+        .update(id, record.entity.version, changed)
+        .await;
+    updated.expect("it is sound");
+}
+
+fn annotate(prepared: bool, approved: bool) -> impl Fn(&Package) -> Package {
+    move |package| {
+        with_head(package, |head| {
+            head["metadata"]["annotations"] = json!({
+                "nephio.org/prepared": prepared.to_string(),
+                "nephio.org/approved": approved.to_string(),
+            });
+        })
+    }
+}
+
+fn move_to(site: Value) -> impl Fn(&Package) -> Package {
+    move |package| with_head(package, |head| head["spec"]["siteId"] = site.clone())
+}
+
+/// A deployment is to be prepared when it is new and not prepared, and when its package changes
+/// while it is not.
+pub async fn what_is_not_prepared_is_due(fixture: Fixture) {
+    let raw = fixture.create(NewDeployment::default()).await;
+    let ready = fixture
+        .create(NewDeployment {
+            prepared: true,
+            ..NewDeployment::default()
+        })
+        .await;
+    assert_eq!(fixture.drain(Stage::Prepare).await, [raw.to_string()]);
+    change(&fixture, &raw, |p| with(p, config("a"))).await;
+    change(&fixture, &ready, |p| with(p, config("a"))).await;
+    assert_eq!(fixture.drain(Stage::Prepare).await, [raw.to_string()]);
+    change(&fixture, &ready, annotate(false, false)).await;
+    assert_eq!(
+        fixture.drain(Stage::Prepare).await,
+        [ready.to_string()],
+        "prepare it again"
+    );
+    change(&fixture, &raw, annotate(true, false)).await;
+    assert!(
+        fixture.drain(Stage::Prepare).await.is_empty(),
+        "nothing is left to be prepared"
+    );
+}
+
+/// What says nothing new of its package makes no deployment due: conditions, what is given, a
+/// template or site that goes.
+pub async fn other_changes_make_no_deployment_due(fixture: Fixture) {
+    fixture.template("t", []).await;
+    fixture.site("s", []).await;
+    let new = NewDeployment {
+        site: Some(site_id("s")),
+        ..of_template("t")
+    };
+    let id = fixture.create(new).await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    let mut step = fixture.step(id.as_str()).await;
+    step.conditions = vec![Condition::new(
+        "Prepared",
+        false,
+        "No",
+        "not yet",
+        step.expect,
+    )];
+    step.settle = Some(Outcome::Done);
+    fixture
+        .data
+        .commit_prepared(&claim.token, step)
+        .await
+        .expect("it is live");
+    fixture.template("t", [config("new")]).await;
+    for key in [super::sample::t("t"), super::sample::s("s")] {
+        fixture.data.delete(&key).await.expect("it is there");
+    }
+    assert!(fixture.drain(Stage::Prepare).await.is_empty());
+}
+
+/// A site is to be scheduled when it is new, and when its package or metadata change; not when it
+/// is registered as it is.
+pub async fn a_changed_site_is_due(fixture: Fixture) {
+    fixture.site("s", [config("a")]).await;
+    assert_eq!(fixture.drain(SITES).await, ["s"]);
+    fixture.site("s", [config("a")]).await;
+    assert!(fixture.drain(SITES).await.is_empty(), "it is as it was");
+    fixture.site("s", [config("b")]).await;
+    assert_eq!(fixture.drain(SITES).await, ["s"], "another package");
+    let new = NewSite {
+        metadata: [("k", "v")].into_iter().collect(),
+        ..new_site("s", [config("b")])
+    };
+    fixture.data.register_site(new).await.expect("it is sound");
+    assert_eq!(fixture.drain(SITES).await, ["s"], "other metadata");
+}
+
+/// A site is due exactly when what it is to run changes: what is prepared and approved there
+/// comes, goes, or has another package.
+pub async fn a_site_is_due_when_what_it_runs_changes(fixture: Fixture) {
+    for site in ["one", "two"] {
+        fixture.site(site, []).await;
+    }
+    fixture.drain(SITES).await;
+    let due = async |what: &str, expected: &[&str]| {
+        assert_eq!(fixture.drain(SITES).await, expected, "{what}");
+    };
+    let raw = NewDeployment {
+        site: Some(site_id("one")),
+        ..NewDeployment::default()
+    };
+    let id = fixture.create(raw).await;
+    due("created, unprepared", &[]).await;
+    change(&fixture, &id, |p| with(p, config("a"))).await;
+    due("changed, unprepared", &[]).await;
+    change(&fixture, &id, annotate(true, false)).await;
+    due("prepared, unapproved", &[]).await;
+    change(&fixture, &id, |p| with(p, config("b"))).await;
+    due("changed, unapproved", &[]).await;
+    let all = super::sample::all(tko_core::Kind::Deployment);
+    fixture.data.approve(&all).await.expect("it is prepared");
+    due("approved", &["one"]).await;
+    change(&fixture, &id, |p| with(p, config("c"))).await;
+    due("another package", &["one"]).await;
+    change(&fixture, &id, move_to(json!("two"))).await;
+    due("moved", &["one", "two"]).await;
+    change(&fixture, &id, annotate(true, false)).await;
+    due("unapproved", &["two"]).await;
+    change(&fixture, &id, annotate(true, true)).await;
+    due("approved again", &["two"]).await;
+    change(&fixture, &id, annotate(false, false)).await;
+    due("unprepared", &["two"]).await;
+    change(&fixture, &id, annotate(true, true)).await;
+    due("prepared and approved at once", &["two"]).await;
+    change(&fixture, &id, move_to(Value::Null)).await;
+    due("taken off", &["two"]).await;
+    change(&fixture, &id, move_to(json!("one"))).await;
+    due("put back", &["one"]).await;
+    fixture
+        .data
+        .delete(&Key::from(&id))
+        .await
+        .expect("it is there");
+    due("deleted", &["one"]).await;
+    let made = fixture.create(running_on("two")).await;
+    due("created, approved", &["two"]).await;
+    fixture.data.purge(&all).await.expect("it is done");
+    due("purged", &["two"]).await;
+    assert!(fixture.find(&made).await.is_none());
+}
+
+/// Conditions and metadata of a deployment, and what happens to unprepared ones, make no site due.
+pub async fn other_changes_make_no_site_due(fixture: Fixture) {
+    fixture.template("t", []).await;
+    fixture.site("s", []).await;
+    let running = NewDeployment {
+        template: of_template("t").template,
+        ..running_on("s")
+    };
+    let id = fixture.create(running).await;
+    fixture.drain(SITES).await;
+    fixture
+        .data
+        .enqueue(vec![super::sample::mark(SITES, site_id("s"))])
+        .await
+        .expect("it is there");
+    let claim = fixture.claim_of(SITES, site_id("s")).await;
+    let said = Condition::new(
+        "Scheduled",
+        true,
+        "Applied",
+        "it runs",
+        fixture.row(&id).await.generation,
+    );
+    let step = tko_core::ScheduleStep {
+        placed: vec![(id.clone(), fixture.row(&id).await.generation)],
+        conditions: vec![
+            (Key::from(&id), vec![said.clone()]),
+            (site_id("s").into(), vec![said]),
+        ],
+        settle: Some(Outcome::Done),
+        ..tko_core::ScheduleStep::default()
+    };
+    fixture
+        .data
+        .commit_placed(&claim.token, step)
+        .await
+        .expect("it is live");
+    assert!(
+        fixture.drain(SITES).await.is_empty(),
+        "its own report makes it not due again"
+    );
+    fixture
+        .data
+        .delete(&super::sample::t("t"))
+        .await
+        .expect("it is there");
+    assert!(
+        fixture.drain(SITES).await.is_empty(),
+        "a relation that goes is no change of a package"
+    );
+    let edit = fixture
+        .data
+        .start_modification(&id, TTL)
+        .await
+        .expect("it is free");
+    fixture
+        .data
+        .cancel_modification(&edit.token)
+        .await
+        .expect("it is live");
+    assert!(fixture.drain(SITES).await.is_empty());
+}
+
+/// A site that is deleted while things are placed on it is due, to take them off.
+pub async fn a_deleted_site_is_due_once_more(fixture: Fixture) {
+    fixture.site("s", [facts("S", json!({"k": "v"}))]).await;
+    let id = fixture.create(running_on("s")).await;
+    fixture.place("s", &[&id]).await;
+    fixture.drain(SITES).await;
+    fixture
+        .data
+        .delete(&super::sample::s("s"))
+        .await
+        .expect("it is there");
+    let claim = fixture.claim_of(SITES, site_id("s")).await;
+    let record = fixture.read(site_id("s")).await;
+    assert!(record.entity.deleting);
+    assert_eq!(
+        record.package.map(|p| p.len()),
+        Some(1),
+        "its last package is there"
+    );
+    let step = tko_core::ScheduleStep {
+        removed: vec![id.clone()],
+        settle: Some(Outcome::Done),
+        ..tko_core::ScheduleStep::default()
+    };
+    fixture
+        .data
+        .commit_placed(&claim.token, step)
+        .await
+        .expect("it is live");
+    if fixture.find(site_id("s")).await.is_some() {
+        // It may take one more turn of its own.
+        let from = 0;
+        let select = tko_core::Select {
+            deleting: true,
+            ..super::sample::all(tko_core::Kind::Site)
+        };
+        fixture
+            .wait_until(select, from, |event| {
+                matches!(event, tko_core::Event::Gone { .. })
+            })
+            .await;
+    }
+    let row = fixture.row(&id).await;
+    assert!(
+        !row.deleting
+            && row
+                .deployment()
+                .is_some_and(|d| d.site.is_none() && d.placed.is_none())
+    );
+}
+
+/// Work on deployments of one template shares a lane, so that templates take turns.
+pub async fn templates_take_turns(fixture: Fixture) {
+    let names = ["many", "few"];
+    let lanes = names.map(Lane::of);
+    assert_ne!(lanes[0], lanes[1], "chosen so");
+    for name in names {
+        fixture.template(name, []).await;
+    }
+    let made = fixture
+        .data
+        .create_deployments(vec![of_template("many"); 20])
+        .await;
+    assert!(made.iter().all(Result::is_ok));
+    let few = fixture.create(of_template("few")).await;
+    let mut turn = None;
+    for claim in 0..3 {
+        let claims = fixture.claim(Stage::Prepare, 1).await;
+        if claims[0].work.key == Key::from(&few) {
+            turn = Some(claim);
+        }
+    }
+    assert!(turn.is_some(), "the few do not wait for the many");
+    let package = fixture.package(&few).await;
+    head_of(&package);
+    assert!(
+        fixture
+            .find(d(deployment_id("none").as_str()))
+            .await
+            .is_none()
+    );
+}

@@ -1,0 +1,413 @@
+//! The API: what people and programs do ([`DataApi`]), and what workers need ([`WorkerApi`]).
+//!
+//! Implemented by [`Store`](crate::Store) in process and by the gRPC client, so every controller,
+//! frontend and test runs unchanged embedded or remote. Packages here are whole: a deployment's has
+//! its Deployment resource in its place.
+
+use crate::change::{ChangeRecord, FeedPosition, Modification};
+use crate::entity::{Condition, Record, Want};
+use crate::error::Result;
+use crate::id::{DeploymentId, Key, PluginId, SiteId, TemplateId};
+use crate::metadata::Metadata;
+use crate::package::Package;
+use crate::resource::Gvk;
+use crate::revision::{Generation, Revision, Version};
+use crate::select::{Count, List, Page, Select, pages};
+use crate::subscription::Subscription;
+use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most effects of one step of preparation.
+pub const MAX_EFFECTS: usize = 500;
+
+/// Most skipped entities that a [`Bulk`] names.
+pub const MAX_SKIPPED: usize = 1_000;
+
+/// What must be there before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever.
+    #[default]
+    Any,
+    /// Nothing: it is to be made.
+    Absent,
+    /// Exactly what was read.
+    At(Version),
+}
+
+/// Registers a template: makes or replaces it.
+#[derive(Clone, Debug)]
+pub struct NewTemplate {
+    /// Its id.
+    pub id: TemplateId,
+    /// Given out of band.
+    pub metadata: Metadata,
+    /// At least partially valid.
+    pub package: Package,
+    /// What must be there before.
+    pub expect: Expect,
+}
+
+impl NewTemplate {
+    /// Whatever is there, and without metadata out of band.
+    pub fn new(id: TemplateId, package: Package) -> Self {
+        Self {
+            id,
+            metadata: Metadata::default(),
+            package,
+            expect: Expect::Any,
+        }
+    }
+}
+
+/// Registers a site: makes or replaces it.
+#[derive(Clone, Debug)]
+pub struct NewSite {
+    /// Its id.
+    pub id: SiteId,
+    /// Its package gets this one's merged in, and metadata from it.
+    pub template: Option<TemplateId>,
+    /// Given out of band.
+    pub metadata: Metadata,
+    /// Completely valid, once merged.
+    pub package: Package,
+    /// What must be there before.
+    pub expect: Expect,
+}
+
+impl NewSite {
+    /// Whatever is there, without a template, and without metadata out of band.
+    pub fn new(id: SiteId, package: Package) -> Self {
+        Self {
+            id,
+            template: None,
+            metadata: Metadata::default(),
+            package,
+            expect: Expect::Any,
+        }
+    }
+}
+
+/// Registers a plugin: makes or replaces it.
+#[derive(Clone, Debug)]
+pub struct NewPlugin {
+    /// Type and name.
+    pub id: PluginId,
+    /// Not empty.
+    pub executor: String,
+    /// For the executor.
+    pub arguments: Vec<String>,
+    /// For the executor and the plugin.
+    pub properties: BTreeMap<String, String>,
+    /// Groups may be empty, versions and kinds not.
+    pub triggers: Vec<Gvk>,
+}
+
+/// Creates a deployment.
+#[derive(Clone, Debug, Default)]
+pub struct NewDeployment {
+    /// Brought by whoever may have to retry; else made.
+    pub id: Option<DeploymentId>,
+    /// What it comes out of.
+    pub parent: Option<DeploymentId>,
+    /// What it is made from.
+    pub template: Option<TemplateId>,
+    /// Where it is to run.
+    pub site: Option<SiteId>,
+    /// Given out of band.
+    pub metadata: Metadata,
+    /// Merged into the template's package.
+    pub merge: Package,
+    /// It is prepared already.
+    pub prepared: bool,
+    /// It is approved already; takes `prepared`.
+    pub approved: bool,
+    /// A second creation under the same key answers with the first one's id.
+    pub idempotency_key: Option<Arc<str>>,
+}
+
+/// What a bulk verb did. Atomic for each entity, not as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bulk {
+    /// How many.
+    pub done: u64,
+    /// What was left alone, and why; at most [`MAX_SKIPPED`].
+    pub skipped: Vec<(Key, String)>,
+}
+
+/// A request to be told of changes.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Of what. Selecting by a template's or a site's metadata is refused: their change is no
+    /// change of their deployments.
+    pub select: Select,
+    /// After this.
+    pub after: Revision,
+    /// With packages.
+    pub package: bool,
+}
+
+/// What a watcher is told. Revisions rise strictly.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It is new, has changed, or began to match.
+    Put {
+        /// Of the change.
+        revision: Revision,
+        /// As it is after it.
+        record: Record,
+        /// It was not there, or did not match, before.
+        entered: bool,
+    },
+    /// It is gone, or ceased to match.
+    Gone {
+        /// Of the change.
+        revision: Revision,
+        /// As it was before it.
+        before: Record,
+    },
+    /// Nothing that matches, up to here.
+    Bookmark {
+        /// Watch on from here.
+        revision: Revision,
+    },
+}
+
+impl Event {
+    /// Where to watch on from.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put { revision, .. }
+            | Self::Gone { revision, .. }
+            | Self::Bookmark { revision } => *revision,
+        }
+    }
+}
+
+/// The operations of people and programs.
+///
+/// Besides the errors listed, every call may end in `Unavailable`, `Internal`, and, remotely,
+/// `Unauthenticated` and `Forbidden`. Ids in errors and results are as given.
+#[async_trait]
+pub trait DataApi: Send + Sync + 'static {
+    /// What serves the data, for people: such as `memory`.
+    async fn about(&self) -> Result<About>;
+
+    /// Makes or replaces a template. What was made from it earlier does not change.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the package is not even partially valid: every violation.
+    /// - `AlreadyExists`, `NotFound`, `Conflict`: as `expect` says.
+    /// - `Busy`: it is being deleted.
+    async fn register_template(&self, new: NewTemplate) -> Result<Version>;
+
+    /// Makes or replaces a site; its deployments stay.
+    ///
+    /// # Errors
+    /// As [`register_template`](Self::register_template), validated completely once merged; also
+    /// - `BadArgument`: no such template.
+    async fn register_site(&self, new: NewSite) -> Result<Version>;
+
+    /// Makes or replaces a plugin.
+    ///
+    /// # Errors
+    /// - `BadArgument`: an empty executor, or a trigger without version or kind.
+    async fn register_plugin(&self, new: NewPlugin) -> Result<Version>;
+
+    /// Creates a deployment.
+    ///
+    /// # Errors
+    /// - `BadArgument`: no such template, site or parent; not valid once merged (partially; if
+    ///   prepared, completely); approved but not prepared.
+    /// - `AlreadyExists`: the id that was brought is taken.
+    async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId>;
+
+    /// Creates many, each atomic by itself; answers in order.
+    async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>>;
+
+    /// One entity.
+    ///
+    /// # Errors
+    /// - `NotFound`: not there, or being deleted and not `want.deleting`.
+    async fn get(&self, key: &Key, want: Want) -> Result<Record>;
+
+    /// One page in key order. See [`Page`].
+    async fn list(&self, list: &List) -> Result<Page>;
+
+    /// All pages from this one on, at least one; each of its own instant. May read ahead, as far
+    /// as does not grow with the selection. Ends after the last page or the first error; dropped,
+    /// it stops reading. To be taken within a runtime.
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        pages(list, move |list| {
+            let data = self.clone();
+            async move { data.list(&list).await }
+        })
+        .boxed()
+    }
+
+    /// How many match, exactly up to `bound`. Of `want` only
+    /// [`allow_stale`](Want::allow_stale) counts.
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count>;
+
+    /// Deletes one entity. Relations to it are cleared, at once for few, in the background for
+    /// many; deployments are never deleted with it. What a scheduler has placed is hidden at once,
+    /// and goes when its site reports it off.
+    ///
+    /// # Errors
+    /// - `NotFound`.
+    /// - `Busy`: a deployment under someone's modification.
+    async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Deletes all that match. What is under modification is skipped.
+    async fn purge(&self, select: &Select) -> Result<Bulk>;
+
+    /// Approves what is prepared, unapproved and matches. What is under modification is skipped.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the selection is not of deployments.
+    async fn approve(&self, select: &Select) -> Result<Bulk>;
+
+    /// Replaces a deployment's package, if it is as it was read.
+    ///
+    /// # Errors
+    /// - `NotFound`; `Conflict`: it moved; `Busy`: under someone's modification.
+    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
+    async fn update(&self, id: &DeploymentId, expect: Version, package: Package)
+    -> Result<Version>;
+
+    /// Claims a deployment's package for `ttl`.
+    ///
+    /// # Errors
+    /// - `NotFound`; `Busy`: under someone's modification.
+    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification>;
+
+    /// Commits a modification. A refused package leaves the claim live.
+    ///
+    /// # Errors
+    /// - `Timeout`: its time is over; nothing was written.
+    /// - `NotFound`: the token is unknown, ended or cancelled.
+    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
+    async fn end_modification(&self, token: &Token, package: Package) -> Result<Version>;
+
+    /// Gives up a modification.
+    ///
+    /// # Errors
+    /// - `Timeout`, `NotFound`: as [`end_modification`](Self::end_modification).
+    async fn cancel_modification(&self, token: &Token) -> Result<()>;
+
+    /// Where the feed is.
+    async fn feed_position(&self) -> Result<FeedPosition>;
+
+    /// What changes, without end. Ends after an error: `Expired` (list again, watch from there),
+    /// `BadArgument` (a selection that cannot be watched).
+    fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>>;
+
+    /// Changes of one entity before `before`, newest first, with packages, at most `limit`.
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>>;
+}
+
+/// Who serves the data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Of the backend, such as `memory`.
+    pub backend: String,
+}
+
+/// Something that a step of preparation wants elsewhere, committed with it.
+///
+/// What an effect refers to must be there before the step: a child cannot be placed on a site that
+/// the same step registers (`BadArgument`: it does not exist). Register sites in one step, and
+/// create the children that run on them in a later one.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Create this child. With a `once` key it is created once, however often it is asked for.
+    Deployment(NewDeployment),
+    /// Register this site.
+    Site(NewSite),
+    /// Delete this child; nothing if it is gone already.
+    Delete(DeploymentId),
+}
+
+/// One step of preparing one deployment, committed whole.
+#[derive(Clone, Debug)]
+pub struct PrepareStep {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// What it was worked out from.
+    pub expect: Generation,
+    /// Its new package; `None`: as it is.
+    pub package: Option<Package>,
+    /// At most [`MAX_EFFECTS`].
+    pub effects: Vec<Effect>,
+    /// Merged by kind.
+    pub conditions: Vec<Condition>,
+    /// What it waits for or tracks from now on; `None`: as before.
+    pub subscriptions: Option<Vec<Subscription>>,
+    /// Replaces the work's progress; JSON null removes it; `None`: as before.
+    pub progress: Option<Value>,
+    /// What becomes of the claim; `None`: the worker goes on.
+    pub settle: Option<Outcome>,
+}
+
+/// One step of scheduling one site.
+#[derive(Clone, Debug, Default)]
+pub struct ScheduleStep {
+    /// Is there now, or is about to be put there, as of this generation. Said before it is put
+    /// there, for what nobody says is placed may be deleted without anybody taking it off.
+    pub placed: Vec<(DeploymentId, Generation)>,
+    /// Is not there any more.
+    pub removed: Vec<DeploymentId>,
+    /// Of the site and its deployments; merged by kind.
+    pub conditions: Vec<(Key, Vec<Condition>)>,
+    /// What becomes of the claim; `None`: the worker goes on.
+    pub settle: Option<Outcome>,
+}
+
+/// What workers need. Apart from [`DataApi`]: other rights, and no frontend's business.
+#[async_trait]
+pub trait WorkerApi: DataApi {
+    /// As [`Backend::claim`](crate::Backend::claim).
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>>;
+
+    /// As [`Backend::renew`](crate::Backend::renew).
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
+
+    /// As [`Backend::settle`](crate::Backend::settle).
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
+
+    /// Makes work due; what is not there is left out.
+    ///
+    /// # Errors
+    /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) marks.
+    async fn enqueue(&self, work: Vec<Enqueue>) -> Result<()>;
+
+    /// Commits a step of preparation with its effects, progress and conditions, and what becomes
+    /// of the claim. Answers with the deployment's generation after it.
+    ///
+    /// # Errors
+    /// - `Timeout`: lost the claim; stop.
+    /// - `Conflict`: something moved; read again.
+    /// - `Busy`: someone modifies it; yield.
+    /// - `BadArgument`: not valid; say so in a condition.
+    /// - `NotFound`: it is gone; stop.
+    async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation>;
+
+    /// Commits a step of scheduling, in chunks if it is large; the claim is settled last. What is
+    /// being deleted and is gone from its last site is removed.
+    ///
+    /// # Errors
+    /// As [`commit_prepared`](Self::commit_prepared); also
+    /// - `Conflict`: something that is said to be there is still placed on another site.
+    async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()>;
+}

@@ -1,0 +1,234 @@
+//! The Deployment resource: the part of a deployment's package that lives in its row.
+//!
+//! Each deployment's package holds exactly one `deployment.nephio.org/v1alpha1` Deployment named
+//! `deployment`. Its template, site, prepared and approved *are* the deployment's. It is kept
+//! apart from the body as a [`DeploymentResource`]: a *skeleton* with those four facts blanked in place, which
+//! all deployments of one template can share, and the facts. So approving, moving and orphaning
+//! touch no body, and bodies of a fleet are equal.
+//!
+//! [`split`] takes a package apart, [`join`] puts it together again, byte for byte as it was as
+//! long as no fact changed.
+
+use crate::annotation::{self, APPROVED, PREPARED};
+use crate::error::{Error, Result};
+use crate::id::{SiteId, TemplateId};
+use crate::merge::overlay;
+use crate::package::Package;
+use crate::resource::{Gvk, Identifier, Resource, map_in};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Stands for a fact in a skeleton. No id and no annotation value can be this text.
+const BLANK: &str = "\0";
+
+/// What identifies the Deployment resource. As a reference it has no namespace: a function may
+/// have set one meanwhile.
+pub fn identifier() -> Identifier {
+    Identifier::new(
+        Gvk::new("deployment.nephio.org", "v1alpha1", "Deployment"),
+        "deployment",
+    )
+}
+
+/// The Deployment resource without its facts, its place in the package, and what it names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeploymentResource {
+    /// With the four facts blanked where they stand as plain text.
+    pub skeleton: Arc<Resource>,
+    /// Its index in the package that people see.
+    pub at: usize,
+    /// What `spec.templateId` says. The relation may have been cleared since.
+    pub template: Option<TemplateId>,
+    /// What `spec.siteId` says. The relation may have been cleared since.
+    pub site: Option<SiteId>,
+}
+
+impl DeploymentResource {
+    /// The Deployment resource as people see it.
+    pub fn to_resource(&self, prepared: bool, approved: bool) -> Arc<Resource> {
+        let filled = self.skeleton.edited(|content| {
+            fill_id(
+                content,
+                "templateId",
+                self.template.as_ref().map(TemplateId::as_str),
+            );
+            fill_id(content, "siteId", self.site.as_ref().map(SiteId::as_str));
+            fill_mark(content, PREPARED, prepared);
+            fill_mark(content, APPROVED, approved);
+        });
+        Arc::new(filled.expect("facts do not touch what identifies the resource"))
+    }
+}
+
+/// The resource that a new deployment gets merged in by `Override`: it says what creation says,
+/// and leaves alone what creation leaves open.
+pub fn asked(
+    template: Option<&TemplateId>,
+    site: Option<&SiteId>,
+    prepared: bool,
+    approved: bool,
+) -> Resource {
+    let mut content = json!({
+        "apiVersion": "deployment.nephio.org/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "deployment"},
+        "spec": {},
+    });
+    if let Value::Object(content) = &mut content {
+        let spec = map_in(content, "spec");
+        if let Some(id) = template {
+            spec.insert("templateId".to_owned(), json!(id.as_str()));
+        }
+        if let Some(id) = site {
+            spec.insert("siteId".to_owned(), json!(id.as_str()));
+        }
+        for (name, wanted) in [(PREPARED, prepared), (APPROVED, approved)] {
+            if wanted {
+                map_in(map_in(content, "metadata"), "annotations")
+                    .insert(name.to_owned(), json!("true"));
+            }
+        }
+    }
+    Resource::new(content).expect("it is identified above")
+}
+
+/// A package taken apart.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// The row's part.
+    pub resource: DeploymentResource,
+    /// What `nephio.org/prepared` says.
+    pub prepared: bool,
+    /// What `nephio.org/approved` says.
+    pub approved: bool,
+    /// The rest.
+    pub body: Package,
+}
+
+/// Takes apart what people see.
+///
+/// # Errors
+/// [`Error::BadArgument`]: no Deployment resource, or several; an id in it that is none.
+pub fn split(package: &Package) -> Result<Split> {
+    let at = package
+        .position(&identifier())?
+        .ok_or_else(|| Error::bad("package", "it has no Deployment resource"))?;
+    let resource = &package.resources()[at];
+    let template = named(resource, "templateId")?
+        .map(|id| TemplateId::new(&id))
+        .transpose()?;
+    let site = named(resource, "siteId")?
+        .map(|id| SiteId::new(&id))
+        .transpose()?;
+    let skeleton = blanked(resource);
+    let mut body = package.resources().to_vec();
+    body.remove(at);
+    Ok(Split {
+        prepared: annotation::is_true(resource, PREPARED),
+        approved: annotation::is_true(resource, APPROVED),
+        resource: DeploymentResource {
+            skeleton,
+            at,
+            template,
+            site,
+        },
+        body: Package::unchecked(body),
+    })
+}
+
+/// Puts together what [`split`] took apart.
+pub fn join(
+    resource: &DeploymentResource,
+    prepared: bool,
+    approved: bool,
+    body: &Package,
+) -> Package {
+    let mut resources = Vec::with_capacity(body.len() + 1);
+    resources.extend_from_slice(body.resources());
+    let at = resource.at.min(resources.len());
+    resources.insert(at, resource.to_resource(prepared, approved));
+    Package::unchecked(resources)
+}
+
+fn named(resource: &Resource, field: &str) -> Result<Option<String>> {
+    match resource.get(&["spec", field]) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if id.is_empty() => Ok(None),
+        Some(Value::String(id)) => Ok(Some(id.clone())),
+        Some(other) => Err(Error::bad(
+            "package",
+            format!(
+                "{}: spec.{field} is {other}, not an id in text",
+                resource.identifier()
+            ),
+        )),
+    }
+}
+
+fn blanked(resource: &Arc<Resource>) -> Arc<Resource> {
+    let skeleton = resource.edited(|content| {
+        if let Some(spec) = content.get_mut("spec").and_then(Value::as_object_mut) {
+            blank(spec, "templateId", |id| !id.is_empty());
+            blank(spec, "siteId", |id| !id.is_empty());
+        }
+        let annotations = content
+            .get_mut("metadata")
+            .and_then(|metadata| metadata.get_mut("annotations"))
+            .and_then(Value::as_object_mut);
+        if let Some(annotations) = annotations {
+            for name in [PREPARED, APPROVED] {
+                blank(annotations, name, |value| matches!(value, "true" | "false"));
+            }
+        }
+    });
+    Arc::new(skeleton.expect("facts do not touch what identifies the resource"))
+}
+
+fn blank(map: &mut Map<String, Value>, key: &str, plain: fn(&str) -> bool) {
+    if let Some(Value::String(text)) = map.get_mut(key)
+        && plain(text)
+    {
+        BLANK.clone_into(text);
+    }
+}
+
+fn fill_id(content: &mut Map<String, Value>, field: &str, id: Option<&str>) {
+    let Some(id) = id else { return };
+    map_in(content, "spec").insert(field.to_owned(), json!(id));
+}
+
+fn fill_mark(content: &mut Map<String, Value>, name: &str, value: bool) {
+    let said = content
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations"))
+        .and_then(|annotations| annotations.get(name));
+    // What was written in another way (a bare boolean, nothing) stays as long as it is right.
+    let right = match said {
+        Some(Value::String(text)) if text == BLANK => false,
+        Some(Value::String(text)) => (text == "true") == value,
+        Some(Value::Bool(said)) => *said == value,
+        _ => !value,
+    };
+    if !right {
+        let text = if value { "true" } else { "false" };
+        map_in(map_in(content, "metadata"), "annotations").insert(name.to_owned(), json!(text));
+    }
+}
+
+/// The package with `asked` put over its Deployment resource property by property, or appended.
+///
+/// # Errors
+/// [`Error::BadArgument`]: there are several Deployment resources.
+pub fn merged(package: &Package, asked: &Resource) -> Result<Package> {
+    let mut resources = package.resources().to_vec();
+    match package.position(&identifier())? {
+        Some(at) => {
+            let Value::Object(over) = asked.value() else {
+                unreachable!("a resource is a map")
+            };
+            resources[at] = Arc::new(resources[at].edited(|under| overlay(under, over))?);
+        }
+        None => resources.push(Arc::new(Resource::new(asked.value().clone())?)),
+    }
+    Ok(Package::unchecked(resources))
+}

@@ -1,0 +1,307 @@
+//! [`Store`]: makes a [`DataApi`] and [`WorkerApi`] of any [`Backend`]. The rules of the model, once.
+//!
+//! Every verb reads what it needs, works out one [`ChangeSet`] with the preconditions under which
+//! it is right, and commits it; when something moved meanwhile it reads again. Nothing reaches the
+//! backend that was not admitted: see [`Admission`].
+//!
+//! | file | verbs |
+//! |---|---|
+//! | `register` | templates, sites, plugins |
+//! | `create` | deployments |
+//! | `modify` | packages of deployments; modifications |
+//! | `bulk` | approve, purge |
+//! | `retire` | delete, and what is left of big deletions |
+//! | `prepared`, `placed` | steps of workers |
+//! | `watch` | the feed as people see it |
+//!
+//! Not here: time (the backend's) and sessions. Templates are remembered (`templates`), in such a
+//! way that two stores on one backend are as good as one.
+
+mod bulk;
+mod create;
+mod delete;
+mod draft;
+mod modify;
+mod prepare_step;
+mod register;
+mod schedule_step;
+mod templates;
+mod watch;
+
+use crate::annotation;
+use crate::api::{
+    About, Bulk, DataApi, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep,
+    ScheduleStep, Watch, WorkerApi,
+};
+use crate::backend::Backend;
+use crate::change::{
+    Ack, ChangeRecord, ChangeSet, Committed, FeedPosition, MAX_CHANGES, Modification,
+};
+use crate::clock::Ids;
+use crate::entity::{Record, Want};
+use crate::error::{Error, Result, Subject};
+use crate::feed::whole;
+use crate::handler::Admission;
+use crate::id::{DeploymentId, Key};
+use crate::package::Package;
+use crate::revision::{Generation, Revision, Version};
+use crate::select::{Count, List, Page, Select};
+use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
+use async_trait::async_trait;
+use draft::Draft;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use templates::Templates;
+
+/// Rows of one chunk of a bulk verb: well below the most changes of a set.
+const CHUNK: usize = 500;
+
+/// How often something that moved is read again before the caller is told.
+const TRIES: usize = 32;
+
+/// The rules of the model over a backend. Cloning copies pointers.
+pub struct Store<B: ?Sized> {
+    backend: Arc<B>,
+    admission: Arc<dyn Admission>,
+    ids: Arc<dyn Ids>,
+    templates: Arc<Templates>,
+}
+
+impl<B: ?Sized> Clone for Store<B> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            admission: self.admission.clone(),
+            ids: self.ids.clone(),
+            templates: self.templates.clone(),
+        }
+    }
+}
+
+impl<B: Backend + ?Sized> Store<B> {
+    /// Over this backend, with this one door.
+    pub fn new(backend: Arc<B>, admission: Arc<dyn Admission>, ids: Arc<dyn Ids>) -> Self {
+        Self {
+            backend,
+            admission,
+            ids,
+            templates: Arc::default(),
+        }
+    }
+
+    async fn find(&self, key: &Key, want: Want) -> Result<Option<Record>> {
+        let mut found = self.backend.get(std::slice::from_ref(key), want).await?;
+        Ok(found.pop().flatten())
+    }
+
+    async fn commit(&self, draft: Draft, ack: Ack) -> Result<Committed> {
+        self.backend.commit(draft.into_set(), ack).await
+    }
+
+    /// Every violation at once: of annotations, and what the admission finds.
+    async fn admit(&self, package: &Package, complete: bool) -> Result<()> {
+        let mut violations = annotation::check(package);
+        violations.extend(self.admission.admit(package, complete).await?);
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid("package", violations))
+        }
+    }
+}
+
+/// A reference that is not there is the request's fault, not an absence of what it is about.
+fn unknown_reference(error: Error, own: &Key) -> Error {
+    match error {
+        Error::NotFound(Subject::Entity(key)) if key != *own => Error::bad(
+            format!("{} id", key.kind()),
+            format!("{key} does not exist; register it first, or name another"),
+        ),
+        other => other,
+    }
+}
+
+/// The version that `key` has now: the commit's, or (nothing changed) what was read.
+fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
+    done.versions
+        .iter()
+        .find(|(changed, _)| changed == key)
+        .map(|(_, version)| *version)
+        .or(before.map(|record| record.entity.version))
+        .unwrap_or_default()
+}
+
+#[async_trait]
+impl<B: Backend + ?Sized> DataApi for Store<B> {
+    async fn about(&self) -> Result<About> {
+        Ok(About {
+            backend: self.backend.name().to_owned(),
+        })
+    }
+
+    async fn register_template(&self, new: NewTemplate) -> Result<Version> {
+        self.put_template(new).await
+    }
+
+    async fn register_site(&self, new: NewSite) -> Result<Version> {
+        self.put_site(new).await
+    }
+
+    async fn register_plugin(&self, new: NewPlugin) -> Result<Version> {
+        self.put_plugin(new).await
+    }
+
+    async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId> {
+        self.create(new).await
+    }
+
+    async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
+        self.create_all(new).await
+    }
+
+    async fn get(&self, key: &Key, want: Want) -> Result<Record> {
+        self.find(key, want)
+            .await?
+            .filter(|record| want.deleting || !record.entity.deleting)
+            .map(whole)
+            .ok_or_else(|| Error::not_found(key))
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        let mut page = self.backend.list(list).await?;
+        if list.want.package {
+            page.items = page.items.into_iter().map(whole).collect();
+        }
+        Ok(page)
+    }
+
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        let with_packages = list.want.package;
+        let pages = self.backend.clone().pages(list);
+        if !with_packages {
+            return pages;
+        }
+        let wholes = pages.map_ok(|mut page| {
+            page.items = page.items.into_iter().map(whole).collect();
+            page
+        });
+        wholes.boxed()
+    }
+
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        self.backend.count(select, bound, want).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.remove(key).await
+    }
+
+    async fn purge(&self, select: &Select) -> Result<Bulk> {
+        self.purge_all(select).await
+    }
+
+    async fn approve(&self, select: &Select) -> Result<Bulk> {
+        self.approve_all(select).await
+    }
+
+    async fn update(
+        &self,
+        id: &DeploymentId,
+        expect: Version,
+        package: Package,
+    ) -> Result<Version> {
+        self.replace_package(id, expect, &package).await
+    }
+
+    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
+        let edit = self
+            .backend
+            .start_modification(&Key::from(id), ttl, Want::PACKAGE)
+            .await?;
+        Ok(Modification {
+            record: whole(edit.record),
+            ..edit
+        })
+    }
+
+    async fn end_modification(&self, token: &Token, package: Package) -> Result<Version> {
+        self.end_edit(token, &package).await
+    }
+
+    async fn cancel_modification(&self, token: &Token) -> Result<()> {
+        // An edit always ends with its commit, an empty one included; and a commit, unlike a
+        // settlement, says why it was refused.
+        let set = ChangeSet {
+            under: Some(token.clone()),
+            ..ChangeSet::default()
+        };
+        self.backend.commit(set, Ack::Durable).await.map(|_| ())
+    }
+
+    async fn feed_position(&self) -> Result<FeedPosition> {
+        self.backend.feed_position().await
+    }
+
+    fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
+        self.events(watch)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        let changes = self.backend.history(key, before, limit).await?;
+        Ok(changes
+            .into_iter()
+            .map(|change| ChangeRecord {
+                before: change.before.map(whole),
+                after: change.after.map(whole),
+                ..change
+            })
+            .collect())
+    }
+}
+
+#[async_trait]
+impl<B: Backend + ?Sized> WorkerApi for Store<B> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        self.backend.claim(request).await
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        self.backend.renew(tokens, ttl).await
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        self.backend.settle(outcomes).await
+    }
+
+    async fn enqueue(&self, marks: Vec<Enqueue>) -> Result<()> {
+        if marks.len() > MAX_CHANGES {
+            return Err(Error::bad(
+                "marks",
+                format!(
+                    "there are {}; at most {MAX_CHANGES} are made due at once: do it in parts",
+                    marks.len()
+                ),
+            ));
+        }
+        let set = ChangeSet {
+            enqueue: marks,
+            ..ChangeSet::default()
+        };
+        self.backend.commit(set, Ack::Durable).await.map(|_| ())
+    }
+
+    async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation> {
+        self.prepared_step(claim, step).await
+    }
+
+    async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
+        self.placed_step(claim, step).await
+    }
+}

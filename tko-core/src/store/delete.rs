@@ -1,0 +1,280 @@
+//! Deleting: relations first, then the row; in the background where there are very many.
+//!
+//! Up to one chunk of referrers goes in one set with the deletion. More, and the row is marked
+//! `deleting` (hidden, refused as a reference) while referrers are cleared chunk by chunk; what an
+//! interrupted deletion left is due work of [`Stage::Delete`]. What a scheduler has in its charge
+//! stays, `deleting`, until it reports it off: the row itself is the tombstone.
+
+use super::draft::Draft;
+use super::{CHUNK, Store, TRIES};
+use crate::backend::Backend;
+use crate::change::{Ack, Put, Require};
+use crate::clock::Clock;
+use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, SCHEDULED, Want};
+use crate::error::{Error, Result, Subject};
+use crate::id::{Key, Kind};
+use crate::pattern::Pattern;
+use crate::select::{Cursor, List, Select};
+use crate::triggers;
+use crate::work::{ClaimRequest, Enqueue, Outcome, Stage, backoff};
+use std::time::Duration;
+
+/// After which an interrupted deletion is taken up by someone else.
+const TAKEN_UP: Duration = Duration::from_secs(30);
+
+/// For how long the worker of [`Store::retire`] leases and waits.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// Whether a scheduler has it in its charge, so that it cannot just go: a deployment that is
+/// placed, a site that was ever scheduled.
+pub(super) fn is_held(entity: &Entity) -> bool {
+    match &entity.facts {
+        Facts::Deployment(deployment) => deployment.placed.is_some(),
+        Facts::Site { .. } => entity
+            .condition(SCHEDULED)
+            .is_some_and(|condition| condition.reason != NO_SCHEDULER),
+        Facts::Template | Facts::Plugin(_) => false,
+    }
+}
+
+impl<B: Backend + ?Sized> Store<B> {
+    /// Finishes deletions that were begun here or elsewhere, for ever: drop it to end it. Any
+    /// number of stores may do it on one backend.
+    pub async fn retire(&self, clock: &dyn Clock) {
+        let request = ClaimRequest {
+            stage: Stage::Delete,
+            worker: "retire".to_owned(),
+            max: 16,
+            lease: LEASE,
+            wait: LEASE,
+        };
+        let mut failures = 0;
+        loop {
+            match self.backend.claim(&request).await {
+                Ok(claims) => {
+                    failures = 0;
+                    for claim in claims {
+                        let outcome = match self.finish(&claim.work.key).await {
+                            Ok(()) => Outcome::Done,
+                            Err(error) => Outcome::Retry {
+                                after: backoff(claim.work.attempts, 0.0),
+                                reason: error.chain(),
+                            },
+                        };
+                        if let Err(error) = self.backend.settle(&[(claim.token, outcome)]).await {
+                            tracing::warn!(error = %error.chain(), "cannot settle a deletion");
+                        }
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(error = %error.chain(), "cannot ask for deletions to finish");
+                    clock.sleep(backoff(failures, 0.0)).await;
+                }
+            }
+        }
+    }
+
+    async fn finish(&self, key: &Key) -> Result<()> {
+        let deleting = self
+            .find(key, Want::ROW)
+            .await?
+            .is_some_and(|record| record.entity.deleting);
+        if deleting {
+            self.take_off(key, false).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn remove(&self, key: &Key) -> Result<()> {
+        self.find(key, Want::ROW)
+            .await?
+            .filter(|record| !record.entity.deleting)
+            .ok_or_else(|| Error::not_found(key))?;
+        self.take_off(key, false).await.map(|_| ())
+    }
+
+    /// Clears what refers to `key`, then removes it, unless it is held. `released`: its scheduler
+    /// has just reported it off. True: it is gone.
+    pub(super) async fn take_off(&self, key: &Key, released: bool) -> Result<bool> {
+        let mut walk = Referrers::of(key);
+        let mut tries = 0;
+        loop {
+            let Some(record) = self.find(key, Want::ROW).await? else {
+                return Ok(true);
+            };
+            let entity = &record.entity;
+            let mut draft = Draft::because("deleted");
+            draft.require(Require::At(key.clone(), entity.version));
+            let placed = self.detach_some(&mut draft, &mut walk, key).await?;
+            let more = !walk.is_done();
+            let held = placed || (is_held(entity) && !released);
+            if more || held {
+                if !entity.deleting {
+                    let put = Put {
+                        deleting: true,
+                        ..Put::of(entity)
+                    };
+                    draft.put(Some(entity), put);
+                }
+                if more {
+                    draft.mark(Enqueue {
+                        after: TAKEN_UP,
+                        ..Enqueue::now(Stage::Delete, key, triggers::lane(entity))
+                    });
+                }
+            } else {
+                draft.require(Require::Unreferenced(key.clone()));
+                draft.delete(entity);
+            }
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(_) if !more => return Ok(!held),
+                Ok(_) => {}
+                Err(Error::Busy(busy)) if busy != *key => {
+                    return self.leave_to_worker(key).await;
+                }
+                Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) if tries < TRIES => {
+                    tries += 1;
+                    walk = Referrers::of(key);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A referrer is under someone's modification: that ends by itself, so the rest can wait.
+    async fn leave_to_worker(&self, key: &Key) -> Result<bool> {
+        for _ in 0..TRIES {
+            let Some(record) = self.find(key, Want::ROW).await? else {
+                return Ok(true);
+            };
+            let entity = &record.entity;
+            let mut draft = Draft::because("deleted");
+            draft.require(Require::At(key.clone(), entity.version));
+            let put = Put {
+                deleting: true,
+                ..Put::of(entity)
+            };
+            draft.put(Some(entity), put);
+            draft.mark(Enqueue {
+                after: Duration::from_secs(1),
+                ..Enqueue::now(Stage::Delete, key, triggers::lane(entity))
+            });
+            match self.commit(draft, Ack::Numbered).await {
+                Ok(_) => return Ok(false),
+                Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Conflict(vec![key.clone()]))
+    }
+
+    /// Clears the relation of one chunk of referrers. True: one of them is placed there.
+    async fn detach_some(
+        &self,
+        draft: &mut Draft,
+        walk: &mut Referrers,
+        key: &Key,
+    ) -> Result<bool> {
+        let Some(select) = walk.left.last() else {
+            return Ok(walk.placed);
+        };
+        let list = List {
+            select: select.clone(),
+            after: walk.after.take(),
+            limit: CHUNK,
+            want: Want::ROW,
+        };
+        let page = self.backend.list(&list).await?;
+        for record in page.items {
+            let entity = &record.entity;
+            let (facts, placed) = detached(entity, key);
+            walk.placed |= placed;
+            let key = entity.key.clone();
+            draft.require(Require::At(key, entity.version));
+            let put = Put {
+                facts,
+                ..Put::of(entity)
+            };
+            draft.put(Some(entity), put);
+        }
+        walk.after = page.next;
+        if walk.after.is_none() {
+            walk.left.pop();
+        }
+        Ok(walk.placed)
+    }
+}
+
+/// What refers to an entity, and how far it was walked.
+struct Referrers {
+    left: Vec<Select>,
+    after: Option<Cursor>,
+    placed: bool,
+}
+
+impl Referrers {
+    fn of(key: &Key) -> Self {
+        let all = |kind| Select {
+            deleting: true,
+            ..Select::all(kind)
+        };
+        let left = match key {
+            Key::Template(id) => [Kind::Deployment, Kind::Site]
+                .map(|kind| Select {
+                    template_ids: vec![Pattern::literal(id.as_str())],
+                    ..all(kind)
+                })
+                .to_vec(),
+            Key::Site(id) => vec![Select {
+                concerning: Some(id.clone()),
+                ..all(Kind::Deployment)
+            }],
+            Key::Deployment(id) => vec![Select {
+                parent: Some(id.clone()),
+                ..all(Kind::Deployment)
+            }],
+            Key::Plugin(_) => Vec::new(),
+        };
+        Self {
+            left,
+            after: None,
+            placed: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+/// The row whose relation to `key` is cleared, and whether it is still placed there. Touches no
+/// package: that still names what was deleted.
+fn detached(entity: &Entity, key: &Key) -> (Facts, bool) {
+    match (&entity.facts, key) {
+        (Facts::Deployment(deployment), _) => {
+            let mut cleared = Deployment::clone(deployment);
+            let mut placed = false;
+            match key {
+                Key::Deployment(_) => cleared.parent = None,
+                Key::Template(_) => cleared.template = None,
+                Key::Site(id) => {
+                    if cleared.site.as_ref() == Some(id) {
+                        cleared.site = None;
+                    }
+                    placed = cleared.placed.as_ref().is_some_and(|(at, _)| at == id);
+                }
+                Key::Plugin(_) => {}
+            }
+            (Facts::Deployment(Box::new(cleared)), placed)
+        }
+        (Facts::Site { origin, .. }, Key::Template(_)) => (
+            Facts::Site {
+                template: None,
+                origin: *origin,
+            },
+            false,
+        ),
+        (facts, _) => (facts.clone(), false),
+    }
+}
