@@ -1,45 +1,26 @@
-//! Committing a change set: worked out as a whole, judged as a whole, then written.
+//! Commits a change set: stages it, judges it, and only then writes it.
 //!
-//! Nothing is written before everything is known to go through; what is refused leaves no trace
-//! but versions that are never given.
+//! The rules are those of `tko_core::commit`. A refused change set leaves no trace.
+
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use crate::log::Entry;
-use crate::modifications::Standing;
-use crate::preconditions::require;
-use crate::queue::is_lease;
-use crate::staged::Staged;
 use crate::state::State;
 use crate::table::Row;
-use std::collections::HashSet;
+use snapshot::StateSnapshot;
 use std::sync::Arc;
-use tko_core::work::MAX_PROGRESS;
+use tko_core::commit::{Right, Staged, Step, judge};
 use tko_core::{
-    Change, ChangeSet, Committed, Entity, Error, Facts, MAX_CHANGES, Outcome, Package, Put, Result,
-    Revision, Stage, Subject, Timestamp, Token,
+    Change, ChangeSet, Committed, Entity, Facts, Package, Result, Revision, Timestamp, Version,
 };
 
-/// What needs no store to be judged. Makes the hashes too, for that takes time.
+/// Refuses a malformed change set. Also computes its content hashes, so that this does not happen
+/// under the lock.
 pub(crate) fn check(set: &ChangeSet) -> Result<()> {
-    if set.changes.len() > MAX_CHANGES {
-        return Err(Error::bad(
-            "change set",
-            format!(
-                "it has {} changes; at most {MAX_CHANGES} are allowed: commit it in parts",
-                set.changes.len()
-            ),
-        ));
-    }
-    let mut keys = HashSet::new();
+    tko_core::commit::check(set)?;
     for change in &set.changes {
-        if !keys.insert(change.key()) {
-            return Err(Error::bad(
-                "change set",
-                format!(
-                    "it changes {} twice; put both changes into one",
-                    change.key()
-                ),
-            ));
-        }
         if let Change::Put(put) = change {
             put.body.as_ref().map(Package::hash);
             if let Facts::Deployment(deployment) = &put.facts {
@@ -47,124 +28,98 @@ pub(crate) fn check(set: &ChangeSet) -> Result<()> {
             }
         }
     }
-    if let Some(progress) = &set.progress {
-        let size = progress.to_string().len();
-        if size > MAX_PROGRESS {
-            return Err(Error::bad(
-                "progress",
-                format!("it has {size} bytes as JSON; at most {MAX_PROGRESS} are kept"),
-            ));
-        }
-    }
     Ok(())
 }
 
-/// Commits a set that was checked. Also gives what falls out of the log.
+/// Commits a change set that passed [`check`]. Also returns the log entries that are no longer
+/// kept, for the caller to drop outside the lock.
 pub(crate) fn commit(
     state: &mut State,
     mut set: ChangeSet,
     now: Timestamp,
 ) -> Result<(Committed, Vec<Entry>)> {
-    let under = set.under.take();
-    let right = under
-        .as_ref()
-        .map(|token| right(state, token, now))
-        .transpose()?;
-    let busy = set.changes.iter().find_map(|change| match change {
-        Change::Put(Put { key, .. }) | Change::Delete(key) => state
-            .edits
-            .excludes(key, under.as_ref(), now)
-            .then(|| key.clone()),
-        Change::Conditions(..) => None,
-    });
-    let staged = Staged::new(state, set.changes, now);
-    require(state, &staged, &set.require)?;
-    if let Some(key) = busy {
-        return Err(Error::Busy(key));
-    }
+    let changes = std::mem::take(&mut set.changes);
+    let (first, count) = (state.version + 1, changes.len() as u64);
+    let snapshot = StateSnapshot { state, now };
+    let version = |index: usize| Version(first + index as u64);
+    let staged = Staged::new(&snapshot, changes, version);
+    let right = judge(&snapshot, &staged, &set.require, set.under.as_ref())?;
+    state.version += count;
     let committed = write(state, staged, now, set.cause.as_ref());
-    for mark in &set.enqueue {
-        state.mark(mark, now);
+    for enqueue in &set.enqueue {
+        state.enqueue(enqueue, now);
     }
-    if let (Some(token), Some(right)) = (&under, right) {
+    if let (Some(token), Some(right)) = (&set.under, right) {
         if let (Right::Lease(stage), Some(progress)) = (right, set.progress) {
             state.queue_mut(stage).0.progress(&token.key, progress);
         }
-        match (right, set.settle) {
-            (Right::Modification, _) => _ = state.settle(token, &Outcome::Done, now),
-            (Right::Lease(_), Some(outcome)) => _ = state.settle(token, &outcome, now),
-            (Right::Lease(_), None) => {}
+        if let Some(outcome) = right.outcome(set.settle) {
+            state.settle(token, &outcome, now);
         }
     }
     Ok((committed, state.log.trim()))
 }
 
-/// What a live token is of.
-#[derive(Clone, Copy)]
-enum Right {
-    Modification,
-    Lease(Stage),
-}
-
-fn right(state: &State, token: &Token, now: Timestamp) -> Result<Right> {
-    if let Some(stage) = state.leased(token, now) {
-        return Ok(Right::Lease(stage));
-    }
-    match state.edits.standing(token, now) {
-        Standing::Open => Ok(Right::Modification),
-        Standing::Lapsed => Err(Error::ClaimExpired(token.key.clone())),
-        Standing::Unknown if is_lease(token) => Err(Error::ClaimExpired(token.key.clone())),
-        Standing::Unknown => Err(Error::NotFound(Subject::Claim(token.key.clone()))),
-    }
-}
-
-fn write(state: &mut State, staged: Staged, now: Timestamp, cause: Option<&Arc<str>>) -> Committed {
-    let mut committed = Committed {
-        existing: staged.existing,
-        ..Committed::default()
-    };
+fn write(
+    state: &mut State,
+    staged: Staged<Row>,
+    now: Timestamp,
+    cause: Option<&Arc<str>>,
+) -> Committed {
+    let mut committed = staged.committed();
     let set = Revision(state.revision().0 + staged.steps.len() as u64);
     for step in staged.steps {
         let revision = Revision(state.revision().0 + 1);
-        let after = step.after.map(|(entity, body)| Row {
-            entity: Arc::new(entity),
-            body,
-            revision,
-        });
-        match (&step.before, &after) {
-            (_, Some(row)) => {
-                committed
-                    .versions
-                    .push((row.entity.key.clone(), row.entity.version));
-            }
-            (Some(row), None) => {
-                state.unmark(&row.entity.key);
-                state.edits.forget(&row.entity.key, now);
-            }
-            (None, None) => {}
+        let is_indexed = step.is_exclusive;
+        let (before, after) = state.rows(step, revision);
+        if let (Some(row), None) = (&before, &after) {
+            state.dequeue(&row.entity.key);
+            state.modifications.forget(&row.entity.key, now);
         }
-        state.install(step.before.as_ref(), after.as_ref(), step.indexed);
+        state.install(before.as_ref(), after.as_ref(), is_indexed);
         committed.revision = Some(revision);
         state.log.push(Entry {
-            before: step.before,
+            before,
             after,
             set,
             at: now,
             cause: cause.cloned(),
         });
     }
-    for (once, holder) in staged.once {
+    for (idempotency_key, holder) in staged.holders {
         match holder {
-            Some(id) => _ = state.once.insert(once, id),
-            None => _ = state.once.remove(&once),
+            Some(id) => _ = state.holders.insert(idempotency_key, id),
+            None => _ = state.holders.remove(&idempotency_key),
         }
     }
     committed
 }
 
 impl State {
-    /// Moves a row from one state to the next, and the indexes with it.
-    fn install(&mut self, before: Option<&Row>, after: Option<&Row>, indexed: bool) {
+    /// The rows before and after a step. The new row shares equal parts with existing rows.
+    fn rows(&mut self, step: Step<Row>, revision: Revision) -> (Option<Row>, Option<Row>) {
+        let before = step.before;
+        let Some(mut entity) = step.after else {
+            return (before, None);
+        };
+        if step.is_exclusive {
+            self.share(&mut entity, before.as_ref().map(|row| &*row.entity));
+        }
+        let body = match (&step.body, &before) {
+            (None, Some(row)) => row.body.clone(),
+            (Some(body), _) => self.pools.body(body),
+            (None, None) => self.pools.body(&Package::default()),
+        };
+        let after = Row {
+            entity: Arc::new(entity),
+            body,
+            revision,
+        };
+        (before, Some(after))
+    }
+
+    /// Writes or removes a row, and updates the indexes if an indexed value may have changed.
+    fn install(&mut self, before: Option<&Row>, after: Option<&Row>, is_indexed: bool) {
         let Some(row) = after.or(before) else { return };
         let collection = self.of_mut(row.entity.key.kind());
         let slot = match after {
@@ -174,7 +129,7 @@ impl State {
                 None => return,
             },
         };
-        if indexed {
+        if is_indexed {
             let (before, after) = (before.map(|b| &*b.entity), after.map(|a| &*a.entity));
             collection.index.follow(slot, before, after);
             let deleting =

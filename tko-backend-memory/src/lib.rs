@@ -20,12 +20,10 @@ mod memory;
 mod modifications;
 mod plan;
 mod pool;
-mod preconditions;
 mod queue;
 #[cfg(test)]
 mod sample;
 mod share;
-mod staged;
 mod state;
 mod table;
 mod walk;

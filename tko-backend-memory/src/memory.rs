@@ -168,7 +168,7 @@ impl Backend for Memory {
             _ => return Err(Error::not_found(key)),
         };
         let until = now.plus(ttl);
-        match state.edits.open(key, until, now) {
+        match state.modifications.open(key, until, now) {
             Some(token) => Ok(Modification {
                 token,
                 until,

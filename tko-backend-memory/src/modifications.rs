@@ -1,6 +1,6 @@
-//! Edits: who may write one entity's package, and until when.
+//! Modifications: who may write one entity's package, and until when.
 //!
-//! Nothing sweeps lapsed edits: the next edit of the key takes their place. What lapsed is
+//! Nothing sweeps lapsed modifications: the next edit of the key takes their place. What lapsed is
 //! remembered for a while, so that whoever comes too late is told so, rather than that there never
 //! was such an edit.
 
@@ -8,30 +8,30 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tko_core::{Key, Timestamp, Token};
 use uuid::Uuid;
 
-/// How many edits are remembered that lapsed and were taken over.
+/// How many modifications are remembered that lapsed and were taken over.
 const REMEMBERED: usize = 10_000;
 
 /// What a token of an edit is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ModificationState {
     /// Its edit is open.
     Open,
     /// It was not used in time.
-    Lapsed,
+    Expired,
     /// Never made, used, or given up.
     Unknown,
 }
 
-/// The edits of all keys.
+/// The modifications of all keys.
 #[derive(Debug, Default)]
-pub(crate) struct Edits {
+pub(crate) struct Modifications {
     /// By key; a lapsed one stays until somebody takes its place.
     latest: HashMap<Key, (Token, Timestamp)>,
-    lapsed: HashSet<Token>,
+    expired: HashSet<Token>,
     order: VecDeque<Token>,
 }
 
-impl Edits {
+impl Modifications {
     /// Opens an edit, unless another is open.
     pub(crate) fn open(&mut self, key: &Key, until: Timestamp, now: Timestamp) -> Option<Token> {
         if self.excludes(key, None, now) {
@@ -47,12 +47,12 @@ impl Edits {
     }
 
     /// What this token is worth now.
-    pub(crate) fn standing(&self, token: &Token, now: Timestamp) -> Standing {
+    pub(crate) fn state(&self, token: &Token, now: Timestamp) -> ModificationState {
         match self.latest.get(&token.key) {
-            Some((latest, until)) if latest == token && *until > now => Standing::Open,
-            Some((latest, _)) if latest == token => Standing::Lapsed,
-            _ if self.lapsed.contains(token) => Standing::Lapsed,
-            _ => Standing::Unknown,
+            Some((latest, until)) if latest == token && *until > now => ModificationState::Open,
+            Some((latest, _)) if latest == token => ModificationState::Expired,
+            _ if self.expired.contains(token) => ModificationState::Expired,
+            _ => ModificationState::Unknown,
         }
     }
 
@@ -65,7 +65,7 @@ impl Edits {
 
     /// Lets an open edit end at `until`. False: it is not open.
     pub(crate) fn renew(&mut self, token: &Token, until: Timestamp, now: Timestamp) -> bool {
-        let open = self.standing(token, now) == Standing::Open;
+        let open = self.state(token, now) == ModificationState::Open;
         if open {
             self.latest
                 .insert(token.key.clone(), (token.clone(), until));
@@ -75,7 +75,7 @@ impl Edits {
 
     /// Uses up or gives up an open edit. False: it is not open.
     pub(crate) fn close(&mut self, token: &Token, now: Timestamp) -> bool {
-        let open = self.standing(token, now) == Standing::Open;
+        let open = self.state(token, now) == ModificationState::Open;
         if open {
             self.latest.remove(&token.key);
         }
@@ -87,12 +87,12 @@ impl Edits {
         let Some((token, until)) = self.latest.remove(key) else {
             return;
         };
-        if until <= now && self.lapsed.insert(token.clone()) {
+        if until <= now && self.expired.insert(token.clone()) {
             self.order.push_back(token);
             if self.order.len() > REMEMBERED
                 && let Some(oldest) = self.order.pop_front()
             {
-                self.lapsed.remove(&oldest);
+                self.expired.remove(&oldest);
             }
         }
     }
@@ -100,7 +100,7 @@ impl Edits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Edits, REMEMBERED, Standing};
+    use super::{Modifications, REMEMBERED, ModificationState};
     use tko_core::{Key, Kind, Timestamp};
 
     fn site(name: &str) -> Key {
@@ -109,43 +109,43 @@ mod tests {
 
     #[test]
     fn a_lapsed_edit_is_known_as_such_after_others_took_over_and_after_deletion() {
-        let (mut edits, key) = (Edits::default(), site("s"));
-        let first = edits
+        let (mut modifications, key) = (Modifications::default(), site("s"));
+        let first = modifications
             .open(&key, Timestamp(10), Timestamp(0))
             .expect("nobody else");
         assert!(
-            edits.open(&key, Timestamp(20), Timestamp(9)).is_none(),
+            modifications.open(&key, Timestamp(20), Timestamp(9)).is_none(),
             "still open"
         );
-        let second = edits
+        let second = modifications
             .open(&key, Timestamp(20), Timestamp(10))
             .expect("the first lapsed");
-        assert_eq!(edits.standing(&first, Timestamp(11)), Standing::Lapsed);
-        assert_eq!(edits.standing(&second, Timestamp(11)), Standing::Open);
-        edits.forget(&key, Timestamp(21));
-        assert_eq!(edits.standing(&second, Timestamp(22)), Standing::Lapsed);
+        assert_eq!(modifications.state(&first, Timestamp(11)), ModificationState::Expired);
+        assert_eq!(modifications.state(&second, Timestamp(11)), ModificationState::Open);
+        modifications.forget(&key, Timestamp(21));
+        assert_eq!(modifications.state(&second, Timestamp(22)), ModificationState::Expired);
     }
 
     #[test]
     fn a_used_edit_is_unknown_even_after_its_time() {
-        let (mut edits, key) = (Edits::default(), site("s"));
-        let token = edits
+        let (mut modifications, key) = (Modifications::default(), site("s"));
+        let token = modifications
             .open(&key, Timestamp(10), Timestamp(0))
             .expect("nobody else");
-        assert!(edits.close(&token, Timestamp(5)));
-        assert!(!edits.close(&token, Timestamp(5)), "used");
-        assert_eq!(edits.standing(&token, Timestamp(50)), Standing::Unknown);
+        assert!(modifications.close(&token, Timestamp(5)));
+        assert!(!modifications.close(&token, Timestamp(5)), "used");
+        assert_eq!(modifications.state(&token, Timestamp(50)), ModificationState::Unknown);
     }
 
     #[test]
     fn no_more_lapsed_edits_are_remembered_than_the_bound() {
-        let (mut edits, key) = (Edits::default(), site("s"));
+        let (mut modifications, key) = (Modifications::default(), site("s"));
         for at in 0..i64::try_from(REMEMBERED).expect("small") + 10 {
-            edits
+            modifications
                 .open(&key, Timestamp(at + 1), Timestamp(at))
                 .expect("the one before lapsed");
         }
-        assert_eq!(edits.lapsed.len(), REMEMBERED);
-        assert_eq!(edits.order.len(), REMEMBERED);
+        assert_eq!(modifications.expired.len(), REMEMBERED);
+        assert_eq!(modifications.order.len(), REMEMBERED);
     }
 }

@@ -95,12 +95,12 @@ impl Queue {
     }
 
     /// Makes due. `key` is the row's own, to share its memory.
-    pub(crate) fn mark(&mut self, mark: &Enqueue, key: &Key, now: Timestamp) {
-        let due = now.plus(mark.after);
+    pub(crate) fn enqueue(&mut self, enqueue: &Enqueue, key: &Key, now: Timestamp) {
+        let due = now.plus(enqueue.after);
         if self.items.contains_key(key) {
             self.change(key, |item| {
                 if item.lease.is_some() {
-                    item.again = Some(mark.lane);
+                    item.again = Some(enqueue.lane);
                 }
                 item.due = item.due.min(due);
             });
@@ -109,7 +109,7 @@ impl Queue {
         let item = Item {
             due,
             attempts: 0,
-            lane: mark.lane,
+            lane: enqueue.lane,
             again: None,
             lease: None,
             error: None,

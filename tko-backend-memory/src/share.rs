@@ -1,27 +1,28 @@
-//! One copy in memory of what is equal, in what is about to be written.
+//! Shares the memory of equal values between a new row and existing rows.
 
 use crate::state::State;
-use tko_core::{Deployment, Entity, Facts, Key, Kind, Metadata, Put, SiteId, TemplateId};
+use tko_core::{Deployment, Entity, Facts, Key, Kind, Metadata, SiteId, TemplateId};
 
 impl State {
-    /// Lets what is put have the memory of what is there already, where they are equal: a million
-    /// deployments name the same few templates, and were each decoded by themselves.
-    pub(crate) fn share(&mut self, put: &mut Put, before: Option<&Entity>) {
+    /// Replaces values of a new entity by equal values that are in memory already.
+    ///
+    /// A million deployments name the same few templates, and each was decoded by itself.
+    pub(crate) fn share(&mut self, new: &mut Entity, before: Option<&Entity>) {
         let mut metadata = |new: &mut Metadata, old: Option<&Metadata>| {
             *new = match old {
                 Some(old) if old == new => old.clone(),
                 _ => self.pools.metadata(new),
             };
         };
-        metadata(&mut put.inherited, before.map(|old| &old.inherited));
-        metadata(&mut put.given, before.map(|old| &old.given));
-        metadata(&mut put.metadata, before.map(|old| &old.metadata));
-        match &mut put.facts {
+        metadata(&mut new.inherited, before.map(|old| &old.inherited));
+        metadata(&mut new.given, before.map(|old| &old.given));
+        metadata(&mut new.metadata, before.map(|old| &old.metadata));
+        match &mut new.facts {
             Facts::Deployment(new) => {
                 self.share_deployment(new, before.and_then(Entity::deployment));
             }
             Facts::Site { template, .. } => self.share_template(template),
-            Facts::Template | Facts::Plugin(_) => {}
+            _ => {}
         }
     }
 
@@ -31,7 +32,7 @@ impl State {
         } else {
             new.resource.skeleton = self.pools.resource(&new.resource.skeleton);
         }
-        // An update comes from the row as it was read, and shares its ids already.
+        // An update starts from the row as it was read, so it shares its ids already.
         if old.is_some_and(|old| {
             (&old.template, &old.site, &old.parent) == (&new.template, &new.site, &new.parent)
         }) {

@@ -2,7 +2,7 @@
 
 use crate::index::Index;
 use crate::log::Log;
-use crate::modifications::Edits;
+use crate::modifications::Modifications;
 use crate::pool::Pools;
 use crate::queue::Queue;
 use crate::table::{Row, Table};
@@ -28,9 +28,9 @@ pub(crate) struct Collection {
 pub(crate) struct State {
     kinds: [Collection; Kind::ALL.len()],
     queues: [Queue; Stage::ALL.len()],
-    pub(crate) edits: Edits,
+    pub(crate) modifications: Modifications,
     /// Who has which `once` key.
-    pub(crate) once: BTreeMap<Arc<str>, DeploymentId>,
+    pub(crate) holders: BTreeMap<Arc<str>, DeploymentId>,
     pub(crate) log: Log,
     pub(crate) pools: Pools,
     /// The last version that was given.
@@ -44,8 +44,8 @@ impl State {
         Self {
             kinds: std::array::from_fn(|_| Collection::default()),
             queues: Stage::ALL.map(Queue::new),
-            edits: Edits::default(),
-            once: BTreeMap::new(),
+            modifications: Modifications::default(),
+            holders: BTreeMap::new(),
             log: Log::new(history),
             pools: Pools::default(),
             version: 0,
@@ -111,14 +111,14 @@ impl State {
     }
 
     /// Makes work due, if its key is there.
-    pub(crate) fn mark(&mut self, mark: &Enqueue, now: Timestamp) {
-        if let Some((key, _)) = self.kinds[mark.key.kind() as usize].rows.entry(&mark.key) {
-            self.queues[mark.stage as usize].mark(mark, key, now);
+    pub(crate) fn enqueue(&mut self, enqueue: &Enqueue, now: Timestamp) {
+        if let Some((key, _)) = self.kinds[enqueue.key.kind() as usize].rows.entry(&enqueue.key) {
+            self.queues[enqueue.stage as usize].enqueue(enqueue, key, now);
         }
     }
 
     /// Ends all work on a key.
-    pub(crate) fn unmark(&mut self, key: &Key) {
+    pub(crate) fn dequeue(&mut self, key: &Key) {
         for queue in &mut self.queues {
             queue.remove(key);
         }
@@ -137,7 +137,7 @@ impl State {
             .queues
             .iter_mut()
             .any(|queue| queue.settle(token, outcome, now));
-        settled || self.edits.close(token, now)
+        settled || self.modifications.close(token, now)
     }
 
     /// Lets a lease or an edit end at `until`. False: it is not live.
@@ -146,6 +146,6 @@ impl State {
             .queues
             .iter_mut()
             .any(|queue| queue.renew(token, until, now));
-        renewed || self.edits.renew(token, until, now)
+        renewed || self.modifications.renew(token, until, now)
     }
 }

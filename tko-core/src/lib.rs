@@ -6,6 +6,7 @@ pub mod api;
 pub mod backend;
 pub mod change;
 pub mod clock;
+pub mod commit;
 pub mod deployment_resource;
 pub mod encoding;
 pub mod entity;

@@ -1,0 +1,218 @@
+//! Staging: the rows that a change set leads to, before anything is written.
+
+use super::snapshot::{Snapshot, StoredRow};
+use crate::change::{Change, Committed, Put};
+use crate::entity::{Condition, Entity, Facts};
+use crate::id::{DeploymentId, Key};
+use crate::package::Package;
+use crate::revision::{Timestamp, Version};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// One row to write or remove. Each step makes one revision.
+#[derive(Clone, Debug)]
+pub struct Step<R> {
+    /// The position of its change in the change set, from 0.
+    pub index: usize,
+    /// The version of the change. A removed row has none, but its change may need one.
+    pub version: Version,
+    /// The row as it was read; `None` for a new row.
+    pub before: Option<R>,
+    /// The row to write; `None` removes it. At least one of `before` and `after` is there.
+    pub after: Option<Entity>,
+    /// The body to write. `None`: the row keeps the body of `before`, or is removed.
+    pub body: Option<Package>,
+    /// Whether a modification held by someone else forbids it: true for puts and deletes, false if
+    /// only conditions change.
+    pub is_exclusive: bool,
+}
+
+impl<R: StoredRow> Step<R> {
+    /// The key of the row.
+    pub fn key(&self) -> &Key {
+        let before = self.before.as_ref().map(StoredRow::entity);
+        &self
+            .after
+            .as_ref()
+            .or(before)
+            .expect("a step has a row before it or after it")
+            .key
+    }
+}
+
+/// The effect of a change set on a snapshot. Changes without effect are left out.
+#[derive(Clone, Debug)]
+pub struct Staged<R> {
+    /// The rows to write, in the order of their changes.
+    pub steps: Vec<Step<R>>,
+    /// Creations that were left out because their idempotency key is taken, with its holder.
+    pub existing: Vec<(Key, DeploymentId)>,
+    /// Puts without effect, with their positions in the change set. A modification held by someone
+    /// else forbids them all the same.
+    pub unchanged: Vec<(usize, Key)>,
+    /// Changes to the index of idempotency keys: the new holder of each; `None` removes the entry.
+    pub holders: BTreeMap<Arc<str>, Option<DeploymentId>>,
+    /// Existing rows that were to take an idempotency key held by another deployment.
+    pub(super) taken: Vec<Key>,
+    keys: HashSet<Key>,
+}
+
+impl<R: StoredRow + Clone> Staged<R> {
+    /// Works out all changes in order.
+    ///
+    /// `version` gives the version of the change at a position in the change set. It must not
+    /// have been used before; it is called at most once for each position, in order, and not for
+    /// every one: changes without effect need no version.
+    pub fn new<S: Snapshot<Row = R>>(
+        snapshot: &S,
+        changes: Vec<Change>,
+        mut version: impl FnMut(usize) -> Version,
+    ) -> Self {
+        let mut staged = Self {
+            steps: Vec::with_capacity(changes.len()),
+            existing: Vec::new(),
+            unchanged: Vec::new(),
+            holders: BTreeMap::new(),
+            taken: Vec::new(),
+            keys: HashSet::with_capacity(changes.len()),
+        };
+        let now = snapshot.now();
+        for (index, change) in changes.into_iter().enumerate() {
+            let before = snapshot.row(change.key());
+            match (change, before) {
+                (Change::Put(put), before) => match staged.other_holder(snapshot, &put) {
+                    Some(_) if before.is_some() => staged.taken.push(put.key),
+                    Some(holder) => staged.existing.push((put.key, holder)),
+                    None => staged.put(index, put, before, &mut version, now),
+                },
+                (Change::Delete(key), Some(before)) => {
+                    staged.pass_on(Some(before.entity()), None);
+                    let step = Step {
+                        index,
+                        version: version(index),
+                        before: Some(before),
+                        after: None,
+                        body: None,
+                        is_exclusive: true,
+                    };
+                    staged.push(key, step);
+                }
+                (Change::Conditions(key, conditions), Some(before)) => {
+                    let old = before.entity();
+                    let Some(conditions) = Condition::merge(&old.conditions, conditions, now)
+                    else {
+                        continue;
+                    };
+                    let version = version(index);
+                    let after = Entity {
+                        conditions,
+                        version,
+                        updated: now,
+                        ..old.clone()
+                    };
+                    let step = Step {
+                        index,
+                        version,
+                        before: Some(before),
+                        after: Some(after),
+                        body: None,
+                        is_exclusive: false,
+                    };
+                    staged.push(key, step);
+                }
+                (Change::Delete(_) | Change::Conditions(..), None) => {}
+            }
+        }
+        staged
+    }
+
+    /// Whether a step writes or removes this key.
+    pub fn changes(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// The entities that are written, in order.
+    pub fn after(&self) -> impl Iterator<Item = &Entity> {
+        self.steps.iter().filter_map(|step| step.after.as_ref())
+    }
+
+    /// The answer to the commit, still without its revision.
+    pub fn committed(&self) -> Committed {
+        Committed {
+            versions: self
+                .after()
+                .map(|entity| (entity.key.clone(), entity.version))
+                .collect(),
+            existing: self.existing.clone(),
+            ..Committed::default()
+        }
+    }
+
+    fn push(&mut self, key: Key, step: Step<R>) {
+        self.keys.insert(key);
+        self.steps.push(step);
+    }
+
+    fn put(
+        &mut self,
+        index: usize,
+        mut put: Put,
+        before: Option<R>,
+        version: &mut impl FnMut(usize) -> Version,
+        now: Timestamp,
+    ) {
+        let old = before.as_ref().map(StoredRow::entity);
+        let (body, hash) = match (put.body.take(), old) {
+            (None, Some(old)) => (None, old.body),
+            (Some(body), Some(old)) if body.hash() == old.body => (None, old.body),
+            (body, _) => {
+                let body = body.unwrap_or_default();
+                let hash = body.hash();
+                (Some(body), hash)
+            }
+        };
+        let key = put.key.clone();
+        // Versions are few in some backends: take one only for a put that changes something.
+        let Some(mut after) = put.apply(old, hash, Version::default(), now) else {
+            self.unchanged.push((index, key));
+            return;
+        };
+        after.version = version(index);
+        self.pass_on(old, Some(&after));
+        let step = Step {
+            index,
+            version: after.version,
+            before,
+            after: Some(after),
+            body,
+            is_exclusive: true,
+        };
+        self.push(key, step);
+    }
+
+    /// The other deployment that has the idempotency key of a put, after the changes before it.
+    fn other_holder<S: Snapshot>(&self, snapshot: &S, put: &Put) -> Option<DeploymentId> {
+        let Facts::Deployment(deployment) = &put.facts else {
+            return None;
+        };
+        let idempotency_key = deployment.idempotency_key.as_ref()?;
+        let holder = match self.holders.get(idempotency_key) {
+            Some(staged) => staged.clone(),
+            None => snapshot.holder(idempotency_key),
+        };
+        holder.filter(|holder| put.key.deployment() != Some(holder))
+    }
+
+    /// Records the idempotency keys that one change frees and takes.
+    fn pass_on(&mut self, before: Option<&Entity>, after: Option<&Entity>) {
+        let held = |entity: Option<&Entity>| entity?.deployment()?.idempotency_key.clone();
+        let (old, new) = (held(before), held(after));
+        if old == new {
+            return;
+        }
+        self.holders.extend(old.map(|freed| (freed, None)));
+        let holder = after.and_then(|entity| entity.key.deployment());
+        self.holders
+            .extend(new.map(|taken| (taken, holder.cloned())));
+    }
+}
