@@ -100,7 +100,7 @@ impl Modifications {
 
 #[cfg(test)]
 mod tests {
-    use super::{Modifications, REMEMBERED, ModificationState};
+    use super::{ModificationState, Modifications, REMEMBERED};
     use tko_core::{Key, Kind, Timestamp};
 
     fn site(name: &str) -> Key {
@@ -114,16 +114,27 @@ mod tests {
             .open(&key, Timestamp(10), Timestamp(0))
             .expect("nobody else");
         assert!(
-            modifications.open(&key, Timestamp(20), Timestamp(9)).is_none(),
+            modifications
+                .open(&key, Timestamp(20), Timestamp(9))
+                .is_none(),
             "still open"
         );
         let second = modifications
             .open(&key, Timestamp(20), Timestamp(10))
             .expect("the first lapsed");
-        assert_eq!(modifications.state(&first, Timestamp(11)), ModificationState::Expired);
-        assert_eq!(modifications.state(&second, Timestamp(11)), ModificationState::Open);
+        assert_eq!(
+            modifications.state(&first, Timestamp(11)),
+            ModificationState::Expired
+        );
+        assert_eq!(
+            modifications.state(&second, Timestamp(11)),
+            ModificationState::Open
+        );
         modifications.forget(&key, Timestamp(21));
-        assert_eq!(modifications.state(&second, Timestamp(22)), ModificationState::Expired);
+        assert_eq!(
+            modifications.state(&second, Timestamp(22)),
+            ModificationState::Expired
+        );
     }
 
     #[test]
@@ -134,7 +145,10 @@ mod tests {
             .expect("nobody else");
         assert!(modifications.close(&token, Timestamp(5)));
         assert!(!modifications.close(&token, Timestamp(5)), "used");
-        assert_eq!(modifications.state(&token, Timestamp(50)), ModificationState::Unknown);
+        assert_eq!(
+            modifications.state(&token, Timestamp(50)),
+            ModificationState::Unknown
+        );
     }
 
     #[test]

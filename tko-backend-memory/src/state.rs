@@ -112,7 +112,10 @@ impl State {
 
     /// Makes work due, if its key is there.
     pub(crate) fn enqueue(&mut self, enqueue: &Enqueue, now: Timestamp) {
-        if let Some((key, _)) = self.kinds[enqueue.key.kind() as usize].rows.entry(&enqueue.key) {
+        if let Some((key, _)) = self.kinds[enqueue.key.kind() as usize]
+            .rows
+            .entry(&enqueue.key)
+        {
             self.queues[enqueue.stage as usize].enqueue(enqueue, key, now);
         }
     }
