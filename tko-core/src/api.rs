@@ -4,191 +4,27 @@
 //! frontend and test runs unchanged embedded or remote. Packages here are whole: a deployment's has
 //! its Deployment resource in its place.
 
+mod requests;
+mod steps;
+
+pub use requests::{
+    About, Bulk, Event, Expect, MAX_SKIPPED, NewDeployment, NewPlugin, NewSite, NewTemplate, Watch,
+};
+pub use steps::{Effect, MAX_EFFECTS, PrepareStep, ScheduleStep};
+
 use crate::change::{ChangeRecord, FeedPosition, Modification};
-use crate::entity::{Condition, Record, Want};
+use crate::entity::{Record, Want};
 use crate::error::Result;
-use crate::id::{DeploymentId, Key, PluginId, SiteId, TemplateId};
-use crate::metadata::Metadata;
+use crate::id::{DeploymentId, Key};
 use crate::package::Package;
-use crate::resource::Gvk;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select, pages};
-use crate::subscription::Subscription;
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Most effects of one step of preparation.
-pub const MAX_EFFECTS: usize = 500;
-
-/// Most skipped entities that a [`Bulk`] names.
-pub const MAX_SKIPPED: usize = 1_000;
-
-/// What must be there before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Expect {
-    /// Whatever.
-    #[default]
-    Any,
-    /// Nothing: it is to be made.
-    Absent,
-    /// Exactly what was read.
-    At(Version),
-}
-
-/// Registers a template: makes or replaces it.
-#[derive(Clone, Debug)]
-pub struct NewTemplate {
-    /// Its id.
-    pub id: TemplateId,
-    /// Given out of band.
-    pub metadata: Metadata,
-    /// At least partially valid.
-    pub package: Package,
-    /// What must be there before.
-    pub expect: Expect,
-}
-
-impl NewTemplate {
-    /// Whatever is there, and without metadata out of band.
-    pub fn new(id: TemplateId, package: Package) -> Self {
-        Self {
-            id,
-            metadata: Metadata::default(),
-            package,
-            expect: Expect::Any,
-        }
-    }
-}
-
-/// Registers a site: makes or replaces it.
-#[derive(Clone, Debug)]
-pub struct NewSite {
-    /// Its id.
-    pub id: SiteId,
-    /// Its package gets this one's merged in, and metadata from it.
-    pub template: Option<TemplateId>,
-    /// Given out of band.
-    pub metadata: Metadata,
-    /// Completely valid, once merged.
-    pub package: Package,
-    /// What must be there before.
-    pub expect: Expect,
-}
-
-impl NewSite {
-    /// Whatever is there, without a template, and without metadata out of band.
-    pub fn new(id: SiteId, package: Package) -> Self {
-        Self {
-            id,
-            template: None,
-            metadata: Metadata::default(),
-            package,
-            expect: Expect::Any,
-        }
-    }
-}
-
-/// Registers a plugin: makes or replaces it.
-#[derive(Clone, Debug)]
-pub struct NewPlugin {
-    /// Type and name.
-    pub id: PluginId,
-    /// Not empty.
-    pub executor: String,
-    /// For the executor.
-    pub arguments: Vec<String>,
-    /// For the executor and the plugin.
-    pub properties: BTreeMap<String, String>,
-    /// Groups may be empty, versions and kinds not.
-    pub triggers: Vec<Gvk>,
-}
-
-/// Creates a deployment.
-#[derive(Clone, Debug, Default)]
-pub struct NewDeployment {
-    /// Brought by whoever may have to retry; else made.
-    pub id: Option<DeploymentId>,
-    /// What it comes out of.
-    pub parent: Option<DeploymentId>,
-    /// What it is made from.
-    pub template: Option<TemplateId>,
-    /// Where it is to run.
-    pub site: Option<SiteId>,
-    /// Given out of band.
-    pub metadata: Metadata,
-    /// Merged into the template's package.
-    pub merge: Package,
-    /// It is prepared already.
-    pub prepared: bool,
-    /// It is approved already; takes `prepared`.
-    pub approved: bool,
-    /// A second creation under the same key answers with the first one's id.
-    pub idempotency_key: Option<Arc<str>>,
-}
-
-/// What a bulk verb did. Atomic for each entity, not as a whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bulk {
-    /// How many.
-    pub done: u64,
-    /// What was left alone, and why; at most [`MAX_SKIPPED`].
-    pub skipped: Vec<(Key, String)>,
-}
-
-/// A request to be told of changes.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    /// Of what. Selecting by a template's or a site's metadata is refused: their change is no
-    /// change of their deployments.
-    pub select: Select,
-    /// After this.
-    pub after: Revision,
-    /// With packages.
-    pub package: bool,
-}
-
-/// What a watcher is told. Revisions rise strictly.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// It is new, has changed, or began to match.
-    Put {
-        /// Of the change.
-        revision: Revision,
-        /// As it is after it.
-        record: Record,
-        /// It was not there, or did not match, before.
-        entered: bool,
-    },
-    /// It is gone, or ceased to match.
-    Gone {
-        /// Of the change.
-        revision: Revision,
-        /// As it was before it.
-        before: Record,
-    },
-    /// Nothing that matches, up to here.
-    Bookmark {
-        /// Watch on from here.
-        revision: Revision,
-    },
-}
-
-impl Event {
-    /// Where to watch on from.
-    pub fn revision(&self) -> Revision {
-        match self {
-            Self::Put { revision, .. }
-            | Self::Gone { revision, .. }
-            | Self::Bookmark { revision } => *revision,
-        }
-    }
-}
 
 /// The operations of people and programs.
 ///
@@ -315,63 +151,6 @@ pub trait DataApi: Send + Sync + 'static {
         before: Option<Revision>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>>;
-}
-
-/// Who serves the data.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
-    /// Of the backend, such as `memory`.
-    pub backend: String,
-}
-
-/// Something that a step of preparation wants elsewhere, committed with it.
-///
-/// What an effect refers to must be there before the step: a child cannot be placed on a site that
-/// the same step registers (`BadArgument`: it does not exist). Register sites in one step, and
-/// create the children that run on them in a later one.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Create this child. With a `once` key it is created once, however often it is asked for.
-    Deployment(NewDeployment),
-    /// Register this site.
-    Site(NewSite),
-    /// Delete this child; nothing if it is gone already.
-    Delete(DeploymentId),
-}
-
-/// One step of preparing one deployment, committed whole.
-#[derive(Clone, Debug)]
-pub struct PrepareStep {
-    /// Which.
-    pub deployment: DeploymentId,
-    /// What it was worked out from.
-    pub expect: Generation,
-    /// Its new package; `None`: as it is.
-    pub package: Option<Package>,
-    /// At most [`MAX_EFFECTS`].
-    pub effects: Vec<Effect>,
-    /// Merged by kind.
-    pub conditions: Vec<Condition>,
-    /// What it waits for or tracks from now on; `None`: as before.
-    pub subscriptions: Option<Vec<Subscription>>,
-    /// Replaces the work's progress; JSON null removes it; `None`: as before.
-    pub progress: Option<Value>,
-    /// What becomes of the claim; `None`: the worker goes on.
-    pub settle: Option<Outcome>,
-}
-
-/// One step of scheduling one site.
-#[derive(Clone, Debug, Default)]
-pub struct ScheduleStep {
-    /// Is there now, or is about to be put there, as of this generation. Said before it is put
-    /// there, for what nobody says is placed may be deleted without anybody taking it off.
-    pub placed: Vec<(DeploymentId, Generation)>,
-    /// Is not there any more.
-    pub removed: Vec<DeploymentId>,
-    /// Of the site and its deployments; merged by kind.
-    pub conditions: Vec<(Key, Vec<Condition>)>,
-    /// What becomes of the claim; `None`: the worker goes on.
-    pub settle: Option<Outcome>,
 }
 
 /// What workers need. Apart from [`DataApi`]: other rights, and no frontend's business.

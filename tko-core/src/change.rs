@@ -1,10 +1,13 @@
-//! Change sets, and the feed of what they changed.
+//! Change sets, and the records of the change feed.
 
-use crate::entity::{Condition, Entity, Facts, Record};
-use crate::hash::ContentHash;
+mod put;
+
+pub use put::Put;
+pub(crate) use put::same_package;
+
+use crate::builder::chainable;
+use crate::entity::{Condition, Record};
 use crate::id::{DeploymentId, Key};
-use crate::metadata::Metadata;
-use crate::package::Package;
 use crate::revision::{Generation, Revision, Timestamp, Version};
 use crate::work::{Enqueue, Outcome, Token};
 use serde_json::Value;
@@ -13,46 +16,126 @@ use std::sync::Arc;
 /// Most changes in one change set.
 pub const MAX_CHANGES: usize = 1_000;
 
-/// All or nothing: at most [`MAX_CHANGES`] changes, each key once.
+/// A set of changes that is applied as a whole or not at all.
+///
+/// It has at most [`MAX_CHANGES`] changes, and at most one for each key.
+///
+/// ```
+/// use tko_core::{ChangeSet, Enqueue, Lane, Put, Require, SiteId, Stage};
+///
+/// let site = SiteId::new("india/south-100")?;
+/// let set = ChangeSet::new()
+///     .require(Require::Absent((&site).into()))
+///     .put(Put::new(&site))
+///     .enqueue(Enqueue::now(Stage::Schedule, &site, Lane::of(site.as_str())))
+///     .cause("registered");
+/// assert_eq!(set.changes.len(), 1);
+/// # Ok::<(), tko_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ChangeSet {
-    /// Checked in the same instant as the changes are made.
+    /// Preconditions, checked in the same transaction.
     pub require: Vec<Require>,
-    /// In order.
+    /// The changes, in the order in which the feed shows them.
     pub changes: Vec<Change>,
-    /// Due no earlier than the changes can be read, and soon after.
+    /// Work to enqueue. It becomes claimable as soon as the changes can be read, and not before.
     pub enqueue: Vec<Enqueue>,
-    /// An edit's token lets its own key be written; a lease's token must be live.
+    /// The modification or lease that permits the set. A modification permits writing its own
+    /// key; a lease must be live.
     pub under: Option<Token>,
-    /// In the same instant: what becomes of that lease. `None`: it stays; an edit always ends.
+    /// How the lease in `under` ends; `None` keeps it. A modification always ends with the commit.
     pub settle: Option<Outcome>,
-    /// In the same instant: replaces the leased work's progress; JSON null removes it.
+    /// The new progress of the leased work; JSON null removes it.
     pub progress: Option<Value>,
-    /// Who and why, for history and audit.
+    /// The reason for the changes, for history and audit.
     pub cause: Option<Arc<str>>,
 }
 
-/// A precondition.
+impl ChangeSet {
+    /// A set that changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a precondition.
+    #[must_use]
+    pub fn require(mut self, require: Require) -> Self {
+        self.require.push(require);
+        self
+    }
+
+    /// Adds a change.
+    #[must_use]
+    pub fn change(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    /// Adds a put.
+    #[must_use]
+    pub fn put(self, put: Put) -> Self {
+        self.change(Change::Put(put))
+    }
+
+    /// Adds a deletion.
+    #[must_use]
+    pub fn delete(self, key: impl Into<Key>) -> Self {
+        self.change(Change::Delete(key.into()))
+    }
+
+    /// Adds conditions, merged by kind.
+    #[must_use]
+    pub fn conditions(self, key: impl Into<Key>, conditions: Vec<Condition>) -> Self {
+        self.change(Change::Conditions(key.into(), conditions))
+    }
+
+    /// Adds work to enqueue.
+    #[must_use]
+    pub fn enqueue(mut self, work: Enqueue) -> Self {
+        self.enqueue.push(work);
+        self
+    }
+
+    chainable! {
+        /// Sets the modification or lease that permits the set.
+        under: into Option<Token>;
+        /// Sets how the lease ends.
+        settle: into Option<Outcome>;
+        /// Sets the new progress of the leased work.
+        progress: into Option<Value>;
+    }
+
+    /// Sets the reason for the changes.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<Arc<str>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
+/// A precondition of a change set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Require {
-    /// Not there, not even as being deleted.
+    /// The entity does not exist, not even as one that is being deleted.
     Absent(Key),
-    /// There, and not being deleted.
+    /// The entity exists and is not being deleted.
     Exists(Key),
-    /// As it was read, conditions included.
+    /// The entity has this version: nothing changed since it was read, conditions included.
     At(Key, Version),
-    /// Its package is as it was read, and it is not being deleted.
+    /// The entity has this generation and is not being deleted: its package did not change.
     Generation(Key, Generation),
-    /// As it was read, conditions included, and not being deleted. For what is read and not
-    /// changed, such as the template of something new: who changes it at the same moment is not
-    /// held up, and may be taken for later.
+    /// The entity has this version and is not being deleted.
+    ///
+    /// For entities that are read and not written, such as the template of a new deployment. A
+    /// concurrent write of the entity need not wait, and may be ordered after this set.
     Current(Key, Version),
-    /// After these changes nothing names it as template, site, parent or place.
+    /// After the changes of this set no entity names this one as template, site, parent or
+    /// placement.
     Unreferenced(Key),
 }
 
 impl Require {
-    /// What it is about.
+    /// The key of the entity that the precondition is about.
     pub fn key(&self) -> &Key {
         match self {
             Self::Absent(key)
@@ -65,19 +148,19 @@ impl Require {
     }
 }
 
-/// One change.
+/// One change of a change set.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Creates or replaces.
+    /// Creates or replaces an entity.
     Put(Put),
-    /// Removes the row, its body and its work. No such entity: nothing.
+    /// Deletes an entity with its body and its work; does nothing if it does not exist.
     Delete(Key),
-    /// Merges by kind. No such entity: nothing.
+    /// Merges conditions by kind; does nothing if the entity does not exist.
     Conditions(Key, Vec<Condition>),
 }
 
 impl Change {
-    /// What it changes.
+    /// The key of the entity to change.
     pub fn key(&self) -> &Key {
         match self {
             Self::Put(put) => &put.key,
@@ -86,177 +169,128 @@ impl Change {
     }
 }
 
-/// Creates or replaces one entity. What changes nothing is left out: no version, no revision, no
-/// new `updated`. So is the creation of a deployment under a `once` key that is taken
-/// ([`Committed::existing`]).
-#[derive(Clone, Debug)]
-pub struct Put {
-    /// Kind and id.
-    pub key: Key,
-    /// See [`Entity::inherited`].
-    pub inherited: Metadata,
-    /// See [`Entity::given`].
-    pub given: Metadata,
-    /// See [`Entity::metadata`].
-    pub metadata: Metadata,
-    /// What only its kind has.
-    pub facts: Facts,
-    /// See [`Entity::deleting`].
-    pub deleting: bool,
-    /// Merged by kind into what is there.
-    pub conditions: Vec<Condition>,
-    /// `None` keeps what is there; for something new, an empty one.
-    pub body: Option<Package>,
-}
-
-impl Put {
-    /// Puts an entity as it is.
-    pub fn of(entity: &Entity) -> Self {
-        Self {
-            key: entity.key.clone(),
-            inherited: entity.inherited.clone(),
-            given: entity.given.clone(),
-            metadata: entity.metadata.clone(),
-            facts: entity.facts.clone(),
-            deleting: entity.deleting,
-            conditions: Vec::new(),
-            body: None,
-        }
-    }
-
-    /// What this makes of the row; `None` if it changes nothing. The rule of every backend:
-    /// `created` and the generation are kept or counted from `before`, conditions merged.
-    ///
-    /// `body` is the hash of the body after it; `version` and `now` are what the row gets if it
-    /// changes.
-    pub fn apply(
-        self,
-        before: Option<&Entity>,
-        body: ContentHash,
-        version: Version,
-        now: Timestamp,
-    ) -> Option<Entity> {
-        let Some(old) = before else {
-            let conditions = Condition::merge(&[], self.conditions, now).unwrap_or_default();
-            return Some(Entity {
-                key: self.key,
-                version,
-                generation: Generation(1),
-                created: now,
-                updated: now,
-                deleting: self.deleting,
-                inherited: self.inherited,
-                given: self.given,
-                metadata: self.metadata,
-                conditions,
-                facts: self.facts,
-                body,
-            });
-        };
-        let conditions = Condition::merge(&old.conditions, self.conditions, now);
-        let same = conditions.is_none()
-            && old.body == body
-            && old.deleting == self.deleting
-            && old.inherited == self.inherited
-            && old.given == self.given
-            && old.metadata == self.metadata
-            && old.facts == self.facts;
-        if same {
-            return None;
-        }
-        let generation = if old.body == body && same_package(&old.facts, &self.facts) {
-            old.generation
-        } else {
-            old.generation.next()
-        };
-        Some(Entity {
-            key: self.key,
-            version,
-            generation,
-            created: old.created,
-            updated: now,
-            deleting: self.deleting,
-            inherited: self.inherited,
-            given: self.given,
-            metadata: self.metadata,
-            conditions: conditions.unwrap_or_else(|| old.conditions.clone()),
-            facts: self.facts,
-            body,
-        })
-    }
-}
-
-/// Whether two facts stand for the same package, as far as it is not in the body.
-pub(crate) fn same_package(one: &Facts, other: &Facts) -> bool {
-    match (one, other) {
-        (Facts::Deployment(one), Facts::Deployment(other)) => {
-            one.resource == other.resource
-                && one.prepared == other.prepared
-                && one.approved == other.approved
-        }
-        (Facts::Plugin(one), Facts::Plugin(other)) => one == other,
-        _ => true,
-    }
-}
-
-/// What a commit did.
+/// The result of a commit.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
-    /// Of the last change; `None` if nothing changed, or if it was not waited for.
+    /// The revision of the last change; `None` if nothing changed, or if the commit did not wait
+    /// for revisions ([`Ack::Durable`]).
     pub revision: Option<Revision>,
-    /// Of what changed and is still there.
+    /// The new version of each entity that changed and still exists.
     pub versions: Vec<(Key, Version)>,
-    /// Creations that were left out, and who has their `once` key.
+    /// The creations that were dropped because their idempotency key is in use, each with the
+    /// deployment that has it.
     pub existing: Vec<(Key, DeploymentId)>,
 }
 
-/// What a commit waits for. Workers go on when it is durable; people are told when it is numbered,
-/// so that they find it in any watch.
+impl Committed {
+    /// The result of a commit that changed nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    chainable! {
+        /// Sets the revision of the last change.
+        revision: into Option<Revision>;
+        /// Sets the new versions.
+        versions: Vec<(Key, Version)>;
+        /// Sets the dropped creations.
+        existing: Vec<(Key, DeploymentId)>;
+    }
+}
+
+/// The point at which a commit returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// It will not be lost.
+    /// The changes survive a crash. For workers, which need no revision.
     Durable,
-    /// It also has its revisions.
+    /// The changes also have revisions, so that the caller finds them in every later listing and
+    /// watch. For people and programs.
     Numbered,
 }
 
-/// An item of the change feed: one change of one entity.
+/// One record of the change feed: one change of one entity.
 #[derive(Clone, Debug)]
 pub struct ChangeRecord {
-    /// Its own.
+    /// The revision of this change.
     pub revision: Revision,
-    /// The last revision of its change set, which is contiguous.
+    /// The last revision of the change set; the revisions of a set are contiguous.
     pub set: Revision,
-    /// When it was committed.
+    /// The time of the commit.
     pub at: Timestamp,
-    /// What changed.
+    /// The key of the entity that changed.
     pub key: Key,
-    /// `None`: it is new.
+    /// The entity before the change; `None` if it was created.
     pub before: Option<Record>,
-    /// `None`: it is gone.
+    /// The entity after the change; `None` if it was deleted.
     pub after: Option<Record>,
-    /// Who and why.
+    /// The reason for the change.
     pub cause: Option<Arc<str>>,
 }
 
-/// A person's exclusive right to one entity's package.
+impl ChangeRecord {
+    /// A change without states and cause.
+    pub fn new(revision: Revision, set: Revision, at: Timestamp, key: Key) -> Self {
+        Self {
+            revision,
+            set,
+            at,
+            key,
+            before: None,
+            after: None,
+            cause: None,
+        }
+    }
+
+    chainable! {
+        /// Sets the entity before the change.
+        before: into Option<Record>;
+        /// Sets the entity after the change.
+        after: into Option<Record>;
+        /// Sets the reason for the change.
+        cause: into Option<Arc<str>>;
+    }
+}
+
+/// A person's exclusive right to change one entity's package, for a limited time.
 #[derive(Clone, Debug)]
 pub struct Modification {
-    /// Ends the edit.
+    /// The proof of the right; committing or cancelling under it ends the modification.
     pub token: Token,
-    /// It lapses then.
+    /// The time at which the modification expires, by the store's clock.
     pub until: Timestamp,
-    /// As it is now.
+    /// The entity at the start of the modification.
     pub record: Record,
 }
 
-/// Where the feed is.
+impl Modification {
+    /// A modification of this record, until this time.
+    pub fn new(token: Token, until: Timestamp, record: Record) -> Self {
+        Self {
+            token,
+            until,
+            record,
+        }
+    }
+}
+
+/// The extent of the change feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedPosition {
-    /// The last.
+    /// The last revision.
     pub revision: Revision,
-    /// The feed can be read after this one, or any later.
+    /// The feed can be read after this revision, or after any later one.
     pub oldest: Revision,
     /// The store's time.
     pub now: Timestamp,
+}
+
+impl FeedPosition {
+    /// A feed from `oldest` to `revision`.
+    pub fn new(revision: Revision, oldest: Revision, now: Timestamp) -> Self {
+        Self {
+            revision,
+            oldest,
+            now,
+        }
+    }
 }

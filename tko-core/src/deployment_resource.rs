@@ -10,13 +10,14 @@
 //! long as no fact changed.
 
 use crate::annotation::{self, APPROVED, PREPARED};
+use crate::builder::chainable;
 use crate::error::{Error, Result};
 use crate::id::{SiteId, TemplateId};
 use crate::merge::overlay;
 use crate::package::Package;
 use crate::resource::{Gvk, Identifier, Resource, map_in};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Stands for a fact in a skeleton. No id and no annotation value can be this text.
 const BLANK: &str = "\0";
@@ -44,6 +45,23 @@ pub struct DeploymentResource {
 }
 
 impl DeploymentResource {
+    /// A resource from its parts; backends decode them.
+    pub fn new(skeleton: Arc<Resource>, at: usize) -> Self {
+        Self {
+            skeleton,
+            at,
+            template: None,
+            site: None,
+        }
+    }
+
+    chainable! {
+        /// Sets the template that the resource names.
+        template: into Option<TemplateId>;
+        /// Sets the site that the resource names.
+        site: into Option<SiteId>;
+    }
+
     /// The Deployment resource as people see it.
     pub fn to_resource(&self, prepared: bool, approved: bool) -> Arc<Resource> {
         let filled = self.skeleton.edited(|content| {
@@ -57,6 +75,15 @@ impl DeploymentResource {
             fill_mark(content, APPROVED, approved);
         });
         Arc::new(filled.expect("facts do not touch what identifies the resource"))
+    }
+}
+
+/// A Deployment resource at the start of the package that names nothing.
+impl Default for DeploymentResource {
+    fn default() -> Self {
+        static PLAIN: LazyLock<Arc<Resource>> =
+            LazyLock::new(|| Arc::new(asked(None, None, false, false)));
+        Self::new(PLAIN.clone(), 0)
     }
 }
 

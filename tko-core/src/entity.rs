@@ -3,9 +3,10 @@
 //! What is listed, selected, claimed and watched is a small row; the package is a separate body,
 //! known by its content hash.
 
+use crate::builder::chainable;
 use crate::deployment_resource::{self, DeploymentResource};
 use crate::hash::ContentHash;
-use crate::id::{DeploymentId, Key, SiteId, TemplateId};
+use crate::id::{DeploymentId, Key, Kind, SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::package::Package;
 use crate::resource::Gvk;
@@ -50,6 +51,11 @@ impl Condition {
         }
     }
 
+    chainable! {
+        /// Sets the time at which the status last changed. For backends.
+        since: Timestamp;
+    }
+
     /// Merges `new` into `old` by kind. `None` if that says nothing new, whatever the time.
     pub fn merge(old: &[Self], new: Vec<Self>, now: Timestamp) -> Option<Vec<Self>> {
         let mut merged = None::<Vec<Self>>;
@@ -86,7 +92,7 @@ impl PartialEq for Condition {
 }
 
 /// What a deployment is, apart from its body.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deployment {
     /// What it came out of.
     pub parent: Option<DeploymentId>,
@@ -110,6 +116,35 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// A deployment with this Deployment resource, without relations, not prepared.
+    pub fn new(resource: DeploymentResource) -> Self {
+        Self {
+            resource,
+            ..Self::default()
+        }
+    }
+
+    chainable! {
+        /// Sets the parent.
+        parent: into Option<DeploymentId>;
+        /// Sets the template.
+        template: into Option<TemplateId>;
+        /// Sets the template's version.
+        origin: into Option<Version>;
+        /// Sets the site.
+        site: into Option<SiteId>;
+        /// Sets whether it is prepared.
+        prepared: bool;
+        /// Sets whether it is approved.
+        approved: bool;
+        /// Sets the site on which it is placed, and the generation that is there.
+        placed: into Option<(SiteId, Generation)>;
+        /// Sets the idempotency key.
+        idempotency_key: into Option<Arc<str>>;
+        /// Sets the Deployment resource.
+        resource: DeploymentResource;
+    }
+
     /// The package as people see it: a body with the Deployment resource in its place.
     pub fn whole(&self, body: &Package) -> Package {
         deployment_resource::join(&self.resource, self.prepared, self.approved, body)
@@ -129,6 +164,25 @@ pub struct Plugin {
     pub triggers: Vec<Gvk>,
 }
 
+impl Plugin {
+    /// A plugin without arguments, properties and triggers.
+    pub fn new(executor: impl Into<String>) -> Self {
+        Self {
+            executor: executor.into(),
+            ..Self::default()
+        }
+    }
+
+    chainable! {
+        /// Sets the arguments.
+        arguments: Vec<String>;
+        /// Sets the properties.
+        properties: BTreeMap<String, String>;
+        /// Sets the triggers.
+        triggers: Vec<Gvk>;
+    }
+}
+
 /// What only entities of one kind have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Facts {
@@ -145,6 +199,41 @@ pub enum Facts {
     Deployment(Box<Deployment>),
     /// Of a plugin.
     Plugin(Arc<Plugin>),
+}
+
+impl Facts {
+    /// The facts of an entity of this kind that has no relations and no properties.
+    pub fn empty(kind: Kind) -> Self {
+        match kind {
+            Kind::Template => Self::Template,
+            Kind::Site => Self::site(None, None),
+            Kind::Deployment => Deployment::default().into(),
+            Kind::Plugin => Plugin::default().into(),
+        }
+    }
+
+    /// The facts of a site that was made from this version of this template.
+    pub fn site(
+        template: impl Into<Option<TemplateId>>,
+        origin: impl Into<Option<Version>>,
+    ) -> Self {
+        Self::Site {
+            template: template.into(),
+            origin: origin.into(),
+        }
+    }
+}
+
+impl From<Deployment> for Facts {
+    fn from(deployment: Deployment) -> Self {
+        Self::Deployment(Box::new(deployment))
+    }
+}
+
+impl From<Plugin> for Facts {
+    fn from(plugin: Plugin) -> Self {
+        Self::Plugin(Arc::new(plugin))
+    }
 }
 
 /// The row: all that is listed, selected, claimed and watched, without the body.
@@ -179,6 +268,49 @@ pub struct Entity {
 }
 
 impl Entity {
+    /// A row without metadata and conditions, at generation 1, with an empty body.
+    ///
+    /// For backends, which decode rows and set every field, and for tests.
+    pub fn new(key: impl Into<Key>, facts: impl Into<Facts>) -> Self {
+        Self {
+            key: key.into(),
+            version: Version::default(),
+            generation: Generation(1),
+            created: Timestamp::default(),
+            updated: Timestamp::default(),
+            deleting: false,
+            inherited: Metadata::default(),
+            given: Metadata::default(),
+            metadata: Metadata::default(),
+            conditions: Vec::new(),
+            facts: facts.into(),
+            body: Package::default().hash(),
+        }
+    }
+
+    chainable! {
+        /// Sets the version.
+        version: Version;
+        /// Sets the generation.
+        generation: Generation;
+        /// Sets the time of the creation.
+        created: Timestamp;
+        /// Sets the time of the last change.
+        updated: Timestamp;
+        /// Sets whether the entity is being deleted.
+        deleting: bool;
+        /// Sets the inherited metadata.
+        inherited: into Metadata;
+        /// Sets the metadata given out of band.
+        given: into Metadata;
+        /// Sets the metadata that selections see.
+        metadata: into Metadata;
+        /// Sets the conditions.
+        conditions: Vec<Condition>;
+        /// Sets the hash of the body.
+        body: ContentHash;
+    }
+
     /// If it is a deployment.
     pub fn deployment(&self) -> Option<&Deployment> {
         match &self.facts {
@@ -263,6 +395,41 @@ pub struct Want {
 }
 
 impl Want {
+    /// Reads the package as well.
+    #[must_use]
+    pub const fn with_package(mut self) -> Self {
+        self.package = true;
+        self
+    }
+
+    /// Reads the revision of the last change as well.
+    #[must_use]
+    pub const fn with_revision(mut self) -> Self {
+        self.revision = true;
+        self
+    }
+
+    /// Reads the queued work as well.
+    #[must_use]
+    pub const fn with_work(mut self) -> Self {
+        self.work = true;
+        self
+    }
+
+    /// Finds entities that are being deleted as well.
+    #[must_use]
+    pub const fn with_deleting(mut self) -> Self {
+        self.deleting = true;
+        self
+    }
+
+    /// Allows a stale read.
+    #[must_use]
+    pub const fn with_stale(mut self) -> Self {
+        self.allow_stale = true;
+        self
+    }
+
     /// The row alone.
     pub const ROW: Self = Self {
         package: false,
@@ -290,6 +457,27 @@ pub struct Record {
     pub revision: Option<Revision>,
     /// If wanted.
     pub work: Vec<Work>,
+}
+
+impl Record {
+    /// A record of the row alone.
+    pub fn new(entity: impl Into<Arc<Entity>>) -> Self {
+        Self {
+            entity: entity.into(),
+            package: None,
+            revision: None,
+            work: Vec::new(),
+        }
+    }
+
+    chainable! {
+        /// Sets the package.
+        package: into Option<Package>;
+        /// Sets the revision of the last change.
+        revision: into Option<Revision>;
+        /// Sets the queued work.
+        work: Vec<Work>;
+    }
 }
 
 /// The condition of a site, and of a deployment, that its scheduler writes. A site that has one is

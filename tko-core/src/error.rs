@@ -3,6 +3,7 @@
 //! An error never prints its source; whoever reports it walks the chain. The same kinds survive
 //! the way through gRPC codes, HTTP statuses and Kubernetes reasons ([`ErrorKind`]).
 
+use crate::builder::chainable;
 use crate::id::Key;
 use crate::resource::Identifier;
 use crate::revision::Revision;
@@ -24,6 +25,24 @@ pub struct Violation {
     pub path: String,
     /// What is wrong, and what would be right.
     pub message: String,
+}
+
+impl Violation {
+    /// A violation of the package as a whole.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            resource: None,
+            path: String::new(),
+            message: message.into(),
+        }
+    }
+
+    chainable! {
+        /// Sets the resource in which it was found.
+        resource: into Option<Identifier>;
+        /// Sets the place within the resource.
+        path: into String;
+    }
 }
 
 impl fmt::Display for Violation {

@@ -5,6 +5,7 @@
 //! [`Registry`](crate::Registry).
 
 use crate::api::{DataApi, Effect};
+use crate::builder::chainable;
 use crate::clock::Ids;
 use crate::entity::{Condition, Record};
 use crate::error::{Result, Violation};
@@ -59,6 +60,36 @@ pub struct PrepareCall<'a> {
     pub data: &'a dyn DataApi,
     /// To make ids of new sites and deployments.
     pub ids: &'a dyn Ids,
+}
+
+impl<'a> PrepareCall<'a> {
+    /// A call for one resource of a deployment, without progress.
+    ///
+    /// The package is the deployment's whole package, and `pending` the target alone.
+    pub fn new(
+        deployment: &'a Record,
+        package: &'a Package,
+        target: &'a Identifier,
+        data: &'a dyn DataApi,
+        ids: &'a dyn Ids,
+    ) -> Self {
+        Self {
+            deployment,
+            package,
+            target,
+            pending: std::slice::from_ref(target),
+            progress: None,
+            data,
+            ids,
+        }
+    }
+
+    chainable! {
+        /// Sets the resources that are still to be prepared.
+        pending: &'a [Identifier];
+        /// Sets the progress of the last call.
+        progress: into Option<&'a Value>;
+    }
 }
 
 /// What a preparer answers.
@@ -127,6 +158,28 @@ pub struct ScheduleCall<'a> {
     pub removed: &'a [Record],
     /// Rises with every call for this site: refuse an older one.
     pub fence: u64,
+}
+
+impl<'a> ScheduleCall<'a> {
+    /// A call for a site without deployments.
+    pub fn new(site: &'a Record, fence: u64) -> Self {
+        Self {
+            site,
+            target: None,
+            wanted: &[],
+            removed: &[],
+            fence,
+        }
+    }
+
+    chainable! {
+        /// Sets the resource that triggered the call.
+        target: into Option<&'a Identifier>;
+        /// Sets the deployments that should run on the site.
+        wanted: &'a [Record];
+        /// Sets the deployments to take off the site.
+        removed: &'a [Record];
+    }
 }
 
 /// Brings sites to what their deployments ask for.

@@ -4,6 +4,7 @@
 pub mod annotation;
 pub mod api;
 pub mod backend;
+mod builder;
 pub mod change;
 pub mod clock;
 pub mod commit;

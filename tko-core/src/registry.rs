@@ -23,6 +23,24 @@ pub struct Handler<T: ?Sized> {
     pub handler: Result<Arc<T>, Arc<str>>,
 }
 
+impl<T: ?Sized> Handler<T> {
+    /// A handler that works.
+    pub fn new(name: impl Into<Arc<str>>, handler: Arc<T>) -> Self {
+        Self {
+            name: name.into(),
+            handler: Ok(handler),
+        }
+    }
+
+    /// A handler that cannot be made, with the reason.
+    pub fn unavailable(name: impl Into<Arc<str>>, reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            handler: Err(reason.into()),
+        }
+    }
+}
+
 impl<T: ?Sized> Clone for Handler<T> {
     fn clone(&self) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! Resources: Kubernetes-style maps with an identity, immutable and shared.
 
+use crate::builder::chainable;
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use serde_json::{Map, Value};
@@ -89,6 +90,11 @@ impl Identifier {
             name: name.into(),
             namespace: None,
         }
+    }
+
+    chainable! {
+        /// Sets the namespace.
+        namespace: into Option<Arc<str>>;
     }
 
     /// From an object reference: `{apiVersion, kind, name[, namespace]}`.

@@ -1,5 +1,6 @@
-//! Choosing entities: selections, pages, cursors.
+//! Selections of entities, and the requests and results of listings.
 
+use crate::builder::chainable;
 use crate::entity::{Entity, Record, Want};
 use crate::error::Result;
 use crate::id::{DeploymentId, Key, Kind, PluginType, SiteId, TemplateId};
@@ -14,47 +15,63 @@ use std::collections::BTreeMap;
 /// Most records on one page.
 pub const MAX_PAGE: usize = 1_000;
 
-/// Patterns by literal metadata key. A key that is absent does not match.
+/// Patterns for metadata values, by exact metadata key. An absent key does not match.
 pub type MetadataPatterns = BTreeMap<String, Pattern>;
 
-/// Which entities of one kind. All that is set must hold; an absent id matches no pattern.
+/// A selection of entities of one kind.
+///
+/// Every condition that is set must hold. A pattern for an id that the entity does not have, such
+/// as the site of an unscheduled deployment, does not match.
+///
+/// ```
+/// use tko_core::{Kind, Pattern, Select};
+///
+/// let southern_upfs = Select::all(Kind::Deployment)
+///     .template_id(Pattern::id("nf/upf:*")?)
+///     .site_id(Pattern::id("india/*/south-*")?)
+///     .metadata("NetworkFunction.type", Pattern::value("UPF")?)
+///     .prepared(true);
+/// assert!(southern_upfs.is_watchable());
+/// # Ok::<(), tko_core::pattern::PatternError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Select {
-    /// The one kind.
+    /// The kind of entity.
     pub kind: Kind,
-    /// All must match the id; of plugins, the name.
+    /// Patterns for the id, or for a plugin's name; all must match.
     pub ids: Vec<Pattern>,
-    /// All must match.
+    /// Patterns for metadata values; all must match.
     pub metadata: MetadataPatterns,
-    /// Of deployments: exactly this parent.
+    /// For deployments: the exact parent.
     pub parent: Option<DeploymentId>,
-    /// Of sites and deployments: all must match the template's id.
+    /// For sites and deployments: patterns for the template's id; all must match.
     pub template_ids: Vec<Pattern>,
-    /// Of deployments: by join. Lists and counts take them, watches refuse them, for a template's
-    /// change is no change of its deployments.
+    /// For deployments: patterns for the template's metadata, by join; all must match. Listings
+    /// and counts support this; watches refuse it, because a change of a template makes no event
+    /// for its deployments.
     pub template_metadata: MetadataPatterns,
-    /// Of deployments: all must match the site's id.
+    /// For deployments: patterns for the site's id; all must match.
     pub site_ids: Vec<Pattern>,
-    /// Of deployments: by join, as `template_metadata`.
+    /// For deployments: patterns for the site's metadata, by join, like `template_metadata`.
     pub site_metadata: MetadataPatterns,
-    /// Of deployments.
+    /// For deployments: whether they are prepared.
     pub prepared: Option<bool>,
-    /// Of deployments.
+    /// For deployments: whether they are approved.
     pub approved: Option<bool>,
-    /// Of deployments: assigned to this site, or still placed on it. What its scheduler must know.
+    /// For deployments: assigned to this site, or still placed on it. A scheduler needs both.
     pub concerning: Option<SiteId>,
-    /// Of plugins.
+    /// For plugins: the type.
     pub plugin_type: Option<PluginType>,
-    /// Of plugins: compared whole.
+    /// For plugins: the exact executor.
     pub executor: Option<String>,
-    /// Of plugins: one of the triggers is this, whole.
+    /// For plugins: a trigger that is exactly this.
     pub trigger: Option<Gvk>,
-    /// Also what is being deleted. For workers.
+    /// Whether entities that are being deleted are included. For workers.
     pub deleting: bool,
 }
 
 impl Select {
-    /// Everything of one kind.
+    /// Selects all entities of one kind, except those that are being deleted.
     pub fn all(kind: Kind) -> Self {
         Self {
             kind,
@@ -75,12 +92,73 @@ impl Select {
         }
     }
 
-    /// Whether the row alone decides.
+    /// Adds a pattern for the id, or for a plugin's name.
+    #[must_use]
+    pub fn id(mut self, pattern: Pattern) -> Self {
+        self.ids.push(pattern);
+        self
+    }
+
+    /// Sets the pattern for the value of one metadata key.
+    #[must_use]
+    pub fn metadata(mut self, key: impl Into<String>, pattern: Pattern) -> Self {
+        self.metadata.insert(key.into(), pattern);
+        self
+    }
+
+    /// Adds a pattern for the template's id.
+    #[must_use]
+    pub fn template_id(mut self, pattern: Pattern) -> Self {
+        self.template_ids.push(pattern);
+        self
+    }
+
+    /// Sets the pattern for the value of one of the template's metadata keys.
+    #[must_use]
+    pub fn template_metadata(mut self, key: impl Into<String>, pattern: Pattern) -> Self {
+        self.template_metadata.insert(key.into(), pattern);
+        self
+    }
+
+    /// Adds a pattern for the site's id.
+    #[must_use]
+    pub fn site_id(mut self, pattern: Pattern) -> Self {
+        self.site_ids.push(pattern);
+        self
+    }
+
+    /// Sets the pattern for the value of one of the site's metadata keys.
+    #[must_use]
+    pub fn site_metadata(mut self, key: impl Into<String>, pattern: Pattern) -> Self {
+        self.site_metadata.insert(key.into(), pattern);
+        self
+    }
+
+    chainable! {
+        /// Sets the exact parent.
+        parent: into Option<DeploymentId>;
+        /// Sets whether deployments must be prepared, or must not be.
+        prepared: into Option<bool>;
+        /// Sets whether deployments must be approved, or must not be.
+        approved: into Option<bool>;
+        /// Sets the site to which deployments are assigned, or on which they are placed.
+        concerning: into Option<SiteId>;
+        /// Sets the plugin type.
+        plugin_type: into Option<PluginType>;
+        /// Sets the exact executor.
+        executor: into Option<String>;
+        /// Sets the exact trigger.
+        trigger: into Option<Gvk>;
+        /// Sets whether entities that are being deleted are included.
+        deleting: bool;
+    }
+
+    /// Whether the selection can be watched: the row alone decides, without joins.
     pub fn is_watchable(&self) -> bool {
         self.template_metadata.is_empty() && self.site_metadata.is_empty()
     }
 
-    /// Whether the row matches: all but the joins.
+    /// Whether the row matches. Ignores the joins, `template_metadata` and `site_metadata`.
     pub fn matches(&self, entity: &Entity) -> bool {
         entity.key.kind() == self.kind
             && (self.deleting || !entity.deleting)
@@ -144,7 +222,7 @@ fn all_match(patterns: &[Pattern], id: Option<&str>) -> bool {
     patterns.is_empty() || id.is_some_and(|id| patterns.iter().all(|p| p.matches(id)))
 }
 
-/// Whether all patterns match.
+/// Whether every pattern matches the value of its key.
 pub fn metadata_match(patterns: &MetadataPatterns, metadata: &Metadata) -> bool {
     patterns.iter().all(|(key, pattern)| {
         metadata
@@ -153,25 +231,44 @@ pub fn metadata_match(patterns: &MetadataPatterns, metadata: &Metadata) -> bool 
     })
 }
 
-/// Continue after this key. Opaque to clients.
+/// The end of a page: the next page continues after this key. Opaque to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub Key);
 
-/// A request for one page.
+/// A request for one page of a listing.
 #[derive(Clone, Debug)]
 pub struct List {
-    /// What to list.
+    /// The entities to list.
     pub select: Select,
-    /// Continue after this; `None`: from the start.
+    /// The page to continue after; `None` starts at the beginning.
     pub after: Option<Cursor>,
-    /// At most this many; capped at [`MAX_PAGE`], and 0 means that.
+    /// Most records of the page. At most [`MAX_PAGE`]; 0 means [`MAX_PAGE`].
     pub limit: usize,
-    /// What to read beside the rows, and how recent.
+    /// The parts of each record to read, and how recent they must be.
     pub want: Want,
 }
 
 impl List {
-    /// Most items of one page: [`limit`](Self::limit), within [`MAX_PAGE`].
+    /// The first page of a selection: at most [`MAX_PAGE`] rows.
+    pub fn new(select: Select) -> Self {
+        Self {
+            select,
+            after: None,
+            limit: MAX_PAGE,
+            want: Want::ROW,
+        }
+    }
+
+    chainable! {
+        /// Sets the page to continue after.
+        after: into Option<Cursor>;
+        /// Sets the most records of the page.
+        limit: usize;
+        /// Sets the parts of each record to read.
+        want: Want;
+    }
+
+    /// The most records of one page: [`limit`](Self::limit), within [`MAX_PAGE`].
     pub fn most(&self) -> usize {
         match self.limit {
             0 => MAX_PAGE,
@@ -180,29 +277,55 @@ impl List {
     }
 }
 
-/// One page of a listing, in key order, consistent in itself.
+/// One page of a listing: records in key order, all of one instant.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The page shows everything up to here, and perhaps more. Watch from the *first* page's; of
-    /// pages of [any revision](Want::allow_stale) from the lowest.
+    /// The page contains at least every change up to this revision.
+    ///
+    /// To follow a listing with a watch, start at the revision of the *first* page; if stale reads
+    /// are [allowed](Want::allow_stale), at the lowest revision of all pages.
     pub revision: Revision,
-    /// In key order.
+    /// The records, in key order.
     pub items: Vec<Record>,
-    /// `None` is the only sign of the end: a page may be short, even empty, because its cost is
-    /// bounded.
+    /// The end of this page; `None` only on the last page. A page may be short or even empty
+    /// without being the last, because its cost is bounded.
     pub next: Option<Cursor>,
 }
 
-/// How many there are, exactly up to a bound.
+impl Page {
+    /// A last page with these records.
+    pub fn new(revision: Revision, items: Vec<Record>) -> Self {
+        Self {
+            revision,
+            items,
+            next: None,
+        }
+    }
+
+    chainable! {
+        /// Sets the end of this page, after which the next one continues.
+        next: into Option<Cursor>;
+    }
+}
+
+/// The number of matching entities, exact up to a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// At most the bound.
+    /// The number found; at most the bound.
     pub found: u64,
-    /// There are more than the bound.
+    /// Whether there are more than the bound.
     pub more: bool,
 }
 
-/// The pages from this one on, read one by one with `read`, each when it is asked for.
+impl Count {
+    /// A count of `found` entities; `more` if the bound was reached and more exist.
+    pub fn new(found: u64, more: bool) -> Self {
+        Self { found, more }
+    }
+}
+
+/// Streams the pages of a listing, from this one on. Each page is read with `read` when it is polled
+/// for; the stream ends after the last page or the first error.
 pub fn pages<F>(
     list: List,
     read: impl Fn(List) -> F + Send + 'static,

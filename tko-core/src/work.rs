@@ -5,6 +5,7 @@
 //! and end by themselves. Durations go in and deadlines come out, because only the store's clock
 //! counts.
 
+use crate::builder::chainable;
 use crate::error::{Error, Result};
 use crate::id::{Key, Kind};
 use crate::revision::Timestamp;
@@ -65,21 +66,24 @@ impl Lane {
     }
 }
 
-/// Makes work due. Merges into work that is there: the earlier time, one more mark.
+/// A request to enqueue work on one key.
+///
+/// Enqueuing merges with work that is already queued for the stage and key: the earlier due time
+/// wins, and work that is claimed becomes due again after its claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enqueue {
-    /// Whose work.
+    /// The stage that does the work.
     pub stage: Stage,
-    /// On what.
+    /// The key to work on.
     pub key: Key,
-    /// For new work; work that is there keeps its lane.
+    /// The lane of new work; work that is already queued keeps its lane.
     pub lane: Lane,
-    /// Due this much later.
+    /// The delay until the work is due.
     pub after: Duration,
 }
 
 impl Enqueue {
-    /// Due at once.
+    /// Work that is due at once.
     pub fn now(stage: Stage, key: impl Into<Key>, lane: Lane) -> Self {
         Self {
             stage,
@@ -88,28 +92,60 @@ impl Enqueue {
             after: Duration::ZERO,
         }
     }
+
+    chainable! {
+        /// Sets the delay until the work is due.
+        after: Duration;
+    }
 }
 
-/// One piece of work. Bookkeeping: it makes no revision.
+/// One piece of queued work. Its changes make no revisions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
-    /// Whose work.
+    /// The stage that does the work.
     pub stage: Stage,
-    /// On what.
+    /// The key to work on.
     pub key: Key,
-    /// See [`Lane`].
+    /// The lane in which it waits.
     pub lane: Lane,
-    /// When it is, or was, due.
+    /// The time at which it is, or was, due.
     pub due: Timestamp,
-    /// Claims since it was last done, less those handed back without blame: a worker's death
-    /// counts.
+    /// The number of claims since the work was last done. Claims that were handed back by
+    /// [`Outcome::Yield`] do not count; claims that expired do.
     pub attempts: u32,
-    /// Why the last attempt failed.
+    /// The reason why the last attempt failed.
     pub error: Option<String>,
-    /// A worker's own, at most [`MAX_PROGRESS`], kept until done.
+    /// The worker's own state, at most [`MAX_PROGRESS`] bytes; kept until the work is done.
     pub progress: Option<Value>,
-    /// Claimed until then.
+    /// The end of the present lease, if the work is claimed.
     pub leased: Option<Timestamp>,
+}
+
+impl Work {
+    /// Work that was never claimed.
+    pub fn new(stage: Stage, key: impl Into<Key>, lane: Lane, due: Timestamp) -> Self {
+        Self {
+            stage,
+            key: key.into(),
+            lane,
+            due,
+            attempts: 0,
+            error: None,
+            progress: None,
+            leased: None,
+        }
+    }
+
+    chainable! {
+        /// Sets the number of attempts.
+        attempts: u32;
+        /// Sets the reason why the last attempt failed.
+        error: into Option<String>;
+        /// Sets the worker's own state.
+        progress: into Option<Value>;
+        /// Sets the end of the present lease.
+        leased: into Option<Timestamp>;
+    }
 }
 
 /// Proof of a claim: unguessable, names its key, worthless after its time. Opaque; as text it is
@@ -123,6 +159,14 @@ pub struct Token {
 }
 
 impl Token {
+    /// A token for this key. Backends make the secret.
+    pub fn new(key: impl Into<Key>, secret: impl Into<Arc<str>>) -> Self {
+        Self {
+            key: key.into(),
+            secret: secret.into(),
+        }
+    }
+
     /// As text that [`Token::decode`] takes: kind, bar, id, bar, secret.
     pub fn encode(&self) -> String {
         format!("{}|{}|{}", self.key.kind(), self.key.id(), self.secret)
@@ -155,32 +199,77 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Asks for due work.
+/// A worker's request for due work.
+///
+/// ```
+/// use std::time::Duration;
+/// use tko_core::{ClaimRequest, Stage};
+///
+/// let request = ClaimRequest::new(Stage::Prepare, "worker-1")
+///     .max(16)
+///     .lease(Duration::from_secs(30))
+///     .wait(Duration::from_secs(10));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
-    /// Which.
+    /// The stage to claim work of.
     pub stage: Stage,
-    /// Who asks; shown to people.
+    /// The name of the worker; shown to people.
     pub worker: String,
-    /// At most this many.
+    /// Most pieces of work to claim.
     pub max: usize,
-    /// For how long, unless renewed.
+    /// The duration of each lease, unless it is renewed.
     pub lease: Duration,
-    /// How long to wait while nothing is due; zero asks once.
+    /// The longest wait while nothing is due; zero returns at once.
     pub wait: Duration,
+}
+
+impl ClaimRequest {
+    /// A request for one piece of work, leased for one minute, without waiting.
+    pub fn new(stage: Stage, worker: impl Into<String>) -> Self {
+        Self {
+            stage,
+            worker: worker.into(),
+            max: 1,
+            lease: Duration::from_mins(1),
+            wait: Duration::ZERO,
+        }
+    }
+
+    chainable! {
+        /// Sets the most pieces of work to claim.
+        max: usize;
+        /// Sets the duration of each lease.
+        lease: Duration;
+        /// Sets the longest wait while nothing is due.
+        wait: Duration;
+    }
 }
 
 /// A worker's lease on one piece of due work.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// Proves it.
+    /// The proof of the lease.
     pub token: Token,
-    /// As claimed; `attempts` counts this one.
+    /// The work as claimed; `attempts` includes this claim.
     pub work: Work,
-    /// Rises with every claim of this stage and key: for fencing what lies outside the store.
+    /// A number that rises with every claim of this stage and key. Systems outside the store can
+    /// use it to reject writes of an earlier claim (a fencing token).
     pub fence: u64,
-    /// It lapses then.
+    /// The time at which the lease expires, by the store's clock.
     pub until: Timestamp,
+}
+
+impl Claim {
+    /// A lease on this work, until this time.
+    pub fn new(token: Token, work: Work, fence: u64, until: Timestamp) -> Self {
+        Self {
+            token,
+            work,
+            fence,
+            until,
+        }
+    }
 }
 
 /// How a claim ends.

@@ -1,0 +1,144 @@
+//! Steps of workers: the results of one pass over a deployment or a site.
+
+use super::requests::{NewDeployment, NewSite};
+use crate::builder::chainable;
+use crate::entity::Condition;
+use crate::id::{DeploymentId, Key};
+use crate::package::Package;
+use crate::revision::Generation;
+use crate::subscription::Subscription;
+use crate::work::Outcome;
+use serde_json::Value;
+
+/// Most effects of one step of preparation.
+pub const MAX_EFFECTS: usize = 500;
+
+/// A change that a step of preparation makes to another entity; committed together with the step.
+///
+/// References of an effect must exist before the step: a child cannot name a site that the same
+/// step registers (`BadArgument`). Register sites in one step, and create the children that run on
+/// them in a later one.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Creates a child deployment. With an idempotency key it is created once, however often the
+    /// step is repeated.
+    Deployment(NewDeployment),
+    /// Registers a site.
+    Site(NewSite),
+    /// Deletes a child deployment; does nothing if it does not exist.
+    Delete(DeploymentId),
+}
+
+/// One step of preparing one deployment; committed whole or not at all.
+#[derive(Clone, Debug)]
+pub struct PrepareStep {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The generation that the step was computed from.
+    pub expect: Generation,
+    /// The new package; `None` keeps the present one.
+    pub package: Option<Package>,
+    /// Changes of other entities; at most [`MAX_EFFECTS`].
+    pub effects: Vec<Effect>,
+    /// Conditions of the deployment, merged by kind.
+    pub conditions: Vec<Condition>,
+    /// The new subscriptions; `None` keeps the present ones.
+    pub subscriptions: Option<Vec<Subscription>>,
+    /// The new progress of the work; JSON null removes it; `None` keeps the present one.
+    pub progress: Option<Value>,
+    /// How the claim ends; `None` keeps it, so the worker can commit further steps.
+    pub settle: Option<Outcome>,
+}
+
+impl PrepareStep {
+    /// A step that changes nothing and keeps the claim.
+    pub fn new(deployment: DeploymentId, expect: Generation) -> Self {
+        Self {
+            deployment,
+            expect,
+            package: None,
+            effects: Vec::new(),
+            conditions: Vec::new(),
+            subscriptions: None,
+            progress: None,
+            settle: None,
+        }
+    }
+
+    chainable! {
+        /// Sets the new package.
+        package: into Option<Package>;
+        /// Sets all effects.
+        effects: Vec<Effect>;
+        /// Sets all conditions.
+        conditions: Vec<Condition>;
+        /// Sets the new subscriptions.
+        subscriptions: into Option<Vec<Subscription>>;
+        /// Sets the new progress.
+        progress: into Option<Value>;
+        /// Sets how the claim ends.
+        settle: into Option<Outcome>;
+    }
+
+    /// Adds one effect.
+    #[must_use]
+    pub fn effect(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+
+    /// Adds one condition.
+    #[must_use]
+    pub fn condition(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+}
+
+/// One step of scheduling one site.
+#[derive(Clone, Debug, Default)]
+pub struct ScheduleStep {
+    /// Deployments that are on the site, or are about to be put there, each with the generation of
+    /// the package. Commit this *before* putting anything on the site: a deployment that is not
+    /// recorded as placed can be deleted without being taken off.
+    pub placed: Vec<(DeploymentId, Generation)>,
+    /// Deployments that are no longer on the site.
+    pub removed: Vec<DeploymentId>,
+    /// Conditions of the site and of its deployments, merged by kind.
+    pub conditions: Vec<(Key, Vec<Condition>)>,
+    /// How the claim ends; `None` keeps it, so the worker can commit further steps.
+    pub settle: Option<Outcome>,
+}
+
+impl ScheduleStep {
+    /// A step that changes nothing and keeps the claim.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a deployment that is on the site, or is about to be put there.
+    #[must_use]
+    pub fn placed(mut self, deployment: DeploymentId, generation: Generation) -> Self {
+        self.placed.push((deployment, generation));
+        self
+    }
+
+    /// Adds a deployment that is no longer on the site.
+    #[must_use]
+    pub fn removed(mut self, deployment: DeploymentId) -> Self {
+        self.removed.push(deployment);
+        self
+    }
+
+    /// Adds conditions of the site or of one of its deployments.
+    #[must_use]
+    pub fn conditions(mut self, key: impl Into<Key>, conditions: Vec<Condition>) -> Self {
+        self.conditions.push((key.into(), conditions));
+        self
+    }
+
+    chainable! {
+        /// Sets how the claim ends.
+        settle: into Option<Outcome>;
+    }
+}
