@@ -1,7 +1,7 @@
-//! The protocol: what a plugin is told, and what it answers.
+//! The plugin protocol: the input of a call and its answer.
 //!
-//! One document each way. A [`Call`] is written as JSON ([`json`](mod@crate::json)), an [`Answer`] read as
-//! YAML 1.2, of which JSON is a part.
+//! One document each way. A [`PluginCall`] is written as JSON ([`json`](mod@crate::json)). A
+//! [`PluginAnswer`] is read as YAML 1.2, which includes JSON.
 
 use crate::failure::Unreadable;
 use crate::json;
@@ -13,24 +13,24 @@ use serde_json::{Map, Value};
 use tko_core::encoding::{self, DecodeError};
 use tko_core::{Dialect, Format, Identifier, Limits, Package};
 
-/// What a plugin is told.
+/// The input document of one call.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Call {
-    /// The data API; empty if there is none.
+pub struct PluginCall {
+    /// Address of the data API; empty if there is none.
     pub grpc: Grpc,
-    /// A FIFO for log lines; empty if [`log_address_port`](Self::log_address_port) is not.
+    /// Path of a FIFO for log lines; empty if [`log_address_port`](Self::log_address_port) is set.
     pub log_file: String,
     /// A TCP address for log lines, `host:port` or `[ipv6]:port`.
     pub log_address_port: String,
-    /// What triggered the call.
+    /// The resource that triggered the call.
     pub target_resource_identifier: Target,
-    /// What depends on the type.
+    /// Fields that depend on the plugin's type.
     #[serde(flatten)]
     pub input: Input,
 }
 
-/// Names the resource that triggered a call; all empty if none did.
+/// Identifies the resource that triggered a call; every field is empty if no resource did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Target {
     group: String,
@@ -39,50 +39,50 @@ pub struct Target {
     name: String,
 }
 
-/// What a plugin is told besides, by type.
+/// The part of the input that depends on the plugin's type.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Input {
-    /// To prepare a deployment.
+    /// Input of a preparer.
     Prepare {
-        /// Its id.
+        /// Id of the deployment to prepare.
         deployment_id: String,
-        /// Its whole package.
-        deployment_package: Resources,
+        /// The deployment's whole package.
+        deployment_package: PackageResources,
     },
-    /// To validate a package.
+    /// Input of a validator.
     Validate {
-        /// All of it.
-        package: Resources,
-        /// Whether nothing may be missing.
+        /// The whole package.
+        package: PackageResources,
+        /// True if no required field may be missing.
         complete: bool,
     },
-    /// To schedule a site.
+    /// Input of a scheduler.
     Schedule {
-        /// Its id.
+        /// Id of the site to schedule.
         site_id: String,
-        /// Its whole package.
-        site_package: Resources,
-        /// What is to run there.
+        /// The site's whole package.
+        site_package: PackageResources,
+        /// The deployments to run on the site.
         deployments: Deployments,
-        /// What is to be taken off, as last scheduled.
+        /// The deployments to remove from the site, as they were last scheduled.
         removed_deployments: Deployments,
     },
 }
 
-/// A package as a list of resources.
+/// Serializes a package as a list of resources.
 #[derive(Clone, Debug)]
-pub struct Resources(pub Package);
+pub struct PackageResources(pub Package);
 
-/// Packages by deployment id, in order.
+/// Serializes packages as a map by deployment id, in the order given.
 #[derive(Clone, Debug, Default)]
-pub struct Deployments(pub Vec<(String, Resources)>);
+pub struct Deployments(pub Vec<(String, PackageResources)>);
 
-impl Call {
-    /// The document as the plugin reads it. Takes time with the size of the packages.
+impl PluginCall {
+    /// Encodes the document that the plugin reads. The time grows with the size of the packages.
     ///
     /// # Errors
-    /// Never for what packages can hold.
+    /// None for any valid package.
     pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
         let mut document = json::to_vec(self)?;
         document.push(b'\n');
@@ -101,7 +101,7 @@ impl From<Option<&Identifier>> for Target {
     }
 }
 
-impl Serialize for Resources {
+impl Serialize for PackageResources {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(|resource| resource.value()))
     }
@@ -117,28 +117,29 @@ impl Serialize for Deployments {
     }
 }
 
-/// What a plugin answers. Keys that the protocol does not know are passed over.
+/// The answer of a plugin. Unknown keys are ignored.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
-    /// What is wrong, in the plugin's words; none: success.
+pub struct PluginAnswer {
+    /// Errors in the plugin's own words; empty on success.
     pub errors: Vec<String>,
-    /// Of a preparer: whether [`package`](Self::package) is the new package.
+    /// Preparers only: true if [`package`](Self::package) is the new package.
     pub prepared: bool,
-    /// Of a preparer.
+    /// Preparers only: the new package.
     pub package: Option<Vec<Value>>,
 }
 
-impl Answer {
-    /// Reads a document. Takes time with its size.
+impl PluginAnswer {
+    /// Decodes an answer. The time grows with its size.
     ///
-    /// `error` is text, or a list of texts; empty ones and null count as absent.
+    /// `error` is a string or a list of strings; null and empty strings count as absent.
     ///
     /// # Errors
-    /// It is no YAML, not one map, over the limits, or a known key has a value of another type.
+    /// The bytes are not YAML, are not exactly one map, exceed the limits, or a known key has a
+    /// value of the wrong type.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, Unreadable> {
         let unreadable = |problem: String| Unreadable::new(problem, bytes);
         let mut documents = documents(bytes, limits)
-            .map_err(|error| unreadable(format!("it cannot be read ({error})")))?;
+            .map_err(|error| unreadable(format!("it is not valid YAML ({error})")))?;
         let answer = match (documents.pop(), documents.is_empty()) {
             (Some(Value::Object(answer)), true) => answer,
             (None, _) => return Err(unreadable("it is empty".to_owned())),
@@ -155,10 +156,10 @@ impl Answer {
                 .into_iter()
                 .map(|item| match item {
                     Value::String(text) => Ok(text),
-                    other => Err(wrong("error", "text or a list of texts", &other)),
+                    other => Err(wrong("error", "a string or a list of strings", &other)),
                 })
                 .collect::<Result<_, _>>()?,
-            Some(other) => return Err(wrong("error", "text or a list of texts", &other)),
+            Some(other) => return Err(wrong("error", "a string or a list of strings", &other)),
         };
         let prepared = match answer.remove("prepared") {
             None | Some(Value::Null) => false,
@@ -182,8 +183,8 @@ impl Answer {
     }
 }
 
-/// JSON, which most plugins write, is read as such, for that is many times faster; what is no JSON
-/// may be YAML in flow style.
+/// Tries JSON first: most plugins write it, and it decodes many times faster than YAML. Text that
+/// is not JSON may still be YAML in flow style.
 fn documents(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, DecodeError> {
     if bytes.trim_ascii_start().starts_with(b"{")
         && let Ok(documents) = encoding::decode(bytes, Format::Json, Dialect::Programs, limits)
@@ -198,11 +199,11 @@ fn wrong(key: &str, expected: &str, found: &Value) -> String {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "a map",
     };
-    format!("its key {key:?} must be {expected}, and is or has {found}")
+    format!("its key {key:?} must be {expected}, found {found}")
 }
 
 #[cfg(test)]

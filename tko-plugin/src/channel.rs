@@ -1,9 +1,9 @@
-//! The way that log lines take from a program: a FIFO or a TCP port.
+//! Log channels: a FIFO or a TCP port from a program to its caller.
 //!
-//! A program gets a [`Channel`] of its own for each call, so that its lines can be told from those
-//! of any other call, and need say nothing but text.
+//! Each call has its own [`Channel`], so its lines need no prefix to be told apart from those of
+//! other calls.
 
-use crate::log::Log;
+use crate::log::LineLog;
 use crate::settings::LogChannel;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -15,18 +15,18 @@ use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Most TCP connections that one call has at once; more wait.
+/// Maximum TCP connections of one call at a time; further connections wait.
 const MAX_CONNECTIONS: usize = 16;
 
-/// Takes the log lines of one call. Gone when dropped, the FIFO and its directory too.
+/// Receives the log lines of one call. Dropping it removes the FIFO and its directory.
 #[derive(Debug)]
-pub struct Channel(End);
+pub struct Channel(Endpoint);
 
 #[derive(Debug)]
-enum End {
+enum Endpoint {
     Fifo {
         receiver: pipe::Receiver,
-        /// Held open so that the program may close the FIFO and open it again.
+        /// Kept open so that the program can close and reopen the FIFO.
         sender: pipe::Sender,
         path: PathBuf,
         /// Removed when dropped.
@@ -39,17 +39,17 @@ enum End {
 }
 
 impl Channel {
-    /// Opens one of this kind.
+    /// Opens a channel of this kind.
     ///
     /// # Errors
-    /// Neither a FIFO can be made in the system's directory of temporary files, nor a port opened.
+    /// No FIFO can be created in the system's temporary directory, and no port can be opened.
     pub async fn open(kind: LogChannel) -> io::Result<Self> {
         match kind {
             LogChannel::Tcp(ip) => Self::tcp(ip).await,
             LogChannel::Fifo => match Self::fifo() {
                 Ok(channel) => Ok(channel),
                 Err(error) => {
-                    tracing::debug!(%error, "no FIFO for log lines: using TCP");
+                    tracing::debug!(%error, "cannot create a FIFO for log lines; using TCP");
                     match Self::tcp(Ipv6Addr::LOCALHOST.into()).await {
                         Ok(channel) => Ok(channel),
                         Err(_) => Self::tcp(Ipv4Addr::LOCALHOST.into()).await,
@@ -60,13 +60,13 @@ impl Channel {
     }
 
     fn fifo() -> io::Result<Self> {
-        // Only its owner can enter it.
+        // The directory is accessible to its owner only.
         let directory = tempfile::Builder::new().prefix("tko-plugin-").tempdir()?;
         let path = directory.path().join("log");
         make_fifo(&path)?;
         let receiver = pipe::OpenOptions::new().open_receiver(&path)?;
         let sender = pipe::OpenOptions::new().open_sender(&path)?;
-        Ok(Self(End::Fifo {
+        Ok(Self(Endpoint::Fifo {
             receiver,
             sender,
             path,
@@ -77,44 +77,46 @@ impl Channel {
     async fn tcp(ip: IpAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?;
-        Ok(Self(End::Tcp { listener, address }))
+        Ok(Self(Endpoint::Tcp { listener, address }))
     }
 
-    /// The FIFO's path; empty if there is none.
+    /// Returns the path of the FIFO; empty for a TCP channel.
     pub fn log_file(&self) -> String {
         match &self.0 {
-            End::Fifo { path, .. } => path.display().to_string(),
-            End::Tcp { .. } => String::new(),
+            Endpoint::Fifo { path, .. } => path.display().to_string(),
+            Endpoint::Tcp { .. } => String::new(),
         }
     }
 
-    /// The address, as `host:port` or `[ipv6]:port`; empty if there is none.
+    /// Returns the address as `host:port` or `[ipv6]:port`; empty for a FIFO.
     pub fn log_address_port(&self) -> String {
         match &self.0 {
-            End::Fifo { .. } => String::new(),
-            End::Tcp { address, .. } => address.to_string(),
+            Endpoint::Fifo { .. } => String::new(),
+            Endpoint::Tcp { address, .. } => address.to_string(),
         }
     }
 
-    /// Reads lines. Ends once `closing` is ready (or its sender gone) and every writer has closed
-    /// its end; what was written until then is read.
-    pub async fn read(self, closing: oneshot::Receiver<()>, log: &Log<'_>) {
+    /// Reads lines until every writer has closed its end.
+    ///
+    /// New writers are accepted until `closing` is ready or its sender is dropped. Everything
+    /// written before that is read.
+    pub async fn read(self, closing: oneshot::Receiver<()>, log: &LineLog<'_>) {
         match self.0 {
-            End::Fifo {
+            Endpoint::Fifo {
                 receiver,
                 sender,
                 directory,
                 ..
             } => {
                 let close = async {
-                    // Either way it is time.
+                    // A dropped sender also means that it is time to close.
                     let _ = closing.await;
                     drop(sender);
                 };
                 tokio::join!(close, log.follow(receiver, |_| ()));
                 drop(directory);
             }
-            End::Tcp { listener, .. } => read_connections(listener, closing, log).await,
+            Endpoint::Tcp { listener, .. } => read_connections(listener, closing, log).await,
         }
     }
 }
@@ -122,7 +124,7 @@ impl Channel {
 async fn read_connections(
     listener: TcpListener,
     mut closing: oneshot::Receiver<()>,
-    log: &Log<'_>,
+    log: &LineLog<'_>,
 ) {
     let read = |stream: TcpStream| log.follow(stream, |_| ());
     let mut readers = FuturesUnordered::new();
@@ -139,7 +141,7 @@ async fn read_connections(
             }
         }
     }
-    // Asked directly, not through the reactor, which may not know yet what has just come.
+    // Accept directly: the reactor may not have seen the latest connections yet.
     if let Ok(listener) = listener.into_std() {
         while readers.len() < MAX_CONNECTIONS
             && let Ok((stream, _)) = listener.accept()

@@ -1,7 +1,7 @@
-//! Executor `command`: one process a call.
+//! The `command` executor: one process per call.
 
 use crate::process::Program;
-use crate::settings::Settings;
+use crate::settings::CommandSettings;
 use std::sync::Arc;
 use tko_core::{Error, Executor, Key, PluginType, Preparer, Record, Result, Scheduler, Validator};
 use tokio::sync::Semaphore;
@@ -10,18 +10,18 @@ mod plugin;
 
 use plugin::CommandPlugin;
 
-/// Makes parts of plugins that name the executor `command`.
+/// Creates handlers for plugins that name the executor `command`.
 ///
-/// Arguments of such a plugin are the program and its arguments. Its parts run in any tokio
-/// runtime that has I/O and time enabled.
+/// The plugin's arguments are the program and its arguments. The handlers run in any tokio runtime
+/// with I/O and time enabled.
 #[derive(Clone, Debug)]
 pub struct CommandExecutor {
-    settings: Arc<Settings>,
+    settings: Arc<CommandSettings>,
 }
 
 impl CommandExecutor {
-    /// Runs plugins within these limits.
-    pub fn new(settings: Settings) -> Self {
+    /// Creates an executor with these limits.
+    pub fn new(settings: CommandSettings) -> Self {
         Self {
             settings: Arc::new(settings),
         }
@@ -29,7 +29,7 @@ impl CommandExecutor {
 
     fn part(&self, record: &Record, wanted: PluginType) -> Result<Arc<CommandPlugin>> {
         let (Key::Plugin(id), Some(plugin)) = (&record.entity.key, record.entity.plugin()) else {
-            let message = format!("{} is no plugin", record.entity.key);
+            let message = format!("{} is not a plugin", record.entity.key);
             return Err(Error::bad("plugin", message));
         };
         if id.plugin_type() != wanted {
@@ -37,18 +37,21 @@ impl CommandExecutor {
             return Err(Error::bad("plugin", message));
         }
         let [path, arguments @ ..] = &plugin.arguments[..] else {
-            let message = "there are none; executor command takes the program and its arguments";
+            let message = "none given; the command executor needs a program and its arguments";
             return Err(Error::bad("arguments", message));
         };
         if path.is_empty() {
-            return Err(Error::bad("arguments", "the first, the program, is empty"));
+            return Err(Error::bad(
+                "arguments",
+                "the first argument, the program, is empty",
+            ));
         }
         if let Some(name) = plugin.arguments.iter().find(|text| text.contains('\0')) {
-            let message = format!("{name:?} has a zero character in it");
+            let message = format!("{name:?} contains a NUL character");
             return Err(Error::bad("arguments", message));
         }
         if let Some(name) = plugin.properties.keys().find(|name| name.starts_with('_')) {
-            let message = format!("executor command does not know {name:?} here; remove it");
+            let message = format!("unknown property {name:?} for the command executor; remove it");
             return Err(Error::bad("properties", message));
         }
         Ok(Arc::new(CommandPlugin {

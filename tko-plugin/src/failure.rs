@@ -1,4 +1,4 @@
-//! Why a call failed, in words for the person who reads the condition.
+//! Reasons why a call failed, in words for the person who reads the condition.
 
 use crate::stderr::{Tail, printable};
 use rustix::io::Errno;
@@ -6,109 +6,110 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Why a call failed. Carries what a person needs to mend it, the end of stderr included.
+/// Reason why a call failed. Includes the end of stderr, so that a person can fix the plugin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The program never ran.
+    /// The program did not start.
     #[error("cannot run {program}: {advice}")]
     Start {
-        /// As the plugin names it.
+        /// The program as the plugin names it.
         program: String,
-        /// What to do.
+        /// What to do about it.
         advice: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// It ended with an exit code other than 0.
-    #[error("{program} ended with exit code {code}; {stderr}")]
+    /// The program exited with a code other than 0.
+    #[error("{program} exited with code {code}; {stderr}")]
     Exit {
-        /// As the plugin names it.
+        /// The program as the plugin names it.
         program: String,
-        /// From 1 to 255.
+        /// Exit code, 1 to 255.
         code: i32,
-        /// Its end.
+        /// The end of stderr.
         stderr: Tail,
     },
-    /// It was ended by a signal that was not from here.
+    /// A signal that TKO did not send ended the program.
     #[error("{program} was killed by signal {signal}{}; {stderr}", hint(*.signal))]
     Signal {
-        /// As the plugin names it.
+        /// The program as the plugin names it.
         program: String,
-        /// By number, such as 9.
+        /// Signal number, for example 9.
         signal: i32,
-        /// Its end.
+        /// The end of stderr.
         stderr: Tail,
     },
-    /// Its time was over.
+    /// The program exceeded its time limit.
     #[error(
-        "{program} did not end within {} and was killed with all its children; make it faster, or allow it more time; {stderr}",
+        "{program} did not finish within {} and was killed with its children; make it faster or raise its time limit; {stderr}",
         seconds(*.after)
     )]
     Timeout {
-        /// As the plugin names it.
+        /// The program as the plugin names it.
         program: String,
-        /// What it was given.
+        /// The time limit.
         after: Duration,
-        /// Its end.
+        /// The end of stderr.
         stderr: Tail,
     },
-    /// It printed too much.
+    /// The program printed too much to stdout.
     #[error(
-        "{program} printed more than {limit} bytes to stdout and was killed; only the answer belongs there, log lines go to stderr; {stderr}"
+        "{program} printed more than {limit} bytes to stdout and was killed; print only the answer there and log lines to stderr; {stderr}"
     )]
     TooMuch {
-        /// As the plugin names it.
+        /// The program as the plugin names it.
         program: String,
-        /// In bytes.
+        /// Limit in bytes.
         limit: usize,
-        /// Its end.
+        /// The end of stderr.
         stderr: Tail,
     },
-    /// It ended well, and its answer makes no sense.
-    #[error("the answer of {program} on stdout makes no sense: {why}; {stderr}")]
+    /// The program exited with 0, but its answer is invalid.
+    #[error("the answer of {program} on stdout is invalid: {why}; {stderr}")]
     Answer {
-        /// As the plugin names it.
+        /// The program as the plugin names it.
         program: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         why: String,
-        /// Its end.
+        /// The end of stderr.
         stderr: Tail,
     },
-    /// It ended well, and says that it failed.
-    #[error("it says: {0}")]
+    /// The program exited with 0 and reported an error.
+    #[error("the plugin reported: {0}")]
     Said(String),
-    /// This side failed, before or while the program ran.
+    /// TKO itself failed, before or while the program ran.
     #[error("could not {action}")]
     Here {
         /// A verb phrase, such as `open its log`.
         action: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl Failure {
-    /// A program that could not be started, with advice by what the system said.
+    /// Creates the failure of a program that did not start, with advice for the operating system's
+    /// error.
     pub fn start(program: &str, source: io::Error) -> Self {
         let there = program.contains('/') && Path::new(program).exists();
         let advice = match source.kind() {
             io::ErrorKind::NotFound if there => {
-                "the program that its first line (#!) names is not there; install that, or mend the line".to_owned()
+                "the interpreter that its first line (#!) names does not exist; install it or correct the line".to_owned()
             }
             io::ErrorKind::NotFound if program.contains('/') => {
-                "there is no such file where the controller runs; put it there, or register the plugin with its absolute path".to_owned()
+                "no such file on the machine of the controller; copy it there or register the plugin with an absolute path".to_owned()
             }
             io::ErrorKind::NotFound => {
-                "it is nowhere in PATH where the controller runs; install it, or register the plugin with its absolute path".to_owned()
+                "not found in the PATH of the controller; install it or register the plugin with an absolute path".to_owned()
             }
             io::ErrorKind::PermissionDenied => {
-                "the controller's user may not execute it; allow that with chmod +x".to_owned()
+                "permission denied for the controller's user; make it executable with chmod +x".to_owned()
             }
             _ if Errno::from_io_error(&source) == Some(Errno::NOEXEC) => {
-                "it must be a script whose first line is such as #!/usr/bin/env python3, or a binary for this machine".to_owned()
+                "not an executable format; start a script with a line such as #!/usr/bin/env python3, or build the binary for this machine".to_owned()
             }
-            _ => "the system where the controller runs refuses".to_owned(),
+            _ => "the operating system refused".to_owned(),
         };
         Self::Start {
             program: program.to_owned(),
@@ -117,22 +118,22 @@ impl Failure {
         }
     }
 
-    /// Something that failed on this side; `action` is a verb phrase.
+    /// Creates a failure on TKO's side; `action` is a verb phrase.
     pub fn here(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Here { action, source }
     }
 }
 
-/// Why an answer cannot be understood, and how it begins.
+/// Reason why an answer is invalid, with the beginning of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}; a plugin answers with one YAML map{}", beginning(.begins))]
+#[error("{problem}; expected one YAML map{}", beginning(.begins))]
 pub struct Unreadable {
     problem: String,
     begins: String,
 }
 
 impl Unreadable {
-    /// `problem` is a clause about the answer, which is `bytes`.
+    /// Creates the error. `problem` is a clause about the answer; `bytes` is the answer.
     pub fn new(problem: String, bytes: &[u8]) -> Self {
         const SHOWN: usize = 100;
         let shown = &bytes[..bytes.len().min(SHOWN)];
@@ -148,15 +149,15 @@ fn beginning(begins: &str) -> String {
     if begins.is_empty() {
         String::new()
     } else {
-        format!(", and it begins: {begins}")
+        format!(", found: {begins}")
     }
 }
 
 fn hint(signal: i32) -> &'static str {
     match signal {
-        9 => " (SIGKILL; perhaps it ran out of memory)",
+        9 => " (SIGKILL; it may have run out of memory)",
         11 => " (SIGSEGV; it crashed)",
-        6 => " (SIGABRT; it gave up)",
+        6 => " (SIGABRT; it aborted)",
         _ => "",
     }
 }
@@ -172,10 +173,10 @@ mod tests {
     use std::io;
 
     #[test]
-    fn advice_tells_a_missing_program_from_a_missing_interpreter() {
+    fn advice_distinguishes_a_missing_program_from_a_missing_interpreter() {
         for (program, advice) in [
-            ("/nowhere/plugin.py", "there is no such file"),
-            ("no-such-program", "nowhere in PATH"),
+            ("/nowhere/plugin.py", "no such file"),
+            ("no-such-program", "not found in the PATH"),
             ("/", "first line (#!)"),
         ] {
             let failure = Failure::start(program, io::ErrorKind::NotFound.into());
@@ -183,7 +184,7 @@ mod tests {
         }
         let failure = Failure::start("/", io::Error::from(Errno::NOEXEC));
         assert!(
-            failure.to_string().contains("must be a script"),
+            failure.to_string().contains("not an executable format"),
             "{failure}"
         );
     }

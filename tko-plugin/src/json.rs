@@ -1,19 +1,19 @@
-//! JSON that every reader of YAML takes for the same, of YAML 1.1 too.
+//! JSON that YAML 1.1 and YAML 1.2 readers understand alike.
 //!
-//! A call is one YAML document. It is written as JSON, so that a plugin needs nothing but its
+//! The input of a call is one YAML document. It is written as JSON, so that a plugin needs only its
 //! language's JSON reader. Plain JSON is not quite YAML: readers refuse raw control characters
-//! (DEL, C1), fold line separators in text, and take `1e20` for text in YAML 1.1. So those
-//! characters are escaped, floats have a point and a signed exponent, and a space follows each
-//! colon and comma.
+//! (DEL, C1), fold line separators in strings, and read `1e20` as a string in YAML 1.1. This module
+//! therefore escapes those characters, writes floats with a point and a signed exponent, and puts a
+//! space after each colon and comma.
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use std::io;
 
-/// Writes `value` on one line.
+/// Writes `value` as JSON on one line.
 ///
 /// # Errors
-/// As [`serde_json::to_vec`]: keys that are not text, or a failing `Serialize`.
+/// The same as [`serde_json::to_vec`]: keys that are not strings, or a failing `Serialize`.
 pub fn to_vec(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut out, Plain))?;
@@ -78,7 +78,7 @@ impl Formatter for Plain {
     }
 }
 
-/// All of these have one UTF-16 unit: readers of YAML do not put surrogates together.
+/// All of these have one UTF-16 unit: YAML readers do not combine surrogates.
 fn is_unsafe(c: char) -> bool {
     matches!(
         c,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_of_yaml_trip_over_is_escaped_and_nothing_else_is() {
+    fn only_characters_that_confuse_yaml_readers_are_escaped() {
         let value =
             json!({"a\u{7f}": "\u{85}\u{2028}\u{feff} ä 😀 \n \" \\ \u{1}", "b": [1, null, true]});
         assert_eq!(

@@ -2,9 +2,9 @@
 //!
 //! # Building blocks
 //!
-//! An executor of another kind (a pool of workers, a container, a pod) can be made of the same
-//! parts: [`call`] is the protocol, [`process`] runs one program within limits, [`channel`]
-//! and [`log`] carry its lines, [`failure`] says what went wrong.
+//! The same parts build other executors, such as a worker pool, a container or a pod: [`call`] is
+//! the protocol, [`process`] runs one program within limits, [`channel`] and [`log`] carry its log
+//! lines, and [`failure`] describes errors.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod call;
@@ -20,4 +20,4 @@ pub mod stderr;
 
 pub use command::CommandExecutor;
 pub use failure::Failure;
-pub use settings::{Grpc, LogChannel, Settings, Timeouts};
+pub use settings::{CommandSettings, Grpc, LogChannel, Timeouts};

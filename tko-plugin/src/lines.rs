@@ -1,15 +1,15 @@
-//! Cuts what a program writes into lines, however it comes and however much it is.
+//! Splits a program's output into lines, whatever the size of its writes.
 
-/// Longest line that is kept whole, in bytes; what follows is counted and dropped.
+/// Maximum line length in bytes; the rest of a longer line is counted and dropped.
 pub const MAX_LINE: usize = 8192;
 
-/// What takes lines.
+/// Receives lines.
 pub trait Sink {
-    /// One line without its end, and how many bytes of it were dropped after these.
+    /// Receives one line without its line ending; `dropped` bytes of it were cut off at the end.
     fn line(&self, bytes: &[u8], dropped: usize);
 }
 
-/// Puts lines together. Holds at most [`MAX_LINE`] bytes.
+/// Assembles lines from chunks. Holds at most [`MAX_LINE`] bytes.
 #[derive(Debug, Default)]
 pub struct Lines {
     partial: Vec<u8>,
@@ -17,10 +17,10 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes the next bytes, and gives each line that they end.
+    /// Adds the next bytes and passes each completed line to `sink`.
     pub fn push(&mut self, bytes: &[u8], sink: &impl Sink) {
         let mut parts = bytes.split(|byte| *byte == b'\n');
-        // `split` gives at least one part, and the last one is not ended yet.
+        // `split` returns at least one item; the last one has no line ending yet.
         let last = parts.next_back().unwrap_or_default();
         for part in parts {
             if self.partial.is_empty() && self.dropped == 0 && part.len() <= MAX_LINE {
@@ -33,7 +33,7 @@ impl Lines {
         self.keep(last);
     }
 
-    /// Gives the last line, if it was not ended.
+    /// Passes the last line to `sink` if it had no line ending.
     pub fn finish(&mut self, sink: &impl Sink) {
         if !self.partial.is_empty() {
             self.flush(sink);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_the_bytes_are_cut() {
+    fn lines_do_not_depend_on_chunk_boundaries() {
         let mut input = b"one\n\ntwo\xff\n".to_vec();
         input.extend(vec![b'x'; MAX_LINE + 7]);
         input.extend(b"\nlast");
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_with_a_line_feed_has_no_empty_last_line() {
+    fn a_final_line_feed_adds_no_empty_line() {
         let (seen, mut lines) = (Seen::default(), Lines::default());
         lines.push(b"one\n", &seen);
         lines.finish(&seen);

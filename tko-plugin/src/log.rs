@@ -1,32 +1,31 @@
-//! What plugins say meanwhile: log lines and stderr as structured events.
+//! Log lines and stderr of plugins as structured events.
 //!
-//! Each line becomes one [`tracing`] event at
-//! level INFO with target `tko_plugin::log`, the line as its message, and the fields `plugin`,
-//! `deployment` or `site`, `resource` and `stream`.
+//! Each line becomes one [`tracing`] event at level INFO with target `tko_plugin::log`. The line is
+//! the message; the fields are `plugin`, `deployment` or `site`, `resource` and `stream`.
 
 use crate::lines::{Lines, Sink};
 use crate::stderr::printable;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// A line costs at least this much of the budget: an event is more than its text.
+/// Minimum cost of a line against the budget: an event is larger than its text.
 const MIN_COST: usize = 100;
 const CHUNK: usize = 16 * 1024;
 
-/// What a call is about, as the fields of its events.
+/// The subject of a call, as the fields of its events.
 #[derive(Clone, Debug, Default)]
-pub struct Subject {
+pub struct LogSubject {
     /// The plugin's id, such as `prepare|gateway`.
     pub plugin: String,
-    /// The deployment that is prepared.
+    /// Id of the deployment being prepared.
     pub deployment: Option<String>,
-    /// The site that is scheduled.
+    /// Id of the site being scheduled.
     pub site: Option<String>,
     /// The resource that triggered the call, such as `NetworkAttachmentDefinition n3`.
     pub resource: Option<String>,
 }
 
-/// Where a line came from.
+/// The origin of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// The log channel.
@@ -36,7 +35,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// As the field `stream` says it: `log` or `stderr`.
+    /// Returns the value of the field `stream`: `log` or `stderr`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
@@ -45,19 +44,19 @@ impl Stream {
     }
 }
 
-/// Makes events of the lines of one stream of one call, up to a number of bytes. Says at its end
+/// Turns the lines of one stream of one call into events, within a byte budget. Reports at the end
 /// how many lines were dropped.
 #[derive(Debug)]
-pub struct Log<'a> {
-    subject: &'a Subject,
+pub struct LineLog<'a> {
+    subject: &'a LogSubject,
     stream: Stream,
     left: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-impl<'a> Log<'a> {
-    /// For at most `budget` bytes; a short line counts as 100.
-    pub fn new(subject: &'a Subject, stream: Stream, budget: usize) -> Self {
+impl<'a> LineLog<'a> {
+    /// Creates a log with a budget of `budget` bytes; a short line counts as 100.
+    pub fn new(subject: &'a LogSubject, stream: Stream, budget: usize) -> Self {
         Self {
             subject,
             stream,
@@ -66,7 +65,7 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Reads to the end, and shows every chunk to `see` first. A read error is an end.
+    /// Reads to the end and passes every chunk to `see` first. A read error counts as the end.
     pub async fn follow(&self, mut from: impl AsyncRead + Unpin, mut see: impl FnMut(&[u8])) {
         let mut lines = Following::new(self);
         let mut chunk = vec![0; CHUNK];
@@ -77,7 +76,7 @@ impl<'a> Log<'a> {
     }
 
     fn event(&self, text: &str) {
-        let Subject {
+        let LogSubject {
             plugin,
             deployment,
             site,
@@ -94,7 +93,7 @@ impl<'a> Log<'a> {
     }
 }
 
-impl Sink for Log<'_> {
+impl Sink for LineLog<'_> {
     fn line(&self, bytes: &[u8], dropped: usize) {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.trim_ascii().is_empty() {
@@ -117,7 +116,7 @@ impl Sink for Log<'_> {
     }
 }
 
-impl Drop for Log<'_> {
+impl Drop for LineLog<'_> {
     fn drop(&mut self) {
         let dropped = *self.dropped.get_mut();
         if dropped > 0 {
@@ -128,14 +127,14 @@ impl Drop for Log<'_> {
     }
 }
 
-/// Lines on their way to a log: what was not ended is given when reading stops for any reason.
+/// Lines on their way to the log. Dropping it flushes an unfinished last line.
 struct Following<'a> {
     lines: Lines,
-    log: &'a Log<'a>,
+    log: &'a LineLog<'a>,
 }
 
 impl<'a> Following<'a> {
-    fn new(log: &'a Log<'a>) -> Self {
+    fn new(log: &'a LineLog<'a>) -> Self {
         let lines = Lines::default();
         Self { lines, log }
     }

@@ -1,15 +1,14 @@
-//! Runs one program: input in, output out, within limits, and leaving nothing behind.
+//! Runs one program within limits and leaves no process behind.
 //!
-//! The program leads a process group of its own. However the call ends, the group is killed before
-//! its leader is waited for, so that its number cannot have become another's; whoever wants to
-//! outlive the call must leave the group (`setsid`). A call that is dropped kills the group at
-//! once.
+//! The program leads its own process group. However the call ends, the group is killed before its
+//! leader is reaped, while the group number cannot belong to another process yet. A child that must
+//! outlive the call has to leave the group with `setsid`. Dropping a call kills the group at once.
 //!
-//! Everything happens in the one future: no task or thread outlives it.
+//! The whole run is one future: no task or thread outlives it.
 
 use crate::channel::Channel;
 use crate::failure::Failure;
-use crate::log::{Log, Stream, Subject};
+use crate::log::{LineLog, LogSubject, Stream};
 use crate::stderr::Tail;
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
@@ -30,43 +29,44 @@ mod running;
 use pipes::{TooMuch, collect, feed, follow, pump};
 use running::{Running, exited, send};
 
-/// How long pipes may stay open after their program has ended, because a child of it holds them.
+/// How long pipes may stay open after the program has ended, because one of its children holds
+/// them.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// What is run.
+/// The program to run.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
-    /// A path, or a name to be found in `PATH`. Relative paths count from the current directory.
+    /// A path, or a name to look up in `PATH`. Relative paths start at the current directory.
     pub path: String,
-    /// In order, as they are: no shell sees them.
+    /// Arguments in order; no shell interprets them.
     pub arguments: Vec<String>,
 }
 
-/// What a run may cost.
+/// Limits of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// From its start to its end.
+    /// Time limit from start to end.
     pub timeout: Duration,
-    /// From SIGTERM to SIGKILL once its time is over.
+    /// Time between SIGTERM and SIGKILL after the time limit.
     pub grace: Duration,
-    /// Most bytes of stdout.
+    /// Maximum bytes of stdout.
     pub output: usize,
-    /// Most bytes of log events, of stderr and of the log each.
+    /// Maximum bytes of log events, for stderr and for the log channel each.
     pub log: usize,
 }
 
-/// What a run came to that ended with exit code 0.
+/// The output of a run that exited with 0.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// All of it.
+    /// The whole of stdout.
     pub stdout: Vec<u8>,
-    /// Its end.
+    /// The end of stderr.
     pub stderr: Tail,
 }
 
 impl Program {
-    /// A command with this environment: that of this process; for `*.py` programs with the `bin`
-    /// of the Python environment, if it is there, first in `PATH`.
+    /// Builds the command with this process's environment. For `*.py` programs, the Python
+    /// environment's `bin` comes first in `PATH` if it exists.
     fn command(&self, python_env: Option<&Path>) -> io::Result<Command> {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments);
@@ -92,18 +92,19 @@ impl Program {
     }
 }
 
-/// Runs a program: `input` to its stdin (a program that does not read it is no error), stdout to
-/// the caller, stderr and the channel to the log.
+/// Runs a program: `input` goes to stdin, stdout is returned, stderr and the channel go to the log.
+///
+/// A program that does not read its stdin is not an error.
 ///
 /// # Errors
-/// As [`Failure`] tells. Whatever happened, the program is gone, and so is its process group.
+/// See [`Failure`]. In every case the program and its process group are gone.
 pub async fn run(
     program: &Program,
     python_env: Option<&Path>,
     input: &[u8],
     bounds: &Bounds,
     channel: Channel,
-    subject: &Subject,
+    subject: &LogSubject,
 ) -> Result<Output, Failure> {
     let command = program.command(python_env);
     let started = command.and_then(Running::start);
@@ -111,8 +112,8 @@ pub async fn run(
     let mut stdout = Vec::new();
     let mut stderr = Tail::default();
     let end = {
-        let log = Log::new(subject, Stream::Log, bounds.log);
-        let errors = Log::new(subject, Stream::Stderr, bounds.log);
+        let log = LineLog::new(subject, Stream::Log, bounds.log);
+        let errors = LineLog::new(subject, Stream::Stderr, bounds.log);
         let (close, closing) = oneshot::channel();
         let pump = pin!(pump(
             collect(running.child.stdout.take(), &mut stdout, bounds.output),
@@ -130,17 +131,17 @@ pub async fn run(
     let status = running.wait().await;
     let program = program.path.clone();
     match end.map_err(Failure::here("watch the program"))? {
-        End::TooMuch => Err(Failure::TooMuch {
+        Exit::TooMuch => Err(Failure::TooMuch {
             program,
             limit: bounds.output,
             stderr,
         }),
-        End::Late => Err(Failure::Timeout {
+        Exit::Late => Err(Failure::Timeout {
             program,
             after: bounds.timeout,
             stderr,
         }),
-        End::Exited => {
+        Exit::Exited => {
             let status = status.map_err(Failure::here("learn how the program ended"))?;
             match (status.code(), status.signal()) {
                 (Some(0), _) => Ok(Output { stdout, stderr }),
@@ -159,23 +160,23 @@ pub async fn run(
     }
 }
 
-enum End {
+enum Exit {
     Exited,
     Late,
     TooMuch,
 }
 
-/// Waits for the program, while the pump runs, and for what is left in the pipes.
+/// Waits for the program while the pump runs, then for what is left in the pipes.
 async fn supervise(
     group: Pid,
     mut pump: Pin<&mut impl Future<Output = Result<(), TooMuch>>>,
     close: oneshot::Sender<()>,
     bounds: &Bounds,
-) -> io::Result<End> {
+) -> io::Result<Exit> {
     let mut exited = pin!(exited(group));
     let mut late = pin!(sleep(bounds.timeout));
     let mut pumping = true;
-    let mut end = End::Exited;
+    let mut end = Exit::Exited;
     loop {
         tokio::select! {
             biased;
@@ -186,21 +187,21 @@ async fn supervise(
             pumped = &mut pump, if pumping => {
                 pumping = false;
                 if pumped.is_err() {
-                    return Ok(End::TooMuch);
+                    return Ok(Exit::TooMuch);
                 }
             }
             () = &mut late => {
-                if matches!(end, End::Late) {
+                if matches!(end, Exit::Late) {
                     break;
                 }
-                // Asked to end, it may still say why it took so long.
-                end = End::Late;
+                // During the grace period the program may still write why it took so long.
+                end = Exit::Late;
                 send(group, Signal::TERM);
                 late.set(sleep(bounds.grace));
             }
         }
     }
-    if matches!(end, End::Late) {
+    if matches!(end, Exit::Late) {
         send(group, Signal::KILL);
     }
     drop(close);
@@ -208,8 +209,9 @@ async fn supervise(
         return Ok(end);
     }
     match timeout(LINGER, pump).await {
-        Ok(Err(TooMuch)) if matches!(end, End::Exited) => Ok(End::TooMuch),
-        // All was read, or a child holds the pipes open: what the program wrote was read.
+        Ok(Err(TooMuch)) if matches!(end, Exit::Exited) => Ok(Exit::TooMuch),
+        // Either everything was read, or a child holds the pipes open and the program's own output
+        // was read.
         _ => Ok(end),
     }
 }

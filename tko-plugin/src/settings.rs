@@ -1,4 +1,4 @@
-//! How plugins are run: limits, and where they find things.
+//! Settings of the executor: limits and locations.
 
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,37 +7,37 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-/// How an executor runs its plugins.
+/// Settings of [`CommandExecutor`](crate::CommandExecutor).
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where plugins reach the data API. Default: none.
+pub struct CommandSettings {
+    /// Address of the data API for plugins. Default: none.
     pub grpc: Option<Grpc>,
-    /// How long one call may take.
+    /// Time limits of a call.
     pub timeouts: Timeouts,
-    /// How long a program may take to end after it was asked to (SIGTERM) because its time is
-    /// over. Then its process group is killed. Default: 1 s.
+    /// Time between SIGTERM, sent when the time limit is reached, and SIGKILL for the process
+    /// group. Default: 1 s.
     pub grace: Duration,
-    /// Most bytes that one call may print to stdout; more is an error, and the program is killed
-    /// at once. Default: 32 MiB, which is also the most that is read as one package.
+    /// Maximum bytes of stdout in one call. A program that prints more is killed at once. Default:
+    /// 32 MiB, which is also the maximum size of one package.
     pub output: usize,
-    /// Most bytes that one call may log, to stderr and to the log each; the rest is read, counted
-    /// and dropped. A short line counts as 100 bytes. Default: 1 MiB.
+    /// Maximum bytes of log lines in one call, for stderr and for the log channel each. The rest is
+    /// read, counted and dropped. A short line counts as 100 bytes. Default: 1 MiB.
     pub log: usize,
-    /// Most processes of one plugin at once; more calls wait, and their time begins when they no
-    /// longer do. A limit for each plugin, so that one that hangs holds back no other. Default:
-    /// four for each core.
+    /// Maximum concurrent processes of one plugin. Further calls wait; their time limit starts when
+    /// their process starts. The limit is per plugin, so that a hanging plugin does not delay
+    /// others. Default: four per core.
     pub concurrency: NonZeroUsize,
-    /// A Python environment, whose `bin` is first in the `PATH` of `*.py` programs, if it is
-    /// there. Default: `$PYTHON_ENV`, else `~/tko-python-env`.
+    /// A Python environment whose `bin` comes first in the `PATH` of `*.py` programs, if it exists.
+    /// Default: `$PYTHON_ENV`, otherwise `~/tko-python-env`.
     pub python_env: Option<PathBuf>,
-    /// How log lines come from the program. Default: a FIFO.
+    /// Kind of log channel. Default: a FIFO.
     pub log_channel: LogChannel,
 }
 
-/// How long one call may take, by type of plugin, from the start of its process.
+/// Time limits of a call by plugin type, from the start of its process.
 ///
-/// Whoever calls the part should wait a little longer than this: the error of a call whose time
-/// is over says what the program wrote to stderr.
+/// A caller should wait slightly longer than this limit: the timeout error contains the end of the
+/// program's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Default: 30 s.
@@ -48,31 +48,32 @@ pub struct Timeouts {
     pub schedule: Duration,
 }
 
-/// Where plugins reach the data API, in the protocol's words.
+/// Address of the data API, with the protocol's field names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Grpc {
-    /// `tcp4` or `tcp6`; empty: there is none.
+    /// `tcp4` or `tcp6`; empty if there is no data API.
     #[serde(rename = "level2protocol")]
     pub level2_protocol: String,
-    /// An IP address without zone and brackets, or a host name; no wildcard. Empty: there is none.
+    /// An IP address without zone and brackets, or a host name; never a wildcard. Empty if there is
+    /// no data API.
     pub address: String,
-    /// 0: there is none.
+    /// Port number; 0 if there is no data API.
     pub port: u16,
 }
 
-/// How log lines come from the program.
+/// Kind of log channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogChannel {
-    /// Through a FIFO in a directory that only this user can enter; where none can be made,
-    /// through TCP on the loopback address.
+    /// A FIFO in a directory that only this user can enter. If no FIFO can be created, a TCP port
+    /// on the loopback address.
     #[default]
     Fifo,
-    /// Through a TCP port of this address, open for as long as the call. Whoever reaches the port
-    /// can write lines to the log.
+    /// A TCP port on this address, open during the call. Anyone who reaches the port can write
+    /// lines to the log.
     Tcp(IpAddr),
 }
 
-impl Default for Settings {
+impl Default for CommandSettings {
     fn default() -> Self {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -98,7 +99,8 @@ impl Default for Timeouts {
     }
 }
 
-/// Of a listener: a wildcard becomes the loopback address, and a zone is left out.
+/// Converts the address of a listener: a wildcard becomes the loopback address, and a zone is
+/// dropped.
 impl From<SocketAddr> for Grpc {
     fn from(listener: SocketAddr) -> Self {
         let (level2_protocol, address) = match listener.ip() {
@@ -124,11 +126,11 @@ fn python_env() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Grpc, Settings};
+    use super::{CommandSettings, Grpc};
     use std::net::SocketAddr;
 
     #[test]
-    fn plugins_are_given_an_address_that_they_can_reach() {
+    fn plugins_get_a_reachable_address() {
         for (listener, protocol, address) in [
             ("[::]:50050", "tcp6", "::1"),
             ("0.0.0.0:50050", "tcp4", "127.0.0.1"),
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_documentation() {
-        let settings = Settings::default();
+        let settings = CommandSettings::default();
         assert_eq!(settings.grpc, None);
         assert_eq!(settings.timeouts.schedule.as_secs(), 300);
         assert_eq!(settings.concurrency.get() % 4, 0);

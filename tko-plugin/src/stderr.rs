@@ -1,8 +1,8 @@
-//! What programs wrote, made safe to show to people.
+//! Program output made safe to show to people.
 
 use std::fmt::{self, Display, Formatter};
 
-/// The end of what a program wrote to stderr, at most [`Tail::MOST`] bytes.
+/// The last bytes of a program's stderr, at most [`Tail::MOST`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tail {
     bytes: Vec<u8>,
@@ -10,10 +10,10 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Most bytes that are kept: enough for the interesting end of a traceback.
+    /// Maximum bytes kept: enough for the relevant end of a traceback.
     pub const MOST: usize = 4096;
 
-    /// Adds to the end, and forgets what is before the last [`Tail::MOST`] bytes.
+    /// Appends bytes and drops all but the last [`Tail::MOST`].
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes
             .extend_from_slice(&bytes[bytes.len().saturating_sub(Self::MOST)..]);
@@ -22,7 +22,7 @@ impl Tail {
         self.bytes.drain(..over);
     }
 
-    /// The last line with anything in it.
+    /// Returns the last line that is not blank.
     pub fn last_line(&self) -> Option<String> {
         let text = printable(self.bytes.trim_ascii_end());
         let line = text.lines().next_back()?.trim();
@@ -34,15 +34,17 @@ impl Display for Tail {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let text = printable(self.bytes.trim_ascii());
         match (text.is_empty(), self.cut) {
-            (true, _) => f.write_str("it wrote nothing to stderr"),
-            (false, false) => write!(f, "on stderr it wrote: {text}"),
-            (false, true) => write!(f, "what it wrote to stderr ends: …{text}"),
+            (true, _) => f.write_str("stderr is empty"),
+            (false, false) => write!(f, "stderr: {text}"),
+            (false, true) => write!(f, "stderr ends: …{text}"),
         }
     }
 }
 
-/// Text that is safe to show: what is no UTF-8, and control characters except tabs and line
-/// feeds, become U+FFFD; carriage returns before line feeds go.
+/// Converts bytes to text that is safe to show.
+///
+/// Invalid UTF-8 and control characters other than tab and line feed become U+FFFD. A carriage
+/// return before a line feed is removed.
 pub fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .replace("\r\n", "\n")
@@ -60,16 +62,16 @@ mod tests {
     use super::{Tail, printable};
 
     #[test]
-    fn a_tail_keeps_the_end_however_it_comes() {
+    fn a_tail_keeps_the_end_for_any_chunks() {
         let mut tail = Tail::default();
-        assert_eq!(tail.to_string(), "it wrote nothing to stderr");
+        assert_eq!(tail.to_string(), "stderr is empty");
         tail.push(b"short\n\n");
-        assert_eq!(tail.to_string(), "on stderr it wrote: short");
+        assert_eq!(tail.to_string(), "stderr: short");
         assert_eq!(tail.last_line().as_deref(), Some("short"));
         tail.push(&vec![b'x'; 3 * Tail::MOST]);
         tail.push(b"\nthe end\n");
         let text = tail.to_string();
-        assert!(text.starts_with("what it wrote to stderr ends: …xxx"));
+        assert!(text.starts_with("stderr ends: …xxx"));
         assert!(text.ends_with("x\nthe end"));
         assert!(text.len() < Tail::MOST + 50);
         assert_eq!(tail.last_line().as_deref(), Some("the end"));

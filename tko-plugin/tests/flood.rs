@@ -1,4 +1,4 @@
-//! Plugins that print 100 MB. In a program of its own, for it looks at its memory.
+//! Plugins that print 100 MB. A test program of its own, because it measures its memory.
 #![cfg(target_os = "linux")]
 
 mod fixture;
@@ -6,7 +6,7 @@ mod fixture;
 use fixture::{Fixture, plugin};
 use tko_core::Answer;
 
-/// The most memory that this process ever had, in MiB.
+/// Returns this process's peak memory in MiB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -17,7 +17,7 @@ fn peak() -> u64 {
 }
 
 #[tokio::test]
-async fn a_flood_costs_no_more_memory_than_it_may() {
+async fn a_flood_of_output_stays_within_the_memory_limit() {
     let fixture = Fixture::new();
     let words = fixture.failure(&[&plugin("flood.py")]).await;
     assert!(

@@ -1,5 +1,5 @@
-//! Plugins that hang, crash, or say what makes no sense: each is an error that says so, leaves no
-//! process behind and holds nothing back.
+//! Plugins that hang, crash, or print garbage: each ends as a clear error, leaves no process
+//! behind, and delays no other plugin.
 
 mod fixture;
 
@@ -8,9 +8,9 @@ use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use tko_core::{Answer, Error};
-use tko_plugin::{Failure, Settings};
+use tko_plugin::{CommandSettings, Failure};
 
-/// A folder, and a file in it for process ids.
+/// A temporary directory and the path of a file in it for process ids.
 fn ids() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("ids");
@@ -22,7 +22,7 @@ fn text(path: &std::path::Path) -> &str {
 }
 
 #[tokio::test]
-async fn a_plugin_that_hangs_is_ended_when_its_time_is_over() {
+async fn a_hanging_plugin_is_stopped_at_its_time_limit() {
     let fixture = Fixture::new();
     tokio::time::pause();
     let error = fixture.prepare(&[&plugin("hang.py")]).await;
@@ -31,13 +31,13 @@ async fn a_plugin_that_hangs_is_ended_when_its_time_is_over() {
     let words = error.chain();
     assert!(words.contains("with plugin prepare|test: "), "{words}");
     assert!(
-        words.contains("hang.py did not end within 30 s and was killed"),
+        words.contains("hang.py did not finish within 30 s and was killed"),
         "{words}"
     );
 }
 
 #[tokio::test]
-async fn each_type_of_plugin_has_its_own_time() {
+async fn each_plugin_type_has_its_own_time_limit() {
     let fixture = Fixture::new();
     let site = fixture.site("edge", vec![]).await;
     tokio::time::pause();
@@ -49,7 +49,7 @@ async fn each_type_of_plugin_has_its_own_time() {
 }
 
 #[tokio::test]
-async fn what_ignores_a_polite_request_is_killed_with_its_children() {
+async fn a_program_that_ignores_sigterm_is_killed_with_its_children() {
     let fixture = Fixture::new();
     let (_folder, file) = ids();
     let program = plugin("hang_hard.py");
@@ -57,16 +57,14 @@ async fn what_ignores_a_polite_request_is_killed_with_its_children() {
     let call = fixture.failure(&arguments);
     let watch = async {
         let processes = process_ids(&file).await;
-        // From now on time passes as fast as nothing happens: first the call's, then the grace.
+        // From here on, paused time jumps whenever nothing happens: first over the call's limit,
+        // then over the grace.
         tokio::time::pause();
         processes
     };
     let (words, processes) = tokio::join!(call, watch);
     tokio::time::resume();
-    assert!(
-        words.contains("was killed with all its children"),
-        "{words}"
-    );
+    assert!(words.contains("was killed with its children"), "{words}");
     assert_eq!(processes.len(), 2);
     for process in processes {
         death(process).await;
@@ -90,7 +88,7 @@ async fn a_dropped_call_kills_the_program_and_its_children() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_child_that_is_left_behind() {
+async fn a_child_left_behind_does_not_delay_the_call() {
     let (_folder, file) = ids();
     let program = plugin("leaves_child.py");
     let arguments = [&*program, text(&file)];
@@ -106,10 +104,10 @@ async fn nobody_waits_for_a_child_that_is_left_behind() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_hangs_holds_back_no_other() {
-    let fixture = Fixture::with(Settings {
+async fn a_hanging_plugin_does_not_delay_others() {
+    let fixture = Fixture::with(CommandSettings {
         concurrency: std::num::NonZeroUsize::MIN,
-        ..Settings::default()
+        ..CommandSettings::default()
     });
     let (_folder, file) = ids();
     let program = plugin("hang_hard.py");
@@ -128,37 +126,35 @@ async fn a_plugin_that_hangs_holds_back_no_other() {
 }
 
 #[tokio::test]
-async fn a_crash_tells_the_exit_code_and_what_was_on_stderr() {
+async fn the_error_of_a_crash_has_the_exit_code_and_stderr() {
     let words = Fixture::new().failure(&[&plugin("crash.py")]).await;
     assert!(
-        words.ends_with(
-            "crash.py ended with exit code 3; on stderr it wrote: the address pool is exhausted"
-        ),
+        words.ends_with("crash.py exited with code 3; stderr: the address pool is exhausted"),
         "{words}"
     );
 }
 
 #[tokio::test]
-async fn a_death_by_signal_tells_which() {
+async fn the_error_names_the_signal() {
     let words = Fixture::new().failure(&[&plugin("killed.py")]).await;
     assert!(
-        words.ends_with("killed.py was killed by signal 9 (SIGKILL; perhaps it ran out of memory); it wrote nothing to stderr"),
+        words.ends_with("killed.py was killed by signal 9 (SIGKILL; it may have run out of memory); stderr is empty"),
         "{words}"
     );
 }
 
 #[tokio::test]
-async fn rubbish_is_refused_with_what_is_wrong_with_it() {
+async fn garbage_is_refused_with_the_reason() {
     let fixture = Fixture::new();
     for (kind, why) in [
-        ("text", "begins: {{{ : ]"),
+        ("text", "found: {{{ : ]"),
         ("binary", "is UTF-16, not UTF-8"),
-        ("list", "a plugin answers with one YAML map"),
+        ("list", "expected one YAML map"),
         ("empty", "it is empty"),
     ] {
         let words = fixture.failure(&[&plugin("rubbish.py"), kind]).await;
         assert!(
-            words.contains("rubbish.py on stdout makes no sense: "),
+            words.contains("rubbish.py on stdout is invalid: "),
             "{words}"
         );
         assert!(words.contains(why), "{kind}: {words}");
@@ -166,11 +162,11 @@ async fn rubbish_is_refused_with_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn a_new_package_must_be_one() {
+async fn the_new_package_must_be_valid() {
     let fixture = Fixture::new();
     let duplicate = r#"{"apiVersion": "v1", "kind": "A", "metadata": {"name": "x"}}"#;
     for (answer, why) in [
-        ("{prepared: true}".to_owned(), "has no package"),
+        ("{prepared: true}".to_owned(), "package is missing"),
         ("{prepared: true, package: [{}]}".to_owned(), "resource 1"),
         (
             format!("{{prepared: true, package: [{duplicate}, {duplicate}]}}"),
@@ -179,7 +175,7 @@ async fn a_new_package_must_be_one() {
     ] {
         let words = fixture.failure(&["echo", &answer]).await;
         assert!(
-            words.contains("the answer of echo on stdout makes no sense: "),
+            words.contains("the answer of echo on stdout is invalid: "),
             "{words}"
         );
         assert!(words.contains(why), "{words}");
@@ -187,16 +183,16 @@ async fn a_new_package_must_be_one() {
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_run_says_what_to_do() {
+async fn the_error_of_a_program_that_does_not_start_says_what_to_do() {
     let fixture = Fixture::new();
     let (folder, plain) = ids();
     fs::write(&plain, "#!/usr/bin/env python3\n").expect("writes");
     for (program, advice) in [
         (
             "/nowhere/plugin.py",
-            "there is no such file where the controller runs",
+            "no such file on the machine of the controller",
         ),
-        ("no-such-program-anywhere", "it is nowhere in PATH"),
+        ("no-such-program-anywhere", "not found in the PATH"),
         (text(&plain), "chmod +x"),
         (text(folder.path()), "chmod +x"),
     ] {
@@ -210,7 +206,7 @@ async fn a_program_that_cannot_be_run_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_answers_before_or_without_reading_its_input_is_heard() {
+async fn an_answer_counts_even_if_the_input_was_not_read() {
     let fixture = Fixture::new();
     let big = serde_json::json!({
         "apiVersion": "v1",
@@ -231,7 +227,7 @@ async fn what_answers_before_or_without_reading_its_input_is_heard() {
 }
 
 #[tokio::test]
-async fn the_cause_can_be_told_by_programs() {
+async fn the_cause_is_available_to_programs() {
     let error = Fixture::new().prepare(&[&plugin("crash.py")]).await;
     let Err(Error::Unavailable { source, .. }) = error else {
         panic!("{error:?}");

@@ -6,7 +6,7 @@ use fixture::{Fixture, network, plugin, until};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use tko_plugin::{LogChannel, Settings};
+use tko_plugin::{CommandSettings, LogChannel};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 type Fields = BTreeMap<&'static str, String>;
 
-/// Keeps what plugins say.
+/// Collects the events of plugins.
 #[derive(Clone, Default)]
 struct Events(Arc<Mutex<Vec<Fields>>>);
 
@@ -51,7 +51,7 @@ impl Events {
         std::mem::take(&mut *self.0.lock().expect("no panics"))
     }
 
-    /// The messages of a stream.
+    /// Returns the messages of one stream.
     fn messages(&self, stream: &str) -> Vec<String> {
         let of_stream = |fields: &Fields| fields["stream"] == stream;
         let events = self.take().into_iter().filter(of_stream);
@@ -70,12 +70,12 @@ fn channels() -> [LogChannel; 3] {
 }
 
 #[tokio::test]
-async fn each_line_is_an_event_whichever_way_it_comes() {
+async fn each_line_becomes_an_event_on_every_channel() {
     let (events, _listening) = Events::listen();
     for log_channel in channels() {
-        let fixture = Fixture::with(Settings {
+        let fixture = Fixture::with(CommandSettings {
             log_channel,
-            ..Settings::default()
+            ..CommandSettings::default()
         });
         let deployment = fixture.deployment(vec![network()]).await;
         let preparer = fixture.preparer(&[&plugin("logs.py")]).await;
@@ -116,7 +116,7 @@ async fn each_line_is_an_event_whichever_way_it_comes() {
 }
 
 #[tokio::test]
-async fn a_scheduler_speaks_of_its_site() {
+async fn log_lines_of_a_scheduler_name_the_site() {
     let (events, _listening) = Events::listen();
     let fixture = Fixture::new();
     let site = fixture.site("region/edge", vec![]).await;
@@ -136,9 +136,9 @@ async fn a_scheduler_speaks_of_its_site() {
 #[tokio::test]
 async fn too_many_lines_are_counted_instead() {
     let (events, _listening) = Events::listen();
-    let fixture = Fixture::with(Settings {
+    let fixture = Fixture::with(CommandSettings {
         log: 1000,
-        ..Settings::default()
+        ..CommandSettings::default()
     });
     let script = "cat > /dev/null; for n in $(seq 50); do echo $n >&2; done; echo '{}'";
     let answer = fixture.prepare(&["sh", "-c", script]).await;
@@ -157,7 +157,7 @@ async fn a_log_may_be_closed_and_opened_again() {
         "socket.create_connection(call['logAddressPort'].split(':')).sendall(line.encode())",
         "socket.create_connection(('::1', call['logAddressPort'].split(':')[-1])).sendall(line.encode())",
     ]) {
-        let fixture = Fixture::with(Settings { log_channel, ..Settings::default() });
+        let fixture = Fixture::with(CommandSettings { log_channel, ..CommandSettings::default() });
         let script = format!(
             "import json, socket, sys\ncall = json.load(sys.stdin)\nfor n in range(20):\n  line = str(n)\n  {write}\nprint('{{}}')"
         );
@@ -166,7 +166,7 @@ async fn a_log_may_be_closed_and_opened_again() {
         let mut messages = events.messages("log").concat();
         let mut expected = (0..20).map(|number: u32| number.to_string()).collect::<String>();
         if log_channel != LogChannel::Fifo {
-            // Connections are read side by side.
+            // Connections are read concurrently, so their lines come in any order.
             let sorted = |text: &str| {
                 let mut characters: Vec<_> = text.chars().collect();
                 characters.sort_unstable();
@@ -179,7 +179,7 @@ async fn a_log_may_be_closed_and_opened_again() {
 }
 
 #[tokio::test]
-async fn last_words_before_a_kill_are_heard() {
+async fn output_after_sigterm_is_kept() {
     let (events, _listening) = Events::listen();
     let fixture = Fixture::new();
     let script =
@@ -197,11 +197,11 @@ async fn last_words_before_a_kill_are_heard() {
         () = ready => {}
     }
     tokio::time::pause();
-    // Its time is over, its grace is not.
+    // The call's limit is over; its grace is not.
     tokio::time::advance(std::time::Duration::from_millis(30_001)).await;
     tokio::time::resume();
     let words = call.await.expect_err("it is late").chain();
-    assert!(words.contains("on stderr it wrote: ready\n"), "{words}");
+    assert!(words.contains("stderr: ready\n"), "{words}");
     assert!(words.ends_with("\nI was slow"), "{words}");
     assert!(events.messages("stderr").contains(&"I was slow".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! What plugins are told, and how they are run.
+//! The input that plugins read, and how they are started.
 
 mod fixture;
 
@@ -9,19 +9,22 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use tko_core::{Answer, Error, Executor, PluginType};
-use tko_plugin::{Grpc, LogChannel, Settings};
+use tko_plugin::{CommandSettings, Grpc, LogChannel};
 
-/// What `echo.py` says of its input.
+/// Returns the input that `echo.py` received.
 async fn input(fixture: &Fixture) -> Value {
     let error = fixture.prepare(&[&plugin("echo.py")]).await;
     let text = error.expect_err("an echo").chain();
-    let at = text.find("it says: ").expect("the plugin's words") + "it says: ".len();
+    let at = text
+        .find("the plugin reported: ")
+        .expect("the plugin's words")
+        + "the plugin reported: ".len();
     serde_json::from_str(&text[at..]).expect("JSON")
 }
 
 #[tokio::test]
-async fn a_plugin_is_told_where_the_data_is_and_where_to_log() {
-    let mut settings = Settings::default();
+async fn the_input_names_the_data_api_and_the_log_channel() {
+    let mut settings = CommandSettings::default();
     let seen = input(&Fixture::with(settings.clone())).await;
     assert_eq!(
         seen["grpc"],
@@ -52,7 +55,7 @@ async fn a_plugin_is_told_where_the_data_is_and_where_to_log() {
 }
 
 #[tokio::test]
-async fn a_package_larger_than_any_pipe_goes_there_and_back() {
+async fn a_package_larger_than_a_pipe_makes_the_round_trip() {
     let fixture = Fixture::new();
     let mut resources = vec![network()];
     for number in 0..40 {
@@ -79,34 +82,34 @@ async fn a_package_larger_than_any_pipe_goes_there_and_back() {
 #[tokio::test]
 async fn python_programs_find_the_python_environment_first() {
     let environment = tempfile::tempdir().expect("a folder");
-    let settings = Settings {
+    let settings = CommandSettings {
         python_env: Some(environment.path().to_owned()),
-        ..Settings::default()
+        ..CommandSettings::default()
     };
     let fixture = Fixture::with(settings);
-    // It is not there: any Python will do.
+    // The environment does not exist; any Python will do.
     let echoed = fixture.failure(&[&plugin("echo.py")]).await;
-    assert!(echoed.contains("it says: "), "{echoed}");
+    assert!(echoed.contains("the plugin reported: "), "{echoed}");
     let bin = environment.path().join("bin");
     fs::create_dir(&bin).expect("a folder");
     symlink("/bin/false", bin.join("python3")).expect("a link");
     let failure = fixture.failure(&[&plugin("echo.py")]).await;
-    assert!(failure.contains("exit code 1;"), "{failure}");
+    assert!(failure.contains("exited with code 1;"), "{failure}");
     let other = fixture
         .failure(&["env", "python3", &plugin("echo.py")])
         .await;
-    assert!(other.contains("it says: "), "{other}");
+    assert!(other.contains("the plugin reported: "), "{other}");
 }
 
 #[tokio::test]
-async fn no_more_processes_run_at_once_than_may() {
+async fn concurrent_processes_stay_within_the_limit() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = Settings {
+    let settings = CommandSettings {
         concurrency: NonZeroUsize::MIN,
-        ..Settings::default()
+        ..CommandSettings::default()
     };
     let fixture = Fixture::with(settings);
-    // Fails if another is between `mkdir` and `rmdir`.
+    // Fails if another process is between `mkdir` and `rmdir`.
     let script = "mkdir \"$0\" && cat > /dev/null && sleep 0.05 && rmdir \"$0\" && echo '{}'";
     let path = folder.path().join("alone");
     let arguments = ["sh", "-c", script, path.to_str().expect("UTF-8")];
@@ -121,17 +124,17 @@ async fn no_more_processes_run_at_once_than_may() {
 }
 
 #[tokio::test]
-async fn what_is_no_command_plugin_is_refused_by_name() {
+async fn an_invalid_command_plugin_is_refused_with_the_reason() {
     let fixture = Fixture::new();
     let property = |name: &str| [(name.to_owned(), "x".to_owned())].into();
     for (arguments, properties, words) in [
-        (vec![], [].into(), "arguments: there are none"),
+        (vec![], [].into(), "arguments: none given"),
         (
             vec![""],
             [].into(),
-            "arguments: the first, the program, is empty",
+            "arguments: the first argument, the program, is empty",
         ),
-        (vec!["a", "b\0"], [].into(), "zero character"),
+        (vec!["a", "b\0"], [].into(), "NUL character"),
         (
             vec!["a"],
             property("_kubernetes.pod"),

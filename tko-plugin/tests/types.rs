@@ -1,4 +1,4 @@
-//! Plugins of each type in plain Python: well-behaved ones, and what their answers mean.
+//! Plugins of each type in plain Python: well-behaved ones and the meaning of their answers.
 
 mod fixture;
 
@@ -24,7 +24,7 @@ fn done(answer: Answer) -> Package {
 }
 
 #[tokio::test]
-async fn a_preparer_gives_a_new_package() {
+async fn a_preparer_returns_a_new_package() {
     let fixture = Fixture::new();
     let deployment = fixture.deployment(vec![network(), parameters()]).await;
     let preparer = fixture.preparer(&[&example("prepare_upf.py")]).await;
@@ -51,14 +51,15 @@ async fn a_preparer_gives_a_new_package() {
 }
 
 #[tokio::test]
-async fn not_yet_comes_with_what_the_plugin_waits_for() {
+async fn not_yet_includes_the_last_line_of_stderr() {
     let answer = Fixture::new().prepare(&[&example("prepare_upf.py")]).await;
     let Answer::NotYet { reason, waits_for } = answer.expect("no error") else {
         panic!("it is not prepared");
     };
     assert!(
-        reason
-            .contains("plugin prepare|test cannot prepare NetworkAttachmentDefinition upf/n3 yet"),
+        reason.contains(
+            "plugin prepare|test is not ready to prepare NetworkAttachmentDefinition upf/n3"
+        ),
         "{reason}"
     );
     assert!(
@@ -74,12 +75,12 @@ async fn an_error_is_shown_in_the_plugins_words() {
     assert_eq!(
         failure,
         "could not prepare NetworkAttachmentDefinition upf/n3 with plugin prepare|test: \
-         it says: no free VLAN in 100-199"
+         the plugin reported: no free VLAN in 100-199"
     );
 }
 
 #[tokio::test]
-async fn a_validator_gives_violations_or_none() {
+async fn a_validator_returns_its_violations() {
     let fixture = Fixture::new();
     let record = fixture
         .plugin(PluginType::Validate, &[&example("validate_upf.py")])
@@ -116,7 +117,7 @@ async fn a_validator_gives_violations_or_none() {
 }
 
 #[tokio::test]
-async fn a_scheduler_puts_there_what_is_wanted_and_takes_off_what_is_not() {
+async fn a_scheduler_places_and_removes_deployments() {
     let fixture = Fixture::new();
     let folder = tempfile::tempdir().expect("a folder");
     let site = fixture.site("region/edge.1", vec![]).await;
@@ -175,7 +176,7 @@ async fn a_failing_scheduler_names_the_site() {
         .await;
     assert_eq!(
         error.expect_err("it fails").chain(),
-        "could not schedule site edge with plugin schedule|test: it says: no free VLAN in 100-199"
+        "could not schedule site edge with plugin schedule|test: the plugin reported: no free VLAN in 100-199"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Judging whole packages: every resource by the validators of its kind.
+//! Validation of whole packages: every resource by the validators of its kind.
 
 use crate::guard;
 use crate::validator::{MAX_VIOLATIONS, too_deep};
@@ -15,21 +15,20 @@ use tko_core::{
 };
 use tokio::time::timeout;
 
-/// How long a validator may take for one resource, unless set otherwise.
+/// Default time limit of one validator for one resource.
 pub const VALIDATOR_TIME: Duration = Duration::from_secs(30);
 
-/// How many resources of one package are validated at the same time.
+/// Resources of one package that are validated concurrently.
 const AT_ONCE: usize = 8;
 
-/// What a data service asks before anything is stored.
+/// The [`Admission`] of a data service: validates packages before they are stored.
 ///
-/// Each resource is judged by all validators that its kind triggers, native ones and plugins; where
-/// none is registered for it, by the default, which is the schema validator. The order of
-/// violations is that of the resources; there are at most [`MAX_VIOLATIONS`], and then one that
-/// says how many more.
+/// Each resource is checked by all validators registered for its kind, native ones and plugins. If
+/// none is registered, the default validator checks it. Violations come in the order of the
+/// resources. At most [`MAX_VIOLATIONS`] are returned; one more then states how many were left out.
 ///
-/// A validator that fails, panics, takes too long, or could not even be made is an error, and the
-/// package does not pass.
+/// A validator that fails, panics, times out or could not be created is an error, and the package
+/// is not admitted.
 pub struct Validation {
     default: Arc<dyn Validator>,
     registry: Arc<Registry<dyn Validator>>,
@@ -37,7 +36,8 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// With a default, usually a [`SchemaValidator`](crate::SchemaValidator), and nothing else.
+    /// Creates a validation with a default validator, usually a
+    /// [`SchemaValidator`](crate::SchemaValidator).
     pub fn new(default: Arc<dyn Validator>) -> Self {
         Self {
             default,
@@ -46,14 +46,14 @@ impl Validation {
         }
     }
 
-    /// With these validators, which may be exchanged while this is in use.
+    /// Adds a registry of validators. Its plugins may change while the validation is in use.
     #[must_use]
     pub fn with_registry(mut self, registry: Arc<Registry<dyn Validator>>) -> Self {
         self.registry = registry;
         self
     }
 
-    /// With this time for each validator and resource. Default: [`VALIDATOR_TIME`].
+    /// Sets the time limit for each validator and resource. Default: [`VALIDATOR_TIME`].
     #[must_use]
     pub fn with_time(mut self, time: Duration) -> Self {
         self.time = time;
@@ -118,16 +118,16 @@ impl Validation {
             )),
             Err(_) => Err(told(Error::unavailable(
                 format!("validate {target} with validator {name}"),
-                format!("it took more than {:?}", self.time),
+                format!("it exceeded its time limit of {:?}", self.time),
             ))),
         }
     }
 }
 
-/// Puts into words of its own why a validator was of no use: whoever asked to store the package is
-/// to know, also where sources stay behind, as on the other side of a network.
+/// Copies the chain of causes into the message: the caller must see it even where sources are lost,
+/// such as across a network.
 fn told(error: Error) -> Error {
-    const MORAL: &str = "without a verdict nothing is let in";
+    const MORAL: &str = "a package is stored only after every validator has answered";
     match error {
         Error::Unavailable { action, source } => {
             let why = tko_core::error::chain(&*source);
@@ -137,7 +137,7 @@ fn told(error: Error) -> Error {
     }
 }
 
-/// What a panic says.
+/// Extracts the message of a panic.
 fn words(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
@@ -154,13 +154,13 @@ impl Admission for Validation {
             let parts = table.of(resource.gvk()).iter();
             parts.chain(table.everywhere()).cloned().collect()
         };
-        let mut tally = Tally::default();
+        let mut tally = ViolationTally::default();
         if package
             .iter()
             .all(|resource| triggered(resource).is_empty())
         {
-            // The default remembers what it has seen: mostly there is nothing to wait for, and
-            // side by side would cost more than it gains.
+            // The default validator caches its results and rarely waits, so running it concurrently
+            // would cost more than it gains.
             for resource in package {
                 tally.add(self.judge(package, resource, Vec::new(), complete).await?);
             }
@@ -178,14 +178,14 @@ impl Admission for Validation {
     }
 }
 
-/// Violations up to the limit, and how many more there were.
+/// Collects violations up to the limit and counts the rest.
 #[derive(Default)]
-struct Tally {
+struct ViolationTally {
     violations: Vec<Violation>,
     more: usize,
 }
 
-impl Tally {
+impl ViolationTally {
     fn add(&mut self, found: Vec<Violation>) {
         let room = MAX_VIOLATIONS - self.violations.len();
         self.more += found.len().saturating_sub(room);

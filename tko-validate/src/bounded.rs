@@ -1,13 +1,13 @@
-//! A map that forgets what was not used lately.
+//! A map that forgets entries that were not used recently.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 
-/// Holds at least the `size` entries that were used last and at most twice as many.
+/// Holds at least the `size` most recently used entries, and at most twice as many.
 ///
-/// Two generations: what is used moves to the young one; when that is full, it becomes the old
-/// one, and what was old is forgotten. Every operation is a look-up or two.
+/// There are two generations. A used entry moves to the young one. When that is full, it becomes
+/// the old one and the previous old one is dropped. Every operation takes one or two lookups.
 pub(crate) struct Bounded<K, V> {
     size: usize,
     young: HashMap<K, V>,
@@ -15,7 +15,7 @@ pub(crate) struct Bounded<K, V> {
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Bounded<K, V> {
-    /// `size` must be at least one.
+    /// Creates a map; `size` must be at least 1.
     pub(crate) fn new(size: usize) -> Self {
         Self {
             size,
@@ -46,7 +46,7 @@ mod tests {
     use super::Bounded;
 
     #[test]
-    fn what_was_used_lately_stays_and_the_rest_goes() {
+    fn recently_used_entries_stay() {
         let mut map = Bounded::new(10);
         for number in 0..1000 {
             map.insert(number, number * 2);

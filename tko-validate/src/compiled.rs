@@ -1,4 +1,4 @@
-//! The validator library, wrapped: the only module that compiles schemas.
+//! A wrapper around the schema library: the only module that compiles schemas.
 
 use crate::guard;
 use crate::message::{Explainer, path};
@@ -7,30 +7,30 @@ use serde_json::Value;
 use std::cell::OnceCell;
 use tko_core::Resource;
 
-/// Largest program that a pattern may compile to, in bytes. Patterns match in linear time.
+/// Maximum size in bytes of a compiled pattern. Patterns match in linear time.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
-/// One thing that is wrong with a resource.
+/// One problem in a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// Such as `spec.containers[0].image`; empty: the whole resource.
+pub(crate) struct SchemaFinding {
+    /// Path such as `spec.containers[0].image`; empty for the whole resource.
     pub(crate) path: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong and what would be right.
     pub(crate) message: String,
 }
 
-/// What is wrong with a resource.
+/// The problems in a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
-    /// In the order of the schema.
-    pub(crate) list: Vec<Finding>,
-    /// How many more there are.
+    /// Problems in the order of the schema.
+    pub(crate) list: Vec<SchemaFinding>,
+    /// Number of further problems that are not listed.
     pub(crate) more: usize,
 }
 
 impl Findings {
-    /// Only this.
-    pub(crate) fn one(finding: Finding) -> Self {
+    /// Creates a list with one problem.
+    pub(crate) fn one(finding: SchemaFinding) -> Self {
         Self {
             list: vec![finding],
             more: 0,
@@ -38,14 +38,14 @@ impl Findings {
     }
 }
 
-/// A schema ready to validate against.
-pub(crate) struct Compiled(Validator);
+/// A compiled schema.
+pub(crate) struct CompiledSchema(Validator);
 
-impl Compiled {
+impl CompiledSchema {
     /// Compiles a self-contained JSON Schema 2020-12.
     ///
     /// # Errors
-    /// Why it cannot be used, for people.
+    /// The reason why the schema cannot be used, for people.
     pub(crate) fn new(rules: &Value) -> Result<Self, String> {
         guard::check_schema(rules)?;
         jsonschema::options()
@@ -66,8 +66,9 @@ impl Compiled {
             })
     }
 
-    /// Validates; at most `limit` findings. `rules` gives again what this was compiled from, and
-    /// is only called if a message needs it.
+    /// Validates a value and returns at most `limit` findings.
+    ///
+    /// `rules` returns the source of this schema. It is called only if a message needs it.
     pub(crate) fn validate(
         &self,
         resource: &Resource,
@@ -90,7 +91,8 @@ impl Compiled {
     }
 }
 
-/// Standard base64, padded, as Kubernetes takes it for bytes: line breaks are skipped.
+/// Returns true for padded standard base64, as Kubernetes accepts it for bytes: line breaks are
+/// ignored.
 fn is_base64(text: &str) -> bool {
     let mut length = 0_usize;
     let mut padding = 0_usize;
@@ -107,7 +109,7 @@ fn is_base64(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Compiled, is_base64};
+    use super::{CompiledSchema, is_base64};
     use serde_json::json;
 
     #[test]
@@ -121,21 +123,22 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_would_take_much_memory_are_refused() {
+    fn patterns_over_the_memory_limit_are_refused() {
         for pattern in ["(((a{100}){100}){100})", "(?=lookahead)", "("] {
             assert!(
-                Compiled::new(&json!({"pattern": pattern})).is_err(),
+                CompiledSchema::new(&json!({"pattern": pattern})).is_err(),
                 "{pattern}"
             );
         }
     }
 
     #[test]
-    fn what_is_no_schema_is_refused_with_the_place() {
-        let error =
-            Compiled::new(&json!({"$defs": {"resource": {"properties": {"a": {"type": "text"}}}}}))
-                .err()
-                .expect("refused");
+    fn an_invalid_schema_is_refused_with_its_path() {
+        let error = CompiledSchema::new(
+            &json!({"$defs": {"resource": {"properties": {"a": {"type": "text"}}}}}),
+        )
+        .err()
+        .expect("refused");
         assert!(error.starts_with("properties.a.type: "), "{error}");
     }
 }

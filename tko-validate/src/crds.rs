@@ -1,4 +1,4 @@
-//! Kinds that `CustomResourceDefinition`s define, found in packages.
+//! Kinds defined by `CustomResourceDefinition`s in packages.
 
 mod feed;
 
@@ -11,17 +11,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tko_core::{ContentHash, Gvk, Package, Resource};
 
-/// How many definitions that were seen lately are kept with what was compiled of them.
+/// Number of recently used definitions that stay in memory, with their compiled schemas.
 const RECENT_CRDS: usize = 256;
-/// For how many packages it is remembered which definitions they hold.
+/// Number of packages whose definitions are remembered.
 const RECENT_PACKAGES: usize = 1024;
 
 /// The kinds that packages define.
 ///
-/// A package's own definitions hold for its own resources without being registered anywhere.
-/// Those that others should be validated against are [learned](Self::learn): whoever assembles a
-/// data service feeds its registered packages, at the start and as they change; [`CrdFeed`] does it
-/// for templates.
+/// A package's own definitions apply to its own resources without registration. Definitions that
+/// apply to other packages are [learned](Self::learn): the data service feeds its registered
+/// packages at the start and on every change. [`CrdFeed`] does this for templates.
 pub struct Crds {
     learned: RwLock<Learned>,
     recent: Mutex<Bounded<ContentHash, Arc<Crd>>>,
@@ -43,12 +42,12 @@ impl Crds {
         }
     }
 
-    /// From now on resources of every package are validated against the definitions in this one,
-    /// instead of those that this source gave before.
+    /// Replaces the definitions of `source` by those in this package, for resources of every
+    /// package.
     ///
-    /// `source` names the package, such as an entity's key. Of several sources that define one
-    /// kind, the last in byte order counts, so that all processes agree whatever they learned
-    /// first; later versions of a package usually have the greater name.
+    /// `source` names the package, such as an entity's key. If several sources define one kind, the
+    /// last one in byte order applies, so that all processes agree whatever the order in which they
+    /// learned. Later versions of a package usually have the greater name.
     pub fn learn(&self, source: &str, package: &Package) {
         let found = self.of_package(package);
         let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +68,7 @@ impl Crds {
         }
     }
 
-    /// The definitions that this source gave hold no more.
+    /// Removes the definitions of this source.
     pub fn forget(&self, source: &str) {
         self.learned
             .write()
@@ -77,7 +76,7 @@ impl Crds {
             .forget(source);
     }
 
-    /// The schema that a package's own definitions give, else a learned one.
+    /// Finds the schema of a kind: the package's own definition first, then a learned one.
     pub(crate) fn find(&self, gvk: &Gvk, package: &Package) -> Option<Arc<Schema>> {
         let own = self.of_package(package);
         let own = own.iter().find_map(|crd| crd.find(gvk));
@@ -90,7 +89,7 @@ impl Crds {
         Some(schema.clone())
     }
 
-    /// The definition that a resource is, if it is one.
+    /// Returns the definition that a resource contains, if it is a `CustomResourceDefinition`.
     pub(crate) fn of_resource(&self, resource: &Arc<Resource>) -> Option<Arc<Crd>> {
         if !is_crd(resource) {
             return None;
@@ -142,7 +141,7 @@ pub(crate) struct Crd {
 }
 
 impl Crd {
-    /// Reads what can be read. What is wrong with it is found when it is validated itself.
+    /// Reads what is readable. Validating the definition itself reports its errors.
     pub(crate) fn read(resource: &Arc<Resource>) -> Self {
         let text = |path: &[&str]| resource.get(path).and_then(Value::as_str);
         let (Some(group), Some(kind), Some(Value::Array(versions))) = (
@@ -171,7 +170,7 @@ impl Crd {
     }
 }
 
-/// Whether a resource defines kinds.
+/// Returns true if a resource defines kinds.
 pub(crate) fn is_crd(resource: &Resource) -> bool {
     let gvk = resource.gvk();
     *gvk.kind == *"CustomResourceDefinition"
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_sources_the_last_by_name_counts_whatever_came_first() {
+    fn the_last_source_by_name_applies_in_any_order() {
         let (old, new) = (
             crd("Foo", &json!({"title": "1"})),
             crd("Foo", &json!({"title": "2"})),
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_definitions_give_one_schema() {
+    fn equal_definitions_share_one_schema() {
         let crds = Crds::new();
         let gvk = Gvk::of("example.com/v1", "Foo");
         let numbers: Vec<u64> = (0..2)

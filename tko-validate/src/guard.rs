@@ -1,24 +1,25 @@
-//! Limits that keep hostile schemas and resources from harming the process.
+//! Limits that protect the process from hostile schemas and resources.
 //!
-//! Both are walked recursively when they are compiled and validated, so depth is bounded before
-//! that. References that lead back to where they came from without going into the resource
-//! would never end.
+//! Schemas and resources are walked recursively during compilation and validation, so their depth
+//! is checked first. References that return to their origin without descending into the resource
+//! would never end; they are refused.
 
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Most levels of lists and maps in a resource or a schema.
+/// Maximum nesting of lists and maps in a resource or schema.
 ///
-/// Decoders of packages refuse less than this already; a tree made in memory may be any depth.
+/// Package decoders have a lower limit; a tree built in memory may have any depth.
 pub(crate) const MAX_DEPTH: usize = 160;
 
-/// Most schemas that may apply to one place of a resource, each by way of the one before.
+/// Maximum number of schemas that apply to one place of a resource, each through a reference from
+/// the one before.
 const MAX_CHAIN: usize = 64;
 
-/// Largest schema, in bytes of JSON without descriptions. API servers store less.
+/// Maximum size of a schema, in bytes of JSON without descriptions. API servers store less.
 const MAX_SCHEMA_BYTES: usize = 4 << 20;
 
-/// Whether a value is nested at most [`MAX_DEPTH`] deep. Does not recurse.
+/// Returns true if a value is nested at most [`MAX_DEPTH`] levels deep. Does not recurse.
 pub(crate) fn is_shallow(value: &Value) -> bool {
     let mut waiting = vec![(value, 0)];
     while let Some((value, depth)) = waiting.pop() {
@@ -34,10 +35,10 @@ pub(crate) fn is_shallow(value: &Value) -> bool {
     true
 }
 
-/// Checks a schema document that is about to be compiled.
+/// Checks a schema document before it is compiled.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// The problem with the document, for people.
 pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
     if !is_shallow(document) {
         return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
@@ -46,7 +47,7 @@ pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
     serde_json::to_writer(&mut size, document).map_err(|error| error.to_string())?;
     if size.0 > MAX_SCHEMA_BYTES {
         return Err(format!(
-            "it is {} bytes long; at most {MAX_SCHEMA_BYTES} are taken",
+            "it is {} bytes long; the limit is {MAX_SCHEMA_BYTES}",
             size.0
         ));
     }
@@ -81,7 +82,8 @@ impl std::io::Write for Counter {
     }
 }
 
-/// How many schemas apply in one place, one by way of the other; by address of the first.
+/// Lengths of the reference chains that apply in one place, keyed by the address of the first
+/// schema.
 struct Chains<'a> {
     document: &'a Value,
     lengths: HashMap<*const Value, usize>,
@@ -90,7 +92,7 @@ struct Chains<'a> {
 impl<'a> Chains<'a> {
     fn length(&mut self, schema: &'a Value, above: usize) -> Result<usize, String> {
         if above > MAX_CHAIN {
-            return Err("its references lead from one to the next without end".to_owned());
+            return Err("its references form a loop".to_owned());
         }
         let Value::Object(keywords) = schema else {
             return Ok(0);
@@ -98,7 +100,7 @@ impl<'a> Chains<'a> {
         if let Some(length) = self.lengths.get(&std::ptr::from_ref(schema)) {
             if above + length > MAX_CHAIN {
                 return Err(format!(
-                    "its references lead over more than {MAX_CHAIN} schemas for one place"
+                    "its references chain more than {MAX_CHAIN} schemas in one place"
                 ));
             }
             return Ok(*length);
@@ -112,7 +114,7 @@ impl<'a> Chains<'a> {
                         .and_then(|pointer| self.document.pointer(&decoded(pointer)))
                     else {
                         return Err(format!(
-                            "it refers to {reference}, which is not in it; only references within a schema are followed"
+                            "it refers to {reference} outside itself; only references within a schema are followed"
                         ));
                     };
                     longest = longest.max(1 + self.length(target, above + 1)?);
@@ -141,7 +143,7 @@ impl<'a> Chains<'a> {
     }
 }
 
-/// The pointer of a fragment: percent signs are decoded where they stand for ASCII.
+/// Decodes the JSON pointer of a fragment; percent escapes are decoded where they stand for ASCII.
 fn decoded(fragment: &str) -> String {
     let mut text = String::with_capacity(fragment.len());
     let mut rest = fragment;
@@ -187,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn references_that_stay_in_one_place_may_not() {
+    fn reference_loops_are_refused() {
         for bad in [
             json!({"$ref": "#"}),
             json!({"properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}}),
             json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
         ] {
             let error = check_schema(&bad).expect_err("endless");
-            assert!(error.contains("without end"), "{error}");
+            assert!(error.contains("form a loop"), "{error}");
         }
     }
 

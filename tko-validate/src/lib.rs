@@ -20,5 +20,5 @@ pub use schema::Schema;
 #[cfg(feature = "remote")]
 pub use source::UrlTemplate;
 pub use source::{BuiltIn, Directory, SchemaSource};
-pub use validator::{MAX_VIOLATIONS, Missing, SchemaValidator, SchemaValidatorBuilder};
+pub use validator::{MAX_VIOLATIONS, MissingSchema, SchemaValidator, SchemaValidatorBuilder};
 pub use version::KubernetesVersion;

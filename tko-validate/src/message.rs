@@ -1,11 +1,11 @@
-//! What is wrong, in the words of whoever writes manifests.
+//! Messages for people who write manifests.
 
 mod path;
 mod phrases;
 
 pub(crate) use path::path;
 
-use crate::compiled::{Finding, Findings};
+use crate::compiled::{Findings, SchemaFinding};
 use crate::transform::QUANTITY_PATTERN;
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
@@ -13,12 +13,12 @@ use path::join;
 use phrases::{format_in_words, one_of, types, unknown_property};
 use serde_json::Value;
 
-/// Most characters of a value that a message repeats.
+/// Maximum number of characters of a value that a message quotes.
 const SHOWN_CHARACTERS: usize = 60;
-/// How deep choices within choices are explained.
+/// Maximum depth at which choices within choices are explained.
 const MAX_CHOICES: usize = 8;
 
-/// Gathers findings about one resource.
+/// Collects findings about one resource.
 pub(crate) struct Explainer<'a, R> {
     resource: &'a Value,
     limit: usize,
@@ -28,8 +28,8 @@ pub(crate) struct Explainer<'a, R> {
 }
 
 impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
-    /// At most `limit` findings are kept, the rest counted. `rules` is the schema, asked for when
-    /// a message needs it.
+    /// Creates an explainer that keeps at most `limit` findings and counts the rest. `rules`
+    /// returns the schema and is called only if a message needs it.
     pub(crate) fn new(resource: &'a Value, limit: usize, rules: R) -> Self {
         Self {
             resource,
@@ -40,12 +40,12 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
         }
     }
 
-    /// Repeat no values: they are secret.
+    /// Stops quoting values, because they are secret.
     pub(crate) fn hide_values(&mut self) {
         self.hidden = true;
     }
 
-    /// Adds what an error says.
+    /// Adds the findings of an error.
     pub(crate) fn add(&mut self, error: &ValidationError<'_>) {
         if self.found.list.len() < self.limit {
             self.explain(error, 0);
@@ -54,13 +54,13 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
         }
     }
 
-    /// All that was added.
+    /// Returns everything that was added.
     pub(crate) fn finish(self) -> Findings {
         self.found
     }
 
     fn say(&mut self, path: String, message: String) {
-        let finding = Finding { path, message };
+        let finding = SchemaFinding { path, message };
         if self.found.list.contains(&finding) {
             return;
         }
@@ -92,7 +92,8 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
             kind => {
                 let at = path(pointer, self.resource);
                 let is_told = self.found.list.iter().any(|finding| finding.path == at);
-                // What is of the wrong type is not among the values either: once is enough.
+                // A value of the wrong type is not among the allowed values either; one message is
+                // enough.
                 if !(is_told && matches!(kind, Kind::Enum { .. })) {
                     let message = self.sentence(kind, error);
                     self.say(at, message);
@@ -101,8 +102,8 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
         }
     }
 
-    /// Explains why none of several schemas fits: by the errors of the branch that was meant, as
-    /// far as that can be told.
+    /// Explains why none of several schemas fits, with the errors of the branch that was most
+    /// likely intended.
     fn explain_choice(
         &mut self,
         pointer: &str,
@@ -163,21 +164,21 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
             Kind::MaxItems { limit } => format!("must have at most {limit} items"),
             Kind::MinProperties { limit } => format!("must have at least {limit} properties"),
             Kind::MaxProperties { limit } => format!("must have at most {limit} properties"),
-            Kind::UniqueItems => "must not have an item twice".to_owned(),
+            Kind::UniqueItems => "must not contain duplicate items".to_owned(),
             Kind::Format { format } => format!("must be {}{is}", format_in_words(format)),
             Kind::OneOfMultipleValid { .. } => {
-                "fits several forms of which only one is allowed at a time".to_owned()
+                "matches several alternatives; only one is allowed".to_owned()
             }
-            Kind::Not { .. } => "is in a form that is not allowed".to_owned(),
+            Kind::Not { .. } => "has a form that is not allowed".to_owned(),
             Kind::FalseSchema => "is not allowed".to_owned(),
             Kind::PropertyNames { error } => {
-                format!("has a key that is not allowed: {}", error.masked())
+                format!("has an invalid key: {}", error.masked())
             }
             _ => error.masked().to_string(),
         }
     }
 
-    /// `, but is …`; nothing for what is secret.
+    /// Returns `, but is …`, or nothing for a secret value.
     fn value(&self, value: &Value) -> String {
         let shown = match value {
             _ if self.hidden => return String::new(),
@@ -192,7 +193,7 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
         format!(", but is {shown}")
     }
 
-    /// The properties that the schema names beside `additionalProperties` at this place.
+    /// Returns the properties that the schema names next to `additionalProperties` at this place.
     fn known_properties(&self, schema_pointer: &str) -> Vec<&'r str> {
         let Some((parent, _)) = schema_pointer.rsplit_once('/') else {
             return Vec::new();

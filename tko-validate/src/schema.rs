@@ -1,6 +1,6 @@
-//! One kind's schema, compiled when it is first needed.
+//! The schema of one kind, compiled on first use.
 
-use crate::compiled::{Compiled, Finding, Findings};
+use crate::compiled::{CompiledSchema, Findings, SchemaFinding};
 use crate::definitions::{Definitions, rebase_references};
 use crate::guard;
 use crate::transform::{OBJECT_META, identity, transform, without_prose};
@@ -13,32 +13,32 @@ use tko_core::{Error, Gvk, Resource, Result};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-/// Tells schemas apart within the process.
+/// Numbers schemas within the process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// What a kind's resources must be like.
+/// The schema that a kind's resources must match.
 ///
-/// Made of what was published (a JSON Schema, a `CustomResourceDefinition`) and turned, when first
-/// used, into what is validated against: unknown properties are refused, null stands for missing,
-/// and for partial resources nothing is required. Compiling takes milliseconds, is done apart from
-/// the async workers, and once: keep a `Schema` rather than making it again.
+/// It is built from a published JSON Schema or a `CustomResourceDefinition`. On first use it is
+/// turned into strict rules: unknown properties are refused, null counts as missing, and partial
+/// resources have no required properties. Compilation takes milliseconds and runs once, on a
+/// blocking thread; keep a `Schema` instead of creating it again.
 pub struct Schema {
     number: u64,
     origin: String,
     gvk: Option<Gvk>,
     form: Form,
-    complete: OnceCell<Outcome>,
-    partial: OnceCell<Outcome>,
+    complete: OnceCell<CompileResult>,
+    partial: OnceCell<CompileResult>,
 }
 
-/// A schema that does not compile is remembered too, with the reason.
-type Outcome = Result<Compiled, String>;
+/// A schema that does not compile is cached too, with the reason.
+type CompileResult = Result<CompiledSchema, String>;
 
-/// As published.
+/// The published form.
 enum Form {
-    /// One of a set that refer to each other.
+    /// A definition in a set whose members refer to each other.
     Definition(Arc<Definitions>, String),
-    /// A JSON Schema that stands for itself.
+    /// A self-contained JSON Schema.
     Document(Value),
     /// `spec.versions[].schema.openAPIV3Schema` of this resource.
     Crd(Arc<Resource>, usize),
@@ -56,18 +56,20 @@ impl Schema {
         }
     }
 
-    /// A JSON Schema for resources of this kind, of any draft that Kubernetes tools write.
-    /// References may only lead within it. `origin` names it in messages.
+    /// Creates a schema for resources of this kind from a JSON Schema of any draft that Kubernetes
+    /// tools write.
+    ///
+    /// References must stay within the document. `origin` names the schema in messages.
     pub fn document(origin: impl Into<String>, gvk: Gvk, schema: Value) -> Self {
         Self::new(origin, Some(gvk), Form::Document(schema))
     }
 
-    /// As [`document`](Self::document), for several kinds.
+    /// Like [`document`](Self::document), for several kinds.
     pub(crate) fn document_of_any_kind(origin: impl Into<String>, schema: Value) -> Self {
         Self::new(origin, None, Form::Document(schema))
     }
 
-    /// One of a set of definitions.
+    /// Creates a schema from a set of definitions.
     pub(crate) fn definition(
         origin: impl Into<String>,
         gvk: Gvk,
@@ -78,23 +80,23 @@ impl Schema {
         Self::new(origin, Some(gvk), form)
     }
 
-    /// One version of a `CustomResourceDefinition`.
+    /// Creates the schema of one version of a `CustomResourceDefinition`.
     pub(crate) fn crd(gvk: Gvk, crd: &Arc<Resource>, version: usize) -> Self {
         let origin = crd.identifier().to_string();
         Self::new(origin, Some(gvk), Form::Crd(crd.clone(), version))
     }
 
-    /// Where it comes from, for people.
+    /// Returns the origin of the schema, for people.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Different for every schema that was made in this process.
+    /// Returns a number that is unique among the schemas of this process.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Validates a resource; at most `limit` findings, and how many more there are.
+    /// Validates a resource. Returns at most `limit` findings, and how many more there are.
     ///
     /// # Errors
     /// [`Error::Internal`]: compiling panicked.
@@ -114,18 +116,18 @@ impl Schema {
             Ok(compiled) => {
                 compiled.validate(resource, limit, || self.rules(complete).unwrap_or_default())
             }
-            Err(reason) => Findings::one(Finding {
+            Err(reason) => Findings::one(SchemaFinding {
                 path: String::new(),
                 message: format!(
-                    "cannot be validated, because the schema of its kind in {} cannot be used: {reason}; mend that schema",
+                    "cannot be validated: the schema of its kind in {} is unusable: {reason}; correct that schema",
                     self.origin
                 ),
             }),
         })
     }
 
-    /// Why this schema cannot be used, if so. What was compiled to find out is not kept: many a
-    /// schema is registered long before it is used.
+    /// Returns the reason why this schema cannot be used, if any. The compiled schema is not kept:
+    /// many schemas are registered long before their first use.
     ///
     /// # Errors
     /// [`Error::Internal`]: compiling panicked.
@@ -136,16 +138,16 @@ impl Schema {
         }
     }
 
-    async fn compile(self: &Arc<Self>, complete: bool) -> Result<Outcome> {
+    async fn compile(self: &Arc<Self>, complete: bool) -> Result<CompileResult> {
         let schema = self.clone();
-        spawn_blocking(move || Compiled::new(&schema.rules(complete)?))
+        spawn_blocking(move || CompiledSchema::new(&schema.rules(complete)?))
             .await
             .map_err(|error| {
                 Error::internal(format!("compile the schema in {}", self.origin), error)
             })
     }
 
-    /// The JSON Schema 2020-12 that resources are validated against.
+    /// Builds the JSON Schema 2020-12 that resources are validated against.
     fn rules(&self, complete: bool) -> Result<Value, String> {
         let mut definitions = Map::new();
         let root = match &self.form {
@@ -163,7 +165,10 @@ impl Schema {
                 let schema = crd.value().pointer(&place);
                 let schema = schema.map_or_else(|| json!({}), without_prose);
                 if refers(&schema) {
-                    return Err("it uses $ref, which no CustomResourceDefinition may".to_owned());
+                    return Err(
+                        "it uses $ref, which is not allowed in a CustomResourceDefinition"
+                            .to_owned(),
+                    );
                 }
                 add(schema, complete, &mut definitions)?
             }
@@ -187,14 +192,15 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// Adds the schema of a whole resource, with what every resource has, under the name `resource`.
+/// Adds the schema of a whole resource, including the fields of every resource, under the name
+/// `resource`.
 fn add(
     mut schema: Value,
     complete: bool,
     definitions: &mut Map<String, Value>,
 ) -> Result<&'static str, String> {
     if !guard::is_shallow(&schema) {
-        return Err("it is nested too deep".to_owned());
+        return Err("it is nested too deeply".to_owned());
     }
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for name in ["apiVersion", "kind"] {
@@ -205,7 +211,7 @@ fn add(
         let own = properties.shift_remove("metadata").unwrap_or_default();
         properties.insert("metadata".to_owned(), metadata(own));
     } else if let Some(keywords) = schema.as_object_mut() {
-        // Without properties everything is free, which must stay so.
+        // A schema without properties allows everything, and must keep doing so.
         keywords.insert(
             "properties".to_owned(),
             json!({"metadata": metadata(Value::Null)}),
@@ -222,14 +228,14 @@ fn add(
     Ok("resource")
 }
 
-/// What metadata must be like: as everywhere in Kubernetes, and as the kind's own schema says.
+/// Combines the rules for metadata of all Kubernetes kinds with those of the kind's own schema.
 fn metadata(mut own: Value) -> Value {
     let common = json!({"$ref": format!("#/$defs/{OBJECT_META}")});
     let properties = own.get_mut("properties").and_then(Value::as_object_mut);
     if let Some(annotations) =
         properties.and_then(|properties| properties.shift_remove("annotations"))
     {
-        // Dropped: the common schema has it, and lets TKO's own annotations be bare.
+        // The common schema covers annotations and lets TKO's own be unquoted.
         drop(annotations);
     }
     match own {

@@ -1,4 +1,4 @@
-//! Where schemas come from.
+//! Sources of schemas.
 
 mod built_in;
 mod directory;
@@ -21,17 +21,18 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tko_core::{Gvk, Result};
 
-/// Gives the schemas of some kinds.
+/// Provides the schemas of some kinds.
 ///
-/// Asked for every resource that is validated, so what was found once must be found again fast,
-/// and be the same [`Schema`]: that is where what was compiled is kept.
+/// A source is asked for every resource that is validated. Repeated lookups must be fast and return
+/// the same [`Schema`], because it holds the compiled form.
 #[async_trait]
 pub trait SchemaSource: Send + Sync + 'static {
-    /// The schema of a kind; `None`: this source has none, ask the next one.
+    /// Finds the schema of a kind; `None` means that the next source is asked.
     ///
     /// # Errors
-    /// [`Unavailable`](tko_core::Error::Unavailable): it cannot be told now, because the source is
-    /// down. [`BadArgument`](tko_core::Error::BadArgument): it has one, which cannot be read.
-    /// Either way no later source is asked, and the resource does not pass.
+    /// - [`Unavailable`](tko_core::Error::Unavailable): the source cannot be reached now.
+    /// - [`BadArgument`](tko_core::Error::BadArgument): the source has a schema that cannot be read.
+    ///
+    /// In both cases no later source is asked, and the resource is not admitted.
     async fn find(&self, gvk: &Gvk) -> Result<Option<Arc<Schema>>>;
 }

@@ -1,8 +1,7 @@
-//! From published schemas to what is validated against: JSON Schema 2020-12, strict, for complete
-//! or for partial resources.
+//! Turns published schemas into strict JSON Schema 2020-12, for complete or for partial resources.
 //!
-//! A [`Rule`] changes one schema object and looks no deeper; [`apply`] carries rules to every
-//! schema within a document, innermost first. So rules can rely on what is within being done.
+//! A [`Rule`] changes one schema object and looks no deeper. [`apply`] applies rules to every
+//! schema in a document, innermost first, so a rule can rely on its subschemas being finished.
 
 mod bounds;
 mod closing;
@@ -18,19 +17,20 @@ use serde_json::{Map, Value};
 /// The keys of a schema object.
 pub(crate) type Keywords = Map<String, Value>;
 
-/// Changes one schema object; `place` says where it stands.
-type Rule = fn(&mut Keywords, Place);
+/// Changes one schema object; `place` is its position in the document.
+type Rule = fn(&mut Keywords, SchemaPosition);
 
-/// Where a schema stands in its document.
+/// Position of a schema in its document.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Place {
-    /// Within `allOf`, `anyOf`, `oneOf`, `not` or `if`: it says only part of what may be there.
+pub(crate) struct SchemaPosition {
+    /// Within `allOf`, `anyOf`, `oneOf`, `not` or `if`: the schema describes only a part of the
+    /// value.
     branch: bool,
-    /// Within `not` or `if`: to ask for less here is to refuse more elsewhere.
+    /// Within `not` or `if`: requiring less here would refuse more elsewhere.
     condition: bool,
 }
 
-impl Place {
+impl SchemaPosition {
     const BRANCH: Self = Self {
         branch: true,
         condition: false,
@@ -40,7 +40,7 @@ impl Place {
         condition: true,
     };
 
-    /// Of a schema in `self` that stands at `there` as seen from its parent.
+    /// Combines the position of a schema with that of its subschema.
     fn within(self, there: Self) -> Self {
         Self {
             branch: self.branch || there.branch,
@@ -49,7 +49,7 @@ impl Place {
     }
 }
 
-/// For resources that must be whole.
+/// Rules for resources that must be complete.
 const COMPLETE: &[Rule] = &[
     types::without_foreign_keywords,
     types::int_or_string,
@@ -63,7 +63,7 @@ const COMPLETE: &[Rule] = &[
     closing::closed,
 ];
 
-/// For resources of which anything may still be missing.
+/// Rules for resources in which fields may still be missing.
 const PARTIAL: &[Rule] = &[
     types::without_foreign_keywords,
     types::int_or_string,
@@ -77,13 +77,13 @@ const PARTIAL: &[Rule] = &[
     closing::closed,
 ];
 
-/// Makes a schema, and all within it, strict and fit for complete or for partial resources.
+/// Makes a schema and its subschemas strict, for complete or for partial resources.
 pub(crate) fn transform(schema: &mut Value, complete: bool) {
     let rules = if complete { COMPLETE } else { PARTIAL };
-    apply(schema, Place::default(), rules);
+    apply(schema, SchemaPosition::default(), rules);
 }
 
-fn apply(schema: &mut Value, place: Place, rules: &[Rule]) {
+fn apply(schema: &mut Value, place: SchemaPosition, rules: &[Rule]) {
     let Value::Object(keywords) = schema else {
         return;
     };
@@ -95,46 +95,48 @@ fn apply(schema: &mut Value, place: Place, rules: &[Rule]) {
     }
 }
 
-/// The schemas directly within a schema object.
+/// Returns the schemas directly within a schema object.
 ///
-/// Definitions are places of their own, wherever they are referred to from.
-fn children_mut(keywords: &mut Keywords) -> Vec<(&mut Value, Place)> {
+/// Definitions are positions of their own, wherever they are referred to from.
+fn children_mut(keywords: &mut Keywords) -> Vec<(&mut Value, SchemaPosition)> {
     let mut children = Vec::new();
     for (keyword, value) in keywords.iter_mut() {
         let (place, shape) = match keyword.as_str() {
             "properties" | "patternProperties" | "$defs" | "definitions" => {
-                (Place::default(), Shape::Map)
+                (SchemaPosition::default(), ChildShape::Map)
             }
-            "dependentSchemas" => (Place::BRANCH, Shape::Map),
-            "allOf" | "anyOf" | "oneOf" => (Place::BRANCH, Shape::List),
-            "prefixItems" => (Place::default(), Shape::List),
-            "then" | "else" => (Place::BRANCH, Shape::One),
-            "not" | "if" => (Place::CONDITION, Shape::One),
-            "items" | "additionalProperties" | "contains" => (Place::default(), Shape::One),
+            "dependentSchemas" => (SchemaPosition::BRANCH, ChildShape::Map),
+            "allOf" | "anyOf" | "oneOf" => (SchemaPosition::BRANCH, ChildShape::List),
+            "prefixItems" => (SchemaPosition::default(), ChildShape::List),
+            "then" | "else" => (SchemaPosition::BRANCH, ChildShape::One),
+            "not" | "if" => (SchemaPosition::CONDITION, ChildShape::One),
+            "items" | "additionalProperties" | "contains" => {
+                (SchemaPosition::default(), ChildShape::One)
+            }
             _ => continue,
         };
         match (shape, value) {
-            (Shape::Map, Value::Object(map)) => {
+            (ChildShape::Map, Value::Object(map)) => {
                 children.extend(map.values_mut().map(|child| (child, place)));
             }
-            (Shape::List, Value::Array(list)) => {
+            (ChildShape::List, Value::Array(list)) => {
                 children.extend(list.iter_mut().map(|child| (child, place)));
             }
-            (Shape::One, child) => children.push((child, place)),
-            (Shape::Map | Shape::List, _) => {}
+            (ChildShape::One, child) => children.push((child, place)),
+            (ChildShape::Map | ChildShape::List, _) => {}
         }
     }
     children
 }
 
-enum Shape {
+enum ChildShape {
     One,
     List,
     Map,
 }
 
-/// A copy without what only people read, and without keywords that are null, which API servers take
-/// for absent. Properties of such names stay.
+/// Returns a copy without descriptions and without keywords that are null, which API servers treat
+/// as absent. Properties with such names are kept.
 pub(crate) fn without_prose(schema: &Value) -> Value {
     const PROSE: [&str; 6] = [
         "description",
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_goes_and_properties_of_its_names_stay() {
+    fn descriptions_are_removed_and_properties_of_that_name_stay() {
         assert_eq!(
             without_prose(&json!({
                 "description": "x",

@@ -1,7 +1,7 @@
-//! The schema validator: the default for kinds that nobody else validates.
+//! The schema validator: the default for kinds without a registered validator.
 
 use crate::bounded::Bounded;
-use crate::compiled::{Finding, Findings};
+use crate::compiled::{Findings, SchemaFinding};
 use crate::crds::Crds;
 use crate::guard;
 use crate::schema::Schema;
@@ -15,26 +15,27 @@ use tko_core::{
     ContentHash, Error, Gvk, Identifier, Package, Resource, Result, Validator, Violation,
 };
 
-/// Most violations that one validation lists; the last then says how many more there are.
+/// Maximum number of violations that one validation lists; a last entry states how many more there
+/// are.
 pub const MAX_VIOLATIONS: usize = 100;
 
-/// For how many resources, at least, it is remembered that they passed.
+/// Minimum number of resources whose successful validation is remembered.
 const REMEMBERED: usize = 32_768;
 
-/// What becomes of resources whose kind no source has a schema for.
+/// Policy for resources whose kind has no schema in any source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Missing {
-    /// They pass.
+pub enum MissingSchema {
+    /// Accept them.
     #[default]
     Accept,
-    /// They pass, and a warning is logged.
+    /// Accept them and log a warning.
     Warn,
-    /// They are refused.
+    /// Refuse them.
     Refuse,
 }
 
-/// `accept`, `warn` or `refuse`.
-impl FromStr for Missing {
+/// Parses `accept`, `warn` or `refuse`.
+impl FromStr for MissingSchema {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -50,8 +51,8 @@ impl FromStr for Missing {
     }
 }
 
-/// As [`FromStr`] reads it.
-impl fmt::Display for Missing {
+/// Writes the form that [`FromStr`] reads.
+impl fmt::Display for MissingSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Accept => "accept",
@@ -61,61 +62,62 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Validates resources against the schema of their kind, strictly: unknown properties are refused.
+/// Validates resources strictly against the schema of their kind: unknown properties are refused.
 ///
-/// The schema is looked for in this order: TKO's own kinds; `CustomResourceDefinition`s in the same
-/// package, then those [learned](Crds::learn) from others (neither can redefine a kind of
-/// Kubernetes); the [added sources](SchemaValidatorBuilder::source); what is built in. A source
-/// that is down ends the search with an error, and the resource does not pass.
+/// Schemas are looked up in this order: TKO's own kinds; `CustomResourceDefinition`s in the same
+/// package; those [learned](Crds::learn) from other packages; the [added
+/// sources](SchemaValidatorBuilder::source); the built-in Kubernetes schemas. Definitions in
+/// packages cannot override a Kubernetes kind. An unavailable source ends the lookup with an error,
+/// and the resource is not admitted.
 ///
-/// A resource that passed is not validated again while its content and its schema stay the same,
-/// so validating the thousandth deployment of a template costs a look-up for each resource.
+/// A resource that passed is not validated again while its content and its schema stay the same.
+/// Validating the thousandth deployment of a template therefore costs one lookup per resource.
 pub struct SchemaValidator {
     native: Native,
     built_in: BuiltIn,
     crds: Arc<Crds>,
     sources: Vec<Arc<dyn SchemaSource>>,
-    missing: Missing,
+    missing: MissingSchema,
     passed: Mutex<Bounded<Passed, ()>>,
 }
 
 /// Content, schema, and whether it was complete.
 type Passed = (ContentHash, u64, bool);
 
-/// Settles how a [`SchemaValidator`] works.
+/// Configures a [`SchemaValidator`].
 #[derive(Default)]
 pub struct SchemaValidatorBuilder {
     kubernetes: KubernetesVersion,
     sources: Vec<Arc<dyn SchemaSource>>,
-    missing: Missing,
+    missing: MissingSchema,
 }
 
 impl SchemaValidatorBuilder {
-    /// The Kubernetes version whose built-in schemas are used. Default: the newest built in.
+    /// Sets the Kubernetes version of the built-in schemas. Default: the newest one built in.
     #[must_use]
     pub fn kubernetes(mut self, version: KubernetesVersion) -> Self {
         self.kubernetes = version;
         self
     }
 
-    /// One more source, asked after those that were added before.
+    /// Adds a source, asked after those that were added before.
     #[must_use]
     pub fn source(mut self, source: Arc<dyn SchemaSource>) -> Self {
         self.sources.push(source);
         self
     }
 
-    /// What becomes of resources of unknown kinds. Default: they pass.
+    /// Sets the policy for resources of unknown kinds. Default: accept them.
     #[must_use]
-    pub fn missing(mut self, missing: Missing) -> Self {
+    pub fn missing(mut self, missing: MissingSchema) -> Self {
         self.missing = missing;
         self
     }
 
-    /// The validator.
+    /// Builds the validator.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the Kubernetes version is older than all that are built in.
+    /// [`Error::BadArgument`]: the Kubernetes version is older than every built-in version.
     pub fn build(self) -> Result<SchemaValidator> {
         Ok(SchemaValidator {
             native: Native::new(),
@@ -129,12 +131,13 @@ impl SchemaValidatorBuilder {
 }
 
 impl SchemaValidator {
-    /// Begins with defaults: built-in schemas of the newest Kubernetes version, and nothing else.
+    /// Returns a builder with the built-in schemas of the newest Kubernetes version and no other
+    /// source.
     pub fn builder() -> SchemaValidatorBuilder {
         SchemaValidatorBuilder::default()
     }
 
-    /// Where registered packages are to be learned from.
+    /// Returns the definitions that the validator uses, so that registered packages can be learned.
     pub fn crds(&self) -> &Arc<Crds> {
         &self.crds
     }
@@ -161,15 +164,15 @@ impl SchemaValidator {
         let gvk = resource.gvk();
         match self.missing {
             _ if is_free(gvk) => Findings::default(),
-            Missing::Accept => Findings::default(),
-            Missing::Warn => {
-                tracing::warn!(kind = %gvk, name = &*resource.identifier().name, "no schema for this kind; accepted as it is");
+            MissingSchema::Accept => Findings::default(),
+            MissingSchema::Warn => {
+                tracing::warn!(kind = %gvk, name = &*resource.identifier().name, "no schema for this kind; accepted without validation");
                 Findings::default()
             }
-            Missing::Refuse => Findings::one(Finding {
+            MissingSchema::Refuse => Findings::one(SchemaFinding {
                 path: String::new(),
                 message: format!(
-                    "no schema is known for kind {} of {}; register its CustomResourceDefinition, or add a source that has it",
+                    "no schema found for kind {} of {}; register its CustomResourceDefinition or add a schema source that has it",
                     gvk.kind,
                     gvk.api_version()
                 ),
@@ -200,9 +203,9 @@ impl SchemaValidator {
         {
             for (place, (gvk, schema)) in crd.kinds.iter().enumerate() {
                 if let Some(reason) = schema.fault().await? {
-                    findings.list.push(Finding {
+                    findings.list.push(SchemaFinding {
                         path: format!("spec.versions[{place}].schema.openAPIV3Schema"),
-                        message: format!("the schema of {gvk} cannot be used: {reason}"),
+                        message: format!("the schema of {gvk} is unusable: {reason}"),
                     });
                 }
             }
@@ -214,8 +217,8 @@ impl SchemaValidator {
     }
 }
 
-pub(crate) fn too_deep() -> Finding {
-    Finding {
+pub(crate) fn too_deep() -> SchemaFinding {
+    SchemaFinding {
         path: String::new(),
         message: format!("is nested more than {} levels deep", guard::MAX_DEPTH),
     }

@@ -1,15 +1,15 @@
-//! Kubernetes versions, as schemas are chosen by them.
+//! Kubernetes versions that select schemas.
 
 use std::fmt;
 use std::str::FromStr;
 use tko_core::Error;
 
-/// The versions whose schemas are built in, oldest first, one a line.
+/// Versions whose schemas are built in, oldest first, one per line.
 const BUILT_IN: &str = include_str!("../schemas/kubernetes.versions");
 
-/// A Kubernetes version: `1.37`, `v1.37` and `v1.37.2` are read alike, the last with its patch.
+/// A Kubernetes version, parsed from `1.37`, `v1.37` or `v1.37.2`.
 ///
-/// The default is the newest one whose schemas are built in. Ordered from old to new.
+/// The default is the newest version whose schemas are built in. Older versions are smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KubernetesVersion {
     major: u32,
@@ -18,7 +18,7 @@ pub struct KubernetesVersion {
 }
 
 impl KubernetesVersion {
-    /// The versions whose schemas are built in, oldest first.
+    /// Returns the versions whose schemas are built in, oldest first.
     pub fn built_in() -> Vec<Self> {
         BUILT_IN
             .lines()
@@ -29,10 +29,10 @@ impl KubernetesVersion {
             .collect()
     }
 
-    /// The newest built-in version that is not newer than this one.
+    /// Returns the newest built-in version that is not newer than this one.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: this one is older than all of them.
+    /// [`Error::BadArgument`]: this version is older than all of them.
     pub fn nearest_built_in(self) -> Result<Self, Error> {
         let built_in = Self::built_in();
         let nearest = built_in
@@ -44,14 +44,14 @@ impl KubernetesVersion {
             Error::bad(
                 "Kubernetes version",
                 format!(
-                    "{} has no built-in schemas; the oldest that has them is {oldest}",
+                    "no schemas for {} are built in; the oldest built-in version is {oldest}",
                     self.label()
                 ),
             )
         })
     }
 
-    /// `MAJOR.MINOR`, as the built-in schemas are named.
+    /// Returns `MAJOR.MINOR`, the name of a built-in set of schemas.
     pub(crate) fn label(&self) -> String {
         format!("{}.{}", self.major, self.minor)
     }
@@ -65,7 +65,7 @@ impl Default for KubernetesVersion {
     }
 }
 
-/// `1.37.2`.
+/// Writes `1.37.2`.
 impl fmt::Display for KubernetesVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
@@ -79,7 +79,7 @@ impl FromStr for KubernetesVersion {
         let bad = || {
             Error::bad(
                 "Kubernetes version",
-                format!("{text:?} is no version; write it like 1.37 or v1.37.2"),
+                format!("{text:?} is not a Kubernetes version; write it like 1.37 or v1.37.2"),
             )
         };
         let mut numbers = text
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_in_every_common_spelling() {
+    fn versions_parse_in_every_common_spelling() {
         assert_eq!(version("1.37"), version("v1.37.0"));
         assert_eq!(version("v1.31.4").to_string(), "1.31.4");
         assert!(version("1.9") < version("1.10"));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_without_schemas_of_its_own_takes_the_one_before() {
+    fn a_version_without_schemas_uses_the_previous_one() {
         let newest = KubernetesVersion::default();
         assert_eq!(version("1.99").nearest_built_in().expect("found"), newest);
         assert_eq!(

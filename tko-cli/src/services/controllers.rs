@@ -87,10 +87,10 @@ pub(crate) enum Scheduled {
 
 /// What runs plugins here.
 pub(crate) fn executors(data: Option<SocketAddr>, timeouts: Timeouts) -> Vec<Arc<dyn Executor>> {
-    let settings = tko_plugin::Settings {
+    let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
         timeouts,
-        ..tko_plugin::Settings::default()
+        ..tko_plugin::CommandSettings::default()
     };
     vec![Arc::new(CommandExecutor::new(settings))]
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Backend, Registry, Store, Validator};
 use tko_validate::{
-    Directory, KubernetesVersion, Missing, SchemaValidator, UrlTemplate, Validation,
+    Directory, KubernetesVersion, MissingSchema, SchemaValidator, UrlTemplate, Validation,
 };
 
 /// What keeps the data, and what is let in
@@ -48,7 +48,7 @@ pub(crate) struct SchemaArgs {
     schema_cache: Option<PathBuf>,
     /// What becomes of kinds without a schema: accept, warn or refuse
     #[arg(long, value_name = "POLICY", default_value = "accept")]
-    missing_schemas: Missing,
+    missing_schemas: MissingSchema,
 }
 
 impl DataArgs {

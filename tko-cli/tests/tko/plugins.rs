@@ -11,9 +11,9 @@ use tko_core::{
 
 /// Ways to misbehave: a plugin, its argument, and what is then said of it.
 const HOSTILE: [(&str, &str, &str); 8] = [
-    ("hang.py", "", "did not end within 2 s"),
+    ("hang.py", "", "did not finish within 2 s"),
     ("crash.py", "", "the address pool is exhausted"),
-    ("rubbish.py", "text", "on stdout makes no sense"),
+    ("rubbish.py", "text", "on stdout is invalid"),
     ("rubbish.py", "binary", "not UTF-8"),
     ("rubbish.py", "list", "expected a map"),
     ("rubbish.py", "empty", "it is empty"),

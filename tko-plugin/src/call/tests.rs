@@ -1,21 +1,21 @@
-//! What calls look like to plugins, and what answers they may give.
+//! Tests of the input that plugins read and of the answers that they may give.
 
-use super::{Answer, Call, Deployments, Input, Resources, Target};
+use super::{Deployments, Input, PackageResources, PluginAnswer, PluginCall, Target};
 use crate::settings::Grpc;
 use serde_json::json;
 use tko_core::{Gvk, Identifier, Limits, Package};
 
-fn decode(text: &str) -> Result<Answer, String> {
-    Answer::decode(text.as_bytes(), &Limits::default()).map_err(|error| error.to_string())
+fn decode(text: &str) -> Result<PluginAnswer, String> {
+    PluginAnswer::decode(text.as_bytes(), &Limits::default()).map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_call_has_exactly_the_keys_of_the_protocol() {
     let resource = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
-    let package = Resources(Package::from_values([resource.clone()]).expect("a package"));
+    let package = PackageResources(Package::from_values([resource.clone()]).expect("a package"));
     let target = Identifier::new(Gvk::new("g.example", "v1", "Net"), "n3");
     let call = |input| {
-        let call = Call {
+        let call = PluginCall {
             grpc: Grpc::default(),
             log_file: "/tmp/log".to_owned(),
             log_address_port: String::new(),
@@ -72,7 +72,7 @@ fn a_call_has_exactly_the_keys_of_the_protocol() {
 
 #[test]
 fn an_answer_is_read_as_json_and_as_yaml_of_any_style() {
-    let expected = Answer {
+    let expected = PluginAnswer {
         errors: Vec::new(),
         prepared: true,
         package: Some(vec![json!({"mode": 644, "answer": "yes"})]),
@@ -100,23 +100,23 @@ fn an_empty_error_is_success_and_a_list_is_several() {
 }
 
 #[test]
-fn what_is_no_answer_is_refused_with_the_reason_and_its_beginning() {
+fn an_invalid_answer_is_refused_with_the_reason_and_its_beginning() {
     for (text, reason) in [
         ("", "it is empty"),
         ("# nothing\n", "it is empty"),
-        ("- 1\n", "cannot be read"),
-        ("{{{ : ]\n\t@", "cannot be read"),
+        ("- 1\n", "not valid YAML"),
+        ("{{{ : ]\n\t@", "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "more than one map"),
-        ("{\"error\": \"\"} {\"error\": \"\"}", "cannot be read"),
+        ("{\"error\": \"\"} {\"error\": \"\"}", "not valid YAML"),
         ("prepared: 'yes'", "\"prepared\" must be true or false"),
         ("package: {}", "\"package\" must be a list"),
-        ("error: {a: 1}", "\"error\" must be text"),
-        ("error: [1]", "\"error\" must be text"),
-        ("a: *b", "cannot be read"),
+        ("error: {a: 1}", "\"error\" must be a string"),
+        ("error: [1]", "\"error\" must be a string"),
+        ("a: *b", "not valid YAML"),
     ] {
         let error = decode(text).expect_err(text);
         assert!(error.contains(reason), "{text}: {error}");
     }
     let error = decode("Traceback: [").expect_err("no YAML");
-    assert!(error.contains("it begins: Traceback: ["), "{error}");
+    assert!(error.contains("found: Traceback: ["), "{error}");
 }

@@ -1,11 +1,11 @@
-//! A plugin of executor `command` as preparer, validator or scheduler.
+//! A `command` plugin as a preparer, validator or scheduler.
 
-use crate::call::{Answer, Call, Deployments, Input, Resources, Target};
+use crate::call::{Deployments, Input, PackageResources, PluginAnswer, PluginCall, Target};
 use crate::channel::Channel;
 use crate::failure::Failure;
-use crate::log::Subject;
+use crate::log::LogSubject;
 use crate::process::{self, Bounds, Program};
-use crate::settings::Settings;
+use crate::settings::CommandSettings;
 use crate::stderr::Tail;
 use async_trait::async_trait;
 use std::fmt::Display;
@@ -20,24 +20,24 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-/// One plugin, as a part of its type.
+/// A handler that runs one plugin's program for each call.
 pub(super) struct CommandPlugin {
     pub(super) id: String,
     pub(super) program: Program,
     pub(super) permits: Semaphore,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Arc<CommandSettings>,
 }
 
-/// What came of a call that succeeded.
+/// The result of a successful call.
 struct Reply {
-    answer: Answer,
+    answer: PluginAnswer,
     stderr: Tail,
 }
 
 impl CommandPlugin {
     async fn call(
         &self,
-        subject: &Subject,
+        subject: &LogSubject,
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
@@ -47,7 +47,7 @@ impl CommandPlugin {
         let channel = Channel::open(self.settings.log_channel)
             .await
             .map_err(Failure::here("open a channel for its log lines"))?;
-        let call = Call {
+        let call = PluginCall {
             grpc: self.settings.grpc.clone().unwrap_or_default(),
             log_file: channel.log_file(),
             log_address_port: channel.log_address_port(),
@@ -79,7 +79,7 @@ impl CommandPlugin {
         tracing::debug!(plugin = self.id, milliseconds, ok = ended.is_ok(), "called");
         let output = ended?;
         let most = self.settings.output;
-        let decode = move || Answer::decode(&output.stdout, &limits(most));
+        let decode = move || PluginAnswer::decode(&output.stdout, &limits(most));
         let stderr = output.stderr;
         match aside("read its answer", decode).await? {
             Ok(answer) => Ok(Reply { answer, stderr }),
@@ -108,7 +108,7 @@ impl CommandPlugin {
                 Err(error) => Err(self.nonsense(format!("its {}", error.chain()), stderr)),
             },
             (true, None) => {
-                let why = "it says prepared: true and has no package, which must be the whole new list of resources";
+                let why = "prepared is true, but package is missing; it must be the whole new list of resources";
                 Err(self.nonsense(why.to_owned(), stderr))
             }
         }
@@ -119,7 +119,7 @@ impl CommandPlugin {
 impl Preparer for CommandPlugin {
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<tko_core::Answer> {
         let deployment = call.deployment.entity.key.id().to_owned();
-        let subject = Subject {
+        let subject = LogSubject {
             plugin: self.id.clone(),
             deployment: Some(deployment.clone()),
             site: None,
@@ -127,7 +127,7 @@ impl Preparer for CommandPlugin {
         };
         let input = Input::Prepare {
             deployment_id: deployment,
-            deployment_package: Resources(call.package.clone()),
+            deployment_package: PackageResources(call.package.clone()),
         };
         let timeout = self.settings.timeouts.prepare;
         let reply = self
@@ -143,9 +143,10 @@ impl Preparer for CommandPlugin {
                 effects: Vec::new(),
             }),
             (line, None) => {
-                let mut reason = format!("plugin {} cannot prepare {} yet", self.id, call.target);
+                let mut reason =
+                    format!("plugin {} is not ready to prepare {}", self.id, call.target);
                 if let Some(line) = line {
-                    reason.push_str("; the last it wrote to stderr: ");
+                    reason.push_str("; last line of stderr: ");
                     reason.push_str(&line);
                 }
                 Ok(tko_core::Answer::NotYet {
@@ -165,13 +166,13 @@ impl Validator for CommandPlugin {
         target: &Identifier,
         complete: bool,
     ) -> Result<Vec<Violation>> {
-        let subject = Subject {
+        let subject = LogSubject {
             plugin: self.id.clone(),
             resource: Some(target.to_string()),
-            ..Subject::default()
+            ..LogSubject::default()
         };
         let input = Input::Validate {
-            package: Resources(package.clone()),
+            package: PackageResources(package.clone()),
             complete,
         };
         let timeout = self.settings.timeouts.validate;
@@ -193,7 +194,7 @@ impl Scheduler for CommandPlugin {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let key = &call.site.entity.key;
         let site = key.id().to_owned();
-        let subject = Subject {
+        let subject = LogSubject {
             plugin: self.id.clone(),
             deployment: None,
             site: Some(site.clone()),
@@ -214,7 +215,7 @@ impl Scheduler for CommandPlugin {
     }
 }
 
-/// What a plugin calls an error is one.
+/// Turns errors that the plugin reported into a failure.
 fn said(reply: Reply) -> Result<Reply, Failure> {
     if reply.answer.errors.is_empty() {
         return Ok(reply);
@@ -222,13 +223,13 @@ fn said(reply: Reply) -> Result<Reply, Failure> {
     Err(Failure::Said(reply.answer.errors.join("; ")))
 }
 
-/// An empty list in its stead would have a scheduler take everything away.
-fn package_of(record: &Record) -> Result<Resources> {
+/// A missing package is an error: an empty list would make a scheduler remove everything.
+fn package_of(record: &Record) -> Result<PackageResources> {
     let package = record.package.clone().ok_or_else(|| {
         let action = format!("hand {} to a plugin", record.entity.key);
         Error::internal(action, "it was read without its package")
     })?;
-    Ok(Resources(package))
+    Ok(PackageResources(package))
 }
 
 fn packages_of(records: &[Record]) -> Result<Deployments> {
@@ -239,7 +240,7 @@ fn packages_of(records: &[Record]) -> Result<Deployments> {
     Ok(Deployments(packages))
 }
 
-/// Those of any package, of which an answer may hold a whole one.
+/// The limits of any package: an answer may contain a whole one.
 fn limits(bytes: usize) -> Limits {
     Limits {
         bytes,
@@ -247,7 +248,7 @@ fn limits(bytes: usize) -> Limits {
     }
 }
 
-/// Where large packages hold back nothing else.
+/// Runs CPU-heavy work on a blocking thread, so that large packages do not delay other calls.
 async fn aside<T: Send + 'static>(
     action: &'static str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,6 +1,6 @@
 //! Moves bytes between a program and its caller.
 
-use crate::log::Log;
+use crate::log::LineLog;
 use crate::stderr::Tail;
 use std::future::Future;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,10 +8,10 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 const CHUNK: usize = 64 * 1024;
 
-/// More came than may.
+/// The output exceeded its limit.
 pub(super) struct TooMuch;
 
-/// Moves everything at once, for a program may fill any pipe before it empties another.
+/// Moves all pipes at the same time: a program may fill one pipe before it empties another.
 pub(super) async fn pump(
     collect: impl Future<Output = Result<(), TooMuch>>,
     rest: impl Future<Output = ()>,
@@ -34,7 +34,8 @@ pub(super) async fn collect(
     loop {
         into.reserve(CHUNK.min(limit.saturating_add(1) - into.len()));
         match stdout.read_buf(into).await {
-            // A pipe that cannot be read has ended; the answer says whether too early.
+            // A pipe that cannot be read has ended; decoding the answer shows whether that was too
+            // early.
             Ok(0) | Err(_) => return Ok(()),
             Ok(_) if into.len() > limit => return Err(TooMuch),
             Ok(_) => {}
@@ -44,12 +45,12 @@ pub(super) async fn collect(
 
 pub(super) async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     if let Some(mut stdin) = stdin {
-        // A program may well answer without reading all that it is told.
+        // A program may answer without reading all of its input.
         let _ = stdin.write_all(input).await;
     }
 }
 
-pub(super) async fn follow(stderr: Option<ChildStderr>, log: &Log<'_>, tail: &mut Tail) {
+pub(super) async fn follow(stderr: Option<ChildStderr>, log: &LineLog<'_>, tail: &mut Tail) {
     if let Some(stderr) = stderr {
         log.follow(stderr, |bytes| tail.push(bytes)).await;
     }

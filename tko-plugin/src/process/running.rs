@@ -1,4 +1,4 @@
-//! A started program, its process group, and its end.
+//! A running program, its process group, and how it ends.
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;
@@ -8,10 +8,10 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-/// How long a killed program may take to be gone; longer only if the kernel itself hangs.
+/// How long a killed program may take to disappear; only a hanging kernel takes longer.
 const REAP: Duration = Duration::from_secs(5);
 
-/// A started program. Dropped before it was waited for, it is killed with its group.
+/// A running program. Dropping it before it was reaped kills its process group.
 pub(super) struct Running {
     pub(super) child: Child,
     pub(super) group: Pid,
@@ -34,7 +34,8 @@ impl Running {
         Ok(Self { child, group })
     }
 
-    /// Kills the group. Only before the leader was waited for is the number sure to be its own.
+    /// Kills the process group. Safe only before the leader is reaped: later the group number may
+    /// belong to another process.
     pub(super) fn kill(&self) {
         if self.child.id().is_some() {
             send(self.group, Signal::KILL);
@@ -52,10 +53,9 @@ impl Drop for Running {
     }
 }
 
-/// Ready when the process has ended, which it then still holds its number for: it is not waited
-/// for yet.
+/// Ready when the process has ended. The process is not reaped yet, so it still holds its number.
 pub(super) async fn exited(process: Pid) -> io::Result<()> {
-    // Before the first look, so that no end comes between look and listening.
+    // Subscribe before the first check, so that no exit is missed between check and wait.
     let mut ends = signal(SignalKind::child())?;
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     while waitid(WaitId::Pid(process), options)?.is_none() {
@@ -67,6 +67,6 @@ pub(super) async fn exited(process: Pid) -> io::Result<()> {
 }
 
 pub(super) fn send(group: Pid, signal: Signal) {
-    // It fails only if none of the group is left.
+    // This fails only if no process of the group is left.
     let _ = kill_process_group(group, signal);
 }

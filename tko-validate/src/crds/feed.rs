@@ -1,4 +1,4 @@
-//! Learning from the registered templates.
+//! Learns definitions from the registered templates.
 
 use super::{Crds, is_crd};
 use futures_util::StreamExt;
@@ -9,14 +9,14 @@ use tko_core::{
     Watch,
 };
 
-/// Templates read at a time: their packages are held in memory meanwhile.
+/// Templates per page; their packages stay in memory while the page is processed.
 const PAGE: usize = 100;
 
-/// Keeps what [`Crds`] have learned as the registered templates say: [`load`](Self::load) once
-/// before packages are taken, then [`follow`](Self::follow) beside it.
+/// Keeps [`Crds`] in step with the registered templates.
 ///
-/// A new definition holds for other packages as soon as the change feed has told of it, usually
-/// within milliseconds; for the package that it is in, at once.
+/// Call [`load`](Self::load) once before packages are accepted, then run [`follow`](Self::follow)
+/// alongside. A new definition applies to its own package at once, and to other packages as soon as
+/// the change feed delivers it, usually within milliseconds.
 pub struct CrdFeed<'a> {
     data: &'a dyn DataApi,
     crds: &'a Crds,
@@ -28,7 +28,7 @@ impl<'a> CrdFeed<'a> {
     /// Reads all templates.
     ///
     /// # Errors
-    /// As [`DataApi::list`].
+    /// The same as [`DataApi::list`].
     pub async fn load(data: &'a dyn DataApi, crds: &'a Crds) -> Result<Self> {
         let mut feed = Self {
             data,
@@ -40,7 +40,7 @@ impl<'a> CrdFeed<'a> {
         Ok(feed)
     }
 
-    /// Goes on for ever: drop it to end it.
+    /// Follows the change feed forever; drop the future to stop.
     pub async fn follow(mut self, clock: &dyn Clock) {
         let mut failures = 0;
         loop {

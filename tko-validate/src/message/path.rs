@@ -1,4 +1,4 @@
-//! Places in a resource, as people write them.
+//! Paths in a resource, as people write them.
 
 use serde_json::Value;
 
@@ -7,7 +7,8 @@ pub(super) fn join(pointer: &str, name: &str) -> String {
     format!("{pointer}/{name}")
 }
 
-/// A JSON pointer as people write paths: `spec.containers[0].image`, `metadata.labels['a/b']`.
+/// Converts a JSON pointer to a path such as `spec.containers[0].image` or
+/// `metadata.labels['a/b']`.
 pub(crate) fn path(pointer: &str, root: &Value) -> String {
     let mut path = String::new();
     let mut at = Some(root);

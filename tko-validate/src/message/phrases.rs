@@ -1,10 +1,10 @@
-//! Words for types, values and names.
+//! Phrases for types, values and names.
 
 use jsonschema::JsonType;
 use jsonschema::error::TypeKind;
 use serde_json::Value;
 
-/// Most known properties that a message lists.
+/// Maximum number of known properties that a message lists.
 const SHOWN_PROPERTIES: usize = 12;
 
 pub(super) fn unknown_property(name: &str, known: &[&str]) -> String {
@@ -22,7 +22,7 @@ pub(super) fn unknown_property(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// How many letters must change, case apart, to make one of the other. Long names are no typos.
+/// Returns the edit distance of two names, ignoring case. Long names are never treated as typos.
 pub(super) fn distance(one: &str, other: &str) -> usize {
     const LONG: usize = 64;
     if one.len() > LONG || other.len() > LONG {

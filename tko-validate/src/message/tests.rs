@@ -43,7 +43,7 @@ fn unknown_properties_are_named_one_by_one_with_the_nearest_known() {
 }
 
 #[test]
-fn missing_properties_are_named_where_they_should_be() {
+fn missing_properties_are_reported_at_their_path() {
     let schema = json!({"properties": {"a": {"items": {"required": ["name"]}}}});
     assert_eq!(
         said(&schema, &json!({"a": [{"name": 1}, {}]})),
@@ -52,7 +52,7 @@ fn missing_properties_are_named_where_they_should_be() {
 }
 
 #[test]
-fn types_and_values_are_told() {
+fn messages_name_types_and_values() {
     let schema = json!({"properties": {
         "a": {"type": ["integer", "null"]},
         "b": {"enum": ["X", "Y", "", null]},
@@ -82,7 +82,7 @@ fn long_values_are_cut() {
 }
 
 #[test]
-fn of_a_choice_with_null_only_the_other_branch_speaks() {
+fn a_choice_with_null_is_explained_by_the_other_branch() {
     let schema = json!({"anyOf": [{"type": "null"}, {"type": "object", "required": ["a"]}]});
     assert_eq!(said(&schema, &json!({})), ["a: is required and missing"]);
     assert_eq!(
@@ -101,7 +101,7 @@ fn a_choice_of_required_properties_lists_them() {
     );
     assert_eq!(
         said(&schema, &json!({"spec": {"a": 1, "b": 2}})),
-        ["spec: fits several forms of which only one is allowed at a time"]
+        ["spec: matches several alternatives; only one is allowed"]
     );
 }
 

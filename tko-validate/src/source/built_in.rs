@@ -1,4 +1,4 @@
-//! The kinds of Kubernetes, from what is built into the program.
+//! Kubernetes kinds from the schemas built into the program.
 
 use super::SchemaSource;
 use crate::definitions::Definitions;
@@ -11,17 +11,18 @@ use tko_core::{Gvk, Result};
 
 /// The kinds of one Kubernetes version. Needs no network and no file.
 ///
-/// Nothing is unpacked before the first look-up, and nothing compiled before it is needed.
+/// Definitions are unpacked on the first lookup and compiled on first use.
 pub struct BuiltIn {
     version: KubernetesVersion,
     kinds: OnceLock<HashMap<Gvk, Arc<Schema>>>,
 }
 
 impl BuiltIn {
-    /// Those of the newest built-in version that is not newer than `version`.
+    /// Uses the newest built-in version that is not newer than `version`.
     ///
     /// # Errors
-    /// [`Error::BadArgument`](tko_core::Error::BadArgument): `version` is older than all of them.
+    /// [`Error::BadArgument`](tko_core::Error::BadArgument): `version` is older than every built-in
+    /// version.
     pub fn new(version: KubernetesVersion) -> Result<Self> {
         Ok(Self {
             version: version.nearest_built_in()?,
@@ -29,12 +30,12 @@ impl BuiltIn {
         })
     }
 
-    /// The version that is used.
+    /// Returns the version in use.
     pub fn version(&self) -> KubernetesVersion {
         self.version
     }
 
-    /// Whether this is a kind of Kubernetes itself.
+    /// Finds the schema of one of Kubernetes' own kinds.
     pub(crate) fn get(&self, gvk: &Gvk) -> Option<Arc<Schema>> {
         let kinds = self.kinds.get_or_init(|| {
             let definitions = Definitions::built_in(self.version)

@@ -15,22 +15,21 @@ use tko_core::encoding::{Dialect, Format, Limits, decode};
 use tko_core::{Error, Gvk, Resource, Result};
 use tokio::task::spawn_blocking;
 
-/// Largest file that is read, in bytes.
+/// Maximum size of a file in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Most files in a folder.
+/// Maximum number of files in a folder.
 const MAX_FILES: usize = 100_000;
-/// How deep folders are searched.
+/// Maximum depth of nested folders.
 const MAX_FOLDERS: usize = 16;
 
-/// The schemas in one file, or in a folder and the folders within it. Three forms are understood:
+/// Schemas in one file, or in a folder and its subfolders. Three forms are supported:
 ///
-/// - YAML files with `CustomResourceDefinition`s; other documents in them are passed over;
+/// - YAML files with `CustomResourceDefinition`s; other documents in them are ignored;
 /// - a Kubernetes release's `swagger.json`, or another file whose name contains `swagger`;
-/// - JSON Schemas, one a file, named as kubeconform (`deployment-apps-v1.json`) or its catalog of
-///   custom resources (`cert-manager.io/issuer_v1.json`) name them.
+/// - JSON Schemas, one per file, named as by kubeconform (`deployment-apps-v1.json`) or its catalog of custom resources (`cert-manager.io/issuer_v1.json`).
 ///
-/// YAML and swagger files are read at once; JSON Schemas when first needed. Changes to the files
-/// are not noticed. Of several files for one kind the first by path counts.
+/// YAML and swagger files are read when the source is opened, JSON Schemas on first use. Later
+/// changes to the files are not noticed. If several files define one kind, the first path applies.
 pub struct Directory {
     read: HashMap<Gvk, Arc<Schema>>,
     by_name: HashMap<String, PathBuf>,
@@ -38,11 +37,11 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens a folder, or a single file. Blocks while it reads.
+    /// Opens a folder or a single file. Blocks while it reads.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: something there cannot be read, or is not what its name says; the
-    /// message names the file.
+    /// [`Error::BadArgument`]: a file cannot be read or does not contain what its name promises;
+    /// the message names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let root = path.as_ref();
         let mut files = Vec::new();
@@ -71,7 +70,7 @@ impl Directory {
             )
             .map_err(|error| refused(&file, &error))?;
             for value in values {
-                // Only what defines kinds need be a sound resource.
+                // Only documents that define kinds have to be valid resources.
                 let crd = Resource::new(value).ok().filter(is_crd).map(Arc::new);
                 for (gvk, schema) in crd.iter().flat_map(|crd| Crd::read(crd).kinds) {
                     self.read.entry(gvk).or_insert(schema);
@@ -129,7 +128,8 @@ impl SchemaSource for Directory {
     }
 }
 
-/// All files in a folder, or the one. Links to folders are not followed, so there are no loops.
+/// Lists all files in a folder, or the single file. Links to folders are not followed, so there are
+/// no loops.
 fn find_files(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     let told = |error| refused(path, &error);
     if depth > 0 && fs::symlink_metadata(path).map_err(told)?.is_symlink() && path.is_dir() {
@@ -141,7 +141,7 @@ fn find_files(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()>
     }
     if depth > MAX_FOLDERS || files.len() > MAX_FILES {
         let message = format!(
-            "has more than {MAX_FILES} files, or folders more than {MAX_FOLDERS} deep; name a smaller folder"
+            "has more than {MAX_FILES} files or more than {MAX_FOLDERS} levels of folders; choose a smaller folder"
         );
         return Err(Error::bad(
             "schema location",
@@ -169,7 +169,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let size = fs::metadata(path).map_err(told)?.len();
     if size > MAX_FILE_BYTES {
         let message = format!(
-            "{} has {size} bytes; at most {MAX_FILE_BYTES} are read",
+            "{} has {size} bytes; the limit is {MAX_FILE_BYTES}",
             path.display()
         );
         return Err(Error::bad("schema location", message));
@@ -241,7 +241,7 @@ not: a resource
     }
 
     #[tokio::test]
-    async fn what_was_read_is_not_read_again() {
+    async fn a_schema_is_read_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("job-batch-v1.json");
         fs::write(&file, "{}").expect("written");
@@ -254,7 +254,7 @@ not: a resource
     }
 
     #[tokio::test]
-    async fn files_that_are_not_what_they_are_called_are_errors_that_name_them() {
+    async fn a_file_with_the_wrong_content_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(Directory::open(folder.path().join("missing")).is_err());
         let file = folder.path().join("job-batch-v1.json");

@@ -1,9 +1,9 @@
-//! How tools name the files of schemas.
+//! File names of schemas, as tools write them.
 
 use tko_core::Gvk;
 
-/// Whether the parts of a kind are such as Kubernetes allows, so that they can be put into names
-/// of files and addresses.
+/// Returns true if the parts of a kind are valid in Kubernetes, and therefore safe in file names
+/// and URLs.
 pub(super) fn is_nameable(gvk: &Gvk) -> bool {
     let is_plain = |text: &str| {
         !text.contains("..")
@@ -14,7 +14,7 @@ pub(super) fn is_nameable(gvk: &Gvk) -> bool {
     is_plain(&gvk.group) && is_plain(&gvk.version) && is_plain(&gvk.kind)
 }
 
-/// The names under which a kind's schema may be found in a folder, best first, in lower case.
+/// Returns the file names under which a kind's schema may be stored, best first, in lower case.
 pub(super) fn candidates(gvk: &Gvk) -> Vec<String> {
     let (group, version, kind) = parts(gvk);
     let first = group.split('.').next().unwrap_or_default();
@@ -28,7 +28,7 @@ pub(super) fn candidates(gvk: &Gvk) -> Vec<String> {
     ]
 }
 
-/// Group, version and kind, in lower case.
+/// Returns group, version and kind in lower case.
 pub(super) fn parts(gvk: &Gvk) -> (String, String, String) {
     (
         gvk.group.to_lowercase(),
@@ -43,7 +43,7 @@ mod tests {
     use tko_core::Gvk;
 
     #[test]
-    fn kinds_that_could_lead_elsewhere_are_not_nameable() {
+    fn kinds_that_could_escape_the_path_are_refused() {
         assert!(is_nameable(&Gvk::of("cert-manager.io/v1", "Issuer")));
         for (api_version, kind) in [
             ("..%2f/v1", "A"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_looked_for_under_the_names_that_tools_give() {
+    fn file_names_of_common_tools_are_found() {
         assert_eq!(candidates(&Gvk::of("v1", "Service")), ["service-v1.json"]);
         assert_eq!(
             candidates(&Gvk::of("cert-manager.io/v1", "Issuer")),

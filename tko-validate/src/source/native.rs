@@ -1,4 +1,4 @@
-//! TKO's own kinds.
+//! Schemas of TKO's own kinds.
 
 use crate::schema::Schema;
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ const KINDS: [(&str, &str, &str); 7] = [
 const METADATA: &str = include_str!("../../schemas/tko/metadata.json");
 const ORIGIN: &str = "TKO";
 
-/// The schemas of TKO's own kinds. No other source can say otherwise of them.
+/// The schemas of TKO's own kinds. No other source can override them.
 pub(crate) struct Native {
     kinds: HashMap<Gvk, Arc<Schema>>,
     metadata: Arc<Schema>,
@@ -77,8 +77,8 @@ impl Native {
     }
 }
 
-/// Whether resources of this group are inputs to plugins or schedulers that only those understand:
-/// they pass where no source has their schema, even where schemas must not be missing.
+/// Returns true if resources of this group are inputs that only plugins or schedulers understand.
+/// They pass if no source has their schema, even where missing schemas are refused.
 pub(crate) fn is_free(gvk: &Gvk) -> bool {
     *gvk.group == *"infra.nephio.org"
         || *gvk.group == *"plugin.nephio.org"

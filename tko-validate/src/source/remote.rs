@@ -1,8 +1,8 @@
-//! Schemas from addresses, with a cache on disk.
+//! Schemas fetched by URL, with a cache on disk.
 
 use super::SchemaSource;
 use super::file_names::is_nameable;
-use super::template::Template;
+use super::template::TemplateText;
 use crate::bounded::Bounded;
 use crate::schema::Schema;
 use crate::version::KubernetesVersion;
@@ -19,12 +19,12 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-/// How many kinds are remembered, at least.
+/// Minimum number of kinds that are remembered.
 const REMEMBERED: usize = 2048;
-/// For how long it is remembered that there is no schema.
+/// How long a missing schema is remembered.
 const ABSENT_TIME: Duration = Duration::from_mins(10);
 
-/// Schemas, one an address, which a template with kubeconform's variables gives:
+/// Schemas fetched one per URL. A template with kubeconform's variables gives the URL:
 ///
 /// | variable | for `networking.k8s.io/v1`, kind `NetworkPolicy` |
 /// |---|---|
@@ -35,35 +35,35 @@ const ABSENT_TIME: Duration = Duration::from_mins(10);
 /// | `{{.Group}}` | `networking.k8s.io` |
 /// | `{{.KindSuffix}}` | `-networking-v1` |
 ///
-/// What was fetched stays in the cache folder, if there is one, until someone removes it. An
-/// address that answers 404 or 410 has no schema (remembered for ten minutes). Any other failure
-/// is an error, and what is being validated does not pass.
+/// Fetched schemas stay in the cache folder, if there is one, until someone removes them. A URL
+/// that answers 404 or 410 has no schema; this is remembered for ten minutes. Any other failure is
+/// an error, and the resource is not admitted.
 #[cfg_attr(docsrs, doc(cfg(feature = "remote")))]
 pub struct UrlTemplate {
-    template: Template,
+    template: TemplateText,
     kubernetes: KubernetesVersion,
     client: Client,
     time: Duration,
     max_bytes: usize,
     cache: Option<PathBuf>,
-    known: Mutex<Bounded<Gvk, Slot>>,
+    known: Mutex<Bounded<Gvk, FetchSlot>>,
 }
 
-type Slot = Arc<OnceCell<Known>>;
+type FetchSlot = Arc<OnceCell<FetchedSchemas>>;
 
 #[derive(Clone)]
-enum Known {
+enum FetchedSchemas {
     Schema(Arc<Schema>),
     Absent { until: Instant },
 }
 
 impl UrlTemplate {
-    /// A template that begins with `http://` or `https://`.
+    /// Creates a source from a template that begins with `http://` or `https://`.
     ///
-    /// Uses the process's default cryptography for TLS; if none is set, sets `ring`.
+    /// Uses the process's default TLS cryptography; if none is set, installs `ring`.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the template does not begin so, or has an unknown variable.
+    /// [`Error::BadArgument`]: the template begins otherwise, or has an unknown variable.
     pub fn new(template: &str, kubernetes: KubernetesVersion) -> Result<Self> {
         if !["http://", "https://"]
             .iter()
@@ -75,7 +75,7 @@ impl UrlTemplate {
             ));
         }
         if CryptoProvider::get_default().is_none() {
-            // Someone else may be faster, which is as good.
+            // If another thread installed a provider first, that one is used.
             let _ = ring::default_provider().install_default();
         }
         let client = Client::builder()
@@ -83,7 +83,7 @@ impl UrlTemplate {
             .build()
             .map_err(|error| Error::internal("make an HTTP client", error))?;
         Ok(Self {
-            template: Template::parse(template)?,
+            template: TemplateText::parse(template)?,
             kubernetes,
             client,
             time: Duration::from_secs(10),
@@ -93,42 +93,42 @@ impl UrlTemplate {
         })
     }
 
-    /// Keeps what was fetched in this folder, which is made when needed. Default: nowhere.
+    /// Caches fetched schemas in this folder, which is created when needed. Default: no cache.
     #[must_use]
     pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache = Some(folder.into());
         self
     }
 
-    /// How long one fetch may take as a whole. Default: 10 s.
+    /// Sets the time limit of one fetch as a whole. Default: 10 s.
     #[must_use]
     pub fn with_time(mut self, time: Duration) -> Self {
         self.time = time;
         self
     }
 
-    /// Largest schema that is taken, in bytes. Default: 8 MiB.
+    /// Sets the maximum size of a schema in bytes. Default: 8 MiB.
     #[must_use]
     pub fn with_max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    fn slot(&self, gvk: &Gvk) -> Slot {
+    fn slot(&self, gvk: &Gvk) -> FetchSlot {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_stale = |slot: &Slot| match slot.get() {
-            Some(Known::Absent { until }) => *until <= Instant::now(),
+        let is_stale = |slot: &FetchSlot| match slot.get() {
+            Some(FetchedSchemas::Absent { until }) => *until <= Instant::now(),
             _ => false,
         };
         if let Some(slot) = known.get(gvk).filter(|slot| !is_stale(slot)) {
             return slot;
         }
-        let slot = Slot::default();
+        let slot = FetchSlot::default();
         known.insert(gvk.clone(), slot.clone());
         slot
     }
 
-    async fn load(&self, gvk: &Gvk) -> Result<Known> {
+    async fn load(&self, gvk: &Gvk) -> Result<FetchedSchemas> {
         let url = self.template.expand(gvk, self.kubernetes);
         let file = self.cache.as_ref().map(|folder| {
             let name = ContentHash::of(&Value::String(url.clone()));
@@ -145,14 +145,14 @@ impl UrlTemplate {
             None => match self.fetch(&url, file).await? {
                 Some(document) => document,
                 None => {
-                    return Ok(Known::Absent {
+                    return Ok(FetchedSchemas::Absent {
                         until: Instant::now() + ABSENT_TIME,
                     });
                 }
             },
         };
         let schema = Schema::document(url, gvk.clone(), document);
-        Ok(Known::Schema(Arc::new(schema)))
+        Ok(FetchedSchemas::Schema(Arc::new(schema)))
     }
 
     async fn fetch(&self, url: &str, file: Option<PathBuf>) -> Result<Option<Value>> {
@@ -164,17 +164,17 @@ impl UrlTemplate {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
-            other => return Err(down(format!("it answered {other}"))),
+            other => return Err(down(format!("the server answered {other}"))),
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(told)? {
             if bytes.len() + chunk.len() > self.max_bytes {
-                return Err(down(format!("it has more than {} bytes", self.max_bytes)));
+                return Err(down(format!("it is larger than {} bytes", self.max_bytes)));
             }
             bytes.extend_from_slice(&chunk);
         }
         let document = serde_json::from_slice(&bytes)
-            .map_err(|error| down(format!("it is no JSON: {error}")))?;
+            .map_err(|error| down(format!("it is not JSON: {error}")))?;
         if let Some(file) = file {
             let shown = file.display().to_string();
             let written = spawn_blocking(move || write_cached(&file, &bytes)).await;
@@ -197,18 +197,18 @@ impl SchemaSource for UrlTemplate {
         }
         let slot = self.slot(gvk);
         match slot.get_or_try_init(|| self.load(gvk)).await? {
-            Known::Schema(schema) => Ok(Some(schema.clone())),
-            Known::Absent { .. } => Ok(None),
+            FetchedSchemas::Schema(schema) => Ok(Some(schema.clone())),
+            FetchedSchemas::Absent { .. } => Ok(None),
         }
     }
 }
 
-/// What is cached; nothing if it cannot be read, which fetching it again mends.
+/// Reads a cached schema; an unreadable one counts as missing and is fetched again.
 fn read_cached(file: &Path) -> Option<Value> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
-/// Whole or not at all: others may read the same folder at the same time.
+/// Writes a file atomically: other processes may read the same folder.
 fn write_cached(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;

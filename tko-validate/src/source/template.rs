@@ -1,12 +1,12 @@
-//! Templates of addresses.
+//! URL templates.
 
 use super::file_names::parts;
 use crate::version::KubernetesVersion;
 use tko_core::{Error, Gvk, Result};
 
-/// A template as kubeconform has them: text with variables such as `{{.ResourceKind}}`.
+/// A kubeconform template: text with variables such as `{{.ResourceKind}}`.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Vec<Piece>);
+pub(super) struct TemplateText(Vec<Piece>);
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -38,9 +38,11 @@ impl Variable {
     ];
 }
 
-impl Template {
+impl TemplateText {
+    /// Parses a template.
+    ///
     /// # Errors
-    /// [`Error::BadArgument`]: a variable that is not known, or a brace that is not closed.
+    /// [`Error::BadArgument`]: an unknown variable, or an unclosed brace.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let bad = |what: &str| {
             let known: Vec<String> = Variable::ALL
@@ -72,7 +74,7 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// Where the schema of a kind would be.
+    /// Returns the URL at which the schema of a kind would be.
     pub(super) fn expand(&self, gvk: &Gvk, kubernetes: KubernetesVersion) -> String {
         let (group, version, kind) = parts(gvk);
         let first = group.split('.').next().unwrap_or_default();
@@ -94,11 +96,11 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
-    use super::Template;
+    use super::TemplateText;
     use tko_core::Gvk;
 
     fn expanded(template: &str, gvk: &Gvk) -> String {
-        Template::parse(template)
+        TemplateText::parse(template)
             .expect("a template")
             .expand(gvk, "1.31".parse().expect("a version"))
     }
@@ -124,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_templates_are_told_with_what_there_is() {
+    fn errors_in_url_templates_list_the_variables() {
         for bad in ["x/{{.Kind}}", "x/{{.Group"] {
-            let error = Template::parse(bad).expect_err("bad").to_string();
+            let error = TemplateText::parse(bad).expect_err("bad").to_string();
             assert!(error.contains("{{.ResourceKind}}"), "{error}");
         }
     }

@@ -1,11 +1,11 @@
 //! Rules about numbers.
 
-use super::{Keywords, Place};
+use super::{Keywords, SchemaPosition};
 use serde_json::{Value, json};
 
-/// The boolean `exclusiveMinimum` and `exclusiveMaximum` of older drafts, which qualify the bound
-/// beside them, become bounds of their own.
-pub(super) fn exclusive_bounds(keywords: &mut Keywords, _: Place) {
+/// Converts the boolean `exclusiveMinimum` and `exclusiveMaximum` of older drafts, which qualify
+/// the bound next to them, to numeric bounds.
+pub(super) fn exclusive_bounds(keywords: &mut Keywords, _: SchemaPosition) {
     for (exclusive, bound) in [
         ("exclusiveMinimum", "minimum"),
         ("exclusiveMaximum", "maximum"),
@@ -21,8 +21,8 @@ pub(super) fn exclusive_bounds(keywords: &mut Keywords, _: Place) {
     }
 }
 
-/// `format: int32` and `format: int64` become the bounds that they mean, unless there are bounds.
-pub(super) fn integer_ranges(keywords: &mut Keywords, _: Place) {
+/// Converts `format: int32` and `format: int64` to bounds, unless the schema has bounds.
+pub(super) fn integer_ranges(keywords: &mut Keywords, _: SchemaPosition) {
     let (least, greatest) = match keywords.get("format").and_then(Value::as_str) {
         Some("int32") => (json!(i32::MIN), json!(i32::MAX)),
         Some("int64") => (json!(i64::MIN), json!(i64::MAX)),
@@ -42,11 +42,14 @@ pub(super) fn integer_ranges(keywords: &mut Keywords, _: Place) {
 #[cfg(test)]
 mod tests {
     use super::{exclusive_bounds, integer_ranges};
-    use crate::transform::{Place, Rule};
+    use crate::transform::{Rule, SchemaPosition};
     use serde_json::{Value, json};
 
     fn ruled(rule: Rule, mut schema: Value) -> Value {
-        rule(schema.as_object_mut().expect("a map"), Place::default());
+        rule(
+            schema.as_object_mut().expect("a map"),
+            SchemaPosition::default(),
+        );
         schema
     }
 

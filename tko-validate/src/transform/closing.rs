@@ -1,17 +1,18 @@
 //! Rules about properties that a schema does not name.
 
-use super::{Keywords, Place};
+use super::{Keywords, SchemaPosition};
 use serde_json::{Value, json};
 
-/// Whether the schema says `true` for this extension.
+/// Returns true if the schema sets this extension to `true`.
 fn says(keywords: &Keywords, extension: &str) -> bool {
     keywords.get(extension) == Some(&Value::Bool(true))
 }
 
-/// A schema that names properties and says nothing of others refuses others.
+/// Refuses other properties in a schema that names properties and does not mention others.
 ///
-/// Not in a branch, which names only what it is about; nor where unknown fields are preserved.
-pub(super) fn closed(keywords: &mut Keywords, place: Place) {
+/// Branches are left open, because they name only a part. So are schemas that preserve unknown
+/// fields.
+pub(super) fn closed(keywords: &mut Keywords, place: SchemaPosition) {
     let names_properties = keywords.get("properties").is_some_and(Value::is_object);
     if names_properties
         && !place.branch
@@ -22,8 +23,9 @@ pub(super) fn closed(keywords: &mut Keywords, place: Place) {
     }
 }
 
-/// A resource within a resource has what every resource has, though its schema need not say so.
-pub(super) fn embedded_resource(keywords: &mut Keywords, _: Place) {
+/// Adds the fields of every resource to an embedded resource, because its schema need not mention
+/// them.
+pub(super) fn embedded_resource(keywords: &mut Keywords, _: SchemaPosition) {
     if !says(keywords, "x-kubernetes-embedded-resource") {
         return;
     }
@@ -50,19 +52,22 @@ pub(super) fn embedded_resource(keywords: &mut Keywords, _: Place) {
 #[cfg(test)]
 mod tests {
     use super::{closed, embedded_resource};
-    use crate::transform::Place;
+    use crate::transform::SchemaPosition;
     use serde_json::{Value, json};
 
-    fn closed_at(place: Place, mut schema: Value) -> bool {
+    fn closed_at(place: SchemaPosition, mut schema: Value) -> bool {
         closed(schema.as_object_mut().expect("a map"), place);
         schema.get("additionalProperties") == Some(&json!(false))
     }
 
     #[test]
-    fn only_a_schema_that_names_properties_and_leaves_others_open_by_silence_is_closed() {
-        let top = Place::default();
+    fn only_a_schema_with_properties_and_no_rule_for_others_is_closed() {
+        let top = SchemaPosition::default();
         assert!(closed_at(top, json!({"properties": {"a": {}}})));
-        assert!(!closed_at(Place::BRANCH, json!({"properties": {"a": {}}})));
+        assert!(!closed_at(
+            SchemaPosition::BRANCH,
+            json!({"properties": {"a": {}}})
+        ));
         assert!(!closed_at(top, json!({"type": "object"})));
         assert!(!closed_at(
             top,
@@ -81,7 +86,10 @@ mod tests {
             "properties": {"kind": {"enum": ["Pod"]}, "spec": {}},
             "required": ["kind"],
         });
-        embedded_resource(schema.as_object_mut().expect("a map"), Place::default());
+        embedded_resource(
+            schema.as_object_mut().expect("a map"),
+            SchemaPosition::default(),
+        );
         assert_eq!(
             schema["properties"],
             json!({

@@ -1,27 +1,27 @@
-//! What the published Kubernetes definitions leave out.
+//! Facts that the published Kubernetes definitions omit.
 
 use super::Keywords;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 use tko_core::Gvk;
 
-/// Allowed values of well-known properties, by definition: the `OpenAPI` v2 documents that the
-/// definitions come from have no enumerations.
+/// Allowed values of well-known properties, by definition: the `OpenAPI` v2 documents behind the
+/// definitions have no enumerations.
 static ENUMERATIONS: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../schemas/enumerations.json"))
         .expect("the enumerations that are built in are JSON")
 });
 
-/// The definition of every resource's `metadata`.
+/// Name of the definition of every resource's `metadata`.
 pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 
-/// As `apimachinery` has it for quantities in text.
+/// Pattern for quantities in strings, from Kubernetes' `apimachinery`.
 pub(crate) const QUANTITY_PATTERN: &str = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$";
 
-/// Adds to a definition of Kubernetes what is known of it beyond what is published. Definitions
-/// accept null, as API servers do wherever a definition is referred to.
+/// Adds facts that are not published to a Kubernetes definition. Definitions accept null, as API
+/// servers do wherever a definition is referred to.
 pub(crate) fn amend_definition(name: &str, definition: &mut Value) {
     match name {
         QUANTITY => {
@@ -39,7 +39,7 @@ pub(crate) fn amend_definition(name: &str, definition: &mut Value) {
     super::accept_null(definition);
 }
 
-/// Values of annotations are text, but TKO's own may be written bare in YAML (`true`, `1`).
+/// Annotation values are strings, but TKO's own may be unquoted in YAML (`true`, `1`).
 fn amend_object_meta(definition: &mut Value) {
     if let Some(annotations) = definition.pointer_mut("/properties/annotations") {
         *annotations = json!({
@@ -50,8 +50,8 @@ fn amend_object_meta(definition: &mut Value) {
     }
 }
 
-/// Properties that are lists get the enumeration for their items. Empty text is always allowed:
-/// API servers take it for "not set".
+/// Adds enumerations to properties; a list gets the enumeration for its items. The empty string is
+/// always allowed, because API servers treat it as "not set".
 fn add_enumerations(name: &str, keywords: &mut Keywords) {
     let Some(Value::Object(by_property)) = ENUMERATIONS.get(name) else {
         return;
@@ -75,8 +75,8 @@ fn add_enumerations(name: &str, keywords: &mut Keywords) {
     }
 }
 
-/// What makes a schema one of resources of this kind: apiVersion and kind are these, and metadata
-/// has a name.
+/// Returns the rules that make a schema one of this kind: apiVersion and kind are fixed, and
+/// metadata has a name.
 pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
     let mut schema = json!({
         "type": "object",
@@ -105,7 +105,7 @@ mod tests {
     use tko_core::Gvk;
 
     #[test]
-    fn quantities_are_numbers_or_text_of_a_form() {
+    fn quantities_are_numbers_or_strings_in_the_quantity_format() {
         let mut definition = json!({"type": "string"});
         amend_definition(QUANTITY, &mut definition);
         let validator = jsonschema::validator_for(&definition).expect("a schema");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn own_annotations_may_be_bare_and_others_may_not() {
+    fn only_tko_annotations_may_be_unquoted() {
         let mut definition = json!({"type": "object", "properties": {"annotations": {}}});
         amend_definition(OBJECT_META, &mut definition);
         let validator = jsonschema::validator_for(&definition).expect("a schema");
@@ -158,9 +158,9 @@ mod tests {
         }
     }
 
-    /// A misspelt name would silently check nothing.
+    /// A misspelled name would silently check nothing.
     #[test]
-    fn every_enumeration_is_of_a_property_that_some_version_has() {
+    fn every_enumeration_belongs_to_an_existing_property() {
         let versions: Vec<_> = KubernetesVersion::built_in()
             .into_iter()
             .map(|version| Definitions::built_in(version).expect("built in"))

@@ -1,23 +1,22 @@
-//! The rule that lets anything be missing.
+//! The rule that allows any field to be missing.
 
-use super::{Keywords, Place};
+use super::{Keywords, SchemaPosition};
 use serde_json::Value;
 
-/// Asks for no property, and leaves alone what else the schema says.
+/// Removes requirements and keeps everything else that the schema states.
 ///
-/// - `required` and its relatives go, but not within a condition, which would turn its meaning.
-/// - `oneOf` whose branches asked for properties becomes `anyOf`: without what told them apart,
-///   several branches may hold at once.
-/// - A choice one of whose branches now says nothing goes as a whole: it always holds.
-pub(super) fn nothing_required(keywords: &mut Keywords, place: Place) {
+/// - `required` and its relatives are removed, except within a condition, whose meaning would change.
+/// - `oneOf` whose branches had required properties becomes `anyOf`: several branches may now match.
+/// - A choice with a branch that no longer states anything is removed, because it always matches.
+pub(super) fn nothing_required(keywords: &mut Keywords, place: SchemaPosition) {
     if place.condition {
         return;
     }
     for keyword in ["required", "dependentRequired", "dependencies"] {
         keywords.shift_remove(keyword);
     }
-    // The branches were done before: whether they asked for something is not to be seen any more,
-    // so every choice is treated as if they had.
+    // The branches were processed first, so it is unknown whether they had requirements. Every
+    // choice is treated as if they had.
     if let Some(Value::Array(branches)) = keywords.shift_remove("oneOf") {
         choose(keywords, branches);
     }
@@ -26,7 +25,7 @@ pub(super) fn nothing_required(keywords: &mut Keywords, place: Place) {
     }
 }
 
-/// Adds a choice of which at least one branch must hold, if that says anything.
+/// Adds a choice of which at least one branch must match, unless the choice states nothing.
 fn choose(keywords: &mut Keywords, branches: Vec<Value>) {
     let says_nothing = |branch: &Value| match branch {
         Value::Object(keywords) => keywords.is_empty(),
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_for() {
+    fn nothing_is_required() {
         assert_eq!(
             partial(json!({"required": ["a"], "dependentRequired": {"a": ["b"]}})),
             json!({})
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_that_only_asked_for_properties_go() {
+    fn choices_between_required_properties_are_removed() {
         for choice in ["oneOf", "anyOf"] {
             assert_eq!(
                 partial(json!({choice: [{"required": ["a"]}, {"required": ["b"]}]})),
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_that_say_more_stay_and_may_hold_together() {
+    fn other_choices_stay_and_may_match_together() {
         assert_eq!(
             partial(json!({"oneOf": [
                 {"properties": {"a": {"const": 1}}, "required": ["a"]},
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_there_together_still_must_not() {
+    fn exclusive_properties_stay_exclusive() {
         let schema = json!({"not": {"required": ["a", "b"]}});
         assert_eq!(partial(schema.clone()), schema);
         let schema = json!({"not": {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}});

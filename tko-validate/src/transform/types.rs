@@ -1,10 +1,10 @@
-//! Rules about types, null among them.
+//! Rules about types, including null.
 
-use super::{Keywords, Place};
+use super::{Keywords, SchemaPosition};
 use serde_json::{Value, json};
 
-/// Formats that are checked. Others are dropped: Kubernetes means something else by them than
-/// JSON Schema does (`duration`), or checks them less strictly (`uri`, `hostname`), or not at all.
+/// Formats that are checked. Kubernetes gives others a different meaning than JSON Schema
+/// (`duration`), checks them less strictly (`uri`, `hostname`), or ignores them; they are dropped.
 const FORMATS: [&str; 8] = [
     "byte",
     "date",
@@ -16,8 +16,8 @@ const FORMATS: [&str; 8] = [
     "uuid",
 ];
 
-/// Takes away what would make a schema depend on where it came from, and formats not checked here.
-pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: Place) {
+/// Removes keywords that would tie a schema to its origin, and formats that are not checked.
+pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: SchemaPosition) {
     for keyword in ["$schema", "$id", "id", "$vocabulary", "$comment"] {
         if keywords
             .get(keyword)
@@ -32,8 +32,8 @@ pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: Place) {
     }
 }
 
-/// Both ways of saying "an integer or text" become a list of types.
-pub(super) fn int_or_string(keywords: &mut Keywords, _: Place) {
+/// Converts both notations for "an integer or a string" to a list of types.
+pub(super) fn int_or_string(keywords: &mut Keywords, _: SchemaPosition) {
     let by_format = keywords.get("format").and_then(Value::as_str) == Some("int-or-string");
     let by_extension = keywords.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true));
     if !by_format && !by_extension {
@@ -50,9 +50,9 @@ pub(super) fn int_or_string(keywords: &mut Keywords, _: Place) {
     keywords.insert("type".to_owned(), json!(["integer", "string"]));
 }
 
-/// A choice between types, and nothing but types, becomes a list of types: null then fits once,
-/// not once a branch, and messages say what is wanted.
-pub(super) fn merged_type_branches(keywords: &mut Keywords, _: Place) {
+/// Converts a choice between types alone to a list of types. Null then matches once instead of once
+/// per branch, and messages state the expected types.
+pub(super) fn merged_type_branches(keywords: &mut Keywords, _: SchemaPosition) {
     for choice in ["anyOf", "oneOf"] {
         if keywords.contains_key("type") {
             return;
@@ -64,7 +64,7 @@ pub(super) fn merged_type_branches(keywords: &mut Keywords, _: Place) {
     }
 }
 
-/// The types that a choice is between, if every branch says a type and nothing else.
+/// Returns the types of a choice if every branch states a type and nothing else.
 fn type_branches(keywords: &Keywords, choice: &str) -> Option<Value> {
     let branches = keywords.get(choice)?.as_array()?;
     let mut types: Vec<Value> = Vec::new();
@@ -83,8 +83,8 @@ fn type_branches(keywords: &Keywords, choice: &str) -> Option<Value> {
     (!types.is_empty()).then_some(Value::Array(types))
 }
 
-/// `nullable: true`, which is of `OpenAPI` and not of JSON Schema, becomes a type.
-pub(super) fn nullable(keywords: &mut Keywords, _: Place) {
+/// Converts `nullable: true`, an `OpenAPI` keyword, to a type.
+pub(super) fn nullable(keywords: &mut Keywords, _: SchemaPosition) {
     if keywords.shift_remove("nullable") == Some(Value::Bool(true)) {
         let mut schema = Value::Object(std::mem::take(keywords));
         accept_null(&mut schema);
@@ -94,10 +94,10 @@ pub(super) fn nullable(keywords: &mut Keywords, _: Place) {
     }
 }
 
-/// Null in the place of a property that may be missing counts as missing, as API servers have it.
+/// Treats null in an optional property as missing, as API servers do.
 ///
-/// Not within a condition, where to accept more is to refuse more elsewhere.
-pub(super) fn optional_properties_accept_null(keywords: &mut Keywords, place: Place) {
+/// Conditions are left unchanged, because accepting more there refuses more elsewhere.
+pub(super) fn optional_properties_accept_null(keywords: &mut Keywords, place: SchemaPosition) {
     if place.condition {
         return;
     }
@@ -114,11 +114,11 @@ pub(super) fn optional_properties_accept_null(keywords: &mut Keywords, place: Pl
     }
 }
 
-/// Every definition accepts null, because most references are to optional properties. Those to
-/// required ones say here that null is not enough.
+/// Refuses null in references to required properties.
 ///
-/// Times are left out: API servers themselves write null for a time that is not set.
-pub(super) fn required_references_refuse_null(keywords: &mut Keywords, place: Place) {
+/// Definitions accept null, because most references belong to optional properties. Times are
+/// exempt: API servers themselves write null for a time that is not set.
+pub(super) fn required_references_refuse_null(keywords: &mut Keywords, place: SchemaPosition) {
     if place.condition {
         return;
     }
@@ -139,11 +139,11 @@ pub(super) fn required_references_refuse_null(keywords: &mut Keywords, place: Pl
     }
 }
 
-/// All types but null.
+/// All types except null.
 const NOT_NULL: [&str; 5] = ["array", "boolean", "number", "object", "string"];
 
-/// As [`optional_properties_accept_null`], where nothing is required.
-pub(super) fn all_properties_accept_null(keywords: &mut Keywords, place: Place) {
+/// Like [`optional_properties_accept_null`], where nothing is required.
+pub(super) fn all_properties_accept_null(keywords: &mut Keywords, place: SchemaPosition) {
     if place.condition {
         return;
     }
@@ -152,9 +152,9 @@ pub(super) fn all_properties_accept_null(keywords: &mut Keywords, place: Place) 
     }
 }
 
-/// Changes a schema so that null fits it too.
+/// Changes a schema so that it accepts null.
 ///
-/// A reference stays as it is: what it refers to is a definition, and those are done themselves.
+/// References stay unchanged: they point to definitions, which are processed on their own.
 pub(crate) fn accept_null(schema: &mut Value) {
     const MAY_REFUSE: [&str; 6] = ["const", "allOf", "anyOf", "oneOf", "not", "if"];
     let Value::Object(keywords) = schema else {
@@ -193,11 +193,14 @@ mod tests {
         NOT_NULL, accept_null, int_or_string, merged_type_branches, nullable,
         optional_properties_accept_null, required_references_refuse_null, without_foreign_keywords,
     };
-    use crate::transform::{Place, Rule};
+    use crate::transform::{Rule, SchemaPosition};
     use serde_json::{Value, json};
 
     fn ruled(rule: Rule, mut schema: Value) -> Value {
-        rule(schema.as_object_mut().expect("a map"), Place::default());
+        rule(
+            schema.as_object_mut().expect("a map"),
+            SchemaPosition::default(),
+        );
         schema
     }
 
@@ -279,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn accepting_null_twice_is_accepting_it_once() {
+    fn accepting_null_is_idempotent() {
         let mut schema = json!({"type": "string", "enum": ["a"]});
         accept_null(&mut schema);
         let once = schema.clone();
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_keywords_and_formats_go() {
+    fn foreign_keywords_and_formats_are_removed() {
         assert_eq!(
             ruled(
                 without_foreign_keywords,

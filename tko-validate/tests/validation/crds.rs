@@ -3,7 +3,7 @@
 use crate::fixture::{found, judged, package, validator};
 use std::sync::Arc;
 use tko_core::Validator;
-use tko_validate::{Missing, SchemaValidator};
+use tko_validate::{MissingSchema, SchemaValidator};
 
 const CRD: &str = "
 apiVersion: apiextensions.k8s.io/v1
@@ -54,7 +54,7 @@ fn foo(rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn sound_custom_resources_pass() {
+async fn valid_custom_resources_pass() {
     for rest in [
         "spec: {size: 1}",
         "spec: {size: 1, port: 80, mode: Fast, name: abc, period: 5s}, status: {ready: true}",
@@ -73,7 +73,7 @@ async fn sound_custom_resources_pass() {
 }
 
 #[tokio::test]
-async fn mistakes_in_custom_resources_are_told() {
+async fn violations_in_custom_resources_are_reported() {
     for (rest, message) in [
         ("status: {}", "spec: is required and missing"),
         ("spec: {}", "spec.size: is required and missing"),
@@ -119,7 +119,7 @@ async fn mistakes_in_custom_resources_are_told() {
         ),
         (
             "spec: {size: 1, choice: {a: x, b: w}}",
-            "spec.choice: fits several forms of which only one is allowed at a time",
+            "spec.choice: matches several alternatives; only one is allowed",
         ),
         (
             "spec: {size: 1}, status: {redy: true}",
@@ -168,7 +168,7 @@ async fn metadata_of_custom_resources_is_checked_as_everywhere() {
 }
 
 #[tokio::test]
-async fn definitions_hold_for_other_packages_once_learned_and_until_forgotten() {
+async fn definitions_apply_to_other_packages_between_learn_and_forget() {
     let validator = validator();
     let foo = package("{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}, spec: {}}");
     let target = foo.resources()[0].identifier().clone();
@@ -184,7 +184,7 @@ async fn definitions_hold_for_other_packages_once_learned_and_until_forgotten() 
 }
 
 #[tokio::test]
-async fn a_package_s_own_definition_counts_before_a_learned_one() {
+async fn a_package_uses_its_own_definition_before_a_learned_one() {
     let validator = validator();
     validator.crds().learn("a", &package(CRD));
     let laxer = foo("spec: {}").replace("required: [size]", "required: []");
@@ -192,7 +192,7 @@ async fn a_package_s_own_definition_counts_before_a_learned_one() {
 }
 
 #[tokio::test]
-async fn a_definition_that_cannot_be_used_is_refused_itself_and_passes_nothing() {
+async fn an_unusable_definition_is_refused_and_admits_nothing() {
     for (bad, word) in [
         ("pattern: '^[a-z]+$'", "pattern: '(?=x)'"),
         ("format: int32", "$ref: '#'"),
@@ -219,19 +219,19 @@ async fn a_definition_that_cannot_be_used_is_refused_itself_and_passes_nothing()
             .expect("judged");
         assert_eq!(violations.len(), 1, "{word}");
         assert!(
-            violations[0].message.contains("cannot be used"),
+            violations[0].message.contains("is unusable"),
             "{violations:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn kinds_without_a_schema_pass_or_not_as_configured() {
+async fn kinds_without_a_schema_follow_the_policy() {
     let yaml = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}, free: true}";
     for (missing, violations) in [
-        (Missing::Accept, 0),
-        (Missing::Warn, 0),
-        (Missing::Refuse, 1),
+        (MissingSchema::Accept, 0),
+        (MissingSchema::Warn, 0),
+        (MissingSchema::Refuse, 1),
     ] {
         let validator = SchemaValidator::builder()
             .missing(missing)

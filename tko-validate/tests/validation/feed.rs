@@ -1,4 +1,4 @@
-//! In a store: nothing invalid gets in, and registered templates teach what they define.
+//! Validation within a store: nothing invalid is stored, and registered templates add their kinds.
 
 use crate::fixture::{package, validator};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ async fn register(store: &Store<Memory>, name: &str, yaml: &str) -> Result<(), E
 }
 
 #[tokio::test]
-async fn nothing_invalid_gets_into_a_store() {
+async fn nothing_invalid_is_stored() {
     let store = store(Arc::new(validator()));
     let bad = "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: Bus, port: 1}}";
     match register(&store, "bad", bad).await {
@@ -57,7 +57,7 @@ async fn nothing_invalid_gets_into_a_store() {
     );
 }
 
-/// Waits, in the test's own time, until `FOO` passes or not.
+/// Waits in the test's virtual time until `FOO` passes, or fails.
 async fn until(validator: &Arc<SchemaValidator>, passes: bool) {
     let validation = Validation::new(validator.clone());
     for _ in 0..10_000 {

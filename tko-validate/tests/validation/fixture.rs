@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tko_core::{Admission, Dialect, Format, Limits, Package};
 use tko_validate::{SchemaValidator, Validation};
 
-/// A package as a person writes it.
+/// Decodes a package from YAML as a person writes it.
 pub(crate) fn package(yaml: &str) -> Package {
     Package::decode(
         yaml.as_bytes(),
@@ -15,14 +15,14 @@ pub(crate) fn package(yaml: &str) -> Package {
     .expect("the test's YAML is a package")
 }
 
-/// With defaults.
+/// Returns a validator with defaults.
 pub(crate) fn validator() -> SchemaValidator {
     SchemaValidator::builder()
         .build()
         .expect("defaults are sound")
 }
 
-/// What a validator finds in a package.
+/// Returns what a validator finds in a package.
 pub(crate) async fn judged(validator: SchemaValidator, yaml: &str, complete: bool) -> Vec<String> {
     Validation::new(Arc::new(validator))
         .admit(&package(yaml), complete)
@@ -33,7 +33,7 @@ pub(crate) async fn judged(validator: SchemaValidator, yaml: &str, complete: boo
         .collect()
 }
 
-/// What is found with defaults.
+/// Returns what the default validator finds.
 pub(crate) async fn found(yaml: &str, complete: bool) -> Vec<String> {
     judged(validator(), yaml, complete).await
 }

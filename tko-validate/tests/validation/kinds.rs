@@ -119,7 +119,7 @@ async fn mistake(path: &str, wrong: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn mistakes_are_told_with_path_and_remedy() {
+async fn violations_have_a_path_and_a_remedy() {
     const CONTAINER: &str = "/spec/template/spec/containers/0";
     for (path, wrong, message) in [
         (
@@ -179,7 +179,7 @@ async fn mistakes_are_told_with_path_and_remedy() {
 }
 
 #[tokio::test]
-async fn all_mistakes_of_all_resources_are_told_at_once_in_order() {
+async fn all_violations_are_reported_at_once_in_order() {
     let found = found(
         "
 apiVersion: v1
@@ -229,7 +229,7 @@ async fn a_kind_that_its_version_lacks_is_unknown() {
 }
 
 #[tokio::test]
-async fn own_annotations_may_be_bare() {
+async fn tko_annotations_may_be_unquoted() {
     let yaml = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, annotations: {nephio.org/prepared: true, other: true}}}";
     assert_eq!(
         found(yaml, true).await,

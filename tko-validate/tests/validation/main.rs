@@ -1,4 +1,4 @@
-//! What passes and what does not, through the public interface only.
+//! Accepted and refused packages, through the public interface only.
 
 mod crds;
 mod feed;

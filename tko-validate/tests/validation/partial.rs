@@ -1,4 +1,4 @@
-//! Templates and unprepared deployments: anything may be missing, nothing may be wrong.
+//! Templates and unprepared deployments: fields may be missing, but none may be wrong.
 
 use crate::fixture::found;
 
@@ -24,7 +24,7 @@ async fn properties_may_be_missing_at_any_depth() {
 }
 
 #[tokio::test]
-async fn what_is_there_must_be_right() {
+async fn present_fields_must_be_valid() {
     for yaml in [
         "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {replicas: many}}",
         "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {spec: {containers: [{imagePullPolicy: Sometimes}]}}}}",

@@ -1,4 +1,4 @@
-//! Validators of people's own beside the schema validator.
+//! Custom validators alongside the schema validator.
 
 use crate::fixture::{package, validator};
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use tko_core::{
 };
 use tko_validate::Validation;
 
-/// What a validator of a test does.
+/// Behavior of a test validator.
 #[derive(Clone, Copy)]
 enum Does {
     Pass,
@@ -80,7 +80,7 @@ async fn all_validators_of_a_kind_run_and_see_the_whole_package() {
 }
 
 #[tokio::test]
-async fn a_registered_validator_stands_in_for_the_default() {
+async fn a_registered_validator_replaces_the_default() {
     let own = Registry::new().with(
         Gvk::of("v1", "ConfigMap"),
         "lax",
@@ -115,7 +115,7 @@ async fn the_time_that_a_validator_has_can_be_set() {
 }
 
 #[tokio::test]
-async fn plugins_come_and_go_while_in_use_and_one_that_could_not_be_made_is_an_error() {
+async fn plugins_change_while_in_use_and_a_broken_one_is_an_error() {
     let registry = Arc::new(Registry::new());
     let validation = Validation::new(Arc::new(validator())).with_registry(registry.clone());
     assert!(admit(&validation, FOO).await.expect("judged").is_empty());
@@ -146,7 +146,7 @@ async fn plugins_come_and_go_while_in_use_and_one_that_could_not_be_made_is_an_e
     assert!(admit(&validation, FOO).await.expect("judged").is_empty());
 }
 
-/// Counts calls; each waits for all the others to be under way.
+/// Counts calls; each call waits until all others have started.
 struct Together(tokio::sync::Barrier, AtomicUsize);
 
 #[async_trait]

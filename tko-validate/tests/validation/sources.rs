@@ -1,13 +1,13 @@
-//! Sources that are added, and their order.
+//! Added sources and their order.
 
 use crate::fixture::{judged, package};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use tko_core::{Error, ErrorKind, Gvk, Result, Validator};
-use tko_validate::{Directory, Missing, Schema, SchemaSource, SchemaValidator};
+use tko_validate::{Directory, MissingSchema, Schema, SchemaSource, SchemaValidator};
 
-/// Knows one kind, and asks for one property.
+/// Knows one kind and requires one property.
 struct Asks(Gvk, Arc<Schema>);
 
 impl Asks {
@@ -31,7 +31,7 @@ impl SchemaSource for Asks {
     }
 }
 
-/// Is down.
+/// A source that is always unavailable.
 struct Down;
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl SchemaSource for Down {
 const BAR: &str = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}}";
 
 #[tokio::test]
-async fn the_first_source_that_knows_a_kind_counts_before_what_is_built_in() {
+async fn added_sources_are_asked_before_the_built_in_one() {
     let built = |kind: &str, api_version: &str| {
         SchemaValidator::builder()
             .source(Asks::new(api_version, kind, "first"))
@@ -60,7 +60,7 @@ async fn the_first_source_that_knows_a_kind_counts_before_what_is_built_in() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_down_passes_nothing() {
+async fn an_unavailable_source_admits_nothing() {
     let validator = SchemaValidator::builder()
         .source(Arc::new(Down))
         .build()
@@ -80,7 +80,7 @@ async fn folders_are_sources() {
     std::fs::write(folder.path().join("example.com/bar_v1.json"), schema).expect("written");
     let validator = SchemaValidator::builder()
         .source(Arc::new(Directory::open(folder.path()).expect("read")))
-        .missing(Missing::Refuse)
+        .missing(MissingSchema::Refuse)
         .build()
         .expect("sound");
     let yaml = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}, size: x}";
@@ -92,7 +92,7 @@ async fn folders_are_sources() {
 }
 
 #[tokio::test]
-async fn a_kubernetes_version_older_than_all_is_refused_at_the_start() {
+async fn a_kubernetes_version_without_schemas_is_refused_when_built() {
     let old = SchemaValidator::builder().kubernetes("1.12".parse().expect("a version"));
     assert!(old.build().is_err());
 }

@@ -1,7 +1,7 @@
 //! TKO's own kinds.
 
 use crate::fixture::{found, judged};
-use tko_validate::{Missing, SchemaValidator};
+use tko_validate::{MissingSchema, SchemaValidator};
 
 const SOUND: &str = "
 apiVersion: topology.nephio.org/v1alpha1
@@ -70,16 +70,18 @@ anything: goes
 ";
 
 #[tokio::test]
-async fn sound_topologies_pass_even_where_schemas_must_not_be_missing() {
+async fn valid_topologies_pass_even_if_missing_schemas_are_refused() {
     for complete in [false, true] {
-        let validator = SchemaValidator::builder().missing(Missing::Refuse).build();
+        let validator = SchemaValidator::builder()
+            .missing(MissingSchema::Refuse)
+            .build();
         let found = judged(validator.expect("sound"), SOUND, complete).await;
         assert_eq!(found, Vec::<String>::new());
     }
 }
 
 #[tokio::test]
-async fn mistakes_in_own_kinds_are_told() {
+async fn violations_in_tko_kinds_are_reported() {
     for (api_version, kind, spec, message) in [
         (
             "topology.nephio.org/v1alpha1",
@@ -156,7 +158,7 @@ async fn mistakes_in_own_kinds_are_told() {
 }
 
 #[tokio::test]
-async fn packages_cannot_redefine_own_kinds_or_those_of_kubernetes() {
+async fn packages_cannot_redefine_tko_or_kubernetes_kinds() {
     for (group, version, kind) in [
         ("topology.nephio.org", "v1alpha1", "Site"),
         ("apps", "v1", "Deployment"),

@@ -7,7 +7,7 @@ use tko_core::{ErrorKind, Gvk};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Answers every request with this, and counts them. Gone when the runtime is.
+/// Answers every request with `answer` and counts the requests. Ends with the runtime.
 async fn serve(answer: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("has an address");
@@ -66,7 +66,7 @@ async fn a_schema_is_fetched_once_and_cached_for_others() {
 }
 
 #[tokio::test]
-async fn many_who_ask_at_once_cause_one_request() {
+async fn concurrent_lookups_send_one_request() {
     let (template, count) = serve(SCHEMA).await;
     let source = source(&template);
     let gvk = issuer();
@@ -78,7 +78,7 @@ async fn many_who_ask_at_once_cause_one_request() {
 }
 
 #[tokio::test]
-async fn a_cached_file_that_is_broken_is_fetched_again() {
+async fn a_damaged_cache_file_is_fetched_again() {
     let (template, count) = serve(SCHEMA).await;
     let folder = tempfile::tempdir().expect("a folder");
     let find = || async {
@@ -96,7 +96,7 @@ async fn a_cached_file_that_is_broken_is_fetched_again() {
 }
 
 #[tokio::test]
-async fn absence_is_an_answer_that_is_asked_for_again_later() {
+async fn a_missing_schema_is_remembered_for_a_while() {
     let (template, count) = serve(ABSENT).await;
     let source = source(&template);
     for _ in 0..3 {
@@ -111,7 +111,7 @@ async fn absence_is_an_answer_that_is_asked_for_again_later() {
 }
 
 #[tokio::test]
-async fn failures_are_errors_and_not_remembered() {
+async fn failures_are_errors_and_are_not_cached() {
     for answer in [FAULT, PAGE, ""] {
         let (template, count) = serve(answer).await;
         let source = source(&template);
@@ -125,7 +125,7 @@ async fn failures_are_errors_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_an_error() {
+async fn a_refused_connection_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("has an address");
     drop(listener);
@@ -151,7 +151,7 @@ async fn schemas_over_the_limit_are_errors() {
 }
 
 #[tokio::test]
-async fn kinds_with_odd_names_are_never_asked_for() {
+async fn kinds_with_invalid_names_are_never_requested() {
     let (template, count) = serve(SCHEMA).await;
     let source = source(&template);
     for (api_version, kind) in [("a/v1", "../x"), ("a?b/v1", "X"), ("a/v1", "x/y")] {
