@@ -43,7 +43,11 @@ pub async fn a_set_is_applied_whole(fixture: Fixture) {
 /// A refused set leaves nothing behind: no row, no revision, no work, no progress; its claim lives.
 pub async fn a_refused_set_leaves_nothing_behind(fixture: Fixture) {
     fixture
-        .put([deployment("d").body(&["a"]), site("held"), site("s")])
+        .put([
+            deployment("d").with_resources(&["a"]),
+            site("held"),
+            site("s"),
+        ])
         .await;
     fixture.mark(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
@@ -63,7 +67,7 @@ pub async fn a_refused_set_leaves_nothing_behind(fixture: Fixture) {
         progress: Some(json!("further")),
         ..changes([
             Change::Put(template("new")),
-            Change::Put(deployment("d").body(&["b"])),
+            Change::Put(deployment("d").with_resources(&["b"])),
             Change::Delete(s("s")),
         ])
     };
@@ -141,7 +145,7 @@ pub async fn too_many_changes_are_refused(fixture: Fixture) {
 pub async fn a_key_twice_is_refused(fixture: Fixture) {
     fixture.put([site("s")]).await;
     let ways = [
-        Change::Put(site("s").metadata("k", "v")),
+        Change::Put(site("s").with_label("k", "v")),
         Change::Delete(s("s")),
         Change::Conditions(s("s"), vec![condition("C", true, "R")]),
     ];

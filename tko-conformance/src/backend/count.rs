@@ -38,15 +38,15 @@ pub async fn a_count_follows_every_change(fixture: Fixture) {
     };
     assert_eq!(count().await, 0);
     fixture
-        .put(["a1", "a2", "b1"].map(|id| site(id).metadata("k", "v")))
+        .put(["a1", "a2", "b1"].map(|id| site(id).with_label("k", "v")))
         .await;
     assert_eq!(count().await, 2);
     fixture.put([site("a1")]).await;
     assert_eq!(count().await, 1, "one ceased to match");
-    fixture.put([site("a1").metadata("k", "v")]).await;
+    fixture.put([site("a1").with_label("k", "v")]).await;
     assert_eq!(count().await, 2, "it began to match again");
     fixture
-        .put([site("a2").metadata("k", "v").deleting()])
+        .put([site("a2").with_label("k", "v").being_deleted()])
         .await;
     assert_eq!(count().await, 1, "what is being deleted does not count");
     fixture.commit(changes([Change::Delete(s("a1"))])).await;

@@ -14,8 +14,13 @@ use tko_core::{
 /// What was put is read back, field by field, whatever its kind.
 pub async fn what_was_put_is_read_back(fixture: Fixture) {
     let puts = [
-        template("t").body(&["a", "b"]).metadata("k", "v"),
-        site("s").template("t").body(&["c"]).given("given", "by me"),
+        template("t")
+            .with_resources(&["a", "b"])
+            .with_label("k", "v"),
+        site("s")
+            .template("t")
+            .with_resources(&["c"])
+            .with_given("given", "by me"),
         deployment("d1")
             .parent("d0")
             .template("t")
@@ -23,7 +28,7 @@ pub async fn what_was_put_is_read_back(fixture: Fixture) {
             .placed("elsewhere")
             .once("once")
             .prepared()
-            .body(&["e"]),
+            .with_resources(&["e"]),
         plugin(PluginType::Schedule, "p"),
     ];
     fixture.put(puts.clone()).await;
@@ -122,7 +127,7 @@ pub async fn answers_are_in_the_order_asked_for(fixture: Fixture) {
 pub async fn ids_are_told_apart_by_bytes(fixture: Fixture) {
     fixture.put([template("A/b"), template("a/b")]).await;
     fixture
-        .commit(set([template("a/b").metadata("k", "v")]))
+        .commit(set([template("a/b").with_label("k", "v")]))
         .await;
     let (changed, other) = (fixture.row(t("a/b")).await, fixture.row(t("A/b")).await);
     assert_eq!(value_of(&changed, "k"), Some("v"));
@@ -132,7 +137,7 @@ pub async fn ids_are_told_apart_by_bytes(fixture: Fixture) {
 
 /// What is being deleted is read like anything else.
 pub async fn what_is_being_deleted_is_included(fixture: Fixture) {
-    fixture.put([site("s").deleting()]).await;
+    fixture.put([site("s").being_deleted()]).await;
     assert!(fixture.row(s("s")).await.deleting);
 }
 
@@ -150,7 +155,7 @@ pub async fn too_many_keys_are_refused(fixture: Fixture) {
 
 /// Package, revision and work come along if they are wanted, and the package only then.
 pub async fn what_is_wanted_comes_along(fixture: Fixture) {
-    fixture.put([deployment("d").body(&["a"])]).await;
+    fixture.put([deployment("d").with_resources(&["a"])]).await;
     fixture.mark(Stage::Prepare, [d("d")]).await;
     let read = async |want| {
         let found = fixture.backend.get(&[d("d")], want).await.expect("one key");
@@ -174,7 +179,7 @@ pub async fn what_is_wanted_comes_along(fixture: Fixture) {
 /// The revision of an entity is the place of its last change in the feed.
 pub async fn the_revision_is_of_the_last_change(fixture: Fixture) {
     fixture.put([template("a"), template("b")]).await;
-    fixture.put([template("a").metadata("k", "v")]).await;
+    fixture.put([template("a").with_label("k", "v")]).await;
     fixture.put([template("c")]).await;
     for (id, revision) in [("a", 3), ("b", 2), ("c", 4)] {
         let record = fixture.read(t(id)).await;
@@ -189,7 +194,7 @@ pub async fn another_process_sees_what_was_answered(fixture: Fixture) {
         let id = format!("t{round}");
         fixture.put([template(&id)]).await;
         assert!(other.find(t(&id)).await.is_some(), "{id} is seen elsewhere");
-        let put = template(&id).condition(condition("Ready", true, "Sure"));
+        let put = template(&id).with_condition(condition("Ready", true, "Sure"));
         other.put([put]).await;
         let row = fixture.row(t(&id)).await;
         assert!(row.condition("Ready").is_some(), "{id} is seen here");

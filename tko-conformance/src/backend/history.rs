@@ -18,11 +18,13 @@ fn numbers(history: &[ChangeRecord]) -> Vec<u64> {
 
 /// One entity's changes, newest first, with bodies before and after, through its deletion.
 pub async fn a_history_is_of_one_entity_newest_first(fixture: Fixture) {
-    fixture.put([site("s").body(&["a"]), site("other")]).await;
-    fixture.put([site("other").metadata("k", "v")]).await;
-    fixture.put([site("s").body(&["b"])]).await;
+    fixture
+        .put([site("s").with_resources(&["a"]), site("other")])
+        .await;
+    fixture.put([site("other").with_label("k", "v")]).await;
+    fixture.put([site("s").with_resources(&["b"])]).await;
     fixture.commit(changes([Change::Delete(s("s"))])).await;
-    fixture.put([site("s").body(&["c"])]).await;
+    fixture.put([site("s").with_resources(&["c"])]).await;
     let found = history(&fixture, None, 100).await;
     assert_eq!(numbers(&found), [6, 5, 4, 1]);
     let bodies: Vec<_> = found
@@ -46,7 +48,9 @@ pub async fn a_history_is_of_one_entity_newest_first(fixture: Fixture) {
 /// At most `limit`, and only what is before `before`.
 pub async fn a_history_is_read_in_pieces(fixture: Fixture) {
     for n in 0..7 {
-        fixture.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture
+            .put([site("s").with_label("n", &n.to_string())])
+            .await;
     }
     assert_eq!(numbers(&history(&fixture, None, 3).await), [7, 6, 5]);
     assert_eq!(numbers(&history(&fixture, Some(5), 3).await), [4, 3, 2]);
@@ -65,7 +69,9 @@ pub async fn what_never_was_has_no_history(fixture: Fixture) {
 pub async fn a_history_goes_back_as_far_as_it_is_kept(fixture: Fixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..50 {
-        fixture.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture
+            .put([site("s").with_label("n", &n.to_string())])
+            .await;
     }
     fixture.trim().await;
     let found = history(&fixture, None, 100).await;

@@ -78,7 +78,7 @@ pub async fn a_key_is_free_when_its_deployment_is_gone(fixture: Fixture) {
 pub async fn its_own_deployment_may_be_replaced(fixture: Fixture) {
     fixture.put([deployment("a").once("k")]).await;
     let done = fixture
-        .put([deployment("a").once("k").metadata("m", "v")])
+        .put([deployment("a").once("k").with_label("m", "v")])
         .await;
     assert!(
         done.existing.is_empty() && done.revision.is_some(),

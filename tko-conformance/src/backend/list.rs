@@ -195,7 +195,10 @@ pub async fn a_cursor_continues_after_its_key(fixture: Fixture) {
 /// Package, revision and work come along with a listing if they are wanted.
 pub async fn what_is_wanted_comes_along(fixture: Fixture) {
     fixture
-        .put([deployment("a").body(&["x"]), deployment("b").body(&["y"])])
+        .put([
+            deployment("a").with_resources(&["x"]),
+            deployment("b").with_resources(&["y"]),
+        ])
         .await;
     fixture.mark(Stage::Prepare, [d("b")]).await;
     let all_of_it = fixture.walk(&all(Kind::Deployment), 10).await;
@@ -221,7 +224,7 @@ pub async fn what_is_wanted_comes_along(fixture: Fixture) {
 /// What is being deleted is hidden, unless it is asked for.
 pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
     fixture
-        .put([site("a"), site("b").deleting(), site("c")])
+        .put([site("a"), site("b").being_deleted(), site("c")])
         .await;
     assert_eq!(fixture.ids(&all(Kind::Site)).await, ["a", "c"]);
     let with_deleting = Select {
@@ -280,7 +283,7 @@ pub async fn list_then_tail_is_exact(fixture: Fixture) {
         }
         // One before the cursor and one after it change; others go and come.
         let word = format!("{round}");
-        let touched = [1, 29].map(|n| Change::Put(site(&id(n)).metadata("round", &word)));
+        let touched = [1, 29].map(|n| Change::Put(site(&id(n)).with_label("round", &word)));
         let gone = [2 + round.min(9), 28 - round.min(9)].map(|n| Change::Delete(s(&id(n))));
         let new = [0, 1].map(|n| Change::Put(site(&format!("s{:02}x{n}", 9 + round * n))));
         fixture
@@ -369,7 +372,7 @@ pub async fn any_revision_is_one_that_was(fixture: Fixture) {
 /// A page is consistent in itself: of what one set changed it shows all or nothing.
 pub async fn a_page_is_consistent_in_itself(fixture: Fixture) {
     let ids = ["a", "k", "z"];
-    let pair = move |n: usize| ids.map(|id| template(id).metadata("n", &n.to_string()));
+    let pair = move |n: usize| ids.map(|id| template(id).with_label("n", &n.to_string()));
     fixture.put(pair(0)).await;
     let writer = fixture.beside().await;
     let writing = tokio::spawn(async move {
@@ -420,7 +423,7 @@ pub async fn a_change_moves_between_selections(fixture: Fixture) {
         metadata: [("k".to_owned(), super::sample::value_pattern(value))].into(),
         ..all(Kind::Site)
     };
-    let put = |v: &str| -> Put { site("s").metadata("k", v) };
+    let put = |v: &str| -> Put { site("s").with_label("k", v) };
     fixture.put([put("one")]).await;
     assert_eq!(fixture.ids(&value("one")).await, ["s"]);
     assert!(fixture.ids(&value("two")).await.is_empty());

@@ -35,7 +35,7 @@ fn of_claim(error: &Error, key: &Key) {
 /// An edit answers with the entity as it is now, when it lapses, and a token that can be passed on
 /// as text.
 pub async fn an_edit_answers_with_the_entity(fixture: Fixture) {
-    fixture.put([deployment("d").body(&["a"])]).await;
+    fixture.put([deployment("d").with_resources(&["a"])]).await;
     let now = fixture.feed_position().await.now;
     let edit = fixture
         .backend
@@ -64,7 +64,7 @@ pub async fn an_edit_answers_with_the_entity(fixture: Fixture) {
 
 /// What is not there, or is being deleted, cannot be edited.
 pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
-    fixture.put([site("s").deleting()]).await;
+    fixture.put([site("s").being_deleted()]).await;
     for key in [s("s"), s("missing")] {
         let result = fixture
             .backend
@@ -99,7 +99,7 @@ pub async fn an_edit_keeps_other_writers_off(fixture: Fixture) {
     fixture.put([site("a"), site("b")]).await;
     let one = edit(&fixture, &s("a")).await.token;
     let other = edit(&fixture, &s("b")).await.token;
-    let put = || site("a").metadata("k", "v");
+    let put = || site("a").with_label("k", "v");
     for blocked in [
         set([put()]),
         changes([Change::Delete(s("a"))]),
@@ -139,7 +139,7 @@ pub async fn an_edit_lets_conditions_through(fixture: Fixture) {
     fixture.mark(Stage::Schedule, [s("s")]).await;
     assert_eq!(fixture.claim_one(Stage::Schedule).await.work.key, s("s"));
     fixture
-        .commit(under(&token, [site("s").metadata("k", "v")]))
+        .commit(under(&token, [site("s").with_label("k", "v")]))
         .await;
     assert_eq!(fixture.row(s("s")).await.conditions.len(), 1);
 }
@@ -149,10 +149,10 @@ pub async fn a_commit_ends_the_edit(fixture: Fixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     fixture
-        .commit(under(&token, [site("s").metadata("k", "1")]))
+        .commit(under(&token, [site("s").with_label("k", "1")]))
         .await;
     let again = fixture
-        .try_commit(under(&token, [site("s").metadata("k", "2")]))
+        .try_commit(under(&token, [site("s").with_label("k", "2")]))
         .await;
     of_claim(&refused(again, &[NotFound], "a used token"), &s("s"));
     let settled = fixture.backend.settle(&[(token, Outcome::Done)]).await;
@@ -161,7 +161,7 @@ pub async fn a_commit_ends_the_edit(fixture: Fixture) {
         [false],
         "there is nothing to give up"
     );
-    fixture.put([site("s").metadata("k", "3")]).await;
+    fixture.put([site("s").with_label("k", "3")]).await;
     edit(&fixture, &s("s")).await;
 }
 
@@ -196,7 +196,7 @@ pub async fn a_refused_commit_leaves_the_edit_open(fixture: Fixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     let require = vec![Require::Exists(t("missing"))];
-    let put = || under(&token, [site("s").metadata("k", "v")]);
+    let put = || under(&token, [site("s").with_label("k", "v")]);
     let result = fixture.try_commit(ChangeSet { require, ..put() }).await;
     refused(result, &[NotFound], "a reference to what is missing");
     let result = fixture
@@ -214,13 +214,13 @@ pub async fn a_lapsed_edit_is_a_timeout(fixture: Fixture) {
     fixture.advance(NEARLY).await;
     refused(
         fixture
-            .try_commit(set([site("s").metadata("k", "1")]))
+            .try_commit(set([site("s").with_label("k", "1")]))
             .await,
         &[Busy],
         "before its end",
     );
     fixture.advance(Duration::from_secs(6)).await;
-    let late = || under(&token, [site("s").metadata("k", "late")]);
+    let late = || under(&token, [site("s").with_label("k", "late")]);
     let error = refused(
         fixture.try_commit(late()).await,
         &[ClaimExpired],
@@ -235,7 +235,7 @@ pub async fn a_lapsed_edit_is_a_timeout(fixture: Fixture) {
         .settle(&[(token.clone(), Outcome::Done)])
         .await;
     assert_eq!(settled.expect("an answer"), [false]);
-    fixture.put([site("s").metadata("k", "2")]).await;
+    fixture.put([site("s").with_label("k", "2")]).await;
     let next = edit(&fixture, &s("s")).await.token;
     refused(
         fixture.try_commit(late()).await,
@@ -243,7 +243,7 @@ pub async fn a_lapsed_edit_is_a_timeout(fixture: Fixture) {
         "after another took over",
     );
     fixture
-        .commit(under(&next, [site("s").metadata("k", "3")]))
+        .commit(under(&next, [site("s").with_label("k", "3")]))
         .await;
     assert_eq!(fixture.revision().await, 3);
 }
@@ -287,7 +287,7 @@ pub async fn a_given_up_edit_is_not_found(fixture: Fixture) {
         .await;
     assert_eq!(settled.expect("an answer"), [true]);
     let result = fixture
-        .try_commit(under(&token, [site("s").metadata("k", "v")]))
+        .try_commit(under(&token, [site("s").with_label("k", "v")]))
         .await;
     of_claim(
         &refused(result, &[NotFound], "a token that was given up"),
@@ -309,7 +309,7 @@ pub async fn an_edit_can_be_renewed(fixture: Fixture) {
     fixture.advance(NEARLY).await;
     refused(
         fixture
-            .try_commit(set([site("s").metadata("k", "v")]))
+            .try_commit(set([site("s").with_label("k", "v")]))
             .await,
         &[Busy],
         "it is renewed",

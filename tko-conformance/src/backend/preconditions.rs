@@ -23,7 +23,7 @@ fn mark() -> Put {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    template("mark").metadata("n", &number.to_string())
+    template("mark").with_label("n", &number.to_string())
 }
 
 #[track_caller]
@@ -38,7 +38,7 @@ fn of_entity(error: &Error, key: &Key) {
 
 /// `Absent`: not there, not even as being deleted; else `AlreadyExists`.
 pub async fn absent_means_not_even_being_deleted(fixture: Fixture) {
-    fixture.put([site("a"), site("b").deleting()]).await;
+    fixture.put([site("a"), site("b").being_deleted()]).await;
     for there in ["a", "b"] {
         let result = under(&fixture, [Require::Absent(s(there))]).await;
         of_entity(
@@ -57,7 +57,7 @@ pub async fn absent_means_not_even_being_deleted(fixture: Fixture) {
 
 /// `Exists`: there, and not being deleted; else `NotFound`.
 pub async fn exists_means_not_being_deleted(fixture: Fixture) {
-    fixture.put([site("a"), site("b").deleting()]).await;
+    fixture.put([site("a"), site("b").being_deleted()]).await;
     under(&fixture, [Require::Exists(s("a"))])
         .await
         .expect("a is there");
@@ -83,7 +83,7 @@ pub async fn at_means_exactly_as_it_was_read(fixture: Fixture) {
         .await;
     let result = under(&fixture, [Require::At(s("s"), read)]).await;
     names(&refused(result, &[Conflict], "a new condition"), &[s("s")]);
-    fixture.put([site("s").deleting()]).await;
+    fixture.put([site("s").being_deleted()]).await;
     let marked = fixture.version(s("s")).await;
     under(&fixture, [Require::At(s("s"), marked)])
         .await
@@ -106,19 +106,19 @@ pub async fn at_knows_what_was_made_again(fixture: Fixture) {
 /// deleted.
 pub async fn generation_means_the_same_package(fixture: Fixture) {
     let require = |n| [Require::Generation(s("s"), Generation(n))];
-    fixture.put([site("s").body(&["a"])]).await;
+    fixture.put([site("s").with_resources(&["a"])]).await;
     fixture
         .put([site("s")
-            .metadata("k", "v")
-            .condition(condition("C", true, "R"))])
+            .with_label("k", "v")
+            .with_condition(condition("C", true, "R"))])
         .await;
     under(&fixture, require(1))
         .await
         .expect("the package is the same");
-    fixture.put([site("s").body(&["b"])]).await;
+    fixture.put([site("s").with_resources(&["b"])]).await;
     let result = under(&fixture, require(1)).await;
     names(&refused(result, &[Conflict], "another package"), &[s("s")]);
-    fixture.put([site("s").deleting()]).await;
+    fixture.put([site("s").being_deleted()]).await;
     let result = under(&fixture, require(2)).await;
     refused(result, &[Conflict, NotFound], "what is being deleted");
     let missing = [Require::Generation(s("missing"), Generation(1))];
@@ -129,22 +129,22 @@ pub async fn generation_means_the_same_package(fixture: Fixture) {
 /// `Current`: as it was read, conditions included, and not being deleted.
 pub async fn current_means_as_it_was_read_and_staying(fixture: Fixture) {
     let current = |version| [Require::Current(s("s"), version)];
-    fixture.put([site("s").body(&["a"])]).await;
+    fixture.put([site("s").with_resources(&["a"])]).await;
     let read = fixture.version(s("s")).await;
     under(&fixture, current(read))
         .await
         .expect("it is as it was read");
     fixture
-        .put([site("s").condition(condition("C", true, "R"))])
+        .put([site("s").with_condition(condition("C", true, "R"))])
         .await;
     let result = under(&fixture, current(read)).await;
     names(&refused(result, &[Conflict], "a new condition"), &[s("s")]);
-    fixture.put([site("s").metadata("k", "v")]).await;
+    fixture.put([site("s").with_label("k", "v")]).await;
     let read = fixture.version(s("s")).await;
     under(&fixture, current(read))
         .await
         .expect("it is as it was read again");
-    fixture.put([site("s").deleting()]).await;
+    fixture.put([site("s").being_deleted()]).await;
     for version in [read, fixture.version(s("s")).await] {
         let result = under(&fixture, current(version)).await;
         refused(result, &[Conflict, NotFound], "what is being deleted");
@@ -152,7 +152,7 @@ pub async fn current_means_as_it_was_read_and_staying(fixture: Fixture) {
     fixture.commit(changes([Change::Delete(s("s"))])).await;
     let result = under(&fixture, current(read)).await;
     refused(result, &[Conflict, NotFound], "what is gone");
-    fixture.put([site("s").body(&["a"])]).await;
+    fixture.put([site("s").with_resources(&["a"])]).await;
     let result = under(&fixture, current(read)).await;
     refused(result, &[Conflict], "what was made again");
 }
@@ -259,7 +259,7 @@ pub async fn a_conflict_outweighs_what_is_missing(fixture: Fixture) {
 pub async fn compare_and_swap_loses_no_update(fixture: Fixture) {
     const TASKS: u64 = 8;
     const EACH: u64 = 10;
-    fixture.put([site("counter").metadata("n", "0")]).await;
+    fixture.put([site("counter").with_label("n", "0")]).await;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..TASKS {
         let own = fixture.beside().await;
@@ -274,7 +274,7 @@ pub async fn compare_and_swap_loses_no_update(fixture: Fixture) {
                     .parse()
                     .expect("a number");
                 tokio::task::yield_now().await;
-                let next = site("counter").metadata("n", &(read + 1).to_string());
+                let next = site("counter").with_label("n", &(read + 1).to_string());
                 let require = vec![Require::At(s("counter"), row.version)];
                 match own
                     .try_commit(ChangeSet {

@@ -29,7 +29,7 @@ pub async fn a_change_keeps_created_and_moves_updated(fixture: Fixture) {
     fixture.put([template("t")]).await;
     let first = fixture.row(t("t")).await;
     fixture.advance(STEP).await;
-    fixture.put([template("t").metadata("k", "v")]).await;
+    fixture.put([template("t").with_label("k", "v")]).await;
     let second = fixture.row(t("t")).await;
     assert_eq!(second.created, first.created);
     assert!(second.updated.since(first.updated) >= STEP);
@@ -39,17 +39,29 @@ pub async fn a_change_keeps_created_and_moves_updated(fixture: Fixture) {
 /// The generation counts changes of the package: a new body, a plugin's facts, a deployment's
 /// `prepared` and `approved`; not conditions, metadata, relations or a deletion mark.
 pub async fn the_generation_counts_changes_of_the_package(fixture: Fixture) {
-    let base = || deployment("d").body(&["a"]);
+    let base = || deployment("d").with_resources(&["a"]);
     let steps: [(&str, Put, u64); 8] = [
         ("a body", base(), 1),
-        ("metadata", base().metadata("k", "v").given("k", "v"), 1),
+        (
+            "metadata",
+            base().with_label("k", "v").with_given("k", "v"),
+            1,
+        ),
         ("a relation", base().site("s").parent("p").placed("s"), 1),
-        ("another body", base().body(&["b"]), 2),
-        ("prepared", base().body(&["b"]).prepared(), 3),
-        ("approved", base().body(&["b"]).prepared().approved(), 4),
+        ("another body", base().with_resources(&["b"]), 2),
+        ("prepared", base().with_resources(&["b"]).prepared(), 3),
+        (
+            "approved",
+            base().with_resources(&["b"]).prepared().approved(),
+            4,
+        ),
         (
             "a mark",
-            base().body(&["b"]).prepared().approved().deleting(),
+            base()
+                .with_resources(&["b"])
+                .prepared()
+                .approved()
+                .being_deleted(),
             4,
         ),
         ("the first body", base(), 5),
@@ -71,8 +83,8 @@ pub async fn the_generation_counts_changes_of_the_package(fixture: Fixture) {
 
 /// A put without a body keeps the body that is there.
 pub async fn a_put_without_body_keeps_it(fixture: Fixture) {
-    fixture.put([site("s").body(&["a", "b"])]).await;
-    fixture.put([site("s").metadata("k", "v")]).await;
+    fixture.put([site("s").with_resources(&["a", "b"])]).await;
+    fixture.put([site("s").with_label("k", "v")]).await;
     let record = fixture.read(s("s")).await;
     assert_eq!(record.package, Some(package(&["a", "b"])));
     assert_eq!(record.entity.generation, Generation(1));
@@ -81,11 +93,14 @@ pub async fn a_put_without_body_keeps_it(fixture: Fixture) {
 /// A put replaces what it does not repeat: metadata, given metadata, relations.
 pub async fn a_put_replaces_the_row(fixture: Fixture) {
     fixture
-        .put([site("s").metadata("a", "1").given("b", "2").template("t")])
+        .put([site("s")
+            .with_label("a", "1")
+            .with_given("b", "2")
+            .template("t")])
         .await;
-    fixture.put([site("s").metadata("c", "3")]).await;
+    fixture.put([site("s").with_label("c", "3")]).await;
     let row = fixture.row(s("s")).await;
-    assert_eq!(row.metadata, site("s").metadata("c", "3").metadata);
+    assert_eq!(row.metadata, site("s").with_label("c", "3").metadata);
     assert!(row.given.is_empty() && row.template().is_none());
 }
 
@@ -93,9 +108,9 @@ pub async fn a_put_replaces_the_row(fixture: Fixture) {
 pub async fn what_changes_nothing_is_left_out(fixture: Fixture) {
     let same = || {
         site("s")
-            .body(&["a"])
-            .metadata("k", "v")
-            .condition(condition("C", true, "R"))
+            .with_resources(&["a"])
+            .with_label("k", "v")
+            .with_condition(condition("C", true, "R"))
     };
     fixture.put([same()]).await;
     let before = fixture.read(s("s")).await;
@@ -146,15 +161,15 @@ pub async fn only_real_changes_of_a_set_take_revisions(fixture: Fixture) {
 /// Conditions are merged by kind, through puts and by themselves; new ones come last.
 pub async fn conditions_are_merged_by_kind(fixture: Fixture) {
     let one = site("s")
-        .condition(condition("A", true, "One"))
-        .condition(condition("B", true, "One"));
+        .with_condition(condition("A", true, "One"))
+        .with_condition(condition("B", true, "One"));
     fixture.put([one]).await;
     let two = vec![condition("B", false, "Two"), condition("C", true, "Two")];
     fixture
         .commit(changes([Change::Conditions(s("s"), two)]))
         .await;
     fixture
-        .put([site("s").condition(condition("A", false, "Three"))])
+        .put([site("s").with_condition(condition("A", false, "Three"))])
         .await;
     let row = fixture.row(s("s")).await;
     let said: Vec<(&str, Option<bool>, &str)> = row
@@ -198,7 +213,7 @@ pub async fn a_condition_says_since_when(fixture: Fixture) {
 
 /// Conditions change the version, not the generation, and leave the package alone.
 pub async fn conditions_change_the_version_only(fixture: Fixture) {
-    fixture.put([site("s").body(&["a"])]).await;
+    fixture.put([site("s").with_resources(&["a"])]).await;
     let before = fixture.row(s("s")).await;
     fixture.advance(STEP).await;
     let said = vec![condition("C", true, "R")];
@@ -216,7 +231,7 @@ pub async fn conditions_change_the_version_only(fixture: Fixture) {
 
 /// A delete removes the row, its body and its work.
 pub async fn a_delete_removes_row_body_and_work(fixture: Fixture) {
-    fixture.put([deployment("d").body(&["a"])]).await;
+    fixture.put([deployment("d").with_resources(&["a"])]).await;
     fixture.mark(Stage::Prepare, [d("d")]).await;
     let done = fixture.commit(changes([Change::Delete(d("d"))])).await;
     assert!(
@@ -239,9 +254,11 @@ pub async fn what_is_made_again_is_new(fixture: Fixture) {
     let mut versions = Vec::new();
     let mut created = Vec::new();
     for _ in 0..3 {
-        fixture.put([site("s").body(&["a"])]).await;
+        fixture.put([site("s").with_resources(&["a"])]).await;
         fixture
-            .put([site("s").body(&["b"]).condition(condition("C", true, "R"))])
+            .put([site("s")
+                .with_resources(&["b"])
+                .with_condition(condition("C", true, "R"))])
             .await;
         let row = fixture.row(s("s")).await;
         assert_eq!(row.generation, Generation(2));
@@ -264,8 +281,8 @@ pub async fn a_version_is_never_given_twice(fixture: Fixture) {
     for round in 0..30 {
         let word = format!("{}", round % 2);
         let done = match round % 3 {
-            0 => fixture.put([site("s").metadata("k", &word)]).await,
-            1 => fixture.put([site("s").body(&[&word])]).await,
+            0 => fixture.put([site("s").with_label("k", &word)]).await,
+            1 => fixture.put([site("s").with_resources(&[&word])]).await,
             _ => {
                 let said = vec![condition("C", round % 2 == 0, &word)];
                 fixture

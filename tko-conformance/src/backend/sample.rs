@@ -77,9 +77,9 @@ fn put(key: impl Into<Key>, facts: Facts) -> Put {
 
 /// Ways to say what a put is like.
 pub(crate) trait Shape: Sized {
-    fn body(self, names: &[&str]) -> Self;
-    fn given(self, key: &str, value: &str) -> Self;
-    fn metadata(self, key: &str, value: &str) -> Self;
+    fn with_resources(self, names: &[&str]) -> Self;
+    fn with_given(self, key: &str, value: &str) -> Self;
+    fn with_label(self, key: &str, value: &str) -> Self;
     fn template(self, id: &str) -> Self;
     fn site(self, id: &str) -> Self;
     fn parent(self, id: &str) -> Self;
@@ -87,24 +87,24 @@ pub(crate) trait Shape: Sized {
     fn once(self, key: &str) -> Self;
     fn prepared(self) -> Self;
     fn approved(self) -> Self;
-    fn deleting(self) -> Self;
-    fn condition(self, condition: Condition) -> Self;
+    fn being_deleted(self) -> Self;
+    fn with_condition(self, condition: Condition) -> Self;
 }
 
 impl Shape for Put {
-    fn body(self, names: &[&str]) -> Self {
+    fn with_resources(self, names: &[&str]) -> Self {
         Self {
             body: Some(package(names)),
             ..self
         }
     }
 
-    fn given(mut self, key: &str, value: &str) -> Self {
+    fn with_given(mut self, key: &str, value: &str) -> Self {
         self.given.insert(key, value);
         self
     }
 
-    fn metadata(mut self, key: &str, value: &str) -> Self {
+    fn with_label(mut self, key: &str, value: &str) -> Self {
         self.metadata.insert(key, value);
         self
     }
@@ -141,14 +141,14 @@ impl Shape for Put {
         with(self, |d| d.approved = true)
     }
 
-    fn deleting(self) -> Self {
+    fn being_deleted(self) -> Self {
         Self {
             deleting: true,
             ..self
         }
     }
 
-    fn condition(mut self, condition: Condition) -> Self {
+    fn with_condition(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);
         self
     }

@@ -74,11 +74,11 @@ pub async fn by_metadata_patterns(fixture: Fixture) {
     fixture
         .put([
             site("a")
-                .metadata("cloud", "gdc/e")
-                .metadata("region", "in"),
-            site("b").metadata("cloud", "gdc"),
-            site("c").metadata("region", "in"),
-            site("d").metadata("cloud", "").metadata("region", "us"),
+                .with_label("cloud", "gdc/e")
+                .with_label("region", "in"),
+            site("b").with_label("cloud", "gdc"),
+            site("c").with_label("region", "in"),
+            site("d").with_label("cloud", "").with_label("region", "us"),
         ])
         .await;
     for (patterns, expected) in [
@@ -174,12 +174,12 @@ pub async fn by_parent(fixture: Fixture) {
 
 /// By the metadata that the template has now, and the site has now.
 pub async fn by_metadata_of_template_and_site(fixture: Fixture) {
-    let kind = |id: &str, value: &str| template(id).metadata("kind", value);
+    let kind = |id: &str, value: &str| template(id).with_label("kind", value);
     fixture.put([kind("t1", "upf"), kind("t2", "smf")]).await;
     fixture
         .put([
-            site("s1").metadata("region", "in"),
-            site("s2").metadata("region", "us"),
+            site("s1").with_label("region", "in"),
+            site("s2").with_label("region", "us"),
         ])
         .await;
     fixture
@@ -236,7 +236,7 @@ pub async fn by_the_site_that_it_concerns(fixture: Fixture) {
             deployment("a").site("s"),
             deployment("b").site("other").placed("s"),
             deployment("c").site("other"),
-            deployment("e").placed("s").deleting(),
+            deployment("e").placed("s").being_deleted(),
             deployment("f").site("s").placed("s"),
         ])
         .await;
@@ -317,8 +317,8 @@ pub async fn of_plugins(fixture: Fixture) {
 pub async fn all_that_is_set_must_hold(fixture: Fixture) {
     fixture
         .put([
-            template("t").metadata("k", "v"),
-            site("s").metadata("k", "v"),
+            template("t").with_label("k", "v"),
+            site("s").with_label("k", "v"),
         ])
         .await;
     let full = |id: &str| {
@@ -326,7 +326,7 @@ pub async fn all_that_is_set_must_hold(fixture: Fixture) {
             .template("t")
             .site("s")
             .parent("p")
-            .metadata("k", "v")
+            .with_label("k", "v")
     };
     fixture
         .put([

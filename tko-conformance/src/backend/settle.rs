@@ -282,7 +282,7 @@ pub async fn a_renewed_lease_lives_on(fixture: Fixture) {
 pub async fn a_commit_settles_its_lease(fixture: Fixture) {
     let first = claimed(&fixture).await.token;
     let commit = async |under: &Token, settle: Outcome, word: &str| {
-        let put = super::sample::Shape::metadata(template("t"), "k", word);
+        let put = super::sample::Shape::with_label(template("t"), "k", word);
         let under = Some(under.clone());
         fixture
             .commit(ChangeSet {

@@ -19,13 +19,16 @@ pub async fn a_change_is_told_with_its_previous_state(fixture: Fixture) {
     fixture
         .commit(ChangeSet {
             cause,
-            ..set([site("s").body(&["a"])])
+            ..set([site("s").with_resources(&["a"])])
         })
         .await;
     let first = fixture.row(s("s")).await;
     fixture.advance(STEP).await;
     fixture
-        .put([site("s").body(&["b"]).metadata("k", "v"), site("t")])
+        .put([
+            site("s").with_resources(&["b"]).with_label("k", "v"),
+            site("t"),
+        ])
         .await;
     let second = fixture.row(s("s")).await;
     fixture
@@ -74,8 +77,8 @@ pub async fn a_change_is_told_with_its_previous_state(fixture: Fixture) {
 
 /// Packages are told if they are wanted, and only then.
 pub async fn packages_are_told_if_wanted(fixture: Fixture) {
-    fixture.put([site("s").body(&["a"])]).await;
-    fixture.put([site("s").body(&["b"])]).await;
+    fixture.put([site("s").with_resources(&["a"])]).await;
+    fixture.put([site("s").with_resources(&["b"])]).await;
     let plain: Vec<Result<ChangeRecord>> = fixture
         .backend
         .tail(Revision(0), Want::ROW)
@@ -103,7 +106,7 @@ pub async fn a_tail_begins_after_any_revision(fixture: Fixture) {
         let known = fixture.revision().await;
         let first = fixture.changes(5).await;
         fixture
-            .put([site("later").metadata("n", &after.to_string())])
+            .put([site("later").with_label("n", &after.to_string())])
             .await;
         for expected in first.iter().map(|c| c.revision.0).chain([known + 1]) {
             let change = tail.next().await.expect("without end").expect("a change");
@@ -163,8 +166,8 @@ pub async fn a_tail_is_exact_under_concurrent_writes(fixture: Fixture) {
         writers.spawn(async move {
             for n in 0..EACH {
                 let word = format!("{task}x{n}");
-                let own_one = site(&format!("own{task}")).metadata("word", &word);
-                let common = site("common").metadata("word", &word);
+                let own_one = site(&format!("own{task}")).with_label("word", &word);
+                let common = site("common").with_label("word", &word);
                 own.put([own_one, common]).await;
                 tokio::task::yield_now().await;
             }
@@ -194,7 +197,9 @@ pub async fn a_tail_is_exact_under_concurrent_writes(fixture: Fixture) {
 pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..50 {
-        fixture.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture
+            .put([site("s").with_label("n", &n.to_string())])
+            .await;
     }
     fixture.trim().await;
     let head = fixture.feed_position().await;
@@ -219,12 +224,14 @@ pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
 /// A reader that is slow is held back or told `Expired`; it never misses a change.
 pub async fn a_slow_reader_misses_nothing(fixture: Fixture) {
     let fixture = fixture.fresh(20).await;
-    fixture.put([site("s").metadata("n", "first")]).await;
+    fixture.put([site("s").with_label("n", "first")]).await;
     let mut tail = fixture.backend.tail(Revision(0), Want::ROW);
     let first = tail.next().await.expect("without end").expect("a change");
     assert_eq!(first.revision.0, 1);
     for n in 0..200 {
-        fixture.put([site("s").metadata("n", &n.to_string())]).await;
+        fixture
+            .put([site("s").with_label("n", &n.to_string())])
+            .await;
     }
     fixture.trim().await;
     let mut expected = 2;

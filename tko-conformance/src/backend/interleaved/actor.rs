@@ -280,8 +280,8 @@ fn look(key: &Key, word: u8, on: Option<u8>) -> Put {
         _ => deployment(key.id()),
     };
     let put = put
-        .metadata("word", &word.to_string())
-        .body(&["a", "b", "c"][..usize::from(word)]);
+        .with_label("word", &word.to_string())
+        .with_resources(&["a", "b", "c"][..usize::from(word)]);
     match on {
         Some(number) if key.kind() == Kind::Deployment => put.site(self::key(number).id()),
         _ => put,

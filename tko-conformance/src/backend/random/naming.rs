@@ -74,13 +74,13 @@ fn put(number: u8, look: &Look) -> Put {
         Kind::Deployment | Kind::Plugin => deployment(key.id()),
     };
     if look.word > 0 {
-        put = put.metadata("word", word(look.word));
+        put = put.with_label("word", word(look.word));
     }
     if let Some(body) = look.body {
-        put = put.body(&["a", "b", "c"][..usize::from(body)]);
+        put = put.with_resources(&["a", "b", "c"][..usize::from(body)]);
     }
     if let Some(said) = look.condition {
-        put = put.condition(say(said));
+        put = put.with_condition(say(said));
     }
     put.deleting = look.deleting;
     let id = |number: Option<u8>, kind: Kind| {
