@@ -1,4 +1,4 @@
-//! Where commands print to: results to standard output, what happens to standard error.
+//! Where commands print: results to standard output, everything else to standard error.
 
 use crate::output::OutputFormat;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -6,13 +6,13 @@ use std::io::{IsTerminal, Write};
 use std::pin::pin;
 use std::time::Duration;
 
-/// What takes no longer is not worth to be shown.
+/// Shorter operations show no spinner.
 const UNNOTICED: Duration = Duration::from_millis(400);
 
-/// How often the display moves.
+/// The time between two updates of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where commands print to, and how.
+/// Where commands print, and in which format.
 pub(crate) struct Console<'a> {
     pub(crate) format: OutputFormat,
     pub(crate) quiet: bool,
@@ -20,15 +20,20 @@ pub(crate) struct Console<'a> {
 }
 
 impl Console<'_> {
-    /// Says what was done, unless asked to be quiet.
+    /// Prints what was done to standard error, unless `--quiet` is given.
     pub(crate) fn done(&self, what: &str) {
         if !self.quiet {
             eprintln!("{what}");
         }
     }
 
-    /// Works; on a terminal shows at what, and for how long already, if it takes its time.
-    pub(crate) async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+    /// Awaits `work`. If it takes long, and standard error is a terminal, shows a spinner with
+    /// `message` and the time that has passed.
+    pub(crate) async fn during<T>(
+        &self,
+        message: impl Fn() -> String,
+        work: impl Future<Output = T>,
+    ) -> T {
         let mut work = pin!(work);
         if self.quiet || !std::io::stderr().is_terminal() {
             return work.await;
@@ -37,12 +42,16 @@ impl Console<'_> {
             return done;
         }
         let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-        let bar = ProgressBar::new_spinner()
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-            .with_message(what.to_owned());
-        bar.enable_steady_tick(TICK);
-        let done = work.await;
-        bar.finish_and_clear();
+        let spinner = ProgressBar::new_spinner()
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let done = loop {
+            spinner.set_message(message());
+            spinner.tick();
+            if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+                break done;
+            }
+        };
+        spinner.finish_and_clear();
         done
     }
 }

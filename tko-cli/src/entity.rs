@@ -1,8 +1,7 @@
-//! Commands for entities: templates, sites, deployments, plugins.
+//! The commands for templates, sites, deployments and plugins, and what they have in common.
 
 pub(crate) mod deployment;
 pub(crate) mod plugin;
-mod shown;
 pub(crate) mod site;
 pub(crate) mod template;
 
@@ -11,20 +10,19 @@ use crate::filter::WindowArgs;
 use crate::output::{self, ListWriter};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::Value;
 use std::time::Duration;
-use tko_core::{Bulk, DataApi, Key, Kind, List, Metadata, Pattern, Record, Revision, Select, Want};
+use tko_core::{Bulk, DataApi, Key, Kind, List, Metadata, Record, Revision, Select, Want, view};
 
-/// Most ids of deployments that are shown with a template or site; filters give all.
+/// Most deployment ids that are shown with a template or site; `deployment list` shows all.
 const MAX_IDS: usize = 1_000;
 
-/// How many templates or sites are asked for their deployments at once.
+/// How many listings of deployment ids run at the same time.
 const AT_ONCE: usize = 8;
 
-/// Metadata given out of band.
+/// The flag for metadata that do not come from the package.
 #[derive(Debug, Args)]
 pub(crate) struct MetadataArgs {
-    /// Set metadata over those of the package: KEY=VALUE[,KEY=VALUE...]
+    /// Set metadata, KEY=VALUE[,KEY=VALUE...]; wins over metadata of the package
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = crate::filter::pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
 }
@@ -48,7 +46,7 @@ async fn list(
         after: None,
         limit: left.min(500),
         want: Want {
-            allow_stale: window.any_revision,
+            allow_stale: window.allow_stale,
             ..Want::ROW
         },
     };
@@ -64,7 +62,7 @@ async fn list(
         let mut values = stream::iter(shown)
             .map(|record| async move {
                 let (ids, as_of) = deployment_ids(data, &record, want).await?.unzip();
-                anyhow::Ok((shown::row(&record, ids), as_of))
+                anyhow::Ok((view::summary(&record, ids.as_deref()), as_of))
             })
             .buffered(AT_ONCE);
         while let Some((value, as_of)) = values.try_next().await? {
@@ -80,35 +78,33 @@ async fn list(
         }
     }
     writer.end()?;
-    if let Some(shown) = shown_as_of.filter(|_| window.any_revision) {
+    if let Some(shown) = shown_as_of.filter(|_| window.allow_stale) {
         console.done(&match data.feed_position().await {
             Ok(head) if shown < head.revision => {
-                format!("as of revision {shown}; the latest is {}", head.revision)
+                format!("shows revision {shown}; the latest is {}", head.revision)
             }
-            Ok(_) => format!("as of revision {shown}, the latest"),
-            Err(error) => format!("as of revision {shown}; the latest is not known: {error}"),
+            Ok(_) => format!("shows revision {shown}, the latest"),
+            Err(error) => format!("shows revision {shown}; cannot read the latest: {error}"),
         });
     }
     Ok(())
 }
 
-/// What is shown is of the lowest revision.
+/// Pages may come from different replicas: the lowest revision holds for all of them.
 fn note(lowest: &mut Option<Revision>, revision: Revision) {
     *lowest = Some(lowest.map_or(revision, |lowest| lowest.min(revision)));
 }
 
-/// The first of a template's or a site's deployments, and as of when; `None` for other kinds.
+/// The first deployment ids of a template or site, and the revision that they show; `None` for
+/// other kinds.
 async fn deployment_ids(
     data: &dyn DataApi,
     record: &Record,
     want: Want,
 ) -> anyhow::Result<Option<(Vec<String>, Revision)>> {
-    let mut select = Select::all(Kind::Deployment);
-    match &record.entity.key {
-        Key::Template(id) => select.template_ids.push(Pattern::literal(id.as_str())),
-        Key::Site(id) => select.site_ids.push(Pattern::literal(id.as_str())),
-        Key::Deployment(_) | Key::Plugin(_) => return Ok(None),
-    }
+    let Some(select) = view::deployments_of(&record.entity.key) else {
+        return Ok(None);
+    };
     let mut list = List {
         select,
         after: None,
@@ -139,7 +135,7 @@ async fn get(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyhow
     )
 }
 
-/// Everything but the package: conditions and due work too.
+/// Prints everything about an entity but its package.
 async fn show(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
     let want = Want {
         revision: true,
@@ -149,27 +145,28 @@ async fn show(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyho
     let record = data.get(key, want).await?;
     let ids = deployment_ids(data, &record, Want::ROW).await?;
     let ids = ids.map(|(ids, _)| ids);
-    output::value(console.format, &shown::whole(&record, ids), console.out)
+    let value = view::detail(&record, ids.as_deref());
+    output::value(console.format, &value, console.out)
 }
 
 async fn delete(data: &dyn DataApi, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
-    let deleting = data.delete(key);
-    console.during(&format!("deleting {key}"), deleting).await?;
+    let message = || format!("deleting {key}");
+    console.during(message, data.delete(key)).await?;
     console.done(&format!("deleted {key}"));
     Ok(())
 }
 
 async fn purge(data: &dyn DataApi, select: &Select, console: &Console<'_>) -> anyhow::Result<()> {
-    let what = format!("deleting {}s", select.kind);
-    let bulk = console.during(&what, data.purge(select)).await?;
+    let message = || format!("deleting {}s", select.kind);
+    let bulk = console.during(message, data.purge(select)).await?;
     report(&bulk, "deleted", select.kind, console)
 }
 
-/// Says how many; what was left alone is a failure that names it.
+/// Prints how many entities were changed. Skipped entities are printed too, and are an error.
 fn report(bulk: &Bulk, verb: &str, kind: Kind, console: &Console<'_>) -> anyhow::Result<()> {
     console.done(&format!("{verb} {} {kind}s", bulk.done));
     for (key, why) in &bulk.skipped {
-        eprintln!("left {key} alone: it {why}");
+        eprintln!("skipped {key}: it {why}");
     }
     if bulk.skipped.is_empty() {
         Ok(())
@@ -179,9 +176,5 @@ fn report(bulk: &Bulk, verb: &str, kind: Kind, console: &Console<'_>) -> anyhow:
     }
 }
 
-/// For how long a modification is claimed, if nothing else is said.
+/// The duration of a modification if `--time` is zero.
 const MODIFICATION: Duration = Duration::from_secs(10);
-
-fn text(value: impl Into<String>) -> Value {
-    Value::String(value.into())
-}

@@ -1,17 +1,17 @@
-//! Selections as flags.
+//! The flags that filter listings, purges and approvals.
 
 use clap::Args;
 use std::collections::BTreeMap;
 use tko_core::select::MetadataPatterns;
 use tko_core::{DeploymentId, Gvk, Kind, Pattern, PluginType, Result, Select};
 
-/// A part of a listing.
+/// The flags that choose a part of a listing.
 #[derive(Debug, Args)]
 pub(crate) struct WindowArgs {
-    /// Skip this many
+    /// Skip this many results
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     pub(crate) offset: u64,
-    /// Show at most this many; 0 or less is all
+    /// Show at most this many results; 0 shows all
     #[arg(
         long,
         default_value_t = 100,
@@ -19,13 +19,13 @@ pub(crate) struct WindowArgs {
         allow_negative_numbers = true
     )]
     pub(crate) max_count: i64,
-    /// An older state will do, as a replica of the database may have it: says which it is
+    /// Allow a stale read from a replica; the revision it shows is printed
     #[arg(long)]
-    pub(crate) any_revision: bool,
+    pub(crate) allow_stale: bool,
 }
 
 impl WindowArgs {
-    /// How many to show.
+    /// The most results to show.
     pub(crate) fn limit(&self) -> usize {
         match usize::try_from(self.max_count) {
             Ok(0) | Err(_) => usize::MAX,
@@ -34,19 +34,19 @@ impl WindowArgs {
     }
 }
 
-/// Which templates.
+/// The filters for templates.
 #[derive(Debug, Args)]
 pub(crate) struct TemplateFilter {
-    /// Whose id matches: * within a segment, ** also across / and :. Of several, all
+    /// Filter by id: * matches within a segment, ** also across / and :
     #[arg(long, value_name = "PATTERN")]
     id: Vec<String>,
-    /// Whose metadata match: KEY=PATTERN, where * is anything. Of several, all
+    /// Filter by metadata, KEY=PATTERN (* matches anything); repeat to require several
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
 }
 
 impl TemplateFilter {
-    /// As a selection.
+    /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
         Ok(Select {
             ids: ids(&self.id)?,
@@ -56,18 +56,18 @@ impl TemplateFilter {
     }
 }
 
-/// Which sites.
+/// The filters for sites.
 #[derive(Debug, Args)]
 pub(crate) struct SiteFilter {
     #[command(flatten)]
     own: TemplateFilter,
-    /// Whose template's id matches
+    /// Filter by template id: * matches within a segment, ** also across / and :
     #[arg(long, value_name = "PATTERN")]
     template_id: Vec<String>,
 }
 
 impl SiteFilter {
-    /// As a selection.
+    /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
         Ok(Select {
             kind: Kind::Site,
@@ -77,37 +77,37 @@ impl SiteFilter {
     }
 }
 
-/// Which deployments.
+/// The filters for deployments.
 #[derive(Debug, Args)]
 pub(crate) struct DeploymentFilter {
-    /// That came out of this deployment
+    /// Filter by parent deployment
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// Whose metadata match: KEY=PATTERN, where * is anything. Of several, all
+    /// Filter by metadata, KEY=PATTERN (* matches anything); repeat to require several
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
-    /// Whose template's id matches: * within a segment, ** also across / and :. Of several, all
+    /// Filter by template id: * matches within a segment, ** also across / and :
     #[arg(long, value_name = "PATTERN")]
     template_id: Vec<String>,
-    /// Whose template's metadata match
+    /// Filter by the template's metadata, KEY=PATTERN
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     template_metadata: Vec<(String, String)>,
-    /// Whose site's id matches
+    /// Filter by site id, with the same patterns
     #[arg(long, value_name = "PATTERN")]
     site_id: Vec<String>,
-    /// Whose site's metadata match
+    /// Filter by the site's metadata, KEY=PATTERN
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     site_metadata: Vec<(String, String)>,
-    /// That are prepared (true) or not (false)
+    /// Filter by whether it is prepared; without a value: true
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     prepared: Option<bool>,
-    /// That are approved (true) or not (false)
+    /// Filter by whether it is approved; without a value: true
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     approved: Option<bool>,
 }
 
 impl DeploymentFilter {
-    /// As a selection.
+    /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
         let parent = self.parent.as_deref().filter(|id| !id.is_empty());
         Ok(Select {
@@ -124,25 +124,25 @@ impl DeploymentFilter {
     }
 }
 
-/// Which plugins.
+/// The filters for plugins.
 #[derive(Debug, Args)]
 pub(crate) struct PluginFilter {
-    /// Of this type: validate, prepare or schedule
+    /// Filter by type: validate, prepare or schedule
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     plugin_type: Option<PluginType>,
-    /// Whose name matches
+    /// Filter by name: * matches within a segment, ** also across / and :
     #[arg(short, long, value_name = "PATTERN")]
     name: Vec<String>,
-    /// Of this executor
+    /// Filter by executor
     #[arg(short, long, value_name = "EXECUTOR")]
     executor: Option<String>,
-    /// With this trigger
+    /// Filter by trigger
     #[arg(short = 'g', long, value_name = "GROUP,VERSION,KIND", value_parser = gvk)]
     trigger: Option<Gvk>,
 }
 
 impl PluginFilter {
-    /// As a selection.
+    /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
         Ok(Select {
             plugin_type: self.plugin_type,
@@ -167,7 +167,7 @@ fn metadata(pairs: &[(String, String)]) -> Result<MetadataPatterns> {
     for (key, text) in pairs {
         let pattern = Pattern::value(text).map_err(|error| bad_pattern(&error))?;
         if patterns.insert(key.clone(), pattern).is_some() {
-            let twice = format!("key {key:?} comes twice; give it one pattern");
+            let twice = format!("key {key:?} is given twice; give it one pattern");
             return Err(tko_core::Error::bad("metadata pattern", twice));
         }
     }
@@ -178,19 +178,19 @@ fn bad_pattern(error: &tko_core::pattern::PatternError) -> tko_core::Error {
     tko_core::Error::bad("pattern", error.to_string())
 }
 
-/// `KEY=VALUE`.
+/// Parses `KEY=VALUE`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not of the form KEY=VALUE")),
+        _ => Err(format!("expected KEY=VALUE, got {text:?}")),
     }
 }
 
-/// `GROUP,VERSION,KIND`, where the group may be empty.
+/// Parses `GROUP,VERSION,KIND`, where the group may be empty.
 pub(crate) fn gvk(text: &str) -> Result<Gvk, String> {
     let parts: Vec<&str> = text.split(',').collect();
     let [group, version, kind] = parts[..] else {
-        return Err(format!("{text:?} is not of the form GROUP,VERSION,KIND"));
+        return Err(format!("expected GROUP,VERSION,KIND, got {text:?}"));
     };
     let gvk = Gvk::new(group, version, kind);
     gvk.check_trigger().map_err(|error| error.to_string())?;

@@ -1,21 +1,20 @@
-//! `tko validate`: checks packages as the data service would, without one.
+//! `tko validate`: checks packages by the rules of the data service, without a server.
 
 use crate::console::Console;
 use crate::services::data::SchemaArgs;
-use crate::source;
+use crate::source::{package, package_from_stdin};
 use clap::Args;
 use std::sync::Arc;
 use tko_core::{Admission, Error, annotation};
 use tko_validate::Validation;
 
-/// Check packages, without a server
+/// Check packages without a server
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// What to check: as --url of other commands; - is standard input. Each by itself
+    /// Packages to check, each by itself: like --url of other commands; - is standard input
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
-    /// As a template or an unprepared deployment: something may be missing, but what is there must
-    /// be right
+    /// Check like a template or an unprepared deployment: required properties may be missing
     #[arg(long)]
     partial: bool,
     #[command(flatten)]
@@ -23,22 +22,20 @@ pub(crate) struct ValidateArgs {
 }
 
 impl ValidateArgs {
-    /// Prints every violation of every package.
+    /// Checks every package, and fails with the violations of all of them.
     pub(crate) async fn run(self, console: &Console<'_>) -> anyhow::Result<()> {
         let validation = Validation::new(Arc::new(self.schemas.validator()?))
             .with_time(self.schemas.validator_timeout);
         let mut all = Vec::new();
         for url in &self.urls {
             let package = match url.as_str() {
-                "-" => source::of_stdin()?,
-                url => {
-                    let what = format!("reading {url}");
-                    console.during(&what, source::of_url(url)).await?
-                }
+                "-" => package_from_stdin()?,
+                url => package(url, console).await?,
             };
             let mut violations = annotation::check(&package);
-            let judging = validation.admit(&package, !self.partial);
-            violations.extend(console.during(&format!("checking {url}"), judging).await?);
+            let check = validation.admit(&package, !self.partial);
+            let message = || format!("checking {url}");
+            violations.extend(console.during(message, check).await?);
             let verdict = match violations.len() {
                 0 => "valid".to_owned(),
                 1 => "1 violation".to_owned(),

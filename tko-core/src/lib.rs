@@ -16,6 +16,7 @@ pub mod feed;
 pub mod handler;
 pub mod hash;
 pub mod id;
+pub mod kubernetes_name;
 pub mod lease;
 pub mod merge;
 pub mod metadata;
@@ -30,6 +31,7 @@ pub mod subscription;
 #[cfg(feature = "system")]
 pub mod system;
 pub mod triggers;
+pub mod view;
 pub mod work;
 
 pub use api::{

@@ -9,6 +9,7 @@ use tko_core::{
     DataApi, DeploymentId, Expect, Metadata, NewDeployment, NewSite, NewTemplate, Package,
     TemplateId,
 };
+use tko_source::SourceFile;
 
 /// Templates by the folder of their package, in `examples/packages`.
 pub(super) const TEMPLATES: [(&str, &str); 7] = [
@@ -69,9 +70,11 @@ pub(super) async fn register(
 fn example(folder: &str) -> anyhow::Result<Package> {
     let files = tko_examples::package(folder)
         .into_iter()
-        .map(|(path, bytes)| (path.to_owned(), bytes.to_vec()))
-        .collect();
-    crate::source::of_files(files)
+        .map(|(path, bytes)| SourceFile {
+            name: path.to_owned(),
+            bytes: bytes.to_vec(),
+        });
+    Ok(tko_source::package_of(files)?)
 }
 
 /// Creates the deployment that all others come out of.

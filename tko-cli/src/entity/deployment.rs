@@ -1,4 +1,4 @@
-//! `tko deployment`.
+//! `tko deployment`: manages deployments.
 
 use super::{MODIFICATION, MetadataArgs, delete, get, list, purge, report, show};
 use crate::console::Console;
@@ -12,13 +12,13 @@ use tko_core::{
     DataApi, DeploymentId, Format, NewDeployment, Pattern, Select, SiteId, TemplateId, Token, Want,
 };
 
-/// The file that `mod start -u DIR` writes.
+/// The file that `mod start --url DIR` writes.
 const MODIFIED: &str = "deployment.yaml";
 
-/// Deployments: packages on their way to a site
+/// Manage deployments
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeploymentCommand {
-    /// List deployments
+    /// List deployments in the order of their ids
     List {
         #[command(flatten)]
         filter: DeploymentFilter,
@@ -27,29 +27,29 @@ pub(crate) enum DeploymentCommand {
     },
     /// Print a deployment's package
     Get {
-        /// As create printed it
+        /// Id, as printed by create
         id: DeploymentId,
     },
-    /// Show all but the package: conditions, attempts, the next try
+    /// Show everything but the package: conditions, attempts, the next attempt
     Show {
-        /// As create printed it
+        /// Id, as printed by create
         id: DeploymentId,
     },
     /// Create a deployment and print its id
     #[command(visible_alias = "register")]
     Create {
-        /// The template that it is made from
+        /// Template to create the deployment from
         template: Option<TemplateId>,
-        /// The site where it is to run
+        /// Site that runs the deployment
         #[arg(short, long, value_name = "ID")]
         site: Option<SiteId>,
-        /// The deployment that it comes out of
+        /// Parent deployment
         #[arg(long, value_name = "ID")]
         parent: Option<DeploymentId>,
-        /// It is prepared already
+        /// Create it as prepared: nothing is left to prepare
         #[arg(long)]
         prepared: bool,
-        /// It is prepared and approved already
+        /// Create it as approved, too
         #[arg(long, requires = "prepared")]
         approved: bool,
         #[command(flatten)]
@@ -57,60 +57,60 @@ pub(crate) enum DeploymentCommand {
         #[command(flatten)]
         source: SourceArgs,
     },
-    /// Delete a deployment; what came out of it stays
+    /// Delete a deployment; its children stay
     Delete {
-        /// As create printed it
+        /// Id, as printed by create
         id: DeploymentId,
     },
-    /// Delete all deployments that match; without a filter, all
+    /// Delete every deployment that matches the filters; without a filter, every deployment
     Purge {
         #[command(flatten)]
         filter: DeploymentFilter,
     },
-    /// Approve one, or all that are prepared, unapproved and match
+    /// Approve a deployment, or every prepared and unapproved one that matches the filters
     Approve {
-        /// As create printed it
+        /// Id, as printed by create
         id: Option<DeploymentId>,
         #[command(flatten)]
         filter: DeploymentFilter,
     },
-    /// Modify a deployment's package, while others are kept out
+    /// Modify a deployment's package; nobody else can change it meanwhile
     #[command(subcommand)]
     Mod(ModCommand),
 }
 
-/// Modify a deployment's package, while others are kept out
+/// Modify a deployment's package; nobody else can change it meanwhile
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModCommand {
-    /// Claim the package; print a token, and then the package
+    /// Start a modification: print its token, then the package
     Start {
-        /// As create printed it
+        /// Id, as printed by create
         id: DeploymentId,
-        /// Write the package to deployment.yaml in this folder instead
+        /// Write the package to deployment.yaml in this directory instead of printing it
         #[arg(short, long, value_name = "DIR")]
         url: Option<PathBuf>,
-        /// For how long
+        /// Time until the modification expires
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10s")]
         time: std::time::Duration,
     },
-    /// Commit the modified package
+    /// End a modification and store the modified package
     End(EndArgs),
-    /// Give it up
+    /// Cancel a modification; the package stays unchanged
     Cancel {
-        /// As start printed it
+        /// Token, as printed by start
         token: String,
     },
 }
 
-/// The modified package.
+/// The flags of `mod end`.
 #[derive(Debug, Args)]
 pub(crate) struct EndArgs {
-    /// As start printed it
+    /// Token, as printed by start
     token: String,
-    /// Read the package from here
+    /// Read the modified package from this file, directory, archive, URL or git repository
     #[arg(short, long, value_name = "URL", required_unless_present = "stdin")]
     url: Option<String>,
-    /// Read the package from standard input
+    /// Read the modified package from standard input
     #[arg(short, long, conflicts_with = "url")]
     stdin: bool,
 }
@@ -145,7 +145,8 @@ impl DeploymentCommand {
                     ..NewDeployment::default()
                 };
                 let creating = data.create_deployment(new);
-                let id = console.during("creating the deployment", creating).await?;
+                let message = || "creating the deployment".to_owned();
+                let id = console.during(message, creating).await?;
                 writeln!(console.out, "{id}")?;
                 Ok(())
             }
@@ -157,7 +158,8 @@ impl DeploymentCommand {
                     return approve_one(data, id, select, console).await;
                 }
                 let approving = data.approve(&select);
-                let bulk = console.during("approving deployments", approving).await?;
+                let message = || "approving deployments".to_owned();
+                let bulk = console.during(message, approving).await?;
                 report(&bulk, "approved", select.kind, console)
             }
             Self::Mod(command) => command.run(data, console).await,
@@ -214,7 +216,7 @@ impl ModCommand {
             Self::Cancel { token } => {
                 let token = Token::decode(&token)?;
                 data.cancel_modification(&token).await?;
-                console.done(&format!("gave up modifying {}", token.key));
+                console.done(&format!("cancelled the modification of {}", token.key));
                 Ok(())
             }
         }
@@ -222,7 +224,7 @@ impl ModCommand {
 }
 
 fn write_package(dir: &Path, yaml: &[u8]) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let path = dir.join(MODIFIED);
     std::fs::write(&path, yaml).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())

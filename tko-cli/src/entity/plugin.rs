@@ -1,4 +1,4 @@
-//! `tko plugin`.
+//! `tko plugin`: manages plugins.
 
 use super::{delete, list, purge, show};
 use crate::console::Console;
@@ -6,10 +6,10 @@ use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use clap::{Args, Subcommand};
 use tko_core::{DataApi, Gvk, Key, NewPlugin, PluginId, PluginType, Result};
 
-/// Plugins: programs that prepare, schedule or validate
+/// Manage plugins: programs that prepare, schedule or validate
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// List plugins
+    /// List plugins in the order of their names
     List {
         #[command(flatten)]
         filter: PluginFilter,
@@ -19,25 +19,25 @@ pub(crate) enum PluginCommand {
     /// Show a plugin
     #[command(visible_alias = "show")]
     Get(PluginName),
-    /// Make or replace a plugin; running controllers pick it up at once
+    /// Create or replace a plugin; running controllers use it at once
     #[command(visible_alias = "create")]
     Register(RegisterArgs),
     /// Delete a plugin
     Delete(PluginName),
-    /// Delete all plugins that match; without a filter, all
+    /// Delete every plugin that matches the filters; without a filter, every plugin
     Purge {
         #[command(flatten)]
         filter: PluginFilter,
     },
 }
 
-/// Names a plugin.
+/// The arguments that name a plugin.
 #[derive(Debug, Args)]
 pub(crate) struct PluginName {
-    /// One of validate, prepare, schedule
+    /// Type: validate, prepare or schedule
     #[arg(value_name = "TYPE")]
     plugin_type: PluginType,
-    /// Such as gateway
+    /// Name, such as gateway
     name: String,
 }
 
@@ -47,25 +47,25 @@ impl PluginName {
     }
 }
 
-/// What a plugin is.
+/// The flags of `plugin register`.
 #[derive(Debug, Args)]
 pub(crate) struct RegisterArgs {
     #[command(flatten)]
     name: PluginName,
-    /// For the executor; of command: the program and its arguments
+    /// Arguments for the executor; for command: the program and its arguments
     #[arg(
         value_name = "ARG",
         trailing_var_arg = false,
         allow_hyphen_values = false
     )]
     arguments: Vec<String>,
-    /// Who runs it
+    /// Executor that runs the plugin
     #[arg(short, long, default_value = "command")]
     executor: String,
-    /// For the executor (names that start with _) and the plugin
+    /// Set a property; names that start with _ are for the executor; may be repeated
     #[arg(short = 'r', long = "property", value_name = "KEY=VALUE", value_parser = pair)]
     properties: Vec<(String, String)>,
-    /// What it is called for; may be repeated
+    /// Call the plugin for this kind of resource; may be repeated
     #[arg(short = 'g', long = "trigger", value_name = "GROUP,VERSION,KIND", value_parser = gvk)]
     triggers: Vec<Gvk>,
 }

@@ -1,4 +1,4 @@
-//! `tko site`.
+//! `tko site`: manages sites.
 
 use super::{MetadataArgs, delete, get, list, purge, show};
 use crate::console::Console;
@@ -7,10 +7,10 @@ use crate::source::SourceArgs;
 use clap::Subcommand;
 use tko_core::{DataApi, Expect, NewSite, SiteId, TemplateId};
 
-/// Sites: places where deployments run
+/// Manage sites
 #[derive(Debug, Subcommand)]
 pub(crate) enum SiteCommand {
-    /// List sites
+    /// List sites in the order of their ids
     List {
         #[command(flatten)]
         filter: SiteFilter,
@@ -19,32 +19,32 @@ pub(crate) enum SiteCommand {
     },
     /// Print a site's package
     Get {
-        /// Such as india/bangalore/south-100
+        /// Id, such as india/bangalore/south-100
         id: SiteId,
     },
-    /// Show all but the package: conditions, due work
+    /// Show everything but the package: conditions, due work
     Show {
-        /// Such as india/bangalore/south-100
+        /// Id, such as india/bangalore/south-100
         id: SiteId,
     },
-    /// Make or replace a site; its deployments stay
+    /// Create or replace a site; its deployments stay
     #[command(visible_alias = "create")]
     Register {
-        /// Such as india/bangalore/south-100
+        /// Id, such as india/bangalore/south-100
         id: SiteId,
-        /// The template whose package this one is merged into
+        /// Template whose package the site's package is merged into
         template: Option<TemplateId>,
         #[command(flatten)]
         metadata: MetadataArgs,
         #[command(flatten)]
         source: SourceArgs,
     },
-    /// Delete a site, once its scheduler has taken everything off it; its deployments stay
+    /// Delete a site after its scheduler has removed everything from it; its deployments stay
     Delete {
-        /// Such as india/bangalore/south-100
+        /// Id, such as india/bangalore/south-100
         id: SiteId,
     },
-    /// Delete all sites that match; without a filter, all
+    /// Delete every site that matches the filters; without a filter, every site
     Purge {
         #[command(flatten)]
         filter: SiteFilter,
@@ -74,8 +74,8 @@ impl SiteCommand {
                     package: source.package(console).await?,
                     expect: Expect::Any,
                 };
-                let what = format!("registering site {id}");
-                console.during(&what, data.register_site(new)).await?;
+                let message = || format!("registering site {id}");
+                console.during(message, data.register_site(new)).await?;
                 console.done(&format!("registered site {id}"));
                 Ok(())
             }

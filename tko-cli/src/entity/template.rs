@@ -1,4 +1,4 @@
-//! `tko template`.
+//! `tko template`: manages templates.
 
 use super::{MetadataArgs, delete, get, list, purge, show};
 use crate::console::Console;
@@ -7,10 +7,10 @@ use crate::source::SourceArgs;
 use clap::Subcommand;
 use tko_core::{DataApi, Expect, NewTemplate, TemplateId};
 
-/// Templates: packages to make others of
+/// Manage templates
 #[derive(Debug, Subcommand)]
 pub(crate) enum TemplateCommand {
-    /// List templates
+    /// List templates in the order of their ids
     List {
         #[command(flatten)]
         filter: TemplateFilter,
@@ -19,30 +19,30 @@ pub(crate) enum TemplateCommand {
     },
     /// Print a template's package
     Get {
-        /// Such as nf/upf:v1.0.0
+        /// Id, such as nf/upf:v1.0.0
         id: TemplateId,
     },
-    /// Show all but the package
+    /// Show everything but the package
     Show {
-        /// Such as nf/upf:v1.0.0
+        /// Id, such as nf/upf:v1.0.0
         id: TemplateId,
     },
-    /// Make or replace a template; what was made from it before stays as it is
+    /// Create or replace a template; sites and deployments created from it stay unchanged
     #[command(visible_alias = "create")]
     Register {
-        /// Such as nf/upf:v1.0.0
+        /// Id, such as nf/upf:v1.0.0
         id: TemplateId,
         #[command(flatten)]
         metadata: MetadataArgs,
         #[command(flatten)]
         source: SourceArgs,
     },
-    /// Delete a template; what was made from it stays
+    /// Delete a template; sites and deployments created from it stay
     Delete {
-        /// Such as nf/upf:v1.0.0
+        /// Id, such as nf/upf:v1.0.0
         id: TemplateId,
     },
-    /// Delete all templates that match; without a filter, all
+    /// Delete every template that matches the filters; without a filter, every template
     Purge {
         #[command(flatten)]
         filter: TemplateFilter,
@@ -70,8 +70,8 @@ impl TemplateCommand {
                     package: source.package(console).await?,
                     expect: Expect::Any,
                 };
-                let what = format!("registering template {id}");
-                console.during(&what, data.register_template(new)).await?;
+                let message = || format!("registering template {id}");
+                console.during(message, data.register_template(new)).await?;
                 console.done(&format!("registered template {id}"));
                 Ok(())
             }

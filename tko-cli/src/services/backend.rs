@@ -62,7 +62,7 @@ pub(crate) struct BackendArgs {
     backend: BackendName,
     #[command(flatten)]
     connection: ConnectionArgs,
-    /// A streaming standby of the database, as a URL; once for each. Listings with --any-revision
+    /// A streaming standby of the database, as a URL; once for each. Listings with --allow-stale
     /// are read from them in turn
     #[arg(
         long = "backend-replica",

@@ -27,7 +27,7 @@ async fn a_listing_of_any_revision_says_which() {
     let latest = server.tko("template list -o json").good().await;
     assert_eq!(latest.column("templateId"), ["one", "two"]);
     assert_eq!(latest.stderr, "");
-    let list = "template list --any-revision -o json";
+    let list = "template list --allow-stale -o json";
     let older = server.tko(list).good().await;
     assert_eq!(older.column("templateId"), ["one"]);
     assert_eq!(older.json()[0]["deploymentIds"], serde_json::json!([]));
@@ -38,7 +38,7 @@ async fn a_listing_of_any_revision_says_which() {
     let caught_up = server.tko(list).good().await;
     assert_eq!(caught_up.column("templateId"), ["one", "two"]);
     assert_eq!(caught_up.stderr, "as of revision 3, the latest\n");
-    let deployments = "deployment list --any-revision -o json";
+    let deployments = "deployment list --allow-stale -o json";
     let deployments = server.tko(deployments).good().await;
     assert_eq!(deployments.column("templateId"), ["one"]);
     server.service.stop().await;
@@ -52,6 +52,6 @@ async fn data_in_memory_have_no_replicas() {
     assert!(error.contains("--backend postgresql"), "{error}");
     let server = Server::data().await;
     server.tko("template register one").good().await;
-    let list = server.tko("template list --any-revision").good().await;
+    let list = server.tko("template list --allow-stale").good().await;
     assert_eq!(list.stderr, "as of revision 1, the latest\n");
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
-use tko_core::{Bulk, Format, Key, Kind, Pattern, Record, Result, Select, Want, WorkerApi};
+use tko_core::{Bulk, Format, Key, Record, Result, Want, WorkerApi, view};
 
 /// Of answers to requests that prefer none: existing Python clients ask for none, and cannot read
 /// several YAML documents.
@@ -52,12 +52,9 @@ pub(super) async fn deployment_ids(
     of: &Key,
     most: usize,
 ) -> Result<Vec<String>> {
-    let mut select = Select::all(Kind::Deployment);
-    match of {
-        Key::Template(id) => select.template_ids = vec![Pattern::literal(id.as_str())],
-        Key::Site(id) => select.site_ids = vec![Pattern::literal(id.as_str())],
-        Key::Deployment(_) | Key::Plugin(_) => return Ok(Vec::new()),
-    }
+    let Some(select) = view::deployments_of(of) else {
+        return Ok(Vec::new());
+    };
     if most == 0 {
         return Ok(Vec::new());
     }

@@ -1,0 +1,123 @@
+//! What is left of the limits while one source is read, and who hears of progress.
+
+use crate::limits::SourceLimits;
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use tko_core::{Error, Result};
+
+/// How much of a source has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceProgress {
+    /// Files and folders looked at.
+    pub files: usize,
+    /// Bytes read, downloads included.
+    pub bytes: u64,
+}
+
+/// Called after each file and each part of a download.
+pub(crate) type ProgressCallback = Arc<dyn Fn(SourceProgress) + Send + Sync>;
+
+/// The limits of one source and what was used of them.
+pub(crate) struct Budget {
+    pub(crate) limits: SourceLimits,
+    /// The source, for errors.
+    source: String,
+    callback: Option<ProgressCallback>,
+    progress: SourceProgress,
+    /// Bytes of the files that are kept.
+    kept: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(
+        source: &impl fmt::Display,
+        limits: &SourceLimits,
+        callback: Option<ProgressCallback>,
+    ) -> Self {
+        Self {
+            limits: limits.clone(),
+            source: source.to_string(),
+            callback,
+            progress: SourceProgress::default(),
+            kept: 0,
+        }
+    }
+
+    /// An error that names the source.
+    pub(crate) fn error(&self, why: impl fmt::Display) -> Error {
+        bad(&self.source, why)
+    }
+
+    /// The name of the source, without its secrets.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Counts a file or folder that is looked at.
+    pub(crate) fn look(&mut self) -> Result<()> {
+        self.progress.files += 1;
+        if self.progress.files > self.limits.max_files {
+            return Err(self.error(format_args!(
+                "it has more than {} files; name a part of it",
+                self.limits.max_files
+            )));
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that were read, and reports.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.progress.bytes += bytes as u64;
+        if let Some(callback) = &self.callback {
+            callback(self.progress);
+        }
+    }
+
+    /// Reads all of one file or archive.
+    pub(crate) fn read(&mut self, name: &str, from: impl Read) -> Result<Vec<u8>> {
+        let most = self.limits.max_bytes;
+        let mut bytes = Vec::new();
+        from.take(most.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.error(format_args!("cannot read {name}: {error}")))?;
+        if bytes.len() as u64 > most {
+            return Err(self.too_large(name));
+        }
+        self.count(bytes.len());
+        Ok(bytes)
+    }
+
+    /// Reads one of the files that make up the package.
+    pub(crate) fn keep(&mut self, name: &str, from: impl Read) -> Result<Vec<u8>> {
+        let bytes = self.read(name, from)?;
+        self.kept += bytes.len() as u64;
+        if self.kept > self.limits.max_bytes {
+            return Err(self.error(format_args!(
+                "its files are larger than {} together; name a part of it",
+                size(self.limits.max_bytes)
+            )));
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) fn too_large(&self, name: &str) -> Error {
+        self.error(format_args!(
+            "{name} is larger than {}; make it smaller",
+            size(self.limits.max_bytes)
+        ))
+    }
+}
+
+/// An error that names a source.
+pub(crate) fn bad(source: &str, why: impl fmt::Display) -> Error {
+    Error::bad("source", format!("{source}: {why}"))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{bytes} bytes"),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
+}

@@ -1,0 +1,81 @@
+//! Files and folders of this machine.
+
+use crate::budget::Budget;
+use crate::package::SourceFile;
+use std::fs;
+use std::path::Path;
+use tko_core::Result;
+
+/// Whether a file counts when a folder or an archive is read.
+pub(crate) fn is_yaml(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// Reads one file.
+pub(crate) fn bytes(path: &Path, budget: &mut Budget) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let file = fs::File::open(path)
+        .map_err(|error| budget.error(format_args!("cannot open {shown}: {error}")))?;
+    budget.read(&shown.to_string(), file)
+}
+
+/// The YAML files below a folder, in the order of their paths.
+///
+/// Refuses links and devices that are named like YAML files, and skips other links and the folder
+/// `.git`.
+pub(crate) fn files(root: &Path, budget: &mut Budget) -> Result<Vec<SourceFile>> {
+    let mut files = Vec::new();
+    let mut folders = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let cannot_list = |error: std::io::Error, budget: &Budget| {
+            budget.error(format_args!("cannot list {}: {error}", folder.display()))
+        };
+        let entries = fs::read_dir(&folder).map_err(|error| cannot_list(error, budget))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| cannot_list(error, budget))?;
+            budget.look()?;
+            // Of the entry itself: links are not followed.
+            let file_type = entry
+                .file_type()
+                .map_err(|error| cannot_list(error, budget))?;
+            let path = entry.path();
+            let name = path.display().to_string();
+            if file_type.is_dir() {
+                if entry.file_name() == ".git" {
+                    continue;
+                }
+                if depth == budget.limits.max_depth {
+                    return Err(budget.error(format_args!(
+                        "{name} is more than {depth} folders deep; name a part of it"
+                    )));
+                }
+                folders.push((path, depth + 1));
+            } else if is_yaml(&name) {
+                if !file_type.is_file() {
+                    return Err(refused(&name, file_type.is_symlink(), budget));
+                }
+                let file = fs::File::open(&path)
+                    .map_err(|error| budget.error(format_args!("cannot open {name}: {error}")))?;
+                let bytes = budget.keep(&name, file)?;
+                files.push(SourceFile { name, bytes });
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Refuses a link or a device.
+pub(crate) fn refused(name: &str, is_link: bool, budget: &Budget) -> tko_core::Error {
+    if is_link {
+        budget.error(format_args!(
+            "{name} is a link, and links are not followed; replace it with a copy of the file"
+        ))
+    } else {
+        budget.error(format_args!(
+            "{name} is not a regular file; remove or rename it"
+        ))
+    }
+}

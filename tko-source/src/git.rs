@@ -1,0 +1,115 @@
+//! Sources in git repositories, read by the program git.
+
+use crate::budget::{Budget, bad};
+use crate::folder;
+use crate::package::SourceFile;
+use crate::reader::blocking;
+use crate::source::user_information;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tko_core::{Error, Result};
+use tokio::process::Command;
+
+/// What git writes when the network is at fault, in its own language.
+const NETWORK: [&str; 5] = [
+    "Could not resolve host",
+    "Connection refused",
+    "timed out",
+    "Connection reset",
+    "early EOF",
+];
+
+/// The YAML files below `path` at a branch or tag, or in the newest commit.
+pub(crate) async fn files(
+    url: &str,
+    revision: Option<&str>,
+    path: &str,
+    mut budget: Budget,
+) -> Result<Vec<SourceFile>> {
+    let checkout = tempfile::tempdir()
+        .map_err(|error| Error::internal("make a folder for the checkout", error))?;
+    clone(url, revision, checkout.path(), &budget).await?;
+    let path = path.to_owned();
+    // The folder goes with the closure: it is there until everything is read.
+    blocking(move || {
+        let place = inside(checkout.path(), &path, &budget)?;
+        if place.is_dir() {
+            let mut files = folder::files(&place, &mut budget)?;
+            for file in &mut files {
+                file.name = within_repository(checkout.path(), &file.name);
+            }
+            return Ok(files);
+        }
+        let bytes = folder::bytes(&place, &mut budget)?;
+        Ok(vec![SourceFile { name: path, bytes }])
+    })
+    .await
+}
+
+async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &Budget) -> Result<()> {
+    let mut clone = Command::new("git");
+    clone.args(["clone", "--quiet", "--depth", "1", "--no-tags"]);
+    if let Some(revision) = revision {
+        clone.arg(format!("--branch={revision}"));
+    }
+    let output = clone
+        .arg("--")
+        .arg(url)
+        .arg(into)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        // So that its messages are the ones we know.
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::NotImplemented(
+                format!(
+                    "{}: the program git is not installed; install it",
+                    budget.source()
+                )
+                .into(),
+            ),
+            _ => Error::internal("run git", error),
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut written = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if let Some(secret) = user_information(url) {
+        written = written.replace(secret, "***");
+    }
+    let source = budget.source();
+    if NETWORK.iter().any(|part| written.contains(part)) {
+        return Err(Error::unavailable(format!("clone {source}"), written));
+    }
+    Err(bad(
+        source,
+        format_args!("cannot clone it: {written}; check the URL, the branch and the credentials"),
+    ))
+}
+
+/// A path within a folder: neither `..` nor a link leads out of it.
+fn inside(root: &Path, path: &str, budget: &Budget) -> Result<PathBuf> {
+    let absent = |error| budget.error(format_args!("{path:?} is not in the repository: {error}"));
+    let root = root.canonicalize().map_err(absent)?;
+    let place = root
+        .join(path.trim_matches('/'))
+        .canonicalize()
+        .map_err(absent)?;
+    if place.starts_with(&root) {
+        Ok(place)
+    } else {
+        Err(budget.error(format_args!("{path:?} leads out of the repository")))
+    }
+}
+
+/// The name without the temporary folder.
+fn within_repository(root: &Path, name: &str) -> String {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let path = Path::new(name);
+    let path = path.strip_prefix(&root).unwrap_or(path);
+    path.display().to_string()
+}

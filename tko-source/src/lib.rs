@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod archive;
+mod budget;
+#[cfg(feature = "http")]
+mod credentials;
+mod folder;
+#[cfg(feature = "git")]
+mod git;
+#[cfg(feature = "http")]
+mod http;
+mod limits;
+mod package;
+mod reader;
+mod source;
+
+pub use budget::SourceProgress;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use credentials::SourceCredentials;
+pub use limits::SourceLimits;
+pub use package::{SourceFile, package_of};
+pub use reader::SourceReader;
+pub use source::Source;

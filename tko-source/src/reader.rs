@@ -1,0 +1,232 @@
+//! Reads sources within limits.
+
+#[cfg(feature = "http")]
+use crate::SourceCredentials;
+use crate::archive::{self, ArchiveFormat};
+use crate::budget::{Budget, ProgressCallback, SourceProgress};
+use crate::folder;
+use crate::limits::SourceLimits;
+use crate::package::{SourceFile, package_of};
+use crate::source::{Location, Place, Source};
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tko_core::{Error, Package, Result};
+
+/// Reads sources within limits.
+#[derive(Clone, Default)]
+pub struct SourceReader {
+    pub(crate) limits: SourceLimits,
+    #[cfg(feature = "http")]
+    pub(crate) credentials: Option<SourceCredentials>,
+    callback: Option<ProgressCallback>,
+}
+
+impl SourceReader {
+    /// A reader with the default limits, without credentials.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads within these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: SourceLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sends this token to its host.
+    #[cfg(feature = "http")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Option<SourceCredentials>) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Calls this after each file and each part of a download, from any thread.
+    #[must_use]
+    pub fn with_progress(
+        mut self,
+        callback: impl Fn(SourceProgress) + Send + Sync + 'static,
+    ) -> Self {
+        self.callback = Some(Arc::new(callback));
+        self
+    }
+
+    /// Reads all files of a source as one package.
+    ///
+    /// # Errors
+    /// As [`files`](Self::files) and [`package_of`].
+    pub async fn package(&self, source: &Source) -> Result<Package> {
+        package_of(self.files(source).await?)
+    }
+
+    /// Reads the files of a source, in the order in which they make up a package. There is at least
+    /// one.
+    ///
+    /// # Errors
+    /// - [`Error::BadArgument`]: the source does not exist, has no YAML file, has a link in place
+    ///   of one, is damaged, or is over the limits.
+    /// - [`Error::Unavailable`]: a server did not answer, or reading took too long.
+    /// - [`Error::Unauthenticated`], [`Error::Forbidden`]: a server asks for other credentials.
+    /// - [`Error::NotImplemented`]: the crate was built without the feature for this source, or
+    ///   git is not installed.
+    pub async fn files(&self, source: &Source) -> Result<Vec<SourceFile>> {
+        let budget = Budget::new(source, &self.limits, self.callback.clone());
+        let read = tokio::time::timeout(self.limits.timeout, self.read(source, budget));
+        let files = read.await.map_err(|elapsed| {
+            let limit = self.limits.timeout;
+            Error::unavailable(format!("read {source} within {limit:?}"), elapsed)
+        })??;
+        if files.is_empty() {
+            let part = match &source.location {
+                Location::Archive { path, .. } | Location::Git { path, .. } if !path.is_empty() => {
+                    format!(" below {path:?}")
+                }
+                _ => String::new(),
+            };
+            let why = format!("{source}: it has no .yaml or .yml file{part}");
+            return Err(Error::bad("source", why));
+        }
+        Ok(files)
+    }
+
+    /// Reads a package from a stream, such as standard input. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`]: reading failed, the content does not decode, or is over the limits.
+    pub fn package_from(&self, name: &str, from: impl Read) -> Result<Package> {
+        let mut budget = Budget::new(&name, &self.limits, self.callback.clone());
+        let bytes = budget.read(name, from)?;
+        let name = name.to_owned();
+        package_of([SourceFile { name, bytes }])
+    }
+
+    async fn read(&self, source: &Source, mut budget: Budget) -> Result<Vec<SourceFile>> {
+        match &source.location {
+            Location::Git {
+                url,
+                revision,
+                path,
+            } => {
+                self.repository(url, revision.as_deref(), path, budget)
+                    .await
+            }
+            Location::Archive {
+                format,
+                place,
+                path,
+            } => {
+                let (bytes, budget) = self.bytes(place, budget).await?;
+                unpack(*format, bytes, path.clone(), budget).await
+            }
+            Location::Place(Place::Local(path)) if is_folder(path.clone()).await => {
+                let path = path.clone();
+                blocking(move || folder::files(&path, &mut budget)).await
+            }
+            Location::Place(place) => {
+                let (bytes, budget) = self.bytes(place, budget).await?;
+                match ArchiveFormat::of_name(&place.name()) {
+                    Some(format) => unpack(format, bytes, String::new(), budget).await,
+                    None => Ok(vec![SourceFile {
+                        name: place.to_string(),
+                        bytes,
+                    }]),
+                }
+            }
+        }
+    }
+
+    /// The bytes of one file or archive, and what is left of the budget.
+    async fn bytes(&self, place: &Place, mut budget: Budget) -> Result<(Vec<u8>, Budget)> {
+        match place {
+            Place::Local(path) => {
+                let path = path.clone();
+                blocking(move || {
+                    let bytes = folder::bytes(&path, &mut budget)?;
+                    Ok((bytes, budget))
+                })
+                .await
+            }
+            Place::Http(url) => {
+                let bytes = self.download(url, &mut budget).await?;
+                Ok((bytes, budget))
+            }
+        }
+    }
+
+    #[cfg(feature = "http")]
+    async fn download(&self, url: &str, budget: &mut Budget) -> Result<Vec<u8>> {
+        crate::http::download(url, self.credentials.as_ref(), budget).await
+    }
+
+    #[cfg(not(feature = "http"))]
+    #[allow(clippy::unused_async)] // As with the feature.
+    async fn download(&self, _url: &str, budget: &mut Budget) -> Result<Vec<u8>> {
+        Err(unsupported(budget, "http"))
+    }
+
+    #[cfg(feature = "git")]
+    async fn repository(
+        &self,
+        url: &str,
+        revision: Option<&str>,
+        path: &str,
+        budget: Budget,
+    ) -> Result<Vec<SourceFile>> {
+        crate::git::files(url, revision, path, budget).await
+    }
+
+    #[cfg(not(feature = "git"))]
+    #[allow(clippy::unused_async)] // As with the feature.
+    async fn repository(
+        &self,
+        _url: &str,
+        _revision: Option<&str>,
+        _path: &str,
+        budget: Budget,
+    ) -> Result<Vec<SourceFile>> {
+        Err(unsupported(&budget, "git"))
+    }
+}
+
+impl fmt::Debug for SourceReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceReader")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(not(all(feature = "http", feature = "git")))]
+fn unsupported(budget: &Budget, feature: &str) -> Error {
+    let source = budget.source();
+    Error::NotImplemented(
+        format!("{source}: this program was built without the feature {feature:?} of tko-source")
+            .into(),
+    )
+}
+
+async fn is_folder(path: PathBuf) -> bool {
+    blocking(move || Ok(path.is_dir())).await.unwrap_or(false)
+}
+
+async fn unpack(
+    format: ArchiveFormat,
+    bytes: Vec<u8>,
+    path: String,
+    mut budget: Budget,
+) -> Result<Vec<SourceFile>> {
+    blocking(move || archive::files(format, &bytes, &path, &mut budget)).await
+}
+
+/// Runs on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("read a source", error))?
+}
