@@ -12,6 +12,7 @@ pub use requests::{
 };
 pub use steps::{Effect, MAX_EFFECTS, PrepareStep, ScheduleStep};
 
+use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
 use crate::entity::{Record, Want};
 use crate::error::Result;
@@ -32,6 +33,12 @@ use std::time::Duration;
 /// `Unauthenticated` and `Forbidden`. Ids in errors and results are as given.
 #[async_trait]
 pub trait DataApi: Send + Sync + 'static {
+    /// The same API on behalf of `caller`, whose name becomes part of the cause of every change.
+    ///
+    /// The caller replaces any earlier one. A remote API ignores it: there, the credentials of the
+    /// connection decide who calls. A wrapper passes it on to the API that it wraps.
+    fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi>;
+
     /// What serves the data, for people: such as `memory`.
     async fn about(&self) -> Result<About>;
 
@@ -156,6 +163,9 @@ pub trait DataApi: Send + Sync + 'static {
 /// What workers need. Apart from [`DataApi`]: other rights, and no frontend's business.
 #[async_trait]
 pub trait WorkerApi: DataApi {
+    /// The same API on behalf of `caller`, as [`DataApi::with_caller`].
+    fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi>;
+
     /// As [`Backend::claim`](crate::Backend::claim).
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>>;
 

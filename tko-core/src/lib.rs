@@ -5,6 +5,7 @@ pub mod annotation;
 pub mod api;
 pub mod backend;
 mod builder;
+pub mod caller;
 pub mod change;
 pub mod clock;
 pub mod commit;
@@ -39,6 +40,7 @@ pub use api::{
     PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
 pub use backend::Backend;
+pub use caller::Caller;
 pub use change::{
     Ack, Change, ChangeRecord, ChangeSet, Committed, MAX_CHANGES, Modification, Put, Require,
 };

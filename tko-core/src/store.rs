@@ -34,6 +34,7 @@ use crate::api::{
     ScheduleStep, Watch, WorkerApi,
 };
 use crate::backend::Backend;
+use crate::caller::Caller;
 use crate::change::{
     Ack, ChangeRecord, ChangeSet, Committed, FeedPosition, MAX_CHANGES, Modification,
 };
@@ -67,6 +68,8 @@ pub struct Store<B: ?Sized> {
     admission: Arc<dyn Admission>,
     ids: Arc<dyn Ids>,
     templates: Arc<Templates>,
+    /// The caller that the cause of each change names.
+    caller: Option<Caller>,
 }
 
 impl<B: ?Sized> Clone for Store<B> {
@@ -76,6 +79,7 @@ impl<B: ?Sized> Clone for Store<B> {
             admission: self.admission.clone(),
             ids: self.ids.clone(),
             templates: self.templates.clone(),
+            caller: self.caller.clone(),
         }
     }
 }
@@ -88,6 +92,7 @@ impl<B: Backend + ?Sized> Store<B> {
             admission,
             ids,
             templates: Arc::default(),
+            caller: None,
         }
     }
 
@@ -97,7 +102,11 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     async fn commit(&self, draft: Draft, ack: Ack) -> Result<Committed> {
-        self.backend.commit(draft.into_set(), ack).await
+        let mut set = draft.into_set();
+        if let (Some(caller), Some(verb)) = (&self.caller, &set.cause) {
+            set.cause = Some(caller.cause(verb));
+        }
+        self.backend.commit(set, ack).await
     }
 
     /// Every violation at once: of annotations, and what the admission finds.
@@ -135,6 +144,12 @@ fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
 
 #[async_trait]
 impl<B: Backend + ?Sized> DataApi for Store<B> {
+    fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
+        let mut store = Arc::unwrap_or_clone(self);
+        store.caller = Some(caller);
+        Arc::new(store)
+    }
+
     async fn about(&self) -> Result<About> {
         Ok(About {
             backend: self.backend.name().to_owned(),
@@ -268,6 +283,12 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
 
 #[async_trait]
 impl<B: Backend + ?Sized> WorkerApi for Store<B> {
+    fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {
+        let mut store = Arc::unwrap_or_clone(self);
+        store.caller = Some(caller);
+        Arc::new(store)
+    }
+
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         self.backend.claim(request).await
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Admission, Bulk, ChangeRecord, Claim, ClaimRequest, Count, DataApi, DeploymentId, Enqueue,
-    Event, Generation, Key, Lane, List, MAX_CHANGES, Modification, NewDeployment, NewPlugin,
-    NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
+    Admission, Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Count, DataApi, DeploymentId,
+    Enqueue, Event, Generation, Key, Lane, List, MAX_CHANGES, Modification, NewDeployment,
+    NewPlugin, NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
     ScheduleStep, Select, Stage, Token, Version, Violation, Want, Watch, WorkerApi,
 };
 
@@ -61,6 +61,13 @@ impl Broken {
 
 #[async_trait]
 impl DataApi for Broken {
+    fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
+        Arc::new(Self::new(
+            self.inner.clone().worker_with_caller(caller),
+            self.fault,
+        ))
+    }
+
     async fn about(&self) -> Result<About> {
         self.inner.about().await
     }
@@ -202,6 +209,13 @@ impl DataApi for Broken {
 
 #[async_trait]
 impl WorkerApi for Broken {
+    fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {
+        Arc::new(Self::new(
+            self.inner.clone().worker_with_caller(caller),
+            self.fault,
+        ))
+    }
+
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         self.broken_claim(request).await
     }

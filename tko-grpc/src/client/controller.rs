@@ -7,14 +7,19 @@ use crate::wire::scalar::{duration, generation, stage};
 use crate::wire::step::{pack_placed, pack_prepared};
 use crate::wire::work::{pack_mark, pack_outcome, unpack_claim};
 use async_trait::async_trait;
+use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Claim, ClaimRequest, Enqueue, Generation, Outcome, PrepareStep, Result, ScheduleStep, Token,
-    WorkerApi,
+    Caller, Claim, ClaimRequest, Enqueue, Generation, Outcome, PrepareStep, Result, ScheduleStep,
+    Token, WorkerApi,
 };
 
 #[async_trait]
 impl WorkerApi for Client {
+    fn worker_with_caller(self: Arc<Self>, _: Caller) -> Arc<dyn WorkerApi> {
+        self
+    }
+
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let packed = wire::ClaimRequest {
             stage: stage(request.stage).into(),

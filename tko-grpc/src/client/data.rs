@@ -15,7 +15,7 @@ use std::time::Duration;
 use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Bulk, ChangeRecord, Count, DataApi, DeploymentId, Event, Key, List, Modification,
+    Bulk, Caller, ChangeRecord, Count, DataApi, DeploymentId, Event, Key, List, Modification,
     NewDeployment, NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result, Revision,
     Select, Token, Version, Want, Watch,
 };
@@ -37,6 +37,10 @@ fn bulk(answer: wire::BulkResponse) -> Result<Bulk> {
 
 #[async_trait]
 impl DataApi for Client {
+    fn with_caller(self: Arc<Self>, _: Caller) -> Arc<dyn DataApi> {
+        self
+    }
+
     async fn about(&self) -> Result<About> {
         self.server().await.map(|server| About {
             backend: server.backend,

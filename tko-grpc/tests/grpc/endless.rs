@@ -8,9 +8,9 @@ use std::time::Duration;
 use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Bulk, ChangeRecord, Claim, ClaimRequest, Count, Cursor, DataApi, DeploymentId, Enqueue, Entity,
-    Error, Event, Facts, Generation, Key, List, Metadata, Modification, NewDeployment, NewPlugin,
-    NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
+    Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Count, Cursor, DataApi, DeploymentId, Enqueue,
+    Entity, Error, Event, Facts, Generation, Key, List, Metadata, Modification, NewDeployment,
+    NewPlugin, NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
     ScheduleStep, Select, TemplateId, Timestamp, Token, Version, Want, Watch, WorkerApi,
 };
 use tokio::sync::watch;
@@ -88,6 +88,10 @@ fn record(number: usize) -> Record {
 
 #[async_trait]
 impl DataApi for Endless {
+    fn with_caller(self: Arc<Self>, _: Caller) -> Arc<dyn DataApi> {
+        self
+    }
+
     async fn about(&self) -> Result<About> {
         Err(Error::internal(
             "ask the backend",
@@ -183,6 +187,10 @@ impl DataApi for Endless {
 
 #[async_trait]
 impl WorkerApi for Endless {
+    fn worker_with_caller(self: Arc<Self>, _: Caller) -> Arc<dyn WorkerApi> {
+        self
+    }
+
     async fn claim(&self, _: &ClaimRequest) -> Result<Vec<Claim>> {
         let _waiting = self.wait();
         std::future::pending().await
