@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Registers every kpt package below a folder as a template, with a `tko up` of its own, and says
-# what came of each:
+# Registers every kpt package below a folder as a template, with a `tko up` of its own, and prints
+# the result of each:
 #
 #   examples/nephio.sh DIR
 #
 # DIR is a checkout of the public catalog nephio-project/catalog, or a part of it. A package is a
 # folder with a Kptfile, subpackages included; its resources are those of its .yaml and .yml files
-# and the Kptfile itself. The program is $TKO, or else target/release/tko, which is built if need be.
+# and the Kptfile itself. The program is $TKO; without it, target/release/tko, built if missing.
 #
-# Exit code 0: every package was registered, or its fault is in nephio.faults, beside this script.
-# A package that is in there and has no fault is a failure too.
+# Exit code 0: every package was registered, or its fault is listed in nephio.faults, beside this
+# script. A package that is listed there but has no fault is a failure, too; so is a missing folder.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
@@ -17,8 +17,8 @@ if [ $# -ne 1 ]; then
     exit 2
 fi
 if [ ! -d "$1" ]; then
-    echo "there is no folder $1, so no package was tried; give it a checkout of nephio-project/catalog"
-    exit 0
+    echo "there is no folder \"$1\"; give the path of a checkout of nephio-project/catalog" >&2
+    exit 2
 fi
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$1" && pwd)
@@ -40,7 +40,7 @@ tidy() {
 }
 trap tidy EXIT
 
-# A Kptfile is a resource as well, but only files that are called YAML are read as such.
+# A Kptfile is a resource, too, but TKO reads only files whose names end like those of YAML files.
 cp -R "$root" "$work/packages"
 find "$work/packages" -name Kptfile -exec mv {} {}.yaml \;
 cd "$work/packages"
@@ -54,7 +54,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 if [ -z "$port" ]; then
-    echo "tko up does not serve:" >&2
+    echo "tko up did not start to serve:" >&2
     cat "$work/log" >&2
     exit 1
 fi
@@ -74,7 +74,7 @@ while IFS= read -r kptfile; do
         resources=$("$tko" template get "$id" | grep -c '^apiVersion:')
         if known "${folder#./}"; then
             unexpected=$((unexpected + 1))
-            result="registered, although nephio.faults says that it cannot be: remove it there"
+            result="registered, but listed in nephio.faults: remove it from there"
         else
             registered=$((registered + 1))
         fi
@@ -93,7 +93,7 @@ total=$((registered + faulty + unexpected))
 printf '\n%d packages: %d registered, %d with known faults, %d not as expected\n' \
     "$total" "$registered" "$faulty" "$unexpected"
 if [ "$total" -eq 0 ]; then
-    echo "no package was found below $root: is it the catalog?" >&2
+    echo "found no package below $root; is it a checkout of the catalog?" >&2
     exit 1
 fi
 test "$unexpected" -eq 0

@@ -1,6 +1,6 @@
-//! The project's own chores: `cargo xtask CHORE`.
+//! Development tasks of this workspace: `cargo xtask TASK`.
 //!
-//! Nothing here is needed to build or to use the project.
+//! Nothing here is needed to build or to use TKO.
 
 mod growth;
 mod install;
@@ -8,20 +8,22 @@ mod machine;
 mod needs;
 mod schemas;
 mod test;
+#[cfg(test)]
+mod tidy;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// The project's own chores.
+/// Development tasks of this workspace
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
-    chore: Chore,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Chore {
+enum Task {
     Growth(growth::GrowthArgs),
     Schemas(schemas::SchemasArgs),
     Test(test::TestArgs),
@@ -29,10 +31,10 @@ enum Chore {
 
 fn main() -> anyhow::Result<ExitCode> {
     let out = &mut std::io::stdout().lock();
-    match Arguments::parse().chore {
-        Chore::Growth(arguments) => arguments.run(out)?,
-        Chore::Schemas(arguments) => arguments.run(out)?,
-        Chore::Test(arguments) => return arguments.run(out),
+    match Arguments::parse().task {
+        Task::Growth(arguments) => arguments.run(out)?,
+        Task::Schemas(arguments) => arguments.run(out)?,
+        Task::Test(arguments) => return arguments.run(out),
     }
     Ok(ExitCode::SUCCESS)
 }

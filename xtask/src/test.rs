@@ -1,95 +1,194 @@
-//! `cargo xtask test`: all tests, with nothing but a Rust toolchain to begin with.
+//! `cargo xtask test`: builds the tests once, then runs their programs side by side.
+//!
+//! `cargo test` runs one test program after the other. Many of ours wait most of the time: for
+//! leases, for timeouts, for processes that start. Two or three at once take the same processor
+//! time and end much earlier.
+
+mod build;
+mod programs;
 
 use crate::install::provide;
 use crate::machine::{Here, Machine};
-use anyhow::{Context, Result};
+use anyhow::Result;
+use build::{Built, build};
 use clap::Args;
+use programs::{Job, Times, run_all};
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 /// Mounts a file system that goes with this command, as tests of a full disk do.
 const MOUNT: &str = "test $(id -u) = 0 || set -- --user --map-root-user; \
      exec unshare --mount \"$@\" mount -t tmpfs tmpfs /tmp";
 
-/// Says to those tests that there is no such thing.
+/// Tells those tests that no file system can be mounted.
 const WITHOUT_DISK: &str = "TKO_TEST_WITHOUT_DISK";
 
-/// Runs all tests; first installs what they need and the machine has not
+/// How long each test program took when it last ran, relative to the workspace.
+const TIMES: &str = "target/test-times.json";
+
+/// Build the tests once and run them side by side; install what they need first
+///
+/// Without --package, all crates are tested. Each program's output is printed when the program
+/// ends, and that of failed programs again at the end.
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// For `cargo test --workspace`
-    #[arg(value_name = "ARGUMENTS", allow_hyphen_values = true)]
-    cargo: Vec<OsString>,
-    /// For the tests
+    /// Test only this crate, and build only what it needs; repeat for several
+    #[arg(short, long, value_name = "CRATE")]
+    package: Vec<String>,
+    /// Leave out this crate; repeat for several
+    #[arg(long, value_name = "CRATE", conflicts_with = "package")]
+    exclude: Vec<String>,
+    /// Run only this file of tests/; repeat for several
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
+    /// Run only the tests inside libraries
+    #[arg(long)]
+    lib: bool,
+    /// Leave out the documentation tests
+    #[arg(long)]
+    no_doc: bool,
+    /// Run this many test programs at a time
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(2).expect("not zero"))]
+    programs: NonZeroUsize,
+    /// Pass this option to cargo as well, such as --release
+    #[arg(long = "cargo", value_name = "OPTION", allow_hyphen_values = true)]
+    options: Vec<OsString>,
+    /// Run only tests whose names contain this
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+    /// Pass these arguments to every test program
     #[arg(last = true, value_name = "TEST ARGUMENTS")]
-    tests: Vec<OsString>,
+    arguments: Vec<OsString>,
 }
 
 impl TestArgs {
-    /// Answers with the exit code of the tests.
+    /// Returns 0 if all tests passed, otherwise the exit code of a program that failed.
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<ExitCode> {
         provide(&Here, out)?;
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(&cargo);
-        command.args(self.arguments());
-        // What cargo says to this chore is not meant for another cargo: with it, crates whose build
-        // looks at it would be built once more.
-        for (name, _) in std::env::vars_os() {
-            if is_ours(&name.to_string_lossy()) {
-                command.env_remove(name);
-            }
-        }
-        if !has_disks(&Here) {
+        let without_disk = !has_disks(&Here);
+        if without_disk {
             writeln!(
                 out,
-                "this machine lets you mount no file system: tests that fill a disk are left out"
+                "cannot mount a file system on this machine: skipping the tests that fill a disk"
             )?;
-            command.env(WITHOUT_DISK, "1");
         }
-        let status = command
-            .status()
-            .with_context(|| format!("could not run {}", cargo.display()))?;
-        Ok(code(status))
+        out.flush()?;
+        let built = build(cargo().args(self.build_arguments()))?;
+        let mut jobs: Vec<Job> = built.iter().map(|built| self.program(built)).collect();
+        if self.has_doc_tests(&built) {
+            let mut command = cargo();
+            command.args(self.doc_arguments());
+            jobs.push(Job::new("documentation tests", command));
+        }
+        if without_disk {
+            for job in &mut jobs {
+                job.command.env(WITHOUT_DISK, "1");
+            }
+        }
+        let times = Path::new(TIMES);
+        let mut known = Times::read(times);
+        let code = run_all(jobs, self.programs.get(), &mut known, out)?;
+        // Only the order of the next run depends on this file.
+        if let Err(error) = known.write(times) {
+            writeln!(out, "could not write {TIMES}: {error}")?;
+        }
+        Ok(code)
     }
 
-    fn arguments(&self) -> Vec<OsString> {
-        let mut all: Vec<OsString> = vec!["test".into(), "--workspace".into()];
-        all.extend(self.cargo.iter().cloned());
-        if !self.tests.is_empty() {
-            all.push("--".into());
-            all.extend(self.tests.iter().cloned());
+    /// The crates to test, as both `cargo test` commands take them.
+    fn selection(&self) -> Vec<OsString> {
+        let mut all = Vec::new();
+        if self.package.is_empty() {
+            all.push("--workspace".into());
+        }
+        let mut each = |option: &str, values: &[String]| {
+            for value in values {
+                all.extend([option.into(), value.into()]);
+            }
+        };
+        each("--package", &self.package);
+        each("--exclude", &self.exclude);
+        all.extend(self.options.iter().cloned());
+        all
+    }
+
+    fn build_arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = vec!["test".into(), "--no-run".into()];
+        all.push("--message-format=json-render-diagnostics".into());
+        all.extend(self.selection());
+        for test in &self.test {
+            all.extend(["--test".into(), test.into()]);
+        }
+        if self.lib {
+            all.push("--lib".into());
         }
         all
     }
+
+    fn doc_arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = vec!["test".into(), "--doc".into(), "--quiet".into()];
+        all.extend(self.selection());
+        all.push("--".into());
+        all.extend(self.test_arguments());
+        all
+    }
+
+    fn test_arguments(&self) -> impl Iterator<Item = OsString> {
+        let filter = self.filter.iter().map(OsString::from);
+        filter.chain(self.arguments.iter().cloned())
+    }
+
+    fn program(&self, built: &Built) -> Job {
+        let mut command = Command::new(&built.program);
+        command
+            .args(self.test_arguments())
+            .current_dir(&built.folder)
+            // As cargo does when it runs tests.
+            .env("CARGO_MANIFEST_DIR", &built.folder)
+            .env("CARGO_PKG_NAME", &built.package);
+        Job::new(&format!("{} {}", built.package, built.target), command)
+    }
+
+    /// Cargo refuses `--doc` if none of the crates has a library.
+    fn has_doc_tests(&self, built: &[Built]) -> bool {
+        let every_target = self.test.is_empty() && !self.lib && !self.no_doc;
+        every_target && (self.package.is_empty() || built.iter().any(|built| built.is_library))
+    }
 }
 
-/// Whether a test can have a file system of its own: containers often forbid it.
+/// Cargo, without the variables that it set for this program.
+///
+/// With them, crates whose build scripts look at those variables would be built once more.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if is_of_this_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Whether a test can mount a file system of its own: containers often forbid it.
 fn has_disks(machine: &dyn Machine) -> bool {
     machine.ask("sh", &["-c", MOUNT, "sh"]).is_some()
 }
 
 /// Whether cargo sets this variable for the package whose program it runs.
-fn is_ours(variable: &str) -> bool {
+fn is_of_this_package(variable: &str) -> bool {
     variable.starts_with("CARGO_PKG_")
         || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"].contains(&variable)
 }
 
-/// Any but 0 if the tests were killed.
-fn code(status: ExitStatus) -> ExitCode {
-    match status.code() {
-        Some(code) => u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from),
-        None => ExitCode::FAILURE,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{MOUNT, TestArgs, code, has_disks, is_ours};
+    use super::{Built, MOUNT, TestArgs, has_disks, is_of_this_package};
     use crate::machine::fake::Fake;
     use clap::Parser;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{ExitCode, ExitStatus};
+    use std::ffi::OsString;
 
     #[derive(Parser)]
     struct Chore {
@@ -97,36 +196,93 @@ mod tests {
         test: TestArgs,
     }
 
-    fn passed_on(given: &[&str]) -> Vec<String> {
-        let chore = Chore::try_parse_from([&["test"], given].concat()).expect("it takes anything");
-        let arguments = chore.test.arguments();
-        arguments
-            .into_iter()
-            .map(|argument| argument.into_string().expect("text"))
-            .collect()
+    fn parsed(given: &[&str]) -> TestArgs {
+        let chore = Chore::try_parse_from([&["test"], given].concat());
+        chore.unwrap_or_else(|error| panic!("{error}")).test
+    }
+
+    fn words(arguments: impl IntoIterator<Item = OsString>) -> String {
+        let words = arguments.into_iter().map(OsString::into_string);
+        let words: Result<Vec<String>, OsString> = words.collect();
+        words.expect("text").join(" ")
+    }
+
+    const BUILD: &str = "test --no-run --message-format=json-render-diagnostics";
+
+    #[test]
+    fn all_crates_are_built_once_and_their_documentation_is_tested() {
+        let test = parsed(&[]);
+        assert_eq!(
+            words(test.build_arguments()),
+            format!("{BUILD} --workspace")
+        );
+        assert_eq!(
+            words(test.doc_arguments()),
+            "test --doc --quiet --workspace --"
+        );
+        assert!(test.has_doc_tests(&[]));
     }
 
     #[test]
-    fn arguments_are_passed_on_as_they_are() {
-        for given in [
-            &[][..],
-            &["--no-fail-fast"],
-            &["--exclude", "tko-grpc", "-q", "leases"],
-            &["--", "--nocapture"],
-            &["--release", "-j1", "--", "--ignored", "--test-threads", "1"],
-        ] {
-            let expected = [&["test", "--workspace"], given].concat();
-            assert_eq!(passed_on(given), expected);
+    fn a_crate_is_built_alone() {
+        let test = parsed(&["-p", "tko-core", "--cargo", "--all-features"]);
+        assert_eq!(
+            words(test.build_arguments()),
+            format!("{BUILD} --package tko-core --all-features")
+        );
+        assert_eq!(
+            words(test.doc_arguments()),
+            "test --doc --quiet --package tko-core --all-features --"
+        );
+    }
+
+    #[test]
+    fn test_programs_get_the_filter_and_the_arguments() {
+        let test = parsed(&[
+            "--exclude",
+            "tko-grpc",
+            "leases",
+            "--",
+            "--nocapture",
+            "--exact",
+        ]);
+        assert_eq!(
+            words(test.build_arguments()),
+            format!("{BUILD} --workspace --exclude tko-grpc")
+        );
+        assert_eq!(words(test.test_arguments()), "leases --nocapture --exact");
+        let built = built("tko-core", false);
+        let job = test.program(&built);
+        let given: Vec<_> = job.command.get_args().map(OsString::from).collect();
+        assert_eq!(words(given), "leases --nocapture --exact");
+        assert_eq!(job.command.get_current_dir(), Some(built.folder.as_path()));
+    }
+
+    #[test]
+    fn one_file_of_tests_runs_without_the_documentation() {
+        let test = parsed(&["-p", "tko-core", "--test", "lease"]);
+        assert_eq!(
+            words(test.build_arguments()),
+            format!("{BUILD} --package tko-core --test lease")
+        );
+        assert!(!test.has_doc_tests(&[built("tko-core", true)]));
+    }
+
+    fn built(package: &str, is_library: bool) -> Built {
+        Built {
+            package: package.to_owned(),
+            target: "src/lib.rs".to_owned(),
+            folder: "/workspace/folder".into(),
+            program: "/workspace/target/program".into(),
+            is_library,
         }
     }
 
     #[test]
-    fn the_exit_code_is_that_of_the_tests() {
-        let ended = |code: i32| ExitStatus::from_raw(code << 8);
-        assert_eq!(code(ended(0)), ExitCode::SUCCESS);
-        assert_eq!(code(ended(101)), ExitCode::from(101));
-        let killed = ExitStatus::from_raw(9);
-        assert_eq!(code(killed), ExitCode::FAILURE);
+    fn a_crate_without_a_library_has_no_documentation_tests() {
+        let test = parsed(&["-p", "tko-cli"]);
+        assert!(!test.has_doc_tests(&[built("tko-cli", false)]));
+        assert!(test.has_doc_tests(&[built("tko-core", true), built("tko-cli", false)]));
     }
 
     #[test]
@@ -137,8 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cargo_says_to_this_chore_is_kept_from_the_tests() {
-        assert!(is_ours("CARGO_MANIFEST_DIR") && is_ours("CARGO_PKG_NAME"));
-        assert!(!is_ours("CARGO_TARGET_DIR") && !is_ours("CARGO_INCREMENTAL"));
+    fn variables_of_this_package_are_kept_from_the_tests() {
+        assert!(is_of_this_package("CARGO_MANIFEST_DIR") && is_of_this_package("CARGO_PKG_NAME"));
+        assert!(
+            !is_of_this_package("CARGO_TARGET_DIR") && !is_of_this_package("CARGO_INCREMENTAL")
+        );
     }
 }

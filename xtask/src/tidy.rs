@@ -1,0 +1,144 @@
+//! Rules of the repository that neither the compiler nor clippy checks, as tests.
+//!
+//! - A source file has at most 600 lines.
+//! - A module is named for what it holds, and lies in `name.rs`, not in `name/mod.rs`.
+//! - A published package has all that crates.io and docs.rs show.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Most lines of a source file.
+const MOST_LINES: usize = 600;
+
+/// Names of modules that say nothing about what the module holds.
+const EMPTY_NAMES: [&str; 8] = [
+    "common", "helper", "helpers", "manager", "misc", "util", "utils", "words",
+];
+
+#[test]
+fn source_files_are_short() {
+    let long = sources().into_iter().filter_map(|(path, text)| {
+        let lines = text.lines().count();
+        (lines > MOST_LINES).then(|| format!("{path}: {lines} lines"))
+    });
+    let long: Vec<String> = long.collect();
+    assert!(long.is_empty(), "split these:\n{}", long.join("\n"));
+}
+
+#[test]
+fn modules_are_named_for_what_they_hold() {
+    let wrong = sources().into_iter().filter_map(|(path, _)| {
+        let file = Path::new(&path);
+        let name = file.file_stem().and_then(|stem| stem.to_str())?;
+        // Below `tests`, cargo takes `name.rs` for a test program of its own.
+        let is_folder_file = name == "mod" && !path.contains("/tests/");
+        (EMPTY_NAMES.contains(&name) || is_folder_file).then_some(path)
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "rename these:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn published_packages_are_complete() {
+    let licence = fs::read(root().join("LICENSE")).expect("the workspace has a licence");
+    let mut published = 0;
+    let mut wrong = Vec::new();
+    for package in packages() {
+        if package["publish"].as_array().is_some_and(Vec::is_empty) {
+            continue;
+        }
+        published += 1;
+        let name = package["name"].as_str().expect("a package has a name");
+        for field in [
+            "description",
+            "license",
+            "repository",
+            "rust_version",
+            "readme",
+        ] {
+            if package[field].is_null() {
+                wrong.push(format!("{name} has no {field}"));
+            }
+        }
+        if package["metadata"]["docs"]["rs"]["all-features"] != Value::Bool(true) {
+            wrong.push(format!("{name}: docs.rs would not show all features"));
+        }
+        let manifest = package["manifest_path"]
+            .as_str()
+            .expect("it has a manifest");
+        let folder = Path::new(manifest).parent().expect("it is in a folder");
+        if !fs::read(folder.join("LICENSE")).is_ok_and(|text| text == licence) {
+            wrong.push(format!(
+                "{name}: LICENSE is missing, or not the workspace's"
+            ));
+        }
+        let files = packed_files(name);
+        for file in ["LICENSE", "README.md", "Cargo.toml"] {
+            if !files.lines().any(|line| line == file) {
+                wrong.push(format!("{name}: {file} is not in the package"));
+            }
+        }
+    }
+    assert!(published >= 11, "only {published} published packages found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask is in the workspace").to_owned()
+}
+
+/// Every Rust file of the repository with its text, by its path relative to the repository.
+fn sources() -> Vec<(String, String)> {
+    let root = root();
+    let mut folders = vec![root.clone()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the repository") {
+            let path = entry.expect("a readable entry").path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.expect("names are text");
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("sources are text");
+                let path = path.strip_prefix(&root).expect("it is below");
+                files.push((path.display().to_string(), text));
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() > 200, "only {} source files found", files.len());
+    files
+}
+
+/// The workspace's packages, as `cargo metadata` describes them.
+fn packages() -> Vec<Value> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let mut all: Value = serde_json::from_str(&output).expect("cargo prints JSON");
+    match all["packages"].take() {
+        Value::Array(packages) => packages,
+        other => panic!("not a list of packages: {other}"),
+    }
+}
+
+/// The files that `cargo package` would put into this package, one a line.
+fn packed_files(package: &str) -> String {
+    cargo(&["package", "--list", "--allow-dirty", "--package", package])
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("cargo prints text")
+}
