@@ -77,6 +77,11 @@ fn the_architecture_works() {
 }
 
 #[test]
+fn the_guide_for_contributors_works() {
+    check("CONTRIBUTING.md");
+}
+
+#[test]
 fn the_changelog_works() {
     check("CHANGELOG.md");
 }

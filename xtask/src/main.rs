@@ -6,6 +6,7 @@ mod growth;
 mod install;
 mod machine;
 mod needs;
+mod picture;
 mod schemas;
 mod test;
 #[cfg(test)]
@@ -25,6 +26,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     Growth(growth::GrowthArgs),
+    Picture(picture::PictureArgs),
     Schemas(schemas::SchemasArgs),
     Test(test::TestArgs),
 }
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let out = &mut std::io::stdout().lock();
     match Arguments::parse().task {
         Task::Growth(arguments) => arguments.run(out)?,
+        Task::Picture(arguments) => arguments.run(out)?,
         Task::Schemas(arguments) => arguments.run(out)?,
         Task::Test(arguments) => return arguments.run(out),
     }
