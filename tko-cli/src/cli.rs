@@ -1,4 +1,4 @@
-//! The commands, as typed.
+//! The commands and their arguments, as the user types them.
 
 use crate::connect::ConnectArgs;
 use crate::console::Console;
@@ -17,75 +17,75 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::Write;
 
-/// Orchestrates packages of Kubernetes-style resources onto very many sites
+/// Deploy packages of Kubernetes resources to thousands of sites
 ///
-/// Start with `tko demo`. For real: `tko up` in one terminal; in another `tko template register`,
-/// `tko site register`, `tko deployment create`.
+/// Start with `tko demo`. To run a server: `tko up` in one terminal; in another `tko template
+/// register`, `tko site register`, `tko deployment create`.
 ///
-/// Every flag can be given as an environment variable: --grpc-port as TKO_GRPC_PORT. Exit codes:
-/// 0 done, 1 failed, 2 bad argument, 3 not found, 4 conflict or busy, 5 unavailable, 6 not allowed.
+/// Every flag can be given as an environment variable: --grpc-port as TKO_GRPC_PORT. Exit codes: 0
+/// done, 1 failed, 2 bad argument, 3 not found, 4 conflict or busy, 5 unavailable, 6 not allowed.
 #[derive(Debug, Parser)]
 #[command(name = "tko", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     log: LogArgs,
-    /// How results are printed
+    /// Output format of results
     #[arg(
         short = 'o',
         long = "format",
         global = true,
         value_enum,
         default_value = "yaml",
-        help_heading = "Everywhere"
+        help_heading = "Global options"
     )]
     format: OutputFormat,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// See it work: a 5G core onto many sites, in one process, without a network
+enum CliCommand {
+    /// Run the demo: deploy a 5G core to many sites, in one process, without a network
     Demo(Box<DemoArgs>),
-    /// Run everything in one process: data, preparer, scheduler
+    /// Run data service, preparer and scheduler in one process
     Up(Box<UpArgs>),
-    /// Templates: packages to make others of
+    /// Manage templates
     Template(Remote<TemplateCommand>),
-    /// Sites: places where deployments run
+    /// Manage sites
     Site(Remote<SiteCommand>),
-    /// Deployments: packages on their way to a site
+    /// Manage deployments
     Deployment(Remote<DeploymentCommand>),
-    /// Plugins: programs that prepare, schedule or validate
+    /// Manage plugins: programs that prepare, schedule or validate
     Plugin(Remote<PluginCommand>),
-    /// Say who serves the data
+    /// Show the server's name, version and addresses
     About(ConnectArgs),
-    /// Check packages, without a server
+    /// Check packages without a server
     Validate(ValidateArgs),
-    /// Ids as Kubernetes names, and back
+    /// Convert between ids and Kubernetes names
     #[command(subcommand)]
     Kube(KubeCommand),
-    /// What keeps the data
+    /// Inspect or repair the storage backend
     #[command(subcommand)]
     Backend(BackendCommand),
-    /// The data service
+    /// Run the data service
     #[command(subcommand)]
     Data(DataCommand),
-    /// The preparer
+    /// Run a preparer
     #[command(subcommand)]
     Preparer(PreparerCommand),
-    /// The scheduler
+    /// Run a scheduler
     #[command(subcommand)]
     Scheduler(SchedulerCommand),
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completion {
-        /// Which
+        /// Shell to print it for
         shell: Shell,
     },
     /// Print the version
     Version,
 }
 
-/// A command that talks to a data service.
+/// The arguments of a command that talks to a data service.
 #[derive(Debug, Args)]
 struct Remote<C: Subcommand> {
     #[command(flatten)]
@@ -95,7 +95,7 @@ struct Remote<C: Subcommand> {
 }
 
 impl Cli {
-    /// Does what was asked for; results go to standard output.
+    /// Runs the command and writes its results to standard output.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.start_logging()?;
         let mut stdout = std::io::BufWriter::new(std::io::stdout());
@@ -105,47 +105,52 @@ impl Cli {
             out: &mut stdout,
         };
         match self.command {
-            Command::Demo(demo) => demo.run(console.quiet, console.out).await?,
-            Command::Up(up) => up.run().await?,
-            Command::Template(Remote { connect, command }) => {
+            CliCommand::Demo(demo) => demo.run(console.quiet, console.out).await?,
+            CliCommand::Up(up) => up.run().await?,
+            CliCommand::Template(Remote { connect, command }) => {
                 let data = connect.client().await?;
                 command.run(&data, &mut console).await?;
             }
-            Command::Site(Remote { connect, command }) => {
+            CliCommand::Site(Remote { connect, command }) => {
                 let data = connect.client().await?;
                 command.run(&data, &mut console).await?;
             }
-            Command::Deployment(Remote { connect, command }) => {
+            CliCommand::Deployment(Remote { connect, command }) => {
                 let data = connect.client().await?;
                 command.run(&data, &mut console).await?;
             }
-            Command::Plugin(Remote { connect, command }) => {
+            CliCommand::Plugin(Remote { connect, command }) => {
                 let data = connect.client().await?;
                 command.run(&data, &mut console).await?;
             }
-            Command::About(connect) => about(&connect, &mut console).await?,
-            Command::Validate(validate) => validate.run(&console).await?,
-            Command::Kube(kube) => kube.run(console.out)?,
-            Command::Backend(command) => command.run(&mut console).await?,
-            Command::Data(DataCommand::Start(start)) => start.run().await?,
-            Command::Preparer(PreparerCommand::Start(start)) => start.run().await?,
-            Command::Scheduler(SchedulerCommand::Start(start)) => start.run().await?,
-            Command::Completion { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "tko", console.out);
+            CliCommand::About(connect) => about(&connect, &mut console).await?,
+            CliCommand::Validate(validate) => validate.run(&console).await?,
+            CliCommand::Kube(kube) => kube.run(console.out)?,
+            CliCommand::Backend(command) => command.run(&mut console).await?,
+            CliCommand::Data(DataCommand::Start(start)) => start.run().await?,
+            CliCommand::Preparer(PreparerCommand::Start(start)) => start.run().await?,
+            CliCommand::Scheduler(SchedulerCommand::Start(start)) => start.run().await?,
+            CliCommand::Completion { shell } => {
+                // The generator panics if writing fails, for example into a closed pipe.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "tko", &mut script);
+                console.out.write_all(&script)?;
             }
-            Command::Version => writeln!(console.out, "{}", env!("CARGO_PKG_VERSION"))?,
+            CliCommand::Version => writeln!(console.out, "{}", env!("CARGO_PKG_VERSION"))?,
         }
         stdout.flush()?;
         Ok(())
     }
 
-    /// Servers say what they do; commands and the demo only what is wrong.
+    /// Starts logging. Servers log at level info by default, everything else at level warn.
     fn start_logging(&self) -> anyhow::Result<()> {
         let (level, journald) = match &self.command {
-            Command::Up(up) => ("info", up.journal.journald),
-            Command::Data(DataCommand::Start(start)) => ("info", start.journal.journald),
-            Command::Preparer(PreparerCommand::Start(start)) => ("info", start.journal.journald),
-            Command::Scheduler(SchedulerCommand::Start(start)) => ("info", start.journal.journald),
+            CliCommand::Up(up) => ("info", up.journal.journald),
+            CliCommand::Data(DataCommand::Start(start)) => ("info", start.journal.journald),
+            CliCommand::Preparer(PreparerCommand::Start(start)) => ("info", start.journal.journald),
+            CliCommand::Scheduler(SchedulerCommand::Start(start)) => {
+                ("info", start.journal.journald)
+            }
             _ => ("warn", false),
         };
         self.log.start(level, journald)

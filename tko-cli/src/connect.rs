@@ -1,4 +1,4 @@
-//! Which data service a command talks to, as flags.
+//! The flags that say which data service a command talks to.
 
 use crate::services::time;
 use anyhow::Context;
@@ -10,15 +10,15 @@ use tko_grpc::client::{Client, Settings, Tls};
 use tko_grpc::server::Stack;
 use tokio::net::TcpStream;
 
-/// How long to look for the service on loopback, for each version of IP.
-const LOOK: Duration = Duration::from_secs(1);
+/// The longest wait for each IP version when looking for the service on loopback.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which data service to talk to. Without an address: on loopback
+/// How to reach the data service; without an address: on loopback
 #[allow(clippy::struct_field_names)] // The fields are the flags.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "gRPC")]
 pub(crate) struct ConnectArgs {
-    /// Versions of IP: dual, ipv6 or ipv4
+    /// IP versions to use: dual, ipv6 or ipv4
     #[arg(long, default_value_t, value_name = "STACK", global = true)]
     grpc_ip_stack: Stack,
     /// Address or host of the data service
@@ -33,19 +33,19 @@ pub(crate) struct ConnectArgs {
     /// Port of the data service
     #[arg(long, default_value_t = 50050, value_name = "PORT", global = true)]
     grpc_port: u16,
-    /// Time for one call
+    /// Timeout of one call
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s", global = true)]
     grpc_timeout: Duration,
-    /// Talk TLS, to a service whose certificate the system trusts
+    /// Use TLS and trust the certificates that the system trusts
     #[arg(long, global = true)]
     grpc_tls: bool,
-    /// Talk TLS, to a service whose certificate this CA has signed, in PEM
+    /// Use TLS and trust certificates signed by the CA in this PEM file
     #[arg(long, value_name = "FILE", global = true)]
     grpc_ca: Option<PathBuf>,
-    /// Certificate of the client, in PEM
+    /// Present the client certificate in this PEM file
     #[arg(long, value_name = "FILE", requires = "grpc_key", global = true)]
     grpc_certificate: Option<PathBuf>,
-    /// Key of the client's certificate, in PEM
+    /// Key of the client certificate, in PEM
     #[arg(
         long,
         value_name = "FILE",
@@ -53,13 +53,13 @@ pub(crate) struct ConnectArgs {
         global = true
     )]
     grpc_key: Option<PathBuf>,
-    /// A file with a bearer token
+    /// Authenticate with the bearer token in this file
     #[arg(long, value_name = "FILE", global = true)]
     grpc_token: Option<PathBuf>,
 }
 
 impl ConnectArgs {
-    /// A client, which connects when it is first used.
+    /// Makes a client. It connects on first use.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let host = self.host().await;
         let mut settings = Settings::new(format!("{host}:{}", self.grpc_port));
@@ -73,13 +73,14 @@ impl ConnectArgs {
         }
         if let Some(path) = &self.grpc_token {
             let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the token in {}", path.display()))?;
+                .with_context(|| format!("cannot read the token file {}", path.display()))?;
             settings.token = Some(text.trim().to_owned());
         }
         Ok(Client::new(settings)?)
     }
 
-    /// Where plugins of this process reach the data service, if its name can be resolved now.
+    /// The address at which plugins of this process reach the data service; `None` if its name does
+    /// not resolve now.
     pub(crate) async fn reached(&self) -> Option<SocketAddr> {
         let host = self.host().await;
         let place = format!("{host}:{}", self.grpc_port);
@@ -97,7 +98,7 @@ impl ConnectArgs {
         }
         match self.grpc_ip_stack {
             Stack::Ipv4 => "127.0.0.1",
-            // A machine, or its service, may have only one of them.
+            // The machine or the service may have only one IP version.
             Stack::Dual if !self.listens("[::1]").await && self.listens("127.0.0.1").await => {
                 "127.0.0.1"
             }
@@ -108,6 +109,9 @@ impl ConnectArgs {
 
     async fn listens(&self, host: &str) -> bool {
         let connect = TcpStream::connect(format!("{host}:{}", self.grpc_port));
-        matches!(tokio::time::timeout(LOOK, connect).await, Ok(Ok(_)))
+        matches!(
+            tokio::time::timeout(LOOKUP_TIMEOUT, connect).await,
+            Ok(Ok(_))
+        )
     }
 }

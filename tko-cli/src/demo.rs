@@ -1,7 +1,7 @@
-//! `tko demo`: a country's 5G core, from one deployment to the manifests of every site.
+//! `tko demo`: deploys a country's 5G core, from one deployment to the manifests of every site.
 //!
-//! Nothing is faked: the same store, preparer, scheduler and packages as anywhere else, in one
-//! process. What came out is held against what must come out, on disk too.
+//! Nothing is simulated: the demo uses the same store, preparer, scheduler and packages as a
+//! server, in one process. It checks the result against the expected one, also on disk.
 
 mod fleet;
 mod folder;
@@ -19,8 +19,8 @@ use crate::services::signals::Signals;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use fleet::{Expected, Fleet, MAX_SITES, MIN_SITES};
-use observer::{Observer, Tally};
-use progress::Progress;
+use observer::{FleetObserver, FleetTally};
+use progress::DemoProgress;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,19 +28,19 @@ use std::time::{Duration, Instant};
 use tko_core::{DataApi, DeploymentId};
 use tko_scheduler::Manifests;
 
-/// Nothing happening for so long means that nothing will.
+/// The demo fails after this time without any change.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// See it work: a 5G core onto many sites, in one process, without a network
+/// Run the demo: deploy a 5G core to many sites, in one process, without a network
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// How many sites
+    /// Number of sites
     #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = sites)]
     sites: usize,
-    /// Where the manifests go; emptied first if an earlier demo made it
+    /// Directory for the manifests; emptied first if an earlier demo made it
     #[arg(long, default_value = "tko-demo", value_name = "DIR")]
     out: PathBuf,
-    /// Go on serving the API afterwards, until interrupted
+    /// Keep serving the API afterwards, until interrupted
     #[arg(long)]
     serve: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub(crate) struct DemoArgs {
 fn sites(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (MIN_SITES..=MAX_SITES).contains(&count) => Ok(count),
-        _ => Err(format!("it is a number from {MIN_SITES} to {MAX_SITES}")),
+        _ => Err(format!("expected a number from {MIN_SITES} to {MAX_SITES}")),
     }
 }
 
@@ -62,14 +62,14 @@ impl DemoArgs {
         } else {
             Assembly::memory().await?
         };
-        // Not before it is sure that it can serve.
+        // Empty the folder only after the server has started to listen.
         let root = folder::emptied(&self.out)?;
         let manifests = root.join("sites");
         std::fs::create_dir_all(&manifests)
-            .with_context(|| format!("cannot make {}", manifests.display()))?;
+            .with_context(|| format!("cannot create {}", manifests.display()))?;
         let controllers = ControllerArgs::default();
         assembly.prepare(&PreparerArgs::default(), &controllers);
-        // A demo's files need not survive a loss of power.
+        // The demo's files need not survive a power loss.
         let scheduled = Scheduled::Directory {
             path: manifests.clone(),
             sync: false,
@@ -87,7 +87,7 @@ impl DemoArgs {
                 ended = assembly.failed() => ended?,
             }
         }
-        signals.unless_again(assembly.stop()).await?;
+        signals.unless_repeated(assembly.stop()).await?;
         shown
     }
 }
@@ -101,8 +101,8 @@ async fn show(
 ) -> anyhow::Result<()> {
     let fleet = Fleet::new(sites);
     let expected = fleet.expected();
-    let mut observer = Observer::start(&data);
-    let mut progress = Progress::new(&expected, quiet);
+    let mut observer = FleetObserver::start(&data);
+    let mut progress = DemoProgress::new(&expected, quiet);
     let began = Instant::now();
     nation::register(&*data, fleet, &observer, &mut progress).await?;
     let registered = began.elapsed();
@@ -116,7 +116,7 @@ async fn show(
     let files = Manifests::verify(&*data, manifests).await?;
     ensure!(
         files == expected.files,
-        "{files} manifests are on disk, not {}",
+        "{files} manifests are on disk; expected {}",
         expected.files
     );
     let refused = refused(&*data).await?;
@@ -134,15 +134,18 @@ async fn show(
     report::write(&run, manifests, out)
 }
 
-/// Waits until everything is in its state, or nothing happens any more. Answers also with how long
-/// it took until the last deployment was prepared.
+/// Waits for the expected state. Returns the final counts and the time until the last deployment
+/// was prepared.
+///
+/// # Errors
+/// Nothing changed for [`PATIENCE`].
 async fn settle(
-    observer: &mut Observer,
-    progress: &mut Progress,
+    observer: &mut FleetObserver,
+    progress: &mut DemoProgress,
     expected: &Expected,
     began: Instant,
-) -> anyhow::Result<(Tally, Duration)> {
-    let wanted = Tally {
+) -> anyhow::Result<(FleetTally, Duration)> {
+    let wanted = FleetTally {
         sites: expected.sites,
         provisioned: expected.provisioned,
         scheduled_sites: expected.sites,
@@ -167,14 +170,14 @@ async fn settle(
                 changed?;
             }
             Err(_) => bail!(
-                "nothing has happened for {} s, and this is not where it should be:\n  is:     {tally:?}\n  should: {wanted:?}",
+                "nothing changed for {} s before the expected state was reached:\n  actual:   {tally:?}\n  expected: {wanted:?}",
                 PATIENCE.as_secs()
             ),
         }
     }
 }
 
-/// The deployment that is wrong on purpose, and what its condition says.
+/// Finds the deployment that is invalid on purpose, and the message of its condition.
 async fn refused(data: &dyn DataApi) -> anyhow::Result<(DeploymentId, String)> {
     use tko_core::{Key, Kind, List, Pattern, Select, Want};
     let list = List {
@@ -187,7 +190,7 @@ async fn refused(data: &dyn DataApi) -> anyhow::Result<(DeploymentId, String)> {
         want: Want::ROW,
     };
     let page = data.list(&list).await?;
-    let record = page.items.first().context("no nwdaf deployment")?;
+    let record = page.items.first().context("there is no nwdaf deployment")?;
     let condition = record
         .entity
         .condition(tko_core::entity::PREPARED)
@@ -198,7 +201,7 @@ async fn refused(data: &dyn DataApi) -> anyhow::Result<(DeploymentId, String)> {
     for missing in ["selector", "name", "port"] {
         ensure!(
             condition.message.contains(missing),
-            "the nwdaf deployment's condition does not name {missing}: {}",
+            "the condition of the nwdaf deployment does not name {missing}: {}",
             condition.message
         );
     }

@@ -1,9 +1,10 @@
-//! Every flag as an environment variable: `TKO_GRPC_PORT`, or as in the original `TKO_grpc-port`.
+//! Makes every flag available as an environment variable: `TKO_GRPC_PORT`, or `TKO_grpc-port` as in
+//! the original.
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, Command};
 
-/// Lets every long flag, of every subcommand, be given as a variable.
+/// Adds an environment variable to every long flag of a command and its subcommands.
 pub(crate) fn with_variables(command: Command) -> Command {
     let subcommands: Vec<String> = command
         .get_subcommands()
@@ -34,11 +35,11 @@ fn with_variable(arg: Arg) -> Arg {
         format!("TKO_{}", long.to_uppercase().replace('-', "_"))
     };
     let arg = match arg.get_action() {
-        // As people write such variables: 1 and yes, too.
+        // Takes 1 and yes as well as true.
         ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
         _ => arg,
     };
-    arg.env(name).hide_env(true)
+    arg.env(name).hide_env_values(true)
 }
 
 #[cfg(test)]
@@ -53,11 +54,11 @@ mod tests {
         let template = command
             .find_subcommand("template")
             .and_then(|sub| sub.find_subcommand("list"))
-            .expect("it is a command");
+            .expect("a command");
         let flag = template
             .get_arguments()
             .find(|arg| arg.get_long() == Some("max-count"))
-            .expect("it is a flag");
+            .expect("a flag");
         assert_eq!(
             flag.get_env().and_then(|name| name.to_str()),
             Some("TKO_MAX_COUNT")

@@ -1,27 +1,27 @@
-//! Exit codes that a script can use.
+//! Exit codes for scripts.
 //!
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | failed, for a reason of its own |
-//! | 2 | bad argument: mend the command or the package |
+//! | 1 | failed for another reason |
+//! | 2 | bad argument: correct the command or the package |
 //! | 3 | not found |
-//! | 4 | conflict, busy, exists already, or a token whose time is over: read again and retry |
+//! | 4 | conflict, busy, already exists, or an expired token: read again and retry |
 //! | 5 | unavailable: retry later |
-//! | 6 | not authenticated, or not allowed |
+//! | 6 | not authenticated or not allowed |
 
 use std::process::ExitCode;
 use tko_core::ErrorKind;
 
-/// Reports a failure on standard error and gives its code.
+/// Prints an error to standard error and returns the exit code.
 pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    if is_read_no_further(&error) {
+    if is_closed_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("tko: {}", told(&error));
+    eprintln!("tko: {}", message(&error));
     let kind = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<tko_core::Error>())
@@ -41,9 +41,9 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     })
 }
 
-/// Whether whoever reads our output has seen enough, as `head` has: that is no failure. A server
-/// that breaks off the connection is one; what is told of it comes as an error of `tko_core`.
-fn is_read_no_further(error: &anyhow::Error) -> bool {
+/// Whether the reader of standard output closed the pipe, as `head` does. That is not a failure. A
+/// connection broken by a server is one; it arrives as an error of `tko_core`.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .take_while(|cause| !cause.is::<tko_core::Error>())
@@ -51,8 +51,8 @@ fn is_read_no_further(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// The whole chain; of a refused package, one violation a line.
-fn told(error: &anyhow::Error) -> String {
+/// The error with all its causes; a refused package has one violation per line.
+fn message(error: &anyhow::Error) -> String {
     let violations =
         error
             .chain()
@@ -73,18 +73,18 @@ fn told(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_read_no_further;
+    use super::is_closed_pipe;
     use anyhow::Context;
     use std::io::{Error, ErrorKind};
 
     #[test]
-    fn only_a_reader_of_ours_may_break_off() {
+    fn only_a_closed_standard_output_is_no_failure() {
         let broken = || Error::from(ErrorKind::BrokenPipe);
         let printing = Err::<(), _>(broken()).context("print the list");
-        assert!(is_read_no_further(&printing.expect_err("it is one")));
+        assert!(is_closed_pipe(&printing.expect_err("an error")));
         let server = tko_core::Error::unavailable("list entities", broken());
-        assert!(!is_read_no_further(&server.into()));
+        assert!(!is_closed_pipe(&server.into()));
         let other = Error::from(ErrorKind::NotFound);
-        assert!(!is_read_no_further(&other.into()));
+        assert!(!is_closed_pipe(&other.into()));
     }
 }

@@ -1,4 +1,4 @@
-//! Logs: for people, as JSON, or to journald; to standard error or a file.
+//! Logging: human-readable, JSON or journald; to standard error or a file.
 
 use anyhow::Context;
 use clap::Args;
@@ -11,25 +11,25 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-/// What is logged, and where to.
+/// The flags for logging.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct LogArgs {
-    /// Log more: -v debug, -vv everything of TKO, -vvv everything
+    /// Log more: -v debug, -vv trace for TKO, -vvv trace for everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
-    /// Log and show nothing but errors
+    /// Log only errors and print no messages
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Log into this file instead of standard error
+    /// Log to this file instead of standard error
     #[arg(short, long, global = true, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// How log lines look: for people, or JSON
-    #[arg(long, global = true, value_name = "FORM", default_value = "human")]
+    /// Format of log lines
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
     log_format: LogFormat,
 }
 
-/// The form of a log line.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum LogFormat {
     Human,
@@ -37,28 +37,28 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Starts logging, for the life of the process. `level` is that of neither -v nor -q.
+    /// Starts logging for the life of the process. `level` applies if neither `-v` nor `-q` is
+    /// given.
     pub(crate) fn start(&self, level: &str, journald: bool) -> anyhow::Result<()> {
         let filter = match (self.quiet, self.verbose) {
             (true, _) => "error".to_owned(),
-            (false, 0) => format!("warn,{}", of_tko(level)),
-            (false, 1) => format!("warn,{}", of_tko("debug")),
-            (false, 2) => format!("info,{}", of_tko("trace")),
+            (false, 0) => format!("warn,{}", tko_crates(level)),
+            (false, 1) => format!("warn,{}", tko_crates("debug")),
+            (false, 2) => format!("info,{}", tko_crates("trace")),
             (false, _) => "trace".to_owned(),
         };
-        let filter = EnvFilter::try_new(filter).context("the log filter")?;
-        let layer: Box<dyn Layer<Registry> + Send + Sync> =
-            if journald {
-                Box::new(tracing_journald::layer().context(
-                    "cannot log to journald: it does not run here; leave out --journald",
-                )?)
-            } else {
-                self.lines()?
-            };
+        let filter = EnvFilter::try_new(filter).context("cannot make the log filter")?;
+        let layer: Box<dyn Layer<Registry> + Send + Sync> = if journald {
+            Box::new(tracing_journald::layer().context(
+                "cannot log to journald: it is not running; start it, or remove --journald",
+            )?)
+        } else {
+            self.lines()?
+        };
         tracing_subscriber::registry()
             .with(layer.with_filter(filter))
             .try_init()
-            .context("something else logs already")
+            .context("logging is already started")
     }
 
     fn lines(&self) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
@@ -67,7 +67,7 @@ impl LogArgs {
                 .create(true)
                 .append(true)
                 .open(path)
-                .with_context(|| format!("cannot log into {}", path.display()))?;
+                .with_context(|| format!("cannot open the log file {}", path.display()))?;
             (BoxMakeWriter::new(Mutex::new(file)), false)
         } else {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -83,13 +83,15 @@ impl LogArgs {
     }
 }
 
-fn of_tko(level: &str) -> String {
+fn tko_crates(level: &str) -> String {
     [
         "tko",
         "tko_core",
         "tko_backend_memory",
+        "tko_backend_postgres",
         "tko_validate",
         "tko_plugin",
+        "tko_source",
         "tko_preparer",
         "tko_scheduler",
         "tko_grpc",

@@ -1,9 +1,9 @@
 //! `tko`: the command line, the servers and the demo of TKO.
 //!
-//! A reference assembly: arguments are parsed (`cli`), crates are wired together (`services`), and
-//! every rule is elsewhere. Data go to standard output, everything else to standard error.
+//! A reference assembly. `cli` parses arguments, `services` wires crates together, and every rule
+//! is in another crate. Results go to standard output, everything else to standard error.
 
-// Doc comments of arguments are their help: printed as they are, not Markdown.
+// Doc comments of arguments are help texts, printed as they are.
 #![allow(clippy::doc_markdown)]
 
 mod cli;
@@ -24,18 +24,18 @@ mod validate;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
-/// A store in memory makes and drops very many small things for a long time: the common system
-/// allocator then takes ten times as long for each at a million deployments.
+/// The memory backend allocates and frees many small objects. With the system allocator, each
+/// operation takes ten times as long at a million deployments.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // The crates that talk TLS leave the choice of its cryptography to the program.
+    // The TLS crates leave the choice of the cryptography provider to the program.
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()
     {
-        eprintln!("tko: something else has chosen the cryptography of TLS already");
+        eprintln!("tko: cannot choose the TLS cryptography: it is already chosen");
         return ExitCode::FAILURE;
     }
     let command = environment::with_variables(cli::Cli::command());
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         .and_then(|matches| cli::Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        // Prints help to stdout and mistakes to stderr, and exits with 0 or 2.
+        // Prints help to stdout and errors to stderr; exits with 0 or 2.
         Err(error) => error.exit(),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -53,12 +53,12 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("tko: cannot start: {error}");
+            eprintln!("tko: cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
     let result = runtime.block_on(cli.run());
-    // What still runs was told to stop and had its time.
+    // Tasks that still run were cancelled and had their grace period.
     runtime.shutdown_background();
     exit::code(result)
 }

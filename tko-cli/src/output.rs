@@ -1,4 +1,4 @@
-//! What commands print: one value, or a list of them, in the format that was asked for.
+//! Prints values and lists in the format that the user chose.
 
 mod table;
 mod xml;
@@ -8,25 +8,25 @@ use serde_json::Value;
 use std::io::Write;
 use tko_core::{Format, Package, encoding};
 
-/// How results are printed.
+/// The output format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// For people and for Kubernetes
+    /// YAML, also for packages that Kubernetes reads
     Yaml,
-    /// For programs
+    /// JSON
     Json,
-    /// Every value in an element that says its type
+    /// XML: each element is named after the type of its value
     Xml,
-    /// Compact, binary
+    /// CBOR, a binary format
     Cbor,
-    /// Compact, binary
+    /// MessagePack, a binary format
     #[value(name = "messagepack")]
     MessagePack,
-    /// Columns, for people
+    /// A table for people
     Table,
 }
 
-/// Prints a package: of several resources as its format has them.
+/// Prints a package. YAML and CBOR have one document per resource, other formats one list.
 pub(crate) fn package(
     format: OutputFormat,
     package: &Package,
@@ -68,12 +68,12 @@ pub(crate) fn value(
     Ok(())
 }
 
-/// Prints a list, item by item where the format allows it.
+/// Prints a list. YAML and JSON are printed item by item.
 pub(crate) struct ListWriter<'a> {
     format: OutputFormat,
     out: &'a mut dyn Write,
     count: u64,
-    /// For formats that want to know the whole before they begin.
+    /// Items of the formats that need the whole list.
     kept: Vec<Value>,
 }
 
@@ -87,11 +87,11 @@ impl<'a> ListWriter<'a> {
         }
     }
 
-    /// Prints the next one.
+    /// Prints the next item.
     pub(crate) fn item(&mut self, item: Value) -> anyhow::Result<()> {
         match self.format {
             OutputFormat::Yaml => {
-                // Lists of one item each, one after the other, are one list.
+                // YAML lists of one item each, concatenated, are one list.
                 let text = encoding::encode([&Value::Array(vec![item])], Format::Yaml);
                 self.out.write_all(&text)?;
             }

@@ -1,4 +1,11 @@
-//! The servers: data, preparer, scheduler, each a process; or all in one (`tko up`).
+//! The servers: data service, preparer and scheduler, each in a process or all in one (`tko up`).
+//!
+//! | file | contents |
+//! |---|---|
+//! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
+//! | `backend`, `data`, `controllers`, `listen`, `metrics` | flags, and the parts that are made from them |
+//! | `start` | the commands that run servers until a signal |
+//! | `parts`, `signals` | groups of tasks and their end |
 
 pub(crate) mod assembly;
 pub(crate) mod backend;
@@ -10,11 +17,11 @@ mod parts;
 pub(crate) mod signals;
 pub(crate) mod start;
 
-/// A time as flags have it: a number of seconds, or with units, such as `1m 30s`.
+/// Parses a time: a number of seconds, or a number with units, such as `1m 30s`.
 pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return std::time::Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string());
     }
     humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; it is a number of seconds, or such as 1m 30s"))
+        .map_err(|error| format!("{error}; expected a number of seconds, or a time such as 1m 30s"))
 }

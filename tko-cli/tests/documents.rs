@@ -1,16 +1,16 @@
-//! Every command and code block of the project's documents works as it stands there.
+//! Runs every command and code block of the project's documents.
 //!
-//! The blocks of one document are taken in order, in one shell, in a folder that has nothing but
-//! the `examples`, with `tko` in the path and a port of its own in `$TKO_GRPC_PORT`. One that uses
-//! PostgreSQL finds an empty database by `PGHOST` and its like.
+//! The blocks of a document run in order, in one shell, in a folder that has only the `examples`.
+//! `tko` is in the path, and `$TKO_GRPC_PORT` is a free port. Documents that use PostgreSQL find an
+//! empty database by `PGHOST` and similar variables.
 //!
-//! | fence | what is done with it |
+//! | fence | what the test does |
 //! |---|---|
-//! | `sh` | each command is run and must succeed; one that starts a server is left running |
-//! | `console` | what follows `$ ` is run and must print the lines after it, in which `…` is anything, also any lines, and columns may be as wide as need be; what is only looked at is looked at again for a while; what fails must be followed by `$ echo $?` |
-//! | `yaml`, `python` | saved under the name that a comment in its first two lines says |
-//! | `rust` | a documentation test of the crate `tko-examples` |
-//! | `text` | no code: left alone |
+//! | `sh` | runs each command, which must succeed; servers keep running until the end of the document |
+//! | `console` | runs what follows `$ ` and compares its output with the lines after it. `…` stands for anything, also several lines, and columns may have any width. Commands that only read are repeated for a while. A command that fails must be followed by `$ echo $?` |
+//! | `yaml`, `python` | saves the block under the name in a comment of its first two lines |
+//! | `rust` | nothing: it is a documentation test of the crate `tko-examples` |
+//! | `text` | nothing: it is not code |
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -23,23 +23,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Builds `tko` and runs it. Here it is built already.
+/// Builds and runs `tko`. The test has built it already.
 const BUILD_AND_RUN: &str = "cargo run --release --bin tko -- ";
 
-/// Commands that are checked elsewhere, by how they begin, and where.
+/// Commands that another test covers: their prefix, and the reason to skip them.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("cargo xtask test", "this is a part of it"),
+    ("cargo xtask test", "this test is a part of it"),
     (
         "cargo run --package tko-examples --example embed",
-        "it has a test of its own",
+        "another test runs it",
     ),
     (
         "cargo bench",
-        "takes long; docs/benchmarks.md has what came out",
+        "takes long; docs/benchmarks.md has the results",
     ),
     (
         "cargo xtask growth",
-        "it has tests of its own; needs what cargo bench leaves",
+        "other tests cover it; needs the output of cargo bench",
     ),
     (
         "cargo run --release --package tko-backend-memory --example million",
@@ -47,12 +47,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "cargo fuzz run",
-        "takes long; fuzz/README.md has what came out",
+        "takes long; fuzz/README.md has the results",
     ),
-    ("bash .ci/run", "this is a part of it"),
+    ("bash .ci/run", "this test is a part of it"),
 ];
 
-/// What is run beside the rest and ends with the document.
+/// Commands that keep running until the end of the document.
 const SERVERS: &[&str] = &[
     "tko up",
     "tko data start",
@@ -60,10 +60,10 @@ const SERVERS: &[&str] = &[
     "tko scheduler start",
 ];
 
-/// Where a document's commands are run, in the shell's folder.
+/// The folder below the shell's folder in which a document's commands run.
 const WORK: &str = "work";
 
-/// For one command; and for what is looked at to become as the document says.
+/// The longest time for one command, and for its output to become as documented.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
@@ -95,7 +95,7 @@ fn the_plugins_readme_works() {
 fn the_documents_of_the_folder_work() {
     let mut found = 0;
     for entry in fs::read_dir(root().join("docs")).expect("there is a folder docs") {
-        let name = entry.expect("it can be read").file_name();
+        let name = entry.expect("an entry").file_name();
         let name = name.to_str().expect("names are text");
         if Path::new(name)
             .extension()
@@ -115,7 +115,7 @@ fn root() -> PathBuf {
 /// A fenced block.
 struct Block {
     language: String,
-    /// Of its first line, from 1.
+    /// The number of its first line, from 1.
     line: usize,
     lines: Vec<String>,
 }
@@ -144,11 +144,11 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// A command, and what it must print.
+/// A command and its expected output.
 struct Step {
     line: usize,
     command: String,
-    /// `None`: whatever.
+    /// The expected lines; `None` accepts any output.
     prints: Option<Vec<String>>,
 }
 
@@ -202,7 +202,7 @@ fn check(name: &str) {
                 let included = format!("include_str!(\"../{name}\")");
                 assert!(
                     doctests.contains(&included),
-                    "{place}: tko-examples does not test it"
+                    "{place}: tko-examples does not test this block"
                 );
             }
             "text" => {}
@@ -211,7 +211,7 @@ fn check(name: &str) {
     }
 }
 
-/// An empty database, by the variables that every client knows.
+/// The variables of an empty database, as every client reads them.
 fn postgres() -> Vec<(&'static str, String)> {
     let server = tko_postgres_server::shared();
     let database = server.create_database().expect("a database is made");
@@ -228,7 +228,7 @@ fn save(folder: &Path, place: &str, block: &Block) {
         let name = line.strip_prefix("# ")?;
         (!name.contains(' ') && name.contains('.')).then_some(name)
     });
-    let path = folder.join(named.unwrap_or_else(|| panic!("{place}: it says no file's name")));
+    let path = folder.join(named.unwrap_or_else(|| panic!("{place}: the block has no file name")));
     fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder");
     fs::write(&path, block.lines.join("\n") + "\n").expect("a file");
     if block.lines[0].starts_with("#!") {
@@ -254,7 +254,7 @@ fn run(shell: &mut Shell, name: &str, steps: &[Step]) {
     }
 }
 
-/// Whether it only looks: what it sees may take a moment to come.
+/// Whether a command only reads: its output may need a moment to become as documented.
 fn is_look(command: &str) -> bool {
     let words: Vec<&str> = command.split_whitespace().collect();
     match words[..] {
@@ -264,7 +264,7 @@ fn is_look(command: &str) -> bool {
     }
 }
 
-/// Whether lines are as expected; `…` is anything.
+/// Whether lines are as expected; `…` stands for anything.
 fn matches(expected: &[String], lines: &[String]) -> bool {
     match (expected, lines) {
         ([], []) => true,
@@ -278,7 +278,8 @@ fn matches(expected: &[String], lines: &[String]) -> bool {
     }
 }
 
-/// With one space for many, but for those that a line begins with: columns are as wide as need be.
+/// Replaces runs of spaces with one space, except at the start of the line: columns may have any
+/// width.
 fn aligned(line: &str) -> String {
     let words = line.trim_start();
     let indented = " ".repeat(line.len() - words.len());
@@ -296,14 +297,14 @@ fn line_matches(expected: &str, line: &str) -> bool {
     }
 }
 
-/// A shell in which a document's commands run one after the other.
+/// A shell that runs a document's commands one after the other.
 struct Shell {
     folder: TempDir,
     bash: Child,
     input: ChildStdin,
-    /// A line with its exit code after each command.
+    /// A line with the exit code after each command.
     codes: Receiver<String>,
-    /// Where the current command prints to.
+    /// The file that receives the output of the current command.
     output: PathBuf,
 }
 
@@ -335,8 +336,8 @@ impl Shell {
             .stdout(Stdio::piped())
             .spawn()
             .expect("there is bash");
-        let input = bash.stdin.take().expect("it is piped");
-        let answers = BufReader::new(bash.stdout.take().expect("it is piped"));
+        let input = bash.stdin.take().expect("a pipe");
+        let answers = BufReader::new(bash.stdout.take().expect("a pipe"));
         let (send, codes) = channel();
         thread::spawn(move || {
             answers
@@ -353,7 +354,7 @@ impl Shell {
         }
     }
 
-    /// Its exit code, and what it printed.
+    /// Runs a command; returns its exit code and output.
     fn run(&mut self, command: &str, place: &str) -> (i32, Vec<String>) {
         let output = self.output.display();
         writeln!(
@@ -368,7 +369,7 @@ impl Shell {
         (code.parse().expect("an exit code"), lines)
     }
 
-    /// Runs it, again if need be, until it prints what it must.
+    /// Runs a command until its output is as expected, or time is up.
     fn expect(&mut self, step: &Step, may_fail: bool, place: &str) {
         let began = Instant::now();
         loop {
@@ -388,7 +389,7 @@ impl Shell {
         }
     }
 
-    /// Starts a server, and waits until the data are there.
+    /// Starts a server and waits until it answers.
     fn serve(&mut self, command: &str, place: &str) {
         let log = self.folder.path().join("log");
         let path = log.display();
@@ -407,10 +408,10 @@ impl Shell {
     }
 }
 
-/// Ends what was started.
+/// Stops the servers.
 impl Drop for Shell {
     fn drop(&mut self) {
-        // The shell alone knows the servers' ids. If it cannot be told, it has ended.
+        // Only the shell knows the servers' process ids. If writing fails, the shell has ended.
         let _ = writeln!(self.input, "kill $(jobs -p) 2>/dev/null; wait; exit 0");
         let began = Instant::now();
         while matches!(self.bash.try_wait(), Ok(None)) {

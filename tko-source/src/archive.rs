@@ -1,7 +1,7 @@
 //! Archives: `.tar`, `.tar.gz`, `.tgz` and `.zip`, read in memory; nothing is unpacked onto the
 //! disk.
 
-use crate::budget::Budget;
+use crate::budget::ReadBudget;
 use crate::folder::{is_yaml, refused};
 use crate::package::SourceFile;
 use flate2::read::GzDecoder;
@@ -37,7 +37,7 @@ pub(crate) fn files(
     format: ArchiveFormat,
     bytes: &[u8],
     path: &str,
-    budget: &mut Budget,
+    budget: &mut ReadBudget,
 ) -> Result<Vec<SourceFile>> {
     let below = path.trim_matches('/');
     let mut files = match format {
@@ -58,19 +58,19 @@ fn counts(name: &str, below: &str) -> bool {
     is_below && is_yaml(name)
 }
 
-fn damaged(error: impl fmt::Display, budget: &Budget) -> Error {
+fn damaged(error: impl fmt::Display, budget: &ReadBudget) -> Error {
     budget.error(format_args!(
         "the archive is damaged or too large when unpacked: {error}"
     ))
 }
 
-fn tar(bytes: &[u8], below: &str, budget: &mut Budget) -> Result<Vec<SourceFile>> {
+fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let plain: Box<dyn Read + '_> = if bytes.starts_with(&[0x1f, 0x8b]) {
         Box::new(GzDecoder::new(bytes))
     } else {
         Box::new(bytes)
     };
-    let mut archive = tar::Archive::new(Bounded {
+    let mut archive = tar::Archive::new(UnpackLimit {
         inner: plain,
         left: budget.limits.max_unpacked_bytes,
     });
@@ -97,12 +97,12 @@ fn tar(bytes: &[u8], below: &str, budget: &mut Budget) -> Result<Vec<SourceFile>
 
 /// Fails after so many bytes: a small archive can unpack to very much. Not `Read::take`, whose end
 /// looks like the end of the archive.
-struct Bounded<R> {
+struct UnpackLimit<R> {
     inner: R,
     left: u64,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for UnpackLimit<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         match self.left.checked_sub(read as u64) {
@@ -115,7 +115,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-fn zip(bytes: &[u8], below: &str, budget: &mut Budget) -> Result<Vec<SourceFile>> {
+fn zip(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let mut archive =
         zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(error, budget))?;
     let mut files = Vec::new();

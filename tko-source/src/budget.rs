@@ -1,4 +1,4 @@
-//! What is left of the limits while one source is read, and who hears of progress.
+//! What is left of the limits while one source is read, and the report of progress.
 
 use crate::limits::SourceLimits;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct SourceProgress {
 pub(crate) type ProgressCallback = Arc<dyn Fn(SourceProgress) + Send + Sync>;
 
 /// The limits of one source and what was used of them.
-pub(crate) struct Budget {
+pub(crate) struct ReadBudget {
     pub(crate) limits: SourceLimits,
     /// The source, for errors.
     source: String,
@@ -30,7 +30,7 @@ pub(crate) struct Budget {
     kept: u64,
 }
 
-impl Budget {
+impl ReadBudget {
     pub(crate) fn new(
         source: &impl fmt::Display,
         limits: &SourceLimits,

@@ -1,4 +1,4 @@
-//! Who reads, for web servers.
+//! Credentials for web servers.
 
 use std::env::{VarError, var};
 use std::fmt;

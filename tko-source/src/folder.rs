@@ -1,6 +1,6 @@
 //! Files and folders of this machine.
 
-use crate::budget::Budget;
+use crate::budget::ReadBudget;
 use crate::package::SourceFile;
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(crate) fn is_yaml(name: &str) -> bool {
 }
 
 /// Reads one file.
-pub(crate) fn bytes(path: &Path, budget: &mut Budget) -> Result<Vec<u8>> {
+pub(crate) fn bytes(path: &Path, budget: &mut ReadBudget) -> Result<Vec<u8>> {
     let shown = path.display();
     let file = fs::File::open(path)
         .map_err(|error| budget.error(format_args!("cannot open {shown}: {error}")))?;
@@ -23,13 +23,12 @@ pub(crate) fn bytes(path: &Path, budget: &mut Budget) -> Result<Vec<u8>> {
 
 /// The YAML files below a folder, in the order of their paths.
 ///
-/// Refuses links and devices that are named like YAML files, and skips other links and the folder
-/// `.git`.
-pub(crate) fn files(root: &Path, budget: &mut Budget) -> Result<Vec<SourceFile>> {
+/// Refuses links and devices with names of YAML files. Skips other links and the folder `.git`.
+pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     let mut folders = vec![(root.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
-        let cannot_list = |error: std::io::Error, budget: &Budget| {
+        let cannot_list = |error: std::io::Error, budget: &ReadBudget| {
             budget.error(format_args!("cannot list {}: {error}", folder.display()))
         };
         let entries = fs::read_dir(&folder).map_err(|error| cannot_list(error, budget))?;
@@ -68,7 +67,7 @@ pub(crate) fn files(root: &Path, budget: &mut Budget) -> Result<Vec<SourceFile>>
 }
 
 /// Refuses a link or a device.
-pub(crate) fn refused(name: &str, is_link: bool, budget: &Budget) -> tko_core::Error {
+pub(crate) fn refused(name: &str, is_link: bool, budget: &ReadBudget) -> tko_core::Error {
     if is_link {
         budget.error(format_args!(
             "{name} is a link, and links are not followed; replace it with a copy of the file"

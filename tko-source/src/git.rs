@@ -1,6 +1,6 @@
 //! Sources in git repositories, read by the program git.
 
-use crate::budget::{Budget, bad};
+use crate::budget::{ReadBudget, bad};
 use crate::folder;
 use crate::package::SourceFile;
 use crate::reader::blocking;
@@ -11,7 +11,7 @@ use std::process::Stdio;
 use tko_core::{Error, Result};
 use tokio::process::Command;
 
-/// What git writes when the network is at fault, in its own language.
+/// Parts of git's messages about network errors, in the language of LC_ALL=C.
 const NETWORK: [&str; 5] = [
     "Could not resolve host",
     "Connection refused",
@@ -25,13 +25,13 @@ pub(crate) async fn files(
     url: &str,
     revision: Option<&str>,
     path: &str,
-    mut budget: Budget,
+    mut budget: ReadBudget,
 ) -> Result<Vec<SourceFile>> {
     let checkout = tempfile::tempdir()
         .map_err(|error| Error::internal("make a folder for the checkout", error))?;
     clone(url, revision, checkout.path(), &budget).await?;
     let path = path.to_owned();
-    // The folder goes with the closure: it is there until everything is read.
+    // The closure owns the temporary folder, which exists until everything is read.
     blocking(move || {
         let place = inside(checkout.path(), &path, &budget)?;
         if place.is_dir() {
@@ -47,7 +47,7 @@ pub(crate) async fn files(
     .await
 }
 
-async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &Budget) -> Result<()> {
+async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &ReadBudget) -> Result<()> {
     let mut clone = Command::new("git");
     clone.args(["clone", "--quiet", "--depth", "1", "--no-tags"]);
     if let Some(revision) = revision {
@@ -58,7 +58,7 @@ async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &Budget) 
         .arg(url)
         .arg(into)
         .env("GIT_TERMINAL_PROMPT", "0")
-        // So that its messages are the ones we know.
+        // The messages in `NETWORK` are those of this language.
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -92,7 +92,7 @@ async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &Budget) 
 }
 
 /// A path within a folder: neither `..` nor a link leads out of it.
-fn inside(root: &Path, path: &str, budget: &Budget) -> Result<PathBuf> {
+fn inside(root: &Path, path: &str, budget: &ReadBudget) -> Result<PathBuf> {
     let absent = |error| budget.error(format_args!("{path:?} is not in the repository: {error}"));
     let root = root.canonicalize().map_err(absent)?;
     let place = root

@@ -1,6 +1,6 @@
 //! Sources on web servers.
 
-use crate::budget::Budget;
+use crate::budget::ReadBudget;
 use crate::credentials::SourceCredentials;
 use reqwest::{Client, StatusCode, Url};
 use rustls::crypto::{CryptoProvider, ring};
@@ -10,7 +10,7 @@ use tko_core::{Error, Result};
 pub(crate) async fn download(
     url: &str,
     credentials: Option<&SourceCredentials>,
-    budget: &mut Budget,
+    budget: &mut ReadBudget,
 ) -> Result<Vec<u8>> {
     let url = Url::parse(url).map_err(|error| budget.error(format_args!("{error}")))?;
     let token = credentials
@@ -22,7 +22,7 @@ pub(crate) async fn download(
     }
     let mut request = client(budget)?.get(url);
     if let Some(credentials) = token {
-        // Taken away when the server redirects to another host.
+        // reqwest removes it when the server redirects to another host.
         request = request.bearer_auth(&credentials.token);
     }
     let source = budget.source().to_owned();
@@ -43,9 +43,9 @@ pub(crate) async fn download(
     Ok(bytes)
 }
 
-fn client(budget: &Budget) -> Result<Client> {
+fn client(budget: &ReadBudget) -> Result<Client> {
     if CryptoProvider::get_default().is_none() {
-        // Another thread may be faster, which is as good.
+        // Another thread may be faster; its provider works too.
         let _ = ring::default_provider().install_default();
     }
     Client::builder()
@@ -63,7 +63,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Refuses every answer but success.
-fn check(status: StatusCode, budget: &Budget) -> Result<()> {
+fn check(status: StatusCode, budget: &ReadBudget) -> Result<()> {
     let source = budget.source();
     match status {
         status if status.is_success() => Ok(()),

@@ -3,11 +3,11 @@
 #[cfg(feature = "http")]
 use crate::SourceCredentials;
 use crate::archive::{self, ArchiveFormat};
-use crate::budget::{Budget, ProgressCallback, SourceProgress};
+use crate::budget::{ProgressCallback, ReadBudget, SourceProgress};
 use crate::folder;
 use crate::limits::SourceLimits;
 use crate::package::{SourceFile, package_of};
-use crate::source::{Location, Place, Source};
+use crate::source::{Location, Source, SourcePlace};
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ impl SourceReader {
     /// - [`Error::NotImplemented`]: the crate was built without the feature for this source, or
     ///   git is not installed.
     pub async fn files(&self, source: &Source) -> Result<Vec<SourceFile>> {
-        let budget = Budget::new(source, &self.limits, self.callback.clone());
+        let budget = ReadBudget::new(source, &self.limits, self.callback.clone());
         let read = tokio::time::timeout(self.limits.timeout, self.read(source, budget));
         let files = read.await.map_err(|elapsed| {
             let limit = self.limits.timeout;
@@ -98,13 +98,13 @@ impl SourceReader {
     /// # Errors
     /// [`Error::BadArgument`]: reading failed, the content does not decode, or is over the limits.
     pub fn package_from(&self, name: &str, from: impl Read) -> Result<Package> {
-        let mut budget = Budget::new(&name, &self.limits, self.callback.clone());
+        let mut budget = ReadBudget::new(&name, &self.limits, self.callback.clone());
         let bytes = budget.read(name, from)?;
         let name = name.to_owned();
         package_of([SourceFile { name, bytes }])
     }
 
-    async fn read(&self, source: &Source, mut budget: Budget) -> Result<Vec<SourceFile>> {
+    async fn read(&self, source: &Source, mut budget: ReadBudget) -> Result<Vec<SourceFile>> {
         match &source.location {
             Location::Git {
                 url,
@@ -122,7 +122,7 @@ impl SourceReader {
                 let (bytes, budget) = self.bytes(place, budget).await?;
                 unpack(*format, bytes, path.clone(), budget).await
             }
-            Location::Place(Place::Local(path)) if is_folder(path.clone()).await => {
+            Location::Place(SourcePlace::Local(path)) if is_folder(path.clone()).await => {
                 let path = path.clone();
                 blocking(move || folder::files(&path, &mut budget)).await
             }
@@ -140,9 +140,13 @@ impl SourceReader {
     }
 
     /// The bytes of one file or archive, and what is left of the budget.
-    async fn bytes(&self, place: &Place, mut budget: Budget) -> Result<(Vec<u8>, Budget)> {
+    async fn bytes(
+        &self,
+        place: &SourcePlace,
+        mut budget: ReadBudget,
+    ) -> Result<(Vec<u8>, ReadBudget)> {
         match place {
-            Place::Local(path) => {
+            SourcePlace::Local(path) => {
                 let path = path.clone();
                 blocking(move || {
                     let bytes = folder::bytes(&path, &mut budget)?;
@@ -150,7 +154,7 @@ impl SourceReader {
                 })
                 .await
             }
-            Place::Http(url) => {
+            SourcePlace::Http(url) => {
                 let bytes = self.download(url, &mut budget).await?;
                 Ok((bytes, budget))
             }
@@ -158,13 +162,13 @@ impl SourceReader {
     }
 
     #[cfg(feature = "http")]
-    async fn download(&self, url: &str, budget: &mut Budget) -> Result<Vec<u8>> {
+    async fn download(&self, url: &str, budget: &mut ReadBudget) -> Result<Vec<u8>> {
         crate::http::download(url, self.credentials.as_ref(), budget).await
     }
 
     #[cfg(not(feature = "http"))]
     #[allow(clippy::unused_async)] // As with the feature.
-    async fn download(&self, _url: &str, budget: &mut Budget) -> Result<Vec<u8>> {
+    async fn download(&self, _url: &str, budget: &mut ReadBudget) -> Result<Vec<u8>> {
         Err(unsupported(budget, "http"))
     }
 
@@ -174,7 +178,7 @@ impl SourceReader {
         url: &str,
         revision: Option<&str>,
         path: &str,
-        budget: Budget,
+        budget: ReadBudget,
     ) -> Result<Vec<SourceFile>> {
         crate::git::files(url, revision, path, budget).await
     }
@@ -186,7 +190,7 @@ impl SourceReader {
         _url: &str,
         _revision: Option<&str>,
         _path: &str,
-        budget: Budget,
+        budget: ReadBudget,
     ) -> Result<Vec<SourceFile>> {
         Err(unsupported(&budget, "git"))
     }
@@ -201,7 +205,7 @@ impl fmt::Debug for SourceReader {
 }
 
 #[cfg(not(all(feature = "http", feature = "git")))]
-fn unsupported(budget: &Budget, feature: &str) -> Error {
+fn unsupported(budget: &ReadBudget, feature: &str) -> Error {
     let source = budget.source();
     Error::NotImplemented(
         format!("{source}: this program was built without the feature {feature:?} of tko-source")
@@ -217,7 +221,7 @@ async fn unpack(
     format: ArchiveFormat,
     bytes: Vec<u8>,
     path: String,
-    mut budget: Budget,
+    mut budget: ReadBudget,
 ) -> Result<Vec<SourceFile>> {
     blocking(move || archive::files(format, &bytes, &path, &mut budget)).await
 }

@@ -19,11 +19,11 @@ pub struct Source {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     /// A file, or all files of a folder.
-    Place(Place),
+    Place(SourcePlace),
     /// The files below `path` of an archive.
     Archive {
         format: ArchiveFormat,
-        place: Place,
+        place: SourcePlace,
         path: String,
     },
     /// The files below `path` of a repository, at a branch or tag.
@@ -36,7 +36,7 @@ pub(crate) enum Location {
 
 /// Where bytes are.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SourcePlace {
     Local(PathBuf),
     Http(String),
 }
@@ -46,7 +46,7 @@ impl Source {
     pub fn is_remote(&self) -> bool {
         match &self.location {
             Location::Place(place) | Location::Archive { place, .. } => {
-                matches!(place, Place::Http(_))
+                matches!(place, SourcePlace::Http(_))
             }
             Location::Git { .. } => true,
         }
@@ -78,12 +78,12 @@ impl FromStr for Source {
             named(text, place)?;
             Location::Archive {
                 format,
-                place: Place::new(place),
+                place: SourcePlace::new(place),
                 path: path.to_owned(),
             }
         } else {
             named(text, text.strip_prefix("file://").unwrap_or(text))?;
-            Location::Place(Place::new(text))
+            Location::Place(SourcePlace::new(text))
         };
         Ok(Self {
             text: text.to_owned(),
@@ -110,7 +110,7 @@ fn named(text: &str, place: &str) -> Result<()> {
     Ok(())
 }
 
-impl Place {
+impl SourcePlace {
     fn new(text: &str) -> Self {
         if text.starts_with("http://") || text.starts_with("https://") {
             Self::Http(text.to_owned())
@@ -128,7 +128,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => path.display().fmt(f),

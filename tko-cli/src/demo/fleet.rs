@@ -1,53 +1,54 @@
-//! The fleet of the demo: which sites there are, and what must come out. Pure arithmetic, as
-//! `examples/packages/README.md` has it.
+//! The sites of the demo and the expected result. Only arithmetic; `examples/packages/README.md`
+//! explains it.
 
 use std::fmt::Write as _;
 use tko_core::{Dialect, Format, Limits, Package, Result, SiteId};
 
-/// The regions, in order.
+/// The regions, in the order in which edges are dealt to them.
 const REGIONS: [&str; 4] = ["north", "south", "east", "west"];
 
-/// The region whose control site the topology provisions.
+/// The region whose control site is provisioned by the topology.
 const WITHOUT_CONTROL: &str = "west";
 
-/// Every which edge of a region is a hub, with a session management of its own.
+/// Every fifth edge of a region is a hub with its own SMF.
 const HUB_EVERY: usize = 5;
 
-/// Control sites of all regions, and two sites that each region provisions.
+/// The number of sites that are not edges: the control site and the provisioned sites of each
+/// region.
 const NOT_EDGES: usize = 3 * REGIONS.len();
 
-/// What a region's topology provisions beside its control site.
+/// The number of sites that each region provisions besides its control site.
 const PROVISIONED_EACH: usize = 2;
 
-/// Fewest sites: those that are no edges.
+/// The fewest sites: a fleet without edges.
 pub(super) const MIN_SITES: usize = NOT_EDGES;
 
-/// Most sites: what one process with everything in memory is sensible for.
+/// The most sites: one process with all data in memory handles them well.
 pub(super) const MAX_SITES: usize = 1_000_000;
 
-/// Files written for each deployment: resources that are for a cluster.
+/// Manifests written for each deployment: its resources that are meant for a cluster.
 const UPF_FILES: usize = 11;
 const SMF_FILES: usize = 8;
 const AMF_FILES: usize = 9;
 const REGIONAL_FILES: usize = 3;
 
-/// How many sites, and so how much of everything.
+/// A fleet of a given size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fleet {
     sites: usize,
 }
 
-/// A site that exists before the topology comes.
+/// A site that is registered before the topology is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExistingSite {
-    /// Such as `india/north/edge-0001`.
+    /// The id, such as `india/north/edge-0001`.
     pub(super) id: String,
     region: &'static str,
     role: &'static str,
     tier: Option<&'static str>,
 }
 
-/// What must come out.
+/// The expected result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) sites: usize,
@@ -57,14 +58,14 @@ pub(super) struct Expected {
     pub(super) approved: usize,
     pub(super) waiting: usize,
     pub(super) placed: usize,
-    /// Once the waiting are approved: all that are on a site.
+    /// Deployments placed after the waiting ones are approved.
     pub(super) placed_finally: usize,
     pub(super) files: usize,
     pub(super) files_finally: usize,
 }
 
 impl Fleet {
-    /// Of so many sites in all, those to be provisioned included.
+    /// A fleet of this many sites in total, including the ones that the topology provisions.
     pub(super) fn new(sites: usize) -> Self {
         Self { sites }
     }
@@ -73,7 +74,7 @@ impl Fleet {
         self.sites - NOT_EDGES
     }
 
-    /// The sites to register first.
+    /// The sites to register before the topology is created.
     pub(super) fn existing(self) -> impl Iterator<Item = ExistingSite> {
         let controls = REGIONS
             .into_iter()
@@ -101,7 +102,7 @@ impl Fleet {
         controls.chain(edges)
     }
 
-    /// What must come out of it.
+    /// Computes the expected result.
     pub(super) fn expected(self) -> Expected {
         let regions = REGIONS.len();
         let edges = self.edges();
@@ -125,7 +126,7 @@ impl Fleet {
             prepared,
             approved,
             waiting: amf,
-            // The national topology is approved too, and is on no site.
+            // The national topology is approved but has no site.
             placed: approved - 1,
             placed_finally: prepared - 1,
             files,
@@ -135,12 +136,12 @@ impl Fleet {
 }
 
 impl ExistingSite {
-    /// Its id.
+    /// The id of the site.
     pub(super) fn site_id(&self) -> Result<SiteId> {
         self.id.parse()
     }
 
-    /// Its own package: what `edge-site/site.yaml` is for another site.
+    /// The package of the site. `edge-site/site.yaml` is an example of another site.
     pub(super) fn package(&self) -> Result<Package> {
         let mut yaml = format!(
             "apiVersion: metadata.nephio.org/v1alpha1\n\
@@ -150,7 +151,7 @@ impl ExistingSite {
             self.region, self.role
         );
         if let Some(tier) = self.tier {
-            // Writing into a string does not fail.
+            // Writing to a string does not fail.
             let _ = writeln!(yaml, "  tier: {tier}");
         }
         let _ = write!(
@@ -176,7 +177,7 @@ mod tests {
     use super::{Expected, Fleet};
 
     #[test]
-    fn two_hundred_sites_give_what_the_packages_say() {
+    fn two_hundred_sites_give_the_documented_result() {
         assert_eq!(
             Fleet::new(200).expected(),
             Expected {
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sites_package_is_one() {
+    fn packages_of_sites_decode() {
         for site in Fleet::new(40).existing() {
             assert_eq!(site.package().expect("YAML").len(), 2, "{}", site.id);
             assert!(site.site_id().is_ok());

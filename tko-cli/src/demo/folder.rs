@@ -1,15 +1,15 @@
-//! Where the demo writes to: a folder of its own, and nobody else's.
+//! The demo's output folder. The demo never empties a folder that it did not make.
 
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
-/// Marks a folder as one that the demo may empty.
+/// The file that marks a folder as made by the demo.
 const MARK: &str = ".tko-demo";
 
-/// A folder that is empty but for the demo's mark; made if need be.
+/// Creates the folder if necessary, and empties it except for the demo's marker file.
 ///
 /// # Errors
-/// There is something in it that no demo has made; it is left alone.
+/// The folder has content and no marker; it is left unchanged.
 pub(super) fn emptied(path: &Path) -> anyhow::Result<PathBuf> {
     let shown = path.display();
     if path.exists() {
@@ -18,7 +18,9 @@ pub(super) fn emptied(path: &Path) -> anyhow::Result<PathBuf> {
             std::fs::read_dir(path).with_context(|| format!("cannot list {shown}"))?;
         let empty = entries.next().is_none();
         if !ours && !empty {
-            bail!("{shown} exists and no demo has made it; name another with --out");
+            bail!(
+                "{shown} exists and was not made by the demo; choose another directory with --out"
+            );
         }
         let sites = path.join("sites");
         if sites.exists() {
@@ -26,12 +28,12 @@ pub(super) fn emptied(path: &Path) -> anyhow::Result<PathBuf> {
                 .with_context(|| format!("cannot empty {}", sites.display()))?;
         }
     }
-    std::fs::create_dir_all(path).with_context(|| format!("cannot make {shown}"))?;
+    std::fs::create_dir_all(path).with_context(|| format!("cannot create {shown}"))?;
     std::fs::write(
         path.join(MARK),
         "made by tko demo, which may empty this folder\n",
     )
-    .with_context(|| format!("cannot write into {shown}"))?;
+    .with_context(|| format!("cannot write to {shown}"))?;
     path.canonicalize()
         .with_context(|| format!("cannot find {shown}"))
 }

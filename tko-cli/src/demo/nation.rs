@@ -1,8 +1,8 @@
-//! What the demo starts from: templates, the sites that are there already, and one deployment.
+//! The input of the demo: templates, existing sites, and one deployment.
 
 use super::fleet::Fleet;
-use super::observer::Observer;
-use super::progress::Progress;
+use super::observer::FleetObserver;
+use super::progress::DemoProgress;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tko_core::{
@@ -11,7 +11,7 @@ use tko_core::{
 };
 use tko_source::SourceFile;
 
-/// Templates by the folder of their package, in `examples/packages`.
+/// Folders of `examples/packages` and the template ids under which they are registered.
 pub(super) const TEMPLATES: [(&str, &str); 7] = [
     ("upf", "nf/upf:v1.0.0"),
     ("smf", "nf/smf:v1.0.0"),
@@ -24,15 +24,15 @@ pub(super) const TEMPLATES: [(&str, &str); 7] = [
 const SITE_TEMPLATE: &str = "site/edge-cluster:v1.0.0";
 const NATIONAL: &str = "topology/national:v1.0.0";
 
-/// Registrations at once.
+/// Sites registered at the same time.
 const AT_ONCE: usize = 64;
 
-/// Registers templates and sites.
+/// Registers the templates and the existing sites.
 pub(super) async fn register(
     data: &dyn DataApi,
     fleet: Fleet,
-    observer: &Observer,
-    progress: &mut Progress,
+    observer: &FleetObserver,
+    progress: &mut DemoProgress,
 ) -> anyhow::Result<()> {
     for (folder, id) in TEMPLATES {
         let new = NewTemplate {
@@ -77,7 +77,7 @@ fn example(folder: &str) -> anyhow::Result<Package> {
     Ok(tko_source::package_of(files)?)
 }
 
-/// Creates the deployment that all others come out of.
+/// Creates the national deployment, the ancestor of all others.
 pub(super) async fn create(data: &dyn DataApi) -> anyhow::Result<DeploymentId> {
     let new = NewDeployment {
         template: Some(NATIONAL.parse()?),

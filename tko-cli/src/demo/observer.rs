@@ -1,7 +1,6 @@
-//! Watches the demo's fleet as anyone may watch any store: two watches, and a tally.
+//! Counts the demo's entities by state, using two watches.
 //!
-//! It remembers every entity's key, which is fine for a demo's own fleet and would not be
-//! for a million strangers'.
+//! Keeps every key in memory. That is fine for the demo, but not for a fleet of unknown size.
 
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -10,9 +9,9 @@ use tko_core::entity::{PREPARED, SCHEDULED};
 use tko_core::{DataApi, Entity, Event, Key, Kind, Revision, Select, Watch};
 use tokio::sync::watch;
 
-/// How many are where.
+/// The number of entities in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct FleetTally {
     pub(super) sites: usize,
     pub(super) provisioned: usize,
     pub(super) scheduled_sites: usize,
@@ -24,21 +23,21 @@ pub(super) struct Tally {
 }
 
 #[derive(Default)]
-struct Seen {
-    counted: HashMap<Key, Tally>,
-    tally: Tally,
+struct FleetCounter {
+    counted: HashMap<Key, FleetTally>,
+    tally: FleetTally,
 }
 
-/// Follows a store from its beginning.
-pub(super) struct Observer {
-    tally: watch::Receiver<Tally>,
+/// Follows a store from its first change.
+pub(super) struct FleetObserver {
+    tally: watch::Receiver<FleetTally>,
     tasks: tokio::task::JoinSet<tko_core::Result<()>>,
 }
 
-impl Observer {
+impl FleetObserver {
     pub(super) fn start(data: &Arc<dyn DataApi>) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let (told, tally) = watch::channel(Tally::default());
+        let seen = Arc::new(Mutex::new(FleetCounter::default()));
+        let (told, tally) = watch::channel(FleetTally::default());
         let told = Arc::new(told);
         let mut tasks = tokio::task::JoinSet::new();
         for kind in [Kind::Site, Kind::Deployment] {
@@ -60,13 +59,13 @@ impl Observer {
         Self { tally, tasks }
     }
 
-    /// As far as it was seen.
-    pub(super) fn now(&self) -> Tally {
+    /// The latest counts.
+    pub(super) fn now(&self) -> FleetTally {
         *self.tally.borrow()
     }
 
-    /// Waits for a change, and answers with what there is then.
-    pub(super) async fn changed(&mut self) -> tko_core::Result<Tally> {
+    /// Waits for a change and returns the new counts.
+    pub(super) async fn changed(&mut self) -> tko_core::Result<FleetTally> {
         tokio::select! {
             changed = self.tally.changed() => match changed {
                 Ok(()) => Ok(*self.tally.borrow_and_update()),
@@ -81,12 +80,13 @@ impl Observer {
     }
 }
 
-impl Seen {
+impl FleetCounter {
     fn take(&mut self, event: Event) {
         let (key, after) = match event {
-            Event::Put { record, .. } => {
-                (record.entity.key.clone(), Some(Tally::of(&record.entity)))
-            }
+            Event::Put { record, .. } => (
+                record.entity.key.clone(),
+                Some(FleetTally::of(&record.entity)),
+            ),
             Event::Gone { before, .. } => (before.entity.key.clone(), None),
             Event::Bookmark { .. } => return,
         };
@@ -111,8 +111,8 @@ impl Seen {
     }
 }
 
-impl Tally {
-    /// What one entity counts for.
+impl FleetTally {
+    /// The contribution of one entity.
     fn of(entity: &Entity) -> Self {
         let scheduled = entity
             .condition(SCHEDULED)
@@ -126,7 +126,7 @@ impl Tally {
                 ..Self::default()
             };
         };
-        // What was placed earlier and has changed since is not there yet.
+        // A deployment that changed after it was placed is not placed in its current generation.
         let placed = deployment.placed.as_ref();
         let placed = placed.is_some_and(|(_, as_of)| *as_of == entity.generation);
         let refused = entity.condition(PREPARED).is_some_and(|condition| {

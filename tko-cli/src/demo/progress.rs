@@ -1,16 +1,16 @@
-//! How far the demo is: bars on a terminal, now and then a line elsewhere.
+//! The progress of the demo: bars on a terminal, otherwise a line every few seconds.
 
 use super::fleet::Expected;
-use super::observer::Tally;
+use super::observer::FleetTally;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Without a terminal: a line so often.
+/// The interval of progress lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows how far it is.
-pub(super) struct Progress {
+/// Shows the progress of the demo.
+pub(super) struct DemoProgress {
     bars: MultiProgress,
     sites: ProgressBar,
     prepared: ProgressBar,
@@ -20,7 +20,7 @@ pub(super) struct Progress {
     last: Instant,
 }
 
-impl Progress {
+impl DemoProgress {
     pub(super) fn new(expected: &Expected, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bars = MultiProgress::with_draw_target(if terminal && !quiet {
@@ -40,14 +40,14 @@ impl Progress {
             sites: bar("sites", expected.sites),
             prepared: bar("deployments prepared", expected.prepared),
             approved: bar("deployments approved", expected.approved),
-            placed: bar("deployments on sites", expected.placed),
+            placed: bar("deployments placed", expected.placed),
             lines: !terminal && !quiet,
             last: Instant::now(),
             bars,
         }
     }
 
-    pub(super) fn show(&mut self, tally: &Tally) {
+    pub(super) fn show(&mut self, tally: &FleetTally) {
         self.sites.set_position(tally.sites as u64);
         self.prepared.set_position(tally.prepared as u64);
         self.approved.set_position(tally.approved as u64);
@@ -55,15 +55,15 @@ impl Progress {
         if self.lines && self.last.elapsed() >= LINE_EVERY {
             self.last = Instant::now();
             eprintln!(
-                "{} sites, {} deployments: {} prepared, {} approved, {} on their sites",
+                "{} sites, {} deployments: {} prepared, {} approved, {} placed",
                 tally.sites, tally.deployments, tally.prepared, tally.approved, tally.placed
             );
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars from the terminal.
     pub(super) fn clear(&self) {
-        // Only the display: nothing to be done about a terminal that is gone.
+        // A failure affects only the display.
         let _ = self.bars.clear();
     }
 }

@@ -1,7 +1,7 @@
-//! What the demo says when it is done: what happened, where it is, and what to try next.
+//! The report at the end of the demo: what happened, where the files are, and what to try next.
 
 use super::fleet::Expected;
-use super::observer::Tally;
+use super::observer::FleetTally;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table, TableComponent};
 use std::io::Write;
@@ -10,10 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 use tko_core::DeploymentId;
 
-/// What happened.
+/// The measurements and results of one run.
 pub(super) struct Run {
     pub(super) expected: Expected,
-    pub(super) tally: Tally,
+    pub(super) tally: FleetTally,
     pub(super) files: usize,
     pub(super) registered: Duration,
     pub(super) prepared: Duration,
@@ -30,7 +30,7 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     } = run;
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
-    // Rules above and below, none between the rows.
+    // Horizontal lines above and below the table, none between rows.
     for between in [
         TableComponent::HorizontalLines,
         TableComponent::MiddleIntersections,
@@ -46,35 +46,35 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
         ("templates", super::nation::TEMPLATES.len().to_string()),
         ("sites", tally.sites.to_string()),
         (
-            "  of them provisioned by the topology",
+            "  provisioned by the topology",
             tally.provisioned.to_string(),
         ),
         (
-            "deployments, out of a single one",
+            "deployments, all from a single one",
             tally.deployments.to_string(),
         ),
         ("  prepared", tally.prepared.to_string()),
         ("  approved", tally.approved.to_string()),
-        ("  on their sites", tally.placed.to_string()),
+        ("  placed on their sites", tally.placed.to_string()),
         (
-            "  waiting for a person's approval",
+            "  waiting for manual approval",
             expected.waiting.to_string(),
         ),
-        ("  wrong on purpose, refused", tally.refused.to_string()),
+        ("  invalid on purpose, refused", tally.refused.to_string()),
+        ("manifests on disk, all as expected", run.files.to_string()),
         (
-            "manifests on disk, all as they should be",
-            run.files.to_string(),
-        ),
-        (
-            "sites registered in",
+            "time to register the sites",
             format!("{:.2} s", run.registered.as_secs_f64()),
         ),
         (
-            "to the last deployment on its site",
+            "time until the last deployment is placed",
             format!("{seconds:.2} s"),
         ),
-        ("prepared each second", format!("{rate:.0}")),
-        ("checked in", format!("{:.2} s", run.checked.as_secs_f64())),
+        ("deployments prepared per second", format!("{rate:.0}")),
+        (
+            "time to check the manifests",
+            format!("{:.2} s", run.checked.as_secs_f64()),
+        ),
     ] {
         table.add_row([what.to_owned(), value]);
     }
@@ -86,16 +86,16 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     writeln!(out)?;
     writeln!(
         out,
-        "The deployment that is wrong on purpose, {id}, says why:"
+        "Deployment {id} is invalid on purpose. Its condition says why:"
     )?;
     writeln!(out, "  {message}")?;
     writeln!(out)?;
-    writeln!(out, "The manifests of every site: {}", manifests.display())?;
-    writeln!(out, "Everything came out of deployment {}.", run.national)?;
+    writeln!(out, "Manifests of all sites: {}", manifests.display())?;
+    writeln!(out, "Everything comes from deployment {}.", run.national)?;
     writeln!(out)?;
     writeln!(
         out,
-        "Next: run it again with --serve, and in another terminal"
+        "Next: run the demo again with --serve, and in another terminal:"
     )?;
     for command in [
         "tko deployment list --template-id 'nf/amf:*' --prepared --approved=false -o table",
@@ -108,13 +108,13 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     Ok(())
 }
 
-/// Says where it serves.
+/// Writes the addresses that the demo serves.
 pub(super) fn serving(addresses: &[SocketAddr], out: &mut dyn Write) -> anyhow::Result<()> {
     let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     writeln!(out)?;
     writeln!(
         out,
-        "Serving gRPC on {}; end it with Ctrl-C.",
+        "Serving gRPC on {}; stop with Ctrl-C.",
         list.join(" and ")
     )?;
     out.flush()?;

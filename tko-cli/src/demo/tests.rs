@@ -1,4 +1,4 @@
-//! Whatever is wrong on disk is found.
+//! The demo's check finds every difference on disk.
 
 use crate::services::assembly::Assembly;
 use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
@@ -12,7 +12,8 @@ use tko_core::{
 };
 use tko_scheduler::Manifests;
 
-/// One site with one deployment of two resources, on disk.
+/// Starts an assembly with one site and one deployment of two resources, and waits for its
+/// manifests.
 async fn scheduled(root: &Path) -> Assembly {
     let mut assembly = Assembly::memory().await.expect("in memory");
     let controller = ControllerArgs::default();
@@ -57,7 +58,7 @@ async fn scheduled(root: &Path) -> Assembly {
     panic!("the watch ended");
 }
 
-/// The one deployment's folder, and its files.
+/// The folder of the only deployment, and its files.
 fn files(root: &Path) -> (PathBuf, Vec<PathBuf>) {
     let sub = |path: &Path| {
         let entries = fs::read_dir(path).expect("a folder");
@@ -74,17 +75,12 @@ fn files(root: &Path) -> (PathBuf, Vec<PathBuf>) {
 }
 
 #[tokio::test]
-async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
+async fn every_difference_on_disk_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     let assembly = scheduled(root).await;
     let data: &dyn DataApi = &*assembly.data();
-    assert_eq!(
-        Manifests::verify(data, root)
-            .await
-            .expect("as it should be"),
-        2
-    );
+    assert_eq!(Manifests::verify(data, root).await.expect("as expected"), 2);
     let (deployment, files) = files(root);
     let [one, other] = &files[..] else {
         panic!("not two files: {files:?}");
@@ -95,7 +91,7 @@ async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
         format!("{error:#}")
     };
 
-    fs::remove_file(one).expect("it was there");
+    fs::remove_file(one).expect("it exists");
     assert!(differs("lost").await.contains("different"));
     fs::write(one, &text).expect("a file");
     Manifests::verify(data, root).await.expect("mended");
@@ -118,13 +114,13 @@ async fn whatever_is_not_as_it_should_be_on_disk_is_found() {
 
     fs::create_dir(deployment.with_file_name("more")).expect("a folder");
     assert!(differs("surplus").await.contains("surplus"));
-    fs::remove_dir(deployment.with_file_name("more")).expect("it was there");
+    fs::remove_dir(deployment.with_file_name("more")).expect("it exists");
     fs::create_dir(root.join("elsewhere")).expect("a folder");
-    assert!(differs("a stranger's").await.contains("belongs to no site"));
-    fs::remove_dir(root.join("elsewhere")).expect("it was there");
+    assert!(differs("unknown").await.contains("belongs to no site"));
+    fs::remove_dir(root.join("elsewhere")).expect("it exists");
     Manifests::verify(data, root).await.expect("mended");
 
-    fs::rename(&deployment, root.join("away")).expect("it was there");
+    fs::rename(&deployment, root.join("away")).expect("it exists");
     assert!(differs("lost").await.contains("missing"));
     assembly.stop().await;
 }

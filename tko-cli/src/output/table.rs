@@ -1,11 +1,11 @@
-//! Columns, for people: of a list of maps the keys are the columns.
+//! Values as a table: the keys of a list of maps are its columns.
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 use std::io::Write;
 
-/// Writes a table of a list of maps; of one map, a row a key.
+/// Writes a list of maps as a table; a single map has one row per key.
 pub(super) fn write(value: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     let mut table = Table::new();
     table.load_preset(NOTHING);
@@ -51,7 +51,7 @@ pub(super) fn write(value: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `templateId` as `TEMPLATE ID`.
+/// Formats `templateId` as `TEMPLATE ID`.
 fn heading(key: &str) -> String {
     let mut text = String::with_capacity(key.len() + 2);
     for c in key.chars() {
@@ -67,7 +67,7 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.len() > 3 => format!("{} of them", items.len()),
+        Value::Array(items) if items.len() > 3 => format!("{} items", items.len()),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
         Value::Object(map) => map
             .iter()

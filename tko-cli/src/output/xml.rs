@@ -1,5 +1,5 @@
-//! JSON-like values as XML, without loss: every value is an element named after its type, and
-//! members of a map carry their key.
+//! JSON values as XML, without loss: elements are named after the type of the value, and members of
+//! a map carry their key.
 //!
 //! ```xml
 //! <map><string key="templateId">nf/upf</string><list key="deploymentIds"/></map>

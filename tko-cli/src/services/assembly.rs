@@ -1,4 +1,4 @@
-//! Everything in one process: how an integrator would put the crates together, too.
+//! A data service with controllers in one process: an example of how to wire the crates together.
 
 use super::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs, executors};
 use super::data::{DataArgs, Kept, SchemaArgs, keep};
@@ -18,41 +18,44 @@ use tko_validate::CrdFeed;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// Where an assembly serves, and for whom: bound before anything else, so that plugins can be told.
+/// The listening sockets and their settings. Bound first, because plugins get the address.
 struct Door {
     sockets: Sockets,
     access: Access,
     settings: tko_grpc::server::Settings,
 }
 
-/// Running parts around one store. They stop in this order.
+/// A store with its server, controllers and background tasks. `stop` ends them in the order of the
+/// fields.
 pub(crate) struct Assembly {
     kept: Kept,
     clock: Arc<SystemClock>,
     addresses: Vec<SocketAddr>,
     /// Preparers and schedulers.
     controllers: Parts,
-    /// The server, after them: it serves their last words, and those of remote ones. And metrics.
+    /// The server, which outlives the controllers: it serves their last calls, and those of remote
+    /// ones. And the metrics exporter.
     server: Parts,
-    /// The store's own: deletions, definitions, validation plugins. They end when dropped.
+    /// Background tasks of the store: large deletions, definitions, validation plugins. They end
+    /// when dropped.
     chores: JoinSet<anyhow::Result<()>>,
 }
 
 impl Assembly {
-    /// A store in memory, with default settings, that serves nobody.
+    /// A store in memory with default settings and without a server.
     pub(crate) async fn memory() -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
         Self::new(&data, &schemas, None).await
     }
 
-    /// The same, which serves.
+    /// A store in memory with default settings and a server.
     pub(crate) async fn serving(listen: &ListenArgs) -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
         let metrics = MetricsArgs::default();
         Self::new(&data, &schemas, Some((listen, &metrics))).await
     }
 
-    /// A store with its own chores, which is served if it is said where, and so are its metrics.
+    /// A store with its background tasks. `served` adds a server and a metrics exporter.
     pub(crate) async fn new(
         data: &DataArgs,
         schemas: &SchemaArgs,
@@ -81,14 +84,14 @@ impl Assembly {
         assembly.retire();
         assembly.learn().await?;
         assembly.validate(schemas.validator_timeout).await?;
-        // Nothing comes in before it is known what is valid.
+        // Serve only after definitions and validation plugins are loaded.
         if let Some(door) = door {
             assembly.serve(door);
         }
         Ok(assembly)
     }
 
-    /// Finishes big deletions.
+    /// Starts the task that finishes large deletions.
     fn retire(&mut self) {
         let (store, clock) = (self.kept.store.clone(), self.clock.clone());
         self.chores.spawn(async move {
@@ -97,14 +100,15 @@ impl Assembly {
         });
     }
 
-    /// Follows the definitions in registered templates.
+    /// Starts the task that follows the definitions in registered templates, and waits for the
+    /// first load.
     async fn learn(&mut self) -> anyhow::Result<()> {
         let (store, clock) = (self.kept.store.clone(), self.clock.clone());
         let crds = self.kept.schemas.crds().clone();
         let (loaded, is_loaded) = oneshot::channel();
         self.chores.spawn(async move {
             let feed = CrdFeed::load(&store, &crds).await?;
-            // Nobody waits any more: it is ending.
+            // The receiver is gone if the assembly ends.
             let _ = loaded.send(());
             feed.follow(&*clock).await;
             Ok(())
@@ -112,7 +116,7 @@ impl Assembly {
         self.wait(is_loaded).await
     }
 
-    /// Follows the plugins that validate.
+    /// Starts the task that follows validation plugins, and waits for the first load.
     async fn validate(&mut self, time: Duration) -> anyhow::Result<()> {
         let (store, clock) = (self.kept.store.clone(), self.clock.clone());
         let registry = self.kept.validators.clone();
@@ -129,7 +133,7 @@ impl Assembly {
                 })
             };
             let feed = PluginFeed::load(&store, PluginType::Validate, &registry, &make).await?;
-            // As above.
+            // The receiver is gone if the assembly ends.
             let _ = loaded.send(());
             feed.follow(&*clock, |_| {}).await;
             Ok(())
@@ -137,7 +141,7 @@ impl Assembly {
         self.wait(is_loaded).await
     }
 
-    /// Waits for a chore to be ready; if it fails instead, says why.
+    /// Waits until a background task is ready; if it fails, returns its error.
     async fn wait(&mut self, ready: oneshot::Receiver<()>) -> anyhow::Result<()> {
         match ready.await {
             Ok(()) => Ok(()),
@@ -161,31 +165,31 @@ impl Assembly {
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             let served = server.serve(door.sockets, stop).await;
-            served.context("the gRPC server")
+            served.context("the gRPC server failed")
         });
     }
 
-    /// Where it serves, IPv6 first.
+    /// The addresses that the server listens on, IPv6 first.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Where plugins find it.
+    /// The address that plugins call.
     fn address(&self) -> Option<SocketAddr> {
         self.addresses.first().copied()
     }
 
-    /// For people and programs.
+    /// The API for people and programs.
     pub(crate) fn data(&self) -> Arc<dyn DataApi> {
         Arc::new(self.kept.store.clone())
     }
 
-    /// For workers.
+    /// The API for workers.
     fn controller(&self) -> Arc<dyn WorkerApi> {
         Arc::new(self.kept.store.clone())
     }
 
-    /// Prepares, too.
+    /// Starts a preparer.
     pub(crate) fn prepare(&mut self, args: &PreparerArgs, controller: &ControllerArgs) {
         let (data, clock) = (self.controller(), self.clock.clone());
         let preparing = args.preparing(data, self.address(), controller, clock);
@@ -193,10 +197,10 @@ impl Assembly {
         let stop = self.controllers.stop.clone();
         self.controllers
             .tasks
-            .spawn(async move { preparing.run(stop).await.context("the preparer") });
+            .spawn(async move { preparing.run(stop).await.context("the preparer failed") });
     }
 
-    /// Schedules, too.
+    /// Starts a scheduler.
     pub(crate) fn schedule(
         &mut self,
         args: &SchedulerArgs,
@@ -209,10 +213,10 @@ impl Assembly {
         let stop = self.controllers.stop.clone();
         self.controllers
             .tasks
-            .spawn(async move { scheduling.run(stop).await.context("the scheduler") });
+            .spawn(async move { scheduling.run(stop).await.context("the scheduler failed") });
     }
 
-    /// Ends when a part does, which none should.
+    /// Waits until a part ends by itself, which is always an error.
     pub(crate) async fn failed(&mut self) -> anyhow::Result<()> {
         let ended = tokio::select! {
             Some(ended) = self.controllers.tasks.join_next() => ended,
@@ -221,13 +225,13 @@ impl Assembly {
             else => Ok(Ok(())),
         };
         result(ended)?;
-        anyhow::bail!("a part of the server has ended by itself")
+        anyhow::bail!("a part of the server ended unexpectedly")
     }
 
-    /// Lets what is in flight finish, and hands back the rest.
+    /// Stops all parts. Work in flight may finish within its grace period.
     pub(crate) async fn stop(mut self) {
-        self.controllers.end("preparing and scheduling").await;
-        self.server.end("serving").await;
+        self.controllers.end("preparers and schedulers").await;
+        self.server.end("the gRPC server").await;
         self.chores.shutdown().await;
     }
 }
@@ -238,8 +242,8 @@ impl Door {
         let access = listen.access()?;
         let checked = access.check(&sockets.addresses());
         checked.context(
-            "it takes --grpc-certificate and --grpc-key, and --grpc-client-ca or --grpc-tokens; \
-             or --insecure",
+            "add --grpc-certificate and --grpc-key, and --grpc-client-ca or --grpc-tokens; \
+             or allow this with --insecure",
         )?;
         let mut settings = tko_grpc::server::Settings::default();
         settings.name.clone_from(&data.name);

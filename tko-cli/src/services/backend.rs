@@ -1,4 +1,4 @@
-//! Where the data is kept, as flags, and the backend that is there.
+//! The flags that choose the storage backend, and the backend made from them.
 
 use super::metrics::Exporter;
 use super::time;
@@ -14,10 +14,10 @@ use tko_backend_postgres::{Postgres, Settings};
 use tko_core::system::SystemClock;
 use tko_core::{Backend, Error};
 
-/// What keeps the data
+/// The storage backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum BackendName {
-    /// In memory: gone with the process
+    /// In memory; data are lost when the process ends
     #[default]
     Memory,
     /// In PostgreSQL
@@ -25,11 +25,11 @@ pub(crate) enum BackendName {
     Postgresql,
 }
 
-/// Which database
+/// How to reach the database
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ConnectionArgs {
-    /// Where the backend is, such as postgresql://user@host/database. What it leaves out comes
-    /// from PGHOST, PGUSER, PGPASSWORD and their like
+    /// Connection URL of the database, such as postgresql://user@host/database. Missing parts come
+    /// from PGHOST, PGUSER, PGPASSWORD and similar variables
     #[arg(
         long = "backend-connection",
         value_name = "URL",
@@ -37,7 +37,7 @@ pub(crate) struct ConnectionArgs {
         hide_env_values = true
     )]
     url: String,
-    /// How long to wait for the backend
+    /// Longest wait for a connection to the database
     #[arg(
         long = "backend-connection-timeout",
         value_name = "TIME",
@@ -45,7 +45,7 @@ pub(crate) struct ConnectionArgs {
         default_value = "30s"
     )]
     timeout: Duration,
-    /// Most connections to the backend
+    /// Most connections to the database
     #[arg(
         long = "backend-connections",
         value_name = "COUNT",
@@ -54,16 +54,16 @@ pub(crate) struct ConnectionArgs {
     most: u32,
 }
 
-/// What keeps the data
+/// The storage backend and its settings
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct BackendArgs {
-    /// What keeps the data
+    /// Storage backend
     #[arg(short, long, value_enum, default_value_t)]
     backend: BackendName,
     #[command(flatten)]
     connection: ConnectionArgs,
-    /// A streaming standby of the database, as a URL; once for each. Listings with --allow-stale
-    /// are read from them in turn
+    /// URL of a streaming standby of the database; repeat for each. Listings with --allow-stale are
+    /// read from them in turn
     #[arg(
         long = "backend-replica",
         value_name = "URL",
@@ -71,15 +71,15 @@ pub(crate) struct BackendArgs {
         hide_env_values = true
     )]
     replicas: Vec<String>,
-    /// Delete all that the backend holds, first
+    /// Delete everything in the backend before starting
     #[arg(long)]
     backend_clean: bool,
-    /// How many changes are kept to watch from, and as history
+    /// Number of changes to keep for watches and history
     #[arg(long, value_name = "COUNT", default_value_t = HISTORY)]
     history: usize,
 }
 
-/// Changes that are kept.
+/// The default number of changes to keep.
 const HISTORY: usize = 100_000;
 
 impl ConnectionArgs {
@@ -91,15 +91,15 @@ impl ConnectionArgs {
     }
 }
 
-/// The database.
+/// Connects to the database.
 async fn connect(settings: Settings) -> anyhow::Result<Postgres> {
     Postgres::connect(settings)
         .await
-        .context("cannot use the backend")
+        .context("cannot connect to the backend")
 }
 
 impl BackendArgs {
-    /// In memory, with what the flags have as defaults.
+    /// The memory backend with the default settings of the flags.
     pub(crate) fn memory() -> Self {
         Self {
             history: HISTORY,
@@ -107,7 +107,7 @@ impl BackendArgs {
         }
     }
 
-    /// The backend, whose metrics are exported if somebody does.
+    /// Opens the backend, and registers its metrics if there is an exporter.
     pub(super) async fn open(
         &self,
         clock: &Arc<SystemClock>,
@@ -118,11 +118,11 @@ impl BackendArgs {
                 if !self.replicas.is_empty() {
                     return Err(Error::bad(
                         "--backend-replica",
-                        "data in memory have no replicas; say --backend postgresql, or leave it out",
+                        "the memory backend has no replicas; add --backend postgresql, or remove --backend-replica",
                     )
                     .into());
                 }
-                // Nothing to connect to, and nothing in it that could be cleaned.
+                // The memory backend has no connection, and is empty at the start.
                 let settings = tko_backend_memory::Settings {
                     history: self.history,
                 };
@@ -150,25 +150,25 @@ impl BackendArgs {
     }
 }
 
-/// What keeps the data
+/// Inspect or repair the storage backend
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackendCommand {
-    /// Prove that what PostgreSQL holds is consistent, while it is in use
+    /// Check that the data in PostgreSQL are consistent; safe while in use
     Check(CheckArgs),
 }
 
-/// What is checked, and whether it is mended.
+/// The flags of `backend check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
-    /// Mend what can be mended without losing anything
+    /// Repair what can be repaired without losing data
     #[arg(long)]
     repair: bool,
 }
 
 impl BackendCommand {
-    /// Prints the findings; an error if any is left.
+    /// Prints the findings. Unrepaired findings are an error.
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         let Self::Check(check) = self;
         let postgres = connect(check.connection.settings()).await?;
@@ -197,11 +197,11 @@ impl BackendCommand {
         let left = report.left();
         if left > 0 {
             let advice = if check.repair {
-                "what is left cannot be mended here: restore it from a backup"
+                "the rest cannot be repaired; restore it from a backup"
             } else {
-                "mend what can be mended with --repair"
+                "repair what can be repaired with --repair"
             };
-            bail!("the backend is not consistent: {left} findings; {advice}");
+            bail!("the backend is inconsistent: {left} findings; {advice}");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Preparers and schedulers, as flags and as running parts.
+//! The flags of preparers and schedulers, and the controllers made from them.
 
 use super::time;
 use clap::Args;
@@ -12,52 +12,51 @@ use tko_plugin::{CommandExecutor, Grpc, Timeouts};
 use tko_preparer::PrepareController;
 use tko_scheduler::{GitSettings, Manifests, ScheduleController};
 
-/// How preparers and schedulers work
+/// Settings of preparers and schedulers
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Controllers")]
 pub(crate) struct ControllerArgs {
-    /// How often what was missed is looked for; schedulers also write every site anew. Work
-    /// starts when something changes, not then
+    /// Resync interval for missed events; normal work is event-driven. Schedulers also rewrite
+    /// every site
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10m")]
     interval: Duration,
-    /// How long work stays with a preparer or scheduler that has died, before others take it up.
-    /// The living renew what they hold; at least 1s
+    /// Time until the work of a dead preparer or scheduler is given to another; at least 1s
     #[arg(long, value_name = "TIME", value_parser = lease, default_value = "30s")]
     lease: Duration,
-    /// How long work in flight may go on after being told to stop, before it is handed back
+    /// Longest time for work in flight to finish when stopping
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
     pub(super) grace: Duration,
 }
 
-/// How the preparer works
+/// Settings of the preparer
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Preparer")]
 pub(crate) struct PreparerArgs {
-    /// Time for each preparer to prepare one resource
+    /// Timeout for one preparer and one resource
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     preparer_timeout: Duration,
-    /// Deployments prepared at once
+    /// Number of deployments to prepare at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     preparer_workers: usize,
-    /// Approve what is prepared, unless it says otherwise
+    /// Approve prepared deployments, unless their package says otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     auto_approve: bool,
 }
 
-/// How the scheduler works
+/// Settings of the scheduler
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Scheduler")]
 pub(crate) struct SchedulerArgs {
-    /// Time for each scheduler to bring one site up to date
+    /// Timeout for one scheduler and one site
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m")]
     scheduler_timeout: Duration,
-    /// Sites scheduled at once
+    /// Number of sites to schedule at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 8)]
     scheduler_workers: usize,
-    /// Write the manifests of all sites into this folder
+    /// Write the manifests of all sites to this directory
     #[arg(long, value_name = "DIR", conflicts_with = "manifests_git")]
     manifests: Option<PathBuf>,
-    /// Write the manifests of all sites into this git repository, one commit a change
+    /// Write the manifests of all sites to this git repository, one commit per change
     #[arg(long, value_name = "DIR")]
     manifests_git: Option<PathBuf>,
     /// Push every commit to this remote of the repository
@@ -65,27 +64,27 @@ pub(crate) struct SchedulerArgs {
     manifests_push: Option<String>,
 }
 
-/// Where manifests go.
+/// The destination of manifests.
 pub(crate) enum Scheduled {
-    /// Nowhere: plugins alone schedule.
+    /// No manifests: only plugins schedule.
     Nowhere,
-    /// Into a folder.
+    /// A folder.
     Directory {
-        /// Made if need be.
+        /// The path; created if necessary.
         path: PathBuf,
-        /// Forced onto the disk file by file.
+        /// Whether each file is synced to the disk.
         sync: bool,
     },
-    /// Into a git repository.
+    /// A git repository.
     Git {
-        /// Made if need be.
+        /// The path; created if necessary.
         path: PathBuf,
-        /// Where commits are pushed to.
+        /// The remote that commits are pushed to.
         push: Option<String>,
     },
 }
 
-/// What runs plugins here.
+/// The executors that run plugins in this process.
 pub(crate) fn executors(data: Option<SocketAddr>, timeouts: Timeouts) -> Vec<Arc<dyn Executor>> {
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
@@ -96,7 +95,7 @@ pub(crate) fn executors(data: Option<SocketAddr>, timeouts: Timeouts) -> Vec<Arc
 }
 
 impl PreparerArgs {
-    /// A preparer that works on these data.
+    /// Makes a preparer.
     pub(crate) fn preparing(
         &self,
         data: Arc<dyn WorkerApi>,
@@ -130,7 +129,7 @@ impl PreparerArgs {
 }
 
 impl SchedulerArgs {
-    /// Where manifests go.
+    /// The destination that the flags choose.
     pub(crate) fn scheduled(&self) -> Scheduled {
         match (&self.manifests, &self.manifests_git) {
             (Some(path), _) => Scheduled::Directory {
@@ -145,7 +144,7 @@ impl SchedulerArgs {
         }
     }
 
-    /// A scheduler that works on these data.
+    /// Makes a scheduler.
     pub(crate) fn scheduling(
         &self,
         data: Arc<dyn WorkerApi>,
@@ -192,20 +191,21 @@ fn native(scheduled: Scheduled) -> Registry<dyn Scheduler> {
     Registry::new().with_everywhere(tko_scheduler::manifests::NAME, Arc::new(manifests))
 }
 
-/// Shorter leases would be lost to a busy network rather than to a death.
+/// Parses a lease. A shorter lease would expire because of network delays, not because of a crash.
 fn lease(text: &str) -> Result<Duration, String> {
     match time(text)? {
-        time if time < Duration::from_secs(1) => Err("it is at least 1s".to_owned()),
+        time if time < Duration::from_secs(1) => Err("expected at least 1s".to_owned()),
         time => Ok(time),
     }
 }
 
-/// A little longer than the executor itself waits: its error says what the program wrote.
+/// Adds time to an executor's own timeout, so that the executor's error arrives: it has the
+/// program's output.
 pub(super) fn patient(time: Duration) -> Duration {
     time.saturating_add(Duration::from_secs(5))
 }
 
-/// Who works, for people: what, where.
+/// The name of a worker that users see: what it does, and its process id.
 fn worker(what: &str) -> String {
     format!("{what} {}", std::process::id())
 }

@@ -1,4 +1,4 @@
-//! The data service, as flags and as running parts.
+//! The flags of the data service, and the store made from them.
 
 use super::backend::BackendArgs;
 use super::controllers::patient;
@@ -15,44 +15,44 @@ use tko_validate::{
     Directory, KubernetesVersion, MissingSchema, SchemaValidator, UrlTemplate, Validation,
 };
 
-/// What keeps the data, and what is let in
+/// Settings of the data service
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct DataArgs {
-    /// What this instance is called, for people
+    /// Name of this instance, shown by about
     #[arg(long, value_name = "NAME", default_value = "tko")]
     pub(crate) name: String,
-    /// More about it, for people
+    /// Description of this instance, shown by about
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) description: String,
     #[command(flatten)]
     backend: BackendArgs,
 }
 
-/// What is valid
+/// Settings of validation
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Validation")]
 pub(crate) struct SchemaArgs {
-    /// Time for each validator to validate one package
+    /// Timeout for one validator and one package
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     pub(crate) validator_timeout: Duration,
     /// Kubernetes version whose schemas are used [default: the newest built in]
     #[arg(long, value_name = "VERSION")]
     kubernetes_version: Option<KubernetesVersion>,
-    /// More schemas: a file or folder of CustomResourceDefinitions, a release's swagger.json, or
-    /// JSON Schemas; or a URL with the variables of kubeconform. May be repeated
+    /// Read more schemas from a file or directory of CustomResourceDefinitions, a swagger.json,
+    /// JSON Schemas, or a URL with the variables of kubeconform; may be repeated
     #[arg(long = "schema-location", value_name = "LOCATION")]
     schema_locations: Vec<String>,
-    /// Keep fetched schemas here
+    /// Cache downloaded schemas in this directory
     #[arg(long, value_name = "DIR")]
     schema_cache: Option<PathBuf>,
-    /// What becomes of kinds without a schema: accept, warn or refuse
+    /// How to treat kinds without a schema: accept, warn or refuse
     #[arg(long, value_name = "POLICY", default_value = "accept")]
     missing_schemas: MissingSchema,
 }
 
 impl DataArgs {
-    /// In memory, with what the flags have as defaults.
+    /// A data service in memory with the default settings of the flags.
     pub(crate) fn memory() -> Self {
         Self {
             name: "tko".to_owned(),
@@ -63,7 +63,7 @@ impl DataArgs {
 }
 
 impl SchemaArgs {
-    /// What is built in, with what the flags have as defaults.
+    /// The built-in schemas with the default settings of the flags.
     pub(crate) fn built_in() -> Self {
         Self {
             validator_timeout: tko_validate::VALIDATOR_TIME,
@@ -71,7 +71,7 @@ impl SchemaArgs {
         }
     }
 
-    /// The schema validator.
+    /// Makes the schema validator.
     pub(crate) fn validator(&self) -> anyhow::Result<SchemaValidator> {
         let version = self.kubernetes_version.unwrap_or_default();
         let mut builder = SchemaValidator::builder()
@@ -85,8 +85,8 @@ impl SchemaArgs {
                 }
                 builder.source(Arc::new(template))
             } else {
-                let directory =
-                    Directory::open(location).with_context(|| format!("schemas of {location}"))?;
+                let directory = Directory::open(location)
+                    .with_context(|| format!("cannot read the schemas in {location}"))?;
                 builder.source(Arc::new(directory))
             };
         }
@@ -94,14 +94,14 @@ impl SchemaArgs {
     }
 }
 
-/// A store with its one door.
+/// A store, with the validators that check what is stored in it.
 pub(crate) struct Kept {
     pub(crate) store: Store<dyn Backend>,
     pub(crate) schemas: Arc<SchemaValidator>,
     pub(crate) validators: Arc<Registry<dyn Validator>>,
 }
 
-/// Puts a store together.
+/// Makes a store.
 pub(super) async fn keep(
     data: &DataArgs,
     schemas: &SchemaArgs,

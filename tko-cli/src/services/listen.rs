@@ -1,17 +1,17 @@
-//! Where a gRPC server listens and whom it lets in, as flags.
+//! The flags that say where a gRPC server listens, and who may connect.
 
 use clap::Args;
 use std::path::PathBuf;
 use tko_grpc::server::{Access, Listen, Stack, Tls, Tokens};
 
-/// Where to serve gRPC, and for whom. Without an address: on loopback, for everyone there
+/// Where to serve gRPC, and for whom; without an address: on loopback, for everyone there
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "gRPC")]
 pub(crate) struct ListenArgs {
-    /// Versions of IP: dual, ipv6 or ipv4
+    /// IP versions to use: dual, ipv6 or ipv4
     #[arg(long, default_value_t, value_name = "STACK")]
     grpc_ip_stack: Stack,
-    /// Address or host to listen on, such as ::; takes TLS and authentication, or --insecure
+    /// Address or host to listen on, such as ::; requires TLS and authentication, or --insecure
     #[arg(
         long,
         default_value = "",
@@ -19,33 +19,33 @@ pub(crate) struct ListenArgs {
         hide_default_value = true
     )]
     grpc_address: String,
-    /// Port to listen on; 0 is any that is free
+    /// Port to listen on; 0 chooses a free port
     #[arg(long, default_value_t = 50050, value_name = "PORT")]
     grpc_port: u16,
-    /// Certificate of the server, with its chain, in PEM
+    /// Server certificate with its chain, in PEM
     #[arg(long, value_name = "FILE", requires = "grpc_key")]
     grpc_certificate: Option<PathBuf>,
-    /// Key of the server's certificate, in PEM
+    /// Key of the server certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "grpc_certificate")]
     grpc_key: Option<PathBuf>,
-    /// CA that signs the certificates of clients, in PEM; clients then need one
+    /// Require client certificates signed by the CA in this PEM file
     #[arg(long, value_name = "FILE", requires = "grpc_certificate")]
     grpc_client_ca: Option<PathBuf>,
-    /// Bearer tokens, one a line; clients then need one
+    /// Require a bearer token from this file, which has one token per line
     #[arg(long, value_name = "FILE")]
     grpc_tokens: Option<PathBuf>,
-    /// Listen to the network without TLS or without authentication
+    /// Allow listening on the network without TLS or authentication
     #[arg(long)]
     insecure: bool,
 }
 
 impl ListenArgs {
-    /// Whether it was said that it may be open to the network.
+    /// Whether `--insecure` is given.
     pub(crate) fn is_insecure(&self) -> bool {
         self.insecure
     }
 
-    /// Where.
+    /// The address to listen on.
     pub(crate) fn listen(&self) -> Listen {
         Listen {
             stack: self.grpc_ip_stack,
@@ -54,7 +54,7 @@ impl ListenArgs {
         }
     }
 
-    /// For whom.
+    /// Who may connect.
     pub(crate) fn access(&self) -> tko_core::Result<Access> {
         let tls = match (&self.grpc_certificate, &self.grpc_key) {
             (Some(certificate), Some(key)) => {

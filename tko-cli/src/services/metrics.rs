@@ -1,7 +1,7 @@
-//! Metrics by HTTP, as flags and as a running part: what Prometheus and its like come for.
+//! Metrics over HTTP in the OpenMetrics format, for Prometheus and compatible tools.
 //!
-//! Answered is `GET /metrics`, in the text form of OpenMetrics; nothing else is there. Whoever
-//! comes is given little: few connections, short headers, short times, one request each.
+//! Serves only `GET /metrics`. Clients are not trusted: connections, headers and times are limited,
+//! and each connection serves one request.
 
 use clap::Args;
 use http_body_util::Full;
@@ -25,36 +25,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The text form, as its specification names it.
+/// The content type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Most connections at once; others wait for one of them to end.
+/// Most connections at the same time; others wait.
 const MOST: usize = 16;
 
-/// For the head of a request to come, and for all of the exchange.
+/// Timeouts for the request's headers, and for the whole exchange.
 const TIMES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 
-/// Largest head of a request, and how many headers it may have.
+/// Largest request headers in bytes, and most headers.
 const HEAD: (usize, usize) = (8_192, 64);
 
-/// After a connection that could not be accepted, such as for want of file descriptors.
+/// The pause after a failed accept, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where to serve metrics. Without an address: nowhere
+/// Where to serve metrics; without an address: nowhere
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricsArgs {
-    /// Serve metrics by HTTP at this address and port, such as 127.0.0.1:9464, under /metrics;
-    /// port 0 is any that is free. Elsewhere than on loopback it takes --insecure
+    /// Serve metrics at http://ADDRESS/metrics, such as 127.0.0.1:9464; port 0 chooses a free port.
+    /// An address that is not loopback requires --insecure
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
 }
 
 impl MetricsArgs {
-    /// Listens, if it is said where.
+    /// Binds the socket, if an address is given.
     ///
     /// # Errors
-    /// `BadArgument`: open to the network without being called insecure, or it cannot be had.
+    /// `BadArgument`: the address is not loopback and `insecure` is false, or cannot be bound.
     pub(super) async fn open(&self, insecure: bool) -> Result<Option<Exporter>> {
         let Some(address) = self.metrics else {
             return Ok(None);
@@ -64,8 +64,8 @@ impl MetricsArgs {
             return Err(Error::bad(
                 "metrics address",
                 format!(
-                    "{address} is open to the network, and whoever asks is answered; listen on \
-                     loopback, such as 127.0.0.1:{}, or say that it shall be so with --insecure",
+                    "{address} is open to the network, and metrics have no authentication; listen on \
+                     loopback, such as 127.0.0.1:{}, or allow this with --insecure",
                     address.port()
                 ),
             ));
@@ -88,11 +88,11 @@ impl MetricsArgs {
 
 fn refused(address: SocketAddr, error: &io::Error) -> Error {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; something listens there already: stop it, or give another port"
+        io::ErrorKind::AddrInUse => "; stop the program that listens there, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "; choose an address of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need special rights: choose a higher one"
         }
-        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need the right to them",
         _ => "",
     };
     Error::bad(
@@ -101,7 +101,7 @@ fn refused(address: SocketAddr, error: &io::Error) -> Error {
     )
 }
 
-/// A socket that listens, and what is told there.
+/// A bound socket and the metrics that it serves.
 pub(super) struct Exporter {
     listener: TcpListener,
     address: SocketAddr,
@@ -109,12 +109,12 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// For those who have metrics.
+    /// The registry that parts add their metrics to.
     pub(super) fn registry(&mut self) -> &mut Registry {
         &mut self.registry
     }
 
-    /// Tells which program this is, and what keeps its data.
+    /// Adds the metric with the program's version and the backend's name.
     pub(super) fn name(&mut self, backend: &str) {
         let version = env!("CARGO_PKG_VERSION");
         let labels = [
@@ -123,12 +123,12 @@ impl Exporter {
         ];
         self.registry.register(
             "tko_build",
-            "Which version this is, and what keeps its data",
+            "Version of the program and name of its backend",
             Info::new(labels),
         );
     }
 
-    /// Answers until it is told to stop. A scrape that is under way then is cut short.
+    /// Serves until `stop` is cancelled. A scrape in progress is cut short.
     pub(super) async fn serve(self, stop: CancellationToken) {
         tracing::info!(address = %self.address, "serving metrics");
         let registry = Arc::new(self.registry);
@@ -142,7 +142,7 @@ impl Exporter {
             match accepted {
                 Ok((stream, _)) => _ = connections.spawn(answer(stream, registry.clone())),
                 Err(error) => {
-                    tracing::debug!(%error, "a connection for metrics was not accepted");
+                    tracing::debug!(%error, "cannot accept a connection for metrics");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -150,7 +150,7 @@ impl Exporter {
     }
 }
 
-/// One connection, one request.
+/// Serves one request on one connection.
 async fn answer(stream: TcpStream, registry: Arc<Registry>) {
     let service = service_fn(|request| ready(Ok::<_, Infallible>(response(&registry, &request))));
     let served = http1::Builder::new()
@@ -162,8 +162,8 @@ async fn answer(stream: TcpStream, registry: Arc<Registry>) {
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(TIMES.1, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics failed"),
-        Err(_) => tracing::debug!("a connection for metrics took too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "connection for metrics failed"),
+        Err(_) => tracing::debug!("connection for metrics timed out"),
     }
 }
 
@@ -173,11 +173,11 @@ fn response(registry: &Registry, request: &Request<Incoming>) -> Response<Full<B
     let (status, kind) = match is_metrics.then(|| encode(&mut text, registry)) {
         Some(Ok(())) => (StatusCode::OK, OPENMETRICS),
         Some(Err(error)) => {
-            text = format!("cannot tell the metrics: {error}\n");
+            text = format!("cannot encode the metrics: {error}\n");
             (StatusCode::INTERNAL_SERVER_ERROR, "text/plain")
         }
         None => {
-            "there is nothing but GET /metrics\n".clone_into(&mut text);
+            "not found; metrics are at GET /metrics\n".clone_into(&mut text);
             (StatusCode::NOT_FOUND, "text/plain")
         }
     };

@@ -1,24 +1,24 @@
-//! Tasks that run side by side until they are told to end.
+//! Groups of tasks that stop together.
 
 use anyhow::Context;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How much longer than the grace that parts give to what is in flight they may take to end.
+/// Extra time after the grace period for tasks to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Tasks that end when they are told to.
+/// A group of tasks that stop when the token is cancelled.
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) tasks: JoinSet<anyhow::Result<()>>,
     pub(super) stop: CancellationToken,
-    /// What they give to what is in flight then.
+    /// The time that the tasks give to work in flight when stopping.
     pub(super) grace: Duration,
 }
 
 impl Parts {
-    /// Tells them, and waits; what does not end is dropped.
+    /// Cancels the tasks and waits for them. Drops the ones that take too long.
     pub(super) async fn end(&mut self, what: &str) {
         self.stop.cancel();
         let ended = tokio::time::timeout(self.grace + PATIENCE, async {
@@ -29,13 +29,15 @@ impl Parts {
             }
         });
         if ended.await.is_err() {
-            tracing::warn!("{what} did not end in time; work in flight is left to its lease");
+            tracing::warn!(
+                "{what} did not stop in time; work in flight is left until its lease expires"
+            );
             self.tasks.shutdown().await;
         }
     }
 }
 
-/// What a task ended with.
+/// The result of a task that ended.
 pub(super) fn result(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
-    ended.context("a part of the server has failed")?
+    ended.context("a part of the server panicked")?
 }

@@ -1,25 +1,25 @@
-//! Being told to end: SIGTERM or Ctrl-C, once to end in order, twice to end at once.
+//! Signals that stop a server: SIGTERM and Ctrl-C. The first stops it in order, the second at once.
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Hears signals from the moment it is made, so that none falls between two waits.
+/// Receives signals. None is lost between two waits.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// Starts to listen: from now on the signals do not kill the process.
+    /// Starts to receive signals; from now on they do not kill the process.
     pub(crate) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals to stop");
+        let listen = |kind| signal(kind).context("cannot receive signals");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -27,17 +27,17 @@ impl Signals {
         }
     }
 
-    /// Lets the end take its time, unless a signal comes meanwhile.
+    /// Awaits `end`, unless another signal comes first.
     ///
     /// # Errors
-    /// One did: what was still in flight is left to its lease.
-    pub(crate) async fn unless_again<T>(
+    /// Another signal came: work in flight is left until its lease expires.
+    pub(crate) async fn unless_repeated<T>(
         &mut self,
         end: impl Future<Output = T>,
     ) -> anyhow::Result<T> {
         tokio::select! {
             ended = end => Ok(ended),
-            () = self.next() => bail!("told to stop twice: ended at once, and work in flight is left to its lease"),
+            () = self.next() => bail!("stopped at once by a second signal; work in flight is left until its lease expires"),
         }
     }
 }

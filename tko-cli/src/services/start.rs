@@ -1,4 +1,5 @@
-//! `tko up`, and `start` of `tko data`, `tko preparer`, `tko scheduler`: run until told to stop.
+//! The commands that run servers until a signal: `tko up`, `tko data start`, `tko preparer start`,
+//! `tko scheduler start`.
 
 use super::assembly::Assembly;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use tko_core::system::SystemClock;
 use tokio_util::sync::CancellationToken;
 
-/// Where logs go
+/// The destination of logs
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct JournalArgs {
     /// Log to journald
@@ -21,7 +22,7 @@ pub(crate) struct JournalArgs {
     pub(crate) journald: bool,
 }
 
-/// Everything in one process
+/// Run data service, preparer and scheduler in one process
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
@@ -42,14 +43,14 @@ pub(crate) struct UpArgs {
     scheduler: SchedulerArgs,
 }
 
-/// The data service
+/// Run the data service
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Keep the data and serve the API
+    /// Start a data service: store the data, validate, and serve the API
     Start(Box<DataStartArgs>),
 }
 
-/// How the data service runs.
+/// The flags of `data start`.
 #[derive(Debug, Args)]
 pub(crate) struct DataStartArgs {
     #[command(flatten)]
@@ -64,14 +65,14 @@ pub(crate) struct DataStartArgs {
     metrics: MetricsArgs,
 }
 
-/// The preparer
+/// Run a preparer
 #[derive(Debug, Subcommand)]
 pub(crate) enum PreparerCommand {
-    /// Prepare deployments of a data service; any number may
+    /// Start a preparer for the deployments of a data service; any number can run
     Start(Box<PreparerStartArgs>),
 }
 
-/// How the preparer runs.
+/// The flags of `preparer start`.
 #[derive(Debug, Args)]
 pub(crate) struct PreparerStartArgs {
     #[command(flatten)]
@@ -84,14 +85,14 @@ pub(crate) struct PreparerStartArgs {
     preparer: PreparerArgs,
 }
 
-/// The scheduler
+/// Run a scheduler
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchedulerCommand {
-    /// Bring the sites of a data service to what they are to run; any number may
+    /// Start a scheduler for the sites of a data service; any number can run
     Start(Box<SchedulerStartArgs>),
 }
 
-/// How the scheduler runs.
+/// The flags of `scheduler start`.
 #[derive(Debug, Args)]
 pub(crate) struct SchedulerStartArgs {
     #[command(flatten)]
@@ -116,7 +117,7 @@ impl UpArgs {
         assembly.prepare(&self.preparer, &self.controllers);
         let scheduled = self.scheduler.scheduled();
         assembly.schedule(&self.scheduler, &self.controllers, scheduled);
-        until_told(assembly, signals).await
+        run_until_signal(assembly, signals).await
     }
 }
 
@@ -129,17 +130,17 @@ impl DataStartArgs {
             Some((&self.listen, &self.metrics)),
         )
         .await?;
-        until_told(assembly, signals).await
+        run_until_signal(assembly, signals).await
     }
 }
 
-async fn until_told(mut assembly: Assembly, mut signals: Signals) -> anyhow::Result<()> {
+async fn run_until_signal(mut assembly: Assembly, mut signals: Signals) -> anyhow::Result<()> {
     let ended = tokio::select! {
         () = signals.next() => Ok(()),
         failed = assembly.failed() => failed,
     };
     tracing::info!("stopping");
-    signals.unless_again(assembly.stop()).await?;
+    signals.unless_repeated(assembly.stop()).await?;
     tracing::info!("stopped");
     ended
 }
@@ -154,8 +155,8 @@ impl PreparerStartArgs {
         let preparing = preparer.preparing(client, address, &self.controllers, clock);
         let stop = CancellationToken::new();
         let run = preparing.run(stop.clone());
-        let ended = until_done(async { Ok(run.await?) }, &stop, signals).await;
-        ended.context("the preparer")
+        let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
+        ended.context("the preparer failed")
     }
 }
 
@@ -170,12 +171,12 @@ impl SchedulerStartArgs {
         let scheduling = scheduler.scheduling(client, address, &self.controllers, scheduled, clock);
         let stop = CancellationToken::new();
         let run = scheduling.run(stop.clone());
-        let ended = until_done(async { Ok(run.await?) }, &stop, signals).await;
-        ended.context("the scheduler")
+        let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
+        ended.context("the scheduler failed")
     }
 }
 
-async fn until_done(
+async fn run_until_signal_or_end(
     run: impl Future<Output = anyhow::Result<()>>,
     stop: &CancellationToken,
     mut signals: Signals,
@@ -187,7 +188,7 @@ async fn until_done(
     }
     tracing::info!("stopping");
     stop.cancel();
-    signals.unless_again(run).await??;
+    signals.unless_repeated(run).await??;
     tracing::info!("stopped");
     Ok(())
 }

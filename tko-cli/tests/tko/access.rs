@@ -1,11 +1,11 @@
-//! Who is let in: loopback without more, the network only with TLS and authentication.
+//! Access: loopback without further settings, the network only with TLS and authentication.
 
 use crate::harness::{Server, Service, tko};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A CA, a server's certificate and its key, in files.
+/// Writes a CA certificate, a server certificate and its key to files.
 fn certificates(folder: &Path) -> [PathBuf; 3] {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -25,7 +25,7 @@ fn certificates(folder: &Path) -> [PathBuf; 3] {
 }
 
 #[tokio::test]
-async fn the_network_takes_tls_and_authentication_or_to_be_called_insecure() {
+async fn the_network_requires_tls_and_authentication_or_insecure() {
     let refused = tko("data start --grpc-port 0 --grpc-address 0.0.0.0")
         .bad(2)
         .await;
@@ -38,13 +38,13 @@ async fn the_network_takes_tls_and_authentication_or_to_be_called_insecure() {
     assert_eq!(about["insecure"], true);
     assert!(
         server.service.log().contains(r#""level":"WARN""#),
-        "it does not warn"
+        "there is no warning"
     );
     server.service.stop().await;
 }
 
 #[tokio::test]
-async fn with_tls_and_tokens_only_those_get_in_who_have_both() {
+async fn with_tls_and_tokens_a_client_needs_both() {
     let folder = tempfile::tempdir().expect("a folder");
     let [ca, certificate, key] = certificates(folder.path()).map(|p| p.display().to_string());
     let file = |name: &str, text: &str| {
@@ -83,7 +83,7 @@ async fn with_tls_and_tokens_only_those_get_in_who_have_both() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_what_to_do() {
+async fn a_port_in_use_is_an_error_with_advice() {
     let server = Server::data().await;
     let flags = server.flags();
     let folder = tempfile::tempdir().expect("a folder");
@@ -101,7 +101,7 @@ async fn a_port_that_is_taken_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn both_versions_of_ip_are_served_where_the_machine_has_them() {
+async fn both_ip_versions_are_served() {
     let service = Service::start("data start --grpc-port 0");
     let serving = service.event("serving gRPC").await;
     let addresses = serving["addresses"].as_str().expect("a text").to_owned();

@@ -1,4 +1,4 @@
-//! Bad input: each a clear error, and nothing is stored.
+//! Bad input: each is a clear error, and nothing is stored.
 
 use crate::harness::Server;
 use ciborium::Value as Cbor;
@@ -10,7 +10,7 @@ use tko_grpc::proto::{CreateDeployment, Site, Template};
 use tonic::Code;
 use tonic::transport::Channel;
 
-/// A resource, to go on with.
+/// A valid resource to continue with.
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: it\n";
 
 async fn head(server: &Server) -> Revision {
@@ -18,11 +18,11 @@ async fn head(server: &Server) -> Revision {
         .client()
         .feed_position()
         .await
-        .expect("it serves")
+        .expect("a connection")
         .revision
 }
 
-/// The package is refused, for these reasons, as a template, and as what a deployment is made of.
+/// Checks that a package is refused for these reasons, as a template and as a deployment.
 async fn refused(server: &Server, package: impl Into<Vec<u8>>, said: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bad.yaml");
@@ -33,7 +33,10 @@ async fn refused(server: &Server, package: impl Into<Vec<u8>>, said: &[&str]) {
         for part in said {
             assert!(error.contains(part), "{command}: no {part:?} in: {error}");
         }
-        assert!(error.len() < 2_000, "{command}: it goes on and on: {error}");
+        assert!(
+            error.len() < 2_000,
+            "{command}: the error is too long: {error}"
+        );
     }
     assert_eq!(head(server).await, before, "something was stored");
 }
@@ -69,7 +72,7 @@ async fn malformed_yaml_is_refused_by_file_line_and_column() {
 }
 
 #[tokio::test]
-async fn bombs_are_refused_before_they_go_off() {
+async fn decompression_bombs_are_refused() {
     let server = Server::data().await;
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
@@ -91,7 +94,7 @@ async fn bombs_are_refused_before_they_go_off() {
 }
 
 #[tokio::test]
-async fn what_contradicts_itself_is_refused() {
+async fn contradictions_are_refused() {
     let server = Server::data().await;
     let twice = format!("{CONFIG}---\n{CONFIG}");
     refused(&server, twice, &["bad.yaml", "ConfigMap it", "twice"]).await;
@@ -168,7 +171,7 @@ async fn unknown_names_and_forbidden_characters_are_refused() {
 }
 
 #[tokio::test]
-async fn a_site_takes_only_what_is_complete() {
+async fn a_site_must_be_complete() {
     let server = Server::data().await;
     let partial = "apiVersion: v1\nkind: Service\nmetadata: {name: it}\nspec: {ports: [{}]}\n";
     let template = server.tko("template register partial --stdin");
@@ -196,12 +199,12 @@ async fn a_site_takes_only_what_is_complete() {
     assert_eq!(head(&server).await, before);
 }
 
-/// Bytes that the command line would not send.
+/// Sends bytes that the command line would not send.
 #[tokio::test]
-async fn the_server_trusts_no_client() {
+async fn the_server_checks_input_of_other_clients() {
     let server = Server::data().await;
     let address = format!("http://127.0.0.1:{}", server.port);
-    let mut client = DataClient::connect(address).await.expect("it serves");
+    let mut client = DataClient::connect(address).await.expect("a connection");
     let map = |entries: &[(&str, Cbor)]| {
         let entries = entries
             .iter()
@@ -241,11 +244,11 @@ async fn the_server_trusts_no_client() {
         sent(&mut client, format, bytes, what).await;
     }
     assert_eq!(head(&server).await, Revision::default());
-    // It serves on.
+    // The server still works.
     server.tko("template list").good().await;
 }
 
-/// Sent as a template, a site and a deployment, it is a bad argument.
+/// Checks that a package is a bad argument as a template, a site and a deployment.
 async fn sent(client: &mut DataClient<Channel>, format: &str, package: Vec<u8>, what: &str) {
     let template = Template {
         template_id: "it".into(),
@@ -270,14 +273,14 @@ async fn sent(client: &mut DataClient<Channel>, format: &str, package: Vec<u8>, 
         client.create_deployment(deployment).await.err(),
     ];
     for answer in answers {
-        let status = answer.unwrap_or_else(|| panic!("{what}: it was taken"));
+        let status = answer.unwrap_or_else(|| panic!("{what}: it was accepted"));
         assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status:?}");
         assert!(!status.message().is_empty(), "{what}");
     }
 }
 
 #[tokio::test]
-async fn a_topology_within_itself_ends_in_a_condition() {
+async fn a_recursive_topology_is_reported_in_a_condition() {
     let server = Server::start("up").await;
     server.tko("site register here").good().await;
     for (template, other) in [("ring/a", "ring/b"), ("ring/b", "ring/a")] {

@@ -1,4 +1,4 @@
-//! Commands for templates, sites, deployments and plugins, against a running data service.
+//! Commands for templates, sites, deployments and plugins, with a running data service.
 
 use crate::harness::{CONFIG, Server, example, filled, sorted, tko};
 use serde_json::json;
@@ -86,7 +86,7 @@ async fn create_prints_the_bare_id_and_get_the_whole_package() {
 }
 
 #[tokio::test]
-async fn what_is_prepared_is_approved_one_by_one_or_by_selection() {
+async fn prepared_deployments_are_approved_by_id_or_by_filter() {
     let server = Server::data().await;
     let ids = filled(&server).await;
     let refused = server
@@ -128,7 +128,7 @@ async fn what_is_prepared_is_approved_one_by_one_or_by_selection() {
 }
 
 #[tokio::test]
-async fn what_matches_is_purged_and_nothing_else() {
+async fn purge_deletes_only_matching_entities() {
     let server = Server::data().await;
     let ids = filled(&server).await;
     let purged = server
@@ -207,7 +207,7 @@ async fn plugins_go_by_type_and_name() {
         shown["triggers"],
         json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
     );
-    // Arguments of its own that look like flags.
+    // The plugin's own arguments look like flags.
     let dashes = server.tko("plugin register schedule dashes");
     let dashes = dashes.last(format!("{} -- /bin/true --site x -q", server.flags()));
     dashes.good().await;
@@ -227,7 +227,7 @@ async fn plugins_go_by_type_and_name() {
 }
 
 #[tokio::test]
-async fn about_says_who_serves() {
+async fn about_shows_the_server() {
     let server = Server::start("data start --name lab --description two_words").await;
     let about = server.tko("about -ojson").good().await.json();
     assert_eq!(about["instanceName"], "lab");
@@ -242,7 +242,7 @@ async fn about_says_who_serves() {
 }
 
 #[tokio::test]
-async fn nobody_at_home_is_unavailable() {
+async fn a_missing_server_is_unavailable() {
     let server = Server::data().await;
     let flags = server.flags();
     server.service.stop().await;

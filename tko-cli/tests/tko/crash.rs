@@ -1,11 +1,11 @@
-//! Preparers are killed at random points, and nothing is doubled, and nothing is lost.
+//! Preparers are killed at random points; no deployment is duplicated or lost.
 
 use crate::harness::core5g::{created, is_whole, registered, total};
 use crate::harness::{Dice, Feed, Server, Service, own_plugin};
 use std::fs;
 use std::time::Duration;
 
-/// Edges, beside the three control sites: 60 sites and 76 deployments in the end.
+/// Edges besides the three control sites: 60 sites and 76 deployments in total.
 const EDGES: usize = 48;
 
 fn preparer(server: &Server, flags: &str) -> Service {
@@ -15,8 +15,8 @@ fn preparer(server: &Server, flags: &str) -> Service {
     ))
 }
 
-/// Kills one of so many preparers again and again while they take a nation apart; after so many
-/// deaths it leaves them in peace.
+/// Kills preparers at random while they prepare the nation. After `most_deaths` deaths the
+/// survivors finish.
 async fn survive(preparers: usize, most_deaths: u64, edges: usize, flags: &str, server: &Server) {
     let mut dice = Dice::new();
     let (client, whole) = (server.client(), total(edges));
@@ -25,32 +25,33 @@ async fn survive(preparers: usize, most_deaths: u64, edges: usize, flags: &str, 
     let mut running: Vec<_> = (0..preparers).map(|_| preparer(server, flags)).collect();
     let mut deaths = 0;
     while deaths < most_deaths {
-        // A point of the work rather than of time: a busy machine is killed as often as an idle one.
+        // The point is a number of changes, not a time: a busy machine gets as many deaths as an
+        // idle one.
         let point = feed.now().changes + 1 + dice.below(whole as u64 / 3);
         let is_done = |done: usize| done >= whole - 1;
-        let told = feed
-            .until("further", |told| {
-                told.changes >= point || is_done(told.prepared)
+        let counts = feed
+            .until("further", |counts| {
+                counts.changes >= point || is_done(counts.prepared)
             })
             .await;
-        if is_done(told.prepared) {
+        if is_done(counts.prepared) {
             break;
         }
-        // And not always right after a change.
+        // Also kill at points that do not directly follow a change.
         tokio::time::sleep(Duration::from_micros(dice.below(20_000))).await;
         let victim = usize::try_from(dice.below(preparers as u64)).expect("few");
         running.remove(victim).kill().await;
         running.push(preparer(server, flags));
         deaths += 1;
     }
-    assert!(deaths >= 3, "it was killed {deaths} times only");
-    feed.until("prepared", |told| told.prepared == whole - 1)
+    assert!(deaths >= 3, "only {deaths} deaths");
+    feed.until("prepared", |counts| counts.prepared == whole - 1)
         .await;
     is_whole(&client, &national, edges).await;
     eprintln!("{deaths} deaths, {:?}", feed.now());
-    // The survivors end well and leave it as it is.
+    // The survivors stop successfully and change nothing.
     for preparer in running {
-        // One that has hardly begun does not hear yet that it is to end.
+        // A process that has just started does not handle signals yet.
         preparer.event("preparing").await;
         preparer.stop().await;
     }
@@ -72,7 +73,7 @@ async fn three_preparers_share_the_work_and_die_in_turn() {
 }
 
 #[tokio::test]
-async fn plugins_hang_and_are_cut_off_while_preparers_die() {
+async fn hanging_plugins_are_killed_while_preparers_die() {
     const EDGES: usize = 4;
     let server = Server::data().await;
     registered(&server, EDGES).await;
@@ -81,10 +82,13 @@ async fn plugins_hang_and_are_cut_off_while_preparers_die() {
     let register = server.tko(&format!("plugin register prepare networks {trigger}"));
     let register = register.arg(own_plugin("hang_once.py")).arg(folder.path());
     register.good().await;
-    // Few at once: what a dying preparer held counts as tried, and is tried later each time.
+    // Few workers: work that a dead preparer held counts as an attempt, and each attempt waits
+    // longer.
     let flags = "--preparer-workers 3 --preparer-timeout 2s";
     survive(2, 5, EDGES, flags, &server).await;
-    // One for each user plane: each of them hung, once.
-    let hung = fs::read_dir(folder.path()).expect("it is there").count();
+    // One file for each UPF: each plugin call hung once.
+    let hung = fs::read_dir(folder.path())
+        .expect("the file exists")
+        .count();
     assert_eq!(hung, EDGES + 8);
 }

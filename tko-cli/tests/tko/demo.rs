@@ -1,4 +1,5 @@
-//! `tko demo`: ends well with fleets of any size, and only then; keeps off others' folders.
+//! `tko demo` succeeds with fleets of any size, fails if something is wrong, and leaves other
+//! folders alone.
 
 use crate::harness::{Server, Service, tko};
 use rustix::process::Signal;
@@ -13,7 +14,7 @@ fn folder() -> (TempDir, PathBuf) {
     (folder, out)
 }
 
-/// The files of all sites.
+/// The number of manifests of all sites.
 fn manifests(out: &Path) -> usize {
     let mut files = 0;
     let mut left = vec![out.join("sites")];
@@ -34,7 +35,7 @@ async fn demo(sites: usize, deployments: usize, files: usize) {
     let (_folder, out) = folder();
     let run = tko(&format!("demo --sites {sites} --out")).arg(&out);
     let done = run.good().await;
-    // A table without lines between its rows.
+    // The table has no lines between its rows.
     let row = |name: &str| {
         let line = done
             .text()
@@ -84,12 +85,12 @@ async fn a_folder_that_is_not_its_own_is_left_alone() {
         "{refused}"
     );
     assert_eq!(
-        fs::read_to_string(out.join("sites/mine.yaml")).expect("it is there"),
+        fs::read_to_string(out.join("sites/mine.yaml")).expect("the file exists"),
         "mine"
     );
     let file = out.join("sites/mine.yaml");
     tko("demo --sites 12 --out").arg(&file).bad(1).await;
-    assert_eq!(fs::read_to_string(&file).expect("it is there"), "mine");
+    assert_eq!(fs::read_to_string(&file).expect("the file exists"), "mine");
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn its_own_folder_is_used_again() {
 }
 
 #[tokio::test]
-async fn what_it_says_to_try_next_works() {
+async fn suggested_commands_work() {
     let (_folder, out) = folder();
     let arguments = format!(
         "demo --serve --sites 40 --grpc-port 0 --grpc-ip-stack ipv4 --out {}",
@@ -126,7 +127,7 @@ async fn what_it_says_to_try_next_works() {
     let next: Vec<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("  tko "))
-        // As a shell takes them.
+        // A shell would remove the quotes.
         .map(|command| command.replace('\'', ""))
         .collect();
     let [waiting, approve, sites] = &next[..] else {
@@ -140,7 +141,7 @@ async fn what_it_says_to_try_next_works() {
     assert!(listed.text().trim().is_empty(), "{listed}");
     let listed = server.tko(sites).good().await;
     assert_eq!(listed.text().lines().count(), 1 + 7 + 3, "{listed}");
-    // What was approved gets there.
+    // What is approved gets placed.
     let select = Select {
         template_ids: vec![Pattern::literal("nf/amf:v1.0.0")],
         ..Select::all(Kind::Deployment)
@@ -166,7 +167,7 @@ async fn what_it_says_to_try_next_works() {
 }
 
 #[tokio::test]
-async fn who_interrupts_it_is_not_told_that_all_went_well() {
+async fn an_interrupted_demo_fails() {
     let (_folder, out) = folder();
     let arguments = format!("demo -v --sites 5000 --out {}", out.display());
     let mut service = Service::start(&arguments);

@@ -1,4 +1,4 @@
-//! Selections and windows as flags.
+//! Filters and windows as flags.
 
 use crate::harness::{Server, filled, sorted};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Flags, variables, help, completions, logs: what every command has.
+//! Flags, variables, help, completions and logs: common to every command.
 
 use crate::harness::{Server, tko};
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ async fn flags_may_stand_before_between_and_after_subcommands() {
 }
 
 #[tokio::test]
-async fn mistakes_in_the_command_are_bad_arguments() {
+async fn wrong_commands_are_bad_arguments() {
     for (command, named) in [
         ("tempalte list", "tempalte"),
         ("template", "Usage"),
@@ -77,14 +77,13 @@ async fn mistakes_in_the_command_are_bad_arguments() {
         ("demo --sites 3", "12"),
         ("kube from a-00", "a-00"),
     ] {
-        let code = if command.starts_with("kube") { 1 } else { 2 };
-        let error = tko(command).bad(code).await;
+        let error = tko(command).bad(2).await;
         assert!(error.contains(named), "{command}: {error}");
     }
 }
 
 #[tokio::test]
-async fn ids_go_to_kubernetes_names_and_back() {
+async fn ids_and_kubernetes_names_are_converted() {
     let name = tko("kube to demo/hello-world:v1.0.0").good().await;
     assert_eq!(name.text(), "demo-002fhello-002dworld-003av1.0.0\n");
     let id = tko("kube from demo-002fhello-002dworld-003av1.0.0")
@@ -94,7 +93,7 @@ async fn ids_go_to_kubernetes_names_and_back() {
 }
 
 #[tokio::test]
-async fn completions_know_the_commands_of_every_shell() {
+async fn completions_exist_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = tko(&format!("completion {shell}")).good().await;
         for word in ["deployment", "grpc-port", "scheduler"] {
@@ -105,7 +104,7 @@ async fn completions_know_the_commands_of_every_shell() {
     tko("completion tcsh").bad(2).await;
 }
 
-/// The subcommands that a help lists.
+/// The subcommands in a help text.
 fn subcommands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     list.take_while(|line| !line.is_empty())
@@ -115,7 +114,7 @@ fn subcommands(help: &str) -> Vec<String> {
         .collect()
 }
 
-/// The long flags that a help lists, in its order.
+/// The long flags in a help text, in order.
 fn flags(help: &str) -> Vec<&str> {
     help.lines()
         .map(str::trim_start)
@@ -125,7 +124,7 @@ fn flags(help: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What scripts rely on: a change here breaks them.
+/// Scripts rely on these names. A change of this snapshot breaks them.
 #[tokio::test]
 async fn every_command_has_a_help_and_the_flags_that_scripts_know() {
     let everywhere = tko("version -h").good().await;
@@ -149,7 +148,7 @@ async fn every_command_has_a_help_and_the_flags_that_scripts_know() {
 }
 
 #[tokio::test]
-async fn the_version_is_told_in_every_way() {
+async fn the_version_is_printed_by_every_spelling() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(tko("version").good().await.line(), version);
     assert_eq!(
@@ -161,7 +160,7 @@ async fn the_version_is_told_in_every_way() {
 }
 
 #[tokio::test]
-async fn logs_go_to_a_file_and_quiet_services_say_nothing() {
+async fn logs_go_to_a_file_and_quiet_commands_print_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tko.log");
     let server = Server::data().await;
@@ -169,13 +168,13 @@ async fn logs_go_to_a_file_and_quiet_services_say_nothing() {
     let list = tko(&format!(
         "preparer start {flags} --grpc-port 1 -vv --log-format json --log"
     ));
-    // Its port is given twice.
+    // The port is given twice.
     list.arg(&file).bad(2).await;
     let list = server
         .tko("template list -vvv --log-format json --log")
         .arg(&file);
     assert!(list.good().await.stderr.is_empty());
-    let log = fs::read_to_string(&file).expect("it was written");
+    let log = fs::read_to_string(&file).expect("the file exists");
     assert!(!log.is_empty());
     for line in log.lines() {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
@@ -197,7 +196,7 @@ async fn logs_go_to_a_file_and_quiet_services_say_nothing() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_is_no_failure() {
+async fn a_closed_pipe_is_no_failure() {
     let server = Server::data().await;
     for number in 0..3 {
         let register = format!("site register s/{number}");
@@ -206,7 +205,7 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut list = server.tko("site list").into_command();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let ended = list.stdout(writer).output().await.expect("it ran");
+    let ended = list.stdout(writer).output().await.expect("the command ran");
     assert!(
         ended.status.success(),
         "{}",

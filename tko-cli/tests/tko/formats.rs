@@ -1,10 +1,10 @@
-//! Results in every format, all of the same content.
+//! The same content in every output format.
 
 use crate::harness::{Server, filled};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_format_says_the_same() {
+async fn every_format_has_the_same_content() {
     let server = Server::data().await;
     filled(&server).await;
     let list = "site list --id india/**";

@@ -1,5 +1,5 @@
-//! The binary `tko`, as people, scripts and service managers meet it: started as a process, fed,
-//! stopped and killed.
+//! The program `tko` as people, scripts and service managers use it: started as a process, given
+//! input, stopped and killed.
 
 mod access;
 mod bad_input;

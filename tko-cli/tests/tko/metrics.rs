@@ -1,4 +1,4 @@
-//! Metrics, as who scrapes them meets them.
+//! Metrics as Prometheus reads them.
 
 use crate::harness::{Server, Service, TIME, tko};
 use std::time::Duration;
@@ -6,24 +6,24 @@ use tko_postgres_server::shared;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Where metrics are served.
+/// The address at which metrics are served.
 async fn address(service: &Service) -> String {
     let serving = service.event("serving metrics").await;
     serving["address"].as_str().expect("a text").to_owned()
 }
 
-/// All that is answered to this.
+/// The whole response to a request.
 async fn asked(address: &str, request: &str) -> String {
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await.expect("it listens");
-        // It may answer, and close, before it has read all.
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        // The server may answer and close the connection before it has read everything.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).expect("text")
     };
     let answer = tokio::time::timeout(TIME, exchange).await;
-    answer.expect("it answers in time")
+    answer.expect("an answer in time")
 }
 
 async fn scraped(address: &str) -> String {
@@ -37,7 +37,7 @@ async fn scraped(address: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_data_service_in_memory_tells_what_it_is_and_nothing_else_is_there() {
+async fn a_data_service_in_memory_exports_its_version_only() {
     let server = Server::start("data start --metrics 127.0.0.1:0").await;
     let address = address(&server.service).await;
     let text = scraped(&address).await;
@@ -59,8 +59,8 @@ async fn a_data_service_in_memory_tells_what_it_is_and_nothing_else_is_there() {
     let large = format!("GET /metrics HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(20_000));
     let answer = asked(&address, &large).await;
     assert!(!answer.contains("200 OK"), "{answer}");
-    // Who says nothing keeps nobody from being served, or from ending.
-    let _silent = TcpStream::connect(&address).await.expect("it listens");
+    // A silent connection does not keep others from being served, nor the server from stopping.
+    let _silent = TcpStream::connect(&address).await.expect("a connection");
     scraped(&address).await;
     server.service.stop().await;
     let refused = TcpStream::connect(&address).await;
@@ -68,7 +68,7 @@ async fn a_data_service_in_memory_tells_what_it_is_and_nothing_else_is_there() {
 }
 
 #[tokio::test]
-async fn statements_of_postgresql_are_told() {
+async fn postgresql_statements_are_counted() {
     let database = shared().create_database().expect("a database");
     let url = shared().url(&database);
     let up = "up --backend postgresql --backend-connections 7 --metrics 127.0.0.1:0";
@@ -80,7 +80,7 @@ async fn statements_of_postgresql_are_told() {
             let text = scraped(&address).await;
             let revision = |line: &str| line.strip_prefix("tko_postgres_revision ")?.parse().ok();
             let revision: Option<u64> = text.lines().find_map(revision);
-            // Seen some moments after the change.
+            // The metric shows the change a moment later.
             if revision > Some(0) {
                 return text;
             }
@@ -107,7 +107,7 @@ async fn statements_of_postgresql_are_told() {
 }
 
 #[tokio::test]
-async fn the_network_is_refused_unless_it_is_called_insecure() {
+async fn metrics_on_the_network_require_insecure() {
     for command in ["data start", "up"] {
         let open = format!("{command} --grpc-port 0 --metrics 0.0.0.0:0");
         let refused = tko(&open).bad(2).await;
@@ -122,13 +122,13 @@ async fn the_network_is_refused_unless_it_is_called_insecure() {
     scraped(&format!("127.0.0.1:{port}")).await;
     assert!(
         server.service.log().contains(r#""level":"WARN""#),
-        "it does not warn"
+        "there is no warning"
     );
     server.service.stop().await;
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named_with_what_to_do() {
+async fn an_address_in_use_is_an_error_with_advice() {
     let server = Server::start("data start --metrics 127.0.0.1:0").await;
     let address = address(&server.service).await;
     for command in ["data start", "up"] {

@@ -1,4 +1,4 @@
-//! `tko deployment mod`: a package is claimed, changed and committed by its token.
+//! `tko deployment mod`: a package is claimed, changed and committed with a token.
 
 use crate::harness::Server;
 use std::fs;
@@ -10,7 +10,7 @@ async fn deployment(server: &Server) -> String {
     create.good().await.line().to_owned()
 }
 
-/// The token and the package that `mod start` prints.
+/// Runs `mod start`; returns the token and the package that it prints.
 async fn started(server: &Server, id: &str, flags: &str) -> (String, String) {
     let start = format!("deployment mod start {id} {flags}");
     let started = server.tko(&start).good().await;
@@ -46,7 +46,7 @@ async fn a_package_is_changed_in_a_folder() {
     let started = start.arg(&dir).good().await;
     let token = started.line();
     let file = dir.join("deployment.yaml");
-    let text = fs::read_to_string(&file).expect("it was written");
+    let text = fs::read_to_string(&file).expect("the file exists");
     fs::write(&file, text.replace("a: b", "a: d")).expect("a file");
     let end = server.tko("deployment mod end").arg(token).arg("-u");
     end.arg(&dir).good().await;
@@ -54,7 +54,7 @@ async fn a_package_is_changed_in_a_folder() {
 }
 
 #[tokio::test]
-async fn others_are_kept_out_until_it_is_cancelled() {
+async fn a_modification_is_exclusive_until_cancelled() {
     let server = Server::data().await;
     let id = deployment(&server).await;
     let (token, _) = started(&server, &id, "").await;
@@ -69,7 +69,7 @@ async fn others_are_kept_out_until_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn an_end_that_comes_late_or_twice_changes_nothing() {
+async fn a_late_or_repeated_end_changes_nothing() {
     let server = Server::data().await;
     let id = deployment(&server).await;
     let before = package(&server, &id).await;
@@ -98,7 +98,7 @@ async fn an_end_that_comes_late_or_twice_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_refused_end_leaves_the_token_to_try_again() {
+async fn a_refused_end_keeps_the_token_valid() {
     let server = Server::data().await;
     let id = deployment(&server).await;
     let (token, text) = started(&server, &id, "").await;

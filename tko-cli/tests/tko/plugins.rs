@@ -1,4 +1,4 @@
-//! Command plugins under `tko up`: each type at work, and what becomes of those that misbehave.
+//! Command plugins under `tko up`: each type, and plugins that misbehave.
 
 use crate::harness::{Server, TIME, example, plugin};
 use futures_util::StreamExt;
@@ -9,7 +9,7 @@ use tko_core::{
     Condition, DataApi, DeploymentId, Entity, Event, Key, Kind, Revision, Select, SiteId, Watch,
 };
 
-/// Ways to misbehave: a plugin, its argument, and what is then said of it.
+/// Ways to misbehave: a plugin, its argument, and a part of the condition's message.
 const HOSTILE: [(&str, &str, &str); 8] = [
     ("hang.py", "", "did not finish within 2 s"),
     ("crash.py", "", "the address pool is exhausted"),
@@ -91,7 +91,7 @@ data:
 }
 
 #[tokio::test]
-async fn a_validator_in_python_judges_whatever_comes_in() {
+async fn a_validator_in_python_checks_every_write() {
     let server = Server::start("up").await;
     let what = "validate nf -g metadata.nephio.org,v1alpha1,NetworkFunction";
     register(&server, what, &example("plugins/validate_upf.py"), "").await;
@@ -117,7 +117,7 @@ spec:
     spec:
       containers: [{name: a, image: b, envFrom: [{configMapRef: {name: parameters}}]}]
 ";
-    // A template may lack what is merged in later.
+    // A template may lack resources that are merged in later.
     let template = server.tko("template register nf/x:v1 --stdin");
     template.stdin(package).good().await;
     let what = "no ConfigMap parameters in namespace upf";
@@ -135,7 +135,7 @@ spec:
 }
 
 #[tokio::test]
-async fn a_scheduler_in_python_puts_there_and_takes_off() {
+async fn a_scheduler_in_python_places_and_removes() {
     let server = Server::start("up").await;
     let folder = tempfile::tempdir().expect("a folder");
     let what = "schedule folders -g infra.nephio.org,v1alpha1,WorkloadCluster";
@@ -154,10 +154,10 @@ async fn a_scheduler_in_python_puts_there_and_takes_off() {
     assert!(text.contains("ConfigMap"), "{text}");
     server.tko(&format!("deployment delete {id}")).good().await;
     gone(&server, &id).await;
-    assert!(!file.exists(), "it is still there");
+    assert!(!file.exists(), "the file still exists");
 }
 
-/// Waits until a deployment's row is gone: once it was taken off its site.
+/// Waits until a deployment's row is gone, which is after its removal from the site.
 async fn gone(server: &Server, id: &str) {
     let select = Select {
         deleting: true,
@@ -179,11 +179,11 @@ async fn gone(server: &Server, id: &str) {
     };
     tokio::time::timeout(TIME, gone)
         .await
-        .expect("it is taken off");
+        .expect("the deployment is removed");
 }
 
 #[tokio::test]
-async fn preparers_that_misbehave_hold_back_nobody_else() {
+async fn misbehaving_preparers_do_not_delay_others() {
     let server = Server::start("up --preparer-timeout 2s").await;
     let mut hostile = Vec::new();
     for (number, (script, argument, said)) in HOSTILE.into_iter().enumerate() {
@@ -224,14 +224,14 @@ async fn preparers_that_misbehave_hold_back_nobody_else() {
             "{script}: not tried again"
         );
     }
-    // So that nothing hangs on.
+    // Stop the server first, so that no plugin outlives the test.
     server.service.stop().await;
 }
 
 #[tokio::test]
-async fn validators_that_misbehave_let_nothing_in_and_hold_back_nobody_else() {
+async fn misbehaving_validators_refuse_and_do_not_delay_others() {
     let (slow, wrong) = HOSTILE.split_at(1);
-    // What is wrong for another reason is given the time to say so.
+    // Plugins that fail for another reason than time get enough time to fail.
     for (timeout, hostile) in [("2s", slow), ("1m", wrong)] {
         let server = Server::start(&format!("data start --validator-timeout {timeout}")).await;
         for (number, (script, argument, said)) in hostile.iter().enumerate() {
@@ -251,13 +251,13 @@ async fn validators_that_misbehave_let_nothing_in_and_hold_back_nobody_else() {
         good.stdin(of_kind("Good")).good().await;
         let list = server.tko("template list -ojson").good().await;
         assert_eq!(list.column("templateId"), ["good"]);
-        // So that nothing hangs on.
+        // Stop the server first, so that no plugin outlives the test.
         server.service.stop().await;
     }
 }
 
 #[tokio::test]
-async fn schedulers_that_misbehave_hold_back_nobody_else() {
+async fn misbehaving_schedulers_do_not_delay_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
     let up = format!("up --scheduler-timeout 2s --manifests {}", out.display());
@@ -295,6 +295,6 @@ async fn schedulers_that_misbehave_hold_back_nobody_else() {
             "{script}: {message}"
         );
     }
-    // So that nothing hangs on.
+    // Stop the server first, so that no plugin outlives the test.
     server.service.stop().await;
 }

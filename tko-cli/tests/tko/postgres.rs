@@ -1,4 +1,4 @@
-//! Data in PostgreSQL: shared by several processes, there after each of them has died.
+//! Data in PostgreSQL are shared by several processes and survive each of them.
 
 use crate::harness::core5g::{created, is_whole, registered, total};
 use crate::harness::{Dice, Feed, Server, Service, tko};
@@ -6,8 +6,8 @@ use std::time::Duration;
 use tko_postgres_server::shared;
 use tko_scheduler::Manifests;
 
-/// Edges, beside the three control sites: 24, or what `TKO_FLEET_EDGES` says. So many more than
-/// that become deployments.
+/// The number of edges besides the three control sites: 24, or `TKO_FLEET_EDGES`. The number of
+/// deployments grows with it.
 fn edges() -> usize {
     match std::env::var("TKO_FLEET_EDGES") {
         Ok(text) => text.parse().expect("TKO_FLEET_EDGES is a number"),
@@ -15,7 +15,7 @@ fn edges() -> usize {
     }
 }
 
-/// An empty database: its URL.
+/// The URL of an empty database.
 fn database() -> String {
     let server = shared();
     server.url(&server.create_database().expect("a database is made"))
@@ -25,7 +25,7 @@ fn data(url: &str) -> String {
     format!("data start --backend postgres --backend-connections 6 --backend-connection {url}")
 }
 
-/// A process of the fleet, and how another takes its place.
+/// A process of the fleet, which is restarted after it is killed.
 enum Member {
     Data(Server),
     Controller(Service, String),
@@ -51,17 +51,17 @@ impl Member {
     }
 }
 
-/// Two data services, two preparers and two schedulers on one database; one after the other is
-/// killed and started again while a nation is taken apart and put onto its sites.
+/// Two data services, two preparers and two schedulers share a database. One after the other is
+/// killed and restarted while a nation is prepared and placed.
 #[tokio::test]
-async fn a_whole_fleet_dies_in_turn() {
+async fn every_process_of_a_fleet_is_killed_in_turn() {
     let url = database();
     let mut dice = Dice::new();
     let edges = edges();
-    // Processes that are killed, at most.
+    // The most processes to kill.
     let most = 15 + edges / 50;
     let manifests = tempfile::tempdir().expect("a folder");
-    // One that lives, to look at it all.
+    // A data service that is not killed, to observe the others.
     let observer = Server::start(&data(&url)).await;
     registered(&observer, edges).await;
     let client = observer.client();
@@ -84,11 +84,11 @@ async fn a_whole_fleet_dies_in_turn() {
     let is_done = |done: usize| done >= whole - 1;
     while deaths < most && !is_done(feed.now().prepared) {
         let point = feed.now().changes + 1 + dice.below(whole.min(2_000) as u64 / 4);
-        feed.until("further", |told| {
-            told.changes >= point || is_done(told.prepared)
+        feed.until("further", |counts| {
+            counts.changes >= point || is_done(counts.prepared)
         })
         .await;
-        // And not always right after a change.
+        // Also kill at points that do not directly follow a change.
         tokio::time::sleep(Duration::from_micros(dice.below(20_000))).await;
         let victim = usize::try_from(dice.below(fleet.len() as u64)).expect("few");
         let member = fleet.remove(victim);
@@ -96,15 +96,15 @@ async fn a_whole_fleet_dies_in_turn() {
         deaths += 1;
     }
     assert!(deaths >= 5, "only {deaths} were killed");
-    feed.until("prepared", |told| told.prepared == whole - 1)
+    feed.until("prepared", |counts| counts.prepared == whole - 1)
         .await;
     is_whole(&client, &national, edges).await;
-    let told = feed.until("scheduled", |told| told.placed == told.wanted);
-    let wanted = told.await.wanted;
+    let counts = feed.until("scheduled", |counts| counts.placed == counts.wanted);
+    let wanted = counts.await.wanted;
     assert!(wanted > edges, "{wanted} are wanted");
-    // Every file of every site, and nothing else.
+    // Every file of every site exists, and no other file.
     let files = Manifests::verify(&client, manifests.path()).await;
-    let files = files.expect("all is as it should be");
+    let files = files.expect("all files are as expected");
     assert!(files > wanted, "{files} files of {wanted} deployments");
     eprintln!("{deaths} deaths, {wanted} deployments on their sites, {files} files");
     let check = format!("backend check --backend-connection {url}");
@@ -112,7 +112,7 @@ async fn a_whole_fleet_dies_in_turn() {
 }
 
 #[tokio::test]
-async fn what_one_process_stores_another_has() {
+async fn processes_share_a_database() {
     let url = database();
     let one = Server::start(&data(&url)).await;
     let other = Server::start(&data(&url)).await;
@@ -131,7 +131,7 @@ async fn what_one_process_stores_another_has() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_said() {
+async fn unusable_databases_are_clear_errors() {
     let server = shared();
     let check = |url: &str| {
         let timeout = "--backend-connection-timeout 1s";
@@ -165,7 +165,7 @@ async fn what_cannot_be_used_is_said() {
 }
 
 #[tokio::test]
-async fn damage_is_found_and_mended() {
+async fn damage_is_found_and_repaired() {
     let server = shared();
     let name = server.create_database().expect("a database");
     let url = server.url(&name);
@@ -181,7 +181,7 @@ async fn damage_is_found_and_mended() {
         "INSERT INTO body VALUES (7, 0, NULL, '')",
         "UPDATE entity SET template = 'gone' WHERE kind = 1 AND id = 'india/south/control'",
     ] {
-        server.psql(&name, damage).expect("it is done");
+        server.psql(&name, damage).expect("the statement works");
     }
     let found = tko(&check).run().await;
     assert_eq!(found.code(), Some(1), "{found}");
@@ -199,7 +199,7 @@ async fn damage_is_found_and_mended() {
     tko(&check).good().await;
     let junk = "UPDATE body SET data = '\\x0400000001020304' WHERE at = \
          (SELECT body_at FROM entity WHERE kind = 0 ORDER BY id LIMIT 1)";
-    server.psql(&name, junk).expect("it is done");
+    server.psql(&name, junk).expect("the statement works");
     let found = tko(&format!("{check} --repair")).run().await;
     assert_eq!(found.code(), Some(1), "{found}");
     assert!(found.stderr.contains("backup"), "{found}");

@@ -1,4 +1,4 @@
-//! Data service, preparer and scheduler as processes of their own.
+//! Data service, preparer and scheduler as separate processes.
 
 use crate::harness::core5g::{all, created, registered, total};
 use crate::harness::{Dice, Feed, Server, Service};
@@ -10,7 +10,7 @@ use tko_core::{Entity, Kind};
 
 const EDGES: usize = 4;
 
-/// What is on sites in the end, by template, and the files of each.
+/// The expected files: deployments by template, times the files of each.
 const FILES: usize = 11 * (EDGES + 8) + 8 * (4 + 4) + 9 * 4 + 3 * 4;
 
 fn is_scheduled(entity: &Entity) -> bool {
@@ -18,7 +18,7 @@ fn is_scheduled(entity: &Entity) -> bool {
     condition.is_some_and(|c| c.status == Some(true))
 }
 
-/// Prepares, approves and schedules a small nation; `disturb` is called now and then.
+/// Prepares, approves and schedules a small nation; calls `disturb` now and then.
 async fn nation(server: &Server, mut disturb: impl AsyncFnMut()) {
     registered(server, EDGES).await;
     let flags = server.flags();
@@ -27,7 +27,7 @@ async fn nation(server: &Server, mut disturb: impl AsyncFnMut()) {
     let feed = Feed::of(&client);
     created(server).await;
     let whole = total(EDGES);
-    feed.until("prepared", |told| told.prepared == whole - 1)
+    feed.until("prepared", |counts| counts.prepared == whole - 1)
         .await;
     let approved = server.tko("deployment approve").good().await;
     assert_eq!(approved.stderr, "approved 4 deployments\n");
@@ -66,7 +66,7 @@ fn manifests(root: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn three_processes_bring_a_nation_into_a_git_repository() {
+async fn three_processes_write_a_nation_to_a_git_repository() {
     let server = Server::data().await;
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("sites");

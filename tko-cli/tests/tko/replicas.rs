@@ -1,26 +1,26 @@
-//! Listings from a replica of the database, from the flag to what is said of them.
+//! Listings from a replica of the database, and the revision that the command prints.
 
 use crate::harness::{Server, tko};
 use tko_postgres_server::Server as Postgres;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listing_of_any_revision_says_which() {
+async fn a_stale_listing_prints_its_revision() {
     let primary = Postgres::start(tko_postgres_server::Settings::default());
-    let primary = primary.expect("it starts");
-    let standby = primary.standby().expect("it starts");
+    let primary = primary.expect("a server");
+    let standby = primary.standby().expect("a server");
     let database = primary.create_database().expect("a database");
     let (url, replica) = (primary.url(&database), standby.url(&database));
     tko(&format!("backend check --backend-connection {url}"))
         .good()
         .await;
-    standby.catch_up(&primary).expect("it does");
+    standby.catch_up(&primary).expect("the standby catches up");
     let server = format!(
         "data start --backend postgresql --backend-connection {url} --backend-replica {replica}"
     );
     let server = Server::start(&server).await;
     server.tko("template register one").good().await;
-    standby.catch_up(&primary).expect("it does");
-    standby.pause_replay().expect("it stops");
+    standby.catch_up(&primary).expect("the standby catches up");
+    standby.pause_replay().expect("replay pauses");
     server.tko("template register two").good().await;
     server.tko("deployment create one").good().await;
 
@@ -31,13 +31,13 @@ async fn a_listing_of_any_revision_says_which() {
     let older = server.tko(list).good().await;
     assert_eq!(older.column("templateId"), ["one"]);
     assert_eq!(older.json()[0]["deploymentIds"], serde_json::json!([]));
-    assert_eq!(older.stderr, "as of revision 1; the latest is 3\n");
+    assert_eq!(older.stderr, "shows revision 1; the latest is 3\n");
 
-    standby.resume_replay().expect("it goes on");
-    standby.catch_up(&primary).expect("it does");
+    standby.resume_replay().expect("replay resumes");
+    standby.catch_up(&primary).expect("the standby catches up");
     let caught_up = server.tko(list).good().await;
     assert_eq!(caught_up.column("templateId"), ["one", "two"]);
-    assert_eq!(caught_up.stderr, "as of revision 3, the latest\n");
+    assert_eq!(caught_up.stderr, "shows revision 3, the latest\n");
     let deployments = "deployment list --allow-stale -o json";
     let deployments = server.tko(deployments).good().await;
     assert_eq!(deployments.column("templateId"), ["one"]);
@@ -45,7 +45,7 @@ async fn a_listing_of_any_revision_says_which() {
 }
 
 #[tokio::test]
-async fn data_in_memory_have_no_replicas() {
+async fn the_memory_backend_has_no_replicas() {
     let error = tko("data start --backend-replica postgresql://host/database")
         .bad(2)
         .await;
@@ -53,5 +53,5 @@ async fn data_in_memory_have_no_replicas() {
     let server = Server::data().await;
     server.tko("template register one").good().await;
     let list = server.tko("template list --allow-stale").good().await;
-    assert_eq!(list.stderr, "as of revision 1, the latest\n");
+    assert_eq!(list.stderr, "shows revision 1, the latest\n");
 }

@@ -1,4 +1,4 @@
-//! Services end when they are told to: promptly, with work in flight finished or handed back.
+//! Services stop when they get a signal: promptly, with work in flight finished or handed back.
 
 use crate::harness::{Feed, Server, Service, own_plugin};
 use rustix::process::Signal;
@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Far less than any time of grace or long poll, far more than it takes.
+/// Far less than any grace period or long poll, and far more than stopping takes.
 const PROMPT: Duration = Duration::from_secs(8);
 
-/// A deployment whose plugin is at work until a file is there.
+/// A deployment whose plugin runs until a file exists.
 struct Held {
     folder: TempDir,
     deployment: String,
@@ -48,7 +48,7 @@ fn preparer(server: &Server, flags: &str) -> Service {
     Service::start(&format!("preparer start {} {flags}", server.flags()))
 }
 
-/// Ends well, and at once.
+/// Checks that a service stops successfully and promptly.
 async fn ends(mut service: Service, began: Instant) {
     let ended = service.ended().await;
     assert!(ended.success(), "{ended}:\n{}", service.log());
@@ -57,7 +57,7 @@ async fn ends(mut service: Service, began: Instant) {
 }
 
 #[tokio::test]
-async fn every_service_ends_at_once_when_idle() {
+async fn idle_services_stop_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let up = Server::start("up").await;
         up.service.event("preparing").await;
@@ -70,11 +70,11 @@ async fn every_service_ends_at_once_when_idle() {
     let scheduler = Service::start(&format!("scheduler start {}", server.flags()));
     preparer.event("preparing").await;
     scheduler.event("scheduling").await;
-    // They wait for work at the server, in calls that last.
+    // They wait for work in a long poll.
     let began = Instant::now();
     server.service.signal(Signal::TERM);
     ends(server.service, began).await;
-    // Now they look for the server again and again, later each time.
+    // They look for the server again and again, with growing pauses.
     preparer.event("cannot claim work; retrying").await;
     scheduler.event("cannot claim sites; retrying").await;
     for service in [preparer, scheduler] {
@@ -100,7 +100,7 @@ async fn work_in_flight_is_finished() {
 }
 
 #[tokio::test]
-async fn work_that_does_not_end_is_handed_back_without_blame() {
+async fn unfinished_work_is_handed_back_without_counting_an_attempt() {
     let server = Server::data().await;
     let first = preparer(&server, "--grace 1s --lease 80s");
     let held = Held::on(&server).await;
@@ -112,7 +112,7 @@ async fn work_that_does_not_end_is_handed_back_without_blame() {
     let work = &shown["work"][0];
     assert_eq!(work["attempts"], 0, "{shown}");
     assert_eq!(work["workedOnUntil"], Value::Null, "{shown}");
-    // Others take it up at once: its lease would have held it for longer than this test lasts.
+    // Others take the work at once: its lease is longer than this test.
     held.release();
     let second = preparer(&server, "");
     second.event("at work").await;
@@ -121,13 +121,13 @@ async fn work_that_does_not_end_is_handed_back_without_blame() {
 }
 
 #[tokio::test]
-async fn the_server_serves_until_the_last_work_is_done() {
+async fn the_server_serves_until_controllers_have_stopped() {
     let server = Server::start("up --grace 80s").await;
     let held = Held::on(&server).await;
     server.service.event("at work").await;
     server.service.signal(Signal::TERM);
     server.service.event("stopping").await;
-    // Plugins may ask it for something, and people may look.
+    // The server still answers calls of plugins and people.
     assert_eq!(held.shown(&server).await["prepared"], false);
     let began = Instant::now();
     held.release();
@@ -135,7 +135,7 @@ async fn the_server_serves_until_the_last_work_is_done() {
 }
 
 #[tokio::test]
-async fn who_is_told_twice_ends_at_once() {
+async fn a_second_signal_stops_a_service_at_once() {
     for command in ["up", "preparer"] {
         let server = Server::start(if command == "up" {
             "up --grace 80s"
@@ -156,7 +156,7 @@ async fn who_is_told_twice_ends_at_once() {
         assert_eq!(ended.code(), Some(1), "{command}:\n{}", service.log());
         assert!(began.elapsed() < PROMPT, "{command}");
         assert!(
-            service.log().contains("told to stop twice"),
+            service.log().contains("stopped at once by a second signal"),
             "{}",
             service.log()
         );
@@ -165,7 +165,7 @@ async fn who_is_told_twice_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_preparer_waits_for_a_server_that_comes_later() {
+async fn a_preparer_waits_for_a_server_that_starts_later() {
     let server = Server::data().await;
     let flags = server.flags();
     let port = server.port;
@@ -180,7 +180,7 @@ async fn a_preparer_waits_for_a_server_that_comes_later() {
     let id = create.good().await.line().to_owned();
     early.event("preparing").await;
     let feed = Feed::of(&again.client());
-    feed.until("prepared", |told| told.prepared == 1).await;
+    feed.until("prepared", |counts| counts.prepared == 1).await;
     let shown = again
         .tko(&format!("deployment show {id} -ojson"))
         .good()

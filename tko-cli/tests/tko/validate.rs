@@ -1,4 +1,4 @@
-//! `tko validate`: packages are judged without a server.
+//! `tko validate` checks packages without a server.
 
 use crate::harness::{example, tko};
 use std::fs;
@@ -13,7 +13,7 @@ spec:
 ";
 
 #[tokio::test]
-async fn a_good_package_is_valid_however_it_comes() {
+async fn a_valid_package_passes_from_every_source() {
     let judged = tko("validate -").stdin(SERVICE).good().await;
     assert!(judged.stdout.is_empty());
     assert_eq!(judged.stderr, "-: 1 resources, valid\n");
@@ -29,7 +29,7 @@ async fn a_good_package_is_valid_however_it_comes() {
 }
 
 #[tokio::test]
-async fn what_is_missing_counts_only_in_complete_packages() {
+async fn missing_properties_count_only_in_complete_packages() {
     let nwdaf = example("packages/nwdaf");
     tko("validate --partial").arg(&nwdaf).good().await;
     let error = tko("validate").arg(&nwdaf).bad(2).await;
@@ -44,7 +44,7 @@ async fn what_is_missing_counts_only_in_complete_packages() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_counts_always_and_all_at_once() {
+async fn wrong_properties_always_count_and_are_reported_together() {
     let wrong = SERVICE
         .replace("80", "high")
         .replace("spec:", "spec:\n  prots: []");
@@ -62,7 +62,7 @@ async fn what_is_wrong_counts_always_and_all_at_once() {
 }
 
 #[tokio::test]
-async fn schemas_of_ones_own_are_taken_and_missing_ones_can_be_refused() {
+async fn own_schemas_are_used_and_missing_ones_can_be_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let crd = folder.path().join("crd.yaml");
     let definition = "\

@@ -1,4 +1,4 @@
-//! The 5G core of the examples: registered on a server, and what must come out of it.
+//! The 5G core of the examples, registered on a server, and the expected deployments.
 
 use super::process::example;
 use super::server::Server;
@@ -12,7 +12,7 @@ use tko_grpc::client::Client;
 
 const REGIONS: [&str; 4] = ["north", "south", "east", "west"];
 
-/// Templates by the folder of their package.
+/// Templates and the folders of their packages.
 const TEMPLATES: [(&str, &str); 7] = [
     ("upf", "nf/upf:v1.0.0"),
     ("smf", "nf/smf:v1.0.0"),
@@ -23,11 +23,10 @@ const TEMPLATES: [(&str, &str); 7] = [
     ("national-topology", "topology/national:v1.0.0"),
 ];
 
-/// Parent, template and site of a deployment; empty where it has none.
+/// Parent, template and site of a deployment; empty if it has none.
 type Child = [String; 3];
 
-/// Registers the templates by commands, and sites with so many edges, as the examples' README has
-/// it.
+/// Registers the templates with commands, and the sites of a fleet with this many edges.
 pub(crate) async fn registered(server: &Server, edges: usize) {
     for (folder, id) in TEMPLATES {
         let register = format!("template register {id} --url");
@@ -75,23 +74,23 @@ fn site(id: &str, region: &str, more: &str) -> NewSite {
     }
 }
 
-/// Creates the nation, out of which all else comes.
+/// Creates the national deployment, the ancestor of all others.
 pub(crate) async fn created(server: &Server) -> String {
     let create = server.tko("deployment create topology/national:v1.0.0");
     create.good().await.line().to_owned()
 }
 
-/// How many deployments there are in the end: all but one of them are prepared.
+/// The expected number of deployments. All but one get prepared.
 pub(crate) fn total(edges: usize) -> usize {
     let hubs: usize = (0..4)
         .map(|region| ((edges + 3 - region) / 4).div_ceil(5))
         .sum();
-    // The nation; regions; user planes at edges, stadiums, airports; sessions at controls and
-    // hubs; mobility; analytics.
+    // The nation; regions; UPFs at edges, stadiums and airports; SMFs at control sites and hubs;
+    // AMFs; NWDAF.
     1 + 4 + (edges + 8) + (4 + hubs) + 4 + 1
 }
 
-/// Everything of one kind.
+/// All entities of one kind.
 pub(crate) async fn all(client: &Client, kind: Kind) -> Vec<std::sync::Arc<Entity>> {
     let mut list = List {
         select: Select::all(kind),
@@ -110,7 +109,7 @@ pub(crate) async fn all(client: &Client, kind: Kind) -> Vec<std::sync::Arc<Entit
     }
 }
 
-/// Exactly the right deployments are there, none doubled, none lost; of the sites too.
+/// Checks that exactly the expected deployments and sites exist.
 pub(crate) async fn is_whole(client: &Client, national: &str, edges: usize) {
     let sites = all(client, Kind::Site).await;
     let place =

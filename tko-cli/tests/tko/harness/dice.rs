@@ -1,12 +1,12 @@
-//! Random numbers that can be had again: `TKO_TEST_SEED`, printed by the test that fails.
+//! Random numbers that can be repeated: `TKO_TEST_SEED`, which a failing test prints.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// `SplitMix64`.
+/// The generator `SplitMix64`.
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// From the seed in the environment, or any.
+    /// Takes the seed from the environment, or a random one.
     pub(crate) fn new() -> Self {
         let given = std::env::var("TKO_TEST_SEED").ok();
         let seed = match given {
@@ -17,7 +17,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// From 0, below this.
+    /// A number from 0 to `end`, without `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

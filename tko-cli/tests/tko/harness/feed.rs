@@ -1,4 +1,4 @@
-//! How far a server is, heard from its change feed.
+//! The progress of a server, read from its change feed.
 
 use super::process::TIME;
 use futures_util::StreamExt;
@@ -8,22 +8,22 @@ use tko_core::{DataApi, Entity, Event, Key, Kind, Revision, Select, Watch};
 use tko_grpc::client::Client;
 use tokio::sync::watch;
 
-/// What a feed has told so far.
+/// The counts so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct FeedCounts {
     /// Changes of deployments.
     pub(crate) changes: u64,
     /// Deployments.
     pub(crate) deployments: usize,
-    /// Of them, prepared.
+    /// Prepared deployments.
     pub(crate) prepared: usize,
-    /// Of them, to run on a site.
+    /// Deployments that should run on a site.
     pub(crate) wanted: usize,
-    /// Of these, put there by a scheduler, who has said that it is done.
+    /// Deployments that a scheduler has placed and reported as placed.
     pub(crate) placed: usize,
 }
 
-/// A deployment's part in it.
+/// The state of one deployment.
 #[derive(Clone, Copy)]
 struct State {
     prepared: bool,
@@ -46,10 +46,10 @@ impl State {
     }
 }
 
-/// What is counted, and how many there are.
+/// What is counted, and the count.
 type Counted<'a> = (fn(State) -> bool, &'a mut usize);
 
-impl Told {
+impl FeedCounts {
     fn counts(&mut self) -> [Counted<'_>; 3] {
         [
             (|state| state.prepared, &mut self.prepared),
@@ -60,7 +60,7 @@ impl Told {
 }
 
 /// Follows the deployments of a server.
-pub(crate) struct Feed(watch::Receiver<Told>);
+pub(crate) struct Feed(watch::Receiver<FeedCounts>);
 
 impl Feed {
     pub(crate) fn of(client: &Client) -> Self {
@@ -69,7 +69,7 @@ impl Feed {
             after: Revision::default(),
             package: false,
         });
-        let (tell, told) = watch::channel(Told::default());
+        let (tell, counts) = watch::channel(FeedCounts::default());
         tokio::spawn(async move {
             let mut there: HashMap<Key, State> = HashMap::new();
             while let Some(event) = events.next().await {
@@ -81,35 +81,35 @@ impl Feed {
                     }
                     Ok(Event::Gone { before, .. }) => (there.remove(&before.entity.key), None),
                     Ok(Event::Bookmark { .. }) => continue,
-                    // Whoever waits is told by the end of the channel.
+                    // Receivers notice the closed channel.
                     Err(_) => return,
                 };
-                tell.send_modify(|told| {
-                    told.changes += 1;
-                    told.deployments = there.len();
-                    for (state, count) in told.counts() {
+                tell.send_modify(|counts| {
+                    counts.changes += 1;
+                    counts.deployments = there.len();
+                    for (state, count) in counts.counts() {
                         *count -= usize::from(was.is_some_and(state));
                         *count += usize::from(is.is_some_and(state));
                     }
                 });
             }
         });
-        Self(told)
+        Self(counts)
     }
 
-    pub(crate) fn now(&self) -> Told {
+    pub(crate) fn now(&self) -> FeedCounts {
         *self.0.borrow()
     }
 
-    /// Waits until it is so, as long as there is progress.
-    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Told) -> bool) -> Told {
-        let mut told = self.0.clone();
+    /// Waits for a condition. Fails if there is no progress for too long.
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&FeedCounts) -> bool) -> FeedCounts {
+        let mut counts = self.0.clone();
         loop {
-            let now = *told.borrow_and_update();
+            let now = *counts.borrow_and_update();
             if is(&now) {
                 return now;
             }
-            let changed = tokio::time::timeout(TIME, told.changed()).await;
+            let changed = tokio::time::timeout(TIME, counts.changed()).await;
             changed
                 .unwrap_or_else(|_| {
                     panic!("not {what}, and nothing happened for {TIME:?}: {now:?}")

@@ -2,11 +2,12 @@
 
 use super::server::Server;
 
-/// A package of one resource, as it is printed.
+/// A package of one resource, as `get` prints it.
 pub(crate) const CONFIG: &str =
     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config\ndata:\n  a: b\n";
 
-/// Two templates, three sites, and deployments of them; ids of the deployments.
+/// Registers two templates and three sites and creates deployments; returns the ids of the
+/// deployments.
 pub(crate) async fn filled(server: &Server) -> Vec<String> {
     for (id, metadata) in [
         ("nf/upf:v1", "type=nf,vendor=acme"),
@@ -38,7 +39,7 @@ pub(crate) async fn filled(server: &Server) -> Vec<String> {
     ids
 }
 
-/// In order.
+/// The texts in order.
 pub(crate) fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts.sort();
     texts

@@ -1,4 +1,4 @@
-//! Starts `tko`, waits for it with a limit, and never leaves it behind.
+//! Starts `tko`, waits for it with a time limit, and never leaves a process behind.
 
 pub(crate) mod core5g;
 mod dice;

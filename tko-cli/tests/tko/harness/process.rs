@@ -1,4 +1,4 @@
-//! One command, from its arguments to what it printed.
+//! One command, from its arguments to its output.
 
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Longest wait for anything at all: far more than it takes, for a machine that is busy.
+/// The longest wait for anything: far more than a busy machine needs.
 pub(crate) const TIME: Duration = Duration::from_secs(90);
 
 /// A command that is about to run.
 pub(crate) struct Run {
     command: Command,
     shown: String,
-    /// What comes after all other arguments.
+    /// Arguments that come after all others.
     last: String,
     stdin: Vec<u8>,
 }
 
-/// `tko`, with arguments that are separated by spaces.
+/// Runs `tko` with arguments that are separated by spaces.
 pub(crate) fn tko(arguments: &str) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tko"));
-    // What whoever runs the tests has set is not for them.
+    // Variables of the person who runs the tests must not reach the command.
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"TKO_") {
             command.env_remove(name);
@@ -30,7 +30,7 @@ pub(crate) fn tko(arguments: &str) -> Run {
     }
     command
         .args(arguments.split_whitespace())
-        // What is killed leaves its temporary folders: where the build's own are.
+        // A killed process leaves its temporary folders behind: put them into the build folder.
         .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         .kill_on_drop(true)
         .stdout(Stdio::piped())
@@ -44,7 +44,7 @@ pub(crate) fn tko(arguments: &str) -> Run {
 }
 
 impl Run {
-    /// One more argument, which may hold spaces.
+    /// Adds one argument, which may contain spaces.
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         let argument = argument.as_ref();
         self.shown = format!("{} {}", self.shown, argument.to_string_lossy());
@@ -52,40 +52,40 @@ impl Run {
         self
     }
 
-    /// With these, separated by spaces, after all others.
+    /// Adds arguments, separated by spaces, after all others.
     pub(crate) fn last(mut self, arguments: String) -> Self {
         self.last = arguments;
         self
     }
 
-    /// With a variable in its environment.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Fed with this.
+    /// Sets the standard input.
     pub(crate) fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.stdin = input.into();
         self
     }
 
-    /// The command itself, for what is not waited for.
+    /// The command itself, for processes that keep running.
     pub(crate) fn into_command(mut self) -> Command {
         self.command.args(self.last.split_whitespace());
         self.command
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub(crate) async fn run(self) -> Output {
         let shown = format!("{} {}", self.shown, self.last);
         let stdin = self.stdin.clone();
         let mut command = self.into_command();
         let work = async {
             let mut child = command.stdin(Stdio::piped()).spawn()?;
-            let mut pipe = child.stdin.take().expect("it is piped");
+            let mut pipe = child.stdin.take().expect("a pipe");
             let feed = async {
-                // It may end without reading all of it.
+                // The command may end before it has read everything.
                 let _ = pipe.write_all(&stdin).await;
                 drop(pipe);
             };
@@ -104,7 +104,7 @@ impl Run {
         }
     }
 
-    /// Runs it to its good end.
+    /// Runs the command and checks that it succeeds.
     #[track_caller]
     pub(crate) fn good(self) -> impl Future<Output = Output> {
         let caller = std::panic::Location::caller();
@@ -115,7 +115,8 @@ impl Run {
         }
     }
 
-    /// Runs it to an end with this code, nothing on standard output, and what it says is returned.
+    /// Runs the command and checks its exit code and that standard output is empty; returns
+    /// standard error.
     #[track_caller]
     pub(crate) fn bad(self, code: i32) -> impl Future<Output = String> {
         let caller = std::panic::Location::caller();
@@ -123,13 +124,13 @@ impl Run {
             let output = self.run().await;
             assert_eq!(output.code(), Some(code), "{caller}: {output}");
             assert!(output.stdout.is_empty(), "{caller}: {output}");
-            assert!(!output.stderr.is_empty(), "{caller}: it does not say why");
+            assert!(!output.stderr.is_empty(), "{caller}: no error message");
             output.stderr
         }
     }
 }
 
-/// How a command ended.
+/// The result of a command.
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
@@ -142,12 +143,12 @@ impl Output {
         self.status.code()
     }
 
-    /// What it printed, as text.
+    /// Standard output as text.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).expect("it printed text")
     }
 
-    /// What it printed, less the line feed.
+    /// Standard output without the line feed.
     pub(crate) fn line(&self) -> &str {
         let text = self.text();
         let line = text.strip_suffix('\n').unwrap_or(text);
@@ -155,13 +156,13 @@ impl Output {
         line
     }
 
-    /// What it printed, as JSON.
+    /// Standard output as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {self}"))
     }
 
-    /// Of each item that it printed as JSON, this key.
+    /// The value of one key in each item of the JSON list on standard output.
     pub(crate) fn column(&self, key: &str) -> Vec<String> {
         let list = self.json();
         let items = list.as_array().expect("a list").iter();
@@ -183,12 +184,12 @@ impl std::fmt::Display for Output {
     }
 }
 
-/// The path of one of the packages or plugins that are shown to people, such as `packages/upf`.
+/// The path of an example package or plugin, such as `packages/upf`.
 pub(crate) fn example(path: &str) -> String {
     format!("{}/../examples/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The path of a plugin for these tests alone.
+/// The path of a plugin that only these tests use.
 pub(crate) fn own_plugin(name: &str) -> String {
     format!("{}/tests/plugins/{name}", env!("CARGO_MANIFEST_DIR"))
 }

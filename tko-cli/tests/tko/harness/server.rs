@@ -1,4 +1,4 @@
-//! Processes that stay: data services, preparers, schedulers.
+//! Processes that keep running: data services, preparers, schedulers.
 
 use super::process::{Run, TIME, tko};
 use futures_util::StreamExt;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
 
-/// Most lines of a log that are shown.
+/// The most log lines to print.
 const SHOWN: usize = 200;
 
-/// A running process, killed when it is dropped. Its log is JSON.
+/// A running process with a JSON log. It is killed on drop.
 pub(crate) struct Service {
     child: Child,
     log: watch::Receiver<Log>,
@@ -22,7 +22,7 @@ pub(crate) struct Service {
     arguments: String,
 }
 
-/// The lines so far, and whether there may be more.
+/// The lines so far, and whether more may come.
 #[derive(Default)]
 struct Log {
     lines: Vec<String>,
@@ -42,8 +42,8 @@ impl Service {
             .stdin(std::process::Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("tko {arguments}: {error}"));
-        let log = follow(child.stderr.take().expect("it is piped"));
-        let stdout = follow(child.stdout.take().expect("it is piped"));
+        let log = follow(child.stderr.take().expect("a pipe"));
+        let stdout = follow(child.stdout.take().expect("a pipe"));
         Self {
             child,
             log,
@@ -52,7 +52,7 @@ impl Service {
         }
     }
 
-    /// Waits for an event in its log and gives its fields.
+    /// Waits for an event in the log and returns its fields.
     pub(crate) async fn event(&self, message: &str) -> Value {
         let mut log = self.log.clone();
         let found = |log: &Log| log.lines.iter().find_map(|line| fields(line, message));
@@ -68,7 +68,7 @@ impl Service {
         })
     }
 
-    /// Waits for a line on standard output that begins like this.
+    /// Waits for a line on standard output with this prefix.
     pub(crate) async fn line(&self, start: &str) -> String {
         let mut out = self.stdout.clone();
         let found = |out: &Log| {
@@ -83,12 +83,12 @@ impl Service {
         line.unwrap_or_else(|| panic!("tko {}: no {start:?}:\n{}", self.arguments, self.log()))
     }
 
-    /// What it has printed to standard output.
+    /// Standard output so far.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.borrow().lines.join("\n")
     }
 
-    /// All that it has logged, or the end of it.
+    /// The end of the log.
     pub(crate) fn log(&self) -> String {
         let log = self.log.borrow();
         let first = log.lines.len().saturating_sub(SHOWN);
@@ -97,15 +97,15 @@ impl Service {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it was not waited for yet");
+        let id = self.child.id().expect("a running process");
         let id = i32::try_from(id).ok().and_then(Pid::from_raw);
-        kill_process(id.expect("a process id"), signal).expect("it is ours");
+        kill_process(id.expect("a process id"), signal).expect("our own process");
     }
 
-    /// Waits for its end.
+    /// Waits for the process to end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let waited = tokio::time::timeout(TIME, self.child.wait()).await;
-        // What it said last may still be on its way.
+        // The last lines may still be in the pipe.
         let mut log = self.log.clone();
         let _ = tokio::time::timeout(TIME, log.wait_for(|log| log.ended)).await;
         let ended = waited
@@ -113,12 +113,12 @@ impl Service {
         ended.expect("a child of ours")
     }
 
-    /// Kills it, as a crash would, and waits until it is gone.
+    /// Kills the process, as a crash would, and waits until it is gone.
     pub(crate) async fn kill(mut self) {
-        self.child.kill().await.expect("it is ours");
+        self.child.kill().await.expect("our own process");
     }
 
-    /// Asks it to end, which it must do well.
+    /// Stops the process with SIGTERM and checks that it succeeds.
     pub(crate) async fn stop(mut self) {
         self.signal(Signal::TERM);
         let ended = self.ended().await;
@@ -151,17 +151,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A data service.
+    /// Starts a data service.
     pub(crate) async fn data() -> Self {
         Self::start("data start").await
     }
 
-    /// `data start` or `up`, with flags.
+    /// Starts `data start` or `up` with flags.
     pub(crate) async fn start(arguments: &str) -> Self {
         Self::on(arguments, 0).await
     }
 
-    /// On this port; 0 is any.
+    /// Starts a server on this port; 0 is any free port.
     pub(crate) async fn on(arguments: &str, port: u16) -> Self {
         let run = tko(arguments).last(format!("--grpc-ip-stack ipv4 --grpc-port {port}"));
         let service = Service::spawn(run, arguments);
@@ -177,17 +177,17 @@ impl Server {
         }
     }
 
-    /// The flags that lead to it.
+    /// The flags that make a command use this server.
     pub(crate) fn flags(&self) -> String {
         format!("--grpc-ip-stack ipv4 --grpc-port {}", self.port)
     }
 
-    /// A command for it. Its flags come last: they count wherever they are.
+    /// A command that uses this server. Its flags come last.
     pub(crate) fn tko(&self, arguments: &str) -> Run {
         tko(arguments).last(self.flags())
     }
 
-    /// Waits until an entity is so.
+    /// Waits until an entity is in a state.
     pub(crate) async fn until(&self, key: &Key, what: &str, is: impl Fn(&Entity) -> bool) {
         let mut select = Select::all(key.kind());
         select.ids.push(Pattern::literal(key.id()));
@@ -216,7 +216,7 @@ impl Server {
         }
     }
 
-    /// A client of it.
+    /// A client of this server.
     pub(crate) fn client(&self) -> Client {
         Client::new(Settings::new(format!("127.0.0.1:{}", self.port))).expect("an address")
     }
