@@ -6,12 +6,11 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_benches::{clock, example, fill_sites};
-use tko_core::system::TimeOrderedIds;
 use tko_core::{
     Backend, DataApi, Dialect, Event, Expect, Format, Key, Kind, Limits, Metadata, NewDeployment,
     NewTemplate, Package, Revision, Select, Store, Want, Watch,
 };
-use tko_preparer::{PrepareController, Settings, native};
+use tko_preparer::PrepareController;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -74,14 +73,7 @@ async fn place(store: Store<dyn Backend>) {
         package: false,
     });
     let stop = CancellationToken::new();
-    let preparing = PrepareController::new(
-        Arc::new(store.clone()),
-        Arc::new(native()),
-        Vec::new(),
-        clock(),
-        Arc::new(TimeOrderedIds),
-        Settings::default(),
-    );
+    let preparing = PrepareController::new(Arc::new(store.clone())).with_clock(clock());
     let running = tokio::spawn(preparing.run(stop.clone()));
     let key = Key::from(&id);
     while let Some(event) = events.next().await {

@@ -65,18 +65,8 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
     let (switch, mut told) = unbounded_channel();
     let switches = Arc::new(Switches(switch));
     let schedulers = Registry::new().with(gvk("Switch"), "switches", switches as _);
-    let (preparers, schedulers) = (Arc::new(preparers), Arc::new(schedulers));
-    let settings = tko_preparer::Settings::default();
-    let preparing = PrepareController::new(
-        data.clone(),
-        preparers,
-        vec![],
-        clock.clone(),
-        ids,
-        settings,
-    );
-    let settings = tko_scheduler::Settings::default();
-    let scheduling = ScheduleController::new(data.clone(), schedulers, vec![], clock, settings);
+    let preparing = PrepareController::new(data.clone()).with_registry(preparers);
+    let scheduling = ScheduleController::new(data.clone()).with_registry(schedulers);
     let stop = CancellationToken::new();
     let preparing = tokio::spawn(preparing.run(stop.clone()));
     let scheduling = tokio::spawn(scheduling.run(stop.clone()));

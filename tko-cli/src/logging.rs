@@ -94,6 +94,7 @@ fn tko_crates(level: &str) -> String {
         "tko_source",
         "tko_preparer",
         "tko_scheduler",
+        "tko_worker",
         "tko_grpc",
     ]
     .map(|target| format!("{target}={level}"))

@@ -42,7 +42,7 @@ pub trait BackendHarness: Send + Sync + 'static {
 #[async_trait]
 pub trait DataHarness: Send + Sync + 'static {
     /// An empty store that asks `admission` before every commit of a body, finishes big deletions
-    /// in the background ([`Store::retire`](tko_core::Store::retire) runs), and keeps its last
+    /// in the background (a [`DeletionController`](tko_worker::DeletionController) runs), and keeps its last
     /// `history` changes.
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi>;
 

@@ -9,6 +9,7 @@ use tko_conformance::{
     BackendHarness, CountedIds, DataHarness, ManualClock, backend_suite, data_suite,
 };
 use tko_core::{Admission, Backend, Store, WorkerApi};
+use tko_worker::{CancellationToken, DeletionController};
 
 #[derive(Default)]
 struct InMemory {
@@ -38,8 +39,9 @@ impl DataHarness for InMemory {
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let ids = Arc::new(CountedIds::default());
         let store = Store::new(self.memory(history), admission, ids);
-        let (own, clock) = (store.clone(), self.clock.clone());
-        tokio::spawn(async move { own.retire(&clock).await });
+        let clock = Arc::new(self.clock.clone());
+        let deletions = DeletionController::new(store.clone()).with_clock(clock);
+        tokio::spawn(deletions.run(CancellationToken::new()));
         Arc::new(store)
     }
 

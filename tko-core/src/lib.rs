@@ -18,7 +18,6 @@ pub mod handler;
 pub mod hash;
 pub mod id;
 pub mod kubernetes_name;
-pub mod lease;
 pub mod merge;
 pub mod metadata;
 pub mod package;

@@ -10,7 +10,7 @@
 //! | `create` | deployments |
 //! | `modify` | packages of deployments; modifications |
 //! | `bulk` | approve, purge |
-//! | `retire` | delete, and what is left of big deletions |
+//! | `delete` | delete, and finishing large deletions |
 //! | `prepared`, `placed` | steps of workers |
 //! | `watch` | the feed as people see it |
 //!

@@ -8,7 +8,7 @@ use tko_conformance::{CountedIds, DataHarness, ManualClock, data_suite};
 use tko_core::{Admission, Store, WorkerApi};
 use tko_grpc::client::{self, Client};
 use tko_grpc::server::{Listen, Server, Sockets};
-use tokio_util::sync::CancellationToken;
+use tko_worker::{CancellationToken, DeletionController};
 
 /// Serves each subject on a port of its own.
 #[derive(Default)]
@@ -20,8 +20,9 @@ impl DataHarness for Remote {
         let settings = tko_backend_memory::Settings { history };
         let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));
         let store = Store::new(backend, admission, Arc::new(CountedIds::default()));
-        let (retiring, clock) = (store.clone(), self.0.clone());
-        tokio::spawn(async move { retiring.retire(&clock).await });
+        let clock = Arc::new(self.0.clone());
+        let deletions = DeletionController::new(store.clone()).with_clock(clock);
+        tokio::spawn(deletions.run(CancellationToken::new()));
         let sockets = Sockets::bind(&Listen::default())
             .await
             .expect("loopback is there");

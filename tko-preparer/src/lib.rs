@@ -2,14 +2,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blocker;
+mod conditions;
+mod context;
 mod controller;
 mod progress;
 mod reconcile;
 mod settings;
+mod subscribers;
 pub mod topology;
-mod wake;
 
-pub use blocker::{APPROVED, PREPARED, TRACKED};
+pub use conditions::{APPROVED, PREPARED, TRACKED};
 pub use controller::PrepareController;
-pub use settings::Settings;
+pub use settings::PrepareSettings;
 pub use topology::native;

@@ -1,44 +1,71 @@
-//! How a preparer works.
+//! Settings of the preparer.
 
 use std::time::Duration;
+use tko_worker::WorkerSettings;
 
-/// How [`PrepareController`](crate::Preparing) works. Start from the [default](Self::default).
+/// Settings of a [`PrepareController`](crate::PrepareController).
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Who claims, shown to people. Default: `preparer`.
-    pub name: String,
-    /// Most deployments that are prepared at the same time; at least 1. Default: 32.
-    pub workers: usize,
-    /// How long a claim lasts unless it is renewed, which happens at a third of it: as long as
-    /// that a deployment stays untouched after its preparer died. Default: 30 s.
-    pub lease: Duration,
-    /// Longest time of one call of one preparer. Default: 30 s.
+#[non_exhaustive]
+pub struct PrepareSettings {
+    /// Name, concurrency, lease and grace period. Default: `preparer`, 32 deployments at a time.
+    pub worker: WorkerSettings,
+    /// Time limit of one call of one preparer. Default: 30 s.
     pub timeout: Duration,
-    /// How often whatever waits for or follows a selection is looked at although nothing was heard
-    /// of; heals missed events. Default: 10 min.
-    pub interval: Duration,
-    /// How long work in flight may go on after shutdown was asked for; then it is given back.
-    /// Default: 10 s.
-    pub grace: Duration,
-    /// Whether deployments that leave it open (`nephio.org/approve: Default`) are approved once
-    /// they are prepared. Default: yes.
+    /// Interval at which all deployments that wait for a selection, or follow one, are enqueued
+    /// although no event arrived. This repairs missed events. Default: 10 min.
+    pub resync: Duration,
+    /// Whether prepared deployments with `nephio.org/approve: Default` are approved. Default: true.
     pub auto_approve: bool,
-    /// How often the resources of one package are gone through in one go; preparing what then
-    /// still makes new work is endless. At least 1. Default: 100.
-    pub rounds: usize,
+    /// Rounds over the resources of one package before its preparation counts as endless, at
+    /// least 1. Default: 100.
+    pub max_rounds: usize,
 }
 
-impl Default for Settings {
+impl Default for PrepareSettings {
     fn default() -> Self {
         Self {
-            name: "preparer".to_owned(),
-            workers: 32,
-            lease: Duration::from_secs(30),
+            worker: WorkerSettings::new("preparer").with_concurrency(32),
             timeout: Duration::from_secs(30),
-            interval: Duration::from_mins(10),
-            grace: Duration::from_secs(10),
+            resync: Duration::from_mins(10),
             auto_approve: true,
-            rounds: 100,
+            max_rounds: 100,
         }
+    }
+}
+
+impl PrepareSettings {
+    /// Sets the settings of the [worker](Self::worker).
+    #[must_use]
+    pub fn with_worker(mut self, worker: WorkerSettings) -> Self {
+        self.worker = worker;
+        self
+    }
+
+    /// Sets the [time limit](Self::timeout) of one call of one preparer.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the [resync interval](Self::resync).
+    #[must_use]
+    pub fn with_resync(mut self, resync: Duration) -> Self {
+        self.resync = resync;
+        self
+    }
+
+    /// Sets whether deployments are [approved](Self::auto_approve) by default.
+    #[must_use]
+    pub fn with_auto_approve(mut self, auto_approve: bool) -> Self {
+        self.auto_approve = auto_approve;
+        self
+    }
+
+    /// Sets the [maximum number of rounds](Self::max_rounds); 0 counts as 1.
+    #[must_use]
+    pub fn with_max_rounds(mut self, max_rounds: usize) -> Self {
+        self.max_rounds = max_rounds;
+        self
     }
 }

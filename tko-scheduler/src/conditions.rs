@@ -1,89 +1,91 @@
-//! What conditions say. Words that do not change are not written again, so nothing here counts,
-//! or tells the time.
+//! The conditions that scheduling reports.
+//!
+//! A condition is written only when its words change. So none contains counters of attempts, or
+//! times: those are in the site's due work.
 
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
 use tko_core::{Condition, Entity, Key, Record, SiteId};
+use tko_worker::shortened;
 
-/// Longest message, in bytes: a condition is part of a row that is listed.
-const LONGEST: usize = 2_000;
+/// Maximum length of a message, in bytes: a condition is part of a row that is listed.
+const MAX_MESSAGE: usize = 2_000;
 
-/// Before anything is done on a site for the first time: from now on it is in our charge.
+/// A site is about to be scheduled for the first time. From now on the controller has to clean it
+/// up before it can be deleted.
 pub(crate) fn started(site: &Entity) -> Condition {
-    about(site, None, "Scheduling", "schedulers are at work on it")
+    scheduling(site, None, "Scheduling", "schedulers are working on it")
 }
 
-/// Everything that is to run on the site does, as of this generation.
+/// A deployment runs on the site, as of its generation.
 pub(crate) fn scheduled(entity: &Entity, site: &SiteId) -> Condition {
-    about(entity, true, "Scheduled", &format!("on site {site}"))
+    scheduling(entity, true, "Scheduled", &format!("on site {site}"))
 }
 
-/// The site is as it is to be.
+/// All schedulers of the site succeeded.
 pub(crate) fn site_scheduled(site: &Entity) -> Condition {
-    about(site, true, "Scheduled", "every scheduler has succeeded")
+    scheduling(site, true, "Scheduled", "all schedulers succeeded")
 }
 
-/// A deployment that is not to run here is off.
-pub(crate) fn taken_off(entity: &Entity, site: &SiteId) -> Condition {
-    about(entity, false, "Removed", &format!("taken off site {site}"))
+/// A deployment was removed from the site.
+pub(crate) fn removed(entity: &Entity, site: &SiteId) -> Condition {
+    scheduling(
+        entity,
+        false,
+        "Removed",
+        &format!("removed from site {site}"),
+    )
 }
 
-/// A deployment waits until its old site has reported it off.
+/// A deployment waits until its old site has reported it removed.
 pub(crate) fn moving(entity: &Entity, from: &SiteId, to: &SiteId) -> Condition {
     let message = format!(
-        "goes to site {to} as soon as site {from} reports it off; if that does not happen, see the conditions of site {from}"
+        "moving to site {to}; waiting for its removal from site {from}; if that takes long, see \
+         the conditions of site {from}"
     );
-    about(entity, false, "Moving", &message)
+    scheduling(entity, false, "Moving", &message)
 }
 
 /// The site could not be scheduled.
 pub(crate) fn failed(entity: &Entity, why: &str) -> Condition {
-    about(entity, false, "SchedulerFailed", why)
+    scheduling(entity, false, "SchedulerFailed", why)
 }
 
 /// A deployment of a site that could not be scheduled.
 pub(crate) fn failed_on(entity: &Entity, site: &SiteId, why: &str) -> Condition {
-    about(
-        entity,
-        false,
-        "SchedulerFailed",
-        &format!("site {site}: {why}"),
-    )
+    let message = format!("not scheduled on site {site}: {why}");
+    scheduling(entity, false, "SchedulerFailed", &message)
 }
 
-/// A deployment could not be taken off: whether it is still there is unknown.
-pub(crate) fn not_taken_off(entity: &Entity, site: &SiteId, why: &str) -> Condition {
-    let message = format!("still to be taken off site {site}: {why}");
-    about(entity, None, "RemovalFailed", &message)
+/// A deployment could not be removed. It is unknown whether it still runs.
+pub(crate) fn removal_failed(entity: &Entity, site: &SiteId, why: &str) -> Condition {
+    let message = format!("not removed from site {site} yet: {why}");
+    scheduling(entity, None, "RemovalFailed", &message)
 }
 
-/// No scheduler serves the site. `removed`: how many deployments stay on it for that.
+/// No scheduler serves the site; `removed` deployments therefore stay on it.
 pub(crate) fn unserved(site: &Entity, removed: usize) -> Condition {
     let known = site.condition(SCHEDULED);
     let never = removed == 0 && known.is_none_or(|condition| condition.reason == NO_SCHEDULER);
     let reason = if never { NO_SCHEDULER } else { "SchedulerGone" };
-    let kept = if removed > 0 {
-        format!(
-            "; {removed} deployments are to be taken off it, and are kept until a scheduler is \
-             there again to do so"
-        )
-    } else {
-        String::new()
+    let kept = match removed {
+        0 => String::new(),
+        1 => "; 1 deployment waits for a scheduler to remove it".to_owned(),
+        _ => format!("; {removed} deployments wait for a scheduler to remove them"),
     };
     let message = format!(
-        "no scheduler serves this site: none is set to serve every site, and none is triggered by \
-         a resource of its package; register a schedule plugin for one of its resources, or give \
-         it a resource that triggers one{kept}"
+        "no scheduler serves this site{kept}; register a schedule plugin that one of the site's \
+         resources triggers, or add a resource that triggers a scheduler"
     );
-    about(site, false, reason, &message)
+    scheduling(site, false, reason, &message)
 }
 
 /// A deployment of a site that no scheduler serves.
 pub(crate) fn unserved_on(entity: &Entity, site: &SiteId) -> Condition {
-    let message = format!("no scheduler serves site {site}; see its conditions");
-    about(entity, false, NO_SCHEDULER, &message)
+    let message = format!("no scheduler serves site {site}; see the conditions of the site");
+    scheduling(entity, false, NO_SCHEDULER, &message)
 }
 
-/// Those of the conditions that say something new of the entity.
+/// The conditions that differ from those of the entity; `None` if all are the same.
 pub(crate) fn news(record: &Record, conditions: Vec<Condition>) -> Option<(Key, Vec<Condition>)> {
     let new: Vec<Condition> = conditions
         .into_iter()
@@ -92,40 +94,12 @@ pub(crate) fn news(record: &Record, conditions: Vec<Condition>) -> Option<(Key, 
     (!new.is_empty()).then(|| (record.entity.key.clone(), new))
 }
 
-fn about(
+fn scheduling(
     entity: &Entity,
     status: impl Into<Option<bool>>,
     reason: &str,
     message: &str,
 ) -> Condition {
-    Condition::new(
-        SCHEDULED,
-        status,
-        reason,
-        shortened(message),
-        entity.generation,
-    )
-}
-
-fn shortened(message: &str) -> String {
-    if message.len() <= LONGEST {
-        return message.to_owned();
-    }
-    let end = (0..=LONGEST)
-        .rev()
-        .find(|end| message.is_char_boundary(*end))
-        .unwrap_or(0);
-    format!("{}…", &message[..end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{LONGEST, shortened};
-
-    #[test]
-    fn long_messages_are_cut_between_characters() {
-        let cut = shortened(&"ä".repeat(LONGEST));
-        assert_eq!(cut.len(), LONGEST + '…'.len_utf8());
-        assert_eq!(shortened("short"), "short");
-    }
+    let message = shortened(message, MAX_MESSAGE);
+    Condition::new(SCHEDULED, status, reason, message, entity.generation)
 }

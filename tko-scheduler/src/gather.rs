@@ -1,32 +1,38 @@
-//! What a site is to run, and what is to be taken off it.
+//! The deployments that concern one site.
 
-use crate::controller::Context;
+use crate::context::ScheduleContext;
 use futures_util::TryStreamExt;
 use tko_core::{Entity, Error, Generation, Kind, List, Record, Result, Select, SiteId, Want};
 
 /// Deployments on one page. They come with their packages.
 const PAGE: usize = 200;
 
-/// How many changes back a package that was scheduled is looked for.
+/// Number of changes that are searched for the package that was scheduled.
 const HISTORY: usize = 100;
 
 /// The deployments that concern one site, in key order.
 #[derive(Default)]
-pub(crate) struct Gathered {
-    /// To run here: prepared, approved, and not (or not any more) on another site.
+pub(crate) struct SiteDeployments {
+    /// Deployments to run here: prepared, approved, and not placed on another site.
     pub(crate) wanted: Vec<Record>,
-    /// Placed here, and not to run here.
+    /// Deployments placed here that are to be removed.
     pub(crate) removed: Vec<Record>,
-    /// To run here once their old site has reported them off. Without packages.
+    /// Deployments to run here once another site has reported them removed. Without packages.
     pub(crate) moving: Vec<Record>,
 }
 
-/// Reads page by page.
+/// Reads the deployments that concern a site, page by page. Nothing is wanted on a site that is
+/// being deleted.
 ///
 /// # Errors
-/// `BadArgument`: there are too many; as [`tko_core::DataApi::list`].
-pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Result<Gathered> {
-    let mut found = Gathered::default();
+///
+/// `BadArgument` if there are too many; else as [`tko_core::DataApi::list`].
+pub(crate) async fn gather(
+    context: &ScheduleContext,
+    site: &SiteId,
+    deleting: bool,
+) -> Result<SiteDeployments> {
+    let mut found = SiteDeployments::default();
     let list = List {
         select: Select {
             concerning: Some(site.clone()),
@@ -42,7 +48,7 @@ pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Res
         for mut record in page.items {
             let placed = placed(&record.entity);
             let here = placed.is_some_and(|(at, _)| at == site);
-            if !going && record.entity.wanted_on() == Some(site) {
+            if !deleting && record.entity.wanted_on() == Some(site) {
                 if here || placed.is_none() {
                     found.wanted.push(record);
                 } else {
@@ -53,13 +59,13 @@ pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Res
                 found.removed.push(as_scheduled(context, record).await?);
             }
         }
-        let most = context.settings.most;
-        if found.wanted.len() + found.removed.len() > most {
+        let max = context.settings.max_deployments;
+        if found.wanted.len() + found.removed.len() > max {
             return Err(Error::bad(
                 "site",
                 format!(
-                    "more than {most} deployments are to run on it or to be taken off it; spread \
-                     them over several sites, or raise that limit of the scheduling controller"
+                    "the site has more than {max} deployments to run or remove; spread them over \
+                     several sites, or raise max_deployments of the scheduling controller"
                 ),
             ));
         }
@@ -67,13 +73,14 @@ pub(crate) async fn gather(context: &Context, site: &SiteId, going: bool) -> Res
     Ok(found)
 }
 
-/// Where a deployment is, as of which generation.
+/// The site that a deployment is placed on, and the generation that was placed there.
 pub(crate) fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
     entity.deployment()?.placed.as_ref()
 }
 
-/// With the package that was scheduled, as far as history is kept; else with that of now.
-async fn as_scheduled(context: &Context, record: Record) -> Result<Record> {
+/// The record with the package that was scheduled, if history reaches back so far; else with its
+/// current package.
+async fn as_scheduled(context: &ScheduleContext, record: Record) -> Result<Record> {
     let generation = record.entity.generation;
     let Some(scheduled) = placed(&record.entity).map(|(_, at)| *at) else {
         return Ok(record);

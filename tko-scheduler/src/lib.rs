@@ -2,12 +2,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod apply;
-mod calls;
+mod call;
 mod conditions;
+mod context;
 mod controller;
 mod gather;
 pub mod manifests;
 mod reconcile;
+mod report;
 mod settings;
 mod steps;
 mod sweep;
@@ -15,4 +17,4 @@ mod sweep;
 pub use controller::ScheduleController;
 pub use manifests::Manifests;
 pub use manifests::git::GitSettings;
-pub use settings::Settings;
+pub use settings::ScheduleSettings;

@@ -1,42 +1,62 @@
-//! How a scheduling controller works.
+//! Settings of the scheduling controller.
 
 use std::time::Duration;
+use tko_worker::WorkerSettings;
 
-/// How a [`ScheduleController`](crate::Scheduling) works.
+/// Settings of a [`ScheduleController`](crate::ScheduleController).
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Who claims; shown to people. Default: `scheduler`.
-    pub name: String,
-    /// Sites worked on at the same time; 0 counts as 1. Default: 8.
-    pub workers: usize,
-    /// For how long a site is claimed; renewed at each third. After a process died, its sites are
-    /// taken up by others this much later. At least 1 s. Default: 30 s.
-    pub lease: Duration,
-    /// Longest call of one scheduler. Default: 300 s.
+#[non_exhaustive]
+pub struct ScheduleSettings {
+    /// Name, concurrency, lease and grace period. Default: `scheduler`, 8 sites at a time.
+    pub worker: WorkerSettings,
+    /// Time limit of one call of one scheduler. Default: 5 min.
     pub timeout: Duration,
-    /// After which a site is scheduled again although nothing changed, so that drift is mended;
-    /// up to a tenth less, so that sites which came together do not stay together. 0: never.
-    /// Default: 600 s.
+    /// Interval after which a site is scheduled again although nothing changed. This repairs drift.
+    /// Each site takes up to a tenth less, so that sites spread out. Zero: never. Default: 10 min.
     pub resync: Duration,
-    /// On shutdown: how long work in flight may take to finish before it is handed back.
-    /// Default: 10 s.
-    pub grace: Duration,
-    /// Most deployments of one site. Schedulers get all of a site's at once, with their packages,
-    /// so this times [`workers`](Self::workers) bounds what is held in memory. A site with more is
-    /// not scheduled, and its condition says so. Default: 100,000.
-    pub most: usize,
+    /// Maximum number of deployments of one site. A site with more is not scheduled, and its
+    /// condition says so. All deployments of a site are in memory together, with their packages, so
+    /// this times the worker's concurrency bounds the memory. Default: 100,000.
+    pub max_deployments: usize,
 }
 
-impl Default for Settings {
+impl Default for ScheduleSettings {
     fn default() -> Self {
         Self {
-            name: "scheduler".to_owned(),
-            workers: 8,
-            lease: Duration::from_secs(30),
+            worker: WorkerSettings::new("scheduler").with_concurrency(8),
             timeout: Duration::from_mins(5),
             resync: Duration::from_mins(10),
-            grace: Duration::from_secs(10),
-            most: 100_000,
+            max_deployments: 100_000,
         }
+    }
+}
+
+impl ScheduleSettings {
+    /// Sets the settings of the [worker](Self::worker).
+    #[must_use]
+    pub fn with_worker(mut self, worker: WorkerSettings) -> Self {
+        self.worker = worker;
+        self
+    }
+
+    /// Sets the [time limit](Self::timeout) of one call of one scheduler.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the [resync interval](Self::resync); zero disables resyncing.
+    #[must_use]
+    pub fn with_resync(mut self, resync: Duration) -> Self {
+        self.resync = resync;
+        self
+    }
+
+    /// Sets the [maximum number of deployments](Self::max_deployments) of one site.
+    #[must_use]
+    pub fn with_max_deployments(mut self, max_deployments: usize) -> Self {
+        self.max_deployments = max_deployments;
+        self
     }
 }

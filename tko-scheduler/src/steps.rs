@@ -1,28 +1,28 @@
-//! What a pass has to say, in commits of bounded size.
+//! Splits the report of a site into commits of bounded size.
 
 use std::collections::BTreeMap;
 use tko_core::{Key, ScheduleStep};
 
-/// Most entities that one commit speaks of.
+/// Maximum number of entities in one commit.
 const STEP: usize = 500;
 
-/// Of bounded size, for a message between processes is; the claim is settled by the last. All that
-/// is said of one entity stays together, so that it is one write.
+/// Splits a step, because messages between processes have a maximum size. Everything about one
+/// entity stays together, so that the entity is written once. The last step settles the claim.
 pub(crate) fn in_steps(step: ScheduleStep) -> Vec<ScheduleStep> {
-    let mut said: BTreeMap<Key, ScheduleStep> = BTreeMap::new();
+    let mut entities: BTreeMap<Key, ScheduleStep> = BTreeMap::new();
     for (id, generation) in step.placed {
-        let of = said.entry(Key::from(&id)).or_default();
+        let of = entities.entry(Key::from(&id)).or_default();
         of.placed.push((id, generation));
     }
     for id in step.removed {
-        said.entry(Key::from(&id)).or_default().removed.push(id);
+        entities.entry(Key::from(&id)).or_default().removed.push(id);
     }
     for (key, conditions) in step.conditions {
-        let of = said.entry(key.clone()).or_default();
+        let of = entities.entry(key.clone()).or_default();
         of.conditions.push((key, conditions));
     }
     let mut steps = vec![ScheduleStep::default()];
-    for (number, of) in said.into_values().enumerate() {
+    for (number, of) in entities.into_values().enumerate() {
         if number > 0 && number % STEP == 0 {
             steps.push(ScheduleStep::default());
         }
@@ -44,27 +44,27 @@ mod tests {
     use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, ScheduleStep};
 
     #[test]
-    fn all_that_is_said_of_one_entity_stays_together_and_the_last_step_settles() {
+    fn an_entity_stays_in_one_step_and_the_last_step_settles() {
         let ids: Vec<DeploymentId> = (0..=STEP)
-            .map(|number| DeploymentId::new(&format!("d{number:04}")).expect("fine"))
+            .map(|number| DeploymentId::new(&format!("d{number:04}")).expect("a valid id"))
             .collect();
-        let say = |id: &DeploymentId| {
+        let report = |id: &DeploymentId| {
             let condition = Condition::new("Scheduled", true, "Scheduled", "", Generation(1));
             (Key::from(id), vec![condition])
         };
         let step = ScheduleStep {
             placed: ids.iter().map(|id| (id.clone(), Generation(1))).collect(),
             removed: Vec::new(),
-            conditions: ids.iter().rev().map(say).collect(),
+            conditions: ids.iter().rev().map(report).collect(),
             settle: Some(Outcome::Done),
         };
         let steps = in_steps(step);
         let sizes: Vec<_> = steps.iter().map(|step| step.placed.len()).collect();
         assert_eq!(sizes, [STEP, 1]);
         for step in &steps {
-            let there = step.placed.iter().map(|(id, _)| Key::from(id));
-            let said = step.conditions.iter().map(|(key, _)| key.clone());
-            assert!(there.eq(said));
+            let placed = step.placed.iter().map(|(id, _)| Key::from(id));
+            let reported = step.conditions.iter().map(|(key, _)| key.clone());
+            assert!(placed.eq(reported));
         }
         assert_eq!(
             (&steps[0].settle, &steps[1].settle),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_say_still_settles() {
+    fn an_empty_report_settles_the_claim() {
         let step = ScheduleStep {
             settle: Some(Outcome::Done),
             ..ScheduleStep::default()

@@ -1,77 +1,82 @@
-//! Makes sites due, page by page in the background: for a plugin that came, went or changed, and
+//! Enqueues sites page by page in the background: when the plugins of a trigger change, and once
 //! after a start.
 //!
-//! There is no index of the resources in sites' packages, so a change of a plugin reads all sites
-//! once, a page at a time with a pause after each; changes that come meanwhile share the next
-//! reading. After a start, sites that nothing is due for, now or later, are spread over one interval
-//! of resyncing: they were done while resyncing was off, or lost their turn to a crash.
+//! The resources of sites are not indexed. So a change of plugins reads all sites once, a page at a
+//! time with a pause after each; changes that arrive meanwhile share the next sweep. The sweep
+//! after a start enqueues sites without due work, spread over one resync interval: they were
+//! scheduled while resyncing was off, or lost their turn to a crash.
 
-use crate::controller::{Context, chance};
+use crate::context::ScheduleContext;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tko_core::work::backoff;
-use tko_core::{Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Select, Stage, Want};
+use tko_core::{Cursor, Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Select, Stage, Want};
+use tko_worker::{Retry, jitter};
 use tokio::sync::Notify;
 
-/// Sites on one page: with their packages, so few.
+/// Sites on one page. They come with their packages, so pages are small.
 const PAGE: usize = 100;
 
-/// Between two pages.
+/// Pause between two pages.
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub(crate) struct Sweep {
-    context: Arc<Context>,
+/// Enqueues sites in the background.
+pub(crate) struct SiteSweep {
+    context: Arc<ScheduleContext>,
+    /// Triggers whose plugins changed since the last sweep.
     triggers: Mutex<BTreeSet<Gvk>>,
     changed: Notify,
 }
 
-/// Which sites, and when.
-enum Which {
-    /// Those with nothing to do, spread over this time.
+/// The sites that one sweep enqueues.
+enum SweepScope {
+    /// Sites without due work, spread over this time.
     Idle(Duration),
-    /// At once: those with a resource that is one of these.
-    With(BTreeSet<Gvk>),
+    /// Sites with a resource of one of these kinds, at once.
+    WithTriggers(BTreeSet<Gvk>),
 }
 
-impl Sweep {
-    pub(crate) fn new(context: &Arc<Context>) -> Self {
+impl SiteSweep {
+    pub(crate) fn new(context: Arc<ScheduleContext>) -> Self {
         Self {
-            context: context.clone(),
+            context,
             triggers: Mutex::default(),
             changed: Notify::new(),
         }
     }
 
-    /// A scheduler for these came, went or changed.
-    pub(crate) fn triggered(&self, triggers: &[Gvk]) {
-        let mut all = self.triggers.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(triggers.iter().cloned());
+    /// Requests a sweep of the sites that have one of these triggers.
+    pub(crate) fn plugins_changed(&self, triggers: &[Gvk]) {
+        self.lock().extend(triggers.iter().cloned());
         self.changed.notify_one();
     }
 
-    /// Goes on for ever: drop it to end it.
-    pub(crate) async fn run(&self) {
-        let resync = self.context.settings.resync;
-        let start = async {
-            if !resync.is_zero() {
-                self.wake(&Which::Idle(resync)).await;
-            }
-        };
-        let plugins = async {
-            loop {
-                self.changed.notified().await;
-                let triggers = {
-                    let mut all = self.triggers.lock().unwrap_or_else(PoisonError::into_inner);
-                    std::mem::take(&mut *all)
-                };
-                self.wake(&Which::With(triggers)).await;
-            }
-        };
-        tokio::join!(start, plugins);
+    /// Runs until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A [permanent](tko_worker::is_permanent) error.
+    pub(crate) async fn run(&self) -> Result<Infallible> {
+        tokio::try_join!(self.sweep_idle(), self.sweep_changes()).map(|((), never)| never)
     }
 
-    async fn wake(&self, which: &Which) {
+    async fn sweep_idle(&self) -> Result<()> {
+        match self.context.settings.resync {
+            Duration::ZERO => Ok(()),
+            resync => self.sweep(&SweepScope::Idle(resync)).await,
+        }
+    }
+
+    async fn sweep_changes(&self) -> Result<Infallible> {
+        loop {
+            self.changed.notified().await;
+            let triggers = std::mem::take(&mut *self.lock());
+            self.sweep(&SweepScope::WithTriggers(triggers)).await?;
+        }
+    }
+
+    async fn sweep(&self, scope: &SweepScope) -> Result<()> {
         let mut list = List {
             select: Select {
                 deleting: true,
@@ -80,58 +85,53 @@ impl Sweep {
             after: None,
             limit: PAGE,
             want: Want {
-                package: matches!(which, Which::With(_)),
-                work: matches!(which, Which::Idle(_)),
+                package: matches!(scope, SweepScope::WithTriggers(_)),
+                work: matches!(scope, SweepScope::Idle(_)),
                 ..Want::ROW
             },
         };
-        let mut failures = 0;
+        let mut retry = Retry::new(self.context.clock.clone());
         loop {
-            match self.page(&list, which).await {
-                Ok(None) => return,
+            match self.enqueue_page(&list, scope).await {
+                Ok(None) => return Ok(()),
                 Ok(next) => {
-                    failures = 0;
+                    retry.reset();
                     list.after = next;
                     self.context.clock.sleep(PAUSE).await;
                 }
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(error = %error.chain(), "cannot make sites due; trying again");
-                    let pause = backoff(failures, chance());
-                    self.context.clock.sleep(pause).await;
-                }
+                Err(error) => retry.pause("enqueue sites", error).await?,
             }
         }
     }
 
-    /// One page. Answers with where to go on.
-    async fn page(&self, list: &List, which: &Which) -> Result<Option<tko_core::Cursor>> {
+    /// Enqueues the sites of one page. Returns the start of the next page.
+    async fn enqueue_page(&self, list: &List, scope: &SweepScope) -> Result<Option<Cursor>> {
         let page = self.context.data.list(list).await?;
-        let marks: Vec<Enqueue> = page
-            .items
-            .iter()
-            .filter_map(|site| which.mark(site))
-            .collect();
-        if !marks.is_empty() {
-            self.context.data.enqueue(marks).await?;
+        let sites = page.items.iter();
+        let work: Vec<Enqueue> = sites.filter_map(|site| scope.work(site)).collect();
+        if !work.is_empty() {
+            self.context.data.enqueue(work).await?;
         }
         Ok(page.next)
     }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Gvk>> {
+        self.triggers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Which {
-    fn mark(&self, site: &Record) -> Option<Enqueue> {
+impl SweepScope {
+    fn work(&self, site: &Record) -> Option<Enqueue> {
         let Key::Site(id) = &site.entity.key else {
             return None;
         };
         let after = match self {
             Self::Idle(within) => {
                 let has_work = site.work.iter().any(|work| work.stage == Stage::Schedule);
-                (!has_work).then(|| within.mul_f64(chance()))?
+                (!has_work).then(|| within.mul_f64(jitter()))?
             }
-            Self::With(triggers) => {
-                let package = site.package.as_ref()?;
-                let mut resources = package.iter();
+            Self::WithTriggers(triggers) => {
+                let mut resources = site.package.as_ref()?.iter();
                 resources.find(|resource| triggers.contains(resource.gvk()))?;
                 Duration::ZERO
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tko_core::{Registry, Scheduler, SiteId};
-use tko_scheduler::{Manifests, Settings};
+use tko_scheduler::{Manifests, ScheduleSettings};
 use tree::{Call, files, paths};
 use world::{World, config, key};
 
@@ -24,7 +24,7 @@ async fn the_directory_is_what_the_sites_are_to_run() {
     let mut world = World::new();
     let manifests: Arc<dyn Scheduler> = Arc::new(Manifests::directory(root.path()));
     let registry = Registry::new().with_everywhere("manifests", manifests);
-    world.start(registry, Settings::default());
+    world.start(registry, ScheduleSettings::default());
     world.site("india/south-1").await;
     world.site("india/south-2").await;
     let one = world.deployment("india/south-1", "one", true).await;

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 use tko_core::Want;
-use tko_scheduler::Settings;
+use tko_scheduler::ScheduleSettings;
 use world::{World, config, key, placed};
 
 fn ids(told: &[world::Told]) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
@@ -111,7 +111,7 @@ async fn what_is_not_to_run_any_more_is_handed_over_as_removed() {
 async fn a_deleted_deployment_is_kept_until_its_site_reports_it_off() {
     let mut world = World::new();
     world.site("a").await;
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     let id = world.deployment("a", "one", true).await;
     world.settle().await;
     world.recorder.take();
@@ -221,10 +221,7 @@ async fn a_deleted_site_without_deployments_is_handed_over_too() {
 #[tokio::test(start_paused = true)]
 async fn every_site_is_scheduled_again_after_the_resync_interval() {
     let mut world = World::new();
-    world.start_recording(Settings {
-        resync: Duration::from_secs(100),
-        ..Settings::default()
-    });
+    world.start_recording(ScheduleSettings::default().with_resync(Duration::from_secs(100)));
     world.site("a").await;
     world.settle().await;
     world.recorder.take();
@@ -244,10 +241,7 @@ async fn every_site_is_scheduled_again_after_the_resync_interval() {
 #[tokio::test(start_paused = true)]
 async fn without_resync_nothing_comes_again() {
     let mut world = World::new();
-    world.start_recording(Settings {
-        resync: Duration::ZERO,
-        ..Settings::default()
-    });
+    world.start_recording(ScheduleSettings::default().with_resync(Duration::ZERO));
     world.site("a").await;
     tokio::time::sleep(Duration::from_hours(24)).await;
     assert_eq!(world.recorder.take().len(), 1);
@@ -257,20 +251,14 @@ async fn without_resync_nothing_comes_again() {
 #[tokio::test(start_paused = true)]
 async fn a_start_takes_in_sites_that_were_done_long_ago() {
     let mut world = World::new();
-    world.start_recording(Settings {
-        resync: Duration::ZERO,
-        ..Settings::default()
-    });
+    world.start_recording(ScheduleSettings::default().with_resync(Duration::ZERO));
     for number in 0..250 {
         world.site(&format!("s{number}")).await;
     }
     tokio::time::sleep(Duration::from_mins(1)).await;
     world.stop().await;
     assert_eq!(world.recorder.take().len(), 250);
-    world.start_recording(Settings {
-        resync: Duration::from_mins(10),
-        ..Settings::default()
-    });
+    world.start_recording(ScheduleSettings::default().with_resync(Duration::from_mins(10)));
     tokio::time::sleep(Duration::from_mins(2)).await;
     let soon = world.recorder.take().len();
     assert!(soon < 120, "{soon}: spread over the interval");

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tko_core::{Condition, Gvk, Registry, Result, ScheduleCall, Scheduler, Want};
-use tko_scheduler::Settings;
+use tko_scheduler::ScheduleSettings;
+use tko_worker::WorkerSettings;
 use world::{Act, World, config, key, placed};
 
 #[tokio::test(start_paused = true)]
@@ -19,18 +20,18 @@ async fn a_failure_is_retried_and_said_of_the_site_and_its_deployments() {
     world
         .recorder
         .next([Act::Fail("no route"), Act::Fail("no route")]);
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_millis(400)).await;
     let (status, reason, message) = world.condition(key("a")).await.expect("said");
     assert_eq!((status, reason.as_str()), (Some(false), "SchedulerFailed"));
     assert_eq!(
         message,
-        "scheduler recorder: could not reach the cluster: no route"
+        "scheduler recorder failed: could not reach the cluster: no route"
     );
     let (status, _, message) = world.condition(&id).await.expect("said");
     assert_eq!(status, Some(false));
     assert!(
-        message.starts_with("site a: scheduler recorder: "),
+        message.starts_with("not scheduled on site a: scheduler recorder failed: "),
         "{message}"
     );
     let want = Want {
@@ -78,19 +79,19 @@ async fn one_that_panics_or_hangs_holds_back_no_other() {
     let registry = Registry::new()
         .with_everywhere("bad", bad)
         .with_everywhere("good", good);
-    let settings = Settings {
-        timeout: Duration::from_secs(20),
-        ..Settings::default()
-    };
+    let settings = ScheduleSettings::default().with_timeout(Duration::from_secs(20));
     world.start(registry, settings);
     tokio::time::sleep(Duration::from_secs(21)).await;
     let told = world.recorder.take();
     assert!(told.iter().any(|told| told.site == "a"));
     assert!(told.iter().any(|told| told.site == "b"));
     let (_, _, message) = world.condition(key("a")).await.expect("said");
-    assert!(message.contains("bad: it panicked"), "{message}");
+    assert!(message.contains("bad failed: panicked"), "{message}");
     let (_, _, message) = world.condition(key("b")).await.expect("said");
-    assert!(message.contains("bad: took longer than 20 s"), "{message}");
+    assert!(
+        message.contains("bad failed: did not finish within 20s"),
+        "{message}"
+    );
     world.stop().await;
 }
 
@@ -110,7 +111,7 @@ async fn a_call_that_takes_longer_than_a_lease_is_made_once() {
     let mut world = World::new();
     world.site("a").await;
     world.recorder.next([Act::Take(Duration::from_secs(200))]);
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(201)).await;
     assert_eq!(world.recorder.take().len(), 1);
     let (status, _, _) = world.condition(key("a")).await.expect("said");
@@ -126,11 +127,9 @@ async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
     }
     world.recorder.always(Act::Take(Duration::from_secs(70)));
     for name in ["one", "two"] {
-        world.start_recording(Settings {
-            name: name.to_owned(),
-            workers: 2,
-            ..Settings::default()
-        });
+        world.start_recording(
+            ScheduleSettings::default().with_worker(WorkerSettings::new(name).with_concurrency(2)),
+        );
     }
     // Calls take longer than a lease, and what they are told is out of date when they end.
     for round in 0..20 {
@@ -157,7 +156,7 @@ async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
 #[tokio::test(start_paused = true)]
 async fn without_a_scheduler_nothing_is_placed_and_deletions_are_immediate() {
     let mut world = World::new();
-    world.start(Registry::new(), Settings::default());
+    world.start(Registry::new(), ScheduleSettings::default());
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
     world.settle().await;
@@ -181,7 +180,7 @@ fn trigger() -> Gvk {
 #[tokio::test(start_paused = true)]
 async fn a_plugin_gets_the_sites_that_trigger_it_when_it_is_registered() {
     let mut world = World::new();
-    world.start(Registry::new(), Settings::default());
+    world.start(Registry::new(), ScheduleSettings::default());
     world.site_with("with", vec![config("site")]).await;
     world.site("without").await;
     world.settle().await;
@@ -198,7 +197,7 @@ async fn a_plugin_gets_the_sites_that_trigger_it_when_it_is_registered() {
 #[tokio::test(start_paused = true)]
 async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again() {
     let mut world = World::new();
-    world.start(Registry::new(), Settings::default());
+    world.start(Registry::new(), ScheduleSettings::default());
     let plugin = world.plugin("one", &trigger()).await;
     world.site_with("a", vec![config("site")]).await;
     let id = world.deployment("a", "one", true).await;
@@ -212,7 +211,7 @@ async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again(
     world.settle().await;
     let (_, _, message) = world.condition(key("a")).await.expect("said");
     assert!(
-        message.contains("1 deployments are to be taken off it"),
+        message.contains("1 deployment waits for a scheduler to remove it"),
         "{message}"
     );
     world.data.delete(&key("a")).await.expect("taken");
@@ -232,7 +231,7 @@ async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again(
 #[tokio::test(start_paused = true)]
 async fn a_plugin_whose_executor_is_unknown_says_so() {
     let mut world = World::new();
-    world.start(Registry::new(), Settings::default());
+    world.start(Registry::new(), ScheduleSettings::default());
     world.site_with("a", vec![config("site")]).await;
     let id = tko_core::PluginId::new(tko_core::PluginType::Schedule, "x").expect("fine");
     let new = tko_core::NewPlugin {
@@ -259,7 +258,7 @@ async fn what_is_deleted_while_it_is_put_there_is_taken_off_again() {
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
     world.recorder.next([Act::Take(Duration::from_secs(5))]);
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.data.delete(&id.clone().into()).await.expect("taken");
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -278,10 +277,7 @@ async fn a_site_with_too_many_deployments_says_so() {
     for _ in 0..3 {
         world.deployment("a", "x", true).await;
     }
-    world.start_recording(Settings {
-        most: 2,
-        ..Settings::default()
-    });
+    world.start_recording(ScheduleSettings::default().with_max_deployments(2));
     world.settle().await;
     assert_eq!(world.recorder.take(), []);
     let (_, _, message) = world.condition(key("a")).await.expect("said");
@@ -295,7 +291,7 @@ async fn work_in_flight_finishes_at_shutdown() {
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
     world.recorder.always(Act::Take(Duration::from_secs(5)));
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.stop().await;
     let (status, _, _) = world.condition(&id).await.expect("said");
@@ -307,11 +303,11 @@ async fn work_that_does_not_finish_at_shutdown_is_handed_back() {
     let mut world = World::new();
     world.site("a").await;
     world.recorder.next([Act::Take(Duration::from_secs(200))]);
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.stop().await;
     assert_eq!(world.recorder.take().len(), 1);
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     world.settle().await;
     let told = world.recorder.take();
     assert_eq!(told.len(), 1, "at once, not when the claim lapses");
@@ -323,12 +319,12 @@ async fn a_worker_that_died_is_followed_by_another_with_a_higher_fence() {
     let mut world = World::new();
     world.site("a").await;
     world.recorder.next([Act::Take(Duration::from_secs(200))]);
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(1)).await;
     for running in world.running.drain(..) {
         running.abort();
     }
-    world.start_recording(Settings::default());
+    world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(35)).await;
     let told = world.recorder.take();
     assert_eq!(told.len(), 2);

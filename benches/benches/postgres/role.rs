@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_postgres::Postgres;
-use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::system::TimeOrderedIds;
 use tko_core::{
     Answer, Backend, Condition, Error, Gvk, PrepareCall, Preparer, Registry, Result, ScheduleCall,
     Scheduler, Store, annotation,
@@ -80,27 +80,14 @@ impl Role {
             Self::Preparer => {
                 let plugin = Arc::new(Simulated(latency));
                 let native = tko_preparer::native().with(prepared_by_plugin(), "simulated", plugin);
-                let preparing = PrepareController::new(
-                    client(&with),
-                    Arc::new(native),
-                    Vec::new(),
-                    Arc::new(SystemClock::new()),
-                    Arc::new(TimeOrderedIds),
-                    tko_preparer::Settings::default(),
-                );
+                let preparing = PrepareController::new(client(&with)).with_registry(native);
                 println!("ready");
                 preparing.run(stop).await.expect("it ends well");
             }
             Self::Scheduler => {
                 let plugin = Arc::new(Simulated(latency));
                 let native = Registry::new().with_everywhere("simulated", plugin as _);
-                let scheduling = ScheduleController::new(
-                    client(&with),
-                    Arc::new(native),
-                    Vec::new(),
-                    Arc::new(SystemClock::new()),
-                    tko_scheduler::Settings::default(),
-                );
+                let scheduling = ScheduleController::new(client(&with)).with_registry(native);
                 println!("ready");
                 scheduling.run(stop).await.expect("it ends well");
             }

@@ -15,6 +15,7 @@ use tko_core::{DataApi, PluginType, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::Timeouts;
 use tko_validate::CrdFeed;
+use tko_worker::DeletionController;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -81,7 +82,7 @@ impl Assembly {
         if let Some(exporter) = exporter {
             assembly.export(exporter);
         }
-        assembly.retire();
+        assembly.finish_deletions();
         assembly.learn().await?;
         assembly.validate(schemas.validator_timeout).await?;
         // Serve only after definitions and validation plugins are loaded.
@@ -91,13 +92,14 @@ impl Assembly {
         Ok(assembly)
     }
 
-    /// Starts the task that finishes large deletions.
-    fn retire(&mut self) {
-        let (store, clock) = (self.kept.store.clone(), self.clock.clone());
-        self.chores.spawn(async move {
-            store.retire(&*clock).await;
-            Ok(())
-        });
+    /// Starts the controller that finishes large deletions.
+    fn finish_deletions(&mut self) {
+        let deletions =
+            DeletionController::new(self.kept.store.clone()).with_clock(self.clock.clone());
+        let stop = self.controllers.stop.clone();
+        self.controllers
+            .tasks
+            .spawn(async move { deletions.run(stop).await.context("the deletions") });
     }
 
     /// Starts the task that follows the definitions in registered templates, and waits for the

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::system::TimeOrderedIds;
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_plugin::{CommandExecutor, Grpc, Timeouts};
-use tko_preparer::PrepareController;
-use tko_scheduler::{GitSettings, Manifests, ScheduleController};
+use tko_preparer::{PrepareController, PrepareSettings};
+use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
+use tko_worker::WorkerSettings;
 
 /// Settings of preparers and schedulers
 #[derive(Clone, Debug, Args)]
@@ -107,24 +107,15 @@ impl PreparerArgs {
             prepare: self.preparer_timeout,
             ..Timeouts::default()
         };
-        let settings = tko_preparer::Settings {
-            name: worker("preparer"),
-            workers: self.preparer_workers,
-            timeout: patient(self.preparer_timeout),
-            lease: controller.lease,
-            grace: controller.grace,
-            interval: controller.interval,
-            auto_approve: self.auto_approve,
-            ..tko_preparer::Settings::default()
-        };
-        PrepareController::new(
-            data,
-            Arc::new(tko_preparer::native()),
-            executors(address, timeouts),
-            clock,
-            Arc::new(TimeOrderedIds),
-            settings,
-        )
+        let settings = PrepareSettings::default()
+            .with_worker(controller.worker("preparer", self.preparer_workers))
+            .with_timeout(patient(self.preparer_timeout))
+            .with_resync(controller.interval)
+            .with_auto_approve(self.auto_approve);
+        PrepareController::new(data)
+            .with_executors(executors(address, timeouts))
+            .with_clock(clock)
+            .with_settings(settings)
     }
 }
 
@@ -157,22 +148,15 @@ impl SchedulerArgs {
             schedule: self.scheduler_timeout,
             ..Timeouts::default()
         };
-        let settings = tko_scheduler::Settings {
-            name: worker("scheduler"),
-            workers: self.scheduler_workers,
-            timeout: patient(self.scheduler_timeout),
-            lease: controller.lease,
-            grace: controller.grace,
-            resync: controller.interval,
-            ..tko_scheduler::Settings::default()
-        };
-        ScheduleController::new(
-            data,
-            Arc::new(native(scheduled)),
-            executors(address, timeouts),
-            clock,
-            settings,
-        )
+        let settings = ScheduleSettings::default()
+            .with_worker(controller.worker("scheduler", self.scheduler_workers))
+            .with_timeout(patient(self.scheduler_timeout))
+            .with_resync(controller.interval);
+        ScheduleController::new(data)
+            .with_registry(native(scheduled))
+            .with_executors(executors(address, timeouts))
+            .with_clock(clock)
+            .with_settings(settings)
     }
 }
 
@@ -205,9 +189,14 @@ pub(super) fn patient(time: Duration) -> Duration {
     time.saturating_add(Duration::from_secs(5))
 }
 
-/// The name of a worker that users see: what it does, and its process id.
-fn worker(what: &str) -> String {
-    format!("{what} {}", std::process::id())
+impl ControllerArgs {
+    /// The settings of a worker, with a name that users see: its role and process id.
+    fn worker(&self, role: &str, concurrency: usize) -> WorkerSettings {
+        WorkerSettings::new(format!("{role} {}", std::process::id()))
+            .with_concurrency(concurrency)
+            .with_lease(self.lease)
+            .with_grace(self.grace)
+    }
 }
 
 impl Default for ControllerArgs {

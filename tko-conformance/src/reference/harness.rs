@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Admission, Backend, Store, WorkerApi};
+use tko_worker::{CancellationToken, DeletionController};
 
 /// Makes [`Reference`]s: an example of a harness, and what proves the checks themselves.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +37,8 @@ impl DataHarness for ReferenceHarness {
         let clock = Arc::new(self.clock.clone());
         let backend = Arc::new(Reference::new(clock.clone(), history));
         let store = Store::new(backend, admission, Arc::new(CountedIds::default()));
-        let own = store.clone();
-        tokio::spawn(async move { own.retire(&*clock).await });
+        let deletions = DeletionController::new(store.clone()).with_clock(clock);
+        tokio::spawn(deletions.run(CancellationToken::new()));
         Arc::new(store)
     }
 

@@ -9,21 +9,17 @@ use super::draft::Draft;
 use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::clock::Clock;
 use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, SCHEDULED, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::pattern::Pattern;
 use crate::select::{Cursor, List, Select};
 use crate::triggers;
-use crate::work::{ClaimRequest, Enqueue, Outcome, Stage, backoff};
+use crate::work::{Enqueue, Stage};
 use std::time::Duration;
 
 /// After which an interrupted deletion is taken up by someone else.
 const TAKEN_UP: Duration = Duration::from_secs(30);
-
-/// For how long the worker of [`Store::retire`] leases and waits.
-const LEASE: Duration = Duration::from_mins(1);
 
 /// Whether a scheduler has it in its charge, so that it cannot just go: a deployment that is
 /// placed, a site that was ever scheduled.
@@ -38,50 +34,22 @@ pub(super) fn is_held(entity: &Entity) -> bool {
 }
 
 impl<B: Backend + ?Sized> Store<B> {
-    /// Finishes deletions that were begun here or elsewhere, for ever: drop it to end it. Any
-    /// number of stores may do it on one backend.
-    pub async fn retire(&self, clock: &dyn Clock) {
-        let request = ClaimRequest {
-            stage: Stage::Delete,
-            worker: "retire".to_owned(),
-            max: 16,
-            lease: LEASE,
-            wait: LEASE,
-        };
-        let mut failures = 0;
-        loop {
-            match self.backend.claim(&request).await {
-                Ok(claims) => {
-                    failures = 0;
-                    for claim in claims {
-                        let outcome = match self.finish(&claim.work.key).await {
-                            Ok(()) => Outcome::Done,
-                            Err(error) => Outcome::Retry {
-                                after: backoff(claim.work.attempts, 0.0),
-                                reason: error.chain(),
-                            },
-                        };
-                        if let Err(error) = self.backend.settle(&[(claim.token, outcome)]).await {
-                            tracing::warn!(error = %error.chain(), "cannot settle a deletion");
-                        }
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(error = %error.chain(), "cannot ask for deletions to finish");
-                    clock.sleep(backoff(failures, 0.0)).await;
-                }
-            }
-        }
-    }
-
-    async fn finish(&self, key: &Key) -> Result<()> {
+    /// Finishes the deletion of an entity that is marked `deleting`: the work of
+    /// [`Stage::Delete`]. Does nothing if the entity is gone, is not being deleted, or waits for
+    /// its scheduler.
+    ///
+    /// # Errors
+    ///
+    /// - [`Busy`](Error::Busy): a referrer is under modification; try again later.
+    /// - [`Conflict`](Error::Conflict): under constant contention; try again.
+    /// - As [`Backend::commit`].
+    pub async fn finish_deletion(&self, key: &Key) -> Result<()> {
         let deleting = self
             .find(key, Want::ROW)
             .await?
             .is_some_and(|record| record.entity.deleting);
         if deleting {
-            self.take_off(key, false).await?;
+            self.clear_and_delete(key, false).await?;
         }
         Ok(())
     }
@@ -94,9 +62,18 @@ impl<B: Backend + ?Sized> Store<B> {
         self.take_off(key, false).await.map(|_| ())
     }
 
-    /// Clears what refers to `key`, then removes it, unless it is held. `released`: its scheduler
-    /// has just reported it off. True: it is gone.
+    /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
+    /// its scheduler has just reported it off. Returns whether it is gone.
     pub(super) async fn take_off(&self, key: &Key, released: bool) -> Result<bool> {
+        match self.clear_and_delete(key, released).await {
+            Err(Error::Busy(busy)) if busy != *key => self.leave_to_worker(key).await,
+            done => done,
+        }
+    }
+
+    /// Clears the relations of all referrers, then deletes the row, unless a scheduler holds it.
+    /// Returns whether it is gone.
+    async fn clear_and_delete(&self, key: &Key, released: bool) -> Result<bool> {
         let mut walk = Referrers::of(key);
         let mut tries = 0;
         loop {
@@ -130,9 +107,6 @@ impl<B: Backend + ?Sized> Store<B> {
             match self.commit(draft, Ack::Numbered).await {
                 Ok(_) if !more => return Ok(!held),
                 Ok(_) => {}
-                Err(Error::Busy(busy)) if busy != *key => {
-                    return self.leave_to_worker(key).await;
-                }
                 Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) if tries < TRIES => {
                     tries += 1;
                     walk = Referrers::of(key);

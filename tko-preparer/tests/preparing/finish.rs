@@ -9,7 +9,7 @@ use std::time::Duration;
 use tko_core::{
     DataApi, Event, Key, Kind, NewDeployment, Registry, Revision, Select, Watch, annotation,
 };
-use tko_preparer::{APPROVED, PREPARED, Settings};
+use tko_preparer::{APPROVED, PREPARED, PrepareSettings};
 
 #[tokio::test(start_paused = true)]
 async fn a_package_without_anything_to_prepare_is_prepared_and_approved() {
@@ -41,10 +41,7 @@ async fn approval_follows_the_annotation_and_else_the_setting() {
         (false, Some("Manual"), false),
     ] {
         let w = world();
-        let settings = Settings {
-            auto_approve: setting,
-            ..Settings::default()
-        };
+        let settings = PrepareSettings::default().with_auto_approve(setting);
         let _running = w.start_with(registry(), settings);
         let mut head = json!({
             "apiVersion": "deployment.nephio.org/v1alpha1",
@@ -104,7 +101,7 @@ async fn several_preparers_of_one_kind_run_in_order_each_on_what_the_last_one_le
         .fold(Registry::<dyn tko_core::Preparer>::new(), |r, name| {
             r.with(gvk("Signed"), name, Arc::new(Signs(name)))
         });
-    let _running = w.start_with(registry, Settings::default());
+    let _running = w.start_with(registry, PrepareSettings::default());
     let id = w.deploy(vec![part("Signed", "s")]).await;
     w.until_prepared(&id).await;
     let signed = w.resource(&id, "Signed", "s").await.expect("it stays");
@@ -116,10 +113,7 @@ async fn several_preparers_of_one_kind_run_in_order_each_on_what_the_last_one_le
 #[tokio::test(start_paused = true)]
 async fn an_endless_loop_is_cut_off_and_says_so() {
     let w = world();
-    let settings = Settings {
-        rounds: 5,
-        ..Settings::default()
-    };
+    let settings = PrepareSettings::default().with_max_rounds(5);
     let _running = w.start_with(registry(), settings);
     let id = w.deploy(vec![part("Forever", "f")]).await;
     let message = w.until_says(&id, PREPARED, "Endless").await;
@@ -269,7 +263,7 @@ async fn retries_come_ever_later_write_nothing_new_and_hold_nobody_back() {
 async fn preparing_again_runs_only_what_is_not_prepared() {
     let w = world();
     let registry = registry().with(gvk("Signed"), "s", Arc::new(Signs("x")));
-    let _running = w.start_with(registry, Settings::default());
+    let _running = w.start_with(registry, PrepareSettings::default());
     let id = w
         .deploy(vec![part("Signed", "a"), part("Signed", "b")])
         .await;

@@ -6,14 +6,17 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{ClaimRequest, DataApi, Outcome, Resource, Stage, WorkerApi};
-use tko_preparer::{PREPARED, Settings};
+use tko_preparer::{PREPARED, PrepareSettings};
+use tko_worker::WorkerSettings;
 
-fn patient() -> Settings {
-    Settings {
-        timeout: Duration::from_mins(10),
-        grace: Duration::from_mins(10),
-        ..Settings::default()
-    }
+fn patient() -> PrepareSettings {
+    with_grace(Duration::from_mins(10))
+}
+
+fn with_grace(grace: Duration) -> PrepareSettings {
+    PrepareSettings::default()
+        .with_timeout(Duration::from_mins(10))
+        .with_worker(WorkerSettings::new("preparer").with_grace(grace))
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,10 +97,7 @@ async fn shutdown_claims_nothing_more_and_lets_work_in_flight_finish() {
 #[tokio::test(start_paused = true)]
 async fn what_does_not_finish_in_time_is_given_back_without_blame() {
     let w = world();
-    let settings = Settings {
-        grace: Duration::from_secs(5),
-        ..patient()
-    };
+    let settings = with_grace(Duration::from_secs(5));
     let running = w.start_with(registry(), settings);
     let slow = w.deploy(vec![part("Slow", "s")]).await;
     w.until(|| async { w.record(&slow).await.work[0].leased.is_some() })

@@ -6,6 +6,7 @@ use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tko_core::{Condition, DataApi, DeploymentId, Key, NewDeployment, Package};
+use tko_worker::{CancellationToken, DeletionController};
 
 fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
     let mut spec = json!({
@@ -74,9 +75,8 @@ async fn children_of_sites_that_cease_to_match_stay_unless_they_are_to_be_delete
         (Some("Delete"), vec!["hub"]),
     ] {
         let w = world();
-        let retire = w.store.clone();
-        let clock = w.clock.clone();
-        let retiring = tokio::spawn(async move { retire.retire(&*clock).await });
+        let deletions = DeletionController::new((*w.store).clone()).with_clock(w.clock.clone());
+        let deleting = tokio::spawn(deletions.run(CancellationToken::new()));
         let _running = w.start();
         let id = begin(&w, on_leave).await;
         w.site("a", &[("role", "core")]).await;
@@ -88,7 +88,7 @@ async fn children_of_sites_that_cease_to_match_stay_unless_they_are_to_be_delete
             w.site("a", &[("role", "edge")]).await;
             w.until(|| async { w.children(&id).await.len() == 2 }).await;
         }
-        retiring.abort();
+        deleting.abort();
     }
 }
 

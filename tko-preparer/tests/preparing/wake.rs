@@ -8,8 +8,8 @@ use tko_core::{
     DataApi, DeploymentId, Error, Executor, Key, Kind, NewPlugin, PluginId, PluginType, Preparer,
     Record, Registry, Result, Scheduler, Select, Validator, subscription,
 };
-use tko_preparer::{PREPARED, Settings};
-use tokio_util::sync::CancellationToken;
+use tko_preparer::{PREPARED, PrepareSettings};
+use tko_worker::CancellationToken;
 
 /// Runs any plugin as the kind of preparer that its first argument says.
 struct Test;
@@ -53,7 +53,7 @@ fn start(
     executors: Vec<Arc<dyn Executor>>,
 ) -> (CancellationToken, tokio::task::JoinHandle<Result<()>>) {
     let shutdown = CancellationToken::new();
-    let preparing = w.preparing(Arc::new(registry()), executors, Settings::default());
+    let preparing = w.preparing(Arc::new(registry()), executors, PrepareSettings::default());
     (shutdown.clone(), tokio::spawn(preparing.run(shutdown)))
 }
 
@@ -152,7 +152,7 @@ async fn a_plugin_that_comes_or_is_replaced_wakes_who_needs_it() {
     let id = w.deploy(vec![here("Plugged", "x")]).await;
     let message = until_waiting(&w, &id, "NoPreparer").await;
     assert!(
-        message.contains("nothing prepares x/v1/Plugged"),
+        message.contains("no preparer for x/v1/Plugged"),
         "{message}"
     );
     plugin(&w, "test", "Fails").await;
@@ -217,7 +217,7 @@ async fn what_was_missed_while_nobody_ran_heals() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_preparer_with_a_thousand_waiting_does_next_to_nothing() {
     let w = world();
-    let _running = w.start_with(Registry::new(), Settings::default());
+    let _running = w.start_with(Registry::new(), PrepareSettings::default());
     for n in 0..1_000 {
         w.deploy(vec![here("Nobody", &n.to_string())]).await;
     }

@@ -16,10 +16,10 @@ use tko_core::{
     Key, Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer, Record,
     Registry, Result, Select, SiteId, Store, TemplateId, Timestamp, Violation, Want, WorkerApi,
 };
-use tko_preparer::{PrepareController, Settings};
+use tko_preparer::{PrepareController, PrepareSettings};
+use tko_worker::CancellationToken;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) struct TokioClock(Instant);
 
@@ -122,22 +122,20 @@ impl World {
         &self,
         registry: Arc<Registry<dyn Preparer>>,
         executors: Vec<Arc<dyn Executor>>,
-        settings: Settings,
+        settings: PrepareSettings,
     ) -> PrepareController {
-        PrepareController::new(
-            self.store.clone() as Arc<dyn WorkerApi>,
-            registry,
-            executors,
-            self.clock.clone(),
-            self.ids.clone(),
-            settings,
-        )
+        PrepareController::new(self.store.clone() as Arc<dyn WorkerApi>)
+            .with_registry(registry)
+            .with_executors(executors)
+            .with_clock(self.clock.clone())
+            .with_ids(self.ids.clone())
+            .with_settings(settings)
     }
 
     pub(crate) fn start_with(
         &self,
         registry: Registry<dyn Preparer>,
-        settings: Settings,
+        settings: PrepareSettings,
     ) -> Running {
         let shutdown = CancellationToken::new();
         let preparing = self.preparing(Arc::new(registry), Vec::new(), settings);
@@ -149,7 +147,7 @@ impl World {
 
     /// With the native preparers and those of [`parts`](crate::parts).
     pub(crate) fn start(&self) -> Running {
-        self.start_with(crate::parts::registry(), Settings::default())
+        self.start_with(crate::parts::registry(), PrepareSettings::default())
     }
 
     pub(crate) async fn template(&self, id: &str, resources: Vec<Value>) {

@@ -17,10 +17,10 @@ use tko_core::{
     Registry, Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator, Violation,
     Want, WorkerApi,
 };
-use tko_scheduler::{ScheduleController, Settings};
+use tko_scheduler::{ScheduleController, ScheduleSettings};
+use tko_worker::CancellationToken;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Tokio's time, so that pausing it pauses all.
 pub struct TokioClock(Instant);
@@ -221,25 +221,23 @@ impl World {
     /// With the recorder for every site.
     pub fn everywhere() -> Self {
         let mut world = Self::new();
-        world.start_recording(Settings::default());
+        world.start_recording(ScheduleSettings::default());
         world
     }
 
-    pub fn start_recording(&mut self, settings: Settings) {
+    pub fn start_recording(&mut self, settings: ScheduleSettings) {
         let recorder: Arc<dyn Scheduler> = self.recorder.clone();
         let registry = Registry::new().with_everywhere("recorder", recorder);
         self.start(registry, settings);
     }
 
-    pub fn start(&mut self, registry: Registry<dyn Scheduler>, settings: Settings) {
+    pub fn start(&mut self, registry: Registry<dyn Scheduler>, settings: ScheduleSettings) {
         let executor: Arc<dyn Executor> = Arc::new(Recording(self.recorder.clone()));
-        let scheduling = ScheduleController::new(
-            self.data.clone(),
-            Arc::new(registry),
-            vec![executor],
-            self.clock.clone(),
-            settings,
-        );
+        let scheduling = ScheduleController::new(self.data.clone())
+            .with_registry(registry)
+            .with_executors(vec![executor])
+            .with_clock(self.clock.clone())
+            .with_settings(settings);
         let shutdown = self.shutdown.clone();
         self.running.push(tokio::spawn(scheduling.run(shutdown)));
     }

@@ -1,18 +1,15 @@
-//! Claims that are worked on, kept alive together.
+//! Leases of the claims that one worker works on, renewed together.
 //!
-//! A worker [holds](Leases::hold) each of its claims while it works on it; one renewer, which is
-//! [`Leases::keep`], renews all of them at a third of their time, many in one call. A claim is
-//! *lost* when the store says that it is not live, or when it was not renewed in time: then its
-//! work must stop, for someone else may have it.
+//! A worker [holds](Leases::hold) each of its claims while it works on it. One renewer, the future
+//! of [`Leases::keep`], renews all of them at a third of their duration, many in one call. A lease
+//! is *lost* when the store reports that it is not live, or when it was not renewed in time. Its
+//! work must stop then, for another worker may have claimed it.
 //!
-//! A lease counts from *before* it was asked for, by the worker's own clock: whoever loses it knows
-//! so no later than the store, even while the store cannot be reached.
+//! A lease counts from *before* it was requested, by the worker's own clock. So a worker notices
+//! the loss no later than the store, even while the store cannot be reached.
+//!
+//! A [`Worker`](crate::Worker) does all of this by itself.
 
-use crate::api::WorkerApi;
-use crate::change::MAX_CHANGES;
-use crate::clock::Clock;
-use crate::revision::Timestamp;
-use crate::work::Token;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, Either, Pending, Shared, pending, select};
 use std::collections::HashMap;
@@ -20,31 +17,33 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tko_core::{Clock, MAX_CHANGES, Timestamp, Token, WorkerApi};
 
-/// The claims that one worker holds.
+/// Leases of the claims that one worker holds.
 pub struct Leases {
     data: Arc<dyn WorkerApi>,
     clock: Arc<dyn Clock>,
     time: Duration,
-    held: Mutex<HashMap<Token, Held>>,
+    held: Mutex<HashMap<Token, HeldLease>>,
 }
 
-struct Held {
+/// A lease as its renewer sees it.
+struct HeldLease {
     until: Timestamp,
     refuse: AbortHandle,
 }
 
-/// A claim that is renewed until this is dropped.
+/// A lease that is renewed until this value is dropped.
 pub struct Lease {
     leases: Arc<Leases>,
     token: Token,
-    /// Ends when the store says that the claim is not live.
+    /// Ends when the store reports that the claim is not live.
     refused: Shared<Abortable<Pending<()>>>,
 }
 
 impl Leases {
-    /// Of claims on `data` that last for `time`. Renews nothing by itself: see
-    /// [`keep`](Self::keep).
+    /// No leases yet; those to come last for `time`. Nothing is renewed unless the future of
+    /// [`keep`](Self::keep) runs.
     pub fn new(data: Arc<dyn WorkerApi>, clock: Arc<dyn Clock>, time: Duration) -> Arc<Self> {
         Arc::new(Self {
             data,
@@ -54,10 +53,11 @@ impl Leases {
         })
     }
 
-    /// From now on this claim is renewed. It was asked for at `asked`, by the clock given here.
+    /// Adds the lease of a claim that was requested at `asked`, by the clock given to
+    /// [`new`](Self::new).
     pub fn hold(self: &Arc<Self>, token: &Token, asked: Timestamp) -> Lease {
         let (refuse, refused) = AbortHandle::new_pair();
-        let held = Held {
+        let held = HeldLease {
             until: asked.plus(self.time),
             refuse,
         };
@@ -69,18 +69,18 @@ impl Leases {
         }
     }
 
-    /// What is held now, in no order.
+    /// Tokens of the leases that are held now, in no order.
     pub fn tokens(&self) -> Vec<Token> {
         self.lock().keys().cloned().collect()
     }
 
-    /// Renews what is held, for ever: drop it to end it.
+    /// Renews all leases until the future is dropped.
     pub async fn keep(&self) -> Infallible {
         let turn = self.time / 3;
         let mut pause = turn;
         loop {
             self.clock.sleep(pause).await;
-            // An error is no loss: there is time for more tries before the leases end.
+            // After an error there is time for more attempts before the leases end.
             pause = if self.renew(turn).await {
                 turn
             } else {
@@ -89,22 +89,22 @@ impl Leases {
         }
     }
 
-    /// False: not all could be asked for.
+    /// Returns whether the store answered for all of them.
     async fn renew(&self, patience: Duration) -> bool {
         let tokens = self.tokens();
         let mut all = true;
         for some in tokens.chunks(MAX_CHANGES) {
             let asked = self.clock.now();
-            // Better asked again than waited for.
+            // A request that hangs is replaced by a new one.
             let late = self.clock.sleep(patience);
             match select(self.data.renew(some, self.time), late).await {
                 Either::Left((Ok(live), _)) => self.confirm(some, &live, asked),
                 Either::Left((Err(error), _)) => {
-                    tracing::warn!(error = %error.chain(), "cannot renew claims; retrying");
+                    tracing::warn!(error = %error.chain(), "failed to renew leases; retrying");
                     all = false;
                 }
                 Either::Right(_) => {
-                    tracing::warn!("renewing claims takes too long; retrying");
+                    tracing::warn!("renewing leases takes too long; retrying");
                     return false;
                 }
             }
@@ -118,7 +118,7 @@ impl Leases {
             match held.get_mut(token) {
                 Some(held) if *live => held.until = asked.plus(self.time),
                 Some(held) => held.refuse.abort(),
-                // Given back meanwhile.
+                // Released meanwhile.
                 None => {}
             }
         }
@@ -128,13 +128,13 @@ impl Leases {
         self.lock().get(token).map(|held| held.until)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Token, Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Token, HeldLease>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lease {
-    /// Ends when the claim is lost.
+    /// Ends when the lease is lost.
     pub async fn lost(&self) {
         let mut refused = self.refused.clone();
         loop {
@@ -154,7 +154,7 @@ impl Lease {
         }
     }
 
-    /// Does the work; `None` if the claim was lost on the way, and the work dropped where it stood.
+    /// Runs the work. Returns `None` if the lease was lost first; the work is then dropped.
     pub async fn keep<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match select(pin!(self.lost()), pin!(work)).await {
             Either::Left(_) => None,

@@ -1,4 +1,4 @@
-//! Claims are renewed while they are held, and lost when the store says so or does not answer.
+//! Leases are renewed while they are held, and lost if the store refuses or does not answer.
 
 use async_trait::async_trait;
 use futures_core::future::BoxFuture;
@@ -7,32 +7,32 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_core::change::FeedPosition;
-use tko_core::lease::{Lease, Leases};
 use tko_core::{
     Ack, Admission, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count,
     DeploymentId, Error, Ids, Key, Kind, List, MAX_CHANGES, Modification, Outcome, Package, Page,
     Record, Result, Revision, Select, Store, Timestamp, Token, Violation, Want,
 };
+use tko_worker::lease::{Lease, Leases};
 use tokio::time::Instant;
 
 const TIME: Duration = Duration::from_secs(30);
 
-/// How the store answers a renewal.
+/// How the store answers renewals.
 #[derive(Clone, Default)]
 enum Answers {
     #[default]
     Live,
-    /// All are live but these.
+    /// All are live except these.
     Refuses(BTreeSet<Token>),
     Fails,
     Hangs,
 }
 
-/// Renews, and can nothing else.
+/// A backend that can only renew.
 #[derive(Default)]
 struct Renewing {
     answers: Mutex<Answers>,
-    /// What it was asked to renew, call by call.
+    /// The tokens of each renewal.
     asked: Mutex<Vec<Vec<Token>>>,
 }
 
@@ -132,14 +132,14 @@ impl Clock for Paused {
     }
 }
 
-struct Bench {
+struct Fixture {
     backend: Arc<Renewing>,
     clock: Arc<Paused>,
     leases: Arc<Leases>,
 }
 
-impl Bench {
-    /// With a renewer that runs.
+impl Fixture {
+    /// A fixture whose renewer runs.
     fn new() -> Self {
         let backend = Arc::new(Renewing::default());
         let clock = Arc::new(Paused(Instant::now()));
@@ -158,7 +158,7 @@ impl Bench {
         self.leases.hold(token, self.clock.now())
     }
 
-    /// After how many seconds from the start the lease is lost; `None`: not within an hour.
+    /// Seconds from the start to the loss of the lease; `None` if it lasts an hour.
     async fn lost(&self, lease: &Lease) -> Option<u64> {
         let lost = tokio::time::timeout(Duration::from_hours(1), lease.lost()).await;
         lost.ok().map(|()| self.clock.0.elapsed().as_secs())
@@ -173,12 +173,12 @@ fn token(number: usize) -> Token {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_is_renewed_together_at_a_third_of_its_time() {
-    let bench = Bench::new();
-    let [one, two] = [token(1), token(2)].map(|token| bench.hold(&token));
-    assert_eq!(bench.lost(&one).await, None);
-    assert_eq!(bench.lost(&two).await, None);
-    let asked = bench.backend.asked();
+async fn leases_are_renewed_together_at_a_third_of_their_duration() {
+    let fixture = Fixture::new();
+    let [one, two] = [token(1), token(2)].map(|token| fixture.hold(&token));
+    assert_eq!(fixture.lost(&one).await, None);
+    assert_eq!(fixture.lost(&two).await, None);
+    let asked = fixture.backend.asked();
     assert!((719..=720).contains(&asked.len()), "{}", asked.len());
     for mut tokens in asked {
         tokens.sort();
@@ -187,64 +187,64 @@ async fn what_is_held_is_renewed_together_at_a_third_of_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_held_any_more_is_not_renewed() {
-    let bench = Bench::new();
-    let one = bench.hold(&token(1));
-    drop(bench.hold(&token(2)));
-    assert_eq!(bench.leases.tokens(), [token(1)]);
+async fn a_released_lease_is_not_renewed() {
+    let fixture = Fixture::new();
+    let one = fixture.hold(&token(1));
+    drop(fixture.hold(&token(2)));
+    assert_eq!(fixture.leases.tokens(), [token(1)]);
     tokio::time::sleep(Duration::from_secs(11)).await;
-    assert_eq!(bench.backend.asked(), [[token(1)]]);
+    assert_eq!(fixture.backend.asked(), [[token(1)]]);
     drop(one);
     tokio::time::sleep(Duration::from_mins(1)).await;
-    assert_eq!(bench.backend.asked(), Vec::<Vec<Token>>::new());
+    assert_eq!(fixture.backend.asked(), Vec::<Vec<Token>>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_the_store_refuses_is_lost_and_at_once() {
-    let bench = Bench::new();
-    let [one, two] = [token(1), token(2)].map(|token| bench.hold(&token));
-    bench.backend.set(Answers::Refuses([token(1)].into()));
-    assert_eq!(bench.lost(&one).await, Some(10));
-    assert_eq!(bench.lost(&one).await, Some(10), "it stays lost");
-    assert_eq!(bench.lost(&two).await, None);
+async fn only_a_refused_lease_is_lost_and_at_once() {
+    let fixture = Fixture::new();
+    let [one, two] = [token(1), token(2)].map(|token| fixture.hold(&token));
+    fixture.backend.set(Answers::Refuses([token(1)].into()));
+    assert_eq!(fixture.lost(&one).await, Some(10));
+    assert_eq!(fixture.lost(&one).await, Some(10), "it stays lost");
+    assert_eq!(fixture.lost(&two).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_a_lease_ends_when_its_time_is_over() {
+async fn without_an_answer_a_lease_is_lost_when_it_expires() {
     for answers in [Answers::Fails, Answers::Hangs] {
-        let bench = Bench::new();
-        // Asked for a while ago: it counts from then.
-        let asked = bench.clock.now();
+        let fixture = Fixture::new();
+        // Requested some time ago: it counts from then.
+        let asked = fixture.clock.now();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let one = bench.leases.hold(&token(1), asked);
-        bench.backend.set(answers);
-        assert_eq!(bench.lost(&one).await, Some(30));
-        assert!(bench.backend.asked().len() >= 2, "it is tried again");
+        let one = fixture.leases.hold(&token(1), asked);
+        fixture.backend.set(answers);
+        assert_eq!(fixture.lost(&one).await, Some(30));
+        assert!(fixture.backend.asked().len() >= 2, "it is retried");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_answers_again_in_time_loses_nothing() {
+async fn a_store_that_recovers_in_time_loses_no_lease() {
     for answers in [Answers::Fails, Answers::Hangs] {
-        let bench = Bench::new();
-        let one = bench.hold(&token(1));
-        bench.backend.set(answers);
+        let fixture = Fixture::new();
+        let one = fixture.hold(&token(1));
+        fixture.backend.set(answers);
         tokio::time::sleep(Duration::from_secs(22)).await;
-        bench.backend.set(Answers::Live);
-        assert_eq!(bench.lost(&one).await, None);
+        fixture.backend.set(Answers::Live);
+        assert_eq!(fixture.lost(&one).await, None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_call_has_more_tokens_than_the_store_takes() {
-    let bench = Bench::new();
+async fn no_request_renews_more_tokens_than_the_store_accepts() {
+    let fixture = Fixture::new();
     let held: Vec<_> = (0..=MAX_CHANGES)
-        .map(|number| bench.hold(&token(number)))
+        .map(|number| fixture.hold(&token(number)))
         .collect();
     tokio::time::sleep(Duration::from_secs(11)).await;
-    let sizes: Vec<_> = bench.backend.asked().iter().map(Vec::len).collect();
+    let sizes: Vec<_> = fixture.backend.asked().iter().map(Vec::len).collect();
     assert_eq!(sizes, [MAX_CHANGES, 1]);
-    // All of them, in two calls.
+    // All of them are renewed, by two calls.
     for lease in &held {
         let lost = tokio::time::timeout(Duration::from_millis(1), lease.lost()).await;
         assert!(lost.is_err());
@@ -252,12 +252,12 @@ async fn no_call_has_more_tokens_than_the_store_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_ends_with_its_lease_and_is_dropped_where_it_stands() {
-    let bench = Bench::new();
-    let one = bench.hold(&token(1));
+async fn work_is_dropped_when_its_lease_is_lost() {
+    let fixture = Fixture::new();
+    let one = fixture.hold(&token(1));
     let done = one.keep(tokio::time::sleep(Duration::from_mins(2))).await;
     assert_eq!(done, Some(()));
-    bench.backend.set(Answers::Refuses([token(1)].into()));
+    fixture.backend.set(Answers::Refuses([token(1)].into()));
     let work = Arc::new(());
     let working = work.clone();
     let done = one.keep(async move {

@@ -1,0 +1,15 @@
+//! The parts of a preparer that all of its work shares.
+
+use crate::settings::PrepareSettings;
+use std::sync::Arc;
+use tko_core::{Clock, Ids, Preparer, Registry, WorkerApi};
+
+/// The parts of a [`PrepareController`](crate::PrepareController) that all of its work shares.
+#[derive(Clone)]
+pub(crate) struct PrepareContext {
+    pub(crate) data: Arc<dyn WorkerApi>,
+    pub(crate) registry: Arc<Registry<dyn Preparer>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) settings: PrepareSettings,
+}

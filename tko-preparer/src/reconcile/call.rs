@@ -1,0 +1,201 @@
+//! Calls the preparers of one resource, and commits their answers.
+
+use super::session::{PrepareSession, StepResult, package_of, refusal};
+use crate::blocker::Blocker;
+use crate::progress::PreparerProgress;
+use serde_json::Value;
+use tko_core::annotation::{self, PREPARED};
+use tko_core::api::MAX_EFFECTS;
+use tko_core::registry::Handler;
+use tko_core::{
+    Answer, Effect, Generation, Identifier, Package, PrepareCall, Preparer, Record, Result,
+};
+use tko_worker::{CallFailure, guarded};
+
+/// The result of calling the preparers of a resource.
+pub(super) enum CallResult {
+    /// A change was committed.
+    Changed,
+    /// Something moved: read the deployment again.
+    Moved,
+    /// The resource could not be prepared.
+    Blocked(Blocker),
+    /// Nothing is left to do for the resource.
+    Unchanged,
+}
+
+/// The result of one preparer's turn.
+enum TurnResult {
+    /// It is done, and left this package and these effects.
+    Done(Package, Vec<Effect>),
+    /// The calls for this resource end here.
+    Ended(CallResult),
+}
+
+impl PrepareSession<'_> {
+    /// Calls all preparers of a resource, each on the package that the one before left, and commits
+    /// their result in one step. A preparer that answers `More` is called until it is done; each
+    /// of its answers is committed with its progress.
+    pub(super) async fn call(
+        &mut self,
+        record: &Record,
+        pending: &[Identifier],
+        target: &Identifier,
+        preparers: &[Handler<dyn Preparer>],
+    ) -> Result<CallResult> {
+        let before = package_of(record);
+        let mut package = before.clone();
+        let mut effects = Vec::new();
+        for preparer in preparers {
+            // Resolved anew each time: a preparer may have set the resource's namespace.
+            let Ok(Some(resource)) = package.resolve(target) else {
+                break;
+            };
+            let target = resource.identifier().clone();
+            let turn = self.turn(record, &package, pending, &target, preparer);
+            match turn.await? {
+                TurnResult::Done(next, more) => {
+                    package = next;
+                    effects.extend(more);
+                }
+                TurnResult::Ended(result) => return Ok(result),
+            }
+        }
+        if package == before && effects.is_empty() {
+            let is_marked = match package.resolve(target) {
+                Ok(Some(resource)) => annotation::is_true(resource, PREPARED),
+                _ => true,
+            };
+            if is_marked {
+                return Ok(CallResult::Unchanged);
+            }
+            let last = &preparers[preparers.len() - 1].name;
+            let message = "answered that it is done, but neither changed the package nor marked \
+                           the resource nephio.org/prepared: \"true\"";
+            let blocker = Blocker::failed(target, last, message.to_owned());
+            return Ok(CallResult::Blocked(blocker));
+        }
+        let mut step = self.step(record.entity.generation);
+        step.package = (package != before).then_some(package);
+        step.effects = effects;
+        // This resource is done, and the progress of others belongs to the package before.
+        step.progress = (!self.progress.is_empty()).then_some(Value::Null);
+        Ok(match self.commit(step).await? {
+            StepResult::Committed => {
+                self.progress = PreparerProgress::default();
+                CallResult::Changed
+            }
+            StepResult::Moved => CallResult::Moved,
+            StepResult::Refused(error) => {
+                CallResult::Blocked(Blocker::refused(target, preparers, &refusal(&error)))
+            }
+        })
+    }
+
+    /// Calls one preparer until it is done.
+    async fn turn(
+        &mut self,
+        record: &Record,
+        package: &Package,
+        pending: &[Identifier],
+        target: &Identifier,
+        entry: &Handler<dyn Preparer>,
+    ) -> Result<TurnResult> {
+        let blocked = |blocker| Ok(TurnResult::Ended(CallResult::Blocked(blocker)));
+        let name = &entry.name;
+        let preparer = match &entry.handler {
+            Ok(preparer) => preparer,
+            Err(why) => return blocked(Blocker::unable(target, name, why)),
+        };
+        let generation = record.entity.generation;
+        loop {
+            self.calls += 1;
+            let progress = self.progress.get(generation, target, name);
+            let call = PrepareCall {
+                deployment: record,
+                package,
+                target,
+                pending,
+                progress,
+                data: &*self.context.data,
+                ids: &*self.context.ids,
+            };
+            match self.ask(&**preparer, call).await {
+                Ok(Answer::Done { package, effects }) => {
+                    return Ok(TurnResult::Done(package, effects));
+                }
+                Ok(Answer::NotYet { reason, waits_for }) => {
+                    return blocked(Blocker::waiting(target, reason, waits_for));
+                }
+                Ok(Answer::More {
+                    effects,
+                    progress: next,
+                }) => {
+                    if effects.is_empty() && progress == Some(&next) {
+                        let message = "asked to be called again, without effects or new progress";
+                        return blocked(Blocker::failed(target, name, message.to_owned()));
+                    }
+                    let ended = self.more(generation, target, entry, effects, next).await?;
+                    if let Some(result) = ended {
+                        return Ok(TurnResult::Ended(result));
+                    }
+                    // Headway is no endless loop.
+                    self.calls -= 1;
+                }
+                Err(message) => return blocked(Blocker::failed(target, name, message)),
+            }
+        }
+    }
+
+    /// Commits the effects of a preparer that is not done yet. Returns `None` if it may go on.
+    async fn more(
+        &mut self,
+        generation: Generation,
+        target: &Identifier,
+        entry: &Handler<dyn Preparer>,
+        effects: Vec<Effect>,
+        progress: Value,
+    ) -> Result<Option<CallResult>> {
+        let next = self
+            .progress
+            .with(generation, target, &entry.name, progress);
+        let mut step = self.step(generation);
+        step.effects = effects;
+        step.progress = Some(next.to_value());
+        Ok(match self.commit(step).await? {
+            StepResult::Committed => {
+                self.progress = next;
+                None
+            }
+            StepResult::Moved => Some(CallResult::Moved),
+            StepResult::Refused(error) => {
+                let preparers = std::slice::from_ref(entry);
+                let blocker = Blocker::refused(target, preparers, &refusal(&error));
+                Some(CallResult::Blocked(blocker))
+            }
+        })
+    }
+
+    /// One call, within its time limit. The error completes "preparer NAME failed: …".
+    async fn ask(&self, preparer: &dyn Preparer, call: PrepareCall<'_>) -> Result<Answer, String> {
+        let (deployment, resource) = (&self.id, call.target);
+        let limit = self.context.settings.timeout;
+        match guarded(&*self.context.clock, limit, preparer.prepare(call)).await {
+            Ok(Ok(Answer::Done { effects, .. } | Answer::More { effects, .. }))
+                if effects.len() > MAX_EFFECTS =>
+            {
+                Err(format!(
+                    "answered {} effects at once; split them into steps of at most {MAX_EFFECTS}",
+                    effects.len()
+                ))
+            }
+            Ok(answer) => answer.map_err(|error| error.chain()),
+            Err(failure) => {
+                if let CallFailure::Panicked(panic) = &failure {
+                    tracing::error!(%deployment, %resource, panic, "a preparer panicked");
+                }
+                Err(failure.to_string())
+            }
+        }
+    }
+}

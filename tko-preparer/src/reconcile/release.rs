@@ -1,0 +1,100 @@
+//! The ends of a preparation: the deployment is finished, or released until later.
+
+use super::session::{Ending, PrepareSession, StepResult, package_of};
+use super::subscriptions::changed;
+use crate::blocker::Blocker;
+use crate::conditions::{PREPARED, blocked, finished};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::annotation::{self, APPROVED, Approve};
+use tko_core::work::MAX_BACKOFF;
+use tko_core::{Condition, Error, Outcome, PrepareStep, Record, Result, deployment_resource};
+use tko_worker::{claim_backoff, claim_jitter};
+
+/// Pause of a deployment whose preparers cannot run in this process, so that another may claim it.
+const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
+
+impl PrepareSession<'_> {
+    /// Marks the deployment prepared, and approved where that is automatic.
+    pub(super) async fn finish(&mut self, record: &Record) -> Result<StepResult> {
+        let package = package_of(record);
+        let resource = match package.resolve(&deployment_resource::identifier()) {
+            Ok(Some(resource)) => resource,
+            Ok(None) => {
+                let missing = Error::bad("package", "it has no Deployment resource");
+                return Ok(StepResult::Refused(missing));
+            }
+            Err(error) => return Ok(StepResult::Refused(error)),
+        };
+        let approved = match annotation::approve(resource) {
+            Approve::Auto => true,
+            Approve::Manual => false,
+            Approve::Default => self.context.settings.auto_approve,
+        };
+        let mut marked = annotation::prepared(resource);
+        if approved {
+            marked = Arc::new(marked.annotated(APPROVED, "true"));
+        }
+        let mut step = self.step(record.entity.generation);
+        step.conditions = finished(record.entity.generation.next(), approved);
+        step.subscriptions = changed(record, self.tracks(&package));
+        step.package = Some(package.with(marked));
+        step.progress = (!self.progress.is_empty()).then_some(Value::Null);
+        step.settle = Some(Outcome::Done);
+        let result = self.commit(step).await?;
+        if let StepResult::Committed = result {
+            tracing::info!(deployment = %self.id, approved, calls = self.calls, "prepared");
+        }
+        Ok(result)
+    }
+
+    /// Reports what blocks the deployment, and releases it until later.
+    pub(super) async fn release(&mut self, record: &Record, open: &[Blocker]) -> Result<Ending> {
+        let condition = blocked(PREPARED, open, record.entity.generation);
+        let mut step = self.step(record.entity.generation);
+        step.subscriptions = changed(record, self.subscriptions(record, open));
+        step.settle = Some(self.later(open, &condition));
+        step.conditions = vec![condition];
+        self.end(step).await
+    }
+
+    /// Commits a step that settles the claim.
+    pub(super) async fn end(&mut self, step: PrepareStep) -> Result<Ending> {
+        match self.commit(step).await? {
+            StepResult::Committed => Ok(Ending::Settled(None)),
+            StepResult::Moved => Ok(Ending::Reread),
+            StepResult::Refused(error) => Err(error),
+        }
+    }
+
+    /// Decides when a blocked deployment is retried if no event arrives.
+    pub(super) fn later(&self, open: &[Blocker], condition: &Condition) -> Outcome {
+        let jitter = claim_jitter(self.claim);
+        let own = &self.claim.work.key;
+        let is_slow = |blocker: &Blocker| blocker.has_event(own) || blocker.is_endless();
+        let is_for_others = open.iter().any(Blocker::is_unable)
+            && open.iter().all(|b| b.is_unable() || b.has_event(own));
+        let after = if is_for_others {
+            LEFT_TO_OTHERS.mul_f64(0.5 + jitter / 2.0)
+        } else if open.iter().all(is_slow) {
+            MAX_BACKOFF.mul_f64(1.0 - jitter / 2.0)
+        } else {
+            claim_backoff(self.claim)
+        };
+        tracing::debug!(
+            deployment = %self.id,
+            condition = condition.kind,
+            reason = condition.reason,
+            message = condition.message,
+            attempt = self.claim.work.attempts,
+            next = ?after,
+            "blocked"
+        );
+        if is_for_others {
+            return Outcome::Yield { after };
+        }
+        let reason = condition.message.clone();
+        Outcome::Retry { after, reason }
+    }
+}

@@ -1,0 +1,155 @@
+//! The session of one claim: reads and commits, with retries.
+
+use crate::context::PrepareContext;
+use crate::progress::PreparerProgress;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::error::Subject;
+use tko_core::registry::Table;
+use tko_core::{
+    Claim, DeploymentId, Error, Generation, Key, Outcome, Package, PrepareStep, Preparer, Record,
+    Result, Want,
+};
+
+/// Maximum number of conflicts before the claim is handed back.
+const MAX_CONFLICTS: u32 = 8;
+/// Maximum number of consecutive retries while the store is away.
+const MAX_FAILURES: u32 = 3;
+/// Maximum number of calls of preparers, for each round that is allowed.
+const CALLS_PER_ROUND: usize = 100;
+
+/// The result of committing a step.
+pub(super) enum StepResult {
+    Committed,
+    /// Something moved: read the deployment again.
+    Moved,
+    /// The step is not valid.
+    Refused(Error),
+}
+
+/// The result of an attempt to end the claim.
+pub(super) enum Ending {
+    /// Something moved: read the deployment again.
+    Reread,
+    /// The claim ends, with an outcome that is still to be settled, if any.
+    Settled(Option<Outcome>),
+}
+
+/// The work on one claimed deployment.
+pub(super) struct PrepareSession<'a> {
+    pub(super) context: &'a PrepareContext,
+    pub(super) claim: &'a Claim,
+    pub(super) id: DeploymentId,
+    pub(super) table: Arc<Table<dyn Preparer>>,
+    pub(super) progress: PreparerProgress,
+    /// Calls of preparers, apart from those that made headway.
+    pub(super) calls: usize,
+    conflicts: u32,
+    failures: u32,
+}
+
+impl<'a> PrepareSession<'a> {
+    /// A session for this claim; `None` if it is not of a deployment.
+    pub(super) fn new(context: &'a PrepareContext, claim: &'a Claim) -> Option<Self> {
+        Some(Self {
+            context,
+            claim,
+            id: claim.work.key.deployment()?.clone(),
+            table: context.registry.table(),
+            progress: PreparerProgress::read(claim.work.progress.as_ref()),
+            calls: 0,
+            conflicts: 0,
+            failures: 0,
+        })
+    }
+
+    /// Reads the deployment; `None` if it is gone.
+    pub(super) async fn read(&mut self) -> Result<Option<Record>> {
+        loop {
+            let key = Key::from(&self.id);
+            match self.context.data.get(&key, Want::PACKAGE).await {
+                Ok(record) => return Ok(Some(record)),
+                Err(Error::NotFound(_)) => return Ok(None),
+                Err(error) => self.recover(error).await?,
+            }
+        }
+    }
+
+    /// Commits a step. After a lost reply, reading again shows whether it was applied.
+    pub(super) async fn commit(&mut self, step: PrepareStep) -> Result<StepResult> {
+        let own = &self.claim.work.key;
+        let data = &self.context.data;
+        match data.commit_prepared(&self.claim.token, step).await {
+            Ok(_) => {
+                self.failures = 0;
+                Ok(StepResult::Committed)
+            }
+            Err(
+                error @ (Error::ClaimExpired(_)
+                | Error::NotFound(Subject::Claim(_))
+                | Error::Busy(_)),
+            ) => Err(error),
+            Err(Error::NotFound(Subject::Entity(key))) if key == *own => Err(Error::not_found(key)),
+            Err(error @ (Error::Conflict(_) | Error::AlreadyExists(_) | Error::NotFound(_))) => {
+                self.conflicts += 1;
+                if self.conflicts > MAX_CONFLICTS {
+                    return Err(error);
+                }
+                Ok(StepResult::Moved)
+            }
+            Err(error @ Error::BadArgument { .. }) => Ok(StepResult::Refused(error)),
+            Err(error) => {
+                self.recover(error).await?;
+                Ok(StepResult::Moved)
+            }
+        }
+    }
+
+    /// Pauses shortly while the store is away.
+    async fn recover(&mut self, error: Error) -> Result<()> {
+        self.failures += 1;
+        if !matches!(error, Error::Unavailable { .. }) || self.failures > MAX_FAILURES {
+            return Err(error);
+        }
+        let pause = Duration::from_millis(50 << self.failures);
+        self.context.clock.sleep(pause).await;
+        Ok(())
+    }
+
+    /// A step without changes, for the deployment as of this generation.
+    pub(super) fn step(&self, expect: Generation) -> PrepareStep {
+        PrepareStep {
+            deployment: self.id.clone(),
+            expect,
+            package: None,
+            effects: Vec::new(),
+            conditions: Vec::new(),
+            subscriptions: None,
+            progress: None,
+            settle: None,
+        }
+    }
+
+    /// Whether preparers were called so often that they probably never finish.
+    pub(super) fn is_endless(&self) -> bool {
+        self.calls >= self.context.settings.max_rounds.max(1) * CALLS_PER_ROUND
+    }
+}
+
+/// Whether the deployment is marked prepared.
+pub(super) fn is_prepared(record: &Record) -> bool {
+    record.entity.deployment().is_some_and(|d| d.prepared)
+}
+
+/// The package of a record.
+pub(super) fn package_of(record: &Record) -> Package {
+    record.package.clone().unwrap_or_default()
+}
+
+/// The reason of a refusal, without the name of the argument, which means nothing to people.
+pub(super) fn refusal(error: &Error) -> String {
+    match error {
+        Error::BadArgument { message, .. } => message.clone(),
+        other => other.chain(),
+    }
+}

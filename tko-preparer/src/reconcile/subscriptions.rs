@@ -1,0 +1,99 @@
+//! The subscriptions of a deployment: what it waits for, and what it follows.
+
+use super::pending::is_here;
+use super::session::{PrepareSession, StepResult, package_of};
+use crate::blocker::Blocker;
+use tko_core::registry::Handler;
+use tko_core::{
+    Key, Metadata, Package, Preparer, Record, Resource, Result, Subscription, subscription,
+};
+
+impl PrepareSession<'_> {
+    /// The persistent subscriptions of the resources of this package.
+    pub(super) fn tracks(&self, package: &Package) -> Vec<Subscription> {
+        let here = package.iter().filter(|resource| is_here(resource));
+        let all = here.flat_map(|resource| self.tracks_of(package, resource));
+        distinct(all.flat_map(|(_, subscriptions)| subscriptions))
+    }
+
+    /// The preparers that follow something for this resource, with their subscriptions.
+    pub(super) fn tracks_of(
+        &self,
+        package: &Package,
+        resource: &Resource,
+    ) -> Vec<(Handler<dyn Preparer>, Vec<Subscription>)> {
+        let entries = self.table.of(resource.gvk()).iter();
+        entries
+            .filter_map(|entry| {
+                let subscriptions = entry.handler.as_ref().ok()?.tracks(package, resource);
+                (!subscriptions.is_empty()).then(|| (entry.clone(), subscriptions))
+            })
+            .collect()
+    }
+
+    /// Everything that the deployment is to be subscribed to while these block it. Its own changes
+    /// always make it due, so they need no subscription.
+    pub(super) fn subscriptions(&self, record: &Record, open: &[Blocker]) -> Vec<Subscription> {
+        let own = Subscription::Entity(Key::from(&self.id));
+        let waits = open.iter().flat_map(|blocker| blocker.waits_for.clone());
+        let tracks = self.tracks(&package_of(record));
+        tracks
+            .into_iter()
+            .chain(distinct(waits.filter(|subscription| *subscription != own)))
+            .collect()
+    }
+
+    /// Registers the subscriptions of the package before anything is looked up, so that no change
+    /// in between is missed. Returns whether there was anything to register.
+    pub(super) async fn track(&mut self, record: &Record) -> Result<bool> {
+        let tracks = self.tracks(&package_of(record));
+        let metadata = &record.entity.metadata;
+        let known = subscription::metadata(&tracks)
+            .iter()
+            .all(|(key, value)| metadata.get(key) == Some(value));
+        if !known {
+            self.subscribe(record, tracks).await?;
+        }
+        Ok(!known)
+    }
+
+    /// Subscribes to everything that these wait for. Returns whether anything of it is new.
+    pub(super) async fn register(&mut self, record: &Record, open: &[Blocker]) -> Result<bool> {
+        let Some(new) = changed(record, self.subscriptions(record, open)) else {
+            return Ok(false);
+        };
+        self.subscribe(record, new).await?;
+        Ok(true)
+    }
+
+    /// Commits new subscriptions, or finds that something moved.
+    pub(super) async fn subscribe(
+        &mut self,
+        record: &Record,
+        subscriptions: Vec<Subscription>,
+    ) -> Result<()> {
+        let mut step = self.step(record.entity.generation);
+        step.subscriptions = Some(subscriptions);
+        match self.commit(step).await? {
+            StepResult::Committed | StepResult::Moved => Ok(()),
+            StepResult::Refused(error) => Err(error),
+        }
+    }
+}
+
+/// These subscriptions, unless the deployment has exactly these already.
+pub(super) fn changed(record: &Record, new: Vec<Subscription>) -> Option<Vec<Subscription>> {
+    let mut kept: Metadata = record.entity.metadata.clone();
+    kept.retain(|key, _| subscription::is_subscription(key));
+    (subscription::metadata(&new) != kept).then_some(new)
+}
+
+fn distinct(subscriptions: impl Iterator<Item = Subscription>) -> Vec<Subscription> {
+    let mut all = Vec::new();
+    for subscription in subscriptions {
+        if !all.contains(&subscription) {
+            all.push(subscription);
+        }
+    }
+    all
+}

@@ -1,0 +1,248 @@
+//! Follows the feed, and enqueues the deployments that subscribed to what changed.
+//!
+//! Watches sites and templates, and receives changes of plugins. Deployments keep their
+//! [subscriptions](tko_core::subscription) in metadata, so the subscribers of a change are found
+//! through the metadata index, a page at a time. Changes that arrive while others are processed
+//! form one batch, so a burst costs little more than one change.
+//!
+//! Several processes may enqueue the same deployment; that is harmless. Missed events are repaired:
+//! all deployments with selections are enqueued at the start, after a gap in the feed, and at every
+//! [`resync`](crate::PrepareSettings::resync). A deployment that waits for one entity is retried
+//! after at most 5 minutes.
+
+mod entity_change;
+
+use crate::context::PrepareContext;
+use entity_change::{EntityChange, load_prior_states};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, select};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use tko_core::pattern::Pattern;
+use tko_core::subscription::{
+    cares, is_persistent, selection_keys, waits_for_entity, waits_for_preparer,
+};
+use tko_core::{
+    Enqueue, Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Metadata, Result, Revision,
+    Select, Stage, Want, Watch, triggers,
+};
+use tko_worker::{Ready, Retry};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Maximum number of events in one batch.
+const BATCH: usize = 1_000;
+/// Maximum number of concurrent lookups.
+const LOOKUPS: usize = 16;
+/// The kinds whose changes are followed.
+const KINDS: [Kind; 2] = [Kind::Site, Kind::Template];
+
+/// Follows the feed for all deployments that have subscriptions.
+pub(crate) struct SubscriberFeed {
+    context: Arc<PrepareContext>,
+    /// The position in the feed of each kind; empty before the first event and after a gap.
+    positions: BTreeMap<Kind, Revision>,
+}
+
+impl SubscriberFeed {
+    pub(crate) fn new(context: Arc<PrepareContext>) -> Self {
+        Self {
+            context,
+            positions: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until it is dropped. It is ready once no later change can be missed. `triggers`
+    /// delivers the triggers of changed plugins.
+    ///
+    /// # Errors
+    ///
+    /// A [permanent](tko_worker::is_permanent) error.
+    pub(crate) async fn run(
+        mut self,
+        ready: Ready,
+        mut triggers: UnboundedReceiver<Vec<Gvk>>,
+    ) -> Result<Infallible> {
+        let mut retry = Retry::new(self.context.clock.clone());
+        let mut ready = Some(ready);
+        loop {
+            let followed = async {
+                if self.positions.is_empty() {
+                    let now = self.context.data.feed_position().await?.revision;
+                    self.positions = KINDS.into_iter().map(|kind| (kind, now)).collect();
+                    if let Some(ready) = ready.take() {
+                        ready.set();
+                    }
+                    self.enqueue_selections().await?;
+                }
+                self.follow(&mut triggers, &mut retry).await
+            };
+            match followed.await {
+                Ok(()) => retry.pause_before_reopening().await,
+                // A gap: start over at the current position.
+                Err(Error::Expired { .. }) => self.positions.clear(),
+                Err(error) => retry.pause("follow subscriptions", error).await?,
+            }
+        }
+    }
+
+    /// Follows the feed until it ends.
+    async fn follow(
+        &mut self,
+        triggers: &mut UnboundedReceiver<Vec<Gvk>>,
+        retry: &mut Retry,
+    ) -> Result<()> {
+        let context = self.context.clone();
+        let mut events = self.watch(Kind::Site);
+        events = Box::pin(select(events, self.watch(Kind::Template)));
+        let mut events = events.ready_chunks(BATCH);
+        let mut resync = context.clock.sleep(context.settings.resync);
+        let mut plugins = Vec::new();
+        loop {
+            tokio::select! {
+                events = events.next() => {
+                    let Some(events) = events else { return Ok(()) };
+                    self.process(events).await?;
+                    retry.reset();
+                }
+                _ = triggers.recv_many(&mut plugins, BATCH), if !triggers.is_closed() => {
+                    let gvks: BTreeSet<Gvk> = plugins.drain(..).flatten().collect();
+                    let keys = gvks.iter().map(waits_for_preparer).collect();
+                    self.enqueue_all_with(keys).await?;
+                }
+                () = &mut resync => {
+                    self.enqueue_selections().await?;
+                    resync = context.clock.sleep(context.settings.resync);
+                }
+            }
+        }
+    }
+
+    fn watch(&self, kind: Kind) -> BoxStream<'static, (Kind, Result<Event>)> {
+        let watch = Watch {
+            select: Select::all(kind),
+            after: self.positions.get(&kind).copied().unwrap_or_default(),
+            package: false,
+        };
+        let events = self.context.data.watch(watch);
+        Box::pin(events.map(move |event| (kind, event)))
+    }
+
+    async fn process(&mut self, events: Vec<(Kind, Result<Event>)>) -> Result<()> {
+        let mut positions = self.positions.clone();
+        let mut changes: BTreeMap<Kind, BTreeMap<Key, EntityChange>> = BTreeMap::new();
+        let mut broken = None;
+        for (kind, event) in events {
+            match event {
+                Ok(event) => {
+                    positions.insert(kind, event.revision());
+                    EntityChange::collect(changes.entry(kind).or_default(), event);
+                }
+                Err(error) => broken = broken.or(Some(error)),
+            }
+        }
+        for (kind, mut changes) in changes {
+            let keys = changes.keys().map(waits_for_entity).collect();
+            self.enqueue_all_with(keys).await?;
+            if !changes.is_empty() {
+                self.enqueue_matching(kind, &mut changes).await?;
+            }
+        }
+        // Only after all are enqueued: events whose processing failed are read again.
+        self.positions = positions;
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// Enqueues all deployments that have one of these metadata keys.
+    async fn enqueue_all_with(&self, keys: Vec<String>) -> Result<()> {
+        let mut found = stream::iter(keys)
+            .map(|key| async move {
+                let mut work = Vec::new();
+                self.for_each(&key, |entity, _| work.push(preparation(entity)))
+                    .await?;
+                Ok(work)
+            })
+            .buffer_unordered(LOOKUPS);
+        let mut all = Vec::new();
+        while let Some(work) = found.next().await {
+            let work: Result<Vec<Enqueue>> = work;
+            all.extend(work?);
+        }
+        self.enqueue(all).await
+    }
+
+    /// Enqueues all deployments with a selection that one of these changes concerns.
+    async fn enqueue_matching(
+        &self,
+        kind: Kind,
+        changes: &mut BTreeMap<Key, EntityChange>,
+    ) -> Result<()> {
+        for key in selection_keys(kind) {
+            // Deployments of one template mostly share a selection: it is matched once.
+            let mut selections: BTreeMap<String, Vec<Enqueue>> = BTreeMap::new();
+            self.for_each(&key, |entity, selection| {
+                let work = selections.entry(selection.to_owned()).or_default();
+                work.push(preparation(entity));
+            })
+            .await?;
+            let persistent = is_persistent(&key);
+            if persistent && !selections.is_empty() {
+                load_prior_states(&*self.context.data, changes, LOOKUPS).await?;
+            }
+            selections.retain(|selection, _| {
+                let matches = |metadata: &Metadata| cares(selection, metadata);
+                changes.values().any(|change| {
+                    if persistent {
+                        change.enters_or_leaves(matches)
+                    } else {
+                        change.matches_now(matches)
+                    }
+                })
+            });
+            let work = selections.into_values().flatten().collect();
+            self.enqueue(work).await?;
+        }
+        Ok(())
+    }
+
+    /// Enqueues all deployments with selections, whether or not something changed.
+    async fn enqueue_selections(&self) -> Result<()> {
+        let keys = KINDS.into_iter().flat_map(selection_keys).collect();
+        self.enqueue_all_with(keys).await
+    }
+
+    /// Calls `found` with every deployment that has this metadata key, and its value.
+    async fn for_each(&self, key: &str, mut found: impl FnMut(&Entity, &str)) -> Result<()> {
+        let anything = Pattern::value("*").expect("a star is a pattern");
+        let mut select = Select::all(Kind::Deployment);
+        select.metadata.insert(key.to_owned(), anything);
+        let list = List {
+            select,
+            after: None,
+            limit: 0,
+            want: Want::ROW,
+        };
+        let mut pages = self.context.data.clone().pages(list);
+        while let Some(page) = pages.try_next().await? {
+            for record in &page.items {
+                if let Some(value) = record.entity.metadata.get(key) {
+                    found(&record.entity, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn enqueue(&self, mut work: Vec<Enqueue>) -> Result<()> {
+        work.sort_by(|one, other| one.key.cmp(&other.key));
+        work.dedup_by(|one, other| one.key == other.key);
+        for chunk in work.chunks(MAX_CHANGES) {
+            tracing::debug!(deployments = chunk.len(), "enqueued subscribers");
+            self.context.data.enqueue(chunk.to_vec()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn preparation(entity: &Entity) -> Enqueue {
+    Enqueue::now(Stage::Prepare, entity.key.clone(), triggers::lane(entity))
+}

@@ -1,0 +1,63 @@
+//! The schedulers that a site calls for, and calling one of them.
+
+use crate::context::ScheduleContext;
+use crate::gather::SiteDeployments;
+use tko_core::registry::{Handler, Table};
+use tko_core::{Condition, Identifier, Package, Record, ScheduleCall, Scheduler};
+use tko_worker::guarded;
+
+/// One scheduler to call for a site.
+pub(crate) struct SchedulerCall<'a> {
+    scheduler: &'a Handler<dyn Scheduler>,
+    /// The resource that triggers it; `None` if it serves every site.
+    target: Option<&'a Identifier>,
+}
+
+/// The schedulers to call, in the order of the site's package. Those that serve every site come
+/// last, for they may need what the others make.
+pub(crate) fn scheduler_calls<'a>(
+    table: &'a Table<dyn Scheduler>,
+    package: &'a Package,
+) -> Vec<SchedulerCall<'a>> {
+    let triggered = package.iter().flat_map(|resource| {
+        let schedulers = table.of(resource.gvk()).iter();
+        schedulers.map(|scheduler| SchedulerCall {
+            scheduler,
+            target: Some(resource.identifier()),
+        })
+    });
+    let everywhere = table.everywhere().iter().map(|scheduler| SchedulerCall {
+        scheduler,
+        target: None,
+    });
+    triggered.chain(everywhere).collect()
+}
+
+impl SchedulerCall<'_> {
+    /// Calls the scheduler. The error names the scheduler, its trigger and the failure.
+    pub(crate) async fn make(
+        &self,
+        context: &ScheduleContext,
+        site: &Record,
+        deployments: &SiteDeployments,
+        fence: u64,
+    ) -> Result<Vec<Condition>, String> {
+        let name = &self.scheduler.name;
+        let failed = |why: &str| match self.target {
+            Some(target) => format!("scheduler {name} (for {target}) failed: {why}"),
+            None => format!("scheduler {name} failed: {why}"),
+        };
+        let scheduler = self.scheduler.handler.as_ref().map_err(|why| failed(why))?;
+        let call = scheduler.schedule(ScheduleCall {
+            site,
+            target: self.target,
+            wanted: &deployments.wanted,
+            removed: &deployments.removed,
+            fence,
+        });
+        match guarded(&*context.clock, context.settings.timeout, call).await {
+            Ok(answer) => answer.map_err(|error| failed(&error.chain())),
+            Err(failure) => Err(failed(&failure.to_string())),
+        }
+    }
+}

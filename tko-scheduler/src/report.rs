@@ -1,0 +1,138 @@
+//! The commits that report how scheduling a site went.
+
+use crate::conditions;
+use crate::gather::{SiteDeployments, placed};
+use std::collections::BTreeMap;
+use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
+use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, Record, ScheduleStep, SiteId};
+
+/// A site and its deployments, as they were read.
+pub(crate) struct SiteReport<'a> {
+    pub(crate) id: &'a SiteId,
+    pub(crate) site: &'a Record,
+    pub(crate) deployments: &'a SiteDeployments,
+}
+
+impl SiteReport<'_> {
+    /// Before schedulers are called: records the deployments that are about to be placed, and that
+    /// the site needs cleaning up from now on. `None` if all of this is recorded.
+    pub(crate) fn started(&self) -> Option<ScheduleStep> {
+        let placed = self.placements(|at, _| at.is_none());
+        let is_started = self
+            .site
+            .entity
+            .condition(SCHEDULED)
+            .is_some_and(|condition| condition.reason != NO_SCHEDULER);
+        if placed.is_empty() && is_started {
+            return None;
+        }
+        let mut conditions = Vec::new();
+        if !is_started {
+            let started = conditions::started(&self.site.entity);
+            conditions.push((self.site.entity.key.clone(), vec![started]));
+        }
+        Some(ScheduleStep {
+            placed,
+            conditions,
+            ..ScheduleStep::default()
+        })
+    }
+
+    /// All schedulers succeeded, and reported these conditions of the site.
+    pub(crate) fn succeeded(&self, reported: Vec<Condition>, settle: Outcome) -> ScheduleStep {
+        let own = conditions::site_scheduled(&self.site.entity);
+        // One of each kind: two that alternate would be written again and again.
+        let kinds: BTreeMap<String, Condition> = reported
+            .into_iter()
+            .chain([own])
+            .map(|condition| (condition.kind.clone(), condition))
+            .collect();
+        let conditions = self.conditions(
+            kinds.into_values().collect(),
+            |wanted| conditions::scheduled(&wanted.entity, self.id),
+            |removed| conditions::removed(&removed.entity, self.id),
+        );
+        ScheduleStep {
+            // New deployments were recorded as placed by `started`.
+            placed: self.placements(|at, now| at.is_some_and(|at| at != now)),
+            removed: self.deployments.removed.iter().filter_map(id_of).collect(),
+            conditions,
+            settle: Some(settle),
+        }
+    }
+
+    /// A scheduler failed, or the site has too many deployments.
+    pub(crate) fn failed(&self, why: &str, settle: Outcome) -> ScheduleStep {
+        let conditions = self.conditions(
+            vec![conditions::failed(&self.site.entity, why)],
+            |wanted| conditions::failed_on(&wanted.entity, self.id, why),
+            |removed| conditions::removal_failed(&removed.entity, self.id, why),
+        );
+        ScheduleStep {
+            conditions,
+            settle: Some(settle),
+            ..ScheduleStep::default()
+        }
+    }
+
+    /// No scheduler serves the site. Deployments that are placed stay placed: nothing removes them.
+    pub(crate) fn unserved(&self, settle: Outcome) -> ScheduleStep {
+        let removed = self.deployments.removed.len();
+        let own = vec![conditions::unserved(&self.site.entity, removed)];
+        let mut conditions: Vec<_> = conditions::news(self.site, own).into_iter().collect();
+        let wanted = self.deployments.wanted.iter();
+        let unplaced = wanted.filter(|record| placed(&record.entity).is_none());
+        conditions.extend(unplaced.filter_map(|record| {
+            let unserved = conditions::unserved_on(&record.entity, self.id);
+            conditions::news(record, vec![unserved])
+        }));
+        ScheduleStep {
+            conditions,
+            settle: Some(settle),
+            ..ScheduleStep::default()
+        }
+    }
+
+    /// The new conditions of the site, and of each deployment.
+    fn conditions(
+        &self,
+        site: Vec<Condition>,
+        wanted: impl Fn(&Record) -> Condition,
+        removed: impl Fn(&Record) -> Condition,
+    ) -> Vec<(Key, Vec<Condition>)> {
+        let moving = |record: &Record| {
+            let from = placed(&record.entity).map_or(self.id, |(from, _)| from);
+            conditions::moving(&record.entity, from, self.id)
+        };
+        let all = self.deployments;
+        let each: [(&[Record], &dyn Fn(&Record) -> Condition); 3] = [
+            (&all.wanted, &wanted),
+            (&all.removed, &removed),
+            (&all.moving, &moving),
+        ];
+        let mut conditions: Vec<_> = conditions::news(self.site, site).into_iter().collect();
+        for (records, condition) in each {
+            let new = |record| conditions::news(record, vec![condition(record)]);
+            conditions.extend(records.iter().filter_map(new));
+        }
+        conditions
+    }
+
+    /// The wanted deployments whose placement is to be recorded, as of their current generation.
+    /// `is_new` compares the recorded generation, if any, with the current one.
+    fn placements(
+        &self,
+        is_new: impl Fn(Option<Generation>, Generation) -> bool,
+    ) -> Vec<(DeploymentId, Generation)> {
+        let all = self.deployments.wanted.iter().filter_map(|record| {
+            let now = record.entity.generation;
+            let at = placed(&record.entity).map(|(_, at)| *at);
+            is_new(at, now).then_some((id_of(record)?, now))
+        });
+        all.collect()
+    }
+}
+
+fn id_of(record: &Record) -> Option<DeploymentId> {
+    record.entity.key.deployment().cloned()
+}

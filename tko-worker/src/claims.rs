@@ -1,0 +1,207 @@
+//! The claim loop: claims work, runs it, and hands back what does not finish.
+
+use crate::handle::Handle;
+use crate::lease::{Lease, Leases};
+use crate::retry::Retry;
+use crate::settings::WorkerSettings;
+use crate::settlement::outcome_of;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, OptionFuture, pending, select};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{
+    Claim, ClaimRequest, Clock, MAX_CHANGES, Outcome, Result, Stage, Timestamp, Token, WorkerApi,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Longest wait of one request for work. Work that becomes due meanwhile ends it early.
+const LONG_POLL: Duration = Duration::from_secs(10);
+
+pub(crate) struct ClaimLoop {
+    context: Arc<Context>,
+    tasks: JoinSet<()>,
+    /// The request in flight. It is never dropped while work runs: the store may have answered
+    /// already, and nobody would work on those claims until their leases expire.
+    request: Option<BoxFuture<'static, Result<Claimed>>>,
+}
+
+struct Context {
+    data: Arc<dyn WorkerApi>,
+    stage: Stage,
+    handle: Arc<dyn Handle>,
+    clock: Arc<dyn Clock>,
+    settings: WorkerSettings,
+    leases: Arc<Leases>,
+}
+
+struct Claimed {
+    claims: Vec<Claim>,
+    /// When they were requested, by the worker's clock: leases count from here.
+    requested: Timestamp,
+}
+
+impl ClaimLoop {
+    pub(crate) fn new(
+        data: Arc<dyn WorkerApi>,
+        stage: Stage,
+        handle: Arc<dyn Handle>,
+        clock: Arc<dyn Clock>,
+        settings: WorkerSettings,
+        leases: Arc<Leases>,
+    ) -> Self {
+        let context = Context {
+            data,
+            stage,
+            handle,
+            clock,
+            settings,
+            leases,
+        };
+        Self {
+            context: Arc::new(context),
+            tasks: JoinSet::new(),
+            request: None,
+        }
+    }
+
+    /// Claims as much work as there is room for, until shutdown.
+    ///
+    /// # Errors
+    /// A permanent error of claiming.
+    pub(crate) async fn run(&mut self, shutdown: &CancellationToken) -> Result<()> {
+        loop {
+            let running = self.tasks.len();
+            let free = self.context.settings.concurrency.saturating_sub(running);
+            if self.request.is_none() && free > 0 {
+                self.request = Some(Box::pin(request(self.context.clone(), free)));
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                Some(_) = self.tasks.join_next() => {}
+                claimed = answered(&mut self.request) => self.start(claimed?),
+            }
+        }
+    }
+
+    fn start(&mut self, claimed: Claimed) {
+        let Context {
+            clock,
+            settings,
+            leases,
+            ..
+        } = &*self.context;
+        if clock.now() >= claimed.requested.plus(settings.lease) {
+            // The answer took longer than the lease: no work could be done under it.
+            let tokens = claimed.claims.into_iter().map(|claim| claim.token);
+            let late = hand_back(self.context.clone(), tokens.collect());
+            self.tasks.spawn(late);
+            return;
+        }
+        for claim in claimed.claims {
+            let lease = leases.hold(&claim.token, claimed.requested);
+            self.tasks.spawn(work(self.context.clone(), claim, lease));
+        }
+    }
+
+    /// Lets work in flight finish within the grace period, and hands back the rest.
+    pub(crate) async fn finish(mut self) {
+        let context = self.context.clone();
+        let mut late = pin!(context.clock.sleep(context.settings.grace));
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                biased;
+                () = &mut late => break,
+                Some(_) = self.tasks.join_next() => {}
+                claimed = answered(&mut self.request) => {
+                    let claims = claimed.map_or_else(|_| Vec::new(), |claimed| claimed.claims);
+                    let tokens = claims.into_iter().map(|claim| claim.token).collect();
+                    hand_back(context.clone(), tokens).await;
+                }
+            }
+        }
+        let mut left = context.leases.tokens();
+        if let Some(Some(Ok(claimed))) = self.request.take().map(FutureExt::now_or_never) {
+            left.extend(claimed.claims.into_iter().map(|claim| claim.token));
+        }
+        // The work first, so that none goes on under a claim that was handed back.
+        self.tasks.shutdown().await;
+        hand_back(context, left).await;
+    }
+}
+
+/// The answer of the request in flight, which is then gone. Never ends without a request.
+async fn answered(request: &mut Option<BoxFuture<'static, Result<Claimed>>>) -> Result<Claimed> {
+    let answer = OptionFuture::from(request.as_mut()).await;
+    *request = None;
+    match answer {
+        Some(answer) => answer,
+        None => pending().await,
+    }
+}
+
+async fn request(context: Arc<Context>, max: usize) -> Result<Claimed> {
+    let settings = &context.settings;
+    let request = ClaimRequest {
+        stage: context.stage,
+        worker: settings.name.clone(),
+        max,
+        lease: settings.lease,
+        // The lease counts from before the request: a longer wait would use it up.
+        wait: LONG_POLL.min(settings.lease / 3),
+    };
+    let mut retry = Retry::new(context.clock.clone());
+    loop {
+        let requested = context.clock.now();
+        match context.data.claim(&request).await {
+            Ok(claims) => return Ok(Claimed { claims, requested }),
+            Err(error) => retry.pause("claim work", error).await?,
+        }
+    }
+}
+
+/// Works on one claim, and settles it.
+async fn work(context: Arc<Context>, claim: Claim, lease: Lease) {
+    let work = async {
+        let handled = AssertUnwindSafe(context.handle.handle(&claim)).catch_unwind();
+        let Some(outcome) = outcome_of(&claim, handled.await) else {
+            return;
+        };
+        let settled = context.data.settle(&[(claim.token.clone(), outcome)]).await;
+        if let Err(error) = settled {
+            tracing::warn!(key = %claim.work.key, error = %error.chain(), "failed to settle a claim; its lease will expire");
+        }
+    };
+    if lease.keep(work).await.is_none() {
+        tracing::warn!(key = %claim.work.key, "lost the lease; stopped the work");
+    }
+}
+
+/// Makes unfinished work due again at once, without counting the attempt.
+async fn hand_back(context: Arc<Context>, tokens: Vec<Token>) {
+    if tokens.is_empty() {
+        return;
+    }
+    let outcome = Outcome::Yield {
+        after: Duration::ZERO,
+    };
+    let outcomes: Vec<_> = tokens.into_iter().map(|t| (t, outcome.clone())).collect();
+    tracing::info!(claims = outcomes.len(), "handing back unfinished work");
+    for chunk in outcomes.chunks(MAX_CHANGES) {
+        // After this time the leases have expired anyway.
+        let late = context.clock.sleep(context.settings.lease);
+        match select(context.data.settle(chunk), late).await {
+            Either::Left((Ok(_), _)) => {}
+            Either::Left((Err(error), _)) => {
+                tracing::warn!(error = %error.chain(), "failed to hand back work; its leases will expire");
+            }
+            Either::Right(_) => {
+                tracing::warn!("failed to hand back work in time; its leases have expired");
+                return;
+            }
+        }
+    }
+}

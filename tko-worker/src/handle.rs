@@ -1,0 +1,40 @@
+//! The work of a controller.
+
+use async_trait::async_trait;
+use tko_core::{Claim, Outcome, Result};
+
+/// Performs claimed work. A [`Worker`](crate::Worker) calls it once for every claim.
+///
+/// # Guarantees
+///
+/// - While a call runs, its lease is renewed, and no other worker has a claim of the same key and
+///   stage.
+/// - If the lease is lost, or the grace period of a shutdown ends, the call's future is dropped at
+///   its next `await`. What must be atomic therefore belongs into one commit under the claim's
+///   token.
+/// - A panic is caught. It counts as a failed attempt.
+///
+/// # Assumptions
+///
+/// Work can be repeated: a claim whose worker died is claimed again, with everything that was
+/// committed so far.
+#[async_trait]
+pub trait Handle: Send + Sync + 'static {
+    /// Works on one claim, and returns how the claim ends. `None` means that it has ended already,
+    /// with a commit that settled it.
+    ///
+    /// # Errors
+    ///
+    /// Every error is allowed; its kind decides how the claim ends:
+    ///
+    /// - [`ClaimExpired`](tko_core::Error::ClaimExpired), and
+    ///   [`NotFound`](tko_core::Error::NotFound) of the claim: the claim is lost; nothing is
+    ///   settled.
+    /// - [`NotFound`](tko_core::Error::NotFound) of the claim's own entity: the work is done.
+    /// - [`Conflict`](tko_core::Error::Conflict), [`Busy`](tko_core::Error::Busy),
+    ///   [`AlreadyExists`](tko_core::Error::AlreadyExists), and
+    ///   [`NotFound`](tko_core::Error::NotFound) of another entity: handed back for about a second,
+    ///   without counting the attempt.
+    /// - any other: retried after a backoff, and shown as the reason of the retry.
+    async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>>;
+}

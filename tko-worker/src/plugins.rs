@@ -1,0 +1,55 @@
+//! Plugins of a registry, kept current.
+
+use crate::retry::Retry;
+use crate::worker::Ready;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tko_core::registry::{PluginFeed, made_by};
+use tko_core::{Clock, Executor, Gvk, PluginType, Record, Registry, Result, WorkerApi};
+
+/// Keeps the plugins of a registry current: loads all of one type, then follows their changes.
+///
+/// Run [`follow`](Self::follow) as a [companion](crate::Worker::with_companion), so that no work
+/// starts before its plugins are known.
+pub struct PluginFollower<T: ?Sized> {
+    /// Where plugins are registered.
+    pub data: Arc<dyn WorkerApi>,
+    /// Time for retries.
+    pub clock: Arc<dyn Clock>,
+    /// Plugins to follow.
+    pub plugin_type: PluginType,
+    /// Registry that gets the plugins, beside its native handlers.
+    pub registry: Arc<Registry<T>>,
+    /// Executors that plugins may name.
+    pub executors: Vec<Arc<dyn Executor>>,
+    /// Makes a handler of a plugin, such as [`Executor::preparer`].
+    pub make: fn(&dyn Executor, &Record) -> Result<Arc<T>>,
+}
+
+impl<T: ?Sized + Send + Sync> PluginFollower<T> {
+    /// Follows the plugins until it is dropped. `changed` gets the old and new triggers of every
+    /// plugin that was registered, replaced or deleted, after the registry has it.
+    ///
+    /// # Errors
+    ///
+    /// A [permanent](crate::is_permanent) error of loading. Any other is retried.
+    pub async fn follow(
+        self,
+        ready: Ready,
+        changed: impl FnMut(&[Gvk]) + Send,
+    ) -> Result<Infallible> {
+        let make = |plugin: &Record| made_by(&self.executors, plugin, self.make);
+        let mut retry = Retry::new(self.clock.clone());
+        let feed = loop {
+            let loaded =
+                PluginFeed::load(&*self.data, self.plugin_type, &self.registry, &make).await;
+            match loaded {
+                Ok(feed) => break feed,
+                Err(error) => retry.pause("load plugins", error).await?,
+            }
+        };
+        ready.set();
+        feed.follow(&*self.clock, changed).await;
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,164 @@
+//! How a claim ends, given the result of its handler.
+
+use crate::guard::panic_message;
+use std::any::Any;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+use tko_core::error::Subject;
+use tko_core::work::backoff;
+use tko_core::{Claim, Error, Outcome, Result};
+
+/// Pause after a conflict, before jitter.
+const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The outcome to settle the claim with; `None` if there is nothing left to settle.
+pub(crate) fn outcome_of(
+    claim: &Claim,
+    handled: Result<Result<Option<Outcome>>, Box<dyn Any + Send>>,
+) -> Option<Outcome> {
+    let key = &claim.work.key;
+    let error = match handled {
+        Ok(Ok(outcome)) => return outcome,
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            let message = panic_message(&*panic);
+            tracing::error!(%key, panic = message, "a handler panicked; retrying");
+            return Some(retry(
+                claim,
+                format!("the controller panicked, which is a bug: {message}"),
+            ));
+        }
+    };
+    match error {
+        Error::ClaimExpired(_) | Error::NotFound(Subject::Claim(_)) => {
+            tracing::debug!(%key, "the claim ended during its work");
+            None
+        }
+        Error::NotFound(Subject::Entity(gone)) if gone == *key => Some(Outcome::Done),
+        Error::Conflict(_) | Error::Busy(_) | Error::AlreadyExists(_) | Error::NotFound(_) => {
+            Some(Outcome::Yield {
+                after: CONFLICT_PAUSE.mul_f64(0.5 + claim_jitter(claim)),
+            })
+        }
+        error => {
+            let reason = error.chain();
+            let attempt = claim.work.attempts;
+            tracing::warn!(%key, attempt, error = reason, "work failed; retrying");
+            Some(retry(claim, reason))
+        }
+    }
+}
+
+fn retry(claim: &Claim, reason: String) -> Outcome {
+    Outcome::Retry {
+        after: claim_backoff(claim),
+        reason,
+    }
+}
+
+/// Pause before the next attempt at this work: 1 s doubling to 5 min, with jitter.
+pub fn claim_backoff(claim: &Claim) -> Duration {
+    backoff(claim.work.attempts, claim_jitter(claim))
+}
+
+/// Jitter from 0 to 1, below 1: the same for the same key and attempt, so that runs can be
+/// replayed.
+pub fn claim_jitter(claim: &Claim) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (claim.work.key.id(), claim.work.attempts).hash(&mut hasher);
+    let bits = u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX);
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outcome_of;
+    use std::time::Duration;
+    use tko_core::error::Subject;
+    use tko_core::{Claim, Error, Key, Kind, Lane, Outcome, Stage, Timestamp, Token, Work};
+
+    fn key(id: &str) -> Key {
+        Key::new(Kind::Site, id).expect("a valid id")
+    }
+
+    fn claim(attempts: u32) -> Claim {
+        Claim {
+            token: Token {
+                key: key("own"),
+                secret: "x".into(),
+            },
+            work: Work {
+                stage: Stage::Schedule,
+                key: key("own"),
+                lane: Lane::of("own"),
+                due: Timestamp::default(),
+                attempts,
+                error: None,
+                progress: None,
+                leased: None,
+            },
+            fence: 1,
+            until: Timestamp::default(),
+        }
+    }
+
+    fn after(error: Error) -> Option<Outcome> {
+        outcome_of(&claim(4), Ok(Err(error)))
+    }
+
+    #[test]
+    fn the_result_of_the_handler_is_settled_as_it_is() {
+        let outcome = Some(Outcome::Done);
+        assert_eq!(outcome_of(&claim(1), Ok(Ok(outcome.clone()))), outcome);
+        assert_eq!(outcome_of(&claim(1), Ok(Ok(None))), None);
+    }
+
+    #[test]
+    fn a_lost_claim_is_not_settled() {
+        assert_eq!(after(Error::ClaimExpired(key("own"))), None);
+        assert_eq!(after(Error::NotFound(Subject::Claim(key("own")))), None);
+    }
+
+    #[test]
+    fn the_work_of_a_deleted_entity_is_done() {
+        assert_eq!(after(Error::not_found(key("own"))), Some(Outcome::Done));
+    }
+
+    #[test]
+    fn conflicts_hand_the_work_back_for_about_a_second() {
+        let errors = [
+            Error::Conflict(vec![key("own")]),
+            Error::Busy(key("own")),
+            Error::AlreadyExists(key("other")),
+            Error::not_found(key("other")),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            let Some(Outcome::Yield { after }) = after(error) else {
+                panic!("{text}: not handed back");
+            };
+            let range = Duration::from_millis(500)..Duration::from_millis(1_500);
+            assert!(range.contains(&after), "{text}: {after:?}");
+        }
+    }
+
+    #[test]
+    fn other_errors_and_panics_are_retried_with_backoff_and_a_reason() {
+        let error = Error::unavailable("read the site", "connection refused");
+        let failed = after(error);
+        let panicked = outcome_of(&claim(4), Err(Box::new("index out of bounds")));
+        for (outcome, words) in [
+            (failed, "could not read the site: connection refused"),
+            (panicked, "which is a bug: index out of bounds"),
+        ] {
+            let Some(Outcome::Retry { after, reason }) = outcome else {
+                panic!("{outcome:?} is not a retry");
+            };
+            assert!(reason.ends_with(words), "{reason}");
+            // The fourth attempt: 8 s, less up to half.
+            let range = Duration::from_secs(4)..=Duration::from_secs(8);
+            assert!(range.contains(&after), "{after:?}");
+        }
+    }
+}
