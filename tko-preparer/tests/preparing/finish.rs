@@ -134,18 +134,18 @@ async fn each_failure_is_said_and_the_rest_is_prepared_all_the_same() {
         (
             "Panics",
             "Failed",
-            "Panics f: preparer panics failed: it panicked",
+            "Panics f: preparer panics failed: panicked",
         ),
         (
             "Hangs",
             "Failed",
-            "Hangs f: preparer hangs failed: it did not answer within 30s",
+            "Hangs f: preparer hangs failed: did not finish within 30s",
         ),
-        ("Idle", "Failed", "changed nothing and did not mark"),
-        ("Stuck", "Failed", "no headway"),
+        ("Idle", "Failed", "neither changed the package nor marked"),
+        ("Stuck", "Failed", "without effects or new progress"),
         ("Flood", "Failed", "501"),
         ("Bad", "Invalid", "Any bad: spec: is wrong"),
-        ("Asks", "Waiting", "not yet, without a reason"),
+        ("Asks", "Waiting", "its preparer gave no reason"),
     ] {
         let w = world();
         let _running = w.start();
