@@ -21,6 +21,17 @@ use std::time::Duration;
 /// After which an interrupted deletion is taken up by someone else.
 const TAKEN_UP: Duration = Duration::from_secs(30);
 
+/// The origin of a deletion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DeletedBy {
+    /// A client.
+    Request,
+    /// A scheduler that has just reported the entity removed from its last site.
+    Scheduler,
+    /// A worker that holds the claim of the deletion.
+    Worker,
+}
+
 /// Whether a scheduler has it in its charge, so that it cannot just go: a deployment that is
 /// placed, a site that was ever scheduled.
 pub(super) fn is_held(entity: &Entity) -> bool {
@@ -49,7 +60,7 @@ impl<B: Backend + ?Sized> Store<B> {
             .await?
             .is_some_and(|record| record.entity.deleting);
         if deleting {
-            self.clear_and_delete(key, false).await?;
+            self.clear_and_delete(key, DeletedBy::Worker).await?;
         }
         Ok(())
     }
@@ -65,7 +76,12 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
     /// its scheduler has just reported it off. Returns whether it is gone.
     pub(super) async fn take_off(&self, key: &Key, released: bool) -> Result<bool> {
-        match self.clear_and_delete(key, released).await {
+        let by = if released {
+            DeletedBy::Scheduler
+        } else {
+            DeletedBy::Request
+        };
+        match self.clear_and_delete(key, by).await {
             Err(Error::Busy(busy)) if busy != *key => self.leave_to_worker(key).await,
             done => done,
         }
@@ -73,7 +89,7 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Clears the relations of all referrers, then deletes the row, unless a scheduler holds it.
     /// Returns whether it is gone.
-    async fn clear_and_delete(&self, key: &Key, released: bool) -> Result<bool> {
+    async fn clear_and_delete(&self, key: &Key, by: DeletedBy) -> Result<bool> {
         let mut walk = Referrers::of(key);
         let mut tries = 0;
         loop {
@@ -85,7 +101,7 @@ impl<B: Backend + ?Sized> Store<B> {
             draft.require(Require::At(key.clone(), entity.version));
             let placed = self.detach_some(&mut draft, &mut walk, key).await?;
             let more = !walk.is_done();
-            let held = placed || (is_held(entity) && !released);
+            let held = placed || (is_held(entity) && by != DeletedBy::Scheduler);
             if more || held {
                 if !entity.deleting {
                     let put = Put {
@@ -94,7 +110,9 @@ impl<B: Backend + ?Sized> Store<B> {
                     };
                     draft.put(Some(entity), put);
                 }
-                if more {
+                // Takes over if this deletion is interrupted. A worker's claim does so already, and
+                // marking it would make the work due again as soon as the claim ends.
+                if more && by != DeletedBy::Worker {
                     draft.mark(Enqueue {
                         after: TAKEN_UP,
                         ..Enqueue::now(Stage::Delete, key, triggers::lane(entity))
