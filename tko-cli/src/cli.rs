@@ -173,10 +173,41 @@ async fn about(connect: &ConnectArgs, console: &mut Console<'_>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::Cli;
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
+    use std::fmt::Write;
 
     #[test]
     fn the_commands_are_consistent() {
         crate::environment::with_variables(Cli::command()).debug_assert();
+    }
+
+    /// Writes the help texts of a command, its arguments and its subcommands, a line each.
+    fn write_help(command: &Command, path: &str, text: &mut String) {
+        let path = format!("{path}{}", command.get_name());
+        let about = command.get_about().expect("every command has a help text");
+        writeln!(text, "{path}: {about}").expect("into memory");
+        for argument in command.get_arguments() {
+            let name = match argument.get_long() {
+                Some(long) => format!("--{long}"),
+                None => format!("<{}>", argument.get_id()),
+            };
+            let help = argument.get_help().expect("every flag has a help text");
+            writeln!(text, "  {name}: {help}").expect("into memory");
+            for value in argument.get_possible_values() {
+                if let Some(help) = value.get_help() {
+                    writeln!(text, "    {}: {help}", value.get_name()).expect("into memory");
+                }
+            }
+        }
+        for subcommand in command.get_subcommands() {
+            write_help(subcommand, &format!("{path} "), text);
+        }
+    }
+
+    #[test]
+    fn every_command_and_flag_has_a_help_text() {
+        let mut text = String::new();
+        write_help(&Cli::command(), "", &mut text);
+        insta::assert_snapshot!(text);
     }
 }

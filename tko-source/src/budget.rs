@@ -1,4 +1,4 @@
-//! What is left of the limits while one source is read, and the report of progress.
+//! The limits that remain while a source is read, and the report of progress.
 
 use crate::limits::SourceLimits;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The name of a source, parsed.
+//! Parses paths and URLs of packages.
 
 use crate::archive::ArchiveFormat;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use tko_core::{Error, Result};
 
-/// A place that a package is read from: a path or a URL, parsed.
+/// A parsed path or URL of a package.
 ///
 /// `Display` leaves out passwords and queries of URLs.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) enum SourcePlace {
 }
 
 impl Source {
-    /// Whether reading it uses the network, or may (a repository).
+    /// Whether reading the source may use the network.
     pub fn is_remote(&self) -> bool {
         match &self.location {
             Location::Place(place) | Location::Archive { place, .. } => {
@@ -119,7 +119,7 @@ impl SourcePlace {
         }
     }
 
-    /// The path whose end says which archive it is.
+    /// The path or URL whose suffix names the format of the archive.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Local(path) => path.to_string_lossy().into_owned(),
@@ -149,15 +149,15 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The user and password of a URL, as they are written in it.
+/// The user and password of a URL, as written.
 pub(crate) fn user_information(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#', '!']).next()?;
     authority.rsplit_once('@').map(|(user, _)| user)
 }
 
-/// A URL without what may be secret: the password (or a user without one, which may be a token,
-/// but for SSH) and the query.
+/// Masks passwords and queries of a URL. A user without a password may be a token and is masked,
+/// too, except for SSH.
 pub(crate) fn without_secrets(text: &str) -> String {
     let Some((scheme, _)) = text.split_once("://") else {
         return text.to_owned();

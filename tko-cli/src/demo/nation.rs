@@ -42,7 +42,7 @@ pub(super) async fn register(
             expect: Expect::Absent,
         };
         let registered = data.register_template(new).await;
-        registered.with_context(|| format!("template {id}"))?;
+        registered.with_context(|| format!("cannot register template {id}"))?;
     }
     let template: TemplateId = SITE_TEMPLATE.parse()?;
     let mut sites = stream::iter(fleet.existing())
@@ -57,7 +57,7 @@ pub(super) async fn register(
                     expect: Expect::Absent,
                 };
                 let registered = data.register_site(new).await;
-                registered.with_context(|| format!("site {}", site.id))
+                registered.with_context(|| format!("cannot register site {}", site.id))
             }
         })
         .buffer_unordered(AT_ONCE);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Prepares its target, but hangs on the first call for each network n4: until it is killed, or left alone.
+"""Prepares its target. Hangs on the first call of each deployment for the network n4.
 
-Keeps a file for each of them in the folder that is its argument.
+It hangs until it is killed or its parent dies. It marks the call with a file in the folder that is
+its argument.
 """
 
 import json
@@ -18,7 +19,7 @@ if target["name"] == "n4":
     except FileExistsError:
         pass
     else:
-        # Whoever kills the preparer does not kill what it started.
+        # Killing the preparer does not kill its children.
         parent, end = os.getppid(), time.monotonic() + 20
         while os.getppid() == parent and time.monotonic() < end:
             time.sleep(0.05)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says on stderr that it works, waits until the file of its argument is there, and prepares its target."""
+"""Writes a line to stderr, waits until the file that is its argument exists, and prepares its target."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 
 call = json.load(sys.stdin)
 print("at work", file=sys.stderr, flush=True)
-# Whoever kills the preparer does not kill what it started.
+# Killing the preparer does not kill its children.
 parent, end = os.getppid(), time.monotonic() + 60
 while not os.path.exists(sys.argv[1]):
     if os.getppid() != parent or time.monotonic() > end:
