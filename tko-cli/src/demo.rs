@@ -14,7 +14,9 @@ mod report;
 mod tests;
 
 use crate::services::assembly::Assembly;
-use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
+use crate::services::controllers::{
+    ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs,
+};
 use crate::services::signals::Signals;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -70,11 +72,11 @@ impl DemoArgs {
         let controllers = ControllerArgs::default();
         assembly.prepare(&PreparerArgs::default(), &controllers);
         // The demo's files need not survive a power loss.
-        let scheduled = Scheduled::Directory {
+        let destination = ManifestDestination::Directory {
             path: manifests.clone(),
             sync: false,
         };
-        assembly.schedule(&SchedulerArgs::default(), &controllers, scheduled);
+        assembly.schedule(&SchedulerArgs::default(), &controllers, destination);
         let shown = tokio::select! {
             shown = show(assembly.data(), self.sites, &manifests, quiet, out) => shown,
             ended = assembly.failed() => ended,

@@ -5,7 +5,7 @@
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
 //! | `backend`, `data`, `controllers`, `listen`, `metrics` | flags, and the parts that are made from them |
 //! | `start` | the commands that run servers until a signal |
-//! | `parts`, `signals` | groups of tasks and their end |
+//! | `task_group`, `signals` | groups of tasks and their end |
 
 pub(crate) mod assembly;
 pub(crate) mod backend;
@@ -13,9 +13,9 @@ pub(crate) mod controllers;
 pub(crate) mod data;
 pub(crate) mod listen;
 pub(crate) mod metrics;
-mod parts;
 pub(crate) mod signals;
 pub(crate) mod start;
+mod task_group;
 
 /// Parses a time: a number of seconds, or a number with units, such as `1m 30s`.
 pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {

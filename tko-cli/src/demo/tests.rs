@@ -1,7 +1,9 @@
 //! The demo's check finds every difference on disk.
 
 use crate::services::assembly::Assembly;
-use crate::services::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs};
+use crate::services::controllers::{
+    ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs,
+};
 use futures_util::StreamExt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ async fn scheduled(root: &Path) -> Assembly {
     let mut assembly = Assembly::memory().await.expect("in memory");
     let controller = ControllerArgs::default();
     assembly.prepare(&PreparerArgs::default(), &controller);
-    let manifests = Scheduled::Directory {
+    let manifests = ManifestDestination::Directory {
         path: root.to_owned(),
         sync: false,
     };

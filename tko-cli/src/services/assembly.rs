@@ -1,10 +1,12 @@
 //! A data service with controllers in one process: an example of how to wire the crates together.
 
-use super::controllers::{ControllerArgs, PreparerArgs, Scheduled, SchedulerArgs, executors};
-use super::data::{DataArgs, Kept, SchemaArgs, keep};
+use super::controllers::{
+    ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs, executors,
+};
+use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
-use super::parts::{Parts, result};
+use super::task_group::{TaskGroup, result};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,17 +31,16 @@ struct Door {
 /// A store with its server, controllers and background tasks. `stop` ends them in the order of the
 /// fields.
 pub(crate) struct Assembly {
-    kept: Kept,
+    store_parts: StoreParts,
     clock: Arc<SystemClock>,
     addresses: Vec<SocketAddr>,
-    /// Preparers and schedulers.
-    controllers: Parts,
+    /// Preparers, schedulers, and the controller that finishes large deletions.
+    controllers: TaskGroup,
     /// The server, which outlives the controllers: it serves their last calls, and those of remote
     /// ones. And the metrics exporter.
-    server: Parts,
-    /// Background tasks of the store: large deletions, definitions, validation plugins. They end
-    /// when dropped.
-    chores: JoinSet<anyhow::Result<()>>,
+    server: TaskGroup,
+    /// Background tasks of the store: definitions and validation plugins. They end when dropped.
+    background: JoinSet<anyhow::Result<()>>,
 }
 
 impl Assembly {
@@ -72,19 +73,21 @@ impl Assembly {
         };
         let addresses = door.as_ref().map(|door| door.sockets.addresses());
         let mut assembly = Self {
-            kept: keep(data, schemas, &clock, exporter.as_mut()).await?,
+            store_parts: open_store(data, schemas, &clock, exporter.as_mut()).await?,
             clock,
             addresses: addresses.unwrap_or_default(),
-            controllers: Parts::default(),
-            server: Parts::default(),
-            chores: JoinSet::new(),
+            controllers: TaskGroup::default(),
+            server: TaskGroup::default(),
+            background: JoinSet::new(),
         };
         if let Some(exporter) = exporter {
             assembly.export(exporter);
         }
         assembly.finish_deletions();
-        assembly.learn().await?;
-        assembly.validate(schemas.validator_timeout).await?;
+        assembly.follow_definitions().await?;
+        assembly
+            .follow_validation_plugins(schemas.validator_timeout)
+            .await?;
         // Serve only after definitions and validation plugins are loaded.
         if let Some(door) = door {
             assembly.serve(door);
@@ -95,20 +98,23 @@ impl Assembly {
     /// Starts the controller that finishes large deletions.
     fn finish_deletions(&mut self) {
         let deletions =
-            DeletionController::new(self.kept.store.clone()).with_clock(self.clock.clone());
+            DeletionController::new(self.store_parts.store.clone()).with_clock(self.clock.clone());
         let stop = self.controllers.stop.clone();
-        self.controllers
-            .tasks
-            .spawn(async move { deletions.run(stop).await.context("the deletions") });
+        self.controllers.tasks.spawn(async move {
+            deletions
+                .run(stop)
+                .await
+                .context("the deletion controller failed")
+        });
     }
 
     /// Starts the task that follows the definitions in registered templates, and waits for the
     /// first load.
-    async fn learn(&mut self) -> anyhow::Result<()> {
-        let (store, clock) = (self.kept.store.clone(), self.clock.clone());
-        let crds = self.kept.schemas.crds().clone();
+    async fn follow_definitions(&mut self) -> anyhow::Result<()> {
+        let (store, clock) = (self.store_parts.store.clone(), self.clock.clone());
+        let crds = self.store_parts.schemas.crds().clone();
         let (loaded, is_loaded) = oneshot::channel();
-        self.chores.spawn(async move {
+        self.background.spawn(async move {
             let feed = CrdFeed::load(&store, &crds).await?;
             // The receiver is gone if the assembly ends.
             let _ = loaded.send(());
@@ -119,16 +125,16 @@ impl Assembly {
     }
 
     /// Starts the task that follows validation plugins, and waits for the first load.
-    async fn validate(&mut self, time: Duration) -> anyhow::Result<()> {
-        let (store, clock) = (self.kept.store.clone(), self.clock.clone());
-        let registry = self.kept.validators.clone();
+    async fn follow_validation_plugins(&mut self, time: Duration) -> anyhow::Result<()> {
+        let (store, clock) = (self.store_parts.store.clone(), self.clock.clone());
+        let registry = self.store_parts.validators.clone();
         let timeouts = Timeouts {
             validate: time,
             ..Timeouts::default()
         };
         let executors = executors(self.address(), timeouts);
         let (loaded, is_loaded) = oneshot::channel();
-        self.chores.spawn(async move {
+        self.background.spawn(async move {
             let make = |plugin: &tko_core::Record| {
                 made_by(&executors, plugin, |executor, plugin| {
                     executor.validator(plugin)
@@ -161,7 +167,7 @@ impl Assembly {
 
     fn serve(&mut self, door: Door) {
         self.server.grace = door.settings.grace;
-        let server = Server::new(self.controller())
+        let server = Server::new(self.worker_api())
             .with_settings(door.settings)
             .with_access(door.access);
         let stop = self.server.stop.clone();
@@ -183,39 +189,39 @@ impl Assembly {
 
     /// The API for people and programs.
     pub(crate) fn data(&self) -> Arc<dyn DataApi> {
-        Arc::new(self.kept.store.clone())
+        Arc::new(self.store_parts.store.clone())
     }
 
     /// The API for workers.
-    fn controller(&self) -> Arc<dyn WorkerApi> {
-        Arc::new(self.kept.store.clone())
+    fn worker_api(&self) -> Arc<dyn WorkerApi> {
+        Arc::new(self.store_parts.store.clone())
     }
 
     /// Starts a preparer.
-    pub(crate) fn prepare(&mut self, args: &PreparerArgs, controller: &ControllerArgs) {
-        let (data, clock) = (self.controller(), self.clock.clone());
-        let preparing = args.preparing(data, self.address(), controller, clock);
-        self.controllers.grace = controller.grace;
+    pub(crate) fn prepare(&mut self, args: &PreparerArgs, settings: &ControllerArgs) {
+        let (data, clock) = (self.worker_api(), self.clock.clone());
+        let controller = args.controller(data, self.address(), settings, clock);
+        self.controllers.grace = settings.grace;
         let stop = self.controllers.stop.clone();
         self.controllers
             .tasks
-            .spawn(async move { preparing.run(stop).await.context("the preparer failed") });
+            .spawn(async move { controller.run(stop).await.context("the preparer failed") });
     }
 
     /// Starts a scheduler.
     pub(crate) fn schedule(
         &mut self,
         args: &SchedulerArgs,
-        controller: &ControllerArgs,
-        scheduled: Scheduled,
+        settings: &ControllerArgs,
+        destination: ManifestDestination,
     ) {
-        let (data, clock) = (self.controller(), self.clock.clone());
-        let scheduling = args.scheduling(data, self.address(), controller, scheduled, clock);
-        self.controllers.grace = controller.grace;
+        let (data, clock) = (self.worker_api(), self.clock.clone());
+        let controller = args.controller(data, self.address(), settings, destination, clock);
+        self.controllers.grace = settings.grace;
         let stop = self.controllers.stop.clone();
         self.controllers
             .tasks
-            .spawn(async move { scheduling.run(stop).await.context("the scheduler failed") });
+            .spawn(async move { controller.run(stop).await.context("the scheduler failed") });
     }
 
     /// Waits until a part ends by itself, which is always an error.
@@ -223,7 +229,7 @@ impl Assembly {
         let ended = tokio::select! {
             Some(ended) = self.controllers.tasks.join_next() => ended,
             Some(ended) = self.server.tasks.join_next() => ended,
-            Some(ended) = self.chores.join_next() => ended,
+            Some(ended) = self.background.join_next() => ended,
             else => Ok(Ok(())),
         };
         result(ended)?;
@@ -234,7 +240,7 @@ impl Assembly {
     pub(crate) async fn stop(mut self) {
         self.controllers.end("preparers and schedulers").await;
         self.server.end("the gRPC server").await;
-        self.chores.shutdown().await;
+        self.background.shutdown().await;
     }
 }
 

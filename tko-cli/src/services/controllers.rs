@@ -65,7 +65,7 @@ pub(crate) struct SchedulerArgs {
 }
 
 /// The destination of manifests.
-pub(crate) enum Scheduled {
+pub(crate) enum ManifestDestination {
     /// No manifests: only plugins schedule.
     Nowhere,
     /// A folder.
@@ -96,7 +96,7 @@ pub(crate) fn executors(data: Option<SocketAddr>, timeouts: Timeouts) -> Vec<Arc
 
 impl PreparerArgs {
     /// Makes a preparer.
-    pub(crate) fn preparing(
+    pub(crate) fn controller(
         &self,
         data: Arc<dyn WorkerApi>,
         address: Option<SocketAddr>,
@@ -121,27 +121,27 @@ impl PreparerArgs {
 
 impl SchedulerArgs {
     /// The destination that the flags choose.
-    pub(crate) fn scheduled(&self) -> Scheduled {
+    pub(crate) fn manifest_destination(&self) -> ManifestDestination {
         match (&self.manifests, &self.manifests_git) {
-            (Some(path), _) => Scheduled::Directory {
+            (Some(path), _) => ManifestDestination::Directory {
                 path: path.clone(),
                 sync: true,
             },
-            (None, Some(path)) => Scheduled::Git {
+            (None, Some(path)) => ManifestDestination::Git {
                 path: path.clone(),
                 push: self.manifests_push.clone(),
             },
-            (None, None) => Scheduled::Nowhere,
+            (None, None) => ManifestDestination::Nowhere,
         }
     }
 
     /// Makes a scheduler.
-    pub(crate) fn scheduling(
+    pub(crate) fn controller(
         &self,
         data: Arc<dyn WorkerApi>,
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
-        scheduled: Scheduled,
+        destination: ManifestDestination,
         clock: Arc<dyn Clock>,
     ) -> ScheduleController {
         let timeouts = Timeouts {
@@ -153,18 +153,18 @@ impl SchedulerArgs {
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
         ScheduleController::new(data)
-            .with_registry(native(scheduled))
+            .with_registry(native(destination))
             .with_executors(executors(address, timeouts))
             .with_clock(clock)
             .with_settings(settings)
     }
 }
 
-fn native(scheduled: Scheduled) -> Registry<dyn Scheduler> {
-    let manifests = match scheduled {
-        Scheduled::Nowhere => return Registry::new(),
-        Scheduled::Directory { path, sync } => Manifests::directory(path).with_sync(sync),
-        Scheduled::Git { path, push } => {
+fn native(destination: ManifestDestination) -> Registry<dyn Scheduler> {
+    let manifests = match destination {
+        ManifestDestination::Nowhere => return Registry::new(),
+        ManifestDestination::Directory { path, sync } => Manifests::directory(path).with_sync(sync),
+        ManifestDestination::Git { path, push } => {
             let settings = GitSettings {
                 remote: push,
                 ..GitSettings::default()

@@ -95,19 +95,19 @@ impl SchemaArgs {
 }
 
 /// A store, with the validators that check what is stored in it.
-pub(crate) struct Kept {
+pub(crate) struct StoreParts {
     pub(crate) store: Store<dyn Backend>,
     pub(crate) schemas: Arc<SchemaValidator>,
     pub(crate) validators: Arc<Registry<dyn Validator>>,
 }
 
 /// Makes a store.
-pub(super) async fn keep(
+pub(super) async fn open_store(
     data: &DataArgs,
     schemas: &SchemaArgs,
     clock: &Arc<SystemClock>,
     exporter: Option<&mut Exporter>,
-) -> anyhow::Result<Kept> {
+) -> anyhow::Result<StoreParts> {
     let validator = Arc::new(schemas.validator()?);
     let validators = Arc::new(Registry::new());
     let validation = Validation::new(validator.clone())
@@ -118,7 +118,7 @@ pub(super) async fn keep(
         Arc::new(validation),
         Arc::new(TimeOrderedIds),
     );
-    Ok(Kept {
+    Ok(StoreParts {
         store,
         schemas: validator,
         validators,

@@ -115,8 +115,8 @@ impl UpArgs {
         )
         .await?;
         assembly.prepare(&self.preparer, &self.controllers);
-        let scheduled = self.scheduler.scheduled();
-        assembly.schedule(&self.scheduler, &self.controllers, scheduled);
+        let destination = self.scheduler.manifest_destination();
+        assembly.schedule(&self.scheduler, &self.controllers, destination);
         run_until_signal(assembly, signals).await
     }
 }
@@ -152,9 +152,9 @@ impl PreparerStartArgs {
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
         let preparer = &self.preparer;
-        let preparing = preparer.preparing(client, address, &self.controllers, clock);
+        let controller = preparer.controller(client, address, &self.controllers, clock);
         let stop = CancellationToken::new();
-        let run = preparing.run(stop.clone());
+        let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
         ended.context("the preparer failed")
     }
@@ -167,10 +167,11 @@ impl SchedulerStartArgs {
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
         let scheduler = &self.scheduler;
-        let scheduled = scheduler.scheduled();
-        let scheduling = scheduler.scheduling(client, address, &self.controllers, scheduled, clock);
+        let destination = scheduler.manifest_destination();
+        let controller =
+            scheduler.controller(client, address, &self.controllers, destination, clock);
         let stop = CancellationToken::new();
-        let run = scheduling.run(stop.clone());
+        let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
         ended.context("the scheduler failed")
     }

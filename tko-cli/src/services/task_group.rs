@@ -10,14 +10,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A group of tasks that stop when the token is cancelled.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct TaskGroup {
     pub(super) tasks: JoinSet<anyhow::Result<()>>,
     pub(super) stop: CancellationToken,
     /// The time that the tasks give to work in flight when stopping.
     pub(super) grace: Duration,
 }
 
-impl Parts {
+impl TaskGroup {
     /// Cancels the tasks and waits for them. Drops the ones that take too long.
     pub(super) async fn end(&mut self, what: &str) {
         self.stop.cancel();
