@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::commit::WorkItem;
 use tko_core::{Claim, Enqueue, Key, Lane, Outcome, Stage, Timestamp, Token, Work};
 use uuid::Uuid;
 
@@ -20,60 +21,11 @@ pub(crate) fn is_lease(token: &Token) -> bool {
     token.secret.starts_with(LEASE)
 }
 
-#[derive(Debug)]
-struct Item {
-    due: Timestamp,
-    attempts: u32,
-    lane: Lane,
-    /// Marked since it was claimed: the lane of the last mark.
-    again: Option<Lane>,
-    lease: Option<Box<Lease>>,
-    error: Option<Box<str>>,
-    progress: Option<Box<serde_json::Value>>,
-}
-
-#[derive(Debug)]
-struct Lease {
-    secret: Arc<str>,
-    until: Timestamp,
-}
-
-impl Item {
-    /// When it may be claimed.
-    fn ready(&self) -> Timestamp {
-        self.lease.as_ref().map_or(self.due, |lease| lease.until)
-    }
-
-    fn is_leased(&self, token: &Token, now: Timestamp) -> bool {
-        self.lease
-            .as_ref()
-            .is_some_and(|lease| lease.secret == token.secret && lease.until > now)
-    }
-
-    /// Several workers had it and did not come back: it may be what kills them.
-    fn is_suspect(&self) -> bool {
-        self.lease.is_some() && self.attempts >= Lane::PATIENCE
-    }
-
-    fn work(&self, stage: Stage, key: &Key) -> Work {
-        Work {
-            stage,
-            key: key.clone(),
-            lane: self.lane,
-            due: self.due,
-            attempts: self.attempts,
-            error: self.error.as_deref().map(str::to_owned),
-            progress: self.progress.as_deref().cloned(),
-            leased: self.lease.as_ref().map(|lease| lease.until),
-        }
-    }
-}
-
 /// All work of one stage.
 #[derive(Debug)]
 pub(crate) struct Queue {
     stage: Stage,
-    items: BTreeMap<Key, Item>,
+    items: BTreeMap<Key, WorkItem>,
     lanes: [BTreeSet<(Timestamp, Key)>; LANES],
     /// The lane that was last claimed from.
     turn: usize,
@@ -96,26 +48,12 @@ impl Queue {
 
     /// Makes due. `key` is the row's own, to share its memory.
     pub(crate) fn enqueue(&mut self, enqueue: &Enqueue, key: &Key, now: Timestamp) {
-        let due = now.plus(enqueue.after);
         if self.items.contains_key(key) {
-            self.change(key, |item| {
-                if item.lease.is_some() {
-                    item.again = Some(enqueue.lane);
-                }
-                item.due = item.due.min(due);
-            });
+            self.change(key, |item| item.enqueue(enqueue, now));
             return;
         }
-        let item = Item {
-            due,
-            attempts: 0,
-            lane: enqueue.lane,
-            again: None,
-            lease: None,
-            error: None,
-            progress: None,
-        };
-        self.lanes[lane(&item)].insert((due, key.clone()));
+        let item = WorkItem::new(enqueue, now);
+        self.lanes[lane(&item)].insert((item.due, key.clone()));
         self.items.insert(key.clone(), item);
     }
 
@@ -142,13 +80,12 @@ impl Queue {
         now: Timestamp,
         fences: &mut u64,
     ) -> Vec<Claim> {
-        // A lease of no time at all would be due again in the same breath.
-        let until = now.plus(lease.max(Duration::from_micros(1)));
+        let until = WorkItem::lease_end(now, lease);
         let mut claims = Vec::new();
         while claims.len() < max
             && let Some((turn, key)) = self.due(now)
         {
-            let suspect = self.items.get(&key).is_some_and(Item::is_suspect);
+            let suspect = self.items.get(&key).is_some_and(WorkItem::is_suspect);
             if suspect && !claims.is_empty() {
                 break;
             }
@@ -174,15 +111,7 @@ impl Queue {
 
     fn lease(&mut self, key: Key, until: Timestamp, fence: u64) -> Option<Claim> {
         let secret: Arc<str> = format!("{LEASE}{}", Uuid::new_v4().simple()).into();
-        let lease = Lease {
-            secret: secret.clone(),
-            until,
-        };
-        self.change(&key, |item| {
-            item.attempts = item.attempts.saturating_add(1);
-            item.again = None;
-            item.lease = Some(Box::new(lease));
-        });
+        self.change(&key, |item| item.lease(secret.clone(), until));
         let work = self.work(&key)?;
         Some(Claim {
             token: Token { key, secret },
@@ -203,11 +132,7 @@ impl Queue {
     pub(crate) fn renew(&mut self, token: &Token, until: Timestamp, now: Timestamp) -> bool {
         let live = self.is_live(token, now);
         if live {
-            self.change(&token.key, |item| {
-                if let Some(lease) = &mut item.lease {
-                    lease.until = until;
-                }
-            });
+            self.change(&token.key, |item| item.renew(until));
         }
         live
     }
@@ -215,55 +140,25 @@ impl Queue {
     /// Replaces the progress of leased work; null removes it.
     pub(crate) fn progress(&mut self, key: &Key, progress: serde_json::Value) {
         if let Some(item) = self.items.get_mut(key) {
-            item.progress = (!progress.is_null()).then(|| Box::new(progress));
+            item.set_progress(progress);
         }
     }
 
     /// Ends a live lease. False: it is not live.
     pub(crate) fn settle(&mut self, token: &Token, outcome: &Outcome, now: Timestamp) -> bool {
-        let Some(item) = self.items.get(&token.key) else {
-            return false;
-        };
-        if !item.is_leased(token, now) {
+        if !self.is_live(token, now) {
             return false;
         }
-        if *outcome == Outcome::Done && item.again.is_none() {
+        let mut stays = true;
+        self.change(&token.key, |item| stays = item.settle(outcome, now));
+        if !stays {
             self.remove(&token.key);
-            return true;
         }
-        self.change(&token.key, |item| {
-            item.lease = None;
-            let again = item.again.take();
-            let next = |after| match again {
-                Some(_) => now,
-                None => now.plus(after),
-            };
-            match outcome {
-                Outcome::Done => {
-                    item.due = now;
-                    item.attempts = 0;
-                    item.lane = again.unwrap_or(item.lane);
-                    item.error = None;
-                    item.progress = None;
-                }
-                Outcome::Retry { after, reason } => {
-                    item.due = next(*after);
-                    item.error = Some(reason.as_str().into());
-                    if item.attempts >= Lane::PATIENCE {
-                        item.lane = Lane::FAILING;
-                    }
-                }
-                Outcome::Yield { after } => {
-                    item.due = next(*after);
-                    item.attempts = item.attempts.saturating_sub(1);
-                }
-            }
-        });
         true
     }
 
     /// Changes an item and moves it to where it then belongs.
-    fn change(&mut self, key: &Key, change: impl FnOnce(&mut Item)) {
+    fn change(&mut self, key: &Key, change: impl FnOnce(&mut WorkItem)) {
         let Some(item) = self.items.get_mut(key) else {
             return;
         };
@@ -278,6 +173,6 @@ impl Queue {
     }
 }
 
-fn lane(item: &Item) -> usize {
+fn lane(item: &WorkItem) -> usize {
     usize::from(item.lane.number())
 }

@@ -14,6 +14,8 @@
 //! Steps 2 to 4 must see one consistent state: under a lock, in a serializable transaction, or by
 //! writing only if the rows that were read still have their versions.
 //!
+//! [`WorkItem`] holds the rules of queued work: enqueueing, leases, attempts and outcomes.
+//!
 //! Nothing here reads a clock, copies a package, or performs I/O. The reference backend of
 //! `tko-conformance` implements the same contract independently, so a fault in these rules does not
 //! go unnoticed.
@@ -95,10 +97,12 @@ mod snapshot;
 mod staged;
 #[cfg(test)]
 mod tests;
+mod work_item;
 
 pub use preconditions::judge;
 pub use snapshot::{EmptySnapshot, Right, Snapshot, StoredRow, TokenState};
 pub use staged::{Staged, Step};
+pub use work_item::{WorkItem, WorkLease};
 
 use crate::change::{ChangeSet, MAX_CHANGES};
 use crate::error::{Error, Result};

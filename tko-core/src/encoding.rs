@@ -46,6 +46,8 @@ mod tests;
 pub use error::{DecodeError, Place, Position};
 pub use limits::{Limit, Limits, MAX_DEPTH};
 
+pub(crate) use cbor::push_header;
+
 use error::Fault;
 use limits::Budget;
 
@@ -192,6 +194,18 @@ pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -
         Format::Json => json::write(values),
         Format::Cbor => cbor::write(&values.collect::<Vec<_>>()),
     }
+}
+
+/// Writes one value of any kind as CBOR.
+pub(crate) fn encode_value(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    cbor::write_value(&mut out, value);
+    out
+}
+
+/// Reads one value of any kind that [`encode_value`] wrote.
+pub(crate) fn decode_value(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
+    cbor::read(bytes, &mut Budget::new(limits)).map(|decoded| decoded.value)
 }
 
 /// What people call YAML and is JSON: unlike YAML, it may be several texts without `---` between

@@ -8,6 +8,7 @@ mod builder;
 pub mod caller;
 pub mod change;
 pub mod clock;
+pub mod codec;
 pub mod commit;
 pub mod deployment_resource;
 pub mod encoding;

@@ -35,7 +35,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Decoded, Dec
 /// Writes one array of definite length.
 pub(super) fn write(values: &[&Value]) -> Vec<u8> {
     let mut out = Vec::new();
-    push(&mut out, Header::Array(Some(values.len())));
+    push_header(&mut out, Header::Array(Some(values.len())));
     for value in values {
         write_value(&mut out, value);
     }
@@ -276,21 +276,21 @@ fn kind(header: Header) -> &'static str {
     }
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+pub(super) fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Null => push(out, Header::Simple(simple::NULL)),
-        Value::Bool(false) => push(out, Header::Simple(simple::FALSE)),
-        Value::Bool(true) => push(out, Header::Simple(simple::TRUE)),
-        Value::Number(number) => push(out, number_header(number)),
+        Value::Null => push_header(out, Header::Simple(simple::NULL)),
+        Value::Bool(false) => push_header(out, Header::Simple(simple::FALSE)),
+        Value::Bool(true) => push_header(out, Header::Simple(simple::TRUE)),
+        Value::Number(number) => push_header(out, number_header(number)),
         Value::String(text) => write_text(out, text),
         Value::Array(items) => {
-            push(out, Header::Array(Some(items.len())));
+            push_header(out, Header::Array(Some(items.len())));
             for item in items {
                 write_value(out, item);
             }
         }
         Value::Object(map) => {
-            push(out, Header::Map(Some(map.len())));
+            push_header(out, Header::Map(Some(map.len())));
             for (key, value) in map {
                 write_text(out, key);
                 write_value(out, value);
@@ -300,7 +300,7 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    push(out, Header::Text(Some(text.len())));
+    push_header(out, Header::Text(Some(text.len())));
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -319,7 +319,7 @@ fn number_header(number: &Number) -> Header {
     }
 }
 
-fn push(out: &mut Vec<u8>, header: Header) {
+pub(crate) fn push_header(out: &mut Vec<u8>, header: Header) {
     let mut buffer = [0; LONGEST_HEADER];
     let mut rest = &mut buffer[..];
     Encoder::from(&mut rest)

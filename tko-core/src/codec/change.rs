@@ -1,0 +1,53 @@
+//! Changes: the items of the feed, without packages and work.
+
+use super::fields::Fields;
+use super::reader::{Fault, Reader};
+use super::writer::Writer;
+use crate::change::ChangeRecord;
+use crate::entity::{Entity, Record};
+use crate::revision::{Revision, Timestamp};
+use std::sync::Arc;
+
+impl Fields for ChangeRecord {
+    const TYPE: u64 = 4;
+    const NAME: &'static str = "change";
+    const COUNT: usize = 7;
+
+    fn write(&self, writer: &mut Writer) {
+        writer.unsigned(self.revision.0);
+        writer.unsigned(self.set.0);
+        writer.signed(self.at.0);
+        writer.key(&self.key);
+        writer.optional(self.cause.as_deref(), Writer::text);
+        writer.optional(self.before.as_ref(), write_record);
+        writer.optional(self.after.as_ref(), write_record);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            revision: Revision(reader.unsigned()?),
+            set: Revision(reader.unsigned()?),
+            at: Timestamp(reader.signed()?),
+            key: reader.key()?,
+            cause: reader.optional(Reader::text)?.map(Into::into),
+            before: reader.optional(read_record)?,
+            after: reader.optional(read_record)?,
+        })
+    }
+}
+
+fn write_record(writer: &mut Writer, record: &Record) {
+    writer.list(Entity::COUNT + 1);
+    record.entity.write(writer);
+    writer.optional(record.revision.map(|revision| revision.0), Writer::unsigned);
+}
+
+fn read_record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
+    reader.list_of(Entity::COUNT + 1)?;
+    Ok(Record {
+        entity: Arc::new(Entity::read(reader)?),
+        package: None,
+        revision: reader.optional(Reader::unsigned)?.map(Revision),
+        work: Vec::new(),
+    })
+}

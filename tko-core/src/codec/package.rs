@@ -1,0 +1,30 @@
+//! Packages: the bodies of entities.
+
+use super::fields::Fields;
+use super::reader::{Fault, Reader};
+use super::writer::Writer;
+use crate::package::Package;
+use crate::resource::Resource;
+use std::sync::Arc;
+
+impl Fields for Package {
+    const TYPE: u64 = 1;
+    const NAME: &'static str = "package";
+    const COUNT: usize = 1;
+
+    fn write(&self, writer: &mut Writer) {
+        writer.list(self.len());
+        for resource in self {
+            writer.value(resource.value());
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        let broken = |error: crate::Error| Fault(error.to_string());
+        let resources = reader.items(|reader| {
+            let resource = Resource::new(reader.value()?);
+            resource.map(Arc::new).map_err(broken)
+        })?;
+        Self::new(resources).map_err(broken)
+    }
+}

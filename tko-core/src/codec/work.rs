@@ -1,0 +1,94 @@
+//! Work: as it is read, and as a backend keeps it.
+
+use super::fields::Fields;
+use super::reader::{Fault, Reader};
+use super::writer::Writer;
+use crate::commit::{WorkItem, WorkLease};
+use crate::revision::Timestamp;
+use crate::work::{Lane, Stage, Work};
+
+impl Fields for Work {
+    const TYPE: u64 = 2;
+    const NAME: &'static str = "work";
+    const COUNT: usize = 8;
+
+    fn write(&self, writer: &mut Writer) {
+        writer.unsigned(self.stage as u64);
+        writer.key(&self.key);
+        write_lane(writer, self.lane);
+        writer.signed(self.due.0);
+        writer.unsigned(self.attempts.into());
+        writer.optional(self.error.as_deref(), Writer::text);
+        writer.optional(self.progress.as_ref(), Writer::value);
+        writer.optional(self.leased.map(|until| until.0), Writer::signed);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            stage: reader.one_of(&Stage::ALL)?,
+            key: reader.key()?,
+            lane: read_lane(reader)?,
+            due: Timestamp(reader.signed()?),
+            attempts: reader.number()?,
+            error: reader.optional(Reader::text)?.map(str::to_owned),
+            progress: reader.optional(Reader::value)?,
+            leased: reader.optional(Reader::signed)?.map(Timestamp),
+        })
+    }
+}
+
+impl Fields for WorkItem {
+    const TYPE: u64 = 3;
+    const NAME: &'static str = "work item";
+    const COUNT: usize = 7;
+
+    fn write(&self, writer: &mut Writer) {
+        write_lane(writer, self.lane);
+        writer.signed(self.due.0);
+        writer.unsigned(self.attempts.into());
+        writer.optional(self.error.as_deref(), Writer::text);
+        writer.optional(self.progress.as_deref(), Writer::value);
+        writer.optional(self.requeued, write_lane);
+        writer.optional(self.lease.as_deref(), |writer, lease| {
+            writer.list(2);
+            writer.text(&lease.secret);
+            writer.signed(lease.until.0);
+        });
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            lane: read_lane(reader)?,
+            due: Timestamp(reader.signed()?),
+            attempts: reader.number()?,
+            error: reader.optional(Reader::text)?.map(Into::into),
+            progress: reader.optional(Reader::value)?.map(Box::new),
+            requeued: reader.optional(read_lane)?,
+            lease: reader
+                .optional(|reader| {
+                    reader.list_of(2)?;
+                    Ok(WorkLease {
+                        secret: reader.text()?.into(),
+                        until: Timestamp(reader.signed()?),
+                    })
+                })?
+                .map(Box::new),
+        })
+    }
+}
+
+fn write_lane(writer: &mut Writer, lane: Lane) {
+    writer.unsigned(lane.number().into());
+}
+
+fn read_lane(reader: &mut Reader<'_>) -> Result<Lane, Fault> {
+    match reader.unsigned()? {
+        number if number < u64::from(Lane::COUNT) => {
+            Ok(Lane::new(u8::try_from(number).unwrap_or(u8::MAX)))
+        }
+        number => Err(Fault(format!(
+            "there is no lane {number}; lanes are below {}",
+            Lane::COUNT
+        ))),
+    }
+}

@@ -1,0 +1,86 @@
+//! Writes CBOR items.
+
+use crate::encoding::{encode_value, push_header};
+use crate::id::Key;
+use crate::metadata::Metadata;
+use ciborium_ll::{Header, simple};
+use serde_json::Value;
+
+/// Stored bytes, as far as they are written.
+#[derive(Debug)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn new(version: u8) -> Self {
+        Self(vec![version])
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Begins a list of this many items.
+    pub(super) fn list(&mut self, length: usize) {
+        push_header(&mut self.0, Header::Array(Some(length)));
+    }
+
+    pub(super) fn unsigned(&mut self, value: u64) {
+        push_header(&mut self.0, Header::Positive(value));
+    }
+
+    pub(super) fn signed(&mut self, value: i64) {
+        let header = match u64::try_from(value) {
+            Ok(value) => Header::Positive(value),
+            // CBOR counts negative numbers down from -1, which inverts the bits.
+            Err(_) => Header::Negative((!value).unsigned_abs()),
+        };
+        push_header(&mut self.0, header);
+    }
+
+    pub(super) fn flag(&mut self, value: bool) {
+        let value = if value { simple::TRUE } else { simple::FALSE };
+        push_header(&mut self.0, Header::Simple(value));
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        push_header(&mut self.0, Header::Text(Some(text.len())));
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        push_header(&mut self.0, Header::Bytes(Some(bytes.len())));
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Writes null, or the value by `write`.
+    pub(super) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        match value {
+            Some(value) => write(self, value),
+            None => push_header(&mut self.0, Header::Simple(simple::NULL)),
+        }
+    }
+
+    /// Writes JSON-like data as a byte string that holds its CBOR.
+    pub(super) fn value(&mut self, value: &Value) {
+        self.bytes(&encode_value(value));
+    }
+
+    pub(super) fn key(&mut self, key: &Key) {
+        self.list(2);
+        self.unsigned(key.kind() as u64);
+        self.text(key.id());
+    }
+
+    pub(super) fn metadata(&mut self, metadata: &Metadata) {
+        self.map(metadata.iter());
+    }
+
+    /// Writes a map of texts; the caller gives ascending keys.
+    pub(super) fn map<'a>(&mut self, pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>) {
+        push_header(&mut self.0, Header::Map(Some(pairs.len())));
+        for (key, value) in pairs {
+            self.text(key);
+            self.text(value);
+        }
+    }
+}

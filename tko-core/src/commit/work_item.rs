@@ -1,0 +1,158 @@
+//! The life of one piece of work: enqueued, leased, renewed, settled.
+
+use crate::id::Key;
+use crate::revision::Timestamp;
+use crate::work::{Enqueue, Lane, Outcome, Stage, Token, Work};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One piece of work as a backend keeps it, by stage and key.
+///
+/// A backend that claims in the order of [`ready`](Self::ready) within each lane needs nothing that
+/// sweeps: an expired lease is due work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkItem {
+    /// The lane in which it is claimed.
+    pub lane: Lane,
+    /// When it is due. While it is leased: when it is due once the lease ends.
+    pub due: Timestamp,
+    /// The number of claims since it was last done, without those that were handed back.
+    pub attempts: u32,
+    /// The error of the last failed attempt.
+    pub error: Option<Box<str>>,
+    /// The worker's own progress.
+    pub progress: Option<Box<Value>>,
+    /// Set if it was enqueued again while it was leased: the lane of the last such [`Enqueue`].
+    pub requeued: Option<Lane>,
+    /// The last lease; it may have expired.
+    pub lease: Option<Box<WorkLease>>,
+}
+
+/// A lease of a [`WorkItem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkLease {
+    /// The secret of its token.
+    pub secret: Arc<str>,
+    /// When it expires: from this time on it is not live.
+    pub until: Timestamp,
+}
+
+impl WorkItem {
+    /// New work.
+    pub fn new(enqueue: &Enqueue, now: Timestamp) -> Self {
+        Self {
+            lane: enqueue.lane,
+            due: now.plus(enqueue.after),
+            attempts: 0,
+            error: None,
+            progress: None,
+            requeued: None,
+            lease: None,
+        }
+    }
+
+    /// Enqueues work that is there already: the earlier time wins, and the lane stays. If it is
+    /// leased, it is due again as soon as the lease is settled.
+    pub fn enqueue(&mut self, enqueue: &Enqueue, now: Timestamp) {
+        if self.lease.is_some() {
+            self.requeued = Some(enqueue.lane);
+        }
+        self.due = self.due.min(now.plus(enqueue.after));
+    }
+
+    /// The time from which it may be claimed: the end of its lease, or when it is due.
+    pub fn ready(&self) -> Timestamp {
+        self.lease.as_ref().map_or(self.due, |lease| lease.until)
+    }
+
+    /// Whether this token proves a lease of it that has not expired. The caller compares keys.
+    pub fn is_leased(&self, token: &Token, now: Timestamp) -> bool {
+        self.lease
+            .as_ref()
+            .is_some_and(|lease| lease.secret == token.secret && lease.until > now)
+    }
+
+    /// Whether it must be claimed alone: so many workers lost it that it may be what kills them.
+    pub fn is_suspect(&self) -> bool {
+        self.lease.is_some() && self.attempts >= Lane::PATIENCE
+    }
+
+    /// Leases it. Counts an attempt.
+    pub fn lease(&mut self, secret: Arc<str>, until: Timestamp) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.requeued = None;
+        self.lease = Some(Box::new(WorkLease { secret, until }));
+    }
+
+    /// The end of a lease that begins now. At least one microsecond: a shorter lease would be due
+    /// again at once.
+    pub fn lease_end(now: Timestamp, lease: Duration) -> Timestamp {
+        now.plus(lease.max(Duration::from_micros(1)))
+    }
+
+    /// Moves the end of its lease, to an earlier or a later time.
+    pub fn renew(&mut self, until: Timestamp) {
+        if let Some(lease) = &mut self.lease {
+            lease.until = until;
+        }
+    }
+
+    /// Replaces its progress; null removes it.
+    pub fn set_progress(&mut self, progress: Value) {
+        self.progress = (!progress.is_null()).then(|| Box::new(progress));
+    }
+
+    /// Ends its lease. False: the work is done, and the item is to be removed.
+    #[must_use]
+    pub fn settle(&mut self, outcome: &Outcome, now: Timestamp) -> bool {
+        self.lease = None;
+        let requeued = self.requeued.take();
+        let next = |after| match requeued {
+            Some(_) => now,
+            None => now.plus(after),
+        };
+        match outcome {
+            Outcome::Done => {
+                let Some(lane) = requeued else {
+                    return false;
+                };
+                *self = Self {
+                    lane,
+                    due: now,
+                    attempts: 0,
+                    error: None,
+                    progress: None,
+                    requeued: None,
+                    lease: None,
+                };
+            }
+            Outcome::Retry { after, reason } => {
+                self.due = next(*after);
+                self.error = Some(reason.as_str().into());
+                if self.attempts >= Lane::PATIENCE {
+                    self.lane = Lane::FAILING;
+                }
+            }
+            Outcome::Yield { after } => {
+                self.due = next(*after);
+                self.attempts = self.attempts.saturating_sub(1);
+            }
+        }
+        true
+    }
+
+    /// The work as it is read.
+    pub fn work(&self, stage: Stage, key: &Key) -> Work {
+        Work {
+            stage,
+            key: key.clone(),
+            lane: self.lane,
+            due: self.due,
+            attempts: self.attempts,
+            error: self.error.as_deref().map(str::to_owned),
+            progress: self.progress.as_deref().cloned(),
+            leased: self.lease.as_ref().map(|lease| lease.until),
+        }
+    }
+}
