@@ -30,7 +30,8 @@
 //! | 1 | [`Package`](crate::Package) | list of resources |
 //! | 2 | [`Work`](crate::Work) | stage, key, lane, due, attempts, error?, progress?, leased? |
 //! | 3 | [`WorkItem`](crate::commit::WorkItem) | lane, due, attempts, error?, progress?, requeued?, lease? |
-//! | 4 | [`ChangeRecord`](crate::ChangeRecord) | revision, set, at, key, cause?, before?, after? |
+//! | 4 | [`ChangeRecord`](crate::ChangeRecord) | revision, set, at, key, cause?, before?, after? (each a record) |
+//! | 5 | [`Record`](crate::Record) | record |
 //!
 //! | part | encoding |
 //! |---|---|
@@ -47,10 +48,10 @@
 //! | resource, skeleton, progress | byte string that holds the value's own CBOR |
 //! | stage | 0 prepare, 1 schedule, 2 delete |
 //! | lease | list of secret and end |
-//! | before, after | list of an entity's fields (without the type) and revision? |
+//! | record | list of an entity's fields (without the type) and revision? |
 //!
-//! The package and the work of a [`Record`](crate::Record) are not part of a change: store packages
-//! by content hash, once each, and keep those that a kept change names.
+//! The package and the work of a record are left out. Store packages by content hash, once each, and
+//! keep those that a row or a kept change names.
 //!
 //! # Versions
 //!

@@ -25,8 +25,7 @@
 //! use std::sync::Arc;
 //! use tko_core::commit::{Snapshot, Staged, TokenState, check, judge};
 //! use tko_core::{
-//!     Change, ChangeSet, DeploymentId, Entity, Facts, Key, Kind, Metadata, Put, Require, Timestamp,
-//!     Token, Version,
+//!     ChangeSet, DeploymentId, Entity, Key, Kind, Put, Require, Timestamp, Token, Version,
 //! };
 //!
 //! /// A backend's state: here only rows, without modifications and leases.
@@ -61,20 +60,9 @@
 //!
 //! let mut rows = Rows::default();
 //! let key = Key::new(Kind::Template, "nf/upf:v1")?;
-//! let mut set = ChangeSet {
-//!     require: vec![Require::Absent(key.clone())],
-//!     changes: vec![Change::Put(Put {
-//!         key: key.clone(),
-//!         inherited: Metadata::default(),
-//!         given: Metadata::default(),
-//!         metadata: Metadata::default(),
-//!         facts: Facts::Template,
-//!         deleting: false,
-//!         conditions: Vec::new(),
-//!         body: None,
-//!     })],
-//!     ..ChangeSet::default()
-//! };
+//! let mut set = ChangeSet::new()
+//!     .require(Require::Absent(key.clone()))
+//!     .put(Put::new(&key));
 //!
 //! check(&set)?;
 //! let changes = std::mem::take(&mut set.changes);

@@ -158,6 +158,23 @@ impl Select {
         self.template_metadata.is_empty() && self.site_metadata.is_empty()
     }
 
+    /// The joins that decide beside the row itself: patterns, and the key of the template or site
+    /// whose metadata must [match](metadata_match) them. Without a key, or if that entity does not
+    /// exist, the row is not selected.
+    pub fn joins(
+        &self,
+        entity: &Entity,
+    ) -> impl Iterator<Item = (&MetadataPatterns, Option<Key>)> + use<'_> {
+        let deployment = entity.deployment();
+        let template = deployment.and_then(|d| d.template.as_ref()).map(Key::from);
+        let site = deployment.and_then(|d| d.site.as_ref()).map(Key::from);
+        let joins = [
+            (&self.template_metadata, template),
+            (&self.site_metadata, site),
+        ];
+        joins.into_iter().filter(|(patterns, _)| !patterns.is_empty())
+    }
+
     /// Whether the row matches. Ignores the joins, `template_metadata` and `site_metadata`.
     pub fn matches(&self, entity: &Entity) -> bool {
         entity.key.kind() == self.kind

@@ -1,4 +1,4 @@
-//! Changes: the items of the feed, without packages and work.
+//! Changes and records: without packages and work.
 
 use super::fields::Fields;
 use super::reader::{Fault, Reader};
@@ -33,6 +33,21 @@ impl Fields for ChangeRecord {
             before: reader.optional(read_record)?,
             after: reader.optional(read_record)?,
         })
+    }
+}
+
+/// A row and its revision, without package and work.
+impl Fields for Record {
+    const TYPE: u64 = 5;
+    const NAME: &'static str = "record";
+    const COUNT: usize = 1;
+
+    fn write(&self, writer: &mut Writer) {
+        write_record(writer, self);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        read_record(reader)
     }
 }
 

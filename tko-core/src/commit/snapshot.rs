@@ -1,6 +1,6 @@
 //! The state that the rules need from a backend.
 
-use crate::entity::Entity;
+use crate::entity::{Entity, Record};
 use crate::id::{DeploymentId, Key};
 use crate::revision::Timestamp;
 use crate::work::{Outcome, Stage, Token};
@@ -16,6 +16,12 @@ pub trait StoredRow {
 impl StoredRow for Entity {
     fn entity(&self) -> &Entity {
         self
+    }
+}
+
+impl StoredRow for Record {
+    fn entity(&self) -> &Entity {
+        &self.entity
     }
 }
 

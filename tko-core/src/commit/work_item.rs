@@ -4,6 +4,7 @@ use crate::id::Key;
 use crate::revision::Timestamp;
 use crate::work::{Enqueue, Lane, Outcome, Stage, Token, Work};
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,45 @@ impl WorkItem {
             }
         }
         true
+    }
+
+    /// Chooses the work to lease next, of all the work of one stage: lanes in turn, and in a lane the
+    /// earliest first, ties by key. A [suspect](Self::is_suspect) comes alone.
+    ///
+    /// `turn` is the lane that was claimed from last; it moves on. At most `max` items are chosen.
+    /// For a backend that has no index of its own.
+    pub fn choose(
+        mut items: Vec<(Key, Self)>,
+        turn: &mut Lane,
+        max: usize,
+        now: Timestamp,
+    ) -> Vec<(Key, Self)> {
+        items.retain(|(_, item)| item.ready() <= now);
+        items.sort_by(|(key, item), (other, than)| {
+            (item.ready(), key).cmp(&(than.ready(), other))
+        });
+        let mut lanes: [VecDeque<(Key, Self)>; Lane::COUNT as usize] = Default::default();
+        for (key, item) in items {
+            lanes[usize::from(item.lane.number())].push_back((key, item));
+        }
+        let mut chosen = Vec::new();
+        while chosen.len() < max {
+            let lane = (1..=Lane::COUNT)
+                .map(|step| Lane::new((turn.number() + step) % Lane::COUNT))
+                .find(|lane| !lanes[usize::from(lane.number())].is_empty());
+            let Some(lane) = lane else { break };
+            let due = &mut lanes[usize::from(lane.number())];
+            let alone = due.front().is_some_and(|(_, item)| item.is_suspect());
+            if alone && !chosen.is_empty() {
+                break;
+            }
+            chosen.extend(due.pop_front());
+            *turn = lane;
+            if alone {
+                break;
+            }
+        }
+        chosen
     }
 
     /// The work as it is read.

@@ -23,7 +23,7 @@ fn text() -> impl Strategy<Value = String> {
     ".{0,8}"
 }
 
-fn id<T: std::str::FromStr<Err = crate::Error>>() -> impl Strategy<Value = T> {
+fn id<T: std::str::FromStr<Err = crate::Error> + std::fmt::Debug>() -> impl Strategy<Value = T> {
     "[a-zA-Z0-9]{1,12}".prop_map(|id| {
         let id = id.parse();
         id.unwrap_or_else(|error| panic!("{error}"))
@@ -213,15 +213,12 @@ fn work_item() -> impl Strategy<Value = WorkItem> {
     })
 }
 
+fn record() -> impl Strategy<Value = Record> {
+    let revision = option::of(any::<u64>().prop_map(Revision));
+    (entity(), revision).prop_map(|(entity, revision)| Record::new(entity).revision(revision))
+}
+
 fn change() -> impl Strategy<Value = ChangeRecord> {
-    let record = || {
-        (entity(), option::of(any::<u64>())).prop_map(|(entity, revision)| Record {
-            entity: Arc::new(entity),
-            package: None,
-            revision: revision.map(Revision),
-            work: Vec::new(),
-        })
-    };
     let numbers = (any::<u64>(), any::<u64>(), time(), key());
     let states = (option::of(record()), option::of(record()));
     (numbers, option::of(text()), states).prop_map(|(numbers, cause, states)| ChangeRecord {
@@ -269,7 +266,8 @@ proptest! {
     }
 
     #[test]
-    fn changes_come_back(change in change()) {
+    fn changes_and_records_come_back(change in change(), record in record()) {
+        prop_assert_eq!(format!("{:?}", stored(&record)), format!("{record:?}"));
         prop_assert_eq!(format!("{:?}", stored(&change)), format!("{change:?}"));
     }
 }
