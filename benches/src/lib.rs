@@ -2,7 +2,7 @@
 //! included.
 
 use std::sync::Arc;
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
     Backend, DataApi, Dialect, Expect, Format, Limits, Metadata, NewDeployment, NewSite,
@@ -30,7 +30,7 @@ pub fn clock() -> Arc<SystemClock> {
 /// # Panics
 /// The built-in schemas cannot be read.
 pub fn store(clock: &Arc<SystemClock>) -> Store<dyn Backend> {
-    let memory: Arc<dyn Backend> = Arc::new(Memory::new(clock.clone(), Settings::default()));
+    let memory: Arc<dyn Backend> = Arc::new(Memory::new(clock.clone(), MemorySettings::default()));
     let schemas = SchemaValidator::builder().build().expect("built in");
     let validation = Validation::new(Arc::new(schemas));
     Store::new(memory, Arc::new(validation), Arc::new(TimeOrderedIds))

@@ -55,7 +55,7 @@ impl Scheduler for Switches {
 async fn orchestrate() -> Result<(Option<String>, Record)> {
     // What keeps the data, what is let in, and both together.
     let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(TimeOrderedIds));
-    let memory = Memory::new(clock.clone(), tko_backend_memory::Settings::default());
+    let memory = Memory::new(clock.clone(), tko_backend_memory::MemorySettings::default());
     let validation = Validation::new(Arc::new(SchemaValidator::builder().build()?));
     let store = Store::new(Arc::new(memory), Arc::new(validation), ids.clone());
     let data = Arc::new(store);

@@ -1,5 +1,5 @@
-//! What a million deployments of one template cost in memory, and whether anything gets slower on
-//! the way there.
+//! Measures the memory of a million deployments of one template, and whether calls slow down on the
+//! way there.
 //!
 //! ```sh
 //! cargo run --release -p tko-backend-memory --example million [DEPLOYMENTS]
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::api::{DataApi, Expect, NewDeployment, NewSite, NewTemplate};
 use tko_core::select::MetadataPatterns;
 use tko_core::system::{SystemClock, TimeOrderedIds};
@@ -18,16 +18,16 @@ use tko_core::{
     Pattern, Put, Result, Select, SiteId, Stage, Store, TemplateId, Violation, Want,
 };
 
-/// Deployments of one site.
+/// The number of deployments on each site.
 const PER_SITE: usize = 20;
 
-/// Deployments that are created at once.
+/// The number of deployments in one creation.
 const CHUNK: usize = 500;
 
-/// Each figure is the median of this many means, for other processes are at work too.
+/// Each figure is the median of this many means, because other processes share the machine.
 const BATCHES: usize = 21;
 
-/// Calls of one mean.
+/// The number of calls in one mean.
 const CALLS: u32 = 100;
 
 struct Anything;
@@ -47,7 +47,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Result<Self> {
-        let memory = Memory::new(Arc::new(SystemClock::new()), Settings::default());
+        let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let memory = Arc::new(memory);
         let store = Store::new(memory.clone(), Arc::new(Anything), Arc::new(TimeOrderedIds));
         store
@@ -65,7 +65,7 @@ impl Bench {
         })
     }
 
-    /// Fills up with sites, each with its deployments.
+    /// Adds sites with their deployments until there are `goal` deployments.
     async fn fill(&mut self, goal: usize) -> Result<()> {
         while self.created < goal {
             let mut new = Vec::new();
@@ -92,7 +92,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Means of what must not depend on how much there is.
+    /// Measures the mean time of calls that must not depend on the number of entities.
     async fn measure(&self) -> Result<()> {
         let all = Select::all(Kind::Deployment);
         let mut of_site = all.clone();
@@ -194,7 +194,7 @@ fn template() -> Result<TemplateId> {
     TemplateId::new("nf/upf:v1.0.0")
 }
 
-/// As small things are packaged: a few resources, one that gives metadata, and what is deployed.
+/// A small package: a few resources, one with metadata, and one that is deployed.
 fn package() -> Result<Package> {
     let map = |n: usize| {
         json!({
@@ -224,7 +224,7 @@ fn deployment(site: SiteId) -> Result<NewDeployment> {
     })
 }
 
-/// Resident memory of this process in bytes, where the system tells.
+/// The resident memory of this process in bytes, where the system reports it.
 fn resident() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
@@ -243,7 +243,7 @@ async fn main() -> Result<()> {
         let before = bench.created;
         bench.fill(goal).await?;
         let each = u32::try_from(bench.created - before).unwrap_or(u32::MAX);
-        println!("{} deployments, prepared by nobody:", bench.created);
+        println!("{} deployments, all unprepared:", bench.created);
         report("create, 500 at once", start.elapsed() / each.max(1));
         if let (Some(now), Some(empty)) = (resident(), empty) {
             println!(

@@ -1,17 +1,16 @@
-//! Claiming, and waiting for something to claim.
+//! Claims, and waiting for work to claim.
 //!
-//! Of all who wait for one stage, one is woken when its queue changes, takes what it may and wakes
-//! the next: a change costs one look at the queue, however many wait. Each also wakes by itself
-//! when the next item that it knew of is due.
+//! When the queue of a stage changes, one waiting claim is woken. It takes what it may and wakes the
+//! next, so a change costs one look at the queue, however many claims wait. Each also wakes by
+//! itself when the next item that it knows of is due.
 
-use crate::memory::Shared;
+use crate::shared::SharedState;
 use futures_util::future::select;
 use std::pin::pin;
 use tko_core::{Claim, ClaimRequest, MAX_CHANGES};
 use tokio::sync::Notify;
 
-/// Wakes the next who waits, on whatever way out: there may be more, or it may be due earlier than
-/// they know.
+/// Wakes the next waiting claim when it is dropped: more may be due, or earlier than that one knows.
 struct Baton<'a>(&'a Notify);
 
 impl Drop for Baton<'_> {
@@ -20,13 +19,13 @@ impl Drop for Baton<'_> {
     }
 }
 
-/// Leases due work, waiting for it as long as the request says.
-pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Vec<Claim> {
+/// Leases due work, and waits for it as long as the request says.
+pub(crate) async fn claim(shared: &SharedState, request: &ClaimRequest) -> Vec<Claim> {
     let max = request.max.min(MAX_CHANGES);
     let baton = Baton(shared.due(request.stage));
     let deadline = shared.clock.now().plus(request.wait);
     loop {
-        // Listens before it looks, so that nothing falls between.
+        // Register before reading the queue, so that no signal is lost in between.
         let woken = pin!(baton.0.notified());
         let (claims, next, now) = {
             let mut state = shared.write();

@@ -6,9 +6,9 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use crate::log::Entry;
-use crate::state::State;
-use crate::table::Row;
+use crate::log::LogEntry;
+use crate::state::MemoryState;
+use crate::table::MemoryRow;
 use snapshot::StateSnapshot;
 use std::sync::Arc;
 use tko_core::commit::{Right, Staged, Step, judge};
@@ -34,10 +34,10 @@ pub(crate) fn check(set: &ChangeSet) -> Result<()> {
 /// Commits a change set that passed [`check`]. Also returns the log entries that are no longer
 /// kept, for the caller to drop outside the lock.
 pub(crate) fn commit(
-    state: &mut State,
+    state: &mut MemoryState,
     mut set: ChangeSet,
     now: Timestamp,
-) -> Result<(Committed, Vec<Entry>)> {
+) -> Result<(Committed, Vec<LogEntry>)> {
     let changes = std::mem::take(&mut set.changes);
     let (first, count) = (state.version + 1, changes.len() as u64);
     let snapshot = StateSnapshot { state, now };
@@ -61,8 +61,8 @@ pub(crate) fn commit(
 }
 
 fn write(
-    state: &mut State,
-    staged: Staged<Row>,
+    state: &mut MemoryState,
+    staged: Staged<MemoryRow>,
     now: Timestamp,
     cause: Option<&Arc<str>>,
 ) -> Committed {
@@ -78,7 +78,7 @@ fn write(
         }
         state.install(before.as_ref(), after.as_ref(), is_indexed);
         committed.revision = Some(revision);
-        state.log.push(Entry {
+        state.log.push(LogEntry {
             before,
             after,
             set,
@@ -95,9 +95,9 @@ fn write(
     committed
 }
 
-impl State {
+impl MemoryState {
     /// The rows before and after a step. The new row shares equal parts with existing rows.
-    fn rows(&mut self, step: Step<Row>, revision: Revision) -> (Option<Row>, Option<Row>) {
+    fn rows(&mut self, step: Step<MemoryRow>, revision: Revision) -> (Option<MemoryRow>, Option<MemoryRow>) {
         let before = step.before;
         let Some(mut entity) = step.after else {
             return (before, None);
@@ -110,7 +110,7 @@ impl State {
             (Some(body), _) => self.pools.body(body),
             (None, None) => self.pools.body(&Package::default()),
         };
-        let after = Row {
+        let after = MemoryRow {
             entity: Arc::new(entity),
             body,
             revision,
@@ -119,7 +119,7 @@ impl State {
     }
 
     /// Writes or removes a row, and updates the indexes if an indexed value may have changed.
-    fn install(&mut self, before: Option<&Row>, after: Option<&Row>, is_indexed: bool) {
+    fn install(&mut self, before: Option<&MemoryRow>, after: Option<&MemoryRow>, is_indexed: bool) {
         let Some(row) = after.or(before) else { return };
         let collection = self.of_mut(row.entity.key.kind());
         let slot = match after {

@@ -1,32 +1,32 @@
-//! Counting, without the lock being held for long.
+//! Counts that do not hold the lock for long.
 //!
-//! A long count is made in steps. Each first makes up for what changed meanwhile among what was
-//! counted so far, as the log tells, and then goes on: so the result is of one instant, the last.
+//! A long count runs in steps. Each step first applies the changes since the last step, from the
+//! log, to the rows counted so far, and then counts more. So the result is exact at the last step.
 
-use crate::log::Entry;
-use crate::plan::Plan;
-use crate::state::State;
-use crate::table::Row;
+use crate::log::LogEntry;
+use crate::plan::QueryPlan;
+use crate::state::MemoryState;
+use crate::table::MemoryRow;
 use crate::walk::MAX_VISITED;
 use tko_core::{Count, Key, Kind, Revision, Select};
 
-/// After so many new beginnings all is counted in one step.
+/// The number of restarts after which everything is counted in one step.
 const PATIENCE: u32 = 3;
 
-/// A count in the making.
-pub(crate) struct Tally<'a> {
+/// A count in progress.
+pub(crate) struct RunningCount<'a> {
     select: &'a Select,
     bound: u64,
-    /// What matches up to `last`, as of `at`.
+    /// The number of matches up to `last`, at revision `at`.
     found: u64,
     last: Option<Key>,
     at: Revision,
     begun: u32,
-    /// How many index entries were looked at.
+    /// The number of index entries read.
     visited: usize,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> RunningCount<'a> {
     pub(crate) fn new(select: &'a Select, bound: u64) -> Self {
         Self {
             select,
@@ -39,9 +39,9 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Looks at the next [`MAX_VISITED`] index entries. `None`: there are more to look at.
-    pub(crate) fn step(&mut self, state: &State) -> Option<Count> {
-        let plan = Plan::new(state, self.select);
+    /// Reads the next [`MAX_VISITED`] index entries. `None`: more are left.
+    pub(crate) fn step(&mut self, state: &MemoryState) -> Option<Count> {
+        let plan = QueryPlan::new(state, self.select);
         if let Some(all) = plan.counted() {
             self.found = u64::try_from(all).unwrap_or(u64::MAX);
             return Some(self.count());
@@ -73,8 +73,8 @@ impl<'a> Tally<'a> {
         None
     }
 
-    /// Makes up for changes. False: that cannot be done, so it all begins anew.
-    fn catch_up(&mut self, state: &State) -> bool {
+    /// Applies the changes since the last step. False: that is impossible, and the count must restart.
+    fn catch_up(&mut self, state: &MemoryState) -> bool {
         let Some(changes) = state.log.since(self.at) else {
             return false;
         };
@@ -85,7 +85,7 @@ impl<'a> Tally<'a> {
                 return false;
             }
             if kind == self.select.kind && self.last.as_ref().is_some_and(|last| key <= last) {
-                let Entry { before, after, .. } = change;
+                let LogEntry { before, after, .. } = change;
                 found = found + self.matches(state, after.as_ref())
                     - self.matches(state, before.as_ref());
             }
@@ -94,7 +94,7 @@ impl<'a> Tally<'a> {
         true
     }
 
-    fn matches(&self, state: &State, row: Option<&Row>) -> u64 {
+    fn matches(&self, state: &MemoryState, row: Option<&MemoryRow>) -> u64 {
         u64::from(row.is_some_and(|row| state.selects(self.select, &row.entity)))
     }
 

@@ -1,6 +1,6 @@
-//! Following the log.
+//! Feeds: streams that follow the log.
 
-use crate::memory::Shared;
+use crate::shared::SharedState;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
 use std::collections::VecDeque;
@@ -8,18 +8,18 @@ use std::sync::Arc;
 use tko_core::{ChangeRecord, Result, Revision, Want};
 use tokio::sync::watch;
 
-/// One reader.
-struct Reader {
-    shared: Arc<Shared>,
+/// One feed.
+struct FeedReader {
+    shared: Arc<SharedState>,
     head: watch::Receiver<Revision>,
     after: Revision,
     package: bool,
-    /// It was told that it is too late.
+    /// Whether it ended with an error.
     ended: bool,
 }
 
-impl Reader {
-    /// The next changes, as soon as there are any.
+impl FeedReader {
+    /// The next changes; waits until there are any.
     async fn next(&mut self) -> Option<Result<VecDeque<ChangeRecord>>> {
         while !self.ended {
             self.head.mark_unchanged();
@@ -42,13 +42,13 @@ impl Reader {
     }
 }
 
-/// Every change after this one, without end.
+/// Streams every change after this one, without end.
 pub(crate) fn tail(
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     after: Revision,
     want: Want,
 ) -> BoxStream<'static, Result<ChangeRecord>> {
-    let reader = Reader {
+    let reader = FeedReader {
         head: shared.head.subscribe(),
         shared,
         after,

@@ -1,42 +1,41 @@
-//! What is found without looking at every row: for each facet of a row, each value that any row of
-//! the kind has, and the keys of the rows that have it.
+//! The index of one kind: for each facet and value, the keys of the rows that have it.
 //!
 //! Invariants:
-//! - every row of a kind is listed under each of its [`terms`], and nowhere else;
-//! - lists are in key order; a list, value or facet that nothing has is not there.
+//! - every row of the kind is in the posting of each of its [`terms`], and in no other;
+//! - postings are in key order, and an empty posting is removed.
 
+use crate::posting::Posting;
 use crate::table::Slot;
-use crate::walk::Source;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use tko_core::{DeploymentId, Entity, Facts, Key, Metadata, SiteId};
 
-/// What rows are found by, beside metadata.
+/// A property by which rows are found, apart from metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Facet {
-    /// Of sites and deployments: the template's id.
+    /// The template's id, of sites and deployments.
     Template,
-    /// Of deployments: where it is to run.
+    /// The site that a deployment is assigned to.
     Site,
-    /// Of deployments: where a scheduler has put it.
+    /// The site that a deployment is placed on.
     Place,
-    /// Of deployments: what it came out of.
+    /// The parent of a deployment.
     Parent,
-    /// Of deployments: one of the four that [`state`] tells.
+    /// The preparation and approval of a deployment; see [`state`].
     State,
-    /// Of plugins.
+    /// The type of a plugin.
     PluginType,
-    /// Of plugins.
+    /// The executor of a plugin.
     Executor,
-    /// Of plugins: each of its triggers, as text.
+    /// Each trigger of a plugin, as text.
     Trigger,
 }
 
 const FACETS: usize = Facet::Trigger as usize + 1;
 
-/// The value of [`Facet::State`].
+/// The value of [`Facet::State`] for a deployment.
 pub(crate) fn state(prepared: bool, approved: bool) -> &'static str {
     match (prepared, approved) {
         (false, false) => "new",
@@ -46,7 +45,7 @@ pub(crate) fn state(prepared: bool, approved: bool) -> &'static str {
     }
 }
 
-/// A row's facets, metadata left out, and their values.
+/// The facets of a row and their values, without metadata.
 fn terms(entity: &Entity) -> Vec<(Facet, Cow<'_, str>)> {
     let mut terms = Vec::new();
     if let Some(template) = entity.template() {
@@ -82,25 +81,25 @@ fn terms(entity: &Entity) -> Vec<(Facet, Cow<'_, str>)> {
     terms
 }
 
-/// The rows of one kind by facet and value.
+/// The rows of one kind, by facet and value.
 #[derive(Debug, Default)]
-pub(crate) struct Index {
-    facets: [Values; FACETS],
-    metadata: BTreeMap<Arc<str>, Values>,
+pub(crate) struct RowIndex {
+    facets: [FacetValues; FACETS],
+    metadata: BTreeMap<Arc<str>, FacetValues>,
 }
 
-impl Index {
+impl RowIndex {
     /// The values of a facet.
-    pub(crate) fn of(&self, facet: Facet) -> &Values {
+    pub(crate) fn of(&self, facet: Facet) -> &FacetValues {
         &self.facets[facet as usize]
     }
 
-    /// The values of a metadata key; `None`: no row has it.
-    pub(crate) fn metadata(&self, name: &str) -> Option<&Values> {
+    /// The values of a metadata key; `None` if no row has the key.
+    pub(crate) fn metadata(&self, name: &str) -> Option<&FacetValues> {
         self.metadata.get(name)
     }
 
-    /// Follows one row from one state to the next; `None`: it is not there.
+    /// Updates the index for one row that changed. `None`: the row does not exist in that state.
     pub(crate) fn follow(&mut self, slot: Slot, before: Option<&Entity>, after: Option<&Entity>) {
         let Some(key) = after.or(before).map(|entity| &entity.key) else {
             return;
@@ -155,17 +154,17 @@ impl Index {
     }
 }
 
-/// The values of one facet in byte order, each with the rows that have it.
+/// The values of one facet in byte order, each with its posting.
 #[derive(Debug, Default)]
-pub(crate) struct Values(BTreeMap<Arc<str>, Posting>);
+pub(crate) struct FacetValues(BTreeMap<Arc<str>, Posting>);
 
-impl Values {
-    /// The rows that have this value.
+impl FacetValues {
+    /// The posting of this value.
     pub(crate) fn exactly(&self, value: &str) -> Option<&Posting> {
         self.0.get(value)
     }
 
-    /// All values from this prefix on that have it.
+    /// All values with this prefix, in byte order.
     pub(crate) fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &Posting)> {
         self.0
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
@@ -187,65 +186,6 @@ impl Values {
             posting.remove(key);
             if posting.len() == 0 {
                 self.0.remove(value);
-            }
-        }
-    }
-}
-
-/// From here on a list is a tree.
-const FEW: usize = 32;
-
-/// Keys in order, with their slots. Most values of most facets have a few rows, some have a
-/// million.
-#[derive(Debug)]
-pub(crate) enum Posting {
-    /// Fewer than [`FEW`], in order.
-    Few(Vec<(Key, Slot)>),
-    /// More, or there were more once.
-    Many(BTreeMap<Key, Slot>),
-}
-
-impl Posting {
-    /// How many rows there are.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Few(list) => list.len(),
-            Self::Many(tree) => tree.len(),
-        }
-    }
-
-    /// In order.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        Source::of(self, Bound::Unbounded).map(|(key, _)| key)
-    }
-
-    fn insert(&mut self, key: Key, slot: Slot) {
-        match self {
-            Self::Few(list) if list.len() < FEW => {
-                if let Err(at) = list.binary_search_by(|(other, _)| other.cmp(&key)) {
-                    list.insert(at, (key, slot));
-                }
-            }
-            Self::Few(list) => {
-                let mut tree: BTreeMap<Key, Slot> = std::mem::take(list).into_iter().collect();
-                tree.insert(key, slot);
-                *self = Self::Many(tree);
-            }
-            Self::Many(tree) => {
-                tree.insert(key, slot);
-            }
-        }
-    }
-
-    fn remove(&mut self, key: &Key) {
-        match self {
-            Self::Few(list) => {
-                if let Ok(at) = list.binary_search_by(|(other, _)| other.cmp(key)) {
-                    list.remove(at);
-                }
-            }
-            Self::Many(tree) => {
-                tree.remove(key);
             }
         }
     }

@@ -1,31 +1,33 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// | file | what is in it |
+// | file | content |
 // |---|---|
-// | `memory` | the backend: the lock, and each call under it |
-// | `state`, `table`, `index` | rows, and what they are found by |
-// | `plan`, `walk`, `count` | selections, pages, counts |
-// | `commit`, `stage`, `require`, `share`, `pool` | change sets, and one copy of what is equal |
-// | `log`, `feed` | the last changes, and who follows them |
-// | `queue`, `claim`, `edits` | due work, leases, edits |
+// | `memory`, `shared` | the backend; the lock, and the signals that end waits |
+// | `state`, `table`, `index`, `posting` | rows, and the indexes by which they are found |
+// | `plan`, `walk`, `list`, `count` | query planning, pages, counts |
+// | `commit`, `share`, `pool` | change sets; one copy of equal values |
+// | `log`, `feed` | the last changes, and the streams that follow them |
+// | `queue`, `claim` | due work and leases |
 
 mod claim;
 mod commit;
 mod count;
 mod feed;
 mod index;
+mod list;
 mod log;
 mod memory;
-mod modifications;
 mod plan;
 mod pool;
+mod posting;
 mod queue;
 #[cfg(test)]
 mod sample;
 mod share;
+mod shared;
 mod state;
 mod table;
 mod walk;
 
-pub use memory::{Memory, Settings};
+pub use memory::{Memory, MemorySettings};

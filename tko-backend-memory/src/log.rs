@@ -1,36 +1,36 @@
-//! The change feed: the last changes, in one ring for all readers, and by entity for history.
+//! The log: the last changes, shared by all feeds, and indexed by entity for history.
 
-use crate::table::Row;
+use crate::table::MemoryRow;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use tko_core::{ChangeRecord, Error, Key, Result, Revision, Timestamp};
 
-/// Most changes that a reader takes at once.
+/// The most changes that a feed reads at once.
 pub(crate) const BATCH: usize = 256;
 
-/// One change. Shares its states with the table and with the changes before and after.
+/// One change. It shares its states with the table and with neighbouring changes.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) before: Option<Row>,
-    pub(crate) after: Option<Row>,
+pub(crate) struct LogEntry {
+    pub(crate) before: Option<MemoryRow>,
+    pub(crate) after: Option<MemoryRow>,
     pub(crate) set: Revision,
     pub(crate) at: Timestamp,
     pub(crate) cause: Option<Arc<str>>,
 }
 
-impl Entry {
-    /// What changed.
+impl LogEntry {
+    /// The key of the entity that changed.
     pub(crate) fn key(&self) -> &Key {
         self.after
             .as_ref()
             .or(self.before.as_ref())
             .map(|row| &row.entity.key)
-            .expect("a change of nothing into nothing is no change")
+            .expect("a change has a state before or after it")
     }
 
     fn record(&self, revision: u64, package: bool) -> ChangeRecord {
-        let record = |row: &Option<Row>| row.as_ref().map(|row| row.record(package, true));
+        let record = |row: &Option<MemoryRow>| row.as_ref().map(|row| row.record(package, true));
         ChangeRecord {
             revision: Revision(revision),
             set: self.set,
@@ -43,13 +43,13 @@ impl Entry {
     }
 }
 
-/// The last changes. Their revisions are dense, so a change is found by its place.
+/// The last changes. Revisions are dense, so a revision gives the position of its change.
 #[derive(Debug)]
 pub(crate) struct Log {
-    entries: VecDeque<Entry>,
-    /// Which revisions of each key are kept.
+    entries: VecDeque<LogEntry>,
+    /// The revisions that are kept, by key.
     by_key: BTreeSet<(Key, u64)>,
-    /// The last one that is not kept any more.
+    /// The last revision that is no longer kept.
     oldest: u64,
     keep: usize,
 }
@@ -64,26 +64,26 @@ impl Log {
         }
     }
 
-    /// Of the last change.
+    /// The revision of the last change.
     pub(crate) fn last(&self) -> Revision {
         Revision(self.oldest + self.entries.len() as u64)
     }
 
-    /// What may be read after.
+    /// The feed can be read after this revision, or any later one.
     pub(crate) fn oldest(&self) -> Revision {
         Revision(self.oldest)
     }
 
-    /// Adds the next change.
-    pub(crate) fn push(&mut self, entry: Entry) {
+    /// Appends the next change.
+    pub(crate) fn push(&mut self, entry: LogEntry) {
         self.by_key.insert((entry.key().clone(), self.last().0 + 1));
         self.entries.push_back(entry);
     }
 
-    /// Gives up what is too much, to be dropped where nobody waits for it.
-    pub(crate) fn trim(&mut self) -> Vec<Entry> {
+    /// Removes the changes beyond the limit, for the caller to drop outside the lock.
+    pub(crate) fn trim(&mut self) -> Vec<LogEntry> {
         let excess = self.entries.len().saturating_sub(self.keep);
-        let gone: Vec<Entry> = self.entries.drain(..excess).collect();
+        let gone: Vec<LogEntry> = self.entries.drain(..excess).collect();
         for entry in &gone {
             self.oldest += 1;
             self.by_key.remove(&(entry.key().clone(), self.oldest));
@@ -91,10 +91,10 @@ impl Log {
         gone
     }
 
-    /// The next changes after this one, at most [`BATCH`]; none: it is the last.
+    /// The next changes after a revision, at most [`BATCH`]; empty if it is the last.
     ///
     /// # Errors
-    /// `Expired`: they are not kept any more, or this store never got so far.
+    /// `Expired`: they are no longer kept, or the revision is later than the last.
     pub(crate) fn after(&self, after: Revision, package: bool) -> Result<VecDeque<ChangeRecord>> {
         let entries = self.since(after).ok_or(Error::Expired {
             oldest: self.oldest(),
@@ -106,14 +106,14 @@ impl Log {
             .collect())
     }
 
-    /// All changes after this one; `None`: they are not all kept, or this store never got so far.
-    pub(crate) fn since(&self, after: Revision) -> Option<impl Iterator<Item = &Entry>> {
+    /// All changes after a revision; `None` if some are no longer kept, or it is later than the last.
+    pub(crate) fn since(&self, after: Revision) -> Option<impl Iterator<Item = &LogEntry>> {
         let start = after.0.checked_sub(self.oldest)?;
         let start = usize::try_from(start).ok()?;
         (start <= self.entries.len()).then(|| self.entries.range(start..))
     }
 
-    /// Changes of one key before a revision, newest first.
+    /// The changes of one key before a revision, newest first, at most `limit`.
     pub(crate) fn history(
         &self,
         key: &Key,

@@ -1,12 +1,12 @@
-//! The backend: one lock around the state, held for short, never over an await.
+//! The backend: every call takes one lock, holds it briefly, and never across an await.
 
-use crate::count::Tally;
-use crate::state::State;
-use crate::{claim, commit, feed, walk};
+use crate::count::RunningCount;
+use crate::shared::SharedState;
+use crate::{claim, commit, feed, list};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::fmt;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tko_core::change::FeedPosition;
 use tko_core::{
@@ -14,50 +14,36 @@ use tko_core::{
     Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result, Revision, Select, Stage,
     Token, Want,
 };
-use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
-/// How much to remember.
+/// The limits of the memory backend.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// How many of the last changes are kept for watching and history. Default: 100,000.
+pub struct MemorySettings {
+    /// The number of changes that are kept for watches and history. Default: 100,000.
     ///
-    /// Each keeps the states before and after it, with their bodies. With fewer than a change set
-    /// has ([`MAX_CHANGES`]) a watcher may miss the beginning of one, and is told `Expired`.
+    /// Each change keeps the states before and after it, with their bodies. With fewer than
+    /// [`MAX_CHANGES`], a watch may miss the beginning of a large change set and end with
+    /// `Expired`.
     pub history: usize,
 }
 
-impl Default for Settings {
+impl Default for MemorySettings {
     fn default() -> Self {
         Self { history: 100_000 }
     }
 }
 
-/// Keeps everything in memory, for as long as the process lives.
-pub struct Memory(Arc<Shared>);
-
-/// What the feeds that were given out need too.
-pub(crate) struct Shared {
-    state: RwLock<State>,
-    pub(crate) clock: Arc<dyn Clock>,
-    /// The last revision, for whoever waits for the next.
-    pub(crate) head: watch::Sender<Revision>,
-    /// By stage: something may be due, or due earlier than thought.
-    due: [Notify; Stage::ALL.len()],
-}
+/// A backend that keeps everything in memory, until the process ends.
+pub struct Memory(Arc<SharedState>);
 
 impl Memory {
-    /// An empty store. `clock` says when leases and edits lapse and work is due.
+    /// An empty store. `clock` decides when leases and modifications expire and when work is due.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "settings may come to hold what is not copied"
+        reason = "settings may get fields that are not copied"
     )]
-    pub fn new(clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self(Arc::new(Shared {
-            state: RwLock::new(State::new(settings.history)),
-            clock,
-            head: watch::Sender::new(Revision(0)),
-            due: Stage::ALL.map(|_| Notify::new()),
-        }))
+    pub fn new(clock: Arc<dyn Clock>, settings: MemorySettings) -> Self {
+        Self(Arc::new(SharedState::new(clock, settings.history)))
     }
 }
 
@@ -67,31 +53,6 @@ impl fmt::Debug for Memory {
         f.debug_struct("Memory")
             .field("revision", &revision)
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().expect("no code panics while it writes")
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().expect("no code panics while it writes")
-    }
-
-    /// Where to hear of work of this stage.
-    pub(crate) fn due(&self, stage: Stage) -> &Notify {
-        &self.due[stage as usize]
-    }
-
-    /// In these stages something may be due now, or earlier than was thought.
-    fn wake(&self, stages: impl IntoIterator<Item = Stage>) {
-        let mut woken = [false; Stage::ALL.len()];
-        for stage in stages {
-            if !std::mem::replace(&mut woken[stage as usize], true) {
-                self.due(stage).notify_one();
-            }
-        }
     }
 }
 
@@ -119,13 +80,13 @@ impl Backend for Memory {
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        Ok(walk::page(&self.0.read(), list).0)
+        Ok(list::page(&self.0.read(), list).0)
     }
 
     async fn count(&self, select: &Select, bound: u64, _: Want) -> Result<Count> {
-        let mut tally = Tally::new(select, bound);
+        let mut count = RunningCount::new(select, bound);
         loop {
-            if let Some(count) = tally.step(&self.0.read()) {
+            if let Some(count) = count.step(&self.0.read()) {
                 return Ok(count);
             }
             tokio::task::yield_now().await;
@@ -136,7 +97,7 @@ impl Backend for Memory {
         commit::check(&changes)?;
         let stages: Vec<Stage> = match changes.settle {
             Some(_) => Stage::ALL.into(),
-            None => changes.enqueue.iter().map(|mark| mark.stage).collect(),
+            None => changes.enqueue.iter().map(|enqueue| enqueue.stage).collect(),
         };
         let (committed, gone) = {
             let mut state = self.0.write();
@@ -168,7 +129,8 @@ impl Backend for Memory {
             _ => return Err(Error::not_found(key)),
         };
         let until = now.plus(ttl);
-        match state.modifications.open(key, until, now) {
+        let secret = format!("edit.{}", Uuid::new_v4().simple());
+        match state.modifications.open(key, secret, until, now) {
             Some(token) => Ok(Modification {
                 token,
                 until,

@@ -1,25 +1,26 @@
-//! How a selection is answered: which list is walked, and in what order.
+//! Query planning: the postings to read for a selection, and the filters per row.
 //!
-//! Of all that a [`Select`] asks for, whatever an index knows gives a *candidate*: the lists of
-//! keys that together hold everything which may match. The one with the fewest keys is walked, its
-//! lists merged in key order, so that a page may end anywhere and the next one go on from there;
-//! each row is then judged by the whole selection. A literal start of the ids narrows every walk.
+//! Each facet of a [`Select`] that an index knows gives a *candidate*: the postings that together
+//! contain every row that may match. The candidate with the fewest entries is read, its postings
+//! merged in key order, so that a page can end anywhere and the next one continues there. Each row
+//! is then checked against the whole selection. A literal prefix of the ids narrows every read.
 
-use crate::index::{Facet, Index, Posting, Values, state};
-use crate::state::State;
+use crate::index::{Facet, FacetValues, RowIndex, state};
+use crate::posting::{KeySource, Posting};
+use crate::state::MemoryState;
 use crate::table::Slot;
-use crate::walk::{Source, Walk};
+use crate::walk::KeyWalk;
 use std::ops::Bound;
 use tko_core::select::MetadataPatterns;
 use tko_core::{DeploymentId, Key, Kind, Pattern, PluginId, PluginType, Select};
 
-/// Most lists that are merged: a candidate that takes more is left out.
+/// The most postings that are merged; a candidate with more is not considered.
 const MAX_WIDTH: usize = 4_096;
 
-/// What may match, for one facet.
+/// The rows that may match one facet.
 struct Candidate<'a> {
     lists: Vec<&'a Posting>,
-    /// It holds just what this facet selects, nothing twice.
+    /// Whether the postings contain exactly the rows that match, each once.
     exact: bool,
 }
 
@@ -28,38 +29,38 @@ impl Candidate<'_> {
         self.lists.iter().map(|list| list.len()).sum()
     }
 
-    /// Entries that a walk looks at: each list has to be opened.
+    /// The number of entries that a walk reads, counting one for opening each posting.
     fn cost(&self) -> usize {
         self.size() + self.lists.len()
     }
 }
 
-/// What a selection says of ids.
-enum Ids {
-    /// One of these, in order.
+/// The ids that a selection allows.
+enum IdRange {
+    /// Exactly these keys, in order.
     Among(Vec<Key>),
-    /// Those that start with this text, the first possible one being this key.
+    /// The first possible key, and the prefix of all ids.
     From(Key, String),
     Any,
 }
 
-/// How to answer one selection.
-pub(crate) struct Plan<'a> {
-    state: &'a State,
+/// The way to answer one selection.
+pub(crate) struct QueryPlan<'a> {
+    state: &'a MemoryState,
     kind: Kind,
-    ids: Ids,
-    /// The cheapest; `None`: all rows of the kind.
+    ids: IdRange,
+    /// The postings to read; `None` reads all rows of the kind.
     lists: Option<Vec<&'a Posting>>,
-    /// How many match, where that can be told without looking at them.
+    /// The number of matches, if the index alone gives it.
     counted: Option<usize>,
 }
 
-impl<'a> Plan<'a> {
-    /// Looks at what the indexes have.
-    pub(crate) fn new(state: &'a State, select: &'a Select) -> Self {
+impl<'a> QueryPlan<'a> {
+    /// Plans a selection by the sizes of the postings.
+    pub(crate) fn new(state: &'a MemoryState, select: &'a Select) -> Self {
         let kind = select.kind;
         let rows = state.of(kind).rows.len();
-        let found = Found::of(state, select);
+        let found = Candidates::of(state, select);
         let counted = match found.candidates.as_slice() {
             _ if !select.ids.is_empty() || (state.of(kind).deleting > 0 && !select.deleting) => {
                 None
@@ -85,39 +86,39 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    /// How many match, if that is known without a walk.
+    /// The number of matches, if it is known without a walk.
     pub(crate) fn counted(&self) -> Option<usize> {
         self.counted
     }
 
-    /// What may match after this key, in key order.
-    pub(crate) fn walk(&self, after: Option<&Key>) -> Walk<'a> {
+    /// The rows that may match after this key, in key order.
+    pub(crate) fn walk(&self, after: Option<&Key>) -> KeyWalk<'a> {
         let table = &self.state.of(self.kind).rows;
         let (from, prefix) = match &self.ids {
-            Ids::Among(keys) => {
+            IdRange::Among(keys) => {
                 let found: Vec<(&Key, Slot)> = keys
                     .iter()
                     .filter(|key| after.is_none_or(|after| *key > after))
                     .filter_map(|key| table.entry(key))
                     .collect();
-                return Walk::new(vec![Source::Given(found.into_iter())], String::new());
+                return KeyWalk::new(vec![KeySource::Given(found.into_iter())], String::new());
             }
-            Ids::From(first, prefix) if after.is_none_or(|after| after < first) => {
+            IdRange::From(first, prefix) if after.is_none_or(|after| after < first) => {
                 (Bound::Included(first), prefix.clone())
             }
-            Ids::From(_, prefix) => (bound(after), prefix.clone()),
-            Ids::Any => (bound(after), String::new()),
+            IdRange::From(_, prefix) => (bound(after), prefix.clone()),
+            IdRange::Any => (bound(after), String::new()),
         };
         let sources = match &self.lists {
-            Some(lists) => lists.iter().map(|list| Source::of(list, from)).collect(),
-            None => vec![Source::Tree(table.keys().range((from, Bound::Unbounded)))],
+            Some(lists) => lists.iter().map(|list| KeySource::of(list, from)).collect(),
+            None => vec![KeySource::Tree(table.keys().range((from, Bound::Unbounded)))],
         };
-        Walk::new(sources, prefix)
+        KeyWalk::new(sources, prefix)
     }
 
-    /// Whether fewer rows have the wanted start of their id than there are lists to open.
+    /// Whether fewer rows have the id prefix than there are postings to open.
     fn fewer_ids_than(&self, width: usize) -> bool {
-        let Ids::From(first, prefix) = &self.ids else {
+        let IdRange::From(first, prefix) = &self.ids else {
             return false;
         };
         let keys = self.state.of(self.kind).rows.keys();
@@ -133,8 +134,8 @@ fn bound(after: Option<&Key>) -> Bound<&Key> {
     after.map_or(Bound::Unbounded, Bound::Excluded)
 }
 
-/// Reads the id patterns. A text that is no id is the id of nothing.
-fn ids(select: &Select) -> Ids {
+/// The ids that the patterns allow. A literal that is not a valid id matches nothing.
+fn ids(select: &Select) -> IdRange {
     if let Some(literal) = select.ids.iter().find_map(Pattern::as_literal) {
         let mut keys = Vec::new();
         if select.kind == Kind::Plugin {
@@ -145,16 +146,16 @@ fn ids(select: &Select) -> Ids {
         } else {
             keys.extend(Key::new(select.kind, literal).ok());
         }
-        return Ids::Among(keys);
+        return IdRange::Among(keys);
     }
     let prefix = longest_prefix(&select.ids);
-    // Patterns of plugins are for the name, which is not what their ids start with.
+    // Patterns of plugins match the name, which their ids do not start with.
     if prefix.is_empty() || select.kind == Kind::Plugin {
-        return Ids::Any;
+        return IdRange::Any;
     }
     match Key::new(select.kind, prefix) {
-        Ok(first) => Ids::From(first, prefix.to_owned()),
-        Err(_) => Ids::Among(Vec::new()),
+        Ok(first) => IdRange::From(first, prefix.to_owned()),
+        Err(_) => IdRange::Among(Vec::new()),
     }
 }
 
@@ -166,16 +167,16 @@ fn longest_prefix(patterns: &[Pattern]) -> &str {
         .unwrap_or_default()
 }
 
-/// All that an index can say of a selection.
+/// The candidates for one selection.
 #[derive(Default)]
-struct Found<'a> {
-    /// How many facets it has, ids left out.
+struct Candidates<'a> {
+    /// The number of facets in the selection, without ids.
     facets: usize,
     candidates: Vec<Candidate<'a>>,
 }
 
-impl<'a> Found<'a> {
-    fn of(state: &'a State, select: &'a Select) -> Self {
+impl<'a> Candidates<'a> {
+    fn of(state: &'a MemoryState, select: &'a Select) -> Self {
         let index = &state.of(select.kind).index;
         let mut found = Self::default();
         for (name, pattern) in &select.metadata {
@@ -208,7 +209,7 @@ impl<'a> Found<'a> {
             }
         }
         if let Some(trigger) = &select.trigger {
-            // As text two triggers may look alike.
+            // Different triggers may have the same text.
             let lists = exactly(index, [Facet::Trigger], &trigger.to_string());
             found.add(Some(lists), false);
         }
@@ -233,7 +234,7 @@ impl<'a> Found<'a> {
         found
     }
 
-    /// Counts a facet; with no lists, the index cannot answer it.
+    /// Counts a facet. `None`: the index cannot answer it.
     fn add(&mut self, lists: Option<Vec<&'a Posting>>, exact: bool) {
         self.facets += 1;
         self.candidates
@@ -242,7 +243,7 @@ impl<'a> Found<'a> {
 }
 
 fn exactly<'a, const N: usize>(
-    index: &'a Index,
+    index: &'a RowIndex,
     facets: [Facet; N],
     value: &str,
 ) -> Vec<&'a Posting> {
@@ -252,7 +253,7 @@ fn exactly<'a, const N: usize>(
         .collect()
 }
 
-fn in_state(index: &Index, prepared: Option<bool>, approved: Option<bool>) -> Vec<&Posting> {
+fn in_state(index: &RowIndex, prepared: Option<bool>, approved: Option<bool>) -> Vec<&Posting> {
     [(false, false), (false, true), (true, false), (true, true)]
         .into_iter()
         .filter(|(is_prepared, is_approved)| {
@@ -265,8 +266,8 @@ fn in_state(index: &Index, prepared: Option<bool>, approved: Option<bool>) -> Ve
         .collect()
 }
 
-/// The rows whose value matches all patterns; `None`: too many values.
-fn matching<'a>(values: &'a Values, patterns: &[Pattern]) -> Option<Vec<&'a Posting>> {
+/// The postings of values that match all patterns; `None` if too many values must be checked.
+fn matching<'a>(values: &'a FacetValues, patterns: &[Pattern]) -> Option<Vec<&'a Posting>> {
     let all_match = |value: &str| patterns.iter().all(|pattern| pattern.matches(value));
     if let Some(literal) = patterns.iter().find_map(Pattern::as_literal) {
         let posting = values.exactly(literal).filter(|_| all_match(literal));
@@ -284,10 +285,11 @@ fn matching<'a>(values: &'a Values, patterns: &[Pattern]) -> Option<Vec<&'a Post
     Some(lists)
 }
 
-/// The rows that name one of those of another kind whose metadata matches; `None`: too many.
+/// The postings of rows that name a row of another kind with matching metadata; `None` if too many
+/// rows of that kind must be checked.
 fn joined<'a>(
-    state: &State,
-    values: &'a Values,
+    state: &MemoryState,
+    values: &'a FacetValues,
     kind: Kind,
     patterns: &MetadataPatterns,
 ) -> Option<Vec<&'a Posting>> {
@@ -297,7 +299,7 @@ fn joined<'a>(
         ..Select::all(kind)
     };
     let mut lists = Vec::new();
-    let mut walk = Plan::new(state, &select).walk(None);
+    let mut walk = QueryPlan::new(state, &select).walk(None);
     while let Some((key, slot)) = walk.next() {
         if walk.visited() > MAX_WIDTH {
             return None;

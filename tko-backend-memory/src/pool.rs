@@ -1,7 +1,7 @@
-//! One copy of what is equal: bodies, resources and metadata of a fleet hardly differ.
+//! Pools that keep one copy of equal values: the packages and metadata of a fleet hardly differ.
 //!
-//! A pool holds nothing alive for long: with each addition it looks at a few of its entries in
-//! turn and drops those that nobody else uses, so that no call pays for all of them.
+//! A pool does not keep values alive for long. Each addition checks a few entries in turn and drops
+//! the unused ones, so that no single call pays for a full sweep.
 
 use std::collections::{BTreeMap, hash_map::DefaultHasher};
 use std::hash::{Hash, Hasher};
@@ -9,13 +9,13 @@ use std::ops::Bound;
 use std::sync::{Arc, Weak};
 use tko_core::{ContentHash, Metadata, Package, Resource};
 
-/// Entries looked at with each addition: more than one, so that dropping keeps up.
+/// The number of entries checked with each addition; more than one, so that dropping keeps up.
 const STEPS: usize = 3;
 
 #[derive(Debug)]
 struct Pool<K, V> {
     entries: BTreeMap<K, V>,
-    /// Looked at last.
+    /// The entry that was checked last.
     hand: Option<K>,
 }
 
@@ -43,17 +43,17 @@ impl<K: Ord + Copy, V> Pool<K, V> {
     }
 }
 
-/// What rows and the log share.
+/// The values that rows and the log share.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     bodies: Pool<ContentHash, Weak<Package>>,
     resources: Pool<ContentHash, Weak<Resource>>,
-    /// By a hash that need not be unique: of two that collide one is shared.
+    /// By a hash that may collide: of two values with one hash, only the first is shared.
     metadata: Pool<u64, Metadata>,
 }
 
 impl Pools {
-    /// The body of this content.
+    /// The shared body with this content.
     pub(crate) fn body(&mut self, package: &Package) -> Arc<Package> {
         let hash = package.hash();
         if let Some(body) = self.bodies.entries.get(&hash).and_then(Weak::upgrade) {
@@ -72,7 +72,7 @@ impl Pools {
         body
     }
 
-    /// The resource of this content.
+    /// The shared resource with this content.
     pub(crate) fn resource(&mut self, resource: &Arc<Resource>) -> Arc<Resource> {
         let hash = resource.hash();
         if let Some(shared) = self.resources.entries.get(&hash).and_then(Weak::upgrade) {
@@ -83,7 +83,7 @@ impl Pools {
         resource.clone()
     }
 
-    /// The metadata of this content.
+    /// The shared metadata with this content.
     pub(crate) fn metadata(&mut self, metadata: &Metadata) -> Metadata {
         let mut hasher = DefaultHasher::new();
         metadata.hash(&mut hasher);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_bodies_are_one_and_different_bodies_share_equal_resources() {
+    fn equal_bodies_are_shared_and_different_bodies_share_equal_resources() {
         let mut pools = Pools::default();
         let (one, same) = (package(&["a", "b"]), package(&["a", "b"]));
         let (one, same) = (pools.body(&one), pools.body(&same));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_uses_any_more_leaves_the_pools_as_others_come() {
+    fn unused_values_leave_the_pools_as_others_are_added() {
         let mut pools = Pools::default();
         for n in 0..1_000 {
             let name = n.to_string();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_stays_in_the_pools() {
+    fn used_values_stay_in_the_pools() {
         let mut pools = Pools::default();
         let used: Vec<_> = (0..100)
             .map(|n| pools.body(&package(&[&n.to_string()])))

@@ -1,8 +1,8 @@
-//! Due work of one stage, and the leases on it.
+//! The queue of one stage: due work and its leases.
 //!
-//! An item is in its lane under the time at which it is there for the taking: when it is due, or,
-//! while it is leased, when the lease ends. So a lapsed lease is due work without anything that
-//! sweeps, and finding what to claim looks at the first item of each lane.
+//! A lane sorts its items by the time from which they can be claimed: when they are due or, while
+//! they are leased, when the lease ends. So expired leases need no sweep, and a claim reads only the
+//! first item of each lane.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use uuid::Uuid;
 
 const LANES: usize = Lane::COUNT as usize;
 
-/// What the secret of a lease starts with, so that a dead one is still known for a lease.
+/// The prefix of a lease's secret. It identifies tokens of leases that are no longer remembered.
 const LEASE: &str = "lease.";
 
-/// Whether a token is of a lease, live or not.
+/// Whether a token belongs to a lease, live or not.
 pub(crate) fn is_lease(token: &Token) -> bool {
     token.secret.starts_with(LEASE)
 }
 
-/// All work of one stage.
+/// All work of one stage, by key and by lane.
 #[derive(Debug)]
 pub(crate) struct Queue {
     stage: Stage,
@@ -41,12 +41,12 @@ impl Queue {
         }
     }
 
-    /// What there is to do on this key.
+    /// The work on this key.
     pub(crate) fn work(&self, key: &Key) -> Option<Work> {
         self.items.get(key).map(|item| item.work(self.stage, key))
     }
 
-    /// Makes due. `key` is the row's own, to share its memory.
+    /// Enqueues work. `key` is the row's own copy, to share its memory.
     pub(crate) fn enqueue(&mut self, enqueue: &Enqueue, key: &Key, now: Timestamp) {
         if self.items.contains_key(key) {
             self.change(key, |item| item.enqueue(enqueue, now));
@@ -57,14 +57,14 @@ impl Queue {
         self.items.insert(key.clone(), item);
     }
 
-    /// Removes what there is to do on this key, leased or not.
+    /// Removes the work on this key, leased or not.
     pub(crate) fn remove(&mut self, key: &Key) {
         if let Some((key, item)) = self.items.remove_entry(key) {
             self.lanes[lane(&item)].remove(&(item.ready(), key));
         }
     }
 
-    /// When the next item may be claimed, if there is any.
+    /// The time from which the next item can be claimed.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.lanes
             .iter()
@@ -72,7 +72,7 @@ impl Queue {
             .min()
     }
 
-    /// Leases what is due: lanes in turn, earliest first in a lane. A suspect comes alone.
+    /// Leases due work: lanes in turn, earliest first in a lane. A suspect is leased alone.
     pub(crate) fn take(
         &mut self,
         max: usize,
@@ -99,7 +99,7 @@ impl Queue {
         claims
     }
 
-    /// The first item of the next lane that has one due.
+    /// The first item of the next lane with due work.
     fn due(&self, now: Timestamp) -> Option<(usize, Key)> {
         (1..=LANES)
             .map(|step| (self.turn + step) % LANES)
@@ -121,14 +121,14 @@ impl Queue {
         })
     }
 
-    /// Whether this is the token of a lease that has not ended.
+    /// Whether this token proves a live lease.
     pub(crate) fn is_live(&self, token: &Token, now: Timestamp) -> bool {
         self.items
             .get(&token.key)
             .is_some_and(|item| item.is_leased(token, now))
     }
 
-    /// Lets a live lease end at `until`. False: it is not live.
+    /// Moves the end of a live lease. False: it is not live.
     pub(crate) fn renew(&mut self, token: &Token, until: Timestamp, now: Timestamp) -> bool {
         let live = self.is_live(token, now);
         if live {
@@ -157,7 +157,7 @@ impl Queue {
         true
     }
 
-    /// Changes an item and moves it to where it then belongs.
+    /// Changes an item and moves it to its new position.
     fn change(&mut self, key: &Key, change: impl FnOnce(&mut WorkItem)) {
         let Some(item) = self.items.get_mut(key) else {
             return;

@@ -1,7 +1,7 @@
-//! What the tests put, and a clock that they move by hand.
+//! Entities for the tests, and a clock that they move by hand.
 
 use crate::commit;
-use crate::state::State;
+use crate::state::MemoryState;
 use futures_core::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tko_core::{
 };
 use tokio::sync::watch;
 
-/// Stands still until it is moved.
+/// A clock that stands still until a test moves it.
 #[derive(Debug)]
-pub(crate) struct ManualClock(watch::Sender<Timestamp>);
+pub(crate) struct TestClock(watch::Sender<Timestamp>);
 
-impl ManualClock {
+impl TestClock {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(watch::Sender::new(Timestamp(1_000_000))))
     }
@@ -25,7 +25,7 @@ impl ManualClock {
     }
 }
 
-impl Clock for ManualClock {
+impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         *self.0.borrow()
     }
@@ -75,7 +75,7 @@ pub(crate) fn plugin(id: &str, plugin: Plugin) -> Put {
     put(key(Kind::Plugin, id), facts, &[])
 }
 
-/// A deployment, as `change` makes it.
+/// A deployment, changed by `change`.
 pub(crate) fn deployment(id: &str, change: impl FnOnce(&mut Deployment)) -> Put {
     let asked = deployment_resource::asked(None, None, false, false);
     let package = Package::new(vec![Arc::new(asked)]).expect("one resource");
@@ -113,7 +113,7 @@ pub(crate) fn placed(id: &str) -> (SiteId, Generation) {
     (site_id(id), Generation(1))
 }
 
-/// A set of these puts.
+/// A change set with these puts.
 pub(crate) fn puts(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
     ChangeSet {
         changes: puts.into_iter().map(Change::Put).collect(),
@@ -121,16 +121,16 @@ pub(crate) fn puts(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
     }
 }
 
-/// Commits what must go through.
-pub(crate) fn commit(state: &mut State, set: ChangeSet) -> Committed {
-    commit::check(&set).expect("a sound set");
-    let (committed, _) = commit::commit(state, set, Timestamp(1)).expect("nothing is against it");
+/// Commits a change set that must succeed.
+pub(crate) fn commit(state: &mut MemoryState, set: ChangeSet) -> Committed {
+    commit::check(&set).expect("a well-formed set");
+    let (committed, _) = commit::commit(state, set, Timestamp(1)).expect("it succeeds");
     committed
 }
 
-/// A state with all of these.
-pub(crate) fn state(all: impl IntoIterator<Item = Put>) -> State {
-    let mut state = State::new(10);
+/// A state with all these entities.
+pub(crate) fn state(all: impl IntoIterator<Item = Put>) -> MemoryState {
+    let mut state = MemoryState::new(10);
     let mut all = all.into_iter().peekable();
     while all.peek().is_some() {
         commit(&mut state, puts(all.by_ref().take(1_000)));

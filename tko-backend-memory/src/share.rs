@@ -1,9 +1,9 @@
 //! Shares the memory of equal values between a new row and existing rows.
 
-use crate::state::State;
+use crate::state::MemoryState;
 use tko_core::{Deployment, Entity, Facts, Key, Kind, Metadata, SiteId, TemplateId};
 
-impl State {
+impl MemoryState {
     /// Replaces values of a new entity by equal values that are in memory already.
     ///
     /// A million deployments name the same few templates, and each was decoded by itself.

@@ -1,14 +1,14 @@
-//! All that is stored, behind one lock.
+//! The state of the store: all rows, work, modifications and changes.
 
-use crate::index::Index;
+use crate::index::RowIndex;
 use crate::log::Log;
-use crate::modifications::Modifications;
 use crate::pool::Pools;
 use crate::queue::Queue;
-use crate::table::{Row, Table};
+use crate::table::{MemoryRow, SlotTable};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tko_core::select::{MetadataPatterns, metadata_match};
+use tko_core::commit::Modifications;
+use tko_core::select::metadata_match;
 use tko_core::{
     DeploymentId, Enqueue, Entity, Key, Kind, Outcome, Record, Revision, Select, Stage, Timestamp,
     Token, Want,
@@ -17,29 +17,29 @@ use tko_core::{
 /// The entities of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct Collection {
-    pub(crate) rows: Table,
-    pub(crate) index: Index,
-    /// How many are being deleted.
+    pub(crate) rows: SlotTable,
+    pub(crate) index: RowIndex,
+    /// The number of rows that are being deleted.
     pub(crate) deleting: usize,
 }
 
-/// All of it.
+/// The whole state of the store.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct MemoryState {
     kinds: [Collection; Kind::ALL.len()],
     queues: [Queue; Stage::ALL.len()],
     pub(crate) modifications: Modifications,
-    /// Who has which `once` key.
+    /// The deployment that has each idempotency key.
     pub(crate) holders: BTreeMap<Arc<str>, DeploymentId>,
     pub(crate) log: Log,
     pub(crate) pools: Pools,
-    /// The last version that was given.
+    /// The last version that was assigned.
     pub(crate) version: u64,
-    /// The last fence that was given.
+    /// The last fence that was assigned.
     fence: u64,
 }
 
-impl State {
+impl MemoryState {
     pub(crate) fn new(history: usize) -> Self {
         Self {
             kinds: std::array::from_fn(|_| Collection::default()),
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// The entities of this kind.
+    /// The rows of one kind, and their index.
     pub(crate) fn of(&self, kind: Kind) -> &Collection {
         &self.kinds[kind as usize]
     }
@@ -63,17 +63,17 @@ impl State {
     }
 
     /// The row of this key.
-    pub(crate) fn row(&self, key: &Key) -> Option<&Row> {
+    pub(crate) fn row(&self, key: &Key) -> Option<&MemoryRow> {
         self.of(key.kind()).rows.get(key)
     }
 
-    /// Of the last change.
+    /// The revision of the last change.
     pub(crate) fn revision(&self) -> Revision {
         self.log.last()
     }
 
-    /// A row as read.
-    pub(crate) fn record(&self, row: &Row, want: Want) -> Record {
+    /// A row as a record, with the parts that are wanted.
+    pub(crate) fn record(&self, row: &MemoryRow, want: Want) -> Record {
         let mut record = row.record(want.package, want.revision);
         if want.work {
             let key = &row.entity.key;
@@ -82,35 +82,26 @@ impl State {
         record
     }
 
-    /// Whether a row is selected, joins included.
+    /// Whether a row is selected, including joins.
     pub(crate) fn selects(&self, select: &Select, entity: &Entity) -> bool {
-        let joined = |patterns: &MetadataPatterns, key: &dyn Fn() -> Option<Key>| {
-            patterns.is_empty()
-                || key().is_some_and(|key| {
-                    self.row(&key)
-                        .is_some_and(|row| metadata_match(patterns, &row.entity.metadata))
-                })
-        };
         select.matches(entity)
-            && joined(&select.template_metadata, &|| {
-                entity.deployment()?.template.as_ref().map(Key::from)
-            })
-            && joined(&select.site_metadata, &|| {
-                entity.deployment()?.site.as_ref().map(Key::from)
+            && select.joins(entity).all(|(patterns, key)| {
+                key.and_then(|key| self.row(&key))
+                    .is_some_and(|row| metadata_match(patterns, &row.entity.metadata))
             })
     }
 
-    /// The work of this stage.
+    /// The queue of a stage.
     pub(crate) fn queue(&self, stage: Stage) -> &Queue {
         &self.queues[stage as usize]
     }
 
-    /// To take from, with the fences.
+    /// The queue of a stage, and the last fence.
     pub(crate) fn queue_mut(&mut self, stage: Stage) -> (&mut Queue, &mut u64) {
         (&mut self.queues[stage as usize], &mut self.fence)
     }
 
-    /// Makes work due, if its key is there.
+    /// Enqueues work, if its entity exists.
     pub(crate) fn enqueue(&mut self, enqueue: &Enqueue, now: Timestamp) {
         if let Some((key, _)) = self.kinds[enqueue.key.kind() as usize]
             .rows
@@ -120,21 +111,21 @@ impl State {
         }
     }
 
-    /// Ends all work on a key.
+    /// Removes all work on a key.
     pub(crate) fn dequeue(&mut self, key: &Key) {
         for queue in &mut self.queues {
             queue.remove(key);
         }
     }
 
-    /// The stage of a live lease.
+    /// The stage of the live lease that a token proves.
     pub(crate) fn leased(&self, token: &Token, now: Timestamp) -> Option<Stage> {
         Stage::ALL
             .into_iter()
             .find(|stage| self.queue(*stage).is_live(token, now))
     }
 
-    /// Ends a lease or an edit. False: it is not live.
+    /// Ends a live lease or an open modification. False: there is none.
     pub(crate) fn settle(&mut self, token: &Token, outcome: &Outcome, now: Timestamp) -> bool {
         let settled = self
             .queues
@@ -143,7 +134,7 @@ impl State {
         settled || self.modifications.close(token, now)
     }
 
-    /// Lets a lease or an edit end at `until`. False: it is not live.
+    /// Moves the end of a live lease or an open modification. False: there is none.
     pub(crate) fn renew(&mut self, token: &Token, until: Timestamp, now: Timestamp) -> bool {
         let renewed = self
             .queues

@@ -1,26 +1,25 @@
-//! Rows of one kind, by id and by slot.
+//! The rows of one kind, by key and by slot.
 //!
-//! A row has a *slot*, its place in one array, for as long as its entity lives. Indexes name slots,
-//! so that what is found is one step away, and a change that moves nothing in an index touches
-//! none.
+//! A row keeps its *slot*, its position in one array, as long as its entity exists. Indexes refer to
+//! slots: reading a row takes one step, and a change of unindexed values touches no index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::{Entity, Key, Package, Record, Revision};
 
-/// One state of one entity. Shared by the table, the log, and whoever reads.
+/// One state of one entity, shared by the table, the log, and all readers.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
-    /// The row as people of the crate `tko-core` know it.
+pub(crate) struct MemoryRow {
+    /// The entity as `tko-core` defines it.
     pub(crate) entity: Arc<Entity>,
-    /// Shared by all whose body has the same content.
+    /// The body, shared by all rows with the same content.
     pub(crate) body: Arc<Package>,
-    /// Of the change that made it.
+    /// The revision of the change that led to this state.
     pub(crate) revision: Revision,
 }
 
-impl Row {
-    /// As read, without its work.
+impl MemoryRow {
+    /// The row as a record, without its work.
     pub(crate) fn record(&self, package: bool, revision: bool) -> Record {
         Record {
             entity: self.entity.clone(),
@@ -31,7 +30,7 @@ impl Row {
     }
 }
 
-/// Where a row is in its table.
+/// The position of a row in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot(u32);
 
@@ -41,46 +40,46 @@ impl Slot {
     }
 }
 
-/// All rows of one kind.
+/// All rows of one kind, by key and by slot.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct SlotTable {
     slots: BTreeMap<Key, Slot>,
-    rows: Vec<Option<Row>>,
+    rows: Vec<Option<MemoryRow>>,
     free: Vec<Slot>,
 }
 
-impl Table {
-    /// How many rows there are.
+impl SlotTable {
+    /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// The row of this key.
-    pub(crate) fn get(&self, key: &Key) -> Option<&Row> {
+    pub(crate) fn get(&self, key: &Key) -> Option<&MemoryRow> {
         self.slots.get(key).map(|slot| self.row(*slot))
     }
 
-    /// The key as the table has it, to share its memory, and its slot.
+    /// The table's own copy of a key, to share its memory, and the slot.
     pub(crate) fn entry(&self, key: &Key) -> Option<(&Key, Slot)> {
         self.slots
             .get_key_value(key)
             .map(|(key, slot)| (key, *slot))
     }
 
-    /// All keys in order.
+    /// All keys in order, with their slots.
     pub(crate) fn keys(&self) -> &BTreeMap<Key, Slot> {
         &self.slots
     }
 
-    /// The row in a slot that an index of this kind names.
-    pub(crate) fn row(&self, slot: Slot) -> &Row {
+    /// The row in a slot that an index refers to.
+    pub(crate) fn row(&self, slot: Slot) -> &MemoryRow {
         self.rows[slot.index()]
             .as_ref()
-            .expect("indexes name no slot longer than its row lives")
+            .expect("indexes refer only to slots of existing rows")
     }
 
-    /// Adds or replaces; the slot of a row that was there stays.
-    pub(crate) fn put(&mut self, row: Row) -> Slot {
+    /// Adds or replaces a row. A replaced row keeps its slot.
+    pub(crate) fn put(&mut self, row: MemoryRow) -> Slot {
         let key = &row.entity.key;
         if let Some(slot) = self.slots.get(key) {
             self.rows[slot.index()] = Some(row);
@@ -101,7 +100,7 @@ impl Table {
     }
 
     /// Removes the row, and frees its slot.
-    pub(crate) fn remove(&mut self, key: &Key) -> Option<(Slot, Row)> {
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<(Slot, MemoryRow)> {
         let slot = self.slots.remove(key)?;
         self.free.push(slot);
         let row = self.rows[slot.index()].take();

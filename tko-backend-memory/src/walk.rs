@@ -1,70 +1,27 @@
-//! Walking lists of keys in one order, and the pages that come of it.
+//! Merging postings into one sequence of keys.
 
-use crate::index::Posting;
-use crate::plan::Plan;
-use crate::state::State;
+use crate::posting::KeySource;
 use crate::table::Slot;
 use std::cmp::Reverse;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
-use std::collections::btree_map;
-use std::ops::Bound;
-use tko_core::{Cursor, Key, List, Page};
+use tko_core::Key;
 
-/// Most index entries that are looked at under one lock.
+/// The most index entries that are read under one lock.
 pub(crate) const MAX_VISITED: usize = 10_000;
 
-/// One list of keys, in order.
-pub(crate) enum Source<'a> {
-    /// Looked up one by one.
-    Given(std::vec::IntoIter<(&'a Key, Slot)>),
-    /// A short posting.
-    Few(std::slice::Iter<'a, (Key, Slot)>),
-    /// A long posting, or all rows.
-    Tree(btree_map::Range<'a, Key, Slot>),
-}
-
-impl<'a> Source<'a> {
-    /// A posting from here on.
-    pub(crate) fn of(posting: &'a Posting, from: Bound<&Key>) -> Self {
-        match posting {
-            Posting::Few(list) => {
-                let start = match from {
-                    Bound::Unbounded => 0,
-                    Bound::Included(first) => list.partition_point(|(key, _)| key < first),
-                    Bound::Excluded(last) => list.partition_point(|(key, _)| key <= last),
-                };
-                Self::Few(list[start..].iter())
-            }
-            Posting::Many(tree) => Self::Tree(tree.range::<Key, _>((from, Bound::Unbounded))),
-        }
-    }
-}
-
-impl<'a> Iterator for Source<'a> {
-    type Item = (&'a Key, Slot);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Given(keys) => keys.next(),
-            Self::Few(list) => list.next().map(|(key, slot)| (key, *slot)),
-            Self::Tree(tree) => tree.next().map(|(key, slot)| (key, *slot)),
-        }
-    }
-}
-
-/// Lists merged in key order; what is in several comes once.
-pub(crate) struct Walk<'a> {
-    sources: Vec<Source<'a>>,
-    /// The next of each list, and which list that is.
+/// Several sources merged in key order, without duplicates.
+pub(crate) struct KeyWalk<'a> {
+    sources: Vec<KeySource<'a>>,
+    /// The next entry of each source, with the source's position.
     heads: BinaryHeap<Reverse<(&'a Key, Slot, usize)>>,
-    /// Ids that do not start with this are behind the end.
+    /// The walk ends at the first id that does not start with this.
     prefix: String,
     visited: usize,
 }
 
-impl<'a> Walk<'a> {
-    /// Opens the lists.
-    pub(crate) fn new(mut sources: Vec<Source<'a>>, prefix: String) -> Self {
+impl<'a> KeyWalk<'a> {
+    /// Opens all sources.
+    pub(crate) fn new(mut sources: Vec<KeySource<'a>>, prefix: String) -> Self {
         let heads: BinaryHeap<_> = sources
             .iter_mut()
             .enumerate()
@@ -79,12 +36,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// How many index entries were looked at, and lists opened.
+    /// The number of index entries read and sources opened.
     pub(crate) fn visited(&self) -> usize {
         self.visited
     }
 
-    /// Whether nothing comes any more.
+    /// Whether the walk has ended.
     pub(crate) fn is_done(&self) -> bool {
         self.heads
             .peek()
@@ -105,7 +62,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl<'a> Iterator for Walk<'a> {
+impl<'a> Iterator for KeyWalk<'a> {
     type Item = (&'a Key, Slot);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -123,30 +80,3 @@ impl<'a> Iterator for Walk<'a> {
         Some((key, slot))
     }
 }
-
-/// One page, and what was looked at for it.
-pub(crate) fn page(state: &State, list: &List) -> (Page, usize) {
-    let limit = list.most();
-    let rows = &state.of(list.select.kind).rows;
-    let after = list.after.as_ref().map(|Cursor(key)| key);
-    let mut walk = Plan::new(state, &list.select).walk(after);
-    let mut page = Page {
-        revision: state.revision(),
-        items: Vec::new(),
-        next: None,
-    };
-    while let Some((key, slot)) = walk.next() {
-        let row = rows.row(slot);
-        if state.selects(&list.select, &row.entity) {
-            page.items.push(state.record(row, list.want));
-        }
-        if page.items.len() == limit || walk.visited() >= MAX_VISITED {
-            page.next = (!walk.is_done()).then(|| Cursor(key.clone()));
-            break;
-        }
-    }
-    (page, walk.visited())
-}
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendHarness, ManualClock, backend_suite};
 use tko_core::Backend;
 
@@ -16,7 +16,7 @@ struct Harness {
 impl BackendHarness for Harness {
     async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
         let clock = Arc::new(self.clock.clone());
-        Arc::new(Memory::new(clock, Settings { history }))
+        Arc::new(Memory::new(clock, MemorySettings { history }))
     }
 
     async fn advance(&self, by: Duration) {

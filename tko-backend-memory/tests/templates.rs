@@ -1,10 +1,10 @@
-//! What creations read of their templates: each once, and never an old one.
+//! Creations read each template once, and never use an outdated one.
 
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{Between, Call, CountedIds, ManualClock, Observer, Strict};
 use tko_core::{
     DataApi, DeploymentId, ErrorKind, Key, NewDeployment, NewTemplate, Package, Resource, Result,
@@ -42,7 +42,7 @@ struct World {
 }
 
 fn world() -> World {
-    let memory = Memory::new(Arc::new(ManualClock::new()), Settings::default());
+    let memory = Memory::new(Arc::new(ManualClock::new()), MemorySettings::default());
     let counting = Arc::new(Counting::default());
     let backend = Arc::new(Between::new(memory, counting.clone()));
     let ids = Arc::new(CountedIds::default());
@@ -139,7 +139,7 @@ async fn a_thousand_creations_read_their_template_once() {
 
 /// Two stores on one backend are as good as one.
 #[tokio::test]
-async fn what_another_store_changed_is_noticed() {
+async fn a_change_by_another_store_is_noticed() {
     let one = world();
     let other = Store::new(one.backend.clone(), Arc::new(Strict), one.ids.clone());
     let made_of = async |names_wanted: &[&str]| {
@@ -176,7 +176,7 @@ async fn what_another_store_changed_is_noticed() {
 
 /// A template that was mended refuses nothing any more, whatever was remembered of it.
 #[tokio::test]
-async fn a_refusal_is_of_the_template_that_is_there() {
+async fn a_refusal_is_based_on_the_current_template() {
     let one = world();
     let other = Store::new(one.backend.clone(), Arc::new(Strict), one.ids.clone());
     let prepared = || NewDeployment {

@@ -6,7 +6,7 @@ use harness::Harness;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendHarness, ManualClock};
 use tko_core::select::MetadataPatterns;
 use tko_core::{
@@ -300,7 +300,7 @@ fn same(one: &Record, other: &Record, of: &dyn std::fmt::Debug) {
 /// Both, with the same in them.
 async fn both(harness: &Harness, dice: &mut Dice, many: u64) -> (Arc<dyn Backend>, Memory) {
     let postgres = harness.fresh(1_000_000).await;
-    let memory = Memory::new(Arc::new(ManualClock::default()), Settings::default());
+    let memory = Memory::new(Arc::new(ManualClock::default()), MemorySettings::default());
     let all: Vec<Put> = (0..many).flat_map(|n| puts(dice, n)).collect();
     for part in all.chunks(500) {
         let due = part.iter().filter(|_| dice.is(4)).map(|put| Enqueue {

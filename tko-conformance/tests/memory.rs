@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{
     BackendHarness, CountedIds, DataHarness, ManualClock, backend_suite, data_suite,
 };
@@ -19,7 +19,7 @@ struct InMemory {
 impl InMemory {
     fn memory(&self, history: usize) -> Arc<Memory> {
         let clock = Arc::new(self.clock.clone());
-        Arc::new(Memory::new(clock, Settings { history }))
+        Arc::new(Memory::new(clock, MemorySettings { history }))
     }
 }
 

@@ -71,8 +71,8 @@ mod writer;
 use crate::encoding::Limits;
 use crate::error::Error;
 use crate::id::{Key, Kind};
-use reader::Reader;
-use writer::Writer;
+use reader::RowReader;
+use writer::RowWriter;
 
 /// The version of the format that [`encode`] writes.
 pub const VERSION: u8 = 1;
@@ -84,8 +84,8 @@ pub trait Stored: fields::Fields {}
 impl<T: fields::Fields> Stored for T {}
 
 mod fields {
-    use super::reader::{Fault, Reader};
-    use super::writer::Writer;
+    use super::reader::{CodecFault, RowReader};
+    use super::writer::RowWriter;
 
     /// The fields of a stored value.
     pub trait Fields: Sized {
@@ -97,15 +97,15 @@ mod fields {
         const COUNT: usize;
 
         /// Writes all fields in order.
-        fn write(&self, writer: &mut Writer);
+        fn write(&self, writer: &mut RowWriter);
         /// Reads all fields in order.
-        fn read(reader: &mut Reader<'_>) -> Result<Self, Fault>;
+        fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault>;
     }
 }
 
 /// Encodes one value.
 pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
-    let mut writer = Writer::new(VERSION);
+    let mut writer = RowWriter::new(VERSION);
     writer.list(T::COUNT + 1);
     writer.unsigned(T::TYPE);
     value.write(&mut writer);
@@ -139,7 +139,7 @@ pub fn decode<T: Stored>(bytes: &[u8], limits: &Limits) -> Result<T, CodecError>
             });
         }
     }
-    let mut reader = Reader::new(bytes, limits);
+    let mut reader = RowReader::new(bytes, limits);
     read(&mut reader).map_err(|fault| CodecError::Damaged {
         what,
         at: reader.position(),
@@ -147,11 +147,11 @@ pub fn decode<T: Stored>(bytes: &[u8], limits: &Limits) -> Result<T, CodecError>
     })
 }
 
-fn read<T: Stored>(reader: &mut Reader<'_>) -> Result<T, reader::Fault> {
+fn read<T: Stored>(reader: &mut RowReader<'_>) -> Result<T, reader::CodecFault> {
     reader.list_of(T::COUNT + 1)?;
     let found = reader.unsigned()?;
     if found != T::TYPE {
-        return Err(reader::Fault(format!(
+        return Err(reader::CodecFault(format!(
             "it is of type {found}, and type {} is expected",
             T::TYPE
         )));

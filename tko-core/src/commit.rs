@@ -15,6 +15,7 @@
 //! writing only if the rows that were read still have their versions.
 //!
 //! [`WorkItem`] holds the rules of queued work: enqueueing, leases, attempts and outcomes.
+//! [`Modifications`] holds those of exclusive rights, for backends that keep them in memory.
 //!
 //! Nothing here reads a clock, copies a package, or performs I/O. The reference backend of
 //! `tko-conformance` implements the same contract independently, so a fault in these rules does not
@@ -80,14 +81,18 @@
 //! # Ok::<(), tko_core::Error>(())
 //! ```
 
+mod modifications;
 mod preconditions;
+mod read_set;
 mod snapshot;
 mod staged;
 #[cfg(test)]
 mod tests;
 mod work_item;
 
+pub use modifications::{ModificationState, Modifications};
 pub use preconditions::judge;
+pub use read_set::ReadSet;
 pub use snapshot::{EmptySnapshot, Right, Snapshot, StoredRow, TokenState};
 pub use staged::{Staged, Step};
 pub use work_item::{WorkItem, WorkLease};

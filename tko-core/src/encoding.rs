@@ -1,17 +1,17 @@
-//! Bytes to resources and back: YAML, JSON and CBOR.
+//! Decoding and encoding packages: YAML, JSON and CBOR.
 //!
-//! A package travels as bytes in one of three [`Format`]s. All three carry the same data: what
-//! one decodes, another encodes and decodes to equal values, with keys and items in order, and
-//! every number of its kind (`1.0` stays a float, `18446744073709551615` an exact integer). What
-//! cannot be carried by all of them is refused by name, never rounded: integers beyond 64 bits,
-//! infinities and NaN, byte strings, custom tags, keys that are not text.
+//! A package travels as bytes in one of three [`Format`]s. All three carry the same data: decoding
+//! one and encoding another keeps every value, the order of keys and items, and the type of each
+//! number (`1.0` stays a float, `18446744073709551615` an exact integer). Values that some format
+//! cannot carry are refused, never rounded: integers beyond 64 bits, infinities and NaN, byte
+//! strings, custom tags, keys that are not text.
 //!
-//! Input is not trusted. [`Limits`] bound what it may cost, a key that is given twice is an error
-//! in every format, and every [`DecodeError`] says where.
+//! Input is not trusted. [`Limits`] bound its cost, a duplicate key is an error in every format,
+//! and every [`DecodeError`] gives the position.
 //!
-//! YAML is read in one of two [`Dialect`]s, as the same bytes mean different things to a person
-//! who knows Kubernetes (`mode: 0644` is 420) and to a program that follows YAML 1.2 (644). What
-//! is written reads the same in both, and in every reader of YAML 1.1 or 1.2 that was tried.
+//! YAML is read in one of two [`Dialect`]s, because the same bytes mean different things to a
+//! person who knows Kubernetes (`mode: 0644` is 420) and to a program that follows YAML 1.2 (644).
+//! Encoded YAML reads the same in both, and in every tested reader of YAML 1.1 or 1.2.
 //!
 //! ```
 //! use tko_core::encoding::{Dialect, Format, Limits, decode, encode};
@@ -43,18 +43,18 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use error::{DecodeError, Place, Position};
+pub use error::{DecodeError, InputPlace, Position};
 pub use limits::{Limit, Limits, MAX_DEPTH};
 
 pub(crate) use cbor::push_header;
 
-use error::Fault;
+use error::DecodeFault;
 use limits::Budget;
 
 const BIG_INTEGER_ADVICE: &str = "quote it to make it text, or write it as a float";
 const NOT_FINITE_ADVICE: &str = "leave it out, or quote it to make it text";
 
-/// How a package is written as bytes.
+/// A format of encoded packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     /// A stream of YAML documents, one for each resource.
@@ -69,7 +69,7 @@ impl Format {
     /// Every format, in the order that messages list them.
     pub const ALL: [Self; 3] = [Self::Yaml, Self::Json, Self::Cbor];
 
-    /// Its name on the wire and on command lines: `yaml`, `json` or `cbor`.
+    /// The name of the format on the wire and on command lines: `yaml`, `json` or `cbor`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Yaml => "yaml",
@@ -96,46 +96,46 @@ impl FromStr for Format {
     }
 }
 
-/// A name that is no [`Format`]'s.
+/// The error for a name that no [`Format`] has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown package format {0:?}; use yaml, json or cbor")]
 pub struct UnknownFormat(String);
 
-/// Who wrote the bytes, and so what they mean.
+/// The dialect of the input: it decides the meaning of the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// People, who expect to be read as the Kubernetes tools read them.
+    /// Written by people, and read as the Kubernetes tools read it.
     ///
     /// In YAML, plain `yes`, `no`, `on`, `off`, `y` and `n` are booleans, a leading zero makes an
-    /// octal number, underscores between digits count for nothing, and a number or boolean that
-    /// is a key becomes text. In every format a resource of kind `List`, `ResourceList`, or one
-    /// such as `ConfigMapList`, stands for its items; JSON texts may follow one another, also
+    /// octal number, underscores between digits are ignored, and a number or boolean as a key
+    /// becomes text. In every format a resource of kind `List`, `ResourceList`, or a kind such as
+    /// `ConfigMapList`, is replaced by its items. Several JSON texts may follow one another, also
     /// where YAML is expected.
     People,
-    /// Programs, which write YAML by the core schema of YAML 1.2.
+    /// Written by programs, in the core schema of YAML 1.2.
     ///
-    /// `yes` and `12:30:00` are text, `0644` is 644, keys must be text, a `List` is a resource
-    /// like any other, and JSON is one text.
+    /// `yes` and `12:30:00` are text, `0644` is 644, keys must be text, a `List` is a resource like
+    /// any other, and JSON input is one text.
     Programs,
 }
 
-/// A resource, and where its input says it.
+/// A decoded resource and its place in the input.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Decoded {
     /// The resource: always a [`Value::Object`].
     pub value: Value,
-    /// Where it was: the position is that of its document.
-    pub at: Place,
+    /// The place of the resource; the position is that of its document.
+    pub at: InputPlace,
 }
 
-/// Reads the resources that the bytes hold, in order; no bytes hold none.
+/// Decodes resources, in order. Empty input gives none.
 ///
-/// Every value is a [`Value::Object`]. A top-level list (the usual form in JSON and CBOR) stands
-/// for its items, a top-level map for itself; null and empty documents are passed over.
+/// Every value is a [`Value::Object`]. A top-level list (the usual form in JSON and CBOR) gives its
+/// items, and a top-level map gives itself. Null and empty documents are skipped.
 ///
 /// # Errors
-/// All-or-nothing; see [`DecodeError`].
+/// See [`DecodeError`]. One error refuses the whole input.
 pub fn decode(
     bytes: &[u8],
     format: Format,
@@ -146,10 +146,10 @@ pub fn decode(
     Ok(decoded.into_iter().map(|decoded| decoded.value).collect())
 }
 
-/// Like [`decode`], and says where each resource was, for messages about it.
+/// Decodes resources like [`decode`], with the place of each for messages about it.
 ///
 /// # Errors
-/// As [`decode`].
+/// The same as [`decode`].
 pub fn decode_placed(
     bytes: &[u8],
     format: Format,
@@ -157,7 +157,7 @@ pub fn decode_placed(
     limits: &Limits,
 ) -> Result<Vec<Decoded>, DecodeError> {
     limits::within(bytes.len(), limits.bytes, Limit::Bytes)
-        .map_err(|fault| fault.at(Place::new(format)))?;
+        .map_err(|fault| fault.at(InputPlace::new(format)))?;
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -180,13 +180,13 @@ pub fn decode_placed(
     Ok(resources)
 }
 
-/// Writes values in order: as YAML one document each, in block style and with long lines left
-/// whole; as JSON one array on one line; as CBOR one array.
+/// Encodes values in order: in YAML one document each, in block style without folded lines; in JSON
+/// one array on one line; in CBOR one array.
 ///
-/// No values are no bytes of YAML, and an empty array in JSON and CBOR. What [`decode`] gave can
-/// be decoded again, equal, from any format and in either dialect, except that people's `List`s
-/// stay taken apart. Infallible, as every [`Value`] can be written in every format; values nested
-/// thousands of levels deep, which [`decode`] never gives, may exhaust the stack.
+/// No values give empty YAML, and an empty array in JSON and CBOR. Whatever [`decode`] returned
+/// decodes to equal values again, from any format and in either dialect; `List`s of people stay
+/// split. Encoding cannot fail, but values nested thousands of levels deep, which [`decode`] never
+/// returns, may exhaust the stack.
 pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -> Vec<u8> {
     let values = values.into_iter();
     match format {
@@ -196,21 +196,21 @@ pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -
     }
 }
 
-/// Writes one value of any kind as CBOR.
+/// Encodes one value of any type as CBOR.
 pub(crate) fn encode_value(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     cbor::write_value(&mut out, value);
     out
 }
 
-/// Reads one value of any kind that [`encode_value`] wrote.
+/// Decodes one value of any type that [`encode_value`] encoded.
 pub(crate) fn decode_value(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
     cbor::read(bytes, &mut Budget::new(limits)).map(|decoded| decoded.value)
 }
 
-/// What people call YAML and is JSON: unlike YAML, it may be several texts without `---` between
-/// them, and have long keys. It is read as the Kubernetes tools do, which look at the first
-/// character and return to YAML if JSON will not do.
+/// Reads JSON where YAML is expected. Unlike YAML it may be several texts without `---` in between,
+/// and have long keys. Like the Kubernetes tools, this looks at the first character, and returns to
+/// YAML if the text is not JSON.
 fn json_among_yaml(
     text: &str,
     dialect: Dialect,
@@ -233,7 +233,7 @@ fn text(bytes: &[u8], format: Format) -> Result<&str, DecodeError> {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16, not UTF-8; save it as UTF-8",
             _ => "is not UTF-8; save it as UTF-8",
         };
-        let at = Place::new(format).position(Position::in_text(before, valid));
-        Fault::Malformed(format!("the text {problem}")).at(at)
+        let at = InputPlace::new(format).position(Position::in_text(before, valid));
+        DecodeFault::Malformed(format!("the text {problem}")).at(at)
     })
 }

@@ -1,6 +1,6 @@
 //! Packages: lists of shared resources.
 
-use crate::encoding::{self, Dialect, Format, Limits, Place};
+use crate::encoding::{self, Dialect, Format, Limits, InputPlace};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::resource::{Gvk, Identifier, Resource};
@@ -75,7 +75,7 @@ impl Package {
     }
 
     /// Of values and, where they were decoded, where they were.
-    fn placed(values: impl Iterator<Item = (Value, Option<Place>)>) -> Result<Self> {
+    fn placed(values: impl Iterator<Item = (Value, Option<InputPlace>)>) -> Result<Self> {
         let resources = values
             .enumerate()
             .map(|(index, (value, place))| match Resource::new(value) {

@@ -1,21 +1,22 @@
-//! [`Store`]: makes a [`DataApi`] and [`WorkerApi`] of any [`Backend`]. The rules of the model, once.
+//! [`Store`]: implements [`DataApi`] and [`WorkerApi`] over any [`Backend`]. It contains the rules
+//! of the model.
 //!
-//! Every verb reads what it needs, works out one [`ChangeSet`] with the preconditions under which
-//! it is right, and commits it; when something moved meanwhile it reads again. Nothing reaches the
-//! backend that was not admitted: see [`Admission`].
+//! Every operation reads what it needs, prepares one [`ChangeSet`] with preconditions, and commits
+//! it. If a precondition fails, it reads and tries again. Only admitted packages reach the backend:
+//! see [`Admission`].
 //!
-//! | file | verbs |
+//! | file | operations |
 //! |---|---|
-//! | `register` | templates, sites, plugins |
-//! | `create` | deployments |
+//! | `register` | registering templates, sites and plugins |
+//! | `create` | creating deployments |
 //! | `modify` | packages of deployments; modifications |
-//! | `bulk` | approve, purge |
-//! | `delete` | delete, and finishing large deletions |
-//! | `prepared`, `placed` | steps of workers |
-//! | `watch` | the feed as people see it |
+//! | `bulk` | approving and purging by selection |
+//! | `delete` | deleting, and finishing large deletions |
+//! | `prepare_step`, `schedule_step` | steps of workers |
+//! | `watch` | the change feed of a selection |
 //!
-//! Not here: time (the backend's) and sessions. Templates are remembered (`templates`), in such a
-//! way that two stores on one backend are as good as one.
+//! Time belongs to the backend, and sessions to the frontends. Templates are cached (`templates`)
+//! in such a way that several stores on one backend behave like one.
 
 mod bulk;
 mod create;
@@ -49,17 +50,17 @@ use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
-use draft::Draft;
+use draft::ChangeDraft;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use templates::Templates;
 
-/// Rows of one chunk of a bulk verb: well below the most changes of a set.
+/// The rows in one chunk of a bulk operation: well below the limit of a change set.
 const CHUNK: usize = 500;
 
-/// How often something that moved is read again before the caller is told.
+/// The number of attempts before a conflict is reported to the caller.
 const TRIES: usize = 32;
 
 /// The rules of the model over a backend. Cloning copies pointers.
@@ -85,7 +86,8 @@ impl<B: ?Sized> Clone for Store<B> {
 }
 
 impl<B: Backend + ?Sized> Store<B> {
-    /// Over this backend, with this one door.
+    /// A store over this backend. `admission` checks every package; `ids` gives ids to new
+    /// deployments.
     pub fn new(backend: Arc<B>, admission: Arc<dyn Admission>, ids: Arc<dyn Ids>) -> Self {
         Self {
             backend,
@@ -101,7 +103,7 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(found.pop().flatten())
     }
 
-    async fn commit(&self, draft: Draft, ack: Ack) -> Result<Committed> {
+    async fn commit(&self, draft: ChangeDraft, ack: Ack) -> Result<Committed> {
         let mut set = draft.into_set();
         if let (Some(caller), Some(verb)) = (&self.caller, &set.cause) {
             set.cause = Some(caller.cause(verb));
@@ -109,7 +111,7 @@ impl<B: Backend + ?Sized> Store<B> {
         self.backend.commit(set, ack).await
     }
 
-    /// Every violation at once: of annotations, and what the admission finds.
+    /// Reports every violation at once: of annotations, and of the admission.
     async fn admit(&self, package: &Package, complete: bool) -> Result<()> {
         let mut violations = annotation::check(package);
         violations.extend(self.admission.admit(package, complete).await?);
@@ -121,7 +123,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// A reference that is not there is the request's fault, not an absence of what it is about.
+/// Turns a missing reference into a bad argument: only the entity itself can be "not found".
 fn unknown_reference(error: Error, own: &Key) -> Error {
     match error {
         Error::NotFound(Subject::Entity(key)) if key != *own => Error::bad(
@@ -132,7 +134,8 @@ fn unknown_reference(error: Error, own: &Key) -> Error {
     }
 }
 
-/// The version that `key` has now: the commit's, or (nothing changed) what was read.
+/// The current version of `key`: from the commit or, if nothing changed, from the record read
+/// before.
 fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
     done.versions
         .iter()
@@ -246,8 +249,8 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
     }
 
     async fn cancel_modification(&self, token: &Token) -> Result<()> {
-        // An edit always ends with its commit, an empty one included; and a commit, unlike a
-        // settlement, says why it was refused.
+        // A modification always ends with its commit, even an empty one. Unlike settling, a commit
+        // also reports why it was refused.
         let set = ChangeSet {
             under: Some(token.clone()),
             ..ChangeSet::default()
@@ -306,7 +309,7 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
             return Err(Error::bad(
                 "marks",
                 format!(
-                    "there are {}; at most {MAX_CHANGES} are made due at once: do it in parts",
+                    "there are {}; at most {MAX_CHANGES} can be enqueued at once: do it in parts",
                     marks.len()
                 ),
             ));

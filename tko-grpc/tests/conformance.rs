@@ -17,7 +17,7 @@ struct Remote(ManualClock);
 #[async_trait]
 impl DataHarness for Remote {
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
-        let settings = tko_backend_memory::Settings { history };
+        let settings = tko_backend_memory::MemorySettings { history };
         let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));
         let store = Store::new(backend, admission, Arc::new(CountedIds::default()));
         let clock = Arc::new(self.0.clone());

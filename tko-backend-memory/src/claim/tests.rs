@@ -1,7 +1,7 @@
-//! Claims as workers see them, on a clock that is moved by hand.
+//! Claims as workers see them, on a clock that the tests move.
 
-use crate::sample::{ManualClock, deployment, key, puts};
-use crate::{Memory, Settings};
+use crate::sample::{TestClock, deployment, key, puts};
+use crate::{Memory, MemorySettings};
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use tko_core::{
 
 const LEASE: Duration = Duration::from_mins(1);
 
-struct Bench {
+struct Fixture {
     store: Arc<Memory>,
-    clock: Arc<ManualClock>,
+    clock: Arc<TestClock>,
 }
 
-impl Bench {
-    /// With a deployment for each name.
+impl Fixture {
+    /// A store with a deployment for each name.
     async fn new(names: &[&str]) -> Self {
-        let clock = ManualClock::new();
-        let store = Arc::new(Memory::new(clock.clone(), Settings::default()));
+        let clock = TestClock::new();
+        let store = Arc::new(Memory::new(clock.clone(), MemorySettings::default()));
         let set = puts(names.iter().map(|name| deployment(name, |_| {})));
         store.commit(set, Ack::Durable).await.expect("new names");
         Self { store, clock }
     }
 
-    async fn mark(&self, name: &str, lane: u8, after: Duration) {
-        let mark = Enqueue {
+    async fn enqueue(&self, name: &str, lane: u8, after: Duration) {
+        let enqueue = Enqueue {
             stage: Stage::Prepare,
             key: key(Kind::Deployment, name),
             lane: Lane::new(lane),
             after,
         };
         let set = ChangeSet {
-            enqueue: vec![mark],
+            enqueue: vec![enqueue],
             ..ChangeSet::default()
         };
-        self.store.commit(set, Ack::Durable).await.expect("marks");
+        self.store.commit(set, Ack::Durable).await.expect("enqueued");
     }
 
     fn claim(&self, max: usize, wait: Duration) -> impl Future<Output = Vec<Claim>> + Send + use<> {
@@ -85,56 +85,56 @@ fn retry() -> Outcome {
 
 #[tokio::test]
 async fn lanes_take_turns_and_the_turn_is_remembered() {
-    let bench = Bench::new(&["a1", "a2", "a3", "b1", "b2"]).await;
+    let fixture = Fixture::new(&["a1", "a2", "a3", "b1", "b2"]).await;
     for (name, lane) in [("a1", 3), ("a2", 3), ("a3", 3), ("b1", 9), ("b2", 9)] {
-        bench.mark(name, lane, Duration::ZERO).await;
+        fixture.enqueue(name, lane, Duration::ZERO).await;
     }
-    assert_eq!(names(&bench.claim_now(3).await), ["a1", "b1", "a2"]);
-    assert_eq!(names(&bench.claim_now(3).await), ["b2", "a3"]);
-    assert!(bench.claim_now(3).await.is_empty());
+    assert_eq!(names(&fixture.claim_now(3).await), ["a1", "b1", "a2"]);
+    assert_eq!(names(&fixture.claim_now(3).await), ["b2", "a3"]);
+    assert!(fixture.claim_now(3).await.is_empty());
 }
 
 #[tokio::test]
 async fn in_a_lane_the_earliest_comes_first() {
-    let bench = Bench::new(&["a", "b", "c"]).await;
-    bench.mark("a", 0, Duration::from_secs(3)).await;
-    bench.mark("b", 0, Duration::from_secs(1)).await;
-    bench.mark("c", 0, Duration::from_secs(9)).await;
-    bench.clock.advance(Duration::from_secs(5));
-    assert_eq!(names(&bench.claim_now(9).await), ["b", "a"]);
+    let fixture = Fixture::new(&["a", "b", "c"]).await;
+    fixture.enqueue("a", 0, Duration::from_secs(3)).await;
+    fixture.enqueue("b", 0, Duration::from_secs(1)).await;
+    fixture.enqueue("c", 0, Duration::from_secs(9)).await;
+    fixture.clock.advance(Duration::from_secs(5));
+    assert_eq!(names(&fixture.claim_now(9).await), ["b", "a"]);
 }
 
 #[tokio::test]
-async fn what_was_marked_while_claimed_is_due_again_as_new() {
-    let bench = Bench::new(&["a"]).await;
-    bench.mark("a", 0, Duration::ZERO).await;
-    let claim = bench.claim_now(1).await.remove(0);
-    bench.mark("a", 5, Duration::from_secs(1_000)).await;
-    assert!(bench.settle(claim, Outcome::Done).await);
-    let again = bench.claim_now(1).await.remove(0);
+async fn work_that_is_enqueued_while_leased_is_due_again_as_new() {
+    let fixture = Fixture::new(&["a"]).await;
+    fixture.enqueue("a", 0, Duration::ZERO).await;
+    let claim = fixture.claim_now(1).await.remove(0);
+    fixture.enqueue("a", 5, Duration::from_secs(1_000)).await;
+    assert!(fixture.settle(claim, Outcome::Done).await);
+    let again = fixture.claim_now(1).await.remove(0);
     assert_eq!((again.work.attempts, again.work.lane), (1, Lane::new(5)));
-    assert!(bench.settle(again, Outcome::Done).await);
-    assert_eq!(bench.work("a").await, None);
+    assert!(fixture.settle(again, Outcome::Done).await);
+    assert_eq!(fixture.work("a").await, None);
 }
 
 #[tokio::test]
-async fn what_keeps_failing_moves_to_the_failing_lane_and_comes_back_once_done() {
-    let bench = Bench::new(&["a"]).await;
-    bench.mark("a", 2, Duration::ZERO).await;
+async fn work_that_keeps_failing_moves_to_the_failing_lane_until_it_is_done() {
+    let fixture = Fixture::new(&["a"]).await;
+    fixture.enqueue("a", 2, Duration::ZERO).await;
     for attempt in 1..=Lane::PATIENCE {
-        let claim = bench.claim_now(1).await.remove(0);
+        let claim = fixture.claim_now(1).await.remove(0);
         assert_eq!(
             (claim.work.attempts, claim.work.lane),
             (attempt, Lane::new(2))
         );
-        assert!(bench.settle(claim, retry()).await);
+        assert!(fixture.settle(claim, retry()).await);
     }
-    let claim = bench.claim_now(1).await.remove(0);
+    let claim = fixture.claim_now(1).await.remove(0);
     assert_eq!(claim.work.lane, Lane::FAILING);
     assert_eq!(claim.work.error.as_deref(), Some("it failed"));
-    bench.mark("a", 2, Duration::ZERO).await;
-    assert!(bench.settle(claim, Outcome::Done).await);
-    let fresh = bench.work("a").await.expect("marked while claimed");
+    fixture.enqueue("a", 2, Duration::ZERO).await;
+    assert!(fixture.settle(claim, Outcome::Done).await);
+    let fresh = fixture.work("a").await.expect("enqueued while it was leased");
     assert_eq!(
         (fresh.lane, fresh.attempts, fresh.error),
         (Lane::new(2), 0, None)
@@ -142,43 +142,43 @@ async fn what_keeps_failing_moves_to_the_failing_lane_and_comes_back_once_done()
 }
 
 #[tokio::test]
-async fn a_yield_gives_the_attempt_back() {
-    let bench = Bench::new(&["a"]).await;
-    bench.mark("a", 0, Duration::ZERO).await;
-    let claim = bench.claim_now(1).await.remove(0);
+async fn a_yield_does_not_count_as_an_attempt() {
+    let fixture = Fixture::new(&["a"]).await;
+    fixture.enqueue("a", 0, Duration::ZERO).await;
+    let claim = fixture.claim_now(1).await.remove(0);
     let after = Duration::from_secs(5);
-    assert!(bench.settle(claim, Outcome::Yield { after }).await);
-    assert!(bench.claim_now(1).await.is_empty());
-    bench.clock.advance(after);
-    assert_eq!(bench.claim_now(1).await[0].work.attempts, 1);
+    assert!(fixture.settle(claim, Outcome::Yield { after }).await);
+    assert!(fixture.claim_now(1).await.is_empty());
+    fixture.clock.advance(after);
+    assert_eq!(fixture.claim_now(1).await[0].work.attempts, 1);
 }
 
 #[tokio::test]
-async fn what_three_workers_died_of_is_claimed_alone_and_holds_nobody_up() {
-    let bench = Bench::new(&["poison", "x", "y"]).await;
-    bench.mark("poison", 4, Duration::ZERO).await;
+async fn work_that_three_workers_lost_is_claimed_alone_and_delays_no_other() {
+    let fixture = Fixture::new(&["poison", "x", "y"]).await;
+    fixture.enqueue("poison", 4, Duration::ZERO).await;
     let mut fence = 0;
     for _ in 0..Lane::PATIENCE {
-        let claim = bench.claim_now(1).await.remove(0);
+        let claim = fixture.claim_now(1).await.remove(0);
         assert!(claim.fence > fence, "fences rise");
         fence = claim.fence;
-        bench.clock.advance(LEASE);
-        assert!(!bench.settle(claim, Outcome::Done).await, "it lapsed");
+        fixture.clock.advance(LEASE);
+        assert!(!fixture.settle(claim, Outcome::Done).await, "it expired");
     }
-    bench.mark("x", 5, Duration::ZERO).await;
-    bench.mark("y", 3, Duration::ZERO).await;
-    // The turn is behind lane 4: first come the others, up to where the suspect is.
-    assert_eq!(names(&bench.claim_now(9).await), ["x", "y"]);
-    assert_eq!(names(&bench.claim_now(9).await), ["poison"]);
-    assert!(bench.claim_now(9).await.is_empty());
+    fixture.enqueue("x", 5, Duration::ZERO).await;
+    fixture.enqueue("y", 3, Duration::ZERO).await;
+    // The turn is after lane 4: the other lanes come first, up to the suspect's lane.
+    assert_eq!(names(&fixture.claim_now(9).await), ["x", "y"]);
+    assert_eq!(names(&fixture.claim_now(9).await), ["poison"]);
+    assert!(fixture.claim_now(9).await.is_empty());
 }
 
 #[tokio::test]
-async fn deleting_ends_work_and_lease_and_unknown_keys_are_not_marked() {
-    let bench = Bench::new(&["a"]).await;
-    bench.mark("a", 0, Duration::ZERO).await;
-    bench.mark("nobody", 0, Duration::ZERO).await;
-    let claims = bench.claim_now(9).await;
+async fn deleting_ends_work_and_lease_and_unknown_keys_are_not_enqueued() {
+    let fixture = Fixture::new(&["a"]).await;
+    fixture.enqueue("a", 0, Duration::ZERO).await;
+    fixture.enqueue("nobody", 0, Duration::ZERO).await;
+    let claims = fixture.claim_now(9).await;
     assert_eq!(names(&claims), ["a"]);
     let delete = ChangeSet {
         changes: vec![tko_core::Change::Delete(key(Kind::Deployment, "a"))],
@@ -189,58 +189,58 @@ async fn deleting_ends_work_and_lease_and_unknown_keys_are_not_marked() {
         )],
         ..ChangeSet::default()
     };
-    bench
+    fixture
         .store
         .commit(delete, Ack::Durable)
         .await
         .expect("gone");
-    let renewed = bench.store.renew(&[claims[0].token.clone()], LEASE).await;
+    let renewed = fixture.store.renew(&[claims[0].token.clone()], LEASE).await;
     assert_eq!(renewed.expect("an answer"), [false]);
-    bench.clock.advance(2 * LEASE);
-    assert!(bench.claim_now(9).await.is_empty());
+    fixture.clock.advance(2 * LEASE);
+    assert!(fixture.claim_now(9).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_waiting_claim_takes_what_a_commit_marks() {
-    let bench = Bench::new(&["a"]).await;
-    let waiting = tokio::spawn(bench.claim(1, LEASE));
+async fn a_waiting_claim_takes_work_that_a_commit_enqueues() {
+    let fixture = Fixture::new(&["a"]).await;
+    let waiting = tokio::spawn(fixture.claim(1, LEASE));
     tokio::task::yield_now().await;
-    bench.mark("a", 0, Duration::ZERO).await;
+    fixture.enqueue("a", 0, Duration::ZERO).await;
     assert_eq!(names(&waiting.await.expect("no panic")), ["a"]);
 }
 
 #[tokio::test]
-async fn a_waiting_claim_wakes_when_work_is_due_and_when_a_lease_lapses() {
-    let bench = Bench::new(&["a"]).await;
-    bench.mark("a", 0, Duration::from_secs(10)).await;
-    let mut waiting = Box::pin(bench.claim(1, 10 * LEASE));
+async fn a_waiting_claim_wakes_when_work_is_due_and_when_a_lease_expires() {
+    let fixture = Fixture::new(&["a"]).await;
+    fixture.enqueue("a", 0, Duration::from_secs(10)).await;
+    let mut waiting = Box::pin(fixture.claim(1, 10 * LEASE));
     assert!((&mut waiting).now_or_never().is_none());
-    bench.clock.advance(Duration::from_secs(9));
+    fixture.clock.advance(Duration::from_secs(9));
     assert!((&mut waiting).now_or_never().is_none(), "not yet");
-    bench.clock.advance(Duration::from_secs(1));
+    fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(names(&waiting.await), ["a"]);
-    let mut waiting = Box::pin(bench.claim(1, 10 * LEASE));
+    let mut waiting = Box::pin(fixture.claim(1, 10 * LEASE));
     assert!((&mut waiting).now_or_never().is_none(), "it is leased");
-    bench.clock.advance(LEASE);
+    fixture.clock.advance(LEASE);
     assert_eq!(waiting.await[0].work.attempts, 2);
 }
 
 #[tokio::test]
 async fn a_waiting_claim_ends_empty_at_its_time() {
-    let bench = Bench::new(&[]).await;
-    let mut waiting = Box::pin(bench.claim(1, LEASE));
+    let fixture = Fixture::new(&[]).await;
+    let mut waiting = Box::pin(fixture.claim(1, LEASE));
     assert!((&mut waiting).now_or_never().is_none());
-    bench.clock.advance(LEASE);
+    fixture.clock.advance(LEASE);
     assert!(waiting.await.is_empty());
 }
 
 #[tokio::test]
-async fn of_many_who_wait_each_gets_one_of_many_that_come_at_once() {
+async fn many_waiting_claims_share_work_that_is_enqueued_at_once() {
     let all: Vec<String> = (0..20).map(|n| format!("d{n}")).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let bench = Bench::new(&all).await;
+    let fixture = Fixture::new(&all).await;
     let waiting: Vec<_> = (0..20)
-        .map(|_| tokio::spawn(bench.claim(1, LEASE)))
+        .map(|_| tokio::spawn(fixture.claim(1, LEASE)))
         .collect();
     tokio::task::yield_now().await;
     let due = all
@@ -250,7 +250,7 @@ async fn of_many_who_wait_each_gets_one_of_many_that_come_at_once() {
         enqueue: due.collect(),
         ..ChangeSet::default()
     };
-    bench.store.commit(set, Ack::Durable).await.expect("marks");
+    fixture.store.commit(set, Ack::Durable).await.expect("enqueued");
     let mut claimed = Vec::new();
     for claims in waiting {
         claimed.extend(claims.await.expect("no panic"));
@@ -262,35 +262,35 @@ async fn of_many_who_wait_each_gets_one_of_many_that_come_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_stops_waiting_hands_on_what_woke_him() {
-    let bench = Bench::new(&["a"]).await;
-    let mut first = Box::pin(bench.claim(1, LEASE));
-    let mut second = Box::pin(bench.claim(1, 10 * LEASE));
+async fn a_claim_that_stops_waiting_wakes_another() {
+    let fixture = Fixture::new(&["a"]).await;
+    let mut first = Box::pin(fixture.claim(1, LEASE));
+    let mut second = Box::pin(fixture.claim(1, 10 * LEASE));
     assert!((&mut first).now_or_never().is_none());
     assert!((&mut second).now_or_never().is_none());
-    // One of them hears of it, and goes before it is due.
-    bench.mark("a", 0, 2 * LEASE).await;
+    // One of them is woken, and stops waiting before the work is due.
+    fixture.enqueue("a", 0, 2 * LEASE).await;
     assert!((&mut first).now_or_never().is_none());
     drop(first);
     assert!((&mut second).now_or_never().is_none());
-    bench.clock.advance(2 * LEASE);
+    fixture.clock.advance(2 * LEASE);
     assert_eq!(names(&second.await), ["a"]);
 }
 
 #[tokio::test]
-async fn a_lease_that_was_shortened_wakes_who_waits_for_its_end() {
-    let bench = Bench::new(&["a"]).await;
-    bench.mark("a", 0, Duration::ZERO).await;
-    let claim = bench.claim_now(1).await.remove(0);
-    let mut waiting = Box::pin(bench.claim(1, 10 * LEASE));
+async fn shortening_a_lease_wakes_a_claim_that_waits_for_its_end() {
+    let fixture = Fixture::new(&["a"]).await;
+    fixture.enqueue("a", 0, Duration::ZERO).await;
+    let claim = fixture.claim_now(1).await.remove(0);
+    let mut waiting = Box::pin(fixture.claim(1, 10 * LEASE));
     assert!((&mut waiting).now_or_never().is_none());
     let short = Duration::from_secs(1);
-    bench
+    fixture
         .store
         .renew(&[claim.token], short)
         .await
         .expect("live");
     assert!((&mut waiting).now_or_never().is_none());
-    bench.clock.advance(short);
+    fixture.clock.advance(short);
     assert_eq!(names(&waiting.await), ["a"]);
 }

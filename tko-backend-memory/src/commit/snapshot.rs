@@ -1,29 +1,28 @@
 //! The state under the lock, as the commit rules of `tko-core` read it.
 
 use crate::index::{Facet, Posting};
-use crate::modifications::ModificationState;
 use crate::queue::is_lease;
-use crate::state::State;
-use crate::table::Row;
+use crate::state::MemoryState;
+use crate::table::MemoryRow;
 use tko_core::commit::{Right, Snapshot, StoredRow, TokenState};
 use tko_core::{DeploymentId, Entity, Key, Kind, Timestamp, Token};
 
-/// The whole state at one instant.
+/// The whole state, at a given time.
 pub(super) struct StateSnapshot<'a> {
-    pub(super) state: &'a State,
+    pub(super) state: &'a MemoryState,
     pub(super) now: Timestamp,
 }
 
-impl StoredRow for Row {
+impl StoredRow for MemoryRow {
     fn entity(&self) -> &Entity {
         &self.entity
     }
 }
 
 impl Snapshot for StateSnapshot<'_> {
-    type Row = Row;
+    type MemoryRow = MemoryRow;
 
-    fn row(&self, key: &Key) -> Option<Row> {
+    fn row(&self, key: &Key) -> Option<MemoryRow> {
         self.state.row(key).cloned()
     }
 
@@ -55,12 +54,10 @@ impl Snapshot for StateSnapshot<'_> {
         if let Some(stage) = self.state.leased(token, self.now) {
             return TokenState::Live(Right::Lease(stage));
         }
-        match self.state.modifications.state(token, self.now) {
-            ModificationState::Open => TokenState::Live(Right::Modification),
-            ModificationState::Expired => TokenState::Expired,
-            ModificationState::Unknown if is_lease(token) => TokenState::Expired,
-            ModificationState::Unknown => TokenState::Unknown,
+        if is_lease(token) {
+            return TokenState::Expired;
         }
+        self.state.modifications.state(token, self.now).into()
     }
 
     fn is_modified(&self, key: &Key, own: Option<&Token>) -> bool {

@@ -1,29 +1,29 @@
-//! What is shared, and who has which `once` key.
+//! Sharing of equal values, and holders of idempotency keys.
 
 use crate::sample::{commit, deployment, key, puts, state, template, template_id};
-use crate::state::State;
+use crate::state::MemoryState;
 use crate::{commit as commits, sample};
 use std::sync::Arc;
 use tko_core::{ChangeSet, Entity, Error, Kind, Put, Result, Timestamp};
 
-fn once(id: &str, once: &str) -> Put {
-    deployment(id, |d| d.idempotency_key = Some(once.into()))
+fn keyed(id: &str, idempotency_key: &str) -> Put {
+    deployment(id, |d| d.idempotency_key = Some(idempotency_key.into()))
 }
 
-fn try_commit(state: &mut State, set: ChangeSet) -> Result<()> {
+fn try_commit(state: &mut MemoryState, set: ChangeSet) -> Result<()> {
     commits::check(&set)?;
     commits::commit(state, set, Timestamp(1)).map(drop)
 }
 
-fn row(state: &State, id: &str) -> Arc<Entity> {
+fn row(state: &MemoryState, id: &str) -> Arc<Entity> {
     let row = state.row(&key(Kind::Deployment, id));
     row.expect("it is there").entity.clone()
 }
 
 #[test]
-fn taking_up_a_once_key_that_another_has_is_a_conflict() {
-    let mut state = state([once("a", "x"), once("b", "y")]);
-    let taken = try_commit(&mut state, puts([once("b", "x")]));
+fn taking_an_idempotency_key_of_another_is_a_conflict() {
+    let mut state = state([keyed("a", "x"), keyed("b", "y")]);
+    let taken = try_commit(&mut state, puts([keyed("b", "x")]));
     assert!(
         matches!(&taken, Err(Error::Conflict(keys)) if *keys == [key(Kind::Deployment, "b")]),
         "{taken:?}"
@@ -39,10 +39,10 @@ fn taking_up_a_once_key_that_another_has_is_a_conflict() {
 }
 
 #[test]
-fn a_once_key_that_was_given_up_is_free() {
-    let mut state = state([once("a", "x")]);
-    commit(&mut state, puts([once("a", "z"), once("b", "x")]));
-    let committed = commit(&mut state, puts([once("c", "x"), once("d", "z")]));
+fn an_idempotency_key_that_was_given_up_is_free() {
+    let mut state = state([keyed("a", "x")]);
+    commit(&mut state, puts([keyed("a", "z"), keyed("b", "x")]));
+    let committed = commit(&mut state, puts([keyed("c", "x"), keyed("d", "z")]));
     let holders: Vec<&str> = committed
         .existing
         .iter()
@@ -52,7 +52,7 @@ fn a_once_key_that_was_given_up_is_free() {
 }
 
 #[test]
-fn deployments_share_what_is_equal() {
+fn deployments_share_equal_values() {
     let of = |id: &str| {
         let mut put = deployment(id, |d| d.template = Some(template_id("nf/upf")));
         put.metadata.insert("type", "upf");

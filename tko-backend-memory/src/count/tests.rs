@@ -1,15 +1,15 @@
-//! What counts look at, and that they are right while things change.
+//! The index entries that counts read, and counts during changes.
 
-use super::Tally;
+use super::RunningCount;
 use crate::sample::{commit, deployment, key, puts, site, state, template, template_id};
-use crate::state::State;
+use crate::state::MemoryState;
 use crate::walk::MAX_VISITED;
-use crate::walk::tests::deployments;
+use crate::list::tests::deployments;
 use tko_core::{Change, ChangeSet, Count, Kind, Pattern, Select};
 
-/// The count, and how many index entries were looked at.
-pub(crate) fn count(state: &State, select: &Select, bound: u64) -> (Count, usize) {
-    let mut tally = Tally::new(select, bound);
+/// The count, and the number of index entries read.
+pub(crate) fn count(state: &MemoryState, select: &Select, bound: u64) -> (Count, usize) {
+    let mut tally = RunningCount::new(select, bound);
     loop {
         if let Some(count) = tally.step(state) {
             return (count, tally.visited);
@@ -26,13 +26,13 @@ fn id(pattern: &str) -> Vec<Pattern> {
 }
 
 #[test]
-fn one_facet_is_counted_without_looking() {
+fn one_facet_is_counted_without_reading_rows() {
     let mut state = deployments();
     let mut select = all(Kind::Deployment);
     assert_eq!(count(&state, &select, 10_000), (found(2_001), 0));
     select.template_ids = id("t/3");
     assert_eq!(count(&state, &select, 10_000), (found(200), 0));
-    // What is being deleted is hidden, so rows have to be looked at.
+    // Deployments that are being deleted are hidden, so rows must be read.
     let mut doomed = deployment("doomed", |d| d.template = Some(template_id("t/3")));
     doomed.deleting = true;
     commit(&mut state, puts([doomed]));
@@ -56,8 +56,8 @@ fn a_count_stops_at_its_bound() {
     assert!(visited < 120, "{visited}");
 }
 
-/// Sites of which every second has an odd name; more than one step can look at.
-fn many() -> (State, Select) {
+/// Sites of which every second has an odd name; more than one step can read.
+fn many() -> (MemoryState, Select) {
     let state = state((0..2 * MAX_VISITED + 100).map(|n| {
         let parity = ["even", "odd"][n % 2];
         site(&format!("s{n:06}/{parity}"), &[])
@@ -67,7 +67,7 @@ fn many() -> (State, Select) {
     (state, odd)
 }
 
-fn delete(state: &mut State, id: &str) {
+fn delete(state: &mut MemoryState, id: &str) {
     let set = ChangeSet {
         changes: vec![Change::Delete(key(Kind::Site, id))],
         ..ChangeSet::default()
@@ -76,12 +76,12 @@ fn delete(state: &mut State, id: &str) {
 }
 
 #[test]
-fn a_long_count_is_of_the_last_instant() {
+fn a_long_count_is_exact_at_its_last_step() {
     let (mut state, odd) = many();
-    let mut tally = Tally::new(&odd, u64::MAX);
+    let mut tally = RunningCount::new(&odd, u64::MAX);
     assert_eq!(tally.step(&state), None);
     let expected = MAX_VISITED as u64 + 50;
-    // Behind and before where it is: one comes, one goes; what does not match is nothing.
+    // Changes after and before the current position. Only matching rows before it change the count.
     commit(&mut state, puts([site("a/odd", &[]), site("z/odd", &[])]));
     commit(&mut state, puts([site("a/even", &[]), site("z/even", &[])]));
     delete(&mut state, "s000001/odd");
@@ -93,16 +93,16 @@ fn a_long_count_is_of_the_last_instant() {
 }
 
 #[test]
-fn a_count_that_cannot_catch_up_begins_anew_and_ends() {
+fn a_count_that_cannot_catch_up_restarts_and_ends() {
     let (mut state, odd) = many();
-    let mut tally = Tally::new(&odd, u64::MAX);
+    let mut tally = RunningCount::new(&odd, u64::MAX);
     let mut steps = 0;
     let counted = loop {
         if let Some(count) = tally.step(&state) {
             break count;
         }
         steps += 1;
-        // More than the log keeps, each time.
+        // More changes per step than the log keeps.
         for n in 0..20 {
             commit(&mut state, puts([site(&format!("x{steps}/{n}/odd"), &[])]));
         }
@@ -122,7 +122,7 @@ fn a_count_by_the_template_notices_that_the_template_changed() {
     let mut state = state([upf("a"), upf("b")].into_iter().chain(children));
     let mut select = all(Kind::Deployment);
     select.template_metadata = [("kind".to_owned(), Pattern::literal("upf"))].into();
-    let mut tally = Tally::new(&select, u64::MAX);
+    let mut tally = RunningCount::new(&select, u64::MAX);
     assert_eq!(tally.step(&state), None);
     commit(&mut state, puts([template("a", &[])]));
     let counted = loop {

@@ -1,13 +1,13 @@
-//! Following and history, beyond what every backend owes.
+//! Feeds and history, beyond the contract of backends.
 
-use crate::sample::{ManualClock, key, puts, site};
-use crate::{Memory, Settings};
+use crate::sample::{TestClock, key, puts, site};
+use crate::{Memory, MemorySettings};
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use tko_core::{Ack, Backend, Error, Kind, Revision, Want};
 
 fn store(history: usize) -> Memory {
-    Memory::new(ManualClock::new(), Settings { history })
+    Memory::new(TestClock::new(), MemorySettings { history })
 }
 
 async fn change(store: &Memory, value: usize) {
@@ -16,7 +16,7 @@ async fn change(store: &Memory, value: usize) {
 }
 
 #[tokio::test]
-async fn who_waits_is_told_and_who_is_behind_gets_all_in_order() {
+async fn a_waiting_feed_and_a_late_feed_get_all_changes_in_order() {
     let store = store(2_000);
     let mut waiting = store.tail(Revision(0), Want::ROW);
     assert!(waiting.next().now_or_never().is_none(), "nothing yet");
@@ -24,53 +24,53 @@ async fn who_waits_is_told_and_who_is_behind_gets_all_in_order() {
         change(&store, n).await;
     }
     let behind = store.tail(Revision(10), Want::ROW).take(990);
-    let told: Vec<u64> = waiting
+    let seen: Vec<u64> = waiting
         .take(1_000)
         .map(|change| change.expect("it is kept").revision.0)
         .collect()
         .await;
-    assert!(told.into_iter().eq(1..=1_000));
-    let told: Vec<u64> = behind
+    assert!(seen.into_iter().eq(1..=1_000));
+    let seen: Vec<u64> = behind
         .map(|change| change.expect("it is kept").revision.0)
         .collect()
         .await;
-    assert!(told.into_iter().eq(11..=1_000));
+    assert!(seen.into_iter().eq(11..=1_000));
 }
 
 #[tokio::test]
-async fn who_falls_too_far_behind_is_told_so_and_where_to_go_on() {
+async fn a_feed_that_falls_too_far_behind_expires_and_says_where_to_continue() {
     let store = store(10);
     let mut slow = store.tail(Revision(0), Want::ROW);
     for n in 0..15 {
         change(&store, n).await;
     }
-    let told = slow.next().await.expect("an answer");
+    let seen = slow.next().await.expect("an answer");
     assert!(
         matches!(
-            told,
+            seen,
             Err(Error::Expired {
                 oldest: Revision(5)
             })
         ),
-        "{told:?}"
+        "{seen:?}"
     );
     assert!(slow.next().await.is_none(), "it ends");
-    let mut again = store.tail(Revision(5), Want::ROW);
-    let first = again.next().await.expect("an answer").expect("it is kept");
+    let mut next = store.tail(Revision(5), Want::ROW);
+    let first = next.next().await.expect("an answer").expect("it is kept");
     assert_eq!(first.revision, Revision(6));
 }
 
 #[tokio::test]
-async fn a_revision_of_another_life_of_the_store_is_expired() {
+async fn a_revision_later_than_the_last_is_expired() {
     let store = store(10);
     change(&store, 0).await;
     let mut tail = store.tail(Revision(2), Want::ROW);
-    let told = tail.next().await.expect("an answer");
-    assert!(matches!(told, Err(Error::Expired { .. })), "{told:?}");
+    let seen = tail.next().await.expect("an answer");
+    assert!(matches!(seen, Err(Error::Expired { .. })), "{seen:?}");
 }
 
 #[tokio::test]
-async fn history_is_of_one_entity_and_as_long_as_the_log() {
+async fn history_has_the_changes_of_one_entity_that_the_log_keeps() {
     let store = store(10);
     for n in 0..20 {
         change(&store, n).await;

@@ -123,7 +123,7 @@ impl BackendArgs {
                     .into());
                 }
                 // The memory backend has no connection, and is empty at the start.
-                let settings = tko_backend_memory::Settings {
+                let settings = tko_backend_memory::MemorySettings {
                     history: self.history,
                 };
                 let memory = Memory::new(clock.clone(), settings);

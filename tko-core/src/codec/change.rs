@@ -1,8 +1,8 @@
 //! Changes and records: without packages and work.
 
 use super::fields::Fields;
-use super::reader::{Fault, Reader};
-use super::writer::Writer;
+use super::reader::{CodecFault, RowReader};
+use super::writer::RowWriter;
 use crate::change::ChangeRecord;
 use crate::entity::{Entity, Record};
 use crate::revision::{Revision, Timestamp};
@@ -13,23 +13,23 @@ impl Fields for ChangeRecord {
     const NAME: &'static str = "change";
     const COUNT: usize = 7;
 
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut RowWriter) {
         writer.unsigned(self.revision.0);
         writer.unsigned(self.set.0);
         writer.signed(self.at.0);
         writer.key(&self.key);
-        writer.optional(self.cause.as_deref(), Writer::text);
+        writer.optional(self.cause.as_deref(), RowWriter::text);
         writer.optional(self.before.as_ref(), write_record);
         writer.optional(self.after.as_ref(), write_record);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+    fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
         Ok(Self {
             revision: Revision(reader.unsigned()?),
             set: Revision(reader.unsigned()?),
             at: Timestamp(reader.signed()?),
             key: reader.key()?,
-            cause: reader.optional(Reader::text)?.map(Into::into),
+            cause: reader.optional(RowReader::text)?.map(Into::into),
             before: reader.optional(read_record)?,
             after: reader.optional(read_record)?,
         })
@@ -42,27 +42,27 @@ impl Fields for Record {
     const NAME: &'static str = "record";
     const COUNT: usize = 1;
 
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut RowWriter) {
         write_record(writer, self);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+    fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
         read_record(reader)
     }
 }
 
-fn write_record(writer: &mut Writer, record: &Record) {
+fn write_record(writer: &mut RowWriter, record: &Record) {
     writer.list(Entity::COUNT + 1);
     record.entity.write(writer);
-    writer.optional(record.revision.map(|revision| revision.0), Writer::unsigned);
+    writer.optional(record.revision.map(|revision| revision.0), RowWriter::unsigned);
 }
 
-fn read_record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
+fn read_record(reader: &mut RowReader<'_>) -> Result<Record, CodecFault> {
     reader.list_of(Entity::COUNT + 1)?;
     Ok(Record {
         entity: Arc::new(Entity::read(reader)?),
         package: None,
-        revision: reader.optional(Reader::unsigned)?.map(Revision),
+        revision: reader.optional(RowReader::unsigned)?.map(Revision),
         work: Vec::new(),
     })
 }

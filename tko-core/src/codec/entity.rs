@@ -1,8 +1,8 @@
 //! Entities: the fields of a row.
 
 use super::fields::Fields;
-use super::reader::{Fault, Reader};
-use super::writer::Writer;
+use super::reader::{CodecFault, RowReader};
+use super::writer::RowWriter;
 use crate::deployment_resource::DeploymentResource;
 use crate::entity::{Condition, Deployment, Entity, Facts, Plugin};
 use crate::hash::ContentHash;
@@ -16,7 +16,7 @@ impl Fields for Entity {
     const NAME: &'static str = "entity";
     const COUNT: usize = 12;
 
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut RowWriter) {
         writer.key(&self.key);
         writer.unsigned(self.version.0);
         writer.unsigned(self.generation.0);
@@ -34,7 +34,7 @@ impl Fields for Entity {
         writer.bytes(&self.body.0);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+    fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
         Ok(Self {
             key: reader.key()?,
             version: Version(reader.unsigned()?),
@@ -52,10 +52,10 @@ impl Fields for Entity {
     }
 }
 
-fn read_hash(reader: &mut Reader<'_>) -> Result<ContentHash, Fault> {
+fn read_hash(reader: &mut RowReader<'_>) -> Result<ContentHash, CodecFault> {
     let bytes = reader.bytes()?;
     let hash = bytes.try_into().map_err(|_| {
-        Fault(format!(
+        CodecFault(format!(
             "a content hash has 32 bytes, and there are {}",
             bytes.len()
         ))
@@ -63,21 +63,21 @@ fn read_hash(reader: &mut Reader<'_>) -> Result<ContentHash, Fault> {
     Ok(ContentHash(hash))
 }
 
-fn write_condition(writer: &mut Writer, condition: &Condition) {
+fn write_condition(writer: &mut RowWriter, condition: &Condition) {
     writer.list(6);
     writer.text(&condition.kind);
-    writer.optional(condition.status, Writer::flag);
+    writer.optional(condition.status, RowWriter::flag);
     writer.text(&condition.reason);
     writer.text(&condition.message);
     writer.unsigned(condition.observed.0);
     writer.signed(condition.since.0);
 }
 
-fn read_condition(reader: &mut Reader<'_>) -> Result<Condition, Fault> {
+fn read_condition(reader: &mut RowReader<'_>) -> Result<Condition, CodecFault> {
     reader.list_of(6)?;
     Ok(Condition {
         kind: reader.text()?.to_owned(),
-        status: reader.optional(Reader::flag)?,
+        status: reader.optional(RowReader::flag)?,
         reason: reader.text()?.to_owned(),
         message: reader.text()?.to_owned(),
         observed: Generation(reader.unsigned()?),
@@ -89,7 +89,7 @@ const SITE_FIELDS: usize = 2;
 const DEPLOYMENT_FIELDS: usize = 9;
 const PLUGIN_FIELDS: usize = 4;
 
-fn write_facts(writer: &mut Writer, facts: &Facts) {
+fn write_facts(writer: &mut RowWriter, facts: &Facts) {
     match facts {
         Facts::Template => {
             writer.list(1);
@@ -98,8 +98,8 @@ fn write_facts(writer: &mut Writer, facts: &Facts) {
         Facts::Site { template, origin } => {
             writer.list(1 + SITE_FIELDS);
             writer.unsigned(1);
-            writer.optional(template.as_ref().map(TemplateId::as_str), Writer::text);
-            writer.optional(origin.map(|origin| origin.0), Writer::unsigned);
+            writer.optional(template.as_ref().map(TemplateId::as_str), RowWriter::text);
+            writer.optional(origin.map(|origin| origin.0), RowWriter::unsigned);
         }
         Facts::Deployment(deployment) => {
             writer.list(1 + DEPLOYMENT_FIELDS);
@@ -114,30 +114,30 @@ fn write_facts(writer: &mut Writer, facts: &Facts) {
     }
 }
 
-fn read_facts(reader: &mut Reader<'_>) -> Result<Facts, Fault> {
+fn read_facts(reader: &mut RowReader<'_>) -> Result<Facts, CodecFault> {
     let length = reader.list()?;
     let facts = reader.unsigned()?;
     match (facts, length.saturating_sub(1)) {
         (0, 0) => Ok(Facts::Template),
         (1, SITE_FIELDS) => Ok(Facts::Site {
-            template: reader.optional(Reader::id)?,
-            origin: reader.optional(Reader::unsigned)?.map(Version),
+            template: reader.optional(RowReader::id)?,
+            origin: reader.optional(RowReader::unsigned)?.map(Version),
         }),
         (2, DEPLOYMENT_FIELDS) => Ok(Facts::Deployment(Box::new(read_deployment(reader)?))),
         (3, PLUGIN_FIELDS) => Ok(Facts::Plugin(Arc::new(read_plugin(reader)?))),
-        (facts, fields) => Err(Fault(format!(
+        (facts, fields) => Err(CodecFault(format!(
             "no facts have the number {facts} and {fields} fields"
         ))),
     }
 }
 
-fn write_deployment(writer: &mut Writer, deployment: &Deployment) {
+fn write_deployment(writer: &mut RowWriter, deployment: &Deployment) {
     let parent = deployment.parent.as_ref().map(DeploymentId::as_str);
-    writer.optional(parent, Writer::text);
+    writer.optional(parent, RowWriter::text);
     let template = deployment.template.as_ref().map(TemplateId::as_str);
-    writer.optional(template, Writer::text);
-    writer.optional(deployment.origin.map(|origin| origin.0), Writer::unsigned);
-    writer.optional(deployment.site.as_ref().map(SiteId::as_str), Writer::text);
+    writer.optional(template, RowWriter::text);
+    writer.optional(deployment.origin.map(|origin| origin.0), RowWriter::unsigned);
+    writer.optional(deployment.site.as_ref().map(SiteId::as_str), RowWriter::text);
     writer.flag(deployment.prepared);
     writer.flag(deployment.approved);
     writer.optional(
@@ -148,7 +148,7 @@ fn write_deployment(writer: &mut Writer, deployment: &Deployment) {
             writer.unsigned(generation.0);
         },
     );
-    writer.optional(deployment.idempotency_key.as_deref(), Writer::text);
+    writer.optional(deployment.idempotency_key.as_deref(), RowWriter::text);
     let DeploymentResource {
         skeleton,
         at,
@@ -158,37 +158,37 @@ fn write_deployment(writer: &mut Writer, deployment: &Deployment) {
     writer.list(4);
     writer.value(skeleton.value());
     writer.unsigned(*at as u64);
-    writer.optional(template.as_ref().map(TemplateId::as_str), Writer::text);
-    writer.optional(site.as_ref().map(SiteId::as_str), Writer::text);
+    writer.optional(template.as_ref().map(TemplateId::as_str), RowWriter::text);
+    writer.optional(site.as_ref().map(SiteId::as_str), RowWriter::text);
 }
 
-fn read_deployment(reader: &mut Reader<'_>) -> Result<Deployment, Fault> {
+fn read_deployment(reader: &mut RowReader<'_>) -> Result<Deployment, CodecFault> {
     Ok(Deployment {
-        parent: reader.optional(Reader::id)?,
-        template: reader.optional(Reader::id)?,
-        origin: reader.optional(Reader::unsigned)?.map(Version),
-        site: reader.optional(Reader::id)?,
+        parent: reader.optional(RowReader::id)?,
+        template: reader.optional(RowReader::id)?,
+        origin: reader.optional(RowReader::unsigned)?.map(Version),
+        site: reader.optional(RowReader::id)?,
         prepared: reader.flag()?,
         approved: reader.flag()?,
         placed: reader.optional(|reader| {
             reader.list_of(2)?;
             Ok((reader.id()?, Generation(reader.unsigned()?)))
         })?,
-        idempotency_key: reader.optional(Reader::text)?.map(Into::into),
+        idempotency_key: reader.optional(RowReader::text)?.map(Into::into),
         resource: {
             reader.list_of(4)?;
             let skeleton = Resource::new(reader.value()?);
             DeploymentResource {
-                skeleton: Arc::new(skeleton.map_err(|error| Fault(error.to_string()))?),
+                skeleton: Arc::new(skeleton.map_err(|error| CodecFault(error.to_string()))?),
                 at: reader.number()?,
-                template: reader.optional(Reader::id)?,
-                site: reader.optional(Reader::id)?,
+                template: reader.optional(RowReader::id)?,
+                site: reader.optional(RowReader::id)?,
             }
         },
     })
 }
 
-fn write_plugin(writer: &mut Writer, plugin: &Plugin) {
+fn write_plugin(writer: &mut RowWriter, plugin: &Plugin) {
     writer.text(&plugin.executor);
     writer.list(plugin.arguments.len());
     for argument in &plugin.arguments {
@@ -205,7 +205,7 @@ fn write_plugin(writer: &mut Writer, plugin: &Plugin) {
     }
 }
 
-fn read_plugin(reader: &mut Reader<'_>) -> Result<Plugin, Fault> {
+fn read_plugin(reader: &mut RowReader<'_>) -> Result<Plugin, CodecFault> {
     Ok(Plugin {
         executor: reader.text()?.to_owned(),
         arguments: reader.items(|reader| reader.text().map(str::to_owned))?,

@@ -1,8 +1,8 @@
 //! Packages: the bodies of entities.
 
 use super::fields::Fields;
-use super::reader::{Fault, Reader};
-use super::writer::Writer;
+use super::reader::{CodecFault, RowReader};
+use super::writer::RowWriter;
 use crate::package::Package;
 use crate::resource::Resource;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ impl Fields for Package {
     const NAME: &'static str = "package";
     const COUNT: usize = 1;
 
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut RowWriter) {
         writer.list(self.len());
         for resource in self {
             writer.value(resource.value());
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
-        let broken = |error: crate::Error| Fault(error.to_string());
+    fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
+        let broken = |error: crate::Error| CodecFault(error.to_string());
         let resources = reader.items(|reader| {
             let resource = Resource::new(reader.value()?);
             resource.map(Arc::new).map_err(broken)

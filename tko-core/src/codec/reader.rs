@@ -9,11 +9,11 @@ use std::str::FromStr;
 
 /// The problem with stored bytes; the reader knows its position.
 #[derive(Debug)]
-pub struct Fault(pub(super) String);
+pub struct CodecFault(pub(super) String);
 
 /// Stored bytes, and how far they are read.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct RowReader<'a> {
     rest: &'a [u8],
     size: usize,
     /// Where the item that was read last begins.
@@ -21,7 +21,7 @@ pub struct Reader<'a> {
     limits: &'a Limits,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RowReader<'a> {
     /// Reads what follows the version byte.
     pub(super) fn new(bytes: &'a [u8], limits: &'a Limits) -> Self {
         Self {
@@ -38,44 +38,44 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses bytes after the value.
-    pub(super) fn end(&mut self) -> Result<(), Fault> {
+    pub(super) fn end(&mut self) -> Result<(), CodecFault> {
         self.start = self.size - self.rest.len();
         match self.rest.len() {
             0 => Ok(()),
-            more => Err(Fault(format!("{more} bytes follow the value"))),
+            more => Err(CodecFault(format!("{more} bytes follow the value"))),
         }
     }
 
-    fn header(&mut self) -> Result<Header, Fault> {
+    fn header(&mut self) -> Result<Header, CodecFault> {
         self.start = self.size - self.rest.len();
         match Decoder::from(&mut self.rest).pull() {
             Ok(header) => Ok(header),
-            Err(ciborium_ll::Error::Io(_)) => Err(Fault("the bytes end too early".to_owned())),
-            Err(ciborium_ll::Error::Syntax(_)) => Err(Fault("not a CBOR item".to_owned())),
+            Err(ciborium_ll::Error::Io(_)) => Err(CodecFault("the bytes end too early".to_owned())),
+            Err(ciborium_ll::Error::Syntax(_)) => Err(CodecFault("not a CBOR item".to_owned())),
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], CodecFault> {
         let Some((taken, rest)) = self.rest.split_at_checked(length) else {
-            return Err(Fault("the bytes end too early".to_owned()));
+            return Err(CodecFault("the bytes end too early".to_owned()));
         };
         self.rest = rest;
         Ok(taken)
     }
 
     /// The length of a list.
-    pub(super) fn list(&mut self) -> Result<usize, Fault> {
+    pub(super) fn list(&mut self) -> Result<usize, CodecFault> {
         match self.header()? {
             Header::Array(Some(length)) => self.checked(length),
-            _ => Err(Fault("a list is expected".to_owned())),
+            _ => Err(CodecFault("a list is expected".to_owned())),
         }
     }
 
     /// Begins a list that must have this many items.
-    pub(super) fn list_of(&mut self, expected: usize) -> Result<(), Fault> {
+    pub(super) fn list_of(&mut self, expected: usize) -> Result<(), CodecFault> {
         match self.list()? {
             length if length == expected => Ok(()),
-            length => Err(Fault(format!(
+            length => Err(CodecFault(format!(
                 "a list of {expected} items is expected, and it has {length}"
             ))),
         }
@@ -84,8 +84,8 @@ impl<'a> Reader<'a> {
     /// All items of a list.
     pub(super) fn items<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, Fault>,
-    ) -> Result<Vec<T>, Fault> {
+        mut read: impl FnMut(&mut Self) -> Result<T, CodecFault>,
+    ) -> Result<Vec<T>, CodecFault> {
         // Items are collected as they come: a length that lies reserves no memory.
         let length = self.list()?;
         let mut items = Vec::new();
@@ -96,61 +96,61 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses a length that the bytes cannot hold: every item takes one byte or more.
-    fn checked(&self, length: usize) -> Result<usize, Fault> {
+    fn checked(&self, length: usize) -> Result<usize, CodecFault> {
         if length > self.rest.len() {
-            return Err(Fault("the bytes end too early".to_owned()));
+            return Err(CodecFault("the bytes end too early".to_owned()));
         }
         Ok(length)
     }
 
-    pub(super) fn unsigned(&mut self) -> Result<u64, Fault> {
+    pub(super) fn unsigned(&mut self) -> Result<u64, CodecFault> {
         match self.header()? {
             Header::Positive(value) => Ok(value),
-            _ => Err(Fault("a number from 0 is expected".to_owned())),
+            _ => Err(CodecFault("a number from 0 is expected".to_owned())),
         }
     }
 
     /// A number that a smaller type takes.
-    pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Result<T, Fault> {
+    pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Result<T, CodecFault> {
         let value = self.unsigned()?;
-        T::try_from(value).map_err(|_| Fault(format!("the number {value} is too large")))
+        T::try_from(value).map_err(|_| CodecFault(format!("the number {value} is too large")))
     }
 
     /// One of these, by its position.
-    pub(super) fn one_of<T: Copy>(&mut self, all: &[T]) -> Result<T, Fault> {
+    pub(super) fn one_of<T: Copy>(&mut self, all: &[T]) -> Result<T, CodecFault> {
         let at: usize = self.number()?;
         let found = all.get(at).copied();
-        found.ok_or_else(|| Fault(format!("the number {at} has no meaning here")))
+        found.ok_or_else(|| CodecFault(format!("the number {at} has no meaning here")))
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, Fault> {
+    pub(super) fn signed(&mut self) -> Result<i64, CodecFault> {
         let value = match self.header()? {
             Header::Positive(value) => i64::try_from(value).ok(),
             Header::Negative(inverted) => i64::try_from(inverted).ok().map(|value| !value),
-            _ => return Err(Fault("a number is expected".to_owned())),
+            _ => return Err(CodecFault("a number is expected".to_owned())),
         };
-        value.ok_or_else(|| Fault("the number does not fit 64 bits".to_owned()))
+        value.ok_or_else(|| CodecFault("the number does not fit 64 bits".to_owned()))
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Fault> {
+    pub(super) fn flag(&mut self) -> Result<bool, CodecFault> {
         match self.header()? {
             Header::Simple(simple::TRUE) => Ok(true),
             Header::Simple(simple::FALSE) => Ok(false),
-            _ => Err(Fault("true or false is expected".to_owned())),
+            _ => Err(CodecFault("true or false is expected".to_owned())),
         }
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
+    pub(super) fn text(&mut self) -> Result<&'a str, CodecFault> {
         let Header::Text(Some(length)) = self.header()? else {
-            return Err(Fault("a text is expected".to_owned()));
+            return Err(CodecFault("a text is expected".to_owned()));
         };
         let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map_err(|_| Fault("the text is not UTF-8".to_owned()))
+        std::str::from_utf8(bytes).map_err(|_| CodecFault("the text is not UTF-8".to_owned()))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], CodecFault> {
         let Header::Bytes(Some(length)) = self.header()? else {
-            return Err(Fault("a byte string is expected".to_owned()));
+            return Err(CodecFault("a byte string is expected".to_owned()));
         };
         self.take(length)
     }
@@ -158,8 +158,8 @@ impl<'a> Reader<'a> {
     /// Reads null as `None`, anything else by `read`.
     pub(super) fn optional<T>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Fault>,
-    ) -> Result<Option<T>, Fault> {
+        read: impl FnOnce(&mut Self) -> Result<T, CodecFault>,
+    ) -> Result<Option<T>, CodecFault> {
         const NULL: u8 = 0xe0 | simple::NULL;
         if self.rest.first() == Some(&NULL) {
             self.header()?;
@@ -169,40 +169,40 @@ impl<'a> Reader<'a> {
     }
 
     /// JSON-like data in a byte string that holds its CBOR.
-    pub(super) fn value(&mut self) -> Result<Value, Fault> {
+    pub(super) fn value(&mut self) -> Result<Value, CodecFault> {
         let bytes = self.bytes()?;
-        decode_value(bytes, self.limits).map_err(|error| Fault(error.to_string()))
+        decode_value(bytes, self.limits).map_err(|error| CodecFault(error.to_string()))
     }
 
     /// An id of any sort.
-    pub(super) fn id<T: FromStr<Err = crate::Error>>(&mut self) -> Result<T, Fault> {
+    pub(super) fn id<T: FromStr<Err = crate::Error>>(&mut self) -> Result<T, CodecFault> {
         self.text()?
             .parse()
-            .map_err(|error: crate::Error| Fault(error.to_string()))
+            .map_err(|error: crate::Error| CodecFault(error.to_string()))
     }
 
-    pub(super) fn key(&mut self) -> Result<Key, Fault> {
+    pub(super) fn key(&mut self) -> Result<Key, CodecFault> {
         self.list_of(2)?;
         let kind = self.one_of(&Kind::ALL)?;
         let id = self.text()?;
-        Key::new(kind, id).map_err(|error| Fault(error.to_string()))
+        Key::new(kind, id).map_err(|error| CodecFault(error.to_string()))
     }
 
-    pub(super) fn metadata(&mut self) -> Result<Metadata, Fault> {
+    pub(super) fn metadata(&mut self) -> Result<Metadata, CodecFault> {
         Ok(self.map()?.into_iter().collect())
     }
 
     /// A map of texts with ascending keys.
-    pub(super) fn map(&mut self) -> Result<Vec<(&'a str, &'a str)>, Fault> {
+    pub(super) fn map(&mut self) -> Result<Vec<(&'a str, &'a str)>, CodecFault> {
         let Header::Map(Some(length)) = self.header()? else {
-            return Err(Fault("a map is expected".to_owned()));
+            return Err(CodecFault("a map is expected".to_owned()));
         };
         let length = self.checked(length)?;
         let mut pairs: Vec<(&str, &str)> = Vec::new();
         for _ in 0..length {
             let key = self.text()?;
             if pairs.last().is_some_and(|(last, _)| *last >= key) {
-                return Err(Fault("the keys of a map do not ascend".to_owned()));
+                return Err(CodecFault("the keys of a map do not ascend".to_owned()));
             }
             pairs.push((key, self.text()?));
         }

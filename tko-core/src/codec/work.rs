@@ -1,8 +1,8 @@
 //! Work: as it is read, and as a backend keeps it.
 
 use super::fields::Fields;
-use super::reader::{Fault, Reader};
-use super::writer::Writer;
+use super::reader::{CodecFault, RowReader};
+use super::writer::RowWriter;
 use crate::commit::{WorkItem, WorkLease};
 use crate::revision::Timestamp;
 use crate::work::{Lane, Stage, Work};
@@ -12,27 +12,27 @@ impl Fields for Work {
     const NAME: &'static str = "work";
     const COUNT: usize = 8;
 
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut RowWriter) {
         writer.unsigned(self.stage as u64);
         writer.key(&self.key);
         write_lane(writer, self.lane);
         writer.signed(self.due.0);
         writer.unsigned(self.attempts.into());
-        writer.optional(self.error.as_deref(), Writer::text);
-        writer.optional(self.progress.as_ref(), Writer::value);
-        writer.optional(self.leased.map(|until| until.0), Writer::signed);
+        writer.optional(self.error.as_deref(), RowWriter::text);
+        writer.optional(self.progress.as_ref(), RowWriter::value);
+        writer.optional(self.leased.map(|until| until.0), RowWriter::signed);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+    fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
         Ok(Self {
             stage: reader.one_of(&Stage::ALL)?,
             key: reader.key()?,
             lane: read_lane(reader)?,
             due: Timestamp(reader.signed()?),
             attempts: reader.number()?,
-            error: reader.optional(Reader::text)?.map(str::to_owned),
-            progress: reader.optional(Reader::value)?,
-            leased: reader.optional(Reader::signed)?.map(Timestamp),
+            error: reader.optional(RowReader::text)?.map(str::to_owned),
+            progress: reader.optional(RowReader::value)?,
+            leased: reader.optional(RowReader::signed)?.map(Timestamp),
         })
     }
 }
@@ -42,12 +42,12 @@ impl Fields for WorkItem {
     const NAME: &'static str = "work item";
     const COUNT: usize = 7;
 
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut RowWriter) {
         write_lane(writer, self.lane);
         writer.signed(self.due.0);
         writer.unsigned(self.attempts.into());
-        writer.optional(self.error.as_deref(), Writer::text);
-        writer.optional(self.progress.as_deref(), Writer::value);
+        writer.optional(self.error.as_deref(), RowWriter::text);
+        writer.optional(self.progress.as_deref(), RowWriter::value);
         writer.optional(self.requeued, write_lane);
         writer.optional(self.lease.as_deref(), |writer, lease| {
             writer.list(2);
@@ -56,13 +56,13 @@ impl Fields for WorkItem {
         });
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+    fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
         Ok(Self {
             lane: read_lane(reader)?,
             due: Timestamp(reader.signed()?),
             attempts: reader.number()?,
-            error: reader.optional(Reader::text)?.map(Into::into),
-            progress: reader.optional(Reader::value)?.map(Box::new),
+            error: reader.optional(RowReader::text)?.map(Into::into),
+            progress: reader.optional(RowReader::value)?.map(Box::new),
             requeued: reader.optional(read_lane)?,
             lease: reader
                 .optional(|reader| {
@@ -77,16 +77,16 @@ impl Fields for WorkItem {
     }
 }
 
-fn write_lane(writer: &mut Writer, lane: Lane) {
+fn write_lane(writer: &mut RowWriter, lane: Lane) {
     writer.unsigned(lane.number().into());
 }
 
-fn read_lane(reader: &mut Reader<'_>) -> Result<Lane, Fault> {
+fn read_lane(reader: &mut RowReader<'_>) -> Result<Lane, CodecFault> {
     match reader.unsigned()? {
         number if number < u64::from(Lane::COUNT) => {
             Ok(Lane::new(u8::try_from(number).unwrap_or(u8::MAX)))
         }
-        number => Err(Fault(format!(
+        number => Err(CodecFault(format!(
             "there is no lane {number}; lanes are below {}",
             Lane::COUNT
         ))),

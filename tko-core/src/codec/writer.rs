@@ -8,9 +8,9 @@ use serde_json::Value;
 
 /// Stored bytes, as far as they are written.
 #[derive(Debug)]
-pub struct Writer(Vec<u8>);
+pub struct RowWriter(Vec<u8>);
 
-impl Writer {
+impl RowWriter {
     pub(super) fn new(version: u8) -> Self {
         Self(vec![version])
     }

@@ -53,6 +53,18 @@ impl WorkItem {
         }
     }
 
+    /// Enqueues work, whether it is there already or not.
+    #[must_use]
+    pub fn enqueued(present: Option<Self>, enqueue: &Enqueue, now: Timestamp) -> Self {
+        match present {
+            Some(mut item) => {
+                item.enqueue(enqueue, now);
+                item
+            }
+            None => Self::new(enqueue, now),
+        }
+    }
+
     /// Enqueues work that is there already: the earlier time wins, and the lane stays. If it is
     /// leased, it is due again as soon as the lease is settled.
     pub fn enqueue(&mut self, enqueue: &Enqueue, now: Timestamp) {
@@ -146,11 +158,11 @@ impl WorkItem {
     /// Chooses the work to lease next, of all the work of one stage: lanes in turn, and in a lane the
     /// earliest first, ties by key. A [suspect](Self::is_suspect) comes alone.
     ///
-    /// `turn` is the lane that was claimed from last; it moves on. At most `max` items are chosen.
+    /// `turn` is the lane that was claimed from last, `None` at first; it moves on. At most `max` items are chosen.
     /// For a backend that has no index of its own.
     pub fn choose(
         mut items: Vec<(Key, Self)>,
-        turn: &mut Lane,
+        turn: &mut Option<Lane>,
         max: usize,
         now: Timestamp,
     ) -> Vec<(Key, Self)> {
@@ -164,8 +176,9 @@ impl WorkItem {
         }
         let mut chosen = Vec::new();
         while chosen.len() < max {
+            let last = turn.unwrap_or(Lane::FAILING).number();
             let lane = (1..=Lane::COUNT)
-                .map(|step| Lane::new((turn.number() + step) % Lane::COUNT))
+                .map(|step| Lane::new((last + step) % Lane::COUNT))
                 .find(|lane| !lanes[usize::from(lane.number())].is_empty());
             let Some(lane) = lane else { break };
             let due = &mut lanes[usize::from(lane.number())];
@@ -174,7 +187,7 @@ impl WorkItem {
                 break;
             }
             chosen.extend(due.pop_front());
-            *turn = lane;
+            *turn = Some(lane);
             if alone {
                 break;
             }

@@ -1,23 +1,23 @@
-//! CBOR (RFC 8949): headers are read and written by `ciborium-ll`, values here.
+//! CBOR (RFC 8949). `ciborium-ll` reads and writes headers; this module reads and writes values.
 //!
-//! Taken: text, integers of 64 bits, floats of all three widths, booleans, null (and undefined,
-//! as null), lists and maps of definite and indefinite length, and tags that only describe the
-//! value they stand before. Refused: what the data model has no place for.
+//! Accepted: text, 64-bit integers, floats of all three widths, booleans, null (undefined reads as
+//! null), lists and maps of definite and indefinite length, and tags that only describe their
+//! value. Everything else is refused, because the data model cannot represent it.
 
 use ciborium_ll::{Decoder, Encoder, Error as HeaderError, Header, simple};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::error::{DecodeError, Fault, Place, Position};
+use super::error::{DecodeError, DecodeFault, InputPlace, Position};
 use super::limits::Budget;
 use super::{BIG_INTEGER_ADVICE, Decoded, Format, NOT_FINITE_ADVICE};
 
-/// A byte for kind and size, and eight for a number.
+/// The longest header: one byte for type and size, and eight for a number.
 const LONGEST_HEADER: usize = 9;
 
-/// Reads the one value that the bytes hold.
+/// Reads the one value in the bytes.
 pub(super) fn read(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Decoded, DecodeError> {
-    let mut reader = Reader {
+    let mut reader = CborReader {
         rest: bytes,
         size: bytes.len(),
         start: 0,
@@ -25,7 +25,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Decoded, Dec
         budget,
     };
     let read = reader.root();
-    let at = Place::new(Format::Cbor).item(reader.item);
+    let at = InputPlace::new(Format::Cbor).item(reader.item);
     match read {
         Ok(value) => Ok(Decoded { value, at }),
         Err(fault) => Err(fault.at(at.position(Position::Byte(reader.start)))),
@@ -42,25 +42,25 @@ pub(super) fn write(values: &[&Value]) -> Vec<u8> {
     out
 }
 
-struct Reader<'a, 'l> {
-    /// What is still to be read.
+struct CborReader<'a, 'l> {
+    /// The bytes that are not yet read.
     rest: &'a [u8],
-    /// How many bytes there were.
+    /// The number of bytes in the input.
     size: usize,
-    /// Where what was read last begins: errors point at it.
+    /// The position of the last item that was read; errors refer to it.
     start: usize,
-    /// Which item of a top-level list is being read, from 1.
+    /// The position of the current item in a top-level list, from 1.
     item: Option<usize>,
     budget: &'a mut Budget<'l>,
 }
 
-impl<'a> Reader<'a, '_> {
-    fn root(&mut self) -> Result<Value, Fault> {
+impl<'a> CborReader<'a, '_> {
+    fn root(&mut self) -> Result<Value, DecodeFault> {
         self.budget.document()?;
         let value = match self.content()? {
             Header::Array(length) => {
                 self.budget.value()?;
-                // The list around a package's resources is no level of any of them.
+                // The list around a package's resources does not count as a level.
                 self.list(length, 0, true)?
             }
             header => self.value(header, 0)?,
@@ -70,14 +70,14 @@ impl<'a> Reader<'a, '_> {
             return Ok(value);
         }
         self.start = self.size - self.rest.len();
-        Err(Fault::Malformed(format!(
+        Err(DecodeFault::Malformed(format!(
             "{} bytes follow the value; send one list or one map",
             self.rest.len()
         )))
     }
 
-    /// The value that a header begins; `depth` is how many lists and maps it is in.
-    fn value(&mut self, header: Header, depth: usize) -> Result<Value, Fault> {
+    /// Reads the value that a header begins, inside `depth` lists and maps.
+    fn value(&mut self, header: Header, depth: usize) -> Result<Value, DecodeFault> {
         self.budget.value()?;
         Ok(match header {
             Header::Positive(value) => Value::Number(value.into()),
@@ -88,7 +88,7 @@ impl<'a> Reader<'a, '_> {
             Header::Float(value) => match Number::from_f64(value) {
                 Some(number) => Value::Number(number),
                 None => {
-                    return Err(Fault::Unsupported {
+                    return Err(DecodeFault::Unsupported {
                         problem: format!("number {value} is not finite"),
                         advice: NOT_FINITE_ADVICE,
                     });
@@ -98,7 +98,7 @@ impl<'a> Reader<'a, '_> {
             Header::Simple(simple::TRUE) => Value::Bool(true),
             Header::Simple(simple::NULL | simple::UNDEFINED) => Value::Null,
             Header::Simple(number) => {
-                return Err(Fault::Unsupported {
+                return Err(DecodeFault::Unsupported {
                     problem: format!("simple value {number} has no meaning here"),
                     advice: "send a boolean or null",
                 });
@@ -113,13 +113,13 @@ impl<'a> Reader<'a, '_> {
                 self.map(length, depth + 1)?
             }
             Header::Bytes(_) => {
-                return Err(Fault::Unsupported {
+                return Err(DecodeFault::Unsupported {
                     problem: "a byte string has no place in a resource".to_owned(),
                     advice: "send it as text, such as base64",
                 });
             }
             Header::Break => {
-                return Err(Fault::Malformed(
+                return Err(DecodeFault::Malformed(
                     "a break where a value should be".to_owned(),
                 ));
             }
@@ -127,7 +127,7 @@ impl<'a> Reader<'a, '_> {
         })
     }
 
-    fn list(&mut self, length: Option<usize>, depth: usize, root: bool) -> Result<Value, Fault> {
+    fn list(&mut self, length: Option<usize>, depth: usize, root: bool) -> Result<Value, DecodeFault> {
         self.expect_items(length)?;
         let mut items = Vec::new();
         while length.is_none_or(|length| items.len() < length) {
@@ -143,7 +143,7 @@ impl<'a> Reader<'a, '_> {
         Ok(Value::Array(items))
     }
 
-    fn map(&mut self, length: Option<usize>, depth: usize) -> Result<Value, Fault> {
+    fn map(&mut self, length: Option<usize>, depth: usize) -> Result<Value, DecodeFault> {
         self.expect_items(length.map(|pairs| pairs.saturating_mul(2)))?;
         let mut map = Map::new();
         while length.is_none_or(|length| map.len() < length) {
@@ -156,14 +156,14 @@ impl<'a> Reader<'a, '_> {
                 }
                 Header::Break if length.is_none() => break,
                 header => {
-                    return Err(Fault::Unsupported {
+                    return Err(DecodeFault::Unsupported {
                         problem: format!("a key is {}", kind(header)),
                         advice: "send keys as text",
                     });
                 }
             };
             match map.entry(key) {
-                Entry::Occupied(entry) => return Err(Fault::duplicate(entry.key())),
+                Entry::Occupied(entry) => return Err(DecodeFault::duplicate(entry.key())),
                 Entry::Vacant(entry) => {
                     let header = self.content()?;
                     entry.insert(self.value(header, depth)?);
@@ -173,7 +173,7 @@ impl<'a> Reader<'a, '_> {
         Ok(Value::Object(map))
     }
 
-    fn text(&mut self, length: Option<usize>) -> Result<String, Fault> {
+    fn text(&mut self, length: Option<usize>) -> Result<String, DecodeFault> {
         let Some(length) = length else {
             let mut text = String::new();
             loop {
@@ -181,7 +181,7 @@ impl<'a> Reader<'a, '_> {
                     Header::Text(Some(length)) => text.push_str(self.chunk(length)?),
                     Header::Break => return Ok(text),
                     header => {
-                        return Err(Fault::Malformed(format!(
+                        return Err(DecodeFault::Malformed(format!(
                             "text in parts has a part that is {}",
                             kind(header)
                         )));
@@ -192,74 +192,75 @@ impl<'a> Reader<'a, '_> {
         self.chunk(length).map(str::to_owned)
     }
 
-    fn chunk(&mut self, length: usize) -> Result<&'a str, Fault> {
+    fn chunk(&mut self, length: usize) -> Result<&'a str, DecodeFault> {
         let Some((chunk, rest)) = self.rest.split_at_checked(length) else {
             return Err(self.truncated());
         };
         let text = std::str::from_utf8(chunk)
-            .map_err(|error| Fault::Malformed(format!("text is not UTF-8: {error}")))?;
+            .map_err(|error| DecodeFault::Malformed(format!("text is not UTF-8: {error}")))?;
         self.rest = rest;
         Ok(text)
     }
 
-    /// The next header that is no tag; tags that only describe are passed over.
-    fn content(&mut self) -> Result<Header, Fault> {
+    /// Reads the next header that is not a tag; skips tags that only describe a value.
+    fn content(&mut self) -> Result<Header, DecodeFault> {
         let mut tagged = false;
         loop {
             match self.header()? {
                 // Date and time as text or number, URI, base64 text, regular expression, MIME
-                // message, calendar date as text, "this is CBOR": the value says it all.
+                // message, calendar date as text, "this is CBOR": the value itself carries all
+                // information.
                 Header::Tag(0 | 1 | 32..=36 | 1004 | 55_799) => tagged = true,
                 Header::Tag(2 | 3) => return Err(big_integer()),
                 Header::Tag(tag) => {
-                    return Err(Fault::Unsupported {
+                    return Err(DecodeFault::Unsupported {
                         problem: format!("tag {tag} has a meaning that would be lost"),
                         advice: "send the plain value, or text",
                     });
                 }
                 Header::Break if tagged => {
-                    return Err(Fault::Malformed("a tag stands before no value".to_owned()));
+                    return Err(DecodeFault::Malformed("a tag stands before no value".to_owned()));
                 }
                 header => return Ok(header),
             }
         }
     }
 
-    fn header(&mut self) -> Result<Header, Fault> {
+    fn header(&mut self) -> Result<Header, DecodeFault> {
         self.start = self.size - self.rest.len();
         match Decoder::from(&mut self.rest).pull() {
             Ok(header) => Ok(header),
             Err(HeaderError::Io(_)) => Err(self.truncated()),
-            Err(HeaderError::Syntax(_)) => Err(Fault::Malformed(
+            Err(HeaderError::Syntax(_)) => Err(DecodeFault::Malformed(
                 "no CBOR item begins with this byte".to_owned(),
             )),
         }
     }
 
-    /// Every item takes a byte, so a length beyond the input is known to be wrong at once.
-    fn expect_items(&self, length: Option<usize>) -> Result<(), Fault> {
+    /// Refuses a length beyond the input at once: every item takes at least one byte.
+    fn expect_items(&self, length: Option<usize>) -> Result<(), DecodeFault> {
         if length.is_some_and(|length| length > self.rest.len()) {
             return Err(self.truncated());
         }
         Ok(())
     }
 
-    fn truncated(&self) -> Fault {
-        Fault::Malformed(format!(
+    fn truncated(&self) -> DecodeFault {
+        DecodeFault::Malformed(format!(
             "truncated: an item that begins here does not end within the {} bytes given",
             self.size
         ))
     }
 }
 
-fn big_integer() -> Fault {
-    Fault::Unsupported {
+fn big_integer() -> DecodeFault {
+    DecodeFault::Unsupported {
         problem: "an integer has more than 64 bits".to_owned(),
         advice: BIG_INTEGER_ADVICE,
     }
 }
 
-/// What a header begins, for messages.
+/// The name of an item's type, for messages.
 fn kind(header: Header) -> &'static str {
     match header {
         Header::Positive(_) | Header::Negative(_) => "an integer",
@@ -308,7 +309,8 @@ fn number_header(number: &Number) -> Header {
     if let Some(value) = number.as_u64() {
         Header::Positive(value)
     } else if let Some(value) = number.as_i64() {
-        // Negative, or it had been a `u64`; CBOR counts down from -1, which inverts the bits.
+        // Negative, because larger numbers are `u64`. CBOR counts down from -1, which inverts the
+        // bits.
         Header::Negative((!value).unsigned_abs())
     } else {
         Header::Float(

@@ -1,14 +1,14 @@
-//! Writing YAML: by `serde-saphyr`, which quotes whatever a reader of YAML 1.1 or 1.2 could take
-//! for something else.
+//! YAML output by `serde-saphyr`, which quotes every text that a reader of YAML 1.1 or 1.2 could
+//! read as another type.
 
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 use serde_saphyr::DoubleQuoted;
 
-/// Writes one document for each value, in block style, with nothing folded.
+/// Writes one document per value, in block style and without folding.
 pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
     let options = serde_saphyr::ser_options! {
-        // Folding long lines would make a small change a large difference.
+        // Folded lines would turn a small change into a large diff.
         folded_wrap_chars: usize::MAX,
     };
     let mut out = String::new();
@@ -22,13 +22,13 @@ pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// A value that is written as every reader can read it.
+/// A value that is written so that every reader reads it.
 struct Readable<'a>(&'a Value);
 
 impl Serialize for Readable<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            // Readers of libyaml's family take a tab at the start of a block for indentation.
+            // Readers based on libyaml take a tab at the start of a block for indentation.
             Value::String(text) if text.trim_start_matches('\n').starts_with('\t') => {
                 DoubleQuoted(text).serialize(serializer)
             }

@@ -1,67 +1,65 @@
-//! Why bytes could not be read, and where.
+//! Decoding errors and their positions.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{Format, Limit};
 
-/// Why bytes could not be read as a list of maps.
+/// An error of decoding a list of resources.
 ///
-/// A variant is what the caller, or whoever wrote the input, can do about it. Every message says
-/// where: the document or item, then line and column (YAML, JSON) or the byte (CBOR).
+/// The variants differ in the remedy. Every message gives the place: the document or item, then
+/// line and column (YAML, JSON) or the byte (CBOR).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The bytes are not of this format: mend them, or name the format that they are of.
+    /// The bytes are not valid in this format: correct them, or name their actual format.
     #[error("{at}: {problem}")]
     Malformed {
-        /// Where reading stopped.
-        at: Place,
-        /// What is wrong there.
+        /// The place where reading stopped.
+        at: InputPlace,
+        /// The problem at that place.
         problem: String,
     },
     /// A map has a key twice, so that one of two values would be lost: remove one.
     #[error("{at}: key {key} is given twice in one map; remove one of them")]
     DuplicateKey {
-        /// Where the key is given again.
-        at: Place,
-        /// The key, quoted, and cut if it is long.
+        /// The place of the second occurrence.
+        at: InputPlace,
+        /// The key, quoted, and truncated if it is long.
         key: String,
     },
-    /// The input is well-formed and says something that the data model has no place for: say it
-    /// as the advice does.
+    /// The input is well-formed, but the data model cannot represent it: follow the advice.
     #[error("{at}: {problem}; {advice}")]
     Unsupported {
-        /// Where it says so.
-        at: Place,
-        /// What has no place, such as an integer of 30 digits.
+        /// The place of the value.
+        at: InputPlace,
+        /// The value that cannot be represented, such as an integer of 30 digits.
         problem: String,
-        /// What to write instead.
+        /// The form to use instead.
         advice: &'static str,
     },
     /// A document or an item of a list is not a map, so it cannot be a resource.
     #[error("{at}: expected a map (a resource), found {found}; remove it or make it a map")]
     NotAMap {
-        /// The document or item.
-        at: Place,
-        /// What it is instead, such as `text`.
+        /// The place of the document or item.
+        at: InputPlace,
+        /// The type that was found, such as `text`.
         found: &'static str,
     },
-    /// The input asks for more than the [`Limits`](super::Limits) allow: make it smaller, or raise
-    /// the limit.
+    /// The input exceeds the [`Limits`](super::Limits): make it smaller, or raise the limit.
     #[error("{at}: more than {most} {limit}; {}", limit.advice())]
     LimitExceeded {
-        /// Where the limit was reached.
-        at: Place,
-        /// Which limit.
+        /// The place where the limit was reached.
+        at: InputPlace,
+        /// The limit that was exceeded.
         limit: Limit,
-        /// What it allows.
+        /// The value of the limit.
         most: usize,
     },
 }
 
 impl DecodeError {
-    /// Where in the input it happened.
-    pub fn place(&self) -> &Place {
+    /// The place of the error in the input.
+    pub fn place(&self) -> &InputPlace {
         match self {
             Self::Malformed { at, .. }
             | Self::DuplicateKey { at, .. }
@@ -77,18 +75,18 @@ impl DecodeError {
 /// `Display` gives, for example, `YAML document 2, item 3, line 14, column 7`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Place {
+pub struct InputPlace {
     /// The format that the input was read as.
     pub format: Format,
-    /// Which document of the stream, from 1; empty ones count. Absent outside all documents.
+    /// The document of the stream, from 1; empty documents count. `None` outside all documents.
     pub document: Option<usize>,
-    /// Which item of that document's list, from 1; absent if it is no list.
+    /// The item of the document's list, from 1; `None` if the document is not a list.
     pub item: Option<usize>,
-    /// Where in the bytes, if known.
+    /// The position in the bytes, if it is known.
     pub position: Option<Position>,
 }
 
-impl Place {
+impl InputPlace {
     pub(super) fn new(format: Format) -> Self {
         Self {
             format,
@@ -117,7 +115,7 @@ impl Place {
     }
 }
 
-impl Display for Place {
+impl Display for InputPlace {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self.format {
             Format::Yaml => "YAML",
@@ -144,14 +142,14 @@ impl Display for Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Position {
-    /// In a text format: line and column, both from 1. Columns are characters.
+    /// The line and column in a text format, both from 1. Columns count characters.
     Text {
-        /// The line.
+        /// The line, from 1.
         line: usize,
-        /// The column, in characters.
+        /// The column, in characters from 1.
         column: usize,
     },
-    /// In a binary format: the byte, from 0.
+    /// The byte in a binary format, from 0.
     Byte(usize),
 }
 
@@ -165,7 +163,7 @@ impl Position {
             .map_or(0, |i| i + 1);
         Self::Text {
             line: before.split(|&b| b == b'\n').count(),
-            // Bytes that continue a character do not make a column of their own.
+            // Continuation bytes of UTF-8 do not begin a column.
             column: before[line_start..]
                 .iter()
                 .filter(|&&b| b & 0xc0 != 0x80)
@@ -184,9 +182,9 @@ impl Display for Position {
     }
 }
 
-/// A [`DecodeError`] that does not know its place yet.
+/// A [`DecodeError`] without its place.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum DecodeFault {
     Malformed(String),
     DuplicateKey(String),
     Unsupported {
@@ -200,12 +198,12 @@ pub(super) enum Fault {
     },
 }
 
-impl Fault {
+impl DecodeFault {
     pub(super) fn duplicate(key: &str) -> Self {
         Self::DuplicateKey(quoted(key))
     }
 
-    pub(super) fn at(self, at: Place) -> DecodeError {
+    pub(super) fn at(self, at: InputPlace) -> DecodeError {
         match self {
             Self::Malformed(problem) => DecodeError::Malformed { at, problem },
             Self::DuplicateKey(key) => DecodeError::DuplicateKey { at, key },
@@ -220,7 +218,7 @@ impl Fault {
     }
 }
 
-/// Text of the input as a message shows it: quoted, escaped, and cut after 60 characters.
+/// Quotes text of the input for a message: escaped, and truncated after 60 characters.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     match text.char_indices().nth(SHOWN) {

@@ -1,5 +1,5 @@
-//! JSON: the reader and writer of `serde_json`, with what that leaves to its caller: duplicate
-//! keys, limits, and integers that no integer type holds. (As there, `-0` is the float `-0.0`.)
+//! JSON, by `serde_json`. This module adds duplicate keys, limits, and integers that no integer
+//! type holds. As in `serde_json`, `-0` is the float `-0.0`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Formatter};
@@ -8,19 +8,19 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::error::{DecodeError, Fault, Place, Position, quoted};
+use super::error::{DecodeError, DecodeFault, InputPlace, Position, quoted};
 use super::limits::Budget;
 use super::{BIG_INTEGER_ADVICE, Decoded, Dialect, Format, NOT_FINITE_ADVICE};
 
-/// Reads the values of a JSON text: one, or from people any number, one after the other.
+/// Reads the values of a JSON text: exactly one, or in the people's dialect any number in sequence.
 pub(super) fn read(
     text: &str,
     dialect: Dialect,
     budget: &mut Budget<'_>,
 ) -> Result<Vec<Decoded>, DecodeError> {
-    // An editor's mark, no part of the text.
+    // Some editors write a byte order mark, which is not part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let reading = Reading {
+    let reading = JsonRead {
         budget: RefCell::new(budget),
         fault: RefCell::new(None),
         item: Cell::new(None),
@@ -30,7 +30,7 @@ pub(super) fn read(
     let mut values = Vec::new();
     while input.end().is_err() {
         let document = values.len() + 1;
-        let at = Place::new(Format::Json).document(document);
+        let at = InputPlace::new(Format::Json).document(document);
         reading.item.set(None);
         let root = if document > 1 && dialect == Dialect::Programs {
             Err(input
@@ -47,8 +47,8 @@ pub(super) fn read(
     if reading.vast.get()
         && let Some((start, literal)) = vast_integer(text)
     {
-        let at = Place::new(Format::Json).position(Position::in_text(text, start));
-        return Err(Fault::Unsupported {
+        let at = InputPlace::new(Format::Json).position(Position::in_text(text, start));
+        return Err(DecodeFault::Unsupported {
             problem: format!("integer {} has more than 64 bits", quoted(literal)),
             advice: BIG_INTEGER_ADVICE,
         }
@@ -71,18 +71,18 @@ pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
     out
 }
 
-/// What the visitors of one reading share.
-struct Reading<'a, 'b> {
+/// The state that all visitors of one read share.
+struct JsonRead<'a, 'b> {
     budget: RefCell<&'a mut Budget<'b>>,
-    /// What a visitor found, since serde's error carries only text.
-    fault: RefCell<Option<Fault>>,
-    /// Which item of a top-level array is being read.
+    /// The problem that a visitor found; serde's own error carries only text.
+    fault: RefCell<Option<DecodeFault>>,
+    /// The position of the current item in a top-level array.
     item: Cell<Option<usize>>,
-    /// Whether a float came that an integer of too many digits may have become.
+    /// Whether a float was read that may be an integer with too many digits.
     vast: Cell<bool>,
 }
 
-impl Reading<'_, '_> {
+impl JsonRead<'_, '_> {
     fn document(&self) -> Result<(), serde_json::Error> {
         self.accept(self.budget.borrow_mut().document())
     }
@@ -95,16 +95,16 @@ impl Reading<'_, '_> {
         self.accept(self.budget.borrow().depth(level))
     }
 
-    fn accept<E: Error>(&self, counted: Result<(), Fault>) -> Result<(), E> {
+    fn accept<E: Error>(&self, counted: Result<(), DecodeFault>) -> Result<(), E> {
         counted.map_err(|fault| self.refuse(fault))
     }
 
-    fn refuse<E: Error>(&self, fault: Fault) -> E {
+    fn refuse<E: Error>(&self, fault: DecodeFault) -> E {
         self.fault.replace(Some(fault));
         E::custom("refused")
     }
 
-    fn explain(&self, text: &str, at: Place, error: &serde_json::Error) -> DecodeError {
+    fn explain(&self, text: &str, at: InputPlace, error: &serde_json::Error) -> DecodeError {
         let byte = byte_offset(text, error.line(), error.column());
         let at = at
             .item(self.item.get())
@@ -117,29 +117,29 @@ impl Reading<'_, '_> {
             .iter()
             .any(|word| rest.starts_with(word))
         {
-            return Fault::Unsupported {
+            return DecodeFault::Unsupported {
                 problem: "a number is not finite".to_owned(),
                 advice: NOT_FINITE_ADVICE,
             }
             .at(at);
         }
-        // The message ends in the position, which the place has already said.
+        // The message ends with the position, which the place already gives.
         let problem = error.to_string();
         let problem = problem.split(" at line ").next().unwrap_or_default();
-        Fault::Malformed(problem.to_owned()).at(at)
+        DecodeFault::Malformed(problem.to_owned()).at(at)
     }
 }
 
-/// A value at some depth: as a seed it reads one, as a visitor it takes what was read.
+/// A value at some depth. As a seed it reads a value; as a visitor it receives one.
 struct Node<'r, 'a, 'b> {
-    reading: &'r Reading<'a, 'b>,
-    /// How many lists and maps of the same resource it is in.
+    reading: &'r JsonRead<'a, 'b>,
+    /// The number of enclosing lists and maps in the same resource.
     depth: usize,
     root: bool,
 }
 
 impl<'r, 'a, 'b> Node<'r, 'a, 'b> {
-    fn root(reading: &'r Reading<'a, 'b>) -> Self {
+    fn root(reading: &'r JsonRead<'a, 'b>) -> Self {
         Self {
             reading,
             depth: 0,
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for Node<'_, '_, '_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // 2^63: integers up to here are read as integers.
+        // 2^63: integers below it are read as integers.
         const LARGEST: f64 = 9_223_372_036_854_775_808.0;
         self.reading.value()?;
         if value.abs() >= LARGEST {
@@ -214,7 +214,7 @@ impl<'de> Visitor<'de> for Node<'_, '_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         self.reading.value()?;
-        // The list around a package's resources is no level of any of them.
+        // The list around a package's resources does not count as a level.
         let depth = if self.root { 0 } else { self.depth + 1 };
         self.reading.depth(depth)?;
         let mut items = Vec::new();
@@ -236,7 +236,7 @@ impl<'de> Visitor<'de> for Node<'_, '_, '_> {
         while let Some(key) = access.next_key::<String>()? {
             match map.entry(key) {
                 Entry::Occupied(entry) => {
-                    return Err(self.reading.refuse(Fault::duplicate(entry.key())));
+                    return Err(self.reading.refuse(DecodeFault::duplicate(entry.key())));
                 }
                 Entry::Vacant(entry) => {
                     entry.insert(access.next_value_seed(self.child(self.depth + 1))?);
@@ -247,8 +247,8 @@ impl<'de> Visitor<'de> for Node<'_, '_, '_> {
     }
 }
 
-/// The byte that an error of `serde_json` points at; it counts lines and bytes from 1, and 0
-/// where it stands before the first.
+/// The byte that an error of `serde_json` refers to. Lines and bytes count from 1; byte 0 is before
+/// the first.
 fn byte_offset(text: &str, line: usize, column: usize) -> usize {
     let mut start = 0;
     for _ in 1..line {
@@ -260,10 +260,10 @@ fn byte_offset(text: &str, line: usize, column: usize) -> usize {
     (start + column.saturating_sub(1)).min(text.len())
 }
 
-/// The first integer of a JSON text that fits neither `i64` nor `u64`, and where it starts.
+/// The first integer of a JSON text that fits neither `i64` nor `u64`, and its position.
 ///
-/// `serde_json` reads such an integer as a float; this finds it again, in a text known to be
-/// well-formed, on the rare occasion that there is a float as large.
+/// `serde_json` reads such an integer as a float. This function finds it in text that is known to
+/// be well-formed; it runs only if a float of that size was read.
 fn vast_integer(text: &str) -> Option<(usize, &str)> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -283,7 +283,7 @@ fn vast_integer(text: &str) -> Option<(usize, &str)> {
                     .count();
                 let literal = &text[at..at + length];
                 let integer = !literal.contains(['.', 'e', 'E']);
-                // `-0` is no such integer: it fits.
+                // `-0` fits an integer type, but not as text.
                 if integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err() {
                     return Some((at, literal));
                 }

@@ -1,40 +1,39 @@
-//! How much one input may ask of its reader.
+//! Limits on the cost of one input.
 //!
-//! [`Limits`] is what callers set, [`Budget`] what one reading has used of it. Every value, every
-//! level and every copy that an alias makes is counted before memory is spent on it, so hostile
-//! input costs at most what the limits say.
+//! Callers set [`Limits`]; [`Budget`] counts what one read has used of them. Every value, every
+//! level and every alias copy is counted before memory is allocated for it, so hostile input costs
+//! at most the limits.
 
 use std::fmt::{self, Display, Formatter};
 
-use super::error::Fault;
+use super::error::DecodeFault;
 
-/// The deepest nesting that any reader follows, whatever [`Limits::depth`] says.
+/// The deepest nesting that any reader accepts, even if [`Limits::depth`] is higher.
 ///
-/// Values are read, copied and dropped recursively; this bounds the stack they take, and stays
+/// Values are read, copied and dropped recursively. This bounds the stack that they need, and is
 /// below the 127 levels at which common JSON readers stop.
 pub const MAX_DEPTH: usize = 120;
 
-/// How much one input may ask of its reader; beyond it the input is refused as a whole.
+/// Limits on one input; an input beyond them is refused as a whole.
 ///
-/// The defaults take every bundle met in practice, a thousand and more large manifests in one
-/// stream included. Change one with `Limits { bytes: 1 << 20, ..Limits::default() }`.
+/// The defaults accept every bundle met in practice, including more than a thousand large manifests
+/// in one stream. Change one with `Limits { bytes: 1 << 20, ..Limits::default() }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of input. Default: 32 MiB.
+    /// The size of the input in bytes. Default: 32 MiB.
     pub bytes: usize,
-    /// Levels of maps and lists in one resource, its own map being the first.
-    ///
-    /// More than [`MAX_DEPTH`] counts as that. Default: 100.
+    /// The levels of maps and lists in one resource, including its own map. At most [`MAX_DEPTH`].
+    /// Default: 100.
     pub depth: usize,
-    /// Values in the whole input: every text, number, boolean, null, list and map (not keys),
-    /// copies made by YAML aliases included. Default: 4 million, of which manifests reach about
-    /// half at 32 MiB.
+    /// The values in the whole input: every text, number, boolean, null, list and map, but not
+    /// keys. Copies made by YAML aliases count. Default: 4 million, twice the values of typical
+    /// manifests of 32 MiB.
     pub values: usize,
-    /// YAML documents, and resources after lists are taken apart. Default: 100,000.
+    /// The number of YAML documents, and of resources once lists are split. Default: 100,000.
     pub documents: usize,
-    /// Values copied by YAML anchors, aliases and merge keys. Default: 1 million.
+    /// The values copied by YAML anchors, aliases and merge keys. Default: 1 million.
     pub alias_values: usize,
-    /// Bytes of text copied by YAML anchors, aliases and merge keys. Default: 32 MiB.
+    /// The bytes of text copied by YAML anchors, aliases and merge keys. Default: 32 MiB.
     pub alias_bytes: usize,
 }
 
@@ -51,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// Which of the [`Limits`] an input went over.
+/// One of the [`Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -92,7 +91,7 @@ impl Display for Limit {
     }
 }
 
-/// What one reading has used of its limits.
+/// The part of the limits that one read has used.
 #[derive(Debug)]
 pub(super) struct Budget<'a> {
     limits: &'a Limits,
@@ -114,29 +113,29 @@ impl<'a> Budget<'a> {
     }
 
     /// Counts one value.
-    pub(super) fn value(&mut self) -> Result<(), Fault> {
+    pub(super) fn value(&mut self) -> Result<(), DecodeFault> {
         self.values += 1;
         within(self.values, self.limits.values, Limit::Values)
     }
 
-    /// Checks that there may be this many resources.
-    pub(super) fn resources(&self, count: usize) -> Result<(), Fault> {
+    /// Checks the number of resources.
+    pub(super) fn resources(&self, count: usize) -> Result<(), DecodeFault> {
         within(count, self.limits.documents, Limit::Documents)
     }
 
     /// Counts one document of a stream.
-    pub(super) fn document(&mut self) -> Result<(), Fault> {
+    pub(super) fn document(&mut self) -> Result<(), DecodeFault> {
         self.documents += 1;
         within(self.documents, self.limits.documents, Limit::Documents)
     }
 
-    /// Checks that a value may reach down to this level.
-    pub(super) fn depth(&self, level: usize) -> Result<(), Fault> {
+    /// Checks the depth of a value.
+    pub(super) fn depth(&self, level: usize) -> Result<(), DecodeFault> {
         within(level, self.limits.depth.min(MAX_DEPTH), Limit::Depth)
     }
 
     /// Counts a copy of this many values with this many bytes of text.
-    pub(super) fn copy(&mut self, values: usize, bytes: usize) -> Result<(), Fault> {
+    pub(super) fn copy(&mut self, values: usize, bytes: usize) -> Result<(), DecodeFault> {
         self.values += values;
         self.alias_values += values;
         self.alias_bytes += bytes;
@@ -150,10 +149,10 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// Refuses `used` beyond `most`.
-pub(super) fn within(used: usize, most: usize, limit: Limit) -> Result<(), Fault> {
+/// Refuses a number above `most`.
+pub(super) fn within(used: usize, most: usize, limit: Limit) -> Result<(), DecodeFault> {
     if used > most {
-        return Err(Fault::Limit { limit, most });
+        return Err(DecodeFault::Limit { limit, most });
     }
     Ok(())
 }

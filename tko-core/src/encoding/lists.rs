@@ -1,12 +1,12 @@
-//! Taking lists of resources apart, as `kubectl` does with what it is given.
+//! Splitting lists of resources into their items, as `kubectl` does.
 
 use serde_json::{Map, Value};
 
-use super::error::{DecodeError, Fault};
+use super::error::{DecodeError, DecodeFault};
 use super::limits::Budget;
 use super::{Decoded, Dialect};
 
-/// Adds the resources of a document to `out`: none for an empty one, the items of a list.
+/// Adds the resources of a document to `out`: none for an empty document, the items for a list.
 pub(super) fn spread(
     document: Decoded,
     dialect: Dialect,
@@ -44,7 +44,7 @@ fn add(
                 return Ok(());
             }
             Taken::Items(items) => {
-                // Lists within lists end where the depth limit ends them.
+                // The depth limit also bounds lists within lists.
                 return items
                     .into_iter()
                     .enumerate()
@@ -60,7 +60,7 @@ fn add(
         Value::String(_) => "text",
         Value::Array(_) => "a list",
     };
-    Err(Fault::NotAMap(found).at(at))
+    Err(DecodeFault::NotAMap(found).at(at))
 }
 
 enum Taken {
@@ -68,9 +68,9 @@ enum Taken {
     Items(Vec<Value>),
 }
 
-/// `List` and `ResourceList` are lists whatever else they say. A kind that only ends in `List`
-/// (`ConfigMapList`) is one if it has a list of `items` and, unlike every resource, no name; its
-/// items may leave out the kind and version that the list implies.
+/// Splits a list. `List` and `ResourceList` are always lists. Another kind that ends in `List`
+/// (`ConfigMapList`) is a list if it has a list of `items` and, unlike every resource, no name; its
+/// items may omit the kind and version that the list implies.
 fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
     let item_kind = match map.get("kind").and_then(Value::as_str) {
         _ if dialect == Dialect::Programs => return Taken::Resource(map),
@@ -84,9 +84,9 @@ fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
     let version = map.get("apiVersion").cloned();
     let items = match map.remove("items") {
         Some(Value::Array(items)) => items,
-        // An empty list may leave its items out, or say null.
+        // An empty list may omit its items, or set them to null.
         None | Some(Value::Null) => Vec::new(),
-        // Whoever reads the item will say that it is no map.
+        // The item is refused later, because it is not a map.
         Some(item) => vec![item],
     };
     let (Some(kind), Some(version)) = (item_kind, version) else {

@@ -1,15 +1,15 @@
-//! What a YAML scalar says: text, or in plain style perhaps a number, boolean or null.
+//! YAML scalars: text or, in plain style, perhaps a number, boolean or null.
 //!
-//! The two dialects differ only here, and in what a key may be. People are read as the Kubernetes
-//! tools read them, that is as YAML 1.1 without dates and base 60; programs by the core schema of
-//! YAML 1.2. Numbers that would lose digits are refused in both.
+//! The two dialects differ only here and in the types of keys. Input of people is read as the
+//! Kubernetes tools read it: YAML 1.1 without dates and base 60. Input of programs follows the core
+//! schema of YAML 1.2. Both refuse numbers that would lose digits.
 
 use std::borrow::Cow;
 
 use granit_parser::{ScalarStyle, Tag};
 use serde_json::{Number, Value};
 
-use super::error::{Fault, quoted};
+use super::error::{DecodeFault, quoted};
 use super::{BIG_INTEGER_ADVICE, Dialect, NOT_FINITE_ADVICE};
 
 const YAML_NAMESPACE: &str = "tag:yaml.org,2002:";
@@ -20,7 +20,7 @@ pub(super) fn resolve(
     style: ScalarStyle,
     tag: Option<&Tag>,
     dialect: Dialect,
-) -> Result<Value, Fault> {
+) -> Result<Value, DecodeFault> {
     let Some(tag) = tag else {
         return match style {
             ScalarStyle::Plain => plain(text, dialect),
@@ -29,7 +29,7 @@ pub(super) fn resolve(
     };
     let name = match tag.suffix_in_namespace(YAML_NAMESPACE) {
         Some(name) => name,
-        // A lone `!` says "whatever it looks like, it is text".
+        // A lone `!` marks text, regardless of its form.
         None if tag.original() == "!" => Cow::Borrowed("str"),
         None => return Err(foreign(tag)),
     };
@@ -53,7 +53,7 @@ pub(super) fn resolve(
     if fits {
         return Ok(value);
     }
-    Err(Fault::Malformed(format!(
+    Err(DecodeFault::Malformed(format!(
         "{} is not what its tag {} says",
         quoted(&text),
         tag.original()
@@ -61,7 +61,7 @@ pub(super) fn resolve(
 }
 
 /// Checks the tag of a list (`seq`) or map (`map`).
-pub(super) fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), Fault> {
+pub(super) fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), DecodeFault> {
     match tag {
         None => Ok(()),
         Some(tag) if tag.original() == "!" => Ok(()),
@@ -71,7 +71,7 @@ pub(super) fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), Fault> 
 }
 
 /// The text of a key.
-pub(super) fn key(value: Value, dialect: Dialect) -> Result<String, Fault> {
+pub(super) fn key(value: Value, dialect: Dialect) -> Result<String, DecodeFault> {
     let (kind, text) = match value {
         Value::String(text) => return Ok(text),
         Value::Bool(value) => ("a boolean", value.to_string()),
@@ -86,21 +86,21 @@ pub(super) fn key(value: Value, dialect: Dialect) -> Result<String, Fault> {
     if dialect == Dialect::People && !text.is_empty() {
         return Ok(text);
     }
-    Err(Fault::Unsupported {
+    Err(DecodeFault::Unsupported {
         problem: format!("a key is {kind}"),
         advice: "keys are text: quote it",
     })
 }
 
-fn foreign(tag: &Tag) -> Fault {
-    Fault::Unsupported {
+fn foreign(tag: &Tag) -> DecodeFault {
+    DecodeFault::Unsupported {
         problem: format!("tag {} has a meaning that would be lost", tag.original()),
         advice: "write the plain value, or text (such as base64) without a tag",
     }
 }
 
-fn plain(text: Cow<'_, str>, dialect: Dialect) -> Result<Value, Fault> {
-    // Almost every scalar is a word: its first byte tells.
+fn plain(text: Cow<'_, str>, dialect: Dialect) -> Result<Value, DecodeFault> {
+    // Almost every scalar is a word, which its first byte shows.
     let Some(first) = text.bytes().next() else {
         return Ok(Value::Null);
     };
@@ -126,10 +126,10 @@ fn word(text: &str, dialect: Dialect) -> Option<Value> {
     })
 }
 
-fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
+fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, DecodeFault> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return Err(Fault::Unsupported {
+        return Err(DecodeFault::Unsupported {
             problem: format!("number {text} is not finite"),
             advice: NOT_FINITE_ADVICE,
         });
@@ -140,9 +140,9 @@ fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
     }
 }
 
-/// As Go's `strconv` reads it for the Kubernetes tools: underscores left out, octal by a leading
-/// zero, hexadecimal, octal and binary by a prefix, also behind a sign.
-fn kubernetes_number(text: &str) -> Result<Option<Value>, Fault> {
+/// Reads a number as Go's `strconv` does for the Kubernetes tools: without underscores, octal with
+/// a leading zero, and hexadecimal, octal or binary with a prefix, also after a sign.
+fn kubernetes_number(text: &str) -> Result<Option<Value>, DecodeFault> {
     let dense: Cow<'_, str> = if !text.contains('_') {
         text.into()
     } else if !text.starts_with('.') || separates_digits(text) {
@@ -163,11 +163,11 @@ fn kubernetes_number(text: &str) -> Result<Option<Value>, Fault> {
     {
         return Ok(Some(integer));
     }
-    // A number such as 0899 is no octal one and read in decimal.
+    // A number such as 0899 is not octal, and is read as decimal.
     decimal(&dense, Dialect::People)
 }
 
-/// Whether every underscore stands between two digits.
+/// Whether every underscore is between two digits.
 fn separates_digits(text: &str) -> bool {
     let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
     let bytes = text.as_bytes();
@@ -175,8 +175,8 @@ fn separates_digits(text: &str) -> bool {
     places.all(|(at, _)| digit(bytes.get(at.wrapping_sub(1))) && digit(bytes.get(at + 1)))
 }
 
-/// By the core schema of YAML 1.2.
-fn core_number(text: &str) -> Result<Option<Value>, Fault> {
+/// Reads a number by the core schema of YAML 1.2.
+fn core_number(text: &str) -> Result<Option<Value>, DecodeFault> {
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         let Some(digits) = text.strip_prefix(prefix) else {
             continue;
@@ -192,8 +192,8 @@ fn core_number(text: &str) -> Result<Option<Value>, Fault> {
     decimal(text, Dialect::Programs)
 }
 
-/// `12`, `-0.5`, `.5`, `1.`, `1e3`: what both dialects take for decimal numbers.
-fn decimal(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
+/// Reads a decimal number of both dialects, such as `12`, `-0.5`, `.5`, `1.` or `1e3`.
+fn decimal(text: &str, dialect: Dialect) -> Result<Option<Value>, DecodeFault> {
     let (negative, unsigned) = sign(text);
     if !unsigned.is_empty() && unsigned.bytes().all(|digit| digit.is_ascii_digit()) {
         return match integer(negative, unsigned, 10) {
@@ -209,16 +209,17 @@ fn decimal(text: &str, dialect: Dialect) -> Result<Option<Value>, Fault> {
     };
     match Number::from_f64(value) {
         Some(number) => Ok(Some(Value::Number(number))),
-        // Such as an abbreviated commit hash: the Kubernetes tools take it for text.
+        // For example an abbreviated commit hash, which the Kubernetes tools read as text.
         None if dialect == Dialect::People => Ok(None),
-        None => Err(Fault::Unsupported {
+        None => Err(DecodeFault::Unsupported {
             problem: format!("number {} is too large for a float", quoted(text)),
             advice: "quote it to make it text",
         }),
     }
 }
 
-/// Digits with a point, an exponent or both: `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+/// Whether these are digits with a point, an exponent or both:
+/// `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn is_decimal_float(unsigned: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -240,9 +241,9 @@ fn sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// The integer that these digits make, if they are digits and it fits `i64` or `u64`.
+/// The integer of these digits; `None` if they are not digits, or do not fit `i64` or `u64`.
 fn integer(negative: bool, digits: &str, radix: u32) -> Option<Value> {
-    // `from_str_radix` would take a second sign.
+    // `from_str_radix` would accept a second sign.
     if !digits.starts_with(|digit: char| digit.is_digit(radix)) {
         return None;
     }
@@ -253,15 +254,15 @@ fn integer(negative: bool, digits: &str, radix: u32) -> Option<Value> {
     Some(Value::from(magnitude))
 }
 
-fn too_big(text: &str) -> Fault {
-    Fault::Unsupported {
+fn too_big(text: &str) -> DecodeFault {
+    DecodeFault::Unsupported {
         problem: format!("integer {} has more than 64 bits", quoted(text)),
         advice: BIG_INTEGER_ADVICE,
     }
 }
 
-/// A float as a key, as the Kubernetes tools write it: the shortest digits that make the nearest
-/// 32-bit float, with an exponent below 10⁻⁴ and from 10⁶.
+/// A float as a key, as the Kubernetes tools write it: the shortest digits of the nearest 32-bit
+/// float, with an exponent below 10⁻⁴ and from 10⁶.
 fn short_float(value: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,

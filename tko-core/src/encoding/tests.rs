@@ -25,7 +25,7 @@ fn programs(yaml: &str) -> Result<Vec<Value>, DecodeError> {
     read(yaml.as_bytes(), Format::Yaml, Dialect::Programs)
 }
 
-/// The message of the error that reading gives.
+/// The message of the error that reading returns.
 fn refusal(result: Result<Vec<Value>, DecodeError>) -> String {
     result.expect_err("must be refused").to_string()
 }

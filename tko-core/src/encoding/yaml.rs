@@ -1,7 +1,7 @@
-//! Reading YAML: events come from `granit-parser`, values are made here.
+//! YAML input. `granit-parser` gives events; this module builds values.
 //!
-//! Aliases are copies, counted before they are made. Merge keys (`<<`) are expanded: keys of the
-//! map itself win over merged ones wherever they stand, earlier merged maps over later ones.
+//! Aliases are copies, counted before they are made. Merge keys (`<<`) are expanded: the map's own
+//! keys win over merged keys at any position, and earlier merged maps win over later ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,11 +9,11 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrI
 use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
-use super::error::{DecodeError, Fault, Place, Position};
+use super::error::{DecodeError, DecodeFault, InputPlace, Position};
 use super::limits::{Budget, Limit, MAX_DEPTH};
 use super::{Decoded, Dialect, Format, scalar};
 
-/// Reads every document of a stream, empty ones as null.
+/// Reads every document of a stream; empty documents are null.
 pub(super) fn read(
     text: &str,
     dialect: Dialect,
@@ -21,9 +21,9 @@ pub(super) fn read(
 ) -> Result<Vec<Decoded>, DecodeError> {
     let options = granit_parser::options! {
         emit_comments: false,
-        // As in libyaml, which the Kubernetes tools and Python build on.
+        // This matches libyaml, which the Kubernetes tools and Python use.
         block_scalar_eof_without_line_feed: true,
-        // A little above the depth that is checked here, which gives the better message.
+        // Slightly above the depth that is checked here, because the message here is better.
         flow_nesting_limit: 2 * MAX_DEPTH,
         block_nesting_limit: 2 * MAX_DEPTH,
     };
@@ -50,14 +50,14 @@ struct Composer<'a, 'l> {
     parser: Parser<'a, StrInput<'a>>,
     dialect: Dialect,
     budget: &'a mut Budget<'l>,
-    /// What the anchors of this document stand for, by the parser's number for each.
+    /// The values of this document's anchors, by the parser's number.
     anchors: HashMap<usize, Anchored>,
     document: usize,
-    /// Which item of a top-level list is being read, from 1.
+    /// The position of the current item in a top-level list, from 1.
     item: Option<usize>,
 }
 
-/// A value with an anchor, and what a copy of it costs.
+/// A value with an anchor, and the cost of a copy.
 struct Anchored {
     value: Value,
     weight: Weight,
@@ -67,7 +67,7 @@ struct Anchored {
 struct Weight {
     values: usize,
     bytes: usize,
-    /// Levels of lists and maps.
+    /// The levels of lists and maps.
     height: usize,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Composer<'a, '_> {
         Ok(Decoded { value, at })
     }
 
-    /// The list around a package's resources is no level of any of them.
+    /// The list around a package's resources does not count as a level.
     fn top_level_list(&mut self) -> Result<Value, DecodeError> {
         let mut items = Vec::new();
         loop {
@@ -101,7 +101,7 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
-    /// The value that an event begins; `depth` is how many lists and maps it is in.
+    /// Reads the value that an event begins, inside `depth` lists and maps.
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Value, DecodeError> {
         let (value, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, span, depth),
@@ -117,7 +117,7 @@ impl<'a> Composer<'a, '_> {
                 self.enter(span, tag.as_deref(), "map", depth)?;
                 (self.map(depth + 1)?, anchor)
             }
-            _ => return Err(self.fault(span, Fault::Malformed("a value is missing".to_owned()))),
+            _ => return Err(self.fault(span, DecodeFault::Malformed("a value is missing".to_owned()))),
         };
         let counted = self.budget.value();
         self.check(span, counted)?;
@@ -126,7 +126,7 @@ impl<'a> Composer<'a, '_> {
     }
 
     fn remember(&mut self, anchor: usize, value: &Value, span: Span) -> Result<(), DecodeError> {
-        // The parser counts anchors from 1.
+        // The parser counts anchors from 1; 0 means none.
         if anchor == 0 {
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl<'a> Composer<'a, '_> {
 
     fn map(&mut self, depth: usize) -> Result<Value, DecodeError> {
         let mut map = Map::new();
-        // Keys that only a merge has set so far: there are hardly ever any.
+        // Keys that only a merge has set so far; almost always none.
         let mut merged: Option<HashSet<String>> = None;
         loop {
             let (event, span) = self.next()?;
@@ -160,7 +160,7 @@ impl<'a> Composer<'a, '_> {
             }
             if is_merge(&event) {
                 if merged.is_some() {
-                    return Err(self.fault(span, Fault::duplicate("<<")));
+                    return Err(self.fault(span, DecodeFault::duplicate("<<")));
                 }
                 let (event, span) = self.next()?;
                 let value = self.node(event, span, depth)?;
@@ -171,7 +171,7 @@ impl<'a> Composer<'a, '_> {
             let key = self.key(event, span)?;
             let overrides = merged.as_mut().is_some_and(|merged| merged.remove(&key));
             if map.contains_key(&key) && !overrides {
-                return Err(self.fault(span, Fault::duplicate(&key)));
+                return Err(self.fault(span, DecodeFault::duplicate(&key)));
             }
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth)?;
@@ -188,7 +188,7 @@ impl<'a> Composer<'a, '_> {
                 value
             }
             Event::Alias(anchor) => self.alias(anchor, span, 0)?,
-            // What they hold does not matter: neither can be a key.
+            // Their content does not matter, because neither can be a key.
             Event::SequenceStart(..) => Value::Array(Vec::new()),
             _ => Value::Object(Map::new()),
         };
@@ -199,7 +199,7 @@ impl<'a> Composer<'a, '_> {
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Value, DecodeError> {
         let Some(anchored) = self.anchors.get(&anchor) else {
             let problem = "an alias stands inside the value of its own anchor";
-            return Err(self.fault(span, Fault::Malformed(problem.to_owned())));
+            return Err(self.fault(span, DecodeFault::Malformed(problem.to_owned())));
         };
         let weight = anchored.weight;
         let counted = self
@@ -241,22 +241,22 @@ impl<'a> Composer<'a, '_> {
                 },
             },
             ErrorKind::UnknownAnchor => {
-                Fault::Malformed("an alias names no anchor of this document".to_owned()).at(at)
+                DecodeFault::Malformed("an alias names no anchor of this document".to_owned()).at(at)
             }
-            _ => Fault::Malformed(error.info()).at(at),
+            _ => DecodeFault::Malformed(error.info()).at(at),
         }
     }
 
-    fn check<T>(&self, span: Span, result: Result<T, Fault>) -> Result<T, DecodeError> {
+    fn check<T>(&self, span: Span, result: Result<T, DecodeFault>) -> Result<T, DecodeError> {
         result.map_err(|fault| self.fault(span, fault))
     }
 
-    fn fault(&self, span: Span, fault: Fault) -> DecodeError {
+    fn fault(&self, span: Span, fault: DecodeFault) -> DecodeError {
         fault.at(self.place(span))
     }
 
-    fn place(&self, span: Span) -> Place {
-        Place::new(Format::Yaml)
+    fn place(&self, span: Span) -> InputPlace {
+        InputPlace::new(Format::Yaml)
             .document(self.document.max(1))
             .item(self.item)
             .position(Position::Text {
@@ -270,8 +270,8 @@ fn is_merge(event: &Event<'_>) -> bool {
     matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
 }
 
-/// Puts the keys of a map, or of a list of maps, where there are none; gives those keys.
-fn merge(map: &mut Map<String, Value>, value: Value) -> Result<HashSet<String>, Fault> {
+/// Adds the keys of a map, or of a list of maps, that are not present yet. Returns those keys.
+fn merge(map: &mut Map<String, Value>, value: Value) -> Result<HashSet<String>, DecodeFault> {
     let maps = match value {
         Value::Array(items) => items,
         value => vec![value],
@@ -279,7 +279,7 @@ fn merge(map: &mut Map<String, Value>, value: Value) -> Result<HashSet<String>, 
     let mut merged = HashSet::new();
     for value in maps {
         let Value::Object(pairs) = value else {
-            return Err(Fault::Malformed(
+            return Err(DecodeFault::Malformed(
                 "merge key << needs a map or a list of maps; quote it if it is an ordinary key"
                     .to_owned(),
             ));

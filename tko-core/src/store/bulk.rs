@@ -1,10 +1,10 @@
-//! Bulk verbs: many entities by selection, in chunks, each atomic.
+//! Bulk operations: many entities by selection, in atomic chunks.
 //!
-//! No body is read. What moved is read and judged again; what is under someone's modification is
-//! left alone and named.
+//! No body is read. Entities that changed meanwhile are read and checked again. Entities under a
+//! modification of someone else are skipped and reported.
 
 use super::delete::is_held;
-use super::draft::{Draft, told};
+use super::draft::{ChangeDraft, approval_condition};
 use super::{CHUNK, Store, TRIES};
 use crate::api::{Bulk, MAX_SKIPPED};
 use crate::backend::Backend;
@@ -15,7 +15,7 @@ use crate::id::{Key, Kind};
 use crate::select::{List, Select};
 
 #[derive(Clone, Copy)]
-enum Verb {
+enum BulkVerb {
     Approve,
     Purge,
 }
@@ -23,7 +23,7 @@ enum Verb {
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn approve_all(&self, select: &Select) -> Result<Bulk> {
         if select.kind != Kind::Deployment {
-            return Err(Error::bad("select", "only deployments can be approved"));
+            return Err(Error::bad("select", "only deployments can be approved; select deployments"));
         }
         if select.prepared == Some(false) || select.approved == Some(true) {
             return Ok(Bulk::default());
@@ -33,14 +33,14 @@ impl<B: Backend + ?Sized> Store<B> {
             approved: Some(false),
             ..select.clone()
         };
-        self.each(&select, Verb::Approve).await
+        self.each(&select, BulkVerb::Approve).await
     }
 
     pub(super) async fn purge_all(&self, select: &Select) -> Result<Bulk> {
-        self.each(select, Verb::Purge).await
+        self.each(select, BulkVerb::Purge).await
     }
 
-    async fn each(&self, select: &Select, verb: Verb) -> Result<Bulk> {
+    async fn each(&self, select: &Select, verb: BulkVerb) -> Result<Bulk> {
         let mut bulk = Bulk::default();
         let mut after = None;
         loop {
@@ -61,18 +61,18 @@ impl<B: Backend + ?Sized> Store<B> {
         }
     }
 
-    /// Puts all rows into one set, and again without what stood in its way. Answers with what has
-    /// to be taken by itself: what is held, or referred to.
+    /// Puts all rows in one set; on a conflict, tries again without the conflicting rows. Returns
+    /// the keys to handle one by one: those that are held or referenced.
     async fn chunk(
         &self,
         select: &Select,
-        verb: Verb,
+        verb: BulkVerb,
         mut rows: Vec<Record>,
         bulk: &mut Bulk,
     ) -> Result<Vec<Key>> {
         let mut alone = Vec::new();
         for tries in 0.. {
-            if let Verb::Purge = verb {
+            if let BulkVerb::Purge = verb {
                 let held = rows.extract_if(.., |row| is_held(&row.entity));
                 alone.extend(held.map(|row| row.entity.key.clone()));
             }
@@ -103,10 +103,10 @@ impl<B: Backend + ?Sized> Store<B> {
                     old.entity.key == key && old.entity.version == row.entity.version
                 };
                 if moved.iter().any(stayed) {
-                    // It did not move, so something refers to it.
+                    // It did not change, so another entity refers to it.
                     alone.push(key);
                 } else if tries >= TRIES {
-                    skip(bulk, key, "keeps changing");
+                    skip(bulk, key, "keeps changing; try again later");
                 } else if select.matches(&row.entity) {
                     rows.push(row);
                 }
@@ -128,9 +128,9 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-impl Verb {
-    fn draft(self, rows: &[Record]) -> Draft {
-        let mut draft = Draft::because(match self {
+impl BulkVerb {
+    fn draft(self, rows: &[Record]) -> ChangeDraft {
+        let mut draft = ChangeDraft::because(match self {
             Self::Approve => "approved",
             Self::Purge => "purged",
         });
@@ -149,7 +149,7 @@ impl Verb {
     }
 }
 
-fn approve(draft: &mut Draft, entity: &Entity) {
+fn approve(draft: &mut ChangeDraft, entity: &Entity) {
     if let Some(deployment) = entity.deployment() {
         let approved = Deployment {
             approved: true,
@@ -157,7 +157,7 @@ fn approve(draft: &mut Draft, entity: &Entity) {
         };
         let put = Put {
             facts: Facts::Deployment(Box::new(approved)),
-            conditions: told(entity, true),
+            conditions: approval_condition(entity, true),
             ..Put::of(entity)
         };
         draft.put(Some(entity), put);

@@ -1,6 +1,6 @@
 //! Creating deployments.
 
-use super::draft::{Draft, inheritable, metadata};
+use super::draft::{ChangeDraft, inheritable, metadata};
 use super::register::body_of;
 use super::{CHUNK, Store, TRIES, unknown_reference};
 use crate::annotation::APPROVED;
@@ -18,12 +18,12 @@ use std::collections::HashMap;
 
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
-        // Chosen once, so that whatever is tried again is the same creation.
+        // The id is chosen once, so that every retry is the same creation.
         let id = new.id.get_or_insert_with(|| self.ids.next()).clone();
         let own = Key::from(&id);
         let template = new.template.as_ref().map(Key::from);
         for attempt in 0..TRIES {
-            let mut draft = Draft::because("created");
+            let mut draft = ChangeDraft::because("created");
             draft.may_remember = attempt == 0;
             match self.draft_deployment(&mut draft, &new).await {
                 Err(_) if draft.remembered => continue,
@@ -34,11 +34,11 @@ impl<B: Backend + ?Sized> Store<B> {
                     let existing = done.existing.into_iter().next();
                     return Ok(existing.map_or(id, |(_, existing)| existing));
                 }
-                // Registered again meanwhile.
+                // The template was registered again meanwhile.
                 Err(Error::Conflict(keys))
                     if template.as_ref().is_some_and(|t| keys.contains(t)) => {}
                 Err(Error::AlreadyExists(key)) if key == own && new.idempotency_key.is_some() => {
-                    // A first try may have happened although its answer was lost.
+                    // An earlier attempt may have succeeded although its reply was lost.
                     let found = self.find(&own, Want::ROW).await?;
                     let ours = found.is_some_and(|record| {
                         record
@@ -71,14 +71,14 @@ impl<B: Backend + ?Sized> Store<B> {
         results
     }
 
-    /// One set for all that can be drafted; one by one if that is refused.
+    /// Creates a chunk in one set; if that is refused, one deployment at a time.
     async fn create_chunk(&self, chunk: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
         let (mut draft, mut results) = self.draft_chunk(&chunk, true).await;
         if draft.remembered && results.iter().any(Result::is_err) {
             (draft, results) = self.draft_chunk(&chunk, false).await;
         }
         let Ok(done) = self.commit(draft, Ack::Numbered).await else {
-            // The set as a whole says nothing of each.
+            // The error of the whole set does not apply to each deployment.
             let mut again = Vec::with_capacity(chunk.len());
             for (one, drafted) in chunk.into_iter().zip(results) {
                 again.push(match drafted {
@@ -95,13 +95,13 @@ impl<B: Backend + ?Sized> Store<B> {
             .collect()
     }
 
-    /// All that can be drafted, and what of each.
+    /// Drafts a chunk. Returns the draft, and the result for each deployment.
     async fn draft_chunk(
         &self,
         chunk: &[NewDeployment],
         may_remember: bool,
-    ) -> (Draft, Vec<Result<DeploymentId>>) {
-        let mut draft = Draft::because("created");
+    ) -> (ChangeDraft, Vec<Result<DeploymentId>>) {
+        let mut draft = ChangeDraft::because("created");
         draft.may_remember = may_remember;
         let templates = chunk.iter().filter_map(|new| new.template.as_ref());
         let templates = templates.map(Key::from).collect();
@@ -122,10 +122,10 @@ impl<B: Backend + ?Sized> Store<B> {
         (draft, results)
     }
 
-    /// Adds the put of a new deployment; nothing if it is refused.
+    /// Adds the put of a new deployment; adds nothing if it is refused.
     pub(super) async fn draft_deployment(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         new: &NewDeployment,
     ) -> Result<DeploymentId> {
         let (mut package, mut inherited, mut origin) =

@@ -5,7 +5,7 @@
 //! interrupted deletion left is due work of [`Stage::Delete`]. What a scheduler has in its charge
 //! stays, `deleting`, until it reports it off: the row itself is the tombstone.
 
-use super::draft::Draft;
+use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
@@ -97,7 +97,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 return Ok(true);
             };
             let entity = &record.entity;
-            let mut draft = Draft::because("deleted");
+            let mut draft = ChangeDraft::because("deleted");
             draft.require(Require::At(key.clone(), entity.version));
             let placed = self.detach_some(&mut draft, &mut walk, key).await?;
             let more = !walk.is_done();
@@ -141,7 +141,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 return Ok(true);
             };
             let entity = &record.entity;
-            let mut draft = Draft::because("deleted");
+            let mut draft = ChangeDraft::because("deleted");
             draft.require(Require::At(key.clone(), entity.version));
             let put = Put {
                 deleting: true,
@@ -164,7 +164,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Clears the relation of one chunk of referrers. True: one of them is placed there.
     async fn detach_some(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         walk: &mut Referrers,
         key: &Key,
     ) -> Result<bool> {
@@ -240,8 +240,8 @@ impl Referrers {
     }
 }
 
-/// The row whose relation to `key` is cleared, and whether it is still placed there. Touches no
-/// package: that still names what was deleted.
+/// The facts without the relation to `key`, and whether the entity is still placed there. The
+/// package does not change: it still names the deleted entity.
 fn detached(entity: &Entity, key: &Key) -> (Facts, bool) {
     match (&entity.facts, key) {
         (Facts::Deployment(deployment), _) => {

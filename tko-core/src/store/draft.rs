@@ -1,4 +1,4 @@
-//! A change set in the making: changes, what they need, and what they make due.
+//! A change set in preparation: changes, their preconditions, and the work to enqueue.
 
 use crate::change::{Change, ChangeSet, Put, Require};
 use crate::entity::{Condition, Entity, Record};
@@ -13,20 +13,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct ChangeDraft {
     pub(super) set: ChangeSet,
-    /// Templates read for this set, if they are there: a thousand creations read theirs once.
+    /// Templates that were read for this set: a thousand creations read theirs once.
     pub(super) templates: HashMap<Key, Option<Record>>,
-    /// Whether templates may be as they are remembered, and whether one of them is.
+    /// Whether cached templates may be used, and whether one was used.
     pub(super) may_remember: bool,
     pub(super) remembered: bool,
-    /// Templates that must stay as they were read.
+    /// Templates that must not have changed since they were read.
     pinned: HashSet<Key>,
-    /// Relations that are required once, however many changes name them.
+    /// Relations that are already required: each is required once, even if many changes name it.
     required: HashSet<Key>,
 }
 
-impl Draft {
+impl ChangeDraft {
     pub(super) fn because(cause: &str) -> Self {
         Self {
             set: ChangeSet {
@@ -41,28 +41,28 @@ impl Draft {
         self.set.require.push(require);
     }
 
-    /// Requires that a template stays as it was read.
+    /// Requires that a template has not changed since it was read.
     pub(super) fn pin(&mut self, template: Key, version: Version) {
         if self.pinned.insert(template.clone()) {
             self.require(Require::Current(template, version));
         }
     }
 
-    /// Requires that something that is referred to is there.
+    /// Requires that a referenced entity exists.
     pub(super) fn refer(&mut self, key: Key) {
         if self.required.insert(key.clone()) {
             self.set.require.push(Require::Exists(key));
         }
     }
 
-    /// Adds a put and what it makes due.
+    /// Adds a put, and the work that it triggers.
     pub(super) fn put(&mut self, before: Option<&Entity>, put: Put) {
         let body = match (&put.body, before) {
             (Some(body), _) => body.hash(),
             (None, Some(entity)) => entity.body,
             (None, None) => empty_body(),
         };
-        // Only what comes out counts here; the backend says when, and which version.
+        // Only the resulting facts matter here; the backend sets time and version.
         let preview = put
             .clone()
             .apply(before, body, Version::default(), Timestamp::default());
@@ -74,7 +74,7 @@ impl Draft {
         self.set.changes.push(Change::Put(put));
     }
 
-    /// Adds a deletion and what it makes due.
+    /// Adds a deletion, and the work that it triggers.
     pub(super) fn delete(&mut self, before: &Entity) {
         self.set
             .enqueue
@@ -95,17 +95,17 @@ fn empty_body() -> ContentHash {
     Package::default().hash()
 }
 
-/// What selections see: the template's metadata, overlaid with what the package gives, overlaid
-/// with what was given.
+/// The metadata that selections see: the template's, overlaid with the package's, overlaid with the
+/// given.
 pub(super) fn metadata(inherited: &Metadata, package: &Package, given: &Metadata) -> Metadata {
     inherited
         .overlaid(&Metadata::gather(package))
         .overlaid(given)
 }
 
-/// What the condition `Approved` says after this change, if there is one that says otherwise:
-/// whoever wrote it does not hear of approvals.
-pub(super) fn told(entity: &Entity, approved: bool) -> Vec<Condition> {
+/// The new `Approved` condition, if there is one and it says otherwise: its writer is not notified
+/// of approvals.
+pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Condition> {
     let outdated = entity
         .condition("Approved")
         .is_some_and(|condition| condition.status != Some(approved));
@@ -117,7 +117,7 @@ pub(super) fn told(entity: &Entity, approved: bool) -> Vec<Condition> {
     } else {
         (
             "NotApproved",
-            "not approved any more: the approval was taken away, or it is prepared again first",
+            "no longer approved: the approval was withdrawn, or the deployment must be prepared again",
         )
     };
     let generation = entity.generation.next();
@@ -126,7 +126,7 @@ pub(super) fn told(entity: &Entity, approved: bool) -> Vec<Condition> {
     )]
 }
 
-/// A template's metadata without TKO's own.
+/// A template's metadata without the reserved keys.
 pub(super) fn inheritable(template: &Entity) -> Metadata {
     let mut metadata = template.metadata.clone();
     metadata.retain(|key, _| !key.starts_with(RESERVED));

@@ -1,6 +1,6 @@
-//! Changing a deployment's package: with a version in hand, or under a modification's token.
+//! Changing a deployment's package: with its version, or under a modification's token.
 
-use super::draft::{Draft, metadata, told};
+use super::draft::{ChangeDraft, metadata, approval_condition};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
 use crate::backend::Backend;
@@ -31,7 +31,7 @@ impl<B: Backend + ?Sized> Store<B> {
         if before.entity.version != expect {
             return Err(Error::Conflict(vec![key]));
         }
-        let mut draft = Draft::because("modified");
+        let mut draft = ChangeDraft::because("modified");
         draft.require(Require::At(key.clone(), expect));
         let put = self.draft_package(&mut draft, &before, package).await?;
         draft.put(Some(&before.entity), put);
@@ -43,15 +43,15 @@ impl<B: Backend + ?Sized> Store<B> {
 
     pub(super) async fn end_edit(&self, token: &Token, package: &Package) -> Result<Version> {
         let key = &token.key;
-        // The edit excludes other packages, not other changes of the row (conditions, placement):
-        // hence the version of now, again and again.
+        // The modification excludes other packages, but not other changes of the row, such as
+        // conditions and placement. So each attempt uses the current version.
         for _ in 0..TRIES {
             let before = self
                 .find(key, Want::PACKAGE)
                 .await?
                 .filter(|record| record.entity.deployment().is_some())
                 .ok_or_else(|| Error::NotFound(Subject::Claim(key.clone())))?;
-            let mut draft = Draft::because("modified");
+            let mut draft = ChangeDraft::because("modified");
             draft.set.under = Some(token.clone());
             draft.require(Require::At(key.clone(), before.entity.version));
             let put = self.draft_package(&mut draft, &before, package).await?;
@@ -65,17 +65,18 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key.clone()]))
     }
 
-    /// The put of a deployment's whole new package, admitted; what it refers to anew is required.
+    /// Adds the put of a deployment's complete new package, after admission. New references are
+    /// required to exist.
     pub(super) async fn draft_package(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         before: &Record,
         package: &Package,
     ) -> Result<Put> {
         let entity = &before.entity;
         let old = entity
             .deployment()
-            .ok_or_else(|| Error::bad("id", format!("{} is no deployment", entity.key)))?;
+            .ok_or_else(|| Error::bad("id", format!("{} is not a deployment", entity.key)))?;
         let Split {
             resource: head,
             prepared,
@@ -83,7 +84,8 @@ impl<B: Backend + ?Sized> Store<B> {
             body,
         } = deployment_resource::split(&restored(package, old)?)?;
         let mut new = Deployment {
-            // What a package names is the relation, from when it names something else than before.
+            // A package determines the relation from the moment it names another entity than
+            // before.
             template: related(
                 head.template.as_ref(),
                 old.resource.template.as_ref(),
@@ -103,7 +105,8 @@ impl<B: Backend + ?Sized> Store<B> {
             ..old.clone()
         };
         if says_the_same(&new, old) {
-            // What approving wrote beside the skeleton, and the package now brings, is no change.
+            // Approving changed the fields beside the skeleton, and the package now has the same
+            // values: no change.
             new.resource.clone_from(&old.resource);
         }
         if new.template != old.template
@@ -119,7 +122,7 @@ impl<B: Backend + ?Sized> Store<B> {
         let whole = new.whole(&body);
         self.admit(&whole, new.prepared).await?;
         let kept = kept_interests(entity, new.prepared);
-        let conditions = told(entity, new.approved);
+        let conditions = approval_condition(entity, new.approved);
         Ok(Put {
             metadata: metadata(&entity.inherited, &whole, &entity.given).overlaid(&kept),
             conditions,
@@ -130,7 +133,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// The package, with the Deployment resource as it was if it lacks one.
+/// The package, with the Deployment resource of before if it has none.
 fn restored(package: &Package, old: &Deployment) -> Result<Package> {
     let lacks = package
         .position(&deployment_resource::identifier())?
@@ -142,7 +145,7 @@ fn restored(package: &Package, old: &Deployment) -> Result<Package> {
     })
 }
 
-/// Whether people see the same Deployment resource in the same place.
+/// Whether both show the same Deployment resource at the same position.
 fn says_the_same(new: &Deployment, old: &Deployment) -> bool {
     let seen = |deployment: &Deployment| {
         let Deployment {
@@ -156,7 +159,7 @@ fn says_the_same(new: &Deployment, old: &Deployment) -> bool {
     new.resource.at == old.resource.at && new.resource != old.resource && seen(new) == seen(old)
 }
 
-/// The interests that stay: those that last, and, until it is prepared, the others too.
+/// The subscriptions to keep: persistent ones and, until the deployment is prepared, all others.
 fn kept_interests(entity: &Entity, prepared: bool) -> Metadata {
     let mut kept = entity.metadata.clone();
     kept.retain(|key, _| {
@@ -180,8 +183,8 @@ fn related<T: Clone + PartialEq>(
     }
 }
 
-/// Taking `prepared` away takes `approved` away with it; asking for `approved` without it is a
-/// mistake.
+/// The new approval. Removing `prepared` also removes `approved`; setting `approved` without it is
+/// an error.
 fn approval(old: &Deployment, prepared: bool, approved: bool) -> Result<bool> {
     if approved && !prepared && !old.approved {
         return Err(Error::bad(

@@ -1,7 +1,6 @@
-//! A step of preparation: the package, its effects, progress, conditions, and the claim's end, in
-//! one set.
+//! A prepare step: package, effects, progress, conditions and the end of the claim, in one set.
 
-use super::draft::Draft;
+use super::draft::ChangeDraft;
 use super::{Store, TRIES, unknown_reference};
 use crate::api::{Effect, MAX_EFFECTS, PrepareStep};
 use crate::backend::Backend;
@@ -40,7 +39,7 @@ impl<B: Backend + ?Sized> Store<B> {
             if before.entity.generation != step.expect {
                 return Err(Error::Conflict(vec![own]));
             }
-            let mut draft = Draft::because("prepared");
+            let mut draft = ChangeDraft::because("prepared");
             draft.may_remember = attempt == 0;
             match self.draft_step(&mut draft, claim, &step, &before).await {
                 Err(_) if draft.remembered => continue,
@@ -51,8 +50,8 @@ impl<B: Backend + ?Sized> Store<B> {
                     let after = self.find(&own, Want::ROW).await?;
                     return Ok(after.map_or(step.expect, |record| record.entity.generation));
                 }
-                // A template was registered again, or only conditions moved: not the worker's
-                // business.
+                // A template was registered again, or only conditions changed: the worker need not
+                // know.
                 Err(Error::Conflict(_)) => {}
                 Err(error) => return Err(unknown_reference(error, &own)),
             }
@@ -62,7 +61,7 @@ impl<B: Backend + ?Sized> Store<B> {
 
     async fn draft_step(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         claim: &Token,
         step: &PrepareStep,
         before: &Record,
@@ -74,7 +73,7 @@ impl<B: Backend + ?Sized> Store<B> {
             (None, None) => None,
         };
         if let Some(mut put) = put {
-            // A put replaces the whole row, so the row must be as it was read.
+            // A put replaces the whole row, so the row must not have changed since it was read.
             draft.require(Require::At(own.clone(), before.entity.version));
             if let Some(interests) = &step.subscriptions {
                 put.metadata = with_interests(&put.metadata, interests);
@@ -88,7 +87,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 draft.set.changes.push(change);
             }
         }
-        // Its own worker goes on with it, and what becomes of the claim is said below.
+        // The worker itself continues with it, and the claim's end is set below.
         draft
             .set
             .enqueue
@@ -110,9 +109,9 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(())
     }
 
-    /// Marks a deployment as being deleted; the rest is left to the worker of deletions, or to
-    /// whoever has it placed.
-    async fn draft_removal(&self, draft: &mut Draft, id: &DeploymentId) -> Result<()> {
+    /// Marks a deployment as being deleted. The deletion worker, or the scheduler that has placed
+    /// it, removes it.
+    async fn draft_removal(&self, draft: &mut ChangeDraft, id: &DeploymentId) -> Result<()> {
         let key = Key::from(id);
         let Some(record) = self.find(&key, Want::ROW).await? else {
             return Ok(());
@@ -132,7 +131,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// These metadata, with exactly these interests.
+/// The metadata with exactly these subscriptions.
 fn with_interests(metadata: &Metadata, interests: &[Subscription]) -> Metadata {
     let mut metadata = metadata.clone();
     metadata.retain(|key, _| !subscription::is_subscription(key));

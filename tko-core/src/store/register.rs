@@ -1,6 +1,6 @@
-//! Registering templates, sites and plugins: making and replacing are one.
+//! Registering templates, sites and plugins: one operation creates and replaces.
 
-use super::draft::{Draft, inheritable, metadata};
+use super::draft::{ChangeDraft, inheritable, metadata};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::api::{Expect, NewPlugin, NewSite, NewTemplate};
 use crate::backend::Backend;
@@ -29,7 +29,7 @@ impl<B: Backend + ?Sized> Store<B> {
             body: Some(new.package),
         };
         for _ in 0..TRIES {
-            let mut draft = Draft::because("registered");
+            let mut draft = ChangeDraft::because("registered");
             let before = self.expected(&mut draft, &key, new.expect).await?;
             draft.put(before.as_ref().map(|r| &*r.entity), put.clone());
             match self.commit(draft, Ack::Numbered).await {
@@ -43,7 +43,7 @@ impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn put_site(&self, new: NewSite) -> Result<Version> {
         let key = Key::from(&new.id);
         for _ in 0..TRIES {
-            let mut draft = Draft::because("registered");
+            let mut draft = ChangeDraft::because("registered");
             let before = self.draft_site(&mut draft, &new).await?;
             match self.commit(draft, Ack::Numbered).await {
                 Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
@@ -72,7 +72,7 @@ impl<B: Backend + ?Sized> Store<B> {
             triggers: new.triggers,
         }));
         for _ in 0..TRIES {
-            let mut draft = Draft::because("registered");
+            let mut draft = ChangeDraft::because("registered");
             let before = self.expected(&mut draft, &key, Expect::Any).await?;
             let put = Put {
                 key: key.clone(),
@@ -93,10 +93,10 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key]))
     }
 
-    /// Adds the put of a site, merged with its template. Answers with what is there.
+    /// Adds the put of a site, merged with its template. Returns the existing site.
     pub(super) async fn draft_site(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         new: &NewSite,
     ) -> Result<Option<Record>> {
         let key = Key::from(&new.id);
@@ -128,10 +128,10 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(before)
     }
 
-    /// What is there, with its body, bound to stay so.
+    /// Reads the existing entity with its body, and requires that it does not change.
     pub(super) async fn expected(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         key: &Key,
         expect: Expect,
     ) -> Result<Option<Record>> {
@@ -152,12 +152,12 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// The package of a record that was read with one.
+/// The package of a record that was read with its package.
 pub(super) fn body_of(record: &Record) -> Package {
     record.package.clone().unwrap_or_default()
 }
 
-/// Whether it is worth reading again: something moved, and the caller minds no particular state.
+/// Whether to read again: the entity changed, and the caller expects no particular state.
 fn moved(error: Error, key: &Key, expect: Expect) -> Result<()> {
     let moved = matches!(
         &error,
@@ -166,7 +166,7 @@ fn moved(error: Error, key: &Key, expect: Expect) -> Result<()> {
     if moved && expect == Expect::Any {
         return Ok(());
     }
-    // Between the read and the commit: what the caller expected is not so any more.
+    // The expected state changed between the read and the commit.
     match (error, expect) {
         (Error::NotFound(_), Expect::At(_)) => Err(Error::Conflict(vec![key.clone()])),
         (error, _) => Err(error),

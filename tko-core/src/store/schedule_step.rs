@@ -1,9 +1,10 @@
-//! A step of scheduling: what is where now, and conditions of the site and its deployments.
+//! A schedule step: the placements, and the conditions of the site and its deployments.
 //!
-//! Chunks, each atomic under the claim; the claim is settled with the last. A deployment that is
-//! being deleted goes when it is reported off; so does the site.
+//! The step is committed in atomic chunks under the claim, which the last chunk settles. A
+//! deployment that is being deleted is removed when it is reported as removed from its site; so is
+//! the site.
 
-use super::draft::Draft;
+use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
 use crate::api::ScheduleStep;
 use crate::backend::Backend;
@@ -16,45 +17,45 @@ use crate::work::{Outcome, Token};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a step says of one entity.
+/// The report of a step about one entity.
 #[derive(Clone, Default)]
-struct Said {
-    there: Option<Generation>,
-    gone: bool,
+struct PlacementReport {
+    placed: Option<Generation>,
+    removed: bool,
     conditions: Vec<Condition>,
 }
 
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn placed_step(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let Key::Site(site) = &claim.key else {
-            return Err(Error::bad("claim", format!("{} is no site", claim.key)));
+            return Err(Error::bad("claim", format!("{} is not a site; a schedule step needs the claim of one", claim.key)));
         };
-        let mut said: BTreeMap<Key, Said> = BTreeMap::new();
+        let mut reports: BTreeMap<Key, PlacementReport> = BTreeMap::new();
         for (id, generation) in &step.placed {
-            said.entry(id.into()).or_default().there = Some(*generation);
+            reports.entry(id.into()).or_default().placed = Some(*generation);
         }
         for id in &step.removed {
-            said.entry(id.into()).or_default().gone = true;
+            reports.entry(id.into()).or_default().removed = true;
         }
         for (key, conditions) in step.conditions {
-            said.entry(key).or_default().conditions.extend(conditions);
+            reports.entry(key).or_default().conditions.extend(conditions);
         }
         let leaving = matches!(step.settle, Some(Outcome::Done))
             && self
                 .find(&claim.key, Want::ROW)
                 .await?
                 .is_some_and(|record| record.entity.deleting);
-        // A site that goes takes its work, and so the claim, along.
+        // Removing the site also removes its work, and with it the claim.
         let settle = step.settle.filter(|_| !leaving);
-        let said: Vec<(Key, Said)> = said.into_iter().collect();
-        let mut chunks = said.chunks(CHUNK).peekable();
+        let reports: Vec<(Key, PlacementReport)> = reports.into_iter().collect();
+        let mut chunks = reports.chunks(CHUNK).peekable();
         if chunks.peek().is_none() && settle.is_some() {
             self.placed_chunk(claim, site, &[], settle.clone()).await?;
         }
         while let Some(chunk) = chunks.next() {
             let settle = settle.clone().filter(|_| chunks.peek().is_none());
-            let off = self.placed_chunk(claim, site, chunk, settle).await?;
-            for key in off {
+            let removed = self.placed_chunk(claim, site, chunk, settle).await?;
+            for key in removed {
                 self.take_off(&key, true).await?;
             }
         }
@@ -67,48 +68,48 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(())
     }
 
-    /// Answers with the deployments that are being deleted and are off their last site now.
+    /// Commits one chunk. Returns the deployments that are being deleted and are no longer placed.
     async fn placed_chunk(
         &self,
         claim: &Token,
         site: &SiteId,
-        chunk: &[(Key, Said)],
+        chunk: &[(Key, PlacementReport)],
         settle: Option<Outcome>,
     ) -> Result<Vec<Key>> {
         let keys: Vec<Key> = chunk.iter().map(|(key, _)| key.clone()).collect();
         for _ in 0..TRIES {
-            let mut draft = Draft::because("scheduled");
-            let mut off = Vec::new();
+            let mut draft = ChangeDraft::because("scheduled");
+            let mut removed = Vec::new();
             let rows = self.backend.get(&keys, Want::ROW).await?;
-            for (row, (key, said)) in rows.into_iter().zip(chunk) {
+            for (row, (key, report)) in rows.into_iter().zip(chunk) {
                 let Some(row) = row else { continue };
                 let entity = &row.entity;
-                if said.there.is_some() && is_elsewhere(entity, site) {
+                if report.placed.is_some() && is_elsewhere(entity, site) {
                     return Err(Error::Conflict(vec![key.clone()]));
                 }
                 let moved = entity
                     .deployment()
-                    .and_then(|deployment| placed_otherwise(deployment, site, said));
+                    .and_then(|deployment| placed_otherwise(deployment, site, report));
                 if let Some(deployment) = moved {
                     if deployment.placed.is_none() && entity.deleting {
-                        off.push(key.clone());
+                        removed.push(key.clone());
                     }
                     draft.require(Require::At(key.clone(), entity.version));
                     let put = Put {
                         facts: Facts::Deployment(Box::new(deployment)),
-                        conditions: said.conditions.clone(),
+                        conditions: report.conditions.clone(),
                         ..Put::of(entity)
                     };
                     draft.put(Some(entity), put);
-                } else if !said.conditions.is_empty() {
-                    let change = Change::Conditions(key.clone(), said.conditions.clone());
+                } else if !report.conditions.is_empty() {
+                    let change = Change::Conditions(key.clone(), report.conditions.clone());
                     draft.set.changes.push(change);
                 }
             }
             draft.set.under = Some(claim.clone());
             draft.set.settle.clone_from(&settle);
             match self.commit(draft, Ack::Durable).await {
-                Ok(_) => return Ok(off),
+                Ok(_) => return Ok(removed),
                 Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) => {}
                 Err(error) => return Err(error),
             }
@@ -117,18 +118,18 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// Whether another site has it, and so has to report it off first: else nobody would.
+/// Whether the deployment is still placed on another site, which must report its removal first.
 fn is_elsewhere(entity: &Entity, site: &SiteId) -> bool {
     let placed = entity.deployment().and_then(|d| d.placed.as_ref());
     placed.is_some_and(|(at, _)| at != site)
 }
 
-/// The deployment with its new place; `None`: its place is as it was.
-fn placed_otherwise(deployment: &Deployment, site: &SiteId, said: &Said) -> Option<Deployment> {
+/// The deployment with its new placement; `None` if the placement does not change.
+fn placed_otherwise(deployment: &Deployment, site: &SiteId, report: &PlacementReport) -> Option<Deployment> {
     let here = deployment.placed.as_ref().is_some_and(|(at, _)| at == site);
-    let placed = match said.there {
+    let placed = match report.placed {
         Some(generation) => Some((site.clone(), generation)),
-        None if said.gone && here => None,
+        None if report.removed && here => None,
         None => return None,
     };
     (placed != deployment.placed).then(|| Deployment {

@@ -1,11 +1,11 @@
-//! Templates as they were read last, so that a thousand creations read theirs once.
+//! A cache of templates: a thousand creations read theirs once.
 //!
-//! What is remembered may be outdated: a set that was worked out from it requires that the template
-//! is still so ([`Require::Current`](crate::Require::Current)), and a refusal is only believed if
-//! it was read for this request. So nobody can tell a store that remembers from one that does not.
+//! A cached template may be outdated. A set that used one requires that the template is
+//! [current](crate::Require::Current), and a refusal counts only if the template was read for this
+//! request. So a store with a cache behaves like one without.
 
 use super::Store;
-use super::draft::Draft;
+use super::draft::ChangeDraft;
 use crate::backend::Backend;
 use crate::encoding::Format;
 use crate::entity::{Record, Want};
@@ -14,17 +14,17 @@ use crate::id::{Key, TemplateId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
-/// Bytes of all that is remembered, as CBOR: in memory they take a few times that.
+/// The size of the cache, in bytes of CBOR; in memory the templates take a few times as much.
 const MOST: usize = 16 << 20;
 
-/// Bytes of what each takes beside its package.
+/// The bytes that are counted for each template in addition to its package.
 const ROW: usize = 1 << 10;
 
 #[derive(Default)]
-pub(super) struct Templates(Mutex<Known>);
+pub(super) struct Templates(Mutex<CachedTemplates>);
 
 #[derive(Default)]
-struct Known {
+struct CachedTemplates {
     records: HashMap<Key, Record>,
     bytes: usize,
 }
@@ -40,11 +40,11 @@ impl Templates {
         let mut known = self.lock();
         known.bytes += size;
         if known.bytes > MOST {
-            // Whoever uses more than that at a time gains little from some of them. What was
-            // replaced counts until then, too.
-            *known = Known {
+            // A program that uses more than this at a time gains little from a part of them.
+            // Replaced templates count until then, too.
+            *known = CachedTemplates {
                 bytes: size,
-                ..Known::default()
+                ..CachedTemplates::default()
             };
         }
         if size <= MOST {
@@ -58,17 +58,17 @@ impl Templates {
         self.lock().records.remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, CachedTemplates> {
         self.0.lock().expect("no code panics while it adds")
     }
 }
 
 impl<B: Backend + ?Sized> Store<B> {
-    /// The template, bound to stay as it is.
+    /// Reads a template, and requires that it does not change.
     ///
     /// # Errors
-    /// `BadArgument`: it is not there.
-    pub(super) async fn template(&self, draft: &mut Draft, id: &TemplateId) -> Result<Record> {
+    /// - `BadArgument`: it does not exist.
+    pub(super) async fn template(&self, draft: &mut ChangeDraft, id: &TemplateId) -> Result<Record> {
         let key = Key::from(id);
         self.read_templates(draft, BTreeSet::from([key.clone()]))
             .await?;
@@ -83,11 +83,11 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(record)
     }
 
-    /// Has the draft know these templates, at most [`MAX_CHANGES`](crate::MAX_CHANGES): reads at
-    /// once what it does not.
+    /// Reads templates into the draft, at most [`MAX_CHANGES`](crate::MAX_CHANGES): all that it
+    /// lacks in one call.
     pub(super) async fn read_templates(
         &self,
-        draft: &mut Draft,
+        draft: &mut ChangeDraft,
         mut keys: BTreeSet<Key>,
     ) -> Result<()> {
         keys.retain(|key| !draft.templates.contains_key(key));

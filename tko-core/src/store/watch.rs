@@ -1,4 +1,4 @@
-//! The change feed as whoever watches a selection sees it.
+//! The change feed of one selection.
 
 use super::Store;
 use crate::api::{Event, Watch};
@@ -9,7 +9,7 @@ use crate::feed::view;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
-/// After so many changes that are nothing to a watcher it is told how far the feed is.
+/// The number of skipped changes after which a watcher gets the current revision.
 const QUIET: u32 = 256;
 
 impl<B: Backend + ?Sized> Store<B> {
@@ -22,8 +22,8 @@ impl<B: Backend + ?Sized> Store<B> {
         if !select.is_watchable() {
             let refusal = Error::bad(
                 "select",
-                "a watch cannot select by a template's or a site's metadata, for their change is \
-                 no change of their deployments; watch templates or sites beside it",
+                "a watch cannot select by the metadata of a template or site, because their changes are \
+                 not changes of their deployments; watch templates or sites as well",
             );
             return Box::pin(stream::iter([Err(refusal)]));
         }

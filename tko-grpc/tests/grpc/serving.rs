@@ -33,7 +33,7 @@ impl Serving {
         let clock = ManualClock::new();
         let backend = Memory::new(
             Arc::new(clock.clone()),
-            tko_backend_memory::Settings::default(),
+            tko_backend_memory::MemorySettings::default(),
         );
         let store = Store::new(
             Arc::new(backend),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings as MemorySettings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::Between;
 use tko_core::{
     Admission, Backend, Clock, Condition, DataApi, Deployment, DeploymentId, Executor, Expect, Ids,

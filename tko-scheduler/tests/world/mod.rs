@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings as MemorySettings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
     Admission, Clock, Condition, DeploymentId, Entity, Error, Executor, Expect, Gvk, Ids, Key,

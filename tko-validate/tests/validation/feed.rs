@@ -3,7 +3,7 @@
 use crate::fixture::{package, validator};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Admission, DataApi, Error, Expect, Key, Metadata, NewTemplate, Store, TemplateId};
 use tko_validate::{CrdFeed, Crds, SchemaValidator, Validation};
@@ -22,7 +22,7 @@ spec:
 const FOO: &str = "{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}, size: large}";
 
 fn store(validator: Arc<SchemaValidator>) -> Store<Memory> {
-    let memory = Memory::new(Arc::new(SystemClock::new()), Settings::default());
+    let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
     let validation = Arc::new(Validation::new(validator));
     Store::new(Arc::new(memory), validation, Arc::new(TimeOrderedIds))
 }

@@ -9,7 +9,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Value>, DecodeError> {
     super::read(bytes, Format::Cbor, Dialect::Programs)
 }
 
-/// The value of one item, given as its bytes.
+/// Reads one item, given as its bytes.
 fn item(bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut map = b"\xa1\x61a".to_vec();
     map.extend_from_slice(bytes);

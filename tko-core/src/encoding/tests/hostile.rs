@@ -1,4 +1,4 @@
-//! Input that asks for too much.
+//! Input beyond the limits.
 
 use std::fmt::Write as _;
 
@@ -63,7 +63,7 @@ fn deep_nesting_is_refused_without_following_it() {
             Limit::Depth
         );
     }
-    // Keys can nest too.
+    // Keys can be nested too.
     assert!(people(&"? ".repeat(times)).is_err());
     assert!(people(&"{? ".repeat(times)).is_err());
 }
@@ -123,7 +123,7 @@ fn size_and_counts_are_limited_in_every_format() {
         assert!(with(|limits, most| limits.documents = most, 10).is_ok());
         let refused = with(|limits, most| limits.documents = most, 9);
         assert_eq!(limit(refused), Limit::Documents);
-        // A map, a list and two numbers each, and the list around them in JSON and CBOR.
+        // Each resource has a map, a list and two numbers; JSON and CBOR add the list around them.
         assert!(with(|limits, most| limits.values = most, 41).is_ok());
         let refused = with(|limits, most| limits.values = most, 39);
         assert_eq!(limit(refused), Limit::Values);

@@ -1,4 +1,4 @@
-//! Lists that stand for their items.
+//! Lists that are replaced by their items.
 
 use serde_json::{Value, json};
 

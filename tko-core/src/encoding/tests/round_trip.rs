@@ -1,4 +1,4 @@
-//! Any package survives every format, and every way from one to another.
+//! Every package is unchanged after encoding and decoding, in every format and between any two.
 
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest,
@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{Dialect, Format, encode, read};
 
-/// Texts that have been trouble to some reader or writer.
+/// Texts that some readers or writers have got wrong.
 const AWKWARD: &[&str] = &[
     "",
     " ",
@@ -192,7 +192,8 @@ fn package() -> impl Strategy<Value = Vec<Value>> {
     proptest::collection::vec(resource, 0..5)
 }
 
-/// JSON text tells apart what `Value`'s equality does not: order of keys, and `0.0` from `-0.0`.
+/// JSON text shows differences that `Value`'s equality ignores: the order of keys, and `0.0`
+/// against `-0.0`.
 fn exactly(package: &[Value]) -> String {
     serde_json::to_string(package).expect("memory")
 }

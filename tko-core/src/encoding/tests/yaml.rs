@@ -1,4 +1,4 @@
-//! Reading YAML: documents, anchors, merges, duplicates, and where errors are.
+//! Reading YAML: documents, anchors, merges, duplicates, and positions of errors.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What YAML scalars mean in each dialect.
+//! The meaning of YAML scalars in each dialect.
 
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ fn numbers_that_no_type_holds_are_refused_with_the_way_out() {
             assert!(message.contains("is not finite"), "{message}");
         }
     }
-    // An abbreviated commit hash, to the Kubernetes tools; no finite number.
+    // The Kubernetes tools read an abbreviated commit hash; it is not a finite number.
     assert_eq!(scalar(people, "1e999"), json!("1e999"));
     assert!(refusal(programs("a: 1e999")).contains("too large for a float"));
     assert!(refusal(programs("a: 0xFFFFFFFFFFFFFFFFF")).contains("more than 64 bits"));

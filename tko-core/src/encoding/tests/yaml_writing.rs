@@ -1,4 +1,4 @@
-//! How YAML is written.
+//! Writing YAML.
 
 use serde_json::{Value, json};
 
@@ -137,7 +137,7 @@ fn text_that_another_reader_could_take_for_something_else_is_quoted() {
 
 #[test]
 fn text_that_begins_with_a_tab_is_no_block() {
-    // Readers of libyaml's family refuse the block that it would be.
+    // Readers based on libyaml refuse the block that this would be.
     for text in ["\tall:\n\tmake\n", "\n\ta\n"] {
         let value = json!({ "Makefile": text });
         let yaml = written(&value);

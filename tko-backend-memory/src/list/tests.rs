@@ -1,5 +1,5 @@
-//! What pages and counts look at. The figures are numbers of index entries, not times: they hold
-//! on every machine.
+//! The number of index entries that pages and counts read. Unlike times, these figures hold on every
+//! machine.
 
 use super::{MAX_VISITED, page};
 use crate::count::tests::count;
@@ -7,13 +7,13 @@ use crate::sample::{
     commit, deployment, deployment_id, key, placed, plugin, puts, site, site_id, state, template,
     template_id,
 };
-use crate::state::State;
+use crate::state::MemoryState;
 use tko_core::{
     Change, ChangeSet, Cursor, Gvk, Kind, List, Pattern, Plugin, PluginType, Put, Select, Want,
 };
 
-/// All ids in order, read in pages, and the most that one page looked at.
-fn walk(state: &State, select: &Select, limit: usize) -> (Vec<String>, usize) {
+/// All ids in order, read in pages, and the largest number of index entries read for one page.
+fn walk(state: &MemoryState, select: &Select, limit: usize) -> (Vec<String>, usize) {
     let (mut ids, mut most, mut after) = (Vec::new(), 0, None);
     loop {
         let list = List {
@@ -56,7 +56,7 @@ fn all(kind: Kind) -> Select {
 }
 
 #[test]
-fn a_page_of_everything_looks_at_one_page() {
+fn a_page_of_all_rows_reads_one_page() {
     let state = state(sites(3_000));
     let (ids, most) = walk(&state, &all(Kind::Site), 100);
     assert_eq!(ids.len(), 3_000);
@@ -65,7 +65,7 @@ fn a_page_of_everything_looks_at_one_page() {
 }
 
 #[test]
-fn a_literal_id_is_looked_up() {
+fn a_literal_id_is_read_directly() {
     let state = state(sites(3_000));
     let mut select = all(Kind::Site);
     select.ids = id("x/s00003");
@@ -77,13 +77,13 @@ fn a_literal_id_is_looked_up() {
 }
 
 #[test]
-fn the_literal_start_of_ids_bounds_the_walk() {
+fn a_literal_prefix_of_ids_bounds_the_walk() {
     let state = state(sites(3_000));
     let mut select = all(Kind::Site);
     select.ids = id("x/**");
     let (ids, most) = walk(&state, &select, 0);
     assert_eq!((ids.len(), most), (7, 8));
-    // Also where a list is walked that goes far beyond it.
+    // The page also ends early in a posting that goes far beyond the prefix.
     select.metadata = value("all", "same");
     let (ids, most) = walk(&state, &select, 0);
     assert_eq!((ids.len(), most), (7, 8));
@@ -103,7 +103,7 @@ fn a_metadata_value_leads_to_its_rows() {
 }
 
 #[test]
-fn the_start_of_metadata_values_merges_their_rows_in_key_order() {
+fn a_prefix_of_metadata_values_merges_their_rows_in_key_order() {
     let state = state(sites(3_000));
     let mut select = all(Kind::Site);
     select.metadata = value("region", "r4*");
@@ -114,7 +114,7 @@ fn the_start_of_metadata_values_merges_their_rows_in_key_order() {
 }
 
 #[test]
-fn of_several_lists_the_shortest_is_walked() {
+fn the_shortest_of_several_postings_is_read() {
     let state = state(sites(3_000));
     let mut select = all(Kind::Site);
     select.metadata = value("all", "same");
@@ -141,7 +141,7 @@ fn more_values_than_can_be_merged_end_in_short_pages_that_lose_nothing() {
     assert!(most <= MAX_VISITED, "{most}");
 }
 
-pub(crate) fn deployments() -> State {
+pub(crate) fn deployments() -> MemoryState {
     let templates = (0..10).map(|n| {
         let kind = if n < 2 { "upf" } else { "smf" };
         template(&format!("t/{n}"), &[("kind", kind)])
@@ -184,7 +184,7 @@ fn relations_and_state_lead_to_their_rows() {
     check("prepared only", 6, 1, &|s| {
         (s.prepared, s.approved) = (Some(true), Some(false));
     });
-    // One of the two placed there is in both lists.
+    // One of the two deployments that are placed there is in both postings.
     check("concerning", 201, 3, &|s| {
         s.concerning = Some(site_id("s0"));
     });
@@ -227,7 +227,7 @@ fn plugins_are_found_by_type_executor_trigger_and_name() {
 #[test]
 fn indexes_follow_every_change_of_a_row() {
     let mut state = state([]);
-    let is_found = |state: &State, fill: &dyn Fn(&mut Select)| {
+    let is_found = |state: &MemoryState, fill: &dyn Fn(&mut Select)| {
         let mut select = all(Kind::Deployment);
         fill(&mut select);
         let (ids, visited) = walk(state, &select, 0);
@@ -266,7 +266,7 @@ fn indexes_follow_every_change_of_a_row() {
 }
 
 #[test]
-fn a_cursor_goes_on_behind_what_is_gone() {
+fn a_cursor_continues_after_deleted_rows() {
     let mut state = state(sites(20));
     let list = |after| List {
         select: all(Kind::Site),
