@@ -97,7 +97,11 @@ fn write(
 
 impl MemoryState {
     /// The rows before and after a step. The new row shares equal parts with existing rows.
-    fn rows(&mut self, step: Step<MemoryRow>, revision: Revision) -> (Option<MemoryRow>, Option<MemoryRow>) {
+    fn rows(
+        &mut self,
+        step: Step<MemoryRow>,
+        revision: Revision,
+    ) -> (Option<MemoryRow>, Option<MemoryRow>) {
         let before = step.before;
         let Some(mut entity) = step.after else {
             return (before, None);

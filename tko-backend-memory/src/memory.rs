@@ -97,7 +97,11 @@ impl Backend for Memory {
         commit::check(&changes)?;
         let stages: Vec<Stage> = match changes.settle {
             Some(_) => Stage::ALL.into(),
-            None => changes.enqueue.iter().map(|enqueue| enqueue.stage).collect(),
+            None => changes
+                .enqueue
+                .iter()
+                .map(|enqueue| enqueue.stage)
+                .collect(),
         };
         let (committed, gone) = {
             let mut state = self.0.write();

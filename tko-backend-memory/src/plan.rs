@@ -111,7 +111,9 @@ impl<'a> QueryPlan<'a> {
         };
         let sources = match &self.lists {
             Some(lists) => lists.iter().map(|list| KeySource::of(list, from)).collect(),
-            None => vec![KeySource::Tree(table.keys().range((from, Bound::Unbounded)))],
+            None => vec![KeySource::Tree(
+                table.keys().range((from, Bound::Unbounded)),
+            )],
         };
         KeyWalk::new(sources, prefix)
     }

@@ -1,6 +1,6 @@
 //! Packages: lists of shared resources.
 
-use crate::encoding::{self, Dialect, Format, Limits, InputPlace};
+use crate::encoding::{self, Dialect, Format, InputPlace, Limits};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::resource::{Gvk, Identifier, Resource};

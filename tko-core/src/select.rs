@@ -172,7 +172,9 @@ impl Select {
             (&self.template_metadata, template),
             (&self.site_metadata, site),
         ];
-        joins.into_iter().filter(|(patterns, _)| !patterns.is_empty())
+        joins
+            .into_iter()
+            .filter(|(patterns, _)| !patterns.is_empty())
     }
 
     /// Whether the row matches. Ignores the joins, `template_metadata` and `site_metadata`.

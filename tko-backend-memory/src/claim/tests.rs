@@ -37,7 +37,10 @@ impl Fixture {
             enqueue: vec![enqueue],
             ..ChangeSet::default()
         };
-        self.store.commit(set, Ack::Durable).await.expect("enqueued");
+        self.store
+            .commit(set, Ack::Durable)
+            .await
+            .expect("enqueued");
     }
 
     fn claim(&self, max: usize, wait: Duration) -> impl Future<Output = Vec<Claim>> + Send + use<> {
@@ -134,7 +137,10 @@ async fn work_that_keeps_failing_moves_to_the_failing_lane_until_it_is_done() {
     assert_eq!(claim.work.error.as_deref(), Some("it failed"));
     fixture.enqueue("a", 2, Duration::ZERO).await;
     assert!(fixture.settle(claim, Outcome::Done).await);
-    let fresh = fixture.work("a").await.expect("enqueued while it was leased");
+    let fresh = fixture
+        .work("a")
+        .await
+        .expect("enqueued while it was leased");
     assert_eq!(
         (fresh.lane, fresh.attempts, fresh.error),
         (Lane::new(2), 0, None)
@@ -250,7 +256,11 @@ async fn many_waiting_claims_share_work_that_is_enqueued_at_once() {
         enqueue: due.collect(),
         ..ChangeSet::default()
     };
-    fixture.store.commit(set, Ack::Durable).await.expect("enqueued");
+    fixture
+        .store
+        .commit(set, Ack::Durable)
+        .await
+        .expect("enqueued");
     let mut claimed = Vec::new();
     for claims in waiting {
         claimed.extend(claims.await.expect("no panic"));

@@ -1,6 +1,7 @@
 //! The state under the lock, as the commit rules of `tko-core` read it.
 
-use crate::index::{Facet, Posting};
+use crate::index::Facet;
+use crate::posting::Posting;
 use crate::queue::is_lease;
 use crate::state::MemoryState;
 use crate::table::MemoryRow;
@@ -20,7 +21,7 @@ impl StoredRow for MemoryRow {
 }
 
 impl Snapshot for StateSnapshot<'_> {
-    type MemoryRow = MemoryRow;
+    type Row = MemoryRow;
 
     fn row(&self, key: &Key) -> Option<MemoryRow> {
         self.state.row(key).cloned()

@@ -1,10 +1,10 @@
 //! The index entries that counts read, and counts during changes.
 
 use super::RunningCount;
+use crate::list::tests::deployments;
 use crate::sample::{commit, deployment, key, puts, site, state, template, template_id};
 use crate::state::MemoryState;
 use crate::walk::MAX_VISITED;
-use crate::list::tests::deployments;
 use tko_core::{Change, ChangeSet, Count, Kind, Pattern, Select};
 
 /// The count, and the number of index entries read.

@@ -54,7 +54,10 @@ impl Fields for Record {
 fn write_record(writer: &mut RowWriter, record: &Record) {
     writer.list(Entity::COUNT + 1);
     record.entity.write(writer);
-    writer.optional(record.revision.map(|revision| revision.0), RowWriter::unsigned);
+    writer.optional(
+        record.revision.map(|revision| revision.0),
+        RowWriter::unsigned,
+    );
 }
 
 fn read_record(reader: &mut RowReader<'_>) -> Result<Record, CodecFault> {

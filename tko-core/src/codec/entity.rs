@@ -136,18 +136,21 @@ fn write_deployment(writer: &mut RowWriter, deployment: &Deployment) {
     writer.optional(parent, RowWriter::text);
     let template = deployment.template.as_ref().map(TemplateId::as_str);
     writer.optional(template, RowWriter::text);
-    writer.optional(deployment.origin.map(|origin| origin.0), RowWriter::unsigned);
-    writer.optional(deployment.site.as_ref().map(SiteId::as_str), RowWriter::text);
+    writer.optional(
+        deployment.origin.map(|origin| origin.0),
+        RowWriter::unsigned,
+    );
+    writer.optional(
+        deployment.site.as_ref().map(SiteId::as_str),
+        RowWriter::text,
+    );
     writer.flag(deployment.prepared);
     writer.flag(deployment.approved);
-    writer.optional(
-        deployment.placed.as_ref(),
-        |writer, (site, generation)| {
-            writer.list(2);
-            writer.text(site.as_str());
-            writer.unsigned(generation.0);
-        },
-    );
+    writer.optional(deployment.placed.as_ref(), |writer, (site, generation)| {
+        writer.list(2);
+        writer.text(site.as_str());
+        writer.unsigned(generation.0);
+    });
     writer.optional(deployment.idempotency_key.as_deref(), RowWriter::text);
     let DeploymentResource {
         skeleton,

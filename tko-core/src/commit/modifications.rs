@@ -138,10 +138,7 @@ mod tests {
         let second = all
             .open(&key, "two", Timestamp(20), Timestamp(10))
             .expect("the first expired");
-        assert_eq!(
-            all.state(&first, Timestamp(11)),
-            ModificationState::Expired
-        );
+        assert_eq!(all.state(&first, Timestamp(11)), ModificationState::Expired);
         assert_eq!(all.state(&second, Timestamp(11)), ModificationState::Open);
         all.forget(&key, Timestamp(21));
         assert_eq!(
@@ -158,10 +155,7 @@ mod tests {
             .expect("no other is open");
         assert!(all.close(&token, Timestamp(5)));
         assert!(!all.close(&token, Timestamp(5)), "it is used");
-        assert_eq!(
-            all.state(&token, Timestamp(50)),
-            ModificationState::Unknown
-        );
+        assert_eq!(all.state(&token, Timestamp(50)), ModificationState::Unknown);
     }
 
     #[test]

@@ -167,9 +167,7 @@ impl WorkItem {
         now: Timestamp,
     ) -> Vec<(Key, Self)> {
         items.retain(|(_, item)| item.ready() <= now);
-        items.sort_by(|(key, item), (other, than)| {
-            (item.ready(), key).cmp(&(than.ready(), other))
-        });
+        items.sort_by(|(key, item), (other, than)| (item.ready(), key).cmp(&(than.ready(), other)));
         let mut lanes: [VecDeque<(Key, Self)>; Lane::COUNT as usize] = Default::default();
         for (key, item) in items {
             lanes[usize::from(item.lane.number())].push_back((key, item));
@@ -207,5 +205,134 @@ impl WorkItem {
             progress: self.progress.as_deref().cloned(),
             leased: self.lease.as_ref().map(|lease| lease.until),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Enqueue, Lane, Outcome, Stage, Timestamp, Token, WorkItem};
+    use crate::id::{Key, Kind};
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key(name: &str) -> Key {
+        Key::new(Kind::Site, name).expect("a site's id")
+    }
+
+    fn item(lane: u8, due: i64) -> WorkItem {
+        let enqueue = Enqueue::now(Stage::Schedule, key("s"), Lane::new(lane));
+        WorkItem::new(&enqueue, Timestamp(due))
+    }
+
+    fn leased(attempts: u32, until: i64) -> WorkItem {
+        let mut item = item(2, 0);
+        for _ in 0..attempts {
+            item.lease("secret".into(), Timestamp(until));
+        }
+        item
+    }
+
+    fn chosen(items: &[(&str, WorkItem)], turn: &mut Option<Lane>, max: usize) -> Vec<String> {
+        let items = items.iter().map(|(name, item)| (key(name), item.clone()));
+        let chosen = WorkItem::choose(items.collect(), turn, max, Timestamp(10));
+        chosen
+            .into_iter()
+            .map(|(key, _)| key.id().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn lanes_take_turns_and_the_earliest_comes_first_in_a_lane() {
+        let items = [
+            ("a2", item(3, 2)),
+            ("a1", item(3, 1)),
+            ("b1", item(9, 5)),
+            ("b0", item(9, 5)),
+            ("later", item(0, 11)),
+        ];
+        let mut turn = None;
+        assert_eq!(chosen(&items, &mut turn, 3), ["a1", "b0", "a2"]);
+        assert_eq!(turn, Some(Lane::new(3)));
+        assert_eq!(chosen(&items, &mut turn, 1), ["b0"]);
+        assert_eq!(turn, Some(Lane::new(9)));
+        assert!(chosen(&items, &mut turn, 0).is_empty());
+    }
+
+    #[test]
+    fn work_that_workers_lost_is_chosen_alone() {
+        let items = [
+            ("suspect", leased(Lane::PATIENCE, 9)),
+            ("first", item(1, 0)),
+            ("last", item(4, 0)),
+        ];
+        let mut turn = None;
+        assert_eq!(chosen(&items, &mut turn, 9), ["first"]);
+        assert_eq!(chosen(&items, &mut turn, 9), ["suspect"]);
+        assert_eq!(chosen(&items, &mut turn, 9), ["last", "first"]);
+    }
+
+    #[test]
+    fn a_lease_is_live_until_its_end_and_not_at_it() {
+        let item = leased(1, 9);
+        let token = Token::new(key("s"), "secret");
+        assert!(item.is_leased(&token, Timestamp(8)));
+        assert!(!item.is_leased(&token, Timestamp(9)));
+        assert!(!item.is_leased(&Token::new(key("s"), "other"), Timestamp(8)));
+        assert_eq!(item.ready(), Timestamp(9), "it can be claimed again then");
+        let end = WorkItem::lease_end(Timestamp(5), Duration::ZERO);
+        assert_eq!(end, Timestamp(6));
+    }
+
+    #[test]
+    fn done_work_is_removed_unless_it_was_enqueued_meanwhile() {
+        assert!(!leased(1, 9).settle(&Outcome::Done, Timestamp(5)));
+        let mut again = leased(3, 9);
+        again.set_progress(json!(1));
+        again.enqueue(
+            &Enqueue {
+                after: SECOND,
+                ..Enqueue::now(Stage::Schedule, key("s"), Lane::new(7))
+            },
+            Timestamp(4),
+        );
+        assert!(again.settle(&Outcome::Done, Timestamp(5)));
+        assert_eq!(again, item(7, 5), "as new, in the lane of the last enqueue");
+    }
+
+    #[test]
+    fn a_retry_counts_and_a_yield_does_not() {
+        let retry = Outcome::Retry {
+            after: SECOND,
+            reason: "why".to_owned(),
+        };
+        let mut item = leased(1, 9);
+        item.set_progress(json!({"step": 1}));
+        assert!(item.settle(&retry, Timestamp(5)));
+        assert_eq!((item.attempts, item.due), (1, Timestamp(1_000_005)));
+        assert_eq!(item.error.as_deref(), Some("why"));
+        assert_eq!(item.lane, Lane::new(2));
+        item.lease("secret".into(), Timestamp(9));
+        assert!(item.settle(&Outcome::Yield { after: SECOND }, Timestamp(5)));
+        assert_eq!(item.attempts, 1);
+        assert!(item.progress.is_some(), "progress is kept");
+        item.set_progress(Value::Null);
+        assert_eq!(item.progress, None);
+        let mut failing = leased(Lane::PATIENCE, 9);
+        assert!(failing.settle(&retry, Timestamp(5)));
+        assert_eq!(failing.lane, Lane::FAILING);
+    }
+
+    #[test]
+    fn enqueueing_moves_due_work_earlier_and_keeps_its_lane() {
+        let mut item = item(2, 100);
+        let enqueue = Enqueue::now(Stage::Schedule, key("s"), Lane::new(9));
+        item.enqueue(&enqueue, Timestamp(50));
+        assert_eq!((item.due, item.lane), (Timestamp(50), Lane::new(2)));
+        item.enqueue(&enqueue, Timestamp(60));
+        assert_eq!((item.due, item.requeued), (Timestamp(50), None));
+        let item = WorkItem::enqueued(None, &enqueue, Timestamp(1));
+        assert_eq!((item.due, item.lane), (Timestamp(1), Lane::new(9)));
     }
 }

@@ -127,7 +127,12 @@ impl<'a> CborReader<'a, '_> {
         })
     }
 
-    fn list(&mut self, length: Option<usize>, depth: usize, root: bool) -> Result<Value, DecodeFault> {
+    fn list(
+        &mut self,
+        length: Option<usize>,
+        depth: usize,
+        root: bool,
+    ) -> Result<Value, DecodeFault> {
         self.expect_items(length)?;
         let mut items = Vec::new();
         while length.is_none_or(|length| items.len() < length) {
@@ -219,7 +224,9 @@ impl<'a> CborReader<'a, '_> {
                     });
                 }
                 Header::Break if tagged => {
-                    return Err(DecodeFault::Malformed("a tag stands before no value".to_owned()));
+                    return Err(DecodeFault::Malformed(
+                        "a tag stands before no value".to_owned(),
+                    ));
                 }
                 header => return Ok(header),
             }

@@ -117,7 +117,12 @@ impl<'a> Composer<'a, '_> {
                 self.enter(span, tag.as_deref(), "map", depth)?;
                 (self.map(depth + 1)?, anchor)
             }
-            _ => return Err(self.fault(span, DecodeFault::Malformed("a value is missing".to_owned()))),
+            _ => {
+                return Err(self.fault(
+                    span,
+                    DecodeFault::Malformed("a value is missing".to_owned()),
+                ));
+            }
         };
         let counted = self.budget.value();
         self.check(span, counted)?;
@@ -241,7 +246,8 @@ impl<'a> Composer<'a, '_> {
                 },
             },
             ErrorKind::UnknownAnchor => {
-                DecodeFault::Malformed("an alias names no anchor of this document".to_owned()).at(at)
+                DecodeFault::Malformed("an alias names no anchor of this document".to_owned())
+                    .at(at)
             }
             _ => DecodeFault::Malformed(error.info()).at(at),
         }

@@ -23,7 +23,10 @@ enum BulkVerb {
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn approve_all(&self, select: &Select) -> Result<Bulk> {
         if select.kind != Kind::Deployment {
-            return Err(Error::bad("select", "only deployments can be approved; select deployments"));
+            return Err(Error::bad(
+                "select",
+                "only deployments can be approved; select deployments",
+            ));
         }
         if select.prepared == Some(false) || select.approved == Some(true) {
             return Ok(Bulk::default());

@@ -1,6 +1,6 @@
 //! Changing a deployment's package: with its version, or under a modification's token.
 
-use super::draft::{ChangeDraft, metadata, approval_condition};
+use super::draft::{ChangeDraft, approval_condition, metadata};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
 use crate::backend::Backend;

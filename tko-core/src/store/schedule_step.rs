@@ -28,7 +28,13 @@ struct PlacementReport {
 impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn placed_step(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let Key::Site(site) = &claim.key else {
-            return Err(Error::bad("claim", format!("{} is not a site; a schedule step needs the claim of one", claim.key)));
+            return Err(Error::bad(
+                "claim",
+                format!(
+                    "{} is not a site; a schedule step needs the claim of one",
+                    claim.key
+                ),
+            ));
         };
         let mut reports: BTreeMap<Key, PlacementReport> = BTreeMap::new();
         for (id, generation) in &step.placed {
@@ -38,7 +44,11 @@ impl<B: Backend + ?Sized> Store<B> {
             reports.entry(id.into()).or_default().removed = true;
         }
         for (key, conditions) in step.conditions {
-            reports.entry(key).or_default().conditions.extend(conditions);
+            reports
+                .entry(key)
+                .or_default()
+                .conditions
+                .extend(conditions);
         }
         let leaving = matches!(step.settle, Some(Outcome::Done))
             && self
@@ -125,7 +135,11 @@ fn is_elsewhere(entity: &Entity, site: &SiteId) -> bool {
 }
 
 /// The deployment with its new placement; `None` if the placement does not change.
-fn placed_otherwise(deployment: &Deployment, site: &SiteId, report: &PlacementReport) -> Option<Deployment> {
+fn placed_otherwise(
+    deployment: &Deployment,
+    site: &SiteId,
+    report: &PlacementReport,
+) -> Option<Deployment> {
     let here = deployment.placed.as_ref().is_some_and(|(at, _)| at == site);
     let placed = match report.placed {
         Some(generation) => Some((site.clone(), generation)),

@@ -68,7 +68,11 @@ impl<B: Backend + ?Sized> Store<B> {
     ///
     /// # Errors
     /// - `BadArgument`: it does not exist.
-    pub(super) async fn template(&self, draft: &mut ChangeDraft, id: &TemplateId) -> Result<Record> {
+    pub(super) async fn template(
+        &self,
+        draft: &mut ChangeDraft,
+        id: &TemplateId,
+    ) -> Result<Record> {
         let key = Key::from(id);
         self.read_templates(draft, BTreeSet::from([key.clone()]))
             .await?;

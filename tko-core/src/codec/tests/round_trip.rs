@@ -15,7 +15,9 @@ use crate::revision::{Generation, Revision, Timestamp, Version};
 use crate::work::{Lane, Stage, Work};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest,
+};
 use serde_json::{Map, Number, Value, json};
 use std::sync::Arc;
 
