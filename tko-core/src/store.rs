@@ -234,13 +234,13 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
     }
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
-        let edit = self
+        let modification = self
             .backend
             .start_modification(&Key::from(id), ttl, Want::PACKAGE)
             .await?;
         Ok(Modification {
-            record: whole(edit.record),
-            ..edit
+            record: whole(modification.record),
+            ..modification
         })
     }
 

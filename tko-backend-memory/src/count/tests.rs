@@ -56,7 +56,7 @@ fn a_count_stops_at_its_bound() {
     assert!(visited < 120, "{visited}");
 }
 
-/// Sites of which every second has an odd name; more than one step can read.
+/// Sites, every second with an odd name; more than one step can read.
 fn many() -> (MemoryState, Select) {
     let state = state((0..2 * MAX_VISITED + 100).map(|n| {
         let parity = ["even", "odd"][n % 2];

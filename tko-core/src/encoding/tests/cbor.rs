@@ -34,7 +34,7 @@ fn an_array_or_one_map_is_read() {
 }
 
 #[test]
-fn what_programs_write_is_read() {
+fn input_of_programs_is_read() {
     for (bytes, expected) in [
         (&b"\x00"[..], json!(0)),
         (b"\x18\x18", json!(24)),
@@ -63,7 +63,7 @@ fn what_programs_write_is_read() {
 }
 
 #[test]
-fn what_has_no_place_in_a_resource_is_refused() {
+fn values_that_a_resource_cannot_represent_are_refused() {
     for (bytes, problem) in [
         (&b"\x41a"[..], "a byte string"),
         (b"\x5f\xff", "a byte string"),
@@ -139,7 +139,7 @@ fn a_key_given_twice_is_refused_with_its_item() {
 }
 
 #[test]
-fn what_is_no_map_is_refused_by_item() {
+fn items_that_are_not_maps_are_refused_by_position() {
     assert_eq!(
         refusal(read(b"\x82\xa0\x01")),
         "CBOR item 2: expected a map (a resource), found a number; remove it or make it a map"

@@ -115,7 +115,7 @@ fn malformed_text_is_refused_with_line_and_column() {
 }
 
 #[test]
-fn what_is_no_map_is_refused_by_item() {
+fn items_that_are_not_maps_are_refused_by_position() {
     let message = refusal(read("[{}, 1]"));
     assert!(
         message.starts_with("JSON document 1, item 2: expected a map"),

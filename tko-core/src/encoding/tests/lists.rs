@@ -15,7 +15,7 @@ fn spread(value: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn lists_from_people_stand_for_their_items() {
+fn lists_of_people_are_replaced_by_their_items() {
     let [a, b] = ["a", "b"].map(|name| json!({"kind": "Pod", "metadata": {"name": name}}));
     for list in [
         json!({"apiVersion": "v1", "kind": "List", "items": [a, b]}),
@@ -80,7 +80,7 @@ fn lists_from_programs_are_resources() {
 }
 
 #[test]
-fn items_that_are_no_maps_are_refused_by_number() {
+fn items_that_are_not_maps_are_refused_by_position() {
     let message = refusal(people("kind: List\nitems: [{a: 1}, 2]"));
     assert!(
         message.contains("item 2, line 1, column 1: expected a map"),

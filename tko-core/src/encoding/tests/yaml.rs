@@ -170,7 +170,7 @@ fn text_that_is_not_utf8_is_refused_where_it_goes_wrong() {
 }
 
 #[test]
-fn documents_that_are_no_maps_are_refused_by_number() {
+fn documents_that_are_not_maps_are_refused_by_position() {
     for (text, message) in [
         (
             "a: 1\n---\nrubbish",
@@ -195,7 +195,7 @@ fn documents_that_are_no_maps_are_refused_by_number() {
 }
 
 #[test]
-fn every_resource_knows_where_it_was() {
+fn every_resource_has_its_place() {
     let text = b"# a\n---\na: 1\n---\n- b: 1\n- c: 1\n";
     let read = decode_placed(text, Format::Yaml, Dialect::Programs, &Limits::default());
     let places: Vec<_> = read

@@ -97,7 +97,7 @@ fn numbers_keep_their_kind() {
 }
 
 #[test]
-fn numbers_that_no_type_holds_are_refused_with_the_way_out() {
+fn numbers_that_no_type_holds_are_refused_with_advice() {
     for text in [
         "18446744073709551616",
         "-9223372036854775809",

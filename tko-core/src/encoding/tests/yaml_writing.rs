@@ -136,7 +136,7 @@ fn text_that_another_reader_could_take_for_something_else_is_quoted() {
 }
 
 #[test]
-fn text_that_begins_with_a_tab_is_no_block() {
+fn text_that_begins_with_a_tab_is_not_written_as_a_block() {
     // Readers based on libyaml refuse the block that this would be.
     for text in ["\tall:\n\tmake\n", "\n\ta\n"] {
         let value = json!({ "Makefile": text });
