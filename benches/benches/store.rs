@@ -150,7 +150,8 @@ fn at_size(c: &mut Criterion) {
 fn commits(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let clock = clock();
-    let memory = tko_backend_memory::Memory::new(clock, tko_backend_memory::MemorySettings::default());
+    let memory =
+        tko_backend_memory::Memory::new(clock, tko_backend_memory::MemorySettings::default());
     let memory = std::sync::Arc::new(memory);
     let schemas = tko_validate::SchemaValidator::builder()
         .build()
