@@ -8,6 +8,7 @@ use tko_conformance::{
     BackendHarness, CountedIds, DataHarness, ManualClock, backend_suite, data_suite,
 };
 use tko_core::{Admission, Backend, Store, WorkerApi};
+use tko_worker::{CancellationToken, DeletionController};
 
 #[derive(Default)]
 struct Harness {
@@ -37,8 +38,9 @@ impl DataHarness for Harness {
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let ids = Arc::new(CountedIds::default());
         let store = Store::new(self.backend(history), admission, ids);
-        let (own, clock) = (store.clone(), self.clock.clone());
-        tokio::spawn(async move { own.retire(&clock).await });
+        let clock = Arc::new(self.clock.clone());
+        let deletions = DeletionController::new(store.clone()).with_clock(clock);
+        tokio::spawn(deletions.run(CancellationToken::new()));
         Arc::new(store)
     }
 

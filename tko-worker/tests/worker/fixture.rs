@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{Between, Call, CountedIds, Observer};
 use tko_core::{
     Admission, Backend, Claim, Clock, DataApi, Error, Expect, Key, Metadata, NewSite, Outcome,
@@ -209,7 +209,7 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(TokioClock(Instant::now()));
         let faults = Arc::new(Faults::default());
-        let memory = Memory::new(clock.clone(), Settings::default());
+        let memory = Memory::new(clock.clone(), MemorySettings::default());
         let backend: Arc<dyn Backend> = Arc::new(Between::new(memory, faults.clone()));
         Self {
             store: Store::new(backend, Arc::new(AdmitAll), Arc::new(CountedIds::default())),
