@@ -112,7 +112,7 @@ impl Client {
             let ended = stream::once(async {
                 Err(Error::unavailable(ACTION, "the server ended the watch"))
             });
-            Result::Ok(messages.chain(ended).and_then(move |message| {
+            Ok::<_, Error>(messages.chain(ended).and_then(move |message| {
                 let event = self.table(&message.packages).and_then(|table| {
                     unpack_event(message.revision, message.event, &table).map_err(garbled)
                 });
