@@ -1,13 +1,13 @@
-//! Packages of a 5G core with nested topologies, to try TKO on: as files, and built into programs.
+//! Packages of a 5G core with nested topologies, as files and built into programs.
 //!
-//! `packages/README.md` says what they are and how they fit.
+//! `packages/README.md` describes the packages and how they fit together.
 
 use include_dir::{Dir, DirEntry, include_dir};
 
 static PACKAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/packages");
 
-/// The YAML files of one package, such as `upf`, in the order in which they count: recursively by
-/// name. Empty if there is no such package.
+/// The YAML files of one package, such as `upf`, in the order in which TKO reads them: recursively
+/// by name. Empty if there is no such package.
 pub fn package(name: &str) -> Vec<(&'static str, &'static [u8])> {
     let mut files = Vec::new();
     if let Some(dir) = PACKAGES.get_dir(name) {

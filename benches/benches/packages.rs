@@ -1,4 +1,4 @@
-//! Packages by themselves: decoding and encoding each format, merging, validating.
+//! Packages alone: decoding and encoding each format, merging, validating.
 #![allow(missing_docs)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

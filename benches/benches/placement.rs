@@ -57,7 +57,7 @@ async fn prepared_fleet() -> Store<dyn Backend> {
     store
 }
 
-/// From the creation of the topology until it is prepared: all children are there then.
+/// Measures from the creation of the topology until it is prepared, when all children exist.
 async fn place(store: Store<dyn Backend>) {
     let new = NewDeployment {
         template: Some("topology".parse().expect("an id")),
@@ -102,7 +102,7 @@ fn placement(c: &mut Criterion) {
         b.to_async(&runtime).iter_batched(
             || {
                 std::thread::scope(|scope| {
-                    // The runtime of the measurement is entered already.
+                    // This thread has already entered the runtime of the measurement.
                     let made = scope.spawn(|| {
                         Runtime::new()
                             .expect("a runtime")

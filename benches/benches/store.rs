@@ -1,7 +1,7 @@
-//! What a store does at ten thousand, a hundred thousand and a million deployments. None of it may
-//! cost more because there is more that it does not return: `cargo xtask growth` compares.
+//! The store at ten thousand, a hundred thousand and a million deployments. No call may cost more
+//! because of entities that it does not return: `cargo xtask growth` compares the sizes.
 //!
-//! `TKO_BENCH_SIZES=10000` (a list with commas) runs other sizes.
+//! `TKO_BENCH_SIZES=10000` (a list with commas) selects other sizes.
 #![allow(missing_docs)]
 
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
@@ -15,7 +15,7 @@ use tko_core::{
 };
 use tokio::runtime::Runtime;
 
-/// Records on a page.
+/// Number of records on a page.
 const PAGE: usize = 100;
 
 struct Fleet {
@@ -119,7 +119,7 @@ fn at_size(c: &mut Criterion) {
                 template_ids: vec![Pattern::literal(template(7).as_str())],
                 ..all()
             };
-            // As many as each template has at the smallest size.
+            // At the smallest size each template has so many deployments.
             let request = List {
                 limit: 50,
                 ..list(select, None)

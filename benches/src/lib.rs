@@ -1,6 +1,9 @@
-//! What the benchmarks work on: stores of a given size, made as an assembly makes them, validation
-//! included.
+//! Shared by the benchmarks: stores of a given size, built like those of `tko`, with validation.
 
+pub mod sample;
+pub mod speed;
+
+use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
@@ -10,14 +13,14 @@ use tko_core::{
 };
 use tko_validate::{SchemaValidator, Validation};
 
-/// As in `tko`.
+/// The allocator that `tko` uses.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many templates a fleet has, each with the same share of the deployments.
+/// Number of templates of a fleet; each has the same share of the deployments.
 pub const TEMPLATES: usize = 200;
 
-/// Deployments made in one call.
+/// Number of deployments created in one call.
 const BATCH: usize = 500;
 
 /// The clock of all benchmarks.
@@ -25,10 +28,10 @@ pub fn clock() -> Arc<SystemClock> {
     Arc::new(SystemClock::new())
 }
 
-/// An empty store in memory, which validates.
+/// An empty store in memory that validates.
 ///
 /// # Panics
-/// The built-in schemas cannot be read.
+/// If the built-in schemas cannot be read.
 pub fn store(clock: &Arc<SystemClock>) -> Store<dyn Backend> {
     let memory: Arc<dyn Backend> = Arc::new(Memory::new(clock.clone(), MemorySettings::default()));
     let schemas = SchemaValidator::builder().build().expect("built in");
@@ -39,7 +42,7 @@ pub fn store(clock: &Arc<SystemClock>) -> Store<dyn Backend> {
 /// A package of `examples/packages`.
 ///
 /// # Panics
-/// There is none of this name.
+/// If there is no package of this name.
 pub fn example(name: &str) -> Package {
     let files = tko_examples::package(name);
     assert!(!files.is_empty(), "no package {name}");
@@ -70,7 +73,7 @@ pub fn site(number: usize) -> SiteId {
     format!("edge/{number:07}").parse().expect("an id")
 }
 
-/// The deployment of this number, to be created: five metadata, of which one is its own.
+/// The request that creates the deployment of this number: five metadata, one of them unique.
 pub fn deployment(number: usize) -> NewDeployment {
     NewDeployment {
         template: Some(template(number)),
@@ -88,10 +91,10 @@ pub fn deployment(number: usize) -> NewDeployment {
     }
 }
 
-/// Registers the templates, and creates so many deployments of them, all due to be prepared.
+/// Registers the templates and creates `count` deployments of them, all due to be prepared.
 ///
 /// # Panics
-/// Something is refused.
+/// If the store refuses anything.
 pub async fn fill(store: &Store<dyn Backend>, count: usize) {
     let package = example("upf");
     for number in 0..TEMPLATES {
@@ -111,10 +114,10 @@ pub async fn fill(store: &Store<dyn Backend>, count: usize) {
     }
 }
 
-/// Registers so many sites, of which every tenth is in region `south`.
+/// Registers `count` sites; every tenth is in region `south`.
 ///
 /// # Panics
-/// Something is refused.
+/// If the store refuses anything.
 pub async fn fill_sites(store: &Store<dyn Backend>, count: usize) {
     for number in 0..count {
         let region = if number % 10 == 0 { "south" } else { "north" };
@@ -127,4 +130,36 @@ pub async fn fill_sites(store: &Store<dyn Backend>, count: usize) {
         };
         store.register_site(new).await.expect("valid");
     }
+}
+
+/// A progress bar, shown on a terminal.
+///
+/// # Panics
+/// Never: the template is well formed.
+pub fn progress(what: &'static str, total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg}: {human_pos} of {human_len} {wide_bar} {per_sec}, {eta} to go",
+    );
+    let bar = ProgressBar::new(total as u64).with_message(what);
+    bar.with_style(style.expect("the template is sound"))
+}
+
+/// A private PostgreSQL server with production settings, which syncs every commit to disk.
+///
+/// # Panics
+/// If the server does not start.
+pub fn postgres_server() -> Server {
+    let options = [
+        ("shared_preload_libraries", "pg_stat_statements"),
+        ("max_wal_size", "4GB"),
+    ];
+    Server::start(Settings {
+        durable: true,
+        shared_buffers: "2GB".to_owned(),
+        options: options
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..Settings::default()
+    })
+    .expect("a server of its own")
 }

@@ -1,5 +1,5 @@
-//! An orchestrator of one's own: own preparer, own scheduler, storage in memory; no command line,
-//! no network. Run it with `cargo run --package tko-examples --example embed`.
+//! An orchestrator of your own: own preparer, own scheduler, storage in memory; no command line, no
+//! network. Run it with `cargo run --package tko-examples --example embed`.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tko_validate::{SchemaValidator, Validation};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-/// Prepares a Slice: adds the Port that its switch is to get.
+/// Prepares a Slice: adds the Port that its switch needs.
 struct Slices;
 
 #[async_trait]
@@ -33,7 +33,7 @@ impl Preparer for Slices {
     }
 }
 
-/// Brings a Switch up to date. A real one would talk to it; this one hands on what it would say.
+/// Updates a Switch. A real scheduler would call the switch; this one passes its message on.
 struct Switches(UnboundedSender<String>);
 
 #[async_trait]
@@ -50,17 +50,17 @@ impl Scheduler for Switches {
     }
 }
 
-/// Runs an orchestrator until a deployment is on its site: what the switch was told, and the
-/// deployment as it is then.
+/// Runs an orchestrator until a deployment is on its site; returns the switch's message and the
+/// deployment.
 async fn orchestrate() -> Result<(Option<String>, Record)> {
-    // What keeps the data, what is let in, and both together.
+    // The storage, the validation, and the store over both.
     let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(TimeOrderedIds));
     let memory = Memory::new(clock.clone(), tko_backend_memory::MemorySettings::default());
     let validation = Validation::new(Arc::new(SchemaValidator::builder().build()?));
     let store = Store::new(Arc::new(memory), Arc::new(validation), ids.clone());
     let data = Arc::new(store);
 
-    // Who works on them.
+    // The controllers and their handlers.
     let preparers = Registry::new().with(gvk("Slice"), "slices", Arc::new(Slices) as _);
     let (switch, mut told) = unbounded_channel();
     let switches = Arc::new(Switches(switch));
@@ -71,7 +71,7 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
     let preparing = tokio::spawn(preparing.run(stop.clone()));
     let scheduling = tokio::spawn(scheduling.run(stop.clone()));
 
-    // What they are to do.
+    // The entities that they work on.
     let package = |value| Package::from_values([value]);
     let gold = package(resource("Slice", &json!({"vlan": 17})))?;
     let rack = package(resource("Switch", &json!({})))?;
@@ -87,7 +87,7 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
     let id = data.create_deployment(deployment).await?;
 
     let message = told.recv().await;
-    // They finish what they are at.
+    // The controllers finish the work in progress.
     stop.cancel();
     for controller in [preparing, scheduling] {
         controller.await.expect("it does not panic")?;

@@ -1,4 +1,4 @@
-//! Bytes as CBOR.
+//! Decodes bytes as CBOR.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

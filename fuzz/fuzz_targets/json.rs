@@ -1,4 +1,4 @@
-//! Bytes as JSON.
+//! Decodes bytes as JSON.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Metadata as lines.
+//! Reads metadata from lines.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

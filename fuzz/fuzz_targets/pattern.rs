@@ -1,4 +1,4 @@
-//! A pattern, NUL, and a text.
+//! Matches a pattern, which ends with NUL, against a text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

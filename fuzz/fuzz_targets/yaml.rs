@@ -1,4 +1,4 @@
-//! Bytes as YAML.
+//! Decodes bytes as YAML.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

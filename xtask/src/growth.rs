@@ -1,5 +1,5 @@
-//! `cargo xtask growth`: what the last `cargo bench` measured, as tables; and whether what must not
-//! grow with the number of entities does.
+//! `cargo xtask growth`: shows the results of the last benchmarks as tables and fails if a cost
+//! grows with the number of entities that must not.
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -9,11 +9,11 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Most that a cost may grow from the smallest size to the largest.
+/// The largest ratio allowed between the costs at the largest and the smallest size.
 const MOST: f64 = 1.5;
 
-/// What the bar is for; the rest is shown.
-const BARRED: [&str; 7] = [
+/// The jobs whose growth is limited; others are only shown.
+const LIMITED: [&str; 7] = [
     "create",
     "first page",
     "page in the middle",
@@ -23,15 +23,15 @@ const BARRED: [&str; 7] = [
     "claim and hand back",
 ];
 
-/// Shows what the last `cargo bench` measured, and fails if a cost grows that must not
+/// Show the results of the last benchmarks; fail if a cost grows that must not
 #[derive(Args)]
 pub(crate) struct GrowthArgs {
-    /// Where the benchmarks left their figures
+    /// Read the results from this folder
     #[arg(long, default_value = "target/criterion", value_name = "DIR")]
     figures: PathBuf,
 }
 
-/// Nanoseconds by benchmark, as criterion has them: the median.
+/// The median of each benchmark in nanoseconds, as criterion wrote it.
 type Figures = BTreeMap<String, f64>;
 
 impl GrowthArgs {
@@ -40,7 +40,7 @@ impl GrowthArgs {
         collect(&self.figures, &mut figures)?;
         if figures.is_empty() {
             bail!(
-                "no figures in {}; run cargo bench first",
+                "no results in {}; run the benchmarks `packages`, `store` and `placement` first",
                 self.figures.display()
             );
         }
@@ -53,22 +53,22 @@ impl GrowthArgs {
         if let (Some(create), Some(decode)) = (create, decode) {
             writeln!(
                 out,
-                "\nCreating a deployment costs {:.2} of decoding its template's package.",
+                "\nCreating a deployment takes {:.2} of the time to decode its template's package.",
                 create / decode
             )?;
             if create >= decode {
-                bail!("creating a deployment must cost less than decoding its template");
+                bail!("creating a deployment must take less time than decoding its template");
             }
         }
         if grown.is_empty() {
             return Ok(());
         }
-        bail!("grew by more than {MOST}: {}", grown.join(", "))
+        bail!("these costs grew by more than {MOST}: {}", grown.join(", "))
     }
 }
 
 fn collect(dir: &Path, figures: &mut Figures) -> anyhow::Result<()> {
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let entries = fs::read_dir(dir).with_context(|| format!("could not list {}", dir.display()))?;
     for entry in entries {
         let path = entry?.path();
         if !path.is_dir() {
@@ -77,8 +77,8 @@ fn collect(dir: &Path, figures: &mut Figures) -> anyhow::Result<()> {
         if path.ends_with("new") {
             let read = |name: &str| -> anyhow::Result<Value> {
                 let file = path.join(name);
-                let text =
-                    fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                let text = fs::read(&file)
+                    .with_context(|| format!("could not read {}", file.display()))?;
                 Ok(serde_json::from_slice(&text)?)
             };
             let id = read("benchmark.json")?;
@@ -98,7 +98,7 @@ fn collect(dir: &Path, figures: &mut Figures) -> anyhow::Result<()> {
 }
 
 fn plain(figures: &Figures, out: &mut dyn Write) -> anyhow::Result<()> {
-    writeln!(out, "| what | median |\n|---|--:|")?;
+    writeln!(out, "| benchmark | median |\n|---|--:|")?;
     for (name, nanoseconds) in figures {
         if !name.starts_with("store/") {
             writeln!(out, "| {name} | {} |", time(*nanoseconds))?;
@@ -107,7 +107,7 @@ fn plain(figures: &Figures, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Answers with what grew and must not.
+/// Prints the table by size and returns the jobs that grew too much.
 fn by_size(figures: &Figures, out: &mut dyn Write) -> anyhow::Result<Vec<String>> {
     let mut sizes = BTreeSet::new();
     let mut table: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
@@ -126,7 +126,7 @@ fn by_size(figures: &Figures, out: &mut dyn Write) -> anyhow::Result<Vec<String>
     let (Some(least), Some(most)) = (sizes.first(), sizes.last()) else {
         return Ok(Vec::new());
     };
-    write!(out, "\n| at so many deployments |")?;
+    write!(out, "\n| number of deployments |")?;
     for size in &sizes {
         write!(out, " {size} |")?;
     }
@@ -142,7 +142,7 @@ fn by_size(figures: &Figures, out: &mut dyn Write) -> anyhow::Result<Vec<String>
             (Some(small), Some(large)) => {
                 let growth = large / small;
                 writeln!(out, " {growth:.2} |")?;
-                if growth > MOST && BARRED.contains(what) {
+                if growth > MOST && LIMITED.contains(what) {
                     grown.push(format!("{what} ({growth:.2})"));
                 }
             }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_and_must_not_is_named() {
+    fn a_limited_cost_that_grows_is_an_error() {
         let (result, table) = run(&[
             ("store/10000/create", 100.0),
             ("store/1000000/create", 160.0),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn no_figures_are_no_pass() {
+    fn missing_results_are_an_error() {
         assert!(run(&[]).0.is_err());
     }
 }

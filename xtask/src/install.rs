@@ -1,17 +1,17 @@
-//! Installs what the tests need and the machine has not, by `apt-get`.
+//! Installs the programs that the tests need, with `apt-get`.
 
 use crate::machine::Machine;
 use crate::needs::{Need, missing};
 use anyhow::{Result, bail};
 use std::io::Write;
 
-/// Where Debian's packages of PostgreSQL are told what to do when they are installed.
+/// The folder and file with the settings that Debian's PostgreSQL packages read when installed.
 const SETTINGS: (&str, &str) = ("/etc/postgresql-common", "createcluster.conf");
 
 const APT_GET: [&str; 3] = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
 const INSTALL: [&str; 3] = ["install", "-y", "--no-install-recommends"];
 
-/// Sees to it that all the tests' needs are there; says on `out` what it does for that.
+/// Installs the programs that are missing, and prints to `out` what it does.
 pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> {
     let needs = missing(machine);
     if needs.is_empty() {
@@ -23,13 +23,13 @@ pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> 
     };
     let act = |command: &[&[&str]]| machine.act(&[&[rights], command].concat().concat());
     let (folder, file) = SETTINGS;
-    let told = machine.names(folder).iter().any(|name| name == file);
-    if needs.contains(&Need::Postgres) && !told {
+    let is_configured = machine.names(folder).iter().any(|name| name == file);
+    if needs.contains(&Need::Postgres) && !is_configured {
         writeln!(
             out,
-            "writing {folder}/{file}: PostgreSQL's packages are to start no server"
+            "writing {folder}/{file}, so that PostgreSQL's packages start no server"
         )?;
-        // The tests start servers of their own. What someone wrote there meanwhile stays.
+        // The tests start servers of their own. `set -C` keeps a file that was written meanwhile.
         let write = format!(
             "mkdir -p {folder} && set -C && echo 'create_main_cluster = false' > {folder}/{file}"
         );
@@ -43,12 +43,13 @@ pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> 
         .copied()
         .collect();
     let install = [&APT_GET, &INSTALL, &*packages];
-    writeln!(out, "installing by apt-get: {}", packages.join(" "))?;
+    writeln!(out, "installing with apt-get: {}", packages.join(" "))?;
     if act(&install).is_err() {
-        writeln!(out, "that failed; updating apt-get's lists of packages")?;
-        // It also fails where one of many sources is gone; whether that matters shows next.
+        writeln!(out, "that failed; updating the package lists")?;
+        // An update also fails if one of many sources is gone; the second attempt shows whether
+        // that matters.
         let updated = act(&[&APT_GET, &["update"]]);
-        writeln!(out, "installing by apt-get: {}", packages.join(" "))?;
+        writeln!(out, "installing with apt-get: {}", packages.join(" "))?;
         if let Err(error) = act(&install) {
             let why = updated.err().map_or_else(String::new, |why| why + "\n") + &error;
             bail!(by_hand(&needs, &why));
@@ -58,16 +59,16 @@ pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> 
     if !still.is_empty() {
         bail!(by_hand(
             &still,
-            "what apt-get installed is not enough, or not found"
+            "apt-get installed its packages, but these are still missing"
         ));
     }
     Ok(())
 }
 
-/// What makes a command one of the machine's administrator; or why there is no such thing.
+/// The words to put before a command so that it runs as root, or why that is impossible.
 fn rights(machine: &dyn Machine) -> Result<&'static [&'static str], &'static str> {
     if machine.ask("apt-get", &["--version"]).is_none() {
-        return Err("there is no apt-get");
+        return Err("apt-get is missing");
     }
     if machine
         .ask("id", &["-u"])
@@ -78,17 +79,17 @@ fn rights(machine: &dyn Machine) -> Result<&'static [&'static str], &'static str
     if machine.ask("sudo", &["-n", "true"]).is_some() {
         return Ok(&["sudo", "-n"]);
     }
-    Err("apt-get needs root, or sudo that asks for no password")
+    Err("apt-get needs root, or sudo without a password")
 }
 
-/// For whoever has to do it.
+/// The error for a user who has to install the programs.
 fn by_hand(needs: &[Need], why: &str) -> String {
-    let mut lines = vec!["this machine has not all that the tests need:".to_owned()];
+    let mut lines = vec!["the tests need programs that this machine lacks:".to_owned()];
     lines.extend(needs.iter().map(|need| {
         let packages = need.packages().join(" and ");
         format!("  {need}, for {}: install {packages}", need.tests())
     }));
-    lines.push(format!("and it could not be installed from here: {why}"));
+    lines.push(format!("could not install them: {why}"));
     lines.join("\n")
 }
 
@@ -107,8 +108,8 @@ mod tests {
             .with("id -u", "0\n")
     }
 
-    /// What it says, line by line, and whether it ends well.
-    fn tried(machine: &Fake) -> (Vec<String>, Result<(), String>) {
+    /// The lines it prints, and how it ends.
+    fn provided(machine: &Fake) -> (Vec<String>, Result<(), String>) {
         let mut out = Vec::new();
         let ended = provide(machine, &mut out).map_err(|error| error.to_string());
         let said = String::from_utf8(out).expect("text");
@@ -116,18 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn where_all_is_there_nothing_is_done_or_said() {
+    fn a_complete_machine_is_left_alone_without_output() {
         let machine = root();
-        assert_eq!(tried(&machine), (Vec::new(), Ok(())));
+        assert_eq!(provided(&machine), (Vec::new(), Ok(())));
         assert_eq!(machine.did(), Vec::<String>::new());
     }
 
     #[test]
-    fn root_installs_what_is_missing_and_nothing_else() {
+    fn root_installs_only_missing_programs() {
         let machine = root().without(GIT.0).acting("git", 0, &[GIT]);
-        let (said, ended) = tried(&machine);
+        let (said, ended) = provided(&machine);
         assert_eq!(ended, Ok(()));
-        assert_eq!(said, ["installing by apt-get: git"]);
+        assert_eq!(said, ["installing with apt-get: git"]);
         assert_eq!(
             machine.did(),
             [format!("{APT} install -y --no-install-recommends git")]
@@ -135,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn others_install_by_sudo() {
+    fn other_users_install_with_sudo() {
         let machine = root()
             .without(GIT.0)
             .with("id -u", "1000\n")
             .with("sudo -n true", "")
             .acting("git", 0, &[GIT]);
-        assert_eq!(tried(&machine).1, Ok(()));
+        assert_eq!(provided(&machine).1, Ok(()));
         assert_eq!(
             machine.did(),
             [format!(
@@ -151,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn old_lists_of_packages_are_updated_once() {
+    fn old_package_lists_are_updated_once() {
         let machine = root().without(GIT.0).acting("git", 1, &[GIT]);
-        let (said, ended) = tried(&machine);
+        let (said, ended) = provided(&machine);
         assert_eq!(ended, Ok(()));
         assert_eq!(said.len(), 3, "{said:?}");
         let install = format!("{APT} install -y --no-install-recommends git");
@@ -164,21 +165,21 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_installed_is_told_with_the_reason() {
+    fn a_failed_installation_is_an_error_with_the_reason() {
         let machine = root().without(GIT.0).acting("git", 2, &[GIT]);
-        let error = tried(&machine).1.expect_err("it fails");
+        let error = provided(&machine).1.expect_err("it fails");
         assert!(
-            error.contains("git, for the tests of git repositories"),
+            error.contains("git, for the tests of Git repositories"),
             "{error}"
         );
-        assert!(error.contains("it does not want to"), "{error}");
+        assert!(error.contains("refused by the test"), "{error}");
         assert_eq!(machine.did().len(), 3);
     }
 
     #[test]
-    fn postgresql_is_installed_without_a_server_that_runs() {
+    fn postgresql_is_installed_without_a_running_server() {
         let machine = root().without(SERVER.0).acting("postgresql", 0, &[SERVER]);
-        let (said, ended) = tried(&machine);
+        let (said, ended) = provided(&machine);
         assert_eq!(ended, Ok(()));
         assert_eq!(said.len(), 2, "{said:?}");
         let [settings, install] = &machine.did()[..] else {
@@ -193,24 +194,24 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_postgresql_that_are_there_stay() {
+    fn existing_settings_of_postgresql_stay() {
         let machine = root()
             .without(SERVER.0)
             .with_names("/etc/postgresql-common", &["createcluster.conf"])
             .acting("postgresql", 0, &[SERVER]);
-        assert_eq!(tried(&machine).1, Ok(()));
+        assert_eq!(provided(&machine).1, Ok(()));
         let did = machine.did();
         assert!(did.len() == 1 && did[0].contains("apt-get"), "{did:?}");
     }
 
     #[test]
-    fn a_postgresql_that_is_too_old_is_no_success() {
+    fn an_old_postgresql_is_an_error() {
         let machine = root().without(SERVER.0).acting(
             "postgresql",
             0,
             &[("postgres --version", "postgres (PostgreSQL) 14.1\n")],
         );
-        let error = tried(&machine).1.expect_err("14 is not 15");
+        let error = provided(&machine).1.expect_err("14 is not 15");
         assert!(
             error.contains("a PostgreSQL server, 15 or newer"),
             "{error}"
@@ -218,17 +219,17 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_install_is_told_what_for_which_tests_and_from_which_packages() {
+    fn without_rights_the_error_lists_programs_tests_and_packages() {
         let bare = Fake::default();
         let barred = Fake::default()
             .with("apt-get --version", "apt 2.6.1\n")
             .with("id -u", "1000\n");
-        for (machine, why) in [(bare, "there is no apt-get"), (barred, "sudo")] {
-            let (said, ended) = tried(&machine);
-            let error = ended.expect_err("it cannot");
+        for (machine, why) in [(bare, "apt-get is missing"), (barred, "sudo")] {
+            let (said, ended) = provided(&machine);
+            let error = ended.expect_err("it has no rights");
             for part in [
                 "Python 3 with the module venv, for the tests of plugins and of a Python client: install python3 and python3-venv",
-                "git, for the tests of git repositories, as sources of packages and for manifests: install git",
+                "git, for the tests of Git repositories, both as sources of packages and for manifests: install git",
                 "a PostgreSQL server, 15 or newer, for the tests of the PostgreSQL backend: install postgresql",
                 why,
             ] {

@@ -1,24 +1,24 @@
-//! The machine that the tests are to run on: as an argument, so that the chores' own tests can have
-//! one on which programs are missing.
+//! The machine that the tests run on, as a trait, so that the tests of `xtask` can use a fake one
+//! that lacks programs.
 
 use std::process::{Command, Stdio};
 
-/// How many lines of a failed command's complaint are told.
-const TOLD: usize = 5;
+/// Number of lines of a failed command's error output that are shown.
+const SHOWN_LINES: usize = 5;
 
 /// Runs programs.
 pub(crate) trait Machine {
-    /// What a program prints; `None`: it is not there, or it fails.
+    /// Returns what a program prints; `None` if it is missing or fails.
     fn ask(&self, program: &str, arguments: &[&str]) -> Option<String>;
 
-    /// Runs a command that changes the machine. If it fails: what it complains of.
+    /// Runs a command that changes the machine; if it fails, returns the end of its error output.
     fn act(&self, command: &[&str]) -> Result<(), String>;
 
-    /// What is in a folder; nothing if there is no such folder.
+    /// Lists the names in a folder; empty if there is no such folder.
     fn names(&self, folder: &str) -> Vec<String>;
 }
 
-/// This one.
+/// The machine that this program runs on.
 pub(crate) struct Here;
 
 impl Machine for Here {
@@ -41,7 +41,7 @@ impl Machine for Here {
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = complaint.lines().collect();
-        let last = lines[lines.len().saturating_sub(TOLD)..].join("\n");
+        let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
         Err(format!("{}: {}\n{last}", command.join(" "), output.status))
     }
 
@@ -55,7 +55,7 @@ impl Machine for Here {
 
 #[cfg(test)]
 pub(crate) mod fake {
-    //! A machine that has what it is told it has.
+    //! A fake machine with exactly the programs that a test gives it.
 
     use super::Machine;
     use std::cell::RefCell;
@@ -63,7 +63,7 @@ pub(crate) mod fake {
 
     #[derive(Default)]
     pub(crate) struct Fake {
-        /// What commands print.
+        /// The output of each command.
         says: RefCell<BTreeMap<String, String>>,
         names: BTreeMap<String, Vec<String>>,
         acts: RefCell<Vec<Act>>,
@@ -73,13 +73,13 @@ pub(crate) mod fake {
     /// A command that changes the machine.
     struct Act {
         ends: String,
-        /// So often, and then no more.
+        /// The number of failures before it succeeds.
         fails: usize,
         brings: Vec<(String, String)>,
     }
 
     impl Fake {
-        /// With all that the tests need.
+        /// A machine with everything that the tests need.
         pub(crate) fn complete() -> Self {
             Self::default()
                 .with("python3 -c import ensurepip, venv", "")
@@ -106,7 +106,8 @@ pub(crate) mod fake {
             self
         }
 
-        /// A command that ends so fails so often; then it brings these, as in [`with`](Self::with).
+        /// A command whose last words are `ends`: it fails `fails` times, then it adds these
+        /// commands.
         pub(crate) fn acting(self, ends: &str, fails: usize, brings: &[(&str, &str)]) -> Self {
             let brings = brings
                 .iter()
@@ -122,7 +123,7 @@ pub(crate) mod fake {
             self
         }
 
-        /// What changed the machine, or failed to.
+        /// The commands that changed the machine, or tried to.
         pub(crate) fn did(&self) -> Vec<String> {
             self.did.borrow().clone()
         }
@@ -143,7 +144,7 @@ pub(crate) mod fake {
             };
             if act.fails > 0 {
                 act.fails -= 1;
-                return Err(format!("{command}: it does not want to"));
+                return Err(format!("{command}: refused by the test"));
             }
             self.says.borrow_mut().extend(act.brings.iter().cloned());
             Ok(())

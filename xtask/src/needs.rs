@@ -1,18 +1,18 @@
-//! What the tests need on a machine beside a Rust toolchain, and whether it is there.
+//! The programs that the tests need besides a Rust toolchain, and whether they are installed.
 
 use crate::machine::Machine;
 use std::fmt;
 
-/// The oldest PostgreSQL that will do.
+/// The oldest major version of PostgreSQL that the tests accept.
 const POSTGRES: u32 = 15;
 
-/// Where Debian's packages put PostgreSQL, a folder each version.
+/// The folder in which Debian's packages install PostgreSQL, one folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Something that tests need.
+/// A program that tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// With the module `venv`, and with what that puts into an environment.
+    /// With the modules `venv` and `ensurepip`.
     Python,
     Git,
     Postgres,
@@ -21,7 +21,7 @@ pub(crate) enum Need {
 impl Need {
     pub(crate) const ALL: [Self; 3] = [Self::Python, Self::Git, Self::Postgres];
 
-    /// The packages that bring it, by Debian's names.
+    /// The Debian packages that contain it.
     pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Python => &["python3", "python3-venv"],
@@ -30,18 +30,20 @@ impl Need {
         }
     }
 
-    /// What is tested with it.
+    /// The tests that use it.
     pub(crate) fn tests(self) -> &'static str {
         match self {
             Self::Python => "the tests of plugins and of a Python client",
-            Self::Git => "the tests of git repositories, as sources of packages and for manifests",
+            Self::Git => {
+                "the tests of Git repositories, both as sources of packages and for manifests"
+            }
             Self::Postgres => "the tests of the PostgreSQL backend",
         }
     }
 
-    fn is_there(self, machine: &dyn Machine) -> bool {
+    fn is_installed(self, machine: &dyn Machine) -> bool {
         match self {
-            // Debian has venv without ensurepip, which it does not work without.
+            // Debian splits ensurepip from venv, which does not work without it.
             Self::Python => machine
                 .ask("python3", &["-c", "import ensurepip, venv"])
                 .is_some(),
@@ -61,15 +63,15 @@ impl fmt::Display for Need {
     }
 }
 
-/// What is not there.
+/// The programs that are missing.
 pub(crate) fn missing(machine: &dyn Machine) -> Vec<Need> {
     Need::ALL
         .into_iter()
-        .filter(|need| !need.is_there(machine))
+        .filter(|need| !need.is_installed(machine))
         .collect()
 }
 
-/// A server that will do: of `PATH`, of `pg_config`, or else the newest of Debian's.
+/// A suitable server: from `PATH`, from `pg_config`, or else the newest of Debian's.
 fn postgres(machine: &dyn Machine) -> Option<String> {
     let mut servers = vec!["postgres".to_owned()];
     if let Some(folder) = machine.ask("pg_config", &["--bindir"]) {
@@ -94,7 +96,7 @@ fn postgres(machine: &dyn Machine) -> Option<String> {
     })
 }
 
-/// Of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or of `… 19beta1`.
+/// The major version in `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` or `… 19beta1`.
 fn major(said: &str) -> Option<u32> {
     let (_, version) = said.split_once("(PostgreSQL)")?;
     let version = version.trim_start();
@@ -110,16 +112,16 @@ mod tests {
     use crate::machine::fake::Fake;
 
     #[test]
-    fn nothing_is_missing_where_all_is_there() {
+    fn nothing_is_missing_on_a_complete_machine() {
         assert_eq!(missing(&Fake::complete()), []);
     }
 
     #[test]
-    fn each_thing_is_missed_by_itself() {
+    fn each_program_is_looked_for() {
         let without = |command: &str| missing(&Fake::complete().without(command));
         assert_eq!(without("git --version"), [Need::Git]);
         assert_eq!(without("postgres --version"), [Need::Postgres]);
-        // Python 3 alone will not do.
+        // Python 3 without these modules is not enough.
         let venv = Fake::complete().without("python3 -c import ensurepip, venv");
         assert_eq!(missing(&venv.with("python3 --version", "")), [Need::Python]);
         assert_eq!(missing(&Fake::default()), Need::ALL);
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_taken_from_the_path_first() {
+    fn a_server_in_the_path_comes_first() {
         let machine = Fake::default()
             .with("postgres --version", &server("15.1"))
             .with("pg_config --bindir", "/opt/16/bin\n")
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_packages_brought_the_newest_is_taken() {
+    fn the_newest_packaged_server_is_chosen() {
         let machine = Fake::default()
             .with("postgres --version", &server("14.9"))
             .with_names("/usr/lib/postgresql", &["9", "15", "notes", "100", "17"])
@@ -168,7 +170,7 @@ mod tests {
                 "/usr/lib/postgresql/17/bin/postgres --version",
                 &server("17.2"),
             );
-        // Of version 100 there is only the client.
+        // Version 100 has only the client installed.
         assert_eq!(
             postgres(&machine).as_deref(),
             Some("/usr/lib/postgresql/17/bin/postgres")
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_too_old_counts_as_none() {
+    fn an_old_server_counts_as_missing() {
         let machine = Fake::complete().with("postgres --version", &server("14.9"));
         assert_eq!(missing(&machine), [Need::Postgres]);
     }

@@ -125,9 +125,13 @@ fn draw(printed: &str) -> String {
          <title>The output of {COMMAND}</title>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#16202c\"/>\n\
          <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
-         font-size=\"13\" fill=\"#d7e0ea\" xml:space=\"preserve\">\n"
+         font-size=\"13\" fill=\"#d7e0ea\" style=\"white-space: pre\">\n"
     );
-    let text = lines.iter().enumerate().map(|(index, line)| {
+    let shown = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty());
+    let text = shown.map(|(index, line)| {
         let (x, y) = (MARGIN, MARGIN + CELL.1 * index + 13);
         let length = line.chars().count() * CELL.0;
         let colour = match line.strip_prefix("$ ") {

@@ -1,4 +1,4 @@
-//! Makes the Kubernetes schemas that `tko-validate` has built in.
+//! `cargo xtask schemas`: makes the Kubernetes schemas that are built into `tko-validate`.
 //!
 //! The input is a wheel of the Python package `kubernetes-validate`, which holds the `OpenAPI`
 //! definitions of many Kubernetes versions as JSON Schema:
@@ -8,15 +8,15 @@
 //! cargo xtask schemas --wheel kubernetes_validate-1.37.0-py3-none-any.whl
 //! ```
 //!
-//! The output is one gzip file of JSON. Definitions come without descriptions, each distinct one
-//! once; for every name there is, version by version, which one it stands for:
+//! The output is a gzip file of JSON. Descriptions are removed, and equal definitions are kept
+//! once. Each name lists the index of its definition in every version:
 //!
 //! ```text
 //! {"versions": ["1.36", "1.37"], "names": {"io.k8s.api.core.v1.Pod": [null, 0]}, "definitions": [{…}]}
 //! ```
 //!
-//! Beside it goes a list of the versions, one a line, so that they are known without unpacking.
-//! The same wheel always gives the same JSON, so `--check` can say whether the file is up to date.
+//! A second file lists the versions, one a line, so that they can be read without unpacking. The
+//! same wheel always gives the same JSON; `--check` compares it with the file.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -27,25 +27,25 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-/// Where the output belongs, from the top of the repository.
+/// The path of the output, from the root of the repository.
 const OUTPUT: &str = "tko-validate/schemas/kubernetes.json.gz";
 
-/// Makes the Kubernetes schemas that are built in, from a wheel of kubernetes-validate.
+/// Make the built-in Kubernetes schemas from a wheel of kubernetes-validate
 #[derive(Args)]
 pub(crate) struct SchemasArgs {
-    /// The wheel: `pip download --no-deps kubernetes-validate` fetches it.
+    /// Read this wheel; `pip download --no-deps kubernetes-validate` fetches it
     #[arg(long, value_name = "FILE")]
     wheel: PathBuf,
-    /// Where to write.
+    /// Write to this file
     #[arg(long, value_name = "FILE", default_value = OUTPUT)]
     output: PathBuf,
-    /// Write nothing; fail if the file differs from what the wheel gives.
+    /// Write nothing; fail if the file differs from the wheel's schemas
     #[arg(long)]
     check: bool,
 }
 
 impl SchemasArgs {
-    /// Says on `out` what was done.
+    /// Prints to `out` what it did.
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
         let versions = read_wheel(&self.wheel)
             .with_context(|| format!("could not read the wheel {}", self.wheel.display()))?;
@@ -62,7 +62,7 @@ impl SchemasArgs {
                 .with_context(|| format!("could not read {}", list.display()))?;
             ensure!(
                 found == text && listed == labels,
-                "{} (or the list of versions beside it) is not what this wheel gives: run this without --check and commit the file",
+                "{} (or the list of versions beside it) differs from the schemas of this wheel; run this without --check and commit the file",
                 self.output.display()
             );
             writeln!(out, "{} is up to date", self.output.display())?;
@@ -88,7 +88,7 @@ impl SchemasArgs {
     }
 }
 
-/// The texts of a list, one a line.
+/// Joins the texts of a list, one a line.
 fn lines(list: &Value) -> String {
     list.as_array()
         .into_iter()
@@ -97,10 +97,10 @@ fn lines(list: &Value) -> String {
         .fold(String::new(), |all, text| all + text + "\n")
 }
 
-/// A Kubernetes version: major, minor.
+/// A Kubernetes version: major and minor.
 type Version = (u32, u32);
 
-/// Every version's definitions by name.
+/// Reads the definitions of every version, by name.
 fn read_wheel(path: &PathBuf) -> Result<BTreeMap<Version, Map<String, Value>>> {
     let mut wheel = zip::ZipArchive::new(File::open(path)?)?;
     let files: Vec<(Version, String)> = wheel
@@ -111,12 +111,12 @@ fn read_wheel(path: &PathBuf) -> Result<BTreeMap<Version, Map<String, Value>>> {
         })
         .collect();
     if files.is_empty() {
-        bail!("it has no kubernetes-json-schema/v…-local/_definitions.json");
+        bail!("the wheel has no kubernetes-json-schema/v…-local/_definitions.json");
     }
     let mut versions = BTreeMap::new();
     for (version, name) in files {
         let mut file: Value = serde_json::from_reader(wheel.by_name(&name)?)
-            .with_context(|| format!("{name} is no JSON"))?;
+            .with_context(|| format!("{name} is not JSON"))?;
         let Some(Value::Object(definitions)) = file.get_mut("$defs").map(Value::take) else {
             bail!("{name} has no $defs");
         };
@@ -125,7 +125,7 @@ fn read_wheel(path: &PathBuf) -> Result<BTreeMap<Version, Map<String, Value>>> {
     Ok(versions)
 }
 
-/// Of `…/v1.37.0-local/_definitions.json`; `None` for any other file.
+/// Parses `…/v1.37.0-local/_definitions.json`; `None` for any other file.
 fn version_of(name: &str) -> Option<Version> {
     let folder = name.strip_suffix("-local/_definitions.json")?;
     let (_, version) = folder.rsplit_once("/v")?;
@@ -133,7 +133,7 @@ fn version_of(name: &str) -> Option<Version> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// The output: see the module's documentation.
+/// Builds the output that the module's documentation describes.
 fn index(versions: BTreeMap<Version, Map<String, Value>>) -> Value {
     let count = versions.len();
     let labels: Vec<String> = versions
@@ -169,7 +169,7 @@ fn index(versions: BTreeMap<Version, Map<String, Value>>) -> Value {
     json!({"versions": labels, "names": names, "definitions": distinct})
 }
 
-/// Takes away `description` where it describes; properties of that name stay.
+/// Removes the keyword `description`; properties of that name stay.
 fn strip_descriptions(schema: &mut Value) {
     let Value::Object(schema) = schema else {
         return;

@@ -1,9 +1,7 @@
-//! A whole fleet: a data server, two preparers and two schedulers, each a process of its own, bring
-//! one topology to as many sites as it has deployments.
+//! A whole fleet: a data server, two preparers and two schedulers, each a process, deploy one
+//! topology to as many sites as it has deployments.
 
 use super::backend::World;
-use super::jobs::progress;
-use super::raw::Speed;
 use super::report::{Bar, Moment, Report};
 use super::role::{Process, Role, prepared_by_plugin};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -12,6 +10,8 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tko_benches::example;
+use tko_benches::progress;
+use tko_benches::speed::Speed;
 use tko_core::{
     DataApi, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package,
     Select, Watch,
@@ -19,13 +19,13 @@ use tko_core::{
 use tko_grpc::client::{Client, Settings};
 use tko_postgres_server::Server;
 
-/// As the report names it.
+/// The job's name in the report.
 const JOB: &str = "fleet: prepared and scheduled";
 
-/// Between two moments of the plot.
+/// Time between two points of the plot.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// One size after the other, each on a database of its own.
+/// Measures one size after the other, each in a database of its own.
 pub(crate) async fn measure(
     server: &Server,
     sizes: &[usize],
@@ -60,7 +60,7 @@ pub(crate) async fn measure(
     }
 }
 
-/// Sites, and a topology that places something on each: the template of it all.
+/// Registers sites and the template of a topology that places a deployment on each.
 async fn registered(client: &Client, size: usize) -> NewDeployment {
     let bar = &progress("sites registered", size);
     stream::iter(0..size)
@@ -109,7 +109,7 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
     }
 }
 
-/// From the creation of the topology until all that became of it is on its site.
+/// Measures from the creation of the topology until every deployment is on its site.
 async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec<Moment>) {
     let head = client.feed_position().await.expect("the head");
     let mut events = client.watch(Watch {
@@ -154,8 +154,8 @@ async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec
     (took, moments)
 }
 
-/// Pages of the server's memory that are touched for what is claimed, each: no more if more is there
-/// that is not due.
+/// Pages of the server's memory that a claim touches for each item. Work that is not due must not
+/// increase them.
 async fn buffers_of_claims(world: &World) -> f64 {
     sqlx::query_scalar(
         "SELECT sum(shared_blks_hit + shared_blks_read)::float8 / greatest(sum(rows), 1)::float8 \

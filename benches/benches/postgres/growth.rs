@@ -1,11 +1,12 @@
-//! The same jobs at one size after the other, on one database that grows.
+//! The same jobs at one size after the other, in one database that grows.
 
 use super::backend::{self, World};
 use super::report::Report;
-use super::{remote, sample, sites};
+use super::{remote, sites};
+use tko_benches::sample;
 use tko_postgres_server::Server;
 
-/// Sizes ascend.
+/// Measures each size; sizes must ascend.
 pub(crate) async fn measure(server: &Server, sizes: &[usize], through: bool, report: &mut Report) {
     let world = World::new(server).await;
     sample::templates(&world.backend).await;

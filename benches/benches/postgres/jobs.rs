@@ -1,60 +1,28 @@
-//! What the backend is asked to do.
+//! The jobs of the backend.
 
-use super::raw::{CALLERS, Speed, speed};
-use super::sample::creations;
+use super::raw::TIME;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{Executor, PgPool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tko_benches::sample::{creations, fresh};
+use tko_benches::speed::{CALLERS, Inputs, Speed, speed};
 use tko_core::{
     Ack, Backend, ClaimRequest, Key, Kind, List, Outcome, Page, Pattern, Select, Stage, Want,
 };
 
-/// As the report names them.
+/// Names of jobs in the report.
 pub(crate) const CREATE: &str = "create, 8 callers";
 pub(crate) const BATCHES: &str = "create in batches of 100, 1 caller";
 pub(crate) const STREAM: &str = "stream of all";
 
-/// Numbers that were not used yet.
-static NEXT: AtomicUsize = AtomicUsize::new(100_000_000);
-
-pub(crate) fn fresh(count: usize) -> std::ops::Range<usize> {
-    let start = NEXT.fetch_add(count, Ordering::Relaxed);
-    start..start + count
-}
-
-/// Shown on a terminal, while something takes its time.
-pub(crate) fn progress(what: &'static str, total: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg}: {human_pos} of {human_len} {wide_bar} {per_sec}, {eta} to go",
-    );
-    let bar = ProgressBar::new(total as u64).with_message(what);
-    bar.with_style(style.expect("the template is sound"))
-}
-
-/// What callers take one after the other, thought out before anything is measured.
-pub(crate) struct Prepared<T>(Mutex<std::vec::IntoIter<T>>);
-
-impl<T> Prepared<T> {
-    pub(crate) fn new(count: usize, make: impl Fn() -> T) -> Self {
-        let all: Vec<_> = (0..count).map(|_| make()).collect();
-        Self(Mutex::new(all.into_iter()))
-    }
-
-    /// `None`: there were too few.
-    pub(crate) fn next(&self) -> Option<T> {
-        self.0.lock().expect("not poisoned").next()
-    }
-}
-
-/// So many for each commit.
+/// Commits `sets` change sets that create `each` deployments.
 async fn commit(backend: &Arc<dyn Backend>, callers: usize, sets: usize, each: usize) -> Speed {
-    let sets = Prepared::new(sets, || creations(fresh(each)));
+    let sets = Inputs::new(sets, || creations(fresh(each)));
     let sets = &sets;
-    speed(callers, |_, _| async move {
+    speed(callers, TIME, |_, _| async move {
         let Some(set) = sets.next() else {
             return 0;
         };
@@ -64,21 +32,21 @@ async fn commit(backend: &Arc<dyn Backend>, callers: usize, sets: usize, each: u
     .await
 }
 
-/// One at a time.
+/// Creates one deployment at a time, with several callers.
 pub(crate) async fn create(backend: &Arc<dyn Backend>) -> Speed {
     commit(backend, CALLERS, 40_000, 1).await
 }
 
-/// A hundred at a time.
+/// Creates a hundred deployments at a time, with one caller.
 pub(crate) async fn create_in_batches(backend: &Arc<dyn Backend>) -> Speed {
     commit(backend, 1, 1_000, 100).await
 }
 
-/// The same, while nothing is written for the feed and nobody numbers changes: so much faster it
-/// would be without.
+/// Creates deployments while nothing is written for the feed and no change gets a revision: shows
+/// what the feed costs.
 pub(crate) async fn create_without_feed(backend: &Arc<dyn Backend>, pool: &PgPool) -> Speed {
     let mut held = pool.begin().await.expect("a transaction");
-    // What passes that number changes lock first.
+    // A pass that numbers changes takes this lock first.
     held.execute("SELECT FROM head FOR UPDATE")
         .await
         .expect("locked");
@@ -97,8 +65,8 @@ pub(crate) async fn create_without_feed(backend: &Arc<dyn Backend>, pool: &PgPoo
     bare
 }
 
-/// As a control plane sees it: of ten calls five list a page by a label, three create, one reads a
-/// package, and one claims ten and settles them.
+/// The load of a control plane: five of ten calls list a page by a label, three create, one reads a
+/// package, and one claims ten items and settles them.
 pub(crate) async fn mixed(backend: &Arc<dyn Backend>) -> Speed {
     let page = |count: usize| {
         let mut select = Select::all(Kind::Deployment);
@@ -118,7 +86,7 @@ pub(crate) async fn mixed(backend: &Arc<dyn Backend>) -> Speed {
     };
     let known = backend.list(&first).await.expect("a page").items;
     let known: &Vec<Key> = &known.iter().map(|r| r.entity.key.clone()).collect();
-    speed(CALLERS, |caller, count| async move {
+    speed(CALLERS, TIME, |caller, count| async move {
         match count % 10 {
             0..5 => {
                 let list = page(caller * 100 + count);
@@ -145,10 +113,10 @@ pub(crate) async fn mixed(backend: &Arc<dyn Backend>) -> Speed {
     .await
 }
 
-/// As they are read on.
+/// The pages of a listing.
 pub(crate) type Pages = BoxStream<'static, tko_core::Result<Page>>;
 
-/// All rows, page by page.
+/// Reads all rows, page by page.
 pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> Speed {
     let start = Instant::now();
     let list = List {
@@ -175,15 +143,15 @@ fn request(caller: usize, max: usize) -> ClaimRequest {
     }
 }
 
-/// How much of what is due is done at a time, at most.
+/// The most items that one measurement settles.
 pub(crate) struct Work(pub(crate) usize);
 
 impl Work {
-    /// Claims, and settles as done.
+    /// Claims items and settles them as done.
     pub(crate) async fn done_by_workers(&self, backend: &Arc<dyn Backend>) -> Speed {
         let total = AtomicUsize::new(0);
         let total = &total;
-        speed(CALLERS, |caller, _| async move {
+        speed(CALLERS, TIME, |caller, _| async move {
             if total.load(Ordering::Relaxed) >= self.0 {
                 return 0;
             }
@@ -199,7 +167,7 @@ impl Work {
         .await
     }
 
-    /// The same, while an idle transaction holds a snapshot.
+    /// Does the same while an idle transaction holds a snapshot.
     pub(crate) async fn done_under_snapshot(
         &self,
         backend: &Arc<dyn Backend>,
@@ -218,7 +186,7 @@ impl Work {
     }
 }
 
-/// Ids of what is changed, as the feed tells.
+/// Ids of changed entities, from the feed.
 pub(crate) async fn news(backend: &Arc<dyn Backend>) -> BoxStream<'static, String> {
     let head = backend.feed_position().await.expect("the head");
     let tail = backend.tail(head.revision, Want::ROW);
@@ -226,7 +194,7 @@ pub(crate) async fn news(backend: &Arc<dyn Backend>) -> BoxStream<'static, Strin
         .boxed()
 }
 
-/// From the answer to a commit to a watcher's sight, sorted.
+/// The times from the answer to a commit until a watcher sees the change, sorted.
 pub(crate) async fn lag(
     backend: &Arc<dyn Backend>,
     mut news: BoxStream<'static, String>,
@@ -256,7 +224,7 @@ pub(crate) async fn lag(
         let id = news.next().await.expect("no end");
         let seen = Instant::now();
         let mut sent = sent.lock().expect("not poisoned");
-        // Seen before its writer had the answer: no time at all.
+        // Seen before its writer got the answer: counts as no time.
         let at = *sent.entry(id).or_insert(seen);
         lags.push(seen.duration_since(at));
     }

@@ -1,8 +1,8 @@
-//! The PostgreSQL backend against the raw limits of the server that it runs on, the gRPC server
-//! against the backend, and a whole fleet of processes, each measured in one run:
-//! `cargo bench --package tko-benches --bench postgres -- --help`.
+//! The PostgreSQL backend against the raw limits of its server, the gRPC server against the
+//! backend, and a whole fleet of processes, each in one run: `cargo bench --package tko-benches
+//! --bench postgres -- --help`.
 //!
-//! Ratios and buffers count; rates are of this machine, of this moment.
+//! Compare ratios and buffers; rates depend on the machine and the hour.
 
 mod backend;
 mod fleet;
@@ -15,7 +15,6 @@ mod raw;
 mod remote;
 mod report;
 mod role;
-mod sample;
 mod sites;
 
 use clap::{Parser, ValueEnum};
@@ -24,33 +23,32 @@ use role::Role;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tko_postgres_server::{Server, Settings};
 
-/// Measures TKO on PostgreSQL, on a server of its own that is gone afterwards.
+/// Measures TKO on PostgreSQL, on a private server that is removed afterwards.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo bench --package tko-benches --bench postgres --")]
 struct Arguments {
-    /// What is measured
+    /// Measure this
     #[arg(long, value_enum, default_value_t = Mode::Grpc)]
     mode: Mode,
-    /// How many deployments there are, one size after the other in the same run
+    /// Number of deployments; several sizes are measured one after the other in the same run
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000, 100_000])]
     size: Vec<usize>,
-    /// Fleet: how long the simulated plugins take for a deployment, and for a site, in ms
+    /// Fleet: time that the simulated plugins take for each deployment and each site, in ms
     #[arg(long, value_name = "MS", default_value_t = 5)]
     latency: u64,
     /// Write figures (JSON) and plots (SVG) into this folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// What cargo adds.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
-    /// What a process of the fleet does: with whom it works is said on its standard input.
+    /// Role of this process in a fleet; it reads its partner's address from standard input.
     #[arg(long, hide = true, value_enum)]
     role: Option<Role>,
 }
 
-/// What is measured.
+/// A set of jobs to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// The backend alone, against raw limits
@@ -81,7 +79,7 @@ async fn main() -> ExitCode {
         role.play(latency).await;
         return ExitCode::SUCCESS;
     }
-    let server = server();
+    let server = tko_benches::postgres_server();
     let mut report = Report::default();
     match arguments.mode {
         Mode::Backend | Mode::Grpc => {
@@ -98,21 +96,4 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-/// As one is set up for work, on a disk that keeps its word.
-fn server() -> Server {
-    let options = [
-        ("shared_preload_libraries", "pg_stat_statements"),
-        ("max_wal_size", "4GB"),
-    ];
-    Server::start(Settings {
-        durable: true,
-        shared_buffers: "2GB".to_owned(),
-        options: options
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-        ..Settings::default()
-    })
-    .expect("a server of its own")
 }

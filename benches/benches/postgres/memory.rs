@@ -1,4 +1,4 @@
-//! Memory that processes have for themselves, from what Linux says of them.
+//! Private memory of processes, as Linux reports it.
 
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How often it is looked at.
+/// Time between two samples.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// How much this process, and all of the server's together, have grown since, at most; in MiB.
+/// The most by which this process, and all of the server's processes together, have grown; in MiB.
 #[derive(Debug)]
 pub(crate) struct Grown {
     pub(crate) client: f64,
     pub(crate) server: f64,
 }
 
-/// This process and those of the server, while something is done.
+/// Watches the memory of this process and of the server's processes.
 pub(crate) struct Watched {
     before: [u64; 2],
     most: Arc<[AtomicU64; 2]>,
@@ -58,7 +58,7 @@ impl Watched {
     }
 }
 
-/// Of this process, and of all processes of the server; in KiB.
+/// Private memory of this process, and of all of the server's processes; in KiB.
 async fn now(pool: &PgPool) -> [u64; 2] {
     let pids: Vec<i32> = sqlx::query_scalar("SELECT pid FROM pg_stat_activity")
         .fetch_all(pool)
@@ -68,7 +68,7 @@ async fn now(pool: &PgPool) -> [u64; 2] {
     [anonymous("self"), server.sum()]
 }
 
-/// Memory of a process that no other has, in KiB; 0 if it is gone.
+/// Private memory of a process, in KiB; 0 if it has ended.
 fn anonymous(pid: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status

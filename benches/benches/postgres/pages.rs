@@ -1,25 +1,25 @@
-//! Pages of a hundred deployments, by whatever they are selected.
+//! Pages of a hundred deployments, for many selections.
 
-use super::sample::template;
 use sqlx::{Executor, PgPool};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tko_benches::sample::template;
 use tko_core::{Backend, Cursor, Kind, List, Pattern, Select, Want};
 
-/// How often each is read.
+/// How often each page is read.
 pub(crate) const ROUNDS: u32 = 25;
 
-/// What a kind of page costs.
+/// The cost of a kind of page.
 pub(crate) struct PageCost {
     pub(crate) name: &'static str,
     pub(crate) rows: usize,
     pub(crate) p50: Duration,
-    /// Pages of memory touched; of the server.
+    /// Buffers that the server touched for one page.
     pub(crate) buffers: f64,
     pub(crate) bar: f64,
 }
 
-/// A cursor with half of them before it.
+/// A cursor that half of the deployments precede.
 async fn middle(backend: &Arc<dyn Backend>, size: usize) -> Option<Cursor> {
     let mut list = List {
         select: Select::all(Kind::Deployment),
@@ -39,7 +39,7 @@ async fn middle(backend: &Arc<dyn Backend>, size: usize) -> Option<Cursor> {
     list.after
 }
 
-/// All kinds, as a name, a selection, a cursor and the most buffers it may take.
+/// All kinds of page: name, selection, cursor and the most buffers allowed.
 fn cases(middle: Option<&Cursor>) -> Vec<(&'static str, Select, Option<Cursor>, f64)> {
     let all = Select::all(Kind::Deployment);
     let value = |text: &str| Pattern::value(text).expect("a pattern");
@@ -71,7 +71,7 @@ fn cases(middle: Option<&Cursor>) -> Vec<(&'static str, Select, Option<Cursor>, 
             there(),
             550.0,
         ),
-        // Of three that have one label, one has the other: each is looked for, as a row is.
+        // One of three rows that have the first label has the other: each costs a lookup.
         ("two labels", both, None, 550.0 + 300.0 * 5.0),
         (
             "label prefix, 10 values",
@@ -111,7 +111,7 @@ pub(crate) async fn measure(
     costs
 }
 
-/// Of one page, once what it needs is in memory.
+/// The cost of one page when all it needs is in memory.
 pub(crate) async fn cost(
     backend: &Arc<dyn Backend>,
     pool: &PgPool,

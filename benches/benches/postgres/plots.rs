@@ -1,4 +1,4 @@
-//! Figures as files: JSON, and SVG to look at.
+//! Writes figures as JSON and plots as SVG.
 
 use super::report::{Moment, Report};
 use plotters::coord::Shift;
@@ -12,16 +12,16 @@ use std::path::Path;
 type Done = Result<(), Box<dyn Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A line: its name, and its points.
+/// A line of a plot: its name and its points.
 type Line = (String, Vec<(f64, f64)>);
 
-/// What is drawn of a moment.
+/// The number that a plot shows of each moment.
 type Count = fn(&Moment) -> usize;
 
-/// In pixels.
+/// Width and height of a plot, in pixels.
 const SIZE: (u32, u32) = (880, 520);
 
-/// Writes `postgres-NAME.json`, and plots of what it has.
+/// Writes `postgres-NAME.json`, and a plot of each group of figures in it.
 pub(crate) fn write(folder: &Path, name: &str, report: &Report) -> Done {
     std::fs::create_dir_all(folder)?;
     let file = |what: &str| folder.join(format!("postgres-{name}{what}"));
@@ -57,7 +57,7 @@ pub(crate) fn write(folder: &Path, name: &str, report: &Report) -> Done {
     Ok(())
 }
 
-/// Times the first.
+/// Divides all values by the first.
 fn relative((name, points): (&str, Vec<(f64, f64)>)) -> Line {
     let first = points.first().map_or(1.0, |(_, value)| *value);
     let points = points.into_iter().map(|(x, y)| (x, y / first));
@@ -106,7 +106,7 @@ fn growth(area: &Area<'_>, title: &str, lines: &[Line]) -> Done {
     Ok(())
 }
 
-/// How much is prepared and placed, over time; each as a share of all.
+/// Draws the prepared and placed deployments over time, each as a share of all.
 fn fleets(area: &Area<'_>, fleets: &[(usize, Vec<Moment>)]) -> Done {
     let moments = fleets.iter().flat_map(|(_, moments)| moments);
     let end = most(moments.map(|moment| moment.at.as_secs_f64()));

@@ -1,22 +1,23 @@
 //! The same jobs through a gRPC server, a process of its own on loopback, with a real client.
 
 use super::backend::World;
-use super::jobs::{self, Prepared, fresh};
+use super::jobs;
 use super::pages::ROUNDS;
-use super::raw::{self, CALLERS, Speed, speed};
+use super::raw::{self, TIME};
 use super::report::{Bar, Report};
 use super::role::{self, Process, Role};
-use super::sample::{metadata, own, template};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tko_benches::sample::{fresh, metadata, own, template};
+use tko_benches::speed::{CALLERS, Inputs, Speed, in_turn, speed};
 use tko_core::{DataApi, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
 use tko_grpc::client::{Client, Settings};
 
 const CREATE: &str = "gRPC: create, 8 callers";
 
-/// What is listed.
+/// The selections that are listed.
 fn selects() -> [(&'static str, Select); 2] {
     let all = Select::all(Kind::Deployment);
     let mut label = all.clone();
@@ -28,7 +29,7 @@ fn selects() -> [(&'static str, Select); 2] {
     ]
 }
 
-/// The jobs of the backend, with what they came to there.
+/// Measures the jobs of the backend through gRPC, and the backend again for comparison.
 pub(crate) async fn measure(world: &World, report: &mut Report) {
     let server = Process::start(Role::Data, &world.url, Duration::ZERO).await;
     let client = Client::new(Settings::new(&server.told)).expect("a client");
@@ -36,12 +37,12 @@ pub(crate) async fn measure(world: &World, report: &mut Report) {
     let World { backend, pool, .. } = world;
     let of_backend = |alone: &Speed, least| Bar::least("of the backend's", alone.rate(), least);
     let (alone, through) =
-        raw::in_turn(raw::CREATES, || jobs::create(backend), || create(&client)).await;
+        in_turn(raw::CREATES, || jobs::create(backend), || create(&client)).await;
     report.speed(CREATE, &through, Some(of_backend(&alone, 0.5)));
     report.growth(CREATE, 0.8);
     let alone = || jobs::create_in_batches(backend);
     let through = || create_in_batches(&client);
-    let (alone, through) = raw::in_turn(raw::CREATES, alone, through).await;
+    let (alone, through) = in_turn(raw::CREATES, alone, through).await;
     let bar = of_backend(&alone, 0.5);
     report.speed(
         "gRPC: create in batches of 100, 1 caller",
@@ -55,7 +56,7 @@ pub(crate) async fn measure(world: &World, report: &mut Report) {
         report.times(name, through, alone, 3.0);
     }
     let through = || jobs::stream(|list| client.clone().pages(list));
-    let (out, stream) = raw::in_turn(raw::STREAMS, || raw::copy_out(pool), through).await;
+    let (out, stream) = in_turn(raw::STREAMS, || raw::copy_out(pool), through).await;
     let bar = Bar::least("of COPY BINARY", out.rate(), 0.35);
     report.speed("gRPC: stream of all", &stream, Some(bar));
     let news = news(&client).await;
@@ -64,7 +65,7 @@ pub(crate) async fn measure(world: &World, report: &mut Report) {
     report.lag("gRPC: commit to watcher, 1,000 writes/s", &through, more);
 }
 
-/// As people ask for it: what is its own is merged into the template's package.
+/// A creation as users request it: what differs is merged into the template's package.
 fn new(number: usize) -> NewDeployment {
     NewDeployment {
         template: Some(template(number)),
@@ -74,11 +75,11 @@ fn new(number: usize) -> NewDeployment {
     }
 }
 
-/// One at a time.
+/// Creates one deployment at a time, with several callers.
 async fn create(client: &Arc<Client>) -> Speed {
-    let prepared = Prepared::new(20_000, || new(fresh(1).start));
+    let prepared = Inputs::new(20_000, || new(fresh(1).start));
     let prepared = &prepared;
-    speed(CALLERS, |_, _| async move {
+    speed(CALLERS, TIME, |_, _| async move {
         let Some(new) = prepared.next() else {
             return 0;
         };
@@ -88,11 +89,11 @@ async fn create(client: &Arc<Client>) -> Speed {
     .await
 }
 
-/// A hundred at a time.
+/// Creates a hundred deployments at a time, with one caller.
 async fn create_in_batches(client: &Arc<Client>) -> Speed {
-    let prepared = Prepared::new(500, || fresh(100).map(new).collect::<Vec<_>>());
+    let prepared = Inputs::new(500, || fresh(100).map(new).collect::<Vec<_>>());
     let prepared = &prepared;
-    speed(1, |_, _| async move {
+    speed(1, TIME, |_, _| async move {
         let Some(news) = prepared.next() else {
             return 0;
         };
@@ -104,7 +105,7 @@ async fn create_in_batches(client: &Arc<Client>) -> Speed {
     .await
 }
 
-/// The median of a page of a hundred, of this.
+/// The median time of a page of a hundred.
 async fn page<D: DataApi + ?Sized>(data: &D, select: Select) -> Duration {
     let list = List {
         select,
@@ -122,7 +123,7 @@ async fn page<D: DataApi + ?Sized>(data: &D, select: Select) -> Duration {
     times[times.len() / 2]
 }
 
-/// Ids of deployments that are new, as a watcher is told.
+/// Ids of new deployments, from a watch.
 async fn news(client: &Arc<Client>) -> BoxStream<'static, String> {
     let head = client.feed_position().await.expect("the head");
     let watch = Watch {

@@ -1,12 +1,12 @@
-//! What was measured: as a table of Markdown, and as JSON.
+//! The report: a Markdown table and JSON.
 
 use super::memory::Grown;
 use super::pages::PageCost;
-use super::raw::Speed;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tko_benches::speed::Speed;
 
-/// What a figure is held against.
+/// What a figure is compared with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar {
     of: &'static str,
@@ -21,20 +21,20 @@ enum Bound {
 }
 
 impl Bar {
-    /// At least so many times this limit.
+    /// The figure must be at least `ratio` times this limit.
     pub(crate) fn least(of: &'static str, limit: f64, ratio: f64) -> Self {
         let bound = Bound::Least(ratio);
         Self { of, limit, bound }
     }
 
-    /// At most so many times this limit.
+    /// The figure must be at most `ratio` times this limit.
     pub(crate) fn most(of: &'static str, limit: f64, ratio: f64) -> Self {
         let bound = Bound::Most(ratio);
         Self { of, limit, bound }
     }
 }
 
-/// A figure.
+/// A row of the report.
 #[derive(Debug)]
 struct Row {
     size: usize,
@@ -123,7 +123,7 @@ impl Row {
     }
 }
 
-/// How far a fleet was.
+/// How far a fleet was at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) at: Duration,
@@ -131,7 +131,7 @@ pub(crate) struct Moment {
     pub(crate) placed: usize,
 }
 
-/// Figures, in the order in which they were measured.
+/// All figures, in the order in which they were measured.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     size: usize,
@@ -140,7 +140,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What follows is of so many deployments.
+    /// Begins a size: the figures that follow are for so many deployments.
     pub(crate) fn begin(&mut self, size: usize) {
         eprintln!("# {size} deployments");
         self.size = size;
@@ -159,7 +159,7 @@ impl Report {
         self.rows.last_mut().expect("it was just pushed")
     }
 
-    /// So many a second.
+    /// Adds a rate a second.
     pub(crate) fn speed(&mut self, job: &str, speed: &Speed, bar: Option<Bar>) {
         let row = self.row(job, speed.rate(), "/s");
         row.times = speed.times();
@@ -167,7 +167,7 @@ impl Report {
         self.say();
     }
 
-    /// The last of this job against its first, if that was of another size.
+    /// Compares the last figure of this job with its first, if that was of another size.
     pub(crate) fn growth(&mut self, job: &str, least: f64) {
         let of = |row: &&Row| row.job == job;
         let first = self.rows.iter().find(of).map(|row| (row.size, row.value));
@@ -195,13 +195,13 @@ impl Report {
         self.say();
     }
 
-    /// A median against another, and how many times it may be that.
+    /// Adds a median, which may be at most `most` times `alone`.
     pub(crate) fn times(&mut self, job: &str, median: Duration, alone: Duration, most: f64) {
         self.row(job, ms(median), " ms").bar = Some(Bar::most("of the backend's", ms(alone), most));
         self.say();
     }
 
-    /// With so much `more` than the backend alone may take.
+    /// Adds delays, which may be longer than those of the backend alone by `more`.
     pub(crate) fn lag(&mut self, job: &str, sorted: &[Duration], more: Duration) {
         let at = |percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
         for (name, percent, most) in [("p50", 50, 30.0), ("p99", 99, 150.0)] {
@@ -229,7 +229,7 @@ impl Report {
         self.say();
     }
 
-    /// How a fleet of this size came along.
+    /// Adds the progress of a fleet of this size.
     pub(crate) fn moments(&mut self, moments: Vec<Moment>) {
         self.fleets.push((self.size, moments));
     }
@@ -266,7 +266,7 @@ impl Report {
         })
     }
 
-    /// Of each job that was measured at several sizes: its name, and size and value at each.
+    /// For each job that was measured at several sizes: its name, and the value at each size.
     pub(crate) fn curves(&self, unit: &str) -> Vec<(&str, Vec<(f64, f64)>)> {
         let mut curves: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
         for row in self.rows.iter().filter(|row| row.unit == unit) {

@@ -1,5 +1,5 @@
-//! Processes of a fleet: this program again, in a role, until its standard input ends. So none
-//! outlives who started it.
+//! Processes of a fleet: this program, started in a role. Each ends when its standard input does,
+//! so that none outlives the process that started it.
 
 use async_trait::async_trait;
 use clap::ValueEnum;
@@ -21,30 +21,30 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, 
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-/// What the simulated plugin prepares.
+/// The kind of resource that the simulated plugin prepares.
 pub(crate) fn prepared_by_plugin() -> Gvk {
     Gvk::new("bench.tko.dev", "v1", "Prepared")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Told a database; tells the address that it serves on.
+    /// Reads the URL of a database and prints the address on which it serves.
     Data,
-    /// Told a data server.
+    /// Reads the address of a data server.
     Preparer,
-    /// Told a data server.
+    /// Reads the address of a data server.
     Scheduler,
 }
 
-/// A process in a role. Ends with this.
+/// A process in a role, which ends when this is dropped.
 pub(crate) struct Process {
-    /// What it told.
+    /// What it printed when it was ready.
     pub(crate) told: String,
     _child: Child,
 }
 
 impl Process {
-    /// Started, and ready.
+    /// Starts a process and waits until it is ready.
     pub(crate) async fn start(role: Role, with: &str, latency: Duration) -> Self {
         let program = std::env::current_exe().expect("this program");
         let role = role.to_possible_value().expect("it has a name");
@@ -69,7 +69,7 @@ impl Process {
 }
 
 impl Role {
-    /// Until standard input ends.
+    /// Plays the role until standard input ends.
     pub(crate) async fn play(self, latency: Duration) {
         let mut input = BufReader::new(stdin()).lines();
         let with = input.next_line().await.expect("text").expect("with whom");
@@ -97,7 +97,7 @@ impl Role {
 
 async fn until_the_end(input: Lines<BufReader<Stdin>>, stop: CancellationToken) {
     let mut rest = Vec::new();
-    // However it ends, whoever started this is gone.
+    // Either way of ending means that the process that started this one is gone.
     let _ = input.into_inner().read_to_end(&mut rest).await;
     stop.cancel();
 }
@@ -106,7 +106,7 @@ fn client(server: &str) -> Arc<Client> {
     Arc::new(Client::new(Settings::new(server)).expect("a client"))
 }
 
-/// Validates, as that of `tko data start`.
+/// A store that validates, as that of `tko data start` does.
 pub(crate) fn store(backend: Arc<dyn Backend>) -> Store<dyn Backend> {
     let schemas = SchemaValidator::builder().build().expect("built in");
     let validation = Validation::new(Arc::new(schemas));
@@ -122,7 +122,7 @@ async fn serve(url: &str, stop: CancellationToken) {
     served.await.expect("it ends well");
 }
 
-/// A plugin that takes its time, and nothing else.
+/// A plugin that only takes time.
 struct Simulated(Duration);
 
 #[async_trait]

@@ -1,17 +1,17 @@
-//! As many sites as deployments.
+//! As many sites as deployments: registering and listing them.
 
 use super::backend::World;
-use super::jobs::progress;
 use super::pages::{PageCost, cost};
-use super::raw::Speed;
 use super::report::Report;
 use std::time::Instant;
+use tko_benches::progress;
+use tko_benches::speed::Speed;
 use tko_core::{
     Ack, Change, ChangeSet, Facts, Kind, List, Metadata, Package, Pattern, Put, Require, Select,
     SiteId, Want,
 };
 
-/// Sites in one set.
+/// Number of sites in a change set.
 const BATCH: usize = 500;
 
 fn put(number: usize) -> Put {
@@ -36,7 +36,7 @@ fn put(number: usize) -> Put {
     }
 }
 
-/// Registers them, and lists them.
+/// Registers the sites and lists them.
 pub(crate) async fn measure(world: &World, count: usize, report: &mut Report) {
     let bar = progress("sites registered", count);
     let start = Instant::now();

@@ -1,10 +1,11 @@
-//! Deployments as they are stored: five metadata of which one is its own, a package of 2 KB of
-//! which a twentieth is its own.
+//! Deployments as a store keeps them: five metadata, one of them unique, and a package of 2 KB, a
+//! twentieth of it unique.
 
-use super::jobs::progress;
+use crate::progress;
 use futures_util::StreamExt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
@@ -12,19 +13,24 @@ use tko_core::{
     Put, Require, Stage, TemplateId, deployment_resource,
 };
 
-/// How many templates there are.
-pub(crate) const TEMPLATES: usize = 200;
+/// Number of templates; each has the same share of the deployments.
+pub const TEMPLATES: usize = 200;
 
-/// Deployments in one set, when they are loaded.
+/// Number of deployments in each change set of `load`.
 const BATCH: usize = 500;
 
-pub(crate) fn template(number: usize) -> TemplateId {
+/// The id of a deployment's template, by the number of the deployment.
+///
+/// # Panics
+/// Never: the id is well formed.
+pub fn template(number: usize) -> TemplateId {
     format!("nf/upf:v{:03}", number % TEMPLATES)
         .parse()
         .expect("an id")
 }
 
-pub(crate) fn metadata(number: usize) -> Metadata {
+/// The metadata of a deployment: five keys, of which `serial` is unique.
+pub fn metadata(number: usize) -> Metadata {
     Metadata::from_iter([
         ("serial", number.to_string()),
         ("rack", format!("r{:03}", number % 1_000)),
@@ -32,6 +38,15 @@ pub(crate) fn metadata(number: usize) -> Metadata {
         ("tier", (number % 3).to_string()),
         ("region", format!("GDC-{:02}", number % 50)),
     ])
+}
+
+/// The next unused number of a deployment; those that [`load`] creates are far below.
+static NEXT: AtomicUsize = AtomicUsize::new(100_000_000);
+
+/// Numbers of deployments that nothing has used yet.
+pub fn fresh(count: usize) -> Range<usize> {
+    let start = NEXT.fetch_add(count, Ordering::Relaxed);
+    start..start + count
 }
 
 fn config(name: &str, text: &str) -> serde_json::Value {
@@ -42,8 +57,8 @@ fn config(name: &str, text: &str) -> serde_json::Value {
     })
 }
 
-/// What no two deployments have in common.
-pub(crate) fn own(number: usize) -> serde_json::Value {
+/// A resource that differs between any two deployments.
+pub fn own(number: usize) -> serde_json::Value {
     let filler = "x".repeat(60);
     let text = format!("serial-{number:08}; node-{}; {filler}", number * 7);
     config("own", &text)
@@ -65,7 +80,10 @@ fn package(number: usize) -> Package {
 }
 
 /// The templates.
-pub(crate) async fn templates(backend: &Arc<dyn Backend>) {
+///
+/// # Panics
+/// If the backend refuses them.
+pub async fn templates(backend: &Arc<dyn Backend>) {
     for number in 0..TEMPLATES {
         let put = Put {
             key: Key::Template(template(number)),
@@ -87,7 +105,10 @@ pub(crate) async fn templates(backend: &Arc<dyn Backend>) {
 }
 
 /// A set that creates these, as `Store` makes it: of a template, due to be prepared.
-pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
+///
+/// # Panics
+/// Never: the packages are well formed.
+pub fn creations(numbers: Range<usize>) -> ChangeSet {
     let mut set = ChangeSet::default();
     let mut templates = std::collections::BTreeSet::new();
     for number in numbers {
@@ -133,7 +154,10 @@ pub(crate) fn creations(numbers: Range<usize>) -> ChangeSet {
 }
 
 /// Creates these, with two callers.
-pub(crate) async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
+///
+/// # Panics
+/// If the backend refuses them.
+pub async fn load(backend: &Arc<dyn Backend>, numbers: Range<usize>) {
     let bar = &progress("deployments loaded", numbers.len());
     futures_util::stream::iter(numbers.clone().step_by(BATCH))
         .for_each_concurrent(2, |start| {

@@ -1,0 +1,75 @@
+//! What does it cost to have more? Both backends at two sizes, one table: `cargo bench`.
+//!
+//! Sizes are given by `-- --size 10000,1000000`, or by `TKO_BENCH_SIZES` with the same text.
+//! PostgreSQL is a private server that this program starts and removes.
+
+mod jobs;
+mod table;
+
+use clap::Parser;
+use jobs::{JOBS, measure};
+use std::sync::Arc;
+use table::Table;
+use tko_backend_memory::Memory;
+use tko_backend_postgres::Postgres;
+use tko_benches::{clock, sample};
+use tko_core::Backend;
+use tko_postgres_server::Server;
+
+/// Measures both backends at two or more sizes and prints one table with the ratios.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo bench --")]
+struct Arguments {
+    /// How many deployments there are, in ascending order
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TKO_BENCH_SIZES",
+        value_delimiter = ',',
+        default_values_t = [5_000, 50_000]
+    )]
+    size: Vec<usize>,
+    /// Measure only this backend
+    #[arg(long, value_name = "BACKEND", value_parser = ["memory", "postgresql"])]
+    backend: Option<String>,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = Arguments::parse();
+    arguments.size.sort_unstable();
+    arguments.size.dedup();
+    let wanted = |name: &str| arguments.backend.as_ref().is_none_or(|only| only == name);
+    let mut table = Table::new(&arguments.size);
+    if wanted("memory") {
+        for size in &arguments.size {
+            let backend: Arc<dyn Backend> = Arc::new(memory());
+            one(&backend, "memory", *size, &mut table).await;
+        }
+    }
+    if wanted("postgresql") {
+        let server = tko_benches::postgres_server();
+        for size in &arguments.size {
+            let backend = postgres(&server).await;
+            one(&backend, "PostgreSQL", *size, &mut table).await;
+        }
+    }
+    print!("{table}");
+}
+
+/// Fills an empty backend and measures all jobs on it.
+async fn one(backend: &Arc<dyn Backend>, name: &'static str, size: usize, table: &mut Table) {
+    eprintln!(
+        "{name}: filling it with {size} deployments, then {} jobs",
+        JOBS.len()
+    );
+    sample::templates(backend).await;
+    sample::load(backend, 0..size).await;
+    for job in JOBS {
+        let speed = measure(job, backend, size).await;
+        table.add(job, name, size, speed.rate());
+    }
+}
