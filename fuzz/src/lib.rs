@@ -1,4 +1,4 @@
-//! What the fuzz targets check, so that each of them is one call.
+//! The checks of the fuzz targets; each target is one call.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,11 @@ use tko_core::encoding::{Dialect, Format, Limits, decode, encode};
 use tko_core::pattern::{Pattern, PatternKind};
 use tko_core::{ChangeRecord, Entity, Metadata, Package, Record, Work};
 
-/// Reads the bytes in both dialects: without panic, and what is read survives every format.
+/// Decodes the bytes in both dialects: this must not panic, and a decoded package must survive
+/// every format.
 ///
 /// # Panics
-/// If what was read is written, or read again, as anything else.
+/// If a decoded package changes when it is encoded and decoded again.
 pub fn decoder(bytes: &[u8], format: Format) {
     let limits = Limits::default();
     for dialect in [Dialect::People, Dialect::Programs] {
@@ -40,10 +41,10 @@ pub fn decoder(bytes: &[u8], format: Format) {
     }
 }
 
-/// What `serde_json` itself reads must be what is read here, if it is read at all.
+/// Compares our decoder with `serde_json`: whatever ours accepts must be the same.
 ///
 /// # Panics
-/// If it is not.
+/// If the two differ.
 pub fn json_agrees(bytes: &[u8]) {
     let Ok(read) = decode(bytes, Format::Json, Dialect::Programs, &Limits::default()) else {
         return;
@@ -67,7 +68,7 @@ pub fn json_agrees(bytes: &[u8]) {
 /// Compiles the text before the first NUL and matches it against the text after it.
 ///
 /// # Panics
-/// If a pattern disagrees with the obvious way to match it, or with itself.
+/// If the pattern disagrees with the naive matcher, or with itself.
 pub fn pattern(input: &str) {
     let Some((source, text)) = input.split_once('\0') else {
         return;
@@ -95,10 +96,10 @@ pub fn pattern(input: &str) {
     }
 }
 
-/// Reads lines of metadata: what is read is written and read again as the same.
+/// Reads metadata from lines, writes it and reads it again.
 ///
 /// # Panics
-/// If it is not, or if it is not what reading line by line gives.
+/// If the metadata changes, or differs from what reading line by line gives.
 pub fn lines(input: &str) {
     let Ok(metadata) = Metadata::from_lines(input) else {
         return;
@@ -152,12 +153,13 @@ fn stored<T: Stored>(bytes: &[u8]) {
     }
 }
 
-/// JSON text tells apart what `Value`'s equality does not: order of keys, and `0.0` from `-0.0`.
+/// JSON text shows differences that `Value`'s equality ignores: the order of keys, and the sign of
+/// 0.0.
 fn exactly(package: &[Value]) -> String {
     serde_json::to_string(package).expect("memory takes it")
 }
 
-/// Tries every length for every wildcard, remembering what it has tried.
+/// A naive matcher: tries every length for every wildcard and remembers the results.
 struct Naive {
     kind: PatternKind,
     pattern: Vec<char>,
