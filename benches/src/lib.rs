@@ -11,6 +11,7 @@ use tko_core::{
     Backend, DataApi, Dialect, Expect, Format, Limits, Metadata, NewDeployment, NewSite,
     NewTemplate, Package, SiteId, Store, TemplateId,
 };
+use tko_postgres_server::Server;
 use tko_validate::{SchemaValidator, Validation};
 
 /// The allocator that `tko` uses.
@@ -153,13 +154,13 @@ pub fn postgres_server() -> Server {
         ("shared_preload_libraries", "pg_stat_statements"),
         ("max_wal_size", "4GB"),
     ];
-    Server::start(Settings {
+    Server::start(tko_postgres_server::Settings {
         durable: true,
         shared_buffers: "2GB".to_owned(),
         options: options
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
-        ..Settings::default()
+        ..tko_postgres_server::Settings::default()
     })
     .expect("a server of its own")
 }

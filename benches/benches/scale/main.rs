@@ -60,6 +60,17 @@ async fn main() {
     print!("{table}");
 }
 
+fn memory() -> Memory {
+    Memory::new(clock(), tko_backend_memory::Settings::default())
+}
+
+/// A backend on an empty database.
+async fn postgres(server: &Server) -> Arc<dyn Backend> {
+    let database = server.create_database().expect("a database");
+    let settings = tko_backend_postgres::Settings::new(server.url(&database));
+    Arc::new(Postgres::connect(settings).await.expect("a backend"))
+}
+
 /// Fills an empty backend and measures all jobs on it.
 async fn one(backend: &Arc<dyn Backend>, name: &'static str, size: usize, table: &mut Table) {
     eprintln!(
