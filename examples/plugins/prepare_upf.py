@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Prepares a NetworkAttachmentDefinition: puts the region's address range and gateway into its IPAM.
+"""Prepares a NetworkAttachmentDefinition: copies the region's address range and gateway into its IPAM.
 
-They come from the package's ConfigMap `region-parameters`: for network `n3` its keys `N3_SUBNET` and
-`N3_GATEWAY`. Answers "not yet" while the ConfigMap or the subnet is missing.
+They are in the package's ConfigMap `region-parameters`: for network `n3`, under `N3_SUBNET` and
+`N3_GATEWAY`. While the ConfigMap or the subnet is missing, the resource stays unprepared.
 
     tko plugin register prepare upf-networks "$PWD/prepare_upf.py" \
         -g k8s.cni.cncf.io,v1,NetworkAttachmentDefinition
 
-Plain Python, no packages: the document on stdin is YAML in its JSON form, and JSON on stdout is YAML.
+Needs no Python packages: the document on stdin is JSON, and TKO reads JSON from stdout as YAML.
 """
 
 import ipaddress
@@ -16,12 +16,12 @@ import sys
 
 
 def group(resource):
-    """The API group of a resource; empty for the core group."""
+    """Returns the API group of a resource; empty for the core group."""
     return resource["apiVersion"].rpartition("/")[0]
 
 
 def find_target(package, target):
-    """The resource that this call is about."""
+    """Returns the resource to prepare."""
     for resource in package:
         version = resource["apiVersion"].rpartition("/")[2]
         found = (group(resource), version, resource["kind"], resource["metadata"]["name"])
@@ -31,7 +31,7 @@ def find_target(package, target):
 
 
 def find_parameters(package, namespace):
-    """The data of the region's ConfigMap beside the network, or None."""
+    """Returns the data of the region's ConfigMap in the network's namespace, or None."""
     for resource in package:
         metadata = resource["metadata"]
         if (group(resource), resource["kind"], metadata["name"]) == ("", "ConfigMap", "region-parameters"):
@@ -41,7 +41,7 @@ def find_parameters(package, namespace):
 
 
 def prepare(call):
-    """The answer to a call."""
+    """Returns the answer to a call."""
     package = call["deploymentPackage"]
     network = find_target(package, call["targetResourceIdentifier"])
     metadata = network["metadata"]
@@ -66,7 +66,7 @@ def prepare(call):
 
 
 def main():
-    """Reads a call from stdin, answers on stdout."""
+    """Reads a call from stdin and writes the answer to stdout."""
     call = json.load(sys.stdin)
     try:
         answer = prepare(call)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Schedules a site into a folder: a file for each deployment, with what its cluster is to run.
+"""Schedules a site by writing files: one for each deployment, with the resources for its cluster.
 
     tko plugin register schedule folders "$PWD/schedule_site.py" /srv/sites \
         -g infra.nephio.org,v1alpha1,WorkloadCluster
 
-The site's folder in it is named by the site's id, escaped so that no two collide and none lies in
-another. Each file is written aside and renamed, so that readers never see half of one; calling it again
-changes nothing. Deployments that were taken off the site come as `removedDeployments`: theirs goes.
+The name of a site's folder is the site's id, escaped so that folders neither collide nor nest. Each file
+is written under another name and then renamed, so that readers never see a part of it. Another call with
+the same input changes nothing. The files of `removedDeployments` are deleted.
 
-Plain Python, no packages: the document on stdin is YAML in its JSON form, and JSON on stdout is YAML.
+Needs no Python packages: the document on stdin is JSON, and TKO reads JSON from stdout as YAML.
 """
 
 import json
@@ -19,19 +19,19 @@ import urllib.parse
 
 
 def is_orchestration(resource):
-    """Whether a resource is meant for TKO and its like rather than for a cluster."""
+    """Returns whether a resource is meant for TKO, not for a cluster."""
     return resource["apiVersion"].rpartition("/")[0].endswith("nephio.org")
 
 
 def order(resource):
-    """Namespaces and CRDs first, then what is cluster-scoped, as far as one can tell, then the rest."""
+    """Sort key: namespaces and CRDs first, then resources without a namespace, then the rest."""
     if resource["kind"] in ("Namespace", "CustomResourceDefinition"):
         return 0
     return 2 if resource["metadata"].get("namespace") else 1
 
 
 def write(path, text):
-    """Writes a file at once or not at all, and only if it says something else."""
+    """Writes a file atomically, and only if its content changes."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -40,7 +40,7 @@ def write(path, text):
 
 
 def schedule(call, out):
-    """Makes the site's folder what the call says."""
+    """Writes and deletes files until the site's folder matches the call."""
     target = call["targetResourceIdentifier"]["name"]
     folder = out / urllib.parse.quote(call["siteId"], safe="").replace(".", "%2E")
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def schedule(call, out):
 
 
 def main():
-    """Reads a call from stdin, answers on stdout."""
+    """Reads a call from stdin and writes the answer to stdout."""
     call = json.load(sys.stdin)
     try:
         schedule(call, pathlib.Path(sys.argv[1]))

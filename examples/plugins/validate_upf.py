@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Validates what no schema can see: that the resources of a network function fit together.
+"""Validates across resources, which no schema can: that those of a network function fit together.
 
-* the networks that a pod template asks Multus for can be read, and in complete validation
-* each of them has a NetworkAttachmentDefinition in the workload's namespace,
-* each ConfigMap that a pod template mounts or takes its environment from is there,
-* and so is the Service that a StatefulSet names.
+* The list of networks that a pod template requests from Multus is well formed.
+* In complete validation, each network has a NetworkAttachmentDefinition in the workload's namespace,
+* each ConfigMap that a pod template mounts or uses as environment exists,
+* and so does the Service that a StatefulSet names.
 
-Partial validation is for templates: what they lack may be merged in later.
+Partial validation is for templates: missing resources may be merged in later.
 
     tko plugin register validate network-function "$PWD/validate_upf.py" \
         -g metadata.nephio.org,v1alpha1,NetworkFunction
 
-Triggered by the package's metadata resource rather than by its StatefulSet: the schema validator steps
-back for kinds that have a validator of their own, and here it shall go on checking the StatefulSet.
+The trigger is the package's metadata resource, not its StatefulSet: the schema validator skips kinds
+that have a validator of their own, and must still check the StatefulSet.
 
-Plain Python, no packages: the document on stdin is YAML in its JSON form, and JSON on stdout is YAML.
+Needs no Python packages: the document on stdin is JSON, and TKO reads JSON from stdout as YAML.
 """
 
 import json
@@ -22,18 +22,18 @@ import sys
 
 
 def resources(package, kind):
-    """Those of a kind, whichever group they are of."""
+    """Returns the resources of a kind, in any group."""
     return [resource for resource in package if resource["kind"] == kind]
 
 
 def names(package, kind, namespace):
-    """The names of a kind in a namespace."""
+    """Returns the names of the resources of a kind in a namespace."""
     found = (resource["metadata"] for resource in resources(package, kind))
     return {metadata["name"] for metadata in found if metadata.get("namespace") == namespace}
 
 
 def networks(pod):
-    """The names of the networks that a pod template asks for: JSON, or names with commas."""
+    """Returns the networks that a pod template requests, as JSON or as names with commas."""
     annotations = pod.get("metadata", {}).get("annotations") or {}
     wanted = annotations.get("k8s.v1.cni.cncf.io/networks", "").strip()
     if wanted.startswith("["):
@@ -42,7 +42,7 @@ def networks(pod):
 
 
 def config_maps(pod):
-    """The names of the ConfigMaps that a pod template cannot start without."""
+    """Returns the names of the ConfigMaps that a pod template requires."""
     spec = pod.get("spec", {})
     found = [volume["configMap"] for volume in spec.get("volumes", []) if "configMap" in volume]
     for container in spec.get("initContainers", []) + spec.get("containers", []):
@@ -51,7 +51,7 @@ def config_maps(pod):
 
 
 def violations(package, complete):
-    """What does not fit, in words."""
+    """Returns a message for each fault."""
     for workload in resources(package, "StatefulSet") + resources(package, "Deployment"):
         if workload["apiVersion"] != "apps/v1":
             continue
@@ -74,7 +74,7 @@ def violations(package, complete):
 
 
 def main():
-    """Reads a call from stdin, answers on stdout."""
+    """Reads a call from stdin and writes the answer to stdout."""
     call = json.load(sys.stdin)
     try:
         found = list(violations(call["package"], call["complete"]))

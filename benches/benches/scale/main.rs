@@ -61,7 +61,7 @@ async fn main() {
 }
 
 fn memory() -> Memory {
-    Memory::new(clock(), tko_backend_memory::Settings::default())
+    Memory::new(clock(), tko_backend_memory::MemorySettings::default())
 }
 
 /// A backend on an empty database.
