@@ -1,46 +1,45 @@
-//! Connections that are lent to whoever reads: who gives up in the middle ends the session, and the
-//! server stops what it was doing for it (`client_connection_check_interval`, see
-//! [`options`](crate::connect::options)).
+//! Connections for reads that a client may abandon.
+//!
+//! Dropping such a connection in the middle of a statement closes it. The server notices that the
+//! client is gone (`client_connection_check_interval`, see [`SESSION`](crate::dialect::SESSION)),
+//! and cancels the statement.
 
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
+use crate::metrics::{Instrument, Purpose, StatementMetrics};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use std::ops::{Deref, DerefMut};
+use tko_core::Result;
 
-/// A connection on which a statement may be running.
-pub(crate) struct Lent {
+/// A connection from a pool that is closed when dropped, unless it was [released](Self::release).
+pub(crate) struct CancelOnDrop {
     connection: PoolConnection<Postgres>,
-    running: bool,
+    is_released: bool,
 }
 
-impl Lent {
-    /// One of this pool, which is the database's own or a replica's.
-    pub(crate) async fn of(shared: &Shared, pool: &PgPool) -> Result<Self, sqlx::Error> {
+impl CancelOnDrop {
+    /// Takes a connection from a pool: of the database, or of a replica.
+    pub(crate) async fn acquire(metrics: &StatementMetrics, pool: &PgPool) -> Result<Self> {
         Ok(Self {
-            connection: pool
-                .acquire()
-                .measured(&shared.measures, Purpose::Lend)
-                .await?,
-            running: true,
+            connection: pool.acquire().sent(metrics, Purpose::Lend).await?,
+            is_released: false,
         })
     }
 
-    /// Nothing is running on it: others may have it.
-    pub(crate) fn give_back(mut self) {
-        self.running = false;
+    /// Returns the connection to its pool. No statement may be running on it.
+    pub(crate) fn release(mut self) {
+        self.is_released = true;
     }
 }
 
-impl Drop for Lent {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if self.running {
+        if !self.is_released {
             self.connection.close_on_drop();
         }
     }
 }
 
-impl Deref for Lent {
+impl Deref for CancelOnDrop {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -48,7 +47,7 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for CancelOnDrop {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }

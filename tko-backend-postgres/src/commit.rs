@@ -1,174 +1,205 @@
-//! Change sets: read, worked out by the rules of `tko-core`, written by one statement.
+//! Change sets: read, decided by the rules of [`tko_core::commit`], and written by one statement.
 //!
-//! The statement holds for the rows that were read: it carries their versions, and writes nothing
-//! if one has moved. Then everything is read and judged again. So nothing is locked while anything
-//! is thought about, and what is judged here is judged by the same code as in every backend.
+//! The statement carries the versions of the rows that were read, and writes nothing if one of them
+//! changed. Then the change set is read and decided again. So no row is locked in between.
 //!
-//! Whether a statement was applied whose answer was lost is told by the versions, which are taken
-//! once for a change set, whatever becomes of its attempts.
+//! Versions are reserved once for a change set, for all attempts. If a reply is lost, they show
+//! whether the statement was applied.
 
 mod applied;
 mod deletion_intent;
-mod preconditions;
 mod snapshot;
-mod staged;
-mod statement;
 mod write;
 
 use crate::body;
-use crate::fault::{Fault, fault, was_not_applied};
-use crate::feed;
+use crate::content::Content;
+use crate::database::Database;
+use crate::fault::{SqlFault, fault, was_not_applied};
+use crate::feed::Feed;
 use crate::metrics::Purpose;
-use crate::postgres::Shared;
-use crate::retry::again;
+use crate::retry::retry_read;
+use crate::versions::Versions;
+use crate::work::WorkSignal;
+use applied::{AppliedSet, find_applied};
 use deletion_intent::DeletionGuard;
-use snapshot::Snapshot;
-use staged::Staged;
+use snapshot::{CommitSnapshot, StoredEntity};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
-use tko_core::work::MAX_PROGRESS;
-use tko_core::{Ack, ChangeSet, Committed, Error, Key, MAX_CHANGES, Result, Version};
-use write::Write;
+use tko_core::commit::{EmptySnapshot, Staged, check, judge};
+use tko_core::{Ack, Change, ChangeSet, Committed, Error, Key, Require, Result, Timestamp};
+use write::{WritePlan, execute};
 
-/// After so many attempts others will keep being first.
+/// The limit of attempts under contention.
 const ATTEMPTS: u32 = 200;
 
-/// Longest pause between two of them.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The first and the longest pause between two attempts.
+const BACKOFF: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(20));
 
-/// How often a statement is tried again whose connection was lost.
-const LOSSES: u32 = 5;
+/// The limit of attempts whose reply is lost.
+const LOST_REPLIES: u32 = 5;
 
-/// What needs no store to be judged.
-fn check(set: &ChangeSet) -> Result<()> {
-    if set.changes.len() > MAX_CHANGES {
-        return Err(Error::bad(
-            "change set",
-            format!(
-                "it has {} changes; at most {MAX_CHANGES} are allowed: commit it in parts",
-                set.changes.len()
-            ),
-        ));
-    }
-    let mut keys = HashSet::new();
-    for change in &set.changes {
-        if !keys.insert(change.key()) {
-            return Err(Error::bad(
-                "change set",
-                format!(
-                    "it changes {} twice; put both changes into one",
-                    change.key()
-                ),
-            ));
-        }
-    }
-    if let Some(progress) = &set.progress {
-        let size = progress.to_string().len();
-        if size > MAX_PROGRESS {
-            return Err(Error::bad(
-                "progress",
-                format!("it has {size} bytes as JSON; at most {MAX_PROGRESS} are kept"),
-            ));
-        }
-    }
-    Ok(())
+/// Commits change sets.
+pub(crate) struct Committer {
+    database: Arc<Database>,
+    content: Arc<Content>,
+    versions: Versions,
+    feed: Arc<Feed>,
+    signal: Arc<WorkSignal>,
 }
 
-/// Commits a change set.
-pub(crate) async fn commit(shared: &Shared, set: ChangeSet, ack: Ack) -> Result<Committed> {
-    check(&set)?;
-    body::hash(&set).await?;
-    let hold = DeletionGuard::of(shared, &set).await?;
-    let done = apply(shared, &set, hold.as_ref()).await;
-    if let Some(hold) = &hold
-        && done.is_err()
-    {
-        hold.release(shared).await;
-    }
-    let Done {
-        mut committed,
-        numbering,
-    } = done?;
-    for change in &set.changes {
-        if let Key::Template(id) = change.key() {
-            shared.bodies.forget(id);
+impl Committer {
+    pub(crate) fn new(
+        database: &Arc<Database>,
+        content: &Arc<Content>,
+        feed: &Arc<Feed>,
+        signal: &Arc<WorkSignal>,
+    ) -> Self {
+        Self {
+            database: database.clone(),
+            content: content.clone(),
+            versions: Versions::new(database.clone()),
+            feed: feed.clone(),
+            signal: signal.clone(),
         }
     }
-    if set.settle.is_some() || !set.enqueue.is_empty() {
-        shared.waiting.wake();
-    }
-    if let Some((id, last)) = numbering {
-        shared.feed.poke();
-        if ack == Ack::Numbered {
-            committed.revision = feed::numbered(shared, id, last).await?;
-        }
-    }
-    Ok(committed)
-}
 
-/// What was written.
-struct Done {
-    committed: Committed,
-    /// What is to be numbered: a set, and its last change.
-    numbering: Option<(i64, Option<(Key, Version)>)>,
-}
-
-/// Reads, judges and writes, until nothing comes between.
-async fn apply(shared: &Shared, set: &ChangeSet, hold: Option<&DeletionGuard>) -> Result<Done> {
-    let versions = shared.versions.take(shared, set.changes.len()).await?;
-    let mut losses = 0;
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            let pause = Duration::from_micros(100) * 2_u32.pow(attempt.min(8));
-            tokio::time::sleep(pause.min(PAUSE)).await;
-        }
-        if losses > 0
-            && let Some(done) = applied::applied(shared, set, &versions).await?
+    /// Commits a change set.
+    ///
+    /// # Errors
+    /// As [`Backend::commit`](tko_core::Backend::commit).
+    pub(crate) async fn commit(&self, set: ChangeSet, ack: Ack) -> Result<Committed> {
+        check(&set)?;
+        body::hash(&set).await?;
+        let guard = DeletionGuard::acquire(&self.database, &set).await?;
+        let applied = self.apply(&set, guard.as_ref()).await;
+        if let Some(guard) = &guard
+            && applied.is_err()
         {
-            return Ok(done);
+            guard.release(&self.database).await;
         }
-        let snapshot = match attempt {
-            0 if Staged::needs_no_reading(set) => None,
-            _ => Some(again(shared, || Snapshot::read(shared, set)).await?),
-        };
-        let staged = match &snapshot {
-            None => Staged::creations(set, &versions),
-            Some(snapshot) => Staged::new(snapshot, set, &versions),
-        };
-        if let Some(snapshot) = &snapshot
-            && let Err(error) = preconditions::judge(snapshot, &staged, set)
-        {
-            // It may fail because of what was written by an attempt that was given up for lost.
-            return match losses {
-                0 => Err(error),
-                _ => applied::applied(shared, set, &versions).await?.ok_or(error),
-            };
-        }
-        let write = Write::new(shared, set, &staged, snapshot.as_ref(), hold).await?;
-        match write.execute(shared).await {
-            Ok(Some(id)) => {
-                let last = staged.last();
-                let numbers = last.is_some() || write.marks_others();
-                return Ok(Done {
-                    committed: staged.committed(),
-                    numbering: numbers.then_some((id, last)),
-                });
+        let AppliedSet {
+            mut committed,
+            numbering,
+        } = applied?;
+        for change in &set.changes {
+            if let Key::Template(id) = change.key() {
+                self.content.bodies.forget(id);
             }
-            Ok(None) => {}
-            Err(error) => match Fault::of(&error) {
-                Fault::Retry | Fault::Taken => {}
-                Fault::Unavailable if !was_not_applied(&error) && losses < LOSSES => {
-                    tracing::warn!(%error, "the answer to a commit was lost; finding out");
-                    losses += 1;
-                }
-                Fault::Unavailable | Fault::Broken => {
-                    return Err(fault(Purpose::Commit.action())(error));
-                }
-            },
         }
+        if set.settle.is_some() || !set.enqueue.is_empty() {
+            self.signal.wake();
+        }
+        if let Some((id, last)) = numbering {
+            self.feed.request_pass();
+            if ack == Ack::Numbered {
+                committed.revision = self.feed.numbered(id, last).await?;
+            }
+        }
+        Ok(committed)
     }
-    Err(Error::unavailable(
-        "commit the changes",
-        "others kept changing the same entities; retry later",
-    ))
+
+    /// Reads, decides, and writes, until no other transaction interferes.
+    async fn apply(&self, set: &ChangeSet, guard: Option<&DeletionGuard>) -> Result<AppliedSet> {
+        let (database, skeletons) = (&*self.database, &self.content.skeletons);
+        let versions = self.versions.take(set.changes.len()).await?;
+        let mut lost_replies = 0;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                let pause = BACKOFF.0 * 2_u32.pow(attempt.min(8));
+                tokio::time::sleep(pause.min(BACKOFF.1)).await;
+            }
+            if lost_replies > 0
+                && let Some(applied) = find_applied(database, skeletons, set, &versions).await?
+            {
+                return Ok(applied);
+            }
+            let snapshot = match attempt {
+                0 if needs_no_reading(set) => None,
+                _ => {
+                    let read = || CommitSnapshot::read(database, skeletons, set);
+                    Some(retry_read(database, read).await?)
+                }
+            };
+            let changes = set.changes.clone();
+            let staged = match &snapshot {
+                // The statement sets the time.
+                None => Staged::new(
+                    &EmptySnapshot::<&StoredEntity>::at(Timestamp::default()),
+                    changes,
+                    |index| versions[index],
+                ),
+                Some(snapshot) => Staged::new(&snapshot, changes, |index| versions[index]),
+            };
+            if let Some(snapshot) = &snapshot
+                && let Err(error) = judge(&snapshot, &staged, &set.require, set.under.as_ref())
+            {
+                // It may fail because of an earlier attempt whose reply was lost.
+                return match lost_replies {
+                    0 => Err(error),
+                    _ => find_applied(database, skeletons, set, &versions)
+                        .await?
+                        .ok_or(error),
+                };
+            }
+            let plan = WritePlan::new(&self.content, set, &staged, snapshot.as_ref(), guard).await?;
+            match execute(&plan, database).await {
+                Ok(Some(id)) => {
+                    let last = staged.steps.last();
+                    let last = last.map(|step| (step.key().clone(), step.version));
+                    let needs_numbers = last.is_some() || plan.enqueues_others();
+                    return Ok(AppliedSet {
+                        committed: staged.committed(),
+                        numbering: needs_numbers.then_some((id, last)),
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => match SqlFault::of(&error) {
+                    SqlFault::Retry | SqlFault::Taken => {}
+                    SqlFault::Unavailable
+                        if !was_not_applied(&error) && lost_replies < LOST_REPLIES =>
+                    {
+                        tracing::warn!(%error, "reply to a commit lost; checking whether it was applied");
+                        lost_replies += 1;
+                    }
+                    SqlFault::Unavailable | SqlFault::Broken => {
+                        return Err(fault(Purpose::Commit.action())(error));
+                    }
+                },
+            }
+        }
+        Err(Error::unavailable(
+            "commit the changes",
+            "other clients keep changing the same entities; retry later",
+        ))
+    }
+}
+
+/// Whether the statement alone can decide a change set, without reading first.
+///
+/// That holds if it only creates entities, and requires only that they are absent and that others
+/// exist.
+fn needs_no_reading(set: &ChangeSet) -> bool {
+    let absent: HashSet<&Key> = set
+        .require
+        .iter()
+        .filter_map(|require| match require {
+            Require::Absent(key) => Some(key),
+            _ => None,
+        })
+        .collect();
+    !set.changes.is_empty()
+        && set.under.is_none()
+        && set.changes.iter().all(|change| match change {
+            Change::Put(put) => put.conditions.is_empty() && absent.contains(&put.key),
+            Change::Delete(_) | Change::Conditions(..) => false,
+        })
+        && absent.len() == set.changes.len()
+        && set.require.iter().all(|require| match require {
+            Require::Absent(_)
+            | Require::Exists(_)
+            | Require::Generation(..)
+            | Require::Current(..) => true,
+            Require::At(..) | Require::Unreferenced(_) => false,
+        })
 }

@@ -1,38 +1,39 @@
-//! Connecting: what is waited for, what is refused, and what the database must be.
+//! Connecting: waits for the server, checks the database, and migrates its schema.
 
+use crate::database::Database;
 use crate::dialect;
-use crate::fault::{Fault, fault};
-use crate::settings::Settings;
+use crate::fault::{SqlFault, fault};
+use crate::metrics::StatementMetrics;
+use crate::settings::PostgresSettings;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::time::Duration;
 use tko_core::{Error, Result};
 use tokio::time::Instant;
 
-/// The oldest server that the statements were made for.
-const OLDEST_SERVER: i32 = 15;
+/// The oldest supported major version of PostgreSQL.
+const MIN_SERVER: i32 = 15;
 
-/// First and longest pause between two attempts to reach the database.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first and the longest pause between two connection attempts.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// What the URL of the database is called in errors.
-pub(crate) const CONNECTION: &str = "backend connection";
+/// The name of the database URL in errors.
+const CONNECTION: &str = "backend connection";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How this process's connections to the database of this URL are made; `what` it is called in
-/// errors.
+/// Returns the options for connections to this URL. `what` names the URL in errors.
 pub(crate) fn options(
     what: &'static str,
     url: &str,
-    settings: &Settings,
+    settings: &PostgresSettings,
 ) -> Result<PgConnectOptions> {
-    // The text of the URL may hold a password: it is not repeated.
+    // The error does not repeat the URL, which may contain a password.
     let wrong = |why: String| {
         Error::bad(
             what,
             format!(
-                "it is no URL of a PostgreSQL database, such as postgresql://user@host/database{why}"
+                "expected the URL of a PostgreSQL database, such as postgresql://user@host/database{why}"
             ),
         )
     };
@@ -52,33 +53,38 @@ pub(crate) fn options(
         .options(dialect::SESSION)
         .options([
             ("statement_timeout", statement.as_str()),
-            // A process that hangs must not hold back numbering, or the vacuum.
+            // A hanging process must not delay numbering or the vacuum.
             ("idle_in_transaction_session_timeout", "30000"),
             ("lock_timeout", "10000"),
         ]))
 }
 
-/// A pool to a database that is reached, suits, and is migrated.
-pub(crate) async fn connect(settings: &Settings) -> Result<PgPool> {
-    let options = options(CONNECTION, &settings.url, settings)?;
-    let place = place(&options);
+/// Connects to the database, checks it, and migrates it.
+pub(crate) async fn connect(settings: PostgresSettings) -> Result<Database> {
+    let options = options(CONNECTION, &settings.url, &settings)?;
+    let address = address(&options);
     let pool = PgPoolOptions::new()
-        .max_connections(settings.connections.max(2))
+        .max_connections(settings.pool_size())
         .acquire_timeout(settings.connection_timeout)
-        // A connection that died is found out by using it; asking first doubles every call.
+        // A test doubles the round trips of a call. A dead connection is detected when it is used.
         .test_before_acquire(false)
         .connect_lazy_with(options.clone());
-    reach(&options, &place, settings.connection_timeout).await?;
-    check(&pool, &place).await?;
-    migrate(&pool, &place).await?;
-    Ok(pool)
+    wait_for_server(&options, &address, settings.connection_timeout).await?;
+    check_database(&pool, &address).await?;
+    migrate(&pool, &address).await?;
+    Ok(Database {
+        pool,
+        options,
+        settings,
+        metrics: StatementMetrics::default(),
+    })
 }
 
-/// Waits, with growing pauses, until the server lets us in, or says that it never will.
-async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Result<()> {
+/// Waits for the server with increasing pauses. Fails at once if waiting cannot help.
+async fn wait_for_server(options: &PgConnectOptions, address: &str, timeout: Duration) -> Result<()> {
     use sqlx::{ConnectOptions, Connection};
     let end = Instant::now() + timeout;
-    let mut pause = PAUSE.0;
+    let mut pause = BACKOFF.0;
     loop {
         let attempt = tokio::time::timeout_at(end, options.connect()).await;
         let error = match attempt {
@@ -86,8 +92,8 @@ async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Re
                 let _ = connection.close().await;
                 return Ok(());
             }
-            Ok(Err(error)) if Fault::of(&error) != Fault::Unavailable || is_untrusted(&error) => {
-                return Err(refused(place, &error));
+            Ok(Err(error)) if SqlFault::of(&error) != SqlFault::Unavailable || is_tls_failure(&error) => {
+                return Err(refused(address, &error));
             }
             Ok(Err(error)) => error,
             Err(_) => sqlx::Error::PoolTimedOut,
@@ -95,58 +101,58 @@ async fn reach(options: &PgConnectOptions, place: &str, timeout: Duration) -> Re
         if Instant::now() + pause >= end {
             return Err(Error::unavailable(
                 format!(
-                    "reach {place} within {} s; check that the server runs and that the address is right",
+                    "reach {address} within {} s; check that the server runs and that the address is correct",
                     timeout.as_secs()
                 ),
                 error,
             ));
         }
-        tracing::warn!(place, %error, "the database cannot be reached yet; trying again");
+        tracing::warn!(address, %error, "database not reachable; retrying");
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
+        pause = (pause * 2).min(BACKOFF.1);
     }
 }
 
-/// Whether there is no TLS, or not with a certificate that is believed.
-fn is_untrusted(error: &sqlx::Error) -> bool {
+/// Whether the server offers no TLS, or a certificate that is not trusted.
+fn is_tls_failure(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) => true,
-        // As rustls tells of what it does not accept.
+        // How rustls reports a rejected certificate.
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
         _ => false,
     }
 }
 
-/// What no waiting mends.
-fn refused(place: &str, error: &sqlx::Error) -> Error {
+/// The error for a refusal that waiting does not resolve.
+fn refused(address: &str, error: &sqlx::Error) -> Error {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
     let advice = match code.as_deref() {
         Some("28P01" | "28000") => "check user and password, and the server's pg_hba.conf",
-        Some("3D000") => "create the database first, with: createdb",
+        Some("3D000") => "create the database with createdb",
         Some("42501") => "grant the user CONNECT on the database",
-        _ if is_untrusted(error) => {
-            "sslmode and sslrootcert of the URL must fit the server's TLS and its certificate"
+        _ if is_tls_failure(error) => {
+            "set sslmode and sslrootcert in the URL to match the server's certificate"
         }
         _ => "check the connection URL",
     };
-    Error::bad(CONNECTION, format!("{place} refuses: {error}; {advice}"))
+    Error::bad(CONNECTION, format!("{address} refused the connection: {error}; {advice}"))
 }
 
-/// Whether this is a database that we can work in.
-async fn check(pool: &PgPool, place: &str) -> Result<()> {
+/// Checks version, encoding, and that no other program uses the database.
+async fn check_database(pool: &PgPool, address: &str) -> Result<()> {
     let (version, encoding): (i32, String) = sqlx::query_as(
         "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')",
     )
     .fetch_one(pool)
     .await
-    .map_err(fault("ask the database for its version"))?;
-    if version / 10_000 < OLDEST_SERVER {
+    .map_err(fault("read the version of the database"))?;
+    if version / 10_000 < MIN_SERVER {
         return Err(Error::bad(
             CONNECTION,
             format!(
-                "{place} is PostgreSQL {}; version {OLDEST_SERVER} or newer is needed",
+                "{address} is PostgreSQL {}; upgrade it to version {MIN_SERVER} or newer",
                 version / 10_000
             ),
         ));
@@ -155,7 +161,7 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
         return Err(Error::bad(
             CONNECTION,
             format!(
-                "{place} has encoding {encoding}; create the database with: createdb --encoding=UTF8 --template=template0"
+                "{address} has encoding {encoding}; create the database with: createdb --encoding=UTF8 --template=template0"
             ),
         ));
     }
@@ -164,21 +170,22 @@ async fn check(pool: &PgPool, place: &str) -> Result<()> {
     )
     .fetch_one(pool)
     .await
-    .map_err(fault("look at the tables of the database"))?;
+    .map_err(fault("read the tables of the database"))?;
     if foreign {
         return Err(Error::bad(
             CONNECTION,
             format!(
-                "{place} is in use by something else (it has a table `entity` that is not TKO's); use a database of its own"
+                "{address} is used by another program (it has a table \"entity\" that is not TKO's); use a separate database"
             ),
         ));
     }
     Ok(())
 }
 
-/// Brings the schema up to this version. Several processes at once wait for one another; what a
-/// newer version has added is left alone, so that two versions can run side by side.
-async fn migrate(pool: &PgPool, place: &str) -> Result<()> {
+/// Migrates the schema to this version. Concurrent processes wait for one another.
+///
+/// Migrations of a newer version are ignored, so that two versions can run side by side.
+async fn migrate(pool: &PgPool, address: &str) -> Result<()> {
     let migrator = Migrator {
         ignore_missing: true,
         ..Migrator::with_migrations(MIGRATIONS.iter().cloned().collect())
@@ -189,18 +196,18 @@ async fn migrate(pool: &PgPool, place: &str) -> Result<()> {
         {
             Error::bad(
                 CONNECTION,
-                format!("the user may not create tables in {place} ({sql}); grant it CREATE on the schema, or make it the owner of the database"),
+                format!("the user may not create tables in {address} ({sql}); grant CREATE on the schema to it, or make it the owner of the database"),
             )
         }
         MigrateError::VersionMismatch(version) => Error::bad(
             CONNECTION,
-            format!("the schema of {place} was made by another build: its migration {version} differs from ours; use the release that made it"),
+            format!("the schema of {address} was made by a different build: its migration {version} differs; use the release that made it"),
         ),
-        _ => Error::unavailable(format!("bring the schema of {place} up to date"), error),
+        _ => Error::unavailable(format!("migrate the schema of {address}"), error),
     })
 }
 
-/// The numbers of the migrations of this version.
+/// Returns the numbers of the migrations of this version.
 pub(crate) fn migrations() -> Vec<i64> {
     MIGRATIONS
         .iter()
@@ -208,8 +215,8 @@ pub(crate) fn migrations() -> Vec<i64> {
         .collect()
 }
 
-/// Which database, without what is secret.
-pub(crate) fn place(options: &PgConnectOptions) -> String {
+/// Returns the name and host of a database, without secrets.
+pub(crate) fn address(options: &PgConnectOptions) -> String {
     let host = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),

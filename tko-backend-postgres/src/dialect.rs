@@ -1,20 +1,21 @@
-//! What only PostgreSQL has, and why it is used.
+//! Features that only PostgreSQL has, and the reason to use each.
 
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
+use crate::metrics::{Purpose, Instrument};
+use crate::database::Database;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
 
-/// Waits until every transaction of this database that runs now has ended. False: not by `end`.
+/// Waits until every transaction that is now running in this database has ended. Returns false if
+/// that takes until `end`.
 ///
-/// A transaction holds a lock on its virtual id from before its first snapshot until its end,
-/// written or not: what `CREATE INDEX CONCURRENTLY` waits for. Other stores say at which time all
-/// have ended that began before another, or do without: serializable ones abort the later of two.
+/// A transaction locks its virtual id from before its first snapshot until it ends, even if it only
+/// reads; `CREATE INDEX CONCURRENTLY` relies on the same locks. A serializable store needs no wait:
+/// it aborts the later of two contradicting transactions.
 pub(crate) async fn older_transactions_ended(
-    shared: &Shared,
+    database: &Database,
     end: Instant,
     pause: Duration,
 ) -> Result<bool> {
@@ -23,8 +24,8 @@ pub(crate) async fn older_transactions_ended(
          WHERE l.locktype = 'virtualxid' AND l.pid <> pg_backend_pid()";
     let running = || async {
         sqlx::query_scalar::<_, String>(RUNNING)
-            .fetch_all(&shared.pool)
-            .sent(&shared.measures, Purpose::AwaitOlder)
+            .fetch_all(&database.pool)
+            .sent(&database.metrics, Purpose::AwaitOlder)
             .await
     };
     let mut older = running().await?;
@@ -32,7 +33,7 @@ pub(crate) async fn older_transactions_ended(
         if Instant::now() + pause >= end {
             tracing::warn!(
                 count = older.len(),
-                "old transactions hold back a deletion; see pg_stat_activity for which"
+                "deletion delayed by old transactions; look for them in pg_stat_activity"
             );
             return Ok(false);
         }
@@ -43,29 +44,30 @@ pub(crate) async fn older_transactions_ended(
     Ok(true)
 }
 
-/// What statements see, how they are planned, and what is stopped. Others plan by rules of their
-/// own, and take hints in the statement, if any.
+/// Session settings: isolation, planning, and cancellation.
+///
+/// Other databases plan by rules of their own, or take hints in the statement.
 pub(crate) const SESSION: [(&str, &str); 8] = [
-    // Whatever else is usual in this database: each sees what was committed before it, and what it
-    // locks as it is then.
+    // A statement must see all earlier commits, and rows in the state in which it locks them. The
+    // database may have another default.
     ("default_transaction_isolation", "read committed"),
-    // Statements are small: compiling or spreading one costs more than it brings.
+    // Statements are small: compilation and parallel workers cost more than they gain.
     ("jit", "off"),
     ("max_parallel_workers_per_gather", "0"),
-    // Every read walks an index in its order and stops. A planner that knows little of a table, as
-    // after a bulk load, must not think of reading all of it and sorting.
+    // Every read follows an index and stops early. Without statistics, as after a bulk load, the
+    // planner would read and sort the whole table.
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
-    // What is joined is few with many: each of the few looks up its own by an index. A plan made
-    // while a table was empty must not read all of it later.
+    // Joins combine few rows with many: each of the few uses an index. A plan from the time when a
+    // table was empty must not read all of it later.
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
-    // What runs for a client that is gone is stopped.
+    // Cancels the statements of disconnected clients.
     ("client_connection_check_interval", "500"),
 ];
 
-/// Instead, for what holds whole tables against one another: each is gone through once, however
-/// long that takes.
+/// Session settings for statements that compare whole tables: they read each table once, without a
+/// time limit.
 pub(crate) const SCANNING: [(&str, &str); 5] = [
     ("enable_seqscan", "on"),
     ("enable_hashjoin", "on"),
@@ -74,21 +76,20 @@ pub(crate) const SCANNING: [(&str, &str); 5] = [
     ("statement_timeout", "0"),
 ];
 
-/// Which database this is: a physical copy has the same, and nothing else has. Everybody may ask,
-/// a standby too. Where copies are the store's own business, as in all distributed ones, ask it for
-/// a follower's read instead of having replicas.
+/// Selects the identity of a database, which only its physical copies share. Every role may run it,
+/// also on a standby. Distributed stores have follower reads instead of replicas.
 pub(crate) const IDENTITY: &str = "SELECT \
      (SELECT system_identifier FROM pg_control_system()) AS system, \
      (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database";
 
-/// Whether it follows another server, and takes no writes itself.
+/// Selects whether the server is a standby.
 pub(crate) const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 
-/// What operators watch: the feed, what waits for its revision, and what holds back the vacuum.
+/// Selects a [`DatabaseStatus`](crate::monitor::DatabaseStatus).
 ///
-/// Indexes are read from where they begin and only so far; the rest is in the server's memory.
-/// Whoever may not see how old a session's transaction is sees what it keeps from the vacuum.
-pub(crate) const WATCHED: &str = "SELECT h.revision, h.oldest, \
+/// The cost has a bound: it reads the start of indexes, and the server's memory. A role without
+/// access to the age of other roles' transactions still sees their effect on the vacuum.
+pub(crate) const STATUS: &str = "SELECT h.revision, h.oldest, \
      (SELECT count(*) FROM (SELECT 1 FROM pending LIMIT 10000) p) AS pending, \
      coalesce((SELECT greatest(now_us() - p.at, 0) FROM pending p \
          ORDER BY p.change_set, p.ordinal LIMIT 1), 0) AS waited, \
@@ -99,55 +100,58 @@ pub(crate) const WATCHED: &str = "SELECT h.revision, h.oldest, \
          AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL) \
          AND a.backend_type IS DISTINCT FROM 'autovacuum worker') s";
 
-/// Sends all rows of a query, each in a message, decoded by [`Columns`](crate::columns::Columns):
-/// less to do for whoever reads very many than with the answer of a query. Nothing can be bound to
-/// it. Others: the query itself.
+/// Wraps a query in `COPY`, which sends each row in one message for
+/// [`RowColumns`](crate::columns::RowColumns).
+///
+/// That is cheaper for the reader of very many rows. Values cannot be bound; see [`setting`]. Other
+/// databases use the query itself.
 pub(crate) fn copy_out(query: &str) -> String {
     format!("COPY ({query}) TO STDOUT (FORMAT binary)")
 }
 
-/// A text that was [set] in the same transaction, by its number.
+/// An expression for the text with this number that the transaction [set](select_and_set).
 pub(crate) fn setting(number: usize) -> String {
     format!("current_setting('tko.setting_{number}')")
 }
 
-/// A query of one row that begins with this also sets so many texts, which are bound to it, until
-/// the transaction ends: a pooler may give the next one to another session.
-pub(crate) fn set(query: &str, count: usize) -> String {
+/// Extends a select list so that the query also sets this many texts, bound to it as `$1` and so on.
+///
+/// The settings last until the transaction ends, because a pooler may use another session then.
+pub(crate) fn select_and_set(query: &str, count: usize) -> String {
     let set =
         (1..=count).map(|number| format!(", set_config('tko.setting_{number}', ${number}, true)"));
     query.to_owned() + &set.collect::<String>()
 }
 
-/// What housekeeping locks. Advisory locks are of one database.
+/// The key of the advisory lock for housekeeping. Advisory locks belong to one database.
 const HOUSEKEEPING: i64 = 0x74_6b_70;
 
-/// Where the head of the feed is told.
+/// The channel on which processes announce new revisions.
 const CHANNEL: &str = "tko";
 
-/// Locks what only housekeeping locks, to the end of the transaction; false: another process is at
-/// it.
+/// Locks housekeeping until the transaction ends. Returns false if another process has the lock.
 pub(crate) async fn lock_housekeeping(
-    shared: &Shared,
+    database: &Database,
     transaction: &mut PgConnection,
 ) -> Result<bool> {
     sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
         .bind(HOUSEKEEPING)
         .fetch_one(transaction)
-        .sent(&shared.measures, Purpose::LockHousekeeping)
+        .sent(&database.metrics, Purpose::LockHousekeeping)
         .await
 }
 
-/// An expression that tells all processes that the feed has got so far (NULL: that something is
-/// due), once the transaction is committed. Only passes do: a transaction that notifies takes a
-/// lock of the whole server when it commits.
-pub(crate) fn tell(head: &str) -> String {
-    format!("pg_notify('{CHANNEL}', coalesce(({head})::text, ''))")
+/// An expression that notifies all processes of the last revision, or of due work if it is NULL,
+/// once the transaction commits.
+///
+/// Only numbering passes use it: a notifying transaction takes a server-wide lock when it commits.
+pub(crate) fn notify(revision: &str) -> String {
+    format!("pg_notify('{CHANNEL}', coalesce(({revision})::text, ''))")
 }
 
-/// A connection that hears it. Nothing depends on it: whoever hears nothing looks now and then.
+/// Opens a connection that receives notifications. They only save time: every process also polls.
 pub(crate) async fn listener(options: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
-    // A pool of its own, for it keeps its connection.
+    // A separate pool, because the listener keeps its connection.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .connect_with(options.clone())

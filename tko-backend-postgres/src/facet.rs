@@ -1,35 +1,34 @@
-//! Metadata as it is indexed.
+//! The index of metadata: facets.
 //!
-//! A text that PostgreSQL does not take (it holds a NUL) or that is too long for an index entry is
-//! stored in another form, which keeps the byte order as far as it is the same; whoever reads
-//! judges rows by the text itself.
+//! Texts that PostgreSQL does not accept (with a NUL), or that are too long for an index entry, have
+//! another form in the index. The form keeps the byte order of the text up to the first difference.
+//! Readers always compare the text itself.
 
 use std::borrow::Cow;
 use tko_core::Metadata;
 
-/// Longest start of a key or value that is indexed. Two and an id fit into one index entry (2,704
+/// The limit of an indexed text in bytes: a key, a value and an id fit into one index entry (2,704
 /// bytes).
-pub(crate) const LONGEST: usize = 500;
+pub(crate) const MAX_INDEXED: usize = 500;
 
-/// The indexed form of a key or value. Equal texts have equal forms, and different texts have
-/// different ones.
+/// Returns the indexed form of a key or value. Two texts have the same form only if they are equal.
 pub(crate) fn indexed(text: &str) -> Cow<'_, str> {
     let plain = !text.contains(['\0', '\u{1}']);
-    if plain && text.len() <= LONGEST {
+    if plain && text.len() <= MAX_INDEXED {
         return Cow::Borrowed(text);
     }
     let mut form = prefix(text).into_owned();
-    if form.len() > LONGEST || text.len() > LONGEST {
-        form.truncate(form.floor_char_boundary(LONGEST));
+    if form.len() > MAX_INDEXED || text.len() > MAX_INDEXED {
+        form.truncate(form.floor_char_boundary(MAX_INDEXED));
         form.push('\u{1}');
         form.push_str(&blake3::hash(text.as_bytes()).to_hex());
     }
     Cow::Owned(form)
 }
 
-/// What the forms of all texts that start with `text` start with.
+/// Returns the common start of the indexed forms of all texts that start with `text`.
 pub(crate) fn prefix(text: &str) -> Cow<'_, str> {
-    let cut = &text[..text.floor_char_boundary(LONGEST)];
+    let cut = &text[..text.floor_char_boundary(MAX_INDEXED)];
     if !cut.contains(['\0', '\u{1}']) {
         return Cow::Borrowed(cut);
     }
@@ -41,15 +40,15 @@ pub(crate) fn prefix(text: &str) -> Cow<'_, str> {
             character => form.push(character),
         }
     }
-    form.truncate(form.floor_char_boundary(LONGEST));
+    form.truncate(form.floor_char_boundary(MAX_INDEXED));
     Cow::Owned(form)
 }
 
-/// Keys and values, as they are indexed.
-pub(crate) type Facets = Vec<(String, String)>;
+/// Keys and values in their indexed forms.
+pub(crate) type FacetPairs = Vec<(String, String)>;
 
-/// What must be added to and taken from the index when metadata changes.
-pub(crate) fn difference(before: Option<&Metadata>, after: Option<&Metadata>) -> (Facets, Facets) {
+/// Returns the pairs to add to the index, and the pairs to remove, when metadata changes.
+pub(crate) fn difference(before: Option<&Metadata>, after: Option<&Metadata>) -> (FacetPairs, FacetPairs) {
     let only = |one: Option<&Metadata>, other: Option<&Metadata>| {
         one.into_iter()
             .flat_map(|metadata| metadata.iter())
@@ -62,12 +61,12 @@ pub(crate) fn difference(before: Option<&Metadata>, after: Option<&Metadata>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, difference, indexed, prefix};
+    use super::{MAX_INDEXED, difference, indexed, prefix};
     use tko_core::Metadata;
 
     #[test]
-    fn forms_tell_texts_apart_and_fit() {
-        let long = "x".repeat(3 * LONGEST);
+    fn indexed_forms_are_unique_and_fit() {
+        let long = "x".repeat(3 * MAX_INDEXED);
         let other = format!("{long}y");
         let texts = [
             "",
@@ -82,7 +81,7 @@ mod tests {
         ];
         for one in texts {
             assert!(!indexed(one).contains('\0'));
-            assert!(indexed(one).len() <= LONGEST + 65);
+            assert!(indexed(one).len() <= MAX_INDEXED + 65);
             for two in texts {
                 assert_eq!(one == two, indexed(one) == indexed(two), "{one:?} {two:?}");
                 if one.starts_with(two) {
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_written() {
+    fn only_differences_are_written() {
         let before = Metadata::from_iter([("a", "1"), ("b", "2"), ("c", "3")]);
         let after = Metadata::from_iter([("a", "1"), ("b", "9"), ("d", "4")]);
         let (added, removed) = difference(Some(&before), Some(&after));

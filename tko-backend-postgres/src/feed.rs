@@ -1,103 +1,130 @@
-//! Revisions, the feed of changes, and history.
+//! The feed: revisions, changes, history, and retention.
 //!
-//! Changes get their revisions after they are committed, by a pass that any process may run
-//! (`numbering`). Every process hears of the new head (`listening`), and whoever follows goes on
-//! from there (`tail`), with what one has read for all (`recent`). What is too old goes
-//! (`retention`).
+//! Changes get their revisions after the commit, by a numbering pass that any process may run
+//! (`numbering`, `pass`). Every process learns the new head (`listening`), and its watchers continue
+//! from there (`tail`) with changes that are read once per process (`recent`). Old changes are
+//! deleted (`retention`).
 
-mod image;
+mod head;
 mod listening;
 mod numbering;
+mod pass;
 mod recent;
+mod records;
 mod retention;
 mod tail;
 
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
+use crate::content::Content;
+use crate::database::Database;
+use crate::monitor::DatabaseMonitor;
+use crate::work::WorkSignal;
+use futures_core::stream::BoxStream;
+use head::FeedHead;
 use numbering::Numbering;
-use recent::Recent;
+use recent::RecentChanges;
 use std::sync::Arc;
 use tko_core::change::FeedPosition;
-use tko_core::{ChangeRecord, Key, Result, Revision, Timestamp};
-use tokio::sync::watch;
+use tko_core::{ChangeRecord, Key, Result, Revision, Version, Want};
 use tokio::task::JoinSet;
 
-pub(crate) use numbering::numbered;
 pub(crate) use retention::trim;
-pub(crate) use tail::tail;
 
-/// What this process knows of the feed.
-#[derive(Debug)]
+/// The feed of a database, as one process sees it.
 pub(crate) struct Feed {
-    /// The last revision that this process heard of.
-    head: watch::Sender<u64>,
-    numbering: Numbering,
-    /// Without bodies, and with them.
-    recent: [Recent; 2],
-}
-
-impl Default for Feed {
-    fn default() -> Self {
-        Self {
-            head: watch::Sender::new(0),
-            numbering: Numbering::default(),
-            recent: [false, true].map(Recent::new),
-        }
-    }
+    database: Arc<Database>,
+    content: Arc<Content>,
+    head: Arc<FeedHead>,
+    numbering: Arc<Numbering>,
+    /// The last changes: without packages, and with them.
+    recent: [Arc<RecentChanges>; 2],
 }
 
 impl Feed {
-    /// A change set was committed here: it wants its revisions.
-    pub(crate) fn poke(&self) {
-        self.numbering.poke();
+    pub(crate) fn new(
+        database: &Arc<Database>,
+        content: &Arc<Content>,
+        signal: &Arc<WorkSignal>,
+    ) -> Self {
+        let head = Arc::new(FeedHead::default());
+        let numbering = Numbering::new(database.clone(), head.clone(), signal.clone());
+        Self {
+            database: database.clone(),
+            content: content.clone(),
+            head,
+            numbering: Arc::new(numbering),
+            recent: [false, true].map(|package| {
+                let recent = RecentChanges::new(database.clone(), content.clone(), package);
+                Arc::new(recent)
+            }),
+        }
     }
 
-    /// The feed has got so far.
-    fn reached(&self, revision: u64) {
-        self.head.send_if_modified(|head| {
-            let newer = *head < revision;
-            *head = revision.max(*head);
-            newer
-        });
+    /// Starts the background tasks.
+    pub(crate) fn start(
+        &self,
+        signal: &Arc<WorkSignal>,
+        monitor: &Arc<DatabaseMonitor>,
+    ) -> FeedTasks {
+        let (database, head) = (&self.database, &self.head);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(numbering::run(self.numbering.clone()));
+        tasks.spawn(listening::listen(
+            database.clone(),
+            head.clone(),
+            signal.clone(),
+        ));
+        tasks.spawn(listening::poll(
+            database.clone(),
+            head.clone(),
+            monitor.clone(),
+        ));
+        tasks.spawn(retention::run(database.clone()));
+        FeedTasks { _tasks: tasks }
+    }
+
+    /// Requests a numbering pass: this process committed a change set.
+    pub(crate) fn request_pass(&self) {
+        self.numbering.request();
+    }
+
+    /// Waits until a change set has its revisions, and its enqueued work is due. Returns the
+    /// revision of its last change.
+    pub(crate) async fn numbered(
+        &self,
+        set: i64,
+        last: Option<(Key, Version)>,
+    ) -> Result<Option<Revision>> {
+        self.numbering.numbered(set, last).await
+    }
+
+    /// Reads the position of the feed.
+    pub(crate) async fn position(&self) -> Result<FeedPosition> {
+        head::position(&self.database).await
+    }
+
+    /// Returns every change after this revision, without end.
+    pub(crate) fn tail(
+        &self,
+        after: Revision,
+        want: Want,
+    ) -> BoxStream<'static, Result<ChangeRecord>> {
+        let recent = self.recent[usize::from(want.package)].clone();
+        tail::tail(recent, self.head.subscribe(), after)
+    }
+
+    /// Returns changes of one entity before a revision, newest first, with packages.
+    pub(crate) async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        records::of_key(&self.database, &self.content, key, before, limit).await
     }
 }
 
-/// What runs in the background; ends when this is dropped.
+/// The background tasks of the feed. They end when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Tasks {
+pub(crate) struct FeedTasks {
     _tasks: JoinSet<()>,
-}
-
-/// Starts it.
-pub(crate) fn start(shared: &Arc<Shared>) -> Tasks {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(numbering::run(shared.clone()));
-    tasks.spawn(listening::listen(shared.clone()));
-    tasks.spawn(listening::look(shared.clone()));
-    tasks.spawn(retention::run(shared.clone()));
-    Tasks { _tasks: tasks }
-}
-
-/// Where the feed is.
-pub(crate) async fn head(shared: &Shared) -> Result<FeedPosition> {
-    let (revision, oldest, now): (i64, i64, i64) =
-        sqlx::query_as("SELECT revision, oldest, now_us() FROM head")
-            .fetch_one(&shared.pool)
-            .sent(&shared.measures, Purpose::Head)
-            .await?;
-    Ok(FeedPosition {
-        revision: Revision(revision.unsigned_abs()),
-        oldest: Revision(oldest.unsigned_abs()),
-        now: Timestamp(now),
-    })
-}
-
-/// Changes of one entity, newest first.
-pub(crate) async fn history(
-    shared: &Shared,
-    key: &Key,
-    before: Option<Revision>,
-    limit: usize,
-) -> Result<Vec<ChangeRecord>> {
-    image::of_key(shared, key, before, limit).await
 }

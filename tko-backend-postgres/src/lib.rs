@@ -1,32 +1,38 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// | file | what is in it |
+// | module | contents |
 // |---|---|
-// | `postgres`, `settings`, `connect` | the backend, what it is made with, the way to the database |
-// | `row`, `record`, `facet`, `body`, `skeleton`, `versions` | what is stored, and in which form |
-// | `fault`, `again` | what the database says went wrong; doing again what was cut off |
+// | `postgres` | the backend: assembles all other modules |
+// | `database`, `settings`, `connect` | the pool and its settings; connecting and migrating |
+// | `metrics`, `fault`, `retry`, `cancel_on_drop` | one statement: its duration, its errors, its connection |
+// | `dialect`, `sql` | features that only PostgreSQL has; the builder of statements |
+// | `codes`, `token`, `columns`, `row`, `facet` | the format of stored data |
+// | `content`, `skeletons`, `body`, `record`, `versions` | contents that rows refer to, with caches |
 // | `read/` | get, list, count |
-// | `replica/` | standbys that may be read from: which are fit, and which is next |
-// | `commit/` | change sets: read, judged by the rules of tko-core, written by one statement |
-// | `work/` | due work, leases, edits |
-// | `feed/` | revisions, the feed, history, and how long they are kept |
-// | `check/` | proving that what is stored is consistent, and mending it |
-// | `measure/` | how long each kind of statement takes, and how it fails, as metrics |
-// | `lent` | connections of whoever reads, and may give up |
-// | `dialect` | what only PostgreSQL has |
+// | `replica/` | standbys for stale reads |
+// | `commit/` | change sets |
+// | `work/` | due work, leases, modifications |
+// | `feed/` | revisions, the feed, history, retention |
+// | `check/` | consistency checks and repairs |
+// | `collector`, `monitor` | metrics for operators |
 
 mod body;
 mod cancel_on_drop;
 mod check;
+mod codes;
+mod collector;
 mod columns;
 mod commit;
 mod connect;
+mod content;
+mod database;
 mod dialect;
 mod facet;
 mod fault;
 mod feed;
 mod metrics;
+mod monitor;
 mod postgres;
 mod read;
 mod record;
@@ -34,10 +40,12 @@ mod replica;
 mod retry;
 mod row;
 mod settings;
-mod skeleton;
+mod skeletons;
+mod sql;
+mod token;
 mod versions;
 mod work;
 
-pub use check::{Finding, Problem, Report};
+pub use check::{CheckFinding, CheckProblem, CheckReport};
 pub use postgres::Postgres;
-pub use settings::Settings;
+pub use settings::PostgresSettings;

@@ -1,84 +1,81 @@
-//! How long statements take, and how they fail: counted for each [`Purpose`].
+//! Durations and failures of statements, by [`Purpose`].
 //!
-//! A statement is measured where it is sent, by what it is sent with: [`Sending::sent`] on the
-//! future, or [`Measures::rows`] around the rows. Both take a purpose and make of a failure what
-//! callers see, so there is one way from a statement to a result, and it counts.
+//! A statement is measured where it is sent: by [`Instrument::sent`] or [`Instrument::measured`] on
+//! its future, or by [`StatementMetrics::rows`] around its rows. Each takes a purpose, so no
+//! statement goes uncounted.
 //!
-//! Counting is three additions: no lock, and nothing is allocated. Reading it all is what a scrape
-//! does (`collector`), together with what is looked at in the database now and then (`watch`).
+//! A measurement is three additions, without locks or allocation. A scrape reads the totals
+//! (`collector`).
 
-mod collector;
 mod purpose;
-mod watch;
 
-use crate::fault::{Fault, fault};
+use crate::fault::{SqlFault, fault};
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt;
-use sqlx::Error as Sql;
+use sqlx::Error as SqlError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tko_core::Result;
 
-pub(crate) use collector::register;
 pub(crate) use purpose::Purpose;
-pub(crate) use watch::Watch;
 
-/// Upper bounds of the buckets that durations fall into, in microseconds; the last has none.
-const BOUNDS: [u64; 17] = [
+/// Upper bounds of the buckets of durations, in microseconds. One more bucket has no bound.
+pub(crate) const BOUNDS: [u64; 17] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000,
 ];
 
-/// How a statement may end that does not end well.
-const ENDS: [&str; 5] = ["retry", "taken", "unavailable", "broken", "given_up"];
+/// Labels of failures.
+pub(crate) const FAILURES: [&str; 5] = ["retry", "taken", "unavailable", "broken", "given_up"];
 
-/// Whoever asked gave up, and the rest of the answer was not waited for.
-const GIVEN_UP: usize = 4;
+/// The position of the label for a statement that was dropped before its answer was complete.
+const CANCELLED: usize = 4;
 
-/// What became of all statements so far, of this process.
+/// Durations and failures of all statements of a process, by purpose.
 #[derive(Debug)]
-pub(crate) struct Measures([Measure; Purpose::ALL.len()]);
+pub(crate) struct StatementMetrics(pub(crate) [PurposeMetrics; Purpose::ALL.len()]);
 
-/// Of one purpose.
+/// Durations and failures of the statements of one purpose.
 #[derive(Debug, Default)]
-struct Measure {
-    /// How many took so long; of whichever end.
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    nanoseconds: AtomicU64,
-    failures: [AtomicU64; ENDS.len()],
+pub(crate) struct PurposeMetrics {
+    /// Statements by duration, failed ones included.
+    pub(crate) buckets: [AtomicU64; BOUNDS.len() + 1],
+    /// The sum of all durations.
+    pub(crate) nanoseconds: AtomicU64,
+    pub(crate) failures: [AtomicU64; FAILURES.len()],
 }
 
-impl Default for Measures {
+impl Default for StatementMetrics {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Measure::default()))
+        Self(std::array::from_fn(|_| PurposeMetrics::default()))
     }
 }
 
-impl Measures {
-    /// One is being sent.
-    fn start(&self, purpose: Purpose) -> Sent<'_> {
-        Sent {
-            measure: &self.0[purpose as usize],
+impl StatementMetrics {
+    /// Starts the clock of a statement.
+    fn start(&self, purpose: Purpose) -> RunningStatement<'_> {
+        RunningStatement {
+            totals: &self.0[purpose as usize],
             start: Instant::now(),
-            ended: false,
+            has_ended: false,
         }
     }
 
-    /// Rows as they come, measured until the last one.
+    /// Measures a statement whose rows arrive one by one, until the last one.
     pub(crate) fn rows<'a, T>(
         &'a self,
         purpose: Purpose,
-        rows: BoxStream<'a, Result<T, Sql>>,
-    ) -> Rows<'a, T> {
-        Rows {
+        rows: BoxStream<'a, Result<T, SqlError>>,
+    ) -> MeasuredRows<'a, T> {
+        MeasuredRows {
             purpose,
-            coming: rows,
-            sent: self.start(purpose),
+            rows,
+            running: self.start(purpose),
         }
     }
 }
 
-impl Measure {
+impl PurposeMetrics {
     fn add(&self, took: Duration) {
         let micros = took.as_micros();
         let bucket = BOUNDS.partition_point(|bound| u128::from(*bound) < micros);
@@ -88,96 +85,96 @@ impl Measure {
     }
 }
 
-/// A statement that has not ended. Dropped before it does, it was given up.
-struct Sent<'a> {
-    measure: &'a Measure,
+/// A statement that is running. Dropping it before [`end`](Self::end) counts as cancelled.
+struct RunningStatement<'a> {
+    totals: &'a PurposeMetrics,
     start: Instant,
-    ended: bool,
+    has_ended: bool,
 }
 
-impl Sent<'_> {
-    fn end(&mut self, error: Option<&Sql>) {
-        self.ended = true;
-        self.measure.add(self.start.elapsed());
-        let failure = match error.map(Fault::of) {
+impl RunningStatement<'_> {
+    fn end(&mut self, error: Option<&SqlError>) {
+        self.has_ended = true;
+        self.totals.add(self.start.elapsed());
+        let failure = match error.map(SqlFault::of) {
             None => return,
-            Some(Fault::Retry) => 0,
-            Some(Fault::Taken) => 1,
-            Some(Fault::Unavailable) => 2,
-            Some(Fault::Broken) => 3,
+            Some(SqlFault::Retry) => 0,
+            Some(SqlFault::Taken) => 1,
+            Some(SqlFault::Unavailable) => 2,
+            Some(SqlFault::Broken) => 3,
         };
-        self.measure.failures[failure].fetch_add(1, Ordering::Relaxed);
+        self.totals.failures[failure].fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Sent<'_> {
+impl Drop for RunningStatement<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.measure.add(self.start.elapsed());
-            self.measure.failures[GIVEN_UP].fetch_add(1, Ordering::Relaxed);
+        if !self.has_ended {
+            self.totals.add(self.start.elapsed());
+            self.totals.failures[CANCELLED].fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// A statement, as the future of its answer.
-pub(crate) trait Sending: Sized + Send {
-    /// Measures it. If it takes its connection from the pool, that is a part of it.
+/// The future of a statement's answer, which can be measured.
+pub(crate) trait Instrument: Sized + Send {
+    /// Measures the statement, including the wait for a connection if it takes one from the pool.
     fn measured<T>(
         self,
-        measures: &Measures,
+        metrics: &StatementMetrics,
         purpose: Purpose,
-    ) -> impl Future<Output = Result<T, Sql>> + Send
+    ) -> impl Future<Output = Result<T, SqlError>> + Send
     where
-        Self: Future<Output = Result<T, Sql>>,
+        Self: Future<Output = Result<T, SqlError>>,
     {
         async move {
-            let mut sent = measures.start(purpose);
+            let mut running = metrics.start(purpose);
             let result = self.await;
-            sent.end(result.as_ref().err());
+            running.end(result.as_ref().err());
             result
         }
     }
 
-    /// The same; what fails is said as callers see it.
+    /// Measures the statement, and translates an error for callers.
     fn sent<T>(
         self,
-        measures: &Measures,
+        metrics: &StatementMetrics,
         purpose: Purpose,
     ) -> impl Future<Output = Result<T>> + Send
     where
-        Self: Future<Output = Result<T, Sql>>,
+        Self: Future<Output = Result<T, SqlError>>,
     {
         async move {
-            let result = self.measured(measures, purpose).await;
+            let result = self.measured(metrics, purpose).await;
             result.map_err(fault(purpose.action()))
         }
     }
 }
 
-impl<F: Future + Send> Sending for F {}
+impl<F: Future + Send> Instrument for F {}
 
-/// Rows of a statement, as they come.
-pub(crate) struct Rows<'a, T> {
+/// The rows of a statement that is being measured.
+pub(crate) struct MeasuredRows<'a, T> {
     purpose: Purpose,
-    coming: BoxStream<'a, Result<T, Sql>>,
-    sent: Sent<'a>,
+    rows: BoxStream<'a, Result<T, SqlError>>,
+    running: RunningStatement<'a>,
 }
 
-impl<T> Rows<'_, T> {
-    /// The next one; `None`: that was the last.
+impl<T> MeasuredRows<'_, T> {
+    /// Returns the next row; `None` after the last one.
     pub(crate) async fn try_next(&mut self) -> Result<Option<T>> {
-        let next = self.coming.try_next().await;
+        let next = self.rows.try_next().await;
         if !matches!(next, Ok(Some(_))) {
-            self.sent.end(next.as_ref().err());
+            self.running.end(next.as_ref().err());
         }
         next.map_err(fault(self.purpose.action()))
     }
 
-    /// The next ones, at most so many; none: those were the last.
+    /// Returns up to `most` rows; none after the last one.
     pub(crate) async fn next_chunk(&mut self, most: usize) -> Result<Vec<T>> {
         let mut chunk = Vec::new();
         while chunk.len() < most
-            && !self.sent.ended
+            && !self.running.has_ended
             && let Some(row) = self.try_next().await?
         {
             chunk.push(row);

@@ -1,22 +1,21 @@
-//! The backend, and each call.
+//! The backend: assembles its parts, and implements [`Backend`] by them.
 
-use crate::body::Bodies;
-use crate::check::Report;
-use crate::commit;
-use crate::connect::{CONNECTION, connect, options};
-use crate::feed::Feed;
-use crate::metrics::{Measures, Purpose, Sending, Watch};
-use crate::read;
-use crate::replica::{self, Replicas};
-use crate::settings::Settings;
-use crate::skeleton::Skeletons;
-use crate::versions::Versions;
-use crate::work::{self, Turns, Waiting};
+use crate::check::{CheckReport, check};
+use crate::collector;
+use crate::commit::Committer;
+use crate::connect::connect;
+use crate::content::Content;
+use crate::database::Database;
+use crate::feed::{Feed, FeedTasks, trim};
+use crate::metrics::{Instrument, Purpose};
+use crate::monitor::DatabaseMonitor;
+use crate::read::{self, EntityReader};
+use crate::replica::{self, ReplicaTasks, Replicas};
+use crate::settings::PostgresSettings;
+use crate::work::{self, ClaimTurns, WorkSignal};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use prometheus_client::registry::Registry;
-use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,74 +25,69 @@ use tko_core::{
     Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
 
-/// TKO's storage in PostgreSQL. Any number of processes may use one database.
+/// A storage backend in PostgreSQL. Any number of processes may share one database.
 ///
-/// It numbers changes and follows the feed in background tasks, which end when it is dropped.
+/// Background tasks number changes, follow the feed, and delete old changes. They end when the
+/// backend is dropped.
 pub struct Postgres {
-    pub(crate) shared: Arc<Shared>,
-    /// Ends with this.
-    _tasks: crate::feed::Tasks,
-    _watching: replica::Watching,
-}
-
-/// What calls and background tasks share.
-pub(crate) struct Shared {
-    pub(crate) pool: PgPool,
-    pub(crate) replicas: Replicas,
-    pub(crate) options: PgConnectOptions,
-    pub(crate) settings: Settings,
-    pub(crate) bodies: Bodies,
-    pub(crate) skeletons: Skeletons,
-    pub(crate) versions: Versions,
-    pub(crate) feed: Feed,
-    pub(crate) waiting: Waiting,
-    pub(crate) turns: Turns,
-    pub(crate) measures: Measures,
-    pub(crate) watch: Watch,
+    database: Arc<Database>,
+    reader: Arc<EntityReader>,
+    committer: Committer,
+    feed: Arc<Feed>,
+    signal: Arc<WorkSignal>,
+    turns: ClaimTurns,
+    monitor: Arc<DatabaseMonitor>,
+    _feed_tasks: FeedTasks,
+    _replica_tasks: ReplicaTasks,
 }
 
 impl Postgres {
-    /// Connects, waiting for a database that cannot be reached yet, and brings its schema up to
-    /// this version. Must be called within a tokio runtime.
+    /// Connects to the database, and migrates its schema to this version. Waits for a database that
+    /// is not reachable yet.
+    ///
+    /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// - `BadArgument`: the URL is none, the server is too old, refuses the user, or the database
-    ///   is not fit to be used; or a replica is of another database.
-    /// - `Unavailable`: it was not reached in [`Settings::connection_timeout`].
-    pub async fn connect(settings: Settings) -> Result<Self> {
-        let pool = connect(&settings).await?;
-        let replicas = Replicas::find(&settings, &pool).await?;
-        let shared = Arc::new(Shared {
-            pool,
+    /// - `BadArgument`: the URL is malformed, the server is too old or rejects the user, or another
+    ///   program uses the database; or a replica belongs to another database.
+    /// - `Unavailable`: the database was not reachable within
+    ///   [`PostgresSettings::connection_timeout`].
+    pub async fn connect(settings: PostgresSettings) -> Result<Self> {
+        let database = Arc::new(connect(settings).await?);
+        let replicas = Replicas::connect(&database).await?;
+        let content = Arc::new(Content::new(&database));
+        let signal = Arc::new(WorkSignal::default());
+        let monitor = Arc::new(DatabaseMonitor::default());
+        let feed = Arc::new(Feed::new(&database, &content, &signal));
+        let feed_tasks = feed.start(&signal, &monitor);
+        let replica_tasks = replica::watch(&replicas, &database);
+        let reader = Arc::new(EntityReader {
+            database: database.clone(),
+            content: content.clone(),
             replicas,
-            options: options(CONNECTION, &settings.url, &settings)?,
-            settings,
-            bodies: Bodies::default(),
-            skeletons: Skeletons::default(),
-            versions: Versions::default(),
-            feed: Feed::default(),
-            waiting: Waiting::default(),
-            turns: Turns::default(),
-            measures: Measures::default(),
-            watch: Watch::default(),
         });
-        let tasks = crate::feed::start(&shared);
-        let watching = replica::watch(&shared);
         Ok(Self {
-            shared,
-            _tasks: tasks,
-            _watching: watching,
+            committer: Committer::new(&database, &content, &feed, &signal),
+            database,
+            reader,
+            feed,
+            signal,
+            turns: ClaimTurns::default(),
+            monitor,
+            _feed_tasks: feed_tasks,
+            _replica_tasks: replica_tasks,
         })
     }
 
-    /// Adds to a registry what operators watch: how long each kind of statement takes and how it
-    /// fails, the connections of this process, and, seen every few seconds by one cheap statement,
-    /// the feed, what waits for its revision, and what holds back the vacuum. The metrics are named
-    /// `tko_postgres_…`; `docs/postgresql.md` says what to make of them.
+    /// Adds the metrics of this backend to a registry. Their names start with `tko_postgres_`.
     ///
-    /// Of several backends in one registry each takes a label, by
-    /// [`sub_registry_with_label`](Registry::sub_registry_with_label). When a backend is dropped,
-    /// its metrics are gone; what cannot be seen for now is left out.
+    /// They show the duration and the failures of each kind of statement, the connections of this
+    /// process, and the status of the database: the feed, changes without a revision, and
+    /// transactions that hold back the vacuum. `docs/postgresql.md` explains each. A status that
+    /// cannot be read is left out, and all metrics disappear when the backend is dropped.
+    ///
+    /// To register several backends, give each a label with
+    /// [`sub_registry_with_label`](Registry::sub_registry_with_label).
     ///
     /// ```
     /// # fn scrape(postgres: &tko_backend_postgres::Postgres) -> Result<String, std::fmt::Error> {
@@ -105,46 +99,47 @@ impl Postgres {
     /// # }
     /// ```
     pub fn register(&self, registry: &mut Registry) {
-        crate::metrics::register(&self.shared, registry);
+        collector::register(registry, &self.database, &self.monitor);
     }
 
-    /// Looks at all that is stored, while it is in use; with `repair`, mends what can be mended
-    /// without losing anything. Takes time in proportion to what is stored.
+    /// Checks that the stored data is consistent, while the database is in use. With `repair`, fixes
+    /// every problem that can be fixed without losing data.
+    ///
+    /// The time is proportional to the amount of data.
     ///
     /// # Errors
-    /// `Unavailable`, `Internal`: it could not be looked at.
-    pub async fn check(&self, repair: bool) -> Result<Report> {
-        crate::check::check(&self.shared, repair).await
+    /// `Unavailable`, `Internal`: the check was not completed.
+    pub async fn check(&self, repair: bool) -> Result<CheckReport> {
+        check(&self.database, &self.reader.content, &self.committer, repair).await
     }
 
-    /// Deletes everything. Revisions go on from where they were, so that whoever watches is told
-    /// to list again.
+    /// Deletes all data. Revisions continue, so that watchers have to list again.
     ///
     /// # Errors
     /// `Unavailable`, `Internal`: nothing was deleted.
     pub async fn clear(&self) -> Result<()> {
-        let Shared { pool, measures, .. } = &*self.shared;
-        let mut all = pool.begin().sent(measures, Purpose::Begin).await?;
-        // Skeletons and dictionaries stay: other processes remember their numbers.
+        let Database { pool, metrics, .. } = &*self.database;
+        let mut transaction = pool.begin().sent(metrics, Purpose::Begin).await?;
+        // Skeletons and dictionaries stay: other processes cache their numbers.
         sqlx::query("TRUNCATE entity, facet, body, work, edit, pending, mark, event, going")
-            .execute(&mut *all)
-            .sent(measures, Purpose::Clear)
+            .execute(&mut *transaction)
+            .sent(metrics, Purpose::Clear)
             .await?;
-        // One further: who has followed to the end is told, too.
+        // One revision further, so that even a watcher at the head has to list again.
         sqlx::query("UPDATE head SET revision = revision + 1, oldest = revision + 1")
-            .execute(&mut *all)
-            .sent(measures, Purpose::Clear)
+            .execute(&mut *transaction)
+            .sent(metrics, Purpose::Clear)
             .await?;
-        all.commit().sent(measures, Purpose::End).await
+        transaction.commit().sent(metrics, Purpose::End).await
     }
 
-    /// Forgets changes that need not be kept any more, now: otherwise done in the background.
+    /// Deletes old changes now. A background task does so every few seconds.
     ///
     /// # Errors
-    /// `Unavailable`, `Internal`.
+    /// `Unavailable`, `Internal`: old changes are left.
     #[doc(hidden)]
     pub async fn trim(&self) -> Result<()> {
-        crate::feed::trim(&self.shared).await
+        trim(&self.database).await
     }
 }
 
@@ -161,23 +156,23 @@ impl Backend for Postgres {
     }
 
     async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
-        read::get(&self.shared, keys, want).await
+        read::get(&self.reader, keys, want).await
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        read::list(&self.shared, list).await
+        read::list(&self.reader, list).await
     }
 
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
-        read::pages(self.shared.clone(), list)
+        read::pages(self.reader.clone(), list)
     }
 
     async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
-        read::count(&self.shared, select, bound, want).await
+        read::count(&self.reader, select, bound, want).await
     }
 
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
-        commit::commit(&self.shared, changes, ack).await
+        self.committer.commit(changes, ack).await
     }
 
     async fn start_modification(
@@ -186,27 +181,27 @@ impl Backend for Postgres {
         ttl: Duration,
         want: Want,
     ) -> Result<Modification> {
-        work::edit(&self.shared, key, ttl, want).await
+        work::start_modification(&self.reader, key, ttl, want).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
-        work::claim(&self.shared, request).await
+        work::claim(&self.database, &self.signal, &self.turns, request).await
     }
 
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
-        work::renew(&self.shared, tokens, ttl).await
+        work::renew(&self.database, &self.signal, tokens, ttl).await
     }
 
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
-        work::settle(&self.shared, outcomes).await
+        work::settle(&self.database, &self.signal, outcomes).await
     }
 
     async fn feed_position(&self) -> Result<FeedPosition> {
-        crate::feed::head(&self.shared).await
+        self.feed.position().await
     }
 
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
-        crate::feed::tail(self.shared.clone(), after, want)
+        self.feed.tail(after, want)
     }
 
     async fn history(
@@ -215,6 +210,6 @@ impl Backend for Postgres {
         before: Option<Revision>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
-        crate::feed::history(&self.shared, key, before, limit).await
+        self.feed.history(key, before, limit).await
     }
 }

@@ -1,10 +1,11 @@
-//! Reading: by key, in pages, and counting.
+//! Reads: by key, in pages, and counts.
 //!
-//! A page is one statement. A *driver* gives ids in order, after a key, from one index; the rows
-//! are held against what SQL can say of the selection, which may be more than is selected but
-//! never less; what comes is judged by the selection itself. Where that leaves a page short, it is
-//! read anew in a transaction that sees one instant.
+//! A page is one statement. A *driver* returns ids in order, after a key, from one index. SQL filters
+//! the rows as far as it can, which may leave too many, but never drops a selected row. The reader
+//! then applies the selection itself. If that leaves a page too short, the page is read again by
+//! several statements in one snapshot.
 
+mod choose;
 mod count;
 mod found;
 mod get;
@@ -13,15 +14,17 @@ mod list;
 mod merge;
 mod pages;
 mod plan;
-mod sql;
+mod reader;
+mod resolve;
+mod statements;
 mod text;
-mod value;
 mod walk;
 
 pub(crate) use count::count;
 pub(crate) use get::get;
 pub(crate) use list::list;
 pub(crate) use pages::pages;
+pub(crate) use reader::{EntityReader, ONE_SNAPSHOT};
 
 #[cfg(test)]
 mod tests;

@@ -1,37 +1,40 @@
-//! Rows as entities: what they need beside themselves is read, or remembered.
+//! Entities from rows: adds the skeletons that rows refer to.
 
-use crate::postgres::Shared;
-use crate::row::{Before, Row, broken};
+use crate::codes::broken;
+use crate::row::{EntityRow, RowDecoder};
+use crate::skeletons::Skeletons;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tko_core::{Entity, Facts, Resource, Result};
 
-/// What these rows stand for, in their order.
-pub(crate) async fn entities(shared: &Shared, rows: Vec<Row<'_>>) -> Result<Vec<Arc<Entity>>> {
-    let resources = Resources::of(shared, rows.iter().map(|row| row.skeleton)).await?;
-    let mut before = Before::default();
+/// Returns the entities of these rows, in order.
+pub(crate) async fn entities(
+    skeletons: &Skeletons,
+    rows: Vec<EntityRow<'_>>,
+) -> Result<Vec<Arc<Entity>>> {
+    let resources = SkeletonMap::read(skeletons, rows.iter().map(|row| row.skeleton)).await?;
+    let mut decoder = RowDecoder::default();
     let entities = rows.into_iter().map(|row| {
         let number = row.skeleton;
-        let (entity, _) = row.entity(&mut before)?;
+        let (entity, _) = row.entity(&mut decoder)?;
         resources.complete(entity, number)
     });
     entities.collect()
 }
 
-/// Deployment resources by their numbers.
-pub(crate) struct Resources(HashMap<i32, Arc<Resource>>);
+/// Skeletons by number.
+pub(crate) struct SkeletonMap(HashMap<i32, Arc<Resource>>);
 
-impl Resources {
-    /// Those of rows with these numbers.
-    pub(crate) async fn of(
-        shared: &Shared,
+impl SkeletonMap {
+    /// Reads the skeletons with these numbers.
+    pub(crate) async fn read(
+        skeletons: &Skeletons,
         numbers: impl Iterator<Item = Option<i32>>,
     ) -> Result<Self> {
-        let skeletons = shared.skeletons.get(shared, numbers.flatten().collect());
-        Ok(Self(skeletons.await?))
+        Ok(Self(skeletons.get(numbers.flatten().collect()).await?))
     }
 
-    /// The entity of a row with this number, whole.
+    /// Puts the skeleton with this number into a deployment. Other entities stay as they are.
     pub(crate) fn complete(
         &self,
         mut entity: Arc<Entity>,

@@ -1,16 +1,15 @@
-//! Replicas: streaming standbys of the database, an unknown time behind it.
+//! Replicas: streaming standbys of the database, which may be behind it.
 //!
-//! Only what may show an older state ([`Want::any_revision`]) is read from them. None is ever
-//! needed: what one of them does not give, the primary does. Whether one can be used is found out
-//! in the background (`look`), so that nobody waits for one that is not there; and by whoever reads
-//! from it and fails.
+//! Only reads that [allow a stale state](Want::allow_stale) use them. Nothing depends on a replica:
+//! whatever it fails to deliver is read from the primary. A background task probes each of them, so
+//! that no read waits for an unreachable replica. A read that fails reports it.
 
 mod probe;
 
-use crate::connect::{options, place};
-use crate::postgres::Shared;
-use crate::settings::Settings;
-use probe::{Identity, look};
+use crate::connect::{address, options};
+use crate::database::Database;
+use crate::settings::PostgresSettings;
+use probe::{DatabaseIdentity, UnfitReason, probe};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use std::collections::BTreeSet;
@@ -22,66 +21,70 @@ use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Between two looks at a replica.
-const LOOK: Duration = Duration::from_secs(2);
+/// The time between two probes of a replica.
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What does not answer for so long is not there: whoever reads has somewhere else to go.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time limit of a probe, and of opening a connection: reads have an alternative.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connection that was not used for so long is asked whether it lives before it is.
+/// Connections that were idle for longer are tested before use.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Of one that fails now and then is told once, until it did not for so long.
+/// A failure is logged again only after the replica was usable for this long.
 const CALM: Duration = Duration::from_mins(1);
 
-/// Most failures of one replica that are told before it is well again.
-const MOST_TOLD: usize = 20;
+/// The limit of different failures of one replica that are logged until then.
+const MAX_LOGGED: usize = 20;
 
-/// What the URL of a replica is called in errors.
+/// The name of a replica's URL in errors.
 const REPLICA: &str = "backend replica";
 
-/// All that this process was told of.
+/// The replicas of a database.
 pub(crate) struct Replicas {
     all: Vec<Arc<Replica>>,
-    /// Which is next.
+    /// Counts reads, to use the replicas in turn.
     turn: AtomicUsize,
-    /// Of the primary; `None`: there are no replicas.
-    primary: Option<Identity>,
+    /// The identity of the primary; `None` if there are no replicas.
+    primary: Option<DatabaseIdentity>,
 }
 
-/// One of them.
+/// One replica.
 pub(crate) struct Replica {
     pub(crate) pool: PgPool,
-    place: String,
-    standing: Sender<Standing>,
-    told: Mutex<Told>,
+    address: String,
+    state: Sender<ReplicaState>,
+    log: Mutex<ReplicaLog>,
 }
 
-/// Whether it is read from.
+/// Whether a replica is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum ReplicaState {
     Used,
-    /// Not, as a read failed. Others that are under way may succeed.
+    /// Not used after a failed read, until the next probe. Running reads continue.
     Resting,
-    /// Not, and nothing is to be expected of what is under way either.
+    /// Not usable. Running reads are abandoned.
     Unfit,
 }
 
-/// What was told of it.
+/// The failures of a replica that were logged.
 #[derive(Debug)]
-struct Told {
-    /// Why it could not be used.
+struct ReplicaLog {
     failures: BTreeSet<String>,
-    /// Since when it did not fail, or always failed.
+    /// The time of the last failure, or when the replica became usable.
     since: Instant,
 }
 
 impl Replicas {
-    /// Those of the settings, as far as they can be used now.
+    /// Creates the replicas of the settings, and probes each once.
     ///
     /// # Errors
-    /// `BadArgument`: one is no URL, or of another database.
-    pub(crate) async fn find(settings: &Settings, primary: &PgPool) -> Result<Self> {
+    /// `BadArgument`: a URL is malformed, or leads to another database.
+    pub(crate) async fn connect(database: &Database) -> Result<Self> {
+        let Database {
+            settings,
+            pool: primary,
+            ..
+        } = database;
         let mut all = Vec::with_capacity(settings.replicas.len());
         for url in &settings.replicas {
             all.push(Arc::new(Replica::new(url, settings)?));
@@ -89,32 +92,32 @@ impl Replicas {
         let identity = if all.is_empty() {
             None
         } else {
-            Some(Identity::of(primary).await?)
+            Some(DatabaseIdentity::of(primary).await?)
         };
         let replicas = Self {
             all,
             turn: AtomicUsize::new(0),
             primary: identity,
         };
-        let mut looks = JoinSet::new();
+        let mut probes = JoinSet::new();
         if let Some(identity) = identity {
             for replica in &replicas.all {
                 let (replica, primary) = (replica.clone(), primary.clone());
-                looks.spawn(async move { replica.look(identity, &primary, true).await });
+                probes.spawn(async move { replica.probe(identity, &primary, true).await });
             }
         }
-        for looked in looks.join_all().await {
-            looked?;
+        for probed in probes.join_all().await {
+            probed?;
         }
         Ok(replicas)
     }
 
-    /// The next that can be used for what is wanted so; `None`: the primary.
+    /// Returns the next usable replica for a read; `None` means the primary.
     pub(crate) fn next(&self, want: Want) -> Option<Arc<Replica>> {
         self.in_turn(want).next().cloned()
     }
 
-    /// Reads from the next that can; `None`: none could.
+    /// Reads from the next usable replica. Returns `None` if no replica answers.
     pub(crate) async fn read<'a, T, F>(
         &'a self,
         want: Want,
@@ -124,7 +127,7 @@ impl Replicas {
         F: Future<Output = Result<T>>,
     {
         for replica in self.in_turn(want) {
-            // Apart, so that reads that no replica answers carry nothing of it with them.
+            // Boxed, so that the future stays small when no replica is used.
             match replica.reading(Box::pin(read(&replica.pool))).await {
                 Ok(read) => return Some(read),
                 Err(error) => replica.failed(&error),
@@ -133,7 +136,7 @@ impl Replicas {
         None
     }
 
-    /// Those that can be used, the next first.
+    /// Returns the usable replicas, the next one first.
     fn in_turn(&self, want: Want) -> impl Iterator<Item = &Arc<Replica>> {
         let count = if want.allow_stale { self.all.len() } else { 0 };
         let first = match count {
@@ -141,19 +144,19 @@ impl Replicas {
             count => self.turn.fetch_add(1, Ordering::Relaxed) % count,
         };
         let turned = self.all.iter().cycle().skip(first).take(count);
-        turned.filter(|replica| *replica.standing.borrow() == Standing::Used)
+        turned.filter(|replica| *replica.state.borrow() == ReplicaState::Used)
     }
 }
 
 impl Replica {
-    fn new(url: &str, settings: &Settings) -> Result<Self> {
+    fn new(url: &str, settings: &PostgresSettings) -> Result<Self> {
         let options = options(REPLICA, url, settings)?;
-        let place = place(&options);
+        let address = address(&options);
         let pool = PgPoolOptions::new()
-            .max_connections(settings.connections.max(2))
-            .acquire_timeout(settings.connection_timeout.min(PATIENCE))
+            .max_connections(settings.pool_size())
+            .acquire_timeout(settings.connection_timeout.min(TIMEOUT))
             .test_before_acquire(false)
-            // One that died unnoticed would cost a read and the standing of the whole replica.
+            // A dead connection would fail a read, and take the whole replica out of use.
             .before_acquire(|connection, about| {
                 Box::pin(async move {
                     if about.idle_for > IDLE {
@@ -165,122 +168,122 @@ impl Replica {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            place,
-            standing: Sender::new(Standing::Unfit),
-            told: Mutex::new(Told {
+            address,
+            state: Sender::new(ReplicaState::Unfit),
+            log: Mutex::new(ReplicaLog {
                 failures: BTreeSet::new(),
                 since: Instant::now(),
             }),
         })
     }
 
-    /// Reads from it, as long as there is any hope.
+    /// Runs a read on this replica. Fails as soon as the replica becomes unusable.
     pub(crate) async fn reading<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut standing = self.standing.subscribe();
+        let mut state = self.state.subscribe();
         let unfit = async {
-            let _ = standing.wait_for(|s| *s == Standing::Unfit).await;
+            let _ = state.wait_for(|s| *s == ReplicaState::Unfit).await;
         };
         tokio::select! {
             read = read => read,
             () = unfit => {
-                Err(Error::unavailable("read from a replica", "it cannot be used any more"))
+                Err(Error::unavailable("read from a replica", "the replica became unusable"))
             }
         }
     }
 
-    /// A read from it failed: the next ones go elsewhere, until it has been looked at.
+    /// Reports a failed read: the replica is not used until the next probe.
     pub(crate) fn failed(&self, error: &Error) {
         if let Error::Unavailable { .. } | Error::Internal { .. } = error {
-            let rested = self.standing.send_if_modified(|standing| {
-                let used = *standing == Standing::Used;
+            let rested = self.state.send_if_modified(|state| {
+                let used = *state == ReplicaState::Used;
                 if used {
-                    *standing = Standing::Resting;
+                    *state = ReplicaState::Resting;
                 }
                 used
             });
             if rested {
-                self.tell(error.chain());
+                self.log_failure(error.chain());
             }
         }
     }
 
-    /// Says why it is not used: once, and again only after it was well for a while.
-    fn tell(&self, why: String) {
-        let mut told = self.told();
-        told.since = Instant::now();
-        let place = &self.place;
-        if told.failures.len() < MOST_TOLD && !told.failures.contains(&why) {
+    /// Logs a failure once, and again only after the replica was usable for a while.
+    fn log_failure(&self, why: String) {
+        let mut log = self.log();
+        log.since = Instant::now();
+        let address = &self.address;
+        if log.failures.len() < MAX_LOGGED && !log.failures.contains(&why) {
             tracing::warn!(
-                place,
+                address,
                 why,
-                "the replica is not used for now: listings are read from elsewhere until it can be"
+                "replica not usable; stale reads use other replicas or the database"
             );
-            told.failures.insert(why);
+            log.failures.insert(why);
         } else {
-            tracing::debug!(place, why, "the replica is not used for now");
+            tracing::debug!(address, why, "replica not usable");
         }
     }
 
-    /// Finds out whether it can be used.
+    /// Probes the replica, and updates its state.
     ///
     /// # Errors
-    /// `BadArgument`: it is of another database, and this was asked at the start.
-    async fn look(&self, identity: Identity, primary: &PgPool, start: bool) -> Result<()> {
-        let looked = tokio::time::timeout(PATIENCE, look(identity, &self.pool, primary)).await;
-        let why = match looked {
+    /// `BadArgument`: at the start, if it is another database.
+    async fn probe(&self, identity: DatabaseIdentity, primary: &PgPool, start: bool) -> Result<()> {
+        let probed = tokio::time::timeout(TIMEOUT, probe(identity, &self.pool, primary)).await;
+        let why = match probed {
             Ok(Ok(())) => {
-                self.can_be_used();
+                self.mark_usable();
                 return Ok(());
             }
-            Ok(Err(probe::Unfit::Foreign(why))) if start => {
-                return Err(Error::bad(REPLICA, format!("{} {why}", self.place)));
+            Ok(Err(UnfitReason::Foreign(why))) if start => {
+                return Err(Error::bad(REPLICA, format!("{} {why}", self.address)));
             }
-            Ok(Err(probe::Unfit::Foreign(why) | probe::Unfit::ForNow(why))) => why,
-            Err(_) => format!("it does not answer within {} s", PATIENCE.as_secs()),
+            Ok(Err(UnfitReason::Foreign(why) | UnfitReason::Temporary(why))) => why,
+            Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
         };
-        self.standing.send_replace(Standing::Unfit);
-        self.tell(why);
+        self.state.send_replace(ReplicaState::Unfit);
+        self.log_failure(why);
         Ok(())
     }
 
-    fn can_be_used(&self) {
-        let was = self.standing.send_replace(Standing::Used);
-        let mut told = self.told();
-        let place = &self.place;
-        if was != Standing::Used {
-            told.since = Instant::now();
-            tracing::debug!(place, "listings of any revision are read from the replica");
-        } else if !told.failures.is_empty() && told.since.elapsed() > CALM {
-            told.failures.clear();
-            tracing::info!(place, "the replica is used again");
+    fn mark_usable(&self) {
+        let was = self.state.send_replace(ReplicaState::Used);
+        let mut log = self.log();
+        let address = &self.address;
+        if was != ReplicaState::Used {
+            log.since = Instant::now();
+            tracing::debug!(address, "replica in use for stale reads");
+        } else if !log.failures.is_empty() && log.since.elapsed() > CALM {
+            log.failures.clear();
+            tracing::info!(address, "replica in use again");
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().expect("no code panics while it tells")
+    fn log(&self) -> MutexGuard<'_, ReplicaLog> {
+        self.log.lock().expect("no code panics while it logs")
     }
 }
 
-/// Looks at them all the time; ends when this is dropped.
+/// The tasks that probe replicas. They end when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Watching {
-    _looks: JoinSet<()>,
+pub(crate) struct ReplicaTasks {
+    _tasks: JoinSet<()>,
 }
 
-/// Starts it.
-pub(crate) fn watch(shared: &Arc<Shared>) -> Watching {
-    let mut looks = JoinSet::new();
-    if let Some(identity) = shared.replicas.primary {
-        for replica in &shared.replicas.all {
-            let (replica, primary) = (replica.clone(), shared.pool.clone());
-            looks.spawn(async move {
+/// Starts probing all replicas.
+pub(crate) fn watch(replicas: &Replicas, database: &Database) -> ReplicaTasks {
+    let mut tasks = JoinSet::new();
+    if let Some(identity) = replicas.primary {
+        for replica in &replicas.all {
+            let (replica, primary) = (replica.clone(), database.pool.clone());
+            tasks.spawn(async move {
                 loop {
-                    tokio::time::sleep(LOOK).await;
-                    // Only at the start it is an error.
-                    let _ = replica.look(identity, &primary, false).await;
+                    tokio::time::sleep(INTERVAL).await;
+                    // It fails only at the start.
+                    let _ = replica.probe(identity, &primary, false).await;
                 }
             });
         }
     }
-    Watching { _looks: looks }
+    ReplicaTasks { _tasks: tasks }
 }

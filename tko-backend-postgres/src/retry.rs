@@ -1,63 +1,67 @@
-//! Doing again what may be done twice.
+//! Retrying reads whose connection was lost.
 
-use crate::postgres::Shared;
-use sqlx::Error as Sql;
+use crate::database::Database;
+use sqlx::Error as SqlError;
 use std::error::Error as _;
 use tko_core::{Error, Result};
 
-/// Whether the connection was lost, and nothing else: another one may do.
-pub(crate) fn is_lost(error: &Sql) -> bool {
+/// Whether the connection was lost, so that another connection may succeed.
+fn is_connection_lost(error: &SqlError) -> bool {
     match error {
-        Sql::Io(_) | Sql::Protocol(_) => true,
+        SqlError::Io(_) | SqlError::Protocol(_) => true,
         // admin_shutdown, crash_shutdown, cannot_connect_now
-        Sql::Database(error) => {
+        SqlError::Database(error) => {
             matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03"))
         }
         _ => false,
     }
 }
 
-/// Does what changes nothing, and does it again if its connection was lost: once for each
-/// connection that may have died unnoticed in the pool, and once more.
-pub(crate) async fn again<T, F>(shared: &Shared, read: impl Fn() -> F) -> Result<T>
+/// Runs a read, and runs it again if its connection was lost.
+///
+/// Every connection in the pool may have died unnoticed, for example when the server restarted. So
+/// the limit is one attempt for each of them, and one more.
+pub(crate) async fn retry_read<T, F>(database: &Database, read: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
-    let mut left = shared.settings.connections.max(2);
+    let mut retries = database.settings.pool_size();
     loop {
         match read().await {
-            Err(error @ Error::Unavailable { .. }) if left > 0 && lost(&error) => {
-                tracing::debug!(%error, "a connection was lost; reading again");
-                left -= 1;
+            Err(error) if retries > 0 && is_lost(&error) => {
+                tracing::debug!(%error, "retrying a read: its connection was lost");
+                retries -= 1;
             }
             result => return result,
         }
     }
 }
 
-/// Whether it is that the connection was lost.
-pub(crate) fn lost(error: &Error) -> bool {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<Sql>())
-        .is_some_and(is_lost)
+/// Whether a statement failed because its connection was lost.
+pub(crate) fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. })
+        && error
+            .source()
+            .and_then(|source| source.downcast_ref::<SqlError>())
+            .is_some_and(is_connection_lost)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::lost;
+    use super::is_lost;
     use crate::fault::fault;
-    use sqlx::Error as Sql;
+    use sqlx::Error as SqlError;
 
     #[test]
-    fn only_a_lost_connection_is_lost() {
+    fn only_a_lost_connection_is_retried() {
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert!(lost(&fault("read")(Sql::Io(reset))));
-        assert!(lost(&fault("read")(Sql::Protocol("cut short".to_owned()))));
+        assert!(is_lost(&fault("read")(SqlError::Io(reset))));
+        let cut = SqlError::Protocol("cut short".to_owned());
+        assert!(is_lost(&fault("read")(cut)));
         assert!(
-            !lost(&fault("read")(Sql::PoolTimedOut)),
-            "it waited long enough"
+            !is_lost(&fault("read")(SqlError::PoolTimedOut)),
+            "the call has already waited"
         );
-        assert!(!lost(&fault("read")(Sql::RowNotFound)));
+        assert!(!is_lost(&fault("read")(SqlError::RowNotFound)));
     }
 }

@@ -1,43 +1,51 @@
-//! Rows of the table `entity`, and what they stand for.
+//! Rows of the table `entity`, and their conversion to and from entities.
 //!
-//! What is selected by is a column, and so is what nearly every row has; what is only read with the
-//! row is JSON in `rest`, so that it can grow without a migration and be looked at with `psql`. The
-//! same [`Row`] is read from columns, and from the JSON that the feed keeps of a row as it was.
+//! Values that statements select by have columns, and so have values that nearly every row has. The
+//! other values are JSON in the column `rest`: it grows without a migration, and `psql` shows it.
+//! An [`EntityRow`] is read from columns, or from the JSON that the feed keeps of an earlier state.
 
-use crate::columns::Columns;
-use crate::skeleton::Skeletons;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+mod rest;
+
+use crate::codes::{broken, key_of, kind_number, signed};
+use crate::columns::RowColumns;
+use crate::skeletons::Skeletons;
+use rest::{PluginJson, RestJson, hash, lines};
+use serde::Deserialize;
 use serde_json::json;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 use tko_core::deployment_resource::DeploymentResource;
 use tko_core::{
-    Condition, ContentHash, Deployment, DeploymentId, Entity, Error, Facts, Generation, Gvk, Key,
-    Kind, Metadata, Plugin, Resource, Result, SiteId, TemplateId, Timestamp, Version,
+    ContentHash, Deployment, DeploymentId, Entity, Facts, Generation, Kind, Metadata, Resource,
+    Result, SiteId, TemplateId, Timestamp, Version,
 };
 
-/// The columns of a [`Row`], of the table named or aliased `e`, in the order of [`Row::read`].
-pub(crate) const COLUMNS: &str = "e.kind, e.body_at, e.id, e.version, e.generation, e.created, \
-     e.updated, e.skeleton, e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, \
-     e.place, e.body, e.metadata, e.rest";
+/// Columns of a listed row, of the alias `e`. A macro, so that [`COLUMNS`] can contain it.
+macro_rules! listed {
+    () => {
+        "e.id, e.version, e.generation, e.created, e.updated, e.skeleton, e.deleting, \
+         e.prepared, e.approved, e.template, e.site, e.parent, e.place, e.body, e.metadata, e.rest"
+    };
+}
 
-/// Those of a row whose kind is known and whose body is not looked for, in the order of
-/// [`Row::listed`]: each column takes time, of the server most of all.
-pub(crate) const LISTED: &str = "e.id, e.version, e.generation, e.created, e.updated, e.skeleton, \
-     e.deleting, e.prepared, e.approved, e.template, e.site, e.parent, e.place, e.body, \
-     e.metadata, e.rest";
+/// The columns that [`EntityRow::read`] reads, in order, of the table or alias `e`.
+pub(crate) const COLUMNS: &str = concat!("e.kind, e.body_at, ", listed!());
 
-/// One row; of texts that lie elsewhere, or its own.
+/// The columns that [`EntityRow::listed`] reads, in order, if the kind is known and the key of the
+/// body is not needed. Every column costs time, most of all in the server.
+pub(crate) const LISTED: &str = listed!();
+
+/// A row of the table `entity`. Its texts are borrowed where possible.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Row<'a> {
+pub(crate) struct EntityRow<'a> {
     pub(crate) kind: i16,
     pub(crate) id: Cow<'a, str>,
     pub(crate) version: i64,
     pub(crate) generation: i64,
     pub(crate) created: i64,
     pub(crate) updated: i64,
-    /// Not known of a listed row: 0.
+    /// The key of the body: the version that wrote it. 0 in a listed row, and for an empty package.
     pub(crate) body_at: i64,
     pub(crate) skeleton: Option<i32>,
     pub(crate) deleting: bool,
@@ -51,177 +59,37 @@ pub(crate) struct Row<'a> {
     pub(crate) body: ContentHash,
     #[serde(with = "lines")]
     pub(crate) metadata: Metadata,
-    pub(crate) rest: Rest,
+    pub(crate) rest: RestJson,
 }
 
-/// `bytea` as PostgreSQL writes it in JSON: `\x` and hexadecimal digits.
-fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentHash, D::Error> {
-    let text = <Cow<'de, str>>::deserialize(deserializer)?;
-    let digits = text.strip_prefix("\\x").unwrap_or_default().as_bytes();
-    let digit = |at: usize| {
-        let digit = char::from(*digits.get(at)?).to_digit(16)?;
-        u8::try_from(digit).ok()
-    };
-    let mut hash = [0; 32];
-    for (at, byte) in hash.iter_mut().enumerate() {
-        let (high, low) = (digit(2 * at), digit(2 * at + 1));
-        let Some((high, low)) = high.zip(low) else {
-            return Err(serde::de::Error::custom("no hash in hexadecimal digits"));
-        };
-        *byte = high << 4 | low;
-    }
-    Ok(ContentHash(hash))
-}
-
-/// What is only read with the row. Fields are left out where they say nothing; fields that a newer
-/// version adds are ignored by an older one.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct Rest {
-    #[serde(with = "lines", skip_serializing_if = "is_empty")]
-    inherited: Metadata,
-    #[serde(with = "lines", skip_serializing_if = "is_empty")]
-    given: Metadata,
-    #[serde(with = "said", skip_serializing_if = "Vec::is_empty")]
-    conditions: Vec<Condition>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<u64>,
-    /// Of the placement.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    placed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    once: Option<String>,
-    /// Where the Deployment resource is in the package.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<usize>,
-    /// What the Deployment resource names as template and site, if not what the row does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    named: Option<(Option<String>, Option<String>)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plugin: Option<Box<Described>>,
-}
-
-fn is_empty(metadata: &Metadata) -> bool {
-    metadata.is_empty()
-}
-
-/// Metadata as a text in JSON.
-mod lines {
-    use super::{Deserialize, Deserializer, Metadata, Serializer};
-    use serde::de::Error;
-
-    pub(super) fn serialize<S: Serializer>(
-        metadata: &Metadata,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&metadata.to_lines())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Metadata, D::Error> {
-        let lines = String::deserialize(deserializer)?;
-        Metadata::from_lines(&lines).map_err(D::Error::custom)
-    }
-}
-
-/// Conditions as JSON.
-mod said {
-    use super::{Condition, Deserialize, Deserializer, Said, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        conditions: &[Condition],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(conditions.iter().map(Said::of))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Condition>, D::Error> {
-        let said = <Vec<Said>>::deserialize(deserializer)?;
-        Ok(said.into_iter().map(Said::condition).collect())
-    }
-}
-
-/// In the place of a Deployment resource that is yet to be read, which no selection looks at.
+/// Stands for a skeleton that is still to be read. No selection looks at it.
 static BLANK: LazyLock<Arc<Resource>> = LazyLock::new(|| {
     let blank = json!({"apiVersion": "v1", "kind": "Blank", "metadata": {"name": "blank"}});
     Arc::new(Resource::new(blank).expect("it has kind and name"))
 });
 
-/// A condition.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Said {
-    kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    status: Option<bool>,
-    reason: String,
-    message: String,
-    observed: u64,
-    since: i64,
+/// The hash by which an idempotency key is indexed.
+pub(crate) fn idempotency_hash(key: &str) -> Vec<u8> {
+    blake3::hash(key.as_bytes()).as_bytes()[..16].to_vec()
 }
 
-/// A plugin.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Described {
-    executor: String,
-    arguments: Vec<String>,
-    properties: BTreeMap<String, String>,
-    /// Group, version, kind.
-    triggers: Vec<(String, String, String)>,
-}
-
-/// The number of a kind.
-pub(crate) fn number(kind: Kind) -> i16 {
-    match kind {
-        Kind::Template => 0,
-        Kind::Site => 1,
-        Kind::Deployment => 2,
-        Kind::Plugin => 3,
-    }
-}
-
-/// The key of a kind's number and an id, as they were stored.
-pub(crate) fn key(kind: i16, id: &str) -> Result<Key> {
-    let kind = Kind::ALL
-        .into_iter()
-        .find(|known| number(*known) == kind)
-        .ok_or_else(|| broken(format!("{id} has the unknown kind {kind}")))?;
-    Key::new(kind, id).map_err(|error| Error::internal("read what is stored", error))
-}
-
-/// What is stored is not what was written.
-pub(crate) fn broken(what: String) -> Error {
-    Error::internal("read what is stored", what)
-}
-
-/// As PostgreSQL has it: numbers without a sign do not exist there.
-pub(crate) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The hash under which a `once` key is found.
-pub(crate) fn once_hash(once: &str) -> Vec<u8> {
-    blake3::hash(once.as_bytes()).as_bytes()[..16].to_vec()
-}
-
-/// What rows before had: those that follow have mostly the same, and share it.
+/// Decodes rows to entities. Consecutive rows share equal template ids and skeletons.
 #[derive(Default)]
-pub(crate) struct Before<'a> {
-    known: Option<&'a Skeletons>,
+pub(crate) struct RowDecoder<'a> {
+    skeletons: Option<&'a Skeletons>,
     templates: HashSet<TemplateId>,
-    resource: Option<(i32, Arc<Resource>)>,
+    /// The last skeleton, with its number.
+    last: Option<(i32, Arc<Resource>)>,
 }
 
-impl<'a> Before<'a> {
-    /// Most templates that are remembered: those of many rows, of few bytes.
+impl<'a> RowDecoder<'a> {
+    /// The limit of shared template ids.
     const TEMPLATES: usize = 1_024;
 
-    /// Before all rows, with Deployment resources that are known.
-    pub(crate) fn knowing(known: &'a Skeletons) -> Self {
+    /// A decoder that puts cached skeletons into deployments.
+    pub(crate) fn with_skeletons(skeletons: &'a Skeletons) -> Self {
         Self {
-            known: Some(known),
+            skeletons: Some(skeletons),
             ..Self::default()
         }
     }
@@ -238,29 +106,29 @@ impl<'a> Before<'a> {
         Ok(template)
     }
 
-    /// The Deployment resource with a number, if it is known.
+    /// The skeleton with this number, if it is cached.
     fn resource(&mut self, number: Option<i32>) -> Option<Arc<Resource>> {
         let number = number?;
-        match &self.resource {
+        match &self.last {
             Some((last, resource)) if *last == number => Some(resource.clone()),
             _ => {
-                let resource = self.known?.remembered(number)?;
-                Some(self.resource.insert((number, resource)).1.clone())
+                let resource = self.skeletons?.cached(number)?;
+                Some(self.last.insert((number, resource)).1.clone())
             }
         }
     }
 }
 
-impl<'a> Row<'a> {
-    /// Of its [`COLUMNS`].
-    pub(crate) fn read(columns: &mut Columns<'a>) -> Result<Self, sqlx::Error> {
+impl<'a> EntityRow<'a> {
+    /// Reads a row from its [`COLUMNS`].
+    pub(crate) fn read(columns: &mut RowColumns<'a>) -> Result<Self, sqlx::Error> {
         let (kind, body_at) = (columns.next()?, columns.next()?);
         let listed = Self::listed(kind, columns)?;
         Ok(Self { body_at, ..listed })
     }
 
-    /// Of this kind's number and what is [`LISTED`].
-    pub(crate) fn listed(kind: i16, columns: &mut Columns<'a>) -> Result<Self, sqlx::Error> {
+    /// Reads a row of this kind from its [`LISTED`] columns.
+    pub(crate) fn listed(kind: i16, columns: &mut RowColumns<'a>) -> Result<Self, sqlx::Error> {
         Ok(Self {
             kind,
             body_at: 0,
@@ -283,10 +151,10 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The row of an entity.
+    /// Returns the row of an entity. `skeleton` is the number of its skeleton, if it has one.
     pub(crate) fn of(entity: &'a Entity, body_at: i64, skeleton: Option<i32>) -> Self {
         let mut row = Self {
-            kind: number(entity.key.kind()),
+            kind: kind_number(entity.key.kind()),
             id: Cow::Borrowed(entity.key.id()),
             version: signed(entity.version.0),
             generation: signed(entity.generation.0),
@@ -303,11 +171,11 @@ impl<'a> Row<'a> {
             place: None,
             body: entity.body,
             metadata: entity.metadata.clone(),
-            rest: Rest {
+            rest: RestJson {
                 inherited: entity.inherited.clone(),
                 given: entity.given.clone(),
                 conditions: entity.conditions.clone(),
-                ..Rest::default()
+                ..RestJson::default()
             },
         };
         row.facts(&entity.facts);
@@ -345,46 +213,39 @@ impl<'a> Row<'a> {
                 }
             }
             Facts::Plugin(plugin) => {
-                self.rest.plugin = Some(Box::new(Described {
-                    executor: plugin.executor.clone(),
-                    arguments: plugin.arguments.clone(),
-                    properties: plugin.properties.clone(),
-                    triggers: plugin
-                        .triggers
-                        .iter()
-                        .map(|t| (text(&t.group), text(&t.version), text(&t.kind)))
-                        .collect(),
-                }));
+                self.rest.plugin = Some(Box::new(PluginJson::of(plugin)));
             }
         }
     }
 
-    /// Its `once` key.
-    pub(crate) fn once(&self) -> Option<&str> {
+    /// The idempotency key.
+    pub(crate) fn idempotency_key(&self) -> Option<&str> {
         self.rest.once.as_deref()
     }
 
-    /// What it stands for, after others; and whether its Deployment resource is not known: then
-    /// [`Resources`](crate::record::Resources) put that in, once no connection is held.
-    pub(crate) fn entity(self, before: &mut Before<'_>) -> Result<(Arc<Entity>, bool)> {
-        let key = key(self.kind, &self.id)?;
+    /// Returns the entity, and whether its skeleton is missing.
+    ///
+    /// The caller reads missing skeletons later ([`SkeletonMap`](crate::record::SkeletonMap)),
+    /// when it holds no connection.
+    pub(crate) fn entity(self, decoder: &mut RowDecoder<'_>) -> Result<(Arc<Entity>, bool)> {
+        let key = key_of(self.kind, &self.id)?;
         let rest = self.rest;
-        let template = self.template.as_deref().map(|id| before.template(id));
+        let template = self.template.as_deref().map(|id| decoder.template(id));
         let template = template.transpose()?;
         let origin = rest.origin.map(Version);
-        let mut is_lacking = false;
+        let mut is_missing = false;
         let facts = match key.kind() {
             Kind::Template => Facts::Template,
             Kind::Site => Facts::Site { template, origin },
             Kind::Plugin => Facts::Plugin(Arc::new(
                 rest.plugin
-                    .ok_or_else(|| broken(format!("{key} is not described")))?
+                    .ok_or_else(|| broken(format!("{key} has no plugin")))?
                     .plugin(),
             )),
             Kind::Deployment => {
                 let site = self.site.as_deref().map(SiteId::new).transpose()?;
                 let place = match (self.place.as_deref(), &site) {
-                    // Mostly it is where it belongs.
+                    // The usual case: share the text.
                     (Some(place), Some(site)) if site.as_str() == place => Some(site.clone()),
                     (place, _) => place.map(SiteId::new).transpose()?,
                 };
@@ -405,8 +266,8 @@ impl<'a> Row<'a> {
                     placed: place.zip(rest.placed.map(Generation)),
                     idempotency_key: rest.once.map(Into::into),
                     resource: DeploymentResource {
-                        skeleton: before.resource(self.skeleton).unwrap_or_else(|| {
-                            is_lacking = true;
+                        skeleton: decoder.resource(self.skeleton).unwrap_or_else(|| {
+                            is_missing = true;
                             BLANK.clone()
                         }),
                         at: rest.head.unwrap_or_default(),
@@ -430,45 +291,7 @@ impl<'a> Row<'a> {
             facts,
             body: self.body,
         });
-        Ok((entity, is_lacking))
+        Ok((entity, is_missing))
     }
 }
 
-impl Said {
-    fn of(condition: &Condition) -> Self {
-        Self {
-            kind: condition.kind.clone(),
-            status: condition.status,
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-            observed: condition.observed.0,
-            since: condition.since.0,
-        }
-    }
-
-    fn condition(self) -> Condition {
-        Condition {
-            kind: self.kind,
-            status: self.status,
-            reason: self.reason,
-            message: self.message,
-            observed: Generation(self.observed),
-            since: Timestamp(self.since),
-        }
-    }
-}
-
-impl Described {
-    fn plugin(self) -> Plugin {
-        Plugin {
-            executor: self.executor,
-            arguments: self.arguments,
-            properties: self.properties,
-            triggers: self
-                .triggers
-                .iter()
-                .map(|(group, version, kind)| Gvk::new(group, version, kind))
-                .collect(),
-        }
-    }
-}

@@ -1,37 +1,40 @@
-//! What a backend is made with.
+//! Settings of a backend.
 
 use std::time::Duration;
 
-/// Where the database is, and how it is used.
+/// Where the database is, and how a process uses it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings {
-    /// Such as `postgresql://user@host/database?sslmode=verify-full`; what it leaves out comes
-    /// from the `PG…` environment variables, as with every PostgreSQL client.
+pub struct PostgresSettings {
+    /// The URL of the database, such as `postgresql://user@host/database?sslmode=verify-full`.
+    /// Missing parts come from the `PG…` environment variables, as in every PostgreSQL client.
     pub url: String,
-    /// Streaming standbys of this database, as `url`: what may show an older state
-    /// ([`any_revision`](tko_core::Want::any_revision)) is read from them in turn, and from the
-    /// database itself as long as none can be used. Default: none.
+    /// URLs of streaming standbys of this database. Default: none.
+    ///
+    /// Reads that allow a stale state ([`allow_stale`](tko_core::Want::allow_stale)) use them in
+    /// turn. While no standby is usable, they use the database itself.
     pub replicas: Vec<String>,
-    /// Most connections of this process, and as many to each replica. One more listens, and one numbers. Default: 16.
+    /// The size of the connection pool, and of the pool to each replica; at least 2. Default: 16.
+    ///
+    /// One more connection listens for notifications.
     pub connections: u32,
-    /// How long [`Postgres::connect`](crate::Postgres::connect) waits for a database that cannot
-    /// be reached, and a call for a free connection. Default: 30 seconds.
+    /// How long [`Postgres::connect`](crate::Postgres::connect) waits for an unreachable database,
+    /// and a call for a free connection. Default: 30 seconds.
     pub connection_timeout: Duration,
-    /// A statement that takes longer is stopped by the server. Default: 30 seconds.
+    /// The server cancels statements that take longer. Default: 30 seconds.
     pub statement_timeout: Duration,
-    /// At least this many of the last changes are kept, to watch from and as history.
+    /// How many of the latest changes are kept at least, for watchers and for history.
     /// Default: 100,000.
     pub history: u64,
-    /// Changes younger than this are kept, however many. Default: 15 minutes, which is longer
-    /// than Kubernetes clients go without hearing of a revision.
+    /// Younger changes are kept, regardless of their number. Default: 15 minutes, which is longer
+    /// than Kubernetes clients go without receiving a revision.
     pub history_time: Duration,
-    /// What this process is called in the server's list of sessions. Default: `tko`.
+    /// The name of this process in the server's list of sessions. Default: `tko`.
     pub application: String,
 }
 
-impl Settings {
-    /// The defaults, for this database.
+impl PostgresSettings {
+    /// Returns the defaults for the database of this URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -43,5 +46,10 @@ impl Settings {
             history_time: Duration::from_mins(15),
             application: "tko".to_owned(),
         }
+    }
+
+    /// The size of a pool: a call may need two connections at once.
+    pub(crate) fn pool_size(&self) -> u32 {
+        self.connections.max(2)
     }
 }

@@ -1,34 +1,46 @@
-//! Versions: never given twice, taken from the database in blocks.
+//! Versions: unique numbers, reserved from the database in blocks.
 
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
+use crate::database::Database;
+use crate::metrics::{Instrument, Purpose};
+use std::ops::Range;
+use std::sync::Arc;
 use tko_core::{Result, Version};
 use tokio::sync::Mutex;
 
-/// As `version_block` counts in.
+/// Versions in one block: the unit of the sequence `version_block`.
 const BLOCK: u64 = 1_024;
 
-/// Hands out versions. What is left of a block when the process ends is never given.
-#[derive(Debug, Default)]
-pub(crate) struct Versions(Mutex<std::ops::Range<u64>>);
+/// Hands out versions. The rest of a block is lost when the process ends.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    database: Arc<Database>,
+    block: Mutex<Range<u64>>,
+}
 
 impl Versions {
-    /// So many that nobody else has or will have.
-    pub(crate) async fn take(&self, shared: &Shared, count: usize) -> Result<Vec<Version>> {
-        // Only whoever waits for a version waits for the lock: a block lasts for many commits.
-        let mut range = self.0.lock().await;
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Self {
+            database,
+            block: Mutex::default(),
+        }
+    }
+
+    /// Returns this many versions that were never handed out before, by any process.
+    pub(crate) async fn take(&self, count: usize) -> Result<Vec<Version>> {
+        // Held across the query, so that concurrent callers share one new block.
+        let mut block = self.block.lock().await;
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
-            if let Some(version) = range.next() {
+            if let Some(version) = block.next() {
                 taken.push(Version(version));
                 continue;
             }
-            let block: i64 = sqlx::query_scalar("SELECT nextval('version_block')")
-                .fetch_one(&shared.pool)
-                .sent(&shared.measures, Purpose::TakeVersions)
+            let number: i64 = sqlx::query_scalar("SELECT nextval('version_block')")
+                .fetch_one(&self.database.pool)
+                .sent(&self.database.metrics, Purpose::TakeVersions)
                 .await?;
-            let first = block.unsigned_abs() * BLOCK;
-            *range = first..first + BLOCK;
+            let first = number.unsigned_abs() * BLOCK;
+            *block = first..first + BLOCK;
         }
         Ok(taken)
     }

@@ -1,41 +1,44 @@
-//! Deleting what nothing may name: without a lock on what is named.
+//! Deletion intents: deleting an entity to which nothing may refer, without locking it.
 //!
-//! Whoever writes a new reference looks, in the snapshot of its statement, whether what it names
-//! is there and is not *going*. Whoever deletes says first that the key is going, waits until
-//! every transaction has ended that may have looked before, and then sees all references there
-//! are, and no new one. So a million creations of one template neither lock nor touch its row.
+//! A writer of a reference checks, in the snapshot of its statement, that the target exists and that
+//! its deletion is not announced. A deleter announces the deletion first. Then it waits until every
+//! transaction has ended that may have checked before. After that it sees all references, and no new
+//! one can appear. So a million creations from one template neither lock nor touch its row.
 
-use super::snapshot::arrays;
+use crate::codes::{key_arrays, micros};
+use crate::database::Database;
 use crate::dialect;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
+use crate::metrics::{Instrument, Purpose};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tko_core::{ChangeSet, Error, Key, Require, Result};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// What a process that dies leaves behind holds others up for this long.
-const HELD: Duration = Duration::from_secs(20);
+/// The lifetime of a guard, if its process dies.
+const LIFETIME: Duration = Duration::from_secs(20);
 
-/// How long others, and older transactions, are waited for.
+/// How long to wait for other guards, and for older transactions.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The time between two polls.
+const POLL: Duration = Duration::from_millis(2);
 
-/// Keys that are going.
-pub(crate) struct DeletionGuard {
-    pub(crate) token: Uuid,
-    pub(crate) count: usize,
+/// Announces deletions: no new reference to these keys can be committed.
+pub(super) struct DeletionGuard {
+    pub(super) token: Uuid,
+    /// The number of keys.
+    pub(super) count: usize,
 }
 
 impl DeletionGuard {
-    /// Of the keys that nothing may name after the set; `None` if there are none.
+    /// Announces the keys of [`Require::Unreferenced`]. Returns `None` if there are none.
     ///
     /// # Errors
-    /// `Busy`: another deletes it, or an old transaction does not end.
-    pub(crate) async fn of(shared: &Shared, set: &ChangeSet) -> Result<Option<Self>> {
+    /// `Busy`: another client is deleting one of them, or an old transaction does not end.
+    pub(super) async fn acquire(
+        database: &Database,
+        set: &ChangeSet) -> Result<Option<Self>> {
         let keys: BTreeSet<&Key> = set
             .require
             .iter()
@@ -47,32 +50,36 @@ impl DeletionGuard {
         let Some(first) = keys.first().copied() else {
             return Ok(None);
         };
-        let hold = Self {
+        let guard = Self {
             token: Uuid::new_v4(),
             count: keys.len(),
         };
         let end = Instant::now() + PATIENCE;
-        let held = hold.take(shared, &keys, end).await;
-        let held = match held {
-            Ok(true) => dialect::older_transactions_ended(shared, end, PAUSE).await,
+        let acquired = guard.take(database, &keys, end).await;
+        let acquired = match acquired {
+            Ok(true) => dialect::older_transactions_ended(database, end, POLL).await,
             other => other,
         };
-        match held {
-            Ok(true) => Ok(Some(hold)),
+        match acquired {
+            Ok(true) => Ok(Some(guard)),
             Ok(false) => {
-                hold.release(shared).await;
+                guard.release(database).await;
                 Err(Error::Busy(first.clone()))
             }
             Err(error) => {
-                hold.release(shared).await;
+                guard.release(database).await;
                 Err(error)
             }
         }
     }
 
-    async fn take(&self, shared: &Shared, keys: &BTreeSet<&Key>, end: Instant) -> Result<bool> {
-        let (kinds, ids) = arrays(keys.iter().copied());
-        let held = i64::try_from(HELD.as_micros()).unwrap_or(i64::MAX);
+    async fn take(
+        &self,
+        database: &Database,
+        keys: &BTreeSet<&Key>,
+        end: Instant,
+    ) -> Result<bool> {
+        let (kinds, ids) = key_arrays(keys.iter().copied());
         loop {
             let taken = sqlx::query(
                 "INSERT INTO going AS g (kind, id, token, until) \
@@ -84,31 +91,31 @@ impl DeletionGuard {
             .bind(&kinds)
             .bind(&ids)
             .bind(self.token)
-            .bind(held)
-            .execute(&shared.pool)
-            .sent(&shared.measures, Purpose::AnnounceGoing)
+            .bind(micros(LIFETIME))
+            .execute(&database.pool)
+            .sent(&database.metrics, Purpose::AnnounceDeletion)
             .await?;
             if usize::try_from(taken.rows_affected()) == Ok(self.count) {
                 return Ok(true);
             }
-            // Somebody else has some of them. Whoever waits holds nothing.
-            self.release(shared).await;
-            if Instant::now() + PAUSE >= end {
+            // Another guard has some of the keys. Release the rest, to avoid a deadlock.
+            self.release(database).await;
+            if Instant::now() + POLL >= end {
                 return Ok(false);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// The keys stay.
-    pub(crate) async fn release(&self, shared: &Shared) {
+    /// Withdraws the announcement.
+    pub(super) async fn release(&self, database: &Database) {
         let released = sqlx::query("DELETE FROM going WHERE token = $1")
             .bind(self.token)
-            .execute(&shared.pool)
-            .measured(&shared.measures, Purpose::WithdrawGoing)
+            .execute(&database.pool)
+            .measured(&database.metrics, Purpose::WithdrawDeletion)
             .await;
         if let Err(error) = released {
-            tracing::warn!(%error, "could not say that keys stay; that lapses by itself");
+            tracing::warn!(%error, "failed to release a deletion guard; it will expire");
         }
     }
 }

@@ -1,56 +1,95 @@
-//! What a change set is judged by, as it is now.
+//! The snapshot of a change set: everything that the rules of a commit depend on.
 
-use crate::columns::Columns;
+use crate::codes::{DEPLOYMENT, key_arrays, key_of, kind_number, stage_of};
+use crate::columns::RowColumns;
+use crate::database::Database;
 use crate::fault::fault;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
+use crate::metrics::{Instrument, Purpose};
 use crate::record::entities;
-use crate::row::{COLUMNS, Row, key, number, once_hash};
-use crate::work::{Secret, secret, stage_of};
+use crate::row::{COLUMNS, EntityRow, idempotency_hash};
+use crate::skeletons::Skeletons;
+use crate::token::TokenSecret;
+use crate::work::ALL_STAGES;
 use sqlx::{AssertSqlSafe, Row as _};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use tko_core::commit::{Right, Snapshot, StoredRow, TokenState};
 use tko_core::{
     Change, ChangeSet, DeploymentId, Entity, Facts, Key, Require, Result, Stage, Timestamp, Token,
 };
 use uuid::Uuid;
 
-/// A row, and what is not part of the entity.
+/// A row, and its columns that are not part of the entity.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) entity: Arc<Entity>,
-    pub(crate) body_at: i64,
-    pub(crate) edit: Option<(Uuid, Timestamp)>,
+pub(super) struct StoredEntity {
+    pub(super) entity: Arc<Entity>,
+    pub(super) body_at: i64,
+    /// The modification of this entity, and its end.
+    modification: Option<(Uuid, Timestamp)>,
 }
 
-/// What a token is worth.
+impl StoredRow for StoredEntity {
+    fn entity(&self) -> &Entity {
+        &self.entity
+    }
+}
+
+/// A live claim under which a change set is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// An open edit.
+pub(super) enum LiveClaim {
     Modification(Uuid),
-    /// A live lease.
     Lease(Stage, Uuid),
-    /// An edit that was not used in time, or a dead lease.
-    Lapsed,
-    /// An edit that was never made, used, or given up.
-    Unknown,
 }
 
-/// All that is looked at.
+/// The state that a change set depends on.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) now: Timestamp,
-    pub(crate) rows: HashMap<Key, Found>,
-    /// Who has which `once` key, of those that are put.
-    pub(crate) once: HashMap<Arc<str>, DeploymentId>,
-    /// What is named by something that the set does not change.
-    pub(crate) referenced: HashSet<Key>,
-    pub(crate) right: Option<Right>,
+pub(super) struct CommitSnapshot {
+    pub(super) now: Timestamp,
+    pub(super) rows: HashMap<Key, StoredEntity>,
+    /// The holders of the idempotency keys of the change set.
+    holders: HashMap<Arc<str>, DeploymentId>,
+    /// Keys to which an entity refers that the change set does not change.
+    referenced: HashSet<Key>,
+    token: TokenState,
+    pub(super) claim: Option<LiveClaim>,
 }
 
-/// Of `k`, whether something that is not among `$changed` names it as template, site, parent or
-/// place.
-pub(crate) fn is_referenced(kinds: &str, ids: &str) -> String {
+impl<'a> Snapshot for &'a CommitSnapshot {
+    type Row = &'a StoredEntity;
+
+    fn row(&self, key: &Key) -> Option<Self::Row> {
+        self.rows.get(key)
+    }
+
+    fn holder(&self, idempotency_key: &str) -> Option<DeploymentId> {
+        self.holders.get(idempotency_key).cloned()
+    }
+
+    fn is_referenced(&self, key: &Key, changed: &dyn Fn(&Key) -> bool) -> bool {
+        let mut rows = self.rows.values().map(|found| &found.entity);
+        self.referenced.contains(key)
+            || rows.any(|entity| entity.refers_to(key) && !changed(&entity.key))
+    }
+
+    fn token(&self, _: &Token) -> TokenState {
+        self.token
+    }
+
+    fn is_modified(&self, key: &Key, own: Option<&Token>) -> bool {
+        let modification = self.rows.get(key).and_then(|found| found.modification);
+        modification.is_some_and(|(uuid, until)| {
+            let is_own = || own.map(TokenSecret::of) == Some(TokenSecret::Modification(uuid));
+            until > self.now && !is_own()
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+/// Returns a condition on `k`: whether an entity refers to it that is not among the changed keys.
+pub(super) fn is_referenced(kinds: &str, ids: &str) -> String {
     let unchanged = format!(
         "NOT EXISTS (SELECT 1 FROM unnest({kinds}::smallint[], {ids}::text[]) c(kind, id) WHERE c.kind = e.kind AND c.id = e.id)"
     );
@@ -58,20 +97,17 @@ pub(crate) fn is_referenced(kinds: &str, ids: &str) -> String {
         "(k.kind = 0 AND EXISTS (SELECT 1 FROM entity e WHERE e.kind IN (1, 2) AND e.template = k.id AND {unchanged}) \
          OR k.kind = 1 AND EXISTS (SELECT 1 FROM entity e WHERE e.site = k.id AND {unchanged}) \
          OR k.kind = 1 AND EXISTS (SELECT 1 FROM entity e WHERE e.place = k.id AND (e.site IS NULL OR e.place <> e.site) AND {unchanged}) \
-         OR k.kind = 2 AND EXISTS (SELECT 1 FROM entity e WHERE e.parent = k.id AND {unchanged}))"
+         OR k.kind = {DEPLOYMENT} AND EXISTS (SELECT 1 FROM entity e WHERE e.parent = k.id AND {unchanged}))"
     )
 }
 
-/// Kinds and ids, as arrays.
-pub(crate) fn arrays<'a>(keys: impl IntoIterator<Item = &'a Key>) -> (Vec<i16>, Vec<String>) {
-    keys.into_iter()
-        .map(|key| (number(key.kind()), key.id().to_owned()))
-        .unzip()
-}
-
-impl Snapshot {
-    /// Reads all that the set changes, requires, or could run into.
-    pub(crate) async fn read(shared: &Shared, set: &ChangeSet) -> Result<Self> {
+impl CommitSnapshot {
+    /// Reads everything that the change set changes, requires, or may conflict with.
+    pub(super) async fn read(
+        database: &Database,
+        skeletons: &Skeletons,
+        set: &ChangeSet,
+    ) -> Result<Self> {
         let keys: BTreeSet<&Key> = set
             .changes
             .iter()
@@ -79,64 +115,86 @@ impl Snapshot {
             .chain(set.require.iter().map(Require::key))
             .chain(set.under.as_ref().map(|token| &token.key))
             .collect();
-        let mut snapshot = rows(shared, &keys).await?;
-        snapshot.once = holders(shared, set).await?;
-        snapshot.referenced = referenced(shared, set).await?;
-        if let Some(token) = &set.under {
-            snapshot.right = Some(snapshot.right(shared, token).await?);
-        }
-        Ok(snapshot)
+        let (now, rows) = rows(database, skeletons, &keys).await?;
+        let holders = holders(database, set).await?;
+        let referenced = referenced(database, set).await?;
+        let (token, claim) = match &set.under {
+            Some(token) => token_state(database, token, now, rows.get(&token.key)).await?,
+            None => (TokenState::Unknown, None),
+        };
+        Ok(Self {
+            now,
+            rows,
+            holders,
+            referenced,
+            token,
+            claim,
+        })
     }
+}
 
-    async fn right(&self, shared: &Shared, token: &Token) -> Result<Right> {
-        match secret(token) {
-            Secret::Unknown => Ok(Right::Unknown),
-            Secret::Lease(lease) => {
-                let stage: Option<i16> = sqlx::query_scalar(
-                    "SELECT stage FROM work WHERE stage IN (0, 1, 2) AND kind = $1 AND id = $2 \
-                     AND token = $3 AND until > now_us()",
-                )
-                .bind(number(token.key.kind()))
+async fn token_state(
+    database: &Database,
+    token: &Token,
+    now: Timestamp,
+    row: Option<&StoredEntity>,
+) -> Result<(TokenState, Option<LiveClaim>)> {
+    let Database { pool, metrics, .. } = database;
+    match TokenSecret::of(token) {
+        TokenSecret::Unknown => Ok((TokenState::Unknown, None)),
+        TokenSecret::Lease(lease) => {
+            let sql = format!(
+                "SELECT w.stage FROM work w WHERE {ALL_STAGES} AND w.kind = $1 AND w.id = $2 \
+                 AND w.token = $3 AND w.until > now_us()"
+            );
+            let stage: Option<i16> = sqlx::query_scalar(AssertSqlSafe(sql))
+                .bind(kind_number(token.key.kind()))
                 .bind(token.key.id())
                 .bind(lease)
-                .fetch_optional(&shared.pool)
-                .sent(&shared.measures, Purpose::FindLease)
+                .fetch_optional(pool)
+                .sent(metrics, Purpose::FindLease)
                 .await?;
-                Ok(match stage {
-                    Some(stage) => Right::Lease(stage_of(stage)?, lease),
-                    None => Right::Lapsed,
-                })
-            }
-            Secret::Modification(edit) => {
-                let held = self.rows.get(&token.key).and_then(|found| found.edit);
-                if let Some((holder, until)) = held
-                    && holder == edit
-                {
-                    return Ok(if until > self.now {
-                        Right::Modification(edit)
-                    } else {
-                        Right::Lapsed
-                    });
-                }
-                let lapsed: bool = sqlx::query_scalar(
-                    "SELECT EXISTS (SELECT 1 FROM edit WHERE token = $1 AND until <= now_us())",
-                )
-                .bind(edit)
-                .fetch_one(&shared.pool)
-                .sent(&shared.measures, Purpose::FindEdit)
-                .await?;
-                Ok(if lapsed {
-                    Right::Lapsed
+            let Some(stage) = stage.map(stage_of).transpose()? else {
+                return Ok((TokenState::Expired, None));
+            };
+            let state = TokenState::Live(Right::Lease(stage));
+            Ok((state, Some(LiveClaim::Lease(stage, lease))))
+        }
+        TokenSecret::Modification(uuid) => {
+            if let Some((holder, until)) = row.and_then(|row| row.modification)
+                && holder == uuid
+            {
+                return Ok(if until > now {
+                    let state = TokenState::Live(Right::Modification);
+                    (state, Some(LiveClaim::Modification(uuid)))
                 } else {
-                    Right::Unknown
-                })
+                    (TokenState::Expired, None)
+                });
             }
+            let has_expired: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM edit WHERE token = $1 AND until <= now_us())",
+            )
+            .bind(uuid)
+            .fetch_one(pool)
+            .sent(metrics, Purpose::FindModification)
+            .await?;
+            let state = if has_expired {
+                TokenState::Expired
+            } else {
+                TokenState::Unknown
+            };
+            Ok((state, None))
         }
     }
 }
 
-async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
-    let (kinds, ids) = arrays(keys.iter().copied());
+/// Reads the rows of keys, and the store's time.
+async fn rows(
+    database: &Database,
+    skeletons: &Skeletons,
+    keys: &BTreeSet<&Key>,
+) -> Result<(Timestamp, HashMap<Key, StoredEntity>)> {
+    let (kinds, ids) = key_arrays(keys.iter().copied());
     let sql = format!(
         "SELECT now_us() AS now, {COLUMNS}, e.edit, e.edit_until \
          FROM (SELECT 1) one LEFT JOIN (unnest($1::smallint[], $2::text[]) k(kind, id) \
@@ -145,10 +203,10 @@ async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
     let found = sqlx::query(AssertSqlSafe(sql))
         .bind(kinds)
         .bind(ids)
-        .fetch_all(&shared.pool)
-        .sent(&shared.measures, Purpose::ReadChanged)
+        .fetch_all(&database.pool)
+        .sent(&database.metrics, Purpose::ReadChanged)
         .await?;
-    let broken = fault("decode what is to be changed");
+    let broken = fault("decode the entities of a change set");
     let mut now = Timestamp::default();
     let (mut read, mut beside) = (Vec::new(), Vec::new());
     for row in &found {
@@ -157,35 +215,30 @@ async fn rows(shared: &Shared, keys: &BTreeSet<&Key>) -> Result<Snapshot> {
         if kind.is_none() {
             continue;
         }
-        let edit: Option<Uuid> = row.try_get("edit").map_err(&broken)?;
+        let uuid: Option<Uuid> = row.try_get("edit").map_err(&broken)?;
         let until: Option<i64> = row.try_get("edit_until").map_err(&broken)?;
-        let columns = Row::read(&mut Columns::of(row, 1)).map_err(&broken)?;
-        beside.push((columns.body_at, edit.zip(until.map(Timestamp))));
+        let columns = EntityRow::read(&mut RowColumns::of(row, 1)).map_err(&broken)?;
+        beside.push((columns.body_at, uuid.zip(until.map(Timestamp))));
         read.push(columns);
     }
-    let entities = entities(shared, read).await?;
+    let entities = entities(skeletons, read).await?;
     let rows = entities
         .into_iter()
         .zip(beside)
-        .map(|(entity, (body_at, edit))| {
-            let found = Found {
+        .map(|(entity, (body_at, modification))| {
+            let found = StoredEntity {
                 entity,
                 body_at,
-                edit,
+                modification,
             };
             (found.entity.key.clone(), found)
         })
         .collect();
-    Ok(Snapshot {
-        now,
-        rows,
-        once: HashMap::new(),
-        referenced: HashSet::new(),
-        right: None,
-    })
+    Ok((now, rows))
 }
 
-async fn holders(shared: &Shared, set: &ChangeSet) -> Result<HashMap<Arc<str>, DeploymentId>> {
+/// Reads the holders of the idempotency keys that the change set puts.
+async fn holders(database: &Database, set: &ChangeSet) -> Result<HashMap<Arc<str>, DeploymentId>> {
     let wanted: HashMap<Vec<u8>, Arc<str>> = set
         .changes
         .iter()
@@ -196,7 +249,7 @@ async fn holders(shared: &Shared, set: &ChangeSet) -> Result<HashMap<Arc<str>, D
             },
             _ => None,
         })
-        .map(|once| (once_hash(&once), once))
+        .map(|key| (idempotency_hash(&key), key))
         .collect();
     if wanted.is_empty() {
         return Ok(HashMap::new());
@@ -205,17 +258,18 @@ async fn holders(shared: &Shared, set: &ChangeSet) -> Result<HashMap<Arc<str>, D
     let found: Vec<(Vec<u8>, String)> =
         sqlx::query_as("SELECT once, id FROM entity WHERE once = ANY($1)")
             .bind(&hashes)
-            .fetch_all(&shared.pool)
-            .sent(&shared.measures, Purpose::FindOnce)
+            .fetch_all(&database.pool)
+            .sent(&database.metrics, Purpose::FindHolders)
             .await?;
     found
         .into_iter()
-        .filter_map(|(hash, id)| wanted.get(&hash).map(|once| (once.clone(), id)))
-        .map(|(once, id)| Ok((once, DeploymentId::new(&id)?)))
+        .filter_map(|(hash, id)| wanted.get(&hash).map(|key| (key.clone(), id)))
+        .map(|(key, id)| Ok((key, DeploymentId::new(&id)?)))
         .collect()
 }
 
-async fn referenced(shared: &Shared, set: &ChangeSet) -> Result<HashSet<Key>> {
+/// Reads which keys of [`Require::Unreferenced`] an unchanged entity refers to.
+async fn referenced(database: &Database, set: &ChangeSet) -> Result<HashSet<Key>> {
     let asked: Vec<&Key> = set
         .require
         .iter()
@@ -227,8 +281,8 @@ async fn referenced(shared: &Shared, set: &ChangeSet) -> Result<HashSet<Key>> {
     if asked.is_empty() {
         return Ok(HashSet::new());
     }
-    let (kinds, ids) = arrays(asked);
-    let (changed_kinds, changed_ids) = arrays(set.changes.iter().map(Change::key));
+    let (kinds, ids) = key_arrays(asked);
+    let (changed_kinds, changed_ids) = key_arrays(set.changes.iter().map(Change::key));
     let sql = format!(
         "SELECT k.kind, k.id FROM unnest($1::smallint[], $2::text[]) k(kind, id) WHERE {}",
         is_referenced("$3", "$4")
@@ -238,8 +292,8 @@ async fn referenced(shared: &Shared, set: &ChangeSet) -> Result<HashSet<Key>> {
         .bind(ids)
         .bind(changed_kinds)
         .bind(changed_ids)
-        .fetch_all(&shared.pool)
-        .sent(&shared.measures, Purpose::FindReferrers)
+        .fetch_all(&database.pool)
+        .sent(&database.metrics, Purpose::FindReferrers)
         .await?;
-    found.iter().map(|(kind, id)| key(*kind, id)).collect()
+    found.iter().map(|(kind, id)| key_of(*kind, id)).collect()
 }

@@ -1,52 +1,67 @@
-//! Hearing of what other processes did.
+//! Learning what other processes did: by notification, and by polling.
 
-use super::head;
+use super::head::{FeedHead, position};
+use crate::database::Database;
 use crate::dialect;
-use crate::postgres::Shared;
+use crate::monitor::DatabaseMonitor;
+use crate::work::WorkSignal;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks at the head: what heals whatever was not heard.
-const LOOK: Duration = Duration::from_millis(500);
+/// The time between two polls, which make up for lost notifications.
+const POLL: Duration = Duration::from_millis(500);
 
-/// Before a lost connection is made anew.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The pause before a lost connection is opened again.
+const RECONNECT: Duration = Duration::from_millis(500);
 
-/// Listens to those who number changes.
-pub(super) async fn listen(shared: Arc<Shared>) {
+/// Receives the notifications of numbering passes, as long as the process runs.
+pub(super) async fn listen(
+    database: Arc<Database>,
+    head: Arc<FeedHead>,
+    signal: Arc<WorkSignal>,
+) {
     loop {
-        if let Err(error) = heard(&shared).await {
-            tracing::debug!(%error, "not listening; looking now and then instead");
+        if let Err(error) = receive(&database, &head, &signal).await {
+            tracing::debug!(%error, "notifications interrupted; polling meanwhile");
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RECONNECT).await;
     }
 }
 
-async fn heard(shared: &Shared) -> Result<(), sqlx::Error> {
-    let mut listener = dialect::listener(&shared.options).await?;
+async fn receive(
+    database: &Database,
+    head: &FeedHead,
+    signal: &WorkSignal,
+) -> Result<(), sqlx::Error> {
+    let mut listener = dialect::listener(&database.options).await?;
     loop {
-        // `None`: the connection was lost, and made anew. Something may have been missed.
-        let told = listener.try_recv().await?;
-        // No number: something else may be due, as when tests put the clock forward.
-        let revision = told.and_then(|told| told.payload().parse().ok());
+        // `None` after the connection was lost and opened again: notifications may be missing.
+        let notification = listener.try_recv().await?;
+        // Without a number: other work may be due, for example when a test advances the clock.
+        let revision = notification.and_then(|text| text.payload().parse().ok());
         if let Some(revision) = revision {
-            shared.feed.reached(revision);
+            head.advance(revision);
         }
-        shared.waiting.wake();
+        signal.wake();
     }
 }
 
-/// Looks where the head is, now and then.
-pub(super) async fn look(shared: Arc<Shared>) {
+/// Polls the head, as long as the process runs.
+pub(super) async fn poll(
+    database: Arc<Database>,
+    head: Arc<FeedHead>,
+    monitor: Arc<DatabaseMonitor>,
+) {
     loop {
-        let revision = if shared.watch.is_due() {
-            shared.watch.look(&shared).await
+        let revision = if monitor.is_due() {
+            monitor.poll(&database).await
         } else {
-            head(&shared).await.map(|head| head.revision.0)
+            let position = position(&database).await;
+            position.map(|position| position.revision.0)
         };
         if let Ok(revision) = revision {
-            shared.feed.reached(revision);
+            head.advance(revision);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }

@@ -1,44 +1,46 @@
-//! The latest changes, read once for all who follow.
+//! The last changes, read once for all watchers of a process.
 //!
-//! Whoever is at the end of what is remembered and hears of more reads it, for itself and for all
-//! others, who wait for it meanwhile. Whoever is further back reads the table until it has caught
-//! up. So any number of watchers costs one read of each change a process.
+//! The first watcher that needs the next changes reads them from the table, while the others wait.
+//! Watchers further behind read the table until they have caught up. So the number of watchers does
+//! not change the cost of the feed.
 
-use super::image;
-use crate::postgres::Shared;
+use super::records;
+use crate::content::Content;
+use crate::database::Database;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tko_core::{ChangeRecord, Result, Revision};
 
-/// So many changes are remembered; of those with bodies, which may be large, a batch.
-const REMEMBERED: usize = 2_048;
+/// The limit of cached changes. Of changes with packages, which may be large, the limit is a batch.
+const CACHED: usize = 2_048;
 
-/// Most that are handed out at once.
+/// The limit of changes that are returned at once.
 const BATCH: usize = 256;
 
-/// The end of the feed, with bodies or without.
-#[derive(Debug)]
-pub(super) struct Recent {
+/// The end of the feed, with packages or without.
+pub(super) struct RecentChanges {
+    database: Arc<Database>,
+    content: Arc<Content>,
     package: bool,
-    known: Mutex<Known>,
-    /// Held by whoever reads what comes after all that is known.
+    cache: Mutex<ChangeCache>,
+    /// Held while reading the changes after the cache.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// Changes without a gap.
+/// Consecutive changes.
 #[derive(Debug, Default)]
-struct Known {
-    /// The revision before the first.
+struct ChangeCache {
+    /// The revision before the first change.
     start: u64,
     changes: VecDeque<ChangeRecord>,
 }
 
-impl Known {
+impl ChangeCache {
     fn end(&self) -> u64 {
         self.start + self.changes.len() as u64
     }
 
-    /// What comes after this; `None`: that is not known here.
+    /// Returns changes after this revision; `None` if they are not cached.
     fn after(&self, after: u64) -> Option<Vec<ChangeRecord>> {
         if after < self.start || after >= self.end() {
             return None;
@@ -48,7 +50,7 @@ impl Known {
         Some(changes.cloned().collect())
     }
 
-    /// Adds what comes after this.
+    /// Adds the changes after this revision. A gap discards the earlier ones.
     fn add(&mut self, after: u64, changes: &[ChangeRecord], most: usize) {
         if after != self.end() {
             self.changes.clear();
@@ -61,57 +63,59 @@ impl Known {
     }
 }
 
-impl Recent {
-    pub(super) fn new(package: bool) -> Self {
+impl RecentChanges {
+    pub(super) fn new(database: Arc<Database>, content: Arc<Content>, package: bool) -> Self {
         Self {
+            database,
+            content,
             package,
-            known: Mutex::default(),
+            cache: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().expect("no code panics while it adds")
+    fn cache(&self) -> MutexGuard<'_, ChangeCache> {
+        self.cache.lock().expect("no code panics while it adds")
     }
 
-    /// The next changes after this one, in order; none: it is the last.
+    /// Returns the next changes after this revision, in order; none if it is the last one.
     ///
     /// # Errors
-    /// As [`image::after`].
-    pub(super) async fn after(
-        &self,
-        shared: &Shared,
-        after: Revision,
-    ) -> Result<Vec<ChangeRecord>> {
+    /// As [`records::after`].
+    pub(super) async fn after(&self, after: Revision) -> Result<Vec<ChangeRecord>> {
         let (changes, is_behind) = {
-            let known = self.known();
-            (known.after(after.0), after.0 < known.end())
+            let cache = self.cache();
+            (cache.after(after.0), after.0 < cache.end())
         };
         if let Some(changes) = changes {
             return Ok(changes);
         }
         if is_behind {
-            return image::after(shared, after, self.package).await;
+            return self.read(after).await;
         }
         let _reading = self.reading.lock().await;
-        // Another may have read it while this one waited.
-        if let Some(changes) = self.known().after(after.0) {
+        // Another watcher may have read the changes meanwhile.
+        if let Some(changes) = self.cache().after(after.0) {
             return Ok(changes);
         }
-        let changes = image::after(shared, after, self.package).await?;
-        // Somebody further on may have begun anew meanwhile: nothing is gained by going back.
-        let mut known = self.known();
-        if !changes.is_empty() && after.0 >= known.end() {
-            let most = if self.package { BATCH } else { REMEMBERED };
-            known.add(after.0, &changes, most);
+        let changes = self.read(after).await?;
+        // Never move the cache back: another watcher may be further ahead.
+        let mut cache = self.cache();
+        if !changes.is_empty() && after.0 >= cache.end() {
+            let most = if self.package { BATCH } else { CACHED };
+            cache.add(after.0, &changes, most);
         }
         Ok(changes)
+    }
+
+    async fn read(&self, after: Revision) -> Result<Vec<ChangeRecord>> {
+        records::after(&self.database, &self.content, after, self.package).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, ChangeRecord, Known, REMEMBERED, Revision};
+    use super::{BATCH, ChangeRecord, ChangeCache, CACHED, Revision};
     use tko_core::{DeploymentId, Key, Timestamp};
 
     fn changes(revisions: std::ops::RangeInclusive<u64>) -> Vec<ChangeRecord> {
@@ -128,37 +132,37 @@ mod tests {
         revisions.map(change).collect()
     }
 
-    fn told(known: &Known, after: u64) -> Option<Vec<u64>> {
-        let changes = known.after(after)?;
+    fn cached(cache: &ChangeCache, after: u64) -> Option<Vec<u64>> {
+        let changes = cache.after(after)?;
         Some(changes.iter().map(|change| change.revision.0).collect())
     }
 
     #[test]
-    fn what_is_known_is_told_without_a_gap() {
-        let mut known = Known::default();
-        assert_eq!(told(&known, 0), None);
-        known.add(4, &changes(5..=7), REMEMBERED);
-        assert_eq!(told(&known, 4), Some(vec![5, 6, 7]));
-        assert_eq!(told(&known, 6), Some(vec![7]));
-        assert_eq!((told(&known, 3), told(&known, 7)), (None, None));
-        known.add(7, &changes(8..=9), REMEMBERED);
-        assert_eq!(told(&known, 6), Some(vec![7, 8, 9]));
-        // Whoever begins anew further on leaves no gap behind.
-        known.add(20, &changes(21..=22), REMEMBERED);
+    fn cached_changes_are_consecutive() {
+        let mut cache = ChangeCache::default();
+        assert_eq!(cached(&cache, 0), None);
+        cache.add(4, &changes(5..=7), CACHED);
+        assert_eq!(cached(&cache, 4), Some(vec![5, 6, 7]));
+        assert_eq!(cached(&cache, 6), Some(vec![7]));
+        assert_eq!((cached(&cache, 3), cached(&cache, 7)), (None, None));
+        cache.add(7, &changes(8..=9), CACHED);
+        assert_eq!(cached(&cache, 6), Some(vec![7, 8, 9]));
+        // A gap discards the earlier changes.
+        cache.add(20, &changes(21..=22), CACHED);
         assert_eq!(
-            (told(&known, 8), told(&known, 20)),
+            (cached(&cache, 8), cached(&cache, 20)),
             (None, Some(vec![21, 22]))
         );
     }
 
     #[test]
-    fn only_so_many_are_remembered() {
-        let mut known = Known::default();
-        let end = 3 * REMEMBERED as u64;
-        known.add(0, &changes(1..=end), REMEMBERED);
-        let first = end - REMEMBERED as u64;
-        assert_eq!(told(&known, first - 1), None);
-        let batch = told(&known, first).expect("it is remembered");
+    fn the_cache_has_a_limit() {
+        let mut cache = ChangeCache::default();
+        let end = 3 * CACHED as u64;
+        cache.add(0, &changes(1..=end), CACHED);
+        let first = end - CACHED as u64;
+        assert_eq!(cached(&cache, first - 1), None);
+        let batch = cached(&cache, first).expect("it is cached");
         assert_eq!((batch.len(), batch[0]), (BATCH, first + 1));
     }
 }

@@ -1,27 +1,29 @@
-//! Giving up changes that need not be kept.
+//! Retention: deletes old changes.
 //!
-//! Of a living entity the newest change is kept, however old, without what it changed: it says the
-//! revision of the entity. It goes when a later one gets as old.
+//! The newest change of an existing entity is kept at any age, without the row before it: it holds
+//! the revision of the entity. It is deleted once a later change becomes old.
 
+use crate::codes::{micros, signed};
+use crate::database::Database;
 use crate::dialect;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::row::signed;
+use crate::metrics::{Instrument, Purpose};
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::Result;
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_secs(5);
+/// The time between two runs.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most changes in one transaction.
+/// The limit of changes in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Up to where changes may go: as many as are wanted are younger, and all that are young enough.
-const HORIZON: &str = "SELECT h.oldest, least(h.revision - $1, \
+/// Selects the range of revisions to delete: `oldest` and the new `oldest`. At least `$1` changes
+/// stay, and all that are younger than `$2` microseconds; `$3` limits the range.
+const RANGE: &str = "SELECT h.oldest, least(h.revision - $1, \
      coalesce((SELECT min(v.revision) - 1 FROM event v WHERE v.revision > h.oldest \
      AND v.revision <= h.oldest + $3 AND v.at > now_us() - $2), h.oldest + $3)) FROM head h";
 
+/// Deletes the changes after `$1` up to `$2`.
 const FORGET: &str = "WITH passed AS MATERIALIZED ( \
          SELECT revision, kind, id, version, body_before FROM event \
          WHERE revision > $1 AND revision <= $2), \
@@ -39,59 +41,63 @@ const FORGET: &str = "WITH passed AS MATERIALIZED ( \
          DELETE FROM body b USING passed p WHERE b.at = p.body_before) \
      UPDATE head SET oldest = $2 WHERE oldest = $1";
 
-/// What was announced by a process that died, and edits that nobody will ask about any more.
-const LAPSED: [&str; 2] = [
+/// Delete guards of processes that died, and modifications that expired a day ago.
+const EXPIRED: [&str; 2] = [
     "DELETE FROM going WHERE until < now_us()",
     "DELETE FROM edit WHERE until < now_us() - 86400 * 1000000::bigint",
 ];
 
-/// Forgets, as long as the process runs.
-pub(super) async fn run(shared: Arc<Shared>) {
+/// Deletes old changes, as long as the process runs.
+pub(super) async fn run(database: Arc<Database>) {
     loop {
-        tokio::time::sleep(PAUSE).await;
-        if let Err(error) = trim(&shared).await {
-            tracing::debug!(error = error.chain(), "old changes stay for now");
+        tokio::time::sleep(INTERVAL).await;
+        if let Err(error) = trim(&database).await {
+            tracing::debug!(error = error.chain(), "deletion of old changes postponed");
         }
     }
 }
 
-/// Forgets what need not be kept, unless another process is at it.
-pub(crate) async fn trim(shared: &Shared) -> Result<()> {
-    while batch(shared).await? {}
-    for lapsed in LAPSED {
-        sqlx::query(lapsed)
-            .execute(&shared.pool)
-            .sent(&shared.measures, Purpose::RemoveLapsed)
+/// Deletes all old changes now, unless another process is doing so.
+pub(crate) async fn trim(database: &Database) -> Result<()> {
+    while batch(database).await? {}
+    for expired in EXPIRED {
+        sqlx::query(expired)
+            .execute(&database.pool)
+            .sent(&database.metrics, Purpose::RemoveLapsed)
             .await?;
     }
     Ok(())
 }
 
-/// Whether there may be more.
-async fn batch(shared: &Shared) -> Result<bool> {
-    let young = i64::try_from(shared.settings.history_time.as_micros()).unwrap_or(i64::MAX);
-    let begun = shared.pool.begin();
-    let mut transaction = begun.sent(&shared.measures, Purpose::Begin).await?;
-    if !dialect::lock_housekeeping(shared, &mut transaction).await? {
+/// Deletes one batch. Returns whether there may be more.
+async fn batch(database: &Database) -> Result<bool> {
+    let Database {
+        pool,
+        metrics,
+        settings,
+        ..
+    } = database;
+    let begun = pool.begin();
+    let mut transaction = begun.sent(metrics, Purpose::Begin).await?;
+    if !dialect::lock_housekeeping(database, &mut transaction).await? {
         return Ok(false);
     }
-    let (oldest, horizon): (i64, i64) = sqlx::query_as(HORIZON)
-        .bind(signed(shared.settings.history))
-        .bind(young)
+    let (oldest, new_oldest): (i64, i64) = sqlx::query_as(RANGE)
+        .bind(signed(settings.history))
+        .bind(micros(settings.history_time))
         .bind(BATCH)
         .fetch_one(&mut *transaction)
-        .sent(&shared.measures, Purpose::FindOld)
+        .sent(metrics, Purpose::FindOld)
         .await?;
-    if horizon <= oldest {
+    if new_oldest <= oldest {
         return Ok(false);
     }
     sqlx::query(FORGET)
         .bind(oldest)
-        .bind(horizon)
+        .bind(new_oldest)
         .execute(&mut *transaction)
-        .sent(&shared.measures, Purpose::Forget)
+        .sent(metrics, Purpose::Forget)
         .await?;
-    let committed = transaction.commit();
-    committed.sent(&shared.measures, Purpose::End).await?;
-    Ok(horizon == oldest + BATCH)
+    transaction.commit().sent(metrics, Purpose::End).await?;
+    Ok(new_oldest == oldest + BATCH)
 }

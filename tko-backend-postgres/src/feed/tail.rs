@@ -1,33 +1,31 @@
 //! Following the feed.
 
-use crate::postgres::Shared;
+use super::recent::RecentChanges;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{ChangeRecord, Result, Revision, Want};
+use tko_core::{ChangeRecord, Result, Revision};
 use tokio::sync::watch;
 
-/// Whoever hears of nothing looks so often: should listening and looking have ended.
-const LOOK: Duration = Duration::from_secs(30);
+/// The time after which a reader looks by itself, in case polling and notifications failed.
+const POLL: Duration = Duration::from_secs(30);
 
-/// One reader.
-struct Reader {
-    shared: Arc<Shared>,
+/// One reader of the feed.
+struct FeedReader {
+    recent: Arc<RecentChanges>,
     head: watch::Receiver<u64>,
     after: Revision,
-    package: bool,
-    /// It was told that it is too late.
-    ended: bool,
+    /// Whether it returned an error.
+    has_ended: bool,
 }
 
-impl Reader {
-    /// The next changes, as soon as there are any.
+impl FeedReader {
+    /// Waits for the next changes. `None` after an error.
     async fn next(&mut self) -> Option<Result<Vec<ChangeRecord>>> {
-        while !self.ended {
+        while !self.has_ended {
             self.head.mark_unchanged();
-            let recent = &self.shared.feed.recent[usize::from(self.package)];
-            match recent.after(&self.shared, self.after).await {
+            match self.recent.after(self.after).await {
                 Ok(changes) => {
                     if let Some(last) = changes.last() {
                         self.after = last.revision;
@@ -35,29 +33,27 @@ impl Reader {
                     }
                 }
                 Err(error) => {
-                    self.ended = true;
+                    self.has_ended = true;
                     return Some(Err(error));
                 }
             }
-            // Late is as good as told.
-            let _ = tokio::time::timeout(LOOK, self.head.changed()).await;
+            let _ = tokio::time::timeout(POLL, self.head.changed()).await;
         }
         None
     }
 }
 
-/// Every change after this one, without end.
-pub(crate) fn tail(
-    shared: Arc<Shared>,
+/// Returns every change after this revision, without end.
+pub(super) fn tail(
+    recent: Arc<RecentChanges>,
+    head: watch::Receiver<u64>,
     after: Revision,
-    want: Want,
 ) -> BoxStream<'static, Result<ChangeRecord>> {
-    let reader = Reader {
-        head: shared.feed.head.subscribe(),
-        shared,
+    let reader = FeedReader {
+        recent,
+        head,
         after,
-        package: want.package,
-        ended: false,
+        has_ended: false,
     };
     let batches = stream::unfold(reader, async |mut reader| {
         let batch = reader.next().await?;

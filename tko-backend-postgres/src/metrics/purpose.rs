@@ -1,28 +1,28 @@
-//! What statements are for: all that are sent once the backend is connected, in one place.
+//! Purposes of statements: every statement of a connected backend has one.
 //!
-//! A new statement is a line here; `sent` takes no other name for it.
+//! A new kind of statement is a new line here.
 
-/// Purposes, each with its label in metrics and with what fails when it does: a verb phrase.
+/// Defines purposes: name, label in metrics, and the verb phrase for errors.
 macro_rules! purposes {
     ($($purpose:ident $name:literal $action:literal)+) => {
-        /// What a statement is for.
+        /// The purpose of a statement.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Purpose {
             $(#[doc = concat!("To ", $action, ".")] $purpose,)+
         }
 
         impl Purpose {
-            /// All of them, in the order of their numbers.
+            /// All purposes, in the order of their numbers.
             pub(crate) const ALL: &[Self] = &[$(Self::$purpose,)+];
 
-            /// As metrics name it.
+            /// The label in metrics.
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Self::$purpose => $name,)+
                 }
             }
 
-            /// As errors name it.
+            /// The verb phrase of errors: what could not be done.
             pub(crate) fn action(self) -> &'static str {
                 match self {
                     $(Self::$purpose => $action,)+
@@ -39,64 +39,64 @@ purposes! {
     List "list" "list entities"
     Pages "pages" "list all pages of entities"
     Count "count" "count entities"
-    ChooseDriver "choose_driver" "find the best way to list"
-    ReadNamed "read_named" "read what deployments name"
+    ChooseDriver "choose_driver" "choose an index for a listing"
+    ReadNamed "read_named" "read the templates and sites of deployments"
 
     // Transactions of several statements.
     Begin "begin" "begin a transaction"
     End "end" "end a transaction"
 
     // Change sets.
-    ReadChanged "read_changed" "read what is to be changed"
-    FindOnce "find_once" "find what was created before"
-    FindReferrers "find_referrers" "look for what names what is to go"
-    FindLease "find_lease" "look for a lease"
-    FindEdit "find_edit" "look for an edit"
+    ReadChanged "read_changed" "read the entities of a change set"
+    FindHolders "find_once" "look up idempotency keys"
+    FindReferrers "find_referrers" "look for references to deleted entities"
+    FindLease "find_lease" "look up a lease"
+    FindModification "find_edit" "look up a modification"
     Commit "commit" "commit the changes"
-    FindLost "find_lost" "find out what was committed"
-    AnnounceGoing "announce_going" "announce what is to go"
-    AwaitOlder "await_older" "look for older transactions"
-    WithdrawGoing "withdraw_going" "say that keys stay"
+    FindLost "find_lost" "find out whether a commit was applied"
+    AnnounceDeletion "announce_going" "announce a deletion"
+    AwaitOlder "await_older" "wait for older transactions"
+    WithdrawDeletion "withdraw_going" "release a deletion guard"
 
-    // What rows and bodies need beside them, remembered once it is read.
-    TakeVersions "take_versions" "take versions"
+    // Contents of rows and bodies, which a process caches.
+    TakeVersions "take_versions" "reserve versions"
     StoreSkeleton "store_skeleton" "store a Deployment resource"
-    FindSkeleton "find_skeleton" "find a Deployment resource"
+    FindSkeleton "find_skeleton" "look up a Deployment resource"
     ReadSkeletons "read_skeletons" "read Deployment resources"
-    ReadTemplate "read_template" "read the template that packages are compressed with"
-    StoreDictionary "store_dictionary" "store what packages are compressed with"
-    FindDictionary "find_dictionary" "find what packages are compressed with"
-    ReadDictionary "read_dictionary" "read what packages are compressed with"
+    ReadTemplate "read_template" "read the package of a template"
+    StoreDictionary "store_dictionary" "store a compression dictionary"
+    FindDictionary "find_dictionary" "look up a compression dictionary"
+    ReadDictionary "read_dictionary" "read a compression dictionary"
 
-    // Work, leases, edits.
+    // Work, leases, modifications.
     Claim "claim" "claim due work"
-    NextDue "next_due" "see what is due next"
+    NextDue "next_due" "find the next due time of work"
     RenewLeases "renew_leases" "renew leases"
-    RenewEdits "renew_edits" "renew edits"
+    RenewModifications "renew_edits" "renew modifications"
     SettleLeases "settle_leases" "end leases"
-    SettleEdits "settle_edits" "give up edits"
-    Modification "edit" "open an edit"
+    EndModifications "settle_edits" "give up modifications"
+    StartModification "modification" "start a modification"
 
     // The feed.
-    FindUnnumbered "find_unnumbered" "look for changes without revision"
+    FindUnnumbered "find_unnumbered" "look for changes without a revision"
     Number "number" "number changes"
-    FindRevision "find_revision" "find the revision of a change"
-    Head "head" "read where the feed is"
-    Watch "watch" "look at what operators watch"
+    FindRevision "find_revision" "look up the revision of a change"
+    Head "head" "read the position of the feed"
+    Watch "watch" "read the status of the database"
     Tail "tail" "read the feed"
     History "history" "read the history of an entity"
-    ReadBodies "read_bodies" "read bodies of changes"
+    ReadBodies "read_bodies" "read packages of changes"
 
     // Housekeeping.
-    LockHousekeeping "lock_housekeeping" "see whether another keeps house"
-    FindOld "find_old" "find changes that are old"
-    Forget "forget" "forget old changes"
-    RemoveLapsed "remove_lapsed" "remove what has lapsed"
+    LockHousekeeping "lock_housekeeping" "lock the housekeeping"
+    FindOld "find_old" "look for old changes"
+    Forget "forget" "delete old changes"
+    RemoveLapsed "remove_lapsed" "delete expired modifications and deletion guards"
     Clear "clear" "delete everything"
 
     // `Postgres::check`.
-    Check "check" "look for what is wrong"
-    Repair "repair" "mend what is wrong"
+    Check "check" "check the database"
+    Repair "repair" "repair the database"
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_purpose_has_a_name_of_its_own_and_its_place() {
+    fn purposes_have_unique_labels_and_are_numbered_in_order() {
         let names: BTreeSet<_> = Purpose::ALL.iter().map(|purpose| purpose.name()).collect();
         assert_eq!(names.len(), Purpose::ALL.len());
         for (place, purpose) in Purpose::ALL.iter().enumerate() {

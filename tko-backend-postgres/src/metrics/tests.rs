@@ -1,25 +1,25 @@
-use super::{BOUNDS, GIVEN_UP, Measures, Purpose, Sending};
+use super::{BOUNDS, CANCELLED, StatementMetrics, Purpose, Instrument};
 use futures_util::FutureExt;
-use sqlx::Error as Sql;
+use sqlx::Error as SqlError;
 use std::future::{pending, ready};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How often each bucket was hit, and each sort of failure.
-fn counts(measures: &Measures, purpose: Purpose) -> (Vec<u64>, Vec<u64>) {
-    let measure = &measures.0[purpose as usize];
-    let buckets = measure.buckets.iter().map(|n| n.load(Ordering::Relaxed));
-    let failures = measure.failures.iter().map(|n| n.load(Ordering::Relaxed));
+/// The counts of each bucket, and of each failure.
+fn counts(metrics: &StatementMetrics, purpose: Purpose) -> (Vec<u64>, Vec<u64>) {
+    let totals = &metrics.0[purpose as usize];
+    let buckets = totals.buckets.iter().map(|n| n.load(Ordering::Relaxed));
+    let failures = totals.failures.iter().map(|n| n.load(Ordering::Relaxed));
     (buckets.collect(), failures.collect())
 }
 
 #[test]
-fn a_duration_is_in_the_first_bucket_that_holds_it() {
+fn a_duration_counts_in_its_smallest_bucket() {
     for (bucket, bound) in BOUNDS.iter().enumerate() {
         for (micros, expected) in [(*bound, bucket), (*bound + 1, bucket + 1)] {
-            let measures = Measures::default();
-            measures.0[Purpose::Get as usize].add(Duration::from_micros(micros));
-            let (buckets, _) = counts(&measures, Purpose::Get);
+            let metrics = StatementMetrics::default();
+            metrics.0[Purpose::Get as usize].add(Duration::from_micros(micros));
+            let (buckets, _) = counts(&metrics, Purpose::Get);
             assert_eq!(buckets[expected], 1, "{micros} µs");
             assert_eq!(buckets.iter().sum::<u64>(), 1);
         }
@@ -27,30 +27,30 @@ fn a_duration_is_in_the_first_bucket_that_holds_it() {
 }
 
 #[test]
-fn each_end_is_counted_once_and_with_its_sort() {
-    let measures = Measures::default();
-    let sent = |result: Result<(), Sql>| {
-        let sent = ready(result).sent(&measures, Purpose::Claim);
-        sent.now_or_never().expect("it is ready")
+fn each_failure_is_counted_once() {
+    let metrics = StatementMetrics::default();
+    let sent = |result: Result<(), SqlError>| {
+        let sent = ready(result).sent(&metrics, Purpose::Claim);
+        sent.now_or_never().expect("the future is ready")
     };
-    sent(Ok(())).expect("it ended well");
-    let error = sent(Err(Sql::PoolTimedOut)).expect_err("it failed");
+    sent(Ok(())).expect("the statement succeeded");
+    let error = sent(Err(SqlError::PoolTimedOut)).expect_err("the statement failed");
     assert!(error.to_string().contains("claim due work"), "{error}");
-    sent(Err(Sql::RowNotFound)).expect_err("it failed");
-    let (buckets, failures) = counts(&measures, Purpose::Claim);
+    sent(Err(SqlError::RowNotFound)).expect_err("the statement failed");
+    let (buckets, failures) = counts(&metrics, Purpose::Claim);
     assert_eq!(buckets.iter().sum::<u64>(), 3);
     assert_eq!(failures, [0, 0, 1, 1, 0]);
-    let other = counts(&measures, Purpose::Commit);
+    let other = counts(&metrics, Purpose::Commit);
     assert_eq!(other.0.iter().sum::<u64>(), 0);
 }
 
 #[test]
-fn what_nobody_waits_for_any_more_was_given_up() {
-    let measures = Measures::default();
-    let sent = pending::<Result<(), Sql>>().sent(&measures, Purpose::List);
-    assert!(sent.now_or_never().is_none(), "it never ends");
-    let (buckets, failures) = counts(&measures, Purpose::List);
+fn a_dropped_statement_counts_as_cancelled() {
+    let metrics = StatementMetrics::default();
+    let sent = pending::<Result<(), SqlError>>().sent(&metrics, Purpose::List);
+    assert!(sent.now_or_never().is_none(), "the statement never ends");
+    let (buckets, failures) = counts(&metrics, Purpose::List);
     assert_eq!(buckets.iter().sum::<u64>(), 1);
-    assert_eq!(failures[GIVEN_UP], 1);
+    assert_eq!(failures[CANCELLED], 1);
     assert_eq!(failures.iter().sum::<u64>(), 1);
 }

@@ -1,34 +1,37 @@
-//! Counting: by the database where it can decide, else by judging rows. Either way at one instant.
+//! Counts: by SQL if its filters are exact, or else by reading rows. Either way in one snapshot.
 
-use super::join::Joins;
-use super::list::ONE_INSTANT;
-use super::plan::choose;
-use super::sql::{self, Statement};
-use super::walk::Walk;
-use crate::cancel_on_drop::Lent;
+use super::choose::choose;
+use super::join::RelationFilters;
+use super::reader::{EntityReader, ONE_SNAPSHOT};
+use super::resolve::resolve;
+use super::statements;
+use super::walk::SelectionWalk;
+use crate::codes::signed;
 use crate::fault::fault;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::retry::again;
-use crate::row::signed;
+use crate::metrics::{Instrument, Purpose};
+use crate::retry::retry_read;
+use crate::sql::BuiltSql;
 use sqlx::{AssertSqlSafe, Connection, PgPool};
 use tko_core::select::MAX_PAGE;
 use tko_core::{Count, Result, Select, Want};
 
-/// How many there are, exactly up to a bound.
+/// Counts the selected entities, exactly up to `bound`.
 pub(crate) async fn count(
-    shared: &Shared,
+    reader: &EntityReader,
     select: &Select,
     bound: u64,
     want: Want,
 ) -> Result<Count> {
-    let replicas = &shared.replicas;
-    let found = replicas
-        .read(want, |pool| find(shared, pool, select, bound))
+    let found = reader
+        .replicas
+        .read(want, |pool| find(reader, pool, select, bound))
         .await;
     let found = match found {
         Some(found) => found,
-        None => again(shared, || find(shared, &shared.pool, select, bound)).await?,
+        None => {
+            let database = &reader.database;
+            retry_read(database, || find(reader, &database.pool, select, bound)).await?
+        }
     };
     Ok(Count {
         found: found.min(bound),
@@ -36,55 +39,64 @@ pub(crate) async fn count(
     })
 }
 
-async fn find(shared: &Shared, pool: &PgPool, select: &Select, bound: u64) -> Result<u64> {
-    let walk = Walk::new(&shared.measures, select, MAX_PAGE);
+/// Returns the number of selected entities, or any number above `bound`.
+async fn find(reader: &EntityReader, pool: &PgPool, select: &Select, bound: u64) -> Result<u64> {
+    let walk = SelectionWalk::new(&reader.database.metrics, select, MAX_PAGE);
     match &walk.plan {
         None => Ok(0),
-        Some(plan) if plan.decided => decided(shared, pool, walk, bound).await,
-        Some(_) => judged(shared, pool, walk, bound).await,
+        Some(plan) if plan.is_exact => count_by_sql(reader, pool, walk, bound).await,
+        Some(_) => count_rows(reader, pool, walk, bound).await,
     }
 }
 
-/// One more than the bound, if there are more.
-async fn decided(shared: &Shared, pool: &PgPool, walk: Walk<'_>, bound: u64) -> Result<u64> {
+async fn count_by_sql(
+    reader: &EntityReader,
+    pool: &PgPool,
+    walk: SelectionWalk<'_>,
+    bound: u64,
+) -> Result<u64> {
     let Some(mut plan) = walk.plan else {
         return Ok(0);
     };
-    let failed = fault("count entities");
-    let mut connection = Lent::of(shared, pool).await.map_err(&failed)?;
-    choose(&shared.measures, &mut connection, &mut plan).await?;
+    let metrics = &reader.database.metrics;
+    let mut connection = reader.acquire(pool).await?;
+    choose(metrics, &mut connection, &mut plan).await?;
     loop {
-        let statement = sql::count(&plan, signed(bound).saturating_add(1));
-        let Statement { text, arguments } = statement.map_err(&failed)?;
-        let (found, many): (i64, bool) = sqlx::query_as_with(AssertSqlSafe(text), arguments)
+        let statement = statements::count(&plan, signed(bound).saturating_add(1));
+        let BuiltSql { text, values } = statement.map_err(fault(Purpose::Count.action()))?;
+        let (found, too_many): (i64, bool) = sqlx::query_as_with(AssertSqlSafe(text), values)
             .fetch_one(&mut *connection)
-            .sent(&shared.measures, Purpose::Count)
+            .sent(metrics, Purpose::Count)
             .await?;
-        if !many {
-            connection.give_back();
+        if !too_many {
+            connection.release();
             return Ok(found.unsigned_abs());
         }
-        plan.give_up_driver();
+        plan.drop_driver();
     }
 }
 
-async fn judged(shared: &Shared, pool: &PgPool, mut walk: Walk<'_>, bound: u64) -> Result<u64> {
-    let mut joins = Joins::of(walk.select());
-    let failed = fault("get a connection");
-    let mut connection = Lent::of(shared, pool).await.map_err(failed)?;
-    let instant = connection.begin_with(ONE_INSTANT);
-    let mut instant = instant.sent(&shared.measures, Purpose::Begin).await?;
+async fn count_rows(
+    reader: &EntityReader,
+    pool: &PgPool,
+    mut walk: SelectionWalk<'_>,
+    bound: u64,
+) -> Result<u64> {
+    let metrics = &reader.database.metrics;
+    let mut filters = RelationFilters::of(walk.select());
+    let mut connection = reader.acquire(pool).await?;
+    let snapshot = connection.begin_with(ONE_SNAPSHOT);
+    let mut snapshot = snapshot.sent(metrics, Purpose::Begin).await?;
     if let Some(plan) = &mut walk.plan {
-        joins.resolve(&shared.measures, &mut instant, plan).await?;
+        resolve(&mut filters, metrics, &mut snapshot, plan).await?;
     }
     let mut found = 0;
     while found <= bound && !walk.is_at_end() {
-        let part = walk.collect(&mut instant, &mut joins).await?;
-        found += u64::try_from(part.len()).unwrap_or(u64::MAX);
-        walk.go_on();
+        let rows = walk.collect(&mut snapshot, &mut filters).await?;
+        found += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        walk.reset_limit();
     }
-    let ended = instant.commit();
-    ended.sent(&shared.measures, Purpose::End).await?;
-    connection.give_back();
+    snapshot.commit().sent(metrics, Purpose::End).await?;
+    connection.release();
     Ok(found)
 }

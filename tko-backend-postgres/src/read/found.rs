@@ -1,35 +1,36 @@
-//! Rows with what is wanted beside them.
+//! Rows as reads find them, with the parts of the record that a [`Want`] asks for.
 
-use crate::body::Packed;
-use crate::columns::Columns;
+use crate::body::PackedBody;
+use crate::codes::{kind_number, stage_of};
+use crate::columns::RowColumns;
+use crate::content::Content;
 use crate::fault::fault;
-use crate::postgres::Shared;
-use crate::record::Resources;
-use crate::row::{Before, Row, number};
-use crate::work::stage_of;
+use crate::record::SkeletonMap;
+use crate::row::{EntityRow, RowDecoder};
+use crate::work::ALL_STAGES;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{Entity, Key, Kind, Lane, Package, Record, Result, Revision, Timestamp, Want, Work};
 
-/// A row as read.
+/// A row that a read found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundEntity {
     pub(super) entity: Arc<Entity>,
-    /// Its Deployment resource is [yet to be put in](Resources).
-    lacking: Option<Lacking>,
-    packed: Option<Packed>,
+    /// The skeleton is still to be [added](SkeletonMap).
+    missing: Option<MissingSkeleton>,
+    packed: Option<PackedBody>,
     revision: Option<Revision>,
     work: Vec<Work>,
 }
 
-/// The number of what is lacking, if there is any.
+/// The number of a missing skeleton.
 #[derive(Clone, Copy, Debug)]
-struct Lacking(Option<i32>);
+struct MissingSkeleton(Option<i32>);
 
-/// Work, as [`columns`] has it.
+/// A piece of work, as [`columns`] selects it.
 #[derive(Debug, Deserialize)]
-struct Due {
+struct WorkJson {
     stage: i16,
     lane: u8,
     #[serde(rename = "due")]
@@ -40,14 +41,15 @@ struct Due {
     until: Option<i64>,
 }
 
-/// Those columns of the row `e`, what else is wanted and, if bodies are, of [`join`]'s `b`.
+/// Returns a select list: the given columns of the row `e`, and the parts that `want` asks for. Bodies
+/// come from `b` of [`join`].
 pub(super) fn columns(of_row: &str, want: Want) -> String {
     let mut columns = of_row.to_owned();
     if want.package {
         columns += ", b.codec, b.dictionary, b.data";
     }
     if want.revision {
-        // A change that has no revision yet is not that of the last which has.
+        // The last numbered change may be older than the row.
         columns += ", (SELECT CASE WHEN v.version = e.version THEN v.revision END FROM \
              (SELECT o.version, o.revision FROM event o WHERE o.kind = e.kind AND o.id = e.id \
              ORDER BY o.revision DESC LIMIT 1) v) AS revision";
@@ -56,12 +58,16 @@ pub(super) fn columns(of_row: &str, want: Want) -> String {
         columns += ", (SELECT json_agg(json_build_object('stage', w.stage, 'lane', w.lane, \
              'due', w.due, 'attempts', w.attempts, 'error', w.error, 'progress', w.progress, \
              'until', CASE WHEN w.token IS NOT NULL THEN w.until END) ORDER BY w.stage) \
-             FROM work w WHERE w.stage IN (0, 1, 2) AND w.kind = e.kind AND w.id = e.id) AS work";
+             FROM work w WHERE ";
+        columns += ALL_STAGES;
+        columns += " AND w.kind = e.kind AND w.id = e.id) AS work";
     }
     columns
 }
 
-/// Bodies are looked up one by one, however many rows the planner expects.
+/// Returns a join for the bodies of rows, if `want` asks for packages.
+///
+/// It looks up each body by its key, regardless of how many rows the planner expects.
 pub(super) fn join(want: Want) -> &'static str {
     if want.package {
         " LEFT JOIN LATERAL (SELECT o.codec, o.dictionary, o.data FROM body o \
@@ -71,41 +77,41 @@ pub(super) fn join(want: Want) -> &'static str {
     }
 }
 
-impl Found {
-    /// Of its [`columns`] with [all](crate::row::COLUMNS) of the row.
+impl FoundEntity {
+    /// Decodes [`columns`] that start with [`COLUMNS`](crate::row::COLUMNS).
     pub(super) fn of(
-        mut columns: Columns<'_>,
+        mut columns: RowColumns<'_>,
         want: Want,
-        before: &mut Before<'_>,
+        decoder: &mut RowDecoder<'_>,
     ) -> Result<Self> {
-        let row = Row::read(&mut columns).map_err(fault("decode a row"))?;
-        Self::with(row, columns, want, before)
+        let row = EntityRow::read(&mut columns).map_err(fault("decode a row"))?;
+        Self::with(row, columns, want, decoder)
     }
 
-    /// Of its [`columns`] with what is [`LISTED`](crate::row::LISTED) of the row.
+    /// Decodes [`columns`] that start with [`LISTED`](crate::row::LISTED).
     pub(super) fn listed(
         kind: Kind,
-        mut columns: Columns<'_>,
+        mut columns: RowColumns<'_>,
         want: Want,
-        before: &mut Before<'_>,
+        decoder: &mut RowDecoder<'_>,
     ) -> Result<Self> {
-        let row = Row::listed(number(kind), &mut columns).map_err(fault("decode a row"))?;
-        Self::with(row, columns, want, before)
+        let row = EntityRow::listed(kind_number(kind), &mut columns).map_err(fault("decode a row"))?;
+        Self::with(row, columns, want, decoder)
     }
 
-    /// A row, and what is wanted beside it.
+    /// Decodes the columns after the row.
     fn with(
-        row: Row<'_>,
-        mut columns: Columns<'_>,
+        row: EntityRow<'_>,
+        mut columns: RowColumns<'_>,
         want: Want,
-        before: &mut Before<'_>,
+        decoder: &mut RowDecoder<'_>,
     ) -> Result<Self> {
         let broken = fault("decode a row");
         let number = row.skeleton;
-        let (entity, is_lacking) = row.entity(before)?;
+        let (entity, is_missing) = row.entity(decoder)?;
         let mut found = Self {
             entity,
-            lacking: is_lacking.then_some(Lacking(number)),
+            missing: is_missing.then_some(MissingSkeleton(number)),
             packed: None,
             revision: None,
             work: Vec::new(),
@@ -114,7 +120,7 @@ impl Found {
             let codec = columns.optional().map_err(&broken)?;
             let dictionary = columns.optional().map_err(&broken)?;
             let data: Option<&[u8]> = columns.optional().map_err(&broken)?;
-            let packed = codec.zip(data).map(|(codec, data)| Packed {
+            let packed = codec.zip(data).map(|(codec, data)| PackedBody {
                 codec,
                 dictionary,
                 data: data.to_vec(),
@@ -126,7 +132,7 @@ impl Found {
             found.revision = revision.map(|revision: i64| Revision(revision.unsigned_abs()));
         }
         if want.work {
-            let due: Option<Vec<Due>> = columns.json().map_err(&broken)?;
+            let due: Option<Vec<WorkJson>> = columns.json().map_err(&broken)?;
             let work = due.into_iter().flatten();
             let work = work.map(|due| due.work(&found.entity.key));
             found.work = work.collect::<Result<_>>()?;
@@ -143,19 +149,21 @@ impl Found {
     }
 }
 
-/// As they are answered.
-pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> Result<Vec<Record>> {
-    let lacking = found.iter().filter_map(|found| found.lacking);
-    let resources = Resources::of(shared, lacking.map(|Lacking(number)| number)).await?;
+/// Completes the records: adds skeletons, and unpacks packages.
+pub(super) async fn records(
+    content: &Content,
+    found: Vec<FoundEntity>, want: Want) -> Result<Vec<Record>> {
+    let missing = found.iter().filter_map(|found| found.missing);
+    let resources = SkeletonMap::read(&content.skeletons, missing.map(|MissingSkeleton(number)| number)).await?;
     let mut records = Vec::with_capacity(found.len());
     for found in found {
-        let entity = match found.lacking {
-            Some(Lacking(number)) => resources.complete(found.entity, number)?,
+        let entity = match found.missing {
+            Some(MissingSkeleton(number)) => resources.complete(found.entity, number)?,
             None => found.entity,
         };
         let package = match found.packed {
             Some(packed) => {
-                let unpacked = shared.bodies.unpack(shared, entity.body, &packed);
+                let unpacked = content.bodies.unpack(entity.body, &packed);
                 Some(unpacked.await?)
             }
             None => want.package.then(Package::default),
@@ -170,7 +178,7 @@ pub(super) async fn records(shared: &Shared, found: Vec<Found>, want: Want) -> R
     Ok(records)
 }
 
-impl Due {
+impl WorkJson {
     fn work(self, key: &Key) -> Result<Work> {
         Ok(Work {
             stage: stage_of(self.stage)?,

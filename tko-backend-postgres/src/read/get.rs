@@ -1,18 +1,22 @@
-//! Reading by key.
+//! Reads by key.
 
-use super::found::{self, Found, records};
-use crate::cancel_on_drop::Lent;
-use crate::columns::Columns;
+use super::found::{self, FoundEntity, records};
+use super::reader::EntityReader;
+use crate::codes::kind_number;
+use crate::columns::RowColumns;
 use crate::fault::fault;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::retry::again;
-use crate::row::{Before, COLUMNS, number};
+use crate::metrics::{Instrument, Purpose};
+use crate::retry::retry_read;
+use crate::row::{COLUMNS, RowDecoder};
 use sqlx::{AssertSqlSafe, Row as _};
 use tko_core::{Error, Key, MAX_CHANGES, Record, Result, Want};
 
-/// What is there of these keys, in their order.
-pub(crate) async fn get(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+/// Returns the records of these keys, in order; `None` for keys that do not exist.
+pub(crate) async fn get(
+    reader: &EntityReader,
+    keys: &[Key],
+    want: Want,
+) -> Result<Vec<Option<Record>>> {
     if keys.len() > MAX_CHANGES {
         return Err(Error::bad(
             "keys",
@@ -25,10 +29,10 @@ pub(crate) async fn get(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    again(shared, || read(shared, keys, want)).await
+    retry_read(&reader.database, || read(reader, keys, want)).await
 }
 
-async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+async fn read(reader: &EntityReader, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
     let sql = format!(
         "SELECT k.nth, {} FROM unnest($1::smallint[], $2::text[]) \
          WITH ORDINALITY k(kind, id, nth) CROSS JOIN LATERAL \
@@ -38,28 +42,28 @@ async fn read(shared: &Shared, keys: &[Key], want: Want) -> Result<Vec<Option<Re
     );
     let (kinds, ids): (Vec<i16>, Vec<&str>) = keys
         .iter()
-        .map(|key| (number(key.kind()), key.id()))
+        .map(|key| (kind_number(key.kind()), key.id()))
         .unzip();
-    let failed = fault("get a connection");
-    let mut connection = Lent::of(shared, &shared.pool).await.map_err(failed)?;
+    let mut connection = reader.acquire(&reader.database.pool).await?;
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(kinds)
         .bind(ids)
         .fetch_all(&mut *connection)
-        .sent(&shared.measures, Purpose::Get)
+        .sent(&reader.database.metrics, Purpose::Get)
         .await?;
-    connection.give_back();
+    connection.release();
     let broken = fault("decode entities");
-    let (mut places, mut found) = (Vec::new(), Vec::new());
-    let mut before = Before::default();
+    let (mut positions, mut found) = (Vec::new(), Vec::new());
+    let mut decoder = RowDecoder::default();
     for row in &rows {
-        let place: i64 = row.try_get(0).map_err(&broken)?;
-        places.push(usize::try_from(place - 1).unwrap_or_default());
-        found.push(Found::of(Columns::of(row, 1), want, &mut before)?);
+        let nth: i64 = row.try_get(0).map_err(&broken)?;
+        positions.push(usize::try_from(nth - 1).unwrap_or_default());
+        found.push(FoundEntity::of(RowColumns::of(row, 1), want, &mut decoder)?);
     }
     let mut answers = vec![None; keys.len()];
-    for (place, record) in places.into_iter().zip(records(shared, found, want).await?) {
-        answers[place] = Some(record);
+    let records = records(&reader.content, found, want).await?;
+    for (position, record) in positions.into_iter().zip(records) {
+        answers[position] = Some(record);
     }
     Ok(answers)
 }

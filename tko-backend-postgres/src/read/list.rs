@@ -1,51 +1,53 @@
 //! Pages.
 
-use super::found::{Found, records};
-use super::join::Joins;
-use super::walk::Walk;
-use crate::cancel_on_drop::Lent;
-use crate::fault::fault;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::retry::{again, lost};
+use super::found::{FoundEntity, records};
+use super::join::RelationFilters;
+use super::reader::{EntityReader, ONE_SNAPSHOT};
+use super::resolve::resolve;
+use super::walk::SelectionWalk;
+use crate::metrics::{Instrument, Purpose};
+use crate::retry::{is_lost, retry_read};
 use sqlx::{Connection, PgPool};
 use tko_core::{Cursor, Key, List, Page, Result, Revision};
 
-/// How a transaction begins that sees one instant.
-pub(super) const ONE_INSTANT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
-/// One page.
-pub(crate) async fn list(shared: &Shared, list: &List) -> Result<Page> {
-    let replicas = &shared.replicas;
-    let rows = replicas
-        .read(list.want, |pool| read(shared, pool, list))
+/// Returns one page: from a replica if the request allows it, or else from the database.
+pub(crate) async fn list(reader: &EntityReader, list: &List) -> Result<Page> {
+    let rows = reader
+        .replicas
+        .read(list.want, |pool| read(reader, pool, list))
         .await;
     if let Some(rows) = rows {
-        match page(shared, list, rows).await {
-            Err(error) if lost(&error) => {}
+        match page(reader, list, rows).await {
+            Err(error) if is_lost(&error) => {}
             result => return result,
         }
     }
-    latest(shared, list).await
+    latest(reader, list).await
 }
 
-/// One page of the latest state.
-pub(super) async fn latest(shared: &Shared, list: &List) -> Result<Page> {
-    again(shared, || async {
-        page(shared, list, read(shared, &shared.pool, list).await?).await
+/// Returns one page of the latest state.
+pub(super) async fn latest(reader: &EntityReader, list: &List) -> Result<Page> {
+    retry_read(&reader.database, || async {
+        let rows = read(reader, &reader.database.pool, list).await?;
+        page(reader, list, rows).await
     })
     .await
 }
 
-/// What one page is made of.
-pub(super) struct Rows {
+/// The rows of a page, not completed yet.
+pub(super) struct PageRows {
     head: i64,
-    found: Vec<Found>,
+    found: Vec<FoundEntity>,
     next: Option<Cursor>,
 }
 
-impl Rows {
-    fn new(list: &List, walk: &Walk<'_>, head: i64, found: Vec<Found>) -> Result<Self> {
+impl PageRows {
+    fn new(
+        list: &List,
+        walk: &SelectionWalk<'_>,
+        head: i64,
+        found: Vec<FoundEntity>,
+    ) -> Result<Self> {
         let next = match walk.last() {
             Some(last) if !walk.is_at_end() => Some(Cursor(Key::new(list.select.kind, last)?)),
             _ => None,
@@ -54,59 +56,59 @@ impl Rows {
     }
 }
 
-/// A new walk for this page.
-fn walk<'a>(shared: &'a Shared, list: &'a List) -> Walk<'a> {
-    let mut walk = Walk::new(&shared.measures, &list.select, list.most()).wanting(list.want);
+/// Starts a walk for a page.
+fn walk<'a>(reader: &'a EntityReader, list: &'a List) -> SelectionWalk<'a> {
+    let metrics = &reader.database.metrics;
+    let mut walk = SelectionWalk::new(metrics, &list.select, list.most()).wanting(list.want);
     if let Some(Cursor(after)) = &list.after {
         walk.after(after);
     }
     walk
 }
 
-/// Reads them.
-pub(super) async fn read(shared: &Shared, pool: &PgPool, list: &List) -> Result<Rows> {
-    let mut alone = walk(shared, list);
-    if alone.is_at_end() {
+/// Reads the rows of a page.
+pub(super) async fn read(reader: &EntityReader, pool: &PgPool, list: &List) -> Result<PageRows> {
+    let metrics = &reader.database.metrics;
+    let mut single = walk(reader, list);
+    if single.is_at_end() {
         let head: i64 = sqlx::query_scalar("SELECT revision FROM head")
             .fetch_one(pool)
-            .sent(&shared.measures, Purpose::Head)
+            .sent(metrics, Purpose::Head)
             .await?;
-        return Rows::new(list, &alone, head, Vec::new());
+        return PageRows::new(list, &single, head, Vec::new());
     }
-    // The templates and sites of joins are part of the instant.
+    // With filters by metadata of templates and sites, several statements need one snapshot.
     if list.select.is_watchable() {
-        let failed = fault("get a connection");
-        let mut connection = Lent::of(shared, pool).await.map_err(failed)?;
-        let (found, enough) = alone.first(&mut connection, &mut Joins::none()).await?;
-        connection.give_back();
-        if enough {
-            let head = alone.head().unwrap_or_default();
-            return Rows::new(list, &alone, head, found);
+        let mut connection = reader.acquire(pool).await?;
+        let (found, is_enough) = single
+            .first(&mut connection, &mut RelationFilters::none())
+            .await?;
+        connection.release();
+        if is_enough {
+            let head = single.head().unwrap_or_default();
+            return PageRows::new(list, &single, head, found);
         }
     }
-    let mut whole = walk(shared, list);
-    let mut joins = Joins::of(&list.select);
-    let failed = fault("get a connection");
-    let mut connection = Lent::of(shared, pool).await.map_err(failed)?;
-    let instant = connection.begin_with(ONE_INSTANT);
-    let mut instant = instant.sent(&shared.measures, Purpose::Begin).await?;
+    let mut whole = walk(reader, list);
+    let mut filters = RelationFilters::of(&list.select);
+    let mut connection = reader.acquire(pool).await?;
+    let snapshot = connection.begin_with(ONE_SNAPSHOT);
+    let mut snapshot = snapshot.sent(metrics, Purpose::Begin).await?;
     if let Some(plan) = &mut whole.plan {
-        joins.resolve(&shared.measures, &mut instant, plan).await?;
+        resolve(&mut filters, metrics, &mut snapshot, plan).await?;
     }
-    let found = whole.collect(&mut instant, &mut joins).await?;
-    let ended = instant.commit();
-    ended.sent(&shared.measures, Purpose::End).await?;
-    connection.give_back();
+    let found = whole.collect(&mut snapshot, &mut filters).await?;
+    snapshot.commit().sent(metrics, Purpose::End).await?;
+    connection.release();
     let head = whole.head().unwrap_or_default();
-    Rows::new(list, &whole, head, found)
+    PageRows::new(list, &whole, head, found)
 }
 
-/// The page of these rows. What they share with others is the same everywhere, and mostly
-/// remembered: the rest is read from the primary.
-pub(super) async fn page(shared: &Shared, list: &List, rows: Rows) -> Result<Page> {
+/// Completes a page. Missing contents are read from the primary, where they are the same.
+pub(super) async fn page(reader: &EntityReader, list: &List, rows: PageRows) -> Result<Page> {
     Ok(Page {
         revision: Revision(rows.head.unsigned_abs()),
-        items: records(shared, rows.found, list.want).await?,
+        items: records(&reader.content, rows.found, list.want).await?,
         next: rows.next,
     })
 }

@@ -1,15 +1,17 @@
 //! What pages cost, in buffers: that depends on no machine, and must not depend on how many
 //! entities there are.
 
-use super::join::Joins;
-use super::plan::{Plan, choose};
-use super::sql::{Copied, copy};
-use super::walk::Walk;
+use super::choose::choose;
+use super::join::RelationFilters;
+use super::plan::ListPlan;
+use super::statements::copy;
+use super::walk::SelectionWalk;
 use crate::columns::is_row;
-use crate::connect::{CONNECTION, options};
-use crate::dialect::set;
-use crate::metrics::Measures;
-use crate::settings::Settings;
+use crate::connect::options;
+use crate::dialect::select_and_set;
+use crate::metrics::StatementMetrics;
+use crate::settings::PostgresSettings;
+use crate::sql::BuiltSql;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 use tko_core::{Key, Kind, Pattern, Select, Want};
@@ -54,15 +56,15 @@ async fn page(
     select: &Select,
     after: Option<&str>,
 ) -> (Vec<String>, i64) {
-    let measures = Measures::default();
-    let mut walk = Walk::new(&measures, select, 100).wanting(Want::ROW);
+    let metrics = StatementMetrics::default();
+    let mut walk = SelectionWalk::new(&metrics, select, 100).wanting(Want::ROW);
     if let Some(after) = after {
         walk.after(&Key::new(Kind::Deployment, after).expect("an id"));
     }
     let mut all = connection.begin().await.expect("a transaction");
     let before = fetched(&mut all).await;
     let (found, enough) = walk
-        .first(&mut all, &mut Joins::none())
+        .first(&mut all, &mut RelationFilters::none())
         .await
         .expect("a page");
     let after = fetched(&mut all).await;
@@ -74,15 +76,16 @@ async fn page(
 
 /// The same as it is sent when all pages are wanted, if COPY sends it.
 async fn copied(connection: &mut PgConnection, select: &Select) -> Option<(usize, i64)> {
-    let mut plan = Plan::new(select)?;
+    let mut plan = ListPlan::new(select)?;
     let mut all = connection.begin().await.expect("a transaction");
-    let chosen = choose(&Measures::default(), &mut all, &mut plan).await;
+    let chosen = choose(&StatementMetrics::default(), &mut all, &mut plan).await;
     chosen.expect("a driver");
     if !plan.is_plain() {
         return None;
     }
-    let Copied { text, settings } = copy(&plan, 100, Want::ROW).expect("a statement");
-    let before = set("SELECT 1", settings.len());
+    let BuiltSql { text, values } = copy(&plan, 100, Want::ROW).expect("a statement");
+    let settings = values.into_texts();
+    let before = select_and_set("SELECT 1", settings.len());
     let mut before = sqlx::query(AssertSqlSafe(before));
     for setting in settings {
         before = before.bind(setting);
@@ -327,7 +330,7 @@ async fn pages_cost_what_is_on_them() {
     let server = shared();
     let database = server.create_database().expect("a database");
     let url = server.url(&database);
-    let options = options(CONNECTION, &url, &Settings::new(&url)).expect("a URL");
+    let options = options("url", &url, &PostgresSettings::new(&url)).expect("a URL");
     let mut connection = options.connect().await.expect("the server runs");
     let schema = include_str!("../../migrations/0001_entities.sql");
     connection.execute(schema).await.expect("the schema");

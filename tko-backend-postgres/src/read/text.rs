@@ -1,13 +1,13 @@
-//! Texts that come before, after, or look like others.
+//! Bounds and `LIKE` operands from prefixes and patterns.
 
 use tko_core::Pattern;
 use tko_core::pattern::PatternKind;
 
-/// What comes first of all that does not start with this any more; `None`: nothing does.
+/// Returns the first text after all texts with this prefix; `None` if there is none.
 pub(super) fn after_prefix(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
-        // The order of characters is that of their bytes.
+        // Characters and their UTF-8 bytes have the same order.
         let next = match last {
             '\u{d7ff}' => Some('\u{e000}'),
             last => char::from_u32(u32::from(last) + 1),
@@ -20,7 +20,7 @@ pub(super) fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-/// The longest literal start of these patterns.
+/// Returns the longest literal prefix of these patterns.
 pub(super) fn longest_prefix(patterns: &[Pattern]) -> &str {
     patterns
         .iter()
@@ -29,7 +29,8 @@ pub(super) fn longest_prefix(patterns: &[Pattern]) -> &str {
         .unwrap_or_default()
 }
 
-/// As an operand of `LIKE`, which lets through all that matches; and whether nothing else.
+/// Converts a pattern to an operand of `LIKE` that accepts all matches. Returns whether it accepts
+/// nothing else.
 pub(super) fn like(pattern: &Pattern) -> (String, bool) {
     let mut text = String::with_capacity(pattern.as_str().len() + 4);
     let mut exact = true;
@@ -62,7 +63,7 @@ mod tests {
     use tko_core::Pattern;
 
     #[test]
-    fn a_prefix_ends_where_nothing_starts_with_it() {
+    fn the_bound_of_a_prefix_is_tight() {
         for prefix in ["a", "a/b", "a\u{7f}", "\u{d7ff}", "z\u{10ffff}"] {
             let end = after_prefix(prefix).expect("something comes after");
             assert!(!end.starts_with(prefix) && *end > *prefix);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_let_through() {
+    fn patterns_become_like_operands() {
         let id = |text| like(&Pattern::id(text).expect("a pattern"));
         let value = |text| like(&Pattern::value(text).expect("a pattern"));
         assert_eq!(id("a/*/b"), ("a/%/b".to_owned(), false));

@@ -1,66 +1,72 @@
-//! Walking through what is selected, part by part.
+//! Walks: the rows of a selection, statement by statement.
 
-use super::found::Found;
-use super::join::Joins;
-use super::plan::{Driver, Plan, choose};
-use super::sql::{Extent, Statement, page};
-use crate::columns::Columns;
+use super::found::FoundEntity;
+use super::join::RelationFilters;
+use super::choose::choose;
+use super::plan::{IndexDriver, ListPlan};
+use super::statements::{PageExtent, page};
+use crate::columns::RowColumns;
 use crate::fault::fault;
-use crate::metrics::{Measures, Purpose};
-use crate::row::Before;
+use crate::metrics::{StatementMetrics, Purpose};
+use crate::row::RowDecoder;
+use crate::sql::BuiltSql;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tko_core::select::MAX_PAGE;
 use tko_core::{Error, Key, Result, Select, Want};
 
-/// Most index entries that are looked at for one page.
+/// The limit of index entries that one page visits.
 pub(super) const MAX_VISITED: usize = 10_000;
 
-/// Most rows that one statement gives: a page, and one to tell whether that was all.
+/// The limit of rows of one statement: a page, and one more that tells whether there is another page.
 const MAX_ROWS: usize = MAX_PAGE + 1;
 
-/// Rows that are decoded at once.
+/// Rows that one task decodes.
 const CHUNK: usize = 250;
 
-/// What one statement gave.
+/// The answer of one statement, or of a part of it.
 #[derive(Default)]
-struct Part {
+struct RowBatch {
     head: i64,
+    /// Whether there are too many values to merge.
     many: bool,
+    /// The last id that was visited, if the answer is short but not the end.
     last: Option<String>,
-    rows: Vec<Found>,
+    rows: Vec<FoundEntity>,
 }
 
-impl Part {
+impl RowBatch {
     fn add(&mut self, more: Self) {
         (self.head, self.many, self.last) = (more.head, more.many, more.last);
         self.rows.extend(more.rows);
     }
 }
 
-/// A walk through a selection, from some key on.
-pub(super) struct Walk<'a> {
-    measures: &'a Measures,
+/// A walk through the rows of a selection, in the order of ids.
+pub(super) struct SelectionWalk<'a> {
+    metrics: &'a StatementMetrics,
     select: &'a Select,
     /// `None`: nothing can match.
-    pub(super) plan: Option<Plan>,
+    pub(super) plan: Option<ListPlan>,
+    /// Whether the driver was chosen.
     chosen: bool,
     limit: usize,
     want: Want,
-    /// Of the first statement.
+    /// The head of the first statement.
     head: Option<i64>,
+    /// Index entries that were visited so far.
     visited: usize,
-    /// The last id that was looked at.
+    /// The last id that was visited.
     last: Option<String>,
     ended: bool,
 }
 
-impl<'a> Walk<'a> {
-    /// To give at most so many, the rows alone.
-    pub(super) fn new(measures: &'a Measures, select: &'a Select, limit: usize) -> Self {
-        let plan = Plan::new(select);
+impl<'a> SelectionWalk<'a> {
+    /// Starts a walk that returns at most `limit` rows.
+    pub(super) fn new(metrics: &'a StatementMetrics, select: &'a Select, limit: usize) -> Self {
+        let plan = ListPlan::new(select);
         Self {
-            measures,
+            metrics,
             select,
             ended: plan.is_none(),
             plan,
@@ -73,20 +79,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// With this.
+    /// Sets the parts of each record that are read.
     pub(super) fn wanting(mut self, want: Want) -> Self {
         self.want = want;
         self
     }
 
-    /// Goes on after this key.
+    /// Continues after this key.
     pub(super) fn after(&mut self, key: &Key) {
         if let Some(plan) = &mut self.plan {
             self.ended |= !plan.after(key);
         }
     }
 
-    /// The last revision when it began; `None`: there was nothing to ask.
+    /// The last revision when the walk began; `None` if no statement was sent.
     pub(super) fn head(&self) -> Option<i64> {
         self.head
     }
@@ -95,50 +101,50 @@ impl<'a> Walk<'a> {
         self.select
     }
 
-    /// Allows as much again to be looked at.
-    pub(super) fn go_on(&mut self) {
+    /// Resets the limit of visited entries.
+    pub(super) fn reset_limit(&mut self) {
         self.visited = 0;
     }
 
-    /// Whether nothing comes any more.
+    /// Whether the walk is at the end of the selection.
     pub(super) fn is_at_end(&self) -> bool {
         self.ended
     }
 
-    /// The last id that was looked at.
+    /// The last id that was visited.
     pub(super) fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
 
-    /// Whether it gave all that it can.
+    /// Whether the walk has reached a limit or the end.
     fn is_done(&self, given: usize) -> bool {
         self.ended || given >= self.limit || self.visited >= MAX_VISITED
     }
 
-    /// What comes next, as far as one statement goes; whether that was enough.
+    /// Returns the rows of one statement, and whether no further statement is needed.
     pub(super) async fn first(
         &mut self,
         connection: &mut PgConnection,
-        joins: &mut Joins<'_>,
-    ) -> Result<(Vec<Found>, bool)> {
+        filters: &mut RelationFilters<'_>,
+    ) -> Result<(Vec<FoundEntity>, bool)> {
         let mut given = Vec::new();
         if !self.ended {
-            self.step(connection, joins, &mut given).await?;
+            self.step(connection, filters, &mut given).await?;
         }
         let enough = self.is_done(given.len());
         Ok((given, enough))
     }
 
-    /// What comes next: until there is enough, or enough was looked at. In one transaction, for it
-    /// may take several statements.
+    /// Returns rows until a limit or the end. The connection needs a transaction with one snapshot,
+    /// because that may take several statements.
     pub(super) async fn collect(
         &mut self,
         connection: &mut PgConnection,
-        joins: &mut Joins<'_>,
-    ) -> Result<Vec<Found>> {
+        filters: &mut RelationFilters<'_>,
+    ) -> Result<Vec<FoundEntity>> {
         let mut given = Vec::new();
         while !self.is_done(given.len()) {
-            self.step(connection, joins, &mut given).await?;
+            self.step(connection, filters, &mut given).await?;
         }
         Ok(given)
     }
@@ -146,44 +152,44 @@ impl<'a> Walk<'a> {
     async fn step(
         &mut self,
         connection: &mut PgConnection,
-        joins: &mut Joins<'_>,
-        given: &mut Vec<Found>,
+        filters: &mut RelationFilters<'_>,
+        given: &mut Vec<FoundEntity>,
     ) -> Result<()> {
         let Some(plan) = &mut self.plan else {
             return Ok(());
         };
         if !self.chosen {
-            choose(self.measures, connection, plan).await?;
+            choose(self.metrics, connection, plan).await?;
             self.chosen = true;
         }
-        // What is thinned out here: the less came, the more is asked for.
+        // If SQL cannot decide, ask for more the more rows were dropped.
         let missing = self.limit - given.len() + 1;
         let asked = match self.visited {
-            0 if plan.decided => missing,
+            0 if plan.is_exact => missing,
             seen => missing.max(seen).max(100),
         };
-        let extent = Extent {
+        let extent = PageExtent {
             rows: asked.min(MAX_ROWS),
             visited: MAX_VISITED.saturating_sub(self.visited).max(MAX_ROWS),
         };
-        let part = loop {
-            let part = read(self.measures, connection, plan, extent, self.want).await?;
-            if !part.many {
-                break part;
+        let batch = loop {
+            let batch = read(self.metrics, connection, plan, extent, self.want).await?;
+            if !batch.many {
+                break batch;
             }
-            plan.give_up_driver();
+            plan.drop_driver();
         };
-        self.head.get_or_insert(part.head);
-        joins.learn(self.measures, connection, &part.rows).await?;
-        let full = part.rows.len() == extent.rows;
-        self.visited += match &part.last {
-            Some(_) if !matches!(plan.driver(), Driver::Merged(..)) => extent.visited,
+        self.head.get_or_insert(batch.head);
+        filters.learn(self.metrics, connection, &batch.rows).await?;
+        let full = batch.rows.len() == extent.rows;
+        self.visited += match &batch.last {
+            Some(_) if !matches!(plan.driver(), IndexDriver::Merged(..)) => extent.visited,
             Some(_) => extent.rows,
-            None => part.rows.len(),
+            None => batch.rows.len(),
         };
-        for found in part.rows {
+        for found in batch.rows {
             if given.len() == self.limit {
-                // There is one more.
+                // This row belongs to the next page.
                 plan.after_id(self.last.as_deref().unwrap_or_default());
                 return Ok(());
             }
@@ -192,16 +198,16 @@ impl<'a> Walk<'a> {
                 .key
                 .id()
                 .clone_into(self.last.get_or_insert_default());
-            let fits = if plan.decided {
+            let fits = if plan.is_exact {
                 self.select.deleting || !entity.deleting
             } else {
-                joins.matches(entity) && self.select.matches(entity)
+                filters.matches(entity) && self.select.matches(entity)
             };
             if fits {
                 given.push(found);
             }
         }
-        if let Some(last) = part.last {
+        if let Some(last) = batch.last {
             self.last = Some(last);
         } else if !full {
             self.ended = true;
@@ -212,19 +218,19 @@ impl<'a> Walk<'a> {
 }
 
 async fn read(
-    measures: &Measures,
+    metrics: &StatementMetrics,
     connection: &mut PgConnection,
-    plan: &Plan,
-    extent: Extent,
+    plan: &ListPlan,
+    extent: PageExtent,
     want: Want,
-) -> Result<Part> {
+) -> Result<RowBatch> {
     let failed = fault("list entities");
-    let Statement { text, arguments } = page(plan, extent, want).map_err(&failed)?;
-    let mut part = Part::default();
-    part.rows.reserve(extent.rows);
-    let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch(connection);
-    let mut rows = measures.rows(Purpose::List, rows);
-    // Decoded elsewhere while more are on their way: it takes as long as making them.
+    let BuiltSql { text, values } = page(plan, extent, want).map_err(&failed)?;
+    let mut batch = RowBatch::default();
+    batch.rows.reserve(extent.rows);
+    let rows = sqlx::query_with(AssertSqlSafe(text), values).fetch(connection);
+    let mut rows = metrics.rows(Purpose::List, rows);
+    // Other tasks decode while more rows arrive: decoding takes as long as the query itself.
     let (mut decoding, mut chunk) = (Vec::new(), Vec::new());
     while let Some(row) = rows.try_next().await? {
         if chunk.len() == CHUNK {
@@ -239,36 +245,36 @@ async fn read(
         let decoded = decoded
             .await
             .map_err(|error| Error::internal("decode a page", error))?;
-        part.add(decoded?);
+        batch.add(decoded?);
     }
-    part.add(rest);
-    if !part.rows.is_sorted_by(|one, other| one.id() < other.id()) {
-        part.rows
+    batch.add(rest);
+    if !batch.rows.is_sorted_by(|one, other| one.id() < other.id()) {
+        batch.rows
             .sort_unstable_by(|one, other| one.id().cmp(other.id()));
     }
-    Ok(part)
+    Ok(batch)
 }
 
-/// Rows of [`page`]'s statement.
-fn decode(rows: &[PgRow], want: Want) -> Result<Part> {
+/// Decodes rows of [`page`]'s statement.
+fn decode(rows: &[PgRow], want: Want) -> Result<RowBatch> {
     let failed = fault("decode a page");
-    let mut part = Part::default();
-    part.rows.reserve(rows.len());
-    let mut before = Before::default();
+    let mut batch = RowBatch::default();
+    batch.rows.reserve(rows.len());
+    let mut decoder = RowDecoder::default();
     for row in rows {
-        part.head = row.try_get_unchecked(0).map_err(&failed)?;
-        part.many = row.try_get_unchecked(1).map_err(&failed)?;
-        part.last = row.try_get_unchecked(2).map_err(&failed)?;
-        if is_there(row).map_err(&failed)? {
-            let row = Columns::of(row, 3);
-            part.rows.push(Found::of(row, want, &mut before)?);
+        batch.head = row.try_get_unchecked(0).map_err(&failed)?;
+        batch.many = row.try_get_unchecked(1).map_err(&failed)?;
+        batch.last = row.try_get_unchecked(2).map_err(&failed)?;
+        if has_entity(row).map_err(&failed)? {
+            let row = RowColumns::of(row, 3);
+            batch.rows.push(FoundEntity::of(row, want, &mut decoder)?);
         }
     }
-    Ok(part)
+    Ok(batch)
 }
 
-/// Whether there is an entity in a row of [`page`]'s statement: it has a kind then.
-fn is_there(row: &PgRow) -> Result<bool, sqlx::Error> {
+/// Whether a row of [`page`]'s statement contains an entity: then it has a kind.
+fn has_entity(row: &PgRow) -> Result<bool, sqlx::Error> {
     let kind: Option<i16> = row.try_get_unchecked(3)?;
     Ok(kind.is_some())
 }

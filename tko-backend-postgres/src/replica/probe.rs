@@ -1,4 +1,4 @@
-//! Whether a server is a standby of our database, and not too far behind.
+//! The probe of a replica: whether it is a standby of the database, and not too far behind.
 
 use crate::connect::migrations;
 use crate::dialect;
@@ -7,54 +7,54 @@ use sqlx::{FromRow, PgPool};
 use std::time::Duration;
 use tko_core::Result;
 
-/// Of a database: a physical copy has the same, and nothing else.
+/// The identity of a database, which only its physical copies share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
-pub(super) struct Identity {
-    /// Of all that began as the same server.
+pub(super) struct DatabaseIdentity {
+    /// The server from which the copy was made.
     system: i64,
-    /// Among its databases.
+    /// The database within the server.
     database: i64,
 }
 
-/// For the primary to say where the feed is.
-const ASKED: Duration = Duration::from_secs(1);
+/// How long the probe waits for the primary.
+const PRIMARY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why it is not read from, in words that stay the same while it is so.
+/// Why a replica cannot be used. The text stays the same as long as the reason does.
 #[derive(Debug)]
-pub(super) enum Unfit {
-    /// It never will be.
+pub(super) enum UnfitReason {
+    /// It is not a copy of the database.
     Foreign(String),
-    /// It may be later.
-    ForNow(String),
+    /// It may become usable.
+    Temporary(String),
 }
 
-impl From<sqlx::Error> for Unfit {
+impl From<sqlx::Error> for UnfitReason {
     fn from(error: sqlx::Error) -> Self {
-        Self::ForNow(error.to_string())
+        Self::Temporary(error.to_string())
     }
 }
 
-impl Identity {
-    /// Of this database.
+impl DatabaseIdentity {
+    /// Reads the identity of a database.
     pub(super) async fn of(pool: &PgPool) -> Result<Self> {
         sqlx::query_as(dialect::IDENTITY)
             .fetch_one(pool)
             .await
-            .map_err(fault("ask the database which one it is"))
+            .map_err(fault("read the identity of the database"))
     }
 }
 
-/// Looks at what a replica is, and how far it is.
-pub(super) async fn look(
-    identity: Identity,
+/// Checks the identity, the role, the schema, and the revision of a replica.
+pub(super) async fn probe(
+    identity: DatabaseIdentity,
     replica: &PgPool,
     primary: &PgPool,
-) -> Result<(), Unfit> {
-    let its: Identity = sqlx::query_as(dialect::IDENTITY).fetch_one(replica).await?;
+) -> Result<(), UnfitReason> {
+    let its: DatabaseIdentity = sqlx::query_as(dialect::IDENTITY).fetch_one(replica).await?;
     if its != identity {
-        return Err(Unfit::Foreign(
-            "is another database, and no standby of the one that --backend-connection names; \
-             name a streaming standby of that, or none"
+        return Err(UnfitReason::Foreign(
+            "is not a standby of the database in --backend-connection; \
+             give the URL of a streaming standby, or remove the option"
                 .to_owned(),
         ));
     }
@@ -62,9 +62,9 @@ pub(super) async fn look(
         .fetch_one(replica)
         .await?;
     if !standby {
-        // As after it was promoted: if our connection leads to it now, all is well.
-        return Err(Unfit::ForNow(
-            "it is no standby, but takes writes itself".to_owned(),
+        // It was promoted. If the primary's URL now leads to it, all is well.
+        return Err(UnfitReason::Temporary(
+            "it is not a standby: it accepts writes".to_owned(),
         ));
     }
     let migrations = migrations();
@@ -75,29 +75,29 @@ pub(super) async fn look(
     .fetch_optional(replica)
     .await?;
     if known.unwrap_or_default().unsigned_abs() < migrations.len() as u64 {
-        return Err(Unfit::ForNow(
-            "it has not yet the schema of this version".to_owned(),
+        return Err(UnfitReason::Temporary(
+            "its schema is older than this version".to_owned(),
         ));
     }
-    // In this order: the primary's only grows.
+    // The primary's revision only grows, so it is read last.
     let revision: i64 = sqlx::query_scalar("SELECT revision FROM head")
         .fetch_one(replica)
         .await?;
     let feed =
         sqlx::query_as::<_, (i64, i64)>("SELECT revision, oldest FROM head").fetch_one(primary);
-    let Ok(Ok((head, oldest))) = tokio::time::timeout(ASKED, feed).await else {
-        // No fault of the replica's.
+    let Ok(Ok((head, oldest))) = tokio::time::timeout(PRIMARY_TIMEOUT, feed).await else {
+        // This says nothing about the replica.
         return Ok(());
     };
     if revision > head {
-        return Err(Unfit::ForNow(
-            "it shows a revision that the database has not: it follows another server".to_owned(),
+        return Err(UnfitReason::Temporary(
+            "it has a revision that the database does not have: it follows another server".to_owned(),
         ));
     }
-    // Whoever listed would be told that it is too late to watch from there, again and again.
+    // Clients that list from here could not watch from the revision that they get.
     if revision < oldest {
-        return Err(Unfit::ForNow(
-            "it is so far behind that the changes it has not yet are not kept any more".to_owned(),
+        return Err(UnfitReason::Temporary(
+            "it is too far behind: the changes it lacks were deleted from the feed".to_owned(),
         ));
     }
     Ok(())

@@ -1,31 +1,36 @@
-//! Claiming due work: lanes in turn, earliest first in a lane.
+//! Claiming due work: the lanes in turn, the earliest work of each lane first.
 
-use super::{LEASE, number, stage_of};
-use crate::fault::{Fault, fault};
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::row::key;
+use super::signal::WorkSignal;
+use crate::codes::{count, key_of, micros, stage_number, stage_of};
+use crate::database::Database;
+use crate::fault::{SqlFault, fault};
+use crate::metrics::{Instrument, Purpose};
+use crate::token::lease_token;
 use sqlx::FromRow;
 use sqlx::types::Json;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
-use tko_core::{Claim, ClaimRequest, Lane, Result, Stage, Timestamp, Token, Work};
+use tko_core::{Claim, ClaimRequest, Lane, Result, Stage, Timestamp, Work};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 const LANES: usize = Lane::COUNT as usize;
 
-/// Most that one claim takes.
-const MOST: usize = 1_000;
+/// The limit of work in one claim.
+const MAX_CLAIMED: usize = 1_000;
 
-/// Between two looks, though nothing was heard: another process may have handed something back.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often a waiting claim polls: another process may have ended a lease.
+const POLL: Duration = Duration::from_millis(500);
 
-/// A scan begins where the last one ended for so long, then at the start again.
-const FLOORS: Duration = Duration::from_secs(2);
+/// How long scans continue from the end of the last one, before they start from the beginning.
+const FLOOR_AGE: Duration = Duration::from_secs(2);
 
-/// Leases what is due. In the order of the lanes, from that after `$5`, one of each in turn.
-/// A suspect (several workers had it and did not come back) comes alone.
+/// The limit of retries when transactions conflict.
+const RETRIES: u32 = 5;
+
+/// Leases due work. Takes one piece from each lane in turn, starting after the lane `$5`.
+///
+/// Work is suspect if several workers leased it and let the lease expire. It is claimed alone.
 const CLAIM: &str = "WITH active AS MATERIALIZED ( \
          SELECT (f.n - 1)::smallint AS lane, f.floor FROM unnest($6::bigint[]) WITH ORDINALITY f(floor, n) \
          CROSS JOIN LATERAL (SELECT 1 FROM work w WHERE w.stage = $1 AND w.lane = f.n - 1 \
@@ -51,9 +56,9 @@ const CLAIM: &str = "WITH active AS MATERIALIZED ( \
      RETURNING w.stage, w.kind, w.id, w.lane, w.due, w.attempts, w.error, w.progress, w.until, \
      w.fence, w.token, c.at, c.place, (SELECT bool_or(suspect) FROM ordered) AS suspects";
 
-/// Leased work, as it is returned.
+/// A row that [`CLAIM`] returns.
 #[derive(FromRow)]
-struct Leased {
+struct LeasedRow {
     stage: i16,
     kind: i16,
     id: String,
@@ -65,172 +70,185 @@ struct Leased {
     until: i64,
     fence: i64,
     token: Uuid,
-    /// Where it was found in its lane.
+    /// Its place in its lane, before this lease.
     at: i64,
-    /// In which turn.
+    /// Its place in the order of the claim.
     place: i64,
-    /// Whether a suspect was among what was found: it waits until it comes first.
+    /// Whether the claim met suspect work, which waits until it comes first.
     suspects: bool,
 }
 
-/// Where this process is, in one stage.
+/// The position of this process in one stage.
 #[derive(Clone, Copy, Debug)]
-struct Progress {
-    /// The lane that was last claimed from.
-    turn: i16,
-    /// Nothing that is due lies before, as far as this process knows. Under a snapshot that is
-    /// held, the index is full of what was claimed; this is where it ends.
+struct ClaimCursor {
+    /// The lane of the last claim.
+    lane: i16,
+    /// By lane, where the next scan starts: no earlier work is due, as far as this process knows.
+    ///
+    /// While a transaction holds back the vacuum, the index is full of dead entries up to here.
     floors: [i64; LANES],
-    /// When the floors were last at the start.
+    /// When the floors were reset.
     since: Option<Instant>,
 }
 
-impl Default for Progress {
+impl Default for ClaimCursor {
     fn default() -> Self {
         Self {
-            turn: 15,
+            lane: i16::from(Lane::FAILING.number()),
             floors: [0; LANES],
             since: None,
         }
     }
 }
 
-/// Where this process is, in each stage.
+/// The position of this process in each stage.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<[Progress; Stage::ALL.len()]>);
+pub(crate) struct ClaimTurns(Mutex<[ClaimCursor; Stage::ALL.len()]>);
 
-impl Turns {
-    fn of(&self, stage: Stage) -> Progress {
-        let mut turns = self.0.lock().expect("no code panics while it counts");
-        let turn = &mut turns[stage as usize];
-        if turn.since.is_none_or(|since| since.elapsed() > FLOORS) {
-            turn.floors = [0; LANES];
-            turn.since = Some(Instant::now());
+impl ClaimTurns {
+    fn lock(&self) -> MutexGuard<'_, [ClaimCursor; Stage::ALL.len()]> {
+        self.0.lock().expect("no code panics while it counts")
+    }
+
+    fn of(&self, stage: Stage) -> ClaimCursor {
+        let cursor = &mut self.lock()[stage as usize];
+        let is_old = |since: Instant| since.elapsed() > FLOOR_AGE;
+        if cursor.since.is_none_or(is_old) {
+            cursor.floors = [0; LANES];
+            cursor.since = Some(Instant::now());
         }
-        *turn
+        *cursor
     }
 
-    fn restart(&self, stage: Stage) {
-        let mut turns = self.0.lock().expect("no code panics while it counts");
-        turns[stage as usize].since = None;
+    fn reset(&self, stage: Stage) {
+        self.lock()[stage as usize].since = None;
     }
 
-    fn claimed(&self, stage: Stage, leased: &[Leased]) {
-        let mut turns = self.0.lock().expect("no code panics while it counts");
-        let turn = &mut turns[stage as usize];
+    fn advance(&self, stage: Stage, leased: &[LeasedRow]) {
+        let cursor = &mut self.lock()[stage as usize];
         if let Some(last) = leased.last() {
-            turn.turn = last.lane;
+            cursor.lane = last.lane;
         }
-        for leased in leased {
-            let lane = usize::try_from(leased.lane).unwrap_or_default();
-            if let Some(floor) = turn.floors.get_mut(lane) {
-                *floor = leased.at.max(*floor);
+        for row in leased {
+            let lane = usize::try_from(row.lane).unwrap_or_default();
+            if let Some(floor) = cursor.floors.get_mut(lane) {
+                *floor = row.at.max(*floor);
             }
         }
     }
 }
 
-/// Claims; waits for something to be due.
-pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Vec<Claim>> {
-    let max = request.max.min(MOST);
+/// Claims due work, or waits for some as long as the request allows.
+pub(crate) async fn claim(
+    database: &Database,
+    signal: &WorkSignal,
+    turns: &ClaimTurns,
+    request: &ClaimRequest,
+) -> Result<Vec<Claim>> {
+    let max = request.max.min(MAX_CLAIMED);
     if max == 0 {
         return Ok(Vec::new());
     }
-    let mut ear = shared.waiting.ear();
+    let mut listener = signal.listener();
     let mut end = None;
     loop {
-        ear.clear();
-        let claims = take(shared, request, max).await?;
+        listener.clear();
+        let claims = take(database, turns, request, max).await?;
         if !claims.is_empty() || request.wait.is_zero() {
             return Ok(claims);
         }
-        let (now, next) = next(shared, request.stage).await?;
+        let (now, next) = next_due(database, request.stage).await?;
         let end = *end.get_or_insert(now.plus(request.wait));
         if now >= end {
             return Ok(Vec::new());
         }
         let until = next.map_or(end, |next| next.min(end));
-        ear.listen(until.since(now).min(LOOK).max(Duration::from_millis(1)))
-            .await;
+        let pause = until.since(now).min(POLL).max(Duration::from_millis(1));
+        listener.wait(pause).await;
     }
 }
 
-/// What is due now.
-async fn take(shared: &Shared, request: &ClaimRequest, max: usize) -> Result<Vec<Claim>> {
-    let (mut claims, suspects) = once(shared, request, max, true).await?;
-    // One lane had less than its share, or the work lies before where the last scan ended.
-    if claims.len() < max && !suspects {
+/// Claims work that is due now.
+async fn take(
+    database: &Database,
+    turns: &ClaimTurns,
+    request: &ClaimRequest,
+    max: usize,
+) -> Result<Vec<Claim>> {
+    let (mut claims, met_suspect) = take_once(database, turns, request, max, true).await?;
+    // Try again: one lane had less than its share, or the work is before the floors.
+    if claims.len() < max && !met_suspect {
         if claims.is_empty() {
-            shared.turns.restart(request.stage);
+            turns.reset(request.stage);
         }
         let first = claims.len();
-        let (more, _) = once(shared, request, max - first, first == 0).await?;
+        let (more, _) = take_once(database, turns, request, max - first, first == 0).await?;
         claims.extend(more);
     }
     Ok(claims)
 }
 
-/// Claims, and whether there was a suspect: it comes alone, and only `first`.
-async fn once(
-    shared: &Shared,
+/// Claims by one statement. Returns whether it met suspect work, which it takes only if it comes
+/// first and `is_first` is set.
+async fn take_once(
+    database: &Database,
+    turns: &ClaimTurns,
     request: &ClaimRequest,
     max: usize,
-    first: bool,
+    is_first: bool,
 ) -> Result<(Vec<Claim>, bool)> {
-    let turn = shared.turns.of(request.stage);
-    // A lease of no time at all would be due again in the same breath.
-    let lease = i64::try_from(request.lease.as_micros()).unwrap_or(i64::MAX / 4);
-    let mut tries = 0;
-    let mut leased: Vec<Leased> = loop {
+    let cursor = turns.of(request.stage);
+    let mut retries = 0;
+    let mut leased: Vec<LeasedRow> = loop {
         let found = sqlx::query_as(CLAIM)
-            .bind(number(request.stage))
-            .bind(i64::try_from(max).unwrap_or(i64::MAX))
-            .bind(lease.max(1))
+            .bind(stage_number(request.stage))
+            .bind(count(max))
+            // A lease of length zero would be due again within the statement.
+            .bind(micros(request.lease).max(1))
             .bind(&request.worker)
-            .bind(turn.turn)
-            .bind(&turn.floors[..])
+            .bind(cursor.lane)
+            .bind(&cursor.floors[..])
             .bind(i32::try_from(Lane::PATIENCE).unwrap_or(i32::MAX))
-            .bind(first)
-            .fetch_all(&shared.pool)
-            .measured(&shared.measures, Purpose::Claim)
+            .bind(is_first)
+            .fetch_all(&database.pool)
+            .measured(&database.metrics, Purpose::Claim)
             .await;
         match found {
             Ok(found) => break found,
-            Err(error) if Fault::of(&error) == Fault::Retry && tries < 5 => tries += 1,
+            Err(error) if SqlFault::of(&error) == SqlFault::Retry && retries < RETRIES => {
+                retries += 1;
+            }
             Err(error) => return Err(fault(Purpose::Claim.action())(error)),
         }
     };
-    leased.sort_by_key(|leased| leased.place);
-    shared.turns.claimed(request.stage, &leased);
-    let suspects = leased.iter().any(|leased| leased.suspects);
+    leased.sort_by_key(|row| row.place);
+    turns.advance(request.stage, &leased);
+    let met_suspect = leased.iter().any(|row| row.suspects);
     let claims = leased
         .into_iter()
-        .map(Leased::claim)
+        .map(LeasedRow::claim)
         .collect::<Result<_>>()?;
-    Ok((claims, suspects))
+    Ok((claims, met_suspect))
 }
 
-/// The store's time, and when the next piece of work may be claimed.
-async fn next(shared: &Shared, stage: Stage) -> Result<(Timestamp, Option<Timestamp>)> {
+/// Reads the store's time, and the time from which the next work may be claimed.
+async fn next_due(database: &Database, stage: Stage) -> Result<(Timestamp, Option<Timestamp>)> {
     let (now, next): (i64, Option<i64>) = sqlx::query_as(
         "SELECT now_us(), (SELECT min(x.at) FROM generate_series(0, 15) l(lane) CROSS JOIN LATERAL \
          (SELECT w.at FROM work w WHERE w.stage = $1 AND w.lane = l.lane ORDER BY w.at LIMIT 1) x)",
     )
-    .bind(number(stage))
-    .fetch_one(&shared.pool)
-    .sent(&shared.measures, Purpose::NextDue)
+    .bind(stage_number(stage))
+    .fetch_one(&database.pool)
+    .sent(&database.metrics, Purpose::NextDue)
     .await?;
     Ok((Timestamp(now), next.map(Timestamp)))
 }
 
-impl Leased {
+impl LeasedRow {
     fn claim(self) -> Result<Claim> {
-        let key = key(self.kind, &self.id)?;
+        let key = key_of(self.kind, &self.id)?;
         Ok(Claim {
-            token: Token {
-                key: key.clone(),
-                secret: format!("{LEASE}{}", self.token.simple()).into(),
-            },
+            token: lease_token(&key, self.token),
             work: Work {
                 stage: stage_of(self.stage)?,
                 key,

@@ -1,38 +1,60 @@
-//! Renewing and ending leases and edits, each by itself.
+//! Renewing and ending leases and modifications. Each token succeeds or fails by itself.
 
-use super::{Secret, secret};
-use crate::fault::{Fault, fault};
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::row::number;
+use super::ALL_STAGES;
+use super::signal::WorkSignal;
+use crate::codes::{kind_number, micros};
+use crate::database::Database;
+use crate::fault::{SqlFault, fault};
+use crate::metrics::{Instrument, Purpose};
+use crate::token::TokenSecret;
+use sqlx::AssertSqlSafe;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tko_core::{Lane, Outcome, Result, Token};
 use uuid::Uuid;
 
-/// The leases that are live, locked in order.
-const LIVE: &str = "live AS MATERIALIZED ( \
-         SELECT w.stage, w.kind, w.id, w.token \
-         FROM unnest($1::smallint[], $2::text[], $3::uuid[]) k(kind, id, token) \
-         JOIN work w ON w.stage IN (0, 1, 2) AND w.kind = k.kind AND w.id = k.id AND w.token = k.token \
-         WHERE w.until > now_us() ORDER BY w.stage, w.kind, w.id FOR UPDATE OF w)";
+/// The limit of retries when transactions conflict.
+const RETRIES: u32 = 5;
 
-/// The same, each with what becomes of it.
-const ENDING: &str = "live AS MATERIALIZED ( \
-         SELECT w.stage, w.kind, w.id, w.token, w.attempts, w.again, k.outcome, k.after, k.reason \
-         FROM unnest($1::smallint[], $2::text[], $3::uuid[], $4::smallint[], $5::bigint[], $6::text[]) \
-         k(kind, id, token, outcome, after, reason) \
-         JOIN work w ON w.stage IN (0, 1, 2) AND w.kind = k.kind AND w.id = k.id AND w.token = k.token \
-         WHERE w.until > now_us() ORDER BY w.stage, w.kind, w.id FOR UPDATE OF w)";
+/// Parameters of every statement here: kinds, ids, and tokens.
+const TOKENS: &str = "$1::smallint[], $2::text[], $3::uuid[]";
 
-/// The edits that are open, locked in order.
-const OPEN: &str = "k AS (SELECT * FROM unnest($1::smallint[], $2::text[], $3::uuid[]) k(kind, id, token)), \
-     live AS MATERIALIZED ( \
+/// A part `live`: the live leases, locked in order, with these columns of `w` and `k`.
+fn live_leases(columns: &str, more: &str, names: &str) -> String {
+    format!(
+        "WITH live AS MATERIALIZED ( \
+         SELECT w.stage, w.kind, w.id, w.token{columns} \
+         FROM unnest({TOKENS}{more}) k(kind, id, token{names}) \
+         JOIN work w ON {ALL_STAGES} AND w.kind = k.kind AND w.id = k.id AND w.token = k.token \
+         WHERE w.until > now_us() ORDER BY w.stage, w.kind, w.id FOR UPDATE OF w), "
+    )
+}
+
+/// A part `live`: the open modifications, locked in order.
+fn live_modifications() -> String {
+    format!(
+        "WITH k AS (SELECT * FROM unnest({TOKENS}) k(kind, id, token)), \
+         live AS MATERIALIZED ( \
          SELECT e.kind, e.id, e.edit AS token FROM k \
          JOIN entity e ON e.kind = k.kind AND e.id = k.id AND e.edit = k.token \
-         WHERE e.edit_until > now_us() ORDER BY e.kind, e.id FOR UPDATE OF e)";
+         WHERE e.edit_until > now_us() ORDER BY e.kind, e.id FOR UPDATE OF e), "
+    )
+}
 
-/// Ends leases: 0 done, 1 retry, 2 yield. What was marked meanwhile is due at once.
+/// Extends leases by `$4` microseconds.
+const RENEW_LEASES: &str = "renewed AS (UPDATE work w \
+         SET until = now_us() + $4, at = now_us() + $4 FROM live l \
+         WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id) \
+     SELECT token FROM live";
+
+/// Extends modifications by `$4` microseconds.
+const RENEW_MODIFICATIONS: &str = "renewed AS (UPDATE entity e SET edit_until = now_us() + $4 \
+         FROM live l WHERE e.kind = l.kind AND e.id = l.id), \
+     kept AS (UPDATE edit SET until = now_us() + $4 FROM live l WHERE edit.token = l.token) \
+     SELECT token FROM live";
+
+/// Ends leases, with the outcomes 0 done, 1 retry, and 2 yield. Work that was enqueued during the
+/// lease is due at once.
 const SETTLE: &str = "finished AS ( \
          DELETE FROM work w USING live l \
          WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id AND l.outcome = 0 AND l.again IS NULL), \
@@ -50,148 +72,157 @@ const SETTLE: &str = "finished AS ( \
          AND (l.outcome <> 0 OR l.again IS NOT NULL)) \
      SELECT token FROM live";
 
-/// Gives up edits.
+/// Gives up modifications.
 const GIVE_UP: &str = "entities AS ( \
          UPDATE entity e SET edit = NULL, edit_until = NULL FROM live l \
          WHERE e.kind = l.kind AND e.id = l.id), \
      edits AS (DELETE FROM edit USING live l WHERE edit.token = l.token) \
      SELECT token FROM live";
 
-/// Tokens of one sort, in the order of their keys.
+/// Leases, or modifications, in the order of their keys.
 #[derive(Default)]
-struct Tokens {
+struct TokenBatch {
     kinds: Vec<i16>,
     ids: Vec<String>,
     uuids: Vec<Uuid>,
-    /// Where each was in what was asked.
-    places: Vec<usize>,
+    /// The position of each token in the call.
+    positions: Vec<usize>,
 }
 
-impl Tokens {
-    /// Leases and edits, each token once.
+impl TokenBatch {
+    /// Sorts tokens into leases and modifications, without duplicates.
     fn sorted<'a>(tokens: impl Iterator<Item = &'a Token>) -> (Self, Self) {
         let mut all: Vec<(usize, &Token)> = tokens.enumerate().collect();
         all.sort_by(|(a, one), (b, two)| (one, a).cmp(&(two, b)));
-        let (mut leases, mut edits) = (Self::default(), Self::default());
+        let (mut leases, mut modifications) = (Self::default(), Self::default());
         let mut seen = HashSet::new();
-        for (place, token) in all {
-            let (sort, uuid) = match secret(token) {
-                Secret::Lease(uuid) => (&mut leases, uuid),
-                Secret::Modification(uuid) => (&mut edits, uuid),
-                Secret::Unknown => continue,
+        for (position, token) in all {
+            let (batch, uuid) = match TokenSecret::of(token) {
+                TokenSecret::Lease(uuid) => (&mut leases, uuid),
+                TokenSecret::Modification(uuid) => (&mut modifications, uuid),
+                TokenSecret::Unknown => continue,
             };
             if !seen.insert(uuid) {
                 continue;
             }
-            sort.kinds.push(number(token.key.kind()));
-            sort.ids.push(token.key.id().to_owned());
-            sort.uuids.push(uuid);
-            sort.places.push(place);
+            batch.kinds.push(kind_number(token.key.kind()));
+            batch.ids.push(token.key.id().to_owned());
+            batch.uuids.push(uuid);
+            batch.positions.push(position);
         }
-        (leases, edits)
+        (leases, modifications)
     }
 
-    /// Marks which were live.
+    /// Marks the tokens that were live.
     fn answer(&self, live: &HashSet<Uuid>, answers: &mut [bool]) {
-        for (uuid, place) in self.uuids.iter().zip(&self.places) {
-            answers[*place] = live.contains(uuid);
+        for (uuid, position) in self.uuids.iter().zip(&self.positions) {
+            answers[*position] = live.contains(uuid);
         }
     }
 }
 
-/// Runs a statement that begins with what is live; the tokens that were.
+/// Runs a statement about tokens, with more values to bind. Evaluates to the live tokens.
 macro_rules! live {
-    ($shared:expr, $purpose:expr, $tokens:expr, $sql:expr $(, $bind:expr)*) => {{
-        let mut tries = 0;
+    ($database:expr, $purpose:expr, $tokens:expr, $sql:expr $(, $bind:expr)*) => {{
+        let mut retries = 0;
         loop {
             let found: Result<Vec<Uuid>, sqlx::Error> =
-                sqlx::query_scalar(sqlx::AssertSqlSafe($sql.as_str()))
+                sqlx::query_scalar(AssertSqlSafe($sql.as_str()))
                     .bind(&$tokens.kinds)
                     .bind(&$tokens.ids)
                     .bind(&$tokens.uuids)
                     $(.bind($bind))*
-                    .fetch_all(&$shared.pool)
-                    .measured(&$shared.measures, $purpose)
+                    .fetch_all(&$database.pool)
+                    .measured(&$database.metrics, $purpose)
                     .await;
             match found {
                 Ok(found) => break found.into_iter().collect::<HashSet<Uuid>>(),
-                Err(error) if Fault::of(&error) == Fault::Retry && tries < 5 => tries += 1,
+                Err(error) if SqlFault::of(&error) == SqlFault::Retry && retries < RETRIES => {
+                    retries += 1;
+                }
                 Err(error) => return Err(fault($purpose.action())(error)),
             }
         }
     }};
 }
 
-/// Lets live leases and open edits end at `ttl` from now.
-pub(crate) async fn renew(shared: &Shared, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+/// Renews live leases and open modifications: they end after `ttl` from now.
+pub(crate) async fn renew(
+    database: &Database,
+    signal: &WorkSignal,
+    tokens: &[Token],
+    ttl: Duration,
+) -> Result<Vec<bool>> {
     let mut answers = vec![false; tokens.len()];
-    let (leases, edits) = Tokens::sorted(tokens.iter());
-    let ttl = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX / 4);
+    let (leases, modifications) = TokenBatch::sorted(tokens.iter());
+    let ttl = micros(ttl);
     if !leases.uuids.is_empty() {
-        let sql = format!(
-            "WITH {LIVE}, renewed AS (UPDATE work w SET until = now_us() + $4, at = now_us() + $4 \
-             FROM live l WHERE w.stage = l.stage AND w.kind = l.kind AND w.id = l.id) \
-             SELECT token FROM live"
-        );
-        let live = live!(shared, Purpose::RenewLeases, leases, sql, ttl);
+        let sql = live_leases("", "", "") + RENEW_LEASES;
+        let live = live!(database, Purpose::RenewLeases, leases, sql, ttl);
         leases.answer(&live, &mut answers);
     }
-    if !edits.uuids.is_empty() {
-        let sql = format!(
-            "WITH {OPEN}, renewed AS (UPDATE entity e SET edit_until = now_us() + $4 FROM live l \
-             WHERE e.kind = l.kind AND e.id = l.id), \
-             kept AS (UPDATE edit SET until = now_us() + $4 FROM live l WHERE edit.token = l.token) \
-             SELECT token FROM live"
-        );
-        let live = live!(shared, Purpose::RenewEdits, edits, sql, ttl);
-        edits.answer(&live, &mut answers);
+    if !modifications.uuids.is_empty() {
+        let sql = live_modifications() + RENEW_MODIFICATIONS;
+        let purpose = Purpose::RenewModifications;
+        let live = live!(database, purpose, modifications, sql, ttl);
+        modifications.answer(&live, &mut answers);
     }
-    // A lease may end earlier than was thought.
-    shared.waiting.wake();
+    // A lease may now end earlier than waiting claims expect.
+    signal.wake();
     Ok(answers)
 }
 
-/// Ends leases, and gives up edits.
-pub(crate) async fn settle(shared: &Shared, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+/// Ends leases, and gives up modifications.
+pub(crate) async fn settle(
+    database: &Database,
+    signal: &WorkSignal,
+    outcomes: &[(Token, Outcome)],
+) -> Result<Vec<bool>> {
     let mut answers = vec![false; outcomes.len()];
-    let (leases, edits) = Tokens::sorted(outcomes.iter().map(|(token, _)| token));
+    let (leases, modifications) = TokenBatch::sorted(outcomes.iter().map(|(token, _)| token));
     if !leases.uuids.is_empty() {
-        let by_place: HashMap<usize, &Outcome> = outcomes
+        let by_position: HashMap<usize, &Outcome> = outcomes
             .iter()
             .map(|(_, outcome)| outcome)
             .enumerate()
             .collect();
-        let (mut kinds, mut after, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-        for place in &leases.places {
-            let (kind, time, reason) = match by_place[place] {
+        let (mut numbers, mut delays, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        for position in &leases.positions {
+            let (number, after, reason) = match by_position[position] {
                 Outcome::Done => (0_i16, Duration::ZERO, None),
                 Outcome::Retry { after, reason } => (1, *after, Some(reason)),
                 Outcome::Yield { after } => (2, *after, None),
             };
-            kinds.push(kind);
-            after.push(i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4));
-            // A text of PostgreSQL holds no NUL.
+            numbers.push(number);
+            delays.push(micros(after));
+            // PostgreSQL accepts no NUL in a text.
             reasons.push(reason.map(|reason| reason.replace('\0', "\u{fffd}")));
         }
-        let sql = format!("WITH {ENDING}, {SETTLE}");
+        let live = live_leases(
+            ", w.attempts, w.again, k.outcome, k.after, k.reason",
+            ", $4::smallint[], $5::bigint[], $6::text[]",
+            ", outcome, after, reason",
+        );
+        let sql = live + SETTLE;
         let live = live!(
-            shared,
+            database,
             Purpose::SettleLeases,
             leases,
             sql,
-            &kinds,
-            &after,
+            &numbers,
+            &delays,
             &reasons,
             i32::try_from(Lane::PATIENCE).unwrap_or(i32::MAX),
             i16::from(Lane::FAILING.number())
         );
         leases.answer(&live, &mut answers);
     }
-    if !edits.uuids.is_empty() {
-        let sql = format!("WITH {OPEN}, {GIVE_UP}");
-        let live = live!(shared, Purpose::SettleEdits, edits, sql);
-        edits.answer(&live, &mut answers);
+    if !modifications.uuids.is_empty() {
+        let sql = live_modifications() + GIVE_UP;
+        let purpose = Purpose::EndModifications;
+        let live = live!(database, purpose, modifications, sql);
+        modifications.answer(&live, &mut answers);
     }
-    shared.waiting.wake();
+    signal.wake();
     Ok(answers)
 }

@@ -1,50 +1,45 @@
-//! Edits: one writer of an entity's package at a time.
+//! Modifications: exclusive rights to change one package.
 
-use super::EDIT;
-use crate::metrics::{Purpose, Sending};
-use crate::postgres::Shared;
-use crate::row::number;
+use crate::codes::{kind_number, micros};
+use crate::metrics::{Instrument, Purpose};
+use crate::read::{EntityReader, get};
+use crate::token::modification_token;
 use std::time::Duration;
-use tko_core::{Error, Key, Modification, Result, Timestamp, Token, Want};
+use tko_core::{Error, Key, Modification, Result, Timestamp, Want};
 use uuid::Uuid;
 
-/// The row is what all writers lock, so it says who may write; `edit` says whether a token that is
-/// not in the row any more was used or has lapsed.
-const OPEN: &str = "WITH opened AS ( \
+/// Starts a modification. Every writer locks the row, so the row holds the token. The table `edit`
+/// tells later whether a token that is not in the row any more was used, or expired.
+const START: &str = "WITH opened AS ( \
          UPDATE entity e SET edit = $3, edit_until = now_us() + $4 \
          WHERE e.kind = $1 AND e.id = $2 AND NOT e.deleting \
          AND (e.edit IS NULL OR e.edit_until <= now_us()) RETURNING e.edit_until) \
      INSERT INTO edit (token, until) SELECT $3, edit_until FROM opened RETURNING until";
 
-/// Opens an edit.
+/// Starts a modification.
 ///
 /// # Errors
-/// As `Backend::edit` says them.
-pub(crate) async fn edit(
-    shared: &Shared,
+/// As [`Backend::start_modification`](tko_core::Backend::start_modification).
+pub(crate) async fn start_modification(
+    reader: &EntityReader,
     key: &Key,
     ttl: Duration,
     want: Want,
 ) -> Result<Modification> {
     let uuid = Uuid::new_v4();
-    // An edit of no time at all could not even be given up.
-    let ttl = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX / 4);
-    let until: Option<i64> = sqlx::query_scalar(OPEN)
-        .bind(number(key.kind()))
+    let until: Option<i64> = sqlx::query_scalar(START)
+        .bind(kind_number(key.kind()))
         .bind(key.id())
         .bind(uuid)
-        .bind(ttl)
-        .fetch_optional(&shared.pool)
-        .sent(&shared.measures, Purpose::Modification)
+        .bind(micros(ttl))
+        .fetch_optional(&reader.database.pool)
+        .sent(&reader.database.metrics, Purpose::StartModification)
         .await?;
-    let mut found = crate::read::get(shared, std::slice::from_ref(key), want).await?;
+    let mut found = get(reader, std::slice::from_ref(key), want).await?;
     let record = found.pop().flatten().filter(|r| !r.entity.deleting);
     match (until, record) {
         (Some(until), Some(record)) => Ok(Modification {
-            token: Token {
-                key: key.clone(),
-                secret: format!("{EDIT}{}", uuid.simple()).into(),
-            },
+            token: modification_token(key, uuid),
             until: Timestamp(until),
             record,
         }),

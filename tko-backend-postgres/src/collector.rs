@@ -1,8 +1,8 @@
-//! What is counted and seen, as metrics.
+//! The collector: metrics of a backend, in the data model of Prometheus.
 
-use super::watch::Seen;
-use super::{BOUNDS, ENDS, Measure, Measures, Purpose};
-use crate::postgres::Shared;
+use crate::database::Database;
+use crate::metrics::{BOUNDS, FAILURES, Purpose, PurposeMetrics, StatementMetrics};
+use crate::monitor::{DatabaseMonitor, DatabaseStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -14,58 +14,68 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// From now on a scrape of this registry tells of this backend, as long as there is one.
-pub(crate) fn register(shared: &Arc<Shared>, registry: &mut Registry) {
-    shared.watch.want();
-    registry.register_collector(Box::new(Collected(Arc::downgrade(shared))));
+/// Adds the metrics of a backend to a registry. They disappear when the backend is dropped.
+pub(crate) fn register(
+    registry: &mut Registry,
+    database: &Arc<Database>,
+    monitor: &Arc<DatabaseMonitor>,
+) {
+    monitor.enable();
+    registry.register_collector(Box::new(DatabaseCollector {
+        database: Arc::downgrade(database),
+        monitor: Arc::downgrade(monitor),
+    }));
 }
 
-/// A backend, which may be gone.
-struct Collected(Weak<Shared>);
+struct DatabaseCollector {
+    database: Weak<Database>,
+    monitor: Weak<DatabaseMonitor>,
+}
 
-impl fmt::Debug for Collected {
+impl fmt::Debug for DatabaseCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collected").finish_non_exhaustive()
+        f.debug_struct("DatabaseCollector").finish_non_exhaustive()
     }
 }
 
-impl Collector for Collected {
+impl Collector for DatabaseCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(shared) = self.0.upgrade() else {
+        let (Some(database), Some(monitor)) = (self.database.upgrade(), self.monitor.upgrade())
+        else {
             return Ok(());
         };
-        let mut told = Told(encoder);
-        told.durations(&shared.measures)?;
-        told.failures(&shared.measures)?;
-        told.connections(&shared.pool)?;
-        match shared.watch.seen() {
-            Some(seen) => told.seen(&seen),
+        let mut scrape = Scrape(encoder);
+        scrape.durations(&database.metrics)?;
+        scrape.failures(&database.metrics)?;
+        scrape.connections(&database.pool)?;
+        match monitor.status() {
+            Some(status) => scrape.status(&status),
             None => Ok(()),
         }
     }
 }
 
-/// A scrape that is being answered.
-struct Told<'a>(DescriptorEncoder<'a>);
+/// One scrape, in progress.
+struct Scrape<'a>(DescriptorEncoder<'a>);
 
-impl Told<'_> {
-    fn durations(&mut self, measures: &Measures) -> fmt::Result {
-        let help = "How long statements took, by what they are for, however they ended";
+impl Scrape<'_> {
+    fn durations(&mut self, metrics: &StatementMetrics) -> fmt::Result {
+        let help = "Duration of statements by purpose, including failed ones";
         let name = "tko_postgres_statement";
         let unit = Some(&Unit::Seconds);
         let mut family = self
             .0
             .encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        for (purpose, measure) in measures.sent() {
+        for (purpose, totals) in metrics.occurred() {
             let bounds = BOUNDS.map(|bound| Duration::from_micros(bound).as_secs_f64());
-            let counts = measure.buckets.iter().map(read);
+            let counts = totals.buckets.iter().map(read);
             let buckets: Vec<(f64, u64)> = bounds
                 .into_iter()
                 .chain([f64::INFINITY])
                 .zip(counts)
                 .collect();
             let count = buckets.iter().map(|(_, count)| count).sum();
-            let sum = Duration::from_nanos(read(&measure.nanoseconds)).as_secs_f64();
+            let sum = Duration::from_nanos(read(&totals.nanoseconds)).as_secs_f64();
             family
                 .encode_family(&[("statement", purpose.name())])?
                 .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
@@ -73,16 +83,16 @@ impl Told<'_> {
         Ok(())
     }
 
-    fn failures(&mut self, measures: &Measures) -> fmt::Result {
-        let help = "Statements that did not end well, by what they are for and what became of them";
+    fn failures(&mut self, metrics: &StatementMetrics) -> fmt::Result {
+        let help = "Failed statements by purpose and kind of failure";
         let name = "tko_postgres_failed_statements";
         let mut family = self
             .0
             .encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (purpose, measure) in measures.sent() {
-            for (end, count) in ENDS.iter().zip(&measure.failures) {
+        for (purpose, totals) in metrics.occurred() {
+            for (failure, count) in FAILURES.iter().zip(&totals.failures) {
                 family
-                    .encode_family(&[("statement", purpose.name()), ("failure", end)])?
+                    .encode_family(&[("statement", purpose.name()), ("failure", failure)])?
                     .encode_counter(&read(count), None::<&Exemplar<NoLabelSet, u64>>)?;
             }
         }
@@ -91,7 +101,7 @@ impl Told<'_> {
 
     fn connections(&mut self, pool: &PgPool) -> fmt::Result {
         let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-        let help = "Connections of this process, without the one that listens";
+        let help = "Connections in the pool of this process";
         let name = "tko_postgres_connections";
         let mut family = self
             .0
@@ -106,48 +116,47 @@ impl Told<'_> {
         self.gauge(
             "tko_postgres_connections_max",
             None,
-            "Most connections that may be in use at once",
+            "Size limit of the connection pool",
             &most,
         )
     }
 
-    fn seen(&mut self, seen: &Seen) -> fmt::Result {
+    fn status(&mut self, status: &DatabaseStatus) -> fmt::Result {
         self.gauge(
             "tko_postgres_revision",
             None,
             "Revision of the last change",
-            &seen.revision,
+            &status.revision,
         )?;
         self.gauge(
             "tko_postgres_oldest_revision",
             None,
-            "Oldest revision that can be watched from",
-            &seen.oldest,
+            "Oldest revision from which the feed can be watched",
+            &status.oldest,
         )?;
         self.gauge(
             "tko_postgres_pending_changes",
             None,
-            "Committed changes that have no revision yet; 10000 is that many or more",
-            &seen.pending,
+            "Committed changes without a revision, counted up to 10000",
+            &status.pending,
         )?;
         self.gauge(
             "tko_postgres_pending_age",
             Some(&Unit::Seconds),
-            "How long the oldest of them has waited",
-            &Duration::from_micros(seen.waited.unsigned_abs()).as_secs_f64(),
+            "Age of the oldest change without a revision",
+            &Duration::from_micros(status.waited.unsigned_abs()).as_secs_f64(),
         )?;
         self.gauge(
             "tko_postgres_oldest_transaction",
             Some(&Unit::Seconds),
-            "How long the oldest transaction has run that holds back the vacuum, of those that \
-             this role may see",
-            &seen.transaction,
+            "Age of the oldest visible transaction that holds back the vacuum",
+            &status.transaction,
         )?;
         self.gauge(
             "tko_postgres_horizon_transactions",
             None,
-            "Transactions that have begun since the oldest that holds back the vacuum, whoever's",
-            &seen.horizon,
+            "Transactions since the oldest one that holds back the vacuum, of all roles",
+            &status.horizon,
         )
     }
 
@@ -164,14 +173,14 @@ impl Told<'_> {
     }
 }
 
-impl Measures {
-    /// Those that were sent at all.
-    fn sent(&self) -> impl Iterator<Item = (&Purpose, &Measure)> {
-        let were_sent = |measure: &Measure| measure.buckets.iter().any(|count| read(count) > 0);
+impl StatementMetrics {
+    /// The totals of purposes that occurred.
+    fn occurred(&self) -> impl Iterator<Item = (&Purpose, &PurposeMetrics)> {
+        let has_occurred = |totals: &PurposeMetrics| totals.buckets.iter().any(|count| read(count) > 0);
         Purpose::ALL
             .iter()
             .zip(&self.0)
-            .filter(move |(_, measure)| were_sent(measure))
+            .filter(move |(_, totals)| has_occurred(totals))
     }
 }
 

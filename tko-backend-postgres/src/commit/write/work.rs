@@ -1,0 +1,89 @@
+//! The parts that enqueue work.
+
+use super::plan::WritePlan;
+use crate::codes::{key_arrays, micros, stage_number};
+use crate::sql::SqlBuilder;
+
+/// Adds the part that enqueues work for the entities of this set.
+pub(super) fn own(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
+    let leased = plan.leased();
+    let own: Vec<_> = plan
+        .own
+        .iter()
+        .filter(|work| leased != Some((work.stage, work.key)))
+        .collect();
+    if own.is_empty() {
+        return Ok(());
+    }
+    let (kinds, ids) = key_arrays(own.iter().map(|work| work.key));
+    let stages: Vec<i16> = own.iter().map(|work| stage_number(work.stage)).collect();
+    let lanes: Vec<i16> = own.iter().map(|work| work.lane).collect();
+    let again: Vec<i16> = own.iter().map(|work| work.again).collect();
+    let after: Vec<i64> = own.iter().map(|work| work.after).collect();
+    let rows = sql
+        .table(ids.len())
+        .column("stage", "smallint", stages)?
+        .keys((kinds, ids))?
+        .column("lane", "smallint", lanes)?
+        .column("again", "smallint", again)?
+        .column("after", "bigint", after)?
+        .named("m");
+    let order = match own.as_slice() {
+        [_] => "",
+        _ => " ORDER BY m.stage, m.kind, m.id",
+    };
+    // A claim clears `again`, so its value in a new row does not matter.
+    sql.with(
+        "due",
+        format_args!(
+            "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
+             SELECT m.stage, m.kind, m.id, m.lane, m.again, now_us() + m.after, now_us() + m.after \
+             FROM s CROSS JOIN {rows}{order} ON CONFLICT (stage, kind, id) DO UPDATE SET \
+             again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
+             due = least(w.due, excluded.due), \
+             at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END"
+        ),
+    );
+    Ok(())
+}
+
+/// Adds the part that records work for other entities. A numbering pass enqueues it.
+pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
+    if plan.others.is_empty() {
+        return Ok(());
+    }
+    let (kinds, ids) = key_arrays(plan.others.iter().map(|work| &work.key));
+    let ordinals: Vec<i16> = (0..).take(ids.len()).collect();
+    let stages: Vec<i16> = plan
+        .others
+        .iter()
+        .map(|work| stage_number(work.stage))
+        .collect();
+    let lanes: Vec<i16> = plan
+        .others
+        .iter()
+        .map(|work| i16::from(work.lane.number()))
+        .collect();
+    let after: Vec<i64> = plan
+        .others
+        .iter()
+        .map(|work| micros(work.after))
+        .collect();
+    let rows = sql
+        .table(ids.len())
+        .column("ordinal", "smallint", ordinals)?
+        .column("stage", "smallint", stages)?
+        .keys((kinds, ids))?
+        .column("lane", "smallint", lanes)?
+        .column("after", "bigint", after)?
+        .named("m");
+    sql.with(
+        "marks",
+        format_args!(
+            "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
+             SELECT s.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
+             FROM s CROSS JOIN {rows}"
+        ),
+    );
+    Ok(())
+}
