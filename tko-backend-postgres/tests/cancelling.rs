@@ -4,7 +4,7 @@ use futures_core::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Key, Kind, List, Pattern, Select, Want};
 
 /// Waits until so many sessions of this database wait for the lock on entities.
@@ -37,7 +37,7 @@ async fn who_gives_up_stops_its_statement() {
     let database = server.create_database().expect("a database");
     let url = server.url(&database);
     let store = Arc::new(
-        Postgres::connect(Settings::new(&url))
+        Postgres::connect(PostgresSettings::new(&url))
             .await
             .expect("a store"),
     );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, Change, ChangeSet, Claim, ClaimRequest, Enqueue, Error, ErrorKind, Facts, Key,
     Kind, Lane, Metadata, Outcome, Package, Put, Require, Result, Stage,
@@ -17,7 +17,7 @@ const WORKERS: usize = 6;
 const LEASE: Duration = Duration::from_millis(400);
 
 async fn open(server: &Server, database: &str) -> Arc<Postgres> {
-    let mut settings = Settings::new(server.url(database));
+    let mut settings = PostgresSettings::new(server.url(database));
     settings.connections = 6;
     Arc::new(Postgres::connect(settings).await.expect("a store"))
 }

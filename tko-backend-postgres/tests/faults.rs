@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, Change, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
     Revision, Want,
@@ -180,7 +180,7 @@ async fn what_is_committed_late_is_numbered() {
 async fn what_is_locked_is_unavailable() {
     let server = Server::start(ServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
-    let mut settings = Settings::new(server.url(&database));
+    let mut settings = PostgresSettings::new(server.url(&database));
     settings.statement_timeout = Duration::from_millis(200);
     let store = Arc::new(Postgres::connect(settings).await.expect("a store"));
     let key = site("a");

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, Change, ChangeSet, ClaimRequest, Deployment, DeploymentId, Enqueue, ErrorKind,
     Facts, Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put, Require, Resource,
@@ -25,13 +25,13 @@ fn database() -> String {
     shared().create_database().expect("a database is made")
 }
 
-fn settings(database: &str) -> Settings {
-    let mut settings = Settings::new(shared().url(database));
+fn settings(database: &str) -> PostgresSettings {
+    let mut settings = PostgresSettings::new(shared().url(database));
     settings.connections = 8;
     settings
 }
 
-async fn open(settings: Settings) -> Arc<Postgres> {
+async fn open(settings: PostgresSettings) -> Arc<Postgres> {
     Arc::new(Postgres::connect(settings).await.expect("a store"))
 }
 

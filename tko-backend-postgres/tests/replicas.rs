@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use sites::{fill, site};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Error, Key, Kind, List, Page, Select, Want};
 use tko_postgres_server::{Server, shared};
 
@@ -44,7 +44,7 @@ impl Pair {
 
     /// A store that reads from these replicas.
     async fn open(&self, replicas: &[&Server]) -> Arc<Postgres> {
-        let mut settings = Settings::new(self.primary.url(&self.database));
+        let mut settings = PostgresSettings::new(self.primary.url(&self.database));
         settings.connections = 4;
         let urls = replicas.iter().map(|replica| replica.url(&self.database));
         settings.replicas = urls.collect();
@@ -133,7 +133,7 @@ async fn a_replica_shows_an_older_state_and_says_which() {
     assert_eq!(missing, expected, "exactly what the page did not show");
 
     // Too far behind to watch from: it is not read from any more.
-    let mut settings = Settings::new(pair.primary.url(&pair.database));
+    let mut settings = PostgresSettings::new(pair.primary.url(&pair.database));
     (settings.history, settings.history_time) = (3, Duration::ZERO);
     let forgetting = Postgres::connect(settings).await.expect("a store");
     forgetting.trim().await.expect("what is old goes");
@@ -208,7 +208,7 @@ async fn what_is_no_replica_is_not_read_from() {
     let server = shared();
     let [own, other] = [(); 2].map(|()| server.create_database().expect("a database"));
     let open = async |replica: String| {
-        let mut settings = Settings::new(server.url(&own));
+        let mut settings = PostgresSettings::new(server.url(&own));
         settings.replicas = vec![replica];
         Postgres::connect(settings).await
     };
@@ -223,7 +223,7 @@ async fn what_is_no_replica_is_not_read_from() {
     };
     let said = refused(open(server.url(&other)).await);
     assert!(
-        said.contains(&other) && said.contains("another database"),
+        said.contains(&other) && said.contains("not a standby of the database"),
         "{said}"
     );
     let said = refused(open("http://localhost/".to_owned()).await);

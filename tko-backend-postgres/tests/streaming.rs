@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use sites::{fill, site};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, ErrorKind, Kind, List, Select, Want};
 use tko_postgres_server::Server;
 
@@ -71,7 +71,7 @@ async fn a_listing_survives_lost_connections_or_says_so() {
     let server = tko_postgres_server::shared();
     let database = server.create_database().expect("a database");
     let url = server.url(&database);
-    let mut settings = Settings::new(&url);
+    let mut settings = PostgresSettings::new(&url);
     settings.connections = 6;
     let store = Arc::new(Postgres::connect(settings).await.expect("a store"));
     fill(&store, 0..SITES).await;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Error, Result};
 use tko_postgres_server::{Loopback, Server};
 
@@ -61,7 +61,7 @@ impl Secured {
 
     async fn connect(&self, parameters: &str) -> Result<Postgres> {
         let url = format!("{}?{parameters}", self.server.loopback_url("postgres"));
-        let mut settings = Settings::new(url);
+        let mut settings = PostgresSettings::new(url);
         settings.connection_timeout = Duration::from_secs(5);
         Postgres::connect(settings).await
     }

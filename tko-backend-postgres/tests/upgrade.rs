@@ -1,7 +1,7 @@
 //! The schema: made by several at once, and used by two versions side by side.
 
 use sqlx::{Connection, Executor, PgConnection};
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, Change, ChangeSet, Facts, Key, Kind, Metadata, Package, Put, Require, Want,
 };
@@ -30,7 +30,7 @@ fn creation(id: &str) -> ChangeSet {
 }
 
 async fn open(database: &str) -> Postgres {
-    let mut settings = Settings::new(shared().url(database));
+    let mut settings = PostgresSettings::new(shared().url(database));
     settings.connections = 4;
     Postgres::connect(settings)
         .await

@@ -7,7 +7,7 @@ use super::{jobs, pages, raw};
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_benches::speed::in_turn;
 use tko_core::Backend;
 use tko_postgres_server::Server;
@@ -26,7 +26,7 @@ impl World {
         server
             .psql(&database, "CREATE EXTENSION pg_stat_statements")
             .expect("statements are counted");
-        let postgres = Postgres::connect(Settings::new(&url)).await;
+        let postgres = Postgres::connect(PostgresSettings::new(&url)).await;
         Self {
             backend: Arc::new(postgres.expect("a store")),
             pool: PgPool::connect(&url).await.expect("a connection"),

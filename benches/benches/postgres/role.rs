@@ -114,7 +114,7 @@ pub(crate) fn store(backend: Arc<dyn Backend>) -> Store<dyn Backend> {
 }
 
 async fn serve(url: &str, stop: CancellationToken) {
-    let settings = tko_backend_postgres::Settings::new(url);
+    let settings = tko_backend_postgres::PostgresSettings::new(url);
     let backend = Postgres::connect(settings).await.expect("a store");
     let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
     println!("{}", sockets.addresses()[0]);

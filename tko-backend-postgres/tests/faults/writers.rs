@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, Change, ChangeSet, Error, ErrorKind, Facts, Key, Kind, Metadata, Package, Put,
     Require, Revision, Want,
@@ -16,7 +16,7 @@ const WRITERS: usize = 6;
 const CHANGES: u64 = 120;
 
 pub(crate) async fn open(server: &Server, database: &str) -> Arc<Postgres> {
-    let mut settings = Settings::new(server.url(database));
+    let mut settings = PostgresSettings::new(server.url(database));
     settings.connections = 6;
     Arc::new(Postgres::connect(settings).await.expect("a store"))
 }

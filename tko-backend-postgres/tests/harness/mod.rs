@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_conformance::BackendHarness;
 use tko_core::Backend;
 use tko_postgres_server::{Server, shared};
@@ -26,7 +26,7 @@ fn template() -> &'static str {
         let url = server.url(&name);
         // In a thread of its own, for the caller's runtime is at work.
         let migrate = async move {
-            drop(Postgres::connect(Settings::new(url)).await.expect("the store is made"));
+            drop(Postgres::connect(PostgresSettings::new(url)).await.expect("the store is made"));
         };
         std::thread::spawn(|| {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -59,7 +59,7 @@ impl Harness {
     }
 
     async fn open(&self, database: String, history: usize) -> Arc<Postgres> {
-        let mut settings = Settings::new(Self::server().url(&database));
+        let mut settings = PostgresSettings::new(Self::server().url(&database));
         settings.connections = 8;
         settings.history = u64::try_from(history).expect("it fits");
         settings.history_time = Duration::ZERO;
