@@ -10,7 +10,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::Memory;
-use tko_backend_postgres::{Postgres, Settings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::system::SystemClock;
 use tko_core::{Backend, Error};
 
@@ -83,8 +83,8 @@ pub(crate) struct BackendArgs {
 const HISTORY: usize = 100_000;
 
 impl ConnectionArgs {
-    fn settings(&self) -> Settings {
-        let mut settings = Settings::new(&self.url);
+    fn settings(&self) -> PostgresSettings {
+        let mut settings = PostgresSettings::new(&self.url);
         settings.connection_timeout = self.timeout;
         settings.connections = self.most;
         settings
@@ -92,7 +92,7 @@ impl ConnectionArgs {
 }
 
 /// Connects to the database.
-async fn connect(settings: Settings) -> anyhow::Result<Postgres> {
+async fn connect(settings: PostgresSettings) -> anyhow::Result<Postgres> {
     Postgres::connect(settings)
         .await
         .context("cannot connect to the backend")

@@ -155,7 +155,7 @@ async fn unusable_databases_are_clear_errors() {
     let table = "CREATE TABLE entity (name text)";
     server.psql(&taken, table).expect("a table");
     let said = check(&server.url(&taken)).bad(2).await;
-    assert!(said.contains("a database of its own"), "{said}");
+    assert!(said.contains("use a separate database"), "{said}");
     let poor = "CREATE ROLE poor LOGIN";
     let name = server.create_database().expect("a database");
     server.psql(&name, poor).expect("a role");
