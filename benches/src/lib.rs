@@ -11,7 +11,7 @@ use tko_core::{
     Backend, DataApi, Dialect, Expect, Format, Limits, Metadata, NewDeployment, NewSite,
     NewTemplate, Package, SiteId, Store, TemplateId,
 };
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 use tko_validate::{SchemaValidator, Validation};
 
 /// The allocator that `tko` uses.
@@ -149,18 +149,18 @@ pub fn progress(what: &'static str, total: usize) -> ProgressBar {
 ///
 /// # Panics
 /// If the server does not start.
-pub fn postgres_server() -> Server {
+pub fn postgres_server() -> PostgresServer {
     let options = [
         ("shared_preload_libraries", "pg_stat_statements"),
         ("max_wal_size", "4GB"),
     ];
-    Server::start(tko_postgres_server::Settings {
+    PostgresServer::start(tko_postgres_server::PostgresServerSettings {
         durable: true,
         shared_buffers: "2GB".to_owned(),
         options: options
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
-        ..tko_postgres_server::Settings::default()
+        ..tko_postgres_server::PostgresServerSettings::default()
     })
     .expect("a server of its own")
 }

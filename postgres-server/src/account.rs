@@ -1,4 +1,4 @@
-//! Who the server runs as.
+//! The account that the server runs as.
 
 use crate::error::StartError;
 use std::env;
@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Who the server runs as, if not whoever runs this.
+/// The account that the server runs as, if not the current one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Account {
     pub(crate) user: u32,
@@ -14,7 +14,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// None but for root.
+    /// Chooses an account if the current user is root, or else none.
     pub(crate) fn choose() -> Result<Option<Self>, StartError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -31,14 +31,14 @@ impl Account {
     }
 }
 
-/// Asks `id`, which knows users from elsewhere than `/etc/passwd`, too.
+/// Asks `id`, which also knows users that are not in `/etc/passwd`.
 fn id(which: &str, name: &str) -> Option<u32> {
     let output = Command::new("id").arg(which).arg(name).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// A command that owes nothing to the environment: no `PG...` variable, no language, no working
-/// directory, which the other user might not be allowed to enter.
+/// Returns a command that is independent of the environment: without `PG…` variables, without a
+/// language, and without a working directory that the other user may not enter.
 pub(crate) fn command(program: &Path, account: Option<Account>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
@@ -48,7 +48,7 @@ pub(crate) fn command(program: &Path, account: Option<Account>) -> Command {
     }
     command.env("LC_ALL", "C").current_dir("/");
     if let Some(account) = account {
-        // Supplementary groups go with it.
+        // This also drops the supplementary groups.
         command.uid(account.user).gid(account.group);
     }
     command

@@ -1,9 +1,9 @@
-//! A file system for the data of one server, of a size at which it can be full.
+//! A file system for the data of one server, small enough to be filled.
 //!
-//! It is in memory, and mounted in a namespace that nobody else is in: nobody needs to be root for
-//! that, nobody else sees it, and it goes with the last process in the namespace. The first of these
-//! is a shell that waits for the end of its standard input, a pipe whose other end is here, so that
-//! nothing outlives this process.
+//! It is in memory, mounted in a namespace of its own. So it needs no root user, no other process
+//! sees it, and it disappears with the last process in the namespace. The first of these is a shell
+//! that waits for the end of its standard input. That is a pipe from this process, so nothing
+//! outlives this process.
 
 use crate::account::{Account, command};
 use crate::error::DiskError;
@@ -12,26 +12,26 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-/// Mounts it, says so, and stays.
+/// Mounts the file system, reports it, and waits.
 const HOLDER: &str = r#"
 trap '' HUP INT TERM
 mount -t tmpfs -o "$1" tmpfs "$2" && echo mounted && read -r _
 "#;
 
-/// What takes the space that is left.
+/// The name of the file that fills the disk.
 const BALLAST: &str = "ballast";
 
 /// A mounted file system.
 #[derive(Debug)]
 pub(crate) struct Disk {
     holder: Child,
-    /// Where it is mounted, for those in its namespace.
+    /// The mount point, as seen inside the namespace.
     at: PathBuf,
     account: Option<Account>,
 }
 
 impl Disk {
-    /// Makes one of so many bytes that the account can use, at a folder that is there.
+    /// Mounts a file system of this many bytes for the account, at an existing folder.
     pub(crate) fn mount(
         bytes: u64,
         at: &Path,
@@ -40,7 +40,7 @@ impl Disk {
         let size = format!("size={bytes},mode=700");
         let mut unshare = command(Path::new("unshare"), None);
         unshare.arg("--mount");
-        // Root needs no other users for it; whoever is not root is root among users of his own.
+        // Root needs no user namespace. Other users are root inside one.
         let options = if let Some(Account { user, group }) = account {
             format!("{size},uid={user},gid={group}")
         } else {
@@ -67,14 +67,14 @@ impl Disk {
                 account,
             });
         }
-        // It has ended, or does so now, its input being closed.
+        // It has ended, or ends now because its input is closed.
         let output = holder
             .wait_with_output()
             .map_err(|error| DiskError::Run("unshare".into(), error))?;
         Err(DiskError::Refused(said_by(&output)))
     }
 
-    /// A command of the account that sees the file system.
+    /// Returns a command of the account that sees the file system.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut enter = command(Path::new("nsenter"), None);
         enter.arg(format!("--target={}", self.holder.id()));
@@ -83,7 +83,8 @@ impl Disk {
             enter.arg(format!("--setuid={user}"));
             enter.arg(format!("--setgid={group}"));
         } else {
-            // PostgreSQL must not take itself for root: in there it is who it is out here.
+            // PostgreSQL refuses to run as root, so it keeps its outer user id inside the
+            // namespace.
             let user = rustix::process::geteuid().as_raw();
             let group = rustix::process::getegid().as_raw();
             enter.args(["--user", "--preserve-credentials", "--"]);
@@ -95,7 +96,7 @@ impl Disk {
         enter
     }
 
-    /// Takes all space that is left.
+    /// Takes all free space.
     pub(crate) fn fill(&self) -> Result<(), DiskError> {
         let output = self.shell("cat /dev/zero >\"$1\"")?;
         let said = said_by(&output);
@@ -105,7 +106,7 @@ impl Disk {
         Err(DiskError::Refused(said))
     }
 
-    /// Gives it back. Nothing happens if it was not taken.
+    /// Frees the space again, if it was taken.
     pub(crate) fn make_space(&self) -> Result<(), DiskError> {
         let output = self.shell("rm -f -- \"$1\"")?;
         if output.status.success() {
@@ -127,7 +128,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
-        // It has nothing to do but end.
+        // It only has to end.
         let _ = self.holder.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! Why a server did not do as asked.
+//! Errors of servers.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,31 +7,31 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// There is none to start.
+    /// PostgreSQL is not installed.
     #[error(
-        "no PostgreSQL 15 or later is installed; run `cargo xtask test`, which installs it, or name the folder of its programs in TKO_POSTGRES_BIN"
+        "no PostgreSQL 15 or later is installed; run `cargo xtask test`, which installs it, or set TKO_POSTGRES_BIN to the folder of its programs"
     )]
     Missing,
-    /// The one that was asked for is not there, or too old.
+    /// `TKO_POSTGRES_BIN` names a folder without PostgreSQL, or with an old version.
     #[error(
-        "there is no PostgreSQL 15 or later in {}, which TKO_POSTGRES_BIN names; name the folder that has `initdb` and `postgres`, or unset it", .0.display()
+        "no PostgreSQL 15 or later in {}; set TKO_POSTGRES_BIN to the folder of `initdb` and `postgres`, or unset it", .0.display()
     )]
     Named(PathBuf),
-    /// PostgreSQL refuses to run as root, and there is nobody else.
+    /// PostgreSQL refuses to run as root, and no other user exists.
     #[error(
-        "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`; run as another user"
+        "PostgreSQL does not run as root, and there is no user `postgres` or `nobody`; run as another user"
     )]
     Root,
-    /// No folder that both sides can use.
+    /// No folder is accessible to this process and to the server.
     #[error(
-        "no folder for it in {}; set TMPDIR to a folder with a short name that every user can enter", .0.display()
+        "cannot use a folder in {}; set TMPDIR to a folder with a short name that every user can enter", .0.display()
     )]
     Folder(PathBuf, #[source] io::Error),
     /// A program could not be run.
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] io::Error),
-    /// It was to have a file system of its own.
-    #[error("there is no file system for it alone")]
+    /// The file system for the data could not be mounted.
+    #[error("cannot mount a file system for the data")]
     Disk(#[from] DiskError),
     /// `initdb` failed.
     #[error("initdb failed: {0}")]
@@ -39,29 +39,31 @@ pub enum StartError {
     /// `pg_basebackup` failed.
     #[error("pg_basebackup failed: {0}")]
     Copy(String),
-    /// It ended before it was ready.
+    /// The server ended before it was ready.
     #[error("PostgreSQL ended while it started; the end of its log:\n{0}")]
     Ended(String),
-    /// It took too long.
+    /// The server was not ready in time.
     #[error("PostgreSQL is not ready after {0} seconds; the end of its log:\n{1}")]
     Late(u64, String),
-    /// What was running before did not stop.
-    #[error("it could not be started again, as it did not stop")]
+    /// The previous server did not stop.
+    #[error("cannot start the server again: it did not stop")]
     Stop(#[from] StopError),
 }
 
-/// Why there is no file system for one server, or nothing was done with it.
+/// Why the file system of a server could not be mounted or filled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {
-    /// A program, of util-linux, could not be run.
+    /// A program of util-linux could not be run.
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] io::Error),
-    /// Not here, or not by this user.
-    #[error("the system refuses: {0}")]
+    /// The system does not support it, or does not allow it for this user.
+    #[error("the system refused to mount a file system: {0}")]
     Refused(String),
-    /// The server uses the same file system as all others.
-    #[error("the server has none; ask for one with `Settings::disk`")]
+    /// The server has no file system of its own.
+    #[error(
+        "the server has no file system of its own; request one with `PostgresServerSettings::disk`"
+    )]
     None,
 }
 
@@ -69,11 +71,11 @@ pub enum DiskError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StopError {
-    /// It took too long.
+    /// The server did not stop in time.
     #[error("PostgreSQL did not end within {0} seconds; the end of its log:\n{1}")]
     Late(u64, String),
-    /// The process that watches over it is gone or broken.
-    #[error("the process that watches over PostgreSQL does not answer")]
+    /// The shell that controls the server failed.
+    #[error("the shell that controls PostgreSQL does not answer")]
     Watch(#[source] io::Error),
 }
 
@@ -84,20 +86,20 @@ pub enum PsqlError {
     /// The client could not be run.
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] io::Error),
-    /// The server refused, or is not there.
+    /// The server rejected the statement, or is not running.
     #[error("{said}; the statement was: {sql}")]
     Failed {
-        /// What was asked.
+        /// The statement.
         sql: String,
-        /// What the client printed.
+        /// The output of the client.
         said: String,
     },
-    /// What was waited for did not come.
-    #[error("still not so after {seconds} seconds: {sql}")]
+    /// A condition did not become true in time.
+    #[error("still false after {seconds} seconds: {sql}")]
     Late {
-        /// What was to be true.
+        /// The statement that selects the condition.
         sql: String,
-        /// For how long it was waited.
+        /// The length of the wait.
         seconds: u64,
     },
 }

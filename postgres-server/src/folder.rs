@@ -1,4 +1,4 @@
-//! The folder of a server: data, log and socket, and its end.
+//! The folder of a server: data, log and socket. It is removed at the end.
 
 use crate::account::{Account, command};
 use crate::error::StartError;
@@ -10,13 +10,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-/// Longest path of a folder for sockets. The address of a Unix socket has room for 103 bytes where
-/// it has least (macOS; 107 on Linux), and PostgreSQL appends `/.s.PGSQL.65535` at most.
+/// The limit of a folder's path in bytes. The address of a Unix socket has room for 103 bytes on
+/// macOS and 107 on Linux, and PostgreSQL appends up to `/.s.PGSQL.65535`.
 const LONGEST: usize = 103 - "/.s.PGSQL.65535".len();
 
-/// Removes the folder when its standard input ends, which is when this process has closed it or is
-/// gone, however it went. The server may be about to end just then, too, and still write: hence
-/// more than one attempt, for a minute.
+/// Removes the folder when its standard input ends: when this process closes it, or ends in any
+/// way. The server may still be writing at that time, so the shell tries again for a minute.
 const KEEPER: &str = r#"
 trap '' HUP INT TERM
 read -r _
@@ -30,18 +29,18 @@ done
 
 /// A folder that is removed when this is dropped, and when this process ends.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct ServerFolder {
     path: PathBuf,
     account: Option<Account>,
     keeper: Child,
 }
 
-impl Folder {
-    /// Makes one that the account can use, and nobody else.
+impl ServerFolder {
+    /// Creates a folder that only the account can use.
     pub(crate) fn make(account: Option<Account>) -> Result<Self, StartError> {
         let parent = parent(account);
         let failed = |error| StartError::Folder(parent.clone(), error);
-        // Removed by itself until the keeper takes over.
+        // Until the keeper starts, `tempfile` removes the folder.
         let made = tempfile::Builder::new()
             .prefix("tko-pg-")
             .tempdir_in(&parent)
@@ -49,7 +48,7 @@ impl Folder {
         if let Some(account) = account {
             chown(made.path(), Some(account.user), Some(account.group)).map_err(failed)?;
         }
-        // In a process group of its own, which no Ctrl-C reaches.
+        // In its own process group, so that Ctrl-C does not reach it.
         let keeper = command(Path::new("sh"), None)
             .args(["-c", KEEPER, "keeper"])
             .arg(made.path())
@@ -66,12 +65,12 @@ impl Folder {
         })
     }
 
-    /// Where it is. The socket is in it, too.
+    /// The path of the folder. It also contains the socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a file that only the account can read, and says where.
+    /// Writes a file that only the account can read. Returns its path.
     pub(crate) fn keep(&self, name: &str, text: &str) -> Result<PathBuf, StartError> {
         let path = self.path.join(name);
         let written = || {
@@ -90,18 +89,18 @@ impl Folder {
         Ok(path)
     }
 
-    /// Where the data are.
+    /// The folder of the data.
     pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
     }
 
-    /// Where the log is.
+    /// The path of the log.
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }
 }
 
-impl Drop for Folder {
+impl Drop for ServerFolder {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         let kept = self.keeper.wait();
@@ -111,13 +110,13 @@ impl Drop for Folder {
     }
 }
 
-/// The folder for temporary ones, or `/tmp` if that has a name that is too long or means something
-/// to PostgreSQL (which takes a list of folders), or if the account cannot enter it.
+/// The folder for temporary files. It is `/tmp` instead if its name is too long, if PostgreSQL
+/// would read its name as a list, or if the account cannot enter it.
 fn parent(account: Option<Account>) -> PathBuf {
     let usual = env::temp_dir();
     let usual = fs::canonicalize(&usual).unwrap_or(usual);
     let name = usual.to_str();
-    // With room for the name of the folder itself.
+    // The name of the new folder needs room as well.
     let plain = name.is_some_and(|name| {
         name.len() + "/tko-pg-123456".len() <= LONGEST && !name.contains([',', '"'])
     });
@@ -129,7 +128,7 @@ fn parent(account: Option<Account>) -> PathBuf {
     }
 }
 
-/// Whether everybody can enter it.
+/// Whether every user can enter a folder.
 fn open(folder: &Path) -> io::Result<bool> {
     Ok(fs::metadata(folder)?.mode() & 0o001 != 0)
 }

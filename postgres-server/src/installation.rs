@@ -1,4 +1,4 @@
-//! Where PostgreSQL is installed.
+//! Finding the installation of PostgreSQL.
 
 use crate::error::StartError;
 use std::env;
@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest version that will do.
+/// The oldest supported version.
 const OLDEST: u32 = 15;
 
-/// Folders of folders that packages install into, a version each.
+/// Folders in which packages install, with one subfolder per version.
 const USUAL: [&str; 4] = [
     "/usr/lib/postgresql",
     "/usr",
@@ -27,7 +27,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// The one that is named, or else the newest.
+    /// Finds the installation in `TKO_POSTGRES_BIN`, or else the newest one.
     pub(crate) fn find() -> Result<Self, StartError> {
         if let Some(named) = env::var_os("TKO_POSTGRES_BIN") {
             let named = PathBuf::from(named);
@@ -39,7 +39,7 @@ impl Installation {
         let newest = folders()
             .into_iter()
             .filter_map(|folder| Some((version(&folder)?, folder)))
-            // Of equal ones the first, as they are in the order of preference.
+            // Among equal versions, the first folder wins.
             .reduce(|best, next| if next.0 > best.0 { next } else { best });
         newest
             .map(|(_, folder)| Self::of(&folder))
@@ -47,7 +47,7 @@ impl Installation {
     }
 
     fn of(folder: &Path) -> Self {
-        // Clients can be packaged apart.
+        // Packages may install clients in another folder.
         let client = |name: &str| {
             let beside = folder.join(name);
             if beside.exists() {
@@ -65,12 +65,12 @@ impl Installation {
     }
 }
 
-/// Wherever it may be, in the order of preference.
+/// All possible folders, in the order of preference.
 fn folders() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders = Vec::new();
     for folder in env::split_paths(&path) {
-        // What is in PATH may be a link, with its companions only where that leads.
+        // A program in PATH may be a link; the others are then beside its target.
         if let Ok(real) = fs::canonicalize(folder.join("postgres")) {
             folders.extend(real.parent().map(Path::to_owned));
         }
@@ -86,7 +86,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Major and minor version of what is in a folder, if it is one that will do.
+/// The major and minor version in a folder, if it is supported.
 fn version(folder: &Path) -> Option<(u32, u32)> {
     if !folder.is_absolute() || !folder.join("initdb").exists() {
         return None;
@@ -99,7 +99,7 @@ fn version(folder: &Path) -> Option<(u32, u32)> {
     (version.0 >= OLDEST).then_some(version)
 }
 
-/// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or `... 19beta1`.
+/// Parses `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or `... 19beta1`.
 fn parse(said: &str) -> Option<(u32, u32)> {
     let number = said.split_whitespace().nth(2)?;
     let mut parts = number.split(|c: char| !c.is_ascii_digit());

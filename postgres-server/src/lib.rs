@@ -11,5 +11,5 @@ mod server;
 mod settings;
 
 pub use error::{DiskError, PsqlError, StartError, StopError};
-pub use server::{Mode, Server, shared};
-pub use settings::{Loopback, Settings};
+pub use server::{Mode, PostgresServer, shared};
+pub use settings::{Loopback, PostgresServerSettings};

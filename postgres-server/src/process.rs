@@ -1,14 +1,14 @@
 //! The processes of a running server, and their end.
 //!
-//! A server must not outlive the process that uses it, not even one that is killed or that ends
-//! without dropping what is `static`. So it is the child of a small shell that reads its standard
-//! input, a pipe whose other end is here and nowhere else (it is closed on exec): the pipe ends when
-//! this process does, and then the shell stops the server. Being its parent, the shell cannot
-//! mistake another process for it. (A signal at the death of the parent, as Linux has it, would come at
-//! the end of the *thread* that started the server, and be there on Linux only.)
+//! A server must not outlive the process that uses it, even if that process is killed or ends
+//! without dropping its statics. So the server is the child of a small shell. The shell reads its
+//! standard input, a pipe from this process that no other process holds (it is closed on exec).
+//! When this process ends, the pipe ends, and the shell stops the server. As its parent, the shell
+//! cannot confuse it with another process. (Linux can send a signal at the death of a parent, but
+//! it comes at the end of the *thread* that started the server.)
 //!
-//! The standard output of the server is a pipe, too, to here. Nothing is written to it, but all
-//! processes of the server inherit it, so it ends when the last of them is gone.
+//! The standard output of the server is a pipe to this process as well. Nothing is written to it,
+//! but all processes of the server inherit it. So it ends with the last of them.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,15 +19,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Runs the server, carries out orders, and ends when the server has ended and no more can come.
+/// Runs the server, follows orders, and ends when the server has ended and no order can follow.
 ///
-/// - With the end of the pipe it is to end at once. SIGQUIT does that, but is ignored (the shell
-///   sees to that) until the server has set its handlers; SIGTERM comes first and ends a server
-///   that is not so far.
-/// - KILL is for all processes, at once as in a crash of the machine. While the first is stopped it
-///   reaps no child, so that the numbers are theirs.
-/// - A killed server leaves its lock file, and in its seventh line the number of a segment of shared
-///   memory, which would stay until the next start from these data.
+/// - When the pipe ends, the server has to end at once. SIGQUIT does that, but the server ignores it (the shell makes sure of that) until its handlers are set. SIGTERM comes first, and ends a server that has not set them.
+/// - KILL is for all processes at once, as in a crash of the machine. While the first process is stopped, it reaps no child, so the process ids stay valid.
+/// - A killed server leaves a lock file. Its seventh line has the number of a shared memory segment, which would stay until the next start with the same data.
 const RUNNER: &str = r#"
 lock=$1
 shift
@@ -51,29 +47,30 @@ if test -e "$lock"; then
 fi
 "#;
 
-/// How to end.
+/// How to end a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
-    /// In order: sessions are ended, and everything is written.
+    /// Ends all sessions, and writes all data.
     Fast,
-    /// At once; the next start recovers.
+    /// Ends at once; the next start recovers.
     Immediate,
-    /// By SIGKILL, all of them.
+    /// Ends all processes with SIGKILL.
     Kill,
 }
 
-/// A server and the shell that watches over it.
+/// A server, and the shell that controls it.
 #[derive(Debug)]
 pub(crate) struct Processes {
     runner: Child,
-    /// None when it has ended.
+    /// `None` after the end.
     orders: Option<ChildStdin>,
-    /// Never says anything; disconnected when all processes of the server are gone.
+    /// Receives nothing; it is disconnected when all processes of the server have ended.
     gone: Receiver<()>,
 }
 
 impl Processes {
-    /// Starts `postgres` with these arguments, by a command that runs a shell where the data are.
+    /// Starts `postgres` with these arguments. `shell` is a command that runs a shell with access
+    /// to the data.
     pub(crate) fn start(
         mut shell: Command,
         postgres: &Path,
@@ -90,7 +87,7 @@ impl Processes {
         for parameter in parameters {
             shell.arg("-c").arg(parameter);
         }
-        // In a process group of its own, which no Ctrl-C reaches.
+        // In its own process group, so that Ctrl-C does not reach it.
         let mut runner = shell
             .process_group(0)
             .stdin(Stdio::piped())
@@ -101,7 +98,7 @@ impl Processes {
         let mut open = runner.stdout.take().expect("it is piped");
         let (here, gone) = channel::<()>();
         thread::spawn(move || {
-            // It ends either way.
+            // An error means the end as well.
             let _ = io::copy(&mut open, &mut io::sink());
             drop(here);
         });
@@ -112,14 +109,15 @@ impl Processes {
         })
     }
 
-    /// Waits so long at most, and says whether all processes of the server are gone.
+    /// Waits up to this long for the end of all processes of the server. Returns whether they have
+    /// ended.
     pub(crate) fn gone(&self, within: Duration) -> bool {
         self.gone.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Gives an order and waits so long at most; says whether all processes are gone.
+    /// Gives an order, and waits up to this long. Returns whether all processes have ended.
     pub(crate) fn end(&mut self, order: Order, within: Duration) -> io::Result<bool> {
-        // Nobody is left to send a signal to if it has ended by itself.
+        // If the server ended by itself, no process is left to signal.
         if !self.gone(Duration::ZERO) {
             let word = match order {
                 Order::Fast => "INT\n",

@@ -1,11 +1,11 @@
-//! Statements through the client that comes with the server.
+//! Statements through the client `psql`.
 
 use crate::account::command;
 use crate::error::PsqlError;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Executes statements and gives what they return: a line a row, `|` between columns.
+/// Executes statements. Returns their results: one line per row, with `|` between columns.
 pub(crate) fn psql(program: &Path, url: &str, sql: &str) -> Result<String, PsqlError> {
     let output = command(program, None)
         .args(["--no-psqlrc", "--no-password", "--quiet"])
@@ -25,23 +25,23 @@ pub(crate) fn psql(program: &Path, url: &str, sql: &str) -> Result<String, PsqlE
     Ok(rows)
 }
 
-/// A name as SQL takes it.
+/// Quotes a name for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A database by address. The port is part of the name of the socket; it is said so that no
-/// `PGPORT` of the environment counts.
+/// The URL of a database. The port is part of the socket's name; it is given so that the variable
+/// `PGPORT` has no effect.
 pub(crate) fn url(socket: &Path, port: u16, database: &str) -> String {
     let database = encoded(database.as_bytes());
     let socket = encoded(socket.as_os_str().as_encoded_bytes());
     format!("postgresql:///{database}?host={socket}&user={USER}&port={port}")
 }
 
-/// Who is allowed everything.
+/// The superuser.
 pub(crate) const USER: &str = "tko";
 
-/// In the name of the socket only, unless it listens on loopback.
+/// The port in the name of the socket, unless the server listens on loopback.
 pub(crate) const PORT: u16 = 5432;
 
 fn encoded(text: &[u8]) -> String {

@@ -5,11 +5,11 @@ mod standby;
 use crate::account::{Account, command};
 use crate::disk::Disk;
 use crate::error::{DiskError, PsqlError, StartError, StopError};
-use crate::folder::Folder;
+use crate::folder::ServerFolder;
 use crate::installation::Installation;
 use crate::process::{Order, Processes};
 use crate::psql::{PORT, USER, psql, quoted, url};
-use crate::settings::Settings;
+use crate::settings::PostgresServerSettings;
 use std::error::Error;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -19,25 +19,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a start or an end.
+/// The limit of waiting for a start or an end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Between two looks whether it is ready.
+/// The time between two polls for readiness.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Most lines of the log in an error.
+/// The limit of log lines in an error.
 const SHOWN: usize = 40;
 
-/// The database that is always there.
+/// The database that always exists.
 const ALWAYS: &str = "postgres";
 
 /// A private PostgreSQL server.
 ///
-/// Stopped, with its folder removed, when it is dropped, and also when this process ends without
-/// that. The superuser is `tko`, without a password.
+/// It is stopped, and its folder removed, when this is dropped, and when this process ends in any
+/// other way. The superuser is `tko`, without a password.
 #[derive(Debug)]
-pub struct Server {
-    // Dropped in this order, after `drop` has stopped it.
+pub struct PostgresServer {
+    // Dropped in this order, after `drop` has stopped the server.
     processes: Mutex<Option<Processes>>,
     installation: Installation,
     account: Option<Account>,
@@ -45,24 +45,27 @@ pub struct Server {
     port: u16,
     databases: AtomicU64,
     disk: Option<Disk>,
-    folder: Folder,
+    folder: ServerFolder,
 }
 
-/// How to stop before starting again.
+/// How to stop a server before it starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Sessions are ended, and everything is written.
+    /// Ends all sessions, and writes all data.
     Fast,
-    /// At once, without writing anything; the next start recovers.
+    /// Ends at once, without writing; the next start recovers.
     Immediate,
 }
 
-impl Server {
-    /// Makes a new, empty server and waits until it can be used.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+impl PostgresServer {
+    /// Creates a new, empty server, and waits until it is ready.
+    ///
+    /// # Errors
+    /// Every error names the failed step, and shows the end of the server's log if it started.
+    pub fn start(settings: PostgresServerSettings) -> Result<Self, StartError> {
         let installation = Installation::find()?;
         let account = Account::choose()?;
-        let folder = Folder::make(account)?;
+        let folder = ServerFolder::make(account)?;
         let data = folder.data();
         let disk = match settings.disk {
             Some(bytes) => {
@@ -103,28 +106,32 @@ impl Server {
         Ok(server)
     }
 
-    /// The address of a database of it.
+    /// Returns the URL of a database.
     pub fn url(&self, database: &str) -> String {
         url(self.folder.path(), self.port, database)
     }
 
-    /// The same over TCP, if it listens on loopback.
+    /// Returns the URL of a database over TCP, if the server listens on loopback.
     pub fn loopback_url(&self, database: &str) -> String {
         format!("postgresql://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Executes SQL with the client `psql` and gives what it returns: a line a row, `|` between
+    /// Executes SQL with the client `psql`. Returns the result: one line per row, with `|` between
     /// columns. Several statements are one transaction.
+    ///
+    /// # Errors
+    /// `Failed`: the server rejected a statement.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, PsqlError> {
         psql(&self.installation.psql, &self.url(database), sql)
     }
 
-    /// Creates an empty database and gives its name, which no other had.
+    /// Creates an empty database, and returns its unique name.
     pub fn create_database(&self) -> Result<String, PsqlError> {
         self.create_database_from("template1")
     }
 
-    /// Creates a database like another, which nobody may be connected to, and gives its name.
+    /// Creates a copy of a database, and returns its unique name. The original may have no
+    /// connections.
     pub fn create_database_from(&self, template: &str) -> Result<String, PsqlError> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("tko_{number}");
@@ -133,14 +140,14 @@ impl Server {
         Ok(name)
     }
 
-    /// Removes a database, and ends all sessions in it.
+    /// Deletes a database, and ends all sessions in it.
     pub fn drop_database(&self, name: &str) -> Result<(), PsqlError> {
         let sql = format!("DROP DATABASE {} WITH (FORCE)", quoted(name));
         self.psql(ALWAYS, &sql)?;
         Ok(())
     }
 
-    /// Stops it and starts it again.
+    /// Stops the server, and starts it again.
     pub fn restart(&self, mode: Mode) -> Result<(), StartError> {
         self.end(match mode {
             Mode::Fast => Order::Fast,
@@ -149,19 +156,19 @@ impl Server {
         self.start_again()
     }
 
-    /// Stops it in order, and waits until it is gone. What it keeps stays, for
+    /// Stops the server, and waits for its end. The data stay for
     /// [`start_again`](Self::start_again).
     pub fn stop(&self) -> Result<(), StopError> {
         self.end(Order::Fast)
     }
 
-    /// Kills all its processes, as a crash would, and waits until they are gone.
+    /// Kills all processes of the server, as a crash would, and waits for their end.
     pub fn kill(&self) -> Result<(), StopError> {
         self.end(Order::Kill)
     }
 
-    /// Starts it after it was stopped, was killed or ended by itself, and waits until it can be
-    /// used. Nothing happens if it runs.
+    /// Starts the server after it was stopped, was killed, or ended by itself, and waits until it
+    /// is ready. A running server is left alone.
     pub fn start_again(&self) -> Result<(), StartError> {
         let mut processes = self.processes();
         if let Some(running) = processes.as_ref() {
@@ -183,28 +190,28 @@ impl Server {
         *processes = Some(started);
         let ready = self.ready(processes.as_ref().expect("it was just put there"));
         if ready.is_err() {
-            // The first failure is the one to tell.
+            // The first failure is the interesting one.
             let _ = self.ended(&mut processes, Order::Immediate);
         }
         ready
     }
 
-    /// Takes all space that is left on the file system that [`Settings::disk`] asked for.
+    /// Takes all free space of the file system from [`PostgresServerSettings::disk`].
     pub fn fill(&self) -> Result<(), DiskError> {
         self.disk.as_ref().ok_or(DiskError::None)?.fill()
     }
 
-    /// Gives back what [`fill`](Self::fill) took.
+    /// Frees the space that [`fill`](Self::fill) took.
     pub fn make_space(&self) -> Result<(), DiskError> {
         self.disk.as_ref().ok_or(DiskError::None)?.make_space()
     }
 
-    /// The folder of its data, log and socket.
+    /// The folder of the data, the log and the socket.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The end of its log.
+    /// Returns the end of the server's log.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.log()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -244,14 +251,14 @@ impl Server {
     }
 
     fn processes(&self) -> MutexGuard<'_, Option<Processes>> {
-        // A test that panicked meanwhile left it as it was.
+        // A test that panicked with the lock left the processes as they were.
         self.processes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Server {
+impl Drop for PostgresServer {
     fn drop(&mut self) {
         if let Err(error) = self
             .end(Order::Immediate)
@@ -262,14 +269,14 @@ impl Drop for Server {
     }
 }
 
-/// The server that all tests of a process share; started when it is first asked for.
+/// Returns the server that all tests of a process share. The first call starts it.
 ///
 /// # Panics
-/// If it does not start.
-pub fn shared() -> &'static Server {
-    static SHARED: OnceLock<Server> = OnceLock::new();
+/// If the server does not start.
+pub fn shared() -> &'static PostgresServer {
+    static SHARED: OnceLock<PostgresServer> = OnceLock::new();
     SHARED.get_or_init(|| {
-        Server::start(Settings::default()).unwrap_or_else(|error| {
+        PostgresServer::start(PostgresServerSettings::default()).unwrap_or_else(|error| {
             let mut message = error.to_string();
             let mut source = error.source();
             while let Some(cause) = source {
@@ -281,7 +288,7 @@ pub fn shared() -> &'static Server {
     })
 }
 
-/// A command that sees the data.
+/// Returns a command with access to the data.
 fn program(path: &Path, account: Option<Account>, disk: Option<&Disk>) -> Command {
     match disk {
         Some(disk) => disk.command(path),

@@ -1,4 +1,4 @@
-//! A server starts, keeps what was committed, and leaves nothing behind.
+//! A server starts, keeps committed data, and leaves nothing behind.
 
 #[path = "server/left.rs"]
 mod left;
@@ -11,22 +11,22 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use tko_postgres_server::{Mode, Server, Settings, StartError, shared};
+use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, StartError, shared};
 
-/// Set in a process that is to use the shared server and end as it says.
+/// The variable that makes a process use the shared server, and end in the given way.
 const END: &str = "TKO_TEST_END";
 
-fn start() -> Server {
-    Server::start(Settings::default()).expect("it starts")
+fn start() -> PostgresServer {
+    PostgresServer::start(PostgresServerSettings::default()).expect("it starts")
 }
 
-fn rows(server: &Server) -> String {
+fn rows(server: &PostgresServer) -> String {
     server
         .psql("postgres", "SELECT n FROM kept ORDER BY n")
         .expect("the table is there")
 }
 
-fn keep(server: &Server, n: u32) {
+fn keep(server: &PostgresServer, n: u32) {
     let sql = format!("CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES ({n})");
     server.psql("postgres", &sql).expect("a row");
 }
@@ -54,7 +54,7 @@ fn committed_rows_survive_every_end() {
     assert_eq!(rows(&server), "1\n2\n3");
 }
 
-/// A session that waits for nothing does not notice by itself that its server was killed.
+/// An idle session does not notice by itself that its server was killed.
 #[test]
 fn busy_sessions_are_killed() {
     let server = start();
@@ -83,14 +83,14 @@ fn it_starts_again_after_it_died_by_itself() {
         .next()
         .and_then(|id| Pid::from_raw(id.parse().ok()?));
     kill_process(id.expect("a number"), Signal::QUIT).expect("it runs");
-    // Whether it is still ending or gone already.
+    // The server may still be ending, or have ended.
     server.restart(Mode::Immediate).expect("it recovers");
     assert_eq!(rows(&server), "1");
 }
 
 #[test]
 fn it_is_what_was_asked_for() {
-    let server = Server::start(Settings {
+    let server = PostgresServer::start(PostgresServerSettings {
         durable: true,
         shared_buffers: "16MB".to_owned(),
         loopback: None,
@@ -139,9 +139,9 @@ fn by_default_it_is_fast_and_private() {
 
 #[test]
 fn its_disk_is_full_and_has_space_again() {
-    let server = match Server::start(Settings {
+    let server = match PostgresServer::start(PostgresServerSettings {
         disk: Some(128 << 20),
-        ..Settings::default()
+        ..PostgresServerSettings::default()
     }) {
         Err(StartError::Disk(_)) if env::var_os("TKO_TEST_WITHOUT_DISK").is_some() => return,
         started => started.expect("a file system of its own, or TKO_TEST_WITHOUT_DISK is set"),
@@ -206,9 +206,9 @@ fn what_it_refuses_is_said() {
         .expect_err("there is no such column");
     let said = error.to_string();
     assert!(said.contains("column \"nothing\" does not exist"), "{said}");
-    let error = Server::start(Settings {
+    let error = PostgresServer::start(PostgresServerSettings {
         shared_buffers: "much".to_owned(),
-        ..Settings::default()
+        ..PostgresServerSettings::default()
     });
     let error = error.expect_err("that is no number");
     assert!(matches!(error, StartError::Ended(_)), "{error:?}");
@@ -246,13 +246,13 @@ fn nothing_is_left_of_a_process_that_exits() {
 #[test]
 fn nothing_is_left_of_a_process_that_is_killed() {
     let (mut child, left) = using("wait");
-    // Its whole group, as a terminal or `timeout` does it: who cleans up is not in it.
+    // The whole group, as a terminal or `timeout` does. The processes that clean up are not in it.
     kill_process_group(Pid::from_child(&child), Signal::KILL).expect("it is ours");
     child.wait().expect("it is ours");
     left.nothing();
 }
 
-/// Starts this program once more, with one test only, which uses the shared server.
+/// Starts this program again with one test, which uses the shared server.
 fn using(end: &str) -> (Child, Left) {
     let mut child = Command::new(env::current_exe().expect("this program"))
         .args(["--exact", "the_other_process", "--nocapture"])
@@ -272,12 +272,12 @@ fn using(end: &str) -> (Child, Left) {
     (child, left)
 }
 
-/// Nothing by itself; the process that [`using`] starts.
+/// The process that [`using`] starts. It does nothing in an ordinary run.
 #[test]
 fn the_other_process() {
     if env::var_os(END).is_some() {
         println!("folder={}", shared().folder().display());
-        // Until the other side has seen what is there, or for ever.
+        // Until the other side has looked, or forever.
         let _ = std::io::stdin().lines().count();
     }
 }

@@ -1,24 +1,24 @@
-//! A standby shows what its primary has, as far as it is let, and leaves nothing behind.
+//! A standby shows the data of its primary as far as it may, and leaves nothing behind.
 
 #[path = "server/left.rs"]
 mod left;
 
 use left::Left;
-use tko_postgres_server::{Server, Settings};
+use tko_postgres_server::{PostgresServer, PostgresServerSettings};
 
-fn keep(server: &Server, n: u32) {
+fn keep(server: &PostgresServer, n: u32) {
     let sql = format!("CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES ({n})");
     server.psql("postgres", &sql).expect("a row");
 }
 
-fn rows(server: &Server) -> String {
+fn rows(server: &PostgresServer) -> String {
     let sql = "SELECT n FROM kept ORDER BY n";
     server.psql("postgres", sql).expect("the table is there")
 }
 
 #[test]
 fn a_standby_follows_as_far_as_it_is_let() {
-    let primary = Server::start(Settings::default()).expect("it starts");
+    let primary = PostgresServer::start(PostgresServerSettings::default()).expect("it starts");
     keep(&primary, 1);
     let standby = primary.standby().expect("it starts");
     assert_ne!(standby.folder(), primary.folder());
@@ -35,7 +35,7 @@ fn a_standby_follows_as_far_as_it_is_let() {
     standby.resume_replay().expect("it goes on");
     standby.catch_up(&primary).expect("it does");
     assert_eq!(rows(&standby), "1\n2\n3");
-    // Whichever was away.
+    // Either server may restart.
     standby.kill().expect("it is killed");
     keep(&primary, 4);
     standby.start_again().expect("it recovers");

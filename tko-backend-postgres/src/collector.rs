@@ -176,7 +176,8 @@ impl Scrape<'_> {
 impl StatementMetrics {
     /// The totals of purposes that occurred.
     fn occurred(&self) -> impl Iterator<Item = (&Purpose, &PurposeMetrics)> {
-        let has_occurred = |totals: &PurposeMetrics| totals.buckets.iter().any(|count| read(count) > 0);
+        let has_occurred =
+            |totals: &PurposeMetrics| totals.buckets.iter().any(|count| read(count) > 0);
         Purpose::ALL
             .iter()
             .zip(&self.0)

@@ -159,7 +159,7 @@ number!(i16, i32, i64);
 
 #[cfg(test)]
 mod tests {
-    use super::{RowColumns, HEADER, is_row};
+    use super::{HEADER, RowColumns, is_row};
     use tko_core::Metadata;
 
     /// A row with these columns, in the format of `COPY`.

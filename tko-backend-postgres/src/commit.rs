@@ -142,7 +142,8 @@ impl Committer {
                         .ok_or(error),
                 };
             }
-            let plan = WritePlan::new(&self.content, set, &staged, snapshot.as_ref(), guard).await?;
+            let plan =
+                WritePlan::new(&self.content, set, &staged, snapshot.as_ref(), guard).await?;
             match execute(&plan, database).await {
                 Ok(Some(id)) => {
                     let last = staged.steps.last();

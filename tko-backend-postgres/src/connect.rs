@@ -81,7 +81,11 @@ pub(crate) async fn connect(settings: PostgresSettings) -> Result<Database> {
 }
 
 /// Waits for the server with increasing pauses. Fails at once if waiting cannot help.
-async fn wait_for_server(options: &PgConnectOptions, address: &str, timeout: Duration) -> Result<()> {
+async fn wait_for_server(
+    options: &PgConnectOptions,
+    address: &str,
+    timeout: Duration,
+) -> Result<()> {
     use sqlx::{ConnectOptions, Connection};
     let end = Instant::now() + timeout;
     let mut pause = BACKOFF.0;
@@ -92,7 +96,9 @@ async fn wait_for_server(options: &PgConnectOptions, address: &str, timeout: Dur
                 let _ = connection.close().await;
                 return Ok(());
             }
-            Ok(Err(error)) if SqlFault::of(&error) != SqlFault::Unavailable || is_tls_failure(&error) => {
+            Ok(Err(error))
+                if SqlFault::of(&error) != SqlFault::Unavailable || is_tls_failure(&error) =>
+            {
                 return Err(refused(address, &error));
             }
             Ok(Err(error)) => error,
@@ -137,7 +143,10 @@ fn refused(address: &str, error: &sqlx::Error) -> Error {
         }
         _ => "check the connection URL",
     };
-    Error::bad(CONNECTION, format!("{address} refused the connection: {error}; {advice}"))
+    Error::bad(
+        CONNECTION,
+        format!("{address} refused the connection: {error}; {advice}"),
+    )
 }
 
 /// Checks version, encoding, and that no other program uses the database.

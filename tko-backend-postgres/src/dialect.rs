@@ -1,7 +1,7 @@
 //! Features that only PostgreSQL has, and the reason to use each.
 
-use crate::metrics::{Purpose, Instrument};
 use crate::database::Database;
+use crate::metrics::{Instrument, Purpose};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;

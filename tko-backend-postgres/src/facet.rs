@@ -48,7 +48,10 @@ pub(crate) fn prefix(text: &str) -> Cow<'_, str> {
 pub(crate) type FacetPairs = Vec<(String, String)>;
 
 /// Returns the pairs to add to the index, and the pairs to remove, when metadata changes.
-pub(crate) fn difference(before: Option<&Metadata>, after: Option<&Metadata>) -> (FacetPairs, FacetPairs) {
+pub(crate) fn difference(
+    before: Option<&Metadata>,
+    after: Option<&Metadata>,
+) -> (FacetPairs, FacetPairs) {
     let only = |one: Option<&Metadata>, other: Option<&Metadata>| {
         one.into_iter()
             .flat_map(|metadata| metadata.iter())

@@ -53,11 +53,13 @@ impl SqlFault {
 pub(crate) fn was_not_applied(error: &SqlError) -> bool {
     match error {
         SqlError::PoolTimedOut | SqlError::PoolClosed => true,
-        SqlError::Database(error) => error
-            .try_downcast_ref::<PgDatabaseError>()
-            .is_some_and(|error| {
-                matches!(error.severity(), PgSeverity::Error) && !error.code().starts_with("08")
-            }),
+        SqlError::Database(error) => {
+            error
+                .try_downcast_ref::<PgDatabaseError>()
+                .is_some_and(|error| {
+                    matches!(error.severity(), PgSeverity::Error) && !error.code().starts_with("08")
+                })
+        }
         _ => false,
     }
 }

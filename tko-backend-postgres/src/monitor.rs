@@ -72,6 +72,8 @@ impl DatabaseMonitor {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, DatabaseStatus)>> {
-        self.status.lock().expect("no code panics while it holds it")
+        self.status
+            .lock()
+            .expect("no code panics while it holds it")
     }
 }

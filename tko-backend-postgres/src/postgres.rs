@@ -110,7 +110,13 @@ impl Postgres {
     /// # Errors
     /// `Unavailable`, `Internal`: the check was not completed.
     pub async fn check(&self, repair: bool) -> Result<CheckReport> {
-        check(&self.database, &self.reader.content, &self.committer, repair).await
+        check(
+            &self.database,
+            &self.reader.content,
+            &self.committer,
+            repair,
+        )
+        .await
     }
 
     /// Deletes all data. Revisions continue, so that watchers have to list again.

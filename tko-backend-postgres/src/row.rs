@@ -294,4 +294,3 @@ impl<'a> EntityRow<'a> {
         Ok((entity, is_missing))
     }
 }
-

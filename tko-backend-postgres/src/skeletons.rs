@@ -84,10 +84,7 @@ impl Skeletons {
     }
 
     /// Returns the skeletons with these numbers. Reads those that are not cached.
-    pub(crate) async fn get(
-        &self,
-        numbers: BTreeSet<i32>,
-    ) -> Result<HashMap<i32, Arc<Resource>>> {
+    pub(crate) async fn get(&self, numbers: BTreeSet<i32>) -> Result<HashMap<i32, Arc<Resource>>> {
         let (mut found, missing) = {
             let cache = self.cache();
             let (mut found, mut missing) = (HashMap::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Whoever gives up a request stops what the server does for it.
+//! Cancelling a request stops its statement in the server.
 
 use futures_core::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Key, Kind, List, Pattern, Select, Want};
 
-/// Waits until so many sessions of this database wait for the lock on entities.
+/// Waits until this many sessions of the database wait for a lock on entities.
 async fn waiting(pool: &sqlx::PgPool, count: i64) {
     let until = async {
         loop {
@@ -25,14 +25,14 @@ async fn waiting(pool: &sqlx::PgPool, count: i64) {
             tokio::task::yield_now().await;
         }
     };
-    // Before `lock_timeout` would end them.
+    // Before `lock_timeout` cancels them.
     tokio::time::timeout(Duration::from_secs(7), until)
         .await
         .unwrap_or_else(|_| panic!("{count} sessions should be waiting"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_gives_up_stops_its_statement() {
+async fn cancelling_a_request_stops_its_statement() {
     let server = tko_postgres_server::shared();
     let database = server.create_database().expect("a database");
     let url = server.url(&database);

@@ -1,5 +1,5 @@
-//! Claims from what was recorded while connections were killed: of one piece of work no two are
-//! live at once, a late worker is turned away, and everything is done once.
+//! Recorded claims while connections are killed: two claims of one piece of work are never live at
+//! once, late workers are rejected, and everything is done once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tko_core::{
     Ack, Backend, Change, ChangeSet, Claim, ClaimRequest, Enqueue, Error, ErrorKind, Facts, Key,
     Kind, Lane, Metadata, Outcome, Package, Put, Require, Result, Stage,
 };
-use tko_postgres_server::{Server, Settings as ServerSettings};
+use tko_postgres_server::{PostgresServer, PostgresServerSettings};
 
 const WORK: usize = 120;
 const WORKERS: usize = 6;
 const LEASE: Duration = Duration::from_millis(400);
 
-async fn open(server: &Server, database: &str) -> Arc<Postgres> {
+async fn open(server: &PostgresServer, database: &str) -> Arc<Postgres> {
     let mut settings = PostgresSettings::new(server.url(database));
     settings.connections = 6;
     Arc::new(Postgres::connect(settings).await.expect("a store"))
 }
 
-/// Sites, each due to be prepared once.
+/// Sites that are each due to be prepared once.
 fn due() -> ChangeSet {
     let keys = (0..WORK).map(|n| Key::new(Kind::Site, &format!("s/{n:03}")).expect("an id"));
     let mut set = ChangeSet::default();
@@ -51,16 +51,16 @@ fn due() -> ChangeSet {
     set
 }
 
-/// What a worker did with what it had claimed.
+/// The end of a claim.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// Nothing: as if it had died.
+    /// The worker did nothing, as if it had died.
     Forgotten,
     Settled {
         done: bool,
-        /// Before this it was asked for.
+        /// The worker sent its request after this time.
         sent: Instant,
-        /// `None`: the answer was lost.
+        /// `None`: the reply was lost.
         live: Option<bool>,
     },
 }
@@ -74,13 +74,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// When it was given, by the store's clock.
+    /// The time of the claim, by the store's clock.
     fn given(&self) -> i64 {
         self.claim.until.0 - i64::try_from(LEASE.as_micros()).expect("short")
     }
 }
 
-/// `None`: the answer was lost.
+/// `None`: the reply was lost.
 fn answer<T>(result: Result<T, Error>) -> Option<T> {
     match result {
         Ok(answer) => Some(answer),
@@ -91,7 +91,7 @@ fn answer<T>(result: Result<T, Error>) -> Option<T> {
     }
 }
 
-/// Claims and settles until nothing is due, and nothing lapses, for longer than a lease.
+/// Claims and settles until nothing is due, and no lease expires, for longer than a lease.
 async fn work(store: Arc<Postgres>, worker: usize) -> Vec<Seen> {
     let request = ClaimRequest {
         stage: Stage::Schedule,
@@ -123,7 +123,7 @@ async fn work(store: Arc<Postgres>, worker: usize) -> Vec<Seen> {
                 Some(outcome) => {
                     let (done, sent) = (outcome == Outcome::Done, Instant::now());
                     if turn % 16 == 1 {
-                        // Too late: somebody else has it by now, or nobody.
+                        // Too late: the lease has expired.
                         tokio::time::sleep(LEASE + LEASE / 4).await;
                     }
                     let settled = store.settle(&[(claim.token.clone(), outcome)]).await;
@@ -136,7 +136,7 @@ async fn work(store: Arc<Postgres>, worker: usize) -> Vec<Seen> {
     }
 }
 
-/// What must hold of all claims of one piece of work, in the order in which they were given.
+/// Checks all claims of one piece of work, in order.
 fn exclusive(key: &Key, claims: &[Seen]) {
     let done = |seen: &Seen| {
         matches!(
@@ -156,7 +156,7 @@ fn exclusive(key: &Key, claims: &[Seen]) {
             let given_back = matches!(one.end, End::Settled { sent, .. } if sent < next.at);
             assert!(given_back, "{key}: two had it at once: {pair:#?}");
         } else {
-            // Whoever settled did so before it lapsed, or was turned away.
+            // A worker that settled did so before its lease expired, or was rejected.
             let by_next =
                 matches!(one.end, End::Settled { sent, live: Some(true), .. } if sent > next.at);
             assert!(!by_next, "{key}: a late worker was let in: {pair:#?}");
@@ -178,7 +178,7 @@ fn exclusive(key: &Key, claims: &[Seen]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn claims_are_exclusive_while_connections_are_killed() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
     let mut stores = Vec::new();
     for _ in 0..3 {
@@ -216,7 +216,7 @@ async fn claims_are_exclusive_while_connections_are_killed() {
         claims.sort_by_key(|seen| seen.claim.fence);
         exclusive(key, claims);
     }
-    // What is missing was claimed by whoever never heard of it, and would have come back.
+    // A missing claim went to a worker whose reply was lost, and its work would be due again.
     assert_eq!(by_key.len(), WORK, "everything was claimed");
     assert!(
         by_key.values().any(|claims| claims.len() > 2),

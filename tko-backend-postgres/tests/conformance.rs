@@ -1,4 +1,4 @@
-//! The contract of backends holds, on a real server.
+//! The contract of backends, on a real server.
 
 mod harness;
 

@@ -1,5 +1,5 @@
-//! Connections killed and servers restarted in the middle: nothing acknowledged is lost, nothing
-//! is applied twice.
+//! Killed connections and restarted servers: no acknowledged change is lost, and none is applied
+//! twice.
 
 #[path = "faults/disk.rs"]
 mod disk;
@@ -15,12 +15,12 @@ use tko_core::{
     Ack, Backend, Change, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
     Revision, Want,
 };
-use tko_postgres_server::{Mode, Server, Settings as ServerSettings};
+use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings};
 use writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn connections_are_killed() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn writers_survive_killed_connections() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let kills = AtomicU64::new(0);
     writers_against(&server, |ended, database| {
         let (server, kills) = (&server, &kills);
@@ -43,8 +43,8 @@ async fn connections_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_server_is_restarted() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn writers_survive_restarts() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     writers_against(&server, |_, _| {
         let server = &server;
         async move {
@@ -58,10 +58,10 @@ async fn the_server_is_restarted() {
     .await;
 }
 
-/// A site goes, or a deployment names it: never both.
+/// Either a site is deleted, or a new deployment refers to it: never both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_named_does_not_go() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn referenced_entities_are_not_deleted() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
     let stores = [
         open(&server, &database).await,
@@ -102,7 +102,7 @@ async fn what_is_named_does_not_go() {
             put(&Key::from(id.clone()), facts, 0),
         );
         create.require.push(Require::Absent(Key::from(id)));
-        // Each begins first about as often: the one that yields, later.
+        // Each begins first about as often: the other one starts later.
         let (delete_first, create_first) = (round % 2 == 0, round % 2 == 1);
         let deleting = async {
             for _ in 0..usize::from(create_first) * (round % 7) {
@@ -133,11 +133,11 @@ async fn what_is_named_does_not_go() {
     assert_eq!(report.left(), 0, "{report:?}");
 }
 
-/// A transaction that takes long from its set's id to its commit is numbered when it is seen, also
-/// while many others are.
+/// A transaction that takes long from the id of its change set to its commit is numbered when it is
+/// visible, even while many others are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_committed_late_is_numbered() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn late_commits_are_numbered() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
     let store = open(&server, &database).await;
     let late = site("late");
@@ -174,11 +174,11 @@ async fn what_is_committed_late_is_numbered() {
         .expect("it is numbered in time");
 }
 
-/// A row that somebody else keeps locked: the commit gives up in time, says so, and is not applied
-/// later.
+/// If another session keeps a row locked, the commit fails in time with an explanation, and is not
+/// applied later.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_locked_is_unavailable() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn locked_rows_are_unavailable() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
     let mut settings = PostgresSettings::new(server.url(&database));
     settings.statement_timeout = Duration::from_millis(200);
@@ -210,10 +210,10 @@ async fn what_is_locked_is_unavailable() {
     pool.close().await;
 }
 
-/// Whoever has followed to the end is told that everything was deleted.
+/// A watcher at the head gets an error when everything is deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn watchers_are_told_that_all_is_gone() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn watchers_have_to_list_again_after_clear() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
     let store = open(&server, &database).await;
     let other = open(&server, &database).await;
@@ -233,13 +233,13 @@ async fn watchers_are_told_that_all_is_gone() {
     }
 }
 
-/// Two passes that began one after the other, and wait for a third: the later of them has seen what
-/// the earlier takes, and the head before it has moved.
+/// Two passes start one after the other, and wait for a third. The later of them has seen changes
+/// that the earlier one takes, and the head has moved in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn passes_that_wait_for_one_another_number_every_change_once() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn concurrent_passes_number_every_change_once() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
-    // What an operator may have set is not what passes are made for.
+    // An operator may have set another isolation level, which passes must override.
     let isolation =
         format!("ALTER DATABASE {database} SET default_transaction_isolation = serializable");
     server.psql(&database, &isolation).expect("set");
@@ -284,7 +284,7 @@ async fn passes_that_wait_for_one_another_number_every_change_once() {
     }
 }
 
-/// Waits until so many sessions wait for a lock.
+/// Waits until this many sessions wait for a lock.
 async fn blocked(pool: &sqlx::PgPool, count: usize) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     let blocked = async {

@@ -1,4 +1,4 @@
-//! Every kind of statement is counted, with how it ended; and what operators watch is seen.
+//! Every kind of statement is counted with its failures, and the status of the database is shown.
 
 mod scrape;
 
@@ -16,11 +16,11 @@ use tko_core::{
 };
 use tko_postgres_server::shared;
 
-/// What a quiet test cannot bring about: joins with more than some thousand templates, and an
-/// answer that was lost.
+/// Statements that an undisturbed test does not send: joins with more than some thousand templates,
+/// and the search after a lost reply.
 const RARE: [&str; 2] = ["read_named", "find_lost"];
 
-/// A database of its own.
+/// Creates a separate database.
 fn database() -> String {
     shared().create_database().expect("a database is made")
 }
@@ -35,7 +35,7 @@ async fn open(settings: PostgresSettings) -> Arc<Postgres> {
     Arc::new(Postgres::connect(settings).await.expect("a store"))
 }
 
-/// A connection beside the store's own.
+/// A connection outside the pool of the store.
 async fn beside(database: &str) -> sqlx::PgPool {
     let pool = sqlx::PgPool::connect(&shared().url(database)).await;
     pool.expect("a connection")
@@ -99,7 +99,7 @@ fn package(text: &str) -> Package {
     Package::new(vec![Arc::new(Resource::new(value).expect("a resource"))]).expect("a package")
 }
 
-/// A deployment of this template with a key that only it has.
+/// A deployment of this template with a unique idempotency key.
 fn deployment(id: &str, template: &TemplateId, once: &str) -> Put {
     let asked = deployment_resource::asked(Some(template), None, false, false);
     let asked = Package::new(vec![Arc::new(asked)]).expect("a package");
@@ -149,7 +149,7 @@ async fn commit(store: &Postgres, set: ChangeSet) {
     done.expect("it is committed");
 }
 
-/// Everything that is asked for by key, and in lists.
+/// Reads by key, and in lists.
 async fn read(store: &Arc<Postgres>, key: &Key) {
     store
         .get(std::slice::from_ref(key), Want::ROW)
@@ -180,7 +180,7 @@ async fn read(store: &Arc<Postgres>, key: &Key) {
     }
 }
 
-/// Leases and edits.
+/// Uses leases and modifications.
 async fn work(store: &Postgres, key: &Key) {
     let nothing = store.claim(&claim(Duration::from_millis(1))).await;
     assert!(nothing.expect("it was looked").is_empty());
@@ -219,7 +219,7 @@ async fn work(store: &Postgres, key: &Key) {
     refused.expect_err("there is no such edit");
 }
 
-/// Deployments of a template, by one who made them and by one who has not.
+/// Creates deployments of a template, and reads them with a store that has not cached them.
 async fn deployments(store: &Postgres, other: &Postgres) -> TemplateId {
     let template = TemplateId::new("nf/a:v1").expect("an id");
     let key = Key::from(template.clone());
@@ -269,11 +269,11 @@ async fn every_statement_is_counted() {
     let forgetful = open(forgetful).await;
     scrapes.push(Scrape::of(&forgetful));
     let by_chance = async {
-        // Unless another keeps house.
+        // Unless the other process holds the lock of the housekeeping.
         while !scrapes[2].names().contains("forget") {
             forgetful.trim().await.expect("what is old goes");
         }
-        // Each is numbered by either, and asked for where it was committed.
+        // Either process numbers them; the process that committed them asks for the revision.
         let mut round = 0;
         while !scrapes[0].names().contains("find_revision") {
             let [one, two] =
@@ -295,7 +295,7 @@ async fn every_statement_is_counted() {
         let missing = known.iter().filter(wanted);
         missing.filter(|n| !counted.contains(*n)).cloned().collect()
     };
-    // Those that nobody asks for come by themselves.
+    // Background tasks send the rest.
     scrape::until(|| missing().is_empty(), || format!("{:?}", missing())).await;
     assert!(counted().is_subset(&known), "{:?}", &counted() - &known);
     for scrape in &scrapes {
@@ -311,7 +311,7 @@ async fn every_statement_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_once_is_counted_once() {
+async fn each_statement_is_counted_once() {
     let database = database();
     let store = open(settings(&database)).await;
     let scrape = Scrape::of(&store);
@@ -356,9 +356,9 @@ async fn is_asked(pool: &sqlx::PgPool) {
         .expect("a read that waits");
 }
 
-/// A row that somebody else keeps locked, and one who does not wait for it.
+/// A session keeps a row locked, and a client cancels its read.
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_are_counted_by_their_sort() {
+async fn failures_are_counted_by_kind() {
     let database = database();
     let mut hasty = settings(&database);
     hasty.statement_timeout = Duration::from_millis(500);
@@ -396,9 +396,9 @@ async fn failures_are_counted_by_their_sort() {
     shared().drop_database(&database).expect("it goes");
 }
 
-/// Somebody holds the lock of those who number, and a snapshot.
+/// A session holds the lock of numbering passes, and a snapshot.
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_that_wait_for_their_numbers_are_seen() {
+async fn pending_changes_are_shown() {
     let database = database();
     let store = open(settings(&database)).await;
     let scrape = Scrape::of(&store);

@@ -1,4 +1,4 @@
-//! Reading gives what the memory backend gives, whatever is asked for.
+//! Reads return the same as the memory backend for any selection.
 
 mod harness;
 
@@ -21,7 +21,7 @@ const WANT: Want = Want {
     ..Want::ROW
 };
 
-/// Looks like chance, and is the same in every run.
+/// Pseudo-random numbers that are the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -91,7 +91,7 @@ fn put(dice: &mut Dice, key: impl Into<Key>, n: u64, facts: Facts) -> Put {
     }
 }
 
-/// One of each kind, in some state.
+/// One entity of each kind, in a random state.
 fn puts(dice: &mut Dice, n: u64) -> Vec<Put> {
     let mut puts = Vec::new();
     if n < 20 {
@@ -297,7 +297,7 @@ fn same(one: &Record, other: &Record, of: &dyn std::fmt::Debug) {
     assert_eq!(work(one), work(other), "{of:?}");
 }
 
-/// Both, with the same in them.
+/// Both backends with the same entities.
 async fn both(harness: &Harness, dice: &mut Dice, many: u64) -> (Arc<dyn Backend>, Memory) {
     let postgres = harness.fresh(1_000_000).await;
     let memory = Memory::new(Arc::new(ManualClock::default()), MemorySettings::default());
@@ -325,7 +325,7 @@ async fn both(harness: &Harness, dice: &mut Dice, many: u64) -> (Arc<dyn Backend
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_selected_is_what_memory_selects() {
+async fn selections_return_the_same_as_memory() {
     let harness = Harness::default();
     let mut dice = Dice(7);
     let (postgres, memory) = both(&harness, &mut dice, 1_000).await;
@@ -367,7 +367,7 @@ async fn whatever_is_selected_is_what_memory_selects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_for_by_key_is_what_memory_has() {
+async fn reads_by_key_return_the_same_as_memory() {
     let harness = Harness::default();
     let mut dice = Dice(11);
     let (postgres, memory) = both(&harness, &mut dice, 100).await;

@@ -1,4 +1,4 @@
-//! Listings from replicas: what they show, and that nothing depends on one.
+//! Reads from replicas: the states that they show, and that nothing depends on them.
 
 mod sites;
 
@@ -8,23 +8,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Error, Key, Kind, List, Page, Select, Want};
-use tko_postgres_server::{Server, shared};
+use tko_postgres_server::{PostgresServer, shared};
 
-/// For a replica to be found fit, or not.
+/// The limit of waiting until a replica is found usable or not.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A server, its standby, and a database that both have.
+/// A server, its standby, and a database on both.
 struct Pair {
-    primary: Server,
-    standby: Server,
+    primary: PostgresServer,
+    standby: PostgresServer,
     database: String,
 }
 
 impl Pair {
-    /// With the schema, and this many sites.
+    /// Creates the schema and this many sites.
     async fn with(sites: usize) -> Self {
         let start = || {
-            let primary = Server::start(tko_postgres_server::Settings::default());
+            let primary =
+                PostgresServer::start(tko_postgres_server::PostgresServerSettings::default());
             let primary = primary.expect("it starts");
             let database = primary.create_database().expect("a database");
             let standby = primary.standby().expect("it starts");
@@ -42,8 +43,8 @@ impl Pair {
         pair
     }
 
-    /// A store that reads from these replicas.
-    async fn open(&self, replicas: &[&Server]) -> Arc<Postgres> {
+    /// Opens a store that reads from these replicas.
+    async fn open(&self, replicas: &[&PostgresServer]) -> Arc<Postgres> {
         let mut settings = PostgresSettings::new(self.primary.url(&self.database));
         settings.connections = 4;
         let urls = replicas.iter().map(|replica| replica.url(&self.database));
@@ -56,32 +57,32 @@ impl Pair {
     }
 }
 
-/// Of all sites.
-fn list(any_revision: bool) -> List {
+/// A list of all sites.
+fn list(allow_stale: bool) -> List {
     List {
         select: Select::all(Kind::Site),
         after: None,
         limit: 0,
         want: Want {
-            allow_stale: any_revision,
+            allow_stale: allow_stale,
             ..Want::ROW
         },
     }
 }
 
-/// The revision, and how many sites.
-async fn listed(store: &Postgres, any_revision: bool) -> (u64, usize) {
-    let page: Page = store.list(&list(any_revision)).await.expect("a page");
+/// Returns the revision of a list, and the number of sites.
+async fn listed(store: &Postgres, allow_stale: bool) -> (u64, usize) {
+    let page: Page = store.list(&list(allow_stale)).await.expect("a page");
     (page.revision.0, page.items.len())
 }
 
-async fn counted(store: &Postgres, any_revision: bool) -> u64 {
-    let list = list(any_revision);
+async fn counted(store: &Postgres, allow_stale: bool) -> u64 {
+    let list = list(allow_stale);
     let count = store.count(&list.select, 1_000_000, list.want).await;
     count.expect("a count").found
 }
 
-/// Lists until it comes from this revision.
+/// Lists until a list has this revision.
 async fn until_listed_at(store: &Postgres, revision: u64) {
     let begun = Instant::now();
     loop {
@@ -95,7 +96,7 @@ async fn until_listed_at(store: &Postgres, revision: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_shows_an_older_state_and_says_which() {
+async fn a_stale_read_shows_one_state_and_its_revision() {
     let pair = Pair::with(10).await;
     let store = pair.open(&[&pair.standby]).await;
     pair.standby.pause_replay().expect("it stops");
@@ -104,12 +105,12 @@ async fn a_replica_shows_an_older_state_and_says_which() {
     assert_eq!(listed(&store, true).await, (10, 10));
     assert_eq!(counted(&store, false).await, 15);
     assert_eq!(counted(&store, true).await, 10);
-    for (any_revision, expected) in [(false, 15), (true, 10)] {
-        // In one page or in several.
+    for (allow_stale, expected) in [(false, 15), (true, 10)] {
+        // In one page, and in several.
         for limit in [0, 4] {
             let list = List {
                 limit,
-                ..list(any_revision)
+                ..list(allow_stale)
             };
             let pages: Vec<Page> = store
                 .clone()
@@ -122,7 +123,7 @@ async fn a_replica_shows_an_older_state_and_says_which() {
             assert!(pages.iter().all(|page| page.revision.0 == expected as u64));
         }
     }
-    // The one that is read by key is the latest, whatever is wanted.
+    // Reads by key are always of the latest state.
     let found = store.get(&[site(14)], list(true).want).await;
     assert!(found.expect("an answer")[0].is_some());
     let (revision, _) = listed(&store, true).await;
@@ -132,7 +133,7 @@ async fn a_replica_shows_an_older_state_and_says_which() {
     let expected: Vec<_> = (10..15).map(|n| (n as u64 + 1, site(n))).collect();
     assert_eq!(missing, expected, "exactly what the page did not show");
 
-    // Too far behind to watch from: it is not read from any more.
+    // Too far behind to watch from: it is not used any more.
     let mut settings = PostgresSettings::new(pair.primary.url(&pair.database));
     (settings.history, settings.history_time) = (3, Duration::ZERO);
     let forgetting = Postgres::connect(settings).await.expect("a store");
@@ -152,7 +153,7 @@ async fn a_replica_shows_an_older_state_and_says_which() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_depends_on_a_replica() {
-    // More than one statement lists.
+    // More than one statement's rows.
     const SITES: usize = 40_000;
     let pair = Pair::with(0).await;
     let writer = pair.open(&[]).await;
@@ -160,7 +161,7 @@ async fn nothing_depends_on_a_replica() {
     pair.catch_up();
     let store = pair.open(&[&pair.standby]).await;
     pair.standby.pause_replay().expect("it stops");
-    // What it does not show, before and after what it does.
+    // Sites before and after the ones that the replica shows, which it does not show.
     fill(&writer, [0, SITES + 1].into_iter()).await;
     let list_of_100 = List {
         limit: 100,
@@ -184,7 +185,7 @@ async fn nothing_depends_on_a_replica() {
     let last = revisions.last().expect("at least one page");
     assert!(revisions[0] < *last, "it began on the replica");
 
-    // It is down: nobody waits for it.
+    // The replica is down, and no read waits for it.
     assert_eq!(listed(&store, true).await.0, last.0);
     let begun = Instant::now();
     let late = pair.open(&[&pair.standby, &pair.standby]).await;
@@ -192,7 +193,7 @@ async fn nothing_depends_on_a_replica() {
     assert_eq!(listed(&late, true).await.0, last.0);
     assert_eq!(counted(&late, true).await, SITES as u64 + 2);
 
-    // And it is come back to.
+    // It is used again.
     tokio::task::block_in_place(|| pair.standby.start_again()).expect("it recovers");
     pair.catch_up();
     pair.standby.pause_replay().expect("it stops");
@@ -204,7 +205,7 @@ async fn nothing_depends_on_a_replica() {
 }
 
 #[tokio::test]
-async fn what_is_no_replica_is_not_read_from() {
+async fn servers_that_are_no_replica_are_not_used() {
     let server = shared();
     let [own, other] = [(); 2].map(|()| server.create_database().expect("a database"));
     let open = async |replica: String| {
@@ -228,7 +229,7 @@ async fn what_is_no_replica_is_not_read_from() {
     );
     let said = refused(open("http://localhost/".to_owned()).await);
     assert!(said.contains("postgresql://user@host/database"), "{said}");
-    // Itself, as after a failover: no reason not to start.
+    // The primary itself, as after a failover: the process starts.
     let store = open(server.url(&own)).await.expect("a store");
     fill(&store, 0..3).await;
     assert_eq!(listed(&store, true).await, (3, 3));

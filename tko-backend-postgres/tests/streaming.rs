@@ -1,5 +1,4 @@
-//! Whole listings while connections are killed: every row once, or an error; never less without
-//! one.
+//! Whole listings while connections are killed return every row once, or an error.
 
 mod sites;
 
@@ -9,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, ErrorKind, Kind, List, Select, Want};
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 
-/// More than one statement lists.
+/// More than one statement's rows.
 const SITES: usize = 40_000;
 
-/// Listings that came to their end although connections were killed meanwhile.
+/// The number of listings that must complete although connections were killed.
 const WHOLE: usize = 5;
 
-/// Ends connections of this database, all the time.
-async fn kill(server: &Server, database: &str, ended: &AtomicBool, kills: &AtomicU64) {
+/// Kills connections of this database repeatedly.
+async fn kill(server: &PostgresServer, database: &str, ended: &AtomicBool, kills: &AtomicU64) {
     let pool = sqlx::PgPool::connect(&server.url("postgres")).await;
     let pool = pool.expect("a pool");
     while !ended.load(Ordering::SeqCst) {
@@ -35,7 +34,7 @@ async fn kill(server: &Server, database: &str, ended: &AtomicBool, kills: &Atomi
     }
 }
 
-/// Lists all, a few rows a page; whether it came to its end.
+/// Lists everything with small pages. Returns whether the listing completed.
 async fn list_all(store: &Arc<Postgres>, limit: usize) -> bool {
     let mut pages = store.clone().pages(List {
         select: Select::all(Kind::Site),
@@ -67,7 +66,7 @@ async fn list_all(store: &Arc<Postgres>, limit: usize) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_listing_survives_lost_connections_or_says_so() {
+async fn a_listing_survives_lost_connections_or_fails() {
     let server = tko_postgres_server::shared();
     let database = server.create_database().expect("a database");
     let url = server.url(&database);
@@ -78,7 +77,7 @@ async fn a_listing_survives_lost_connections_or_says_so() {
     let (ended, kills) = (AtomicBool::new(false), AtomicU64::new(0));
     let lists = async {
         let mut whole = 0;
-        // Pages that end where a statement ends, and pages that do not.
+        // Pages that end with a statement, and pages that do not.
         for limit in [7, 250, 1_000].into_iter().cycle().take(200) {
             let before = kills.load(Ordering::SeqCst);
             if list_all(&store, limit).await && kills.load(Ordering::SeqCst) > before {

@@ -1,4 +1,4 @@
-//! The way to the database with TLS: whom it is believed, and what is said when it is not.
+//! TLS to the database: which certificates are trusted, and the errors otherwise.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::net::TcpListener;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Error, Result};
-use tko_postgres_server::{Loopback, Server};
+use tko_postgres_server::{Loopback, PostgresServer};
 
-/// Who signs certificates.
+/// A certificate authority.
 fn issuer() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -17,9 +17,9 @@ fn issuer() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, key).expect("a CA")
 }
 
-/// A server, and the CAs of its clients: its own and another.
+/// A server, and the authorities that clients trust: its own, and another.
 struct Secured {
-    server: Server,
+    server: PostgresServer,
     trusted: PathBuf,
     foreign: PathBuf,
     _folder: TempDir,
@@ -36,7 +36,7 @@ impl Secured {
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &issuer).expect("signed");
-        let mut settings = tko_postgres_server::Settings {
+        let mut settings = tko_postgres_server::PostgresServerSettings {
             loopback: Some(Loopback {
                 port: free_port(),
                 certificate: certificate.pem(),
@@ -52,7 +52,7 @@ impl Secured {
         std::fs::write(&trusted, issuer.pem()).expect("written");
         std::fs::write(&foreign, other.pem()).expect("written");
         Self {
-            server: Server::start(settings).expect("it starts"),
+            server: PostgresServer::start(settings).expect("it starts"),
             trusted,
             foreign,
             _folder: folder,
@@ -72,21 +72,21 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// How many sessions of clients are encrypted, and how many are not.
-fn encrypted(server: &Server) -> String {
+/// Counts the encrypted and the unencrypted sessions.
+fn encrypted(server: &PostgresServer) -> String {
     let sql = "SELECT count(*) FILTER (WHERE s.ssl), count(*) FILTER (WHERE NOT s.ssl) \
                FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'tko'";
     server.psql("postgres", sql).expect("counted")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_signed_the_servers_certificate_is_believed_alone() {
+async fn only_the_issuer_of_the_certificate_is_trusted() {
     let secured = Secured::named("127.0.0.1");
     let (trusted, foreign) = (secured.trusted.display(), secured.foreign.display());
     let full = format!("sslmode=verify-full&sslrootcert={trusted}");
     let store = secured.connect(&full).await.expect("it is trusted");
     store.feed_position().await.expect("it is used");
-    // Those that listen and number are secured as those that read are.
+    // All connections are encrypted, also those that listen and number.
     let encrypted = encrypted(&secured.server);
     let (with, without) = encrypted.split_once('|').expect("two numbers");
     assert!(with.parse::<u32>().expect("a number") >= 2, "{encrypted}");
@@ -102,7 +102,7 @@ async fn whoever_signed_the_servers_certificate_is_believed_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_host_is_refused_unless_asked_not_to_look() {
+async fn a_certificate_of_another_host_is_rejected_with_verify_full() {
     let secured = Secured::named("elsewhere.example");
     let trusted = secured.trusted.display();
     let full = format!("sslmode=verify-full&sslrootcert={trusted}");
@@ -117,14 +117,14 @@ async fn a_certificate_of_another_host_is_refused_unless_asked_not_to_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
+async fn a_server_without_tls_is_rejected_if_tls_is_required() {
     let plain = Secured::with("127.0.0.1", false);
     let error = plain.connect("sslmode=require").await;
     let error = error.expect_err("no TLS there");
     said(&error, "TLS");
 }
 
-/// No waiting would have helped, and this is why.
+/// The error is permanent, and gives this reason.
 fn said(error: &Error, what: &str) {
     assert!(matches!(error, Error::BadArgument { .. }), "{error:?}");
     let message = error.to_string();

@@ -1,4 +1,4 @@
-//! The schema: made by several at once, and used by two versions side by side.
+//! The schema: created by several processes at once, and used by two versions side by side.
 
 use sqlx::{Connection, Executor, PgConnection};
 use tko_backend_postgres::{Postgres, PostgresSettings};
@@ -38,7 +38,7 @@ async fn open(database: &str) -> Postgres {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_processes_make_the_schema_at_once() {
+async fn several_processes_create_the_schema_at_once() {
     let database = shared().create_database().expect("a database");
     let stores = futures_util::future::join_all((0..5).map(|_| open(&database))).await;
     for (number, store) in stores.iter().enumerate() {
@@ -51,8 +51,8 @@ async fn several_processes_make_the_schema_at_once() {
     shared().drop_database(&database).expect("it goes");
 }
 
-/// A later version adds a column with a default, a table and an index (it expands the schema);
-/// this one goes on, and so does one that starts afterwards.
+/// A later version adds a column with a default, a table and an index. This version keeps working,
+/// and can start on that schema.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_works_on_the_schema_of_a_later_version() {
     let database = shared().create_database().expect("a database");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_benches::speed::in_turn;
 use tko_core::Backend;
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 
 /// An empty database, and the backend that uses it.
 pub(crate) struct World {
@@ -20,7 +20,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new(server: &Server) -> Self {
+    pub(crate) async fn new(server: &PostgresServer) -> Self {
         let database = server.create_database().expect("a database");
         let url = server.url(&database);
         server

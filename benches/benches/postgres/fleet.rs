@@ -17,7 +17,7 @@ use tko_core::{
     Select, Watch,
 };
 use tko_grpc::client::{Client, Settings};
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 
 /// The job's name in the report.
 const JOB: &str = "fleet: prepared and scheduled";
@@ -27,7 +27,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 
 /// Measures one size after the other, each in a database of its own.
 pub(crate) async fn measure(
-    server: &Server,
+    server: &PostgresServer,
     sizes: &[usize],
     latency: Duration,
     report: &mut Report,

@@ -4,10 +4,10 @@ use super::backend::{self, World};
 use super::report::Report;
 use super::{remote, sites};
 use tko_benches::sample;
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 
 /// Measures each size; sizes must ascend.
-pub(crate) async fn measure(server: &Server, sizes: &[usize], through: bool, report: &mut Report) {
+pub(crate) async fn measure(server: &PostgresServer, sizes: &[usize], through: bool, report: &mut Report) {
     let world = World::new(server).await;
     sample::templates(&world.backend).await;
     let mut loaded = 0;

@@ -14,7 +14,7 @@ use tko_backend_memory::Memory;
 use tko_backend_postgres::Postgres;
 use tko_benches::{clock, sample};
 use tko_core::Backend;
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 
 /// Measures both backends at two or more sizes and prints one table with the ratios.
 #[derive(Debug, Parser)]
@@ -65,9 +65,9 @@ fn memory() -> Memory {
 }
 
 /// A backend on an empty database.
-async fn postgres(server: &Server) -> Arc<dyn Backend> {
+async fn postgres(server: &PostgresServer) -> Arc<dyn Backend> {
     let database = server.create_database().expect("a database");
-    let settings = tko_backend_postgres::Settings::new(server.url(&database));
+    let settings = tko_backend_postgres::PostgresSettings::new(server.url(&database));
     Arc::new(Postgres::connect(settings).await.expect("a backend"))
 }
 

@@ -1,9 +1,9 @@
-//! A streaming standby of a server, and how far it has got.
+//! Streaming standbys, and how far they have replayed.
 
-use super::{ALWAYS, LOOK, PATIENCE, Server};
+use super::{ALWAYS, LOOK, PATIENCE, PostgresServer};
 use crate::account::{Account, command};
 use crate::error::{PsqlError, StartError};
-use crate::folder::Folder;
+use crate::folder::ServerFolder;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,16 +11,17 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Instant;
 
-impl Server {
-    /// Makes a standby of this server, with the same settings but without TCP, in a folder of its
-    /// own, and waits until it can be read from. It follows for as long as both run, also after either was
-    /// started again; it leaves as little as any other server.
+impl PostgresServer {
+    /// Creates a standby of this server, and waits until it can be read from.
+    ///
+    /// It has the same settings, but no TCP, and a folder of its own. It follows its primary as
+    /// long as both run, also after a restart of either.
     pub fn standby(&self) -> Result<Self, StartError> {
-        let folder = Folder::make(self.account)?;
+        let folder = ServerFolder::make(self.account)?;
         let program = &self.installation.pg_basebackup;
         copy(program, self.account, &self.url(ALWAYS), &folder.data())?;
         let mut parameters = self.parameters.clone();
-        // Of the same name the last counts. The port names its socket: on loopback it is taken.
+        // The last value of a name wins. The port names the socket; on loopback it is taken.
         parameters.extend([
             "listen_addresses=".to_owned(),
             "ssl=off".to_owned(),
@@ -40,20 +41,19 @@ impl Server {
         Ok(standby)
     }
 
-    /// As a standby: shows no more of what the primary does, until it is resumed. What it has of
-    /// it meanwhile, it keeps.
+    /// Pauses the replay of a standby. It keeps receiving changes, but does not show them.
     pub fn pause_replay(&self) -> Result<(), PsqlError> {
         self.psql(ALWAYS, "SELECT pg_wal_replay_pause()")?;
         self.until("SELECT pg_get_wal_replay_pause_state() = 'paused'")
     }
 
-    /// As a standby: goes on after a pause.
+    /// Resumes the replay of a standby.
     pub fn resume_replay(&self) -> Result<(), PsqlError> {
         self.psql(ALWAYS, "SELECT pg_wal_replay_resume()")?;
         Ok(())
     }
 
-    /// As a standby: waits until it shows all that is committed on the primary now.
+    /// Waits until a standby shows everything that is committed on the primary now.
     pub fn catch_up(&self, primary: &Self) -> Result<(), PsqlError> {
         let committed = primary.psql(ALWAYS, "SELECT pg_current_wal_flush_lsn()")?;
         self.until(&format!(
@@ -61,7 +61,7 @@ impl Server {
         ))
     }
 
-    /// Waits until this is true.
+    /// Waits until this statement returns true.
     fn until(&self, sql: &str) -> Result<(), PsqlError> {
         let begun = Instant::now();
         while self.psql(ALWAYS, sql)? != "t" {
@@ -77,7 +77,7 @@ impl Server {
     }
 }
 
-/// Copies what a running server has, with what makes a standby of it.
+/// Copies the data of a running server, with the settings of a standby.
 fn copy(
     program: &Path,
     account: Option<Account>,

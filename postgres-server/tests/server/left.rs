@@ -1,4 +1,4 @@
-//! What a server leaves behind.
+//! The remains of a server.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -6,13 +6,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longest wait for the end of a process.
+/// The limit of waiting for the end of a process.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
 
-/// All that a running server has: its folder, its segment of shared memory, its processes with those that watch.
+/// Everything that belongs to a running server: its folder, its shared memory segment, and its
+/// processes, including the controlling ones.
 pub(crate) struct Left {
     folder: PathBuf,
     segment: String,
@@ -24,7 +25,7 @@ impl Left {
         let named = naming(folder);
         let mut runner = named.iter().filter(|&&id| command(id).contains("runner"));
         let runner = runner.next().expect("it is watched");
-        // As those see it that are with it on a file system of its own.
+        // The path inside the namespace of its file system.
         let seen = format!(
             "/proc/{runner}/root{}/data/postmaster.pid",
             folder.display()
@@ -58,7 +59,7 @@ impl Left {
         }
     }
 
-    /// Waits for the end of all that is to end, and looks for the rest.
+    /// Waits until everything has ended, and checks that nothing is left.
     pub(crate) fn nothing(self) {
         for (command, process) in &self.processes {
             let mut ended = [PollFd::new(process, PollFlags::IN)];
@@ -70,7 +71,7 @@ impl Left {
     }
 }
 
-/// None if it has ended meanwhile.
+/// Opens a process; `None` if it has ended.
 fn open(id: u32) -> Option<OwnedFd> {
     let id = Pid::from_raw(i32::try_from(id).ok()?)?;
     pidfd_open(id, PidfdFlags::empty()).ok()
@@ -85,7 +86,7 @@ fn children(id: u32) -> Vec<u32> {
     numbers.collect()
 }
 
-/// The processes with the folder in their command line.
+/// The processes with this folder in their command line.
 fn naming(folder: &Path) -> Vec<u32> {
     let folder = folder.to_str().expect("it is plain");
     let processes = fs::read_dir("/proc").expect("this is Linux").flatten();

@@ -91,7 +91,12 @@ fn pack(bytes: &[u8], dictionary: Option<&TemplateDictionary>) -> std::io::Resul
     let length = u32::try_from(bytes.len())
         .ok()
         .filter(|length| *length as usize <= MAX_BODY)
-        .ok_or_else(|| std::io::Error::other(format!("its {} bytes exceed the limit of {MAX_BODY}", bytes.len())))?;
+        .ok_or_else(|| {
+            std::io::Error::other(format!(
+                "its {} bytes exceed the limit of {MAX_BODY}",
+                bytes.len()
+            ))
+        })?;
     let mut data = length.to_le_bytes().to_vec();
     if bytes.len() < MIN_COMPRESSED {
         data.extend_from_slice(bytes);
@@ -119,7 +124,10 @@ fn pack(bytes: &[u8], dictionary: Option<&TemplateDictionary>) -> std::io::Resul
 }
 
 /// Unpacks bytes.
-pub(super) fn unpack(packed: &PackedBody, dictionary: Option<&TemplateDictionary>) -> Result<Vec<u8>> {
+pub(super) fn unpack(
+    packed: &PackedBody,
+    dictionary: Option<&TemplateDictionary>,
+) -> Result<Vec<u8>> {
     let broken = |what: String| Error::internal("unpack a stored package", what);
     let (length, data) = packed
         .data
@@ -127,7 +135,9 @@ pub(super) fn unpack(packed: &PackedBody, dictionary: Option<&TemplateDictionary
         .ok_or_else(|| broken("its length is missing".to_owned()))?;
     let length = u32::from_le_bytes(*length) as usize;
     if length > MAX_BODY {
-        return Err(broken(format!("its length of {length} bytes exceeds the limit of {MAX_BODY}")));
+        return Err(broken(format!(
+            "its length of {length} bytes exceeds the limit of {MAX_BODY}"
+        )));
     }
     match packed.codec {
         PLAIN => Ok(data.to_vec()),
@@ -155,7 +165,7 @@ pub(super) fn unpack(packed: &PackedBody, dictionary: Option<&TemplateDictionary
 
 #[cfg(test)]
 mod tests {
-    use super::{TemplateDictionary, PackedBody, ZSTD, pack, unpack};
+    use super::{PackedBody, TemplateDictionary, ZSTD, pack, unpack};
 
     #[test]
     fn packing_round_trips_with_and_without_a_dictionary() {

@@ -57,7 +57,6 @@ impl Checker<'_> {
         let fixed = statement.measured(&self.database.metrics, Purpose::Repair);
         Ok(fixed.await.map_err(fault(action))?.rows_affected() > 0)
     }
-
 }
 
 /// Opens a connection for statements that compare whole tables.

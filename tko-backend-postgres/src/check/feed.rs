@@ -15,8 +15,9 @@ pub(super) async fn check(checker: &Checker<'_>, report: &mut CheckReport) -> Re
           AND (v.set_revision < v.revision OR v.set_revision > h.revision)) FROM head h",
     )
     .fetch_one(pool);
-    let (kept, expected, beyond, torn): (i64, i64, i64, i64) =
-        checker.read("count the changes of the feed", statement).await?;
+    let (kept, expected, beyond, torn): (i64, i64, i64, i64) = checker
+        .read("count the changes of the feed", statement)
+        .await?;
     report.changes = kept.unsigned_abs();
     if kept != expected {
         let example = format!("the feed has {kept} changes; expected {expected}");
@@ -30,10 +31,13 @@ pub(super) async fn check(checker: &Checker<'_>, report: &mut CheckReport) -> Re
         let example = format!("{torn} changes have a wrong end of their change set");
         report.add(CheckProblem::Feed, example, false);
     }
-    let statement =
-        sqlx::query_scalar("SELECT count(*) FROM pending WHERE at < now_us() - 60 * 1000000::bigint")
-            .fetch_one(pool);
-    let old: i64 = checker.read("count changes without a revision", statement).await?;
+    let statement = sqlx::query_scalar(
+        "SELECT count(*) FROM pending WHERE at < now_us() - 60 * 1000000::bigint",
+    )
+    .fetch_one(pool);
+    let old: i64 = checker
+        .read("count changes without a revision", statement)
+        .await?;
     if old > 0 {
         let example = format!("{old} changes");
         report.add(CheckProblem::Unnumbered, example, false);

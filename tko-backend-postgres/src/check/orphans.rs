@@ -43,7 +43,9 @@ async fn bodies(
             let statement = sqlx::query("DELETE FROM body WHERE at = ANY($1)")
                 .bind(&some)
                 .execute(&checker.database.pool);
-            checker.fix("delete unreferenced packages", statement).await?;
+            checker
+                .fix("delete unreferenced packages", statement)
+                .await?;
         }
         for at in some {
             report.add(CheckProblem::Orphan, format!("body {at}"), checker.repair);
@@ -82,7 +84,9 @@ async fn work(
             .bind(kinds)
             .bind(ids)
             .execute(&checker.database.pool);
-            checker.fix("delete work on missing entities", statement).await?;
+            checker
+                .fix("delete work on missing entities", statement)
+                .await?;
         }
     }
 }

@@ -35,8 +35,12 @@ impl CheckProblem {
             Self::Index | Self::IdempotencyKey => "--repair updates the index from the entity",
             Self::Body => "restore the package from a backup, or register the entity again",
             Self::Orphan | Self::Work => "--repair deletes it",
-            Self::Feed => "watchers may have missed a change: restart them, so that they list again",
-            Self::Unnumbered => "start a data server, which numbers them; if one runs, read its log",
+            Self::Feed => {
+                "watchers may have missed a change: restart them, so that they list again"
+            }
+            Self::Unnumbered => {
+                "start a data server, which numbers them; if one runs, read its log"
+            }
         }
     }
 }

@@ -36,9 +36,7 @@ impl DeletionGuard {
     ///
     /// # Errors
     /// `Busy`: another client is deleting one of them, or an old transaction does not end.
-    pub(super) async fn acquire(
-        database: &Database,
-        set: &ChangeSet) -> Result<Option<Self>> {
+    pub(super) async fn acquire(database: &Database, set: &ChangeSet) -> Result<Option<Self>> {
         let keys: BTreeSet<&Key> = set
             .require
             .iter()
@@ -73,12 +71,7 @@ impl DeletionGuard {
         }
     }
 
-    async fn take(
-        &self,
-        database: &Database,
-        keys: &BTreeSet<&Key>,
-        end: Instant,
-    ) -> Result<bool> {
+    async fn take(&self, database: &Database, keys: &BTreeSet<&Key>, end: Instant) -> Result<bool> {
         let (kinds, ids) = key_arrays(keys.iter().copied());
         loop {
             let taken = sqlx::query(

@@ -28,7 +28,10 @@ pub(super) use plan::WritePlan;
 ///
 /// # Errors
 /// The error of the database: the caller decides about retries.
-pub(super) async fn execute(plan: &WritePlan<'_>, database: &Database) -> sqlx::Result<Option<i64>> {
+pub(super) async fn execute(
+    plan: &WritePlan<'_>,
+    database: &Database,
+) -> sqlx::Result<Option<i64>> {
     let BuiltSql { text, values } = statement(plan)?;
     let row = sqlx::query_with(AssertSqlSafe(text), values)
         .fetch_one(&database.pool)

@@ -15,11 +15,7 @@ const POLL: Duration = Duration::from_millis(500);
 const RECONNECT: Duration = Duration::from_millis(500);
 
 /// Receives the notifications of numbering passes, as long as the process runs.
-pub(super) async fn listen(
-    database: Arc<Database>,
-    head: Arc<FeedHead>,
-    signal: Arc<WorkSignal>,
-) {
+pub(super) async fn listen(database: Arc<Database>, head: Arc<FeedHead>, signal: Arc<WorkSignal>) {
     loop {
         if let Err(error) = receive(&database, &head, &signal).await {
             tracing::debug!(%error, "notifications interrupted; polling meanwhile");

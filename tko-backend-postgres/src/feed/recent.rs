@@ -115,7 +115,7 @@ impl RecentChanges {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, ChangeRecord, ChangeCache, CACHED, Revision};
+    use super::{BATCH, CACHED, ChangeCache, ChangeRecord, Revision};
     use tko_core::{DeploymentId, Key, Timestamp};
 
     fn changes(revisions: std::ops::RangeInclusive<u64>) -> Vec<ChangeRecord> {

@@ -4,19 +4,17 @@
 //! same entity, numbered or not, or else the current row. One snapshot reads all of them.
 
 use crate::body::{BodyRow, PackedBody, SELECT_BODIES};
-use crate::metrics::{Purpose, Instrument};
 use crate::codes::{count, key_of, kind_number, signed};
 use crate::content::Content;
 use crate::database::Database;
+use crate::metrics::{Instrument, Purpose};
 use crate::record::entities;
 use crate::row::EntityRow;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use std::collections::{BTreeSet, HashMap};
 use tko_core::select::MAX_PAGE;
-use tko_core::{
-    ChangeRecord, Entity, Error, Key, Package, Record, Result, Revision, Timestamp,
-};
+use tko_core::{ChangeRecord, Entity, Error, Key, Package, Record, Result, Revision, Timestamp};
 
 /// Reads changes `v` of the table `event` that match the filter `{which}`.
 const CHANGES: &str = "SELECT h.revision AS head, h.oldest, x.* FROM head h LEFT JOIN ( \

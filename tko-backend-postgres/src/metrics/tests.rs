@@ -1,4 +1,4 @@
-use super::{BOUNDS, CANCELLED, StatementMetrics, Purpose, Instrument};
+use super::{BOUNDS, CANCELLED, Instrument, Purpose, StatementMetrics};
 use futures_util::FutureExt;
 use sqlx::Error as SqlError;
 use std::future::{pending, ready};

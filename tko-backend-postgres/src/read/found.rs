@@ -95,7 +95,8 @@ impl FoundEntity {
         want: Want,
         decoder: &mut RowDecoder<'_>,
     ) -> Result<Self> {
-        let row = EntityRow::listed(kind_number(kind), &mut columns).map_err(fault("decode a row"))?;
+        let row =
+            EntityRow::listed(kind_number(kind), &mut columns).map_err(fault("decode a row"))?;
         Self::with(row, columns, want, decoder)
     }
 
@@ -152,9 +153,15 @@ impl FoundEntity {
 /// Completes the records: adds skeletons, and unpacks packages.
 pub(super) async fn records(
     content: &Content,
-    found: Vec<FoundEntity>, want: Want) -> Result<Vec<Record>> {
+    found: Vec<FoundEntity>,
+    want: Want,
+) -> Result<Vec<Record>> {
     let missing = found.iter().filter_map(|found| found.missing);
-    let resources = SkeletonMap::read(&content.skeletons, missing.map(|MissingSkeleton(number)| number)).await?;
+    let resources = SkeletonMap::read(
+        &content.skeletons,
+        missing.map(|MissingSkeleton(number)| number),
+    )
+    .await?;
     let mut records = Vec::with_capacity(found.len());
     for found in found {
         let entity = match found.missing {

@@ -4,7 +4,7 @@ use super::found::FoundEntity;
 use crate::codes::kind_number;
 use crate::columns::RowColumns;
 use crate::fault::fault;
-use crate::metrics::{StatementMetrics, Purpose, Instrument};
+use crate::metrics::{Instrument, Purpose, StatementMetrics};
 use crate::row::{COLUMNS, EntityRow, RowDecoder};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeSet, HashMap};

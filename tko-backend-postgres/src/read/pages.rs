@@ -13,7 +13,7 @@ use super::statements::copy;
 use crate::columns::{RowColumns, is_row};
 use crate::dialect::select_and_set;
 use crate::fault::fault;
-use crate::metrics::{Purpose, Instrument};
+use crate::metrics::{Instrument, Purpose};
 use crate::replica::Replica;
 use crate::retry::{is_lost, retry_read};
 use crate::row::RowDecoder;
@@ -52,7 +52,10 @@ pub(crate) fn pages(reader: Arc<EntityReader>, list: List) -> BoxStream<'static,
                 return Ok(None);
             };
             let Some(coming) = receiver.recv().await else {
-                return Err(Error::internal("read all pages", "the reading task ended before the last page"));
+                return Err(Error::internal(
+                    "read all pages",
+                    "the reading task ended before the last page",
+                ));
             };
             let page = coming.await?;
             let more = page.next.is_some();
@@ -239,7 +242,12 @@ impl PageReader {
                 put(slots, self.complete(head, full, self.list.after.clone()));
             }
             let row = RowColumns::copied(&message).map_err(&failed)?;
-            page.push(FoundEntity::listed(kind, row, self.list.want, &mut decoder)?);
+            page.push(FoundEntity::listed(
+                kind,
+                row,
+                self.list.want,
+                &mut decoder,
+            )?);
         }
         drop(rows);
         snapshot.commit().sent(metrics, Purpose::End).await?;
@@ -252,7 +260,12 @@ impl PageReader {
     }
 
     /// Completes a page in a task of its own: missing skeletons need another connection.
-    fn complete(&self, revision: Revision, mut found: Vec<FoundEntity>, next: Option<Cursor>) -> PendingPage {
+    fn complete(
+        &self,
+        revision: Revision,
+        mut found: Vec<FoundEntity>,
+        next: Option<Cursor>,
+    ) -> PendingPage {
         let (reader, want) = (self.reader.clone(), self.list.want);
         if !self.list.select.deleting {
             found.retain(|found| !found.is_deleting());

@@ -153,7 +153,10 @@ impl ListPlan {
             let key = indexed(key).into_owned();
             if let Some(literal) = pattern.as_literal() {
                 let value = indexed(literal).into_owned();
-                exact.push(IndexDriver::Exactly(ValueIndex::Metadata(key.clone()), value.clone()));
+                exact.push(IndexDriver::Exactly(
+                    ValueIndex::Metadata(key.clone()),
+                    value.clone(),
+                ));
                 self.filters.push(RowFilter::Has(key, value));
                 continue;
             }
@@ -178,7 +181,11 @@ impl ListPlan {
     /// Adds filters and drivers for the ids of templates and sites.
     fn related(&mut self, select: &Select) -> Option<()> {
         for (column, index, patterns) in [
-            (PatternColumn::Template, ValueIndex::Template, &select.template_ids),
+            (
+                PatternColumn::Template,
+                ValueIndex::Template,
+                &select.template_ids,
+            ),
             (PatternColumn::Site, ValueIndex::Site, &select.site_ids),
         ] {
             // A prefix of an id is an id itself.
@@ -255,7 +262,8 @@ impl ListPlan {
         self.matched(PatternColumn::Id, &select.ids)?;
         if let Some(literal) = literal {
             Key::new(select.kind, literal).ok()?;
-            self.drivers.push(IndexDriver::Ids(vec![literal.to_owned()]));
+            self.drivers
+                .push(IndexDriver::Ids(vec![literal.to_owned()]));
             return Some(());
         }
         let prefix = longest_prefix(&select.ids);
@@ -271,8 +279,7 @@ impl ListPlan {
         for pattern in patterns {
             if let Some(literal) = pattern.as_literal() {
                 (!literal.contains('\0')).then_some(())?;
-                self.filters
-                    .push(RowFilter::Is(column, literal.to_owned()));
+                self.filters.push(RowFilter::Is(column, literal.to_owned()));
                 continue;
             }
             let (like, exact) = like(pattern);
@@ -322,7 +329,8 @@ impl ListPlan {
                     *driver == IndexDriver::Exactly(ValueIndex::Site, id.clone())
                 }
                 RowFilter::Has(key, value) => {
-                    *driver == IndexDriver::Exactly(ValueIndex::Metadata(key.clone()), value.clone())
+                    *driver
+                        == IndexDriver::Exactly(ValueIndex::Metadata(key.clone()), value.clone())
                 }
                 RowFilter::Prepared(true)
                 | RowFilter::Approved(_)

@@ -114,7 +114,11 @@ impl<'a, V: SqlValues + Default> ListingSql<'a, V> {
     fn new(plan: &'a ListPlan) -> sqlx::Result<Self> {
         let mut sql = SqlBuilder::<V>::default();
         let low = sql.text(&plan.low)?;
-        let high = plan.high.as_deref().map(|high| sql.text(high)).transpose()?;
+        let high = plan
+            .high
+            .as_deref()
+            .map(|high| sql.text(high))
+            .transpose()?;
         let range = ["e", "f"].map(|alias| match high {
             None => format!("{alias}.id >= {low}"),
             Some(high) => format!("{alias}.id >= {low} AND {alias}.id < {high}"),

@@ -1,5 +1,5 @@
-//! What pages cost, in buffers: that depends on no machine, and must not depend on how many
-//! entities there are.
+//! The cost of pages in buffers. It does not depend on the machine, and must not depend on the
+//! number of entities.
 
 use super::choose::choose;
 use super::join::RelationFilters;
@@ -19,7 +19,7 @@ use tko_postgres_server::shared;
 
 const DEPLOYMENTS: u32 = 100_000;
 
-/// Deployments of 200 templates on 2,000 sites, each with six values of metadata.
+/// Deployments of 200 templates on 2,000 sites, each with six pairs of metadata.
 const FILL: &str = "
     INSERT INTO entity SELECT 2, 'd' || lpad(n::text, 7, '0'), n, 1, 0, 0, 0, NULL, 1, false,
         n % 1000 <> 0, n % 1000 <> 1 AND n % 1000 <> 0, NULL,
@@ -50,7 +50,7 @@ async fn fetched(connection: &mut PgConnection) -> i64 {
     fetched.expect("counted")
 }
 
-/// The first page, or the one after a key: its ids, and how many buffers.
+/// Reads the first page, or the page after an id. Returns its ids, and the buffers that it cost.
 async fn page(
     connection: &mut PgConnection,
     select: &Select,
@@ -74,7 +74,8 @@ async fn page(
     (ids.collect(), after - before)
 }
 
-/// The same as it is sent when all pages are wanted, if COPY sends it.
+/// Reads the same page by `COPY`, if its plan is plain. Returns the number of rows, and the
+/// buffers.
 async fn copied(connection: &mut PgConnection, select: &Select) -> Option<(usize, i64)> {
     let mut plan = ListPlan::new(select)?;
     let mut all = connection.begin().await.expect("a transaction");
@@ -100,8 +101,8 @@ async fn copied(connection: &mut PgConnection, select: &Select) -> Option<(usize
     Some((rows, after - before))
 }
 
-/// What is selected, how many rows there are on the page, and what it may cost beside: merged values
-/// cost 20 each, and what one label has and not the other must be looked at.
+/// Selections by name, with the number of rows on the page, and additional buffers: 20 for each
+/// merged value, and some for rows that match only one of two labels.
 fn selections() -> Vec<(&'static str, Select, usize, i64)> {
     let all = || Select::all(Kind::Deployment);
     let labels = |labels: &[(&str, &str)]| Select {
@@ -253,7 +254,8 @@ fn selections() -> Vec<(&'static str, Select, usize, i64)> {
     ]
 }
 
-/// Of what is selected, what costs more than it may; what is read the first time only is not counted.
+/// Returns the selections whose pages cost too much. A first read of each, which fills caches, does
+/// not count.
 async fn costly(connection: &mut PgConnection, state: &str) -> Vec<String> {
     let mut costly = Vec::new();
     for (name, select, rows, more) in selections() {
@@ -269,7 +271,7 @@ async fn costly(connection: &mut PgConnection, state: &str) -> Vec<String> {
     costly
 }
 
-/// Merges lists of which one is much longer than the rest, and leaves none of its ids out.
+/// A merge of lists of very different lengths omits no id.
 async fn merges_uneven_lists(connection: &mut PgConnection) {
     let selections = selections().into_iter();
     let mut uneven = selections.filter(|(name, ..)| *name == "uneven labels by prefix");
@@ -283,7 +285,7 @@ async fn merges_uneven_lists(connection: &mut PgConnection) {
     }
 }
 
-/// Most buffers of a page with so many rows, and so many more.
+/// The limit of buffers for a page with this many rows, and additional buffers.
 fn bar(rows: usize, more: i64) -> i64 {
     match rows {
         0 => 20,
@@ -291,7 +293,7 @@ fn bar(rows: usize, more: i64) -> i64 {
     }
 }
 
-/// Indexes, how each is lost, and the page that tells of it.
+/// Indexes: the statement that removes each, and the selection that needs it.
 const INDEXES: [(&str, &str); 8] = [
     ("DROP INDEX entity_template", "a template"),
     ("DROP INDEX entity_site", "a site"),
@@ -306,7 +308,8 @@ const INDEXES: [(&str, &str); 8] = [
     ("ALTER TABLE entity DROP CONSTRAINT entity_pkey", "all"),
 ];
 
-/// What costs no more than it may although an index is lost: then nothing would tell.
+/// Returns the selections that cost no more without their index: the limits would not detect its
+/// loss.
 async fn unnoticed(connection: &mut PgConnection) -> Vec<String> {
     let mut unnoticed = Vec::new();
     for (lose, page_of) in INDEXES {
@@ -342,7 +345,7 @@ async fn pages_cost_what_is_on_them() {
         .execute(AssertSqlSafe(fill))
         .await
         .expect("deployments");
-    // No page is known to be visible to all: every entry costs a look at its row.
+    // Before the vacuum, every index entry costs a look at its row.
     let mut wrong = costly(&mut connection, "before the vacuum").await;
     connection.execute("VACUUM").await.expect("it is cleaned");
     for mode in ["force_custom_plan", "force_generic_plan"] {

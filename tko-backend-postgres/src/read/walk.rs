@@ -1,13 +1,13 @@
 //! Walks: the rows of a selection, statement by statement.
 
+use super::choose::choose;
 use super::found::FoundEntity;
 use super::join::RelationFilters;
-use super::choose::choose;
 use super::plan::{IndexDriver, ListPlan};
 use super::statements::{PageExtent, page};
 use crate::columns::RowColumns;
 use crate::fault::fault;
-use crate::metrics::{StatementMetrics, Purpose};
+use crate::metrics::{Purpose, StatementMetrics};
 use crate::row::RowDecoder;
 use crate::sql::BuiltSql;
 use sqlx::postgres::PgRow;
@@ -249,7 +249,8 @@ async fn read(
     }
     batch.add(rest);
     if !batch.rows.is_sorted_by(|one, other| one.id() < other.id()) {
-        batch.rows
+        batch
+            .rows
             .sort_unstable_by(|one, other| one.id().cmp(other.id()));
     }
     Ok(batch)

@@ -91,7 +91,8 @@ pub(super) async fn probe(
     };
     if revision > head {
         return Err(UnfitReason::Temporary(
-            "it has a revision that the database does not have: it follows another server".to_owned(),
+            "it has a revision that the database does not have: it follows another server"
+                .to_owned(),
         ));
     }
     // Clients that list from here could not watch from the revision that they get.

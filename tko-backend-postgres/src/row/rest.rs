@@ -3,9 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tko_core::{
-    Condition, ContentHash, Generation, Gvk, Metadata, Plugin, Timestamp,
-};
+use tko_core::{Condition, ContentHash, Generation, Gvk, Metadata, Plugin, Timestamp};
 
 /// The column `rest`: values that no statement selects by.
 ///
@@ -62,7 +60,7 @@ pub(super) mod lines {
 
 /// Conditions as a JSON array.
 mod conditions {
-    use super::{Condition, Deserialize, Deserializer, ConditionJson, Serializer};
+    use super::{Condition, ConditionJson, Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(
         conditions: &[Condition],
@@ -75,7 +73,10 @@ mod conditions {
         deserializer: D,
     ) -> Result<Vec<Condition>, D::Error> {
         let conditions = <Vec<ConditionJson>>::deserialize(deserializer)?;
-        Ok(conditions.into_iter().map(ConditionJson::condition).collect())
+        Ok(conditions
+            .into_iter()
+            .map(ConditionJson::condition)
+            .collect())
     }
 }
 
@@ -91,7 +92,9 @@ pub(super) fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Content
     for (at, byte) in hash.iter_mut().enumerate() {
         let (high, low) = (digit(2 * at), digit(2 * at + 1));
         let Some((high, low)) = high.zip(low) else {
-            return Err(serde::de::Error::custom("expected a hash of 64 hexadecimal digits"));
+            return Err(serde::de::Error::custom(
+                "expected a hash of 64 hexadecimal digits",
+            ));
         };
         *byte = high << 4 | low;
     }
@@ -153,7 +156,13 @@ impl PluginJson {
             triggers: plugin
                 .triggers
                 .iter()
-                .map(|t| (t.group.to_string(), t.version.to_string(), t.kind.to_string()))
+                .map(|t| {
+                    (
+                        t.group.to_string(),
+                        t.version.to_string(),
+                        t.kind.to_string(),
+                    )
+                })
                 .collect(),
         }
     }

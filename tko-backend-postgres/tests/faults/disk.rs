@@ -1,17 +1,18 @@
-//! A full disk: a small one that is filled, and one that is said to be full at chosen moments.
+//! Full disks: a small one that is filled, and one that reports being full at chosen times.
 
 use super::writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{env, fs};
 use tko_core::{Ack, Backend, ErrorKind, Require, Revision};
-use tko_postgres_server::{Mode, Server, Settings as ServerSettings, StartError};
+use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, StartError};
 
-/// A server with a small disk of its own; none where `cargo xtask test` found that it cannot be had.
-fn small() -> Option<Server> {
-    let started = Server::start(ServerSettings {
+/// A server with a small disk of its own; `None` if `cargo xtask test` found that it is not
+/// possible.
+fn small() -> Option<PostgresServer> {
+    let started = PostgresServer::start(PostgresServerSettings {
         disk: Some(192 << 20),
-        ..ServerSettings::default()
+        ..PostgresServerSettings::default()
     });
     match started {
         Err(StartError::Disk(_)) if env::var_os("TKO_TEST_WITHOUT_DISK").is_some() => None,
@@ -19,15 +20,15 @@ fn small() -> Option<Server> {
     }
 }
 
-/// How often this was said in the server's log.
-fn said(server: &Server, what: &str) -> usize {
+/// Counts the occurrences of a text in the server's log.
+fn said(server: &PostgresServer, what: &str) -> usize {
     let log = fs::read_to_string(server.folder().join("log")).expect("a log");
     log.matches(what).count()
 }
 
-/// Tables and indexes cannot grow: the server refuses what needs it.
+/// Tables and indexes cannot grow: the server rejects statements that need space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_disk_is_full_now_and_then() {
+async fn writers_survive_a_disk_that_is_sometimes_full() {
     const REFUSAL: &str = "No space left on device";
     let Some(server) = small() else { return };
     writers_against(&server, |ended, _| {
@@ -51,10 +52,10 @@ async fn the_disk_is_full_now_and_then() {
     assert_eq!(said(&server, "PANIC"), 0, "it had room for its log");
 }
 
-/// The log of the server cannot grow: it dies, and once there is space it starts again.
+/// The write-ahead log cannot grow: the server crashes, and starts again once there is space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_dies_of_a_full_disk() {
-    // A commit that is the first of a new file of the log.
+async fn writers_survive_a_server_that_crashes_of_a_full_disk() {
+    // A commit that is the first of a new file of the write-ahead log.
     const LAST: &str = "SELECT pg_switch_wal(); SELECT pg_logical_emit_message(true, '', '')";
     let Some(server) = small() else { return };
     writers_against(&server, |ended, _| {
@@ -66,7 +67,7 @@ async fn a_server_dies_of_a_full_disk() {
                 tokio::task::block_in_place(|| {
                     let deaths = said(server, "PANIC:");
                     server.fill().expect("it is filled");
-                    // A file or two may be there already.
+                    // One or two files may already exist.
                     let refused = (0..4).any(|_| server.psql("postgres", LAST).is_err());
                     assert!(refused, "there is space for all of it");
                     assert!(said(server, "PANIC:") > deaths, "{}", server.log());
@@ -79,8 +80,8 @@ async fn a_server_dies_of_a_full_disk() {
     .await;
 }
 
-/// What refuses space: each write to these tables then fails, as the server says it when it
-/// cannot extend a file, by this chance. A count of the refusals outlives what they undo.
+/// SQL that makes writes to these tables fail with this chance, like a file that cannot be
+/// extended. A sequence counts the failures, because it survives their rollback.
 fn full(chance: &str) -> String {
     let tables = ["entity", "body", "pending", "event", "work"];
     let triggers = tables.map(|table| {
@@ -99,12 +100,12 @@ fn full(chance: &str) -> String {
     )
 }
 
-/// There is space again.
+/// SQL that makes space again.
 const SPACE: &str = "DROP FUNCTION full_disk CASCADE";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn space_is_refused_now_and_then() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn writers_survive_writes_that_fail_for_lack_of_space() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     writers_against(&server, |ended, database| {
         let server = &server;
         let psql = move |sql: &str| {
@@ -125,11 +126,11 @@ async fn space_is_refused_now_and_then() {
     .await;
 }
 
-/// While the disk is full, reads go on and writes say why not; afterwards all is as if nothing had
-/// been.
+/// While the disk is full, reads succeed and writes fail with a reason. Afterwards everything works
+/// as before.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_told_and_survived() {
-    let server = Server::start(ServerSettings::default()).expect("a server");
+async fn a_failure_for_lack_of_space_is_reported() {
+    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
     let database = server.create_database().expect("a database");
     let store = open(&server, &database).await;
     let key = site("a");
@@ -142,7 +143,7 @@ async fn a_refusal_is_told_and_survived() {
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
     let said = refused.chain();
     assert!(said.contains("No space left on device"), "{said}");
-    // Nobody tries again and again what the server has refused.
+    // A rejected statement is not retried again and again.
     let refusals = server.psql(&database, "SELECT last_value FROM refusals");
     assert_eq!(refusals.expect("a number").trim(), "1");
     let there = read(&store, &key).await.expect("reads go on");

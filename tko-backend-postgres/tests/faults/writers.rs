@@ -1,4 +1,4 @@
-//! Writers that are disturbed, and what must be there after them.
+//! Writers under disturbance, and the state that must follow.
 
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -9,13 +9,13 @@ use tko_core::{
     Ack, Backend, Change, ChangeSet, Error, ErrorKind, Facts, Key, Kind, Metadata, Package, Put,
     Require, Revision, Want,
 };
-use tko_postgres_server::Server;
+use tko_postgres_server::PostgresServer;
 
-/// Tasks that write, and how many changes each makes.
+/// The number of writing tasks, and of changes by each.
 const WRITERS: usize = 6;
 const CHANGES: u64 = 120;
 
-pub(crate) async fn open(server: &Server, database: &str) -> Arc<Postgres> {
+pub(crate) async fn open(server: &PostgresServer, database: &str) -> Arc<Postgres> {
     let mut settings = PostgresSettings::new(server.url(database));
     settings.connections = 6;
     Arc::new(Postgres::connect(settings).await.expect("a store"))
@@ -68,7 +68,7 @@ pub(crate) fn count(entity: &tko_core::Entity) -> u64 {
     count.parse().expect("a number")
 }
 
-/// What a writer was told.
+/// The replies that a writer received.
 #[derive(Default)]
 struct Told {
     done: AtomicU64,
@@ -76,7 +76,7 @@ struct Told {
 }
 
 impl Told {
-    /// Whether it was done. `None`: nobody can say.
+    /// Whether a change was applied; `None` if that is unknown.
     fn of(&self, answer: Result<(), Error>) -> bool {
         match answer.map_err(|error| (error.kind(), error)) {
             Ok(()) => {
@@ -84,7 +84,7 @@ impl Told {
                 return true;
             }
             Err((ErrorKind::Unavailable, _)) => _ = self.unknown.fetch_add(1, Ordering::Relaxed),
-            // Somebody was faster, or the answer to our own earlier attempt was lost.
+            // Another writer was first, or the reply to an earlier attempt was lost.
             Err((ErrorKind::Conflict | ErrorKind::AlreadyExists, _)) => {}
             Err((_, error)) => panic!("{error:?}"),
         }
@@ -92,9 +92,9 @@ impl Told {
     }
 }
 
-/// Increments of shared counters, and creations of their own, while `disturb` does its worst.
+/// Increments shared counters and creates entities, while `disturb` runs.
 pub(crate) async fn writers_against<F: Future<Output = ()>>(
-    server: &Server,
+    server: &PostgresServer,
     disturb: impl Fn(Arc<AtomicBool>, String) -> F,
 ) {
     let database = server.create_database().expect("a database");
@@ -168,9 +168,9 @@ pub(crate) async fn writers_against<F: Future<Output = ()>>(
     server.drop_database(&database).expect("it goes");
 }
 
-/// Dense, and of each key each state follows on the one before.
+/// The feed is dense, and each state of a key follows the previous one.
 pub(crate) async fn exact_feed(store: &Postgres) {
-    // What this commits is numbered after everything else.
+    // This commit is numbered after all others.
     let last = site("last");
     let new = set(Require::Absent(last.clone()), put(&last, a_site(), 0));
     let end = store.commit(new, Ack::Numbered).await.expect("a site");

@@ -1,4 +1,4 @@
-//! Stores in databases of a server of their own, and their time.
+//! Stores in separate databases of one server, and their clock.
 
 use async_trait::async_trait;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
@@ -7,9 +7,9 @@ use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_conformance::BackendHarness;
 use tko_core::Backend;
-use tko_postgres_server::{Server, shared};
+use tko_postgres_server::{PostgresServer, shared};
 
-/// In the place of the store's clock: what was put forward, added to the time.
+/// Replaces the store's clock by one that tests can advance.
 const CLOCK: &str = "
     CREATE TABLE test_clock (ahead bigint NOT NULL);
     INSERT INTO test_clock VALUES (0);
@@ -17,14 +17,14 @@ const CLOCK: &str = "
         SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint + ahead FROM test_clock
     $$;";
 
-/// A database that has been migrated, with a clock that can be put forward.
+/// A migrated database with a clock that can be advanced.
 fn template() -> &'static str {
     static TEMPLATE: OnceLock<String> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let server = shared();
         let name = server.create_database().expect("a database is made");
         let url = server.url(&name);
-        // In a thread of its own, for the caller's runtime is at work.
+        // In another thread, because the caller's runtime is busy.
         let migrate = async move {
             drop(Postgres::connect(PostgresSettings::new(url)).await.expect("the store is made"));
         };
@@ -47,14 +47,14 @@ struct Subject {
     postgres: Weak<Postgres>,
 }
 
-/// Makes stores in databases of their own.
+/// Creates stores in separate databases.
 #[derive(Default)]
 pub(crate) struct Harness {
     subjects: Mutex<Vec<Subject>>,
 }
 
 impl Harness {
-    fn server() -> &'static Server {
+    fn server() -> &'static PostgresServer {
         shared()
     }
 
@@ -84,7 +84,7 @@ impl Harness {
     }
 }
 
-/// A connection beside the store's own.
+/// A connection outside the pool of the store.
 pub(crate) async fn connection(database: &str) -> PgConnection {
     let options: PgConnectOptions = shared().url(database).parse().expect("a URL");
     options.connect().await.expect("the server runs")
@@ -109,7 +109,7 @@ impl BackendHarness for Harness {
     async fn advance(&self, by: Duration) {
         let mut databases: Vec<String> = {
             let subjects = self.subjects.lock().expect("not poisoned");
-            // Time stands still in those that nobody looks at any more.
+            // Stores that were dropped need no time.
             let used = subjects.iter().filter(|s| s.postgres.strong_count() > 0);
             used.map(|s| s.database.clone()).collect()
         };
@@ -123,7 +123,7 @@ impl BackendHarness for Harness {
                 .execute(&mut connection)
                 .await
                 .expect("the clock is put forward");
-            // Whoever waits looks again.
+            // Wakes waiting claims.
             connection.execute("NOTIFY tko").await.expect("it listens");
             connection.close().await.expect("it ends");
         }

@@ -1,4 +1,4 @@
-//! What a scrape of a backend gives.
+//! The metrics of a backend.
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tko_backend_postgres::Postgres;
 
-/// All that the backend may send, as it says itself.
+/// The source of all purposes.
 const PURPOSES: &str = include_str!("../../src/metrics/purpose.rs");
 
 const COUNT: &str = "tko_postgres_statement_seconds_count";
 const BUCKET: &str = "tko_postgres_statement_seconds_bucket";
 const FAILED: &str = "tko_postgres_failed_statements_total";
 
-/// How statements may fail.
+/// The labels of failures.
 const FAILURES: [&str; 5] = ["retry", "taken", "unavailable", "broken", "given_up"];
 
 /// The labels of all purposes.
@@ -27,7 +27,7 @@ pub(crate) fn known() -> BTreeSet<String> {
         .collect()
 }
 
-/// Waits until it is so, with a limit.
+/// Waits until a condition holds, with a time limit.
 pub(crate) async fn until(is: impl Fn() -> bool, now: impl Fn() -> String) {
     let wait = async {
         while !is() {
@@ -42,7 +42,7 @@ pub(crate) async fn until(is: impl Fn() -> bool, now: impl Fn() -> String) {
     }
 }
 
-/// A backend's metrics.
+/// The metrics of one backend.
 pub(crate) struct Scrape(Registry);
 
 impl Scrape {
@@ -58,7 +58,7 @@ impl Scrape {
         text
     }
 
-    /// Of the sample with this name and these labels.
+    /// The value of the sample with this name and these labels.
     pub(crate) fn value(&self, sample: &str) -> Option<f64> {
         let text = self.text();
         text.lines().find_map(|line| {
@@ -67,7 +67,7 @@ impl Scrape {
         })
     }
 
-    /// How often this was sent.
+    /// The number of statements with this purpose.
     pub(crate) fn count(&self, statement: &str) -> Option<u64> {
         let sample = format!("{COUNT}{{statement=\"{statement}\"}} ");
         let text = self.text();
@@ -75,7 +75,7 @@ impl Scrape {
         Some(count.parse().expect("a number"))
     }
 
-    /// How often it failed, in each way.
+    /// The number of failures, by label.
     pub(crate) fn failures(&self, statement: &str) -> [u64; 5] {
         let text = self.text();
         FAILURES.map(|failure| {
@@ -86,7 +86,7 @@ impl Scrape {
         })
     }
 
-    /// What was sent.
+    /// The purposes of statements that were sent.
     pub(crate) fn names(&self) -> BTreeSet<String> {
         let text = self.text();
         let counted = text.lines().filter(|line| line.starts_with(COUNT));
@@ -95,7 +95,7 @@ impl Scrape {
             .collect()
     }
 
-    /// Buckets rise up to the count, and each was taken in some time.
+    /// Buckets rise up to the count, and statements took some time.
     pub(crate) fn is_sound(&self) {
         let text = self.text();
         assert!(text.ends_with("# EOF\n"), "{text}");

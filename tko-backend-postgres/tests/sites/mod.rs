@@ -3,12 +3,12 @@
 use tko_backend_postgres::Postgres;
 use tko_core::{Ack, Backend, Change, ChangeSet, Facts, Key, Kind, Metadata, Put};
 
-/// In the order of their numbers, up to 99,999.
+/// Keys in the order of their numbers, up to 99,999.
 pub(crate) fn site(n: usize) -> Key {
     Key::new(Kind::Site, &format!("site/{n:05}")).expect("an id")
 }
 
-/// Stores these.
+/// Stores these sites.
 pub(crate) async fn fill(store: &Postgres, sites: impl Iterator<Item = usize>) {
     let sites: Vec<usize> = sites.collect();
     for part in sites.chunks(1_000) {

@@ -1,11 +1,11 @@
 //! Listings from a replica of the database, and the revision that the command prints.
 
 use crate::harness::{Server, tko};
-use tko_postgres_server::Server as Postgres;
+use tko_postgres_server::PostgresServer as Postgres;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_listing_prints_its_revision() {
-    let primary = Postgres::start(tko_postgres_server::Settings::default());
+    let primary = Postgres::start(tko_postgres_server::PostgresServerSettings::default());
     let primary = primary.expect("a server");
     let standby = primary.standby().expect("a server");
     let database = primary.create_database().expect("a database");

@@ -115,8 +115,7 @@ pub(super) fn requirements(
     }
     if let Some(guard) = plan.guard {
         let (kinds, ids) = key_arrays(unreferenced);
-        let (changed_kinds, changed_ids) =
-            key_arrays(plan.staged.steps.iter().map(Step::key));
+        let (changed_kinds, changed_ids) = key_arrays(plan.staged.steps.iter().map(Step::key));
         let keys = format!(
             "unnest({}::smallint[], {}::text[]) k(kind, id)",
             sql.bind(kinds)?,
@@ -135,11 +134,7 @@ pub(super) fn requirements(
 }
 
 /// Returns a condition: whether `from` has this many rows.
-fn has_rows(
-    sql: &mut SqlBuilder,
-    rows: usize,
-    from: fmt::Arguments<'_>,
-) -> sqlx::Result<String> {
+fn has_rows(sql: &mut SqlBuilder, rows: usize, from: fmt::Arguments<'_>) -> sqlx::Result<String> {
     if rows == 1 {
         return Ok(format!("EXISTS (SELECT 1 FROM {from})"));
     }

@@ -64,11 +64,7 @@ pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result
         .iter()
         .map(|work| i16::from(work.lane.number()))
         .collect();
-    let after: Vec<i64> = plan
-        .others
-        .iter()
-        .map(|work| micros(work.after))
-        .collect();
+    let after: Vec<i64> = plan.others.iter().map(|work| micros(work.after)).collect();
     let rows = sql
         .table(ids.len())
         .column("ordinal", "smallint", ordinals)?
