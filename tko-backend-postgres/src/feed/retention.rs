@@ -41,7 +41,7 @@ const FORGET: &str = "WITH passed AS MATERIALIZED ( \
          DELETE FROM body b USING passed p WHERE b.at = p.body_before) \
      UPDATE head SET oldest = $2 WHERE oldest = $1";
 
-/// Delete guards of processes that died, and modifications that expired a day ago.
+/// Statements that delete the guards of processes that died, and modifications that expired a day ago.
 const EXPIRED: [&str; 2] = [
     "DELETE FROM going WHERE until < now_us()",
     "DELETE FROM edit WHERE until < now_us() - 86400 * 1000000::bigint",

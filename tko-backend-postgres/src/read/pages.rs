@@ -35,7 +35,7 @@ const STATEMENT_ROWS: usize = 32_000;
 /// A page that is still being decoded.
 type PendingPage = BoxFuture<'static, Result<Page>>;
 
-/// PageSlots for the pages of one statement.
+/// Room for the pages of one statement.
 type PageSlots<'a> = PermitIterator<'a, PendingPage>;
 
 /// Returns all pages from this one on.
