@@ -7,7 +7,12 @@ use tko_benches::sample;
 use tko_postgres_server::PostgresServer;
 
 /// Measures each size; sizes must ascend.
-pub(crate) async fn measure(server: &PostgresServer, sizes: &[usize], through: bool, report: &mut Report) {
+pub(crate) async fn measure(
+    server: &PostgresServer,
+    sizes: &[usize],
+    through: bool,
+    report: &mut Report,
+) {
     let world = World::new(server).await;
     sample::templates(&world.backend).await;
     let mut loaded = 0;
