@@ -4,9 +4,12 @@
 //! frontend and test runs unchanged embedded or remote. Packages here are whole: a deployment's has
 //! its Deployment resource in its place.
 
+mod delegate;
+mod guard;
 mod requests;
 mod steps;
 
+pub use guard::{ApiCall, CallKind, Guard, Guarded};
 pub use requests::{
     About, Bulk, Event, Expect, MAX_SKIPPED, NewDeployment, NewPlugin, NewSite, NewTemplate, Watch,
 };
@@ -33,7 +36,8 @@ use std::time::Duration;
 /// `Unauthenticated` and `Forbidden`. Ids in errors and results are as given.
 #[async_trait]
 pub trait DataApi: Send + Sync + 'static {
-    /// The same API on behalf of `caller`, whose name becomes part of the cause of every change.
+    /// The same API on behalf of `caller`, whose name becomes part of the
+    /// [cause](crate::Cause) of every change.
     ///
     /// The caller replaces any earlier one. A remote API ignores it: there, the credentials of the
     /// connection decide who calls. A wrapper passes it on to the API that it wraps.

@@ -13,6 +13,11 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Ends when this much time has passed.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+
+    /// Ends at this time, or at once if it has passed.
+    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
+        self.sleep(deadline.since(self.now()))
+    }
 }
 
 /// Makes ids of deployments.

@@ -8,7 +8,8 @@ use crate::api::{DataApi, Effect};
 use crate::builder::chainable;
 use crate::clock::Ids;
 use crate::entity::{Condition, Record};
-use crate::error::{Result, Violation};
+use crate::error::{Error, Result, Violation};
+use crate::id::PluginType;
 use crate::package::Package;
 use crate::resource::{Identifier, Resource};
 use crate::subscription::Subscription;
@@ -192,27 +193,53 @@ pub trait Scheduler: Send + Sync + 'static {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>>;
 }
 
-/// Makes parts of plugins, which are data.
+/// Makes handlers from registered plugins.
+///
+/// Each method makes a handler of one plugin type. By default it refuses, so an executor implements
+/// only the types that it can run.
+#[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// As plugins name it, such as `command`.
+    /// The name by which plugins choose this executor, such as `command`.
     fn name(&self) -> &str;
 
-    /// A preparer of a `prepare` plugin.
+    /// Makes a preparer from a `prepare` plugin.
     ///
     /// # Errors
-    /// `BadArgument`: the plugin's arguments or properties are not for this executor;
-    /// `NotImplemented`: it does not serve this type.
-    fn preparer(&self, plugin: &Record) -> Result<Arc<dyn Preparer>>;
+    /// - `BadArgument`: the plugin's arguments or properties do not suit this executor.
+    /// - `NotImplemented`: the executor does not run plugins of this type.
+    fn preparer(&self, plugin: &Record) -> Result<Arc<dyn Preparer>> {
+        Err(unsupported(self.name(), plugin, PluginType::Prepare))
+    }
 
-    /// A scheduler of a `schedule` plugin.
+    /// Makes a scheduler from a `schedule` plugin.
     ///
     /// # Errors
     /// As [`preparer`](Self::preparer).
-    fn scheduler(&self, plugin: &Record) -> Result<Arc<dyn Scheduler>>;
+    fn scheduler(&self, plugin: &Record) -> Result<Arc<dyn Scheduler>> {
+        Err(unsupported(self.name(), plugin, PluginType::Schedule))
+    }
 
-    /// A validator of a `validate` plugin.
+    /// Makes a validator from a `validate` plugin.
     ///
     /// # Errors
     /// As [`preparer`](Self::preparer).
-    fn validator(&self, plugin: &Record) -> Result<Arc<dyn Validator>>;
+    fn validator(&self, plugin: &Record) -> Result<Arc<dyn Validator>> {
+        Err(unsupported(self.name(), plugin, PluginType::Validate))
+    }
+
+    /// Releases everything that the executor holds, such as processes and connections.
+    ///
+    /// The process calls it once at shutdown, after the last call of its handlers has ended. By
+    /// default it does nothing.
+    async fn close(&self) {}
+}
+
+fn unsupported(executor: &str, plugin: &Record, wanted: PluginType) -> Error {
+    let plugin = &plugin.entity.key;
+    Error::NotImplemented(
+        format!(
+            "executor {executor:?} does not run {wanted} plugins; change the executor of {plugin}"
+        )
+        .into(),
+    )
 }

@@ -5,7 +5,7 @@ use crate::api::{DataApi, Event, Watch};
 use crate::clock::Clock;
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
-use crate::handler::Executor;
+use crate::handler::{Executor, Preparer, Scheduler, Validator};
 use crate::id::{Key, Kind, PluginType};
 use crate::resource::Gvk;
 use crate::revision::Revision;
@@ -146,6 +146,36 @@ impl<T: ?Sized> Registry<T> {
             }
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+    }
+}
+
+impl Registry<dyn Preparer> {
+    /// Adds a native preparer of this kind of resource.
+    #[must_use]
+    pub fn preparer(self, gvk: Gvk, name: &str, preparer: Arc<impl Preparer>) -> Self {
+        self.with(gvk, name, preparer)
+    }
+}
+
+impl Registry<dyn Validator> {
+    /// Adds a native validator of this kind of resource.
+    #[must_use]
+    pub fn validator(self, gvk: Gvk, name: &str, validator: Arc<impl Validator>) -> Self {
+        self.with(gvk, name, validator)
+    }
+}
+
+impl Registry<dyn Scheduler> {
+    /// Adds a native scheduler, called for sites with this kind of resource.
+    #[must_use]
+    pub fn scheduler(self, gvk: Gvk, name: &str, scheduler: Arc<impl Scheduler>) -> Self {
+        self.with(gvk, name, scheduler)
+    }
+
+    /// Adds a native scheduler, called for every site.
+    #[must_use]
+    pub fn scheduler_everywhere(self, name: &str, scheduler: Arc<impl Scheduler>) -> Self {
+        self.with_everywhere(name, scheduler)
     }
 }
 

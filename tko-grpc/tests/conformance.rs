@@ -16,6 +16,10 @@ struct Remote(ManualClock);
 
 #[async_trait]
 impl DataHarness for Remote {
+    fn names_callers(&self) -> bool {
+        false
+    }
+
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let settings = tko_backend_memory::MemorySettings { history };
         let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));
