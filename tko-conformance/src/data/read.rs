@@ -9,7 +9,7 @@ use crate::verdict::refused;
 use serde_json::json;
 use tko_core::{
     Caller, DataApi, Error, ErrorKind, Key, Kind, NewDeployment, NewSite, Pattern, PluginType,
-    Revision, Select, Subject, Want, WorkerApi,
+    Revision, Select, Subject, Want,
 };
 
 /// Who serves the data has a name.
