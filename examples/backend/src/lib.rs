@@ -1,4 +1,4 @@
-//! A storage backend for TKO over ordered maps of bytes, as SQLite or RocksDB would give them.
+//! A storage backend for TKO over ordered maps of bytes, as `SQLite` or `RocksDB` would give them.
 //!
 //! `tko_core::codec` turns rows into bytes, and `tko_core::commit` decides what a commit does. What
 //! is left is storage. Two things are left out: nothing collects bodies that are no longer named,

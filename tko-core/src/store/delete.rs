@@ -1,9 +1,9 @@
-//! Deleting: relations first, then the row; in the background where there are very many.
+//! Deleting: clears relations first, then removes the row; in the background for many referrers.
 //!
-//! Up to one chunk of referrers goes in one set with the deletion. More, and the row is marked
-//! `deleting` (hidden, refused as a reference) while referrers are cleared chunk by chunk; what an
-//! interrupted deletion left is due work of [`Stage::Delete`]. What a scheduler has in its charge
-//! stays, `deleting`, until it reports it off: the row itself is the tombstone.
+//! Up to one chunk of referrers is cleared in the same set as the deletion. With more, the row is
+//! marked `deleting` (hidden, refused as a reference) while referrers are cleared chunk by chunk.
+//! An interrupted deletion is due work of [`Stage::Delete`]. An entity that a scheduler holds stays
+//! `deleting` until the scheduler reports its removal: the row itself is the tombstone.
 
 use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
@@ -18,8 +18,8 @@ use crate::triggers;
 use crate::work::{Enqueue, Stage};
 use std::time::Duration;
 
-/// After which an interrupted deletion is taken up by someone else.
-const TAKEN_UP: Duration = Duration::from_secs(30);
+/// The time after which another process takes over an interrupted deletion.
+const TAKEOVER: Duration = Duration::from_secs(30);
 
 /// The origin of a deletion.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ enum DeletedBy {
     Worker,
 }
 
-/// Whether a scheduler has it in its charge, so that it cannot just go: a deployment that is
-/// placed, a site that was ever scheduled.
+/// Whether a scheduler holds the entity, so that it cannot be removed yet: a deployment that is
+/// placed, or a site that was ever scheduled.
 pub(super) fn is_held(entity: &Entity) -> bool {
     match &entity.facts {
         Facts::Deployment(deployment) => deployment.placed.is_some(),
@@ -74,7 +74,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
-    /// its scheduler has just reported it off. Returns whether it is gone.
+    /// its scheduler has just reported its removal. Returns whether it is gone.
     pub(super) async fn take_off(&self, key: &Key, released: bool) -> Result<bool> {
         let by = if released {
             DeletedBy::Scheduler
@@ -114,7 +114,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 // marking it would make the work due again as soon as the claim ends.
                 if more && by != DeletedBy::Worker {
                     draft.mark(Enqueue {
-                        after: TAKEN_UP,
+                        after: TAKEOVER,
                         ..Enqueue::now(Stage::Delete, key, triggers::lane(entity))
                     });
                 }
@@ -134,7 +134,7 @@ impl<B: Backend + ?Sized> Store<B> {
         }
     }
 
-    /// A referrer is under someone's modification: that ends by itself, so the rest can wait.
+    /// Leaves the rest to a worker: a referrer is under modification, which ends by itself.
     async fn leave_to_worker(&self, key: &Key) -> Result<bool> {
         for _ in 0..TRIES {
             let Some(record) = self.find(key, Want::ROW).await? else {
@@ -161,7 +161,7 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key.clone()]))
     }
 
-    /// Clears the relation of one chunk of referrers. True: one of them is placed there.
+    /// Clears the relation of one chunk of referrers. Returns whether one of them is placed there.
     async fn detach_some(
         &self,
         draft: &mut ChangeDraft,
@@ -198,7 +198,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// What refers to an entity, and how far it was walked.
+/// The referrers of an entity, and how far they were listed.
 struct Referrers {
     left: Vec<Select>,
     after: Option<Cursor>,
