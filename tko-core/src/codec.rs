@@ -211,7 +211,7 @@ pub enum CodecError {
         what: &'static str,
         /// The position of the problem, in bytes from 0.
         at: usize,
-        /// The problem.
+        /// The difference from the format.
         problem: String,
     },
     /// There are more bytes than the limits allow: raise [`Limits::bytes`].

@@ -245,7 +245,7 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
     }
 
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version> {
-        self.end_edit(token, &package).await
+        self.commit_modification(token, &package).await
     }
 
     async fn cancel_modification(&self, token: &Token) -> Result<()> {

@@ -172,7 +172,7 @@ impl<R: StoredRow + Clone> Staged<R> {
             }
         };
         let key = put.key.clone();
-        // Versions are few in some backends: take one only for a put that changes something.
+        // Some backends reserve versions: take one only for a put that changes something.
         let Some(mut after) = put.apply(old, hash, Version::default(), now) else {
             self.unchanged.push((index, key));
             return;

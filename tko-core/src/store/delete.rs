@@ -70,12 +70,12 @@ impl<B: Backend + ?Sized> Store<B> {
             .await?
             .filter(|record| !record.entity.deleting)
             .ok_or_else(|| Error::not_found(key))?;
-        self.take_off(key, false).await.map(|_| ())
+        self.delete_entity(key, false).await.map(|_| ())
     }
 
     /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
     /// its scheduler has just reported its removal. Returns whether it is gone.
-    pub(super) async fn take_off(&self, key: &Key, released: bool) -> Result<bool> {
+    pub(super) async fn delete_entity(&self, key: &Key, released: bool) -> Result<bool> {
         let by = if released {
             DeletedBy::Scheduler
         } else {

@@ -41,7 +41,11 @@ impl<B: Backend + ?Sized> Store<B> {
         }
     }
 
-    pub(super) async fn end_edit(&self, token: &Token, package: &Package) -> Result<Version> {
+    pub(super) async fn commit_modification(
+        &self,
+        token: &Token,
+        package: &Package,
+    ) -> Result<Version> {
         let key = &token.key;
         // The modification excludes other packages, but not other changes of the row, such as
         // conditions and placement. So each attempt uses the current version.
@@ -104,7 +108,7 @@ impl<B: Backend + ?Sized> Store<B> {
             resource: head,
             ..old.clone()
         };
-        if says_the_same(&new, old) {
+        if shows_the_same(&new, old) {
             // Approving changed the fields beside the skeleton, and the package now has the same
             // values: no change.
             new.resource.clone_from(&old.resource);
@@ -121,7 +125,7 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         let whole = new.whole(&body);
         self.admit(&whole, new.prepared).await?;
-        let kept = kept_interests(entity, new.prepared);
+        let kept = kept_subscriptions(entity, new.prepared);
         let conditions = approval_condition(entity, new.approved);
         Ok(Put {
             metadata: metadata(&entity.inherited, &whole, &entity.given).overlaid(&kept),
@@ -146,7 +150,7 @@ fn restored(package: &Package, old: &Deployment) -> Result<Package> {
 }
 
 /// Whether both show the same Deployment resource at the same position.
-fn says_the_same(new: &Deployment, old: &Deployment) -> bool {
+fn shows_the_same(new: &Deployment, old: &Deployment) -> bool {
     let seen = |deployment: &Deployment| {
         let Deployment {
             resource: head,
@@ -160,7 +164,7 @@ fn says_the_same(new: &Deployment, old: &Deployment) -> bool {
 }
 
 /// The subscriptions to keep: persistent ones and, until the deployment is prepared, all others.
-fn kept_interests(entity: &Entity, prepared: bool) -> Metadata {
+fn kept_subscriptions(entity: &Entity, prepared: bool) -> Metadata {
     let mut kept = entity.metadata.clone();
     kept.retain(|key, _| {
         key.starts_with(RESERVED)

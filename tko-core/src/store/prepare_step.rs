@@ -76,7 +76,7 @@ impl<B: Backend + ?Sized> Store<B> {
             // A put replaces the whole row, so the row must not have changed since it was read.
             draft.require(Require::At(own.clone(), before.entity.version));
             if let Some(interests) = &step.subscriptions {
-                put.metadata = with_interests(&put.metadata, interests);
+                put.metadata = with_subscriptions(&put.metadata, interests);
             }
             put.conditions.clone_from(&step.conditions);
             draft.put(Some(&before.entity), put);
@@ -132,7 +132,7 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 /// The metadata with exactly these subscriptions.
-fn with_interests(metadata: &Metadata, interests: &[Subscription]) -> Metadata {
+fn with_subscriptions(metadata: &Metadata, interests: &[Subscription]) -> Metadata {
     let mut metadata = metadata.clone();
     metadata.retain(|key, _| !subscription::is_subscription(key));
     metadata.overlaid(&subscription::metadata(interests))

@@ -66,10 +66,10 @@ impl<B: Backend + ?Sized> Store<B> {
             let settle = settle.clone().filter(|_| chunks.peek().is_none());
             let removed = self.placed_chunk(claim, site, chunk, settle).await?;
             for key in removed {
-                self.take_off(&key, true).await?;
+                self.delete_entity(&key, true).await?;
             }
         }
-        if leaving && !self.take_off(&claim.key, true).await? {
+        if leaving && !self.delete_entity(&claim.key, true).await? {
             let again = Outcome::Yield {
                 after: Duration::from_secs(1),
             };
@@ -99,7 +99,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 }
                 let moved = entity
                     .deployment()
-                    .and_then(|deployment| placed_otherwise(deployment, site, report));
+                    .and_then(|deployment| with_new_placement(deployment, site, report));
                 if let Some(deployment) = moved {
                     if deployment.placed.is_none() && entity.deleting {
                         removed.push(key.clone());
@@ -135,7 +135,7 @@ fn is_elsewhere(entity: &Entity, site: &SiteId) -> bool {
 }
 
 /// The deployment with its new placement; `None` if the placement does not change.
-fn placed_otherwise(
+fn with_new_placement(
     deployment: &Deployment,
     site: &SiteId,
     report: &PlacementReport,
