@@ -11,7 +11,7 @@ use std::process::Stdio;
 use tko_core::{Error, Result};
 use tokio::process::Command;
 
-/// Parts of git's messages about network errors, in the language of LC_ALL=C.
+/// Parts of git's messages about network errors, in the language of `LC_ALL=C`.
 const NETWORK: [&str; 5] = [
     "Could not resolve host",
     "Connection refused",
