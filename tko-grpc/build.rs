@@ -1,4 +1,4 @@
-//! Compiles the protocol. Needs no `protoc`.
+//! Compiles the protocol, without `protoc`.
 
 use prost::Message;
 use prost_types::field_descriptor_proto::Type;
@@ -19,19 +19,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("tko.bin"), descriptors.encode_to_vec())?;
-    let entity = record_entity(&mut descriptors).ok_or("records have no entity any more")?;
-    // To the generated code it is bytes, which it is on the wire, too: `src/wire/entity.rs` reads
-    // and writes them, without a generated message in between.
+    let entity = record_entity(&mut descriptors).ok_or("the message Record has no field entity")?;
+    // `src/wire/entity.rs` reads and writes entities directly, because they are most of the traffic.
+    // The generated code treats them as bytes, which have the same encoding.
     entity.set_type(Type::Bytes);
     entity.type_name = None;
+    let enabled = |feature: &str| std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
     tonic_prost_build::configure()
+        .build_client(enabled("CLIENT"))
+        .build_server(enabled("SERVER"))
         .btree_map(".")
         .bytes(".")
         .compile_fds(descriptors)?;
     Ok(())
 }
 
-/// The field `entity` of `Record`.
+/// The field `entity` of the message `Record`.
 fn record_entity(descriptors: &mut FileDescriptorSet) -> Option<&mut FieldDescriptorProto> {
     let messages = descriptors
         .file

@@ -6,7 +6,7 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tko_grpc::client::{Client, Settings, Tls};
+use tko_grpc::client::{Client, ClientSettings, ClientTls};
 use tko_grpc::server::Stack;
 use tokio::net::TcpStream;
 
@@ -62,14 +62,14 @@ impl ConnectArgs {
     /// Makes a client. It connects on first use.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let host = self.host().await;
-        let mut settings = Settings::new(format!("{host}:{}", self.grpc_port));
+        let mut settings = ClientSettings::new(format!("{host}:{}", self.grpc_port));
         settings.timeout = self.grpc_timeout;
         let identity = match (&self.grpc_certificate, &self.grpc_key) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
             _ => None,
         };
         if self.grpc_tls || self.grpc_ca.is_some() || identity.is_some() {
-            settings.tls = Some(Tls::read(self.grpc_ca.as_deref(), identity)?);
+            settings.tls = Some(ClientTls::read(self.grpc_ca.as_deref(), identity)?);
         }
         if let Some(path) = &self.grpc_token {
             let text = std::fs::read_to_string(path)

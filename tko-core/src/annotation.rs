@@ -1,26 +1,26 @@
-//! The annotations of TKO (`nephio.org/…`), their values and defaults.
+//! The annotations that TKO knows (`nephio.org/…`), their values and defaults.
 //!
-//! Values are text. A YAML boolean or number counts as its text, and an empty text as the default.
-//! Other annotations of the group are ignored.
+//! Values are text; a bare YAML boolean or number counts as its text, empty as the default.
+//! Other annotations of the group are left alone.
 
 use crate::error::Violation;
 use crate::package::Package;
 use crate::resource::Resource;
 use std::sync::Arc;
 
-/// Where this resource is prepared: [`When`].
+/// Whether this resource is prepared here: [`When`].
 pub const PREPARE: &str = "nephio.org/prepare";
-/// Whether this resource is prepared: `false` (default) or `true`.
+/// Whether it is prepared: `false` (default) or `true`.
 pub const PREPARED: &str = "nephio.org/prepared";
-/// Who approves the deployment: [`Approve`]. On the Deployment resource.
+/// On the Deployment resource: [`Approve`].
 pub const APPROVE: &str = "nephio.org/approve";
-/// Whether the deployment is approved: `false` (default) or `true`. On the Deployment resource.
+/// On the Deployment resource: `false` (default) or `true`.
 pub const APPROVED: &str = "nephio.org/approved";
-/// Where this resource's metadata is gathered: [`When`].
+/// Whether this resource's metadata are gathered here: [`When`].
 pub const METADATA: &str = "nephio.org/metadata";
-/// How this resource merges into one with its identifier: [`Merge`].
+/// How this resource merges over one with its identifier: [`Merge`].
 pub const MERGE: &str = "nephio.org/merge";
-/// The name that the resource gets when it is merged: any text.
+/// The name it takes when merged: any text.
 pub const RENAME: &str = "nephio.org/rename";
 
 const KNOWN: [(&str, &[&str]); 6] = [
@@ -32,43 +32,41 @@ const KNOWN: [(&str, &[&str]); 6] = [
     (MERGE, &["Replace", "Override"]),
 ];
 
-/// The place where a resource is prepared, or its metadata gathered.
-///
-/// The default is [`Here`](Self::Here), but only an explicit `Here` becomes `Never` in a copy for
-/// another package; see [`elsewhere`](crate::merge::elsewhere).
+/// Where something is done to a resource. Absent means [`Here`](Self::Here), but only an explicit
+/// `Here` becomes `Never` in a copy that is merged elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// In this package.
     Here,
-    /// Only in the package into which it is copied.
+    /// Only after it was merged elsewhere.
     Postpone,
-    /// Nowhere.
+    /// Not at all.
     Never,
 }
 
-/// The one who approves a deployment once it is prepared.
+/// Who approves a deployment once it is prepared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approve {
-    /// The setting of the controller decides.
+    /// As the controller is set.
     #[default]
     Default,
-    /// The controller approves it.
+    /// The controller.
     Auto,
-    /// A person approves it.
+    /// A person.
     Manual,
 }
 
-/// The way in which a resource merges into another with its identifier.
+/// How a resource merges over another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Merge {
-    /// It replaces the other resource.
+    /// It takes the other's place whole.
     #[default]
     Replace,
-    /// It overlays the other: maps are merged deeply; lists, scalars and nulls replace.
+    /// Property by property: maps deep; lists, scalars and nulls replace.
     Override,
 }
 
-/// Reads [`PREPARE`] or [`METADATA`]; `None` if it is absent or has a value that [`check`] refuses.
+/// What [`PREPARE`] or [`METADATA`] says; `None` if nothing, or a value that [`check`] refuses.
 pub fn when(resource: &Resource, annotation: &str) -> Option<When> {
     match resource.annotation(annotation)?.as_ref() {
         "Here" => Some(When::Here),
@@ -78,7 +76,7 @@ pub fn when(resource: &Resource, annotation: &str) -> Option<When> {
     }
 }
 
-/// Reads [`APPROVE`].
+/// What [`APPROVE`] says.
 pub fn approve(resource: &Resource) -> Approve {
     match resource.annotation(APPROVE).as_deref() {
         Some("Auto") => Approve::Auto,
@@ -87,7 +85,7 @@ pub fn approve(resource: &Resource) -> Approve {
     }
 }
 
-/// Reads [`MERGE`].
+/// What [`MERGE`] says.
 pub fn merge(resource: &Resource) -> Merge {
     match resource.annotation(MERGE).as_deref() {
         Some("Override") => Merge::Override,
@@ -95,12 +93,12 @@ pub fn merge(resource: &Resource) -> Merge {
     }
 }
 
-/// Whether the annotation [`PREPARED`] or [`APPROVED`] is `true`.
+/// Whether [`PREPARED`] or [`APPROVED`] says `true`.
 pub fn is_true(resource: &Resource, annotation: &str) -> bool {
     resource.annotation(annotation).as_deref() == Some("true")
 }
 
-/// Returns the resource with [`PREPARED`] set to `true`; the same pointer if it already is.
+/// The resource with [`PREPARED`] set; the same pointer if it says so already.
 pub fn prepared(resource: &Arc<Resource>) -> Arc<Resource> {
     if is_true(resource, PREPARED) {
         resource.clone()
@@ -109,7 +107,7 @@ pub fn prepared(resource: &Arc<Resource>) -> Arc<Resource> {
     }
 }
 
-/// Returns a violation for each annotation of TKO with an unknown value.
+/// Every known annotation that has an unknown value: the resource, and the values that there are.
 pub fn check(package: &Package) -> Vec<Violation> {
     let mut violations = Vec::new();
     for resource in package {
@@ -121,10 +119,7 @@ pub fn check(package: &Package) -> Vec<Violation> {
                 violations.push(Violation {
                     resource: Some(resource.identifier().clone()),
                     path: format!("metadata.annotations['{name}']"),
-                    message: format!(
-                        "unknown value {text:?}; expected one of {}",
-                        values.join(", ")
-                    ),
+                    message: format!("unknown value {text:?}; it is one of {}", values.join(", ")),
                 });
             }
         }

@@ -1,29 +1,23 @@
-//! Interfaces for time and ids.
-//!
-//! `tko-core` reads no clock and makes no random numbers by itself. Expiry, backoff and order can
-//! therefore be tested without sleeping, and whole runs can be repeated.
+//! Time, ids and chance are arguments: `tko-core` reads no clock, so expiry, backoff and order are
+//! tested without sleeping, and whole runs can be replayed.
 
 use crate::id::DeploymentId;
 use crate::revision::Timestamp;
 use futures_core::future::BoxFuture;
 use std::time::Duration;
 
-/// A source of time.
+/// Time, and waiting for it.
 pub trait Clock: Send + Sync + 'static {
-    /// Returns the current time, which never goes back.
+    /// Now. Does not go back.
     fn now(&self) -> Timestamp;
 
-    /// Completes after this duration.
+    /// Ends when this much time has passed.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
-
-    /// Completes at this time, or at once if it has passed.
-    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
-        self.sleep(deadline.since(self.now()))
-    }
 }
 
-/// A generator of deployment ids.
+/// Makes ids of deployments.
 pub trait Ids: Send + Sync + 'static {
-    /// Returns an id that was never returned before. See [`DeploymentId`] for the order of ids.
+    /// One that was never given before. Ids of one maker rise, as far as the store orders by
+    /// creation; see [`DeploymentId`].
     fn next(&self) -> DeploymentId;
 }

@@ -1,7 +1,7 @@
-//! Entities: templates, sites, deployments and plugins, as rows and as records.
+//! Entities: templates, sites, deployments and plugins as rows, and as they are read.
 //!
-//! A row is small. Listings, selections, claims and watches use rows alone; the package is a
-//! separate body, identified by its content hash.
+//! What is listed, selected, claimed and watched is a small row; the package is a separate body,
+//! known by its content hash.
 
 use crate::builder::chainable;
 use crate::deployment_resource::{self, DeploymentResource};
@@ -15,40 +15,25 @@ use crate::work::Work;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A statement about the state of an entity, for people and programs.
-///
-/// An entity has at most one condition of each kind; writing conditions merges them by kind.
-///
-/// ```
-/// use tko_core::entity::PREPARED;
-/// use tko_core::{Condition, Generation, Timestamp};
-///
-/// let waiting = Condition::new(PREPARED, false, "Waiting", "waits for site a", Generation(1));
-/// let merged = Condition::merge(&[], vec![waiting.clone()], Timestamp(5));
-/// let merged = merged.expect("it is new");
-/// assert_eq!(merged[0].since, Timestamp(5));
-/// // Repeating a condition changes nothing.
-/// assert!(Condition::merge(&merged, vec![waiting], Timestamp(9)).is_none());
-/// ```
+/// Why an entity is where it is, in a person's words. One per kind; written by merging.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// The kind, such as `Prepared`, `Valid` or `Scheduled`.
+    /// What it is about, such as `PrepareStep`, `Valid` or `Scheduled`.
     pub kind: String,
-    /// Whether the condition holds; `None` means unknown.
+    /// Whether it holds; `None`: unknown.
     pub status: Option<bool>,
-    /// The reason, one word in camel case, for programs.
+    /// One word in camel case, for programs.
     pub reason: String,
-    /// The message for people: what happened, to which thing, and what to do.
+    /// For people: what happened, to what, and what to do.
     pub message: String,
-    /// The generation of the entity that the condition describes.
+    /// The generation that this was said of.
     pub observed: Generation,
-    /// The time at which `status` last changed. The backend sets it when the condition is written,
-    /// and ignores the value in a request.
+    /// When `status` last changed. Set by the backend when it is written; ignored on the way in.
     pub since: Timestamp,
 }
 
 impl Condition {
-    /// A condition to write.
+    /// A condition to be written.
     pub fn new(
         kind: impl Into<String>,
         status: impl Into<Option<bool>>,
@@ -71,9 +56,7 @@ impl Condition {
         since: Timestamp;
     }
 
-    /// Merges `new` into `old` by kind; returns `None` if nothing changes apart from times.
-    ///
-    /// A condition whose status changes, or that is new, gets `now` as its `since`.
+    /// Merges `new` into `old` by kind. `None` if that says nothing new, whatever the time.
     pub fn merge(old: &[Self], new: Vec<Self>, now: Timestamp) -> Option<Vec<Self>> {
         let mut merged = None::<Vec<Self>>;
         for condition in new {
@@ -97,7 +80,7 @@ impl Condition {
     }
 }
 
-/// Two conditions are equal if they say the same; `since` is not compared.
+/// Equal if they say the same, whenever they began to.
 impl PartialEq for Condition {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -108,28 +91,27 @@ impl PartialEq for Condition {
     }
 }
 
-/// The facts of a deployment.
+/// What a deployment is, apart from its body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deployment {
-    /// The deployment whose preparation created it. Cleared when the parent is deleted.
+    /// What it came out of.
     pub parent: Option<DeploymentId>,
-    /// The template that it was made from. Cleared when the template is deleted.
+    /// What it was made from. Cleared when that is deleted.
     pub template: Option<TemplateId>,
-    /// The version that the template had then.
+    /// The template's version that it was made from.
     pub origin: Option<Version>,
-    /// The site where it should run. Cleared when the site is deleted.
+    /// Where it is to run. Cleared when that is deleted.
     pub site: Option<SiteId>,
-    /// Whether every resource of the package is prepared.
+    /// Nothing is left to be prepared.
     pub prepared: bool,
-    /// Whether it may be placed on its site. Implies `prepared`.
+    /// It may go to its site. Never without `prepared`.
     pub approved: bool,
-    /// The site where a scheduler placed it, and the generation that is there. The entity cannot
-    /// be removed while this is set.
+    /// Where a scheduler has put it, as of which generation. Holds the entity back from being
+    /// removed.
     pub placed: Option<(SiteId, Generation)>,
-    /// The idempotency key of its creation. At most one deployment has the key, counting those that
-    /// are being deleted, so a retried creation finds the deployment it created.
+    /// At most one living deployment has this key: a retried creation finds what it created.
     pub idempotency_key: Option<Arc<str>>,
-    /// The Deployment resource of the package, kept apart from the body.
+    /// The Deployment resource.
     pub resource: DeploymentResource,
 }
 
@@ -163,23 +145,22 @@ impl Deployment {
         resource: DeploymentResource;
     }
 
-    /// The whole package: the body with the Deployment resource in its place.
+    /// The package as people see it: a body with the Deployment resource in its place.
     pub fn whole(&self, body: &Package) -> Package {
         deployment_resource::join(&self.resource, self.prepared, self.approved, body)
     }
 }
 
-/// The facts of a plugin.
+/// What a plugin is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plugin {
-    /// The name of the executor that runs it, such as `command`.
+    /// Who runs it, such as `command`.
     pub executor: String,
-    /// Arguments for the executor.
+    /// For the executor.
     pub arguments: Vec<String>,
-    /// Properties by name. Names that start with `_` configure the executor; the plugin itself gets
-    /// the others.
+    /// Names that start with `_` are the executor's; the rest are the plugin's.
     pub properties: BTreeMap<String, String>,
-    /// The kinds of resource that call it.
+    /// What it is called for.
     pub triggers: Vec<Gvk>,
 }
 
@@ -202,21 +183,21 @@ impl Plugin {
     }
 }
 
-/// The facts that only entities of one kind have.
+/// What only entities of one kind have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Facts {
-    /// A template has none.
+    /// Of a template.
     Template,
-    /// The facts of a site.
+    /// Of a site.
     Site {
-        /// The template that it was made from. Cleared when the template is deleted.
+        /// What it was made from. Cleared when that is deleted.
         template: Option<TemplateId>,
-        /// The version that the template had then.
+        /// The template's version that it was made from.
         origin: Option<Version>,
     },
-    /// The facts of a deployment. Boxed, because they are much larger than those of other kinds.
+    /// Of a deployment. Boxed, for most of what is passed around is not one.
     Deployment(Box<Deployment>),
-    /// The facts of a plugin.
+    /// Of a plugin.
     Plugin(Arc<Plugin>),
 }
 
@@ -255,34 +236,34 @@ impl From<Plugin> for Facts {
     }
 }
 
-/// The row of an entity: everything but the body.
+/// The row: all that is listed, selected, claimed and watched, without the body.
 #[derive(Clone, Debug)]
 pub struct Entity {
-    /// The kind and id.
+    /// Kind and id.
     pub key: Key,
-    /// The version; differs after every change of the row.
+    /// Changes with every change.
     pub version: Version,
-    /// The generation; rises with every change of the package.
+    /// Counts changes of the package.
     pub generation: Generation,
-    /// The time of the creation, by the store's clock.
+    /// By the store's clock.
     pub created: Timestamp,
-    /// The time of the last change, by the store's clock.
+    /// Of the last change, by the store's clock.
     pub updated: Timestamp,
-    /// Whether it is being deleted: something still holds it, so the row remains. It is hidden from
-    /// people and cannot be referred to.
+    /// Deletion was asked for, and something still holds it: hidden from people, refused as a
+    /// reference.
     pub deleting: bool,
-    /// The template's metadata at creation. Overridden by the other two sources.
+    /// The template's metadata at creation: the weakest.
     pub inherited: Metadata,
-    /// Metadata given out of band. Overrides the other two sources, and survives new packages.
+    /// Given out of band: the strongest. Survives new packages.
     pub given: Metadata,
-    /// The metadata that selections see: inherited, overlaid with the package's, overlaid with the
-    /// given; and TKO's own keys ([`RESERVED`](crate::metadata::RESERVED)).
+    /// What selections see: the template's, overlaid with the package's, overlaid with the given;
+    /// and TKO's own ([`RESERVED`](crate::metadata::RESERVED)).
     pub metadata: Metadata,
-    /// The conditions, one of each kind.
+    /// One per kind.
     pub conditions: Vec<Condition>,
-    /// The facts that only entities of its kind have.
+    /// What only its kind has.
     pub facts: Facts,
-    /// The content hash of the body; equal hashes mean equal bodies.
+    /// Of the body: equal hash, equal body.
     pub body: ContentHash,
 }
 
@@ -385,38 +366,31 @@ impl Entity {
     }
 }
 
-/// The parts of a record to read beside the row, and how recent they must be.
-///
-/// ```
-/// use tko_core::Want;
-///
-/// const WANT: Want = Want::ROW.with_package().with_work();
-/// assert!(WANT.package && WANT.work && !WANT.deleting);
-/// ```
+/// What is read beside the row, and how recent it must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // Five independent options.
+#[allow(clippy::struct_excessive_bools)] // Five things to want, each by itself.
 pub struct Want {
-    /// Whether to read the package.
+    /// The package.
     pub package: bool,
-    /// Whether to read the revision of the last change. Costs a look-up for each entity.
+    /// The revision of the last change. Costs a look-up for each entity.
     pub revision: bool,
-    /// Whether to read the queued work.
+    /// What is due, how often it was tried, and when it is tried again.
     pub work: bool,
-    /// Whether [`DataApi::get`](crate::DataApi::get) finds entities that are being deleted.
+    /// `DataApi::get` finds also what is being deleted.
     pub deleting: bool,
-    /// Whether listings, [`pages`](crate::Backend::pages) and counts may read a stale state, for
-    /// example from a replica. All other calls read the latest state.
+    /// Of lists, [`pages`](crate::Backend::pages) and counts: an older state will do, as a replica
+    /// may have it. Everything else is always the latest, and so are these without it.
     ///
-    /// A stale page is consistent: it is the whole state at its
-    /// [`Page::revision`](crate::Page::revision). That may be older than the caller's own last
-    /// write or read. A watch from that revision delivers the missing changes, or `Expired`; then
-    /// list again without this option.
+    /// What comes was the state at some revision, all of it, and that is the
+    /// [`Page::revision`](crate::Page::revision): at most the head's, but perhaps older than what
+    /// the caller itself has just written, or read. Watching from there tells all that is missing,
+    /// or that it is too late (`Expired`): then list again without this.
     ///
-    /// Pages of one listing may come from different replicas, so a later page may be of an *older*
-    /// state. Watch from the lowest revision of all pages.
+    /// Pages of one listing may be of different replicas: a later one may be of an *older* state.
+    /// Who watches after them watches from the lowest of their revisions.
     ///
-    /// Suitable for people and reports, not for workers: a worker that lists a stale state may miss
-    /// the change that made its work due.
+    /// For people and reports. Not for who acts on what it reads: a worker that lists an old state
+    /// after it was woken would lose what woke it.
     pub allow_stale: bool,
 }
 
@@ -456,7 +430,7 @@ impl Want {
         self
     }
 
-    /// Only the row.
+    /// The row alone.
     pub const ROW: Self = Self {
         package: false,
         revision: false,
@@ -471,17 +445,17 @@ impl Want {
     };
 }
 
-/// An entity as read from a backend or the API.
+/// An entity as read.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The row.
     pub entity: Arc<Entity>,
-    /// The package, if wanted. A [`Backend`](crate::Backend) returns the body alone;
-    /// [`DataApi`](crate::DataApi) adds the Deployment resource.
+    /// If wanted. From a [`Backend`](crate::Backend) the body alone; from [`DataApi`](crate::Data)
+    /// with the Deployment resource in its place.
     pub package: Option<Package>,
-    /// The revision of its last change, if wanted.
+    /// If wanted: its last change's place in the feed.
     pub revision: Option<Revision>,
-    /// The queued work, if wanted.
+    /// If wanted.
     pub work: Vec<Work>,
 }
 
@@ -506,15 +480,12 @@ impl Record {
     }
 }
 
-/// The kind of the condition that schedulers write to sites and deployments.
-///
-/// A site with this condition is in the charge of a scheduler, unless the reason is
-/// [`NO_SCHEDULER`]. When such a site is deleted, it stays hidden until the scheduler has removed
-/// everything from it.
+/// The condition of a site, and of a deployment, that its scheduler writes. A site that has one is
+/// in a scheduler's charge, unless the reason is [`NO_SCHEDULER`]: deleted, it stays hidden until that has taken everything off it.
 pub const SCHEDULED: &str = "Scheduled";
 
-/// The reason of a [`SCHEDULED`] condition of a site that no scheduler has worked on.
+/// The reason in a site's [`SCHEDULED`] condition that says that no scheduler ever had it.
 pub const NO_SCHEDULER: &str = "NoScheduler";
 
-/// The kind of the condition that the preparation writes to deployments.
+/// The condition of a deployment that its preparer writes.
 pub const PREPARED: &str = "Prepared";

@@ -1,7 +1,7 @@
-//! The error of every layer: one variant for each action that a caller can take.
+//! One error for every layer: a variant for each thing that a caller does about it.
 //!
-//! The text of an error does not include its source; [`Error::chain`] does. [`ErrorKind`] survives
-//! the conversion to gRPC codes, HTTP statuses and Kubernetes reasons and back.
+//! An error never prints its source; whoever reports it walks the chain. The same kinds survive
+//! the way through gRPC codes, HTTP statuses and Kubernetes reasons ([`ErrorKind`]).
 
 use crate::builder::chainable;
 use crate::id::Key;
@@ -10,21 +10,20 @@ use crate::revision::Revision;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The result of fallible functions of this workspace.
+/// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of a lower layer.
+/// Whatever went wrong below.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// One fault that validation found in a package.
+/// One thing that validation found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The resource with the fault; `None` means the package as a whole.
+    /// The resource it is in; `None`: the package as a whole.
     pub resource: Option<Identifier>,
-    /// The place in the resource, such as `spec.template.spec.containers[0].image`; empty means the
-    /// resource as a whole.
+    /// Where in the resource, such as `spec.template.spec.containers[0].image`; empty: the whole.
     pub path: String,
-    /// The message for people: what is wrong, and what is expected.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
@@ -58,13 +57,13 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The thing that does not exist.
+/// What was looked for and is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
     /// An entity.
     Entity(Key),
-    /// A lease or modification of this entity: it was never made, was used, or was given up.
+    /// A claim of this entity: never made, used, or given up.
     Claim(Key),
 }
 
@@ -80,78 +79,64 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An error of a request. A write that fails with anything but
-/// [`Unavailable`](Self::Unavailable) changed nothing.
-///
-/// ```
-/// use tko_core::{Error, ErrorKind, Key, SiteId};
-///
-/// let error = Error::Busy(Key::from(SiteId::new("south-100")?));
-/// assert_eq!(error.kind(), ErrorKind::Busy);
-/// assert!(error.is_retryable());
-/// # Ok::<(), Error>(())
-/// ```
+/// Why a request was refused, or could not be served. A refused write leaves nothing behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request is wrong; correct it. For a package, this lists every violation.
+    /// Mend the request. For validation, every violation at once.
     #[error("{argument}: {message}")]
     BadArgument {
-        /// The argument, by the name that people know.
+        /// Which argument, by the name that people know.
         argument: Cow<'static, str>,
-        /// The fault of the argument.
+        /// What is wrong with it.
         message: String,
-        /// Every violation, if a package was refused.
+        /// Every violation, if it is a package that was refused.
         violations: Vec<Violation>,
     },
-    /// The entity or claim does not exist, or is being deleted.
+    /// It is not there, or being deleted.
     #[error("{0}")]
     NotFound(Subject),
-    /// The entity should be created, but exists.
+    /// It was to be made anew.
     #[error("{0} exists already")]
     AlreadyExists(Key),
-    /// These entities changed since they were read, or are still referred to; read them again.
+    /// Read these again and decide again: each of them moved, or is referred to.
     #[error("changed by someone else meanwhile: {}; read again and retry", list(.0))]
     Conflict(Vec<Key>),
-    /// The entity is under a modification, or is being deleted; retry later.
+    /// Under someone's modification, or being deleted; it ends by itself.
     #[error("{0} is busy: being modified or deleted by someone else; retry later")]
     Busy(Key),
-    /// The lease or modification of this entity has expired and nothing was written; start again.
+    /// The time of this claim is over: nothing was written. Start again.
     #[error("the claim of {0} has ended: its time is over and nothing was written; start again")]
     ClaimExpired(Key),
-    /// The change feed does not continue from the requested revision: the changes after it are no
-    /// longer kept, or the store has not reached it. List again and watch from there.
-    #[error(
-        "the change feed does not continue from that revision (the oldest is {oldest}); list again and watch from there"
-    )]
+    /// The feed does not reach back so far: list again, then watch from there.
+    #[error("changes before revision {oldest} are no longer kept; list again and watch from there")]
     Expired {
-        /// The feed can be read after this revision, or after any later one that exists.
+        /// A feed may be read after this revision, or any later one.
         oldest: Revision,
     },
-    /// The caller could not be authenticated.
+    /// Say who you are.
     #[error("not authenticated: {0}")]
     Unauthenticated(String),
-    /// The caller has no permission.
+    /// Whoever you are, you may not.
     #[error("not allowed: {0}")]
     Forbidden(String),
-    /// The operation is not supported here.
+    /// Not here.
     #[error("not implemented: {0}")]
     NotImplemented(Cow<'static, str>),
-    /// The service is temporarily unavailable; retry later. A write may have been applied, so read
-    /// before repeating it.
+    /// Try again later, unchanged. A write may have been applied: read before repeating it.
     #[error("could not {action}")]
     Unavailable {
-        /// The action that failed: a verb phrase, such as `commit the changes`.
+        /// A verb phrase, such as `commit the changes`.
         action: Cow<'static, str>,
-        /// The error of the lower layer.
+        /// Why.
         source: BoxError,
     },
-    /// A fault of this program or its storage; a retry is unlikely to help.
+    /// A fault of this program or its storage. Trying again will hardly help.
     #[error("could not {action}")]
     Internal {
-        /// The action that failed: a verb phrase.
+        /// A verb phrase.
         action: Cow<'static, str>,
-        /// The error of the lower layer.
+        /// Why.
         source: BoxError,
     },
 }
@@ -165,9 +150,7 @@ fn list(keys: &[Key]) -> String {
     parts.join(", ")
 }
 
-/// The kind of an [`Error`], as it crosses process boundaries.
-///
-/// The set is closed: each boundary maps every kind in one exhaustive match.
+/// The kinds of [`Error`], as they cross process boundaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// [`Error::BadArgument`].
@@ -197,7 +180,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// Creates a [`BadArgument`](Self::BadArgument) without violations.
+    /// A [`BadArgument`](Self::BadArgument) without violations.
     pub fn bad(argument: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::BadArgument {
             argument: argument.into(),
@@ -206,8 +189,7 @@ impl Error {
         }
     }
 
-    /// Creates a [`BadArgument`](Self::BadArgument) for a refused package; `violations` should not
-    /// be empty.
+    /// A package refused by validation; `violations` must not be empty to make sense to people.
     pub fn invalid(argument: impl Into<Cow<'static, str>>, violations: Vec<Violation>) -> Self {
         let message = violations
             .iter()
@@ -221,12 +203,12 @@ impl Error {
         }
     }
 
-    /// Creates a [`NotFound`](Self::NotFound) for an entity.
+    /// The entity is not there.
     pub fn not_found(key: impl Into<Key>) -> Self {
         Self::NotFound(Subject::Entity(key.into()))
     }
 
-    /// Creates an [`Unavailable`](Self::Unavailable); `action` is a verb phrase.
+    /// An [`Unavailable`](Self::Unavailable): `action` is a verb phrase.
     pub fn unavailable(action: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self::Unavailable {
             action: action.into(),
@@ -234,7 +216,7 @@ impl Error {
         }
     }
 
-    /// Creates an [`Internal`](Self::Internal); `action` is a verb phrase.
+    /// An [`Internal`](Self::Internal): `action` is a verb phrase.
     pub fn internal(action: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self::Internal {
             action: action.into(),
@@ -242,7 +224,7 @@ impl Error {
         }
     }
 
-    /// Returns the kind of the error.
+    /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::BadArgument { .. } => ErrorKind::BadArgument,
@@ -260,7 +242,7 @@ impl Error {
         }
     }
 
-    /// Whether the request may succeed if it is repeated after reading again.
+    /// Whether the same request may succeed when it is made again from a fresh read.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unavailable => true,
@@ -276,13 +258,13 @@ impl Error {
         }
     }
 
-    /// Formats the error and all its sources in one line, for logs and conditions.
+    /// The error and all its sources in one line, for logs and conditions.
     pub fn chain(&self) -> String {
         chain(self)
     }
 }
 
-/// Formats an error and all its sources in one line.
+/// `error` and all its sources in one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

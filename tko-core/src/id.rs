@@ -1,17 +1,6 @@
-//! Ids of entities, and [`Key`], the id of one entity of any kind.
+//! Ids of entities, and [`Key`], which names one entity of any kind.
 //!
-//! Ids are compared and sorted by their bytes. They are case-sensitive, and are never trimmed or
-//! normalized.
-//!
-//! ```
-//! use tko_core::{Key, Kind, SiteId};
-//!
-//! let site = SiteId::new("india/bangalore/south-100")?;
-//! let key = Key::from(&site);
-//! assert_eq!((key.kind(), key.id()), (Kind::Site, site.as_str()));
-//! assert!(SiteId::new("no spaces").is_err());
-//! # Ok::<(), tko_core::Error>(())
-//! ```
+//! Ids are compared and sorted by bytes, case-sensitively, and never trimmed or folded.
 
 use crate::error::{Error, Result};
 use std::borrow::Borrow;
@@ -19,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Most bytes of an id. PostgreSQL can still index it, and it still fits into a path.
+/// Longest id, in bytes: what an index of PostgreSQL and a file name still take.
 pub const MAX_ID: usize = 1_024;
 
 fn check(what: &'static str, text: &str, allowed: &str, fine: impl Fn(char) -> bool) -> Result<()> {
@@ -32,7 +21,7 @@ fn check(what: &'static str, text: &str, allowed: &str, fine: impl Fn(char) -> b
             format!("is {} bytes long; at most {MAX_ID} are allowed", text.len()),
         ));
     }
-    // Every allowed character is ASCII, so checking bytes is enough, and faster.
+    // All that is fine is ASCII: bytes tell, and quickly.
     if text.bytes().all(|byte| fine(char::from(byte))) {
         return Ok(());
     }
@@ -56,23 +45,23 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Creates an id from its text.
+            /// Takes the text as it is.
             ///
             /// # Errors
-            /// [`Error::BadArgument`]: the text is empty, longer than [`MAX_ID`], or contains a
-            /// character that this id does not allow.
+            /// [`Error::BadArgument`]: empty, longer than [`MAX_ID`], or with a character that
+            /// this id does not take.
             pub fn new(text: &str) -> Result<Self> {
                 check($what, text, $allowed, $fine)?;
                 Ok(Self(text.into()))
             }
 
-            /// The text of the id.
+            /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        /// Ids hash and compare like their text, so a set of ids can be searched by text.
+        /// Hashed and compared as its text is: so a set of ids is looked up by text.
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -102,44 +91,44 @@ macro_rules! id {
 }
 
 id!(
-    /// The id of a template, such as `nf/free5gc/upf:v1.0.0`.
+    /// Names a template, such as `nf/free5gc/upf:v1.0.0`.
     TemplateId,
     "template id",
     "ASCII letters, digits and _ . - / :",
     in_path
 );
 id!(
-    /// The id of a site, such as `india/bangalore/south-100`.
+    /// Names a site, such as `india/bangalore/south-100`.
     SiteId,
     "site id",
     "ASCII letters, digits and _ . - / :",
     in_path
 );
 id!(
-    /// The id of a deployment, made by [`Ids`](crate::Ids). The order of ids is the order of
-    /// creation, as far as the clocks of the creating processes agree.
+    /// Names a deployment. Made by [`Ids`](crate::Ids): string order is order of creation, as far
+    /// as clocks agree; opaque otherwise.
     DeploymentId,
     "deployment id",
     "ASCII letters and digits",
     |c| c.is_ascii_alphanumeric()
 );
 
-/// The type of a plugin: the kind of handler that it provides.
+/// What a plugin does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PluginType {
-    /// It prepares resources of deployments.
+    /// Prepares resources of deployments.
     Prepare,
-    /// It schedules sites.
+    /// Schedules sites.
     Schedule,
-    /// It validates packages.
+    /// Validates packages.
     Validate,
 }
 
 impl PluginType {
-    /// All plugin types, in order.
+    /// All of them, in order.
     pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Validate];
 
-    /// The text of the type in ids: `prepare`, `schedule` or `validate`.
+    /// As in ids: `prepare`, `schedule` or `validate`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
@@ -165,22 +154,22 @@ impl FromStr for PluginType {
             .ok_or_else(|| {
                 Error::bad(
                     "plugin type",
-                    format!("unknown plugin type {text:?}; expected prepare, schedule or validate"),
+                    format!("{text:?} is none; it is one of validate, prepare, schedule"),
                 )
             })
     }
 }
 
-/// The id of a plugin: type, `|`, name, such as `prepare|gateway`. The name allows the characters of
-/// a template's id.
+/// Names a plugin: type, bar, name, such as `prepare|gateway`. The name is spelled like a
+/// template's id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginId(Arc<str>);
 
 impl PluginId {
-    /// Creates an id from its two parts.
+    /// From its two parts.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the name is not allowed; see [`TemplateId::new`].
+    /// [`Error::BadArgument`]: as for [`TemplateId::new`], of the name.
     pub fn new(plugin: PluginType, name: &str) -> Result<Self> {
         check(
             "plugin name",
@@ -191,12 +180,12 @@ impl PluginId {
         Ok(Self(format!("{plugin}|{name}").into()))
     }
 
-    /// The text of the id: type, `|`, name.
+    /// The id as text: type, bar, name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The type of the plugin.
+    /// The part before the bar.
     pub fn plugin_type(&self) -> PluginType {
         match self.0.as_bytes().first() {
             Some(b'p') => PluginType::Prepare,
@@ -205,7 +194,7 @@ impl PluginId {
         }
     }
 
-    /// The name of the plugin, without the type.
+    /// The part after the bar.
     pub fn name(&self) -> &str {
         self.0.split_once('|').map_or("", |(_, name)| name)
     }
@@ -237,27 +226,24 @@ impl fmt::Debug for PluginId {
     }
 }
 
-/// A kind of entity, in the order of [`Key`].
-///
-/// The set is closed: backends match it exhaustively, so a new kind is a deliberate change of every
-/// backend.
+/// The kinds of entity, in the order of [`Key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A package from which deployments and sites are made.
+    /// A package to make others of.
     Template,
-    /// A place where deployments run, such as a cluster.
+    /// A place where deployments run.
     Site,
-    /// A package that is prepared for a site and placed there.
+    /// A package on its way to a site.
     Deployment,
-    /// A registered program that prepares, schedules or validates.
+    /// A program that prepares, schedules or validates.
     Plugin,
 }
 
 impl Kind {
-    /// All kinds, in order.
+    /// All of them, in order.
     pub const ALL: [Self; 4] = [Self::Template, Self::Site, Self::Deployment, Self::Plugin];
 
-    /// The name of the kind: `template`, `site`, `deployment` or `plugin`.
+    /// Lower-case singular: `template`, `site`, `deployment`, `plugin`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
@@ -284,15 +270,13 @@ impl FromStr for Kind {
             .ok_or_else(|| {
                 Error::bad(
                     "kind",
-                    format!("unknown kind {text:?}; expected template, site, deployment or plugin"),
+                    format!("{text:?} is none; it is one of template, site, deployment, plugin"),
                 )
             })
     }
 }
 
-/// The key of one entity: its kind and its id.
-///
-/// Keys are ordered by kind, then by the bytes of the id. Every listing has this order.
+/// Names one entity. Ordered by kind, then by the bytes of the id: the order of every listing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A template.
@@ -306,10 +290,10 @@ pub enum Key {
 }
 
 impl Key {
-    /// Creates a key from a kind and the text of an id.
+    /// From a kind and the text of an id.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the text is not an id of this kind.
+    /// [`Error::BadArgument`]: the id does not fit the kind.
     pub fn new(kind: Kind, id: &str) -> Result<Self> {
         Ok(match kind {
             Kind::Template => Self::Template(id.parse()?),
@@ -319,7 +303,7 @@ impl Key {
         })
     }
 
-    /// The kind of the entity.
+    /// What it names.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Template(_) => Kind::Template,
@@ -329,7 +313,7 @@ impl Key {
         }
     }
 
-    /// The text of the id.
+    /// The id as text.
     pub fn id(&self) -> &str {
         match self {
             Self::Template(id) => id.as_str(),
@@ -339,7 +323,7 @@ impl Key {
         }
     }
 
-    /// The deployment's id, if it is the key of a deployment.
+    /// The deployment's id, if it names one.
     pub fn deployment(&self) -> Option<&DeploymentId> {
         match self {
             Self::Deployment(id) => Some(id),
@@ -347,7 +331,7 @@ impl Key {
         }
     }
 
-    /// The site's id, if it is the key of a site.
+    /// The site's id, if it names one.
     pub fn site(&self) -> Option<&SiteId> {
         match self {
             Self::Site(id) => Some(id),
@@ -356,7 +340,7 @@ impl Key {
     }
 }
 
-/// Formats the key as `kind id`, for people.
+/// `kind id`, for people.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), self.id())

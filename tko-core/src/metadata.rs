@@ -1,4 +1,4 @@
-//! Metadata: indexed key-value pairs for selections, gathered from packages.
+//! Metadata: indexed strings to query and select by, gathered from packages.
 
 mod gather;
 mod growing;
@@ -13,52 +13,42 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The API group of the resources from which metadata is gathered.
+/// The API group of resources that give metadata.
 pub const METADATA_GROUP: &str = "metadata.nephio.org";
 
-/// The prefix of keys that TKO writes itself, such as the subscriptions of a deployment.
+/// Keys that start with this are TKO's own bookkeeping, such as what a deployment waits for.
 pub const RESERVED: &str = "nephio.org/";
 
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
 ///
-/// All pairs are in one allocation, because stores hold and decode very many of these maps. An
-/// empty map allocates nothing.
-///
-/// ```
-/// use tko_core::Metadata;
-///
-/// let template = Metadata::from_iter([("rack", "r1"), ("vendor", "acme")]);
-/// let given = Metadata::from_iter([("rack", "r2")]);
-/// let metadata = template.overlaid(&given);
-/// assert_eq!(metadata.get("rack"), Some("r2"));
-/// assert_eq!(metadata.get("vendor"), Some("acme"));
-/// ```
+/// It lies in one piece of memory: stores hold very many of them, and decode very many at a time.
+/// That of nothing is no memory at all.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Option<Arc<str>>);
 
-/// The layout of a [`Metadata`] that is not empty: all keys and values in turn, with a separator
-/// between each two, followed by [the end of each](TextEnd), encoded as characters.
+/// What a [`Metadata`] of something is: all keys and values, in turn, with a character between each
+/// two; and after them, as characters, [where each ends](End).
 #[derive(Clone, Copy, Debug)]
 struct Texts<'a> {
     text: &'a str,
-    ends: &'a [[u8; TextEnd::LENGTH]],
+    ends: &'a [[u8; End::LENGTH]],
 }
 
 impl<'a> Texts<'a> {
     fn of(piece: &'a str) -> Self {
         let last = piece.as_bytes().last_chunk().copied().unwrap_or_default();
-        let (text, ends) = piece.split_at(TextEnd::read(last));
+        let (text, ends) = piece.split_at(End::read(last));
         let (ends, _) = ends.as_bytes().as_chunks();
         Self { text, ends }
     }
 
-    /// The number of pairs.
+    /// How many pairs there are.
     fn len(self) -> usize {
         self.ends.len() / 2
     }
 
     fn end(self, at: usize) -> usize {
-        TextEnd::read(self.ends[at])
+        End::read(self.ends[at])
     }
 
     fn pair(self, at: usize) -> (&'a str, &'a str) {
@@ -71,11 +61,11 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The end of a text, in bytes. Encoded with seven bits in each character, the lowest first, so that
-/// texts and ends share one string.
-struct TextEnd(usize);
+/// Where a text ends, in bytes: seven bits a character, the lowest first. So ends and texts are one
+/// string.
+struct End(usize);
 
-impl TextEnd {
+impl End {
     const LENGTH: usize = 5;
 
     fn read(characters: [u8; Self::LENGTH]) -> usize {
@@ -91,7 +81,7 @@ impl TextEnd {
 }
 
 impl Metadata {
-    /// Creates metadata from pairs with distinct keys, in the order of the keys.
+    /// Of pairs in the order of their keys, none of which comes twice.
     fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
         let mut growing = Growing::begin();
         for (key, value) in pairs {
@@ -100,12 +90,12 @@ impl Metadata {
         growing.finish()
     }
 
-    /// The layout, unless the map is empty.
+    /// What it is made of, unless it is of nothing.
     fn texts(&self) -> Option<Texts<'_>> {
         self.0.as_deref().map(Texts::of)
     }
 
-    /// The index of a key, or the index at which it would be inserted.
+    /// Where a key is, or would be.
     fn find(&self, key: &str) -> Result<usize, usize> {
         let Some(texts) = self.texts() else {
             return Err(0);
@@ -122,12 +112,12 @@ impl Metadata {
         Err(low)
     }
 
-    /// The number of keys.
+    /// How many keys it has.
     pub fn len(&self) -> usize {
         self.texts().map_or(0, Texts::len)
     }
 
-    /// Whether the map is empty.
+    /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -138,12 +128,12 @@ impl Metadata {
         self.texts().map(|texts| texts.pair(at).1)
     }
 
-    /// Whether the map has this key.
+    /// Whether it has a key.
     pub fn contains_key(&self, key: &str) -> bool {
         self.find(key).is_ok()
     }
 
-    /// Iterates over keys and values, in the order of the keys.
+    /// Keys and values, in the order of the keys.
     pub fn iter(&self) -> Iter<'_> {
         Iter {
             texts: self.texts(),
@@ -151,12 +141,12 @@ impl Metadata {
         }
     }
 
-    /// Iterates over the keys, in order.
+    /// Keys, in their order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.iter().map(|(key, _)| key)
     }
 
-    /// Sets one value. This rewrites the whole map; to set many values, collect an iterator.
+    /// Sets one value. It is written anew with each: collect many instead.
     pub fn insert(&mut self, key: impl AsRef<str>, value: impl AsRef<str>) {
         let mut pairs: Vec<_> = self.iter().collect();
         let pair = (key.as_ref(), value.as_ref());
@@ -167,19 +157,19 @@ impl Metadata {
         *self = Self::of(&pairs);
     }
 
-    /// Whether another value shares this allocation. For pools that keep one copy of equal maps.
+    /// Whether another has the same memory: for pools that keep one copy of what is equal.
     pub fn is_shared(&self) -> bool {
         self.0
             .as_ref()
             .is_some_and(|texts| Arc::strong_count(texts) > 1)
     }
 
-    /// Whether both share one allocation.
+    /// Whether both are the same memory.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
 
-    /// Keeps the pairs for which `keep` returns true.
+    /// Keeps what `keep` says.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         let pairs: Vec<_> = self
             .iter()
@@ -190,8 +180,7 @@ impl Metadata {
         }
     }
 
-    /// Returns a copy in which the values of `over` replace or extend these. The result shares the
-    /// allocation of one of the two if it is equal to it.
+    /// These, with `over` on top. Shares its memory with one of the two where that says it all.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         if over.is_empty() || self.ptr_eq(over) {
@@ -214,7 +203,7 @@ impl fmt::Debug for Metadata {
 }
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
-    /// Collects pairs; of several values for one key, the last counts.
+    /// Of two values of one key the later counts.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
         let (mut growing, mut pairs) = (Growing::begin(), pairs.into_iter());
         while let Some((key, value)) = pairs.next() {
@@ -223,7 +212,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
                 growing.push(key, value);
                 continue;
             }
-            // The pairs are not sorted.
+            // They are not in order.
             let sorted = growing.finish();
             let mut all: BTreeMap<String, String> = sorted.iter().map(owned).collect();
             all.insert(key.to_owned(), value.to_owned());
@@ -253,7 +242,7 @@ impl<'a> IntoIterator for &'a Metadata {
     }
 }
 
-/// An iterator over keys and values, in the order of the keys.
+/// Keys and values, in the order of the keys.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     texts: Option<Texts<'a>>,

@@ -1,13 +1,13 @@
-//! Patterns for ids and metadata values.
+//! Patterns for ids and metadata values, compiled once.
 //!
-//! A pattern matches the whole text and is case-sensitive. In an id pattern `*` matches any
-//! characters within a segment, and `**` matches any characters at all; segments end at `/` and
-//! `:`. In a value pattern `*` matches any characters. Each may match nothing. `\` escapes the next
-//! character.
+//! A pattern is for the whole text, case-sensitive. In an id pattern `*` stands for any run of
+//! characters within a segment, also none, and `**` for any run at all; segments end at `/` and
+//! `:`. In a value pattern every run of `*` stands for anything. `\` takes the next character
+//! literally.
 //!
 //! Invariants:
-//! - matching takes at most time proportional to the length of the pattern times that of the text;
-//! - a pattern that is compiled again from its text matches the same texts.
+//! - matching takes time proportional to pattern × text at worst, whatever the two are;
+//! - the text of a pattern, sent elsewhere and compiled again, matches the same.
 //!
 //! ```
 //! use tko_core::pattern::Pattern;
@@ -28,43 +28,44 @@ mod matching;
 #[cfg(test)]
 mod tests;
 
-/// Most bytes of the text of a pattern, except of a [literal](Pattern::literal).
+/// The longest text, in bytes, that [`Pattern::id`] and [`Pattern::value`] compile.
 pub const MAX_PATTERN_BYTES: usize = 1024;
 
-/// A compiled pattern. Cloning copies a pointer.
+/// A compiled pattern; clones share it.
 ///
-/// Two patterns are equal if they have the same kind and the same text.
+/// Two patterns are equal if they are of one kind and were compiled from the same text.
 #[derive(Clone)]
-pub struct Pattern(Arc<CompiledPattern>);
+pub struct Pattern(Arc<Compiled>);
 
-struct CompiledPattern {
+struct Compiled {
     kind: PatternKind,
     source: Box<str>,
-    parts: Box<[PatternPart]>,
+    parts: Box<[Part]>,
 }
 
-/// One part of a pattern. No two wildcards and no two texts follow each other, and no text is empty.
+/// What a pattern is made of. No two wildcards and no two texts follow one another, and no text
+/// is empty.
 #[derive(Debug, PartialEq, Eq)]
-enum PatternPart {
+enum Part {
     Text(Box<str>),
-    /// Any characters except `/` and `:`.
+    /// Any run without `/` and `:`.
     Segment,
-    /// Any characters.
+    /// Any run.
     Any,
 }
 
-/// The kind of a pattern: the rules by which its text is compiled.
+/// How the text of a pattern is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PatternKind {
-    /// An id pattern, made by [`Pattern::id`].
+    /// Made by [`Pattern::id`].
     Id,
-    /// A value pattern, made by [`Pattern::value`].
+    /// Made by [`Pattern::value`].
     Value,
-    /// A literal text, made by [`Pattern::literal`].
+    /// Made by [`Pattern::literal`].
     Literal,
 }
 
-/// The error of compiling a pattern.
+/// Why a text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
@@ -74,25 +75,25 @@ pub enum PatternError {
         /// The whole pattern.
         pattern: String,
     },
-    /// The text has more than [`MAX_PATTERN_BYTES`].
+    /// It has more than [`MAX_PATTERN_BYTES`].
     #[error("pattern of {bytes} bytes is too long; use at most {MAX_PATTERN_BYTES}")]
     TooLong {
-        /// The number of bytes of the text.
+        /// How many bytes it has.
         bytes: usize,
     },
 }
 
 impl Pattern {
-    /// Compiles a pattern for ids: `*` matches within a segment, `**` across `/` and `:`.
+    /// A pattern for ids: `*` stays within a segment, `**` crosses `/` and `:`.
     ///
     /// # Errors
-    /// - [`PatternError::NothingEscaped`]: the text ends in a lone `\`.
-    /// - [`PatternError::TooLong`]: the text has more than [`MAX_PATTERN_BYTES`].
+    /// - [`PatternError::NothingEscaped`]: it ends in a lone `\`.
+    /// - [`PatternError::TooLong`]: it has more than [`MAX_PATTERN_BYTES`].
     pub fn id(text: &str) -> Result<Self, PatternError> {
         Self::compile(text, PatternKind::Id)
     }
 
-    /// Compiles a pattern for metadata values: `*` matches any characters.
+    /// A pattern for metadata values: `*` stands for anything.
     ///
     /// # Errors
     /// As [`Pattern::id`].
@@ -100,9 +101,9 @@ impl Pattern {
         Self::compile(text, PatternKind::Value)
     }
 
-    /// Creates a pattern that matches exactly this text, of any length.
+    /// A pattern for exactly this text, of any length.
     ///
-    /// [`Pattern::as_str`] returns the text with `*` and `\` escaped, so compiled as an id or value
+    /// Its own text ([`Pattern::as_str`]) is this one with `*` and `\` escaped: as an id or value
     /// pattern it matches the same.
     pub fn literal(text: &str) -> Self {
         let mut source = String::with_capacity(text.len());
@@ -114,54 +115,54 @@ impl Pattern {
         }
         let parts = match text {
             "" => Vec::new(),
-            text => vec![PatternPart::Text(text.into())],
+            text => vec![Part::Text(text.into())],
         };
         Self::new(PatternKind::Literal, source, parts)
     }
 
-    /// Whether the whole text matches.
+    /// Whether the whole text fits.
     pub fn matches(&self, text: &str) -> bool {
         matching::matches(&self.0.parts, text)
     }
 
-    /// The prefix of every matching text; empty if there is none.
+    /// What every matching text starts with; empty if that is unknown.
     pub fn literal_prefix(&self) -> &str {
         match self.0.parts.first() {
-            Some(PatternPart::Text(text)) => text,
+            Some(Part::Text(text)) => text,
             _ => "",
         }
     }
 
-    /// The only matching text, if there is exactly one.
+    /// The only text that matches, if there is only one.
     pub fn as_literal(&self) -> Option<&str> {
         match &*self.0.parts {
             [] => Some(""),
-            [PatternPart::Text(text)] => Some(text),
+            [Part::Text(text)] => Some(text),
             _ => None,
         }
     }
 
-    /// The prefix that decides alone, if exactly the texts that start with it match. For example,
-    /// the id pattern `india/**` gives `india/`. Empty if every text matches.
+    /// The prefix that decides alone: some if exactly the texts that start with it match, as for
+    /// the id pattern `india/**`, which gives `india/`. Empty if everything matches.
     pub fn path_prefix(&self) -> Option<&str> {
         match &*self.0.parts {
-            [PatternPart::Any] => Some(""),
-            [PatternPart::Text(text), PatternPart::Any] => Some(text),
+            [Part::Any] => Some(""),
+            [Part::Text(text), Part::Any] => Some(text),
             _ => None,
         }
     }
 
     /// Whether every text matches.
     pub fn matches_everything(&self) -> bool {
-        matches!(&*self.0.parts, [PatternPart::Any])
+        matches!(&*self.0.parts, [Part::Any])
     }
 
-    /// The text from which it was compiled; for a literal, with `*` and `\` escaped.
+    /// The text that it was compiled from; of a literal, the text with `*` and `\` escaped.
     pub fn as_str(&self) -> &str {
         &self.0.source
     }
 
-    /// The kind of the pattern.
+    /// How its text is understood.
     pub fn kind(&self) -> PatternKind {
         self.0.kind
     }
@@ -182,29 +183,25 @@ impl Pattern {
                 })?),
                 '*' => {
                     if !text.is_empty() {
-                        parts.push(PatternPart::Text(std::mem::take(&mut text).into()));
+                        parts.push(Part::Text(std::mem::take(&mut text).into()));
                     }
                     let mut any = kind == PatternKind::Value;
                     while rest.next_if_eq(&'*').is_some() {
                         any = true;
                     }
-                    parts.push(if any {
-                        PatternPart::Any
-                    } else {
-                        PatternPart::Segment
-                    });
+                    parts.push(if any { Part::Any } else { Part::Segment });
                 }
                 character => text.push(character),
             }
         }
         if !text.is_empty() {
-            parts.push(PatternPart::Text(text.into()));
+            parts.push(Part::Text(text.into()));
         }
         Ok(Self::new(kind, source.to_owned(), parts))
     }
 
-    fn new(kind: PatternKind, source: String, parts: Vec<PatternPart>) -> Self {
-        Self(Arc::new(CompiledPattern {
+    fn new(kind: PatternKind, source: String, parts: Vec<Part>) -> Self {
+        Self(Arc::new(Compiled {
             kind,
             source: source.into(),
             parts: parts.into(),

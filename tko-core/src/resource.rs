@@ -1,4 +1,4 @@
-//! Kubernetes-style resources: immutable maps with an identity, shared between packages.
+//! Resources: Kubernetes-style maps with an identity, immutable and shared.
 
 use crate::builder::chainable;
 use crate::error::{Error, Result};
@@ -8,27 +8,19 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// The type of a resource: group, version and kind.
-///
-/// ```
-/// use tko_core::Gvk;
-///
-/// let gvk = Gvk::of("apps/v1", "Deployment");
-/// assert_eq!(gvk, Gvk::new("apps", "v1", "Deployment"));
-/// assert_eq!(gvk.to_string(), "apps/v1/Deployment");
-/// ```
+/// Group (empty for the core group), version, kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gvk {
-    /// The group; empty for the core group.
+    /// Empty for the core group.
     pub group: Arc<str>,
-    /// The version, such as `v1alpha1`.
+    /// Such as `v1alpha1`.
     pub version: Arc<str>,
-    /// The kind, such as `Deployment`.
+    /// Such as `Deployment`.
     pub kind: Arc<str>,
 }
 
 impl Gvk {
-    /// Creates a type from its parts, which are not checked.
+    /// From its parts, unchecked.
     pub fn new(group: &str, version: &str, kind: &str) -> Self {
         Self {
             group: group.into(),
@@ -37,13 +29,13 @@ impl Gvk {
         }
     }
 
-    /// Creates a type from an `apiVersion`, which is `group/version` or `version`, and a kind.
+    /// From an `apiVersion`, `group/version` or just `version`, and a kind.
     pub fn of(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         Self::new(group, version, kind)
     }
 
-    /// The `apiVersion`: `group/version`, or `version` for the core group.
+    /// `group/version`, or just `version` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_string()
@@ -52,10 +44,10 @@ impl Gvk {
         }
     }
 
-    /// Checks that this type can trigger a plugin.
+    /// As something to be triggered by: the group may be empty, version and kind may not.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the version or the kind is empty.
+    /// [`Error::BadArgument`].
     pub fn check_trigger(&self) -> Result<()> {
         if self.version.is_empty() || self.kind.is_empty() {
             return Err(Error::bad(
@@ -67,7 +59,7 @@ impl Gvk {
     }
 }
 
-/// Formats the type as `group/version/Kind`, or `version/Kind` for the core group.
+/// `group/version/Kind`, or `version/Kind` for the core group.
 impl fmt::Display for Gvk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.group.is_empty() {
@@ -77,22 +69,21 @@ impl fmt::Display for Gvk {
     }
 }
 
-/// The identity of a resource within its package; also a reference to one.
-///
-/// A reference without a namespace means the resource without a namespace, or else the only one in
-/// any namespace; see [`Package::resolve`](crate::Package::resolve).
+/// What no two resources of one package share. Also a reference to one: without a namespace it
+/// means the resource that has none either, else the only one that has any
+/// ([`Package::resolve`](crate::Package::resolve)).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier {
-    /// The type of the resource.
+    /// Group, version, kind.
     pub gvk: Gvk,
-    /// The name, `metadata.name`.
+    /// `metadata.name`.
     pub name: Arc<str>,
-    /// The namespace, `metadata.namespace`, if the resource has one.
+    /// `metadata.namespace`, if it has one.
     pub namespace: Option<Arc<str>>,
 }
 
 impl Identifier {
-    /// Creates an identifier without a namespace.
+    /// Without a namespace.
     pub fn new(gvk: Gvk, name: &str) -> Self {
         Self {
             gvk,
@@ -106,12 +97,10 @@ impl Identifier {
         namespace: into Option<Arc<str>>;
     }
 
-    /// Parses an object reference: a map with `apiVersion`, `kind`, `name` and, optionally,
-    /// `namespace`.
+    /// From an object reference: `{apiVersion, kind, name[, namespace]}`.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for `argument`: the value is not a map, or a part is missing or is not
-    /// text.
+    /// [`Error::BadArgument`] for `argument`: not a map, or a part is missing or not text.
     pub fn from_reference(argument: &'static str, value: &Value) -> Result<Self> {
         let text = |name: &str| {
             value
@@ -121,7 +110,7 @@ impl Identifier {
                 .ok_or_else(|| {
                     Error::bad(
                         argument,
-                        format!("{value} is not a reference: {name} is missing; expected apiVersion, kind, name and optionally namespace"),
+                        format!("{value} is no reference: it has no {name}; it takes apiVersion, kind, name and, if need be, namespace"),
                     )
                 })
         };
@@ -137,7 +126,7 @@ impl Identifier {
     }
 }
 
-/// Formats the identifier as `Kind name`, or `Kind namespace/name`.
+/// `Kind name`, or `Kind namespace/name`.
 impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
@@ -147,10 +136,8 @@ impl fmt::Display for Identifier {
     }
 }
 
-/// One resource: an immutable map with `apiVersion`, `kind` and `metadata.name`.
-///
-/// The content hash is computed once, on demand. Resources are equal if their contents are equal,
-/// including the order of keys.
+/// One resource: a map with `apiVersion`, `kind` and `metadata.name`. Immutable; its content hash
+/// is made once, on demand. Equal if the content is, order of keys included.
 #[derive(Debug)]
 pub struct Resource {
     identifier: Identifier,
@@ -159,11 +146,11 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Creates a resource from its content.
+    /// Takes the content as it is.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the content is not a map, or `apiVersion`, `kind` or `metadata.name`
-    /// is missing, empty or not text.
+    /// [`Error::BadArgument`]: not a map, or without `apiVersion`, `kind` or `metadata.name` as
+    /// text that is not empty.
     pub fn new(value: Value) -> Result<Self> {
         let identifier = identify(&value)?;
         Ok(Self {
@@ -173,29 +160,29 @@ impl Resource {
         })
     }
 
-    /// The identity of the resource in its package.
+    /// What it is called in its package.
     pub fn identifier(&self) -> &Identifier {
         &self.identifier
     }
 
-    /// The group, version and kind.
+    /// Its group, version and kind.
     pub fn gvk(&self) -> &Gvk {
         &self.identifier.gvk
     }
 
-    /// The content, which is always a map.
+    /// The content: always a map.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The value at this path of map keys, such as `["spec", "siteId"]`.
+    /// What is at this path of map keys, such as `["spec", "siteId"]`.
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         path.iter()
             .try_fold(&self.value, |value, key| value.get(key))
     }
 
-    /// The text of an annotation; `None` if it is absent, null or empty, so that its default
-    /// applies. A boolean or number counts as its text.
+    /// The text of an annotation: a bare boolean or number counts as its text; `None` if it is
+    /// absent, null or empty (its default then counts).
     pub fn annotation(&self, name: &str) -> Option<Cow<'_, str>> {
         match self.value.get("metadata")?.get("annotations")?.get(name)? {
             Value::String(text) if text.is_empty() => None,
@@ -205,15 +192,15 @@ impl Resource {
         }
     }
 
-    /// The hash of the content.
+    /// Of the content.
     pub fn hash(&self) -> ContentHash {
         *self.hash.get_or_init(|| ContentHash::of(&self.value))
     }
 
-    /// Creates a copy with its content changed by `edit`.
+    /// A changed copy: `edit` gets the content.
     ///
     /// # Errors
-    /// As [`Resource::new`], for the changed content.
+    /// As [`Resource::new`], of the result.
     pub fn edited(&self, edit: impl FnOnce(&mut Map<String, Value>)) -> Result<Self> {
         let mut value = self.value.clone();
         if let Value::Object(map) = &mut value {
@@ -222,7 +209,7 @@ impl Resource {
         Self::new(value)
     }
 
-    /// Creates a copy with this annotation set to this text.
+    /// A copy with this annotation set to this text.
     #[must_use]
     pub fn annotated(&self, name: &str, text: &str) -> Self {
         self.edited(|content| {
@@ -233,7 +220,7 @@ impl Resource {
     }
 }
 
-/// Returns the map under `key`; replaces anything else there by an empty map.
+/// The map under `key`, made if something else or nothing is there.
 pub fn map_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let place = map.entry(key).or_insert(Value::Null);
     if !place.is_object() {

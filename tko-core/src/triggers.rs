@@ -1,4 +1,4 @@
-//! The rule that decides which work a change enqueues.
+//! What a change makes due: the one rule of when work is marked.
 
 use crate::change::same_package;
 use crate::entity::{Entity, Facts};
@@ -6,12 +6,13 @@ use crate::id::{Key, SiteId};
 use crate::revision::Generation;
 use crate::work::{Enqueue, Lane, Stage};
 
-/// Returns the work to enqueue for a change of one entity.
+/// The work that a change of one entity makes due.
 ///
-/// - Preparing a deployment: it is not prepared, and it is new or its package changed.
-/// - Scheduling a site: it is new, its package or metadata changed, or its deletion began.
-/// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it, or
-///   has a new package; or the site that had it before reported it as removed.
+/// - A deployment that is not prepared, when it is new or its package changed: to be prepared.
+/// - A site, when it is new, or its package or metadata changed, or it is being deleted: to be
+///   scheduled.
+/// - The site of a deployment, when what it is to run changed: the deployment came, went, or has
+///   another package; and when the site that had it before has reported it off.
 pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue> {
     let mut work = Vec::new();
     let changed = match (before, after) {
@@ -54,14 +55,14 @@ pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue
     } else if changed {
         sites.extend(is);
     }
-    // Deleted while still placed: its site must remove it and report so.
+    // Being deleted while it is still placed: its site must report it off.
     if let (Some(before), Some(entity)) = (before, after)
         && before.deleting != entity.deleting
         && let Some((placed, _)) = placed(entity)
     {
         sites.push(placed);
     }
-    // Removed from its old site, so the new site can place it.
+    // Off its old site, so free to go to the one that wants it.
     if let (Some((left, _)), Some(entity), Some(site)) = (before.and_then(placed), after, is)
         && placed(entity).is_none()
         && left != site
@@ -80,8 +81,7 @@ fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
     entity.deployment()?.placed.as_ref()
 }
 
-/// Returns the lane for work on an entity: by template, so that claims rotate between templates; by
-/// its own id if it has no template.
+/// By template, so that claims take turns between templates; what has none, by itself.
 pub fn lane(entity: &Entity) -> Lane {
     match &entity.key {
         Key::Site(id) => Lane::of(id.as_str()),

@@ -1,20 +1,21 @@
-//! A client that is a [`DataApi`](tko_core::Data) and a [`WorkerApi`](tko_core::Controller):
-//! whatever works with those in process works remotely.
+//! A client that implements [`DataApi`](tko_core::DataApi) and [`WorkerApi`](tko_core::WorkerApi),
+//! so that everything that uses them in process also works remotely.
 //!
-//! It connects when it is first used, and again whenever the connection breaks. What only reads,
-//! and creations with a `once` key, are tried [`Settings::tries`] times while the server is
-//! unavailable; whatever else fails so may have been done: read before repeating it. A watch ends
-//! with `Unavailable` when the connection or the server does: watch again, after the last revision.
+//! It connects on first use, and reconnects when the connection breaks. Reads, and creations with
+//! an idempotency key, are retried while the server is unavailable, up to
+//! [`ClientSettings::tries`] attempts. Other calls that fail with `Unavailable` may have been
+//! applied: read before you repeat them. A watch ends with `Unavailable` when the connection breaks
+//! or the server stops: watch again after the last revision.
 
 mod batch;
 mod call;
-mod controller;
 mod data;
 mod pages;
-mod reading;
 mod settings;
+mod streams;
+mod worker;
 
-pub use settings::{Settings, Tls};
+pub use settings::{ClientSettings, ClientTls};
 
 use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_client::ControllerClient;
@@ -28,49 +29,49 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-/// Longest status, in bytes, that is taken: of a package with very many violations.
+/// Largest status accepted, in bytes. Packages with many violations cause large ones.
 const MAX_STATUS: u32 = 4 << 20;
 
-type Connection = InterceptedService<Channel, Outgoing>;
+type ClientChannel = InterceptedService<Channel, Outgoing>;
 
-/// A remote [`DataApi`](tko_core::Data) and [`WorkerApi`](tko_core::Controller). Cloning shares the
-/// connection.
+/// A connection to a server, as a [`DataApi`](tko_core::DataApi) and
+/// [`WorkerApi`](tko_core::WorkerApi). Clones share the connection.
 #[derive(Clone)]
 pub struct Client {
-    data: DataClient<Connection>,
-    controller: ControllerClient<Connection>,
-    settings: Arc<Settings>,
+    data: DataClient<ClientChannel>,
+    controller: ControllerClient<ClientChannel>,
+    settings: Arc<ClientSettings>,
 }
 
 impl Client {
-    /// For the server that the settings name; does not connect yet. Needs a tokio runtime.
+    /// Creates a client that connects on first use. Requires a tokio runtime.
     ///
     /// # Errors
-    /// `BadArgument`: no proper server, token, CA, certificate or key.
-    pub fn new(settings: Settings) -> Result<Self> {
+    /// [`BadArgument`](Error::BadArgument): the server, token, CA, certificate or key is invalid.
+    pub fn new(settings: ClientSettings) -> Result<Self> {
         let endpoint = endpoint(&settings)?;
         let authorization = settings.token.as_deref().map(authorization).transpose()?;
         let connection = InterceptedService::new(endpoint.connect_lazy(), Outgoing(authorization));
-        let most = settings.max_message;
+        let max = settings.max_message;
         Ok(Self {
             data: DataClient::new(connection.clone())
-                .max_decoding_message_size(most)
-                .max_encoding_message_size(most),
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
             controller: ControllerClient::new(connection)
-                .max_decoding_message_size(most)
-                .max_encoding_message_size(most),
+                .max_decoding_message_size(max)
+                .max_encoding_message_size(max),
             settings: Arc::new(settings),
         })
     }
 
-    /// What the server says of itself.
+    /// Asks the server for its name, version and addresses.
     ///
     /// # Errors
-    /// `Unavailable` and `Internal`; `Unauthenticated` and `Forbidden`.
+    /// `Unavailable`, `Internal`, `Unauthenticated` and `Forbidden`.
     pub async fn server(&self) -> Result<ServerAbout> {
         let answer = self
             .read(
-                "ask the server about itself",
+                "read the description of the server",
                 wire::AboutRequest {},
                 |mut data, request| async move { data.about(request).await },
             )
@@ -86,25 +87,25 @@ impl Client {
     }
 }
 
-/// What a server says of itself.
+/// A server's name, version, backend and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerAbout {
-    /// What this instance is called.
+    /// The name of the instance.
     pub name: String,
-    /// More about it.
+    /// The description of the instance.
     pub description: String,
-    /// Of TKO.
+    /// The version of TKO.
     pub version: String,
-    /// What keeps the data, such as `memory`.
+    /// The storage backend, such as `memory`.
     pub backend: String,
-    /// Where it listens.
+    /// The addresses on which it listens.
     pub addresses: Vec<String>,
-    /// It is open to the network without TLS or without authentication.
+    /// Whether it is open to the network without TLS or without authentication.
     pub insecure: bool,
 }
 
-fn endpoint(settings: &Settings) -> Result<Endpoint> {
+fn endpoint(settings: &ClientSettings) -> Result<Endpoint> {
     let bad = |why: String| Error::bad("gRPC server", format!("{:?}: {why}", settings.server));
     let scheme = if settings.tls.is_some() {
         "https"
@@ -120,18 +121,22 @@ fn endpoint(settings: &Settings) -> Result<Endpoint> {
         Endpoint::from_shared(url).map_err(|error| bad(tko_core::error::chain(&error)))?;
     let uri = endpoint.uri().clone();
     if uri.host().is_none_or(str::is_empty) {
-        return Err(bad("it has no host; give HOST:PORT".to_owned()));
+        return Err(bad("there is no host; write HOST:PORT".to_owned()));
     }
     let tls = match (uri.scheme_str(), &settings.tls) {
         (Some("https"), Some(tls)) => Some(tls.config()),
-        (Some("https"), None) => Some(Tls::new(None).config()),
+        (Some("https"), None) => Some(ClientTls::new(None).config()),
         (Some("http"), None) => None,
         (Some("http"), Some(_)) => {
             return Err(bad(
-                "http is in plaintext; write https to use TLS".to_owned()
+                "http means plaintext; write https to use TLS".to_owned()
             ));
         }
-        _ => return Err(bad("give HOST:PORT, or an http or https URL".to_owned())),
+        _ => {
+            return Err(bad(
+                "unknown scheme; write HOST:PORT, or an http or https URL".to_owned(),
+            ));
+        }
     };
     let endpoint = endpoint
         .connect_timeout(settings.connect_timeout)
@@ -149,14 +154,18 @@ fn endpoint(settings: &Settings) -> Result<Endpoint> {
 }
 
 fn authorization(token: &str) -> Result<MetadataValue<Ascii>> {
-    let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
-        .parse()
-        .map_err(|_| Error::bad("bearer token", "has characters other than visible ASCII"))?;
+    let mut value: MetadataValue<Ascii> =
+        format!("Bearer {}", token.trim()).parse().map_err(|_| {
+            Error::bad(
+                "bearer token",
+                "the token has a character outside visible ASCII",
+            )
+        })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Says who calls, and that long statuses are welcome.
+/// Adds the bearer token and the request for full error details to each call.
 #[derive(Clone)]
 struct Outgoing(Option<MetadataValue<Ascii>>);
 

@@ -1,4 +1,4 @@
-//! The messages of `google.rpc` that travel in the details of a status.
+//! The messages of `google.rpc` in the details of a status.
 
 use bytes::Bytes;
 use prost::Message;
@@ -16,13 +16,13 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// The bytes of `grpc-status-details-bin`.
+    /// The value of `grpc-status-details-bin`.
     pub(crate) fn bytes(&self) -> Bytes {
         self.encode_to_vec().into()
     }
 
     /// The first detail of this type.
-    pub(crate) fn find<T: Named>(&self) -> Option<T> {
+    pub(crate) fn find<T: StatusDetail>(&self) -> Option<T> {
         let any = self.details.iter().find(|any| {
             any.type_url
                 .rsplit_once('/')
@@ -32,12 +32,12 @@ impl Status {
     }
 }
 
-/// A message that can be a detail.
-pub(crate) trait Named: Message + Default {
-    /// Package and name.
+/// A message that can be a detail of a status.
+pub(crate) trait StatusDetail: Message + Default {
+    /// The full name: package and message.
     const NAME: &'static str;
 
-    /// As a detail.
+    /// Packs the message as a detail.
     fn any(&self) -> prost_types::Any {
         prost_types::Any {
             type_url: format!("type.googleapis.com/{}", Self::NAME),
@@ -57,7 +57,7 @@ pub(crate) struct ErrorInfo {
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-impl Named for ErrorInfo {
+impl StatusDetail for ErrorInfo {
     const NAME: &'static str = "google.rpc.ErrorInfo";
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct BadRequest {
     pub(crate) field_violations: Vec<FieldViolation>,
 }
 
-impl Named for BadRequest {
+impl StatusDetail for BadRequest {
     const NAME: &'static str = "google.rpc.BadRequest";
 }
 
@@ -81,6 +81,6 @@ pub(crate) struct FieldViolation {
     pub(crate) description: String,
 }
 
-impl Named for crate::proto::v1alpha2::Error {
+impl StatusDetail for crate::proto::v1alpha2::Error {
     const NAME: &'static str = "tko.v1alpha2.Error";
 }

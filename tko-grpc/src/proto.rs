@@ -1,7 +1,7 @@
-//! The protocol, as generated from `proto/`: messages, clients and servers.
+//! The protocol as generated from `proto/`: messages, clients and servers.
 //!
-//! [`DataApi`](data_server::Data) of this module is the service for existing clients; [`v1alpha2`]
-//! has what it lacks.
+//! The service in this module is for existing clients; [`v1alpha2`] has everything else. Clients are
+//! generated with the feature `client`, servers with the feature `server`.
 #![allow(
     missing_docs,
     nonstandard_style,
@@ -15,11 +15,11 @@ tonic::include_proto!("tko");
 
 /// The second, versioned services.
 ///
-/// The entity of a [`Record`](v1alpha2::Record) is left as bytes: decode an
-/// [`Entity`](v1alpha2::Entity) from them, if you do not take the [client](crate::client) instead.
+/// A [`Record`](v1alpha2::Record) keeps its entity as bytes: decode an
+/// [`Entity`](v1alpha2::Entity) from them, or use the client of this crate, which does it for you.
 pub mod v1alpha2 {
     tonic::include_proto!("tko.v1alpha2");
 }
 
-/// All of it as a `google.protobuf.FileDescriptorSet`, for reflection.
+/// The protocol as an encoded `google.protobuf.FileDescriptorSet`, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tko.bin"));

@@ -1,90 +1,96 @@
-//! A server for any [`WorkerApi`].
+//! A gRPC server for any [`WorkerApi`].
 //!
 //! It serves `tko.Data` (for existing clients), `tko.v1alpha2.Data` and
 //! `tko.v1alpha2.Controller`, `grpc.health.v1.Health`, and reflection (v1 and v1alpha).
 //!
-//! - Listings go from pages to the socket: what a slow client does not take is not read, and what a
-//!   gone client asked for is dropped.
-//! - A call's deadline (`grpc-timeout`) ends it, streams too.
-//! - Told to stop, it says `NOT_SERVING`, takes no more connections, ends watches and waits for due
-//!   work, and gives the rest [`Settings::grace`].
-//! - It is closed by default: see [`Access`].
+//! - Listings are streamed page by page. A slow client slows the listing; a disconnected client
+//!   stops it.
+//! - A call's deadline (`grpc-timeout`) ends it, streams included.
+//! - On shutdown the server reports `NOT_SERVING`, accepts no more connections, and ends watches
+//!   and waiting claims. Other calls have [`ServerSettings::grace`] to finish.
+//! - Every request but a health check is authenticated, and the API sees its
+//!   [`Caller`](tko_core::Caller).
+//! - The server is closed by default: see [`Access`].
 
-mod access;
+mod authenticated;
 mod batch;
 mod call;
 mod compatible;
-mod connection;
-mod controller;
 mod data;
+mod incoming;
 mod list;
-mod listen;
 mod pages;
 mod settings;
+mod worker;
 
-pub use access::{Access, Tls, Tokens};
-pub use listen::{Listen, Sockets, Stack};
-pub use settings::Settings;
+pub use settings::ServerSettings;
+pub use tko_serve::{
+    Access, Anyone, Authenticate, BearerTokens, ClientCertificates, Credentials, FirstOf, Listen,
+    Peer, ServerTls, Sockets, Stack,
+};
 
 use crate::proto::data_server::DataServer as CompatibleServer;
 use crate::proto::v1alpha2::controller_server::ControllerServer;
 use crate::proto::v1alpha2::data_server::DataServer;
-use crate::status::{self, Detail};
-use call::Context;
-use connection::Connection;
-use futures_core::Stream;
+use authenticated::Authenticated;
+use call::ServiceContext;
 use futures_util::StreamExt;
-use futures_util::stream::select_all;
-use std::io;
+use incoming::GrpcConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tko_core::{Error, Result, WorkerApi};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tko_serve::AcceptSettings;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
-use tonic::service::interceptor::InterceptedService;
-use tonic::service::{Interceptor, Routes};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// Serves data to people, programs and workers.
+/// The name of this interface in credentials and in the causes of changes.
+pub const DOOR: &str = "grpc";
+
+/// Serves an API to people, programs and workers.
 pub struct Server {
-    data: Arc<dyn WorkerApi>,
-    settings: Settings,
+    api: Arc<dyn WorkerApi>,
+    settings: ServerSettings,
     access: Access,
 }
 
 impl Server {
-    /// Serves this data to everyone, on loopback.
-    pub fn new(data: Arc<dyn WorkerApi>) -> Self {
+    /// A server that admits anyone, on loopback only.
+    pub fn new(api: Arc<dyn WorkerApi>) -> Self {
         Self {
-            data,
-            settings: Settings::default(),
+            api,
+            settings: ServerSettings::default(),
             access: Access::default(),
         }
     }
 
-    /// Behaves like this.
+    /// Sets limits and timeouts.
     #[must_use]
-    pub fn with_settings(self, settings: Settings) -> Self {
+    pub fn with_settings(self, settings: ServerSettings) -> Self {
         Self { settings, ..self }
     }
 
-    /// Lets in whom this says.
+    /// Sets TLS, authentication and the permission to be open to the network.
     #[must_use]
     pub fn with_access(self, access: Access) -> Self {
         Self { access, ..self }
     }
 
-    /// Serves on these sockets until `shutdown`, and ends when what was in flight has, at the
-    /// latest [`Settings::grace`] later.
+    /// Authenticates callers in this way. Keeps the rest of [`with_access`](Self::with_access).
+    #[must_use]
+    pub fn with_authentication(self, authentication: Arc<dyn Authenticate>) -> Self {
+        let access = self.access.authentication(authentication);
+        Self { access, ..self }
+    }
+
+    /// Serves on these sockets until `shutdown`. Returns when all calls have ended, at most
+    /// [`ServerSettings::grace`] later.
     ///
     /// # Errors
-    /// - `BadArgument`: open to the network without TLS and authentication, and not said to be
-    ///   insecure; a certificate or key that is none.
-    /// - `Unavailable`: a socket broke.
+    /// - [`BadArgument`](Error::BadArgument): the server would be open to the network; or a
+    ///   certificate or key is invalid.
+    /// - [`Unavailable`](Error::Unavailable): the transport failed.
     pub async fn serve(self, sockets: Sockets, shutdown: CancellationToken) -> Result<()> {
         let addresses = sockets.addresses();
         self.access.check(&addresses)?;
@@ -92,29 +98,25 @@ impl Server {
         if insecure {
             tracing::warn!(
                 ?addresses,
-                "gRPC is open to the network without TLS or without authentication"
+                "serving gRPC to the network without TLS or without authentication"
             );
         }
-        let mut transport = tonic::transport::Server::builder()
+        let transport = tonic::transport::Server::builder()
             .max_concurrent_streams(self.settings.max_calls)
             .http2_keepalive_interval(Some(self.settings.keepalive))
             .http2_keepalive_timeout(Some(self.settings.keepalive))
             .http2_adaptive_window(Some(true));
-        if let Some(tls) = &self.access.tls {
-            transport = transport.tls_config(tls.config()).map_err(|error| {
-                Error::bad("TLS certificate and key", tko_core::error::chain(&error))
-            })?;
-        }
         let ending = CancellationToken::new();
         let broken = CancellationToken::new();
         let grace = self.settings.grace;
-        let incoming = incoming(
-            sockets.into_listeners(),
-            self.settings.max_connections,
-            &broken,
-        );
+        let mut accept = AcceptSettings::default();
+        accept.tls.clone_from(&self.access.tls);
+        accept.protocols = vec!["h2"];
+        accept.max_connections = self.settings.max_connections;
+        let connections = tko_serve::accept(sockets, &accept, &broken)?
+            .map(|connection| connection.map(GrpcConnection::new));
         let (health, routes) = self
-            .routes(addresses.clone(), insecure, ending.clone())
+            .into_routes(addresses.clone(), insecure, ending.clone())
             .await?;
         tracing::info!(?addresses, "serving gRPC");
         let stop = {
@@ -129,9 +131,9 @@ impl Server {
                 ending.cancel();
             }
         };
-        let serving = transport
+        let serving = { transport }
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, stop);
+            .serve_with_incoming_shutdown(connections, stop);
         let late = async {
             ending.cancelled().await;
             tokio::time::sleep(grace).await;
@@ -140,7 +142,7 @@ impl Server {
         let served = tokio::select! {
             served = &mut serving => served,
             () = late => {
-                tracing::warn!(?grace, "calls were still in flight after the time of grace");
+                tracing::warn!(?grace, "breaking calls that outlasted the grace period");
                 broken.cancel();
                 serving.await
             }
@@ -148,63 +150,62 @@ impl Server {
         served.map_err(|error| Error::unavailable("serve gRPC", error))
     }
 
-    /// The services, for those who bring their own transport. `addresses` are told to clients;
-    /// streams without end stop when `ending` is cancelled. Authentication by token is in them;
-    /// TLS, and the rule that keeps open servers off the network, are the transport's.
+    /// The services without a transport, to be served by one of your own.
+    ///
+    /// `About` reports `addresses` and `insecure`. Watches and waiting claims end when `ending` is
+    /// cancelled. Authentication is included; for client certificates the transport inserts a
+    /// [`Peer`] into the extensions of each request. TLS, and the rule that keeps open servers off
+    /// the network, are up to the transport.
     ///
     /// # Errors
-    /// `Internal`: the protocol's description is broken.
-    pub async fn routes(
+    /// [`Internal`](Error::Internal): the description of the protocol is corrupt.
+    pub async fn into_routes(
         self,
         addresses: Vec<SocketAddr>,
         insecure: bool,
         ending: CancellationToken,
     ) -> Result<(HealthReporter, Routes)> {
-        let most = self.settings.max_message;
-        let gate = Gate(self.access.tokens);
-        let context = Arc::new(Context {
-            data: self.data,
+        let max = self.settings.max_message;
+        let authentication = self.access.authenticator();
+        let context = Arc::new(ServiceContext {
+            api: self.api,
             settings: self.settings,
             addresses,
             insecure,
             ending,
         });
-        let compatible = CompatibleServer::new(compatible::Compatible(context.clone()))
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
-        let data = DataServer::new(data::Data(context.clone()))
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
-        let controller = ControllerServer::new(controller::Controller(context))
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most);
+        let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))
+            .max_decoding_message_size(max)
+            .max_encoding_message_size(max);
+        let data = DataServer::new(data::DataService(context.clone()))
+            .max_decoding_message_size(max)
+            .max_encoding_message_size(max);
+        let worker = ControllerServer::new(worker::WorkerService(context))
+            .max_decoding_message_size(max)
+            .max_encoding_message_size(max);
         let (reporter, health) = tonic_health::server::health_reporter();
         for service in SERVICES {
             reporter
                 .set_service_status(service, ServingStatus::Serving)
                 .await;
         }
-        let broken = |error| Error::internal("describe the protocol", error);
+        let corrupt = |error| Error::internal("describe the protocol", error);
+        let reflection_v1 = reflection().build_v1().map_err(corrupt)?;
+        let reflection_v1alpha = reflection().build_v1alpha().map_err(corrupt)?;
         let mut routes = Routes::builder();
         routes
-            .add_service(InterceptedService::new(compatible, gate.clone()))
-            .add_service(InterceptedService::new(data, gate.clone()))
-            .add_service(InterceptedService::new(controller, gate.clone()))
-            .add_service(InterceptedService::new(
-                reflection().build_v1().map_err(broken)?,
-                gate.clone(),
-            ))
-            .add_service(InterceptedService::new(
-                reflection().build_v1alpha().map_err(broken)?,
-                gate,
-            ))
-            // Whoever watches over the process has no token, and learns nothing from this.
+            .add_service(Authenticated::new(compatible, &authentication))
+            .add_service(Authenticated::new(data, &authentication))
+            .add_service(Authenticated::new(worker, &authentication))
+            .add_service(Authenticated::new(reflection_v1, &authentication))
+            .add_service(Authenticated::new(reflection_v1alpha, &authentication))
+            // Probes have no credentials, and health reveals nothing else.
             .add_service(health);
         Ok((reporter, routes.routes()))
     }
 }
 
-/// Whose health is told; the empty name is the server's.
+/// The services whose health is reported. The empty name stands for the server.
 const SERVICES: [&str; 4] = [
     "",
     "tko.Data",
@@ -217,65 +218,3 @@ fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
         .register_encoded_file_descriptor_set(crate::proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
-
-/// Lets in who has a token, if any is needed.
-#[derive(Clone)]
-struct Gate(Option<Tokens>);
-
-impl Interceptor for Gate {
-    fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        if let Some(tokens) = &self.0 {
-            tokens
-                .check(request.metadata())
-                .map_err(|error| status::from_error(&error, Detail::Short))?;
-        }
-        Ok(request)
-    }
-}
-
-/// Connections as they come, no more at once than `most`.
-fn incoming(
-    listeners: Vec<TcpListener>,
-    most: usize,
-    broken: &CancellationToken,
-) -> impl Stream<Item = io::Result<Connection>> + Send + 'static {
-    let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-    select_all(listeners.into_iter().map(|listener| {
-        let (room, broken) = (room.clone(), broken.clone());
-        let accepted = futures_util::stream::unfold(listener, move |listener| {
-            let (room, broken) = (room.clone(), broken.clone());
-            async move {
-                let accepted = accept(&listener, room, broken).await;
-                Some((accepted, listener))
-            }
-        });
-        accepted.boxed()
-    }))
-}
-
-async fn accept(
-    listener: &TcpListener,
-    room: Arc<Semaphore>,
-    broken: CancellationToken,
-) -> io::Result<Connection> {
-    let stream = loop {
-        match listener.accept().await {
-            Ok((stream, _)) => break stream,
-            // Of one connection, or of too many open files: it passes.
-            Err(error) => {
-                tracing::debug!(%error, "could not accept a connection");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    };
-    stream.set_nodelay(true)?;
-    // Only now: a socket where nobody calls must not keep the room that another needs.
-    let permit = room
-        .acquire_owned()
-        .await
-        .expect("nobody closes the semaphore");
-    Ok(Connection::new(stream, broken, permit))
-}
-
-/// After a connection could not be accepted.
-const PAUSE: Duration = Duration::from_millis(50);

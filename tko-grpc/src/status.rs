@@ -1,11 +1,11 @@
-//! Errors over gRPC: the one mapping of [`tko_core::Error`] to [`tonic::Status`] and back.
+//! Errors over gRPC: maps [`tko_core::Error`] to [`tonic::Status`] and back.
 //!
 //! | kind | code |
 //! |---|---|
 //! | bad argument | `INVALID_ARGUMENT` |
 //! | not found | `NOT_FOUND` |
 //! | already exists | `ALREADY_EXISTS` |
-//! | conflict, busy, timeout | `ABORTED` |
+//! | conflict, busy, claim expired | `ABORTED` |
 //! | expired | `OUT_OF_RANGE` |
 //! | unauthenticated | `UNAUTHENTICATED` |
 //! | forbidden | `PERMISSION_DENIED` |
@@ -13,13 +13,14 @@
 //! | unavailable | `UNAVAILABLE` |
 //! | internal | `INTERNAL` |
 //!
-//! `google.rpc.ErrorInfo` in the details has the kind as its `reason`, and in its metadata what
-//! the error speaks of; `google.rpc.BadRequest` has every violation. The text says all of it too.
-//! A status travels in HTTP headers, of which many clients take 8 KiB at most, so what is longer is
-//! cut and says so; whoever takes more asks for it by the metadata entry `tko-details: full` and
-//! gets a `tko.v1alpha2.Error`, from which [`to_error`] makes the error as it was.
+//! `google.rpc.ErrorInfo` in the details has the kind as its `reason`, and the argument, keys or
+//! action in its metadata. `google.rpc.BadRequest` lists the violations. The text repeats all of it.
 //!
-//! What lies behind an unavailable or internal error stays in the server's log.
+//! A status travels in HTTP headers, and many clients accept at most 8 KiB of them, so longer
+//! details are cut and marked as cut. A request with the metadata entry `tko-details: full` gets a
+//! `tko.v1alpha2.Error` instead, from which [`to_error`] restores the error.
+//!
+//! The source of an unavailable or internal error stays in the server's log.
 
 mod decode;
 mod encode;
@@ -34,29 +35,30 @@ use tonic::metadata::MetadataMap;
 
 pub use decode::to_error;
 pub use encode::from_error;
+#[cfg(feature = "server")]
 pub(crate) use encode::log;
 pub(crate) use full::{pack, unpack};
 
 /// The domain of `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "tko";
 
-/// The metadata entry of requests whose caller takes long statuses: its value is `full`.
+/// The metadata key with which a request asks for full details; the value is [`FULL`].
 pub const DETAILS: &str = "tko-details";
 
 /// The value of [`DETAILS`].
 pub const FULL: &str = "full";
 
-/// How much of an error a caller takes.
+/// How much of an error fits into the status that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// What fits in the headers that any client takes: about 7 KiB.
+    /// About 7 KiB, which every client accepts.
     Short,
-    /// All of it.
+    /// The whole error.
     Full,
 }
 
 impl Detail {
-    /// What a request asks for.
+    /// The detail that a request asks for.
     pub fn of(metadata: &MetadataMap) -> Self {
         match metadata.get(DETAILS) {
             Some(value) if value == FULL => Self::Full,
@@ -65,7 +67,7 @@ impl Detail {
     }
 }
 
-/// The code of a kind.
+/// The gRPC code of an error kind.
 pub fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::BadArgument => Code::InvalidArgument,
@@ -81,7 +83,7 @@ pub fn code(kind: ErrorKind) -> Code {
     }
 }
 
-/// The kind in upper snake case, as `google.rpc.ErrorInfo` has it.
+/// The `reason` of `google.rpc.ErrorInfo` for an error kind, in upper snake case.
 pub fn reason(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::BadArgument => "BAD_ARGUMENT",

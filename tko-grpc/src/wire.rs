@@ -1,7 +1,7 @@
-//! What travels, and what it stands for: one function each way for each message.
+//! Conversions between the types of `tko-core` and generated messages (`wire::`).
 //!
-//! `pack` goes out and cannot fail; `unpack` comes in and trusts nothing: what is missing, out of
-//! range or unknown is a `BadArgument` that names the field. `wire::` is what is generated.
+//! `pack` functions encode and cannot fail. `unpack` functions validate: a field that is missing,
+//! out of range or unknown is a `BadArgument` that names the field.
 
 pub(crate) mod change;
 pub(crate) mod entity;

@@ -1,4 +1,4 @@
-//! The contract of `DataApi` and `WorkerApi`, over client, server and the memory backend.
+//! The conformance suite over client, server and the memory backend.
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -10,16 +10,12 @@ use tko_grpc::client::{self, Client};
 use tko_grpc::server::{Listen, Server, Sockets};
 use tko_worker::{CancellationToken, DeletionController};
 
-/// Serves each subject on a port of its own.
+/// Serves each API on a port of its own.
 #[derive(Default)]
 struct Remote(ManualClock);
 
 #[async_trait]
 impl DataHarness for Remote {
-    fn names_callers(&self) -> bool {
-        false
-    }
-
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let settings = tko_backend_memory::MemorySettings { history };
         let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));
@@ -32,7 +28,7 @@ impl DataHarness for Remote {
             .expect("loopback is there");
         let address = sockets.addresses()[0].to_string();
         tokio::spawn(Server::new(Arc::new(store)).serve(sockets, CancellationToken::new()));
-        let client = Client::new(client::Settings::new(address)).expect("an address");
+        let client = Client::new(client::ClientSettings::new(address)).expect("an address");
         Arc::new(client)
     }
 

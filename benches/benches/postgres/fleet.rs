@@ -16,7 +16,7 @@ use tko_core::{
     DataApi, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package,
     Select, Watch,
 };
-use tko_grpc::client::{Client, Settings};
+use tko_grpc::client::{Client, ClientSettings};
 use tko_postgres_server::PostgresServer;
 
 /// The job's name in the report.
@@ -37,7 +37,7 @@ pub(crate) async fn measure(
         report.begin(size);
         let world = World::new(server).await;
         let data = Process::start(Role::Data, &world.url, latency).await;
-        let client = Client::new(Settings::new(&data.told)).expect("a client");
+        let client = Client::new(ClientSettings::new(&data.told)).expect("a client");
         let top = registered(&client, size).await;
         let mut workers = Vec::new();
         for role in [

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tko_benches::sample::{fresh, metadata, own, template};
 use tko_benches::speed::{CALLERS, Inputs, Speed, in_turn, speed};
 use tko_core::{DataApi, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
-use tko_grpc::client::{Client, Settings};
+use tko_grpc::client::{Client, ClientSettings};
 
 const CREATE: &str = "gRPC: create, 8 callers";
 
@@ -32,7 +32,7 @@ fn selects() -> [(&'static str, Select); 2] {
 /// Measures the jobs of the backend through gRPC, and the backend again for comparison.
 pub(crate) async fn measure(world: &World, report: &mut Report) {
     let server = Process::start(Role::Data, &world.url, Duration::ZERO).await;
-    let client = Client::new(Settings::new(&server.told)).expect("a client");
+    let client = Client::new(ClientSettings::new(&server.told)).expect("a client");
     let client = Arc::new(client);
     let World { backend, pool, .. } = world;
     let of_backend = |alone: &Speed, least| Bar::least("of the backend's", alone.rate(), least);

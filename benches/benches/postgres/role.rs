@@ -12,7 +12,7 @@ use tko_core::{
     Answer, Backend, Condition, Error, Gvk, PrepareCall, Preparer, Registry, Result, ScheduleCall,
     Scheduler, Store, annotation,
 };
-use tko_grpc::client::{Client, Settings};
+use tko_grpc::client::{Client, ClientSettings};
 use tko_grpc::server::{Listen, Server, Sockets};
 use tko_preparer::PrepareController;
 use tko_scheduler::ScheduleController;
@@ -103,7 +103,7 @@ async fn until_the_end(input: Lines<BufReader<Stdin>>, stop: CancellationToken) 
 }
 
 fn client(server: &str) -> Arc<Client> {
-    Arc::new(Client::new(Settings::new(server)).expect("a client"))
+    Arc::new(Client::new(ClientSettings::new(server)).expect("a client"))
 }
 
 /// A store that validates, as that of `tko data start` does.

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 struct Door {
     sockets: Sockets,
     access: Access,
-    settings: tko_grpc::server::Settings,
+    settings: tko_grpc::server::ServerSettings,
 }
 
 /// A store with its server, controllers and background tasks. `stop` ends them in the order of the
@@ -253,7 +253,7 @@ impl Door {
             "add --grpc-certificate and --grpc-key, and --grpc-client-ca or --grpc-tokens; \
              or allow this with --insecure",
         )?;
-        let mut settings = tko_grpc::server::Settings::default();
+        let mut settings = tko_grpc::server::ServerSettings::default();
         settings.name.clone_from(&data.name);
         settings.description.clone_from(&data.description);
         Ok(Self {

@@ -2,7 +2,8 @@
 
 use clap::Args;
 use std::path::PathBuf;
-use tko_grpc::server::{Access, Listen, Stack, Tls, Tokens};
+use std::sync::Arc;
+use tko_grpc::server::{Access, BearerTokens, Listen, ServerTls, Stack};
 
 /// Where to serve gRPC, and for whom; without an address: on loopback, for everyone there
 #[derive(Clone, Debug, Args)]
@@ -56,16 +57,14 @@ impl ListenArgs {
 
     /// Who may connect.
     pub(crate) fn access(&self) -> tko_core::Result<Access> {
-        let tls = match (&self.grpc_certificate, &self.grpc_key) {
-            (Some(certificate), Some(key)) => {
-                Some(Tls::read(certificate, key, self.grpc_client_ca.as_deref())?)
-            }
-            _ => None,
-        };
-        Ok(Access {
-            tls,
-            tokens: self.grpc_tokens.as_deref().map(Tokens::read).transpose()?,
-            insecure: self.insecure,
-        })
+        let mut access = Access::new().insecure(self.insecure);
+        if let (Some(certificate), Some(key)) = (&self.grpc_certificate, &self.grpc_key) {
+            let client_ca = self.grpc_client_ca.as_deref();
+            access = access.tls(ServerTls::read(certificate, key, client_ca)?);
+        }
+        if let Some(tokens) = &self.grpc_tokens {
+            access = access.authentication(Arc::new(BearerTokens::read(tokens)?));
+        }
+        Ok(access)
     }
 }

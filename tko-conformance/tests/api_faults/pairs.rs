@@ -43,8 +43,6 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("parents are not selected by", "read::every_way_to_select_works"),
     ("counts have no bound", "read::a_count_is_exact_up_to_its_bound"),
     ("history is oldest first", "read::a_history_has_whole_packages"),
-    ("callers are not named", "read::a_change_names_its_caller_and_its_verb"),
-    ("causes are all the same", "read::a_change_names_its_caller_and_its_verb"),
     ("deployments go with their parent", "delete::relations_are_cleared"),
     ("deleting nothing is fine", "delete::what_is_gone_is_not_found"),
     ("everything that is selected is purged alike", "purge::all_that_match_are_deleted"),

@@ -1,39 +1,39 @@
-//! Building metadata from pairs in the order of their keys.
+//! Metadata while it is made, in the order of its keys: as what is read mostly comes.
 
-use super::{Metadata, TextEnd};
+use super::{End, Metadata};
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The separator of a key and its value, in the layout and in lines.
+/// Between a key and its value, in what [`Metadata`] is made of and in its lines.
 pub(super) const TAB: char = '\t';
 
-/// The separator of two pairs, in the layout and in lines.
+/// After a pair that is not the last, likewise.
 pub(super) const NEWLINE: char = '\n';
 
-/// The layout of metadata while it is built.
+/// What metadata is made of, so far.
 #[derive(Default)]
 pub(super) struct Growing {
     text: String,
-    ends: Vec<[u8; TextEnd::LENGTH]>,
-    /// The place of the last key.
+    ends: Vec<[u8; End::LENGTH]>,
+    /// Where the last key is.
     last: Range<usize>,
 }
 
 thread_local! {
-    /// The buffers of the last build, kept because streams build very many.
+    /// Room of what was made before. Streams make very much.
     static ROOM: Cell<Growing> = Cell::default();
 }
 
 impl Growing {
-    /// Most bytes of texts of a kept buffer.
+    /// Most room that is kept, in bytes of texts.
     const KEPT: usize = 65_536;
 
     pub(super) fn begin() -> Self {
         ROOM.take()
     }
 
-    /// Whether this key is greater than every present one.
+    /// Whether this key comes after those that are there.
     pub(super) fn goes_on_with(&self, key: &str) -> bool {
         self.ends.is_empty() || &self.text[self.last.clone()] < key
     }
@@ -52,11 +52,11 @@ impl Growing {
     }
 
     fn end(&mut self, at: usize) {
-        self.ends.push(TextEnd(at).write());
+        self.ends.push(End(at).write());
     }
 
-    /// Builds from [lines](Metadata::from_lines), if they are well formed, sorted, and without
-    /// escapes.
+    /// Of [lines](Metadata::from_lines), if that is what they are, they are in order, and none of
+    /// their texts is written otherwise than it is.
     pub(super) fn of(lines: &str) -> Option<Self> {
         let mut growing = Self::begin();
         let bytes = lines.as_bytes();

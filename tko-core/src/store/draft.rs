@@ -10,6 +10,7 @@ use crate::revision::{Timestamp, Version};
 use crate::triggers;
 use crate::work::Enqueue;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct ChangeDraft {
@@ -29,7 +30,7 @@ impl ChangeDraft {
     pub(super) fn because(cause: &str) -> Self {
         Self {
             set: ChangeSet {
-                cause: Some(cause.into()),
+                cause: Some(Arc::from(cause)),
                 ..ChangeSet::default()
             },
             ..Self::default()

@@ -1,4 +1,4 @@
-//! Creations in batches: a stream of messages of bounded size, each answered in order.
+//! Batch creation: a stream of messages of bounded size, each answered in order.
 
 use super::Client;
 use super::call::{garbled, limited, next};
@@ -12,14 +12,14 @@ use tko_core::{DeploymentId, Error, NewDeployment, Result};
 
 const ACTION: &str = "create deployments";
 
-/// Most creations in one message.
+/// Most deployments in one message.
 const BATCH: usize = 500;
 
-/// A message is sent when its packages have this many bytes, or a little more.
+/// A message is sent once its packages have this many bytes; the last one may exceed it.
 const BATCH_BYTES: usize = 4 << 20;
 
 impl Client {
-    /// A result for each, in order.
+    /// Creates the deployments; returns a result for each, in order.
     pub(super) async fn create_batches(&self, new: &[NewDeployment]) -> Vec<Result<DeploymentId>> {
         let batches = batches(new);
         let sizes: Vec<usize> = batches
@@ -28,7 +28,7 @@ impl Client {
             .collect();
         let mut results = Vec::with_capacity(new.len());
         if let Err(error) = self.send(batches, &sizes, &mut results).await {
-            // The batch that failed gets the error; what comes after it was not answered.
+            // The failed batch gets the error; the batches after it were not answered.
             let failed = sizes
                 .iter()
                 .scan(0, |end, size| {
@@ -37,18 +37,18 @@ impl Client {
                 })
                 .find(|end| *end > results.len())
                 .unwrap_or(new.len());
-            results.resize_with(failed, || Err(again(&error)));
+            results.resize_with(failed, || Err(copy(&error)));
             results.resize_with(new.len(), || {
                 Err(Error::unavailable(
-                    "create a deployment: the batch before it failed",
-                    again(&error),
+                    "create a deployment: an earlier batch failed",
+                    copy(&error),
                 ))
             });
         }
         results
     }
 
-    /// Sends batches, and takes what the server answers to each.
+    /// Sends batches and collects the results of each.
     async fn send(
         &self,
         batches: Vec<wire::CreateDeploymentsRequest>,
@@ -70,7 +70,10 @@ impl Client {
             if created.len() != *size {
                 return Err(Error::unavailable(
                     ACTION,
-                    format!("{} of {size} were answered", created.len()),
+                    format!(
+                        "the server answered {} of {size} deployments",
+                        created.len()
+                    ),
                 ));
             }
             results.extend(created.into_iter().map(result));
@@ -107,7 +110,7 @@ fn batches(new: &[NewDeployment]) -> Vec<wire::CreateDeploymentsRequest> {
     batches
 }
 
-/// The same error once more, less its source.
-fn again(error: &Error) -> Error {
+/// A copy of an error, without its source.
+fn copy(error: &Error) -> Error {
     status::unpack(status::pack(error)).unwrap_or_else(garbled)
 }

@@ -1,6 +1,6 @@
-//! Calls: deadlines, statuses, and which calls are tried again.
+//! Calls: deadlines, statuses and retries.
 
-use super::{Client, Connection};
+use super::{Client, ClientChannel};
 use crate::proto::v1alpha2::controller_client::ControllerClient;
 use crate::proto::v1alpha2::data_client::DataClient;
 use crate::status::to_error;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tko_core::{Error, Result};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Before the second try; four times as long before each further one.
+/// Backoff before the second attempt; four times as long before each further one.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Client {
-    /// A call that changes something: made once.
+    /// Makes a call that changes something, once.
     pub(super) async fn write<Q, A, F>(
         &self,
         action: &'static str,
         request: Q,
-        call: impl FnOnce(DataClient<Connection>, Request<Q>) -> F,
+        call: impl FnOnce(DataClient<ClientChannel>, Request<Q>) -> F,
     ) -> Result<A>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -27,12 +27,12 @@ impl Client {
         answer(action, time, call(self.data.clone(), request)).await
     }
 
-    /// A call that works on all that match: made once, with more time.
+    /// Makes a call that works on all matching entities, once, with a longer timeout.
     pub(super) async fn bulk<Q, A, F>(
         &self,
         action: &'static str,
         request: Q,
-        call: impl FnOnce(DataClient<Connection>, Request<Q>) -> F,
+        call: impl FnOnce(DataClient<ClientChannel>, Request<Q>) -> F,
     ) -> Result<A>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -42,12 +42,12 @@ impl Client {
         answer(action, time, call(self.data.clone(), request)).await
     }
 
-    /// A call that can be repeated without harm: tried again while the server is unavailable.
+    /// Makes an idempotent call; retries while the server is unavailable.
     pub(super) async fn read<Q, A, F>(
         &self,
         action: &'static str,
         request: Q,
-        call: impl Fn(DataClient<Connection>, Request<Q>) -> F,
+        call: impl Fn(DataClient<ClientChannel>, Request<Q>) -> F,
     ) -> Result<A>
     where
         Q: Clone,
@@ -61,7 +61,7 @@ impl Client {
         .await
     }
 
-    /// Tries again while the server is unavailable.
+    /// Retries while the server is unavailable.
     pub(super) async fn repeat<A, F>(&self, attempt: impl Fn() -> F) -> Result<A>
     where
         F: Future<Output = Result<A>>,
@@ -70,7 +70,7 @@ impl Client {
         for _ in 1..self.settings.tries {
             match attempt().await {
                 Err(error @ Error::Unavailable { .. }) => {
-                    tracing::debug!(error = error.chain(), "trying again");
+                    tracing::debug!(error = error.chain(), "retrying a call");
                 }
                 other => return other,
             }
@@ -80,13 +80,13 @@ impl Client {
         attempt().await
     }
 
-    /// A worker's call: made once, for workers have their own way to go on.
+    /// Makes a worker's call, once, because workers have their own retries.
     pub(super) async fn work<Q, A, F>(
         &self,
         action: &'static str,
         time: Duration,
         request: Q,
-        call: impl FnOnce(ControllerClient<Connection>, Request<Q>) -> F,
+        call: impl FnOnce(ControllerClient<ClientChannel>, Request<Q>) -> F,
     ) -> Result<A>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -96,7 +96,7 @@ impl Client {
     }
 }
 
-/// A request that has this much time.
+/// A request with this timeout.
 pub(super) fn within<Q>(time: Duration, request: Q) -> Request<Q> {
     let mut request = Request::new(request);
     request.set_timeout(time);
@@ -108,7 +108,7 @@ async fn answer<A>(
     time: Duration,
     call: impl Future<Output = Result<Response<A>, Status>>,
 ) -> Result<A> {
-    // What is generated for a call is large.
+    // The generated future of a call is large.
     let call = Box::pin(call);
     limited(action, time, async {
         call.await
@@ -118,7 +118,7 @@ async fn answer<A>(
     .await
 }
 
-/// Gives up after this time.
+/// Fails with `Unavailable` after this time.
 pub(super) async fn limited<A>(
     action: &'static str,
     time: Duration,
@@ -137,7 +137,7 @@ pub(super) async fn next<A>(action: &'static str, stream: &mut Streaming<A>) -> 
         .map_err(|status| to_error(status, action))
 }
 
-/// Of an answer that cannot be understood: the fault is not the caller's.
+/// Converts the error of an invalid response, which is not the caller's fault.
 pub(super) fn garbled(error: Error) -> Error {
-    Error::internal("understand what the server answered", error)
+    Error::internal("read the response of the server", error)
 }

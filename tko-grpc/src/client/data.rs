@@ -170,7 +170,7 @@ impl DataApi for Client {
             select: Some(pack_select(select)),
         };
         self.bulk(
-            "delete what matches",
+            "delete matching entities",
             request,
             |mut data, request| async move { data.purge(request).await },
         )
@@ -183,7 +183,7 @@ impl DataApi for Client {
             select: Some(pack_select(select)),
         };
         self.bulk(
-            "approve what matches",
+            "approve matching deployments",
             request,
             |mut data, request| async move { data.approve(request).await },
         )
@@ -224,14 +224,14 @@ impl DataApi for Client {
             )
             .await?;
         let table = self.table(&answer.packages)?;
-        let edit = || {
+        let modification = || {
             Ok(Modification {
                 token: Token::decode(&answer.token)?,
                 until: unpack_timestamp(answer.until.as_ref())?,
                 record: unpack_record(required("record", answer.record)?, &table)?,
             })
         };
-        edit().map_err(garbled)
+        modification().map_err(garbled)
     }
 
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version> {
@@ -264,7 +264,7 @@ impl DataApi for Client {
     async fn feed_position(&self) -> Result<FeedPosition> {
         let answer = self
             .read(
-                "ask where the feed is",
+                "read the position of the feed",
                 wire::HeadRequest {},
                 |mut data, request| async move { data.head(request).await },
             )

@@ -1,4 +1,4 @@
-//! Whole listings, as one stream of messages.
+//! Whole listings as one stream of messages.
 
 use super::Client;
 use super::call::{garbled, limited, next};
@@ -15,23 +15,23 @@ use tonic::Streaming;
 
 const ACTION: &str = "list entities";
 
-/// A listing that is being read.
-struct Reading {
+/// A listing in progress.
+struct ListingStream {
     client: Client,
-    /// What is not asked for yet, or did not come.
+    /// The rest of the listing, from the last record received.
     list: List,
     messages: Option<Streaming<wire::ListResponse>>,
     revision: Option<Revision>,
-    /// What has come, none of them empty: the last of them may be the last of all.
+    /// Pages received, none of them empty. The last may turn out to end the listing.
     pages: VecDeque<Page>,
-    /// How often it may break off before anything more comes.
+    /// Attempts left until the next message arrives.
     tries: u32,
 }
 
 impl Client {
-    /// All pages from this one on. A stream that breaks off is taken up after what it gave.
+    /// All pages from this one on. A broken stream is resumed after the last record received.
     pub(super) fn read_pages(&self, list: List) -> BoxStream<'static, Result<Page>> {
-        let reading = Reading {
+        let listing = ListingStream {
             tries: self.settings.tries,
             client: self.clone(),
             list,
@@ -39,20 +39,20 @@ impl Client {
             revision: None,
             pages: VecDeque::new(),
         };
-        let pages = stream::try_unfold(Some(reading), |reading| async move {
-            let Some(mut reading) = reading else {
+        let pages = stream::try_unfold(Some(listing), |listing| async move {
+            let Some(mut listing) = listing else {
                 return Ok(None);
             };
-            let page = reading.page().await?;
+            let page = listing.page().await?;
             let more = page.next.is_some();
-            Ok(Some((page, more.then_some(reading))))
+            Ok(Some((page, more.then_some(listing))))
         });
         pages.boxed()
     }
 }
 
-impl Reading {
-    /// The next page; the last has nothing after it.
+impl ListingStream {
+    /// The next page. The last one has no cursor.
     async fn page(&mut self) -> Result<Page> {
         while self.pages.len() < 2 {
             match self.message().await {
@@ -61,7 +61,7 @@ impl Reading {
                     self.take(message)?;
                 }
                 Ok(None) => {
-                    // Without anything to list, one page says so.
+                    // An empty listing still has one page.
                     let items = self.pages.pop_front().map(|page| page.items);
                     return Ok(Page {
                         revision: required("revision", self.revision).map_err(garbled)?,
@@ -70,7 +70,7 @@ impl Reading {
                     });
                 }
                 Err(error @ Error::Unavailable { .. }) if self.tries > 1 => {
-                    tracing::debug!(error = error.chain(), "reading on, on another stream");
+                    tracing::debug!(error = error.chain(), "resuming a listing");
                     self.tries -= 1;
                     self.messages = None;
                 }
@@ -79,7 +79,7 @@ impl Reading {
         }
         self.pages
             .pop_front()
-            .ok_or_else(|| Error::internal(ACTION, "no page came"))
+            .ok_or_else(|| Error::internal(ACTION, "the server sent no page"))
     }
 
     async fn message(&mut self) -> Result<Option<wire::ListResponse>> {
@@ -107,12 +107,12 @@ impl Reading {
         }
     }
 
-    /// A message may have more than a page: it is as large as is good to send.
+    /// Splits a message into pages, because messages are sized for transport.
     fn take(&mut self, message: wire::ListResponse) -> Result<()> {
         let table = self.client.table(&message.packages)?;
-        // The lowest there was: what is read on elsewhere may be older than what came before.
-        let told = message.revision.map(Revision);
-        self.revision = self.revision.into_iter().chain(told).min();
+        // A resumed listing may come from an older replica, so the lowest revision counts.
+        let sent = message.revision.map(Revision);
+        self.revision = self.revision.into_iter().chain(sent).min();
         let revision = required("revision", self.revision).map_err(garbled)?;
         let mut records = message.records.into_iter().peekable();
         while records.peek().is_some() {

@@ -1,4 +1,4 @@
-//! Which server, and how to speak with it.
+//! [`ClientSettings`]: the server, and timeouts and limits of calls.
 
 use std::fmt;
 use std::path::Path;
@@ -6,36 +6,35 @@ use std::time::Duration;
 use tko_core::{Error, Limits, Result};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// Which server, and how to speak with it. `Debug` leaves out the token.
+/// The server to call, the credentials, and timeouts and limits. `Debug` leaves out the token.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct ClientSettings {
     /// `HOST:PORT`, or an `http://` or `https://` URL. Default: `[::1]:50050`.
     pub server: String,
-    /// Encrypts, and proves who the server is. `https://` without it trusts what the system does.
-    pub tls: Option<Tls>,
-    /// Proves who the client is.
+    /// TLS with these certificates. `https://` without it trusts the CAs of the operating system.
+    pub tls: Option<ClientTls>,
+    /// The bearer token of the client.
     pub token: Option<String>,
-    /// Time for a connection to be made. Default: 5 s.
+    /// Timeout for connecting. Default: 5 s.
     pub connect_timeout: Duration,
-    /// Time for a call; for due work, beyond what it waits. Default: 30 s.
+    /// Timeout of a call; a claim may also take the time that it waits for work. Default: 30 s.
     pub timeout: Duration,
-    /// Time for a call that works on all that match. Default: 1 hour.
+    /// Timeout of a call that works on all matching entities. Default: 1 hour.
     pub bulk_timeout: Duration,
-    /// How often a call that can be repeated without harm is made before the caller is told that
-    /// the server is unavailable. Default: 3.
+    /// Attempts to make an idempotent call while the server is unavailable. Default: 3.
     pub tries: u32,
-    /// Largest message, in bytes, in and out. Default: 64 MiB.
+    /// Largest message in bytes, in either direction. Default: 64 MiB.
     pub max_message: usize,
-    /// What one message's packages may ask of their reader.
+    /// Decoding limits for all packages of one message together.
     pub limits: Limits,
-    /// A server that is silent for so long during a call is asked whether it is there, and given
-    /// up if it does not answer in the same time. Default: 20 s.
+    /// Time without traffic during a call after which the server is probed. If it does not answer
+    /// within the same time, the connection is closed. Default: 20 s.
     pub keepalive: Duration,
 }
 
-impl Settings {
-    /// For the server at `HOST:PORT`, or at an `http://` or `https://` URL.
+impl ClientSettings {
+    /// Default settings for the server at `HOST:PORT`, or at an `http://` or `https://` URL.
     pub fn new(server: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -44,7 +43,7 @@ impl Settings {
     }
 }
 
-impl Default for Settings {
+impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             server: "[::1]:50050".to_owned(),
@@ -61,9 +60,9 @@ impl Default for Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("ClientSettings")
             .field("server", &self.server)
             .field("tls", &self.tls.is_some())
             .field("token", &self.token.is_some())
@@ -76,12 +75,12 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Whom a client trusts, and who it is. `Debug` leaves out the key.
+/// The CA that a client trusts, and its own certificate. `Debug` leaves out the key.
 #[derive(Clone)]
-pub struct Tls(ClientTlsConfig);
+pub struct ClientTls(ClientTlsConfig);
 
-impl Tls {
-    /// From PEM: the CA that signed the server's certificate (none: those that the system trusts).
+impl ClientTls {
+    /// Trusts this CA, in PEM. `None`: trusts the CAs of the operating system.
     pub fn new(ca: Option<&[u8]>) -> Self {
         let config = ClientTlsConfig::new();
         Self(match ca {
@@ -90,22 +89,22 @@ impl Tls {
         })
     }
 
-    /// From PEM: the client's own certificate (with its chain) and its key.
+    /// Presents this certificate chain with its key, in PEM.
     #[must_use]
     pub fn with_identity(self, certificate: &[u8], key: &[u8]) -> Self {
         Self(self.0.identity(Identity::from_pem(certificate, key)))
     }
 
-    /// Expects this name in the server's certificate, not the host that is connected to.
+    /// Expects this name in the server's certificate instead of the host name.
     #[must_use]
     pub fn with_name(self, name: &str) -> Self {
         Self(self.0.domain_name(name))
     }
 
-    /// From PEM files: a CA; and a certificate and key, if the client has them.
+    /// Reads PEM files: the CA, and the client's certificate with its key.
     ///
     /// # Errors
-    /// `BadArgument`: a file that cannot be read.
+    /// [`BadArgument`](Error::BadArgument): a file cannot be read.
     pub fn read(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Self> {
         let ca = ca.map(read).transpose()?;
         let tls = Self::new(ca.as_deref());
@@ -120,9 +119,9 @@ impl Tls {
     }
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
+        f.debug_struct("ClientTls").finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,6 @@
-//! Creations in batches: one answer for each request, in order; the next request is read when the
-//! answer to the last one is taken.
+//! Batch creation: one response for each request, in order. The next request is read when the client
+//! has taken the previous response.
 
-use super::call::Context;
 use crate::proto::v1alpha2 as wire;
 use crate::status;
 use crate::wire::change::unpack_deployment;
@@ -9,15 +8,17 @@ use crate::wire::table::Unpacker;
 use futures_core::Stream;
 use futures_util::stream;
 use std::sync::Arc;
-use tko_core::{DeploymentId, Error, MAX_CHANGES, Result};
+use tko_core::{DeploymentId, Error, Limits, MAX_CHANGES, Result, WorkerApi};
 use tonic::Streaming;
 
-/// An answer for each request.
+/// A response for each request.
 pub(super) fn answers(
-    context: Arc<Context>,
+    api: Arc<dyn WorkerApi>,
+    limits: Limits,
     requests: Streaming<wire::CreateDeploymentsRequest>,
 ) -> impl Stream<Item = Result<wire::CreateDeploymentsResponse>> + Send + 'static {
-    stream::try_unfold((context, requests), |(context, mut requests)| async move {
+    let start = (api, limits, requests);
+    stream::try_unfold(start, |(api, limits, mut requests)| async move {
         let request = requests
             .message()
             .await
@@ -25,37 +26,38 @@ pub(super) fn answers(
         let Some(request) = request else {
             return Ok(None);
         };
-        let answer = answer(&context, request).await?;
-        Ok(Some((answer, (context, requests))))
+        let answer = answer(&*api, &limits, request).await?;
+        Ok(Some((answer, (api, limits, requests))))
     })
 }
 
 async fn answer(
-    context: &Context,
+    api: &dyn WorkerApi,
+    limits: &Limits,
     request: wire::CreateDeploymentsRequest,
 ) -> Result<wire::CreateDeploymentsResponse> {
     if request.deployments.len() > MAX_CHANGES {
         return Err(Error::bad(
             "deployments",
             format!(
-                "there are {} in one message; send at most {MAX_CHANGES}, and more messages",
+                "one message has {} deployments; send at most {MAX_CHANGES} and use more messages",
                 request.deployments.len()
             ),
         ));
     }
-    let table = Unpacker::new(&request.packages, &context.settings.limits)?;
-    let mut sound = Vec::new();
+    let table = Unpacker::new(&request.packages, limits)?;
+    let mut valid = Vec::new();
     let mut refused = Vec::with_capacity(request.deployments.len());
     for new in request.deployments {
         match unpack_deployment(new, &table) {
             Ok(new) => {
-                sound.push(new);
+                valid.push(new);
                 refused.push(None);
             }
             Err(error) => refused.push(Some(error)),
         }
     }
-    let mut results = context.data.create_deployments(sound).await.into_iter();
+    let mut results = api.create_deployments(valid).await.into_iter();
     let created = refused
         .into_iter()
         .map(|refused| match refused {
@@ -63,7 +65,7 @@ async fn answer(
             None => created(results.next().unwrap_or_else(|| {
                 Err(Error::internal(
                     "create a deployment of a batch",
-                    "there is no result for it",
+                    "the API returned no result",
                 ))
             })),
         })

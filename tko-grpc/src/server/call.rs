@@ -1,6 +1,6 @@
-//! What every call shares: the data, the settings, the way to an answer or a status.
+//! What all calls share: the API, the settings, and the conversion of results to responses.
 
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use crate::status::{self, Detail};
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
@@ -8,31 +8,31 @@ use futures_util::{StreamExt, stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Error, Result, WorkerApi};
+use tko_core::{Caller, Error, Result, WorkerApi};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 /// What the services work with.
-pub(super) struct Context {
-    pub(super) data: Arc<dyn WorkerApi>,
-    pub(super) settings: Settings,
+pub(super) struct ServiceContext {
+    pub(super) api: Arc<dyn WorkerApi>,
+    pub(super) settings: ServerSettings,
     pub(super) addresses: Vec<SocketAddr>,
-    /// Open to the network without TLS or authentication.
+    /// The server is open to the network without TLS or authentication.
     pub(super) insecure: bool,
-    /// The server is to stop.
+    /// Cancelled when the server shuts down.
     pub(super) ending: CancellationToken,
 }
 
-/// What a request says about its answer.
+/// The options of a call that affect its response: the detail of errors, and the deadline.
 #[derive(Clone, Copy)]
-pub(super) struct Caller {
-    pub(super) detail: Detail,
+pub(super) struct CallOptions {
+    detail: Detail,
     deadline: Option<Instant>,
 }
 
-impl Caller {
+impl CallOptions {
     pub(super) fn of(metadata: &MetadataMap) -> Self {
         let timeout = metadata
             .get("grpc-timeout")
@@ -49,17 +49,26 @@ impl Caller {
     }
 }
 
-/// How long a stream may last.
+/// When a stream ends on shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lasts {
-    /// It has an end: when the server stops, it has the time of grace.
-    ToItsEnd,
-    /// It has none: it stops when the server is to.
+pub(super) enum Lifetime {
+    /// The stream is finite; it has the grace period to finish.
+    Finite,
+    /// The stream is endless; it ends at once.
     UntilShutdown,
 }
 
-impl Context {
-    /// Answers a call of one request and one answer. Its deadline is the transport's.
+impl ServiceContext {
+    /// The API on behalf of the authenticated caller of a request.
+    pub(super) fn api(&self, extensions: &Extensions) -> Arc<dyn WorkerApi> {
+        let api = self.api.clone();
+        match extensions.get::<Caller>() {
+            Some(caller) => api.worker_with_caller(caller.clone()),
+            None => api,
+        }
+    }
+
+    /// Answers a unary call. The transport enforces its deadline.
     pub(super) async fn answer<Q, A, F>(
         &self,
         request: Request<Q>,
@@ -68,37 +77,38 @@ impl Context {
     where
         F: Future<Output = Result<A>>,
     {
-        let caller = Caller::of(request.metadata());
-        work(self.data.clone(), request.into_inner())
+        let options = CallOptions::of(request.metadata());
+        let api = self.api(request.extensions());
+        work(api, request.into_inner())
             .await
             .map(Response::new)
-            .map_err(|error| caller.refuse(&error))
+            .map_err(|error| options.refuse(&error))
     }
 
-    /// Answers a call with a stream: ends at the deadline, and as `lasts` says.
+    /// Answers a call with a stream that ends at the deadline, and on shutdown as `lifetime` says.
     pub(super) fn stream<A: Send + 'static>(
         &self,
-        caller: Caller,
-        lasts: Lasts,
+        options: CallOptions,
+        lifetime: Lifetime,
         items: impl Stream<Item = Result<A>> + Send + 'static,
     ) -> Response<BoxStream<'static, Result<A, Status>>> {
         let ending = self.ending.clone();
         let end = Box::pin(async move {
             let deadline = async {
-                match caller.deadline {
+                match options.deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline).await,
                     None => std::future::pending().await,
                 }
             };
             let stopped = async {
-                match lasts {
-                    Lasts::ToItsEnd => std::future::pending().await,
-                    Lasts::UntilShutdown => ending.cancelled().await,
+                match lifetime {
+                    Lifetime::Finite => std::future::pending().await,
+                    Lifetime::UntilShutdown => ending.cancelled().await,
                 }
             };
             tokio::select! {
-                () = deadline => Status::deadline_exceeded("the call's time is over"),
-                () = stopped => caller.refuse(&stopping()),
+                () = deadline => Status::deadline_exceeded("the deadline of the call has passed"),
+                () = stopped => options.refuse(&stopping()),
             }
         });
         let guarded = stream::unfold(Some((items.boxed(), end)), move |state| async move {
@@ -108,7 +118,7 @@ impl Context {
                 status = &mut end => Some((Err(status), None)),
                 item = items.next() => match item? {
                     Ok(item) => Some((Ok(item), Some((items, end)))),
-                    Err(error) => Some((Err(caller.refuse(&error)), None)),
+                    Err(error) => Some((Err(options.refuse(&error)), None)),
                 },
             }
         });
@@ -116,15 +126,12 @@ impl Context {
     }
 }
 
-/// What callers are told whose call cannot go on because the server stops.
+/// The error of a call that shutdown ends.
 pub(super) fn stopping() -> Error {
-    Error::unavailable(
-        "finish the call: the server is stopping",
-        "it was told to stop",
-    )
+    Error::unavailable("finish the call: the server is stopping", "shutdown")
 }
 
-/// As the gRPC protocol writes it: up to eight digits and a unit.
+/// Parses a timeout of the gRPC protocol: up to eight digits and a unit.
 fn timeout(text: &str) -> Option<Duration> {
     let digits = text.get(..text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
@@ -148,7 +155,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn timeouts_are_read_as_the_protocol_writes_them() {
+    fn timeouts_have_up_to_eight_digits_and_a_unit() {
         for (text, expected) in [
             ("1H", Some(Duration::from_hours(1))),
             ("2M", Some(Duration::from_mins(2))),

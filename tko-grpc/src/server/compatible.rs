@@ -1,9 +1,9 @@
 //! The service for existing clients, `tko.Data`.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `template`, `site`, `deployment`, `plugin` | messages of one kind of entity |
-//! | `shared` | windows, packages, ids of deployments, reasons |
+//! | `shared` | windows, packages, deployment ids, reasons |
 
 mod deployment;
 mod plugin;
@@ -11,7 +11,7 @@ mod shared;
 mod site;
 mod template;
 
-use super::call::{Caller, Context, Lasts};
+use super::call::{CallOptions, Lifetime, ServiceContext};
 use super::pages::records;
 use crate::proto::{self, data_server};
 use futures_core::Stream;
@@ -19,58 +19,59 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use shared::{deleted, purged, registered, window};
 use std::sync::Arc;
-use tko_core::{Key, Kind, Record, Result, Select, Token, Want};
+use tko_core::{Key, Kind, Record, Result, Select, Token, Want, WorkerApi};
 use tonic::{Request, Response, Status};
 
-/// Serves existing clients.
-pub(super) struct Compatible(pub(super) Arc<Context>);
+/// Implements `tko.Data`.
+pub(super) struct CompatibleService(pub(super) Arc<ServiceContext>);
 
-impl Compatible {
-    /// Rows in a window.
+impl CompatibleService {
+    /// The rows in a window of a listing.
     fn rows(
-        &self,
+        api: Arc<dyn WorkerApi>,
         select: Select,
         asked: Option<proto::Window>,
     ) -> impl Stream<Item = Result<Record>> + Send + 'static {
         let (offset, count) = window(asked);
         let limit =
             count.map(|count| u64::try_from(offset.saturating_add(count)).unwrap_or(u64::MAX));
-        records(self.0.data.clone(), select, limit, Want::ROW)
+        records(api, select, limit, Want::ROW)
             .skip(offset)
             .take(count.unwrap_or(usize::MAX))
     }
 
-    /// Rows in a window, as messages that list ids of deployments.
+    /// The rows in a window of a listing, as messages with deployment ids.
     fn listed<A: Send + 'static>(
         &self,
+        api: Arc<dyn WorkerApi>,
         select: Select,
         asked: Option<proto::Window>,
         message: fn(&Record, Vec<String>) -> A,
     ) -> impl Stream<Item = Result<A>> + Send + 'static {
-        let data = self.0.data.clone();
-        let most = self.0.settings.max_deployment_ids;
-        self.rows(select, asked).and_then(move |record| {
-            let data = data.clone();
+        let max = self.0.settings.max_deployment_ids;
+        Self::rows(api.clone(), select, asked).and_then(move |record| {
+            let api = api.clone();
             async move {
-                let ids = shared::deployment_ids(data, &record.entity.key, most).await?;
+                let ids = shared::deployment_ids(api, &record.entity.key, max).await?;
                 Ok(message(&record, ids))
             }
         })
     }
 
-    /// A listing; `prepare` reads the request.
+    /// Answers a listing; `prepare` converts the request to a stream.
     fn list<Q, A, S>(
         &self,
         request: Request<Q>,
-        prepare: impl FnOnce(Q) -> Result<S>,
+        prepare: impl FnOnce(Arc<dyn WorkerApi>, Q) -> Result<S>,
     ) -> Result<Response<BoxStream<'static, Result<A, Status>>>, Status>
     where
         A: Send + 'static,
         S: Stream<Item = Result<A>> + Send + 'static,
     {
-        let caller = Caller::of(request.metadata());
-        let items = prepare(request.into_inner()).map_err(|error| caller.refuse(&error))?;
-        Ok(self.0.stream(caller, Lasts::ToItsEnd, items))
+        let options = CallOptions::of(request.metadata());
+        let api = self.0.api(request.extensions());
+        let items = prepare(api, request.into_inner()).map_err(|error| options.refuse(&error))?;
+        Ok(self.0.stream(options, Lifetime::Finite, items))
     }
 
     async fn delete<Q>(
@@ -79,8 +80,8 @@ impl Compatible {
         key: impl FnOnce(Q) -> Result<Key>,
     ) -> Result<Response<proto::DeleteResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                data.delete(&key(request)?).await?;
+            .answer(request, |api, request| async move {
+                api.delete(&key(request)?).await?;
                 Ok(deleted())
             })
             .await
@@ -92,8 +93,8 @@ impl Compatible {
         select: impl FnOnce(Q) -> Result<Select>,
     ) -> Result<Response<proto::DeleteResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                Ok(purged(&data.purge(&select(request)?).await?))
+            .answer(request, |api, request| async move {
+                Ok(purged(&api.purge(&select(request)?).await?))
             })
             .await
     }
@@ -102,7 +103,7 @@ impl Compatible {
 type Listing<A> = BoxStream<'static, Result<A, Status>>;
 
 #[tonic::async_trait]
-impl data_server::Data for Compatible {
+impl data_server::Data for CompatibleService {
     type listTemplatesStream = Listing<proto::ListedTemplate>;
     type listSitesStream = Listing<proto::ListedSite>;
     type listDeploymentsStream = Listing<proto::ListedDeployment>;
@@ -110,12 +111,12 @@ impl data_server::Data for Compatible {
 
     async fn about(&self, request: Request<()>) -> Result<Response<proto::AboutResponse>, Status> {
         self.0
-            .answer(request, |data, ()| async move {
+            .answer(request, |api, ()| async move {
                 Ok(proto::AboutResponse {
                     instance_name: self.0.settings.name.clone(),
                     instance_description: self.0.settings.description.clone(),
                     tko_version: env!("CARGO_PKG_VERSION").to_owned(),
-                    backend: data.about().await?.backend,
+                    backend: api.about().await?.backend,
                     address_ports: self.0.addresses.iter().map(ToString::to_string).collect(),
                     default_package_format: shared::DEFAULT_FORMAT.as_str().to_owned(),
                 })
@@ -128,9 +129,9 @@ impl data_server::Data for Compatible {
         request: Request<proto::Template>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let new = template::new(request, &self.0.settings.limits)?;
-                data.register_template(new).await?;
+                api.register_template(new).await?;
                 Ok(registered())
             })
             .await
@@ -149,12 +150,12 @@ impl data_server::Data for Compatible {
         request: Request<proto::GetTemplate>,
     ) -> Result<Response<proto::Template>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let format = shared::preferred(&request.preferred_package_format)?;
                 let key = Key::new(Kind::Template, &request.template_id)?;
-                let record = data.get(&key, Want::PACKAGE).await?;
-                let most = self.0.settings.max_deployment_ids;
-                let ids = shared::deployment_ids(data, &key, most).await?;
+                let record = api.get(&key, Want::PACKAGE).await?;
+                let max = self.0.settings.max_deployment_ids;
+                let ids = shared::deployment_ids(api, &key, max).await?;
                 Ok(template::whole(&record, ids, format))
             })
             .await
@@ -164,9 +165,9 @@ impl data_server::Data for Compatible {
         &self,
         request: Request<proto::ListTemplates>,
     ) -> Result<Response<Self::listTemplatesStream>, Status> {
-        self.list(request, |list| {
+        self.list(request, |api, list| {
             let select = template::select(&list.select.unwrap_or_default())?;
-            Ok(self.listed(select, list.window, template::listed))
+            Ok(self.listed(api, select, list.window, template::listed))
         })
     }
 
@@ -183,9 +184,9 @@ impl data_server::Data for Compatible {
         request: Request<proto::Site>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let new = site::new(request, &self.0.settings.limits)?;
-                data.register_site(new).await?;
+                api.register_site(new).await?;
                 Ok(registered())
             })
             .await
@@ -204,12 +205,12 @@ impl data_server::Data for Compatible {
         request: Request<proto::GetSite>,
     ) -> Result<Response<proto::Site>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let format = shared::preferred(&request.preferred_package_format)?;
                 let key = Key::new(Kind::Site, &request.site_id)?;
-                let record = data.get(&key, Want::PACKAGE).await?;
-                let most = self.0.settings.max_deployment_ids;
-                let ids = shared::deployment_ids(data, &key, most).await?;
+                let record = api.get(&key, Want::PACKAGE).await?;
+                let max = self.0.settings.max_deployment_ids;
+                let ids = shared::deployment_ids(api, &key, max).await?;
                 Ok(site::whole(&record, ids, format))
             })
             .await
@@ -219,9 +220,9 @@ impl data_server::Data for Compatible {
         &self,
         request: Request<proto::ListSites>,
     ) -> Result<Response<Self::listSitesStream>, Status> {
-        self.list(request, |list| {
+        self.list(request, |api, list| {
             let select = site::select(&list.select.unwrap_or_default())?;
-            Ok(self.listed(select, list.window, site::listed))
+            Ok(self.listed(api, select, list.window, site::listed))
         })
     }
 
@@ -237,9 +238,9 @@ impl data_server::Data for Compatible {
         request: Request<proto::CreateDeployment>,
     ) -> Result<Response<proto::CreateDeploymentResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let new = deployment::new(request, &self.0.settings.limits)?;
-                let id = data.create_deployment(new).await?;
+                let id = api.create_deployment(new).await?;
                 Ok(proto::CreateDeploymentResponse {
                     created: true,
                     not_created_reason: String::new(),
@@ -262,10 +263,10 @@ impl data_server::Data for Compatible {
         request: Request<proto::GetDeployment>,
     ) -> Result<Response<proto::Deployment>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let format = shared::preferred(&request.preferred_package_format)?;
                 let key = Key::new(Kind::Deployment, &request.deployment_id)?;
-                let record = data.get(&key, Want::PACKAGE).await?;
+                let record = api.get(&key, Want::PACKAGE).await?;
                 Ok(deployment::whole(&record, format))
             })
             .await
@@ -275,11 +276,9 @@ impl data_server::Data for Compatible {
         &self,
         request: Request<proto::ListDeployments>,
     ) -> Result<Response<Self::listDeploymentsStream>, Status> {
-        self.list(request, |list| {
+        self.list(request, |api, list| {
             let select = deployment::select(&list.select.unwrap_or_default())?;
-            Ok(self
-                .rows(select, list.window)
-                .map_ok(|record| deployment::listed(&record)))
+            Ok(Self::rows(api, select, list.window).map_ok(|record| deployment::listed(&record)))
         })
     }
 
@@ -296,13 +295,13 @@ impl data_server::Data for Compatible {
         request: Request<proto::StartDeploymentModification>,
     ) -> Result<Response<proto::StartDeploymentModificationResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let format = shared::preferred(&request.preferred_package_format)?;
                 let id = request.deployment_id.parse()?;
-                let edit = data
+                let modification = api
                     .start_modification(&id, self.0.settings.modification)
                     .await?;
-                Ok(deployment::started(&edit, format))
+                Ok(deployment::started(&modification, format))
             })
             .await
     }
@@ -312,14 +311,14 @@ impl data_server::Data for Compatible {
         request: Request<proto::EndDeploymentModification>,
     ) -> Result<Response<proto::EndDeploymentModificationResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let token = Token::decode(&request.modification_token)?;
                 let package = crate::wire::table::decode(
                     &request.package_format,
                     &request.package,
                     &self.0.settings.limits,
                 )?;
-                data.end_modification(&token, package).await?;
+                api.end_modification(&token, package).await?;
                 Ok(proto::EndDeploymentModificationResponse {
                     modified: true,
                     not_modified_reason: String::new(),
@@ -334,9 +333,9 @@ impl data_server::Data for Compatible {
         request: Request<proto::CancelDeploymentModification>,
     ) -> Result<Response<proto::CancelDeploymentModificationResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let token = Token::decode(&request.modification_token)?;
-                data.cancel_modification(&token).await?;
+                api.cancel_modification(&token).await?;
                 Ok(proto::CancelDeploymentModificationResponse {
                     cancelled: true,
                     not_cancelled_reason: String::new(),
@@ -350,8 +349,8 @@ impl data_server::Data for Compatible {
         request: Request<proto::Plugin>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                data.register_plugin(plugin::new(request)?).await?;
+            .answer(request, |api, request| async move {
+                api.register_plugin(plugin::new(request)?).await?;
                 Ok(registered())
             })
             .await
@@ -369,8 +368,8 @@ impl data_server::Data for Compatible {
         request: Request<proto::PluginId>,
     ) -> Result<Response<proto::Plugin>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                let record = data.get(&plugin::key(&request)?, Want::ROW).await?;
+            .answer(request, |api, request| async move {
+                let record = api.get(&plugin::key(&request)?, Want::ROW).await?;
                 Ok(plugin::whole(&record))
             })
             .await
@@ -380,11 +379,9 @@ impl data_server::Data for Compatible {
         &self,
         request: Request<proto::ListPlugins>,
     ) -> Result<Response<Self::listPluginsStream>, Status> {
-        self.list(request, |list| {
+        self.list(request, |api, list| {
             let select = plugin::select(&list.select.unwrap_or_default())?;
-            Ok(self
-                .rows(select, list.window)
-                .map_ok(|record| plugin::whole(&record)))
+            Ok(Self::rows(api, select, list.window).map_ok(|record| plugin::whole(&record)))
         })
     }
 

@@ -1,7 +1,7 @@
-//! The service `tko.v1alpha2.Data`: one method for each of [`tko_core::DataApi`].
+//! The service `tko.v1alpha2.Data`: one method for each method of [`tko_core::DataApi`].
 
 use super::batch;
-use super::call::{Caller, Context, Lasts};
+use super::call::{CallOptions, Lifetime, ServiceContext};
 use super::list;
 use crate::proto::v1alpha2::data_server;
 use crate::proto::v1alpha2::{self as wire};
@@ -19,8 +19,8 @@ use std::time::Duration;
 use tko_core::{Bulk, Error, Revision, Select, Token, Version, Watch};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Serves programs of this version.
-pub(super) struct Data(pub(super) Arc<Context>);
+/// Implements `tko.v1alpha2.Data`.
+pub(super) struct DataService(pub(super) Arc<ServiceContext>);
 
 type Answers<A> = BoxStream<'static, Result<A, Status>>;
 
@@ -47,7 +47,7 @@ fn select(select: Option<&wire::Select>) -> tko_core::Result<Select> {
 }
 
 #[tonic::async_trait]
-impl data_server::Data for Data {
+impl data_server::Data for DataService {
     type CreateDeploymentsStream = Answers<wire::CreateDeploymentsResponse>;
     type ListStream = Answers<wire::ListResponse>;
     type WatchStream = Answers<wire::WatchResponse>;
@@ -58,12 +58,12 @@ impl data_server::Data for Data {
         request: Request<wire::AboutRequest>,
     ) -> Result<Response<wire::AboutResponse>, Status> {
         self.0
-            .answer(request, |data, _| async move {
+            .answer(request, |api, _| async move {
                 Ok(wire::AboutResponse {
                     name: self.0.settings.name.clone(),
                     description: self.0.settings.description.clone(),
                     version: env!("CARGO_PKG_VERSION").to_owned(),
-                    backend: data.about().await?.backend,
+                    backend: api.about().await?.backend,
                     addresses: self.0.addresses.iter().map(ToString::to_string).collect(),
                     insecure: self.0.insecure,
                 })
@@ -76,10 +76,10 @@ impl data_server::Data for Data {
         request: Request<wire::RegisterTemplateRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
                 let new = unpack_template(required("template", request.template)?, &table)?;
-                data.register_template(new).await.map(version)
+                api.register_template(new).await.map(version)
             })
             .await
     }
@@ -89,10 +89,10 @@ impl data_server::Data for Data {
         request: Request<wire::RegisterSiteRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
                 let new = unpack_site(required("site", request.site)?, &table)?;
-                data.register_site(new).await.map(version)
+                api.register_site(new).await.map(version)
             })
             .await
     }
@@ -102,9 +102,9 @@ impl data_server::Data for Data {
         request: Request<wire::RegisterPluginRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let new = unpack_plugin(required("plugin", request.plugin)?)?;
-                data.register_plugin(new).await.map(version)
+                api.register_plugin(new).await.map(version)
             })
             .await
     }
@@ -114,10 +114,10 @@ impl data_server::Data for Data {
         request: Request<wire::CreateDeploymentRequest>,
     ) -> Result<Response<wire::CreateDeploymentResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
                 let new = unpack_deployment(required("deployment", request.deployment)?, &table)?;
-                let id = data.create_deployment(new).await?.to_string();
+                let id = api.create_deployment(new).await?.to_string();
                 Ok(wire::CreateDeploymentResponse { id })
             })
             .await
@@ -127,9 +127,11 @@ impl data_server::Data for Data {
         &self,
         request: Request<Streaming<wire::CreateDeploymentsRequest>>,
     ) -> Result<Response<Self::CreateDeploymentsStream>, Status> {
-        let caller = Caller::of(request.metadata());
-        let answers = batch::answers(self.0.clone(), request.into_inner());
-        Ok(self.0.stream(caller, Lasts::ToItsEnd, answers))
+        let options = CallOptions::of(request.metadata());
+        let api = self.0.api(request.extensions());
+        let limits = self.0.settings.limits.clone();
+        let answers = batch::answers(api, limits, request.into_inner());
+        Ok(self.0.stream(options, Lifetime::Finite, answers))
     }
 
     async fn get(
@@ -137,9 +139,9 @@ impl data_server::Data for Data {
         request: Request<wire::GetRequest>,
     ) -> Result<Response<wire::GetResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let key = required_key(request.key.as_ref())?;
-                let record = data.get(&key, unpack_want(request.want)).await?;
+                let record = api.get(&key, unpack_want(request.want)).await?;
                 let mut table = Packer::default();
                 let record = pack_record(&record, &mut table);
                 Ok(wire::GetResponse {
@@ -154,10 +156,11 @@ impl data_server::Data for Data {
         &self,
         request: Request<wire::ListRequest>,
     ) -> Result<Response<Self::ListStream>, Status> {
-        let caller = Caller::of(request.metadata());
-        let messages = list::messages(self.0.data.clone(), &request.into_inner())
-            .map_err(|error| caller.refuse(&error))?;
-        Ok(self.0.stream(caller, Lasts::ToItsEnd, messages))
+        let options = CallOptions::of(request.metadata());
+        let api = self.0.api(request.extensions());
+        let messages =
+            list::messages(api, &request.into_inner()).map_err(|error| options.refuse(&error))?;
+        Ok(self.0.stream(options, Lifetime::Finite, messages))
     }
 
     async fn count(
@@ -165,10 +168,10 @@ impl data_server::Data for Data {
         request: Request<wire::CountRequest>,
     ) -> Result<Response<wire::CountResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let select = select(request.select.as_ref())?;
                 let want = unpack_want(request.want);
-                let count = data.count(&select, request.bound, want).await?;
+                let count = api.count(&select, request.bound, want).await?;
                 Ok(wire::CountResponse {
                     found: count.found,
                     more: count.more,
@@ -182,8 +185,8 @@ impl data_server::Data for Data {
         request: Request<wire::DeleteRequest>,
     ) -> Result<Response<wire::DeleteResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                data.delete(&required_key(request.key.as_ref())?).await?;
+            .answer(request, |api, request| async move {
+                api.delete(&required_key(request.key.as_ref())?).await?;
                 Ok(wire::DeleteResponse {})
             })
             .await
@@ -194,10 +197,8 @@ impl data_server::Data for Data {
         request: Request<wire::PurgeRequest>,
     ) -> Result<Response<wire::BulkResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                data.purge(&select(request.select.as_ref())?)
-                    .await
-                    .map(bulk)
+            .answer(request, |api, request| async move {
+                api.purge(&select(request.select.as_ref())?).await.map(bulk)
             })
             .await
     }
@@ -207,8 +208,8 @@ impl data_server::Data for Data {
         request: Request<wire::ApproveRequest>,
     ) -> Result<Response<wire::BulkResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                data.approve(&select(request.select.as_ref())?)
+            .answer(request, |api, request| async move {
+                api.approve(&select(request.select.as_ref())?)
                     .await
                     .map(bulk)
             })
@@ -220,10 +221,10 @@ impl data_server::Data for Data {
         request: Request<wire::UpdateRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let id = request.deployment.parse()?;
                 let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
-                data.update(&id, Version(request.expect), package)
+                api.update(&id, Version(request.expect), package)
                     .await
                     .map(version)
             })
@@ -235,20 +236,20 @@ impl data_server::Data for Data {
         request: Request<wire::StartModificationRequest>,
     ) -> Result<Response<wire::StartModificationResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let id = request.deployment.parse()?;
                 let ttl = match &request.ttl {
                     None => self.0.settings.modification,
                     asked => unpack_duration("ttl", asked.as_ref())?,
                 };
                 within("ttl", ttl, self.0.settings.max_modification)?;
-                let edit = data.start_modification(&id, ttl).await?;
+                let modification = api.start_modification(&id, ttl).await?;
                 let mut table = Packer::default();
-                let record = pack_record(&edit.record, &mut table);
+                let record = pack_record(&modification.record, &mut table);
                 Ok(wire::StartModificationResponse {
                     packages: table.finish(),
-                    token: edit.token.encode(),
-                    until: Some(timestamp(edit.until)),
+                    token: modification.token.encode(),
+                    until: Some(timestamp(modification.until)),
                     record: Some(record),
                 })
             })
@@ -260,10 +261,10 @@ impl data_server::Data for Data {
         request: Request<wire::EndModificationRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let token = Token::decode(&request.token)?;
                 let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
-                data.end_modification(&token, package).await.map(version)
+                api.end_modification(&token, package).await.map(version)
             })
             .await
     }
@@ -273,8 +274,8 @@ impl data_server::Data for Data {
         request: Request<wire::CancelModificationRequest>,
     ) -> Result<Response<wire::CancelModificationResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                data.cancel_modification(&Token::decode(&request.token)?)
+            .answer(request, |api, request| async move {
+                api.cancel_modification(&Token::decode(&request.token)?)
                     .await?;
                 Ok(wire::CancelModificationResponse {})
             })
@@ -286,8 +287,8 @@ impl data_server::Data for Data {
         request: Request<wire::HeadRequest>,
     ) -> Result<Response<wire::HeadResponse>, Status> {
         self.0
-            .answer(request, |data, _| async move {
-                let head = data.feed_position().await?;
+            .answer(request, |api, _| async move {
+                let head = api.feed_position().await?;
                 Ok(wire::HeadResponse {
                     revision: head.revision.0,
                     oldest: head.oldest.0,
@@ -301,39 +302,41 @@ impl data_server::Data for Data {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = Caller::of(request.metadata());
+        let options = CallOptions::of(request.metadata());
+        let api = self.0.api(request.extensions());
         let request = request.into_inner();
-        let select = select(request.select.as_ref()).map_err(|error| caller.refuse(&error))?;
-        let events = self.0.data.watch(Watch {
+        let select = select(request.select.as_ref()).map_err(|error| options.refuse(&error))?;
+        let events = api.watch(Watch {
             select,
             after: Revision(request.after),
             package: request.package,
         });
         let messages = events.map_ok(|event| pack_event(&event));
-        Ok(self.0.stream(caller, Lasts::UntilShutdown, messages))
+        Ok(self.0.stream(options, Lifetime::UntilShutdown, messages))
     }
 
     async fn history(
         &self,
         request: Request<wire::HistoryRequest>,
     ) -> Result<Response<Self::HistoryStream>, Status> {
-        let caller = Caller::of(request.metadata());
-        let messages = list::history(self.0.data.clone(), &request.into_inner())
-            .map_err(|error| caller.refuse(&error))?;
-        Ok(self.0.stream(caller, Lasts::ToItsEnd, messages))
+        let options = CallOptions::of(request.metadata());
+        let api = self.0.api(request.extensions());
+        let messages =
+            list::history(api, &request.into_inner()).map_err(|error| options.refuse(&error))?;
+        Ok(self.0.stream(options, Lifetime::Finite, messages))
     }
 }
 
-/// A duration that is some, and not more than this server gives.
+/// Checks that a duration is positive and not longer than the server permits.
 pub(super) fn within(
     argument: &'static str,
     asked: Duration,
-    most: Duration,
+    max: Duration,
 ) -> tko_core::Result<()> {
-    if asked.is_zero() || asked > most {
+    if asked.is_zero() || asked > max {
         return Err(Error::bad(
             argument,
-            format!("{asked:?} is not between 1 ns and {most:?}, the most that this server gives"),
+            format!("{asked:?} is out of range; this server permits 1 ns to {max:?}"),
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Listings and histories as messages of bounded size.
+//! Listings and histories as streams of messages of bounded size.
 
 use super::pages::pages;
 use crate::proto::v1alpha2 as wire;
@@ -12,19 +12,20 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::sync::Arc;
 use tko_core::{Cursor, List, Page, Record, Result, Revision, WorkerApi};
 
-/// A message is sent when it has this many bytes, or a little more.
+/// A message is sent once it has this many bytes; the last record may exceed it.
 const MESSAGE: usize = 256 * 1024;
 
-/// Changes that are read at a time.
+/// Changes read from the API at a time.
 const CHANGES: usize = 50;
 
-/// Most changes of one history, and how many there are of one that does not say.
+/// Most changes in one history.
 const MAX_CHANGES: u32 = 10_000;
-const SOME_CHANGES: u32 = 100;
+/// Changes in a history whose request has no limit.
+const DEFAULT_CHANGES: u32 = 100;
 
 /// The messages of a listing.
 pub(super) fn messages(
-    data: Arc<dyn WorkerApi>,
+    api: Arc<dyn WorkerApi>,
     request: &wire::ListRequest,
 ) -> Result<impl Stream<Item = Result<wire::ListResponse>> + Send + 'static> {
     let list = List {
@@ -41,26 +42,27 @@ pub(super) fn messages(
     let one_page = request.one_page;
     let limit = (request.limit > 0).then_some(request.limit);
     let pages = if one_page {
-        stream::once(async move { data.list(&list).await }).left_stream()
+        stream::once(async move { api.list(&list).await }).left_stream()
     } else {
-        pages(data, list, limit).right_stream()
+        pages(api, list, limit).right_stream()
     };
-    // The lowest that was told.
-    let mut told = None::<Revision>;
+    // The lowest revision that was sent.
+    let mut sent = None::<Revision>;
     Ok(pages
         .map_ok(move |page| {
-            let lower = told.is_none_or(|told| page.revision < told);
+            let lower = sent.is_none_or(|sent| page.revision < sent);
             let revision = lower.then_some(page.revision);
-            told = revision.or(told);
-            of_page(page, revision, one_page)
+            sent = revision.or(sent);
+            page_messages(page, revision, one_page)
         })
         .try_flatten())
 }
 
-/// The messages of one page, made when they are taken. The first has the revision, if it is to be
-/// told; the last of a page that is asked for alone, and of a listing that its limit ends, has the
-/// cursor.
-fn of_page(
+/// The messages of one page, encoded as the client takes them.
+///
+/// The first has the revision, if it is given. The last has the cursor, if the page is the only one
+/// or the limit ends the listing.
+fn page_messages(
     page: Page,
     revision: Option<Revision>,
     one_page: bool,
@@ -100,26 +102,26 @@ fn chunk(records: &mut impl Iterator<Item = Record>) -> wire::ListResponse {
     }
 }
 
-/// The messages of a history: one for each change.
+/// The messages of a history, one for each change.
 pub(super) fn history(
-    data: Arc<dyn WorkerApi>,
+    api: Arc<dyn WorkerApi>,
     request: &wire::HistoryRequest,
 ) -> Result<impl Stream<Item = Result<wire::HistoryResponse>> + Send + 'static> {
     let key = required_key(request.key.as_ref())?;
     let limit = match request.limit {
-        0 => SOME_CHANGES,
+        0 => DEFAULT_CHANGES,
         limit => limit.min(MAX_CHANGES),
     };
     let left = usize::try_from(limit).unwrap_or(usize::MAX);
     let start = Some((request.before.map(Revision), left));
     let parts = stream::try_unfold(start, move |place| {
-        let (data, key) = (data.clone(), key.clone());
+        let (api, key) = (api.clone(), key.clone());
         async move {
             let Some((before, left)) = place else {
                 return Ok(None);
             };
             let wanted = left.min(CHANGES);
-            let changes = data.history(&key, before, wanted).await?;
+            let changes = api.history(&key, before, wanted).await?;
             let more = changes.len() == wanted && left > wanted;
             let next = changes
                 .last()

@@ -1,5 +1,5 @@
-//! Listings as streams: pages are read when what was read before is taken, and a few ahead, so that
-//! a slow client slows the listing and a gone one ends it.
+//! Listings as streams that read only a few pages ahead. A slow client slows the listing; a
+//! disconnected client ends it.
 
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use tko_core::select::{self, MAX_PAGE};
 use tko_core::{Cursor, List, Page, Record, Result, Select, Want, WorkerApi};
 
-/// Most records of a page with packages: what a stream holds at a time.
+/// Most records of a page with packages, which bounds the memory of a stream.
 pub(super) const MAX_WITH_PACKAGES: usize = 100;
 
-/// Pages from `list` on, at least one; of at most `limit` records in all, if any.
+/// Pages from `list` on, at least one, with at most `limit` records in total.
 pub(super) fn pages(
-    data: Arc<dyn WorkerApi>,
+    api: Arc<dyn WorkerApi>,
     list: List,
     limit: Option<u64>,
 ) -> impl Stream<Item = Result<Page>> + Send + 'static {
-    let most = if list.want.package {
+    let max = if list.want.package {
         MAX_WITH_PACKAGES
     } else {
         MAX_PAGE
@@ -25,20 +25,20 @@ pub(super) fn pages(
         usize::try_from(left).unwrap_or(usize::MAX)
     });
     let list = List {
-        limit: left.clamp(1, most),
+        limit: left.clamp(1, max),
         ..list
     };
-    let pages = if left <= most {
-        // One may do: nothing is read ahead.
+    let pages = if left <= max {
+        // One page may be enough, so nothing is read ahead.
         select::pages(list, move |list| {
-            let data = data.clone();
-            async move { data.list(&list).await }
+            let api = api.clone();
+            async move { api.list(&list).await }
         })
         .boxed()
     } else {
-        data.pages(list)
+        api.pages(list)
     };
-    // What is not wanted any more is not waited for.
+    // Stop at the limit instead of waiting for the next page.
     stream::try_unfold(Some((pages, left)), |place| async move {
         let Some((mut pages, left)) = place else {
             return Ok(None);
@@ -56,9 +56,9 @@ pub(super) fn pages(
     })
 }
 
-/// Records one by one.
+/// The records of a listing, one by one.
 pub(super) fn records(
-    data: Arc<dyn WorkerApi>,
+    api: Arc<dyn WorkerApi>,
     select: Select,
     limit: Option<u64>,
     want: Want,
@@ -69,7 +69,7 @@ pub(super) fn records(
         limit: 0,
         want,
     };
-    pages(data, list, limit)
+    pages(api, list, limit)
         .map_ok(|page| stream::iter(page.items.into_iter().map(Ok)))
         .try_flatten()
 }

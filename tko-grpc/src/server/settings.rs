@@ -1,44 +1,44 @@
-//! How a server behaves.
+//! [`ServerSettings`]: limits and timeouts of a server.
 
 use std::time::Duration;
 use tko_core::Limits;
 
-/// How a server behaves. All but the name has a default that suits most.
+/// Limits and timeouts of a server, and its name.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings {
-    /// What this instance is called, for people. Default: `tko`.
+pub struct ServerSettings {
+    /// The name of this instance, for people. Default: `tko`.
     pub name: String,
-    /// More about it, for people. Default: empty.
+    /// A description of this instance, for people. Default: empty.
     pub description: String,
-    /// How long a modification may take that says nothing of it, as those of existing clients.
+    /// Duration of a modification if the request names none, as existing clients do.
     /// Default: 10 s.
     pub modification: Duration,
-    /// How long a modification may take that asks for more. Default: 1 hour.
+    /// Longest modification. Default: 1 hour.
     pub max_modification: Duration,
-    /// Longest lease that a worker gets. Default: 1 day.
+    /// Longest lease of a worker. Default: 1 day.
     pub max_lease: Duration,
     /// Longest wait for due work in one call. Default: 60 s.
     pub max_wait: Duration,
-    /// Most ids of deployments that answers of the compatible service list with each template and
-    /// site. Default: 1,000.
+    /// Most deployment ids that the compatible service lists with each template and site.
+    /// Default: 1,000.
     pub max_deployment_ids: usize,
-    /// Largest message, in bytes, in and out. Default: 64 MiB.
+    /// Largest message in bytes, in either direction. Default: 64 MiB.
     pub max_message: usize,
-    /// What one message's packages may ask of their reader.
+    /// Decoding limits for all packages of one message together.
     pub limits: Limits,
-    /// Most calls at once on one connection. Default: 1,000.
+    /// Most concurrent calls on one connection. Default: 1,000.
     pub max_calls: u32,
-    /// Most connections at once; more wait to be accepted. Default: 10,000.
+    /// Most concurrent connections; further ones wait to be accepted. Default: 10,000.
     pub max_connections: usize,
-    /// Peers that are silent for so long are asked whether they are there, and given up if they
-    /// do not answer in the same time. Default: 20 s.
+    /// Time without traffic after which a peer is probed. A peer that does not answer within the
+    /// same time is disconnected. Default: 20 s.
     pub keepalive: Duration,
-    /// How long calls in flight may go on after shutdown is asked for. Default: 10 s.
+    /// Grace period for calls in flight at shutdown. Default: 10 s.
     pub grace: Duration,
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             name: "tko".to_owned(),

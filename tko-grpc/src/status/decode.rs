@@ -1,4 +1,4 @@
-//! A status as an error.
+//! Converts a status to an error.
 
 use super::unpack;
 use crate::google::{self, BadRequest, ErrorInfo};
@@ -8,12 +8,12 @@ use std::error::Error as _;
 use tko_core::{Error, Key, Kind};
 use tonic::{Code, Status};
 
-/// The error that a status tells of. `action`, a verb phrase, says what was tried, for what the
-/// status does not tell.
+/// Converts a status to an error.
 ///
-/// What this crate's server sent becomes what it was, as far as the [`Detail`](super::Detail)
-/// that was asked for goes, less the sources, which it keeps. Of other statuses the code decides;
-/// broken connections, deadlines and cancellations are `Unavailable`.
+/// A status of this crate's server becomes the original error, as completely as the requested
+/// [`Detail`](super::Detail) permits and without its source. For other statuses the code decides;
+/// broken connections, deadlines and cancellations become `Unavailable`. `action` is a verb phrase
+/// for errors whose status does not name one, such as `read an entity`.
 pub fn to_error(status: Status, action: &'static str) -> Error {
     let details = google::Status::decode(status.details()).unwrap_or_default();
     details
@@ -23,7 +23,7 @@ pub fn to_error(status: Status, action: &'static str) -> Error {
         .unwrap_or_else(|| from_code(status, action))
 }
 
-/// The full error, as far as the standard details tell it.
+/// The error as far as the standard details describe it.
 fn from_info(details: &google::Status, status: &Status) -> Option<wire::Error> {
     let info = details
         .find::<ErrorInfo>()
@@ -75,7 +75,7 @@ fn key(text: &str) -> Option<wire::Key> {
 fn from_code(status: Status, action: &'static str) -> Error {
     let message = status.message().to_owned();
     match status.code() {
-        // Over a limit of message sizes, as this or the other side found.
+        // Either side found a message over the size limit.
         Code::OutOfRange | Code::ResourceExhausted | Code::InvalidArgument => {
             Error::bad("message", message)
         }
@@ -87,7 +87,7 @@ fn from_code(status: Status, action: &'static str) -> Error {
         | Code::Cancelled
         | Code::Unknown
         | Code::Aborted => Error::unavailable(action, status),
-        // Made here, of a broken connection or stream.
+        // Made on this side from a broken connection or stream.
         Code::Internal if status.source().is_some() => Error::unavailable(action, status),
         Code::Ok
         | Code::NotFound

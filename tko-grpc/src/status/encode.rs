@@ -1,24 +1,24 @@
-//! An error as a status.
+//! Converts an error to a status.
 
 use super::{DOMAIN, Detail, code, pack, reason};
-use crate::google::{self, BadRequest, ErrorInfo, FieldViolation, Named};
+use crate::google::{self, BadRequest, ErrorInfo, FieldViolation, StatusDetail};
 use prost::Message;
 use std::collections::BTreeMap;
 use tko_core::{Error, Key, Subject, Violation};
 use tonic::Status;
 
-/// Most bytes of the text, as headers carry it. The details repeat it, as clients expect them to.
+/// Most bytes of the text as encoded in headers. The details repeat the text, as clients expect.
 const TEXT: usize = 2_000;
-/// Most bytes of violations in short details; in headers they take a third more.
+/// Most bytes of violations in short details. Headers encode them as a third more.
 const VIOLATIONS: usize = 1_500;
 /// Most bytes of keys in short details.
 const KEYS: usize = 500;
 /// Most bytes of full details.
 const FULL: usize = 2 * 1024 * 1024;
 
-/// The status that tells a caller of an error.
+/// Converts an error to a status.
 ///
-/// Logs what lies behind an unavailable or internal error, for that is not told.
+/// Logs the source of an unavailable or internal error, because the status leaves it out.
 pub fn from_error(error: &Error, detail: Detail) -> Status {
     log(error);
     let kind = error.kind();
@@ -46,7 +46,7 @@ pub fn from_error(error: &Error, detail: Detail) -> Status {
     Status::with_details(code(kind), status.message, bytes)
 }
 
-/// Logs what callers are not told.
+/// Logs the source of an error, which callers do not see.
 pub(crate) fn log(error: &Error) {
     match error {
         Error::Internal { .. } => tracing::error!(error = error.chain(), "internal error"),
@@ -57,16 +57,18 @@ pub(crate) fn log(error: &Error) {
 
 fn text(error: &Error) -> String {
     match error {
-        Error::Internal { .. } => format!("{error}: an internal error; the server's log says why"),
+        Error::Internal { .. } => {
+            format!("{error}: internal error; the server's log has the cause")
+        }
         Error::Unavailable { .. } => {
-            format!("{error}; try again later; the server's log says why")
+            format!("{error}; try again later; the server's log has the cause")
         }
         other => other.to_string(),
     }
 }
 
-/// What fits, as headers carry it: other characters than plain ones take three bytes for each of
-/// theirs.
+/// Cuts a text to the bytes that it may take in headers, which encode each byte of a special
+/// character as three.
 fn cut(text: &str) -> String {
     const MORE: &str = "... (cut)";
     let width = |c: char| {
@@ -133,7 +135,7 @@ fn info(error: &Error) -> ErrorInfo {
     }
 }
 
-/// As many as fit, and always the first: `kind id` each, with commas between them.
+/// The first keys that fit, at least one, as `kind id` separated by commas.
 fn keys(keys: &[Key]) -> String {
     let mut text = String::new();
     for key in keys {
@@ -177,7 +179,10 @@ fn bad_request(argument: &str, message: &str, violations: &[Violation]) -> BadRe
         let Some(rest) = room.checked_sub(next.encoded_len() + 4) else {
             field_violations.push(FieldViolation {
                 field: bounded(argument),
-                description: format!("and {} more, which do not fit here", violations.len() - at),
+                description: format!(
+                    "and {} more violations, which do not fit here",
+                    violations.len() - at
+                ),
             });
             break;
         };

@@ -1,14 +1,14 @@
-//! Errors as messages: everything but what stays in the server's log.
+//! Errors as messages, complete except for the source, which stays in the server's log.
 
 use crate::proto::v1alpha2 as wire;
 use crate::wire::scalar::{gvk, key, unpack_gvk, unpack_key};
 use tko_core::resource::Identifier;
 use tko_core::{Error, Key, Result, Revision, Subject, Violation};
 
-/// What stands for the cause of a remote error.
-const ELSEWHERE: &str = "the server's log says why";
+/// The source of a remote error.
+const ELSEWHERE: &str = "the server's log has the cause";
 
-/// As a message.
+/// Converts an error to a message.
 pub(crate) fn pack(error: &Error) -> wire::Error {
     let mut packed = wire::Error {
         kind: super::reason(error.kind()).to_owned(),
@@ -43,16 +43,16 @@ pub(crate) fn pack(error: &Error) -> wire::Error {
         Error::Unavailable { action, .. } | Error::Internal { action, .. } => {
             packed.subject = action.to_string();
         }
-        // The kind, and the text of what this version does not know in parts.
+        // A variant that this version does not know keeps its kind and text.
         other => packed.message = other.to_string(),
     }
     packed
 }
 
-/// As it was.
+/// Converts a message to the error.
 ///
 /// # Errors
-/// `BadArgument`: no error that this version knows.
+/// [`BadArgument`](Error::BadArgument): this version does not know the kind.
 pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
     let first = |keys: &[wire::Key]| -> Result<Key> {
         unpack_key(crate::wire::scalar::required("key", keys.first())?)
@@ -81,11 +81,11 @@ pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
         "NOT_IMPLEMENTED" => Error::NotImplemented(error.message.into()),
         "UNAVAILABLE" => Error::unavailable(error.subject, ELSEWHERE),
         "INTERNAL" => Error::internal(error.subject, ELSEWHERE),
-        other => return Err(Error::bad("error", format!("{other:?} is no known kind"))),
+        other => return Err(Error::bad("error", format!("unknown kind {other:?}"))),
     })
 }
 
-/// Whether the message is what the violations make: then it need not travel.
+/// Whether the message repeats the violations, so that it can be left out.
 fn says_the_same(message: &str, violations: &[Violation]) -> bool {
     let Error::BadArgument { message: made, .. } = Error::invalid("", violations.to_vec()) else {
         return false;

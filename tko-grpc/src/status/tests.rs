@@ -20,7 +20,7 @@ fn violation(resource: Option<&str>, path: &str) -> Violation {
     }
 }
 
-/// One of each kind, and its code.
+/// An error of each kind, and its code.
 fn table() -> Vec<(Error, Code)> {
     let deployment = || key(Kind::Deployment, "a1");
     vec![
@@ -76,7 +76,7 @@ fn table() -> Vec<(Error, Code)> {
     ]
 }
 
-/// All but the source, which stays behind.
+/// An error as text, without its source.
 fn essence(error: &Error) -> String {
     match error {
         Error::Unavailable { action, .. } => format!("Unavailable {action}"),
@@ -86,7 +86,7 @@ fn essence(error: &Error) -> String {
 }
 
 #[test]
-fn every_error_has_its_code_and_comes_back_as_it_was() {
+fn every_error_has_its_code_and_survives_a_round_trip() {
     let mut kinds = Vec::new();
     for (error, expected) in table() {
         let status = from_error(&error, Detail::Full);
@@ -101,7 +101,7 @@ fn every_error_has_its_code_and_comes_back_as_it_was() {
 }
 
 #[test]
-fn short_details_bring_back_all_but_what_violations_are_in() {
+fn short_details_restore_everything_but_the_resources_of_violations() {
     for (error, _) in table() {
         let status = from_error(&error, Detail::Short);
         let back = to_error(status, "try");
@@ -124,7 +124,7 @@ fn short_details_bring_back_all_but_what_violations_are_in() {
 }
 
 #[test]
-fn what_lies_behind_is_not_told() {
+fn the_source_of_an_error_is_left_out() {
     for detail in [Detail::Short, Detail::Full] {
         for (error, _) in table() {
             let status = from_error(&error, detail);
@@ -135,7 +135,7 @@ fn what_lies_behind_is_not_told() {
 }
 
 #[test]
-fn short_statuses_fit_in_headers_whatever_they_tell_of() {
+fn short_statuses_always_fit_in_headers() {
     let long = "ß % ".repeat(50_000);
     let keys =
         |count: u32| (0..count).map(|n| key(Kind::Site, &format!("{n}/{}", "x".repeat(1_000))));
@@ -160,7 +160,7 @@ fn short_statuses_fit_in_headers_whatever_they_tell_of() {
 }
 
 #[test]
-fn other_statuses_go_by_their_code() {
+fn foreign_statuses_are_mapped_by_code() {
     for (code, expected) in [
         (Code::Cancelled, ErrorKind::Unavailable),
         (Code::Unknown, ErrorKind::Unavailable),

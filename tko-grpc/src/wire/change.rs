@@ -1,4 +1,4 @@
-//! What is asked to be made, and what was changed.
+//! Requests to register and create, change records, and events.
 
 use super::entity::{pack_record, unpack_record};
 use super::scalar::{
@@ -31,7 +31,7 @@ fn unpack_expect(expect: Option<wire::Expect>) -> Expect {
     }
 }
 
-/// An empty package has no place.
+/// Adds a package to the table; an empty package needs no index.
 fn place(package: &Package, table: &mut Packer) -> Option<u32> {
     (!package.is_empty()).then(|| table.add(package))
 }

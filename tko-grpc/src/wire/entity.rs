@@ -1,7 +1,7 @@
 //! Entities and records.
 //!
-//! Entities are most of what is sent. They are [written](write) and [read](read) as bytes, field
-//! by field; whatever in them is rare is a generated message.
+//! Entities are most of the traffic, so they are [written](write) and [read](read) field by field
+//! without a generated message in between. Rare parts of them are generated messages.
 
 mod read;
 mod write;
@@ -16,12 +16,12 @@ use crate::proto::v1alpha2 as wire;
 use std::sync::Arc;
 use tko_core::{Condition, Record, Result, Revision, Want};
 
-/// The maps of an entity.
+/// Field numbers of the metadata maps of an entity.
 const INHERITED: u32 = 7;
 const GIVEN: u32 = 8;
 const METADATA: u32 = 9;
 
-/// The facts of an entity, by its kind.
+/// Field numbers of the facts of an entity, by kind.
 const SITE: u32 = 12;
 const DEPLOYMENT: u32 = 13;
 const PLUGIN: u32 = 14;
@@ -36,7 +36,7 @@ pub(crate) fn pack_want(want: Want) -> wire::Want {
     }
 }
 
-/// Absent is the row alone.
+/// Absent means the row only.
 pub(crate) fn unpack_want(want: Option<wire::Want>) -> Want {
     want.map_or(Want::ROW, |want| Want {
         package: want.package,

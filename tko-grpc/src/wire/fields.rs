@@ -1,5 +1,6 @@
-//! Messages field by field, as <https://protobuf.dev/programming-guides/encoding/> has them: for
-//! what is sent so often that nothing shall be made of it on the way.
+//! Reads and writes messages field by field, in the encoding of
+//! <https://protobuf.dev/programming-guides/encoding/>. Avoids intermediate values for entities, which
+//! are most of the traffic.
 
 use bytes::{BufMut, BytesMut};
 use prost::Message;
@@ -10,15 +11,15 @@ use prost::encoding::{
 use tko_core::{Error, Result};
 
 /// Writes the fields of one message.
-pub(super) struct Writer<'a>(pub(super) &'a mut BytesMut);
+pub(super) struct FieldWriter<'a>(pub(super) &'a mut BytesMut);
 
-impl Writer<'_> {
+impl FieldWriter<'_> {
     pub(super) fn number(&mut self, tag: u32, number: u64) {
         encode_key(tag, WireType::Varint, self.0);
         encode_varint(number, self.0);
     }
 
-    /// False is not written.
+    /// Writes a flag; `false` is the default and is left out.
     pub(super) fn flag(&mut self, tag: u32, flag: bool) {
         if flag {
             self.number(tag, 1);
@@ -35,15 +36,17 @@ impl Writer<'_> {
         self.bytes(tag, text.as_bytes());
     }
 
-    /// A message that is generated.
+    /// Writes a generated message.
     pub(super) fn whole(&mut self, tag: u32, message: &impl Message) {
         encode_key(tag, WireType::LengthDelimited, self.0);
         encode_varint(message.encoded_len() as u64, self.0);
         message.encode_raw(self.0);
     }
 
-    /// A message of the fields that `write` writes. Most are short: what is longer than one byte
-    /// of length can say is moved, for which its bytes are looked at once more.
+    /// Writes a message with the fields that `write` adds.
+    ///
+    /// Reserves one byte for the length, which is enough for most messages, and moves the content
+    /// of longer ones.
     pub(super) fn message(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
         encode_key(tag, WireType::LengthDelimited, self.0);
         let start = self.0.len();
@@ -60,21 +63,21 @@ impl Writer<'_> {
     }
 }
 
-/// Reads the fields of one message, in the order in which they come. Ends after the first error.
+/// Reads the fields of one message in order. Ends after the first error.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
-/// One of them.
+/// One field of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
     pub(super) tag: u32,
-    value: Value<'a>,
+    value: FieldValue<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Value<'a> {
+enum FieldValue<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Of a type that TKO's messages do not have.
+    /// A wire type that TKO's messages do not use.
     Other,
 }
 
@@ -82,18 +85,18 @@ impl<'a> Fields<'a> {
     fn field(&mut self) -> Result<Field<'a>> {
         let (tag, wire) = decode_key(&mut self.0).map_err(garbled)?;
         let value = match wire {
-            WireType::Varint => Value::Number(decode_varint(&mut self.0).map_err(garbled)?),
+            WireType::Varint => FieldValue::Number(decode_varint(&mut self.0).map_err(garbled)?),
             WireType::LengthDelimited => {
                 let length = decode_varint(&mut self.0).map_err(garbled)?;
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 let parts = self.0.split_at_checked(length);
-                let (bytes, rest) = parts.ok_or_else(|| garbled("a field is cut off"))?;
+                let (bytes, rest) = parts.ok_or_else(|| garbled("a field is truncated"))?;
                 self.0 = rest;
-                Value::Bytes(bytes)
+                FieldValue::Bytes(bytes)
             }
             other => {
                 skip_field(other, tag, &mut self.0, DecodeContext::default()).map_err(garbled)?;
-                Value::Other
+                FieldValue::Other
             }
         };
         Ok(Field { tag, value })
@@ -116,21 +119,21 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn another(self) -> Error {
-        garbled(format!("field {} is of another type", self.tag))
+    fn wrong_type(self) -> Error {
+        garbled(format!("field {} has an unexpected type", self.tag))
     }
 
     pub(super) fn number(self) -> Result<u64> {
         match self.value {
-            Value::Number(number) => Ok(number),
-            _ => Err(self.another()),
+            FieldValue::Number(number) => Ok(number),
+            _ => Err(self.wrong_type()),
         }
     }
 
     pub(super) fn bytes(self) -> Result<&'a [u8]> {
         match self.value {
-            Value::Bytes(bytes) => Ok(bytes),
-            _ => Err(self.another()),
+            FieldValue::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.wrong_type()),
         }
     }
 
@@ -138,36 +141,36 @@ impl<'a> Field<'a> {
         std::str::from_utf8(self.bytes()?).map_err(garbled)
     }
 
-    /// Those of a message in it.
+    /// The fields of an embedded message.
     pub(super) fn fields(self) -> Result<Fields<'a>> {
         self.bytes().map(Fields)
     }
 
-    /// A message that is generated.
+    /// Decodes an embedded generated message.
     pub(super) fn whole<M: Message + Default>(self) -> Result<M> {
         M::decode(self.bytes()?).map_err(garbled)
     }
 }
 
 fn garbled(why: impl std::fmt::Display) -> Error {
-    Error::bad("message", format!("cannot be read: {why}"))
+    Error::bad("message", format!("invalid encoding: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fields, Writer};
+    use super::{FieldWriter, Fields};
     use bytes::BytesMut;
 
     #[test]
-    fn messages_of_any_length_are_read_as_they_were_written() {
+    fn messages_of_any_length_survive_a_round_trip() {
         for length in [0, 1, 125, 126, 127, 128, 16_380, 16_383, 16_384, 100_000] {
             let text = "x".repeat(length);
             let mut buffer = BytesMut::from(&b"before"[..]);
-            Writer(&mut buffer).message(1, |inner| {
+            FieldWriter(&mut buffer).message(1, |inner| {
                 inner.number(15, u64::MAX);
                 inner.message(16, |inmost| inmost.text(3, &text));
             });
-            Writer(&mut buffer).flag(2, true);
+            FieldWriter(&mut buffer).flag(2, true);
             let rest = buffer.strip_prefix(b"before").expect("it stays");
             let fields: Vec<_> = Fields(rest).collect::<Result<_, _>>().expect("sound");
             let [message, flag] = fields[..] else {
@@ -182,18 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_of_another_type_is_refused_and_what_is_unknown_passed_over() {
+    fn truncated_and_mistyped_fields_are_refused_and_unknown_ones_skipped() {
         let mut buffer = BytesMut::new();
-        Writer(&mut buffer).text(1, "ü");
-        Writer(&mut buffer).number(300, 1 << 40);
+        FieldWriter(&mut buffer).text(1, "ü");
+        FieldWriter(&mut buffer).number(300, 1 << 40);
         for end in 1..buffer.len() {
             let read: Result<Vec<_>, _> = Fields(&buffer[..end]).collect();
-            // After a whole field it is a message, too.
+            // Ends after a complete field, which is a valid message.
             assert_eq!(read.is_ok(), end == 4, "{end}");
         }
         let fields: Vec<_> = Fields(&buffer).collect::<Result<_, _>>().expect("sound");
         assert!(fields[0].number().is_err() && fields[1].text().is_err());
-        // Groups, numbers of fixed length; then what comes after them.
+        // Groups and numbers of fixed length, then an ordinary field.
         let odd = [
             &[0x0b, 0x10, 0x05, 0x0c][..],
             &[0x11, 1, 2, 3, 4, 5, 6, 7, 8],

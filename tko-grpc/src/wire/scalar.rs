@@ -1,4 +1,4 @@
-//! The small things: keys, kinds, numbers, times, durations.
+//! Conversions of keys, kinds, numbers, times and durations.
 
 use crate::proto::v1alpha2 as wire;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use tko_core::{
     Error, Generation, Gvk, Key, Kind, Metadata, PluginType, Result, Stage, Timestamp, Token,
 };
 
-/// Longest duration that is taken from anyone: ten years.
+/// Longest duration accepted: ten years.
 pub(crate) const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 const MICROS: i64 = 1_000_000;
 
-/// What has to be there.
+/// The value of a required field.
 pub(crate) fn required<T>(field: &'static str, value: Option<T>) -> Result<T> {
-    value.ok_or_else(|| Error::bad(field, "is missing from the request"))
+    value.ok_or_else(|| Error::bad(field, "the field is required"))
 }
 
 pub(crate) fn kind(kind: Kind) -> wire::Kind {
@@ -31,7 +31,7 @@ pub(crate) fn unpack_kind(number: i32) -> Result<Kind> {
         Ok(wire::Kind::Site) => Ok(Kind::Site),
         Ok(wire::Kind::Deployment) => Ok(Kind::Deployment),
         Ok(wire::Kind::Plugin) => Ok(Kind::Plugin),
-        Ok(wire::Kind::Unspecified) => Err(Error::bad("kind", "is missing from the request")),
+        Ok(wire::Kind::Unspecified) => Err(Error::bad("kind", "the field is required")),
         Err(_) => Err(unknown("kind", number)),
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn unpack_kind(number: i32) -> Result<Kind> {
 fn unknown(field: &'static str, number: i32) -> Error {
     Error::bad(
         field,
-        format!("{number} is none that this version knows; see its protocol for those"),
+        format!("unknown value {number}; see the protocol of this version"),
     )
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn plugin_type(plugin: PluginType) -> wire::PluginType {
     }
 }
 
-/// Unspecified is none.
+/// Unspecified becomes `None`.
 pub(crate) fn unpack_plugin_type(number: i32) -> Result<Option<PluginType>> {
     match wire::PluginType::try_from(number) {
         Ok(wire::PluginType::Unspecified) => Ok(None),
@@ -75,7 +75,7 @@ pub(crate) fn unpack_stage(number: i32) -> Result<Stage> {
         Ok(wire::Stage::Prepare) => Ok(Stage::Prepare),
         Ok(wire::Stage::Schedule) => Ok(Stage::Schedule),
         Ok(wire::Stage::Retire) => Ok(Stage::Delete),
-        Ok(wire::Stage::Unspecified) => Err(Error::bad("stage", "is missing from the request")),
+        Ok(wire::Stage::Unspecified) => Err(Error::bad("stage", "the field is required")),
         Err(_) => Err(unknown("stage", number)),
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn metadata(metadata: &Metadata) -> std::collections::BTreeMap<String
         .collect()
 }
 
-/// An optional id, of any sort.
+/// Parses an optional id of any kind.
 pub(crate) fn id<T: std::str::FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>> {
     text.map(str::parse).transpose()
 }
@@ -133,7 +133,12 @@ pub(crate) fn unpack_timestamp(time: Option<&prost_types::Timestamp>) -> Result<
         .checked_mul(MICROS)
         .and_then(|micros| micros.checked_add(i64::from(time.nanos) / 1_000))
         .map(Timestamp)
-        .ok_or_else(|| Error::bad("time", "is beyond what microseconds in 64 bits hold"))
+        .ok_or_else(|| {
+            Error::bad(
+                "time",
+                "the time is out of range for microseconds in 64 bits",
+            )
+        })
 }
 
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
@@ -144,7 +149,7 @@ pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// Absent is zero.
+/// Absent becomes zero.
 pub(crate) fn unpack_duration(
     field: &'static str,
     duration: Option<&prost_types::Duration>,
@@ -162,12 +167,12 @@ pub(crate) fn unpack_duration(
         }
         _ => Err(Error::bad(
             field,
-            "is negative, longer than ten years, or no proper duration",
+            "the duration is negative, longer than ten years, or invalid",
         )),
     }
 }
 
-/// Of tokens in requests.
+/// Decodes the tokens of a request.
 pub(crate) fn tokens(texts: &[String]) -> Result<Vec<Token>> {
     texts.iter().map(|text| Token::decode(text)).collect()
 }

@@ -1,4 +1,4 @@
-//! Selections.
+//! Conversions of selections.
 
 use super::scalar::{gvk, id, kind, plugin_type, unpack_gvk, unpack_kind, unpack_plugin_type};
 use crate::proto::v1alpha2 as wire;
@@ -53,7 +53,7 @@ pub(crate) fn unpack_select(select: &wire::Select) -> Result<Select> {
     })
 }
 
-/// Patterns for ids.
+/// Parses patterns for ids.
 pub(crate) fn id_patterns(argument: &'static str, texts: &[String]) -> Result<Vec<Pattern>> {
     bounded(argument, texts.len())?;
     texts
@@ -62,7 +62,7 @@ pub(crate) fn id_patterns(argument: &'static str, texts: &[String]) -> Result<Ve
         .collect()
 }
 
-/// Patterns for metadata.
+/// Parses patterns for metadata values.
 pub(crate) fn value_patterns(
     argument: &'static str,
     texts: &BTreeMap<String, String>,
@@ -81,7 +81,7 @@ fn bounded(argument: &'static str, count: usize) -> Result<()> {
     if count > MAX_PATTERNS {
         return Err(Error::bad(
             argument,
-            format!("there are {count} of them; give at most {MAX_PATTERNS}"),
+            format!("there are {count} patterns; at most {MAX_PATTERNS} are allowed"),
         ));
     }
     Ok(())

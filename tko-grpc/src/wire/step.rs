@@ -1,4 +1,4 @@
-//! Steps of workers: of preparation and of scheduling.
+//! Conversions of prepare steps and schedule steps.
 
 use super::change::{pack_deployment, pack_site, unpack_deployment, unpack_site};
 use super::entity::{pack_condition, unpack_conditions};
@@ -38,7 +38,7 @@ pub(crate) fn pack_prepared(token: &Token, step: &PrepareStep) -> wire::CommitPr
     }
 }
 
-/// The claim's token, and the step.
+/// The token of the lease, and the step.
 pub(crate) fn unpack_prepared(
     request: wire::CommitPreparedRequest,
     limits: &Limits,
@@ -47,7 +47,7 @@ pub(crate) fn unpack_prepared(
         return Err(Error::bad(
             "effects",
             format!(
-                "there are {} of them; a step takes at most {MAX_EFFECTS}",
+                "there are {} effects; a step has at most {MAX_EFFECTS}",
                 request.effects.len()
             ),
         ));
@@ -102,7 +102,7 @@ pub(crate) fn pack_placed(token: &Token, step: &ScheduleStep) -> wire::CommitPla
     }
 }
 
-/// The claim's token, and the step.
+/// The token of the lease, and the step.
 pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token, ScheduleStep)> {
     let step = ScheduleStep {
         placed: request
@@ -159,14 +159,14 @@ fn pack_interest(interest: &Subscription) -> wire::Interest {
             Subscription::Selection {
                 kind: of,
                 metadata,
-                persistent: lasting,
+                persistent,
             } => Packed::Selection(Selection {
                 kind: kind(*of).into(),
                 metadata: metadata
                     .iter()
                     .map(|(key, pattern)| (key.clone(), pattern.as_str().to_owned()))
                     .collect(),
-                lasting: *lasting,
+                lasting: *persistent,
             }),
         }),
     }

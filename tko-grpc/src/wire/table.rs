@@ -1,6 +1,6 @@
-//! Packages in messages: a table, so that what several parts share is sent, and decoded, once.
+//! Package tables: packages that several parts of a message share are sent and decoded once.
 
-use super::fields::Writer;
+use super::fields::FieldWriter;
 use super::scalar::required;
 use crate::proto::v1alpha2 as wire;
 use bytes::{Bytes, BytesMut};
@@ -9,26 +9,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tko_core::{ContentHash, Dialect, Error, Format, Limits, Package, Resource, Result};
 
-/// The table of a message that is being written, always CBOR; and where its entities are written.
+/// The package table of a message being written, in CBOR, and the buffer for its entities.
 #[derive(Default)]
 pub(crate) struct Packer {
     packages: Vec<wire::Package>,
     places: HashMap<ContentHash, u32>,
-    /// Of packages of one resource, by that: very many deployments have the same.
+    /// Packages of a single resource, by the hash of the resource; many deployments share them.
     alone: HashMap<ContentHash, u32>,
-    /// Where the next entity is written.
+    /// The buffer of the next entity.
     buffer: BytesMut,
     bytes: usize,
 }
 
-/// Room for an entity and a little more, and for many.
+/// Capacity of the buffer in bytes: at first, and at most.
 const ROOM: std::ops::RangeInclusive<usize> = 1_024..=65_536;
 
 impl Packer {
-    /// The place of this package.
+    /// Adds a package; returns its index.
     pub(crate) fn add(&mut self, package: &Package) -> u32 {
         *self.places.entry(package.hash()).or_insert_with(|| {
-            let place = u32::try_from(self.packages.len()).expect("memory ends before this");
+            let place =
+                u32::try_from(self.packages.len()).expect("memory ends before 2^32 packages");
             let packed = pack(package);
             self.bytes += packed.content.len();
             self.packages.push(packed);
@@ -36,25 +37,26 @@ impl Packer {
         })
     }
 
-    /// The place of a package of this resource alone.
+    /// Adds a package of a single resource; returns its index.
     pub(crate) fn resource(&mut self, resource: &Arc<Resource>) -> u32 {
         if let Some(place) = self.alone.get(&resource.hash()) {
             return *place;
         }
-        let package = Package::new(vec![resource.clone()]).expect("one cannot be there twice");
+        let package =
+            Package::new(vec![resource.clone()]).expect("a single resource has no duplicate");
         let place = self.add(&package);
         self.alone.insert(resource.hash(), place);
         place
     }
 
-    /// An entity as `write` writes it.
-    pub(super) fn entity(&mut self, write: impl FnOnce(&mut Writer<'_>, &mut Self)) -> Bytes {
+    /// Encodes an entity with `write`.
+    pub(super) fn entity(&mut self, write: impl FnOnce(&mut FieldWriter<'_>, &mut Self)) -> Bytes {
         let mut buffer = std::mem::take(&mut self.buffer);
         if buffer.capacity() < *ROOM.start() {
-            // As much as all that was there yet: where many come, few pieces of memory do.
+            // Grow with the message, so that long listings need few allocations.
             buffer.reserve(self.bytes.clamp(*ROOM.start(), *ROOM.end()));
         }
-        write(&mut Writer(&mut buffer), self);
+        write(&mut FieldWriter(&mut buffer), self);
         let entity = buffer.split().freeze();
         self.buffer = buffer;
         self.bytes += entity.len();
@@ -80,7 +82,7 @@ pub(crate) fn pack(package: &Package) -> wire::Package {
     }
 }
 
-/// A package that is alone in its message; absent: empty.
+/// Decodes the only package of a message; absent means empty.
 pub(crate) fn unpack(package: Option<&wire::Package>, limits: &Limits) -> Result<Package> {
     package.map_or_else(
         || Ok(Package::default()),
@@ -88,10 +90,10 @@ pub(crate) fn unpack(package: Option<&wire::Package>, limits: &Limits) -> Result
     )
 }
 
-/// Decodes a package. One of no bytes needs no format.
+/// Decodes a package. An empty one needs no format.
 ///
 /// # Errors
-/// `BadArgument`: an unknown format, or what [`Package::decode`] refuses.
+/// [`BadArgument`](Error::BadArgument): the format is unknown, or as [`Package::decode`].
 pub(crate) fn decode(format: &str, content: &[u8], limits: &Limits) -> Result<Package> {
     if content.is_empty() {
         return Ok(Package::default());
@@ -99,7 +101,7 @@ pub(crate) fn decode(format: &str, content: &[u8], limits: &Limits) -> Result<Pa
     Package::decode(content, self::format(format)?, Dialect::Programs, limits)
 }
 
-/// A format by name.
+/// Parses the name of a format.
 pub(crate) fn format(name: &str) -> Result<Format> {
     name.parse()
         .map_err(|error: tko_core::encoding::UnknownFormat| {
@@ -107,12 +109,14 @@ pub(crate) fn format(name: &str) -> Result<Format> {
         })
 }
 
-/// The table of a message that was read. Its limits hold for all packages together.
+/// The package table of a message that was read.
 pub(crate) struct Unpacker(Vec<Package>);
 
 impl Unpacker {
+    /// Decodes a table. The limits apply to all packages together.
+    ///
     /// # Errors
-    /// `BadArgument`: as [`decode`].
+    /// [`BadArgument`](Error::BadArgument): as [`decode`].
     pub(crate) fn new(packages: &[wire::Package], limits: &Limits) -> Result<Self> {
         let mut left = limits.clone();
         let mut decoded = Vec::with_capacity(packages.len());
@@ -129,23 +133,26 @@ impl Unpacker {
         Ok(Self(decoded))
     }
 
-    /// What is at this place.
+    /// The package at this index.
     pub(crate) fn at(&self, place: u32) -> Result<Package> {
         let package = usize::try_from(place).ok().and_then(|at| self.0.get(at));
         package.cloned().ok_or_else(|| {
             Error::bad(
                 "package",
-                format!("{place} is no place in a table of {}", self.0.len()),
+                format!(
+                    "index {place} is out of range for a table of {}",
+                    self.0.len()
+                ),
             )
         })
     }
 
-    /// What is at this place; no place: none.
+    /// The package at this index, if there is an index.
     pub(crate) fn maybe(&self, place: Option<u32>) -> Result<Option<Package>> {
         place.map(|place| self.at(place)).transpose()
     }
 
-    /// The one resource of the package at this place.
+    /// The only resource of the package at this index.
     pub(crate) fn resource(&self, place: u32) -> Result<Arc<Resource>> {
         let package = self.at(place)?;
         required("resource", package.resources().first()).cloned()

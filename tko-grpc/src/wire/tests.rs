@@ -37,7 +37,7 @@ fn times_keep_their_microseconds_before_and_after_1970() {
         let packed = timestamp(Timestamp(micros));
         assert!((0..1_000_000_000).contains(&packed.nanos));
         let back = unpack_timestamp(Some(&packed)).ok();
-        // The very first seconds that microseconds hold are out of reach by a fraction.
+        // The earliest second is out of range by a fraction.
         if micros != i64::MIN {
             assert_eq!(back, Some(Timestamp(micros)));
         }
@@ -51,7 +51,7 @@ fn times_keep_their_microseconds_before_and_after_1970() {
 }
 
 #[test]
-fn durations_are_kept_up_to_ten_years() {
+fn durations_of_up_to_ten_years_survive_a_round_trip() {
     for time in [
         Duration::ZERO,
         Duration::from_nanos(1),
@@ -72,7 +72,7 @@ fn durations_are_kept_up_to_ten_years() {
 }
 
 #[test]
-fn a_selection_comes_back_with_all_its_parts() {
+fn a_selection_survives_a_round_trip() {
     let value = |text: &str| Pattern::value(text).expect("a pattern");
     let select = Select {
         ids: vec![Pattern::id("a/*/\\*").expect("a pattern")],
@@ -94,7 +94,7 @@ fn a_selection_comes_back_with_all_its_parts() {
     assert_eq!(unpack_select(&pack_select(&select)).ok(), Some(select));
     let all = Select::all(Kind::Template);
     assert_eq!(unpack_select(&pack_select(&all)).ok(), Some(all));
-    // A literal is no pattern of its own on the wire, and matches the same.
+    // A literal becomes an ordinary pattern on the wire and matches the same.
     let mut literal = Select::all(Kind::Site);
     literal.ids = vec![Pattern::literal("a*")];
     let back = unpack_select(&pack_select(&literal)).expect("sound");
@@ -108,7 +108,7 @@ fn a_selection_comes_back_with_all_its_parts() {
 }
 
 #[test]
-fn a_step_of_preparation_sends_what_its_effects_share_once() {
+fn a_prepare_step_sends_shared_packages_once() {
     let child = NewDeployment {
         template: Some(TemplateId::new("t").expect("an id")),
         site: Some(SiteId::new("s").expect("an id")),
@@ -178,7 +178,7 @@ fn a_step_of_preparation_sends_what_its_effects_share_once() {
 }
 
 #[test]
-fn a_step_of_scheduling_comes_back_as_it_was() {
+fn a_schedule_step_survives_a_round_trip() {
     let id = |id: &str| DeploymentId::new(id).expect("an id");
     let step = ScheduleStep {
         placed: vec![(id("a"), Generation(1)), (id("b"), Generation(u64::MAX))],
@@ -195,7 +195,7 @@ fn a_step_of_scheduling_comes_back_as_it_was() {
 }
 
 #[test]
-fn work_claims_marks_and_outcomes_come_back_as_they_were() {
+fn work_claims_and_outcomes_survive_a_round_trip() {
     let key = Key::new(Kind::Deployment, "a1").expect("an id");
     let claim = Claim {
         token: token(),
@@ -232,12 +232,12 @@ fn work_claims_marks_and_outcomes_come_back_as_they_were() {
 }
 
 #[test]
-fn a_table_holds_all_its_packages_to_one_limit() {
+fn the_limits_apply_to_all_packages_of_a_table_together() {
     let mut packer = Packer::default();
     let places = ["a", "b", "a"].map(|name| packer.add(&package(name)));
     assert_eq!(places, [0, 1, 0]);
     let packages = packer.finish();
-    // A package has the list, the map, three texts of identity, its data's map and 3 numbers.
+    // A package has a list, a map, three strings of identity, the data map and three numbers.
     let limits = Limits {
         values: 11,
         ..Limits::default()
@@ -251,7 +251,7 @@ fn a_table_holds_all_its_packages_to_one_limit() {
 }
 
 #[test]
-fn keys_of_no_known_kind_are_refused() {
+fn keys_of_an_unknown_kind_are_refused() {
     for kind in [0, 5, -1, i32::MAX] {
         let key = wire::Key {
             kind,
@@ -262,7 +262,7 @@ fn keys_of_no_known_kind_are_refused() {
 }
 
 #[test]
-fn what_is_wanted_comes_through() {
+fn every_part_of_want_survives_a_round_trip() {
     let each: [fn(&mut Want) -> &mut bool; 5] = [
         |want| &mut want.package,
         |want| &mut want.revision,

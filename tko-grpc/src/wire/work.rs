@@ -1,4 +1,4 @@
-//! Due work, claims, marks and outcomes.
+//! Conversions of due work, leases and outcomes.
 
 use super::scalar::{
     duration, key, required, required_key, stage, timestamp, unpack_duration, unpack_stage,
@@ -19,7 +19,7 @@ pub(crate) fn unpack_progress(text: &str) -> Result<Value> {
         return Err(Error::bad(
             "progress",
             format!(
-                "is {} bytes long; at most {MAX_PROGRESS} are kept",
+                "the progress has {} bytes; at most {MAX_PROGRESS} are allowed",
                 text.len()
             ),
         ));
@@ -64,7 +64,7 @@ fn unpack_lane(number: u32) -> Result<Lane> {
         .ok_or_else(|| {
             Error::bad(
                 "lane",
-                format!("{number} is none; they are 0 to {}", Lane::COUNT - 1),
+                format!("unknown lane {number}; expected 0 to {}", Lane::COUNT - 1),
             )
         })
 }
@@ -87,12 +87,12 @@ pub(crate) fn unpack_claim(claim: wire::Claim) -> Result<Claim> {
     })
 }
 
-pub(crate) fn pack_mark(mark: &Enqueue) -> wire::Mark {
+pub(crate) fn pack_mark(work: &Enqueue) -> wire::Mark {
     wire::Mark {
-        stage: stage(mark.stage).into(),
-        key: Some(key(&mark.key)),
-        lane: mark.lane.number().into(),
-        after: Some(duration(mark.after)),
+        stage: stage(work.stage).into(),
+        key: Some(key(&work.key)),
+        lane: work.lane.number().into(),
+        after: Some(duration(work.after)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Listings whose backend fails in the middle, and how much of it they read.
+//! Listings whose backend fails in the middle.
 
 use crate::serving::{Serving, fleet};
 use async_trait::async_trait;
@@ -10,13 +10,13 @@ use tko_conformance::{Between, Call, CountedIds, ManualClock, Observer, Strict};
 use tko_core::{DataApi, Error, ErrorKind, Kind, List, Result, Select, Store, Want};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
-use tko_grpc::server::{Access, Settings};
+use tko_grpc::server::{Access, ServerSettings};
 
-/// Counts listings, and refuses some.
+/// Counts listings and fails some of them.
 #[derive(Default)]
 struct Breaking {
     lists: AtomicUsize,
-    /// Every one of so many fails; 0: none.
+    /// Every n-th listing fails. 0: none.
     every: AtomicUsize,
 }
 
@@ -39,7 +39,12 @@ async fn serving() -> (Serving, Arc<Breaking>) {
     let breaking = Arc::new(Breaking::default());
     let backend = Arc::new(Between::new(memory, breaking.clone()));
     let store = Store::new(backend, Arc::new(Strict), Arc::new(CountedIds::default()));
-    let serving = Serving::over(Arc::new(store), Settings::default(), Access::default()).await;
+    let serving = Serving::over(
+        Arc::new(store),
+        ServerSettings::default(),
+        Access::default(),
+    )
+    .await;
     (serving, breaking)
 }
 
@@ -53,11 +58,11 @@ fn all(limit: usize) -> List {
 }
 
 #[tokio::test]
-async fn a_listing_that_breaks_off_is_taken_up() {
+async fn a_broken_listing_is_resumed() {
     let (serving, breaking) = serving().await;
     let client = Arc::new(serving.client());
     let ids = fleet(&*client, "a", 3_210).await;
-    // The second of two is refused: each page takes a stream of its own.
+    // Every second listing fails, so each page needs a stream of its own.
     breaking.every.store(2, Ordering::SeqCst);
     breaking.lists.store(0, Ordering::SeqCst);
     let pages: Vec<_> = client
@@ -77,7 +82,7 @@ async fn a_listing_that_breaks_off_is_taken_up() {
         "it was to break off"
     );
 
-    // It never comes further: that is said, after what came.
+    // Without progress, the error follows the pages received.
     breaking.every.store(1, Ordering::SeqCst);
     let mut pages = client.pages(all(1_000));
     let error = pages.next().await.expect("an answer").expect_err("refused");

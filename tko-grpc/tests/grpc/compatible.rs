@@ -1,11 +1,11 @@
-//! The service for existing clients, called as they call it.
+//! The service for existing clients.
 
 use crate::serving::{CONFIG, Serving};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tko_grpc::proto::data_client::DataClient;
 use tko_grpc::proto::{self, Window};
-use tko_grpc::server::{Access, Settings};
+use tko_grpc::server::{Access, ServerSettings};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
@@ -77,8 +77,8 @@ async fn create(client: &mut Existing, template: &str, site: &str, parent: &str)
 }
 
 #[tokio::test]
-async fn about_tells_name_version_addresses_and_the_default_format() {
-    let mut settings = Settings::default();
+async fn about_returns_name_version_addresses_and_the_default_format() {
+    let mut settings = ServerSettings::default();
     settings.name = "lab".to_owned();
     settings.description = "a lab".to_owned();
     let serving = Serving::with(settings, Access::default()).await;
@@ -98,7 +98,7 @@ async fn about_tells_name_version_addresses_and_the_default_format() {
 }
 
 #[tokio::test]
-async fn packages_come_in_the_format_that_is_preferred() {
+async fn packages_have_the_preferred_format() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     register(&mut client, "a", &[("colour", "blue")]).await;
@@ -139,7 +139,7 @@ async fn packages_come_in_the_format_that_is_preferred() {
 }
 
 #[tokio::test]
-async fn answers_fill_every_field() {
+async fn responses_fill_every_field() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     register(&mut client, "t", &[("colour", "blue")]).await;
@@ -209,7 +209,7 @@ async fn answers_fill_every_field() {
 }
 
 #[tokio::test]
-async fn windows_and_patterns_choose_what_is_listed() {
+async fn windows_and_patterns_select_what_is_listed() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     for number in 0..7 {
@@ -244,7 +244,7 @@ async fn windows_and_patterns_choose_what_is_listed() {
 }
 
 #[tokio::test]
-async fn what_is_present_but_empty_filters_nothing() {
+async fn empty_filters_match_everything() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     register(&mut client, "t", &[]).await;
@@ -285,8 +285,8 @@ async fn what_is_present_but_empty_filters_nothing() {
 }
 
 #[tokio::test]
-async fn a_template_lists_no_more_ids_than_the_setting_says() {
-    let mut settings = Settings::default();
+async fn a_template_lists_at_most_the_configured_number_of_ids() {
+    let mut settings = ServerSettings::default();
     settings.max_deployment_ids = 2;
     let serving = Serving::with(settings, Access::default()).await;
     let mut client = serving.existing();
@@ -373,7 +373,7 @@ async fn modifications_are_exclusive_and_end_once() {
 }
 
 #[tokio::test]
-async fn a_purge_deletes_what_matches_and_finding_nothing_is_fine() {
+async fn a_purge_deletes_what_matches_even_if_that_is_nothing() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     for id in ["a", "b"] {
@@ -416,7 +416,7 @@ async fn a_purge_deletes_what_matches_and_finding_nothing_is_fine() {
     assert!(answer.not_deleted_reason.starts_with("1 deleted"));
     assert!(answer.not_deleted_reason.contains(&held));
     assert!(!answer.not_deleted_reason.contains(&free));
-    // It deletes sites that are there, too.
+    // A purge also deletes existing sites.
     site(&mut client, "s", "").await;
     let answer = client.purge_sites(proto::SelectSites::default()).await;
     assert!(answer.expect("an answer").into_inner().deleted);
@@ -428,7 +428,7 @@ async fn a_purge_deletes_what_matches_and_finding_nothing_is_fine() {
 }
 
 #[tokio::test]
-async fn plugins_are_kept_by_type_and_name() {
+async fn plugins_are_identified_by_type_and_name() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     let gvk = |group: &str, version: &str, kind: &str| proto::Gvk {

@@ -1,4 +1,4 @@
-//! Data without end, which tells when what was asked of it is dropped.
+//! An API with endless listings, which counts the calls in progress.
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -15,16 +15,16 @@ use tko_core::{
 };
 use tokio::sync::watch;
 
-/// What is going on.
+/// The calls in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    /// Pages that were read.
+    /// Pages read so far.
     pub(crate) pages: usize,
-    /// Watches and claims that go on.
+    /// Watches and claims in progress.
     pub(crate) waiting: usize,
 }
 
-/// Lists for ever; watches and claims wait for ever; the rest is not implemented.
+/// Lists, watches and claims without end. Other calls fail.
 #[derive(Clone, Default)]
 pub(crate) struct Endless(Arc<watch::Sender<State>>);
 
@@ -33,7 +33,7 @@ impl Endless {
         *self.0.borrow()
     }
 
-    /// Waits until it is so.
+    /// Waits for a state.
     pub(crate) async fn until(&self, so: impl FnMut(&State) -> bool) {
         let mut state = self.0.subscribe();
         tokio::time::timeout(Duration::from_secs(10), state.wait_for(so))
@@ -48,7 +48,7 @@ impl Endless {
     }
 }
 
-/// Counts while it is there.
+/// Counts a call until it is dropped.
 struct Waiting(Arc<watch::Sender<State>>);
 
 impl Drop for Waiting {

@@ -1,4 +1,4 @@
-//! What ends when: a client that goes, a deadline that passes, a server that is told to stop.
+//! Disconnected clients, deadlines and shutdown.
 
 use crate::endless::Endless;
 use crate::serving::{Serving, fleet};
@@ -9,7 +9,7 @@ use tko_core::{
     ClaimRequest, DataApi, Error, Event, Kind, Revision, Select, Stage, Watch, WorkerApi,
 };
 use tko_grpc::proto;
-use tko_grpc::server::{Access, Settings};
+use tko_grpc::server::{Access, ServerSettings};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -19,7 +19,7 @@ async fn endless() -> (Endless, Serving) {
     let data = Endless::default();
     let serving = Serving::over(
         Arc::new(data.clone()),
-        Settings::default(),
+        ServerSettings::default(),
         Access::default(),
     )
     .await;
@@ -35,7 +35,7 @@ fn all() -> Watch {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_no_further_holds_the_listing_back_and_one_that_goes_ends_it() {
+async fn a_slow_client_slows_the_listing_and_a_disconnected_one_ends_it() {
     let (data, serving) = endless().await;
     let mut client = serving.existing();
     let mut listing = client
@@ -47,7 +47,7 @@ async fn a_client_that_reads_no_further_holds_the_listing_back_and_one_that_goes
         listing.message().await.expect("a message").expect("no end");
     }
     let read = data.state().pages;
-    // Windows and buffers hold some megabytes; pages of 400 KiB that nobody takes are not read.
+    // Windows and buffers hold a few megabytes. Pages of 400 KiB beyond that are not read.
     assert!((10..100).contains(&read), "{read} pages for 1,000 records");
     drop(listing);
     drop(client);
@@ -56,7 +56,7 @@ async fn a_client_that_reads_no_further_holds_the_listing_back_and_one_that_goes
 }
 
 #[tokio::test]
-async fn a_watch_that_is_dropped_is_dropped_in_the_server() {
+async fn dropping_a_watch_drops_it_in_the_server() {
     let (data, serving) = endless().await;
     let mut events = serving.client().watch(all());
     let first = events.next().await.expect("an event").expect("no error");
@@ -72,7 +72,7 @@ async fn a_watch_that_is_dropped_is_dropped_in_the_server() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_worker_goes_waits_no_longer() {
+async fn a_claim_of_a_disconnected_worker_stops_waiting() {
     let (data, serving) = endless().await;
     let client = serving.client();
     let claim = tokio::spawn(async move {
@@ -100,7 +100,7 @@ async fn a_deadline_ends_a_stream() {
         }),
         ..Default::default()
     });
-    // As a client that knows of no deadline itself passes one on.
+    // The client sends a deadline that it does not enforce itself.
     request
         .metadata_mut()
         .insert("grpc-timeout", "200m".parse().expect("a value"));
@@ -113,7 +113,7 @@ async fn a_deadline_ends_a_stream() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_ends_watches_and_waiting_claims_with_unavailable() {
+async fn shutdown_ends_watches_and_waiting_claims_with_unavailable() {
     let (data, serving) = endless().await;
     let client = serving.client();
     let mut events = client.watch(all());
@@ -143,9 +143,9 @@ async fn a_server_that_stops_ends_watches_and_waiting_claims_with_unavailable() 
 }
 
 #[tokio::test]
-async fn a_listing_in_flight_gets_the_time_of_grace_and_no_more() {
+async fn a_listing_in_flight_has_the_grace_period_and_no_more() {
     let data = Endless::default();
-    let mut settings = Settings::default();
+    let mut settings = ServerSettings::default();
     settings.grace = Duration::from_millis(300);
     let serving = Serving::over(Arc::new(data.clone()), settings, Access::default()).await;
     let mut client = serving.existing();
@@ -156,7 +156,7 @@ async fn a_listing_in_flight_gets_the_time_of_grace_and_no_more() {
         .into_inner();
     listing.message().await.expect("a message").expect("no end");
     serving.shutdown.cancel();
-    // It goes on meanwhile.
+    // The listing continues during the grace period.
     listing.message().await.expect("a message").expect("no end");
     serving
         .ended
@@ -173,7 +173,7 @@ async fn a_listing_in_flight_gets_the_time_of_grace_and_no_more() {
 }
 
 #[tokio::test]
-async fn health_is_told_of_each_service_and_ends_with_the_server() {
+async fn health_covers_each_service_and_ends_with_the_server() {
     let serving = Serving::start().await;
     let mut health = HealthClient::new(serving.channel());
     for service in [
@@ -204,7 +204,7 @@ async fn health_is_told_of_each_service_and_ends_with_the_server() {
 }
 
 #[tokio::test]
-async fn a_client_finds_a_server_that_was_not_there_and_again_after_a_restart() {
+async fn a_client_connects_to_a_server_that_starts_later_and_reconnects_after_a_restart() {
     let first = Serving::start().await;
     let client = first.client();
     fleet(&client, "a", 1).await;
@@ -235,7 +235,7 @@ async fn a_client_finds_a_server_that_was_not_there_and_again_after_a_restart() 
 }
 
 #[tokio::test]
-async fn reflection_tells_of_all_services_and_their_messages() {
+async fn reflection_describes_all_services_and_their_messages() {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
@@ -288,13 +288,13 @@ async fn reflection_tells_of_all_services_and_their_messages() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_waits_until_another_ends() {
-    let mut settings = Settings::default();
+async fn a_connection_over_the_limit_waits_until_another_ends() {
+    let mut settings = ServerSettings::default();
     settings.max_connections = 1;
     let serving = Serving::with(settings, Access::default()).await;
     let first = serving.client();
     first.feed_position().await.expect("there is room");
-    let mut hasty = tko_grpc::client::Settings::default();
+    let mut hasty = tko_grpc::client::ClientSettings::default();
     hasty.timeout = Duration::from_millis(200);
     hasty.tries = 1;
     let error = serving.client_with(hasty).feed_position().await;

@@ -1,4 +1,4 @@
-//! Requests that mean no good, or mean too much.
+//! Malformed, hostile and oversized requests.
 
 use crate::serving::{Serving, fleet};
 use prost_types::Duration;
@@ -8,12 +8,12 @@ use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::controller_client::ControllerClient;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
 use tko_grpc::proto::{self};
-use tko_grpc::server::{Access, Settings};
+use tko_grpc::server::{Access, ServerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 
-/// For what ends at once, if it ends.
+/// Time limit for something that ends at once.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, Status>) {
@@ -23,7 +23,7 @@ fn refused<T: std::fmt::Debug>(what: &str, answer: Result<T, Status>) {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_a_bad_argument() {
+async fn malformed_requests_are_bad_arguments() {
     let serving = Serving::start().await;
     let mut data = DataClient::new(serving.channel());
     let mut controller = ControllerClient::new(serving.channel());
@@ -178,7 +178,7 @@ async fn what_makes_no_sense_is_a_bad_argument() {
 }
 
 #[tokio::test]
-async fn packages_that_cannot_be_read_are_bad_arguments() {
+async fn malformed_packages_are_bad_arguments() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     let deep = "[".repeat(100_000);
@@ -213,7 +213,7 @@ async fn packages_that_cannot_be_read_are_bad_arguments() {
 
 #[tokio::test]
 async fn messages_over_the_limit_are_refused_and_name_it() {
-    let mut settings = Settings::default();
+    let mut settings = ServerSettings::default();
     settings.max_message = 100_000;
     let serving = Serving::with(settings, Access::default()).await;
     let mut new = crate::serving::template("a");
@@ -232,10 +232,10 @@ async fn messages_over_the_limit_are_refused_and_name_it() {
 
 #[tokio::test]
 async fn a_page_of_packages_may_be_larger_than_any_message() {
-    let mut settings = Settings::default();
+    let mut settings = ServerSettings::default();
     settings.max_message = 1_500_000;
     let serving = Serving::with(settings, Access::default()).await;
-    let mut mine = client::Settings::default();
+    let mut mine = client::ClientSettings::default();
     mine.max_message = 1_500_000;
     let client = serving.client_with(mine);
     for number in 0..5 {
@@ -263,7 +263,7 @@ async fn a_page_of_packages_may_be_larger_than_any_message() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_grpc_end_their_connection_and_nothing_else() {
+async fn bytes_that_are_not_grpc_end_only_their_connection() {
     let serving = Serving::start().await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut frame_of_16_mib = preface.to_vec();
@@ -285,7 +285,7 @@ async fn bytes_that_are_no_grpc_end_their_connection_and_nothing_else() {
         noise,
     ] {
         let mut stream = TcpStream::connect(serving.address).await.expect("a server");
-        // It may be closed before all is written.
+        // The server may close it before everything is written.
         let _ = stream.write_all(&bytes).await;
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();

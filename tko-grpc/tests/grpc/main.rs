@@ -1,11 +1,11 @@
 //! The server and the client over real sockets on loopback.
 
 mod breaking;
+mod callers;
 mod compatible;
 mod endless;
 mod lifecycle;
 mod limits;
-mod listening;
 mod python;
 mod remote;
 mod serving;

@@ -1,4 +1,4 @@
-//! A Python client made with plain `grpcio-tools` from `tko.proto`.
+//! A Python client generated with `grpcio-tools` from `tko.proto`.
 
 use crate::serving::Serving;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ async fn run(what: &str, command: &mut Command) -> String {
     text(&output.stdout)
 }
 
-/// A Python that has the tools, made once.
+/// A Python environment with the tools, created once.
 async fn python() -> PathBuf {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(TOOLS.replace("==", "-"));
     let python = home.join("bin/python");
@@ -47,7 +47,7 @@ async fn python() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_python_client_makes_every_call() {
+async fn a_plain_python_client_calls_every_method() {
     let serving = Serving::start().await;
     let python = python().await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,21 +1,21 @@
-//! The client as data: what the conformance suite does not ask, for it is about the wire.
+//! The client as an API: properties of the wire that the conformance suite does not check.
 
 use crate::serving::{Serving, fleet, from_template};
 use futures_util::StreamExt;
 use prost::Message;
 use std::sync::Arc;
 use tko_core::{Cursor, DataApi, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
-use tko_grpc::client::{Client, Settings};
+use tko_grpc::client::{Client, ClientSettings};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
 
-/// All but times of conditions, as text.
+/// A record as text, without the times of conditions.
 fn text(record: &Record) -> String {
     format!("{record:?}")
 }
 
 #[tokio::test]
-async fn records_arrive_as_they_were_sent() {
+async fn records_survive_a_round_trip() {
     let serving = Serving::start().await;
     let client = serving.client();
     let ids = fleet(&client, "a", 2).await;
@@ -101,7 +101,7 @@ async fn a_listing_streams_all_pages_with_the_revision_first() {
 }
 
 #[tokio::test]
-async fn a_watch_tells_of_what_happens_after_it() {
+async fn a_watch_reports_later_changes() {
     let serving = Serving::start().await;
     let client = serving.client();
     fleet(&client, "a", 1).await;
@@ -132,7 +132,7 @@ async fn a_watch_tells_of_what_happens_after_it() {
 }
 
 #[tokio::test]
-async fn creating_again_under_one_key_gives_the_same_deployment() {
+async fn creating_again_with_one_idempotency_key_returns_the_same_deployment() {
     let serving = Serving::start().await;
     let client = serving.client();
     fleet(&client, "a", 0).await;
@@ -144,7 +144,7 @@ async fn creating_again_under_one_key_gives_the_same_deployment() {
 }
 
 #[tokio::test]
-async fn the_server_says_who_it_is() {
+async fn the_server_describes_itself() {
     let serving = Serving::start().await;
     let about = serving.client().server().await.expect("an answer");
     assert_eq!(
@@ -156,21 +156,26 @@ async fn the_server_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn servers_that_cannot_be_are_bad_arguments() {
+async fn invalid_server_addresses_are_bad_arguments() {
     for server in ["", "http://", "ftp://a:1", "a b", "http:///x"] {
-        let error = Client::new(Settings::new(server)).err().expect(server);
+        let error = Client::new(ClientSettings::new(server))
+            .err()
+            .expect(server);
         assert!(
             matches!(error, tko_core::Error::BadArgument { .. }),
             "{server:?}: {error:?}"
         );
     }
     for server in ["[::1]:1", "localhost:50050", "http://127.0.0.1:1"] {
-        assert!(Client::new(Settings::new(server)).is_ok(), "{server:?}");
+        assert!(
+            Client::new(ClientSettings::new(server)).is_ok(),
+            "{server:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn reading_on_comes_to_the_same_as_page_after_page() {
+async fn a_streamed_listing_equals_one_read_page_by_page() {
     let serving = Serving::start().await;
     let client = Arc::new(serving.client());
     let ids = fleet(&*client, "a", 2_345).await;

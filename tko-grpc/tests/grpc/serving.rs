@@ -1,4 +1,4 @@
-//! A server on loopback, over the memory backend unless told otherwise.
+//! A server on loopback, over the memory backend by default.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tko_core::{
 };
 use tko_grpc::client::{self, Client};
 use tko_grpc::proto::data_client::DataClient;
-use tko_grpc::server::{Access, Listen, Server, Settings, Sockets};
+use tko_grpc::server::{Access, Listen, Server, ServerSettings, Sockets};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-/// A server that runs until it is stopped or dropped.
+/// A running server, until it is stopped or dropped.
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     pub(crate) clock: ManualClock,
@@ -23,13 +23,13 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Over an empty store.
+    /// Serves an empty store with default settings.
     pub(crate) async fn start() -> Self {
-        Self::with(Settings::default(), Access::default()).await
+        Self::with(ServerSettings::default(), Access::default()).await
     }
 
-    /// Over an empty store.
-    pub(crate) async fn with(settings: Settings, access: Access) -> Self {
+    /// Serves an empty store.
+    pub(crate) async fn with(settings: ServerSettings, access: Access) -> Self {
         let clock = ManualClock::new();
         let backend = Memory::new(
             Arc::new(clock.clone()),
@@ -46,8 +46,12 @@ impl Serving {
         }
     }
 
-    /// Over this.
-    pub(crate) async fn over(data: Arc<dyn WorkerApi>, settings: Settings, access: Access) -> Self {
+    /// Serves this API.
+    pub(crate) async fn over(
+        data: Arc<dyn WorkerApi>,
+        settings: ServerSettings,
+        access: Access,
+    ) -> Self {
         let sockets = Sockets::bind(&Listen::default())
             .await
             .expect("loopback is there");
@@ -66,20 +70,20 @@ impl Serving {
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.client_with(client::Settings::default())
+        self.client_with(client::ClientSettings::default())
     }
 
-    pub(crate) fn client_with(&self, mut settings: client::Settings) -> Client {
+    pub(crate) fn client_with(&self, mut settings: client::ClientSettings) -> Client {
         settings.server = self.address.to_string();
         Client::new(settings).expect("the settings are sound")
     }
 
-    /// As existing clients call it.
+    /// A client of the compatible service.
     pub(crate) fn existing(&self) -> DataClient<Channel> {
         DataClient::new(self.channel())
     }
 
-    /// In plaintext.
+    /// A plaintext channel.
     pub(crate) fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address))
             .expect("an address")
@@ -92,7 +96,7 @@ impl Serving {
     }
 }
 
-/// A package of YAML as programs write it.
+/// Decodes a package from YAML.
 pub(crate) fn package(yaml: &str) -> Package {
     Package::decode(
         yaml.as_bytes(),
@@ -103,7 +107,7 @@ pub(crate) fn package(yaml: &str) -> Package {
     .expect("sound YAML")
 }
 
-/// A config map of this name.
+/// A config map, in YAML.
 pub(crate) const CONFIG: &str =
     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  answer: \"42\"\n";
 
@@ -123,7 +127,7 @@ pub(crate) fn from_template(id: &str) -> NewDeployment {
     }
 }
 
-/// Registers a template and so many deployments of it; their ids in order.
+/// Registers a template and creates deployments of it; returns their ids in order.
 pub(crate) async fn fleet(data: &impl DataApi, template_id: &str, size: usize) -> Vec<String> {
     data.register_template(template(template_id))
         .await

@@ -1,4 +1,4 @@
-//! Errors as callers see them.
+//! Errors from a client's point of view.
 
 use crate::endless::Endless;
 use crate::serving::{Serving, fleet, package, template};
@@ -9,7 +9,7 @@ use tko_core::{
     DataApi, DeploymentId, Error, Expect, Key, Kind, Subject, TemplateId, Token, Version,
 };
 use tko_grpc::proto;
-use tko_grpc::server::{Access, Settings};
+use tko_grpc::server::{Access, ServerSettings};
 use tonic::Code;
 
 /// A package with this many violations.
@@ -26,7 +26,7 @@ fn bad(count: usize) -> String {
 }
 
 #[tokio::test]
-async fn errors_reach_the_client_as_they_were() {
+async fn errors_reach_the_client_unchanged() {
     let serving = Serving::start().await;
     let client = serving.client();
     let ids = fleet(&client, "a", 1).await;
@@ -102,7 +102,7 @@ async fn every_violation_reaches_the_client_with_its_resource_and_path() {
 }
 
 #[tokio::test]
-async fn existing_clients_get_violations_in_text_and_details_within_what_they_take() {
+async fn existing_clients_get_violations_within_the_header_limit() {
     let serving = Serving::start().await;
     let mut client = serving.existing();
     for (count, all) in [(1, true), (15, true), (3_000, false)] {
@@ -127,10 +127,10 @@ async fn existing_clients_get_violations_in_text_and_details_within_what_they_ta
 }
 
 #[tokio::test]
-async fn what_lies_behind_an_internal_error_stays_in_the_server() {
+async fn the_source_of_an_internal_error_stays_in_the_server() {
     let serving = Serving::over(
         Arc::new(Endless::default()),
-        Settings::default(),
+        ServerSettings::default(),
         Access::default(),
     )
     .await;
@@ -145,7 +145,7 @@ async fn what_lies_behind_an_internal_error_stays_in_the_server() {
 }
 
 #[tokio::test]
-async fn a_batch_tells_of_each_creation_by_itself() {
+async fn a_batch_reports_each_creation_separately() {
     let serving = Serving::start().await;
     let client = serving.client();
     fleet(&client, "a", 0).await;
@@ -166,7 +166,7 @@ async fn a_batch_tells_of_each_creation_by_itself() {
 }
 
 #[tokio::test]
-async fn a_batch_that_nobody_serves_fails_as_a_whole() {
+async fn a_batch_without_a_server_fails_as_a_whole() {
     let serving = Serving::start().await;
     let client = serving.client();
     serving.stop().await.expect("it stops");

@@ -2,30 +2,34 @@
 
 use crate::serving::Serving;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::sync::Arc;
 use tko_core::{DataApi, Error};
 use tko_grpc::client;
-use tko_grpc::server::{Access, Settings, Tls, Tokens};
+use tko_grpc::server::{Access, BearerTokens, ServerSettings, ServerTls};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-struct Issuer(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Issuer(CertifiedIssuer<'static, KeyPair>);
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("a CA"))
     }
 
-    fn ca(&self) -> String {
+    pub(crate) fn ca(&self) -> String {
         self.0.pem()
     }
 
-    /// Certificate and key.
-    fn issue(&self, name: &str) -> (String, String) {
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    /// A certificate and its key, in PEM.
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("signed");
         (certificate.pem(), key.serialize_pem())
@@ -35,24 +39,26 @@ impl Issuer {
 async fn serving(issuer: &Issuer, clients: Option<&Issuer>, tokens: Option<&str>) -> Serving {
     let (certificate, key) = issuer.issue("localhost");
     let ca = clients.map(Issuer::ca);
-    let access = Access {
-        tls: Some(Tls::new(
-            certificate.as_bytes(),
-            key.as_bytes(),
-            ca.as_deref().map(str::as_bytes),
-        )),
-        tokens: tokens.map(|text| Tokens::parse(text).expect("tokens")),
-        insecure: false,
-    };
-    Serving::with(Settings::default(), access).await
+    let mut access = Access::new().tls(ServerTls::new(
+        certificate.as_bytes(),
+        key.as_bytes(),
+        ca.as_deref().map(str::as_bytes),
+    ));
+    if let Some(text) = tokens {
+        access = access.authentication(Arc::new(BearerTokens::parse(text).expect("tokens")));
+    }
+    Serving::with(ServerSettings::default(), access).await
 }
 
-fn trusting(issuer: &Issuer) -> client::Tls {
-    client::Tls::new(Some(issuer.ca().as_bytes())).with_name("localhost")
+pub(crate) fn trusting(issuer: &Issuer) -> client::ClientTls {
+    client::ClientTls::new(Some(issuer.ca().as_bytes())).with_name("localhost")
 }
 
-fn settings(tls: Option<client::Tls>, token: Option<&str>) -> client::Settings {
-    let mut settings = client::Settings::default();
+pub(crate) fn settings(
+    tls: Option<client::ClientTls>,
+    token: Option<&str>,
+) -> client::ClientSettings {
+    let mut settings = client::ClientSettings::default();
     settings.tls = tls;
     settings.token = token.map(str::to_owned);
     settings.tries = 1;
@@ -60,16 +66,19 @@ fn settings(tls: Option<client::Tls>, token: Option<&str>) -> client::Settings {
 }
 
 #[tokio::test]
-async fn a_client_that_trusts_the_ca_gets_in_and_others_do_not() {
+async fn clients_that_trust_the_ca_connect_and_others_do_not() {
     let issuer = Issuer::new();
     let serving = serving(&issuer, None, None).await;
     let client = serving.client_with(settings(Some(trusting(&issuer)), None));
-    client.feed_position().await.expect("it gets in");
+    client
+        .feed_position()
+        .await
+        .expect("the client is accepted");
 
     for (stranger, what) in [
         (Some(trusting(&Issuer::new())), "another CA"),
         (
-            Some(client::Tls::new(Some(issuer.ca().as_bytes())).with_name("example.org")),
+            Some(client::ClientTls::new(Some(issuer.ca().as_bytes())).with_name("example.org")),
             "another name",
         ),
         (None, "plaintext"),
@@ -84,42 +93,52 @@ async fn a_client_that_trusts_the_ca_gets_in_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn with_a_client_ca_only_its_clients_get_in() {
+async fn a_client_ca_admits_only_its_clients() {
     let issuer = Issuer::new();
     let staff = Issuer::new();
     let serving = serving(&issuer, Some(&staff), None).await;
     let (certificate, key) = staff.issue("worker");
     let known = trusting(&issuer).with_identity(certificate.as_bytes(), key.as_bytes());
     let client = serving.client_with(settings(Some(known), None));
-    client.feed_position().await.expect("it gets in");
+    client
+        .feed_position()
+        .await
+        .expect("the client is accepted");
 
     let (certificate, key) = issuer.issue("worker");
     let stranger = trusting(&issuer).with_identity(certificate.as_bytes(), key.as_bytes());
     for tls in [stranger, trusting(&issuer)] {
         let client = serving.client_with(settings(Some(tls), None));
-        let error = client.feed_position().await.expect_err("it is not known");
+        let error = client
+            .feed_position()
+            .await
+            .expect_err("the client is unknown");
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn with_tokens_only_who_has_one_gets_in_but_health_is_open() {
+async fn tokens_are_required_except_for_health() {
     let serving = Serving::with(
-        Settings::default(),
-        Access {
-            tls: None,
-            tokens: Some(Tokens::parse("0123456789abcdef\nfedcba9876543210").expect("tokens")),
-            insecure: false,
-        },
+        ServerSettings::default(),
+        Access::new().authentication(Arc::new(
+            BearerTokens::parse("0123456789abcdef\nfedcba9876543210").expect("tokens"),
+        )),
     )
     .await;
     for token in ["0123456789abcdef", "fedcba9876543210"] {
         let client = serving.client_with(settings(None, Some(token)));
-        client.feed_position().await.expect("it gets in");
+        client
+            .feed_position()
+            .await
+            .expect("the client is accepted");
     }
     for token in [None, Some("0123456789abcdee"), Some("0123")] {
         let client = serving.client_with(settings(None, token));
-        let error = client.feed_position().await.expect_err("it is not known");
+        let error = client
+            .feed_position()
+            .await
+            .expect_err("the client is unknown");
         assert!(matches!(error, Error::Unauthenticated(_)), "{error:?}");
     }
     let status = serving.existing().about(()).await;
@@ -131,12 +150,9 @@ async fn with_tokens_only_who_has_one_gets_in_but_health_is_open() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_is_a_bad_argument() {
-    let access = Access {
-        tls: Some(Tls::new(b"no", b"no", None)),
-        ..Access::default()
-    };
-    let serving = Serving::with(Settings::default(), access).await;
+async fn an_invalid_key_is_a_bad_argument() {
+    let access = Access::new().tls(ServerTls::new(b"no", b"no", None));
+    let serving = Serving::with(ServerSettings::default(), access).await;
     let error = serving.ended.await.expect("no panic").expect_err("no key");
     assert!(error.to_string().contains("certificate and key"), "{error}");
 }

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::ExitStatus;
 use tko_core::{DataApi, Entity, Event, Key, Pattern, Revision, Select, Want, Watch};
-use tko_grpc::client::{Client, Settings};
+use tko_grpc::client::{Client, ClientSettings};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -218,6 +218,6 @@ impl Server {
 
     /// A client of this server.
     pub(crate) fn client(&self) -> Client {
-        Client::new(Settings::new(format!("127.0.0.1:{}", self.port))).expect("an address")
+        Client::new(ClientSettings::new(format!("127.0.0.1:{}", self.port))).expect("an address")
     }
 }

@@ -1,4 +1,4 @@
-//! Deployments, and their modification.
+//! Deployments and their modifications.
 
 use super::shared::{encoded, text};
 use crate::proto;
@@ -60,14 +60,14 @@ pub(super) fn whole(record: &Record, format: Format) -> proto::Deployment {
 }
 
 pub(super) fn started(
-    edit: &Modification,
+    modification: &Modification,
     format: Format,
 ) -> proto::StartDeploymentModificationResponse {
-    let (package_format, package) = encoded(&edit.record, format);
+    let (package_format, package) = encoded(&modification.record, format);
     proto::StartDeploymentModificationResponse {
         started: true,
         not_started_reason: String::new(),
-        modification_token: edit.token.encode(),
+        modification_token: modification.token.encode(),
         package_format,
         package,
     }

@@ -1,4 +1,4 @@
-//! What the messages of all kinds have in common.
+//! Conversions that the messages of all kinds share.
 
 use super::super::pages::records;
 use crate::proto;
@@ -9,14 +9,15 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tko_core::{Bulk, Format, Key, Record, Result, Want, WorkerApi, view};
 
-/// Of answers to requests that prefer none: existing Python clients ask for none, and cannot read
-/// several YAML documents.
+/// The package format of responses to requests that prefer none.
+///
+/// Existing Python clients prefer none and cannot read several YAML documents.
 pub(super) const DEFAULT_FORMAT: Format = Format::Cbor;
 
-/// Most skipped entities that a reason names.
+/// Most skipped entities that a reason lists.
 const MAX_REASONS: usize = 20;
 
-/// How many to pass over, and how many to give at most.
+/// The number of items to skip, and the most to return.
 pub(super) fn window(window: Option<proto::Window>) -> (usize, Option<usize>) {
     let window = window.unwrap_or_default();
     let count = usize::try_from(window.max_count).ok();
@@ -26,7 +27,7 @@ pub(super) fn window(window: Option<proto::Window>) -> (usize, Option<usize>) {
     )
 }
 
-/// The format to answer in.
+/// The package format of a response.
 pub(super) fn preferred(name: &str) -> Result<Format> {
     if name.is_empty() {
         Ok(DEFAULT_FORMAT)
@@ -35,31 +36,31 @@ pub(super) fn preferred(name: &str) -> Result<Format> {
     }
 }
 
-/// The name of the format, and the bytes.
+/// The name of the format, and the encoded package.
 pub(super) fn encoded(record: &Record, format: Format) -> (String, Bytes) {
     let package = record.package.clone().unwrap_or_default();
     (format.as_str().to_owned(), package.encode(format).into())
 }
 
-/// No text: none.
+/// `None` for an empty text.
 pub(super) fn text(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The first ids of a template's or site's deployments, in order.
+/// The ids of a template's or site's deployments, in order, at most `max`.
 pub(super) async fn deployment_ids(
-    data: Arc<dyn WorkerApi>,
+    api: Arc<dyn WorkerApi>,
     of: &Key,
-    most: usize,
+    max: usize,
 ) -> Result<Vec<String>> {
     let Some(select) = view::deployments_of(of) else {
         return Ok(Vec::new());
     };
-    if most == 0 {
+    if max == 0 {
         return Ok(Vec::new());
     }
-    let limit = u64::try_from(most).unwrap_or(u64::MAX);
-    records(data, select, Some(limit), Want::ROW)
+    let limit = u64::try_from(max).unwrap_or(u64::MAX);
+    records(api, select, Some(limit), Want::ROW)
         .map_ok(|record| record.entity.key.id().to_owned())
         .try_collect()
         .await
@@ -79,14 +80,14 @@ pub(super) fn deleted() -> proto::DeleteResponse {
     }
 }
 
-/// Deleted, unless something was left alone.
+/// The response to a purge: deleted, unless something was skipped.
 pub(super) fn purged(bulk: &Bulk) -> proto::DeleteResponse {
     if bulk.skipped.is_empty() {
         return deleted();
     }
-    let mut reason = format!("{} deleted; left alone:", bulk.done);
+    let mut reason = format!("{} deleted; skipped:", bulk.done);
     for (key, why) in bulk.skipped.iter().take(MAX_REASONS) {
-        write!(reason, " {key} ({why});").expect("text takes all that is written to it");
+        write!(reason, " {key} ({why});").expect("writing to a string never fails");
     }
     if bulk.skipped.len() > MAX_REASONS {
         reason.push_str(" and more");
@@ -104,7 +105,7 @@ mod tests {
     use tko_core::{Bulk, Key, Kind};
 
     #[test]
-    fn a_count_of_nothing_or_less_is_no_limit() {
+    fn a_count_of_zero_or_less_is_no_limit() {
         for (offset, max_count, expected) in [
             (0, 0, (0, None)),
             (7, -1, (7, None)),
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_that_left_something_alone_says_what() {
+    fn a_purge_that_skipped_something_lists_it() {
         assert!(purged(&Bulk::default()).deleted);
         let key = Key::new(Kind::Deployment, "a").expect("an id");
         let answer = purged(&Bulk {
@@ -128,7 +129,7 @@ mod tests {
         assert!(!answer.deleted);
         assert_eq!(
             answer.not_deleted_reason,
-            "3 deleted; left alone: deployment a (under modification)"
+            "3 deleted; skipped: deployment a (under modification)"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Sites.
+//! Messages about sites.
 
 use super::shared::{encoded, text};
 use crate::proto;

@@ -1,4 +1,4 @@
-//! Templates.
+//! Messages about templates.
 
 use super::shared::encoded;
 use crate::proto;

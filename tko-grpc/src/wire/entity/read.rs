@@ -1,4 +1,4 @@
-//! Entities, as they come in.
+//! Decodes entities.
 
 use super::{DEPLOYMENT, GIVEN, INHERITED, METADATA, PLUGIN, SITE, unpack_condition};
 use crate::proto::v1alpha2 as wire;
@@ -14,13 +14,13 @@ use tko_core::{
     SiteId, TemplateId, Version,
 };
 
-/// An entity, of its fields.
+/// Decodes an entity from its fields.
 pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
     let (mut key, mut created, mut updated, mut facts) = (None, None, None, None);
     let (mut version, mut generation, mut deleting) = (0, 0, false);
     let mut conditions = Vec::new();
     let mut body = None;
-    let mut maps = Maps::new(bytes);
+    let mut maps = MapRanges::new(bytes);
     let mut fields = Fields(bytes);
     loop {
         let start = fields.0.len();
@@ -54,7 +54,7 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
         updated: unpack_timestamp(updated.as_ref())?,
         deleting,
         inherited: maps.read(INHERITED)?,
-        // If there is no other, both are one piece of memory.
+        // Equal maps share memory.
         metadata: if maps.are_same(METADATA, GIVEN) {
             given.clone()
         } else {
@@ -62,7 +62,9 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
         },
         given,
         conditions,
-        body: ContentHash(body.ok_or_else(|| Error::bad("body", "is not a hash of 32 bytes"))?),
+        body: ContentHash(
+            body.ok_or_else(|| Error::bad("body", "the content hash does not have 32 bytes"))?,
+        ),
     })
 }
 
@@ -79,14 +81,15 @@ fn entity_key(fields: Fields<'_>) -> Result<Key> {
     Key::new(unpack_kind(i32::try_from(number).unwrap_or(i32::MAX))?, id)
 }
 
-/// Where in an entity its maps are. Pairs of one map mostly follow one another; if they do not,
-/// what is between them is passed over.
-struct Maps<'a> {
+/// The positions of the metadata maps in an entity.
+///
+/// The pairs of one map usually follow one another; fields between them are skipped.
+struct MapRanges<'a> {
     bytes: &'a [u8],
     places: [Range<usize>; 3],
 }
 
-impl<'a> Maps<'a> {
+impl<'a> MapRanges<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -98,7 +101,7 @@ impl<'a> Maps<'a> {
         (map - INHERITED) as usize
     }
 
-    /// A pair, before and after which so many bytes were left.
+    /// Records a pair by the bytes that remained before and after it.
     fn found(&mut self, map: u32, before: usize, after: usize) {
         let place = &mut self.places[Self::place(map)];
         if place.end == 0 {
@@ -107,7 +110,7 @@ impl<'a> Maps<'a> {
         place.end = self.bytes.len() - after;
     }
 
-    /// The pairs of a map, as they come.
+    /// The pairs of a map, in the order of the message.
     fn pairs(&self, map: u32) -> impl Iterator<Item = Field<'a>> {
         let place = self.places[Self::place(map)].clone();
         Fields(&self.bytes[place])
@@ -115,7 +118,7 @@ impl<'a> Maps<'a> {
             .filter(move |field| field.tag == map)
     }
 
-    /// Whether two maps have the same pairs.
+    /// Whether two maps have equal pairs.
     fn are_same(&self, one: u32, other: u32) -> bool {
         let bytes = |map| self.pairs(map).map(|pair| pair.bytes().ok());
         bytes(one).eq(bytes(other))
@@ -162,7 +165,10 @@ fn facts_of(key: &Key, facts: Option<Field<'_>>, table: &Unpacker) -> Result<Fac
                 triggers: plugin.triggers.iter().map(unpack_gvk).collect(),
             })))
         }
-        _ => Err(Error::bad("facts", format!("are not those of {key}"))),
+        _ => Err(Error::bad(
+            "facts",
+            format!("the facts do not belong to {key}"),
+        )),
     }
 }
 
@@ -189,7 +195,7 @@ fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
         }
     }
     Ok(Deployment {
-        resource: head_of(
+        resource: resource_of(
             required("head", head)?,
             template.as_ref(),
             site.as_ref(),
@@ -206,8 +212,8 @@ fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
     })
 }
 
-/// What it names mostly is the deployment's own template and site.
-fn head_of(
+/// Decodes the Deployment resource. It usually names the deployment's own template and site.
+fn resource_of(
     fields: Fields<'_>,
     template: Option<&TemplateId>,
     site: Option<&SiteId>,
@@ -233,7 +239,7 @@ fn head_of(
     })
 }
 
-/// An id; mostly one that is known.
+/// Parses an id; shares the known one if they are equal, which is usual.
 fn named<T: Clone + FromStr<Err = Error>>(
     text: &str,
     known: Option<&T>,

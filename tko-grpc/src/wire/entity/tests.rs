@@ -10,7 +10,7 @@ use tko_core::{
     Metadata, Package, Plugin, Record, Timestamp, Version, deployment_resource,
 };
 
-/// The Deployment resource of a package.
+/// A Deployment resource.
 fn head() -> deployment_resource::DeploymentResource {
     let deployment = json!({
         "apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment",
@@ -61,7 +61,7 @@ fn deployment() -> Deployment {
     }
 }
 
-/// One of each kind with all there is, and one of each with as little as may be.
+/// For each kind, an entity with all fields and one with as few as possible.
 fn entities() -> Vec<Entity> {
     let plugin = Plugin {
         executor: "e".to_owned(),
@@ -130,7 +130,7 @@ fn entities() -> Vec<Entity> {
     full.into_iter().chain(least).collect()
 }
 
-/// All that it says. Hashes are made when they are asked for: here, at the latest.
+/// An entity as text, with all hashes computed.
 fn text(entity: &Entity) -> String {
     let skeleton = entity.deployment().map(|d| d.resource.skeleton.hash());
     format!("{entity:?} {skeleton:?}")
@@ -158,7 +158,7 @@ fn read(entity: Bytes, table: &Unpacker) -> tko_core::Result<Arc<Entity>> {
 }
 
 #[test]
-fn entities_come_back_as_they_were() {
+fn entities_survive_a_round_trip() {
     for entity in entities() {
         let (packed, table) = packed(&entity);
         let back = unpack_record(packed, &table).expect("sound");
@@ -167,7 +167,7 @@ fn entities_come_back_as_they_were() {
 }
 
 #[test]
-fn what_is_written_and_read_is_the_message_of_the_protocol() {
+fn the_encoding_equals_that_of_the_generated_message() {
     for entity in entities() {
         let (packed, table) = packed(&entity);
         let message = wire::Entity::decode(packed.entity).expect("a message");
@@ -195,14 +195,14 @@ fn what_is_written_and_read_is_the_message_of_the_protocol() {
             let head = facts.head.as_ref().expect("it has one");
             assert_eq!(u64::from(head.at), deployment.resource.at as u64);
         }
-        // As another program writes it.
+        // Encoded by the generated code, as other programs do.
         let back = read(message.encode_to_vec().into(), &table).expect("sound");
         assert_eq!(text(&back), text(&entity));
     }
 }
 
 #[test]
-fn memory_is_shared_where_texts_are_the_same() {
+fn equal_texts_share_memory() {
     let mut entity = of(
         Kind::Deployment,
         "d",
@@ -215,12 +215,12 @@ fn memory_is_shared_where_texts_are_the_same() {
 }
 
 #[test]
-fn whatever_comes_is_read_or_refused() {
+fn mutated_entities_are_read_or_refused() {
     for entity in entities() {
         let (packed, table) = packed(&entity);
         let whole = packed.entity;
         for end in 0..whole.len() {
-            // Without its body, at least, it is none.
+            // A truncated entity lacks at least its body.
             let cut = read(whole.slice(..end), &table);
             let message = wire::Entity::decode(whole.slice(..end));
             assert!(message.is_ok() || cut.is_err(), "{end}: {cut:?}");
@@ -229,7 +229,7 @@ fn whatever_comes_is_read_or_refused() {
             for byte in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut bent = whole.to_vec();
                 bent[at] = byte;
-                // What the generated reader refuses is refused here.
+                // Bytes that the generated decoder refuses are refused here.
                 let message = wire::Entity::decode(&*bent);
                 let read = read(bent.into(), &table);
                 assert!(message.is_ok() || read.is_err(), "{at}: {read:?}");
@@ -241,8 +241,8 @@ fn whatever_comes_is_read_or_refused() {
         (&b""[..], "key"),
         (&[0x0a, 4, 0x08, 9, 0x12, 0], "kind"),
         (&[0x0a, 5, 0x08, 3, 0x12, 1, b' '], "deployment id"),
-        (&[0x12, 0], "another type"),
-        (&[0x0a, 200], "cannot be read"),
+        (&[0x12, 0], "unexpected type"),
+        (&[0x0a, 200], "invalid encoding"),
     ] {
         let error = read(Bytes::from_static(bytes), &table).expect_err("refused");
         assert!(error.chain().contains(why), "{}", error.chain());

@@ -1,14 +1,14 @@
-//! Entities, as they go out.
+//! Encodes entities.
 
 use super::{DEPLOYMENT, GIVEN, INHERITED, METADATA, PLUGIN, SITE, pack_condition};
 use crate::proto::v1alpha2 as wire;
-use crate::wire::fields::Writer;
+use crate::wire::fields::FieldWriter;
 use crate::wire::scalar::{gvk, kind, timestamp};
 use crate::wire::table::Packer;
 use tko_core::{Deployment, Entity, Facts};
 
-/// The fields of an entity, without the message around them.
-pub(super) fn entity(writer: &mut Writer<'_>, entity: &Entity, table: &mut Packer) {
+/// Writes the fields of an entity, without a tag and length before them.
+pub(super) fn entity(writer: &mut FieldWriter<'_>, entity: &Entity, table: &mut Packer) {
     writer.message(1, |key| {
         key.number(1, kind(entity.key.kind()) as u64);
         key.text(2, entity.key.id());
@@ -61,7 +61,7 @@ pub(super) fn entity(writer: &mut Writer<'_>, entity: &Entity, table: &mut Packe
     }
 }
 
-fn deployment_facts(facts: &mut Writer<'_>, deployment: &Deployment, skeleton: u32) {
+fn deployment_facts(facts: &mut FieldWriter<'_>, deployment: &Deployment, skeleton: u32) {
     if let Some(parent) = &deployment.parent {
         facts.text(1, parent.as_str());
     }

@@ -1,4 +1,4 @@
-//! What comes as a stream: pages, watches, histories.
+//! Streamed responses: pages, watches and histories.
 
 use super::Client;
 use super::call::{garbled, limited, next, within};
@@ -15,12 +15,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tko_core::{ChangeRecord, Cursor, Error, Event, Key, List, Page, Result, Revision, Watch};
 
 impl Client {
-    /// Decodes the packages of an answer.
+    /// Decodes the package table of a response.
     pub(super) fn table(&self, packages: &[wire::Package]) -> Result<Unpacker> {
         Unpacker::new(packages, &self.settings.limits).map_err(garbled)
     }
 
-    /// One page: it may be larger than any message.
+    /// Reads one page, which may span several messages.
     pub(super) async fn read_page(&self, list: &List) -> Result<Page> {
         const ACTION: &str = "list entities";
         let request = wire::ListRequest {
@@ -59,7 +59,7 @@ impl Client {
         self.repeat(attempt).await
     }
 
-    /// Changes of one entity, newest first.
+    /// Reads the changes of one entity, newest first.
     pub(super) async fn read_history(
         &self,
         of: &Key,
@@ -95,9 +95,9 @@ impl Client {
         self.repeat(attempt).await
     }
 
-    /// What changes, until the first error.
+    /// Watches until the first error.
     pub(super) fn events(self, watch: &Watch) -> BoxStream<'static, Result<Event>> {
-        const ACTION: &str = "watch";
+        const ACTION: &str = "watch for changes";
         let request = wire::WatchRequest {
             select: Some(pack_select(&watch.select)),
             after: watch.after.0,
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-/// Ends after the first error.
+/// Ends the stream after the first error.
 fn until_error<A>(items: impl Stream<Item = Result<A>>) -> impl Stream<Item = Result<A>> {
     items.scan(false, |ended, item| {
         let item = (!*ended).then_some(item);

@@ -1,4 +1,4 @@
-//! Where a server listens: dual-stack, IPv6 first, on loopback unless told otherwise.
+//! Listeners: dual-stack, IPv6 first, on loopback by default.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
@@ -8,29 +8,29 @@ use std::str::FromStr;
 use tko_core::{Error, Result};
 use tokio::net::TcpListener;
 
-/// Linux's number of "address family not supported", for which the standard library has no kind.
+/// The error number of Linux for "address family not supported", which the standard library lacks.
 const EAFNOSUPPORT: i32 = 97;
 
-/// How often another free port is tried.
-const TRIES: u32 = 16;
+/// Attempts to find a port that is free on every address.
+const ATTEMPTS: u32 = 16;
 
-/// Connections that the system keeps waiting to be accepted.
+/// Connections that the operating system queues until they are accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Which versions of IP.
+/// The versions of IP on which to listen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stack {
-    /// Both.
+    /// IPv6 and IPv4.
     #[default]
     Dual,
-    /// IPv6 alone.
+    /// IPv6 only.
     Ipv6,
-    /// IPv4 alone.
+    /// IPv4 only.
     Ipv4,
 }
 
 impl Stack {
-    fn has(self, address: IpAddr) -> bool {
+    fn includes(self, address: IpAddr) -> bool {
         match self {
             Self::Dual => true,
             Self::Ipv6 => address.is_ipv6(),
@@ -59,39 +59,43 @@ impl FromStr for Stack {
             "ipv4" => Ok(Self::Ipv4),
             _ => Err(Error::bad(
                 "IP stack",
-                format!("{text:?} is none; it is one of dual, ipv6, ipv4"),
+                format!("unknown stack {text:?}; expected dual, ipv6 or ipv4"),
             )),
         }
     }
 }
 
-/// Where to listen.
+/// The address, port and IP versions on which to listen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
-    /// Which versions of IP.
+    /// The versions of IP.
     pub stack: Stack,
-    /// An address or a host's name; empty: loopback. `::` with both versions is all of either.
+    /// An address or host name. Empty: loopback. `::` with [`Stack::Dual`]: every address of both
+    /// versions.
     pub address: String,
-    /// 0: any that is free, one for all addresses.
+    /// The port. 0: any free port, the same on every address.
     pub port: u16,
 }
 
-/// Sockets that listen.
+/// Bound listeners.
 #[derive(Debug)]
 pub struct Sockets(Vec<TcpListener>);
 
 impl Sockets {
-    /// Listens. On loopback without IPv6 or without IPv4, both being asked for, the other does.
+    /// Binds the listeners.
+    ///
+    /// On loopback with [`Stack::Dual`], one version of IP is enough if the machine lacks the other.
     ///
     /// # Errors
-    /// `BadArgument`: no such address, none of this stack, or one that cannot be had; says which.
+    /// [`BadArgument`](Error::BadArgument): the address does not resolve, has no address of this
+    /// stack, or cannot be bound.
     pub async fn bind(listen: &Listen) -> Result<Self> {
         let addresses = resolve(listen).await?;
         let mut bound = Self::all(listen, &addresses);
-        // What is free at the first address may be taken at the second.
-        let mut luck = TRIES * u32::from(listen.port == 0 && addresses.len() > 1);
-        while bound.is_err() && luck > 0 {
-            luck -= 1;
+        // A port that is free on the first address may be taken on the second.
+        let mut attempts = ATTEMPTS * u32::from(listen.port == 0 && addresses.len() > 1);
+        while bound.is_err() && attempts > 0 {
+            attempts -= 1;
             bound = Self::all(listen, &addresses);
         }
         bound
@@ -108,9 +112,9 @@ impl Sockets {
                     port = socket.local_addr().map_or(port, |address| address.port());
                     sockets.push(socket);
                 }
-                // A machine may lack one version of IP; a port that is taken is another matter.
+                // A machine may lack one version of IP. A port in use is an error.
                 Err(error) if loopback && is_unsupported(&error) => {
-                    tracing::info!(%address, %error, "not listening there");
+                    tracing::info!(%address, %error, "skipping an unsupported loopback address");
                     failure = Some(refused(address, &error));
                 }
                 Err(error) => return Err(refused(address, &error)),
@@ -122,7 +126,7 @@ impl Sockets {
         }
     }
 
-    /// Where they listen, IPv6 first.
+    /// The bound addresses, IPv6 first.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.0
             .iter()
@@ -130,7 +134,7 @@ impl Sockets {
             .collect()
     }
 
-    pub(super) fn into_listeners(self) -> Vec<TcpListener> {
+    pub(crate) fn into_listeners(self) -> Vec<TcpListener> {
         self.0
     }
 }
@@ -146,17 +150,19 @@ async fn resolve(listen: &Listen) -> Result<Vec<SocketAddr>> {
         let host = listen.address.trim_matches(['[', ']']);
         tokio::net::lookup_host((host, listen.port))
             .await
-            .map_err(|error| Error::bad("gRPC address", format!("{:?}: {error}", listen.address)))?
+            .map_err(|error| {
+                Error::bad("listen address", format!("{:?}: {error}", listen.address))
+            })?
             .collect()
     };
-    addresses.retain(|address| listen.stack.has(address.ip()));
+    addresses.retain(|address| listen.stack.includes(address.ip()));
     addresses.sort_by_key(|address| !address.is_ipv6());
     addresses.dedup();
     if addresses.is_empty() {
         return Err(Error::bad(
-            "gRPC address",
+            "listen address",
             format!(
-                "{:?} has no address of the IP stack {}; give another, or another stack",
+                "{:?} has no address of the IP stack {}; choose another address or stack",
                 listen.address, listen.stack
             ),
         ));
@@ -171,10 +177,10 @@ fn open(address: SocketAddr, stack: Stack) -> io::Result<TcpListener> {
         Some(Protocol::TCP),
     )?;
     if let SocketAddr::V6(v6) = address {
-        // One socket for all addresses of either version; several for particular ones.
+        // The wildcard address serves both versions with one socket; other addresses have one each.
         socket.set_only_v6(stack == Stack::Ipv6 || !v6.ip().is_unspecified())?;
     }
-    // A restarted server gets its port at once.
+    // A restarted server can bind its port at once.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -192,14 +198,14 @@ fn is_unsupported(error: &io::Error) -> bool {
 fn refused(address: SocketAddr, error: &io::Error) -> Error {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; something listens there already: stop it, or give another port"
+            "; another process listens there: stop it, or choose another port"
         }
         io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need the right to them",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
         _ => "",
     };
     Error::bad(
-        "gRPC address",
+        "listen address",
         format!("cannot listen on {address}: {error}{advice}"),
     )
 }

@@ -1,8 +1,9 @@
-//! Where servers listen, and where they refuse to.
+//! Listeners, and the rule that keeps open servers off the network.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tko_core::{Error, ErrorKind};
-use tko_grpc::server::{Access, Listen, Sockets, Stack, Tls, Tokens};
+use tko_serve::{Access, Anyone, BearerTokens, Listen, ServerTls, Sockets, Stack};
 
 fn listen(stack: Stack, address: &str) -> Listen {
     Listen {
@@ -13,7 +14,7 @@ fn listen(stack: Stack, address: &str) -> Listen {
 }
 
 #[tokio::test]
-async fn without_an_address_it_is_loopback_of_both_versions_at_one_port() {
+async fn the_default_is_loopback_of_both_versions_on_one_port() {
     let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
     let addresses = sockets.addresses();
     let port = addresses[0].port();
@@ -27,7 +28,7 @@ async fn without_an_address_it_is_loopback_of_both_versions_at_one_port() {
 }
 
 #[tokio::test]
-async fn a_stack_takes_its_version_alone() {
+async fn a_single_stack_binds_only_its_version() {
     for (stack, address, expected) in [
         (Stack::Ipv6, "", "[::1]"),
         (Stack::Ipv4, "", "127.0.0.1"),
@@ -49,7 +50,7 @@ async fn a_stack_takes_its_version_alone() {
 }
 
 #[tokio::test]
-async fn the_wildcard_of_both_versions_answers_both() {
+async fn the_dual_wildcard_accepts_both_versions() {
     let sockets = Sockets::bind(&listen(Stack::Dual, "::")).await.expect("::");
     let port = sockets.addresses()[0].port();
     for host in ["::1", "127.0.0.1"] {
@@ -60,37 +61,41 @@ async fn the_wildcard_of_both_versions_answers_both() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_refused_with_what_to_do() {
+async fn a_port_in_use_is_refused_with_a_remedy() {
     let first = Sockets::bind(&Listen::default()).await.expect("loopback");
     let again = Listen {
         port: first.addresses()[0].port(),
         ..Listen::default()
     };
-    let error = Sockets::bind(&again).await.expect_err("it is taken");
-    assert!(error.to_string().contains("give another port"), "{error}");
+    let error = Sockets::bind(&again).await.expect_err("it is in use");
+    assert!(error.to_string().contains("choose another port"), "{error}");
 }
 
 #[test]
-fn the_network_takes_tls_and_authentication_or_an_explicit_word() {
+fn the_network_requires_tls_and_authentication_or_insecure() {
     let network = [SocketAddr::from(([0; 16], 50_050))];
     let loopback = [
         SocketAddr::from(([127, 0, 0, 1], 1)),
         SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1], 1)),
     ];
-    let tokens = || Some(Tokens::parse("0123456789abcdef").expect("a token"));
-    let tls = |ca: Option<&[u8]>| Some(Tls::new(b"", b"", ca));
-    let access = |tls, tokens, insecure| Access {
-        tls,
-        tokens,
-        insecure,
-    };
+    let tokens = Arc::new(BearerTokens::parse("0123456789abcdef").expect("a token"));
+    let tls = |ca: Option<&[u8]>| ServerTls::new(b"", b"", ca);
+    let optional = tls(Some(b"")).with_optional_client_certificate();
+    let open = Access::new;
     for (access, fine) in [
-        (access(None, None, false), false),
-        (access(None, tokens(), false), false),
-        (access(tls(None), None, false), false),
-        (access(tls(Some(b"")), None, false), true),
-        (access(tls(None), tokens(), false), true),
-        (access(None, None, true), true),
+        (open(), false),
+        (open().authentication(tokens.clone()), false),
+        (open().tls(tls(None)), false),
+        (open().tls(tls(Some(b""))), true),
+        (open().tls(optional), false),
+        (open().tls(tls(None)).authentication(tokens), true),
+        (
+            open()
+                .authentication(Arc::new(Anyone::new()))
+                .tls(tls(None)),
+            false,
+        ),
+        (open().insecure(true), true),
     ] {
         assert_eq!(access.check(&network).is_ok(), fine, "{access:?}");
         assert!(access.check(&loopback).is_ok(), "{access:?}");
@@ -106,11 +111,11 @@ fn the_network_takes_tls_and_authentication_or_an_explicit_word() {
 }
 
 #[test]
-fn tokens_are_one_a_line_and_not_short() {
+fn token_files_have_one_token_per_line_of_at_least_16_characters() {
     let file = "# for the lab\n\n0123456789abcdef\n  fedcba9876543210  \n";
     assert_eq!(
-        format!("{:?}", Tokens::parse(file).expect("two")),
-        "Tokens(2)"
+        format!("{:?}", BearerTokens::parse(file).expect("two")),
+        "BearerTokens(2)"
     );
     for bad in [
         "",
@@ -118,6 +123,6 @@ fn tokens_are_one_a_line_and_not_short() {
         "short",
         "0123456789abcdef\nwith a space in it",
     ] {
-        assert!(Tokens::parse(bad).is_err(), "{bad:?}");
+        assert!(BearerTokens::parse(bad).is_err(), "{bad:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! The service `tko.v1alpha2.Controller`: one method for each of [`tko_core::Controller`].
+//! The service `tko.v1alpha2.Controller`: one method for each method of [`tko_core::WorkerApi`].
 
-use super::call::{Context, stopping};
+use super::call::{ServiceContext, stopping};
 use super::data::within;
 use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_server;
@@ -14,22 +14,22 @@ use tonic::{Request, Response, Status};
 /// Longest name of a worker, in bytes.
 const MAX_WORKER: usize = 1_024;
 
-/// Serves workers.
-pub(super) struct Controller(pub(super) Arc<Context>);
+/// Implements `tko.v1alpha2.Controller`.
+pub(super) struct WorkerService(pub(super) Arc<ServiceContext>);
 
 #[tonic::async_trait]
-impl controller_server::Controller for Controller {
+impl controller_server::Controller for WorkerService {
     async fn claim(
         &self,
         request: Request<wire::ClaimRequest>,
     ) -> Result<Response<wire::ClaimResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let settings = &self.0.settings;
                 if request.worker.len() > MAX_WORKER {
                     return Err(Error::bad(
                         "worker",
-                        format!("is longer than {MAX_WORKER} bytes; give it a shorter name"),
+                        format!("the name is longer than {MAX_WORKER} bytes; choose a shorter one"),
                     ));
                 }
                 let request = ClaimRequest {
@@ -44,7 +44,7 @@ impl controller_server::Controller for Controller {
                 within("lease", request.lease, settings.max_lease)?;
                 let claims = tokio::select! {
                     biased;
-                    claims = data.claim(&request) => claims?,
+                    claims = api.claim(&request) => claims?,
                     () = self.0.ending.cancelled() => return Err(stopping()),
                 };
                 Ok(wire::ClaimResponse {
@@ -59,11 +59,11 @@ impl controller_server::Controller for Controller {
         request: Request<wire::RenewRequest>,
     ) -> Result<Response<wire::LiveResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let tokens = tokens(&request.tokens)?;
                 let ttl = unpack_duration("ttl", request.ttl.as_ref())?;
                 within("ttl", ttl, self.0.settings.max_lease)?;
-                let live = data.renew(&tokens, ttl).await?;
+                let live = api.renew(&tokens, ttl).await?;
                 Ok(wire::LiveResponse { live })
             })
             .await
@@ -74,7 +74,7 @@ impl controller_server::Controller for Controller {
         request: Request<wire::SettleRequest>,
     ) -> Result<Response<wire::LiveResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let outcomes = request
                     .settlements
                     .into_iter()
@@ -83,7 +83,7 @@ impl controller_server::Controller for Controller {
                         Ok((Token::decode(&settlement.token)?, unpack_outcome(outcome)?))
                     })
                     .collect::<tko_core::Result<Vec<_>>>()?;
-                let live = data.settle(&outcomes).await?;
+                let live = api.settle(&outcomes).await?;
                 Ok(wire::LiveResponse { live })
             })
             .await
@@ -94,13 +94,13 @@ impl controller_server::Controller for Controller {
         request: Request<wire::WakeRequest>,
     ) -> Result<Response<wire::WakeResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
-                let marks = request
+            .answer(request, |api, request| async move {
+                let work = request
                     .marks
                     .iter()
                     .map(unpack_mark)
                     .collect::<tko_core::Result<_>>()?;
-                data.enqueue(marks).await?;
+                api.enqueue(work).await?;
                 Ok(wire::WakeResponse {})
             })
             .await
@@ -111,9 +111,9 @@ impl controller_server::Controller for Controller {
         request: Request<wire::CommitPreparedRequest>,
     ) -> Result<Response<wire::CommitPreparedResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let (token, step) = unpack_prepared(request, &self.0.settings.limits)?;
-                let generation = data.commit_prepared(&token, step).await?.0;
+                let generation = api.commit_prepared(&token, step).await?.0;
                 Ok(wire::CommitPreparedResponse { generation })
             })
             .await
@@ -124,9 +124,9 @@ impl controller_server::Controller for Controller {
         request: Request<wire::CommitPlacedRequest>,
     ) -> Result<Response<wire::CommitPlacedResponse>, Status> {
         self.0
-            .answer(request, |data, request| async move {
+            .answer(request, |api, request| async move {
                 let (token, step) = unpack_placed(request)?;
-                data.commit_placed(&token, step).await?;
+                api.commit_placed(&token, step).await?;
                 Ok(wire::CommitPlacedResponse {})
             })
             .await

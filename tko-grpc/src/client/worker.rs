@@ -81,13 +81,13 @@ impl WorkerApi for Client {
         .map(|answer| answer.live)
     }
 
-    async fn enqueue(&self, marks: Vec<Enqueue>) -> Result<()> {
+    async fn enqueue(&self, work: Vec<Enqueue>) -> Result<()> {
         let request = wire::WakeRequest {
-            marks: marks.iter().map(pack_mark).collect(),
+            marks: work.iter().map(pack_mark).collect(),
         };
         let time = self.settings.timeout;
         self.work(
-            "make work due",
+            "enqueue work",
             time,
             request,
             |mut controller, request| async move { controller.wake(request).await },
@@ -111,7 +111,7 @@ impl WorkerApi for Client {
 
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let request = pack_placed(claim, &step);
-        // In chunks, if it is large.
+        // The server commits a large step in chunks.
         let time = self.settings.bulk_timeout;
         self.work(
             "commit a step of scheduling",

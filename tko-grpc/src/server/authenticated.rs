@@ -1,0 +1,92 @@
+//! [`Authenticated`]: a service that authenticates each request before it passes it on.
+
+use super::DOOR;
+use crate::status::{self, Detail};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tko_serve::{Authenticate, Credentials, Peer};
+use tonic::body::Body;
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tower_service::Service;
+
+/// Authenticates each request, and inserts its [`Caller`](tko_core::Caller) into the extensions.
+#[derive(Clone)]
+pub(super) struct Authenticated<S> {
+    inner: S,
+    authentication: Arc<dyn Authenticate>,
+}
+
+impl<S> Authenticated<S> {
+    pub(super) fn new(inner: S, authentication: &Arc<dyn Authenticate>) -> Self {
+        Self {
+            inner,
+            authentication: authentication.clone(),
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for Authenticated<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+type Answer = Result<http::Response<Body>, Infallible>;
+
+impl<S> Service<http::Request<Body>> for Authenticated<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        // The instance that is ready serves the request; a clone takes its place.
+        let waiting = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, waiting);
+        let authentication = self.authentication.clone();
+        let credentials = credentials(&request);
+        Box::pin(async move {
+            match tko_serve::authenticate(&*authentication, &credentials).await {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    ready.call(request).await
+                }
+                Err(error) => {
+                    tracing::debug!(?credentials, error = error.chain(), "refused a request");
+                    let status = status::from_error(&error, detail(request.headers()));
+                    Ok(status.into_http())
+                }
+            }
+        })
+    }
+}
+
+fn credentials(request: &http::Request<Body>) -> Credentials {
+    let mut credentials = Credentials::new(DOOR);
+    if let Some(header) = request.headers().get(AUTHORIZATION)
+        && let Ok(header) = header.to_str()
+    {
+        credentials = credentials.with_authorization(header);
+    }
+    match request.extensions().get::<Peer>() {
+        Some(peer) => credentials.with_peer(peer.clone()),
+        None => credentials,
+    }
+}
+
+fn detail(headers: &HeaderMap) -> Detail {
+    Detail::of(&MetadataMap::from_headers(headers.clone()))
+}

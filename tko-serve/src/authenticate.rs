@@ -1,0 +1,106 @@
+//! [`Authenticate`]: decides who makes a request.
+
+use crate::credentials::Credentials;
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Caller, Error, Result};
+
+/// Longest time that the authentication of one request may take.
+pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Decides who makes a request, from the credentials that came with it.
+///
+/// Called once for each request, so it must be fast or cache its answers. It must not log or
+/// return secrets.
+#[async_trait]
+pub trait Authenticate: Send + Sync + 'static {
+    /// Returns the caller of a request.
+    ///
+    /// # Errors
+    /// - [`Unauthenticated`](Error::Unauthenticated): credentials are missing, unknown or expired.
+    /// - [`Forbidden`](Error::Forbidden): the caller is known and may not use this server.
+    /// - [`Unavailable`](Error::Unavailable): the identity provider cannot be reached.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Caller>;
+
+    /// Whether requests without credentials are accepted. Such a server may listen on loopback
+    /// only. Default: no.
+    fn admits_anyone(&self) -> bool {
+        false
+    }
+}
+
+/// Authenticates a request within [`AUTHENTICATION_TIMEOUT`], and records the door in the caller.
+///
+/// # Errors
+/// As [`Authenticate::authenticate`]; [`Unavailable`](Error::Unavailable) also after the timeout.
+pub async fn authenticate(
+    authentication: &dyn Authenticate,
+    credentials: &Credentials,
+) -> Result<Caller> {
+    let caller = tokio::time::timeout(
+        AUTHENTICATION_TIMEOUT,
+        authentication.authenticate(credentials),
+    )
+    .await
+    .unwrap_or_else(|elapsed| Err(Error::unavailable("authenticate the caller", elapsed)))?;
+    match caller.via() {
+        Some(_) => Ok(caller),
+        None => caller.door(credentials.door()),
+    }
+}
+
+/// Accepts every request as the caller `anonymous`. For loopback only.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Anyone;
+
+impl Anyone {
+    /// Accepts every request.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+#[async_trait]
+impl Authenticate for Anyone {
+    async fn authenticate(&self, _: &Credentials) -> Result<Caller> {
+        Caller::new("anonymous")
+    }
+
+    fn admits_anyone(&self) -> bool {
+        true
+    }
+}
+
+/// Tries several implementations in order; the first that accepts the request names the caller.
+///
+/// Any error other than [`Unauthenticated`](Error::Unauthenticated) ends the attempt. If all refuse,
+/// the error is that of the last one.
+#[derive(Clone)]
+pub struct FirstOf(Vec<Arc<dyn Authenticate>>);
+
+impl FirstOf {
+    /// Tries these in order.
+    pub fn new(all: impl IntoIterator<Item = Arc<dyn Authenticate>>) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl Authenticate for FirstOf {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
+        let mut refused = Error::Unauthenticated("this server accepts no credentials".to_owned());
+        for authentication in &self.0 {
+            match authentication.authenticate(credentials).await {
+                Err(error @ Error::Unauthenticated(_)) => refused = error,
+                decided => return decided,
+            }
+        }
+        Err(refused)
+    }
+
+    fn admits_anyone(&self) -> bool {
+        self.0.iter().any(|one| one.admits_anyone())
+    }
+}

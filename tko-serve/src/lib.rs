@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod accept;
+mod access;
+mod authenticate;
+mod bearer_tokens;
+mod certificate;
+mod connection;
+mod credentials;
+mod file;
+mod listen;
+mod tls;
+
+pub use accept::{AcceptSettings, accept};
+pub use access::Access;
+pub use async_trait::async_trait;
+pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, authenticate};
+pub use bearer_tokens::BearerTokens;
+pub use certificate::ClientCertificates;
+pub use connection::{Connection, Peer};
+pub use credentials::Credentials;
+pub use listen::{Listen, Sockets, Stack};
+pub use tls::ServerTls;

@@ -1,0 +1,118 @@
+//! [`ServerTls`]: the server's certificate, and the CA that signs client certificates.
+
+use crate::file::read;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use tko_core::{BoxError, Error, Result};
+use tokio_rustls::TlsAcceptor;
+
+/// A server's certificate and key, and the CA of its clients. `Debug` leaves out the key.
+#[derive(Clone)]
+pub struct ServerTls {
+    certificate: Arc<[u8]>,
+    key: Arc<[u8]>,
+    client_ca: Option<Arc<[u8]>>,
+    client_certificate_optional: bool,
+}
+
+impl ServerTls {
+    /// Takes PEM: the certificate chain, its key, and optionally the CA that signs client
+    /// certificates. With a CA, every client must present a certificate.
+    ///
+    /// The PEM is parsed when the server starts.
+    pub fn new(certificate: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Self {
+        Self {
+            certificate: certificate.into(),
+            key: key.into(),
+            client_ca: client_ca.map(Into::into),
+            client_certificate_optional: false,
+        }
+    }
+
+    /// Reads PEM files.
+    ///
+    /// # Errors
+    /// [`BadArgument`](Error::BadArgument): a file cannot be read.
+    pub fn read(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self> {
+        let client_ca = client_ca.map(read).transpose()?;
+        Ok(Self::new(
+            &read(certificate)?,
+            &read(key)?,
+            client_ca.as_deref(),
+        ))
+    }
+
+    /// Also completes the handshake with clients that present no certificate, so that they can
+    /// authenticate in another way.
+    #[must_use]
+    pub fn with_optional_client_certificate(mut self) -> Self {
+        self.client_certificate_optional = true;
+        self
+    }
+
+    /// Whether the handshake fails without a client certificate.
+    pub fn requires_certificate(&self) -> bool {
+        self.client_ca.is_some() && !self.client_certificate_optional
+    }
+
+    /// Builds the acceptor, which offers these application protocols, such as `h2`.
+    pub(crate) fn acceptor(&self, protocols: &[&str]) -> Result<TlsAcceptor> {
+        let invalid = |source: BoxError| {
+            Error::bad("TLS certificate and key", tko_core::error::chain(&*source))
+        };
+        let chain = certificates(&self.certificate).map_err(invalid)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| invalid(error.into()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| invalid(error.into()))?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(ca) => {
+                let mut roots = RootCertStore::empty();
+                for ca in certificates(ca).map_err(invalid)? {
+                    roots.add(ca).map_err(|error| invalid(error.into()))?;
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = if self.client_certificate_optional {
+                    verifier.allow_unauthenticated()
+                } else {
+                    verifier
+                };
+                let verifier = verifier.build().map_err(|error| invalid(error.into()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| invalid(error.into()))?;
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|protocol| protocol.as_bytes().to_vec())
+            .collect();
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() {
+        return Err("there is no certificate in the PEM".into());
+    }
+    Ok(all)
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls")
+            .field("requires_certificate", &self.requires_certificate())
+            .finish_non_exhaustive()
+    }
+}
