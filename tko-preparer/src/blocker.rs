@@ -57,7 +57,7 @@ impl Blocker {
     }
 
     /// Its preparer failed. It is retried at once when the plugin is replaced.
-    pub(crate) fn failed(target: &Identifier, name: &Arc<str>, message: String) -> Self {
+    pub(crate) fn failed(target: &Identifier, name: &Arc<str>, message: &str) -> Self {
         let cause = BlockCause::Failed(format!("preparer {name} failed: {message}"));
         Self::of(target, cause, vec![plugin(&target.gvk)])
     }

@@ -83,7 +83,7 @@ mod tests {
     fn the_worst_blocker_gives_the_reason_and_all_are_listed() {
         let open = [
             Blocker::waiting(&target("a"), "site s is not registered".to_owned(), vec![]),
-            Blocker::failed(&target("b"), &"prepare|p".into(), "no luck".to_owned()),
+            Blocker::failed(&target("b"), &"prepare|p".into(), "no luck"),
             Blocker::no_preparer(&target("c")),
         ];
         let condition = blocked(PREPARED, &open, Generation(7));

@@ -1,26 +1,26 @@
-//! What goes to a workload cluster, and in which order.
+//! The resources that are applied to a workload cluster, and their order.
 //!
-//! Left out is what is meant for orchestration or for package tools, and never for a cluster:
-//! groups that end in `nephio.org`, `Kptfile`s, and what is annotated
-//! `config.kubernetes.io/local-config: "true"`, as `kpt` and `kustomize` understand it.
+//! Resources for orchestration or package tools are left out: those of groups that end in
+//! `nephio.org`, `Kptfile`s, and resources with the annotation
+//! `config.kubernetes.io/local-config: "true"`, as in `kpt` and `kustomize`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::{Gvk, Package, Resource};
 
-/// Earlier phases are applied before later ones, and removed after them.
+/// A phase of applying. Earlier phases are applied first, and removed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Namespaces and definitions of custom resources: others need them.
+    /// Namespaces, and definitions of custom resources: others need them.
     Foundations,
     /// Other cluster-scoped resources.
     Cluster,
-    /// Namespaced resources, and those of which nothing is known.
+    /// Namespaced resources, and resources of unknown scope.
     Namespaced,
 }
 
 impl Phase {
-    /// As the first part of a file's name: `010`, `020` or `030`.
+    /// The first part of a file name: `010`, `020` or `030`.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Foundations => "010",
@@ -30,7 +30,7 @@ impl Phase {
     }
 }
 
-/// What is to be applied: by phase, and within one in the package's order.
+/// The resources of a package to apply: by phase, and within a phase in the order of the package.
 pub fn to_apply(package: &Package) -> Vec<(Phase, &Arc<Resource>)> {
     let custom = custom_scopes(package);
     let mut found: Vec<_> = package
@@ -42,7 +42,7 @@ pub fn to_apply(package: &Package) -> Vec<(Phase, &Arc<Resource>)> {
     found
 }
 
-/// Whether a resource may go to a cluster at all.
+/// Whether a resource is meant for clusters.
 pub fn is_for_cluster(resource: &Resource) -> bool {
     let gvk = resource.gvk();
     let local = resource.annotation("config.kubernetes.io/local-config");
@@ -51,7 +51,7 @@ pub fn is_for_cluster(resource: &Resource) -> bool {
     !orchestration && !tooling && local.as_deref() != Some("true")
 }
 
-/// Cluster-scoped or not, by group and kind, as the definitions in the package say.
+/// Whether custom resources are cluster-scoped, by group and kind, as defined in the package.
 type Scopes<'a> = BTreeMap<(&'a str, &'a str), bool>;
 
 fn custom_scopes(package: &Package) -> Scopes<'_> {
@@ -87,7 +87,7 @@ fn phase(resource: &Resource, custom: &Scopes<'_>) -> Phase {
     }
 }
 
-/// Of the kinds that Kubernetes itself has, in any version of their groups.
+/// Whether a built-in kind of Kubernetes is cluster-scoped, in any version of its group.
 pub fn is_cluster_scoped(gvk: &Gvk) -> bool {
     let kinds: &[&str] = match &*gvk.group {
         "" => &["ComponentStatus", "Namespace", "Node", "PersistentVolume"],
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_orchestration_never_goes_to_a_cluster() {
+    fn resources_for_orchestration_are_never_applied() {
         let mut local = resource("v1", "ConfigMap", "local");
         local["metadata"]["annotations"] = json!({"config.kubernetes.io/local-config": "true"});
         let found = order(vec![
@@ -190,7 +190,7 @@ mod tests {
             resource("deployment.nephio.org/v1alpha1", "Deployment", "deployment"),
             resource("kpt.dev/v1", "Kptfile", "a"),
             local,
-            // Like a name of ours, and none.
+            // Similar to a group of TKO, but not one.
             resource("nephio.org.example/v1", "X", "kept"),
         ]);
         assert_eq!(found, [(Phase::Namespaced, "X kept".to_owned())]);

@@ -105,17 +105,15 @@ impl SiteReport<'_> {
             conditions::moving(&record.entity, from, self.id)
         };
         let all = self.deployments;
-        let each: [(&[Record], &dyn Fn(&Record) -> Condition); 3] = [
-            (&all.wanted, &wanted),
-            (&all.removed, &removed),
-            (&all.moving, &moving),
-        ];
-        let mut conditions: Vec<_> = conditions::news(self.site, site).into_iter().collect();
-        for (records, condition) in each {
-            let new = |record| conditions::news(record, vec![condition(record)]);
-            conditions.extend(records.iter().filter_map(new));
-        }
-        conditions
+        let wanted = all.wanted.iter().map(|record| (record, wanted(record)));
+        let removed = all.removed.iter().map(|record| (record, removed(record)));
+        let moving = all.moving.iter().map(|record| (record, moving(record)));
+        let each = wanted.chain(removed).chain(moving);
+        let new = each.filter_map(|(record, new)| conditions::news(record, vec![new]));
+        conditions::news(self.site, site)
+            .into_iter()
+            .chain(new)
+            .collect()
     }
 
     /// The wanted deployments whose placement is to be recorded, as of their current generation.

@@ -1,4 +1,4 @@
-//! Manifests in a directory: exactly what is to be applied, under names that harm nobody.
+//! Manifests in a directory: exactly the resources to apply, under safe names.
 
 mod tree;
 mod world;
@@ -15,11 +15,11 @@ use tree::{Call, files, paths};
 use world::{World, config, key};
 
 fn folder(site: &str) -> String {
-    Manifests::folder(&SiteId::new(site).expect("fine"))
+    Manifests::folder(&SiteId::new(site).expect("valid"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_directory_is_what_the_sites_are_to_run() {
+async fn the_directory_contains_exactly_the_wanted_resources() {
     let root = TempDir::new().expect("a directory");
     let mut world = World::new();
     let manifests: Arc<dyn Scheduler> = Arc::new(Manifests::directory(root.path()));
@@ -68,7 +68,7 @@ async fn the_directory_is_what_the_sites_are_to_run() {
     until(&world, || !root.path().join("india+south-1").exists()).await;
     assert!(world.find(&hidden).await.is_some());
     let site = world.find(key("india/south-2")).await.expect("there");
-    let condition = site.condition("Manifests").expect("said");
+    let condition = site.condition("Manifests").expect("reported");
     assert_eq!(
         condition.message,
         "1 resources of 1 deployments in folder india+south-2"
@@ -76,7 +76,7 @@ async fn the_directory_is_what_the_sites_are_to_run() {
     world.stop().await;
 }
 
-/// A moment of the world's time; files are written on other threads, in true time.
+/// A short moment in real time, because files are written on other threads.
 async fn wait() {
     tokio::task::yield_now().await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -95,7 +95,7 @@ async fn until(_: &World, done: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_as_it_is_to_be_is_not_touched_and_the_rest_is_mended() {
+async fn unchanged_files_are_not_touched_and_others_are_repaired() {
     let root = TempDir::new().expect("a directory");
     let manifests = Manifests::directory(root.path());
     let call = Call::of("a")
@@ -107,8 +107,11 @@ async fn what_is_as_it_is_to_be_is_not_touched_and_the_rest_is_mended() {
         root.path().join("a/d1/030-configmap-core-config.yaml"),
         root.path().join("a/d2/030-configmap-core-config.yaml"),
     );
-    let written = fs::metadata(&one).expect("there").modified().expect("told");
-    // What a crash, or somebody, may have left.
+    let written = fs::metadata(&one)
+        .expect("there")
+        .modified()
+        .expect("called");
+    // Remains of a crash, or changes by a person.
     fs::write(&two, "cut o").expect("written");
     fs::write(root.path().join("a/d1/.tko-x7Yz"), "tem").expect("written");
     fs::create_dir_all(root.path().join("a/gone/deep")).expect("made");
@@ -116,7 +119,10 @@ async fn what_is_as_it_is_to_be_is_not_touched_and_the_rest_is_mended() {
     call.fence(2).make(&manifests).await.expect("written");
     assert_eq!(files(root.path()), files_then);
     assert!(!root.path().join("a/d1/.tko-x7Yz").exists());
-    let again = fs::metadata(&one).expect("there").modified().expect("told");
+    let again = fs::metadata(&one)
+        .expect("there")
+        .modified()
+        .expect("called");
     assert_eq!(written, again);
 }
 
@@ -135,7 +141,7 @@ async fn an_older_claim_is_refused_and_changes_nothing() {
         error.chain()
     );
     assert_eq!(files(root.path()), then);
-    // The site was registered anew, perhaps in a store that counts from 1.
+    // The site was registered again, perhaps in a store that counts from 1.
     let anew = Call::of("a")
         .with("d1", vec![config("anew")])
         .fence(1)
@@ -148,7 +154,7 @@ async fn an_older_claim_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn hostile_names_stay_inside_and_apart() {
+async fn hostile_names_stay_inside_the_folder_and_distinct() {
     let root = TempDir::new().expect("a directory");
     let inside = root.path().join("inside");
     let manifests = Manifests::directory(&inside);
@@ -192,7 +198,7 @@ async fn hostile_names_stay_inside_and_apart() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_ours_is_not_taken() {
+async fn a_foreign_folder_is_refused() {
     let root = TempDir::new().expect("a directory");
     let manifests = Manifests::directory(root.path());
     let own = root.path().join("a");
@@ -255,7 +261,7 @@ async fn links_are_removed_and_not_followed() {
 }
 
 #[tokio::test]
-async fn what_is_meant_for_orchestration_is_left_out() {
+async fn resources_for_orchestration_are_left_out() {
     let root = TempDir::new().expect("a directory");
     let manifests = Manifests::directory(root.path());
     let call = Call::of("a").with(

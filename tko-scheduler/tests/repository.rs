@@ -13,7 +13,7 @@ use tko_scheduler::{GitSettings, Manifests};
 use tree::{Call, files, paths};
 use world::config;
 
-/// Runs the real git on the side; answers with its output.
+/// Runs the real git. Returns its output.
 fn git(root: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args([
@@ -57,7 +57,7 @@ fn bare(root: &Path) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn every_change_is_one_commit_that_says_what_changed() {
+async fn every_change_is_one_commit_whose_message_lists_it() {
     let root = TempDir::new().expect("a directory");
     let root = root.path();
     let manifests = repository(root);
@@ -65,7 +65,7 @@ async fn every_change_is_one_commit_that_says_what_changed() {
         .with("d1", vec![config("one")])
         .with("d2", vec![config("two")]);
     first.fence(1).make(&manifests).await.expect("committed");
-    // Nothing new is no commit, whatever the fence.
+    // Without changes there is no commit, whatever the fence.
     first
         .fence(2)
         .make(&manifests)
@@ -113,7 +113,7 @@ async fn every_change_is_one_commit_that_says_what_changed() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_mended_by_the_next_pass() {
+async fn the_remains_of_a_crash_are_repaired_by_the_next_write() {
     let root = TempDir::new().expect("a directory");
     let root = root.path();
     let call = Call::of("a").with("d1", vec![config("one")]);
@@ -121,7 +121,7 @@ async fn what_a_crash_left_is_mended_by_the_next_pass() {
         .make(&repository(root))
         .await
         .expect("committed");
-    // Written, added in part, not committed; and git was killed.
+    // Git was killed after the files were written and partly added.
     fs::create_dir(root.join("a/d2")).expect("made");
     fs::write(root.join("a/d2/030-configmap-core-config.yaml"), "half").expect("written");
     git(root, &["add", "-A"]);
@@ -165,10 +165,10 @@ async fn an_older_claim_is_refused_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn sites_at_the_same_time_do_not_clobber_each_other() {
+async fn concurrent_sites_do_not_overwrite_each_other() {
     let root = TempDir::new().expect("a directory");
     let root = root.path();
-    // Two processes, as far as locks tell, each with several sites at once.
+    // Like two processes, each with several sites at once.
     let writers = [Arc::new(repository(root)), Arc::new(repository(root))];
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..12 {
@@ -190,7 +190,7 @@ async fn sites_at_the_same_time_do_not_clobber_each_other() {
 }
 
 #[tokio::test]
-async fn an_existing_repository_keeps_what_is_not_ours() {
+async fn an_existing_repository_keeps_foreign_files() {
     let root = TempDir::new().expect("a directory");
     let root = root.path();
     git(root, &["init", "-q", "-b", "fleet"]);
@@ -201,7 +201,7 @@ async fn an_existing_repository_keeps_what_is_not_ours() {
     fs::write(root.join("README"), "being edited").expect("written");
     fs::write(root.join("staged"), "for later").expect("written");
     git(root, &["add", "staged"]);
-    // A hook that must not run, and a signature that nobody can make.
+    // A hook that must not run, and a signing key that does not exist.
     let hook = root.join(".git/hooks/pre-commit");
     fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("written");
     #[cfg(unix)]
@@ -243,7 +243,7 @@ async fn an_existing_repository_keeps_what_is_not_ours() {
 }
 
 #[tokio::test]
-async fn commits_are_pushed_and_what_others_pushed_is_merged() {
+async fn commits_are_pushed_and_commits_of_others_merged() {
     let root = TempDir::new().expect("a directory");
     let (ours, theirs) = (root.path().join("ours"), root.path().join("theirs"));
     let remote = bare(root.path());
@@ -255,7 +255,7 @@ async fn commits_are_pushed_and_what_others_pushed_is_merged() {
     let url = remote.to_str().expect("text");
     git(root.path(), &["clone", "-q", url, "theirs"]);
     fs::write(theirs.join("flux.yaml"), "of others").expect("written");
-    // And they meddle with what is ours.
+    // And changes to TKO's files.
     fs::write(
         theirs.join("a/d1/030-configmap-core-config.yaml"),
         "meddled",
@@ -279,7 +279,7 @@ async fn commits_are_pushed_and_what_others_pushed_is_merged() {
     assert!(text.contains("text: new"), "{text}");
     assert_eq!(files(&ours)["flux.yaml"], "of others");
 
-    // A new machine begins with what the remote has.
+    // A new machine starts from the remote.
     let fresh = root.path().join("fresh");
     let call = Call::of("b").with("d2", vec![config("two")]);
     call.fence(3)
@@ -294,7 +294,7 @@ async fn commits_are_pushed_and_what_others_pushed_is_merged() {
 }
 
 #[tokio::test]
-async fn a_merge_that_was_interrupted_holds_up_nothing() {
+async fn an_interrupted_merge_is_aborted() {
     let root = TempDir::new().expect("a directory");
     let root = root.path();
     let call = Call::of("a").with("d1", vec![config("one")]);
@@ -309,7 +309,7 @@ async fn a_merge_that_was_interrupted_holds_up_nothing() {
     git(root, &["checkout", "-q", "main"]);
     git(root, &["merge", "-q", "--no-commit", "--no-ff", "other"]);
     let call = call.with("d2", vec![config("two")]);
-    // It may be a person's.
+    // The merge may be a person's.
     call.fence(2)
         .make(&repository(root))
         .await
@@ -327,7 +327,7 @@ async fn a_merge_that_was_interrupted_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_pushed_is_pushed_by_the_next_pass() {
+async fn a_failed_push_is_repeated_with_the_next_write() {
     let root = TempDir::new().expect("a directory");
     let ours = root.path().join("ours");
     let remote = bare(root.path());
@@ -355,7 +355,7 @@ async fn what_could_not_be_pushed_is_pushed_by_the_next_pass() {
 }
 
 #[tokio::test]
-async fn a_missing_git_says_what_to_do() {
+async fn a_missing_git_is_reported_with_a_remedy() {
     let root = TempDir::new().expect("a directory");
     let settings = GitSettings {
         program: "no-such-git".into(),

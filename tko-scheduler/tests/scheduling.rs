@@ -1,4 +1,4 @@
-//! When a site is scheduled, with what, and what is said of it.
+//! When a site is scheduled, with which deployments, and the conditions it gets.
 
 mod world;
 
@@ -7,14 +7,14 @@ use tko_core::Want;
 use tko_scheduler::ScheduleSettings;
 use world::{World, config, key, placed};
 
-fn ids(told: &[world::Told]) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
+fn ids(told: &[world::RecordedCall]) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
     told.iter()
         .map(|told| (told.site.as_str(), told.wanted_ids(), told.removed_ids()))
         .collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_is_due_exactly_when_what_it_is_to_run_changes() {
+async fn a_site_is_due_exactly_when_its_wanted_deployments_change() {
     let world = World::everywhere();
     world.site("a").await;
     world.settle().await;
@@ -64,33 +64,33 @@ fn select(id: &tko_core::DeploymentId) -> tko_core::Select {
 }
 
 #[tokio::test(start_paused = true)]
-async fn conditions_and_placement_tell_what_is_where() {
+async fn conditions_and_placements_show_where_deployments_run() {
     let world = World::everywhere();
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
     world.settle().await;
     let entity = world.find(&id).await.expect("there");
     assert_eq!(placed(&entity), Some("a"));
-    let condition = entity.condition("Scheduled").expect("said");
+    let condition = entity.condition("Scheduled").expect("reported");
     assert_eq!(condition.status, Some(true));
     assert_eq!(condition.observed, entity.generation);
     let site = world.find(key("a")).await.expect("there");
     assert_eq!(
-        site.condition("Scheduled").expect("said").status,
+        site.condition("Scheduled").expect("reported").status,
         Some(true)
     );
     assert!(site.condition("Seen").is_some(), "the scheduler's own");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_to_run_any_more_is_handed_over_as_removed() {
+async fn deployments_that_are_no_longer_wanted_are_passed_as_removed() {
     let world = World::everywhere();
     world.site("a").await;
     let id = world.deployment("a", "first", true).await;
     world.settle().await;
     world.recorder.take();
 
-    // Its package of now is not what the site has.
+    // Its current package is not the one on the site.
     world
         .modify(&id, |value| match value["kind"].as_str() {
             Some("ConfigMap") => value["data"]["text"] = "second".into(),
@@ -103,12 +103,12 @@ async fn what_is_not_to_run_any_more_is_handed_over_as_removed() {
     assert_eq!(told[0].removed[0].1, "first", "as it was scheduled");
     let entity = world.find(&id).await.expect("it is only unapproved");
     assert_eq!(placed(&entity), None);
-    let (status, reason, _) = world.condition(&id).await.expect("said");
+    let (status, reason, _) = world.condition(&id).await.expect("reported");
     assert_eq!((status, reason.as_str()), (Some(false), "Removed"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_deployment_is_kept_until_its_site_reports_it_off() {
+async fn a_deleted_deployment_stays_until_its_site_reports_it_removed() {
     let mut world = World::new();
     world.site("a").await;
     world.start_recording(ScheduleSettings::default());
@@ -138,7 +138,7 @@ async fn a_deleted_deployment_is_kept_until_its_site_reports_it_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_moves_off_its_old_site_first() {
+async fn a_moving_deployment_is_removed_from_its_old_site_first() {
     let world = World::everywhere();
     world.site("a").await;
     world.site("b").await;
@@ -150,7 +150,7 @@ async fn a_deployment_moves_off_its_old_site_first() {
         .always(world::Act::Take(Duration::from_secs(3)));
     world.move_to(&id, "b").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // `a` takes its time; `b` must not have it meanwhile.
+    // While `a` is slow, `b` must not place it.
     let early = world.recorder.take();
     assert!(early.iter().all(|told| told.wanted.is_empty()), "{early:?}");
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -159,12 +159,12 @@ async fn a_deployment_moves_off_its_old_site_first() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     let entity = world.find(&id).await.expect("there");
     assert_eq!(placed(&entity), Some("b"));
-    let (status, _, message) = world.condition(&id).await.expect("said");
+    let (status, _, message) = world.condition(&id).await.expect("reported");
     assert_eq!((status, message.as_str()), (Some(true), "on site b"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_to_move_says_so() {
+async fn a_deployment_that_waits_to_move_reports_it() {
     let world = World::everywhere();
     world.site("a").await;
     world.site("b").await;
@@ -173,7 +173,7 @@ async fn what_waits_to_move_says_so() {
     world.recorder.always(world::Act::Fail("down"));
     world.move_to(&id, "b").await;
     world.settle().await;
-    let (status, reason, message) = world.condition(&id).await.expect("said");
+    let (status, reason, message) = world.condition(&id).await.expect("reported");
     assert_ne!(status, Some(true));
     assert!(
         reason == "Moving" || reason == "RemovalFailed",
@@ -184,7 +184,7 @@ async fn what_waits_to_move_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_site_is_handed_over_once_more_with_its_last_package() {
+async fn a_deleted_site_is_scheduled_once_more_with_its_last_package() {
     let world = World::everywhere();
     world.site_with("a", vec![config("site")]).await;
     let id = world.deployment("a", "one", true).await;
@@ -205,7 +205,7 @@ async fn a_deleted_site_is_handed_over_once_more_with_its_last_package() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_site_without_deployments_is_handed_over_too() {
+async fn a_deleted_site_without_deployments_is_scheduled_too() {
     let world = World::everywhere();
     world.site("a").await;
     world.settle().await;
@@ -239,7 +239,7 @@ async fn every_site_is_scheduled_again_after_the_resync_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_resync_nothing_comes_again() {
+async fn without_resync_nothing_is_scheduled_again() {
     let mut world = World::new();
     world.start_recording(ScheduleSettings::default().with_resync(Duration::ZERO));
     world.site("a").await;
@@ -249,7 +249,7 @@ async fn without_resync_nothing_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_takes_in_sites_that_were_done_long_ago() {
+async fn a_start_enqueues_idle_sites() {
     let mut world = World::new();
     world.start_recording(ScheduleSettings::default().with_resync(Duration::ZERO));
     for number in 0..250 {

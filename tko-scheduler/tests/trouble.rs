@@ -1,4 +1,4 @@
-//! Schedulers that fail, hang or are not there; several workers; shutting down.
+//! Schedulers that fail, hang or are missing; several workers; shutdown.
 
 mod world;
 
@@ -12,7 +12,7 @@ use tko_worker::WorkerSettings;
 use world::{Act, World, config, key, placed};
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_retried_and_said_of_the_site_and_its_deployments() {
+async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
     let world = World::new();
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
@@ -22,13 +22,13 @@ async fn a_failure_is_retried_and_said_of_the_site_and_its_deployments() {
         .next([Act::Fail("no route"), Act::Fail("no route")]);
     world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_millis(400)).await;
-    let (status, reason, message) = world.condition(key("a")).await.expect("said");
+    let (status, reason, message) = world.condition(key("a")).await.expect("reported");
     assert_eq!((status, reason.as_str()), (Some(false), "SchedulerFailed"));
     assert_eq!(
         message,
         "scheduler recorder failed: could not reach the cluster: no route"
     );
-    let (status, _, message) = world.condition(&id).await.expect("said");
+    let (status, _, message) = world.condition(&id).await.expect("reported");
     assert_eq!(status, Some(false));
     assert!(
         message.starts_with("not scheduled on site a: scheduler recorder failed: "),
@@ -56,7 +56,7 @@ async fn a_failure_is_retried_and_said_of_the_site_and_its_deployments() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.recorder.take().len(), 1);
     for key in [key("a"), (&id).into()] {
-        let (status, _, _) = world.condition(key).await.expect("said");
+        let (status, _, _) = world.condition(key).await.expect("reported");
         assert_eq!(status, Some(true));
     }
     let again = world.data.get(&key("a"), want).await.expect("there").work;
@@ -70,7 +70,7 @@ async fn a_failure_is_retried_and_said_of_the_site_and_its_deployments() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_panics_or_hangs_holds_back_no_other() {
+async fn a_scheduler_that_panics_or_hangs_delays_no_other() {
     let mut world = World::new();
     world.site("a").await;
     world.site("b").await;
@@ -85,9 +85,9 @@ async fn one_that_panics_or_hangs_holds_back_no_other() {
     let told = world.recorder.take();
     assert!(told.iter().any(|told| told.site == "a"));
     assert!(told.iter().any(|told| told.site == "b"));
-    let (_, _, message) = world.condition(key("a")).await.expect("said");
+    let (_, _, message) = world.condition(key("a")).await.expect("reported");
     assert!(message.contains("bad failed: panicked"), "{message}");
-    let (_, _, message) = world.condition(key("b")).await.expect("said");
+    let (_, _, message) = world.condition(key("b")).await.expect("reported");
     assert!(
         message.contains("bad failed: did not finish within 20s"),
         "{message}"
@@ -107,20 +107,20 @@ impl Scheduler for Bad {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_takes_longer_than_a_lease_is_made_once() {
+async fn a_call_that_exceeds_the_lease_is_made_once() {
     let mut world = World::new();
     world.site("a").await;
     world.recorder.next([Act::Take(Duration::from_secs(200))]);
     world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(201)).await;
     assert_eq!(world.recorder.take().len(), 1);
-    let (status, _, _) = world.condition(key("a")).await.expect("said");
+    let (status, _, _) = world.condition(key("a")).await.expect("reported");
     assert_eq!(status, Some(true));
     world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
+async fn different_sites_run_concurrently_and_one_site_never_does() {
     let mut world = World::new();
     for site in ["a", "b", "c", "d"] {
         world.site(site).await;
@@ -131,7 +131,7 @@ async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
             ScheduleSettings::default().with_worker(WorkerSettings::new(name).with_concurrency(2)),
         );
     }
-    // Calls take longer than a lease, and what they are told is out of date when they end.
+    // Calls take longer than a lease, and are out of date when they end.
     for round in 0..20 {
         for site in ["a", "b", "c", "d"] {
             world.deployment(site, &round.to_string(), true).await;
@@ -142,7 +142,7 @@ async fn no_site_is_worked_on_twice_at_once_and_different_ones_are() {
     assert_eq!(world.recorder.overlaps.load(Ordering::Relaxed), 0);
     assert_eq!(world.recorder.most.load(Ordering::Relaxed), 4);
     let told = world.recorder.take();
-    let last = told.iter().rfind(|told| told.site == "a").expect("told");
+    let last = told.iter().rfind(|told| told.site == "a").expect("called");
     assert_eq!(last.wanted.len(), 20, "the last call knows all");
     let fences: Vec<u64> = told
         .iter()
@@ -160,10 +160,10 @@ async fn without_a_scheduler_nothing_is_placed_and_deletions_are_immediate() {
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
     world.settle().await;
-    let (status, reason, message) = world.condition(key("a")).await.expect("said");
+    let (status, reason, message) = world.condition(key("a")).await.expect("reported");
     assert_eq!((status, reason.as_str()), (Some(false), "NoScheduler"));
     assert!(message.contains("register a schedule plugin"), "{message}");
-    let (status, reason, _) = world.condition(&id).await.expect("said");
+    let (status, reason, _) = world.condition(&id).await.expect("reported");
     assert_eq!((status, reason.as_str()), (Some(false), "NoScheduler"));
     assert_eq!(placed(&world.find(&id).await.expect("there")), None);
     world.data.delete(&id.clone().into()).await.expect("taken");
@@ -178,7 +178,7 @@ fn trigger() -> Gvk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_gets_the_sites_that_trigger_it_when_it_is_registered() {
+async fn a_registered_plugin_gets_the_sites_that_trigger_it() {
     let mut world = World::new();
     world.start(Registry::new(), ScheduleSettings::default());
     world.site_with("with", vec![config("site")]).await;
@@ -195,7 +195,7 @@ async fn a_plugin_gets_the_sites_that_trigger_it_when_it_is_registered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again() {
+async fn deployments_of_an_unregistered_scheduler_stay_until_another_removes_them() {
     let mut world = World::new();
     world.start(Registry::new(), ScheduleSettings::default());
     let plugin = world.plugin("one", &trigger()).await;
@@ -205,11 +205,11 @@ async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again(
     assert_eq!(placed(&world.find(&id).await.expect("there")), Some("a"));
     world.data.delete(&plugin).await.expect("taken");
     world.settle().await;
-    let (_, reason, _) = world.condition(key("a")).await.expect("said");
+    let (_, reason, _) = world.condition(key("a")).await.expect("reported");
     assert_eq!(reason, "SchedulerGone");
     world.data.delete(&id.clone().into()).await.expect("taken");
     world.settle().await;
-    let (_, _, message) = world.condition(key("a")).await.expect("said");
+    let (_, _, message) = world.condition(key("a")).await.expect("reported");
     assert!(
         message.contains("1 deployment waits for a scheduler to remove it"),
         "{message}"
@@ -229,11 +229,11 @@ async fn what_an_unregistered_scheduler_placed_is_kept_until_there_is_one_again(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_whose_executor_is_unknown_says_so() {
+async fn an_unknown_executor_is_reported() {
     let mut world = World::new();
     world.start(Registry::new(), ScheduleSettings::default());
     world.site_with("a", vec![config("site")]).await;
-    let id = tko_core::PluginId::new(tko_core::PluginType::Schedule, "x").expect("fine");
+    let id = tko_core::PluginId::new(tko_core::PluginType::Schedule, "x").expect("valid");
     let new = tko_core::NewPlugin {
         id,
         executor: "magic".to_owned(),
@@ -243,7 +243,7 @@ async fn a_plugin_whose_executor_is_unknown_says_so() {
     };
     world.data.register_plugin(new).await.expect("registered");
     world.settle().await;
-    let (status, _, message) = world.condition(key("a")).await.expect("said");
+    let (status, _, message) = world.condition(key("a")).await.expect("reported");
     assert_eq!(status, Some(false));
     assert!(
         message.contains("\"magic\"") && message.contains("recording"),
@@ -253,7 +253,7 @@ async fn a_plugin_whose_executor_is_unknown_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_deleted_while_it_is_put_there_is_taken_off_again() {
+async fn a_deployment_that_is_deleted_during_its_placement_is_removed() {
     let mut world = World::new();
     world.site("a").await;
     let id = world.deployment("a", "one", true).await;
@@ -271,7 +271,7 @@ async fn what_is_deleted_while_it_is_put_there_is_taken_off_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_with_too_many_deployments_says_so() {
+async fn too_many_deployments_of_a_site_are_reported() {
     let mut world = World::new();
     world.site("a").await;
     for _ in 0..3 {
@@ -280,7 +280,7 @@ async fn a_site_with_too_many_deployments_says_so() {
     world.start_recording(ScheduleSettings::default().with_max_deployments(2));
     world.settle().await;
     assert_eq!(world.recorder.take(), []);
-    let (_, _, message) = world.condition(key("a")).await.expect("said");
+    let (_, _, message) = world.condition(key("a")).await.expect("reported");
     assert!(message.contains("more than 2 deployments"), "{message}");
     world.stop().await;
 }
@@ -294,7 +294,7 @@ async fn work_in_flight_finishes_at_shutdown() {
     world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.stop().await;
-    let (status, _, _) = world.condition(&id).await.expect("said");
+    let (status, _, _) = world.condition(&id).await.expect("reported");
     assert_eq!(status, Some(true));
 }
 
@@ -315,7 +315,7 @@ async fn work_that_does_not_finish_at_shutdown_is_handed_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_died_is_followed_by_another_with_a_higher_fence() {
+async fn a_crashed_worker_is_followed_by_one_with_a_higher_fence() {
     let mut world = World::new();
     world.site("a").await;
     world.recorder.next([Act::Take(Duration::from_secs(200))]);

@@ -72,7 +72,7 @@ impl PrepareSession<'_> {
             let last = &preparers[preparers.len() - 1].name;
             let message = "answered that it is done, but neither changed the package nor marked \
                            the resource nephio.org/prepared: \"true\"";
-            let blocker = Blocker::failed(target, last, message.to_owned());
+            let blocker = Blocker::failed(target, last, message);
             return Ok(CallResult::Blocked(blocker));
         }
         let mut step = self.step(record.entity.generation);
@@ -133,7 +133,7 @@ impl PrepareSession<'_> {
                 }) => {
                     if effects.is_empty() && progress == Some(&next) {
                         let message = "asked to be called again, without effects or new progress";
-                        return blocked(Blocker::failed(target, name, message.to_owned()));
+                        return blocked(Blocker::failed(target, name, message));
                     }
                     let ended = self.more(generation, target, entry, effects, next).await?;
                     if let Some(result) = ended {
@@ -142,7 +142,7 @@ impl PrepareSession<'_> {
                     // Headway is no endless loop.
                     self.calls -= 1;
                 }
-                Err(message) => return blocked(Blocker::failed(target, name, message)),
+                Err(message) => return blocked(Blocker::failed(target, name, &message)),
             }
         }
     }

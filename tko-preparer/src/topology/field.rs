@@ -1,4 +1,4 @@
-//! Reading fields of topology resources, with errors that name the place.
+//! Typed access to fields of topology resources, with errors that name the path.
 
 use serde_json::{Map, Value};
 use tko_core::{Error, Resource, Result};
@@ -17,7 +17,7 @@ fn present(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| !value.is_null())
 }
 
-/// Text, if there is any; empty counts as absent.
+/// A text field; empty text counts as absent.
 pub(super) fn text<'a>(value: Option<&'a Value>, path: &str) -> Result<Option<&'a str>> {
     match value {
         None => Ok(None),
@@ -27,7 +27,7 @@ pub(super) fn text<'a>(value: Option<&'a Value>, path: &str) -> Result<Option<&'
     }
 }
 
-/// `true` or `false`; absent is false.
+/// A Boolean field; absent counts as false.
 pub(super) fn flag(value: Option<&Value>, path: &str) -> Result<bool> {
     match value {
         None => Ok(false),
@@ -36,7 +36,7 @@ pub(super) fn flag(value: Option<&Value>, path: &str) -> Result<bool> {
     }
 }
 
-/// A list; absent is empty.
+/// A list; absent counts as empty.
 pub(super) fn list<'a>(value: Option<&'a Value>, path: &str) -> Result<&'a [Value]> {
     match value {
         None => Ok(&[]),
@@ -53,7 +53,7 @@ pub(super) fn map<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Va
     }
 }
 
-/// One of some words; absent is the first.
+/// One of these words; absent counts as the first.
 pub(super) fn word<const N: usize>(
     value: Option<&Value>,
     path: &str,
@@ -65,11 +65,14 @@ pub(super) fn word<const N: usize>(
     words.into_iter().find(|word| *word == text).ok_or_else(|| {
         Error::bad(
             path.to_owned(),
-            format!("{text:?} is unknown; it is one of {}", words.join(", ")),
+            format!(
+                "unknown value {text:?}; expected one of {}",
+                words.join(", ")
+            ),
         )
     })
 }
 
-fn wrong(path: &str, value: &Value, takes: &str) -> Error {
-    Error::bad(path.to_owned(), format!("{value} is not {takes}"))
+fn wrong(path: &str, value: &Value, expected: &str) -> Error {
+    Error::bad(path.to_owned(), format!("{value} is not {expected}"))
 }

@@ -1,4 +1,4 @@
-//! Resources that a topology merges elsewhere, picked by reference.
+//! References to resources that a topology merges into other packages.
 
 use super::field;
 use serde_json::Value;
@@ -8,20 +8,20 @@ use tko_core::{
     merge,
 };
 
-/// What a list of references comes to.
-pub(super) struct Merging {
-    /// Copies for elsewhere, in order of the references.
+/// The resources of a list of references.
+pub(super) struct ReferredResources {
+    /// Copies for other packages, in the order of the references.
     pub(super) package: Package,
-    /// Those that must be prepared here first.
+    /// Resources that must be prepared here first.
     pub(super) pending: Vec<Identifier>,
 }
 
-/// Looks up references, each once.
+/// Resolves references within the package. Duplicates count once.
 pub(super) fn referred(
     call: &PrepareCall<'_>,
     references: Option<&Value>,
     path: &str,
-) -> Result<Merging> {
+) -> Result<ReferredResources> {
     let mut copies: Vec<Arc<Resource>> = Vec::new();
     let mut pending = Vec::new();
     for (index, reference) in field::list(references, path)?.iter().enumerate() {
@@ -34,13 +34,13 @@ pub(super) fn referred(
             .map_err(|error| at(message(error)))?
             .ok_or_else(|| {
                 at(format!(
-                    "{reference} ({}) is not in this package",
+                    "{reference} ({}) is not in the package",
                     reference.gvk.api_version()
                 ))
             })?;
         let identifier = resource.identifier();
         if identifier == call.target {
-            return Err(at(format!("{reference} cannot be merged by itself")));
+            return Err(at(format!("{reference} cannot refer to itself")));
         }
         if call.pending.contains(identifier) && !pending.contains(identifier) {
             pending.push(identifier.clone());
@@ -49,28 +49,28 @@ pub(super) fn referred(
             copies.push(merge::elsewhere(resource));
         }
     }
-    Ok(Merging {
+    Ok(ReferredResources {
         package: Package::new(copies)?,
         pending,
     })
 }
 
-/// Whose package it is.
-pub(super) fn own(call: &PrepareCall<'_>) -> Result<DeploymentId> {
+/// The id of the deployment that is prepared.
+pub(super) fn deployment_id(call: &PrepareCall<'_>) -> Result<DeploymentId> {
     call.deployment
         .entity
         .key
         .deployment()
         .cloned()
-        .ok_or_else(|| Error::bad("target", "topologies are prepared in deployments only"))
+        .ok_or_else(|| Error::bad("target", "topologies can only be prepared in deployments"))
 }
 
-/// A wait that ends when this package changes, as it does with each resource that is prepared.
-pub(super) fn this_package(call: &PrepareCall<'_>) -> Result<Subscription> {
-    own(call).map(|id| Subscription::Entity(Key::Deployment(id)))
+/// A subscription to changes of the package, which changes with each resource that is prepared.
+pub(super) fn own_changes(call: &PrepareCall<'_>) -> Result<Subscription> {
+    deployment_id(call).map(|id| Subscription::Entity(Key::Deployment(id)))
 }
 
-/// For people: `Cluster a, Cluster b`.
+/// A list for people: `Cluster a, Cluster b`.
 pub(super) fn names(identifiers: &[Identifier]) -> String {
     identifiers
         .iter()

@@ -1,54 +1,54 @@
-//! `Placement`: makes a deployment for every template and each of its sites.
+//! `Placement`: creates a deployment for every template and each of its sites.
 //!
-//! It waits until every site that it names is known and every resource that it merges is prepared;
-//! then it creates the children, all at once if there are at most [`MAX_EFFECTS`], else in chunks,
-//! each committed with the place that it got to. A child is known by parent, Placement, place in
-//! `templates`, and site: at most one living deployment has that key, so whatever fails, and
-//! however often, none is doubled; a lost place costs time only.
+//! It waits until every site that it names is known and every resource that it merges is prepared.
+//! Then it creates the children: all at once if there are at most [`MAX_EFFECTS`](tko_core::api::MAX_EFFECTS), else in chunks,
+//! each committed with a cursor. The idempotency key of a child consists of its parent, the
+//! Placement, the index in `templates`, and the site. At most one living deployment has a key, so
+//! no failure creates a child twice; losing the cursor only costs time.
 //!
-//! `status.deployments` counts the children, `status.deploymentIds` lists the first 1,000 by id.
+//! `status.deployments` counts the children, and `status.deploymentIds` lists the first 1,000 by id.
 //!
-//! With `spec.track: Continuous` it goes on once it is prepared: when a site begins to match one
-//! of its `Sites`, its child is created; when one ceases to match, or is deleted,
-//! `spec.onLeave: Delete` deletes the child, and `Keep` (the default) leaves it. What a site has
-//! by another name or selection of the same entry stays.
+//! With `spec.track: Continuous` it continues once it is prepared. When a site enters one of its
+//! `Sites`, a child is created. When a site leaves them, or is deleted, `spec.onLeave: Delete`
+//! deletes the child, and `Keep` (the default) keeps it. A site that the same entry selects in
+//! another way keeps its child.
 //!
-//! A template is never placed within itself, nor deeper than a bound: see [`Nesting`].
+//! A template is never placed within itself, nor deeper than a limit: see [`Nesting`].
 
 mod children;
+mod cursor;
 mod nesting;
-mod place;
 mod plan;
 mod tracking;
 
 pub use nesting::Nesting;
 
 use self::children::{Census, Children};
-use self::place::{Filled, Place};
-use self::plan::{Plan, Planned};
-use super::merging::this_package;
-use super::{finished, target};
+use self::cursor::{FillResult, PlacementCursor};
+use self::plan::{PlacementPlan, PlanResult};
+use super::merging::own_changes;
+use super::resources::{finished, target};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tko_core::annotation::{self, PREPARED};
-use tko_core::api::MAX_EFFECTS;
 use tko_core::{Answer, Effect, Package, PrepareCall, Preparer, Resource, Result, Subscription};
 
-/// Prepares `Placement`. See the [module](self).
+/// Prepares `Placement`; see the [module](self).
 #[derive(Clone, Debug, Default)]
-pub struct Placement {
+pub struct PlacementPreparer {
     nesting: Nesting,
 }
 
-impl Placement {
-    /// With these bounds.
+impl PlacementPreparer {
+    /// A preparer with these bounds.
     pub fn new(nesting: Nesting) -> Self {
         Self { nesting }
     }
 
-    /// The first call: whether everything is there, before anything is made.
-    async fn begin(&self, call: &PrepareCall<'_>, plan: &Plan) -> Result<Option<Answer>> {
+    /// Checks on the first call that everything exists, before anything is created. Returns an answer
+    /// if something is missing.
+    async fn begin(&self, call: &PrepareCall<'_>, plan: &PlacementPlan) -> Result<Option<Answer>> {
         let mut templates = Vec::new();
         for entry in &plan.entries {
             match entry.template(call.data).await? {
@@ -61,38 +61,38 @@ impl Placement {
     }
 }
 
-/// Where a Placement is.
-enum Stage {
-    Placing(Place),
+/// The stage of preparing a Placement.
+enum PlacementStage {
+    Placing(PlacementCursor),
     Counting(Census),
 }
 
-impl Stage {
+impl PlacementStage {
     fn read(progress: &Value) -> Self {
         match progress.get("counting") {
             Some(census) => Self::Counting(Census::read(census)),
-            None => Self::Placing(Place::read(progress)),
+            None => Self::Placing(PlacementCursor::read(progress)),
         }
     }
 
     fn to_value(&self) -> Value {
         match self {
-            Self::Placing(place) => place.to_value(),
+            Self::Placing(cursor) => cursor.to_value(),
             Self::Counting(census) => json!({"counting": census.to_value()}),
         }
     }
 }
 
 #[async_trait]
-impl Preparer for Placement {
+impl Preparer for PlacementPreparer {
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
         let placement = target(&call)?;
         let plan = match plan::plan(&call, placement)? {
-            Planned::Ready(plan) => plan,
-            Planned::Waits(reason) => {
+            PlanResult::Ready(plan) => plan,
+            PlanResult::Waits(reason) => {
                 return Ok(Answer::NotYet {
                     reason,
-                    waits_for: vec![this_package(&call)?],
+                    waits_for: vec![own_changes(&call)?],
                 });
             }
         };
@@ -104,20 +104,24 @@ impl Preparer for Placement {
         if first && let Some(answer) = self.begin(&call, &plan).await? {
             return Ok(answer);
         }
-        let mut stage = call
-            .progress
-            .map_or(Stage::Placing(Place::default()), Stage::read);
-        if let Stage::Placing(place) = stage {
-            let alone = first && children.are_none().await?;
-            let (effects, next) = match place::fill(&call, &plan, &children, place).await? {
-                Filled::Chunk(effects, next) => (effects, next),
-                Filled::Waits(missing) => return Ok(missing.into()),
+        let mut stage = call.progress.map_or(
+            PlacementStage::Placing(PlacementCursor::default()),
+            PlacementStage::read,
+        );
+        if let PlacementStage::Placing(cursor) = stage {
+            let alone = first && children.are_absent().await?;
+            let (effects, next) = match cursor::fill(&call, &plan, &children, cursor).await? {
+                FillResult::Chunk(effects, next) => (effects, next),
+                FillResult::Waits(missing) => return Ok(missing.into()),
             };
             if alone && next.is_none() {
                 return at_once(&call, placement, effects);
             }
             let goes_on = next.is_some();
-            stage = next.map_or(Stage::Counting(Census::default()), Stage::Placing);
+            stage = next.map_or(
+                PlacementStage::Counting(Census::default()),
+                PlacementStage::Placing,
+            );
             if goes_on || !effects.is_empty() {
                 return Ok(Answer::More {
                     effects,
@@ -125,8 +129,8 @@ impl Preparer for Placement {
                 });
             }
         }
-        let Stage::Counting(mut census) = stage else {
-            unreachable!("what goes on placing has answered above")
+        let PlacementStage::Counting(mut census) = stage else {
+            unreachable!("a placement that goes on has been answered above")
         };
         if census.count(&children).await? {
             return Ok(Answer::Done {
@@ -136,16 +140,17 @@ impl Preparer for Placement {
         }
         Ok(Answer::More {
             effects: Vec::new(),
-            progress: Stage::Counting(census).to_value(),
+            progress: PlacementStage::Counting(census).to_value(),
         })
     }
 
     fn tracks(&self, package: &Package, target: &Resource) -> Vec<Subscription> {
-        tracking::interests(package, target)
+        tracking::subscriptions(package, target)
     }
 }
 
-/// All children in one step with the finished Placement: there were none, so their ids are known.
+/// Creates all children in one step with the finished Placement. There were none before, so their
+/// ids are known.
 fn at_once(
     call: &PrepareCall<'_>,
     placement: &Arc<Resource>,

@@ -1,4 +1,4 @@
-//! `select: {metadata: {KEY: PATTERN}}`.
+//! Selections: `select: {metadata: {KEY: PATTERN}}`.
 
 use super::field;
 use tko_core::metadata::leaf_text;
@@ -6,7 +6,7 @@ use tko_core::pattern::Pattern;
 use tko_core::select::MetadataPatterns;
 use tko_core::{DataApi, Error, Key, Kind, List, Resource, Result, Select, Want};
 
-/// What `spec.select.metadata` says; `None` if there is no selection. Non-strings count as their
+/// The selection in `spec.select.metadata`, if any. Values that are not strings count as their
 /// text.
 pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>> {
     let Some(select) = field::spec(resource, "select") else {
@@ -21,7 +21,7 @@ pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>>
             let bad =
                 |message: String| Error::bad(format!("spec.select.metadata[{key:?}]"), message);
             let text = leaf_text(value)
-                .ok_or_else(|| bad(format!("{value} is not a pattern; it takes text")))?;
+                .ok_or_else(|| bad(format!("{value} is not a pattern; use text")))?;
             let pattern = Pattern::value(&text).map_err(|error| bad(error.to_string()))?;
             Ok((key.clone(), pattern))
         })
@@ -29,7 +29,7 @@ pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>>
     Ok(Some(patterns))
 }
 
-/// The first by id that matches.
+/// The first entity by id that matches.
 pub(super) async fn first(
     data: &dyn DataApi,
     kind: Kind,
@@ -56,7 +56,7 @@ pub(super) async fn first(
     }
 }
 
-/// Whether there is such an entity.
+/// Whether the entity exists.
 pub(super) async fn exists(data: &dyn DataApi, key: &Key) -> Result<bool> {
     match data.get(key, Want::ROW).await {
         Ok(_) => Ok(true),
@@ -65,7 +65,7 @@ pub(super) async fn exists(data: &dyn DataApi, key: &Key) -> Result<bool> {
     }
 }
 
-/// For people: `Site.region=south, Site.role=edge`.
+/// A selection for people: `Site.region=south, Site.role=edge`.
 pub(super) fn in_words(metadata: &MetadataPatterns) -> String {
     if metadata.is_empty() {
         return "anything".to_owned();

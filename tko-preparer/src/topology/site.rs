@@ -1,15 +1,16 @@
-//! `Site`: finds one site, or provisions it.
+//! `Site`: finds one site, or provisions it, and writes its id to `status.siteId`.
 //!
-//! In this order, and the site is written to `status.siteId`:
-//! 1. `spec.siteId`, which is waited for until it is registered;
-//! 2. the site that `status.siteId` names already: never another one is provisioned;
-//! 3. the first by id that `spec.select.metadata` matches;
-//! 4. with `spec.provisionIfNotFound: true`, a new one, `provisioned/` and a new id. It commits
-//!    together with `status.siteId`, so there is one whatever fails, and however often.
+//! The site is, in this order:
+//! 1. `spec.siteId`; waits until it is registered;
+//! 2. the site that `status.siteId` names already, so that at most one is provisioned;
+//! 3. the first site by id that `spec.select.metadata` matches;
+//! 4. with `spec.provisionIfNotFound: true`, a new site `provisioned/` followed by a new id. It is
+//!    committed together with `status.siteId`, so no failure provisions a second one.
 
-use super::merging::{names, own, referred, this_package};
+use super::field;
+use super::merging::{deployment_id, names, own_changes, referred};
+use super::resources::{finished, target};
 use super::selection::{self, exists, in_words};
-use super::{field, finished, target};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tko_core::{
@@ -17,12 +18,12 @@ use tko_core::{
     Resource, Result, SiteId, Subscription, TemplateId, merge,
 };
 
-/// Prepares `Site`. See the [module](self).
+/// Prepares `Site`; see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Site;
+pub struct SitePreparer;
 
 #[async_trait]
-impl Preparer for Site {
+impl Preparer for SitePreparer {
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
         let site = target(&call)?;
         if let Some(id) = field::text(field::spec(site, "siteId"), "spec.siteId")? {
@@ -32,7 +33,7 @@ impl Preparer for Site {
                 return found(&call, site, &id, Vec::new());
             }
             return Ok(Answer::NotYet {
-                reason: format!("{key} is not registered"),
+                reason: format!("waiting for {key}, which is not registered"),
                 waits_for: vec![Subscription::Entity(key)],
             });
         }
@@ -59,9 +60,7 @@ impl Preparer for Site {
         let mut waits_for = Vec::new();
         if let Some(id) = given {
             let key = Key::from(id);
-            reasons.push(format!(
-                "{key}, which status.siteId names, is not registered any more"
-            ));
+            reasons.push(format!("{key} of status.siteId is no longer registered"));
             waits_for.push(Subscription::Entity(key));
         }
         if let Some(metadata) = selection {
@@ -75,7 +74,7 @@ impl Preparer for Site {
         if waits_for.is_empty() {
             return Err(Error::bad(
                 "spec",
-                "names no site; give siteId, select.metadata, or provisionIfNotFound: true",
+                "names no site; set siteId, select.metadata, or provisionIfNotFound: true",
             ));
         }
         Ok(Answer::NotYet {
@@ -85,7 +84,7 @@ impl Preparer for Site {
     }
 }
 
-/// The site that the resource has, if any.
+/// The site in the status of the resource, if any.
 pub(super) fn given(site: &Resource) -> Result<Option<SiteId>> {
     let id = site.get(&["status", "siteId"]).filter(|id| !id.is_null());
     field::text(id, "status.siteId")?
@@ -111,10 +110,10 @@ async fn provision(call: &PrepareCall<'_>, site: &Resource) -> Result<Answer> {
     if !merging.pending.is_empty() {
         return Ok(Answer::NotYet {
             reason: format!(
-                "waits until {} is prepared, to merge it into the new site",
+                "waiting until {} is prepared, to merge it into the new site",
                 names(&merging.pending)
             ),
-            waits_for: vec![this_package(call)?],
+            waits_for: vec![own_changes(call)?],
         });
     }
     let path = "spec.provisionTemplateId";
@@ -125,7 +124,9 @@ async fn provision(call: &PrepareCall<'_>, site: &Resource) -> Result<Answer> {
         let key = Key::from(template);
         if !exists(call.data, &key).await? {
             return Ok(Answer::NotYet {
-                reason: format!("{key}, to provision the site from, is not registered"),
+                reason: format!(
+                    "waiting for {key}, the template of the new site, which is not registered"
+                ),
                 waits_for: vec![Subscription::Entity(key)],
             });
         }
@@ -133,10 +134,11 @@ async fn provision(call: &PrepareCall<'_>, site: &Resource) -> Result<Answer> {
     let id = SiteId::new(&format!("provisioned/{}", call.ids.next()))?;
     let package = match template {
         Some(_) => merging.package,
-        // Without a template to be merged into, names and doubles are for us to settle.
+        // Without a template, the resources are merged into an empty package, which resolves
+        // references and duplicates.
         None => merge::merge(&Package::default(), &merging.package)?,
     };
-    tracing::info!(deployment = %own(call)?, resource = %call.target, site = %id, "provisioning");
+    tracing::info!(deployment = %deployment_id(call)?, resource = %call.target, site = %id, "provisioning a site");
     let new = NewSite {
         id: id.clone(),
         template,

@@ -1,4 +1,4 @@
-//! Crashes, lost answers, several preparers and a person at once: exactly the right children.
+//! Crashes, lost replies, several preparers and a person at once: exactly the right children.
 
 use crate::parts::part;
 use crate::world::{Running, World, annotated, reference, topo, world};
@@ -80,7 +80,7 @@ async fn assert_children(w: &World, parent: &DeploymentId, seed: u64) {
     );
 }
 
-/// Changes a note now and then, until the deployment is prepared. Answers what the note may be.
+/// Changes a note now and then until the deployment is prepared. Returns the possible notes.
 async fn person(w: &World, id: &DeploymentId) -> Vec<Option<u64>> {
     let random = &w.backend.random;
     let mut allowed = vec![None];
@@ -109,12 +109,12 @@ async fn note(w: &World, id: &DeploymentId) -> Option<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_answers_three_preparers_and_a_person_double_and_lose_nothing() {
+async fn lost_replies_and_concurrent_preparers_duplicate_and_lose_nothing() {
     for seed in 1..=seeds() {
         let w = world();
         let id = topology(&w).await;
         w.backend.random.seed(seed);
-        // From here on every third commit fails: half of those before it happens, half after.
+        // From here on every third commit fails, half of them after it happened.
         w.backend.fail_one_in(3);
         let running: Vec<Running> = (0..3).map(|_| w.start()).collect();
         let allowed = person(&w, &id).await;
@@ -122,7 +122,7 @@ async fn lost_answers_three_preparers_and_a_person_double_and_lose_nothing() {
         for one in running {
             one.stop().await;
         }
-        // What a person was told is stored is not overwritten by a worker.
+        // No worker overwrites a confirmed change of a person.
         let note = note(&w, &id).await;
         assert!(
             allowed.contains(&note),
@@ -133,7 +133,7 @@ async fn lost_answers_three_preparers_and_a_person_double_and_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn crashes_at_any_point_double_and_lose_nothing() {
+async fn crashes_at_any_point_duplicate_and_lose_nothing() {
     let mut midway: u64 = 0;
     for seed in 1..=seeds() {
         let w = world();
@@ -144,7 +144,7 @@ async fn crashes_at_any_point_double_and_lose_nothing() {
         for _ in 0..10 {
             let running = w.start();
             let died_at = *commits.borrow_and_update() + 1 + w.backend.random.below(4);
-            // Once the dead one's lease is over, after a few commits, between two awaits.
+            // After the lease of the crashed one and a few commits, between two awaits.
             let reached = commits.wait_for(|commits| *commits >= died_at);
             if tokio::time::timeout(Duration::from_mins(1), reached)
                 .await
@@ -171,7 +171,7 @@ async fn crashes_at_any_point_double_and_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_of_another_package_is_not_gone_on_with() {
+async fn progress_of_another_package_is_dropped() {
     let w = world();
     let id = topology(&w).await;
     w.backend.let_others_go_first();
@@ -184,7 +184,7 @@ async fn progress_of_another_package_is_not_gone_on_with() {
     tokio::task::yield_now().await;
     assert!(w.children(&id).await.len() < SITES, "it died on the way");
     assert!(w.record(&id).await.work[0].progress.is_some());
-    // Another entry before the one that is half done.
+    // Insert an entry before the one that is half done.
     w.edit(&id, |package| {
         let edited = package.iter().map(|resource| {
             let mut value = resource.value().clone();
@@ -199,8 +199,8 @@ async fn progress_of_another_package_is_not_gone_on_with() {
     let last = w.start();
     w.until(|| async { w.unprepared().await == 0 }).await;
     last.stop().await;
-    // Of the new first entry: all but "one"; of the second: all. Those that were made as of the
-    // first entry, when that was the other, count for it.
+    // The first entry is new and has no "one"; the second has all sites. Children that were created
+    // for the old first entry count for the new one.
     let children = w.children(&id).await;
     let of = |entry: usize| {
         let key = format!("|{entry}|");

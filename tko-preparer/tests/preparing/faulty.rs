@@ -1,4 +1,4 @@
-//! A backend that now and then fails to commit, or commits and fails to say so, and takes its time.
+//! A backend whose commits sometimes fail, or lose their reply, or are slow.
 
 use crate::world::random::Random;
 use async_trait::async_trait;
@@ -10,15 +10,15 @@ use tokio::sync::watch;
 
 pub(crate) struct Faulty {
     pub(crate) random: Random,
-    /// One commit in so many fails; 0: none.
+    /// One commit in this many fails; 0: none.
     one_in: AtomicU64,
-    /// Every call lets others go first.
+    /// Whether every call yields to other tasks.
     yields: AtomicBool,
-    /// Commits that happened.
+    /// Number of successful commits.
     pub(crate) commits: watch::Sender<u64>,
-    /// Claims that were given out.
+    /// Number of claims.
     pub(crate) claimed: AtomicU64,
-    /// Reads of lists, for what must not be done in vain.
+    /// Number of lists that were read.
     pub(crate) lists: AtomicU64,
 }
 
@@ -42,7 +42,7 @@ impl Faulty {
         self.yields.store(true, Ordering::Relaxed);
     }
 
-    /// Lets others go first, now and then, and time pass, if it fails at all.
+    /// Yields to other tasks or sleeps now and then, if faults are enabled.
     async fn step(&self) {
         if self.yields.load(Ordering::Relaxed) {
             tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ impl Faulty {
         }
     }
 
-    /// Half of what is lost is lost on its way there, the other half on its way back.
+    /// Loses half of the failing commits before they happen, the other half after.
     fn lose(&self) -> Result<()> {
         let one_in = self.one_in.load(Ordering::Relaxed);
         if one_in > 0 && self.random.below(2 * one_in) == 0 {

@@ -1,4 +1,4 @@
-//! What becomes of a deployment: prepared, approved, or a condition that says why not.
+//! The results of preparation: prepared, approved, or a condition that says why not.
 
 use crate::parts::{Signs, gvk, here, part, registry};
 use crate::world::{ALL, annotated, find, thing, world};
@@ -30,7 +30,7 @@ async fn a_package_without_anything_to_prepare_is_prepared_and_approved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn approval_follows_the_annotation_and_else_the_setting() {
+async fn approval_follows_the_annotation_or_else_the_setting() {
     for (setting, annotation, approved) in [
         (true, None, true),
         (true, Some("Default"), true),
@@ -62,7 +62,7 @@ async fn approval_follows_the_annotation_and_else_the_setting() {
         assert_eq!(condition.status, Some(approved));
         assert_eq!(condition.reason == "AwaitingApproval", !approved);
         if !approved {
-            // A person's approval is told, whoever wrote that it was waited for.
+            // Approval by a person updates the condition.
             let all = Select::all(Kind::Deployment);
             assert_eq!(w.store.approve(&all).await.expect("valid").done, 1);
             let condition = w.condition(&id, APPROVED).await;
@@ -75,7 +75,7 @@ async fn approval_follows_the_annotation_and_else_the_setting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_preparing_adds_is_prepared_too_and_what_vanishes_is_done() {
+async fn added_resources_are_prepared_and_removed_ones_count_as_done() {
     let w = world();
     let _running = w.start();
     let id = w
@@ -94,7 +94,7 @@ async fn what_preparing_adds_is_prepared_too_and_what_vanishes_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_preparers_of_one_kind_run_in_order_each_on_what_the_last_one_left() {
+async fn preparers_of_one_kind_run_in_order_each_on_the_result_before() {
     let w = world();
     let registry = ["a", "b", "c"]
         .into_iter()
@@ -111,7 +111,7 @@ async fn several_preparers_of_one_kind_run_in_order_each_on_what_the_last_one_le
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_loop_is_cut_off_and_says_so() {
+async fn an_endless_preparation_is_stopped_and_reported() {
     let w = world();
     let settings = PrepareSettings::default().with_max_rounds(5);
     let _running = w.start_with(registry(), settings);
@@ -124,7 +124,7 @@ async fn an_endless_loop_is_cut_off_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_is_said_and_the_rest_is_prepared_all_the_same() {
+async fn a_failure_is_reported_and_other_resources_are_prepared() {
     for (kind, reason, words) in [
         (
             "Fails",
@@ -162,14 +162,18 @@ async fn each_failure_is_said_and_the_rest_is_prepared_all_the_same() {
         assert!(!record.entity.deployment().expect("a deployment").prepared);
         assert_eq!(record.work[0].attempts, 1, "{kind}");
         assert!(
-            record.work[0].error.as_ref().expect("said").contains(words),
+            record.work[0]
+                .error
+                .as_ref()
+                .expect("reported")
+                .contains(words),
             "{kind}"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn here_without_a_preparer_is_a_mistake_and_without_the_annotation_is_none() {
+async fn a_missing_preparer_is_reported_only_for_resources_that_say_here() {
     let w = world();
     let _running = w.start();
     let id = w
@@ -178,7 +182,7 @@ async fn here_without_a_preparer_is_a_mistake_and_without_the_annotation_is_none
     let message = w.until_says(&id, PREPARED, "NoPreparer").await;
     assert!(message.contains("Nobody n: "), "{message}");
     assert!(!message.contains("fine"), "{message}");
-    // Taking the annotation away is enough.
+    // Removing the annotation is enough.
     w.edit(&id, |package| {
         let mut resources = package.resources().to_vec();
         resources.retain(|r| &*r.identifier().name != "n");
@@ -189,7 +193,7 @@ async fn here_without_a_preparer_is_a_mistake_and_without_the_annotation_is_none
 }
 
 #[tokio::test(start_paused = true)]
-async fn postponed_and_never_are_left_alone() {
+async fn resources_that_say_postpone_or_never_are_skipped() {
     let w = world();
     let _running = w.start();
     let id = w
@@ -203,7 +207,7 @@ async fn postponed_and_never_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_package_that_is_not_complete_lists_every_violation_and_goes_on_when_mended() {
+async fn an_incomplete_package_lists_every_violation_and_continues_once_corrected() {
     let w = world();
     let _running = w.start();
     let id = w.deploy(vec![part("Need", "a"), part("Need", "b")]).await;
@@ -227,7 +231,7 @@ async fn a_package_that_is_not_complete_lists_every_violation_and_goes_on_when_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_come_ever_later_write_nothing_new_and_hold_nobody_back() {
+async fn retries_back_off_write_nothing_and_delay_no_other_deployment() {
     let w = world();
     let running = w.start();
     w.template("poison", vec![part("Fails", "f")]).await;
@@ -247,11 +251,11 @@ async fn retries_come_ever_later_write_nothing_new_and_hold_nobody_back() {
         .history(&Key::from(&bad[0]), None, 100)
         .await
         .expect("kept");
-    // Created; interests and condition in one.
+    // Created; subscriptions and condition in one commit.
     assert_eq!(history.len(), 2);
     let due = record.work[0].due;
     assert!(due.since(w.clock.now()) < Duration::from_mins(5));
-    // With everything due again at once and hanging for 30 s, good ones still get through.
+    // Although everything is due at once and hangs for 30 s, good deployments are prepared.
     tokio::time::advance(Duration::from_mins(10)).await;
     let good = w.create("ok").await;
     let took = w.until_prepared(&good).await;
@@ -260,7 +264,7 @@ async fn retries_come_ever_later_write_nothing_new_and_hold_nobody_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn preparing_again_runs_only_what_is_not_prepared() {
+async fn preparing_again_calls_only_preparers_of_unprepared_resources() {
     let w = world();
     let registry = registry().with(gvk("Signed"), "s", Arc::new(Signs("x")));
     let _running = w.start_with(registry, PrepareSettings::default());

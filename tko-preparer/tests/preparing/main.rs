@@ -1,4 +1,4 @@
-//! The preparer over the memory backend, in virtual time: nothing here sleeps.
+//! The preparer over the memory backend, in virtual time.
 
 mod faults;
 mod faulty;
@@ -7,6 +7,6 @@ mod parts;
 mod placement;
 mod shutdown;
 mod site;
+mod subscribers;
 mod tracking;
-mod wake;
 mod world;

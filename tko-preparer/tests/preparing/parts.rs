@@ -15,7 +15,7 @@ pub(crate) fn gvk(kind: &str) -> Gvk {
     Gvk::new("x", "v1", kind)
 }
 
-/// The native ones and these.
+/// The native preparers and those of this module.
 pub(crate) fn registry() -> Registry<dyn Preparer> {
     let kinds = [
         "Marks", "Fails", "Panics", "Hangs", "Slow", "Spawns", "Forever", "Idle", "Bad", "Waits",
@@ -58,7 +58,7 @@ impl Preparer for Does {
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 Ok(done(marked(&call)))
             }
-            // Three more, one after the other.
+            // Adds three resources, one after the other.
             "Spawns" => {
                 let package = marked(&call);
                 let next = format!("{name}+");
@@ -93,7 +93,7 @@ impl Preparer for Does {
                 thing("Any", "bad", &json!({"bad": 1})),
             ))),
             "Vanishes" => Ok(done(call.package.without(call.target))),
-            // For a site that it is named after.
+            // Waits for the site of its name.
             "Waits" => {
                 let key = Key::Site(SiteId::new(&name)?);
                 match call.data.get(&key, tko_core::Want::ROW).await {
@@ -104,7 +104,7 @@ impl Preparer for Does {
                     }),
                 }
             }
-            // Until someone adds an Answer, of which it hears only by asking.
+            // Waits for an Answer in the package, without a subscription.
             "Asks" => Ok(if call.package.of(&gvk("Answer")).next().is_some() {
                 done(marked(&call))
             } else {
@@ -134,12 +134,12 @@ impl Preparer for Signs {
     }
 }
 
-/// A resource that the tests have prepared by `kind`.
+/// A resource that the preparer `kind` of the tests prepares.
 pub(crate) fn part(kind: &str, name: &str) -> serde_json::Value {
     thing(kind, name, &json!({}))
 }
 
-/// One that says explicitly that it is to be prepared here.
+/// The same with the annotation `prepare: Here`.
 pub(crate) fn here(kind: &str, name: &str) -> serde_json::Value {
     annotated(part(kind, name), "prepare", "Here")
 }

@@ -86,7 +86,7 @@ async fn prepare_world(w: &World) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_template_is_placed_on_each_of_its_sites_with_what_is_merged() {
+async fn every_template_is_placed_on_each_of_its_sites_with_merged_resources() {
     let w = world();
     prepare_world(&w).await;
     let _running = w.start();
@@ -167,7 +167,7 @@ async fn a_small_placement_commits_at_once_with_all_its_children() {
     w.until_prepared(&id).await;
     // Created; the Placement with its children; finished.
     assert_eq!(w.record(&id).await.entity.generation.0, 3);
-    // A site comes once per entry.
+    // A site counts once per entry.
     assert_eq!(w.child_sites(&id).await, ["b/0", "b/1", "b/2", "other"]);
     assert_eq!(status(&w, &id).await.0, 4);
 }
@@ -206,7 +206,7 @@ async fn ten_thousand_sites_are_placed_in_chunks_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_site_that_matches_is_nothing_to_wait_for() {
+async fn a_selection_without_sites_is_not_waited_for() {
     let w = world();
     prepare_world(&w).await;
     let _running = w.start();
@@ -226,7 +226,7 @@ async fn no_site_that_matches_is_nothing_to_wait_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_placed_before_all_that_it_needs_is_there() {
+async fn nothing_is_placed_before_everything_it_needs_exists() {
     let w = world();
     let _running = w.start();
     let mut resources = example();
@@ -306,7 +306,7 @@ async fn a_template_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mistakes_in_a_placement_are_named_and_nothing_is_made() {
+async fn mistakes_in_a_placement_are_reported_and_create_nothing() {
     let base = || {
         vec![
             topo("Template", "t", &json!({"templateId": "nf/upf"})),
@@ -381,7 +381,7 @@ async fn mistakes_in_a_placement_are_named_and_nothing_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn preparing_again_makes_only_what_is_missing() {
+async fn preparing_again_creates_only_missing_children() {
     let w = world();
     prepare_world(&w).await;
     let _running = w.start();
@@ -445,12 +445,12 @@ async fn topologies_nest() {
     let _running = w.start();
     w.create("nation").await;
     w.until(|| async { w.unprepared().await == 0 }).await;
-    // The nation, three regions, and six in each.
+    // The nation, three regions, and six sites in each.
     assert_eq!(w.all(Select::all(Kind::Deployment)).await.len(), 1 + 3 + 18);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_template_that_places_itself_is_refused_with_the_way_to_it() {
+async fn a_template_that_places_itself_is_refused_with_the_path_to_it() {
     let w = world();
     w.site("edge/1", &[]).await;
     let places = |template: &str| {
@@ -475,7 +475,7 @@ async fn a_template_that_places_itself_is_refused_with_the_way_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn topologies_do_not_nest_deeper_than_the_bound() {
+async fn topologies_do_not_nest_deeper_than_the_limit() {
     let w = world();
     w.site("edge/1", &[]).await;
     for level in 0..20 {

@@ -1,4 +1,4 @@
-//! Leases and shutdown: what is renewed, lost, finished or given back.
+//! Leases and shutdown: work that is renewed, lost, finished or handed back.
 
 use crate::parts::{part, registry};
 use crate::world::{thing, world};
@@ -20,11 +20,11 @@ fn with_grace(grace: Duration) -> PrepareSettings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_is_renewed_as_long_as_it_is_worked_on_and_nobody_else_gets_it() {
+async fn a_lease_is_renewed_during_work_and_no_other_preparer_gets_the_claim() {
     let w = world();
     let a = w.start_with(registry(), patient());
     let b = w.start_with(registry(), patient());
-    // Three leases long.
+    // Takes three leases.
     let id = w.deploy(vec![part("Slow", "s")]).await;
     let took = w.until_prepared(&id).await;
     assert!(
@@ -38,7 +38,7 @@ async fn a_claim_is_renewed_as_long_as_it_is_worked_on_and_nobody_else_gets_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_preparers_work_comes_back_after_its_lease() {
+async fn the_work_of_a_crashed_preparer_is_due_again_after_its_lease() {
     let w = world();
     let a = w.start_with(registry(), patient());
     let id = w.deploy(vec![part("Slow", "s")]).await;
@@ -55,20 +55,20 @@ async fn a_dead_preparers_work_comes_back_after_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_claim_ends_its_work() {
+async fn a_lost_lease_stops_the_work() {
     let w = world();
     let a = w.start_with(registry(), patient());
     let id = w.deploy(vec![part("Slow", "s")]).await;
     w.until(|| async { w.record(&id).await.work[0].leased.is_some() })
         .await;
-    // Someone else has it: its row goes, and with it the lease.
+    // Deleting the row ends the lease.
     w.store
         .delete(&tko_core::Key::from(&id))
         .await
         .expect("it is there");
     let other = w.deploy(vec![part("Marks", "m")]).await;
     w.until_prepared(&other).await;
-    // A shutdown would wait for the slow one, were it not dropped when it is not renewed.
+    // A shutdown would wait for the slow work if it had not been dropped with its lease.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let start = tokio::time::Instant::now();
     a.stop().await;
@@ -95,7 +95,7 @@ async fn shutdown_claims_nothing_more_and_lets_work_in_flight_finish() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_finish_in_time_is_given_back_without_blame() {
+async fn work_that_exceeds_the_grace_period_is_handed_back_uncounted() {
     let w = world();
     let settings = with_grace(Duration::from_secs(5));
     let running = w.start_with(registry(), settings);
@@ -115,7 +115,7 @@ async fn what_does_not_finish_in_time_is_given_back_without_blame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_person_is_never_kept_out_and_a_worker_yields_without_blame() {
+async fn a_modification_by_a_person_takes_precedence_over_the_preparer() {
     let w = world();
     let id = w.deploy(vec![part("Marks", "m")]).await;
     let edit = w
@@ -139,7 +139,7 @@ async fn a_person_is_never_kept_out_and_a_worker_yields_without_blame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_changes_meanwhile_is_kept_and_prepared() {
+async fn a_concurrent_change_by_a_person_is_kept_and_prepared() {
     let w = world();
     let _running = w.start_with(registry(), patient());
     let id = w.deploy(vec![part("Slow", "s")]).await;
@@ -160,7 +160,7 @@ async fn what_a_person_changes_meanwhile_is_kept_and_prepared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_is_marked_while_it_is_claimed_is_looked_at_again() {
+async fn work_that_is_enqueued_during_its_claim_is_due_again() {
     let w = world();
     let id = w.deploy(vec![]).await;
     let request = ClaimRequest {

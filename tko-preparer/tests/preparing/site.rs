@@ -1,4 +1,4 @@
-//! Site: found, waited for, or provisioned.
+//! `Site`: found, waited for, or provisioned.
 
 use crate::parts::part;
 use crate::world::{World, annotated, reference, site_id, topo, world};
@@ -38,7 +38,7 @@ async fn a_site_by_id_is_waited_for_and_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_selection_takes_the_first_by_id_and_counts_values_as_text() {
+async fn a_selection_takes_the_first_by_id_and_compares_values_as_text() {
     let w = world();
     let _running = w.start();
     w.site(
@@ -69,7 +69,7 @@ async fn a_selection_takes_the_first_by_id_and_counts_values_as_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_selection_that_finds_none_waits_for_one_that_matches() {
+async fn a_selection_without_a_match_waits_for_one() {
     let w = world();
     let _running = w.start();
     let select = json!({"select": {"metadata": {"Site.region": "south"}}});
@@ -88,7 +88,7 @@ async fn a_selection_that_finds_none_waits_for_one_that_matches() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_found_is_provisioned_once_from_its_template_and_what_is_merged() {
+async fn a_missing_site_is_provisioned_once_from_its_template_and_merged_resources() {
     let w = world();
     let _running = w.start();
     let id = w
@@ -151,7 +151,7 @@ async fn what_is_not_found_is_provisioned_once_from_its_template_and_what_is_mer
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_that_is_found_is_not_provisioned() {
+async fn an_existing_site_is_not_provisioned() {
     let w = world();
     let _running = w.start();
     w.site("s", &[("Site.region", "south")]).await;
@@ -166,7 +166,7 @@ async fn a_site_that_is_found_is_not_provisioned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_template_renames_count_in_the_new_site() {
+async fn without_a_template_renames_apply_to_the_new_site() {
     let w = world();
     let _running = w.start();
     let spec = json!({"provisionIfNotFound": true, "merge": [reference("Other", "long-name")]});
@@ -180,7 +180,7 @@ async fn without_a_template_renames_count_in_the_new_site() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_that_has_its_site_is_never_provisioned_again() {
+async fn a_site_with_a_status_is_never_provisioned_again() {
     let w = world();
     let _running = w.start();
     let spec = json!({"provisionIfNotFound": true});
@@ -201,7 +201,7 @@ async fn a_site_that_has_its_site_is_never_provisioned_again() {
     w.until_prepared(&id).await;
     assert_eq!(site_of(&w, &id, "one").await.as_ref(), Some(&first));
     assert_eq!(provisioned(&w).await.len(), 1);
-    // Even if it is gone: that is said.
+    // Even if the site is deleted; that is reported.
     w.store
         .delete(&Key::from(site_id(&first)))
         .await
@@ -213,7 +213,7 @@ async fn a_site_that_has_its_site_is_never_provisioned_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mistakes_in_a_site_are_named() {
+async fn mistakes_in_a_site_are_reported() {
     for (spec, words) in [
         (json!({}), "names no site"),
         (json!({"siteId": 5}), "spec.siteId: 5 is not text"),
@@ -255,7 +255,7 @@ async fn mistakes_in_a_site_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provisioned_site_that_would_be_invalid_is_not_made() {
+async fn an_invalid_provisioned_site_is_not_registered() {
     let w = world();
     let _running = w.start();
     let spec = json!({"provisionIfNotFound": true, "merge": [reference("Need", "n")]});

@@ -1,4 +1,4 @@
-//! Placements that go on: `track: Continuous`.
+//! Placements with `track: Continuous`.
 
 use crate::parts::part;
 use crate::world::{World, topo, world};
@@ -47,7 +47,7 @@ async fn count(w: &World, id: &DeploymentId) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sites_that_begin_to_match_get_their_child_at_once() {
+async fn sites_that_enter_the_selection_get_a_child_at_once() {
     let w = world();
     let _running = w.start();
     let id = begin(&w, None).await;
@@ -57,7 +57,7 @@ async fn sites_that_begin_to_match_get_their_child_at_once() {
     w.until_idle().await;
     assert_eq!(count(&w, &id).await, 3);
     assert!(w.is_prepared(&id).await);
-    // By a change of what there is, too.
+    // A change of an existing site counts too.
     w.site("c", &[("role", "core")]).await;
     w.until_idle().await;
     assert_eq!(w.children(&id).await.len(), 3);
@@ -68,7 +68,7 @@ async fn sites_that_begin_to_match_get_their_child_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_of_sites_that_cease_to_match_stay_unless_they_are_to_be_deleted() {
+async fn children_of_sites_that_leave_stay_unless_on_leave_is_delete() {
     for (on_leave, expected) in [
         (None, vec!["a", "hub"]),
         (Some("Keep"), vec!["a", "hub"]),
@@ -84,7 +84,7 @@ async fn children_of_sites_that_cease_to_match_stay_unless_they_are_to_be_delete
         assert_eq!(w.child_sites(&id).await, expected, "{on_leave:?}");
         if on_leave == Some("Delete") {
             w.until(|| async { count(&w, &id).await == 1 }).await;
-            // And back.
+            // The site enters again.
             w.site("a", &[("role", "edge")]).await;
             w.until(|| async { w.children(&id).await.len() == 2 }).await;
         }
@@ -93,7 +93,7 @@ async fn children_of_sites_that_cease_to_match_stay_unless_they_are_to_be_delete
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_of_deleted_sites_are_deleted_if_they_are_to_be() {
+async fn children_of_deleted_sites_are_deleted_if_on_leave_is_delete() {
     let w = world();
     let _running = w.start();
     let id = begin(&w, Some("Delete")).await;
@@ -106,7 +106,7 @@ async fn children_of_deleted_sites_are_deleted_if_they_are_to_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_that_comes_while_it_is_placed_is_not_missed() {
+async fn a_site_that_is_registered_during_placement_is_not_missed() {
     for n in 0..60 {
         let w = world();
         w.backend.let_others_go_first();
@@ -116,7 +116,7 @@ async fn a_site_that_comes_while_it_is_placed_is_not_missed() {
         let _running = w.start();
         w.until_idle().await;
         let id = w.deploy(tracking(None)).await;
-        // At every point of the way from the claim to the end.
+        // At every point between the claim and its end.
         for _ in 0..n {
             tokio::task::yield_now().await;
         }
@@ -127,7 +127,7 @@ async fn a_site_that_comes_while_it_is_placed_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_placed_once_stays_as_it_is() {
+async fn a_placement_that_tracks_once_does_not_change() {
     let w = world();
     let _running = w.start();
     w.template("t", vec![]).await;
@@ -142,7 +142,7 @@ async fn what_is_placed_once_stays_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_new_sites_get_their_children_in_few_turns() {
+async fn a_thousand_new_sites_get_their_children_in_few_claims() {
     let w = world();
     let _running = w.start();
     let id = begin(&w, None).await;
@@ -156,12 +156,12 @@ async fn a_thousand_new_sites_get_their_children_in_few_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_that_changes_in_other_ways_is_no_news() {
+async fn a_site_change_that_affects_no_selection_enqueues_nothing() {
     let w = world();
     let _running = w.start();
     let id = begin(&w, None).await;
     let claimed = w.backend.claimed.load(Ordering::Relaxed);
-    // As with each condition that a scheduler writes.
+    // Like each condition that a scheduler writes.
     let deployed = NewDeployment {
         site: Some(crate::world::site_id("a")),
         merge: Package::default(),
@@ -191,7 +191,7 @@ async fn a_site_that_changes_in_other_ways_is_no_news() {
             .expect("live");
     }
     w.until_idle().await;
-    // The other deployment, and both sites for the scheduler; nobody followed anything.
+    // The other deployment, and both sites for the scheduler; no follower was enqueued.
     assert_eq!(w.backend.claimed.load(Ordering::Relaxed) - claimed, 3);
     assert!(w.is_prepared(&id).await);
 }

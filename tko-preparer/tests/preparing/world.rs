@@ -1,4 +1,4 @@
-//! What the tests share: a store in virtual time, things to put into it, and running preparers.
+//! The fixture: a store in virtual time, entities to put into it, and running preparers.
 
 pub(crate) mod random;
 
@@ -43,7 +43,7 @@ impl Ids for Counted {
     }
 }
 
-/// Refuses `spec.bad`, and, when complete, a `Need` without `spec.value`.
+/// Refuses `spec.bad`, and in complete packages a `Need` without `spec.value`.
 struct Strict;
 
 #[async_trait]
@@ -96,7 +96,7 @@ pub(crate) fn world() -> World {
     }
 }
 
-/// A preparer that runs.
+/// A running preparer.
 pub(crate) struct Running {
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<Result<()>>,
@@ -110,7 +110,7 @@ impl Running {
     }
 }
 
-/// Dropped, as in a crash: nothing is said any more.
+/// Dropping it is a crash: nothing is settled.
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// With the native preparers and those of [`parts`](crate::parts).
+    /// Starts a controller with the native preparers and those of [`parts`](crate::parts).
     pub(crate) fn start(&self) -> Running {
         self.start_with(crate::parts::registry(), PrepareSettings::default())
     }
@@ -204,7 +204,7 @@ impl World {
         self.deployment(id).await.prepared
     }
 
-    /// What this condition says.
+    /// A condition of a deployment.
     pub(crate) async fn condition(&self, id: &DeploymentId, kind: &str) -> Condition {
         let record = self.record(id).await;
         record.entity.condition(kind).expect("it is said").clone()
@@ -221,7 +221,7 @@ impl World {
         find(&record, kind, name)
     }
 
-    /// Changes the package as a person does.
+    /// Changes the package like a person.
     pub(crate) async fn edit(&self, id: &DeploymentId, change: impl Fn(&Package) -> Package) {
         let record = self.record(id).await;
         let package = change(record.package.as_ref().expect("was asked for"));
@@ -281,7 +281,7 @@ impl World {
             .found
     }
 
-    /// Lets virtual time pass until this holds; fails after a day of it. Answers how long it took.
+    /// Lets virtual time pass until this holds, at most a day. Returns how long it took.
     pub(crate) async fn until<F: Future<Output = bool>>(&self, holds: impl Fn() -> F) -> Duration {
         let start = Instant::now();
         while !holds().await {
@@ -290,14 +290,14 @@ impl World {
                 "it does not come to pass within a day: {}",
                 self.said().await
             );
-            // Long steps once it takes long.
+            // Longer steps after a while.
             let step = (start.elapsed() / 100).max(Duration::from_millis(1));
             tokio::time::sleep(step).await;
         }
         start.elapsed()
     }
 
-    /// What keeps deployments from being prepared.
+    /// The number of unprepared deployments.
     async fn said(&self) -> String {
         let unprepared = Select {
             prepared: Some(false),
@@ -315,7 +315,7 @@ impl World {
         self.until(|| self.is_prepared(id)).await
     }
 
-    /// Until the deployment says this; answers the message.
+    /// Waits for a condition with this reason. Returns its message.
     pub(crate) async fn until_says(&self, id: &DeploymentId, kind: &str, reason: &str) -> String {
         self.until(|| async {
             let record = self.record(id).await;
@@ -329,9 +329,9 @@ impl World {
         self.condition(id, kind).await.message
     }
 
-    /// Until nobody works on it.
+    /// Waits until no preparer works on it.
     pub(crate) async fn until_idle(&self) {
-        // Whoever is to be woken is woken by then.
+        // All subscribers are enqueued by then.
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.until(|| async {
             let all = self.all(Select::all(Kind::Deployment)).await;

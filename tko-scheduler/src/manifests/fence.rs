@@ -1,7 +1,7 @@
-//! Fences: who wrote a site's files last, so that nobody older does.
+//! Fences: refuse writes under an older claim than the last one.
 //!
-//! A fence file is locked for as long as a pass writes, and holds the site, when it was created
-//! and the fence of the claim. It is written in place, in one go: replacing it would lose the lock.
+//! A fence file contains the site, its time of creation, and the number of the claim. It is locked
+//! during a write. It is rewritten in place, because replacing the file would lose the lock.
 
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -9,10 +9,10 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use tko_core::{Error, Result, SiteId, Timestamp};
 
-/// Longest fence file that is read: an id is at most 1,024 bytes.
-const LONGEST: u64 = 4_096;
+/// Maximum size of a fence file, in bytes: an id has at most 1,024.
+const MAX_FILE: u64 = 4_096;
 
-/// A claim, as far as it is older or newer than another.
+/// The age of a claim, compared with other claims of the same site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fence {
     pub(super) site: SiteId,
@@ -20,8 +20,8 @@ pub(super) struct Fence {
     pub(super) number: u64,
 }
 
-/// Locked until it is dropped.
-pub(super) struct Held {
+/// A fence whose file stays locked until it is dropped.
+pub(super) struct RaisedFence {
     #[expect(dead_code, reason = "holds the lock")]
     file: File,
 }
@@ -30,10 +30,12 @@ impl Fence {
     /// Locks the file and writes this fence into it.
     ///
     /// # Errors
-    /// `Unavailable`: someone else writes at this moment, someone newer has written, or the file
-    /// cannot be read or written. `BadArgument`: it is another site's.
-    pub(super) fn raise(&self, path: &Path) -> Result<Held> {
-        let trouble = |error: std::io::Error| {
+    ///
+    /// - `Unavailable`: another process is writing, a newer claim has written, or the file cannot
+    ///   be read or written.
+    /// - `BadArgument`: the file belongs to another site.
+    pub(super) fn raise(&self, path: &Path) -> Result<RaisedFence> {
+        let failed = |error: std::io::Error| {
             Error::unavailable(format!("write the fence {}", path.display()), error)
         };
         let mut file = OpenOptions::new()
@@ -42,29 +44,33 @@ impl Fence {
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(trouble)?;
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(self.refused("another process is writing them at this moment"));
+                return Err(self.refused("another process is writing them"));
             }
-            // Some file systems have no locks; the number still holds off who is late.
+            // Some file systems have no locks; the number still refuses late writes.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(trouble(error)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let mut text = String::new();
-        // What a loss of power left of it says nothing.
-        if (&mut file).take(LONGEST).read_to_string(&mut text).is_err() {
+        // A file that a loss of power damaged counts as empty.
+        if (&mut file)
+            .take(MAX_FILE)
+            .read_to_string(&mut text)
+            .is_err()
+        {
             text.clear();
         }
         if let Some(last) = Self::parse(&text) {
             self.check(&last, path)?;
         }
         let text = self.text();
-        file.seek(SeekFrom::Start(0)).map_err(trouble)?;
-        file.write_all(text.as_bytes()).map_err(trouble)?;
-        file.set_len(text.len() as u64).map_err(trouble)?;
-        Ok(Held { file })
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.set_len(text.len() as u64).map_err(failed)?;
+        Ok(RaisedFence { file })
     }
 
     fn check(&self, last: &Self, path: &Path) -> Result<()> {
@@ -72,8 +78,7 @@ impl Fence {
             return Err(Error::bad(
                 "manifests",
                 format!(
-                    "{} says that this is the folder of site {}, not of {}; remove or rename that \
-                     folder",
+                    "{} marks this as the folder of site {}, not of {}; remove or rename the folder",
                     path.display(),
                     last.site,
                     self.site
@@ -82,8 +87,8 @@ impl Fence {
         }
         if (last.created, last.number) > (self.created, self.number) {
             return Err(self.refused(&format!(
-                "they were written under a later claim ({}, this one is {}); if the store was set \
-                 back, remove {}",
+                "they were written under claim {}, which is newer than {}; if the store was \
+                 restored from a backup, remove {}",
                 last.number,
                 self.number,
                 path.display()

@@ -1,7 +1,8 @@
-//! A site's folder: made to hold exactly what it is to hold.
+//! The folder of a site: brought to exactly its manifests.
 
-use super::fence::Held;
-use super::{Job, render};
+use super::fence::RaisedFence;
+use super::job::SiteManifests;
+use super::{names, render};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -10,75 +11,77 @@ use std::path::{Path, PathBuf};
 use tempfile::Builder;
 use tko_core::{Error, Result};
 
-/// Marks a folder as TKO's.
+/// The file that marks a folder as TKO's.
 pub(super) const MARK: &str = ".tko";
 
-pub(super) struct Folder {
+/// The folder of a site.
+pub(super) struct SiteFolder {
     pub(super) path: PathBuf,
+    /// Whether files are forced to disk.
     pub(super) sync: bool,
 }
 
-/// What a pass came to.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Written {
+pub(super) struct WriteSummary {
     pub(super) resources: usize,
 }
 
-impl Folder {
-    /// With the fence in the mark.
-    pub(super) fn write_fenced(&self, job: &Job) -> Result<Written> {
-        if job.going && !self.is_ours()? {
-            return Ok(Written::default());
+impl SiteFolder {
+    /// Writes the manifests, with the fence in the mark.
+    pub(super) fn write_fenced(&self, job: &SiteManifests) -> Result<WriteSummary> {
+        if job.deleting && !self.is_owned()? {
+            return Ok(WriteSummary::default());
         }
         self.take()?;
         let held = job.fence().raise(&self.path.join(MARK))?;
-        if job.going {
+        if job.deleting {
             self.remove(Some(held))?;
-            return Ok(Written::default());
+            return Ok(WriteSummary::default());
         }
         let written = self.fill(job)?;
         drop(held);
         Ok(written)
     }
 
-    /// With a mark that stays the same; the fence is the caller's.
-    pub(super) fn write(&self, job: &Job) -> Result<Written> {
-        if job.going {
-            if self.is_ours()? {
+    /// Writes the manifests, with a constant mark. The caller holds the fence.
+    pub(super) fn write(&self, job: &SiteManifests) -> Result<WriteSummary> {
+        if job.deleting {
+            if self.is_owned()? {
                 self.remove(None)?;
             }
-            return Ok(Written::default());
+            return Ok(WriteSummary::default());
         }
         self.take()?;
         let mut mark = json!({"site": job.site.as_str()}).to_string();
         mark.push('\n');
         let path = self.path.join(MARK);
         self.put(&path, mark.as_bytes())
-            .map_err(|error| trouble("write", &path, error))?;
+            .map_err(|error| failed("write", &path, error))?;
         self.fill(job)
     }
 
-    /// Whether there is anything of ours to be removed.
-    fn is_ours(&self) -> Result<bool> {
+    /// Whether there is a marked folder to remove.
+    fn is_owned(&self) -> Result<bool> {
         let mark = self.path.join(MARK);
         match fs::symlink_metadata(&mark) {
             Ok(kind) => Ok(kind.is_file()),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                // A removal may have been interrupted here; what is not empty is not ours.
+                // A removal may have been interrupted here. Fails unless the folder is empty.
                 let _ = fs::remove_dir(&self.path);
                 Ok(false)
             }
-            Err(error) => Err(trouble("look at", &mark, error)),
+            Err(error) => Err(failed("inspect", &mark, error)),
         }
     }
 
-    /// Makes the folder, or makes sure that it is ours.
+    /// Creates the folder, or checks that it is marked or empty.
     fn take(&self) -> Result<()> {
         let path = &self.path;
         let made = fs::create_dir_all(path);
-        made.map_err(|error| trouble("make", path, error))?;
+        made.map_err(|error| failed("create", path, error))?;
         let foreign = |why: &str| {
             let text = format!(
                 "{} {why}; move it away, or use another directory",
@@ -86,63 +89,64 @@ impl Folder {
             );
             Err(Error::bad("manifests", text))
         };
-        let kind = fs::symlink_metadata(path).map_err(|error| trouble("look at", path, error))?;
+        let kind = fs::symlink_metadata(path).map_err(|error| failed("inspect", path, error))?;
         if !kind.is_dir() {
-            return foreign("is a link, not a folder of TKO's");
+            return foreign("is not a folder");
         }
         let mark = path.join(MARK);
         match fs::symlink_metadata(&mark) {
             Ok(kind) if kind.is_file() => return Ok(()),
-            Ok(_) => return foreign("has a .tko that is no file"),
+            Ok(_) => return foreign("has a .tko that is not a file"),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(trouble("look at", &mark, error)),
+            Err(error) => return Err(failed("inspect", &mark, error)),
         }
-        let mut entries = fs::read_dir(path).map_err(|error| trouble("read", path, error))?;
+        let mut entries = fs::read_dir(path).map_err(|error| failed("read", path, error))?;
         if entries.next().is_some() {
-            return foreign("is not marked as TKO's by a file .tko, and is not empty");
+            return foreign("is not empty, and has no file .tko that marks it as TKO's");
         }
         Ok(())
     }
 
-    /// The mark goes last: a folder that is half removed is still ours.
-    fn remove(&self, held: Option<Held>) -> Result<()> {
+    /// Removes the folder. The mark goes last, so that an interrupted removal can go on.
+    fn remove(&self, held: Option<RaisedFence>) -> Result<()> {
         keep_only(&self.path, &BTreeSet::from([MARK.to_owned()]))?;
         let mark = self.path.join(MARK);
-        fs::remove_file(&mark).map_err(|error| trouble("remove", &mark, error))?;
+        fs::remove_file(&mark).map_err(|error| failed("remove", &mark, error))?;
         drop(held);
-        fs::remove_dir(&self.path).map_err(|error| trouble("remove", &self.path, error))
+        fs::remove_dir(&self.path).map_err(|error| failed("remove", &self.path, error))
     }
 
-    fn fill(&self, job: &Job) -> Result<Written> {
-        let mut written = Written::default();
-        let mut names = BTreeSet::from([MARK.to_owned()]);
+    /// Writes all files, and removes everything else.
+    fn fill(&self, job: &SiteManifests) -> Result<WriteSummary> {
+        let mut written = WriteSummary::default();
+        let mut folders = BTreeSet::from([MARK.to_owned()]);
         let mut made = false;
         for (id, package) in &job.wanted {
-            // One deployment's text at a time is held in memory.
+            // The files of one deployment at a time are in memory.
             let files = render::files(package);
             if files.is_empty() {
                 continue;
             }
             written.resources += files.len();
-            let name = super::names::folder(id.as_str());
+            let name = names::folder(id.as_str());
             let path = self.path.join(&name);
-            names.insert(name);
-            made |= make(&path).map_err(|error| trouble("make", &path, error))?;
+            folders.insert(name);
+            made |= make(&path).map_err(|error| failed("create", &path, error))?;
             let mut changed = false;
             for (name, text) in &files {
                 let path = path.join(name);
                 let put = self.put(&path, text);
-                changed |= put.map_err(|error| trouble("write", &path, error))?;
+                changed |= put.map_err(|error| failed("write", &path, error))?;
             }
             changed |= keep_only(&path, &files.into_keys().collect())?;
-            self.keep(&path, changed)?;
+            self.sync_entries(&path, changed)?;
         }
-        made |= keep_only(&self.path, &names)?;
-        self.keep(&self.path, made)?;
+        made |= keep_only(&self.path, &folders)?;
+        self.sync_entries(&self.path, made)?;
         Ok(written)
     }
 
-    /// Writes the file; false: it is so already.
+    /// Writes a file. Returns whether it changed.
     fn put(&self, path: &Path, text: &[u8]) -> io::Result<bool> {
         match fs::symlink_metadata(path) {
             Ok(kind) if kind.is_file() => {
@@ -167,19 +171,19 @@ impl Folder {
         Ok(true)
     }
 
-    /// What has changed in a folder stays so, whatever happens to the machine.
-    fn keep(&self, path: &Path, changed: bool) -> Result<()> {
+    /// Forces the entries of a changed folder to disk.
+    fn sync_entries(&self, path: &Path, changed: bool) -> Result<()> {
         if changed && self.sync && cfg!(unix) {
             let synced = File::open(path).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| trouble("write", path, error))?;
+            synced.map_err(|error| failed("write", path, error))?;
         }
         Ok(())
     }
 }
 
-/// Removes everything else; false: there was nothing else. Links are removed, not followed.
+/// Removes all entries but these. Returns whether there were any. Does not follow links.
 fn keep_only(path: &Path, names: &BTreeSet<String>) -> Result<bool> {
-    let read = |error| trouble("read", path, error);
+    let read = |error| failed("read", path, error);
     let mut changed = false;
     for entry in fs::read_dir(path).map_err(read)? {
         let entry = entry.map_err(read)?;
@@ -194,13 +198,13 @@ fn keep_only(path: &Path, names: &BTreeSet<String>) -> Result<bool> {
         } else {
             fs::remove_file(&path)
         };
-        removed.map_err(|error| trouble("remove", &path, error))?;
+        removed.map_err(|error| failed("remove", &path, error))?;
         changed = true;
     }
     Ok(changed)
 }
 
-/// Makes a folder, in the place of whatever is no folder; false: it is there.
+/// Creates a folder, replacing anything else of that name. Returns whether it was created.
 fn make(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(kind) if kind.is_dir() => return Ok(false),
@@ -212,8 +216,8 @@ fn make(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Temporary files are their owner's alone unless told otherwise; these are for others to read, as
-/// far as the process's mask lets them.
+/// Lets other users read the file, as far as the umask allows. Temporary files are private by
+/// default.
 fn readable<'a, 'b>(builder: &'a mut Builder<'b, 'b>) -> &'a mut Builder<'b, 'b> {
     #[cfg(unix)]
     {
@@ -223,6 +227,6 @@ fn readable<'a, 'b>(builder: &'a mut Builder<'b, 'b>) -> &'a mut Builder<'b, 'b>
     builder
 }
 
-fn trouble(what: &'static str, path: &Path, error: io::Error) -> Error {
+fn failed(what: &'static str, path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("{what} {}", path.display()), error)
 }

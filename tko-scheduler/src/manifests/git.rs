@@ -1,13 +1,14 @@
-//! Manifests in a git repository: one commit for each change of a site.
+//! Manifests in a Git repository: one commit for each change of a site.
 //!
-//! Writing and committing is done by one pass at a time, in one process or several; pushing is
-//! apart from it, so that a slow remote holds up no commit. Every pass compares with what is
-//! committed, not with what it wrote, so what was written and not committed, or committed and not
-//! pushed, is made good by the next pass.
+//! One site at a time is written and committed, in one process or several. Pushing is separate, so
+//! that a slow remote delays no commit. Every write is compared with the last commit. So files that
+//! were written but not committed, and commits that were not pushed, are made up for by the next
+//! write.
 //!
-//! The work tree is TKO's: people commit in clones of their own. What they have staged here stays.
+//! The work tree belongs to TKO: people commit in their own clones. Changes that they staged here
+//! are kept.
 //!
-//! The fences are kept in `.git/tko`, for they change with every pass and are no news to anybody.
+//! Fences are in `.git/tko`, because they change with every write and are not part of the history.
 
 mod command;
 mod commit;
@@ -15,86 +16,62 @@ mod merge;
 mod message;
 mod push;
 mod repository;
+mod settings;
 mod tree;
 
-use super::folder::{Folder, Written};
-use super::{Job, aside};
-use command::Command;
+pub use settings::GitSettings;
+
+use super::blocking::blocking;
+use super::folder::{SiteFolder, WriteSummary};
+use super::job::SiteManifests;
+use command::GitCommand;
+use push::Pusher;
 use repository::Repository;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tko_core::{Error, Result};
 use tokio::sync::Mutex;
 
-/// How many folders are committed before the index follows, although others wait.
-const MOST_PENDING: usize = 256;
+/// Maximum number of commits before the index is updated, although other sites wait.
+const MAX_PENDING: usize = 256;
 
-/// How to keep a repository.
-#[derive(Clone, Debug)]
-pub struct GitSettings {
-    /// What must be checked out; a new repository gets this branch. Default: whatever is checked
-    /// out, `main` in a new one.
-    pub branch: Option<String>,
-    /// Who commits. Default: `TKO`.
-    pub author: String,
-    /// The committer's address. Default: `tko@localhost`.
-    pub email: String,
-    /// Where to push each commit: anything that `git push` takes, to the branch of the same name.
-    /// What others pushed there is merged, never overwritten. Default: nowhere.
-    pub remote: Option<String>,
-    /// The program. Default: `git`, searched in `PATH`.
-    pub program: PathBuf,
-    /// Longest run of one git command. Default: 60 s.
-    pub timeout: Duration,
-}
-
-impl Default for GitSettings {
-    fn default() -> Self {
-        Self {
-            branch: None,
-            author: "TKO".to_owned(),
-            email: "tko@localhost".to_owned(),
-            remote: None,
-            program: "git".into(),
-            timeout: Duration::from_mins(1),
-        }
-    }
-}
-
-pub(super) struct Git {
-    command: Command,
-    /// Opened at the first pass; held by whoever writes or commits.
+/// Writes manifests into one repository.
+pub(super) struct GitWriter {
+    command: GitCommand,
+    /// Opened by the first write; locked while a site is written and committed.
     repository: Mutex<Option<Repository>>,
-    /// How many wait for it.
+    /// Number of sites that wait for it.
     waiting: AtomicUsize,
-    /// The last commit that the remote is known to have; held by whoever pushes.
-    pushed: Mutex<Option<String>>,
+    pusher: Pusher,
 }
 
-impl Git {
+impl GitWriter {
     pub(super) fn new(root: PathBuf, settings: GitSettings) -> Self {
         Self {
-            command: Command { root, settings },
+            command: GitCommand { root, settings },
             repository: Mutex::new(None),
             waiting: AtomicUsize::new(0),
-            pushed: Mutex::new(None),
+            pusher: Pusher::default(),
         }
     }
 
-    pub(super) async fn schedule(self: &Arc<Self>, job: Job) -> Result<(Job, Written)> {
+    pub(super) async fn schedule(
+        self: &Arc<Self>,
+        job: SiteManifests,
+    ) -> Result<(SiteManifests, WriteSummary)> {
         let git = self.clone();
-        // A commit that was begun is ended, whoever still waits for it.
+        // A commit that was started is completed even if this future is dropped.
         let recorded = tokio::spawn(async move { git.record(job).await }).await;
         let done = recorded.map_err(|error| Error::internal("commit manifests", error))??;
         if let Some(remote) = &self.command.settings.remote {
-            self.push(remote).await?;
+            let (command, repository) = (&self.command, &self.repository);
+            self.pusher.push(command, repository, remote).await?;
         }
         Ok(done)
     }
 
-    async fn record(&self, job: Job) -> Result<(Job, Written)> {
+    async fn record(&self, job: SiteManifests) -> Result<(SiteManifests, WriteSummary)> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut repository = self.repository.lock().await;
         let others = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
@@ -104,29 +81,29 @@ impl Git {
         };
         let held = repository.lock().await?;
         repository.end_merge(&self.command).await?;
-        let folder = Folder {
+        let folder = SiteFolder {
             path: self.command.root.join(&job.name),
-            // Git decides what reaches the disk.
+            // Git decides what is forced to disk.
             sync: false,
         };
         let path = repository.fence(&job.name);
-        let (job, written) = aside(move || {
+        let (job, written) = blocking(move || {
             let fence = job.fence().raise(&path)?;
             let written = folder.write(&job)?;
             drop(fence);
-            if job.going {
-                // The claim is the site's last.
+            if job.deleting {
+                // This is the last claim of the site.
                 let _ = std::fs::remove_file(&path);
             }
             Ok((job, written))
         })
         .await?;
         repository.commit(&self.command, &job).await?;
-        if (others == 0 || repository.pending.len() >= MOST_PENDING)
+        if (others == 0 || repository.pending.len() >= MAX_PENDING)
             && let Err(error) = repository.index(&self.command).await
         {
-            // It is committed; only people who look at the work tree are told wrong.
-            tracing::warn!(error = %error.chain(), "cannot bring git's index up to date; trying again later");
+            // The site is committed; only `git status` in the work tree is wrong meanwhile.
+            tracing::warn!(error = %error.chain(), "failed to update the index of Git; retrying with the next commit");
         }
         drop(held);
         Ok((job, written))

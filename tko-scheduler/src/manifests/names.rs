@@ -1,20 +1,20 @@
-//! Names of folders and files: injective, also where case is folded, and safe everywhere.
+//! Names of folders and files: distinct, also where case is folded, and safe on every system.
 
 use serde_json::{Value, json};
 use tko_core::{ContentHash, Identifier};
 
-/// Longest name, in bytes. File systems take 255; some, and tools on top, take off a few.
-pub(super) const LONGEST: usize = 200;
+/// Maximum length of a name, in bytes. File systems allow 255; some tools need a few of them.
+pub(super) const MAX_NAME: usize = 200;
 
-/// Names that Windows keeps for devices, whatever follows a dot.
+/// Names that Windows reserves for devices, with any extension.
 const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 
-/// The folder of an id of letters, digits and `_ . - / :`. No two ids have the same.
+/// The folder of an id of letters, digits and `_ . - / :`. No two ids share a folder.
 ///
-/// Lower-case letters, digits, `-` and `.` stand for themselves; `_` for an upper-case letter that
-/// follows in lower case, or, doubled, for itself; `+` for `/`, `=` for `:`, `,` for a last `.`.
-/// A name that would be hidden, a device, or taken for an option gets an `@` in front; one that
-/// would be too long is cut, and goes on with an `@` and a hash of the id.
+/// Lower-case letters, digits, `-` and `.` are kept. An upper-case letter becomes `_` and its lower
+/// case, `_` is doubled, `/` becomes `+`, `:` becomes `=`, and a final `.` becomes `,`. A name that
+/// would be hidden, a device, or an option gets a leading `@`. A name that is too long is cut, and
+/// ends with `@` and a hash of the id.
 pub(super) fn folder(id: &str) -> String {
     let mut name = String::with_capacity(id.len() + 8);
     for c in id.chars() {
@@ -36,9 +36,9 @@ pub(super) fn folder(id: &str) -> String {
     if name.starts_with(['.', '-']) || is_device(&name) {
         name.insert(0, '@');
     }
-    if name.len() > LONGEST {
+    if name.len() > MAX_NAME {
         let hash = hash(&Value::from(id), 32);
-        name.truncate(LONGEST - hash.len() - 1);
+        name.truncate(MAX_NAME - hash.len() - 1);
         name.push('@');
         name.push_str(&hash);
     }
@@ -54,7 +54,7 @@ fn is_device(name: &str) -> bool {
     numbered || DEVICES.contains(&stem)
 }
 
-/// What people read of a resource: kind, namespace, name. Two resources may share it.
+/// The readable name of a resource: kind, namespace, name. Two resources may share it.
 pub(super) fn readable(resource: &Identifier) -> String {
     let mut name = plain(&resource.gvk.kind);
     let parts = resource.namespace.iter().chain([&resource.name]);
@@ -65,7 +65,7 @@ pub(super) fn readable(resource: &Identifier) -> String {
     name
 }
 
-/// Distinguishes resources that share a readable name.
+/// A hash that tells apart resources with the same readable name, as hex digits.
 pub(super) fn distinct(resource: &Identifier, length: usize) -> String {
     let gvk = &resource.gvk;
     let all = json!([
@@ -79,9 +79,15 @@ pub(super) fn distinct(resource: &Identifier, length: usize) -> String {
 }
 
 fn plain(text: &str) -> String {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let is_kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     text.chars()
-        .map(|c| if fine(c) { c.to_ascii_lowercase() } else { '_' })
+        .map(|c| {
+            if is_kept(c) {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
         .collect()
 }
 
@@ -93,7 +99,7 @@ fn hash(value: &Value, length: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, folder, is_device};
+    use super::{MAX_NAME, folder, is_device};
     use std::collections::HashSet;
 
     #[test]
@@ -116,8 +122,7 @@ mod tests {
         }
     }
 
-    /// Every id of up to four characters that mean something here, and their like with padding
-    /// that makes them too long.
+    /// All ids of up to four characters with a meaning here, and ids that are too long.
     #[test]
     fn no_two_ids_share_a_folder_whatever_folds_case() {
         let alphabet = ['a', 'A', '_', '.', '-', '/', ':', '1', 'b'];
@@ -135,7 +140,7 @@ mod tests {
         let long: Vec<String> = ids
             .iter()
             .take(900)
-            .map(|id| format!("{}{id}", "x".repeat(LONGEST - 3)))
+            .map(|id| format!("{}{id}", "x".repeat(MAX_NAME - 3)))
             .collect();
         let devices = ["aux", "AUX", "aux.", "con.a", "lpt9"].map(str::to_owned);
         ids.extend(long);
@@ -145,7 +150,7 @@ mod tests {
             let name = folder(id);
             assert!(seen.insert(name.to_ascii_lowercase()), "{id} has {name}");
             assert!(
-                name.len() <= LONGEST && !name.contains(['/', '\\', ':']),
+                name.len() <= MAX_NAME && !name.contains(['/', '\\', ':']),
                 "{name}"
             );
             assert!(

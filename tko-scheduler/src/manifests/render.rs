@@ -1,11 +1,11 @@
-//! The files of one deployment.
+//! Renders the files of one deployment.
 
 use super::names;
 use crate::apply::to_apply;
 use std::collections::{BTreeMap, HashMap};
 use tko_core::{Format, Package, encoding};
 
-/// By name: one file for each resource, in the order of application.
+/// The files of a package, by name: one for each resource. Names sort in the order of application.
 pub(super) fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
     let resources = to_apply(package);
     let mut named: Vec<(String, _)> = Vec::with_capacity(resources.len());
@@ -19,15 +19,15 @@ pub(super) fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for (mut name, resource) in named {
         let shared = uses.get(&name).is_some_and(|uses| *uses > 1);
-        if shared || name.len() > names::LONGEST - EXTENSION.len() {
+        if shared || name.len() > names::MAX_NAME - EXTENSION.len() {
             let hash = names::distinct(resource.identifier(), 16);
-            name.truncate(names::LONGEST - EXTENSION.len() - hash.len() - 1);
+            name.truncate(names::MAX_NAME - EXTENSION.len() - hash.len() - 1);
             name.push('-');
             name.push_str(&hash);
         }
         name.push_str(EXTENSION);
         if files.contains_key(&name) {
-            // Someone has named a resource like another's name here.
+            // Another resource has this name, with the hash in it, as its own.
             let prefix = name.split('-').next().unwrap_or_default();
             let hash = names::distinct(resource.identifier(), 64);
             name = format!("{prefix}-{hash}{EXTENSION}");
@@ -43,7 +43,7 @@ const EXTENSION: &str = ".yaml";
 #[cfg(test)]
 mod tests {
     use super::files;
-    use crate::manifests::names::LONGEST;
+    use crate::manifests::names::MAX_NAME;
     use serde_json::{Value, json};
     use tko_core::Package;
 
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_phase_kind_namespace_and_name() {
+    fn names_consist_of_phase_kind_namespace_and_name() {
         let found = names(vec![
             resource("apps/v1", "Deployment", "core", "UPF_1"),
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "core"}}),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_that_would_share_a_name_are_told_apart() {
+    fn resources_with_the_same_readable_name_get_distinct_files() {
         let found = names(vec![
             resource("v1", "ConfigMap", "a", "b-c"),
             resource("v1", "ConfigMap", "a-b", "c"),
@@ -81,7 +81,7 @@ mod tests {
             resource("v1", "ConfigMap", "a", &"long".repeat(100)),
         ]);
         assert_eq!(found.len(), 5);
-        assert!(found.iter().all(|name| name.len() <= LONGEST), "{found:?}");
+        assert!(found.iter().all(|name| name.len() <= MAX_NAME), "{found:?}");
         let same = found
             .iter()
             .filter(|name| name.starts_with("030-configmap-a-b-c-"));

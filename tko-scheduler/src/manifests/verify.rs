@@ -1,6 +1,7 @@
-//! Holds the manifests on disk against what the data say must be there: every site, every
-//! deployment, every resource, no more and no less.
+//! Compares manifests on disk with the data: every site, every deployment, every resource, and
+//! nothing else.
 
+use super::blocking::blocking;
 use super::names;
 use crate::apply::to_apply;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,10 @@ use tko_core::{
     Result, Select, SiteId, Want,
 };
 
-/// Deployment folders of one site, each with the contents of its resources.
+/// The deployment folders of one site, with the hashes of their resources.
 type SiteContents = BTreeMap<String, BTreeSet<ContentHash>>;
 
-/// How many files there are, each as it should be.
+/// Compares everything. Returns the number of files.
 pub(super) async fn verify(data: &dyn DataApi, root: &Path) -> Result<usize> {
     let mut folders = BTreeSet::new();
     let mut files = 0;
@@ -34,14 +35,14 @@ pub(super) async fn verify(data: &dyn DataApi, root: &Path) -> Result<usize> {
             let folder = names::folder(site.as_str());
             let wanted = wanted(data, site).await?;
             let path = root.join(&folder);
-            let there = super::aside(move || contents(&path)).await?;
-            if there != wanted {
+            let found = blocking(move || contents(&path)).await?;
+            if found != wanted {
                 return Err(differs(format!(
-                    "folder {folder} of site {site} does not hold what the site is to run: {}",
-                    difference(&there, &wanted)
+                    "folder {folder} of site {site} differs from the site's deployments: {}",
+                    difference(&found, &wanted)
                 )));
             }
-            files += there.values().map(BTreeSet::len).sum::<usize>();
+            files += found.values().map(BTreeSet::len).sum::<usize>();
             folders.insert(folder);
         }
         list.after = page.next;
@@ -50,7 +51,7 @@ pub(super) async fn verify(data: &dyn DataApi, root: &Path) -> Result<usize> {
         }
     }
     let root = root.to_owned();
-    super::aside(move || strangers(&root, &folders)).await?;
+    blocking(move || check_unknown(&root, &folders)).await?;
     Ok(files)
 }
 
@@ -91,7 +92,7 @@ async fn wanted(data: &dyn DataApi, site: &SiteId) -> Result<SiteContents> {
     }
 }
 
-/// What is there of a site; nothing, if its folder is not.
+/// The contents of a site's folder; empty if there is no folder.
 fn contents(site: &Path) -> Result<SiteContents> {
     let mut found = SiteContents::new();
     for folder in subfolders(site)? {
@@ -105,7 +106,9 @@ fn contents(site: &Path) -> Result<SiteContents> {
                 Package::decode(&bytes, Format::Yaml, Dialect::People, &Limits::default())
                     .map_err(|error| differs(format!("{name}: {error}")))?;
             if package.len() != 1 {
-                return Err(differs(format!("{name} does not hold one resource")));
+                return Err(differs(format!(
+                    "{name} does not contain exactly one resource"
+                )));
             }
             hashes.extend(package.iter().map(|resource| resource.hash()));
         }
@@ -114,14 +117,16 @@ fn contents(site: &Path) -> Result<SiteContents> {
     Ok(found)
 }
 
-fn strangers(root: &Path, folders: &BTreeSet<String>) -> Result<()> {
+fn check_unknown(root: &Path, folders: &BTreeSet<String>) -> Result<()> {
     match subfolders(root)?.difference(folders).next() {
-        Some(name) => Err(differs(format!("folder {name} belongs to no site"))),
+        Some(name) => Err(differs(format!(
+            "folder {name} does not belong to any site"
+        ))),
         None => Ok(()),
     }
 }
 
-/// Of a folder, which may not be there.
+/// The names of the folders in a folder; empty if it does not exist.
 fn subfolders(path: &Path) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for path in entries(path)? {
@@ -146,12 +151,12 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     read.map_err(|error| Error::unavailable(format!("list {}", path.display()), error))
 }
 
-fn difference(there: &SiteContents, wanted: &SiteContents) -> String {
-    let missing = wanted.keys().filter(|name| !there.contains_key(*name));
-    let surplus = there.keys().filter(|name| !wanted.contains_key(*name));
+fn difference(found: &SiteContents, wanted: &SiteContents) -> String {
+    let missing = wanted.keys().filter(|name| !found.contains_key(*name));
+    let surplus = found.keys().filter(|name| !wanted.contains_key(*name));
     let other = wanted
         .iter()
-        .filter(|(name, hashes)| there.get(*name).is_some_and(|found| found != *hashes))
+        .filter(|(name, hashes)| found.get(*name).is_some_and(|other| other != *hashes))
         .map(|(name, _)| name);
     let list =
         |what: &str, names: Vec<&String>| (!names.is_empty()).then(|| format!("{what} {names:?}"));

@@ -1,4 +1,4 @@
-//! Calls of a scheduler made by hand, and what is in a directory.
+//! Direct calls of a scheduler, and the contents of a directory.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use serde_json::{Value, json};
@@ -64,13 +64,13 @@ impl Call {
     }
 
     pub async fn make(&self, scheduler: &dyn Scheduler) -> Result<Vec<Condition>> {
-        let id = SiteId::new(&self.site).expect("fine");
+        let id = SiteId::new(&self.site).expect("valid");
         let mut site = record(Key::Site(id), Vec::new());
         let entity = Arc::make_mut(&mut site.entity);
         entity.created = Timestamp(self.created);
         entity.deleting = self.going;
         let deployment = |id: &String, resources: &Vec<Value>| {
-            let id = tko_core::DeploymentId::new(id).expect("fine");
+            let id = tko_core::DeploymentId::new(id).expect("valid");
             record(Key::Deployment(id), resources.clone())
         };
         let wanted: Vec<Record> = self
@@ -94,7 +94,7 @@ impl Call {
     }
 }
 
-/// Facts of deployments are no matter here.
+/// A deployment without facts, which do not matter here.
 fn record(key: Key, resources: Vec<Value>) -> Record {
     let package = Package::from_values(resources).expect("distinct");
     let facts = Facts::Site {
@@ -122,7 +122,7 @@ fn record(key: Key, resources: Vec<Value>) -> Record {
     }
 }
 
-/// Text by path of all that is not hidden.
+/// The text of all files that are not hidden, by path.
 pub fn files(root: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     walk(root, "", &mut found);

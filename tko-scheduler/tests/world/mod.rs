@@ -1,5 +1,4 @@
-//! A store in memory, schedulers that record what they are told, and time that passes only while
-//! everybody waits.
+//! The fixture: a store in memory, schedulers that record their calls, and virtual time.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use async_trait::async_trait;
@@ -22,7 +21,7 @@ use tko_worker::CancellationToken;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Tokio's time, so that pausing it pauses all.
+/// Tokio's time, which tests can pause.
 pub struct TokioClock(Instant);
 
 impl Clock for TokioClock {
@@ -54,19 +53,19 @@ impl Ids for Counted {
     }
 }
 
-/// What a scheduler was told of a site.
+/// A recorded call of a scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct RecordedCall {
     pub site: String,
     pub going: bool,
     pub target: Option<String>,
-    /// Id and the text that its package carries.
+    /// The id, and the text in the package.
     pub wanted: Vec<(String, String)>,
     pub removed: Vec<(String, String)>,
     pub fence: u64,
 }
 
-impl Told {
+impl RecordedCall {
     pub fn wanted_ids(&self) -> Vec<&str> {
         self.wanted.iter().map(|(id, _)| id.as_str()).collect()
     }
@@ -76,7 +75,7 @@ impl Told {
     }
 }
 
-/// What a recording scheduler does when it is called.
+/// The action of a recording scheduler.
 #[derive(Clone, Debug)]
 pub enum Act {
     Succeed,
@@ -85,10 +84,10 @@ pub enum Act {
     Take(Duration),
 }
 
-/// Records its calls, and does as it is told, by default succeeding at once.
+/// Records its calls, and performs scripted actions; by default it succeeds at once.
 #[derive(Default)]
 pub struct Recorder {
-    told: Mutex<Vec<Told>>,
+    told: Mutex<Vec<RecordedCall>>,
     acts: Mutex<VecDeque<Act>>,
     always: Mutex<Option<Act>>,
     now: Mutex<BTreeMap<String, usize>>,
@@ -105,7 +104,7 @@ impl Recorder {
         *self.always.lock().expect("no panic") = Some(act);
     }
 
-    pub fn take(&self) -> Vec<Told> {
+    pub fn take(&self) -> Vec<RecordedCall> {
         std::mem::take(&mut self.told.lock().expect("no panic"))
     }
 }
@@ -114,7 +113,7 @@ impl Recorder {
 impl Scheduler for Recorder {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let site = call.site.entity.key.id().to_owned();
-        self.told.lock().expect("no panic").push(Told {
+        self.told.lock().expect("no panic").push(RecordedCall {
             site: site.clone(),
             going: call.site.entity.deleting,
             target: call.target.map(ToString::to_string),
@@ -218,7 +217,7 @@ impl World {
         }
     }
 
-    /// With the recorder for every site.
+    /// A fixture with the recorder for every site.
     pub fn everywhere() -> Self {
         let mut world = Self::new();
         world.start_recording(ScheduleSettings::default());
@@ -256,7 +255,7 @@ impl World {
 
     pub async fn site_with(&self, id: &str, resources: Vec<Value>) {
         let new = NewSite {
-            id: SiteId::new(id).expect("fine"),
+            id: SiteId::new(id).expect("valid"),
             template: None,
             metadata: Metadata::default(),
             package: Package::from_values(resources).expect("distinct"),
@@ -265,10 +264,10 @@ impl World {
         self.data.register_site(new).await.expect("registered");
     }
 
-    /// Prepared and approved as said, for this site, carrying this text.
+    /// Creates a prepared deployment for this site, with this text in its package.
     pub async fn deployment(&self, site: &str, text: &str, approved: bool) -> DeploymentId {
         let new = NewDeployment {
-            site: Some(SiteId::new(site).expect("fine")),
+            site: Some(SiteId::new(site).expect("valid")),
             merge: Package::from_values([config(text)]).expect("one"),
             prepared: true,
             approved,
@@ -314,7 +313,7 @@ impl World {
     }
 
     pub async fn plugin(&self, name: &str, trigger: &Gvk) -> Key {
-        let id = PluginId::new(PluginType::Schedule, name).expect("fine");
+        let id = PluginId::new(PluginType::Schedule, name).expect("valid");
         let new = NewPlugin {
             id: id.clone(),
             executor: "recording".to_owned(),
@@ -326,7 +325,7 @@ impl World {
         id.into()
     }
 
-    /// Lets everybody work, for less than any resync or look-again.
+    /// Lets all work finish, in less time than any resync.
     pub async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -357,7 +356,7 @@ pub fn config(text: &str) -> Value {
 }
 
 pub fn key(site: &str) -> Key {
-    Key::Site(SiteId::new(site).expect("fine"))
+    Key::Site(SiteId::new(site).expect("valid"))
 }
 
 pub fn placed(entity: &Entity) -> Option<&str> {

@@ -27,7 +27,7 @@ async fn work_runs_concurrently_up_to_the_limit() {
         f.script.set(site, [Act::Take(Duration::from_secs(10))]);
     }
     f.sites(["a", "b", "c", "d", "e"]).await;
-    let _running = f.run(f.worker(WorkerSettings::new("test").with_concurrency(2)));
+    let _running = Fixture::run(f.worker(WorkerSettings::new("test").with_concurrency(2)));
     seconds(31).await;
     assert_eq!(f.script.max_running.load(Ordering::Relaxed), 2);
     assert_eq!(f.script.finished.load(Ordering::Relaxed), 5);
@@ -102,7 +102,7 @@ async fn claims_that_arrive_after_their_lease_are_handed_back_and_claimed_again(
         .set(Call::Claim, Fault::LateReply(Duration::from_secs(29)));
     f.sites(["a"]).await;
     let settings = WorkerSettings::new("test").with_lease(Duration::from_secs(20));
-    let _running = f.run(f.worker(settings));
+    let _running = Fixture::run(f.worker(settings));
     seconds(1).await;
     f.faults.clear();
     seconds(29).await;
@@ -124,7 +124,7 @@ async fn nothing_is_claimed_before_all_companions_are_ready() {
         std::future::pending().await
     };
     let worker = f.worker(WorkerSettings::new("test"));
-    let _running = f.run(worker.with_companion(slow).with_companion(quick));
+    let _running = Fixture::run(worker.with_companion(slow).with_companion(quick));
     seconds(4).await;
     assert_eq!(f.script.times("a"), [3.0]);
 }
@@ -140,7 +140,7 @@ async fn a_companion_that_fails_ends_the_worker_after_its_work() {
         Err(Error::Forbidden("watch".to_owned()))
     };
     let worker = f.worker(WorkerSettings::new("test"));
-    let mut running = f.run(worker.with_companion(failing));
+    let mut running = Fixture::run(worker.with_companion(failing));
     let ended = (&mut running.task).await.expect("no panic");
     assert!(matches!(ended, Err(Error::Forbidden(_))), "{ended:?}");
     assert_eq!(f.script.finished.load(Ordering::Relaxed), 1);

@@ -243,7 +243,7 @@ impl Fixture {
             .with_settings(settings)
     }
 
-    pub(crate) fn run(&self, worker: Worker) -> Running {
+    pub(crate) fn run(worker: Worker) -> Running {
         let shutdown = CancellationToken::new();
         Running {
             task: tokio::spawn(worker.run(shutdown.clone())),
@@ -253,7 +253,7 @@ impl Fixture {
 
     /// Starts a worker with default settings.
     pub(crate) fn start(&self) -> Running {
-        self.run(self.worker(WorkerSettings::new("test")))
+        Self::run(self.worker(WorkerSettings::new("test")))
     }
 
     /// The due work of a site.

@@ -40,7 +40,7 @@ async fn work_that_exceeds_the_grace_period_is_handed_back_uncounted() {
     f.script.set("a", [Act::Take(Duration::from_mins(10))]);
     f.sites(["a"]).await;
     let settings = WorkerSettings::new("test").with_grace(Duration::from_secs(3));
-    let running = f.run(f.worker(settings));
+    let running = Fixture::run(f.worker(settings));
     seconds(1).await;
     let (ended, took) = running.stop().await;
     ended.expect("a clean end");
@@ -67,7 +67,7 @@ async fn leases_are_renewed_during_the_grace_period() {
     f.script.set("a", [Act::Take(Duration::from_mins(2))]);
     f.sites(["a"]).await;
     let settings = WorkerSettings::new("test").with_grace(Duration::from_mins(5));
-    let running = f.run(f.worker(settings));
+    let running = Fixture::run(f.worker(settings));
     seconds(1).await;
     let (ended, took) = running.stop().await;
     ended.expect("a clean end");

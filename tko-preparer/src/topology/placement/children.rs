@@ -1,7 +1,7 @@
-//! The children of one Placement, known by the key that at most one living deployment has.
+//! The children of one Placement, identified by idempotency keys.
 
-use super::super::merging::own;
-use super::plan::Entry;
+use super::super::merging::deployment_id;
+use super::plan::PlacementEntry;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tko_core::{
@@ -9,22 +9,22 @@ use tko_core::{
     Select, SiteId, TemplateId, Want, select::MAX_PAGE,
 };
 
-/// Most ids in `status.deploymentIds`: selection by parent gives all.
-const MOST_IDS: usize = 1_000;
-/// Most pages that are counted in one call.
+/// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all.
+const MAX_IDS: usize = 1_000;
+/// Maximum number of pages that one call counts.
 const PAGES: usize = 50;
 
 /// The children of one Placement.
 pub(super) struct Children<'a> {
     data: &'a dyn DataApi,
     parent: DeploymentId,
-    /// What their keys start and end with; between them: place in `templates`, bar, site. No id
-    /// and no number has a bar, so nothing can be mistaken for another.
+    /// The start and end of their keys. In between are the index in `templates`, a bar, and the
+    /// site. Ids and numbers contain no bar, so keys are unambiguous.
     start: String,
     end: String,
 }
 
-/// One of them.
+/// One child.
 pub(super) struct Child {
     pub(super) id: DeploymentId,
     pub(super) entry: usize,
@@ -33,7 +33,7 @@ pub(super) struct Child {
 
 impl<'a> Children<'a> {
     pub(super) fn of(call: &PrepareCall<'a>) -> Result<Self> {
-        let parent = own(call)?;
+        let parent = deployment_id(call)?;
         let namespace = call.target.namespace.as_deref().unwrap_or_default();
         Ok(Self {
             data: call.data,
@@ -43,10 +43,10 @@ impl<'a> Children<'a> {
         })
     }
 
-    /// Makes one, unless it is there.
+    /// Creates a child, unless it exists.
     pub(super) fn create(
         &self,
-        entry: &Entry,
+        entry: &PlacementEntry,
         index: usize,
         template: &TemplateId,
         site: &SiteId,
@@ -56,17 +56,17 @@ impl<'a> Children<'a> {
             template: Some(template.clone()),
             site: Some(site.clone()),
             merge: entry.merge.clone(),
-            idempotency_key: Some(self.once(index, site)),
+            idempotency_key: Some(self.key(index, site)),
             ..NewDeployment::default()
         })
     }
 
-    fn once(&self, entry: usize, site: &SiteId) -> Arc<str> {
+    fn key(&self, entry: usize, site: &SiteId) -> Arc<str> {
         format!("{}{entry}|{site}{}", self.start, self.end).into()
     }
 
-    fn child(&self, id: &DeploymentId, once: &str) -> Option<Child> {
-        let (entry, site) = once
+    fn child(&self, id: &DeploymentId, key: &str) -> Option<Child> {
+        let (entry, site) = key
             .strip_prefix(&self.start)?
             .strip_suffix(&self.end)?
             .split_once('|')?;
@@ -77,7 +77,8 @@ impl<'a> Children<'a> {
         })
     }
 
-    /// A page of them, in order of their ids, and where to go on; `None`: it is the last.
+    /// One page of children in the order of their ids, and the id to continue after; `None` on the
+    /// last page.
     pub(super) async fn page(
         &self,
         after: Option<DeploymentId>,
@@ -93,8 +94,8 @@ impl<'a> Children<'a> {
         };
         let page = self.data.list(&list).await?;
         let children = page.items.iter().filter_map(|record| {
-            let once = record.entity.deployment()?.idempotency_key.as_deref()?;
-            self.child(record.entity.key.deployment()?, once)
+            let key = record.entity.deployment()?.idempotency_key.as_deref()?;
+            self.child(record.entity.key.deployment()?, key)
         });
         let next = match page.next {
             Some(Cursor(Key::Deployment(id))) => Some(id),
@@ -103,14 +104,14 @@ impl<'a> Children<'a> {
         Ok((children.collect(), next))
     }
 
-    /// Whether there certainly are none: looks at one page.
-    pub(super) async fn are_none(&self) -> Result<bool> {
+    /// Whether the first page shows that there are no children.
+    pub(super) async fn are_absent(&self) -> Result<bool> {
         let (children, next) = self.page(None).await?;
         Ok(children.is_empty() && next.is_none())
     }
 }
 
-/// What is counted so far.
+/// The children counted so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Census {
     after: Option<DeploymentId>,
@@ -119,7 +120,7 @@ pub(super) struct Census {
 }
 
 impl Census {
-    /// As it was committed. What is not in its form counts as the start.
+    /// Reads committed progress. Anything malformed counts as the start.
     pub(super) fn read(value: &Value) -> Self {
         let ids = |ids: &Vec<Value>| {
             let ids = ids.iter().map(|id| id.as_str().map(str::to_owned));
@@ -145,12 +146,12 @@ impl Census {
 
     pub(super) fn add(&mut self, id: &DeploymentId) {
         self.deployments += 1;
-        if self.ids.len() < MOST_IDS {
+        if self.ids.len() < MAX_IDS {
             self.ids.push(id.to_string());
         }
     }
 
-    /// Counts on. Whether that was all.
+    /// Continues counting. Returns whether all children are counted.
     pub(super) async fn count(&mut self, children: &Children<'_>) -> Result<bool> {
         for _ in 0..PAGES {
             let (page, next) = children.page(self.after.take()).await?;
@@ -165,7 +166,7 @@ impl Census {
         Ok(false)
     }
 
-    /// For `status`.
+    /// The fields of `status`.
     pub(super) fn status(&self) -> Map<String, Value> {
         Map::from_iter([
             ("deployments".to_owned(), json!(self.deployments)),
@@ -181,7 +182,7 @@ mod tests {
     use tko_core::DeploymentId;
 
     #[test]
-    fn a_census_is_read_as_it_was_written_and_else_is_the_start() {
+    fn a_census_survives_storage_and_a_malformed_one_starts_over() {
         let mut census = Census {
             after: Some(DeploymentId::new("7").expect("an id")),
             ..Census::default()

@@ -1,17 +1,17 @@
-//! Topologies nest; these are the bounds.
+//! Limits of the nesting of topologies.
 
 use std::collections::HashSet;
 use tko_core::{DeploymentId, Error, Key, PrepareCall, Record, Result, TemplateId, Want};
 
-/// How deep topologies may nest.
+/// Limits of the nesting of topologies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nesting {
-    /// How many deployments there may be from one that has no parent down to a child, both
-    /// counted. Default: 16.
+    /// Maximum number of deployments from one without a parent down to a child, both counted.
+    /// Default: 16.
     pub levels: usize,
-    /// How often one template may be there among a deployment and its ancestors before it is
-    /// placed once more. With 1, the default, a template is never placed within itself; a cycle of
-    /// templates ends before it begins anew. With more it begins anew, on every site each time.
+    /// Maximum number of times that a template may occur among a deployment and its ancestors. With
+    /// 1, the default, a template is never placed within itself: a cycle of templates ends before it
+    /// starts over. With more it starts over, on every site each time.
     pub repeats: usize,
 }
 
@@ -25,10 +25,11 @@ impl Default for Nesting {
 }
 
 impl Nesting {
-    /// Whether these may be placed here. Reads the ancestors, at most `levels` of them.
+    /// Checks that these templates may be placed here. Reads at most `levels` ancestors.
     ///
     /// # Errors
-    /// `BadArgument`: a bound is exceeded; the message has the way down to here.
+    ///
+    /// `BadArgument` if a limit is exceeded; the message contains the path from the topmost ancestor.
     pub(super) async fn check(
         &self,
         call: &PrepareCall<'_>,
@@ -37,15 +38,15 @@ impl Nesting {
         if templates.is_empty() {
             return Ok(());
         }
-        let line = self.line(call).await?;
+        let line = self.ancestry(call).await?;
         if line.len() >= self.levels {
             return Err(Error::bad(
                 "spec.templates",
                 format!(
-                    "topologies nest {} levels deep here, and no more than {} are allowed: {}",
+                    "topologies are nested {} levels deep, and at most {} are allowed: {}",
                     line.len() + 1,
                     self.levels,
-                    way(&line)
+                    path(&line)
                 ),
             ));
         }
@@ -56,9 +57,9 @@ impl Nesting {
                 return Err(Error::bad(
                     "spec.templates",
                     format!(
-                        "template {template} would be placed within itself, without end: {} > \
-                         {template}; take it out of one of these",
-                        way(&line)
+                        "template {template} would be placed within itself endlessly: {} > \
+                         {template}; remove it from one of these templates",
+                        path(&line)
                     ),
                 ));
             }
@@ -66,17 +67,17 @@ impl Nesting {
         Ok(())
     }
 
-    /// This deployment and its ancestors, the topmost first, with what they were made from.
-    async fn line(
+    /// The ancestors and this deployment, the topmost first, with their templates.
+    async fn ancestry(
         &self,
         call: &PrepareCall<'_>,
     ) -> Result<Vec<(DeploymentId, Option<TemplateId>)>> {
         let mut line = Vec::new();
-        let mut next = step(call.deployment, &mut line);
+        let mut next = add(call.deployment, &mut line);
         while let Some(parent) = next.filter(|_| line.len() < self.levels) {
             next = match call.data.get(&Key::Deployment(parent), Want::ROW).await {
-                Ok(record) => step(&record, &mut line),
-                // It is being deleted: its children have no parent.
+                Ok(record) => add(&record, &mut line),
+                // The parent is being deleted: its children have none any more.
                 Err(Error::NotFound(_)) => None,
                 Err(error) => return Err(error),
             };
@@ -86,20 +87,20 @@ impl Nesting {
     }
 }
 
-/// Adds one to the line. Answers with its parent.
-fn step(
+/// Adds a deployment. Returns its parent.
+fn add(
     record: &Record,
     line: &mut Vec<(DeploymentId, Option<TemplateId>)>,
 ) -> Option<DeploymentId> {
     let deployment = record.entity.deployment()?;
-    // What it was made from, even if that was deleted since.
+    // Its original template counts even if that was deleted since.
     let template = deployment.template.as_ref();
     let template = template.or(deployment.resource.template.as_ref()).cloned();
     line.push((record.entity.key.deployment()?.clone(), template));
     deployment.parent.clone()
 }
 
-fn way(line: &[(DeploymentId, Option<TemplateId>)]) -> String {
+fn path(line: &[(DeploymentId, Option<TemplateId>)]) -> String {
     line.iter()
         .map(|(id, template)| match template {
             Some(template) => template.to_string(),

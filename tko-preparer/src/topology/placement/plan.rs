@@ -1,8 +1,9 @@
-//! What a Placement asks for, resolved within its package.
+//! Resolves a Placement within its package.
 
-use super::super::merging::{Merging, names, referred};
+use super::super::merging::{ReferredResources, names, referred};
+use super::super::resources::named;
 use super::super::selection::{self, exists, in_words};
-use super::super::{field, named, site};
+use super::super::{field, site};
 use serde_json::Value;
 use tko_core::annotation::{self, PREPARE, PREPARED};
 use tko_core::select::MetadataPatterns;
@@ -11,60 +12,65 @@ use tko_core::{
     Subscription, TemplateId,
 };
 
-/// A Placement.
-pub(super) struct Plan {
-    /// In order.
-    pub(super) entries: Vec<Entry>,
-    /// Children of sites that cease to match are deleted.
+/// A resolved Placement.
+pub(super) struct PlacementPlan {
+    /// Its `templates`, in order.
+    pub(super) entries: Vec<PlacementEntry>,
+    /// Whether the children of sites that leave the selection are deleted.
     pub(super) deletes: bool,
 }
 
-/// One of its `templates`.
-pub(super) struct Entry {
-    chosen: Chosen,
-    /// By name, in order.
-    pub(super) sites: Vec<Places>,
-    /// Copies, to be merged into each child.
+/// One entry of `templates`.
+pub(super) struct PlacementEntry {
+    template: TemplateChoice,
+    /// The sites of its names, in order.
+    pub(super) sites: Vec<PlacementSites>,
+    /// Copies of the resources to merge into each child.
     pub(super) merge: Package,
 }
 
-enum Chosen {
+/// How an entry chooses its template.
+enum TemplateChoice {
     Id(TemplateId),
     First(MetadataPatterns),
 }
 
-/// What a name among `sites` stands for.
-pub(super) enum Places {
-    /// A Site that has its site.
+/// The sites of one name.
+pub(super) enum PlacementSites {
+    /// The site of a `Site`.
     One(SiteId),
-    /// Sites.
+    /// The selection of a `Sites`.
     Many(MetadataPatterns),
 }
 
-pub(super) enum Planned {
-    Ready(Plan),
-    /// Something of this package is to be prepared first.
+/// The result of [`plan`].
+pub(super) enum PlanResult {
+    Ready(PlacementPlan),
+    /// Other resources of the package must be prepared first; says which.
     Waits(String),
 }
 
-/// A template that is not there yet.
-pub(super) struct Missing {
+/// A template that does not exist yet.
+pub(super) struct MissingTemplate {
     reason: String,
-    interest: Subscription,
+    subscription: Subscription,
 }
 
-impl From<Missing> for Answer {
-    fn from(missing: Missing) -> Self {
+impl From<MissingTemplate> for Answer {
+    fn from(missing: MissingTemplate) -> Self {
         Self::NotYet {
             reason: missing.reason,
-            waits_for: vec![missing.interest],
+            waits_for: vec![missing.subscription],
         }
     }
 }
 
-/// Resolves every name. All that is waited for is said at once; a name that resolves to nothing,
-/// or to both a Site and a Sites, is an error.
-pub(super) fn plan(call: &PrepareCall<'_>, placement: &Resource) -> Result<Planned> {
+/// Resolves every name. Reports everything that it waits for at once.
+///
+/// # Errors
+///
+/// `BadArgument` if a name resolves to nothing, or to both a `Site` and a `Sites`.
+pub(super) fn plan(call: &PrepareCall<'_>, placement: &Resource) -> Result<PlanResult> {
     let mut waits = Vec::new();
     let mut entries = Vec::new();
     let templates = field::list(field::spec(placement, "templates"), "spec.templates")?;
@@ -76,16 +82,16 @@ pub(super) fn plan(call: &PrepareCall<'_>, placement: &Resource) -> Result<Plann
     let on_leave = field::word(on_leave, "spec.onLeave", ["Keep", "Delete"])?;
     is_continuous(placement)?;
     if waits.is_empty() {
-        return Ok(Planned::Ready(Plan {
+        return Ok(PlanResult::Ready(PlacementPlan {
             entries,
             deletes: on_leave == "Delete",
         }));
     }
     waits.dedup();
-    Ok(Planned::Waits(waits.join("; ")))
+    Ok(PlanResult::Waits(waits.join("; ")))
 }
 
-/// Whether it goes on once it is prepared.
+/// Whether a Placement continues once it is prepared.
 pub(super) fn is_continuous(placement: &Resource) -> Result<bool> {
     let track = field::spec(placement, "track");
     let track = field::word(track, "spec.track", ["Once", "Continuous"])?;
@@ -97,7 +103,7 @@ fn read(
     entry: &Value,
     path: &str,
     waits: &mut Vec<String>,
-) -> Result<Entry> {
+) -> Result<PlacementEntry> {
     let entry = field::map(entry, path)?;
     let at = format!("{path}.template");
     let name = field::text(field::of(entry, "template"), &at)?
@@ -116,40 +122,42 @@ fn read(
         sites.extend(places(call, name, at, waits)?);
     }
     let at = format!("{path}.merge");
-    let Merging { package, pending } = referred(call, field::of(entry, "merge"), &at)?;
+    let ReferredResources { package, pending } = referred(call, field::of(entry, "merge"), &at)?;
     if !pending.is_empty() {
-        waits.push(format!("waits until {} is prepared", names(&pending)));
+        waits.push(format!("waiting until {} is prepared", names(&pending)));
     }
-    Ok(Entry {
-        chosen: chosen(template)?,
+    Ok(PlacementEntry {
+        template: choice(template)?,
         sites,
         merge: package,
     })
 }
 
-fn chosen(template: &Resource) -> Result<Chosen> {
+fn choice(template: &Resource) -> Result<TemplateChoice> {
     let in_template = |error| within(template, error);
     let id =
         field::text(field::spec(template, "templateId"), "spec.templateId").map_err(in_template)?;
     if let Some(id) = id {
-        return TemplateId::new(id).map(Chosen::Id).map_err(in_template);
+        return TemplateId::new(id)
+            .map(TemplateChoice::Id)
+            .map_err(in_template);
     }
     match selection::selection(template).map_err(in_template)? {
-        Some(metadata) => Ok(Chosen::First(metadata)),
+        Some(metadata) => Ok(TemplateChoice::First(metadata)),
         None => Err(in_template(Error::bad(
             "spec",
-            "names no template; give templateId or select.metadata",
+            "names no template; set templateId or select.metadata",
         ))),
     }
 }
 
-/// `None`: it has no site yet, which `waits` then says.
+/// The sites of a name; `None` if the `Site` has none yet, which is added to `waits`.
 fn places(
     call: &PrepareCall<'_>,
     name: &str,
     at: String,
     waits: &mut Vec<String>,
-) -> Result<Option<Places>> {
+) -> Result<Option<PlacementSites>> {
     let one = named(call.package, "Site", name)?;
     let many = named(call.package, "Sites", name)?;
     match (one, many) {
@@ -159,19 +167,19 @@ fn places(
         )),
         (None, None) => Err(nameless(at, "Site or Sites", name)),
         (None, Some(sites)) => match selection::selection(sites).map_err(|e| within(sites, e))? {
-            Some(metadata) => Ok(Some(Places::Many(metadata))),
+            Some(metadata) => Ok(Some(PlacementSites::Many(metadata))),
             None => Err(within(
                 sites,
-                Error::bad("spec.select.metadata", "is missing: it says which sites"),
+                Error::bad("spec.select.metadata", "is missing; it selects the sites"),
             )),
         },
         (Some(site), None) => {
             if call.pending.contains(site.identifier()) {
-                waits.push(format!("{} has no site yet", site.identifier()));
+                waits.push(format!("waiting for the site of {}", site.identifier()));
                 return Ok(None);
             }
             match site::given(site).map_err(|error| within(site, error))? {
-                Some(id) => Ok(Some(Places::One(id))),
+                Some(id) => Ok(Some(PlacementSites::One(id))),
                 None => Err(within(site, siteless(site))),
             }
         }
@@ -184,19 +192,19 @@ fn siteless(site: &Resource) -> Error {
         None if annotation::is_true(site, PREPARED) => {
             format!("it is marked {PREPARED} already")
         }
-        None => "nothing prepares it".to_owned(),
+        None => "it has no preparer".to_owned(),
     };
     Error::bad(
         "status.siteId",
-        format!("is missing, and it is not prepared here ({why})"),
+        format!("is missing, and the resource is not prepared here ({why})"),
     )
 }
 
 fn nameless(at: String, kind: &str, name: &str) -> Error {
-    Error::bad(at, format!("there is no {kind} {name:?} in this package"))
+    Error::bad(at, format!("the package has no {kind} {name:?}"))
 }
 
-/// The error of another resource than the one that is prepared.
+/// Names the resource in an error that concerns another resource than the target.
 fn within(resource: &Resource, error: Error) -> Error {
     match error {
         Error::BadArgument {
@@ -212,28 +220,31 @@ fn within(resource: &Resource, error: Error) -> Error {
     }
 }
 
-impl Entry {
-    /// The template as it is now.
-    pub(super) async fn template(&self, data: &dyn DataApi) -> Result<Result<TemplateId, Missing>> {
-        match &self.chosen {
-            Chosen::Id(id) => {
+impl PlacementEntry {
+    /// Looks up the template.
+    pub(super) async fn template(
+        &self,
+        data: &dyn DataApi,
+    ) -> Result<Result<TemplateId, MissingTemplate>> {
+        match &self.template {
+            TemplateChoice::Id(id) => {
                 let key = Key::from(id);
                 if exists(data, &key).await? {
                     return Ok(Ok(id.clone()));
                 }
-                Ok(Err(Missing {
+                Ok(Err(MissingTemplate {
                     reason: format!("{key} is not registered"),
-                    interest: Subscription::Entity(key),
+                    subscription: Subscription::Entity(key),
                 }))
             }
-            Chosen::First(metadata) => {
+            TemplateChoice::First(metadata) => {
                 let first = selection::first(data, Kind::Template, metadata).await?;
                 if let Some(Key::Template(id)) = first {
                     return Ok(Ok(id));
                 }
-                Ok(Err(Missing {
+                Ok(Err(MissingTemplate {
                     reason: format!("no template matches {}", in_words(metadata)),
-                    interest: Subscription::Selection {
+                    subscription: Subscription::Selection {
                         kind: Kind::Template,
                         metadata: metadata.clone(),
                         persistent: false,

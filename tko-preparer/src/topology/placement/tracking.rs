@@ -1,25 +1,26 @@
-//! Placements that go on: what begins to match, and what ceases to.
+//! Placements that continue: children for sites that enter or leave a selection.
 //!
-//! Called whenever a site may have moved. Compares the children that there are with the sites that
-//! match now, which are both read page by page; of each, only a hash is kept.
+//! Called when a site may have entered or left. Compares the existing children with the sites that
+//! match now. Both are read page by page, and only a hash of each is kept.
 
-use super::super::{field, finished, named, selection};
-use super::MAX_EFFECTS;
+use super::super::resources::{finished, named};
+use super::super::{field, selection};
 use super::children::{Census, Children};
-use super::place::Place;
-use super::plan::{Plan, is_continuous};
+use super::cursor::PlacementCursor;
+use super::plan::{PlacementPlan, is_continuous};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use tko_core::api::MAX_EFFECTS;
 use tko_core::{
     Answer, Effect, Kind, Package, PrepareCall, Resource, Result, Subscription, TemplateId,
 };
 
-/// The selections that a Placement follows for good; none if it does not.
-pub(super) fn interests(package: &Package, placement: &Resource) -> Vec<Subscription> {
-    // What is wrong with it is said when it is prepared.
+/// The persistent subscriptions of a Placement; none unless it continues.
+pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subscription> {
+    // Mistakes are reported when it is prepared.
     if !is_continuous(placement).unwrap_or(false) {
         return Vec::new();
     }
@@ -30,55 +31,55 @@ pub(super) fn interests(package: &Package, placement: &Resource) -> Vec<Subscrip
         .filter_map(|entry| entry.get("sites")?.as_array())
         .flatten()
         .filter_map(Value::as_str);
-    let mut interests = Vec::new();
+    let mut subscriptions = Vec::new();
     for name in names {
         let selected = named(package, "Sites", name)
             .ok()
             .flatten()
             .and_then(|sites| selection::selection(sites).ok().flatten());
         if let Some(metadata) = selected {
-            interests.push(Subscription::Selection {
+            subscriptions.push(Subscription::Selection {
                 kind: Kind::Site,
                 metadata,
                 persistent: true,
             });
         }
     }
-    interests
+    subscriptions
 }
 
-/// Makes what is missing, and deletes what is left over if the Placement says so.
+/// Creates missing children, and deletes surplus ones if the Placement says so.
 pub(super) async fn follow(
     call: &PrepareCall<'_>,
     placement: &Arc<Resource>,
-    plan: &Plan,
+    plan: &PlacementPlan,
     children: &Children<'_>,
 ) -> Result<Answer> {
     let mut census = Census::default();
-    let mut there = HashSet::new();
+    let mut existing = HashSet::new();
     let mut after = None;
     loop {
         let (page, next) = children.page(after).await?;
         for child in &page {
             census.add(&child.id);
-            there.insert(short(child.entry, &child.site));
+            existing.insert(hash_of(child.entry, &child.site));
         }
         after = next;
         if after.is_none() {
             break;
         }
     }
-    let (mut effects, wanted) = match missing(call, plan, children, there).await? {
-        Missing::All(effects, wanted) => (effects, wanted),
-        Missing::Some(effects) => return Ok(more(call, effects)),
-        Missing::Waits(answer) => return Ok(answer),
+    let (mut effects, wanted) = match missing(call, plan, children, existing).await? {
+        MissingChildren::All(effects, wanted) => (effects, wanted),
+        MissingChildren::Some(effects) => return Ok(more(call, effects)),
+        MissingChildren::Waits(answer) => return Ok(answer),
     };
     if plan.deletes {
         loop {
             let (page, next) = children.page(after).await?;
             let left = page
                 .into_iter()
-                .filter(|child| !wanted.contains(&short(child.entry, &child.site)))
+                .filter(|child| !wanted.contains(&hash_of(child.entry, &child.site)))
                 .map(|child| Effect::Delete(child.id));
             effects.extend(left.take(MAX_EFFECTS - effects.len()));
             after = next;
@@ -96,49 +97,50 @@ pub(super) async fn follow(
     })
 }
 
-enum Missing {
-    /// All of what is missing, and hashes of what is wanted.
+/// The missing children of a Placement.
+enum MissingChildren {
+    /// Effects that create all missing children, and the hashes of all wanted ones.
     All(Vec<Effect>, HashSet<u128>),
-    /// As much as one step takes.
+    /// Effects that create as many as fit into one step.
     Some(Vec<Effect>),
-    /// A template is not there.
+    /// A template is missing.
     Waits(Answer),
 }
 
 async fn missing(
     call: &PrepareCall<'_>,
-    plan: &Plan,
+    plan: &PlacementPlan,
     children: &Children<'_>,
-    mut there: HashSet<u128>,
-) -> Result<Missing> {
+    mut existing: HashSet<u128>,
+) -> Result<MissingChildren> {
     let mut wanted = HashSet::new();
     let mut effects = Vec::new();
-    let mut place = Place::default();
+    let mut cursor = PlacementCursor::default();
     let mut template: Option<(usize, TemplateId)> = None;
     loop {
-        let at = place.entry;
-        let Some(sites) = place.next(call, plan, MAX_EFFECTS).await? else {
-            return Ok(Missing::All(effects, wanted));
+        let at = cursor.entry;
+        let Some(sites) = cursor.next(call, plan, MAX_EFFECTS).await? else {
+            return Ok(MissingChildren::All(effects, wanted));
         };
         for site in sites {
-            let hash = short(at, site.as_str());
+            let hash = hash_of(at, site.as_str());
             if plan.deletes {
                 wanted.insert(hash);
             }
-            if !there.insert(hash) {
+            if !existing.insert(hash) {
                 continue;
             }
             let chosen = match template.take().filter(|(entry, _)| *entry == at) {
                 Some((_, chosen)) => chosen,
                 None => match plan.entries[at].template(call.data).await? {
                     Ok(chosen) => chosen,
-                    Err(missing) => return Ok(Missing::Waits(missing.into())),
+                    Err(missing) => return Ok(MissingChildren::Waits(missing.into())),
                 },
             };
             effects.push(children.create(&plan.entries[at], at, &chosen, &site));
             template = Some((at, chosen));
             if effects.len() >= MAX_EFFECTS {
-                return Ok(Missing::Some(effects));
+                return Ok(MissingChildren::Some(effects));
             }
         }
     }
@@ -152,8 +154,8 @@ fn more(call: &PrepareCall<'_>, effects: Vec<Effect>) -> Answer {
     }
 }
 
-/// 128 bits of who it is: that two sites share them will not happen.
-fn short(entry: usize, site: &str) -> u128 {
+/// A hash of 128 bits. A collision of two sites is practically impossible.
+fn hash_of(entry: usize, site: &str) -> u128 {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
         (salt, entry, site).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Chance that can be repeated.
+//! Random numbers that can be repeated.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

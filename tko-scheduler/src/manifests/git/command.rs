@@ -1,18 +1,18 @@
-//! Running the program `git`: never asking anybody, and without hooks, signatures and conversions.
+//! Runs `git`: without prompts, hooks, signatures and conversions.
 
-use super::GitSettings;
+use super::settings::GitSettings;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tko_core::{Error, Result};
 use tokio::io::AsyncWriteExt;
 
-/// A lock file of git's that is older was left by a git that was killed: none of our commands
-/// holds one for this long, and nobody else should be at work here.
+/// Age from which a lock file of Git counts as left over from a killed process. No command holds
+/// one for so long, and nobody else should work here.
 const STALE: Duration = Duration::from_mins(1);
 
-/// Variables that would lead git elsewhere, as they do when a hook starts us.
-const ELSEWHERE: [&str; 8] = [
+/// Variables that would point Git to another repository, as when a hook started this process.
+const FOREIGN_VARIABLES: [&str; 8] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -23,7 +23,7 @@ const ELSEWHERE: [&str; 8] = [
     "GIT_PREFIX",
 ];
 
-/// What `-c` sets: content is committed as it is, by us, and nothing else happens.
+/// Settings for `-c`: content is committed unchanged, and nothing else happens.
 const CONFIG: [&str; 8] = [
     "core.hooksPath=/dev/null",
     "core.autocrlf=false",
@@ -35,50 +35,52 @@ const CONFIG: [&str; 8] = [
     "advice.detachedHead=false",
 ];
 
-pub(super) struct Command {
+/// Runs commands in one repository.
+pub(super) struct GitCommand {
     pub(super) root: PathBuf,
     pub(super) settings: GitSettings,
 }
 
-/// What a command that ran to its end said.
-pub(super) struct Said {
+/// The output of a command that ran to its end.
+pub(super) struct GitOutput {
     pub(super) success: bool,
-    pub(super) out: String,
-    pub(super) error: String,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
-impl Command {
-    /// Runs it; answers with its output.
+impl GitCommand {
+    /// Runs a command that must succeed. Returns its standard output.
     ///
     /// # Errors
+    ///
     /// `Unavailable`: it cannot be started, took too long, or failed.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<String> {
         self.run_with(arguments, "").await
     }
 
-    /// As [`run`](Self::run), with this for its input.
+    /// Like [`run`](Self::run), with this standard input.
     pub(super) async fn run_with(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let mut said = self.ask(arguments, input).await?;
-        if !said.success && stale_lock(&said.error).is_some_and(|lock| remove_stale(&lock)) {
-            said = self.ask(arguments, input).await?;
+        let mut output = self.ask(arguments, input).await?;
+        if !output.success && stale_lock(&output.stderr).is_some_and(|lock| remove_stale(&lock)) {
+            output = self.ask(arguments, input).await?;
         }
-        if said.success {
-            Ok(said.out)
+        if output.success {
+            Ok(output.stdout)
         } else {
-            Err(self.failed(arguments, &said))
+            Err(self.failed(arguments, &output))
         }
     }
 
-    /// Runs it; that it fails is an answer too.
-    pub(super) async fn ask(&self, arguments: &[&str], input: &str) -> Result<Said> {
+    /// Runs a command that may fail.
+    pub(super) async fn ask(&self, arguments: &[&str], input: &str) -> Result<GitOutput> {
         let mut command = tokio::process::Command::new(&self.settings.program);
-        for name in ELSEWHERE {
+        for name in FOREIGN_VARIABLES {
             command.env_remove(name);
         }
         for setting in CONFIG {
             command.args(["-c", setting]);
         }
-        // Whoever has no program that answers for them is not asked at the terminal instead.
+        // Without an askpass program, SSH would prompt at the terminal.
         if std::env::var_os("SSH_ASKPASS").is_none() {
             command.env("SSH_ASKPASS", "false");
         }
@@ -100,31 +102,31 @@ impl Command {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let limit = self.settings.timeout;
-        match tokio::time::timeout(limit, spoken(command, input)).await {
-            Ok(Ok(said)) => Ok(said),
+        match tokio::time::timeout(limit, output_of(command, input)).await {
+            Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 let program = self.settings.program.display();
                 Err(Error::unavailable(
                     format!("run {program}"),
-                    "there is no such program: install git, or name it in the settings, or write \
-                     manifests into a plain directory",
+                    "the program does not exist; install git, set its path, or write the manifests \
+                     into a directory instead",
                 ))
             }
             Ok(Err(error)) => Err(Error::unavailable(self.action(arguments), error)),
             Err(_) => Err(Error::unavailable(
                 self.action(arguments),
                 format!(
-                    "it took longer than {} s and was stopped",
+                    "it did not finish within {} s and was stopped",
                     limit.as_secs_f64()
                 ),
             )),
         }
     }
 
-    pub(super) fn failed(&self, arguments: &[&str], said: &Said) -> Error {
-        let error = said.error.trim();
+    pub(super) fn failed(&self, arguments: &[&str], output: &GitOutput) -> Error {
+        let error = output.stderr.trim();
         let why = if error.is_empty() {
-            "it failed and did not say why"
+            "it failed without a message"
         } else {
             error
         };
@@ -137,25 +139,28 @@ impl Command {
     }
 }
 
-async fn spoken(mut command: tokio::process::Command, input: &str) -> std::io::Result<Said> {
+async fn output_of(
+    mut command: tokio::process::Command,
+    input: &str,
+) -> std::io::Result<GitOutput> {
     let mut child = command.spawn()?;
     let stdin = child.stdin.take();
     let feed = async {
         if let Some(mut stdin) = stdin {
-            // A command that does not read all of it says itself what is wrong.
+            // A command that stops reading reports the reason itself.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
     };
     let ((), output) = tokio::join!(feed, child.wait_with_output());
     let output = output?;
-    Ok(Said {
+    Ok(GitOutput {
         success: output.status.success(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
 }
 
-/// The lock file that git says is in its way.
+/// The lock file in the error message of a command.
 fn stale_lock(error: &str) -> Option<PathBuf> {
     let (_, rest) = error.split_once("Unable to create '")?;
     let (path, rest) = rest.split_once('\'')?;
@@ -163,7 +168,7 @@ fn stale_lock(error: &str) -> Option<PathBuf> {
     (rest.starts_with(": File exists") && is_lock).then(|| path.into())
 }
 
-/// By the clock of the file system, as a new file beside it tells.
+/// The age of a file, by the clock of its file system: compared with a new file beside it.
 fn age(path: &Path) -> std::io::Result<Duration> {
     let modified = std::fs::metadata(path)?.modified()?;
     let beside = path.parent().unwrap_or(Path::new("."));
@@ -171,11 +176,11 @@ fn age(path: &Path) -> std::io::Result<Duration> {
     Ok(now.duration_since(modified).unwrap_or_default())
 }
 
-/// True: it was stale, and is gone.
+/// Removes a lock file if it is stale. Returns whether it was removed.
 fn remove_stale(lock: &Path) -> bool {
     let stale = age(lock).is_ok_and(|age| age > STALE);
     if stale {
-        tracing::warn!(lock = %lock.display(), "removing a lock that a killed git has left");
+        tracing::warn!(lock = %lock.display(), "removing a lock file that a killed git left behind");
     }
     stale && std::fs::remove_file(lock).is_ok()
 }

@@ -1,23 +1,23 @@
-//! Committing a site's folder.
+//! Commits the folder of a site.
 //!
-//! Past the index: that names every file of the repository, and is written anew for each change, so
-//! that ten thousand sites would be hours. `git fast-import` takes a commit as a text and touches
-//! the one folder. The index follows when there is time, for people who look at the work tree.
+//! Commits bypass the index. It lists every file of the repository and is rewritten for each
+//! change, so ten thousand sites would take hours. `git fast-import` reads a commit as text and
+//! touches only one folder. The index is updated later, for people who look at the work tree.
 
-use super::super::Job;
-use super::command::Command;
-use super::message::{Changes, message};
+use super::super::job::SiteManifests;
+use super::command::GitCommand;
+use super::message::{DeploymentChanges, message};
 use super::repository::{Repository, head};
 use super::tree::{self, Tree};
 use std::fmt::Write;
 use tko_core::{Error, Result};
 
-/// Names the folders that are not in the index yet, for the next process.
+/// File that lists the folders that are not in the index yet, for the next process.
 const UNINDEXED: &str = "unindexed";
 
 impl Repository {
-    /// Commits the site's folder, if it is not as it is committed.
-    pub(super) async fn commit(&mut self, command: &Command, job: &Job) -> Result<()> {
+    /// Commits the folder of a site, if it differs from the last commit.
+    pub(super) async fn commit(&mut self, command: &GitCommand, job: &SiteManifests) -> Result<()> {
         let name = job.name.as_str();
         let head = head(command).await?;
         let before = match head {
@@ -29,9 +29,9 @@ impl Repository {
             return Ok(());
         }
         self.defer(name).await?;
-        let changes = Changes::of(&before, &after, job);
-        let text = message(&job.site, job.going, &changes);
-        let who = format!(
+        let changes = DeploymentChanges::of(&before, &after, job);
+        let text = message(&job.site, job.deleting, &changes);
+        let committer = format!(
             "{} <{}>",
             plain(&command.settings.author),
             plain(&command.settings.email)
@@ -39,10 +39,10 @@ impl Repository {
         let mut input = String::new();
         let mut line = |text: std::fmt::Arguments<'_>| {
             let written = input.write_fmt(format_args!("{text}\n"));
-            written.expect("memory takes every text");
+            written.expect("writing into memory succeeds");
         };
         line(format_args!("commit refs/heads/{}", self.branch));
-        line(format_args!("committer {who} now"));
+        line(format_args!("committer {committer} now"));
         line(format_args!("data {}\n{text}", text.len()));
         if let Some(head) = head {
             line(format_args!("from {head}"));
@@ -56,8 +56,8 @@ impl Repository {
         command.run_with(&import, &input).await.map(|_| ())
     }
 
-    /// Brings the index to what was committed. What people have staged elsewhere stays.
-    pub(super) async fn index(&mut self, command: &Command) -> Result<()> {
+    /// Updates the index to the last commit. Changes that people staged elsewhere are kept.
+    pub(super) async fn index(&mut self, command: &GitCommand) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -89,7 +89,7 @@ impl Repository {
         }
     }
 
-    /// Before it is committed: whatever happens then, the index will follow.
+    /// Records, before a commit, that the index has to be updated after it.
     async fn defer(&mut self, name: &str) -> Result<()> {
         self.pending.push(name.to_owned());
         let mut text = self.pending.join("\n");
@@ -99,8 +99,8 @@ impl Repository {
         written.map_err(|error| Error::unavailable(format!("write {}", list.display()), error))
     }
 
-    /// What another process did not get round to.
-    pub(super) async fn recall(&mut self, command: &Command) -> Result<()> {
+    /// Reads which folders another process left to be added to the index.
+    pub(super) async fn recall(&mut self, command: &GitCommand) -> Result<()> {
         let list = self.own.join(UNINDEXED);
         match tokio::fs::read_to_string(&list).await {
             Ok(text) => self.pending.extend(text.lines().map(str::to_owned)),
@@ -113,13 +113,13 @@ impl Repository {
         tracing::debug!(
             folders = self.pending.len(),
             repository = %command.root.display(),
-            "opened a repository of manifests"
+            "opened the repository of manifests"
         );
         Ok(())
     }
 }
 
-/// Without what would end a name or an address.
+/// Removes characters that would end a name or an address.
 fn plain(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control() && !matches!(c, '<' | '>'))

@@ -1,46 +1,46 @@
-//! Merging what others pushed.
+//! Merges commits that others pushed.
 
-use super::command::Command;
-use super::repository::{Repository, THEIRS};
+use super::command::GitCommand;
+use super::repository::{REMOTE_REF, Repository};
 use tko_core::{Error, Result};
 
-/// Says that a merge that is going on is ours.
+/// File that marks a merge in progress as TKO's.
 const MERGING: &str = "merging";
 
 impl Repository {
-    /// Merges what was fetched. Where both changed the same lines, ours count: they are what the
-    /// sites are to run.
-    pub(super) async fn merge(&mut self, command: &Command, remote: &str) -> Result<()> {
-        // A merge wants the index as it is committed.
+    /// Merges the fetched branch. Where both sides changed the same lines, the local side wins: it is
+    /// what the sites are to run.
+    pub(super) async fn merge(&mut self, command: &GitCommand, remote: &str) -> Result<()> {
+        // A merge needs an index that matches the last commit.
         self.index(command).await?;
         let mark = self.own.join(MERGING);
-        let trouble = |error| Error::unavailable(format!("write {}", mark.display()), error);
-        tokio::fs::write(&mark, "").await.map_err(trouble)?;
+        let failed = |error| Error::unavailable(format!("write {}", mark.display()), error);
+        tokio::fs::write(&mark, "").await.map_err(failed)?;
         let arguments = [
             "merge",
             "--quiet",
             "--no-edit",
             "--strategy-option=ours",
-            THEIRS,
+            REMOTE_REF,
         ];
-        let said = command.ask(&arguments, "").await?;
-        if !said.success {
+        let output = command.ask(&arguments, "").await?;
+        if !output.success {
             self.end_merge(command).await?;
             let why = format!(
-                "{}{}; merge it by hand in {}",
-                said.out,
-                said.error,
+                "{}{}; merge it manually in {}",
+                output.stdout,
+                output.stderr,
                 command.root.display()
             );
-            let what = format!("merge what others pushed to {remote}");
+            let what = format!("merge the commits that others pushed to {remote}");
             return Err(Error::unavailable(what, why));
         }
-        tokio::fs::remove_file(&mark).await.map_err(trouble)
+        tokio::fs::remove_file(&mark).await.map_err(failed)
     }
 
-    /// Gives up a merge of ours that was interrupted: nothing can be committed in the middle of
-    /// one. A merge by somebody else is left alone.
-    pub(super) async fn end_merge(&self, command: &Command) -> Result<()> {
+    /// Aborts an interrupted merge of TKO's, because it would prevent commits. A merge that somebody
+    /// else started is left alone.
+    pub(super) async fn end_merge(&self, command: &GitCommand) -> Result<()> {
         let mark = self.own.join(MERGING);
         if !mark.exists() {
             return Ok(());

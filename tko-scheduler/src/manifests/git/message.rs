@@ -1,20 +1,21 @@
-//! What a commit says: the site, and its deployments that came, changed and went.
+//! The message of a commit: the site, and the deployments that were added, changed and removed.
 
-use super::super::{Job, names};
+use super::super::job::SiteManifests;
+use super::super::names;
 use super::tree::Tree;
 use std::collections::{BTreeSet, HashMap};
 use tko_core::SiteId;
 
-/// Deployments by id.
+/// The deployments that a commit adds, changes and removes, by id.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(super) struct DeploymentChanges {
     added: BTreeSet<String>,
     changed: BTreeSet<String>,
     removed: BTreeSet<String>,
 }
 
-impl Changes {
-    pub(super) fn of(before: &Tree, after: &Tree, job: &Job) -> Self {
+impl DeploymentChanges {
+    pub(super) fn of(before: &Tree, after: &Tree, job: &SiteManifests) -> Self {
         let wanted = job.wanted.iter().map(|(id, _)| id);
         let ids: HashMap<String, &str> = wanted
             .chain(&job.removed)
@@ -37,7 +38,7 @@ impl Changes {
     }
 }
 
-/// The folder of a deployment that a path is in.
+/// The name of the deployment folder in a path.
 fn deployment(path: &str) -> Option<&str> {
     let (_, below) = path.split_once('/')?;
     let (name, _) = below.split_once('/')?;
@@ -53,8 +54,8 @@ fn files<'a>(tree: &'a Tree, name: &'a str) -> impl Iterator<Item = (&'a String,
         .filter(move |(path, _)| deployment(path) == Some(name))
 }
 
-/// A line that says it all, then the ids.
-pub(super) fn message(site: &SiteId, going: bool, changes: &Changes) -> String {
+/// The message: a line of summary, then the ids.
+pub(super) fn message(site: &SiteId, deleting: bool, changes: &DeploymentChanges) -> String {
     let parts = [
         ("added", &changes.added),
         ("changed", &changes.changed),
@@ -65,7 +66,7 @@ pub(super) fn message(site: &SiteId, going: bool, changes: &Changes) -> String {
         .iter()
         .map(|(what, ids)| format!("{} {what}", ids.len()))
         .collect();
-    let mut text = match (going, counts.is_empty()) {
+    let mut text = match (deleting, counts.is_empty()) {
         (true, true) => format!("site {site}: deleted\n"),
         (true, false) => format!("site {site}: deleted, {}\n", counts.join(", ")),
         (false, true) => format!("site {site}: no deployments changed\n"),

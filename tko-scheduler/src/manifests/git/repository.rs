@@ -1,6 +1,6 @@
-//! The repository: opened or made, and locked.
+//! The repository: opened or created, and locked.
 
-use super::command::Command;
+use super::command::GitCommand;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,58 +9,59 @@ use tko_core::{Error, Result};
 /// The branch of a new repository.
 const BRANCH: &str = "main";
 
-/// Where the remote's branch is kept while it is merged.
-pub(super) const THEIRS: &str = "refs/tko/theirs";
+/// Reference of the remote's branch while it is merged.
+pub(super) const REMOTE_REF: &str = "refs/tko/theirs";
 
-/// How often to look whether another process is done.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval at which a lock of another process is checked.
+const LOCK_CHECK: Duration = Duration::from_millis(50);
 
-/// How often in all.
-const LOOKS: u32 = 400;
+/// Maximum number of checks, 20 s in total.
+const MAX_LOCK_CHECKS: u32 = 400;
 
+/// An open repository.
 pub(super) struct Repository {
-    /// The repository's own folder.
+    /// The folder `.git`.
     pub(super) git: PathBuf,
-    /// In it, TKO's.
+    /// The folder `.git/tko`.
     pub(super) own: PathBuf,
     pub(super) branch: String,
-    /// Folders that were committed and are not in the index yet.
+    /// Folders that are committed but not in the index yet.
     pub(super) pending: Vec<String>,
 }
 
-/// Other processes keep off until it is dropped.
-pub(super) struct Lock {
+/// Keeps other processes out until it is dropped.
+pub(super) struct RepositoryLock {
     #[expect(dead_code, reason = "holds the lock")]
     file: File,
 }
 
 impl Repository {
-    /// Opens the repository, or makes it; with a remote that has the branch, from that.
-    pub(super) async fn open(command: &Command) -> Result<Self> {
+    /// Opens the repository, or creates it, from the branch of the remote if that exists.
+    pub(super) async fn open(command: &GitCommand) -> Result<Self> {
         let root = &command.root;
-        let trouble = |error| Error::unavailable(format!("make {}", root.display()), error);
-        tokio::fs::create_dir_all(root).await.map_err(trouble)?;
+        let failed = |error| Error::unavailable(format!("create {}", root.display()), error);
+        tokio::fs::create_dir_all(root).await.map_err(failed)?;
         let wanted = command.settings.branch.as_deref();
         if !root.join(".git").exists() {
-            make(command, wanted.unwrap_or(BRANCH)).await?;
+            create(command, wanted.unwrap_or(BRANCH)).await?;
         }
         let git = command.run(&["rev-parse", "--absolute-git-dir"]).await?;
         let git = PathBuf::from(git.trim_end());
         let own = git.join("tko");
         tokio::fs::create_dir_all(own.join("sites"))
             .await
-            .map_err(trouble)?;
+            .map_err(failed)?;
         let head = command
             .ask(&["symbolic-ref", "--short", "HEAD"], "")
             .await?;
-        let branch = head.out.trim_end().to_owned();
+        let branch = head.stdout.trim_end().to_owned();
         if !head.success || wanted.is_some_and(|wanted| wanted != branch) {
             let is = if head.success { &branch } else { "no branch" };
             let wanted = wanted.unwrap_or("a branch");
             return Err(Error::bad(
                 "manifests",
                 format!(
-                    "the repository {} has {is} checked out; check out {wanted} there",
+                    "the repository {} has {is} checked out; check out {wanted}",
                     root.display()
                 ),
             ));
@@ -78,9 +79,8 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Begins a new repository with what the remote has: histories that begin apart cannot be
-    /// pushed.
-    async fn adopt(&self, command: &Command, remote: &str) -> Result<()> {
+    /// Starts a new repository from the branch of the remote: unrelated histories cannot be pushed.
+    async fn adopt(&self, command: &GitCommand, remote: &str) -> Result<()> {
         if head(command).await?.is_some() {
             return Ok(());
         }
@@ -91,7 +91,9 @@ impl Repository {
             return Ok(());
         }
         fetch(command, remote, &self.branch).await?;
-        command.run(&["reset", "--quiet", "--hard", THEIRS]).await?;
+        command
+            .run(&["reset", "--quiet", "--hard", REMOTE_REF])
+            .await?;
         Ok(())
     }
 
@@ -100,70 +102,70 @@ impl Repository {
         self.own.join("sites").join(name)
     }
 
-    /// Keeps other processes off the work tree and the index.
-    pub(super) async fn lock(&self) -> Result<Lock> {
+    /// Locks the work tree and the index against other processes.
+    pub(super) async fn lock(&self) -> Result<RepositoryLock> {
         let path = self.own.join("lock");
-        let trouble =
+        let failed =
             |error: std::io::Error| Error::unavailable(format!("lock {}", path.display()), error);
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(trouble)?;
-        for _ in 0..LOOKS {
+            .map_err(failed)?;
+        for _ in 0..MAX_LOCK_CHECKS {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock { file }),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
-                // Some file systems have no locks: git's own then has to do.
+                Ok(()) => return Ok(RepositoryLock { file }),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_CHECK).await,
+                // Some file systems have no locks; the lock files of Git then have to suffice.
                 Err(TryLockError::Error(error))
                     if error.kind() == std::io::ErrorKind::Unsupported =>
                 {
-                    return Ok(Lock { file });
+                    return Ok(RepositoryLock { file });
                 }
-                Err(TryLockError::Error(error)) => return Err(trouble(error)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
         }
         Err(Error::unavailable(
             format!("lock {}", path.display()),
-            "another process has it for too long",
+            "another process has held it for 20 s",
         ))
     }
 }
 
-/// Makes the repository elsewhere and moves it into place, so that another process finds a whole
-/// one or none.
-async fn make(command: &Command, branch: &str) -> Result<()> {
+/// Creates the repository aside and moves it into place, so that no other process finds a partial
+/// one.
+async fn create(command: &GitCommand, branch: &str) -> Result<()> {
     let root = &command.root;
-    let trouble =
-        |error| Error::unavailable(format!("make {}", root.join(".git").display()), error);
+    let failed =
+        |error| Error::unavailable(format!("create {}", root.join(".git").display()), error);
     let aside = tempfile::Builder::new()
         .prefix(".tko-")
         .tempdir_in(root)
-        .map_err(trouble)?;
+        .map_err(failed)?;
     let name = aside.path().file_name().and_then(|name| name.to_str());
     let branch = format!("--initial-branch={branch}");
     let arguments = ["init", "--quiet", &branch, "--", name.unwrap_or_default()];
     command.run(&arguments).await?;
     let moved = tokio::fs::rename(aside.path().join(".git"), root.join(".git")).await;
     match moved {
-        // Another process was quicker.
+        // Another process was faster.
         Err(_) if root.join(".git").exists() => Ok(()),
-        moved => moved.map_err(trouble),
+        moved => moved.map_err(failed),
     }
 }
 
-/// Fetches a branch of the remote, to be adopted or merged.
-pub(super) async fn fetch(command: &Command, remote: &str, branch: &str) -> Result<()> {
-    let what = format!("+refs/heads/{branch}:{THEIRS}");
-    let arguments = ["fetch", "--quiet", "--no-tags", "--", remote, &what];
+/// Fetches a branch of the remote.
+pub(super) async fn fetch(command: &GitCommand, remote: &str, branch: &str) -> Result<()> {
+    let refspec = format!("+refs/heads/{branch}:{REMOTE_REF}");
+    let arguments = ["fetch", "--quiet", "--no-tags", "--", remote, &refspec];
     command.run(&arguments).await.map(|_| ())
 }
 
-/// The last commit; `None`: there is none yet.
-pub(super) async fn head(command: &Command) -> Result<Option<String>> {
-    let said = command
+/// The last commit; `None` if there is none yet.
+pub(super) async fn head(command: &GitCommand) -> Result<Option<String>> {
+    let output = command
         .ask(&["rev-parse", "--quiet", "--verify", "HEAD"], "")
         .await?;
-    Ok(said.success.then(|| said.out.trim_end().to_owned()))
+    Ok(output.success.then(|| output.stdout.trim_end().to_owned()))
 }

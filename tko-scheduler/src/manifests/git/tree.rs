@@ -1,19 +1,19 @@
-//! A site's folder as git sees it: what is committed, and what is written.
+//! The folder of a site in Git: as committed, and as written.
 
-use super::command::Command;
+use super::command::GitCommand;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use tko_core::{Error, Result};
 
-/// What files of ours are to git.
+/// The mode of all files.
 pub(super) const MODE: &str = "100644";
 
-/// Mode and object by path from the root.
+/// Mode and object of each file, by its path from the root.
 pub(super) type Tree = BTreeMap<String, String>;
 
-/// As of the last commit. Costs what the folder has, however large the repository is.
-pub(super) async fn committed(command: &Command, name: &str) -> Result<Tree> {
+/// The folder as of the last commit. The cost depends on the folder, not on the repository.
+pub(super) async fn committed(command: &GitCommand, name: &str) -> Result<Tree> {
     let list = ["ls-tree", "-r", "-z", "HEAD", "--", name];
     let listing = command.run(&list).await?;
     let entries = listing.split('\0').filter_map(|entry| {
@@ -26,8 +26,8 @@ pub(super) async fn committed(command: &Command, name: &str) -> Result<Tree> {
     Ok(entries.collect())
 }
 
-/// As it is in the work tree; what is not in git yet is put there.
-pub(super) async fn written(command: &Command, name: &str) -> Result<Tree> {
+/// The folder in the work tree. New contents are added to the object store.
+pub(super) async fn written(command: &GitCommand, name: &str) -> Result<Tree> {
     let folder = command.root.join(name);
     let paths = files(&folder, name)
         .map_err(|error| Error::unavailable(format!("read {}", folder.display()), error))?;
@@ -42,7 +42,7 @@ pub(super) async fn written(command: &Command, name: &str) -> Result<Tree> {
     Ok(paths.into_iter().zip(objects).collect())
 }
 
-/// Our files: those in the folder and one below. Their names hold nothing that ends a line.
+/// The paths of all files of the folder. Their names contain no line breaks.
 fn files(folder: &Path, prefix: &str) -> std::io::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![(folder.to_owned(), prefix.to_owned())];

@@ -1,30 +1,30 @@
-//! How far a Placement has come, and the next children.
+//! The position of a Placement, and its next children.
 
-use super::MAX_EFFECTS;
 use super::children::Children;
-use super::plan::{Missing, Places, Plan};
+use super::plan::{MissingTemplate, PlacementPlan, PlacementSites};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use tko_core::api::MAX_EFFECTS;
 use tko_core::{
     Cursor, Effect, Key, Kind, List, PrepareCall, Result, Select, SiteId, TemplateId, Want,
 };
 
-/// Most pages of sites that are looked at in one call: pages may be short.
+/// Maximum number of pages of sites that one call reads: pages may be short.
 const PAGES: usize = 50;
 
-/// The next child.
+/// The position of the next child.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PlacementCursor {
     /// Index into `templates`.
     pub(super) entry: usize,
-    /// Index into `sites` of that.
+    /// Index into the `sites` of that entry.
     pub(super) name: usize,
-    /// Of a Sites: after this one.
+    /// Within the selection of a `Sites`: the site to continue after.
     pub(super) after: Option<SiteId>,
 }
 
-impl Place {
-    /// As it was committed. What is not in its form counts as the start, which costs time only.
+impl PlacementCursor {
+    /// Reads committed progress. Anything malformed counts as the start, which only costs time.
     pub(super) fn read(progress: &Value) -> Self {
         let number = |field: &str| {
             let number = progress.get(field)?.as_u64()?;
@@ -49,13 +49,13 @@ impl Place {
         value
     }
 
-    /// The next sites, at most `most` or one, or a part of them; `None`: there are no more. The
-    /// place moves behind them.
+    /// The next sites, at most `max`, perhaps none; `None` at the end. Moves the cursor behind
+    /// them.
     pub(super) async fn next(
         &mut self,
         call: &PrepareCall<'_>,
-        plan: &Plan,
-        most: usize,
+        plan: &PlacementPlan,
+        max: usize,
     ) -> Result<Option<Vec<SiteId>>> {
         let Some(entry) = plan.entries.get(self.entry) else {
             return Ok(None);
@@ -68,18 +68,18 @@ impl Place {
                 };
                 Ok(Some(Vec::new()))
             }
-            Some(Places::One(site)) => {
+            Some(PlacementSites::One(site)) => {
                 self.name += 1;
                 Ok(Some(vec![site.clone()]))
             }
-            Some(Places::Many(metadata)) => {
+            Some(PlacementSites::Many(metadata)) => {
                 let list = List {
                     select: Select {
                         metadata: metadata.clone(),
                         ..Select::all(Kind::Site)
                     },
                     after: self.after.take().map(|id| Cursor(Key::Site(id))),
-                    limit: most,
+                    limit: max,
                     want: Want::ROW,
                 };
                 let page = call.data.list(&list).await?;
@@ -98,21 +98,21 @@ impl Place {
     }
 }
 
-/// The next children.
-pub(super) enum Filled {
-    /// These, and where to go on; `None`: they are the last.
-    Chunk(Vec<Effect>, Option<Place>),
-    /// A template went away.
-    Waits(Missing),
+/// The result of [`fill`].
+pub(super) enum FillResult {
+    /// These children, and the position to continue at; `None` after the last.
+    Chunk(Vec<Effect>, Option<PlacementCursor>),
+    /// A template is missing.
+    Waits(MissingTemplate),
 }
 
-/// At most [`MAX_EFFECTS`] children, from this place on.
+/// The next children from this position on, at most [`MAX_EFFECTS`].
 pub(super) async fn fill(
     call: &PrepareCall<'_>,
-    plan: &Plan,
+    plan: &PlacementPlan,
     children: &Children<'_>,
-    mut place: Place,
-) -> Result<Filled> {
+    mut cursor: PlacementCursor,
+) -> Result<FillResult> {
     let mut effects = Vec::new();
     let mut made = HashSet::new();
     let mut template: Option<(usize, TemplateId)> = None;
@@ -120,10 +120,10 @@ pub(super) async fn fill(
         if effects.len() >= MAX_EFFECTS {
             break;
         }
-        let at = place.entry;
-        let before = place.clone();
-        let Some(sites) = place.next(call, plan, MAX_EFFECTS - effects.len()).await? else {
-            return Ok(Filled::Chunk(effects, None));
+        let at = cursor.entry;
+        let before = cursor.clone();
+        let Some(sites) = cursor.next(call, plan, MAX_EFFECTS - effects.len()).await? else {
+            return Ok(FillResult::Chunk(effects, None));
         };
         if sites.is_empty() {
             continue;
@@ -132,9 +132,9 @@ pub(super) async fn fill(
             Some((_, chosen)) => chosen,
             None => match plan.entries[at].template(call.data).await? {
                 Ok(chosen) => chosen,
-                Err(missing) if effects.is_empty() => return Ok(Filled::Waits(missing)),
-                // What there is first; then it is asked again.
-                Err(_) => return Ok(Filled::Chunk(effects, Some(before))),
+                Err(missing) if effects.is_empty() => return Ok(FillResult::Waits(missing)),
+                // Create the others first; the template is looked up again after that.
+                Err(_) => return Ok(FillResult::Chunk(effects, Some(before))),
             },
         };
         for site in sites {
@@ -144,29 +144,33 @@ pub(super) async fn fill(
         }
         template = Some((at, chosen));
     }
-    Ok(Filled::Chunk(effects, Some(place)))
+    Ok(FillResult::Chunk(effects, Some(cursor)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::PlacementCursor;
     use serde_json::json;
     use tko_core::SiteId;
 
     #[test]
-    fn a_place_is_read_as_it_was_written_and_else_is_the_start() {
-        let place = Place {
+    fn a_cursor_survives_storage_and_a_malformed_one_starts_over() {
+        let cursor = PlacementCursor {
             entry: 2,
             name: 1,
             after: Some(SiteId::new("a/b:c").expect("an id")),
         };
-        assert_eq!(Place::read(&place.to_value()), place);
+        assert_eq!(PlacementCursor::read(&cursor.to_value()), cursor);
         for other in [
             json!(null),
             json!({"entry": -1, "name": 0}),
             json!({"name": 3}),
         ] {
-            assert_eq!(Place::read(&other), Place::default(), "{other}");
+            assert_eq!(
+                PlacementCursor::read(&other),
+                PlacementCursor::default(),
+                "{other}"
+            );
         }
     }
 }

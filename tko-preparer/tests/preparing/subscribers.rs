@@ -1,4 +1,4 @@
-//! Wake-ups: what is waited for is noticed when it comes, not at the next look.
+//! Subscriptions: waiting deployments are enqueued by events, not by polling.
 
 use crate::parts::{Does, gvk, here, part, registry};
 use crate::world::{World, world};
@@ -64,7 +64,7 @@ async fn until_waiting(w: &World, id: &DeploymentId, reason: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_that_comes_wakes_who_waits_for_it_at_once_and_nobody_else() {
+async fn a_registered_site_enqueues_exactly_the_deployments_that_wait_for_it() {
     let w = world();
     let _running = w.start();
     let mut waiting = Vec::new();
@@ -97,14 +97,14 @@ async fn a_site_that_comes_wakes_who_waits_for_it_at_once_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_while_it_is_registered_as_waited_for_is_not_missed() {
+async fn an_entity_that_appears_during_the_subscription_is_not_missed() {
     let w = world();
     w.backend.let_others_go_first();
     let _running = w.start();
     for n in 0..200 {
         let site = format!("s{n}");
         let id = w.deploy(vec![part("Waits", &site)]).await;
-        // At every point of the way from the claim to the release.
+        // At every point between the claim and the release.
         for _ in 0..n % 50 {
             tokio::task::yield_now().await;
         }
@@ -115,7 +115,7 @@ async fn what_comes_while_it_is_registered_as_waited_for_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_sites_wakes_all_who_wait_without_looking_for_each() {
+async fn a_burst_of_sites_enqueues_all_subscribers_with_few_lookups() {
     let w = world();
     let _running = w.start();
     let mut waiting = Vec::new();
@@ -131,7 +131,7 @@ async fn a_burst_of_sites_wakes_all_who_wait_without_looking_for_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_changes_at_once_the_last_one_counts() {
+async fn the_last_of_several_concurrent_changes_counts() {
     let w = world();
     let _running = w.start();
     let select = serde_json::json!({"select": {"metadata": {"role": "edge"}}});
@@ -146,7 +146,7 @@ async fn of_several_changes_at_once_the_last_one_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_that_comes_or_is_replaced_wakes_who_needs_it() {
+async fn a_registered_or_replaced_plugin_enqueues_the_deployments_that_need_it() {
     let w = world();
     let (shutdown, task) = start(&w, vec![Arc::new(Test)]);
     let id = w.deploy(vec![here("Plugged", "x")]).await;
@@ -169,7 +169,7 @@ async fn a_plugin_that_comes_or_is_replaced_wakes_who_needs_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_whose_executor_is_unknown_is_said_and_left_to_who_has_it() {
+async fn an_unknown_executor_is_reported_and_left_to_other_processes() {
     let w = world();
     plugin(&w, "test", "Marks").await;
     let without = start(&w, Vec::new());
@@ -177,7 +177,7 @@ async fn a_plugin_whose_executor_is_unknown_is_said_and_left_to_who_has_it() {
     let message = until_waiting(&w, &id, "Failed").await;
     assert!(message.contains("prepare|p cannot run here"), "{message}");
     assert!(message.contains("executor \"test\""), "{message}");
-    // Without blame.
+    // The attempt does not count.
     assert_eq!(w.record(&id).await.work[0].attempts, 0);
     let with = start(&w, vec![Arc::new(Test)]);
     without.0.cancel();
@@ -189,7 +189,7 @@ async fn a_plugin_whose_executor_is_unknown_is_said_and_left_to_who_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_missed_while_nobody_ran_heals() {
+async fn events_missed_while_no_preparer_ran_are_repaired() {
     let w = world();
     let running = w.start();
     let by_id = w.deploy(vec![part("Waits", "s")]).await;
@@ -215,7 +215,7 @@ async fn what_was_missed_while_nobody_ran_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_preparer_with_a_thousand_waiting_does_next_to_nothing() {
+async fn an_idle_preparer_with_a_thousand_waiting_deployments_causes_little_load() {
     let w = world();
     let _running = w.start_with(Registry::new(), PrepareSettings::default());
     for n in 0..1_000 {
