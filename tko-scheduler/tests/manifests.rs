@@ -136,7 +136,9 @@ async fn an_older_claim_is_refused_and_changes_nothing() {
     let old = Call::of("a").with("d1", vec![config("old")]).fence(6);
     let error = old.make(&manifests).await.expect_err("refused");
     assert!(
-        error.chain().contains("later claim (7, this one is 6)"),
+        error
+            .chain()
+            .contains("under claim 7, which is newer than 6"),
         "{}",
         error.chain()
     );
@@ -207,7 +209,9 @@ async fn a_foreign_folder_is_refused() {
     let call = Call::of("a").with("d1", vec![config("one")]);
     let error = call.fence(1).make(&manifests).await.expect_err("refused");
     assert!(
-        error.chain().contains("not marked as TKO's"),
+        error
+            .chain()
+            .contains("has no file .tko that marks it as TKO's"),
         "{}",
         error.chain()
     );

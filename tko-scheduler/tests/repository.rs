@@ -159,7 +159,11 @@ async fn an_older_claim_is_refused_also_after_a_restart() {
         .expect("committed");
     let old = Call::of("a").fence(4);
     let error = old.make(&repository(root)).await.expect_err("refused");
-    assert!(error.chain().contains("later claim"), "{}", error.chain());
+    assert!(
+        error.chain().contains("which is newer than"),
+        "{}",
+        error.chain()
+    );
     assert_eq!(log(root).len(), 1);
     assert_eq!(paths(root).len(), 1);
 }

@@ -238,9 +238,9 @@ async fn nothing_is_placed_before_everything_it_needs_exists() {
     let id = w.deploy(resources).await;
     let message = w.until_says(&id, PREPARED, "Waiting").await;
     for words in [
-        "Site edge1: site edge/1 is not registered",
-        "Site edge1 has no site yet",
-        "waits until Asks a is prepared",
+        "Site edge1: waiting for site edge/1, which is not registered",
+        "waiting for the site of Site edge1",
+        "waiting until Asks a is prepared",
     ] {
         assert!(message.contains(words), "{words}: {message}");
     }
@@ -250,7 +250,7 @@ async fn nothing_is_placed_before_everything_it_needs_exists() {
             w.condition(&id, PREPARED)
                 .await
                 .message
-                .starts_with("Placement p: waits until Asks a")
+                .starts_with("Placement p: waiting until Asks a")
         })
         .await;
     assert!(message.as_secs() < 1, "{message:?}");
@@ -272,7 +272,7 @@ async fn a_template_is_waited_for() {
     for (template, words) in [
         (
             json!({"templateId": "late/a"}),
-            "template late/a is not registered",
+            "waiting for template late/a, which is not registered",
         ),
         (
             json!({"select": {"metadata": {"is": "late"}}}),
@@ -329,7 +329,7 @@ async fn mistakes_in_a_placement_are_reported_and_create_nothing() {
     for (entry, words) in [
         (
             json!([{"template": "x", "sites": []}]),
-            "spec.templates[0].template: there is no Template \"x\"",
+            "spec.templates[0].template: the package has no Template \"x\"",
         ),
         (
             json!([{"sites": ["edge1"]}]),
@@ -341,7 +341,7 @@ async fn mistakes_in_a_placement_are_reported_and_create_nothing() {
         ),
         (
             json!([{"template": "t", "sites": ["x"]}]),
-            "spec.templates[0].sites[0]: there is no Site or Sites \"x\"",
+            "spec.templates[0].sites[0]: the package has no Site or Sites \"x\"",
         ),
         (
             json!([{"template": "t", "sites": ["both"]}]),

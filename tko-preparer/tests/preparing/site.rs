@@ -29,7 +29,7 @@ async fn a_site_by_id_is_waited_for_and_found() {
         .await;
     let message = w.until_says(&id, PREPARED, "Waiting").await;
     assert!(
-        message.contains("Site one: site edge/1 is not registered"),
+        message.contains("Site one: waiting for site edge/1, which is not registered"),
         "{message}"
     );
     w.site("edge/1", &[]).await;
@@ -109,7 +109,7 @@ async fn a_missing_site_is_provisioned_once_from_its_template_and_merged_resourc
         .await;
     let message = w.until_says(&id, PREPARED, "Waiting").await;
     assert!(
-        message.contains("template site/edge, to provision"),
+        message.contains("waiting for template site/edge, the template of the new site"),
         "{message}"
     );
     w.template("site/edge", vec![part("Base", "base")]).await;
@@ -208,7 +208,7 @@ async fn a_site_with_a_status_is_never_provisioned_again() {
         .expect("it is there");
     w.edit(&id, again).await;
     let message = w.until_says(&id, PREPARED, "Waiting").await;
-    assert!(message.contains("is not registered any more"), "{message}");
+    assert!(message.contains("is no longer registered"), "{message}");
     assert!(provisioned(&w).await.is_empty());
 }
 
@@ -232,7 +232,7 @@ async fn mistakes_in_a_site_are_reported() {
         ),
         (
             json!({"provisionIfNotFound": true, "merge": [reference("No", "such")]}),
-            "spec.merge[0]: No such (x/v1) is not in this package",
+            "spec.merge[0]: No such (x/v1) is not in the package",
         ),
         (
             json!({"provisionIfNotFound": true, "merge": [{"kind": "X"}]}),

@@ -91,7 +91,7 @@ impl SiteFolder {
         };
         let kind = fs::symlink_metadata(path).map_err(|error| failed("inspect", path, error))?;
         if !kind.is_dir() {
-            return foreign("is not a folder");
+            return foreign("is a link or a file, not a folder");
         }
         let mark = path.join(MARK);
         match fs::symlink_metadata(&mark) {

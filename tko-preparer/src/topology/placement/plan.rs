@@ -233,7 +233,7 @@ impl PlacementEntry {
                     return Ok(Ok(id.clone()));
                 }
                 Ok(Err(MissingTemplate {
-                    reason: format!("{key} is not registered"),
+                    reason: format!("waiting for {key}, which is not registered"),
                     subscription: Subscription::Entity(key),
                 }))
             }
