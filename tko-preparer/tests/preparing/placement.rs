@@ -365,7 +365,7 @@ async fn mistakes_in_a_placement_are_reported_and_create_nothing() {
         ),
         (
             json!([{"template": "t", "merge": [named("Placement", "p")]}]),
-            "cannot be merged by itself",
+            "cannot refer to itself",
         ),
     ] {
         let w = world();

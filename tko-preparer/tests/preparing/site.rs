@@ -242,7 +242,7 @@ async fn mistakes_in_a_site_are_reported() {
             json!({"provisionIfNotFound": true, "merge": [
                 {"apiVersion": "topology.nephio.org/v1alpha1", "kind": "Site", "name": "one"},
             ]}),
-            "Site one cannot be merged by itself",
+            "Site one cannot refer to itself",
         ),
     ] {
         let w = world();
