@@ -12,7 +12,7 @@ use tokio::sync::watch;
 const POLL: Duration = Duration::from_secs(30);
 
 /// One reader of the feed.
-struct FeedReader {
+struct TailReader {
     recent: Arc<RecentChanges>,
     head: watch::Receiver<u64>,
     after: Revision,
@@ -20,7 +20,7 @@ struct FeedReader {
     has_ended: bool,
 }
 
-impl FeedReader {
+impl TailReader {
     /// Waits for the next changes. `None` after an error.
     async fn next(&mut self) -> Option<Result<Vec<ChangeRecord>>> {
         while !self.has_ended {
@@ -49,7 +49,7 @@ pub(super) fn tail(
     head: watch::Receiver<u64>,
     after: Revision,
 ) -> BoxStream<'static, Result<ChangeRecord>> {
-    let reader = FeedReader {
+    let reader = TailReader {
         recent,
         head,
         after,
