@@ -1,10 +1,12 @@
 //! Rules of the repository that neither the compiler nor clippy checks, as tests.
 //!
+//! - A type name is declared once in the workspace, unless it is the same concept in each place.
 //! - A source file has at most 600 lines.
 //! - A module is named for what it holds, and lies in `name.rs`, not in `name/mod.rs`.
 //! - A published package has all that crates.io and docs.rs show.
 
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +18,53 @@ const MOST_LINES: usize = 600;
 const EMPTY_NAMES: [&str; 8] = [
     "common", "helper", "helpers", "manager", "misc", "util", "utils", "words",
 ];
+
+/// Type names that are declared more than once, and why each may be.
+const SHARED_TYPES: &[(&str, &str)] = &[
+    (
+        "Answer",
+        "the answer of a handler, and that of a gRPC method",
+    ),
+    ("FeedReader", "the same part of both backends"),
+    ("Missing", "private to two steps of a placement"),
+    ("Place", "private to a placement, and to the manifests"),
+    ("Stage", "of work; private to a placement"),
+];
+
+/// Types are declared in these places for one program or one test only, and named for it.
+const LOCAL: [&str; 4] = ["benches/", "examples/", "fuzz/", "xtask/"];
+
+#[test]
+fn type_names_are_unique() {
+    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, text) in sources() {
+        if is_test(&path) || LOCAL.iter().any(|folder| path.starts_with(folder)) {
+            continue;
+        }
+        for name in types(&text) {
+            declared.entry(name).or_default().push(path.clone());
+        }
+    }
+    assert!(declared.len() > 200, "only {} types found", declared.len());
+    let shared: BTreeSet<&str> = SHARED_TYPES.iter().map(|(name, _)| *name).collect();
+    let mut wrong = Vec::new();
+    for (name, paths) in &declared {
+        if paths.len() > 1 && !shared.contains(name.as_str()) {
+            wrong.push(format!("{name} is declared in {}", paths.join(" and ")));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "rename all but one, or add the name to SHARED_TYPES with a reason:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn reasons_of_shared_types_are_given_once_and_in_order() {
+    assert!(SHARED_TYPES.is_sorted_by(|(one, _), (other, _)| one < other));
+    assert!(SHARED_TYPES.iter().all(|(_, reason)| !reason.is_empty()));
+}
 
 #[test]
 fn source_files_are_short() {
@@ -116,6 +165,30 @@ fn sources() -> Vec<(String, String)> {
     files
 }
 
+fn is_test(path: &str) -> bool {
+    ["/tests/", "/tests.rs", "/benches/", "/examples/"]
+        .iter()
+        .any(|part| path.contains(part))
+}
+
+/// Names of the types that a file declares outside functions and inline modules.
+fn types(text: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let line = match line.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+            Some(rest) => rest.strip_prefix(' ')?,
+            None => line,
+        };
+        let (keyword, rest) = line.split_once(' ')?;
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric())
+            .unwrap_or(rest.len());
+        let is_type = ["struct", "enum", "trait", "type", "union"].contains(&keyword);
+        (is_type && end > 0).then(|| rest[..end].to_owned())
+    };
+    text.lines().filter_map(name).collect()
+}
+
 /// The workspace's packages, as `cargo metadata` describes them.
 fn packages() -> Vec<Value> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
@@ -141,4 +214,11 @@ fn cargo(arguments: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo {arguments:?}: {errors}");
     String::from_utf8(output.stdout).expect("cargo prints text")
+}
+
+#[test]
+fn declarations_are_recognized() {
+    let text = "pub struct One;\npub(crate) enum Two<T> {\ntrait Three: Send {\n    struct Inner;\n\
+        // struct Comment\npub type Four = u8;\npub fn five() {}\nstructure Six\n";
+    assert_eq!(types(text), ["One", "Two", "Three", "Four"]);
 }
