@@ -95,6 +95,7 @@ fn tko_crates(level: &str) -> String {
         "tko_preparer",
         "tko_scheduler",
         "tko_worker",
+        "tko_serve",
         "tko_grpc",
     ]
     .map(|target| format!("{target}={level}"))

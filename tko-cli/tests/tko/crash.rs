@@ -52,7 +52,7 @@ async fn survive(preparers: usize, most_deaths: u64, edges: usize, flags: &str, 
     // The survivors stop successfully and change nothing.
     for preparer in running {
         // A process that has just started does not handle signals yet.
-        preparer.event("preparing").await;
+        preparer.event("worker started").await;
         preparer.stop().await;
     }
     is_whole(&client, &national, edges).await;

@@ -171,7 +171,7 @@ async fn an_interrupted_demo_fails() {
     let (_folder, out) = folder();
     let arguments = format!("demo -v --sites 5000 --out {}", out.display());
     let mut service = Service::start(&arguments);
-    service.event("preparing").await;
+    service.event("worker started").await;
     service.signal(Signal::INT);
     assert_eq!(service.ended().await.code(), Some(1));
 }

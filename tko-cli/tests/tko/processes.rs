@@ -117,7 +117,7 @@ async fn a_scheduler_is_killed_again_and_again() {
     })
     .await;
     let last = scheduler.expect("one is there");
-    last.event("scheduling").await;
+    last.event("worker started").await;
     last.stop().await;
     assert_eq!(manifests(&root), FILES);
 }

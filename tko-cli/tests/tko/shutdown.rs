@@ -60,7 +60,7 @@ async fn ends(mut service: Service, began: Instant) {
 async fn idle_services_stop_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let up = Server::start("up").await;
-        up.service.event("preparing").await;
+        up.service.event("worker started").await;
         let began = Instant::now();
         up.service.signal(signal);
         ends(up.service, began).await;
@@ -68,15 +68,15 @@ async fn idle_services_stop_at_once() {
     let server = Server::data().await;
     let preparer = preparer(&server, "");
     let scheduler = Service::start(&format!("scheduler start {}", server.flags()));
-    preparer.event("preparing").await;
-    scheduler.event("scheduling").await;
+    preparer.event("worker started").await;
+    scheduler.event("worker started").await;
     // They wait for work in a long poll.
     let began = Instant::now();
     server.service.signal(Signal::TERM);
     ends(server.service, began).await;
     // They look for the server again and again, with growing pauses.
-    preparer.event("cannot claim work; retrying").await;
-    scheduler.event("cannot claim sites; retrying").await;
+    preparer.event("failed to claim work; retrying").await;
+    scheduler.event("failed to claim work; retrying").await;
     for service in [preparer, scheduler] {
         let began = Instant::now();
         service.signal(Signal::INT);
@@ -171,14 +171,14 @@ async fn a_preparer_waits_for_a_server_that_starts_later() {
     let port = server.port;
     server.service.stop().await;
     let early = Service::start(&format!("preparer start {flags} --lease 2s"));
-    early.event("cannot read plugins; retrying").await;
+    early.event("failed to load plugins; retrying").await;
     let late = Service::start(&format!("scheduler start {flags}"));
-    late.event("cannot read the plugins; retrying").await;
+    late.event("failed to load plugins; retrying").await;
     late.stop().await;
     let again = Server::on("data start", port).await;
     let create = again.tko("deployment create");
     let id = create.good().await.line().to_owned();
-    early.event("preparing").await;
+    early.event("worker started").await;
     let feed = Feed::of(&again.client());
     feed.until("prepared", |counts| counts.prepared == 1).await;
     let shown = again
