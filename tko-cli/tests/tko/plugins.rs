@@ -184,48 +184,52 @@ async fn gone(server: &Server, id: &str) {
 
 #[tokio::test]
 async fn misbehaving_preparers_do_not_delay_others() {
-    let server = Server::start("up --preparer-timeout 2s").await;
-    let mut hostile = Vec::new();
-    for (number, (script, argument, said)) in HOSTILE.into_iter().enumerate() {
-        let what = format!("prepare bad{number} -g example.org,v1,Bad{number}");
-        register(&server, &what, &plugin(script), argument).await;
-        let id = create(&server, "", &of_kind(&format!("Bad{number}"))).await;
-        hostile.push((id, number, script, said));
+    let (slow, wrong) = HOSTILE.split_at(1);
+    // Plugins that fail for another reason than time get enough time to fail.
+    for (timeout, hostile) in [("2s", slow), ("1m", wrong)] {
+        let server = Server::start(&format!("up --preparer-timeout {timeout}")).await;
+        let mut deployments = Vec::new();
+        for (number, (script, argument, said)) in hostile.iter().copied().enumerate() {
+            let what = format!("prepare bad{number} -g example.org,v1,Bad{number}");
+            register(&server, &what, &plugin(script), argument).await;
+            let id = create(&server, "", &of_kind(&format!("Bad{number}"))).await;
+            deployments.push((id, number, script, said));
+        }
+        register(
+            &server,
+            "prepare good -g example.org,v1,Good",
+            &plugin("prepare.py"),
+            "",
+        )
+        .await;
+        let good = deployment(&create(&server, "", &of_kind("Good")).await);
+        server.until(&good, "prepared", is_prepared).await;
+        for (id, number, script, said) in deployments {
+            let refused = |entity: &Entity| says(entity.condition(PREPARED), said);
+            server
+                .until(&deployment(&id), &format!("{script}: {said}"), refused)
+                .await;
+            let show = format!("deployment show {id} -o json");
+            let shown = server.tko(&show).good().await.json();
+            assert_eq!(shown["prepared"], false, "{script}");
+            let message = shown["conditions"][0]["message"].as_str().expect("a text");
+            assert!(
+                message.contains(&format!("prepare|bad{number}")),
+                "{script}: {message}"
+            );
+            assert!(
+                message.len() < 5_000,
+                "{script}: {} characters",
+                message.len()
+            );
+            assert_eq!(
+                shown["work"][0]["stage"], "prepare",
+                "{script}: not tried again"
+            );
+        }
+        // Stop the server first, so that no plugin outlives the test.
+        server.service.stop().await;
     }
-    register(
-        &server,
-        "prepare good -g example.org,v1,Good",
-        &plugin("prepare.py"),
-        "",
-    )
-    .await;
-    let good = deployment(&create(&server, "", &of_kind("Good")).await);
-    server.until(&good, "prepared", is_prepared).await;
-    for (id, number, script, said) in hostile {
-        let refused = |entity: &Entity| says(entity.condition(PREPARED), said);
-        server
-            .until(&deployment(&id), &format!("{script}: {said}"), refused)
-            .await;
-        let show = format!("deployment show {id} -o json");
-        let shown = server.tko(&show).good().await.json();
-        assert_eq!(shown["prepared"], false, "{script}");
-        let message = shown["conditions"][0]["message"].as_str().expect("a text");
-        assert!(
-            message.contains(&format!("prepare|bad{number}")),
-            "{script}: {message}"
-        );
-        assert!(
-            message.len() < 5_000,
-            "{script}: {} characters",
-            message.len()
-        );
-        assert_eq!(
-            shown["work"][0]["stage"], "prepare",
-            "{script}: not tried again"
-        );
-    }
-    // Stop the server first, so that no plugin outlives the test.
-    server.service.stop().await;
 }
 
 #[tokio::test]
@@ -258,43 +262,50 @@ async fn misbehaving_validators_refuse_and_do_not_delay_others() {
 
 #[tokio::test]
 async fn misbehaving_schedulers_do_not_delay_others() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let out = folder.path().join("out");
-    let up = format!("up --scheduler-timeout 2s --manifests {}", out.display());
-    let server = Server::start(&up).await;
-    let mut sites = Vec::new();
-    for (number, (script, argument, said)) in HOSTILE.into_iter().enumerate() {
-        let what = format!("schedule bad{number} -g example.org,v1,Bad{number}");
-        register(&server, &what, &plugin(script), argument).await;
-        let id = format!("bad/{number}");
-        let upload = server.tko(&format!("site register {id} --stdin"));
-        let package = of_kind(&format!("Bad{number}"));
-        upload.stdin(package).good().await;
-        sites.push((id, number, script, said));
-    }
-    server.tko("site register good").good().await;
-    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n";
-    let id = create(&server, "--site good", config).await;
-    server
-        .until(&deployment(&id), "on its site", is_scheduled)
-        .await;
-    server.until(&site("good"), "scheduled", is_scheduled).await;
-    for (id, number, script, said) in sites {
-        let failed = |entity: &Entity| says(entity.condition(SCHEDULED), said);
-        server
-            .until(&site(&id), &format!("{script}: {said}"), failed)
-            .await;
-        let shown = server
-            .tko(&format!("site show {id} -ojson"))
-            .good()
-            .await
-            .json();
-        let message = shown["conditions"][0]["message"].as_str().expect("a text");
-        assert!(
-            message.contains(&format!("schedule|bad{number}")),
-            "{script}: {message}"
+    let (slow, wrong) = HOSTILE.split_at(1);
+    // Plugins that fail for another reason than time get enough time to fail.
+    for (timeout, hostile) in [("2s", slow), ("1m", wrong)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("out");
+        let up = format!(
+            "up --scheduler-timeout {timeout} --manifests {}",
+            out.display()
         );
+        let server = Server::start(&up).await;
+        let mut sites = Vec::new();
+        for (number, (script, argument, said)) in hostile.iter().copied().enumerate() {
+            let what = format!("schedule bad{number} -g example.org,v1,Bad{number}");
+            register(&server, &what, &plugin(script), argument).await;
+            let id = format!("bad/{number}");
+            let upload = server.tko(&format!("site register {id} --stdin"));
+            let package = of_kind(&format!("Bad{number}"));
+            upload.stdin(package).good().await;
+            sites.push((id, number, script, said));
+        }
+        server.tko("site register good").good().await;
+        let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n";
+        let id = create(&server, "--site good", config).await;
+        server
+            .until(&deployment(&id), "on its site", is_scheduled)
+            .await;
+        server.until(&site("good"), "scheduled", is_scheduled).await;
+        for (id, number, script, said) in sites {
+            let failed = |entity: &Entity| says(entity.condition(SCHEDULED), said);
+            server
+                .until(&site(&id), &format!("{script}: {said}"), failed)
+                .await;
+            let shown = server
+                .tko(&format!("site show {id} -ojson"))
+                .good()
+                .await
+                .json();
+            let message = shown["conditions"][0]["message"].as_str().expect("a text");
+            assert!(
+                message.contains(&format!("schedule|bad{number}")),
+                "{script}: {message}"
+            );
+        }
+        // Stop the server first, so that no plugin outlives the test.
+        server.service.stop().await;
     }
-    // Stop the server first, so that no plugin outlives the test.
-    server.service.stop().await;
 }
