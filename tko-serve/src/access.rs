@@ -110,7 +110,7 @@ impl fmt::Debug for Access {
             .field("tls", &self.tls)
             .field("admits_anyone", &self.admits_anyone())
             .field("insecure", &self.insecure)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
