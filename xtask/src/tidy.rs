@@ -22,13 +22,44 @@ const EMPTY_NAMES: [&str; 8] = [
 /// Type names that are declared more than once, and why each may be.
 const SHARED_TYPES: &[(&str, &str)] = &[
     (
+        "Alter",
+        "private to the two random suites of tko-conformance",
+    ),
+    (
         "Answer",
         "the answer of a handler, and that of a gRPC method",
     ),
-    ("FeedReader", "the same part of both backends"),
+    (
+        "Choice",
+        "private to the two random suites of tko-conformance",
+    ),
+    (
+        "Deployment",
+        "of tko-core; the model of it in a random suite",
+    ),
+    ("End", "private to a random suite, and to metadata"),
+    ("Fixture", "the same part of the two conformance suites"),
+    (
+        "Item",
+        "private to a random suite, and to the reference backend",
+    ),
     ("Missing", "private to two steps of a placement"),
+    (
+        "Need",
+        "private to the two random suites of tko-conformance",
+    ),
+    ("Pair", "the same part of the two random suites"),
     ("Place", "private to a placement, and to the manifests"),
+    (
+        "Row",
+        "private to a random suite, and to the reference backend",
+    ),
+    ("Site", "private to a random suite, and to a topology"),
     ("Stage", "of work; private to a placement"),
+    (
+        "Weights",
+        "private to the two random suites of tko-conformance",
+    ),
 ];
 
 /// Types are declared in these places for one program or one test only, and named for it.
