@@ -1,4 +1,4 @@
-//! The controller of [`Stage::Delete`](tko_core::Stage::Delete): finishes large and interrupted
+//! The controller of [`Stage::Delete`]: finishes large and interrupted
 //! deletions.
 
 use crate::handle::Handle;
