@@ -17,10 +17,10 @@ use tko_core::codec::{Stored, decode, encode, key_of, sort_key};
 use tko_core::commit::{Modifications, ReadSet, Right, Staged, TokenState, WorkItem, check, judge};
 use tko_core::select::metadata_match;
 use tko_core::{
-    Ack, Backend, Change, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count,
-    Cursor, DeploymentId, Error, Key, Lane, Limits, List, MAX_CHANGES, Modification, Outcome,
-    Package, Page, Record, Require, Result, Revision, Select, Stage, Timestamp, Token, Version,
-    Want,
+    Ack, Backend, Cause, Change, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed,
+    Count, Cursor, DeploymentId, Error, Key, Lane, Limits, List, MAX_CHANGES, Modification,
+    Outcome, Package, Page, Record, Require, Result, Revision, Select, Stage, Timestamp, Token,
+    Version, Want,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -331,7 +331,7 @@ impl Tables {
         &mut self,
         staged: Staged<Record>,
         now: Timestamp,
-        cause: Option<&Arc<str>>,
+        cause: Option<&Cause>,
     ) -> Committed {
         let mut committed = staged.committed();
         let set = Revision(self.last + staged.steps.len() as u64);
