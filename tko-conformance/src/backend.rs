@@ -16,6 +16,7 @@ pub mod modification;
 pub mod preconditions;
 pub mod put;
 pub mod random;
+pub mod renew;
 mod sample;
 pub mod select;
 pub mod settle;

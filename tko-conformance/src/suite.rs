@@ -72,6 +72,7 @@ macro_rules! __backend_checks {
                 any_revision_is_one_that_was
                 a_page_is_consistent_in_itself
                 a_change_moves_between_selections
+                a_page_is_as_new_as_its_revision
             }
             count {
                 a_count_is_exact_up_to_its_bound
@@ -88,6 +89,9 @@ macro_rules! __backend_checks {
                 by_the_site_that_it_concerns
                 of_plugins
                 all_that_is_set_must_hold
+                by_several_conditions_at_once
+                site_metadata_ignore_where_a_deployment_is_placed
+                metadata_of_what_is_under_deletion_count
             }
             put {
                 a_creation_starts_a_row
@@ -101,6 +105,7 @@ macro_rules! __backend_checks {
                 a_condition_says_since_when
                 conditions_change_the_version_only
                 a_delete_removes_row_body_and_work
+                a_delete_removes_the_work_of_every_stage
                 what_is_made_again_is_new
                 a_version_is_never_given_twice
             }
@@ -118,6 +123,10 @@ macro_rules! __backend_checks {
                 a_dead_lease_commits_nothing
                 a_lease_dies_with_its_entity
                 sets_at_once_stay_contiguous
+                work_of_an_absent_key_is_dropped
+                an_unknown_token_commits_nothing
+                a_set_enqueues_before_it_settles
+                settle_and_progress_need_a_token
             }
             preconditions {
                 absent_means_not_even_being_deleted
@@ -139,6 +148,7 @@ macro_rules! __backend_checks {
                 a_key_is_free_when_its_deployment_is_gone
                 its_own_deployment_may_be_replaced
                 creations_at_once_make_one
+                a_deployment_under_deletion_keeps_its_key
             }
             modification {
                 an_edit_answers_with_the_entity
@@ -152,7 +162,6 @@ macro_rules! __backend_checks {
                 a_lapsed_edit_is_a_timeout
                 a_made_up_token_is_not_found
                 a_given_up_edit_is_not_found
-                an_edit_can_be_renewed
                 edits_make_no_revision
                 one_of_many_has_the_edit
             }
@@ -170,6 +179,8 @@ macro_rules! __backend_checks {
                 claims_make_no_revision
                 nothing_is_leased_to_two_at_once
                 time_goes_on
+                stages_take_separate_turns
+                work_is_due_exactly_at_its_time
             }
             wait {
                 a_waiting_claim_ends_with_new_work
@@ -191,8 +202,18 @@ macro_rules! __backend_checks {
                 yielded_work_is_due_at_once_if_marked
                 each_is_settled_by_itself
                 a_lapsed_lease_settles_nothing
-                a_renewed_lease_lives_on
                 a_commit_settles_its_lease
+                work_enqueued_again_leaves_the_failing_lane
+                a_delayed_enqueue_under_a_lease_is_not_lost
+                an_expired_lease_keeps_the_last_error
+            }
+            renew {
+                a_renewed_lease_lasts_longer
+                a_renewed_modification_lasts_longer
+                a_renewal_can_shorten_a_lease
+                a_renewal_can_shorten_a_modification
+                a_lease_expires_exactly_at_its_deadline
+                a_modification_expires_exactly_at_its_deadline
             }
             tail {
                 a_change_is_told_with_its_previous_state
@@ -204,6 +225,8 @@ macro_rules! __backend_checks {
                 what_is_no_longer_kept_is_expired
                 a_slow_reader_misses_nothing
                 the_head_says_where_the_feed_is
+                no_wake_up_is_lost
+                a_feed_waits_for_a_revision_to_come
             }
             history {
                 a_history_is_of_one_entity_newest_first

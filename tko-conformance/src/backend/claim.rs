@@ -1,6 +1,6 @@
 //! [`Backend::claim`](tko_core::Backend::claim): who gets which due work, in what order.
 
-use super::fixture::{Fixture, NEARLY, TTL};
+use super::fixture::{Fixture, NEARLY, TICK, TTL};
 use super::sample::{d, deployment, s, set, site};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -357,4 +357,52 @@ pub async fn time_goes_on(fixture: Fixture) {
         last = now;
         fixture.advance(STEP).await;
     }
+}
+
+/// Each stage has its own turn of lanes: claims of one stage do not move another's.
+pub async fn stages_take_separate_turns(fixture: Fixture) {
+    let lanes = [3, 8];
+    let sites: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
+    let stages = [Stage::Prepare, Stage::Schedule];
+    let enqueue = stages.into_iter().flat_map(|stage| {
+        let all = sites.iter().enumerate();
+        all.map(move |(n, id)| Enqueue::now(stage, s(id), Lane::new(lanes[n % 2])))
+    });
+    let enqueue = enqueue.collect();
+    fixture
+        .commit(ChangeSet {
+            enqueue,
+            ..set(sites.iter().map(|id| site(id)))
+        })
+        .await;
+    let mut served: BTreeMap<Stage, Vec<u8>> = BTreeMap::new();
+    for _ in 0..4 {
+        for stage in stages {
+            let claim = fixture.claim(stage, 1).await.pop().expect("more is due");
+            served
+                .entry(stage)
+                .or_default()
+                .push(claim.work.lane.number());
+        }
+    }
+    for (stage, lanes) in served {
+        let alternate = lanes.windows(2).all(|pair| pair[0] != pair[1]);
+        assert!(alternate, "{stage:?} was served from {lanes:?}");
+    }
+}
+
+/// Work can be claimed from exactly the time at which it is due.
+pub async fn work_is_due_exactly_at_its_time(fixture: Fixture) {
+    due(&fixture, &[("d", 1, 30)]).await;
+    let work = fixture.work(Stage::Prepare, d("d")).await;
+    let at = work.expect("it is enqueued").due;
+    fixture.advance_until(at, TICK).await;
+    let early = fixture.claim(Stage::Prepare, 10).await;
+    if !early.is_empty() {
+        // A clock that also runs by itself may have reached the time meanwhile.
+        assert!(fixture.now().await >= at, "claimed too early: {early:?}");
+        return;
+    }
+    fixture.advance_until(at, Duration::ZERO).await;
+    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.key, d("d"));
 }

@@ -402,3 +402,131 @@ pub async fn sets_at_once_stay_contiguous(fixture: Fixture) {
         );
     }
 }
+
+/// Work enqueued for an absent key is dropped, also if the key is created later.
+pub async fn work_of_an_absent_key_is_dropped(fixture: Fixture) {
+    fixture.put([site("gone")]).await;
+    let enqueue = Stage::ALL
+        .into_iter()
+        .flat_map(|stage| ["gone", "missing"].map(|id| Enqueue::now(stage, s(id), Lane::new(1))));
+    let enqueue = enqueue.collect();
+    fixture
+        .commit(ChangeSet {
+            enqueue,
+            ..changes([Change::Delete(s("gone"))])
+        })
+        .await;
+    fixture.put([site("gone"), site("missing")]).await;
+    for stage in Stage::ALL {
+        let claims = fixture.claim(stage, 10).await;
+        assert!(claims.is_empty(), "{stage:?}: {claims:?}");
+    }
+    for id in ["gone", "missing"] {
+        assert!(fixture.read(s(id)).await.work.is_empty(), "{id}");
+    }
+}
+
+/// A token that was never issued commits nothing, renews nothing and settles nothing.
+pub async fn an_unknown_token_commits_nothing(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lease = fixture.claim_one(Stage::Prepare).await.token;
+    let secret = |secret: &str| Token {
+        secret: secret.into(),
+        ..lease.clone()
+    };
+    let mut guess = lease.secret.to_string();
+    let last = guess.pop();
+    guess.push(if last == Some('0') { '1' } else { '0' });
+    let moved = Token {
+        key: d("other"),
+        ..lease.clone()
+    };
+    // A backend may tell a token that looks like one of its leases from an ended one, or not.
+    let either = [ErrorKind::NotFound, ErrorKind::ClaimExpired];
+    for (token, kinds) in [
+        (secret("made.up"), &either[..1]),
+        (secret(""), &either[..1]),
+        (secret(&guess), &either[..]),
+        (moved, &either[..]),
+    ] {
+        let under = Some(token.clone());
+        let put = ChangeSet {
+            under,
+            ..set([template("t")])
+        };
+        refused(fixture.try_commit(put).await, kinds, "an unknown token");
+        let renewed = fixture
+            .backend
+            .renew(std::slice::from_ref(&token), TTL)
+            .await;
+        assert_eq!(renewed.expect("an answer"), [false]);
+        let settled = fixture.backend.settle(&[(token, Outcome::Done)]).await;
+        assert_eq!(settled.expect("an answer"), [false]);
+    }
+    assert!(fixture.find(t("t")).await.is_none());
+    let settled = fixture.backend.settle(&[(lease, Outcome::Done)]).await;
+    assert_eq!(settled.expect("an answer"), [true], "the real token works");
+}
+
+/// A set enqueues before it settles: work that it enqueues under its own lease counts as enqueued
+/// while it is leased.
+pub async fn a_set_enqueues_before_it_settles(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let outcomes = [
+        Outcome::Retry {
+            after: TTL,
+            reason: "no".to_owned(),
+        },
+        Outcome::Yield { after: TTL },
+        Outcome::Done,
+    ];
+    for (outcome, attempts) in outcomes.into_iter().zip([2, 2, 1]) {
+        let under = Some(fixture.claim_one(Stage::Prepare).await.token);
+        let later = Enqueue {
+            after: Duration::from_secs(30),
+            ..Enqueue::now(Stage::Prepare, d("d"), Lane::new(2))
+        };
+        fixture
+            .commit(ChangeSet {
+                under,
+                enqueue: vec![later],
+                settle: Some(outcome.clone()),
+                ..ChangeSet::default()
+            })
+            .await;
+        let claim = fixture.claim_one(Stage::Prepare).await;
+        assert_eq!(
+            claim.work.attempts, attempts,
+            "due at once after {outcome:?}"
+        );
+        let yielded = Outcome::Yield {
+            after: Duration::ZERO,
+        };
+        let settled = fixture.backend.settle(&[(claim.token, yielded)]).await;
+        assert_eq!(settled.expect("an answer"), [true]);
+    }
+}
+
+/// Without a token, `settle` and `progress` have no effect.
+pub async fn settle_and_progress_need_a_token(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    let lease = fixture.claim_one(Stage::Prepare).await.token;
+    let before = fixture.work(Stage::Prepare, d("d")).await;
+    fixture
+        .commit(ChangeSet {
+            settle: Some(Outcome::Done),
+            progress: Some(json!("further")),
+            ..set([template("t"), deployment("d").metadata("k", "v")])
+        })
+        .await;
+    assert!(
+        fixture.find(t("t")).await.is_some(),
+        "the rest is committed"
+    );
+    assert_eq!(fixture.work(Stage::Prepare, d("d")).await, before);
+    let settled = fixture.backend.settle(&[(lease, Outcome::Done)]).await;
+    assert_eq!(settled.expect("an answer"), [true], "the lease is live");
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Enqueue, Entity, Key,
-    Lane, List, Put, Record, Result, Revision, Select, Stage, Version, Want, Work,
+    Lane, List, Put, Record, Result, Revision, Select, Stage, Timestamp, Version, Want, Work,
 };
 
 /// Everything that can be read of an entity.
@@ -25,6 +25,9 @@ pub(crate) const TTL: Duration = Duration::from_mins(1);
 
 /// Five seconds less than [`TTL`]: what takes real time to do must not take these.
 pub(crate) const NEARLY: Duration = Duration::from_secs(55);
+
+/// The resolution of the store's time.
+pub(crate) const TICK: Duration = Duration::from_micros(1);
 
 /// Longer than any check takes.
 pub(crate) const LONG: Duration = Duration::from_hours(1);
@@ -62,6 +65,19 @@ impl Fixture {
 
     pub(crate) async fn advance(&self, by: Duration) {
         self.harness.advance(by).await;
+    }
+
+    /// Lets time pass until `margin` before `deadline`; none if that is over.
+    ///
+    /// A clock that also runs by itself is then somewhat later: compare with [`now`](Self::now).
+    pub(crate) async fn advance_until(&self, deadline: Timestamp, margin: Duration) {
+        let left = deadline.since(self.now().await);
+        self.advance(left.saturating_sub(margin)).await;
+    }
+
+    /// The store's time.
+    pub(crate) async fn now(&self) -> Timestamp {
+        self.feed_position().await.now
     }
 
     pub(crate) async fn trim(&self) {

@@ -8,29 +8,41 @@ use crate::verdict::refused;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use tko_core::{
-    Entity, ErrorKind, Key, Kind, List, MAX_CHANGES, PluginType, Record, Revision, Stage, Want,
+    Entity, ErrorKind, Facts, Gvk, Key, Kind, List, MAX_CHANGES, Plugin, PluginType, Record,
+    Revision, Stage, Want,
 };
 
 /// What was put is read back, field by field, whatever its kind.
 pub async fn what_was_put_is_read_back(fixture: Fixture) {
+    let mut scheduler = plugin(PluginType::Schedule, "p");
+    scheduler.facts = Facts::Plugin(Arc::new(Plugin {
+        executor: "command".to_owned(),
+        arguments: vec!["run".to_owned(), "-v".to_owned()],
+        properties: [("_image", "example.org/p:1"), ("color", "")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        triggers: vec![Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Thing")],
+    }));
     let puts = [
-        template("t")
-            .with_resources(&["a", "b"])
-            .with_label("k", "v"),
-        site("s")
-            .template("t")
-            .with_resources(&["c"])
-            .with_given("given", "by me"),
+        template("t").body(&["a", "b"]).metadata("k", "v"),
+        site("s").template("t").origin(7).body(&["c"]),
+        site("bare"),
         deployment("d1")
             .parent("d0")
             .template("t")
+            .origin(8)
             .site("s")
-            .placed("elsewhere")
+            .placed_as_of("elsewhere", 9)
             .once("once")
             .prepared()
-            .with_resources(&["e"]),
-        plugin(PluginType::Schedule, "p"),
+            .body(&["e"]),
+        deployment("d2").prepared().approved(),
+        scheduler,
     ];
+    let puts = puts.map(|put| {
+        put.given("given", "by a user")
+            .inherited("inherited", "too")
+    });
     fixture.put(puts.clone()).await;
     for put in puts {
         let record = fixture.read(&put.key).await;

@@ -120,3 +120,14 @@ pub async fn creations_at_once_make_one(fixture: Fixture) {
     let told: Vec<String> = all[0].iter().map(ToString::to_string).collect();
     assert_eq!(there, told);
 }
+
+/// A deployment under deletion keeps its key until it is gone.
+pub async fn a_deployment_under_deletion_keeps_its_key(fixture: Fixture) {
+    fixture.put([deployment("a").once("k").deleting()]).await;
+    let done = fixture.put([deployment("b").once("k")]).await;
+    assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
+    assert!(fixture.find(d("b")).await.is_none());
+    fixture.commit(changes([Change::Delete(d("a"))])).await;
+    let done = fixture.put([deployment("b").once("k")]).await;
+    assert!(done.existing.is_empty(), "{done:?}");
+}

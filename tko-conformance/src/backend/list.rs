@@ -6,7 +6,8 @@ use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::select::MAX_PAGE;
 use tko_core::{
-    Change, Cursor, Facts, Key, Kind, List, Pattern, PluginType, Put, Revision, Select, Stage, Want,
+    Change, ChangeRecord, Cursor, Facts, Key, Kind, List, Pattern, PluginType, Put, Revision,
+    Select, Stage, Want,
 };
 
 fn page_of(select: Select, limit: usize) -> List {
@@ -432,4 +433,65 @@ pub async fn a_change_moves_between_selections(fixture: Fixture) {
     assert_eq!(fixture.ids(&value("two")).await, ["s"]);
     fixture.commit(changes([Change::Delete(s("s"))])).await;
     assert!(fixture.ids(&value("two")).await.is_empty());
+}
+
+/// While others write, a page still shows every change up to its revision. Otherwise a client that
+/// lists and then watches would lose changes.
+pub async fn a_page_is_as_new_as_its_revision(fixture: Fixture) {
+    const ROUNDS: usize = 120;
+    let mut writers = tokio::task::JoinSet::new();
+    for task in 0..3 {
+        let own = fixture.beside().await;
+        writers.spawn(async move {
+            for round in 0..ROUNDS {
+                let key = s(&format!("s{task}x{}", round % 3));
+                let change = match round % 5 {
+                    4 => Change::Delete(key),
+                    _ => Change::Put(site(key.id()).metadata("round", &round.to_string())),
+                };
+                own.commit(changes([change])).await;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut pages = Vec::new();
+    let mut writing = true;
+    while writing {
+        writing = !writers.is_empty();
+        let list = page_of(all(Kind::Site), 0);
+        pages.push(fixture.backend.list(&list).await.expect("a page"));
+        while let Some(ended) = writers.try_join_next() {
+            ended.expect("the writer ends");
+        }
+        tokio::task::yield_now().await;
+    }
+    let feed = fixture.changes(0).await;
+    for page in pages {
+        let shown: BTreeMap<&Key, _> = page
+            .items
+            .iter()
+            .map(|record| (&record.entity.key, record.entity.version))
+            .collect();
+        let (known, later): (Vec<_>, Vec<_>) = feed
+            .iter()
+            .partition(|change| change.revision <= page.revision);
+        let last: BTreeMap<&Key, &ChangeRecord> = known
+            .into_iter()
+            .map(|change| (&change.key, change))
+            .collect();
+        for (key, change) in last {
+            // The state as of the revision, or one that a later change made of it.
+            let version = |change: &ChangeRecord| change.after.as_ref().map(|r| r.entity.version);
+            let mut states = std::iter::once(change)
+                .chain(later.iter().copied().filter(|change| change.key == *key))
+                .map(version);
+            let state = shown.get(key).copied();
+            assert!(
+                states.any(|known| known == state),
+                "the page names revision {}, but shows {key} as before {}",
+                page.revision,
+                change.revision
+            );
+        }
+    }
 }

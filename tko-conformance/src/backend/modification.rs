@@ -296,37 +296,6 @@ pub async fn a_given_up_edit_is_not_found(fixture: Fixture) {
     edit(&fixture, &s("s")).await;
 }
 
-/// A renewed edit lapses that much later.
-pub async fn an_edit_can_be_renewed(fixture: Fixture) {
-    fixture.put([site("s")]).await;
-    let token = edit(&fixture, &s("s")).await.token;
-    fixture.advance(NEARLY).await;
-    let renewed = fixture
-        .backend
-        .renew(std::slice::from_ref(&token), TTL)
-        .await;
-    assert_eq!(renewed.expect("an answer"), [true]);
-    fixture.advance(NEARLY).await;
-    refused(
-        fixture
-            .try_commit(set([site("s").with_label("k", "v")]))
-            .await,
-        &[Busy],
-        "it is renewed",
-    );
-    fixture.advance(Duration::from_secs(6)).await;
-    let renewed = fixture
-        .backend
-        .renew(std::slice::from_ref(&token), TTL)
-        .await;
-    assert_eq!(renewed.expect("an answer"), [false], "it has lapsed");
-    refused(
-        fixture.try_commit(under(&token, [])).await,
-        &[ClaimExpired],
-        "it has lapsed",
-    );
-}
-
 /// Opening, using and giving up an edit makes no revision by itself.
 pub async fn edits_make_no_revision(fixture: Fixture) {
     fixture.put([site("s")]).await;

@@ -249,6 +249,31 @@ pub async fn a_delete_removes_row_body_and_work(fixture: Fixture) {
     assert!(again.work.is_empty(), "its work stays gone");
 }
 
+/// A delete removes the work of every stage, leased work included.
+pub async fn a_delete_removes_the_work_of_every_stage(fixture: Fixture) {
+    for leased in [false, true] {
+        fixture.put([deployment("d")]).await;
+        for stage in Stage::ALL {
+            fixture.mark(stage, [d("d")]).await;
+            if leased {
+                fixture.claim_one(stage).await;
+            }
+        }
+        fixture.commit(changes([Change::Delete(d("d"))])).await;
+        for stage in Stage::ALL {
+            let claims = fixture.claim(stage, 10).await;
+            assert!(claims.is_empty(), "after the delete: {claims:?}");
+        }
+        fixture.put([deployment("d")]).await;
+        let work = fixture.read(d("d")).await.work;
+        assert!(
+            work.is_empty(),
+            "after the entity is created again: {work:?}"
+        );
+        fixture.commit(changes([Change::Delete(d("d"))])).await;
+    }
+}
+
 /// What is made again is new: generation 1, created now, with a version that was never given.
 pub async fn what_is_made_again_is_new(fixture: Fixture) {
     let mut versions = Vec::new();

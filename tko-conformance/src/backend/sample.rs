@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tko_core::{
     Change, ChangeSet, Condition, Deployment, DeploymentId, Entity, Facts, Generation, Gvk, Key,
     Kind, Metadata, Package, Pattern, Plugin, PluginId, PluginType, Put, Select, SiteId,
-    TemplateId, deployment_resource,
+    TemplateId, Version, deployment_resource,
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
@@ -77,13 +77,16 @@ fn put(key: impl Into<Key>, facts: Facts) -> Put {
 
 /// Ways to say what a put is like.
 pub(crate) trait Shape: Sized {
-    fn with_resources(self, names: &[&str]) -> Self;
-    fn with_given(self, key: &str, value: &str) -> Self;
-    fn with_label(self, key: &str, value: &str) -> Self;
+    fn body(self, names: &[&str]) -> Self;
+    fn given(self, key: &str, value: &str) -> Self;
+    fn inherited(self, key: &str, value: &str) -> Self;
+    fn metadata(self, key: &str, value: &str) -> Self;
     fn template(self, id: &str) -> Self;
     fn site(self, id: &str) -> Self;
     fn parent(self, id: &str) -> Self;
     fn placed(self, id: &str) -> Self;
+    fn placed_as_of(self, id: &str, generation: u64) -> Self;
+    fn origin(self, version: u64) -> Self;
     fn once(self, key: &str) -> Self;
     fn prepared(self) -> Self;
     fn approved(self) -> Self;
@@ -104,7 +107,12 @@ impl Shape for Put {
         self
     }
 
-    fn with_label(mut self, key: &str, value: &str) -> Self {
+    fn inherited(mut self, key: &str, value: &str) -> Self {
+        self.inherited.insert(key, value);
+        self
+    }
+
+    fn metadata(mut self, key: &str, value: &str) -> Self {
         self.metadata.insert(key, value);
         self
     }
@@ -126,7 +134,21 @@ impl Shape for Put {
     }
 
     fn placed(self, id: &str) -> Self {
-        with(self, |d| d.placed = Some((site_id(id), Generation(1))))
+        self.placed_as_of(id, 1)
+    }
+
+    fn placed_as_of(self, id: &str, generation: u64) -> Self {
+        with(self, |d| {
+            d.placed = Some((site_id(id), Generation(generation)));
+        })
+    }
+
+    fn origin(mut self, version: u64) -> Self {
+        match &mut self.facts {
+            Facts::Site { origin, .. } => *origin = Some(Version(version)),
+            _ => return with(self, |d| d.origin = Some(Version(version))),
+        }
+        self
     }
 
     fn once(self, key: &str) -> Self {

@@ -364,3 +364,121 @@ pub async fn all_that_is_set_must_hold(fixture: Fixture) {
         .await;
     selects(&fixture, &select, &["aa"]).await;
 }
+
+/// Several conditions hold together: a parent with site metadata, two keys of one join, three id
+/// patterns.
+pub async fn by_several_conditions_at_once(fixture: Fixture) {
+    let place = |id: &str, region: &str, tier: &str| {
+        site(id).metadata("region", region).metadata("tier", tier)
+    };
+    let package = |id: &str, kind: &str, vendor: &str| {
+        template(id)
+            .metadata("kind", kind)
+            .metadata("vendor", vendor)
+    };
+    fixture
+        .put([
+            place("s1", "in", "edge"),
+            place("s2", "in", "core"),
+            place("s3", "us", "edge"),
+            package("t1", "upf", "x"),
+            package("t2", "upf", "y"),
+            package("t3", "smf", "x"),
+        ])
+        .await;
+    let child = |id: &str, parent: &str, template: &str, site: &str| {
+        deployment(id).parent(parent).template(template).site(site)
+    };
+    fixture
+        .put([
+            child("a1x", "p", "t1", "s1"),
+            child("a2x", "p", "t2", "s2"),
+            child("a3x", "p", "t3", "s3"),
+            child("b1x", "q", "t1", "s1"),
+            child("b2y", "q", "t2", "s3"),
+        ])
+        .await;
+    let of_site = |patterns: &[(&str, &str)]| Select {
+        site_metadata: by(patterns),
+        ..deployments()
+    };
+    let of_template = |patterns: &[(&str, &str)]| Select {
+        template_metadata: by(patterns),
+        ..deployments()
+    };
+    let under = |parent: &str, select: Select| Select {
+        parent: Some(deployment_id(parent)),
+        ..select
+    };
+    let named = |patterns: &[&str], select: Select| Select {
+        ids: ids(patterns),
+        ..select
+    };
+    let in_edge = [("region", "in"), ("tier", "edge")];
+    let upf_x = [("kind", "upf"), ("vendor", "x")];
+    for (select, expected) in [
+        (
+            under("p", of_site(&[("region", "in")])),
+            ["a1x", "a2x"].as_slice(),
+        ),
+        (under("q", of_site(&[("region", "us")])), &["b2y"]),
+        (under("p", of_template(&[("kind", "upf")])), &["a1x", "a2x"]),
+        (of_site(&in_edge), &["a1x", "b1x"]),
+        (of_template(&upf_x), &["a1x", "b1x"]),
+        (of_template(&[("kind", "smf"), ("vendor", "y")]), &[]),
+        (named(&["a*", "*x", "*2*"], deployments()), &["a2x"]),
+        (named(&["*x", "*1*", "b*"], deployments()), &["b1x"]),
+        (named(&["a*", "*x", "*9*"], deployments()), &[]),
+        (named(&["b*"], under("q", of_site(&in_edge))), &["b1x"]),
+    ] {
+        selects(&fixture, &select, expected).await;
+    }
+}
+
+/// Site metadata are those of the assigned site: where a deployment is placed does not count.
+pub async fn site_metadata_ignore_where_a_deployment_is_placed(fixture: Fixture) {
+    let place = |id: &str, region: &str| site(id).metadata("region", region);
+    fixture.put([place("s1", "in"), place("s2", "us")]).await;
+    fixture
+        .put([
+            deployment("a").site("s1").placed("s2"),
+            deployment("b").placed("s1"),
+            deployment("c").placed("s2"),
+            deployment("e").site("gone").placed("s1"),
+        ])
+        .await;
+    let of = |region: &str| Select {
+        site_metadata: by(&[("region", region)]),
+        ..deployments()
+    };
+    selects(&fixture, &of("in"), &["a"]).await;
+    selects(&fixture, &of("us"), &[]).await;
+    selects(&fixture, &of("*"), &["a"]).await;
+}
+
+/// A template or site under deletion still joins: its metadata count until it is gone.
+pub async fn metadata_of_what_is_under_deletion_count(fixture: Fixture) {
+    let source = || template("t").metadata("kind", "upf");
+    let place = || site("s").metadata("region", "in");
+    fixture.put([source(), place()]).await;
+    fixture.put([deployment("d").template("t").site("s")]).await;
+    let of_template = Select {
+        template_metadata: by(&[("kind", "upf")]),
+        ..deployments()
+    };
+    let of_site = Select {
+        site_metadata: by(&[("region", "in")]),
+        ..deployments()
+    };
+    fixture.put([source().deleting(), place().deleting()]).await;
+    selects(&fixture, &of_template, &["d"]).await;
+    selects(&fixture, &of_site, &["d"]).await;
+    fixture
+        .commit(changes([
+            Change::Delete(super::sample::t("t")),
+            Change::Delete(super::sample::s("s")),
+        ]))
+        .await;
+    selects(&fixture, &of_template, &[]).await;
+    selects(&fixture, &of_site, &[]).await;
+}

@@ -238,46 +238,6 @@ pub async fn a_lapsed_lease_settles_nothing(fixture: Fixture) {
     assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
-/// A renewed lease lapses its time after the renewal; each token by itself.
-pub async fn a_renewed_lease_lives_on(fixture: Fixture) {
-    fixture.put(["a", "b"].map(deployment)).await;
-    fixture.mark(Stage::Prepare, [d("a")]).await;
-    let dead = fixture.claim_one(Stage::Prepare).await.token;
-    settle(&fixture, &dead, Outcome::Done).await;
-    fixture.mark(Stage::Prepare, [d("b")]).await;
-    let live = fixture.claim_one(Stage::Prepare).await.token;
-    for _ in 0..4 {
-        fixture.advance(NEARLY).await;
-        let renewed = fixture
-            .backend
-            .renew(&[dead.clone(), live.clone()], TTL)
-            .await;
-        assert_eq!(renewed.expect("an answer"), [false, true]);
-    }
-    let leased = fixture
-        .work(Stage::Prepare, d("b"))
-        .await
-        .and_then(|work| work.leased);
-    let left = leased
-        .expect("it is leased")
-        .since(fixture.feed_position().await.now);
-    assert!(left > NEARLY && left <= TTL, "{left:?}");
-    fixture.advance(NEARLY).await;
-    fixture
-        .commit(ChangeSet {
-            under: Some(live.clone()),
-            ..set([template("t")])
-        })
-        .await;
-    fixture.advance(STEP + STEP).await;
-    let renewed = fixture
-        .backend
-        .renew(std::slice::from_ref(&live), TTL)
-        .await;
-    assert_eq!(renewed.expect("an answer"), [false], "it has lapsed");
-    assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
-}
-
 /// A commit settles its lease in the same instant.
 pub async fn a_commit_settles_its_lease(fixture: Fixture) {
     let first = claimed(&fixture).await.token;
@@ -312,4 +272,70 @@ pub async fn a_commit_settles_its_lease(fixture: Fixture) {
     assert_eq!(third.work.attempts, 2);
     commit(&third.token, Outcome::Done, "three").await;
     assert!(fixture.work(Stage::Prepare, d("d")).await.is_none());
+}
+
+/// Work that is done and was enqueued again takes the lane of that enqueue: it leaves the failing
+/// lane.
+pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: Fixture) {
+    fixture.put([deployment("d")]).await;
+    fixture.mark(Stage::Prepare, [d("d")]).await;
+    for _ in 0..Lane::PATIENCE {
+        let claim = fixture.claim_one(Stage::Prepare).await;
+        settle(&fixture, &claim.token, retry(Duration::ZERO, "no")).await;
+    }
+    let failing = fixture.claim_one(Stage::Prepare).await;
+    assert_eq!(failing.work.lane, Lane::FAILING);
+    let again = vec![Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))];
+    fixture
+        .commit(ChangeSet {
+            enqueue: again,
+            ..ChangeSet::default()
+        })
+        .await;
+    settle(&fixture, &failing.token, Outcome::Done).await;
+    let next = fixture.claim_one(Stage::Prepare).await;
+    assert_eq!((next.work.lane, next.work.attempts), (Lane::new(3), 1));
+    settle(&fixture, &next.token, retry(Duration::ZERO, "no")).await;
+    assert_eq!(
+        fixture.claim_one(Stage::Prepare).await.work.lane,
+        Lane::new(3)
+    );
+}
+
+/// Work enqueued for later while it is leased is not lost: it is due once the lease is settled.
+pub async fn a_delayed_enqueue_under_a_lease_is_not_lost(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    let later = Enqueue {
+        after: Duration::from_secs(30),
+        ..Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))
+    };
+    fixture
+        .commit(ChangeSet {
+            enqueue: vec![later],
+            ..ChangeSet::default()
+        })
+        .await;
+    assert!(
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
+        "the lease holds"
+    );
+    settle(&fixture, &claim.token, Outcome::Done).await;
+    let next = fixture.claim_one(Stage::Prepare).await;
+    assert_eq!((next.work.lane, next.work.attempts), (Lane::new(3), 1));
+}
+
+/// When a lease expires, the work keeps the error of its last attempt.
+pub async fn an_expired_lease_keeps_the_last_error(fixture: Fixture) {
+    let claim = claimed(&fixture).await;
+    let outcome = retry(Duration::ZERO, "the plugin is down");
+    settle(&fixture, &claim.token, outcome).await;
+    for attempt in 2..=3 {
+        let work = fixture.claim_one(Stage::Prepare).await.work;
+        assert_eq!(work.attempts, attempt);
+        assert_eq!(work.error.as_deref(), Some("the plugin is down"));
+        fixture.advance(TTL + STEP).await;
+        let work = fixture.work(Stage::Prepare, d("d")).await;
+        let error = work.expect("it is work still").error;
+        assert_eq!(error.as_deref(), Some("the plugin is down"));
+    }
 }

@@ -263,3 +263,44 @@ pub async fn the_head_says_where_the_feed_is(fixture: Fixture) {
         .collect();
     assert_eq!(words, [None, None]);
 }
+
+/// A reader that waits hears of each change, whenever it comes: no wake-up is lost between its look
+/// at the feed and its wait.
+pub async fn no_wake_up_is_lost(fixture: Fixture) {
+    const ROUNDS: usize = 100;
+    let other = fixture.beside().await;
+    let mut tail = other.backend.tail(Revision(0), Want::ROW);
+    for round in 0..ROUNDS {
+        let waiting = tokio::spawn(async move {
+            let next = tail.next().await;
+            (tail, next)
+        });
+        for _ in 0..round % 5 {
+            tokio::task::yield_now().await;
+        }
+        fixture
+            .put([site("s").metadata("round", &round.to_string())])
+            .await;
+        let heard = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        let heard = heard.unwrap_or_else(|_| panic!("change {round} woke no reader"));
+        let (rest, next) = heard.expect("the reader ends");
+        let change = next.expect("without end").expect("a change");
+        assert_eq!(change.revision.0, round as u64 + 1);
+        tail = rest;
+    }
+}
+
+/// After a revision that is still to come, the feed waits: the first change that it tells is the
+/// one after that revision.
+pub async fn a_feed_waits_for_a_revision_to_come(fixture: Fixture) {
+    fixture.put([site("a")]).await;
+    let mut tail = fixture.backend.tail(Revision(3), Want::ROW);
+    assert!(futures_util::poll!(tail.next()).is_pending());
+    let waiting = tokio::spawn(async move { tail.next().await });
+    fixture.put([site("b"), site("c")]).await;
+    tokio::task::yield_now().await;
+    fixture.put([site("d"), site("e")]).await;
+    let first = waiting.await.expect("the reader ends");
+    let first = first.expect("without end").expect("a change");
+    assert_eq!((first.revision, first.key), (Revision(4), s("d")));
+}

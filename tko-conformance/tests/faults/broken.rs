@@ -31,6 +31,12 @@ pub(crate) struct Memo {
     pub(crate) leased: Vec<Key>,
     pub(crate) retried: Vec<Key>,
     pub(crate) readers: usize,
+    /// Each token that was issued, and when it expires.
+    pub(crate) deadlines: HashMap<Token, Timestamp>,
+    /// What was once claimed from the failing lane.
+    pub(crate) failing: Vec<Key>,
+    /// The lane that any stage was last served from.
+    pub(crate) turn: u8,
 }
 
 pub(crate) struct Broken {
@@ -39,7 +45,7 @@ pub(crate) struct Broken {
     memo: Mutex<Memo>,
     noise: AtomicU64,
     /// A commit, and nothing else.
-    pub(crate) committed: Notify,
+    pub(crate) committed: Arc<Notify>,
 }
 
 impl Broken {
@@ -49,7 +55,7 @@ impl Broken {
             fault,
             memo: Mutex::default(),
             noise: AtomicU64::new(0),
-            committed: Notify::new(),
+            committed: Arc::default(),
         }
     }
 

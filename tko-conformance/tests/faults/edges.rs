@@ -3,12 +3,15 @@
 use crate::broken::Broken;
 use std::time::Duration;
 use tko_core::{
-    Backend, Claim, ClaimRequest, Error, Key, Lane, Modification, Outcome, Result, Stage, Token,
-    Want,
+    Backend, Claim, ClaimRequest, Error, Key, Kind, Lane, List, Modification, Outcome, Result,
+    Select, Stage, Token, Want,
 };
 
 /// Longer than any check takes.
 const FOR_EVER: Duration = Duration::from_hours(1_000);
+
+/// The resolution of the store's time.
+const TICK: Duration = Duration::from_micros(1);
 
 const BACK: Outcome = Outcome::Yield {
     after: Duration::ZERO,
@@ -33,6 +36,11 @@ impl Broken {
             }
             tokio::task::yield_now().await;
         }
+        let ttl = match () {
+            () if self.is("a modification is live at its deadline") => ttl + TICK,
+            () if self.is("a modification expires early") => ttl.saturating_sub(TICK),
+            () => ttl,
+        };
         let mut edit = match self.inner.start_modification(key, ttl, want).await {
             Err(Error::Busy(_))
                 if self.is_any(&["edits are not exclusive", "edits are checked before"]) =>
@@ -53,6 +61,7 @@ impl Broken {
         };
         edit.until = until;
         self.memo().edits.insert(key.clone(), edit.token.clone());
+        self.memo().deadlines.insert(edit.token.clone(), until);
         if self.is("an edit comes without the entity's state") {
             edit.record.package = None;
         }
@@ -71,14 +80,28 @@ impl Broken {
         if self.is("leases never lapse") {
             request.lease = FOR_EVER;
         }
+        let spoilt_deadline = [
+            "leases never lapse",
+            "a lease is live at its deadline",
+            "a lease expires early",
+        ];
+        if self.is("a lease is live at its deadline") {
+            request.lease += TICK;
+        }
+        if self.is("a lease expires early") {
+            request.lease = request.lease.saturating_sub(TICK);
+        }
         if self.is("any number is claimed") {
             request.max = 1_000;
         }
         let mut claims = self.waited_for(request.clone()).await?;
         for claim in &mut claims {
-            if self.is("leases never lapse") {
+            if self.is_any(&spoilt_deadline) {
                 claim.until = until;
             }
+            self.memo()
+                .deadlines
+                .insert(claim.token.clone(), claim.until);
             if self.is("attempts are not counted") {
                 claim.work.attempts = 0;
             }
@@ -86,6 +109,19 @@ impl Broken {
                 claim.fence = 1;
             }
             let key = &claim.work.key;
+            let expired = self.memo().leased.contains(key);
+            if self.is("an expired lease forgets the last error") && expired {
+                claim.work.error = None;
+            }
+            if self.is("what failed stays in the failing lane") {
+                let mut memo = self.memo();
+                if memo.failing.contains(key) {
+                    claim.work.lane = Lane::FAILING;
+                }
+                if claim.work.lane == Lane::FAILING {
+                    memo.failing.push(key.clone());
+                }
+            }
             self.memo().leased.push(key.clone());
             if self.is("a claim makes a revision") {
                 self.make_noise(key).await;
@@ -156,7 +192,56 @@ impl Broken {
             self.inner.settle(&back).await?;
             return Ok(claims);
         }
+        if self.is("stages share their turn") {
+            return self.in_shared_turn(&at_once).await;
+        }
+        if self.is("work is due one tick early") {
+            return self.claimed_early(&at_once).await;
+        }
         self.inner.claim(&request).await
+    }
+
+    /// One claim, from the lane after the one that any stage was last served from.
+    async fn in_shared_turn(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let all = ClaimRequest {
+            max: 1_000,
+            ..request.clone()
+        };
+        let mut claims = self.inner.claim(&all).await?;
+        let turn = self.memo().turn;
+        claims.sort_by_key(|claim| {
+            let lanes = Lane::COUNT;
+            (claim.work.lane.number() + lanes - turn - 1) % lanes
+        });
+        let back = claims.split_off(request.max.min(claims.len()));
+        let back: Vec<_> = back.into_iter().map(|claim| (claim.token, BACK)).collect();
+        self.inner.settle(&back).await?;
+        if let Some(last) = claims.last() {
+            self.memo().turn = last.work.lane.number();
+        }
+        Ok(claims)
+    }
+
+    /// Makes what is due within a tick due now.
+    async fn claimed_early(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let now = self.inner.feed_position().await?.now;
+        let list = List {
+            select: Select::all(Kind::Deployment),
+            after: None,
+            limit: 0,
+            want: Want {
+                work: true,
+                ..Want::ROW
+            },
+        };
+        for record in self.inner.list(&list).await?.items {
+            for work in record.work {
+                if work.due > now && work.due <= now.plus(TICK) {
+                    self.mark(work.stage, &work.key).await;
+                }
+            }
+        }
+        self.inner.claim(request).await
     }
 
     pub(crate) async fn broken_renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
@@ -168,7 +253,26 @@ impl Broken {
         } else {
             ttl
         };
-        self.inner.renew(tokens, ttl).await
+        let until = self.inner.feed_position().await?.now.plus(ttl);
+        let mut renewed = Vec::new();
+        for token in tokens {
+            let modification = self.memo().edits.values().any(|edit| edit == token);
+            let keeps = match modification {
+                true => self.is("renewing a modification never shortens it"),
+                false => self.is("renewing a lease never shortens it"),
+            };
+            let known = self.memo().deadlines.get(token).copied();
+            if keeps && known.is_some_and(|known| known > until) {
+                renewed.push(true);
+                continue;
+            }
+            let live = self.inner.renew(std::slice::from_ref(token), ttl).await?[0];
+            if live {
+                self.memo().deadlines.insert(token.clone(), until);
+            }
+            renewed.push(live);
+        }
+        Ok(renewed)
     }
 
     pub(crate) async fn broken_settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {

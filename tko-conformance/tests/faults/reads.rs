@@ -1,11 +1,12 @@
 //! Faults of reading: one, pages, counts.
 
 use crate::broken::Broken;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tko_core::select::MAX_PAGE;
+use tko_core::select::{MAX_PAGE, metadata_match};
 use tko_core::{
-    Backend, Count, Cursor, Generation, Key, Kind, List, MAX_CHANGES, Page, Pattern, Record,
-    Result, Revision, Select, Timestamp, Want,
+    Backend, Count, Cursor, Entity, Generation, Key, Kind, List, MAX_CHANGES, Page, Pattern,
+    Record, Result, Revision, Select, Timestamp, Want,
 };
 
 /// A key as if case did not count.
@@ -122,6 +123,19 @@ impl Broken {
         if self.is("any of what is set suffices") && select.parent.is_some() {
             select.ids.clear();
         }
+        if self.is("a parent excludes site metadata") && select.parent.is_some() {
+            select.site_metadata.clear();
+        }
+        for joined in [&mut select.template_metadata, &mut select.site_metadata] {
+            if self.is("only one key of a join counts")
+                && let Some((key, pattern)) = joined.pop_first()
+            {
+                *joined = [(key, pattern)].into();
+            }
+        }
+        if self.is("only two id patterns count") {
+            select.ids.truncate(2);
+        }
         if self.is("pages show what is being deleted") {
             select.deleting = true;
         }
@@ -152,14 +166,17 @@ impl Broken {
         if self.is("work is not read") {
             list.want.work = false;
         }
-        let mut page =
-            if self.is("pages have no bound") && (list.limit == 0 || list.limit > MAX_PAGE) {
-                self.in_pieces(&list, MAX_PAGE, usize::MAX).await?
-            } else if self.is("a page is read in pieces") {
-                self.in_pieces(&list, 1, list.limit.min(MAX_PAGE)).await?
-            } else {
-                self.inner.list(&list).await?
-            };
+        let mut page = if self.is("a site join falls back to where it is placed") {
+            self.joined_by_place(&list).await?
+        } else if self.is("a template under deletion does not join") {
+            self.joined_without_deleting(&list).await?
+        } else if self.is("pages have no bound") && (list.limit == 0 || list.limit > MAX_PAGE) {
+            self.in_pieces(&list, MAX_PAGE, usize::MAX).await?
+        } else if self.is("a page is read in pieces") {
+            self.in_pieces(&list, 1, list.limit.min(MAX_PAGE)).await?
+        } else {
+            self.inner.list(&list).await?
+        };
         if self.is("a page is in reverse") {
             page.items.reverse();
         }
@@ -188,6 +205,10 @@ impl Broken {
         if self.is("an old state is given out for the latest") && list.want.allow_stale {
             page.items.pop();
         }
+        if self.is("the revision of a page is read after its rows") {
+            tokio::task::yield_now().await;
+            page.revision = self.inner.feed_position().await?.revision;
+        }
         if self.is("a page names a revision too late") {
             page.revision.0 += 1;
         }
@@ -198,6 +219,66 @@ impl Broken {
         let items = std::mem::take(&mut page.items);
         page.items = items.into_iter().map(|r| self.spoilt(r, head)).collect();
         self.memo().pages.insert(asked, page.clone());
+        Ok(page)
+    }
+
+    /// Takes a deployment without site for one on the site where it is placed.
+    async fn joined_by_place(&self, list: &List) -> Result<Page> {
+        let mut all = list.clone();
+        let patterns = std::mem::take(&mut all.select.site_metadata);
+        let sites = self.rows(Kind::Site).await?;
+        self.filtered(&all, |entity| {
+            let Some(deployment) = entity.deployment().filter(|_| !patterns.is_empty()) else {
+                return true;
+            };
+            let placed = deployment.placed.as_ref().map(|(site, _)| site);
+            let site = deployment.site.as_ref().or(placed).map(Key::from);
+            let site = site.and_then(|key| sites.get(&key));
+            site.is_some_and(|site| metadata_match(&patterns, &site.metadata))
+        })
+        .await
+    }
+
+    async fn joined_without_deleting(&self, list: &List) -> Result<Page> {
+        let templates = self.rows(Kind::Template).await?;
+        let joins = !list.select.template_metadata.is_empty();
+        self.filtered(list, |entity| {
+            let template = entity.template().filter(|_| joins).map(Key::from);
+            let template = template.and_then(|key| templates.get(&key));
+            template.is_none_or(|template| !template.deleting)
+        })
+        .await
+    }
+
+    /// Everything of a kind.
+    async fn rows(&self, kind: Kind) -> Result<BTreeMap<Key, Arc<Entity>>> {
+        let list = List {
+            select: Select {
+                deleting: true,
+                ..Select::all(kind)
+            },
+            after: None,
+            limit: 0,
+            want: Want::ROW,
+        };
+        let page = self.inner.list(&list).await?;
+        let rows = page.items.into_iter().map(|record| record.entity);
+        Ok(rows.map(|entity| (entity.key.clone(), entity)).collect())
+    }
+
+    /// A page of what is selected and passes this filter.
+    async fn filtered(&self, list: &List, filter: impl Fn(&Entity) -> bool) -> Result<Page> {
+        let all = List {
+            limit: 0,
+            ..list.clone()
+        };
+        let mut page = self.inner.list(&all).await?;
+        page.items.retain(|record| filter(&record.entity));
+        if page.items.len() > list.most() {
+            page.items.truncate(list.most());
+            let last = page.items.last();
+            page.next = last.map(|last| Cursor(last.entity.key.clone()));
+        }
         Ok(page)
     }
 

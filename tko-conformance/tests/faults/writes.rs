@@ -4,10 +4,11 @@ use crate::broken::Broken;
 use crate::reads::folded;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tko_core::work::MAX_PROGRESS;
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Committed, Deployment, Enqueue, Error, Facts, Key,
+    Ack, Backend, Change, ChangeSet, Committed, Deployment, Enqueue, Error, Facts, Generation, Key,
     MAX_CHANGES, Metadata, Outcome, Put, Require, Result, Subject, Version, Want,
 };
 
@@ -78,6 +79,24 @@ impl Broken {
             if self.is("what is given is not stored") {
                 put.given = Metadata::default();
             }
+            if self.is("given metadata of deployments are not stored")
+                && put.key.kind() == tko_core::Kind::Deployment
+            {
+                put.given = Metadata::default();
+            }
+            if self.is("inherited metadata are not stored") {
+                put.inherited = Metadata::default();
+            }
+            if self.is("the origin of a site is not stored")
+                && let Facts::Site { origin, .. } = &mut put.facts
+            {
+                *origin = None;
+            }
+            if self.is("properties of plugins are not stored")
+                && let Facts::Plugin(plugin) = &mut put.facts
+            {
+                Arc::make_mut(plugin).properties.clear();
+            }
             if self.is("metadata are trimmed") {
                 let trimmed = put.metadata.iter().map(|(key, value)| (key, value.trim()));
                 put.metadata = trimmed.collect();
@@ -92,9 +111,21 @@ impl Broken {
                 put.metadata = before.entity.metadata.overlaid(&put.metadata);
             }
             let key = put.key.clone();
+            let deleting = put.deleting;
             let Some(deployment) = deployment_of(put) else {
                 continue;
             };
+            if self.is("the origin of a deployment is not stored") {
+                deployment.origin = None;
+            }
+            if self.is("the generation of what is placed is not stored")
+                && let Some((_, generation)) = &mut deployment.placed
+            {
+                *generation = Generation(1);
+            }
+            if self.is("a deletion mark frees the idempotency key") && deleting {
+                deployment.idempotency_key = None;
+            }
             let Some(once) = deployment.idempotency_key.as_deref().map(str::to_owned) else {
                 continue;
             };
@@ -171,6 +202,17 @@ impl Broken {
             let memo = self.memo();
             set.enqueue.retain(|mark| !memo.leased.contains(&mark.key));
         }
+        if self.is("a delayed enqueue under a lease is lost") {
+            let memo = self.memo();
+            let lost = |mark: &Enqueue| memo.leased.contains(&mark.key) && !mark.after.is_zero();
+            set.enqueue.retain(|mark| !lost(mark));
+        }
+        if self.is("settle needs a token") && set.under.is_none() && set.settle.is_some() {
+            return Err(Error::bad("settle", "there is no token"));
+        }
+        if self.is("progress needs a token") && set.under.is_none() && set.progress.is_some() {
+            return Err(Error::bad("progress", "there is no token"));
+        }
         if self.is("a retry keeps its pause") {
             let memo = self.memo();
             set.enqueue.retain(|mark| !memo.retried.contains(&mark.key));
@@ -232,7 +274,15 @@ impl Broken {
     }
 
     async fn remember_work(&self, set: &ChangeSet) {
-        if !self.is("work outlives its entity") {
+        if self.is("work of absent keys is kept") {
+            for mark in &set.enqueue {
+                if self.find(&mark.key, Want::ROW).await.is_none() {
+                    self.memo().orphaned.push(mark.clone());
+                }
+            }
+        }
+        let delete_stage = self.is("work of the delete stage outlives its entity");
+        if !self.is("work outlives its entity") && !delete_stage {
             return;
         }
         for change in &set.changes {
@@ -245,6 +295,7 @@ impl Broken {
             };
             let work = self.find(key, want).await.map(|record| record.work);
             let marks = work.into_iter().flatten();
+            let marks = marks.filter(|work| !delete_stage || work.stage == tko_core::Stage::Delete);
             let marks = marks.map(|work| Enqueue::now(work.stage, key, work.lane));
             self.memo().orphaned.extend(marks);
         }
@@ -290,6 +341,16 @@ impl Broken {
             let first = before(&mut set, |r| matches!(r, Require::Unreferenced(_)));
             self.inner.commit(first, ack).await?;
         }
+        if self.is("a set settles before it enqueues") && set.settle.is_some() {
+            let enqueue = std::mem::take(&mut set.enqueue);
+            let done = self.inner.commit(set, ack).await?;
+            let enqueue = ChangeSet {
+                enqueue,
+                ..ChangeSet::default()
+            };
+            self.inner.commit(enqueue, ack).await?;
+            return Ok(done);
+        }
         if self.is("requirements are checked before") {
             let first = before(&mut set, |_| true);
             self.inner.commit(first, ack).await?;
@@ -305,7 +366,16 @@ impl Broken {
             progress: None,
             ..set.clone()
         };
+        let unknown = set
+            .under
+            .as_ref()
+            .is_some_and(|token| !self.memo().deadlines.contains_key(token));
         match error {
+            Error::ClaimExpired(_) | Error::NotFound(Subject::Claim(_))
+                if self.is("an unknown token commits") && unknown =>
+            {
+                self.inner.commit(freely, ack).await
+            }
             Error::ClaimExpired(_) if self.is("a dead lease commits") => {
                 self.inner.commit(freely, ack).await
             }
