@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tko_backend_memory::{Memory, MemorySettings};
-use tko_conformance::{Between, Call, CountedIds, ManualClock, Observer, Strict};
+use tko_backend_memory::{Memory, Settings};
+use tko_conformance::{BackendCall, Between, CallObserver, CountedIds, ManualClock, Strict};
 use tko_core::{
     DataApi, DeploymentId, ErrorKind, Key, NewDeployment, NewTemplate, Package, Resource, Result,
     Store, TemplateId, Want,
@@ -19,10 +19,10 @@ struct Counting {
 }
 
 #[async_trait]
-impl Observer for Counting {
-    async fn before(&self, call: Call) -> Result<()> {
+impl CallObserver for Counting {
+    async fn before(&self, call: BackendCall) -> Result<()> {
         let count = match call {
-            Call::Commit => &self.commits,
+            BackendCall::Commit => &self.commits,
             _ => &self.reads,
         };
         count.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,12 @@
 //! Suite 1: what holds for every [`Backend`](tko_core::Backend), one file for each operation.
 //!
 //! Run it with [`backend_suite!`](crate::backend_suite). Each check is one `async fn` that takes a
-//! [`Fixture`] with a fresh subject and panics if the behaviour in its first line is not there.
+//! [`BackendFixture`] with a fresh subject and panics if the behaviour in its first line is not there.
 
 pub mod claim;
 pub mod commit;
 pub mod count;
+pub mod feed;
 mod fixture;
 pub mod get;
 pub mod history;
@@ -20,7 +21,6 @@ pub mod renew;
 mod sample;
 pub mod select;
 pub mod settle;
-pub mod tail;
 pub mod wait;
 
-pub use fixture::Fixture;
+pub use fixture::BackendFixture;

@@ -13,7 +13,7 @@ use tko_core::{
 
 /// Which call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
+pub enum BackendCall {
     /// [`Backend::get`].
     Get,
     /// [`Backend::list`].
@@ -38,15 +38,15 @@ pub enum Call {
 
 /// What is between.
 #[async_trait]
-pub trait Observer: Send + Sync + 'static {
+pub trait CallObserver: Send + Sync + 'static {
     /// Before a call. An error is its answer: nothing happens.
-    async fn before(&self, _call: Call) -> Result<()> {
+    async fn before(&self, _call: BackendCall) -> Result<()> {
         Ok(())
     }
 
     /// After a call that went well and answered with so many items. An error is its answer, although
     /// it happened.
-    async fn after(&self, _call: Call, _items: usize) -> Result<()> {
+    async fn after(&self, _call: BackendCall, _items: usize) -> Result<()> {
         Ok(())
     }
 }
@@ -58,7 +58,7 @@ pub struct Between<B, O> {
     pub observer: Arc<O>,
 }
 
-impl<B: Backend, O: Observer> Between<B, O> {
+impl<B: Backend, O: CallObserver> Between<B, O> {
     /// Puts the observer before this backend.
     pub fn new(inner: B, observer: Arc<O>) -> Self {
         Self { inner, observer }
@@ -66,7 +66,7 @@ impl<B: Backend, O: Observer> Between<B, O> {
 
     async fn observed<A>(
         &self,
-        call: Call,
+        call: BackendCall,
         made: impl Future<Output = Result<A>> + Send,
         items: impl FnOnce(&A) -> usize + Send,
     ) -> Result<A>
@@ -81,28 +81,34 @@ impl<B: Backend, O: Observer> Between<B, O> {
 }
 
 #[async_trait]
-impl<B: Backend, O: Observer> Backend for Between<B, O> {
+impl<B: Backend, O: CallObserver> Backend for Between<B, O> {
     fn name(&self) -> &str {
         self.inner.name()
     }
 
     async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
-        self.observed(Call::Get, self.inner.get(keys, want), Vec::len)
+        self.observed(BackendCall::Get, self.inner.get(keys, want), Vec::len)
             .await
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        self.observed(Call::List, self.inner.list(list), |page| page.items.len())
-            .await
+        self.observed(BackendCall::List, self.inner.list(list), |page| {
+            page.items.len()
+        })
+        .await
     }
 
     async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
-        self.observed(Call::Count, self.inner.count(select, bound, want), |_| 1)
-            .await
+        self.observed(
+            BackendCall::Count,
+            self.inner.count(select, bound, want),
+            |_| 1,
+        )
+        .await
     }
 
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed> {
-        self.observed(Call::Commit, self.inner.commit(changes, ack), |_| 1)
+        self.observed(BackendCall::Commit, self.inner.commit(changes, ack), |_| 1)
             .await
     }
 
@@ -113,7 +119,7 @@ impl<B: Backend, O: Observer> Backend for Between<B, O> {
         want: Want,
     ) -> Result<Modification> {
         self.observed(
-            Call::Modification,
+            BackendCall::Modification,
             self.inner.start_modification(key, ttl, want),
             |_| 1,
         )
@@ -121,22 +127,22 @@ impl<B: Backend, O: Observer> Backend for Between<B, O> {
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
-        self.observed(Call::Claim, self.inner.claim(request), Vec::len)
+        self.observed(BackendCall::Claim, self.inner.claim(request), Vec::len)
             .await
     }
 
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
-        self.observed(Call::Renew, self.inner.renew(tokens, ttl), Vec::len)
+        self.observed(BackendCall::Renew, self.inner.renew(tokens, ttl), Vec::len)
             .await
     }
 
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
-        self.observed(Call::Settle, self.inner.settle(outcomes), Vec::len)
+        self.observed(BackendCall::Settle, self.inner.settle(outcomes), Vec::len)
             .await
     }
 
     async fn feed_position(&self) -> Result<FeedPosition> {
-        self.observed(Call::Head, self.inner.feed_position(), |_| 1)
+        self.observed(BackendCall::Head, self.inner.feed_position(), |_| 1)
             .await
     }
 
@@ -151,6 +157,6 @@ impl<B: Backend, O: Observer> Backend for Between<B, O> {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         let history = self.inner.history(key, before, limit);
-        self.observed(Call::History, history, Vec::len).await
+        self.observed(BackendCall::History, history, Vec::len).await
     }
 }

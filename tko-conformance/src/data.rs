@@ -2,15 +2,16 @@
 //! in process or remote, one file for each operation.
 //!
 //! Run it with [`data_suite!`](crate::data_suite). Each check is one `async fn` that takes a
-//! [`Fixture`] with a fresh subject and panics if the behaviour in its first line is not there.
+//! [`DataFixture`] with a fresh subject and panics if the behaviour in its first line is not there.
 
 pub mod approve;
+pub mod claim;
 pub mod create;
 pub mod delete;
 pub mod effects;
 mod fixture;
 pub mod metadata;
-pub mod modify;
+pub mod modification;
 pub mod package;
 pub mod prepare_step;
 pub mod purge;
@@ -22,6 +23,5 @@ pub mod schedule_step;
 pub mod triggers;
 pub mod update;
 pub mod watch;
-pub mod work;
 
-pub use fixture::Fixture;
+pub use fixture::DataFixture;

@@ -13,7 +13,7 @@ mod suite;
 mod verdict;
 
 pub use admission::Strict;
-pub use between::{Between, Call, Observer};
+pub use between::{BackendCall, Between, CallObserver};
 pub use clock::{CountedIds, ManualClock};
 pub use harness::{BackendHarness, DataHarness};
 pub use reference::{Reference, ReferenceHarness};
@@ -22,16 +22,17 @@ pub use runtime::{run_backend, run_data};
 use std::sync::Arc;
 
 /// A check, as data: for whoever wants to run the list in another way than by macro.
-pub struct Check<H: ?Sized> {
-    /// File and function, such as `edit::a_second_edit_is_busy`.
+pub struct ConformanceCheck<H: ?Sized> {
+    /// File and function, such as `edit::a_second_modification_is_busy`.
     pub name: &'static str,
     /// Runs it. Panics if it fails.
     pub run: fn(Arc<H>),
 }
 
 /// Every check of suite 1.
-pub const BACKEND_CHECKS: &[Check<dyn BackendHarness>] =
+pub const BACKEND_CHECKS: &[ConformanceCheck<dyn BackendHarness>] =
     __backend_checks!([suite::table] run_backend backend;);
 
 /// Every check of suite 2.
-pub const DATA_CHECKS: &[Check<dyn DataHarness>] = __data_checks!([suite::table] run_data data;);
+pub const DATA_CHECKS: &[ConformanceCheck<dyn DataHarness>] =
+    __data_checks!([suite::table] run_data data;);

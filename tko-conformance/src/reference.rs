@@ -16,11 +16,12 @@ mod commit;
 mod feed;
 mod harness;
 mod rows;
+mod state;
 mod work;
 
 pub use harness::ReferenceHarness;
-pub(crate) use rows::State;
-pub(crate) use work::Asked;
+pub(crate) use state::ReferenceState;
+pub(crate) use work::DueWork;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -38,7 +39,7 @@ use tokio::sync::watch;
 /// The naive backend. Clones share the store.
 #[derive(Clone)]
 pub struct Reference {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ReferenceState>>,
     /// Counts what may end somebody's wait: commits, settled claims.
     stirred: Arc<watch::Sender<u64>>,
     clock: Arc<dyn Clock>,
@@ -48,19 +49,19 @@ impl Reference {
     /// Empty. Keeps the last `history` changes.
     pub fn new(clock: Arc<dyn Clock>, history: usize) -> Self {
         Self {
-            state: Arc::new(Mutex::new(State::new(history))),
+            state: Arc::new(Mutex::new(ReferenceState::new(history))),
             stirred: Arc::new(watch::Sender::new(0)),
             clock,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReferenceState> {
         // A poisoned lock is a panic of a test that is reported already.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, and its time.
-    fn now(&self) -> (MutexGuard<'_, State>, Timestamp) {
+    fn now(&self) -> (MutexGuard<'_, ReferenceState>, Timestamp) {
         let state = self.lock();
         let now = self.clock.now();
         (state, now)

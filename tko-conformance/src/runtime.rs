@@ -1,6 +1,6 @@
 //! Runs one check: a runtime of its own, and an end in any case.
 
-use crate::backend::Fixture;
+use crate::backend::BackendFixture;
 use crate::explore::is_at_length;
 use crate::harness::{BackendHarness, DataHarness};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ const AT_LENGTH: Duration = Duration::from_hours(24);
 ///
 /// # Panics
 /// The check failed, or hangs.
-pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Fixture)) {
+pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(BackendFixture)) {
     let paused = harness.is_paused();
     block_on(paused, async {
-        let fixture = Fixture::new(harness, HISTORY).await;
+        let fixture = BackendFixture::new(harness, HISTORY).await;
         check(fixture).await;
     });
 }
@@ -32,10 +32,10 @@ pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Fix
 ///
 /// # Panics
 /// The check failed, or hangs.
-pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::data::Fixture)) {
+pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::data::DataFixture)) {
     let paused = harness.is_paused();
     block_on(paused, async {
-        let fixture = crate::data::Fixture::new(harness, HISTORY).await;
+        let fixture = crate::data::DataFixture::new(harness, HISTORY).await;
         check(fixture).await;
     });
 }

@@ -1,6 +1,6 @@
 //! [`Backend::claim`](tko_core::Backend::claim): who gets which due work, in what order.
 
-use super::fixture::{Fixture, NEARLY, TICK, TTL};
+use super::fixture::{BackendFixture, NEARLY, TICK, TTL};
 use super::sample::{d, deployment, s, set, site};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tko_core::{ChangeSet, Claim, Enqueue, Key, Lane, Outcome, Stage, Timestamp, 
 const STEP: Duration = Duration::from_secs(5);
 
 /// Deployments, and due work on each of them: id, lane, how much later.
-async fn due(fixture: &Fixture, work: &[(&str, u8, u64)]) {
+async fn due(fixture: &BackendFixture, work: &[(&str, u8, u64)]) {
     let mark = |(id, lane, after): &(&str, u8, u64)| Enqueue {
         after: Duration::from_secs(*after),
         ..Enqueue::now(Stage::Prepare, d(id), Lane::new(*lane))
@@ -30,7 +30,7 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
 
 /// A claim says what is to be done, that this is the first attempt, and when the lease lapses; its
 /// token can be passed on as text.
-pub async fn a_claim_says_what_is_to_be_done(fixture: Fixture) {
+pub async fn a_claim_describes_the_work(fixture: BackendFixture) {
     due(&fixture, &[("d", 3, 0)]).await;
     let now = fixture.feed_position().await.now;
     let claim = fixture.claim_one(Stage::Prepare).await;
@@ -64,10 +64,10 @@ pub async fn a_claim_says_what_is_to_be_done(fixture: Fixture) {
 }
 
 /// Leased work is nobody else's until the lease ends; other stages of the same key are apart.
-pub async fn leased_work_is_not_claimed_again(fixture: Fixture) {
+pub async fn leased_work_is_not_claimed_again(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
-    fixture.mark(Stage::Schedule, [s("s")]).await;
-    fixture.mark(Stage::Delete, [s("s")]).await;
+    fixture.enqueue(Stage::Schedule, [s("s")]).await;
+    fixture.enqueue(Stage::Delete, [s("s")]).await;
     fixture.claim_one(Stage::Schedule).await;
     assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
     assert_eq!(
@@ -79,7 +79,7 @@ pub async fn leased_work_is_not_claimed_again(fixture: Fixture) {
 }
 
 /// At most as many as asked for are claimed.
-pub async fn at_most_max_are_claimed(fixture: Fixture) {
+pub async fn a_claim_takes_at_most_max_items(fixture: BackendFixture) {
     let ids: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
     let work: Vec<_> = ids.iter().map(|id| (id.as_str(), 0, 0)).collect();
     due(&fixture, &work).await;
@@ -88,7 +88,7 @@ pub async fn at_most_max_are_claimed(fixture: Fixture) {
 }
 
 /// In a lane the earliest due comes first.
-pub async fn the_earliest_comes_first(fixture: Fixture) {
+pub async fn the_earliest_due_comes_first(fixture: BackendFixture) {
     due(&fixture, &[("c", 1, 20), ("a", 1, 30), ("b", 1, 10)]).await;
     fixture.advance(TTL).await;
     due(&fixture, &[("e", 1, 0)]).await;
@@ -105,7 +105,7 @@ pub async fn the_earliest_comes_first(fixture: Fixture) {
 }
 
 /// Lanes take turns within one claim: however much is due in one, the others get theirs.
-pub async fn lanes_take_turns_within_a_claim(fixture: Fixture) {
+pub async fn lanes_take_turns_within_a_claim(fixture: BackendFixture) {
     let many: Vec<String> = (0..20).map(|n| format!("a{n:02}")).collect();
     let mut work: Vec<(&str, u8, u64)> = many.iter().map(|id| (id.as_str(), 4, 0)).collect();
     work.extend([("b", 9, 0), ("c", 9, 0), ("e", Lane::FAILING.number(), 0)]);
@@ -124,7 +124,7 @@ pub async fn lanes_take_turns_within_a_claim(fixture: Fixture) {
 }
 
 /// Lanes take turns from one claim to the next.
-pub async fn lanes_take_turns_from_claim_to_claim(fixture: Fixture) {
+pub async fn lanes_take_turns_from_claim_to_claim(fixture: BackendFixture) {
     let names: Vec<String> = (0..12).map(|n| format!("d{n:02}")).collect();
     let lane = |n: usize| [2_u8, 2, 2, 2, 2, 2, 7, 7, 7, 11, 11, 11][n];
     let work: Vec<_> = names
@@ -149,7 +149,7 @@ pub async fn lanes_take_turns_from_claim_to_claim(fixture: Fixture) {
 }
 
 /// Work is claimed no earlier than it is due, and marks merge into the earlier time.
-pub async fn marks_merge_into_the_earlier_time(fixture: Fixture) {
+pub async fn enqueues_merge_into_the_earlier_time(fixture: BackendFixture) {
     due(&fixture, &[("d", 1, 30)]).await;
     due(&fixture, &[("d", 2, 10)]).await;
     due(&fixture, &[("d", 3, 20)]).await;
@@ -178,7 +178,7 @@ pub async fn marks_merge_into_the_earlier_time(fixture: Fixture) {
 }
 
 /// A lapsed lease is due work: the next claim counts another attempt and keeps the progress.
-pub async fn a_lapsed_lease_is_due_work(fixture: Fixture) {
+pub async fn an_expired_lease_is_due_work(fixture: BackendFixture) {
     due(&fixture, &[("d", 1, 0)]).await;
     let first = fixture.claim_one(Stage::Prepare).await;
     let progress = Some(serde_json::json!({"at": 7}));
@@ -206,7 +206,7 @@ pub async fn a_lapsed_lease_is_due_work(fixture: Fixture) {
 
 /// What three workers did not bring to an end is claimed alone, and what is due beside it is still
 /// claimed.
-pub async fn what_killed_three_workers_is_claimed_alone(fixture: Fixture) {
+pub async fn work_abandoned_three_times_is_claimed_alone(fixture: BackendFixture) {
     due(&fixture, &[("poison", 1, 0)]).await;
     for attempt in 1..=3 {
         let claim = fixture.claim_one(Stage::Prepare).await;
@@ -229,9 +229,9 @@ pub async fn what_killed_three_workers_is_claimed_alone(fixture: Fixture) {
 }
 
 /// The fence rises with every claim of a stage and key, through everything that ends one.
-pub async fn the_fence_always_rises(fixture: Fixture) {
+pub async fn the_fence_always_rises(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
-    fixture.mark(Stage::Schedule, [s("s")]).await;
+    fixture.enqueue(Stage::Schedule, [s("s")]).await;
     let mut fences = Vec::new();
     for round in 0..6 {
         let claim = fixture.claim_one(Stage::Schedule).await;
@@ -255,13 +255,13 @@ pub async fn the_fence_always_rises(fixture: Fixture) {
             .settle(&[(claim.token, end)])
             .await
             .expect("it is live");
-        fixture.mark(Stage::Schedule, [s("s")]).await;
+        fixture.enqueue(Stage::Schedule, [s("s")]).await;
     }
     fixture
         .commit(super::sample::changes([tko_core::Change::Delete(s("s"))]))
         .await;
     fixture.put([site("s")]).await;
-    fixture.mark(Stage::Schedule, [s("s")]).await;
+    fixture.enqueue(Stage::Schedule, [s("s")]).await;
     fences.push(fixture.claim_one(Stage::Schedule).await.fence);
     assert!(
         fences.windows(2).all(|pair| pair[0] < pair[1]),
@@ -270,7 +270,7 @@ pub async fn the_fence_always_rises(fixture: Fixture) {
 }
 
 /// A claim makes no revision and changes no version.
-pub async fn claims_make_no_revision(fixture: Fixture) {
+pub async fn a_claim_makes_no_revision(fixture: BackendFixture) {
     due(&fixture, &[("d", 0, 0)]).await;
     let before = fixture.version(d("d")).await;
     let claim = fixture.claim_one(Stage::Prepare).await;
@@ -293,7 +293,7 @@ pub async fn claims_make_no_revision(fixture: Fixture) {
 }
 
 /// However many claim at once, nothing is leased to two at a time, and all of it is done.
-pub async fn nothing_is_leased_to_two_at_once(fixture: Fixture) {
+pub async fn no_work_is_leased_twice_at_once(fixture: BackendFixture) {
     const WORK: usize = 60;
     let names: Vec<String> = (0..WORK).map(|n| format!("d{n:02}")).collect();
     let work: Vec<_> = names
@@ -349,7 +349,7 @@ pub async fn nothing_is_leased_to_two_at_once(fixture: Fixture) {
 }
 
 /// The store's time goes on as the harness says, and does not go back.
-pub async fn time_goes_on(fixture: Fixture) {
+pub async fn time_advances(fixture: BackendFixture) {
     let mut last = Timestamp::default();
     for _ in 0..5 {
         let now = fixture.feed_position().await.now;
@@ -360,7 +360,7 @@ pub async fn time_goes_on(fixture: Fixture) {
 }
 
 /// Each stage has its own turn of lanes: claims of one stage do not move another's.
-pub async fn stages_take_separate_turns(fixture: Fixture) {
+pub async fn stages_take_separate_turns(fixture: BackendFixture) {
     let lanes = [3, 8];
     let sites: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
     let stages = [Stage::Prepare, Stage::Schedule];
@@ -392,7 +392,7 @@ pub async fn stages_take_separate_turns(fixture: Fixture) {
 }
 
 /// Work can be claimed from exactly the time at which it is due.
-pub async fn work_is_due_exactly_at_its_time(fixture: Fixture) {
+pub async fn work_is_due_exactly_at_its_time(fixture: BackendFixture) {
     due(&fixture, &[("d", 1, 30)]).await;
     let work = fixture.work(Stage::Prepare, d("d")).await;
     let at = work.expect("it is enqueued").due;

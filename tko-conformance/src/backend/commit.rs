@@ -1,7 +1,9 @@
 //! [`Backend::commit`](tko_core::Backend::commit): all of it or nothing, and its place in the feed.
 
-use super::fixture::{ALL, Fixture, TTL};
-use super::sample::{Shape, all, changes, condition, d, deployment, s, set, site, t, template};
+use super::fixture::{ALL, BackendFixture, TTL};
+use super::sample::{
+    PutBuilder, all, changes, condition, d, deployment, s, set, site, t, template,
+};
 use crate::verdict::refused;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tko_core::{
 };
 
 /// A set is applied whole: puts, deletes and conditions of all kinds.
-pub async fn a_set_is_applied_whole(fixture: Fixture) {
+pub async fn a_set_is_applied_completely(fixture: BackendFixture) {
     fixture.put([site("old"), site("said")]).await;
     let said = vec![condition("C", true, "R")];
     let done = fixture
@@ -41,7 +43,7 @@ pub async fn a_set_is_applied_whole(fixture: Fixture) {
 }
 
 /// A refused set leaves nothing behind: no row, no revision, no work, no progress; its claim lives.
-pub async fn a_refused_set_leaves_nothing_behind(fixture: Fixture) {
+pub async fn a_refused_set_changes_nothing(fixture: BackendFixture) {
     fixture
         .put([
             deployment("d").with_resources(&["a"]),
@@ -49,7 +51,7 @@ pub async fn a_refused_set_leaves_nothing_behind(fixture: Fixture) {
             site("s"),
         ])
         .await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let held = fixture
         .backend
@@ -110,7 +112,7 @@ pub async fn a_refused_set_leaves_nothing_behind(fixture: Fixture) {
 }
 
 /// Dropped while it is at work, a commit happened or did not, whole.
-pub async fn a_dropped_commit_happened_or_did_not(fixture: Fixture) {
+pub async fn a_dropped_commit_is_all_or_nothing(fixture: BackendFixture) {
     for round in 0..10 {
         let ids = ["a", "b", "c"].map(|id| format!("{id}{round}"));
         let puts = set(ids.iter().map(|id| site(id)));
@@ -130,7 +132,7 @@ pub async fn a_dropped_commit_happened_or_did_not(fixture: Fixture) {
 }
 
 /// A thousand changes are one set; more are a bad argument.
-pub async fn too_many_changes_are_refused(fixture: Fixture) {
+pub async fn too_many_changes_are_refused(fixture: BackendFixture) {
     let puts = |count: usize| set((0..count).map(|n| template(&format!("t{n:04}"))));
     let result = fixture.try_commit(puts(MAX_CHANGES + 1)).await;
     refused(result, &[ErrorKind::BadArgument], "a set of 1,001");
@@ -142,7 +144,7 @@ pub async fn too_many_changes_are_refused(fixture: Fixture) {
 }
 
 /// A key twice in one set is a bad argument, in whatever way it is changed.
-pub async fn a_key_twice_is_refused(fixture: Fixture) {
+pub async fn a_repeated_key_is_refused(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let ways = [
         Change::Put(site("s").with_label("k", "v")),
@@ -161,7 +163,7 @@ pub async fn a_key_twice_is_refused(fixture: Fixture) {
 }
 
 /// Revisions are dense from 1, in commit order, a number for each changed entity.
-pub async fn revisions_are_dense(fixture: Fixture) {
+pub async fn revisions_are_dense(fixture: BackendFixture) {
     assert_eq!(fixture.revision().await, 0);
     let mut expected = Vec::new();
     for size in [1, 3, 2, 5] {
@@ -180,7 +182,7 @@ pub async fn revisions_are_dense(fixture: Fixture) {
 
 /// Whoever waits for the numbers finds them in the feed; whoever waits for durability finds the
 /// change.
-pub async fn both_acknowledgements_hold(fixture: Fixture) {
+pub async fn both_acknowledgements_hold(fixture: BackendFixture) {
     for round in 1..=10 {
         let one = format!("a{round:02}");
         let done = fixture
@@ -207,7 +209,7 @@ pub async fn both_acknowledgements_hold(fixture: Fixture) {
 
 /// Work marked by a set is due once the set can be read, not before its time, and not at all for
 /// what is not there.
-pub async fn a_set_makes_work_due(fixture: Fixture) {
+pub async fn a_set_enqueues_work(fixture: BackendFixture) {
     let later = Enqueue {
         after: Duration::from_secs(30),
         ..Enqueue::now(Stage::Prepare, d("later"), Lane::new(2))
@@ -241,9 +243,9 @@ pub async fn a_set_makes_work_due(fixture: Fixture) {
 
 /// A commit under a live lease may change anything, keeps the lease unless it settles it, and
 /// replaces its progress; JSON null removes it.
-pub async fn a_commit_under_a_lease_carries_progress(fixture: Fixture) {
+pub async fn a_commit_under_a_lease_stores_progress(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let progress = async || {
         fixture
@@ -284,9 +286,9 @@ pub async fn a_commit_under_a_lease_carries_progress(fixture: Fixture) {
 }
 
 /// Progress that is too large is a bad argument, and the claim lives.
-pub async fn too_much_progress_is_refused(fixture: Fixture) {
+pub async fn too_much_progress_is_refused(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let with = |bytes: usize| ChangeSet {
         under: Some(lease.clone()),
@@ -301,9 +303,9 @@ pub async fn too_much_progress_is_refused(fixture: Fixture) {
 
 /// Under a lease that has lapsed, was settled, or is another's by now, nothing is committed:
 /// `Timeout`.
-pub async fn a_dead_lease_commits_nothing(fixture: Fixture) {
+pub async fn an_ended_lease_commits_nothing(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lapsed = fixture.claim_one(Stage::Prepare).await.token;
     fixture.advance(TTL + TTL).await;
     let put = |under: &Token| ChangeSet {
@@ -335,9 +337,9 @@ pub async fn a_dead_lease_commits_nothing(fixture: Fixture) {
 }
 
 /// A lease dies with its entity.
-pub async fn a_lease_dies_with_its_entity(fixture: Fixture) {
+pub async fn a_lease_ends_with_its_entity(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     fixture.commit(changes([Change::Delete(d("d"))])).await;
     fixture.put([deployment("d")]).await;
@@ -361,7 +363,7 @@ pub async fn a_lease_dies_with_its_entity(fixture: Fixture) {
 
 /// Sets that are committed at once stay contiguous in the feed, each acknowledged one is there
 /// once, and the numbers stay dense.
-pub async fn sets_at_once_stay_contiguous(fixture: Fixture) {
+pub async fn concurrent_sets_stay_contiguous(fixture: BackendFixture) {
     const TASKS: u64 = 6;
     const EACH: u64 = 15;
     const SIZE: u64 = 4;
@@ -404,7 +406,7 @@ pub async fn sets_at_once_stay_contiguous(fixture: Fixture) {
 }
 
 /// Work enqueued for an absent key is dropped, also if the key is created later.
-pub async fn work_of_an_absent_key_is_dropped(fixture: Fixture) {
+pub async fn work_of_an_absent_key_is_dropped(fixture: BackendFixture) {
     fixture.put([site("gone")]).await;
     let enqueue = Stage::ALL
         .into_iter()
@@ -427,9 +429,9 @@ pub async fn work_of_an_absent_key_is_dropped(fixture: Fixture) {
 }
 
 /// A token that was never issued commits nothing, renews nothing and settles nothing.
-pub async fn an_unknown_token_commits_nothing(fixture: Fixture) {
+pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let secret = |secret: &str| Token {
         secret: secret.into(),
@@ -471,9 +473,9 @@ pub async fn an_unknown_token_commits_nothing(fixture: Fixture) {
 
 /// A set enqueues before it settles: work that it enqueues under its own lease counts as enqueued
 /// while it is leased.
-pub async fn a_set_enqueues_before_it_settles(fixture: Fixture) {
+pub async fn a_set_enqueues_before_it_settles(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let outcomes = [
         Outcome::Retry {
             after: TTL,
@@ -510,16 +512,16 @@ pub async fn a_set_enqueues_before_it_settles(fixture: Fixture) {
 }
 
 /// Without a token, `settle` and `progress` have no effect.
-pub async fn settle_and_progress_need_a_token(fixture: Fixture) {
+pub async fn settle_and_progress_need_a_token(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let before = fixture.work(Stage::Prepare, d("d")).await;
     fixture
         .commit(ChangeSet {
             settle: Some(Outcome::Done),
             progress: Some(json!("further")),
-            ..set([template("t"), deployment("d").metadata("k", "v")])
+            ..set([template("t"), deployment("d").with_label("k", "v")])
         })
         .await;
     assert!(

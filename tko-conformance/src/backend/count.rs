@@ -1,11 +1,11 @@
 //! [`Backend::count`](tko_core::Backend::count).
 
-use super::fixture::Fixture;
-use super::sample::{Shape, all, changes, id_pattern, s, site, template};
+use super::fixture::BackendFixture;
+use super::sample::{PutBuilder, all, changes, id_pattern, s, site, template};
 use tko_core::{Change, Count, Kind, Select, Want};
 
 /// A count is exact up to its bound, and says whether there are more.
-pub async fn a_count_is_exact_up_to_its_bound(fixture: Fixture) {
+pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
     fixture.put((0..10).map(|n| site(&format!("s{n}")))).await;
     fixture.put([template("other")]).await;
     for (bound, found, more) in [
@@ -26,7 +26,7 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: Fixture) {
 }
 
 /// A count follows what comes, goes, begins and ceases to match.
-pub async fn a_count_follows_every_change(fixture: Fixture) {
+pub async fn a_count_follows_every_change(fixture: BackendFixture) {
     let select = Select {
         ids: vec![id_pattern("a*")],
         metadata: [("k".to_owned(), super::sample::value_pattern("v"))].into(),

@@ -33,12 +33,12 @@ pub(crate) const TICK: Duration = Duration::from_micros(1);
 pub(crate) const LONG: Duration = Duration::from_hours(1);
 
 /// A subject, and the harness that made it.
-pub struct Fixture {
+pub struct BackendFixture {
     harness: Arc<dyn BackendHarness>,
     pub(crate) backend: Arc<dyn Backend>,
 }
 
-impl Fixture {
+impl BackendFixture {
     /// A bench with a fresh subject that keeps its last `history` changes.
     pub async fn new(harness: Arc<dyn BackendHarness>, history: usize) -> Self {
         let backend = harness.fresh(history).await;
@@ -100,7 +100,7 @@ impl Fixture {
     }
 
     /// Marks work due at once, lane 0.
-    pub(crate) async fn mark(&self, stage: Stage, keys: impl IntoIterator<Item = Key>) {
+    pub(crate) async fn enqueue(&self, stage: Stage, keys: impl IntoIterator<Item = Key>) {
         let due = keys
             .into_iter()
             .map(|k| Enqueue::now(stage, k, Lane::new(0)));

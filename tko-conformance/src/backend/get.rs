@@ -1,8 +1,8 @@
 //! [`Backend::get`](tko_core::Backend::get).
 
-use super::fixture::Fixture;
+use super::fixture::BackendFixture;
 use super::sample::{
-    Shape, all, condition, d, deployment, package, plugin, s, set, site, t, template, value_of,
+    PutBuilder, all, condition, d, deployment, package, plugin, s, set, site, t, template, value_of,
 };
 use crate::verdict::refused;
 use futures_util::StreamExt;
@@ -13,7 +13,7 @@ use tko_core::{
 };
 
 /// What was put is read back, field by field, whatever its kind.
-pub async fn what_was_put_is_read_back(fixture: Fixture) {
+pub async fn every_field_is_read_back(fixture: BackendFixture) {
     let mut scheduler = plugin(PluginType::Schedule, "p");
     scheduler.facts = Facts::Plugin(Arc::new(Plugin {
         executor: "command".to_owned(),
@@ -24,8 +24,10 @@ pub async fn what_was_put_is_read_back(fixture: Fixture) {
         triggers: vec![Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Thing")],
     }));
     let puts = [
-        template("t").body(&["a", "b"]).metadata("k", "v"),
-        site("s").template("t").origin(7).body(&["c"]),
+        template("t")
+            .with_resources(&["a", "b"])
+            .with_label("k", "v"),
+        site("s").template("t").origin(7).with_resources(&["c"]),
         site("bare"),
         deployment("d1")
             .parent("d0")
@@ -33,15 +35,15 @@ pub async fn what_was_put_is_read_back(fixture: Fixture) {
             .origin(8)
             .site("s")
             .placed_as_of("elsewhere", 9)
-            .once("once")
+            .idempotency_key("once")
             .prepared()
-            .body(&["e"]),
+            .with_resources(&["e"]),
         deployment("d2").prepared().approved(),
         scheduler,
     ];
     let puts = puts.map(|put| {
-        put.given("given", "by a user")
-            .inherited("inherited", "too")
+        put.with_given("given", "by a user")
+            .with_inherited("inherited", "too")
     });
     fixture.put(puts.clone()).await;
     for put in puts {
@@ -66,7 +68,7 @@ pub async fn what_was_put_is_read_back(fixture: Fixture) {
 
 /// Metadata are any texts. They come back as they were put, however they are read: alone, listed,
 /// read on, and as a change tells of before and after.
-pub async fn metadata_of_any_text_come_back(fixture: Fixture) {
+pub async fn metadata_may_be_any_text(fixture: BackendFixture) {
     let texts = [
         "", "\t", "\n", "\\", "\\n", "\0", "\u{1}", "é\r", "a\tb\nc", "\"'{}",
     ];
@@ -110,7 +112,7 @@ pub async fn metadata_of_any_text_come_back(fixture: Fixture) {
 }
 
 /// Answers are in the order asked for, with nothing in the places of what is not there.
-pub async fn answers_are_in_the_order_asked_for(fixture: Fixture) {
+pub async fn answers_follow_the_order_of_the_keys(fixture: BackendFixture) {
     fixture
         .put([template("a"), site("b"), deployment("c")])
         .await;
@@ -136,7 +138,7 @@ pub async fn answers_are_in_the_order_asked_for(fixture: Fixture) {
 }
 
 /// Ids are compared by bytes: case counts, and nothing is trimmed or folded.
-pub async fn ids_are_told_apart_by_bytes(fixture: Fixture) {
+pub async fn ids_are_compared_by_bytes(fixture: BackendFixture) {
     fixture.put([template("A/b"), template("a/b")]).await;
     fixture
         .commit(set([template("a/b").with_label("k", "v")]))
@@ -148,13 +150,13 @@ pub async fn ids_are_told_apart_by_bytes(fixture: Fixture) {
 }
 
 /// What is being deleted is read like anything else.
-pub async fn what_is_being_deleted_is_included(fixture: Fixture) {
+pub async fn entities_under_deletion_are_included(fixture: BackendFixture) {
     fixture.put([site("s").being_deleted()]).await;
     assert!(fixture.row(s("s")).await.deleting);
 }
 
 /// A thousand keys are read at once; more are a bad argument.
-pub async fn too_many_keys_are_refused(fixture: Fixture) {
+pub async fn too_many_keys_are_refused(fixture: BackendFixture) {
     fixture.put([template("t")]).await;
     let most = vec![t("t"); MAX_CHANGES];
     let found = fixture.backend.get(&most, Want::ROW).await;
@@ -166,9 +168,9 @@ pub async fn too_many_keys_are_refused(fixture: Fixture) {
 }
 
 /// Package, revision and work come along if they are wanted, and the package only then.
-pub async fn what_is_wanted_comes_along(fixture: Fixture) {
+pub async fn requested_parts_are_included(fixture: BackendFixture) {
     fixture.put([deployment("d").with_resources(&["a"])]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let read = async |want| {
         let found = fixture.backend.get(&[d("d")], want).await.expect("one key");
         found.into_iter().flatten().next().expect("it is there")
@@ -189,7 +191,7 @@ pub async fn what_is_wanted_comes_along(fixture: Fixture) {
 }
 
 /// The revision of an entity is the place of its last change in the feed.
-pub async fn the_revision_is_of_the_last_change(fixture: Fixture) {
+pub async fn the_revision_is_that_of_the_last_change(fixture: BackendFixture) {
     fixture.put([template("a"), template("b")]).await;
     fixture.put([template("a").with_label("k", "v")]).await;
     fixture.put([template("c")]).await;
@@ -200,7 +202,7 @@ pub async fn the_revision_is_of_the_last_change(fixture: Fixture) {
 }
 
 /// What a call has answered, every later call in any process sees.
-pub async fn another_process_sees_what_was_answered(fixture: Fixture) {
+pub async fn another_process_sees_every_answered_write(fixture: BackendFixture) {
     let other = fixture.beside().await;
     for round in 0..5 {
         let id = format!("t{round}");

@@ -1,10 +1,10 @@
 //! [`Backend::history`](tko_core::Backend::history).
 
-use super::fixture::Fixture;
-use super::sample::{Shape, changes, package, s, site};
+use super::fixture::BackendFixture;
+use super::sample::{PutBuilder, changes, package, s, site};
 use tko_core::{Change, ChangeRecord, Revision};
 
-async fn history(fixture: &Fixture, before: Option<u64>, limit: usize) -> Vec<ChangeRecord> {
+async fn history(fixture: &BackendFixture, before: Option<u64>, limit: usize) -> Vec<ChangeRecord> {
     let history = fixture
         .backend
         .history(&s("s"), before.map(Revision), limit)
@@ -17,7 +17,7 @@ fn numbers(history: &[ChangeRecord]) -> Vec<u64> {
 }
 
 /// One entity's changes, newest first, with bodies before and after, through its deletion.
-pub async fn a_history_is_of_one_entity_newest_first(fixture: Fixture) {
+pub async fn a_history_is_newest_first(fixture: BackendFixture) {
     fixture
         .put([site("s").with_resources(&["a"]), site("other")])
         .await;
@@ -46,7 +46,7 @@ pub async fn a_history_is_of_one_entity_newest_first(fixture: Fixture) {
 }
 
 /// At most `limit`, and only what is before `before`.
-pub async fn a_history_is_read_in_pieces(fixture: Fixture) {
+pub async fn a_history_is_read_in_parts(fixture: BackendFixture) {
     for n in 0..7 {
         fixture
             .put([site("s").with_label("n", &n.to_string())])
@@ -60,13 +60,13 @@ pub async fn a_history_is_read_in_pieces(fixture: Fixture) {
 }
 
 /// What never was has no history.
-pub async fn what_never_was_has_no_history(fixture: Fixture) {
+pub async fn an_unknown_entity_has_no_history(fixture: BackendFixture) {
     fixture.put([site("other")]).await;
     assert!(history(&fixture, None, 10).await.is_empty());
 }
 
 /// A history goes as far back as changes are kept, and no error comes of what is not.
-pub async fn a_history_goes_back_as_far_as_it_is_kept(fixture: Fixture) {
+pub async fn a_history_goes_back_as_far_as_changes_are_kept(fixture: BackendFixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..50 {
         fixture

@@ -1,13 +1,13 @@
 //! `once` keys: a retried creation finds what it created.
 
-use super::fixture::Fixture;
-use super::sample::{Shape, changes, d, deployment, deployment_id, s, set, site};
+use super::fixture::BackendFixture;
+use super::sample::{PutBuilder, changes, d, deployment, deployment_id, s, set, site};
 use tko_core::{Change, ChangeSet, Require};
 
 /// A second creation under a `once` key is left out, and says who has it.
-pub async fn a_second_creation_is_left_out(fixture: Fixture) {
-    fixture.put([deployment("a").once("k")]).await;
-    let done = fixture.put([deployment("b").once("k")]).await;
+pub async fn a_second_creation_is_skipped(fixture: BackendFixture) {
+    fixture.put([deployment("a").idempotency_key("k")]).await;
+    let done = fixture.put([deployment("b").idempotency_key("k")]).await;
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
     assert_eq!(done.revision, None);
     assert!(done.versions.is_empty(), "{done:?}");
@@ -16,12 +16,12 @@ pub async fn a_second_creation_is_left_out(fixture: Fixture) {
 }
 
 /// The rest of the set is done although one creation is left out.
-pub async fn the_rest_of_the_set_is_done(fixture: Fixture) {
-    fixture.put([deployment("a").once("k")]).await;
+pub async fn the_rest_of_the_set_is_committed(fixture: BackendFixture) {
+    fixture.put([deployment("a").idempotency_key("k")]).await;
     let require = ["b", "c"].map(|id| Require::Absent(d(id))).to_vec();
     let puts = [
-        deployment("b").once("k"),
-        deployment("c").once("l"),
+        deployment("b").idempotency_key("k"),
+        deployment("c").idempotency_key("l"),
         deployment("e"),
     ];
     let done = fixture
@@ -36,9 +36,11 @@ pub async fn the_rest_of_the_set_is_done(fixture: Fixture) {
 }
 
 /// What is left out refers to nothing.
-pub async fn what_is_left_out_refers_to_nothing(fixture: Fixture) {
-    fixture.put([deployment("a").once("k"), site("s")]).await;
-    let put = deployment("b").once("k").site("s");
+pub async fn a_skipped_creation_references_nothing(fixture: BackendFixture) {
+    fixture
+        .put([deployment("a").idempotency_key("k"), site("s")])
+        .await;
+    let put = deployment("b").idempotency_key("k").site("s");
     let require = vec![Require::Unreferenced(s("s"))];
     let done = fixture
         .try_commit(ChangeSet {
@@ -51,45 +53,48 @@ pub async fn what_is_left_out_refers_to_nothing(fixture: Fixture) {
 }
 
 /// Of two creations in one set under one key the first is made.
-pub async fn one_set_creates_once_too(fixture: Fixture) {
+pub async fn one_set_creates_one_deployment_per_key(fixture: BackendFixture) {
     let done = fixture
-        .put([deployment("b").once("k"), deployment("a").once("k")])
+        .put([
+            deployment("b").idempotency_key("k"),
+            deployment("a").idempotency_key("k"),
+        ])
         .await;
     assert_eq!(done.existing, [(d("a"), deployment_id("b"))]);
     assert!(fixture.find(d("a")).await.is_none());
 }
 
 /// A key is free again when its deployment is gone, also within one set.
-pub async fn a_key_is_free_when_its_deployment_is_gone(fixture: Fixture) {
-    fixture.put([deployment("a").once("k")]).await;
+pub async fn a_key_is_free_after_its_deployment_is_deleted(fixture: BackendFixture) {
+    fixture.put([deployment("a").idempotency_key("k")]).await;
     let anew = [
         Change::Delete(d("a")),
-        Change::Put(deployment("b").once("k")),
+        Change::Put(deployment("b").idempotency_key("k")),
     ];
     let done = fixture.commit(changes(anew)).await;
     assert!(done.existing.is_empty(), "{done:?}");
     fixture.commit(changes([Change::Delete(d("b"))])).await;
-    let done = fixture.put([deployment("c").once("k")]).await;
+    let done = fixture.put([deployment("c").idempotency_key("k")]).await;
     assert!(done.existing.is_empty(), "{done:?}");
     assert!(fixture.find(d("c")).await.is_some());
 }
 
 /// Replacing the deployment that has the key is no creation.
-pub async fn its_own_deployment_may_be_replaced(fixture: Fixture) {
-    fixture.put([deployment("a").once("k")]).await;
+pub async fn a_deployment_can_be_put_under_its_own_key(fixture: BackendFixture) {
+    fixture.put([deployment("a").idempotency_key("k")]).await;
     let done = fixture
-        .put([deployment("a").once("k").with_label("m", "v")])
+        .put([deployment("a").idempotency_key("k").with_label("m", "v")])
         .await;
     assert!(
         done.existing.is_empty() && done.revision.is_some(),
         "{done:?}"
     );
-    let done = fixture.put([deployment("b").once("k")]).await;
+    let done = fixture.put([deployment("b").idempotency_key("k")]).await;
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
 }
 
 /// However many create at once under one key, one deployment comes of it.
-pub async fn creations_at_once_make_one(fixture: Fixture) {
+pub async fn concurrent_creations_make_one_deployment(fixture: BackendFixture) {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..8 {
         let own = fixture.beside().await;
@@ -97,7 +102,7 @@ pub async fn creations_at_once_make_one(fixture: Fixture) {
             let mut answers = Vec::new();
             for key in 0..10 {
                 let id = format!("d{key}x{n}");
-                let put = deployment(&id).once(&format!("k{key}"));
+                let put = deployment(&id).idempotency_key(&format!("k{key}"));
                 let done = own.put([put]).await;
                 let existing = done.existing.into_iter().next();
                 answers.push(existing.map_or(deployment_id(&id), |(_, existing)| existing));
@@ -122,12 +127,14 @@ pub async fn creations_at_once_make_one(fixture: Fixture) {
 }
 
 /// A deployment under deletion keeps its key until it is gone.
-pub async fn a_deployment_under_deletion_keeps_its_key(fixture: Fixture) {
-    fixture.put([deployment("a").once("k").deleting()]).await;
-    let done = fixture.put([deployment("b").once("k")]).await;
+pub async fn a_deployment_under_deletion_keeps_its_key(fixture: BackendFixture) {
+    fixture
+        .put([deployment("a").idempotency_key("k").being_deleted()])
+        .await;
+    let done = fixture.put([deployment("b").idempotency_key("k")]).await;
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
     assert!(fixture.find(d("b")).await.is_none());
     fixture.commit(changes([Change::Delete(d("a"))])).await;
-    let done = fixture.put([deployment("b").once("k")]).await;
+    let done = fixture.put([deployment("b").idempotency_key("k")]).await;
     assert!(done.existing.is_empty(), "{done:?}");
 }

@@ -11,18 +11,18 @@ mod actor;
 mod explain;
 mod script;
 
-use super::fixture::Fixture;
+use super::fixture::BackendFixture;
 use crate::explore::explore;
 use crate::runtime::HISTORY;
 use actor::{Actor, Notes};
-use script::Act;
+use script::ScriptStep;
 use std::sync::Arc;
 
-async fn explained(fixture: &Fixture, cases: u64, acts: script::Weights) {
+async fn explained(fixture: &BackendFixture, cases: u64, acts: script::ScriptWeights) {
     explore(
         cases,
         script::scripts(acts),
-        async |scripts: Vec<Vec<Act>>| {
+        async |scripts: Vec<Vec<ScriptStep>>| {
             let fixture = fixture.fresh(HISTORY).await;
             let notes = Arc::new(Notes::default());
             let mut tasks = tokio::task::JoinSet::new();
@@ -44,12 +44,12 @@ async fn explained(fixture: &Fixture, cases: u64, acts: script::Weights) {
 /// Whatever tasks commit at once: every acknowledged set is in the feed once, whole, with its
 /// requirements true where it stands, in the order of real time; what was refused is not there;
 /// and the feed, replayed, gives what is there.
-pub async fn commits_are_explained_by_the_feed(fixture: Fixture) {
+pub async fn commits_are_explained_by_the_feed(fixture: BackendFixture) {
     explained(&fixture, 40, script::COMMITS).await;
 }
 
 /// Whatever tasks edit and claim at once: no two have the same right at a time, and nobody writes
 /// what another edits.
-pub async fn rights_never_overlap(fixture: Fixture) {
+pub async fn rights_never_overlap(fixture: BackendFixture) {
     explained(&fixture, 40, script::RIGHTS).await;
 }

@@ -1,7 +1,7 @@
 //! [`Backend::list`](tko_core::Backend::list): pages.
 
-use super::fixture::{ALL, Fixture};
-use super::sample::{Shape, all, changes, d, deployment, s, set, site, t, template, value_of};
+use super::fixture::{ALL, BackendFixture};
+use super::sample::{PutBuilder, all, changes, d, deployment, s, set, site, t, template, value_of};
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::select::MAX_PAGE;
@@ -20,7 +20,7 @@ fn page_of(select: Select, limit: usize) -> List {
 }
 
 /// A listing is in byte order of the ids, whatever order they came in.
-pub async fn listings_are_in_byte_order(fixture: Fixture) {
+pub async fn listings_are_in_byte_order(fixture: BackendFixture) {
     let mut ids = [
         "b", "a/b", "a:b", "a.b", "a-b", "a_b", "ab", "a", "B", "Z", "10", "9", "a/B",
     ];
@@ -32,7 +32,7 @@ pub async fn listings_are_in_byte_order(fixture: Fixture) {
 }
 
 /// Pages of any size come to the same listing, each item once.
-pub async fn pages_of_any_size_come_to_the_same(fixture: Fixture) {
+pub async fn pages_of_any_size_give_the_same_listing(fixture: BackendFixture) {
     let ids: Vec<String> = (0..25).map(|n| format!("s{n:02}")).collect();
     fixture.put(ids.iter().map(|id| site(id))).await;
     fixture.put([template("a"), deployment("z")]).await;
@@ -45,7 +45,7 @@ pub async fn pages_of_any_size_come_to_the_same(fixture: Fixture) {
 
 /// Reading on comes to the same as page after page, whatever is selected and where it starts; who
 /// stops early is not in anyone's way.
-pub async fn reading_on_comes_to_the_same(fixture: Fixture) {
+pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
     let ids: Vec<String> = (0..60).map(|n| format!("d{n:02}")).collect();
     fixture.put([template("t"), template("u")]).await;
     fixture
@@ -126,7 +126,7 @@ pub async fn reading_on_comes_to_the_same(fixture: Fixture) {
 }
 
 /// A listing is of one kind only.
-pub async fn a_listing_is_of_one_kind(fixture: Fixture) {
+pub async fn a_listing_has_one_kind(fixture: BackendFixture) {
     let plugin = super::sample::plugin(PluginType::Prepare, "x");
     fixture
         .put([template("x"), site("x"), deployment("x"), plugin])
@@ -139,7 +139,7 @@ pub async fn a_listing_is_of_one_kind(fixture: Fixture) {
 }
 
 /// Where nothing is, the one page is empty and the last.
-pub async fn an_empty_listing_ends_at_once(fixture: Fixture) {
+pub async fn an_empty_listing_ends_at_once(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     assert!(fixture.ids(&all(Kind::Template)).await.is_empty());
     let mut after_all = page_of(all(Kind::Site), 10);
@@ -149,7 +149,7 @@ pub async fn an_empty_listing_ends_at_once(fixture: Fixture) {
 }
 
 /// A page has at most a thousand items, and no limit means that.
-pub async fn a_page_has_at_most_a_thousand_items(fixture: Fixture) {
+pub async fn a_page_has_at_most_a_thousand_items(fixture: BackendFixture) {
     let ids: Vec<String> = (0..=MAX_PAGE).map(|n| format!("t{n:04}")).collect();
     for chunk in ids.chunks(MAX_PAGE) {
         fixture.put(chunk.iter().map(|id| template(id))).await;
@@ -170,7 +170,7 @@ pub async fn a_page_has_at_most_a_thousand_items(fixture: Fixture) {
 }
 
 /// A cursor continues after its key, also when what it names is gone or never was.
-pub async fn a_cursor_continues_after_its_key(fixture: Fixture) {
+pub async fn a_cursor_continues_after_its_key(fixture: BackendFixture) {
     fixture.put(["a", "b", "c", "d"].map(site)).await;
     fixture.commit(changes([Change::Delete(s("b"))])).await;
     for (after, expected) in [
@@ -194,14 +194,14 @@ pub async fn a_cursor_continues_after_its_key(fixture: Fixture) {
 }
 
 /// Package, revision and work come along with a listing if they are wanted.
-pub async fn what_is_wanted_comes_along(fixture: Fixture) {
+pub async fn requested_parts_are_included(fixture: BackendFixture) {
     fixture
         .put([
             deployment("a").with_resources(&["x"]),
             deployment("b").with_resources(&["y"]),
         ])
         .await;
-    fixture.mark(Stage::Prepare, [d("b")]).await;
+    fixture.enqueue(Stage::Prepare, [d("b")]).await;
     let all_of_it = fixture.walk(&all(Kind::Deployment), 10).await;
     for record in &all_of_it {
         let alone = fixture.read(&record.entity.key).await;
@@ -223,7 +223,7 @@ pub async fn what_is_wanted_comes_along(fixture: Fixture) {
 }
 
 /// What is being deleted is hidden, unless it is asked for.
-pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
+pub async fn entities_under_deletion_are_hidden(fixture: BackendFixture) {
     fixture
         .put([site("a"), site("b").being_deleted(), site("c")])
         .await;
@@ -236,7 +236,7 @@ pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
 }
 
 /// A page shows everything up to the revision that it names.
-pub async fn a_page_shows_everything_up_to_its_revision(fixture: Fixture) {
+pub async fn a_page_shows_everything_up_to_its_revision(fixture: BackendFixture) {
     for n in 1..=10 {
         fixture.put([site(&format!("s{n:02}"))]).await;
         let list = page_of(all(Kind::Site), 0);
@@ -261,7 +261,7 @@ pub async fn a_page_shows_everything_up_to_its_revision(fixture: Fixture) {
 
 /// Whatever changes between pages, what was there throughout is listed once; replaying the feed
 /// from the first page's revision over the listing gives exactly what is there in the end.
-pub async fn list_then_tail_is_exact(fixture: Fixture) {
+pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
     let id = |n: usize| format!("s{n:02}");
     fixture.put((0..30).map(|n| site(&id(n)))).await;
     let mut list = List {
@@ -324,7 +324,7 @@ pub async fn list_then_tail_is_exact(fixture: Fixture) {
 
 /// A listing that may be of any revision names one that there is, and the feed from there tells
 /// exactly what it does not show.
-pub async fn any_revision_is_one_that_was(fixture: Fixture) {
+pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
     let list = List {
         want: Want {
             allow_stale: true,
@@ -371,7 +371,7 @@ pub async fn any_revision_is_one_that_was(fixture: Fixture) {
 }
 
 /// A page is consistent in itself: of what one set changed it shows all or nothing.
-pub async fn a_page_is_consistent_in_itself(fixture: Fixture) {
+pub async fn a_page_shows_one_instant(fixture: BackendFixture) {
     let ids = ["a", "k", "z"];
     let pair = move |n: usize| ids.map(|id| template(id).with_label("n", &n.to_string()));
     fixture.put(pair(0)).await;
@@ -419,7 +419,7 @@ pub async fn a_page_is_consistent_in_itself(fixture: Fixture) {
 
 /// A change of a row is at once in what selects by its new state, and out of what selects by its
 /// old one.
-pub async fn a_change_moves_between_selections(fixture: Fixture) {
+pub async fn a_changed_row_moves_between_selections(fixture: BackendFixture) {
     let value = |value: &str| Select {
         metadata: [("k".to_owned(), super::sample::value_pattern(value))].into(),
         ..all(Kind::Site)
@@ -437,7 +437,7 @@ pub async fn a_change_moves_between_selections(fixture: Fixture) {
 
 /// While others write, a page still shows every change up to its revision. Otherwise a client that
 /// lists and then watches would lose changes.
-pub async fn a_page_is_as_new_as_its_revision(fixture: Fixture) {
+pub async fn a_page_is_as_new_as_its_revision(fixture: BackendFixture) {
     const ROUNDS: usize = 120;
     let mut writers = tokio::task::JoinSet::new();
     for task in 0..3 {
@@ -447,7 +447,7 @@ pub async fn a_page_is_as_new_as_its_revision(fixture: Fixture) {
                 let key = s(&format!("s{task}x{}", round % 3));
                 let change = match round % 5 {
                     4 => Change::Delete(key),
-                    _ => Change::Put(site(key.id()).metadata("round", &round.to_string())),
+                    _ => Change::Put(site(key.id()).with_label("round", &round.to_string())),
                 };
                 own.commit(changes([change])).await;
                 tokio::task::yield_now().await;

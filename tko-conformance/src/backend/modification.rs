@@ -1,7 +1,9 @@
 //! [`Backend::edit`](tko_core::Backend::edit): a person's exclusive right to a key, for a while.
 
-use super::fixture::{ALL, Fixture, NEARLY, TTL};
-use super::sample::{Shape, changes, condition, d, deployment, package, s, set, site, t, template};
+use super::fixture::{ALL, BackendFixture, NEARLY, TTL};
+use super::sample::{
+    PutBuilder, changes, condition, d, deployment, package, s, set, site, t, template,
+};
 use crate::verdict::refused;
 use std::time::Duration;
 use tko_core::ErrorKind::{Busy, ClaimExpired, NotFound};
@@ -9,7 +11,7 @@ use tko_core::{
     Change, ChangeSet, Error, Key, Modification, Outcome, Put, Require, Stage, Subject, Token, Want,
 };
 
-async fn edit(fixture: &Fixture, key: &Key) -> Modification {
+async fn edit(fixture: &BackendFixture, key: &Key) -> Modification {
     let edit = fixture
         .backend
         .start_modification(key, TTL, Want::PACKAGE)
@@ -34,7 +36,7 @@ fn of_claim(error: &Error, key: &Key) {
 
 /// An edit answers with the entity as it is now, when it lapses, and a token that can be passed on
 /// as text.
-pub async fn an_edit_answers_with_the_entity(fixture: Fixture) {
+pub async fn a_modification_returns_the_entity(fixture: BackendFixture) {
     fixture.put([deployment("d").with_resources(&["a"])]).await;
     let now = fixture.feed_position().await.now;
     let edit = fixture
@@ -63,7 +65,7 @@ pub async fn an_edit_answers_with_the_entity(fixture: Fixture) {
 }
 
 /// What is not there, or is being deleted, cannot be edited.
-pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
+pub async fn a_missing_entity_is_not_found(fixture: BackendFixture) {
     fixture.put([site("s").being_deleted()]).await;
     for key in [s("s"), s("missing")] {
         let result = fixture
@@ -79,7 +81,7 @@ pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
 }
 
 /// While an edit is open, a second one is refused as busy, naming the key; other keys are free.
-pub async fn a_second_edit_is_busy(fixture: Fixture) {
+pub async fn a_second_modification_is_busy(fixture: BackendFixture) {
     fixture.put([site("a"), site("b")]).await;
     edit(&fixture, &s("a")).await;
     let result = fixture
@@ -95,7 +97,7 @@ pub async fn a_second_edit_is_busy(fixture: Fixture) {
 }
 
 /// An edit keeps others' puts and deletes off its key.
-pub async fn an_edit_keeps_other_writers_off(fixture: Fixture) {
+pub async fn a_modification_blocks_other_writers(fixture: BackendFixture) {
     fixture.put([site("a"), site("b")]).await;
     let one = edit(&fixture, &s("a")).await.token;
     let other = edit(&fixture, &s("b")).await.token;
@@ -121,7 +123,7 @@ pub async fn an_edit_keeps_other_writers_off(fixture: Fixture) {
 }
 
 /// An edit lets conditions through, and everything about other keys, references included.
-pub async fn an_edit_lets_conditions_through(fixture: Fixture) {
+pub async fn a_modification_allows_conditions(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     let said = vec![condition("C", true, "R")];
@@ -136,7 +138,7 @@ pub async fn an_edit_lets_conditions_through(fixture: Fixture) {
             ..set([template("t")])
         })
         .await;
-    fixture.mark(Stage::Schedule, [s("s")]).await;
+    fixture.enqueue(Stage::Schedule, [s("s")]).await;
     assert_eq!(fixture.claim_one(Stage::Schedule).await.work.key, s("s"));
     fixture
         .commit(under(&token, [site("s").with_label("k", "v")]))
@@ -145,7 +147,7 @@ pub async fn an_edit_lets_conditions_through(fixture: Fixture) {
 }
 
 /// A commit under its token ends the edit: the token is used up, and the key is free.
-pub async fn a_commit_ends_the_edit(fixture: Fixture) {
+pub async fn a_commit_ends_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     fixture
@@ -166,7 +168,7 @@ pub async fn a_commit_ends_the_edit(fixture: Fixture) {
 }
 
 /// Also a commit that changes nothing, or nothing of its key, ends the edit; a delete too.
-pub async fn any_commit_ends_the_edit(fixture: Fixture) {
+pub async fn a_commit_without_changes_ends_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     for nothing in [set([]), set([site("s")]), set([template("t")])] {
         let token = edit(&fixture, &s("s")).await.token;
@@ -192,7 +194,7 @@ pub async fn any_commit_ends_the_edit(fixture: Fixture) {
 }
 
 /// A refused commit leaves the edit open.
-pub async fn a_refused_commit_leaves_the_edit_open(fixture: Fixture) {
+pub async fn a_refused_commit_keeps_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     let require = vec![Require::Exists(t("missing"))];
@@ -208,7 +210,7 @@ pub async fn a_refused_commit_leaves_the_edit_open(fixture: Fixture) {
 }
 
 /// After its time an edit blocks nobody, and its token commits nothing: `ClaimExpired`.
-pub async fn a_lapsed_edit_is_a_timeout(fixture: Fixture) {
+pub async fn an_expired_modification_commits_nothing(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     fixture.advance(NEARLY).await;
@@ -249,7 +251,7 @@ pub async fn a_lapsed_edit_is_a_timeout(fixture: Fixture) {
 }
 
 /// A token that was never given out is not found.
-pub async fn a_made_up_token_is_not_found(fixture: Fixture) {
+pub async fn an_unknown_token_is_not_found(fixture: BackendFixture) {
     fixture.put([site("s"), site("other")]).await;
     let real = edit(&fixture, &s("s")).await.token;
     let changed = {
@@ -278,7 +280,7 @@ pub async fn a_made_up_token_is_not_found(fixture: Fixture) {
 }
 
 /// An edit that was given up blocks nobody, and its token is not found.
-pub async fn a_given_up_edit_is_not_found(fixture: Fixture) {
+pub async fn a_cancelled_modification_is_not_found(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
     let settled = fixture
@@ -297,7 +299,7 @@ pub async fn a_given_up_edit_is_not_found(fixture: Fixture) {
 }
 
 /// Opening, using and giving up an edit makes no revision by itself.
-pub async fn edits_make_no_revision(fixture: Fixture) {
+pub async fn a_modification_makes_no_revision(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let before = fixture.version(s("s")).await;
     let token = edit(&fixture, &s("s")).await.token;
@@ -313,7 +315,7 @@ pub async fn edits_make_no_revision(fixture: Fixture) {
 }
 
 /// However many ask at once, one has the edit.
-pub async fn one_of_many_has_the_edit(fixture: Fixture) {
+pub async fn one_of_many_gets_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {

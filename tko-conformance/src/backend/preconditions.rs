@@ -1,7 +1,7 @@
 //! Requirements of a commit, and what their failing is called.
 
-use super::fixture::Fixture;
-use super::sample::{Shape, changes, condition, d, deployment, s, set, site, t, template};
+use super::fixture::BackendFixture;
+use super::sample::{PutBuilder, changes, condition, d, deployment, s, set, site, t, template};
 use crate::verdict::{names, refused};
 use tko_core::ErrorKind::{AlreadyExists, Conflict, NotFound};
 use tko_core::{
@@ -9,7 +9,10 @@ use tko_core::{
 };
 
 /// Commits a harmless put under these requirements.
-async fn under(fixture: &Fixture, require: impl IntoIterator<Item = Require>) -> Result<Committed> {
+async fn under(
+    fixture: &BackendFixture,
+    require: impl IntoIterator<Item = Require>,
+) -> Result<Committed> {
     fixture
         .try_commit(ChangeSet {
             require: require.into_iter().collect(),
@@ -37,7 +40,7 @@ fn of_entity(error: &Error, key: &Key) {
 }
 
 /// `Absent`: not there, not even as being deleted; else `AlreadyExists`.
-pub async fn absent_means_not_even_being_deleted(fixture: Fixture) {
+pub async fn absent_fails_for_an_entity_under_deletion(fixture: BackendFixture) {
     fixture.put([site("a"), site("b").being_deleted()]).await;
     for there in ["a", "b"] {
         let result = under(&fixture, [Require::Absent(s(there))]).await;
@@ -56,7 +59,7 @@ pub async fn absent_means_not_even_being_deleted(fixture: Fixture) {
 }
 
 /// `Exists`: there, and not being deleted; else `NotFound`.
-pub async fn exists_means_not_being_deleted(fixture: Fixture) {
+pub async fn exists_fails_for_an_entity_under_deletion(fixture: BackendFixture) {
     fixture.put([site("a"), site("b").being_deleted()]).await;
     under(&fixture, [Require::Exists(s("a"))])
         .await
@@ -71,7 +74,7 @@ pub async fn exists_means_not_being_deleted(fixture: Fixture) {
 }
 
 /// `At`: as it was read, conditions included; else `Conflict`.
-pub async fn at_means_exactly_as_it_was_read(fixture: Fixture) {
+pub async fn at_requires_the_exact_version(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let read = fixture.version(s("s")).await;
     under(&fixture, [Require::At(s("s"), read)])
@@ -91,7 +94,7 @@ pub async fn at_means_exactly_as_it_was_read(fixture: Fixture) {
 }
 
 /// `At` what is gone, or was made again, fails.
-pub async fn at_knows_what_was_made_again(fixture: Fixture) {
+pub async fn at_fails_for_a_recreated_entity(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let read = fixture.version(s("s")).await;
     fixture.commit(changes([Change::Delete(s("s"))])).await;
@@ -104,7 +107,7 @@ pub async fn at_knows_what_was_made_again(fixture: Fixture) {
 
 /// `Generation`: its package is as it was read, whatever else changed, and it is not being
 /// deleted.
-pub async fn generation_means_the_same_package(fixture: Fixture) {
+pub async fn generation_requires_the_same_package(fixture: BackendFixture) {
     let require = |n| [Require::Generation(s("s"), Generation(n))];
     fixture.put([site("s").with_resources(&["a"])]).await;
     fixture
@@ -127,7 +130,7 @@ pub async fn generation_means_the_same_package(fixture: Fixture) {
 }
 
 /// `Current`: as it was read, conditions included, and not being deleted.
-pub async fn current_means_as_it_was_read_and_staying(fixture: Fixture) {
+pub async fn current_requires_the_version_and_no_deletion(fixture: BackendFixture) {
     let current = |version| [Require::Current(s("s"), version)];
     fixture.put([site("s").with_resources(&["a"])]).await;
     let read = fixture.version(s("s")).await;
@@ -158,7 +161,7 @@ pub async fn current_means_as_it_was_read_and_staying(fixture: Fixture) {
 }
 
 /// `Unreferenced`: nothing names it as template, site, parent or place, once the set is applied.
-pub async fn unreferenced_means_after_these_changes(fixture: Fixture) {
+pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) {
     let referrers = [
         (t("t"), site("r").template("t"), site("r")),
         (t("t"), deployment("r").template("t"), deployment("r")),
@@ -214,7 +217,7 @@ pub async fn unreferenced_means_after_these_changes(fixture: Fixture) {
 }
 
 /// A conflict names every failing key, and no other.
-pub async fn a_conflict_names_every_failing_key(fixture: Fixture) {
+pub async fn a_conflict_names_every_failing_key(fixture: BackendFixture) {
     fixture.put(["a", "b", "c", "e"].map(site)).await;
     fixture.put([deployment("x").site("e")]).await;
     let fine = fixture.version(s("b")).await;
@@ -237,7 +240,7 @@ pub async fn a_conflict_names_every_failing_key(fixture: Fixture) {
 
 /// Where a requirement of another sort failed too, what is missing or there is part of the
 /// conflict.
-pub async fn a_conflict_outweighs_what_is_missing(fixture: Fixture) {
+pub async fn a_conflict_includes_missing_and_existing_keys(fixture: BackendFixture) {
     fixture.put([site("a")]).await;
     let result = under(
         &fixture,
@@ -256,7 +259,7 @@ pub async fn a_conflict_outweighs_what_is_missing(fixture: Fixture) {
 
 /// Requirements are checked in the same instant as the changes are made: of writers who read the
 /// same version one wins.
-pub async fn compare_and_swap_loses_no_update(fixture: Fixture) {
+pub async fn compare_and_swap_loses_no_update(fixture: BackendFixture) {
     const TASKS: u64 = 8;
     const EACH: u64 = 10;
     fixture.put([site("counter").with_label("n", "0")]).await;

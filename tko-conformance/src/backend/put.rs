@@ -1,8 +1,8 @@
 //! What puts, deletes and conditions make of a row, and what makes no change at all.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{BackendFixture, TTL};
 use super::sample::{
-    Shape, changes, condition, d, deployment, package, plugin, s, set, site, t, template,
+    PutBuilder, changes, condition, d, deployment, package, plugin, s, set, site, t, template,
 };
 use std::time::Duration;
 use tko_core::{Change, ChangeSet, Condition, Facts, Generation, PluginType, Put, Stage};
@@ -10,7 +10,7 @@ use tko_core::{Change, ChangeSet, Condition, Facts, Generation, PluginType, Put,
 const STEP: Duration = Duration::from_secs(5);
 
 /// Something new has generation 1, an empty body unless it brings one, and the store's time.
-pub async fn a_creation_starts_a_row(fixture: Fixture) {
+pub async fn a_new_row_starts_at_generation_one(fixture: BackendFixture) {
     let now = fixture.feed_position().await.now;
     fixture.put([template("t")]).await;
     let record = fixture.read(t("t")).await;
@@ -25,7 +25,7 @@ pub async fn a_creation_starts_a_row(fixture: Fixture) {
 }
 
 /// A change keeps when it was created, and says when it was updated.
-pub async fn a_change_keeps_created_and_moves_updated(fixture: Fixture) {
+pub async fn a_change_keeps_created_and_sets_updated(fixture: BackendFixture) {
     fixture.put([template("t")]).await;
     let first = fixture.row(t("t")).await;
     fixture.advance(STEP).await;
@@ -38,7 +38,7 @@ pub async fn a_change_keeps_created_and_moves_updated(fixture: Fixture) {
 
 /// The generation counts changes of the package: a new body, a plugin's facts, a deployment's
 /// `prepared` and `approved`; not conditions, metadata, relations or a deletion mark.
-pub async fn the_generation_counts_changes_of_the_package(fixture: Fixture) {
+pub async fn the_generation_counts_package_changes(fixture: BackendFixture) {
     let base = || deployment("d").with_resources(&["a"]);
     let steps: [(&str, Put, u64); 8] = [
         ("a body", base(), 1),
@@ -82,7 +82,7 @@ pub async fn the_generation_counts_changes_of_the_package(fixture: Fixture) {
 }
 
 /// A put without a body keeps the body that is there.
-pub async fn a_put_without_body_keeps_it(fixture: Fixture) {
+pub async fn a_put_without_body_keeps_the_body(fixture: BackendFixture) {
     fixture.put([site("s").with_resources(&["a", "b"])]).await;
     fixture.put([site("s").with_label("k", "v")]).await;
     let record = fixture.read(s("s")).await;
@@ -91,7 +91,7 @@ pub async fn a_put_without_body_keeps_it(fixture: Fixture) {
 }
 
 /// A put replaces what it does not repeat: metadata, given metadata, relations.
-pub async fn a_put_replaces_the_row(fixture: Fixture) {
+pub async fn a_put_replaces_the_row(fixture: BackendFixture) {
     fixture
         .put([site("s")
             .with_label("a", "1")
@@ -105,7 +105,7 @@ pub async fn a_put_replaces_the_row(fixture: Fixture) {
 }
 
 /// What changes nothing is left out: no version, no revision, no new `updated`.
-pub async fn what_changes_nothing_is_left_out(fixture: Fixture) {
+pub async fn a_change_without_effect_is_skipped(fixture: BackendFixture) {
     let same = || {
         site("s")
             .with_resources(&["a"])
@@ -149,7 +149,7 @@ pub async fn what_changes_nothing_is_left_out(fixture: Fixture) {
 }
 
 /// In a set, what changes nothing takes no revision among those that do.
-pub async fn only_real_changes_of_a_set_take_revisions(fixture: Fixture) {
+pub async fn only_effective_changes_take_revisions(fixture: BackendFixture) {
     fixture.put([site("b")]).await;
     let done = fixture.put([site("a"), site("b"), site("c")]).await;
     assert_eq!(fixture.revision().await, 3);
@@ -159,7 +159,7 @@ pub async fn only_real_changes_of_a_set_take_revisions(fixture: Fixture) {
 }
 
 /// Conditions are merged by kind, through puts and by themselves; new ones come last.
-pub async fn conditions_are_merged_by_kind(fixture: Fixture) {
+pub async fn conditions_are_merged_by_kind(fixture: BackendFixture) {
     let one = site("s")
         .with_condition(condition("A", true, "One"))
         .with_condition(condition("B", true, "One"));
@@ -186,7 +186,7 @@ pub async fn conditions_are_merged_by_kind(fixture: Fixture) {
 }
 
 /// `since` is the store's time at which the status last changed, whatever was passed in.
-pub async fn a_condition_says_since_when(fixture: Fixture) {
+pub async fn a_condition_keeps_the_time_of_its_status(fixture: BackendFixture) {
     let say = async |status: bool, reason: &str| {
         let said = Condition {
             since: fixture.feed_position().await.now.plus(TTL),
@@ -212,7 +212,7 @@ pub async fn a_condition_says_since_when(fixture: Fixture) {
 }
 
 /// Conditions change the version, not the generation, and leave the package alone.
-pub async fn conditions_change_the_version_only(fixture: Fixture) {
+pub async fn conditions_change_the_version_only(fixture: BackendFixture) {
     fixture.put([site("s").with_resources(&["a"])]).await;
     let before = fixture.row(s("s")).await;
     fixture.advance(STEP).await;
@@ -230,9 +230,9 @@ pub async fn conditions_change_the_version_only(fixture: Fixture) {
 }
 
 /// A delete removes the row, its body and its work.
-pub async fn a_delete_removes_row_body_and_work(fixture: Fixture) {
+pub async fn a_delete_removes_row_body_and_work(fixture: BackendFixture) {
     fixture.put([deployment("d").with_resources(&["a"])]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let done = fixture.commit(changes([Change::Delete(d("d"))])).await;
     assert!(
         done.revision.is_some() && done.versions.is_empty(),
@@ -250,11 +250,11 @@ pub async fn a_delete_removes_row_body_and_work(fixture: Fixture) {
 }
 
 /// A delete removes the work of every stage, leased work included.
-pub async fn a_delete_removes_the_work_of_every_stage(fixture: Fixture) {
+pub async fn a_delete_removes_the_work_of_every_stage(fixture: BackendFixture) {
     for leased in [false, true] {
         fixture.put([deployment("d")]).await;
         for stage in Stage::ALL {
-            fixture.mark(stage, [d("d")]).await;
+            fixture.enqueue(stage, [d("d")]).await;
             if leased {
                 fixture.claim_one(stage).await;
             }
@@ -275,7 +275,7 @@ pub async fn a_delete_removes_the_work_of_every_stage(fixture: Fixture) {
 }
 
 /// What is made again is new: generation 1, created now, with a version that was never given.
-pub async fn what_is_made_again_is_new(fixture: Fixture) {
+pub async fn a_recreated_entity_is_new(fixture: BackendFixture) {
     let mut versions = Vec::new();
     let mut created = Vec::new();
     for _ in 0..3 {
@@ -301,7 +301,7 @@ pub async fn what_is_made_again_is_new(fixture: Fixture) {
 }
 
 /// A version is never given twice to one entity.
-pub async fn a_version_is_never_given_twice(fixture: Fixture) {
+pub async fn a_version_is_never_reused(fixture: BackendFixture) {
     let mut seen = std::collections::HashSet::new();
     for round in 0..30 {
         let word = format!("{}", round % 2);

@@ -15,14 +15,14 @@ mod operation;
 mod pair;
 mod reads;
 
-use super::fixture::Fixture;
+use super::fixture::BackendFixture;
 use crate::explore::explore;
-use operation::Weights;
-use pair::Pair;
+use operation::OperationWeights;
+use pair::BackendPair;
 
-async fn agree(fixture: &Fixture, cases: u64, weights: Weights) {
+async fn agree(fixture: &BackendFixture, cases: u64, weights: OperationWeights) {
     explore(cases, operation::sequences(weights), async |operations| {
-        let mut pair = Pair::new(fixture.fresh(pair::HISTORY).await);
+        let mut pair = BackendPair::new(fixture.fresh(pair::HISTORY).await);
         for (at, operation) in operations.iter().enumerate() {
             let step = pair.step(operation).await;
             step.map_err(|reason| format!("operation {at}, {operation:?}: {reason}"))?;
@@ -34,11 +34,11 @@ async fn agree(fixture: &Fixture, cases: u64, weights: Weights) {
 
 /// Whatever is committed and read, the answers are those of the reference: results, errors by
 /// kind, rows, pages, counts, feed and history.
-pub async fn commits_and_reads_agree_with_the_reference(fixture: Fixture) {
+pub async fn commits_and_reads_agree_with_the_reference(fixture: BackendFixture) {
     agree(
         &fixture,
         150,
-        Weights {
+        OperationWeights {
             commits: 12,
             reads: 6,
             edits: 3,
@@ -51,11 +51,11 @@ pub async fn commits_and_reads_agree_with_the_reference(fixture: Fixture) {
 
 /// Whatever is marked, claimed, renewed and settled as time goes on, the answers are ones that the
 /// reference allows.
-pub async fn claims_and_edits_agree_with_the_reference(fixture: Fixture) {
+pub async fn claims_and_modifications_agree_with_the_reference(fixture: BackendFixture) {
     agree(
         &fixture,
         150,
-        Weights {
+        OperationWeights {
             commits: 6,
             reads: 1,
             edits: 4,

@@ -1,7 +1,7 @@
 //! [`Backend::renew`](tko_core::Backend::renew), and the deadlines of leases and modifications.
 
-use super::fixture::{Fixture, NEARLY, TICK, TTL};
-use super::sample::{Shape, d, deployment, s, set, site, t, template};
+use super::fixture::{BackendFixture, NEARLY, TICK, TTL};
+use super::sample::{PutBuilder, d, deployment, s, set, site, t, template};
 use crate::verdict::refused;
 use std::time::Duration;
 use tko_core::ErrorKind::{Busy, ClaimExpired};
@@ -9,13 +9,13 @@ use tko_core::{ChangeSet, Claim, Committed, Modification, Outcome, Result, Stage
 
 const STEP: Duration = Duration::from_secs(5);
 
-async fn claimed(fixture: &Fixture) -> Claim {
+async fn claimed(fixture: &BackendFixture) -> Claim {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     fixture.claim_one(Stage::Prepare).await
 }
 
-async fn modification(fixture: &Fixture) -> Modification {
+async fn modification(fixture: &BackendFixture) -> Modification {
     fixture.put([site("s")]).await;
     let modification = fixture
         .backend
@@ -24,7 +24,7 @@ async fn modification(fixture: &Fixture) -> Modification {
     modification.expect("it is there and free")
 }
 
-async fn renew(fixture: &Fixture, token: &Token, ttl: Duration) -> bool {
+async fn renew(fixture: &BackendFixture, token: &Token, ttl: Duration) -> bool {
     let renewed = fixture
         .backend
         .renew(std::slice::from_ref(token), ttl)
@@ -34,7 +34,7 @@ async fn renew(fixture: &Fixture, token: &Token, ttl: Duration) -> bool {
     renewed[0]
 }
 
-async fn settle(fixture: &Fixture, token: &Token) -> bool {
+async fn settle(fixture: &BackendFixture, token: &Token) -> bool {
     let settled = fixture
         .backend
         .settle(&[(token.clone(), Outcome::Done)])
@@ -43,7 +43,7 @@ async fn settle(fixture: &Fixture, token: &Token) -> bool {
 }
 
 /// Commits nothing under this token.
-async fn under(fixture: &Fixture, token: &Token) -> Result<Committed> {
+async fn under(fixture: &BackendFixture, token: &Token) -> Result<Committed> {
     fixture
         .try_commit(ChangeSet {
             under: Some(token.clone()),
@@ -53,12 +53,12 @@ async fn under(fixture: &Fixture, token: &Token) -> Result<Committed> {
 }
 
 /// A renewed lease lasts `ttl` from the renewal; each token is renewed by itself.
-pub async fn a_renewed_lease_lasts_longer(fixture: Fixture) {
+pub async fn a_renewed_lease_lasts_longer(fixture: BackendFixture) {
     fixture.put(["a", "b"].map(deployment)).await;
-    fixture.mark(Stage::Prepare, [d("a")]).await;
+    fixture.enqueue(Stage::Prepare, [d("a")]).await;
     let dead = fixture.claim_one(Stage::Prepare).await.token;
     assert!(settle(&fixture, &dead).await, "it is live");
-    fixture.mark(Stage::Prepare, [d("b")]).await;
+    fixture.enqueue(Stage::Prepare, [d("b")]).await;
     let live = fixture.claim_one(Stage::Prepare).await.token;
     for _ in 0..4 {
         fixture.advance(NEARLY).await;
@@ -86,9 +86,9 @@ pub async fn a_renewed_lease_lasts_longer(fixture: Fixture) {
 }
 
 /// A renewed modification lasts `ttl` from the renewal.
-pub async fn a_renewed_modification_lasts_longer(fixture: Fixture) {
+pub async fn a_renewed_modification_lasts_longer(fixture: BackendFixture) {
     let token = modification(&fixture).await.token;
-    let put = || set([site("s").metadata("k", "v")]);
+    let put = || set([site("s").with_label("k", "v")]);
     fixture.advance(NEARLY).await;
     assert!(renew(&fixture, &token, TTL).await);
     fixture.advance(NEARLY).await;
@@ -100,7 +100,7 @@ pub async fn a_renewed_modification_lasts_longer(fixture: Fixture) {
 }
 
 /// A renewal sets the deadline of a lease to `ttl` from now, even if that is sooner than before.
-pub async fn a_renewal_can_shorten_a_lease(fixture: Fixture) {
+pub async fn a_renewal_can_shorten_a_lease(fixture: BackendFixture) {
     let token = claimed(&fixture).await.token;
     assert!(renew(&fixture, &token, STEP).await);
     let work = fixture.work(Stage::Prepare, d("d")).await;
@@ -114,17 +114,17 @@ pub async fn a_renewal_can_shorten_a_lease(fixture: Fixture) {
 
 /// A renewal sets the deadline of a modification to `ttl` from now, even if that is sooner than
 /// before.
-pub async fn a_renewal_can_shorten_a_modification(fixture: Fixture) {
+pub async fn a_renewal_can_shorten_a_modification(fixture: BackendFixture) {
     let token = modification(&fixture).await.token;
     assert!(renew(&fixture, &token, STEP).await);
     fixture.advance(STEP).await;
     let result = under(&fixture, &token).await;
     refused(result, &[ClaimExpired], "an expired token");
-    fixture.put([site("s").metadata("k", "v")]).await;
+    fixture.put([site("s").with_label("k", "v")]).await;
 }
 
 /// A lease is live until its deadline, and expired from exactly that moment.
-pub async fn a_lease_expires_exactly_at_its_deadline(fixture: Fixture) {
+pub async fn a_lease_expires_exactly_at_its_deadline(fixture: BackendFixture) {
     let Claim { token, until, .. } = claimed(&fixture).await;
     fixture.advance_until(until, TICK).await;
     let early = fixture.claim(Stage::Prepare, 10).await;
@@ -146,7 +146,7 @@ pub async fn a_lease_expires_exactly_at_its_deadline(fixture: Fixture) {
 }
 
 /// A modification is live until its deadline, and expired from exactly that moment.
-pub async fn a_modification_expires_exactly_at_its_deadline(fixture: Fixture) {
+pub async fn a_modification_expires_exactly_at_its_deadline(fixture: BackendFixture) {
     let Modification { token, until, .. } = modification(&fixture).await;
     let start = async || {
         fixture
@@ -167,7 +167,7 @@ pub async fn a_modification_expires_exactly_at_its_deadline(fixture: Fixture) {
     assert!(!renew(&fixture, &token, TTL).await, "it has expired");
     assert!(!settle(&fixture, &token).await, "it has expired");
     if in_time {
-        fixture.put([site("s").metadata("k", "v")]).await;
+        fixture.put([site("s").with_label("k", "v")]).await;
         start().await.expect("the key is free");
     }
 }

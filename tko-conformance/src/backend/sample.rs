@@ -76,25 +76,25 @@ fn put(key: impl Into<Key>, facts: Facts) -> Put {
 }
 
 /// Ways to say what a put is like.
-pub(crate) trait Shape: Sized {
-    fn body(self, names: &[&str]) -> Self;
-    fn given(self, key: &str, value: &str) -> Self;
-    fn inherited(self, key: &str, value: &str) -> Self;
-    fn metadata(self, key: &str, value: &str) -> Self;
+pub(crate) trait PutBuilder: Sized {
+    fn with_resources(self, names: &[&str]) -> Self;
+    fn with_given(self, key: &str, value: &str) -> Self;
+    fn with_inherited(self, key: &str, value: &str) -> Self;
+    fn with_label(self, key: &str, value: &str) -> Self;
     fn template(self, id: &str) -> Self;
     fn site(self, id: &str) -> Self;
     fn parent(self, id: &str) -> Self;
     fn placed(self, id: &str) -> Self;
     fn placed_as_of(self, id: &str, generation: u64) -> Self;
     fn origin(self, version: u64) -> Self;
-    fn once(self, key: &str) -> Self;
+    fn idempotency_key(self, key: &str) -> Self;
     fn prepared(self) -> Self;
     fn approved(self) -> Self;
     fn being_deleted(self) -> Self;
     fn with_condition(self, condition: Condition) -> Self;
 }
 
-impl Shape for Put {
+impl PutBuilder for Put {
     fn with_resources(self, names: &[&str]) -> Self {
         Self {
             body: Some(package(names)),
@@ -107,12 +107,12 @@ impl Shape for Put {
         self
     }
 
-    fn inherited(mut self, key: &str, value: &str) -> Self {
+    fn with_inherited(mut self, key: &str, value: &str) -> Self {
         self.inherited.insert(key, value);
         self
     }
 
-    fn metadata(mut self, key: &str, value: &str) -> Self {
+    fn with_label(mut self, key: &str, value: &str) -> Self {
         self.metadata.insert(key, value);
         self
     }
@@ -151,7 +151,7 @@ impl Shape for Put {
         self
     }
 
-    fn once(self, key: &str) -> Self {
+    fn idempotency_key(self, key: &str) -> Self {
         with(self, |d| d.idempotency_key = Some(key.into()))
     }
 

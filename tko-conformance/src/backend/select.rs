@@ -1,9 +1,9 @@
 //! Selections, through listings and counts: patterns, relations, joins.
 
-use super::fixture::Fixture;
+use super::fixture::BackendFixture;
 use super::sample::{
-    Shape, all, changes, deployment, deployment_id, id_pattern, plugin, site, site_id, template,
-    value_pattern,
+    PutBuilder, all, changes, deployment, deployment_id, id_pattern, plugin, site, site_id,
+    template, value_pattern,
 };
 use tko_core::{
     Change, Facts, Gvk, Kind, Pattern, Plugin, PluginType, Put, Select, Want,
@@ -11,7 +11,7 @@ use tko_core::{
 };
 
 /// That exactly these are selected: in one page, in small pages, and by count.
-async fn selects(fixture: &Fixture, select: &Select, expected: &[&str]) {
+async fn selects(fixture: &BackendFixture, select: &Select, expected: &[&str]) {
     for limit in [0, 1, 3] {
         let found = fixture.walk(select, limit).await;
         let found: Vec<&str> = found.iter().map(|r| r.entity.key.id()).collect();
@@ -39,7 +39,7 @@ fn deployments() -> Select {
 }
 
 /// Id patterns: `*` stays within a segment, `**` crosses them, a literal is one id; all must match.
-pub async fn by_id_patterns(fixture: Fixture) {
+pub async fn id_patterns_filter(fixture: BackendFixture) {
     let sites = [
         "in/ka/1", "in/ka/2", "in/kb:1", "in", "IN/ka/1", "i", "in/ka",
     ];
@@ -70,7 +70,7 @@ pub async fn by_id_patterns(fixture: Fixture) {
 }
 
 /// Metadata patterns: each key must be there and match; `*` crosses everything.
-pub async fn by_metadata_patterns(fixture: Fixture) {
+pub async fn metadata_patterns_filter(fixture: BackendFixture) {
     fixture
         .put([
             site("a")
@@ -100,7 +100,7 @@ pub async fn by_metadata_patterns(fixture: Fixture) {
 }
 
 /// By the template's id, of sites and deployments; what has none matches no pattern.
-pub async fn by_template_ids(fixture: Fixture) {
+pub async fn template_ids_filter(fixture: BackendFixture) {
     fixture.put([template("nf/a"), template("nf/b")]).await;
     fixture.put([site("s1").template("nf/a"), site("s2")]).await;
     let of = [
@@ -129,7 +129,7 @@ pub async fn by_template_ids(fixture: Fixture) {
 }
 
 /// By the site's id; what has none matches no pattern. What moves is found at its new site only.
-pub async fn by_site_ids(fixture: Fixture) {
+pub async fn site_ids_filter(fixture: BackendFixture) {
     let at = |id: &str, place: &str| deployment(id).site(place);
     fixture
         .put([
@@ -152,7 +152,7 @@ pub async fn by_site_ids(fixture: Fixture) {
 }
 
 /// By exactly one parent.
-pub async fn by_parent(fixture: Fixture) {
+pub async fn a_parent_filters(fixture: BackendFixture) {
     let child = |id: &str, parent: &str| deployment(id).parent(parent);
     fixture
         .put([
@@ -173,7 +173,7 @@ pub async fn by_parent(fixture: Fixture) {
 }
 
 /// By the metadata that the template has now, and the site has now.
-pub async fn by_metadata_of_template_and_site(fixture: Fixture) {
+pub async fn template_and_site_metadata_filter(fixture: BackendFixture) {
     let kind = |id: &str, value: &str| template(id).with_label("kind", value);
     fixture.put([kind("t1", "upf"), kind("t2", "smf")]).await;
     fixture
@@ -206,7 +206,7 @@ pub async fn by_metadata_of_template_and_site(fixture: Fixture) {
 }
 
 /// By prepared and approved, either way.
-pub async fn by_prepared_and_approved(fixture: Fixture) {
+pub async fn prepared_and_approved_filter(fixture: BackendFixture) {
     let approved = deployment("c").prepared().approved();
     fixture
         .put([deployment("a"), deployment("b").prepared(), approved])
@@ -230,7 +230,7 @@ pub async fn by_prepared_and_approved(fixture: Fixture) {
 
 /// What concerns a site: assigned to it, or still placed on it; with what is being deleted if that
 /// is asked for.
-pub async fn by_the_site_that_it_concerns(fixture: Fixture) {
+pub async fn a_concerned_site_filters(fixture: BackendFixture) {
     fixture
         .put([
             deployment("a").site("s"),
@@ -254,7 +254,7 @@ pub async fn by_the_site_that_it_concerns(fixture: Fixture) {
 }
 
 /// Plugins: by type, by name pattern, by executor and trigger compared whole.
-pub async fn of_plugins(fixture: Fixture) {
+pub async fn plugin_fields_filter(fixture: BackendFixture) {
     let with = |put: Put, executor: &str, triggers: &[Gvk]| Put {
         facts: Facts::Plugin(std::sync::Arc::new(Plugin {
             executor: executor.to_owned(),
@@ -314,7 +314,7 @@ pub async fn of_plugins(fixture: Fixture) {
 }
 
 /// All that is set must hold.
-pub async fn all_that_is_set_must_hold(fixture: Fixture) {
+pub async fn all_filters_must_match(fixture: BackendFixture) {
     fixture
         .put([
             template("t").with_label("k", "v"),
@@ -367,14 +367,16 @@ pub async fn all_that_is_set_must_hold(fixture: Fixture) {
 
 /// Several conditions hold together: a parent with site metadata, two keys of one join, three id
 /// patterns.
-pub async fn by_several_conditions_at_once(fixture: Fixture) {
+pub async fn several_filters_combine(fixture: BackendFixture) {
     let place = |id: &str, region: &str, tier: &str| {
-        site(id).metadata("region", region).metadata("tier", tier)
+        site(id)
+            .with_label("region", region)
+            .with_label("tier", tier)
     };
     let package = |id: &str, kind: &str, vendor: &str| {
         template(id)
-            .metadata("kind", kind)
-            .metadata("vendor", vendor)
+            .with_label("kind", kind)
+            .with_label("vendor", vendor)
     };
     fixture
         .put([
@@ -436,8 +438,8 @@ pub async fn by_several_conditions_at_once(fixture: Fixture) {
 }
 
 /// Site metadata are those of the assigned site: where a deployment is placed does not count.
-pub async fn site_metadata_ignore_where_a_deployment_is_placed(fixture: Fixture) {
-    let place = |id: &str, region: &str| site(id).metadata("region", region);
+pub async fn site_metadata_filters_ignore_placement(fixture: BackendFixture) {
+    let place = |id: &str, region: &str| site(id).with_label("region", region);
     fixture.put([place("s1", "in"), place("s2", "us")]).await;
     fixture
         .put([
@@ -457,9 +459,9 @@ pub async fn site_metadata_ignore_where_a_deployment_is_placed(fixture: Fixture)
 }
 
 /// A template or site under deletion still joins: its metadata count until it is gone.
-pub async fn metadata_of_what_is_under_deletion_count(fixture: Fixture) {
-    let source = || template("t").metadata("kind", "upf");
-    let place = || site("s").metadata("region", "in");
+pub async fn entities_under_deletion_still_join(fixture: BackendFixture) {
+    let source = || template("t").with_label("kind", "upf");
+    let place = || site("s").with_label("region", "in");
     fixture.put([source(), place()]).await;
     fixture.put([deployment("d").template("t").site("s")]).await;
     let of_template = Select {
@@ -470,7 +472,9 @@ pub async fn metadata_of_what_is_under_deletion_count(fixture: Fixture) {
         site_metadata: by(&[("region", "in")]),
         ..deployments()
     };
-    fixture.put([source().deleting(), place().deleting()]).await;
+    fixture
+        .put([source().being_deleted(), place().being_deleted()])
+        .await;
     selects(&fixture, &of_template, &["d"]).await;
     selects(&fixture, &of_site, &["d"]).await;
     fixture

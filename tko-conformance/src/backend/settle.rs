@@ -1,7 +1,7 @@
 //! [`Backend::settle`](tko_core::Backend::settle) and [`Backend::renew`](tko_core::Backend::renew):
 //! how leases end, or do not.
 
-use super::fixture::{Fixture, NEARLY, TTL};
+use super::fixture::{BackendFixture, NEARLY, TTL};
 use super::sample::{d, deployment, set, t, template};
 use serde_json::json;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use tko_core::{ChangeSet, Claim, Enqueue, Lane, Outcome, Stage, Token};
 
 const STEP: Duration = Duration::from_secs(5);
 
-async fn claimed(fixture: &Fixture) -> Claim {
+async fn claimed(fixture: &BackendFixture) -> Claim {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     fixture.claim_one(Stage::Prepare).await
 }
 
@@ -22,12 +22,12 @@ fn retry(after: Duration, reason: &str) -> Outcome {
     }
 }
 
-async fn settle(fixture: &Fixture, token: &Token, outcome: Outcome) {
+async fn settle(fixture: &BackendFixture, token: &Token, outcome: Outcome) {
     let settled = fixture.backend.settle(&[(token.clone(), outcome)]).await;
     assert_eq!(settled.expect("an answer"), [true], "it is live");
 }
 
-async fn progress(fixture: &Fixture, token: &Token) {
+async fn progress(fixture: &BackendFixture, token: &Token) {
     let under = Some(token.clone());
     let progress = Some(json!({"at": 1}));
     fixture
@@ -40,14 +40,14 @@ async fn progress(fixture: &Fixture, token: &Token) {
 }
 
 /// What is done is no work any more; marked again it is new.
-pub async fn what_is_done_is_gone(fixture: Fixture) {
+pub async fn done_work_is_removed(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;
     settle(&fixture, &claim.token, Outcome::Done).await;
     assert!(fixture.work(Stage::Prepare, d("d")).await.is_none());
     fixture.advance(TTL + STEP).await;
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let again = fixture.claim_one(Stage::Prepare).await.work;
     assert_eq!(
         (again.attempts, again.progress, again.error),
@@ -56,12 +56,12 @@ pub async fn what_is_done_is_gone(fixture: Fixture) {
 }
 
 /// What was marked while it was claimed is due at once when it is done, as new.
-pub async fn a_mark_while_claimed_is_not_lost(fixture: Fixture) {
+pub async fn an_enqueue_under_a_lease_is_not_lost(fixture: BackendFixture) {
     let first = claimed(&fixture).await;
     settle(&fixture, &first.token, retry(Duration::ZERO, "no")).await;
     let second = fixture.claim_one(Stage::Prepare).await;
     progress(&fixture, &second.token).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "the lease holds"
@@ -82,19 +82,19 @@ pub async fn a_mark_while_claimed_is_not_lost(fixture: Fixture) {
 }
 
 /// A mark from before the claim is what was claimed; it is not due again.
-pub async fn a_mark_before_the_claim_is_done_with_it(fixture: Fixture) {
+pub async fn an_enqueue_before_the_claim_is_part_of_it(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let claim = fixture.claim_one(Stage::Prepare).await;
     settle(&fixture, &claim.token, Outcome::Done).await;
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
 }
 
 /// A mark survives the lapse of the lease under which it came, and is done with the next claim.
-pub async fn a_mark_under_a_lapsed_lease_is_done_with_the_next(fixture: Fixture) {
+pub async fn an_enqueue_under_an_expired_lease_joins_the_next_claim(fixture: BackendFixture) {
     claimed(&fixture).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     fixture.advance(TTL + STEP).await;
     let next = fixture.claim_one(Stage::Prepare).await;
     settle(&fixture, &next.token, Outcome::Done).await;
@@ -102,7 +102,7 @@ pub async fn a_mark_under_a_lapsed_lease_is_done_with_the_next(fixture: Fixture)
 }
 
 /// Retried work is due after its pause, keeps its progress, counts the attempt, and says why.
-pub async fn retried_work_is_due_after_its_pause(fixture: Fixture) {
+pub async fn retried_work_is_due_after_its_delay(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;
     settle(&fixture, &claim.token, retry(TTL, "the plugin is down")).await;
@@ -127,9 +127,9 @@ pub async fn retried_work_is_due_after_its_pause(fixture: Fixture) {
 }
 
 /// Retried work that was marked while it was claimed is due at once.
-pub async fn retried_work_is_due_at_once_if_marked(fixture: Fixture) {
+pub async fn retried_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     settle(&fixture, &claim.token, retry(TTL, "no")).await;
     let again = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(again.work.attempts, 2);
@@ -141,15 +141,15 @@ pub async fn retried_work_is_due_at_once_if_marked(fixture: Fixture) {
 }
 
 /// A mark brings retried work forward.
-pub async fn a_mark_brings_retried_work_forward(fixture: Fixture) {
+pub async fn an_enqueue_brings_retried_work_forward(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     settle(&fixture, &claim.token, retry(TTL * 10, "no")).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
 /// What failed three times moves to the failing lane, not before.
-pub async fn what_failed_three_times_moves_to_the_failing_lane(fixture: Fixture) {
+pub async fn work_that_fails_three_times_moves_to_the_failing_lane(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     let due = vec![Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))];
     fixture
@@ -170,7 +170,7 @@ pub async fn what_failed_three_times_moves_to_the_failing_lane(fixture: Fixture)
 
 /// What is handed back without blame is due after its pause; the attempt does not count, progress
 /// is kept.
-pub async fn what_is_yielded_counts_no_attempt(fixture: Fixture) {
+pub async fn a_yield_counts_no_attempt(fixture: BackendFixture) {
     let mut claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;
     for _ in 0..=Lane::PATIENCE {
@@ -190,9 +190,9 @@ pub async fn what_is_yielded_counts_no_attempt(fixture: Fixture) {
 }
 
 /// What is handed back and was marked while it was claimed is due at once.
-pub async fn yielded_work_is_due_at_once_if_marked(fixture: Fixture) {
+pub async fn yielded_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     settle(&fixture, &claim.token, Outcome::Yield { after: TTL }).await;
     let again = fixture.claim_one(Stage::Prepare).await;
     settle(&fixture, &again.token, Outcome::Yield { after: TTL }).await;
@@ -203,9 +203,11 @@ pub async fn yielded_work_is_due_at_once_if_marked(fixture: Fixture) {
 }
 
 /// Each token is settled by itself, and a dead one is answered with false and changes nothing.
-pub async fn each_is_settled_by_itself(fixture: Fixture) {
+pub async fn each_token_is_settled_separately(fixture: BackendFixture) {
     fixture.put(["a", "b", "c"].map(deployment)).await;
-    fixture.mark(Stage::Prepare, ["a", "b", "c"].map(d)).await;
+    fixture
+        .enqueue(Stage::Prepare, ["a", "b", "c"].map(d))
+        .await;
     let claims = fixture.claim(Stage::Prepare, 10).await;
     let token = |id: &str| {
         let claim = claims.iter().find(|claim| claim.work.key == d(id));
@@ -225,7 +227,7 @@ pub async fn each_is_settled_by_itself(fixture: Fixture) {
 }
 
 /// A lapsed lease settles nothing, even if nobody took over.
-pub async fn a_lapsed_lease_settles_nothing(fixture: Fixture) {
+pub async fn an_expired_lease_settles_nothing(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     fixture.advance(TTL + STEP).await;
     let outcomes = [(claim.token.clone(), Outcome::Done)];
@@ -239,10 +241,10 @@ pub async fn a_lapsed_lease_settles_nothing(fixture: Fixture) {
 }
 
 /// A commit settles its lease in the same instant.
-pub async fn a_commit_settles_its_lease(fixture: Fixture) {
+pub async fn a_commit_settles_its_lease(fixture: BackendFixture) {
     let first = claimed(&fixture).await.token;
     let commit = async |under: &Token, settle: Outcome, word: &str| {
-        let put = super::sample::Shape::with_label(template("t"), "k", word);
+        let put = super::sample::PutBuilder::metadata(template("t"), "k", word);
         let under = Some(under.clone());
         fixture
             .commit(ChangeSet {
@@ -276,9 +278,9 @@ pub async fn a_commit_settles_its_lease(fixture: Fixture) {
 
 /// Work that is done and was enqueued again takes the lane of that enqueue: it leaves the failing
 /// lane.
-pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: Fixture) {
+pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
-    fixture.mark(Stage::Prepare, [d("d")]).await;
+    fixture.enqueue(Stage::Prepare, [d("d")]).await;
     for _ in 0..Lane::PATIENCE {
         let claim = fixture.claim_one(Stage::Prepare).await;
         settle(&fixture, &claim.token, retry(Duration::ZERO, "no")).await;
@@ -303,7 +305,7 @@ pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: Fixture) {
 }
 
 /// Work enqueued for later while it is leased is not lost: it is due once the lease is settled.
-pub async fn a_delayed_enqueue_under_a_lease_is_not_lost(fixture: Fixture) {
+pub async fn a_delayed_enqueue_under_a_lease_is_not_lost(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     let later = Enqueue {
         after: Duration::from_secs(30),
@@ -325,7 +327,7 @@ pub async fn a_delayed_enqueue_under_a_lease_is_not_lost(fixture: Fixture) {
 }
 
 /// When a lease expires, the work keeps the error of its last attempt.
-pub async fn an_expired_lease_keeps_the_last_error(fixture: Fixture) {
+pub async fn an_expired_lease_keeps_the_last_error(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     let outcome = retry(Duration::ZERO, "the plugin is down");
     settle(&fixture, &claim.token, outcome).await;

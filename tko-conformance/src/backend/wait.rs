@@ -1,6 +1,6 @@
 //! [`Backend::claim`](tko_core::Backend::claim) while nothing is due: waiting, and what ends it.
 
-use super::fixture::{Fixture, LONG, TTL, request};
+use super::fixture::{BackendFixture, LONG, TTL, request};
 use super::sample::{d, deployment, set};
 use std::time::Duration;
 use tko_core::{ChangeSet, Claim, ClaimRequest, Enqueue, Lane, Outcome, Stage};
@@ -8,7 +8,7 @@ use tko_core::{ChangeSet, Claim, ClaimRequest, Enqueue, Lane, Outcome, Stage};
 const STEP: Duration = Duration::from_secs(5);
 
 /// A deployment, and work on it that is due so much later.
-async fn due(fixture: &Fixture, id: &str, after: u64) {
+async fn due(fixture: &BackendFixture, id: &str, after: u64) {
     let mark = Enqueue {
         after: Duration::from_secs(after),
         ..Enqueue::now(Stage::Prepare, d(id), Lane::new(0))
@@ -27,7 +27,7 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
 }
 
 /// Asked to wait, a claim ends when work becomes due by a commit, and does not miss it.
-pub async fn a_waiting_claim_ends_with_new_work(fixture: Fixture) {
+pub async fn a_waiting_claim_ends_with_new_work(fixture: BackendFixture) {
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
@@ -43,7 +43,7 @@ pub async fn a_waiting_claim_ends_with_new_work(fixture: Fixture) {
 }
 
 /// A waiting claim ends when work that is there becomes due, or its lease lapses, as time goes on.
-pub async fn a_waiting_claim_ends_as_time_goes_on(fixture: Fixture) {
+pub async fn a_waiting_claim_ends_when_work_becomes_due(fixture: BackendFixture) {
     due(&fixture, "later", 20).await;
     for round in ["due", "lapsed"] {
         let other = fixture.beside().await;
@@ -62,7 +62,7 @@ pub async fn a_waiting_claim_ends_as_time_goes_on(fixture: Fixture) {
 }
 
 /// A waiting claim ends when work is handed back.
-pub async fn a_waiting_claim_ends_with_what_is_handed_back(fixture: Fixture) {
+pub async fn a_waiting_claim_ends_with_yielded_work(fixture: BackendFixture) {
     due(&fixture, "d", 0).await;
     let first = fixture.claim_one(Stage::Prepare).await;
     let other = fixture.beside().await;
@@ -87,7 +87,7 @@ pub async fn a_waiting_claim_ends_with_what_is_handed_back(fixture: Fixture) {
 }
 
 /// Nothing being due, a claim ends empty: at once if it may not wait, else after its wait.
-pub async fn a_claim_ends_empty_after_its_wait(fixture: Fixture) {
+pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
     due(&fixture, "later", 600).await;
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
     let other = fixture.beside().await;
@@ -111,7 +111,7 @@ pub async fn a_claim_ends_empty_after_its_wait(fixture: Fixture) {
 }
 
 /// A claim that is dropped while it waits leaves nothing leased.
-pub async fn a_dropped_claim_leaves_nothing_leased(fixture: Fixture) {
+pub async fn a_dropped_claim_leases_nothing(fixture: BackendFixture) {
     let request = ClaimRequest {
         wait: LONG,
         ..request(Stage::Prepare, 10)

@@ -1,6 +1,6 @@
 //! Approving by selection.
 
-use super::fixture::Fixture;
+use super::fixture::DataFixture;
 use super::sample::{all, by, head_of};
 use crate::verdict::refused;
 use tko_core::{Bulk, ErrorKind, Kind, NewDeployment, Want};
@@ -14,7 +14,7 @@ fn new(prepared: bool, word: &str) -> NewDeployment {
 }
 
 /// What is prepared, unapproved and matches is approved, in row and package; the rest stays.
-pub async fn what_is_prepared_and_matches_is_approved(fixture: Fixture) {
+pub async fn matching_prepared_deployments_are_approved(fixture: DataFixture) {
     let ids = [
         fixture.create(new(true, "yes")).await,
         fixture.create(new(false, "yes")).await,
@@ -63,7 +63,7 @@ pub async fn what_is_prepared_and_matches_is_approved(fixture: Fixture) {
 }
 
 /// Only deployments are approved.
-pub async fn only_deployments_are_approved(fixture: Fixture) {
+pub async fn only_deployments_are_approved(fixture: DataFixture) {
     for kind in [Kind::Template, Kind::Site, Kind::Plugin] {
         refused(
             fixture.data.approve(&all(kind)).await,
@@ -74,7 +74,7 @@ pub async fn only_deployments_are_approved(fixture: Fixture) {
 }
 
 /// However many match, all are approved and counted.
-pub async fn however_many_are_approved(fixture: Fixture) {
+pub async fn any_number_is_approved(fixture: DataFixture) {
     let count = 1_105;
     let new = (0..count).map(|_| new(true, "yes")).collect();
     let made = fixture.data.create_deployments(new).await;

@@ -1,6 +1,6 @@
 //! Creating deployments.
 
-use super::fixture::Fixture;
+use super::fixture::DataFixture;
 use super::sample::{
     all, bad, config, config_of, d, deployment, deployment_id, facts, head_of, named, need,
     of_template, s, site_id, t, template_id, value_of, with,
@@ -15,7 +15,7 @@ fn annotation(head: &Resource, name: &str) -> Option<String> {
 }
 
 /// A deployment gets the template's package with its own merged in, then the Deployment resource.
-pub async fn a_deployment_is_merged_with_its_template(fixture: Fixture) {
+pub async fn a_deployment_is_merged_with_its_template(fixture: DataFixture) {
     let template = fixture
         .template("t", [config_of("x", "template's"), config("y")])
         .await;
@@ -51,7 +51,7 @@ pub async fn a_deployment_is_merged_with_its_template(fixture: Fixture) {
 }
 
 /// Template, site and parent are each optional.
-pub async fn a_deployment_needs_no_template(fixture: Fixture) {
+pub async fn a_deployment_needs_no_template(fixture: DataFixture) {
     let merge = named([config("a")]);
     let id = fixture
         .create(NewDeployment {
@@ -76,7 +76,7 @@ pub async fn a_deployment_needs_no_template(fixture: Fixture) {
 
 /// Ids are made in order of creation; one that is brought is taken, and refused if it is taken
 /// already.
-pub async fn ids_are_made_or_brought(fixture: Fixture) {
+pub async fn ids_are_generated_or_given(fixture: DataFixture) {
     let mut made = Vec::new();
     for _ in 0..10 {
         made.push(fixture.create(NewDeployment::default()).await);
@@ -99,7 +99,7 @@ pub async fn ids_are_made_or_brought(fixture: Fixture) {
 }
 
 /// An unknown template, site or parent is a bad argument that names it, and nothing is made.
-pub async fn unknown_references_are_refused(fixture: Fixture) {
+pub async fn unknown_references_are_refused(fixture: DataFixture) {
     fixture.template("t", []).await;
     let before = fixture.revision().await;
     let unknown = [
@@ -138,7 +138,7 @@ pub async fn unknown_references_are_refused(fixture: Fixture) {
 }
 
 /// What is not valid once merged is refused: partially, and completely if it is to be prepared.
-pub async fn what_is_invalid_once_merged_is_refused(fixture: Fixture) {
+pub async fn an_invalid_merged_package_is_refused(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
     let merging = |resources: Vec<Value>, prepared| NewDeployment {
         merge: named(resources),
@@ -165,7 +165,7 @@ pub async fn what_is_invalid_once_merged_is_refused(fixture: Fixture) {
 }
 
 /// `prepared` and `approved` set the annotations; approved takes prepared.
-pub async fn prepared_and_approved_are_annotations(fixture: Fixture) {
+pub async fn prepared_and_approved_are_annotations(fixture: DataFixture) {
     let new = |prepared, approved| NewDeployment {
         prepared,
         approved,
@@ -192,7 +192,7 @@ pub async fn prepared_and_approved_are_annotations(fixture: Fixture) {
 
 /// What the template or the merged package says of the Deployment resource stays where creation
 /// says nothing else.
-pub async fn what_the_template_says_stays(fixture: Fixture) {
+pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
     fixture.site("s1", []).await;
     fixture.site("s2", []).await;
     let annotations = json!({"nephio.org/approve": "Manual", "nephio.org/prepared": "true"});
@@ -230,7 +230,7 @@ pub async fn what_the_template_says_stays(fixture: Fixture) {
 }
 
 /// `spec.prepared` and `spec.approved`, found in older packages, mean nothing.
-pub async fn old_fields_mean_nothing(fixture: Fixture) {
+pub async fn old_fields_are_ignored(fixture: DataFixture) {
     let old = deployment(json!({"prepared": true, "approved": true}), json!({}));
     let merge = named([old]);
     let id = fixture
@@ -246,7 +246,7 @@ pub async fn old_fields_mean_nothing(fixture: Fixture) {
 
 /// A second creation under a `once` key answers with the first one's id and makes nothing; the key
 /// is free again when that is gone.
-pub async fn a_second_creation_finds_the_first(fixture: Fixture) {
+pub async fn a_second_creation_returns_the_first_id(fixture: DataFixture) {
     let new = || NewDeployment {
         idempotency_key: Some("key".into()),
         ..NewDeployment::default()
@@ -270,7 +270,7 @@ pub async fn a_second_creation_finds_the_first(fixture: Fixture) {
 }
 
 /// Creating many answers in order, each by itself, as many as there are.
-pub async fn many_are_created_each_by_itself(fixture: Fixture) {
+pub async fn each_of_many_creations_succeeds_or_fails_alone(fixture: DataFixture) {
     fixture.template("t", [config("a")]).await;
     let count = 1_203;
     let new = (0..count).map(|n| match n % 400 {
@@ -317,7 +317,7 @@ pub async fn many_are_created_each_by_itself(fixture: Fixture) {
 }
 
 /// Two deployments of one template share nothing that a change of one could show in the other.
-pub async fn deployments_are_apart(fixture: Fixture) {
+pub async fn deployments_are_independent(fixture: DataFixture) {
     fixture.template("t", [config("a")]).await;
     let (one, other) = (
         fixture.create(of_template("t")).await,
@@ -342,7 +342,7 @@ pub async fn deployments_are_apart(fixture: Fixture) {
 
 /// However many create at once from a template that is registered again meanwhile, each is made of
 /// one of its versions, whole.
-pub async fn creations_race_with_registrations(fixture: Fixture) {
+pub async fn concurrent_creations_use_one_template_version(fixture: DataFixture) {
     let of = |n: usize| {
         let word = format!("v{n}");
         vec![

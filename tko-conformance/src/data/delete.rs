@@ -1,6 +1,6 @@
 //! Deleting, and what becomes of relations.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{
     all, config, d, deployment_id, head_of, new_plugin, new_site, of_template, running_on, s,
     site_id, t, template_id,
@@ -13,7 +13,7 @@ use tko_core::{
 };
 
 /// Deleting a template, site or parent never deletes deployments: the relation is cleared.
-pub async fn relations_are_cleared(fixture: Fixture) {
+pub async fn relations_are_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;
     let site = NewSite {
         template: Some(template_id("t")),
@@ -47,7 +47,7 @@ pub async fn relations_are_cleared(fixture: Fixture) {
 }
 
 /// A site outlives its template.
-pub async fn a_site_outlives_its_template(fixture: Fixture) {
+pub async fn a_site_outlives_its_template(fixture: DataFixture) {
     fixture.template("t", [config("a")]).await;
     let site = NewSite {
         template: Some(template_id("t")),
@@ -60,7 +60,7 @@ pub async fn a_site_outlives_its_template(fixture: Fixture) {
 }
 
 /// What is not there, or gone already, is not found.
-pub async fn what_is_gone_is_not_found(fixture: Fixture) {
+pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
     refused(
         fixture.data.delete(&t("none")).await,
         &[NotFound],
@@ -79,7 +79,7 @@ pub async fn what_is_gone_is_not_found(fixture: Fixture) {
 }
 
 /// What was deleted can be made again.
-pub async fn what_was_deleted_can_be_made_again(fixture: Fixture) {
+pub async fn a_deleted_entity_can_be_created_again(fixture: DataFixture) {
     for round in 0..3 {
         fixture.template("t", [config(&format!("c{round}"))]).await;
         fixture.data.delete(&t("t")).await.expect("it is there");
@@ -87,7 +87,7 @@ pub async fn what_was_deleted_can_be_made_again(fixture: Fixture) {
     }
 }
 
-async fn many(fixture: &Fixture, count: usize) {
+async fn many(fixture: &DataFixture, count: usize) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
     let new = NewDeployment {
@@ -98,7 +98,7 @@ async fn many(fixture: &Fixture, count: usize) {
     assert!(made.iter().all(Result::is_ok));
 }
 
-async fn is_cleared(fixture: &Fixture, key: Key, count: usize) {
+async fn is_cleared(fixture: &DataFixture, key: Key, count: usize) {
     let from = fixture.revision().await;
     fixture.data.delete(&key).await.expect("it is there");
     assert!(!fixture.is_seen(&key).await, "hidden at once");
@@ -122,13 +122,13 @@ async fn is_cleared(fixture: &Fixture, key: Key, count: usize) {
 
 /// With more than 500 referrers, relations are cleared in chunks; in the end it is gone, and they
 /// are all there.
-pub async fn more_than_500_relations_are_cleared(fixture: Fixture) {
+pub async fn more_than_500_relations_are_cleared(fixture: DataFixture) {
     many(&fixture, 620).await;
     is_cleared(&fixture, t("t"), 620).await;
 }
 
 /// With more than a thousand referrers, too; each change of theirs is in the feed.
-pub async fn more_than_1000_relations_are_cleared(fixture: Fixture) {
+pub async fn more_than_1000_relations_are_cleared(fixture: DataFixture) {
     let count = 1_234;
     many(&fixture, count).await;
     let from = fixture.revision().await;
@@ -142,7 +142,7 @@ pub async fn more_than_1000_relations_are_cleared(fixture: Fixture) {
 
 /// New references to what is being deleted lose: whatever is created at the same time, nothing
 /// refers to it once it is gone.
-pub async fn creations_lose_against_a_deletion(fixture: Fixture) {
+pub async fn concurrent_creations_lose_to_a_deletion(fixture: DataFixture) {
     fixture.template("t", []).await;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -188,7 +188,7 @@ pub async fn creations_lose_against_a_deletion(fixture: Fixture) {
 
 /// A deployment under someone's modification is busy; a template, site or parent of one is not in
 /// the end.
-pub async fn a_modification_holds_up_its_own_deletion_only(fixture: Fixture) {
+pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
     fixture.template("t", []).await;
     let id = fixture.create(of_template("t")).await;
     let edit = fixture
@@ -222,7 +222,7 @@ pub async fn a_modification_holds_up_its_own_deletion_only(fixture: Fixture) {
 
 /// What a scheduler has placed is hidden at once, stays for it to see, makes its site due, and
 /// goes when that reports it off.
-pub async fn what_is_placed_goes_when_it_is_reported_off(fixture: Fixture) {
+pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     fixture.place("s", &[&id]).await;
@@ -263,7 +263,7 @@ pub async fn what_is_placed_goes_when_it_is_reported_off(fixture: Fixture) {
 }
 
 /// What is not placed anywhere goes at once, whatever its state.
-pub async fn what_is_not_placed_goes_at_once(fixture: Fixture) {
+pub async fn an_unplaced_deployment_goes_at_once(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     fixture

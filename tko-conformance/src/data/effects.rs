@@ -1,6 +1,6 @@
 //! What a step of preparation causes elsewhere, and what it waits for.
 
-use super::fixture::Fixture;
+use super::fixture::DataFixture;
 use super::prepare_step::{child_of, children, claimed, prepared};
 use super::sample::{all, by, config, deployment_id, of_template, running_on, s, with};
 use crate::verdict::refused;
@@ -11,7 +11,7 @@ use tko_core::{
 };
 
 /// A child with a `once` key is created once, however often it is asked for, in one step or many.
-pub async fn a_child_is_created_once(fixture: Fixture) {
+pub async fn a_child_is_created_once(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     for round in 0..3 {
         let step = PrepareStep {
@@ -30,7 +30,7 @@ pub async fn a_child_is_created_once(fixture: Fixture) {
 }
 
 /// A step may have 500 effects, and no more.
-pub async fn a_step_has_at_most_500_effects(fixture: Fixture) {
+pub async fn a_step_has_at_most_500_effects(fixture: DataFixture) {
     fixture.template("t", [config("t")]).await;
     let (id, claim) = claimed(&fixture).await;
     let step = async |count: usize| PrepareStep {
@@ -59,7 +59,7 @@ pub async fn a_step_has_at_most_500_effects(fixture: Fixture) {
 
 /// A step may delete children: what is there is hidden at once and goes, what is gone already is
 /// nothing; what is placed stays until it is reported off.
-pub async fn a_step_may_delete_children(fixture: Fixture) {
+pub async fn a_step_can_delete_children(fixture: DataFixture) {
     fixture.site("s", []).await;
     let (id, claim) = claimed(&fixture).await;
     let plain = fixture.create(child_of(&id, "plain")).await;
@@ -101,7 +101,7 @@ pub async fn a_step_may_delete_children(fixture: Fixture) {
 
 /// Interests are metadata that others find: they replace the ones before, and stay if a step says
 /// nothing of them.
-pub async fn interests_are_found(fixture: Fixture) {
+pub async fn subscriptions_are_selectable(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let waits_for = |site: &str| format!("nephio.org/waits-for/site/{site}");
     let waiting = async |site: &str| {
@@ -151,7 +151,7 @@ pub async fn interests_are_found(fixture: Fixture) {
 }
 
 /// Once it is prepared a deployment waits for nothing; what it tracks for good it tracks on.
-pub async fn what_is_prepared_waits_for_nothing(fixture: Fixture) {
+pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let pattern = Pattern::value("in").expect("a pattern");
     let tracking = Subscription::Selection {

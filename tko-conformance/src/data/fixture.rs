@@ -32,12 +32,12 @@ pub(crate) const PEOPLE: Want = Want {
 pub(crate) const TTL: Duration = Duration::from_mins(1);
 
 /// A subject, and the harness that made it.
-pub struct Fixture {
+pub struct DataFixture {
     harness: Arc<dyn DataHarness>,
     pub(crate) data: Arc<dyn WorkerApi>,
 }
 
-impl Fixture {
+impl DataFixture {
     /// A bench with a fresh subject that keeps its last `history` changes.
     pub async fn new(harness: Arc<dyn DataHarness>, history: usize) -> Self {
         let data = harness.fresh(Arc::new(Strict), history).await;
@@ -252,7 +252,7 @@ impl Fixture {
     /// Says of a site that these are there, under a claim of its own that is then done.
     pub(crate) async fn place(&self, site: &str, there: &[&DeploymentId]) {
         self.data
-            .enqueue(vec![super::sample::mark(Stage::Schedule, site_id(site))])
+            .enqueue(vec![super::sample::enqueue(Stage::Schedule, site_id(site))])
             .await
             .expect("the site is there");
         let claim = self.claim_of(Stage::Schedule, site_id(site)).await;

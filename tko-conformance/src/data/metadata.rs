@@ -1,6 +1,6 @@
 //! What selections see of an entity, and where it comes from.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{
     annotated, by, d, deployment_id, facts, named, new_site, new_template, of_template, s, t,
     template_id, value_of, with,
@@ -13,7 +13,7 @@ fn given(pairs: &[(&str, &str)]) -> Metadata {
 }
 
 /// Each leaf of `spec` counts as text: kind, dot, path; null and empty maps give nothing.
-pub async fn leaves_are_gathered_as_text(fixture: Fixture) {
+pub async fn leaves_become_text(fixture: DataFixture) {
     let spec = json!({
         "text": "GDC-E",
         "yes": true,
@@ -43,7 +43,7 @@ pub async fn leaves_are_gathered_as_text(fixture: Fixture) {
 
 /// Gathered here by default, not where it says `Postpone` or `Never`; of two that give one key the
 /// later counts.
-pub async fn annotations_say_where_to_gather(fixture: Fixture) {
+pub async fn annotations_control_gathering(fixture: DataFixture) {
     let of = |kind: &str, name: &str, value: &str| {
         let mut resource = facts(kind, json!({"k": value}));
         resource["metadata"]["name"] = json!(name);
@@ -64,7 +64,7 @@ pub async fn annotations_say_where_to_gather(fixture: Fixture) {
 }
 
 /// Weakest first: the template's, what the own package gives, what was given out of band.
-pub async fn what_is_given_out_of_band_is_strongest(fixture: Fixture) {
+pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
     let new = NewTemplate {
         metadata: given(&[
             ("X.a", "template"),
@@ -109,7 +109,7 @@ pub async fn what_is_given_out_of_band_is_strongest(fixture: Fixture) {
 
 /// When a package changes, its metadata are gathered again, between the template's as they were
 /// and what was given.
-pub async fn a_new_package_is_gathered_again(fixture: Fixture) {
+pub async fn a_new_package_replaces_gathered_metadata(fixture: DataFixture) {
     let template = |value: &str| NewTemplate {
         metadata: given(&[("X.a", value), ("X.b", value)]),
         ..new_template("t", [])

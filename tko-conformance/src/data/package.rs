@@ -1,6 +1,6 @@
 //! Packages on their way through, and the Deployment resource in them.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{
     config, deployment, facts, head_of, named, of_template, site_id, t, template_id, with,
     with_head,
@@ -14,7 +14,7 @@ use tko_core::{
 
 /// Modifies a package from what is there.
 async fn modify(
-    fixture: &Fixture,
+    fixture: &DataFixture,
     id: &DeploymentId,
     change: impl Fn(&Package) -> Package,
 ) -> Result<Version> {
@@ -34,13 +34,13 @@ async fn modify(
     ended
 }
 
-async fn facts_of(fixture: &Fixture, id: &DeploymentId) -> Deployment {
+async fn facts_of(fixture: &DataFixture, id: &DeploymentId) -> Deployment {
     let row = fixture.row(id).await;
     row.deployment().expect("it is a deployment").clone()
 }
 
 /// Numbers keep their kind, keys and resources their order, through every operation.
-pub async fn numbers_and_order_survive(fixture: Fixture) {
+pub async fn numbers_and_order_survive(fixture: DataFixture) {
     let odd = json!({
         "kind": "Odd",
         "apiVersion": "example.org/v1",
@@ -83,7 +83,7 @@ pub async fn numbers_and_order_survive(fixture: Fixture) {
 }
 
 /// A modified package that lacks the Deployment resource gets it back as it was.
-pub async fn a_lost_deployment_resource_comes_back(fixture: Fixture) {
+pub async fn a_missing_deployment_resource_is_restored(fixture: DataFixture) {
     fixture.site("s", []).await;
     let new = NewDeployment {
         site: Some(site_id("s")),
@@ -109,7 +109,7 @@ pub async fn a_lost_deployment_resource_comes_back(fixture: Fixture) {
 }
 
 /// The Deployment resource keeps the place that it was given.
-pub async fn the_deployment_resource_keeps_its_place(fixture: Fixture) {
+pub async fn the_deployment_resource_keeps_its_place(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let names = async || -> Vec<String> {
         let package = fixture.package(&id).await;
@@ -132,7 +132,7 @@ pub async fn the_deployment_resource_keeps_its_place(fixture: Fixture) {
 
 /// Whoever changes `spec.templateId` or `spec.siteId` changes the relation; what is unknown is
 /// refused when it is set.
-pub async fn its_ids_are_the_relations(fixture: Fixture) {
+pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataFixture) {
     fixture.template("t1", []).await;
     fixture.template("t2", []).await;
     fixture.site("s1", []).await;
@@ -176,7 +176,7 @@ pub async fn its_ids_are_the_relations(fixture: Fixture) {
 
 /// Whoever changes the annotations changes prepared and approved; taking prepared away takes
 /// approved away with it; approved without prepared is refused.
-pub async fn its_annotations_are_prepared_and_approved(fixture: Fixture) {
+pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let say = |prepared: &'static str, approved: &'static str| {
         move |package: &Package| {
@@ -213,7 +213,7 @@ pub async fn its_annotations_are_prepared_and_approved(fixture: Fixture) {
 }
 
 /// What becomes prepared has to be completely valid.
-pub async fn what_becomes_prepared_has_to_be_complete(fixture: Fixture) {
+pub async fn a_prepared_package_must_be_complete(fixture: DataFixture) {
     let merge = named([super::sample::need("n", None)]);
     let id = fixture
         .create(NewDeployment {
@@ -242,7 +242,7 @@ pub async fn what_becomes_prepared_has_to_be_complete(fixture: Fixture) {
 
 /// After a template or site is deleted the package still names it; the relation stays cleared
 /// until the value changes.
-pub async fn a_cleared_relation_stays_cleared(fixture: Fixture) {
+pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
     let new = NewDeployment {
@@ -288,7 +288,7 @@ pub async fn a_cleared_relation_stays_cleared(fixture: Fixture) {
 }
 
 /// A package with several Deployment resources, or two resources of one identifier, is refused.
-pub async fn several_deployment_resources_are_refused(fixture: Fixture) {
+pub async fn several_deployment_resources_are_refused(fixture: DataFixture) {
     let mut one = deployment(json!({}), json!({}));
     let mut other = one.clone();
     one["metadata"]["namespace"] = json!("a");

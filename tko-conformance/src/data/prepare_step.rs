@@ -1,6 +1,6 @@
 //! Steps of preparation.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{
     all, bad, config, config_of, d, named, need, new_site, of_template, s, site_id, value_of, with,
     with_head,
@@ -15,7 +15,7 @@ use tko_core::{
 };
 
 /// A deployment of its own with a claim on preparing it.
-pub(super) async fn claimed(fixture: &Fixture) -> (DeploymentId, Claim) {
+pub(super) async fn claimed(fixture: &DataFixture) -> (DeploymentId, Claim) {
     let merge = named([config("a")]);
     let id = fixture
         .create(NewDeployment {
@@ -50,7 +50,7 @@ pub(super) fn prepared(package: &Package) -> Package {
 
 /// A step commits whole: package, children, sites, conditions, progress, and what becomes of the
 /// claim; it answers with the generation.
-pub async fn a_step_commits_whole(fixture: Fixture) {
+pub async fn a_step_commits_completely(fixture: DataFixture) {
     fixture.template("t", [config("t")]).await;
     let (id, claim) = claimed(&fixture).await;
     let package = with(&fixture.package(&id).await, config("b"));
@@ -114,7 +114,7 @@ pub async fn a_step_commits_whole(fixture: Fixture) {
 }
 
 /// A step that is refused leaves nothing behind, and the claim lives.
-pub async fn a_refused_step_leaves_nothing_behind(fixture: Fixture) {
+pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
     let (id, claim) = claimed(&fixture).await;
     let package = fixture.package(&id).await;
@@ -203,7 +203,7 @@ pub async fn a_refused_step_leaves_nothing_behind(fixture: Fixture) {
 }
 
 /// Under a claim that was lost a step is a timeout.
-pub async fn a_lost_claim_is_a_timeout(fixture: Fixture) {
+pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let step = PrepareStep {
         effects: vec![Effect::Deployment(child_of(&id, "one"))],
@@ -239,7 +239,7 @@ pub async fn a_lost_claim_is_a_timeout(fixture: Fixture) {
 }
 
 /// People's changes go through; the step that was worked out before them conflicts.
-pub async fn people_are_not_kept_out(fixture: Fixture) {
+pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let step = PrepareStep {
         package: Some(with(
@@ -275,7 +275,7 @@ pub async fn people_are_not_kept_out(fixture: Fixture) {
 
 /// While someone modifies the deployment, a step that changes its package is busy; one with
 /// conditions only is not.
-pub async fn a_modification_comes_first(fixture: Fixture) {
+pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let edit = fixture
         .data
@@ -322,7 +322,7 @@ pub async fn a_modification_comes_first(fixture: Fixture) {
 }
 
 /// What is gone, or being deleted, is not found, or the claim went with it.
-pub async fn what_is_gone_is_over(fixture: Fixture) {
+pub async fn a_step_for_a_deleted_deployment_fails(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let step = fixture.step(id.as_str()).await;
     fixture
@@ -336,7 +336,7 @@ pub async fn what_is_gone_is_over(fixture: Fixture) {
 
 /// Conditions alone change the version, not the generation, and are merged by kind; one that says
 /// nothing new is no change.
-pub async fn conditions_alone_are_let_through(fixture: Fixture) {
+pub async fn conditions_alone_are_committed(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let say = async |kind: &str, reason: &str| {
         let base = fixture.step(id.as_str()).await;
@@ -366,7 +366,7 @@ pub async fn conditions_alone_are_let_through(fixture: Fixture) {
 }
 
 /// What comes out prepared and approved is at once due at its site, and not to be prepared.
-pub async fn what_comes_out_prepared_goes_on(fixture: Fixture) {
+pub async fn a_prepared_deployment_moves_to_scheduling(fixture: DataFixture) {
     fixture.site("s", []).await;
     fixture.drain(Stage::Schedule).await;
     let new = NewDeployment {

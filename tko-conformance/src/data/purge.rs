@@ -1,11 +1,11 @@
 //! Deleting by selection.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{all, by, config, new_plugin, of_template, running_on};
 use tko_core::{Bulk, Event, Key, Kind, NewDeployment, Select};
 
 /// All that match are deleted and counted, of whatever kind; the rest stays.
-pub async fn all_that_match_are_deleted(fixture: Fixture) {
+pub async fn all_matches_are_deleted(fixture: DataFixture) {
     let word = |word: &str| NewDeployment {
         metadata: [("word", word)].into_iter().collect(),
         ..NewDeployment::default()
@@ -43,7 +43,7 @@ pub async fn all_that_match_are_deleted(fixture: Fixture) {
 }
 
 /// Parents and children go alike, and templates that are referred to: relations are cleared.
-pub async fn what_is_referred_to_is_deleted_too(fixture: Fixture) {
+pub async fn referenced_entities_are_deleted_too(fixture: DataFixture) {
     for id in ["t1", "t2"] {
         fixture.template(id, [config("a")]).await;
     }
@@ -72,7 +72,7 @@ pub async fn what_is_referred_to_is_deleted_too(fixture: Fixture) {
 }
 
 /// What is under modification is skipped and named; what is placed is hidden.
-pub async fn what_is_under_modification_is_skipped(fixture: Fixture) {
+pub async fn entities_under_modification_are_skipped(fixture: DataFixture) {
     fixture.site("s", []).await;
     let edited = fixture.create(NewDeployment::default()).await;
     let placed = fixture.create(running_on("s")).await;
@@ -102,7 +102,7 @@ pub async fn what_is_under_modification_is_skipped(fixture: Fixture) {
 }
 
 /// However many match, all go.
-pub async fn however_many_go(fixture: Fixture) {
+pub async fn any_number_is_deleted(fixture: DataFixture) {
     let count = 1_105;
     fixture.template("t", []).await;
     let made = fixture

@@ -12,16 +12,16 @@ mod pair;
 mod verb;
 mod world;
 
-use super::fixture::Fixture;
+use super::fixture::DataFixture;
 use crate::explore::explore;
 use crate::runtime::HISTORY;
-use pair::Pair;
+use pair::ApiPair;
 
 /// Whatever is registered, created, modified, approved, deleted and purged: results, refusals,
 /// packages, metadata, relations, selections, and what is due are those of the model.
-pub async fn verbs_agree_with_the_model(fixture: Fixture) {
+pub async fn operations_agree_with_the_model(fixture: DataFixture) {
     explore(50, verb::sequences(), async |verbs| {
-        let mut pair = Pair::new(fixture.fresh(HISTORY).await);
+        let mut pair = ApiPair::new(fixture.fresh(HISTORY).await);
         for (at, verb) in verbs.iter().enumerate() {
             let step = pair.step(verb).await;
             step.map_err(|reason| format!("verb {at}, {verb:?}: {reason}"))?;

@@ -1,6 +1,6 @@
 //! Reading: one, pages, counts, history, and who serves it all.
 
-use super::fixture::{ALL, Fixture, PEOPLE};
+use super::fixture::{ALL, DataFixture, PEOPLE};
 use super::sample::{
     all, by, config, d, deployment_id, facts, head_of, named, new_plugin, new_site, of_template,
     running_on, s, site_id, t, template_id, with,
@@ -13,13 +13,13 @@ use tko_core::{
 };
 
 /// Who serves the data has a name.
-pub async fn who_serves_it_has_a_name(fixture: Fixture) {
+pub async fn the_server_has_a_name(fixture: DataFixture) {
     let about = fixture.data.about().await.expect("an answer");
     assert!(!about.backend.is_empty());
 }
 
 /// What is not there is not found, and the error names it.
-pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
+pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     fixture.template("other", []).await;
     for key in [
         t("none"),
@@ -38,7 +38,7 @@ pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
 }
 
 /// What is being deleted is hidden from people, and found by who asks for it.
-pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
+pub async fn entities_under_deletion_are_hidden(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     fixture.place("s", &[&id]).await;
@@ -68,7 +68,7 @@ pub async fn what_is_being_deleted_is_hidden(fixture: Fixture) {
 }
 
 /// Only what is wanted comes along.
-pub async fn what_is_wanted_comes_along(fixture: Fixture) {
+pub async fn requested_parts_are_included(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let plain = fixture
         .data
@@ -83,7 +83,7 @@ pub async fn what_is_wanted_comes_along(fixture: Fixture) {
 }
 
 /// Pages of any size come to the same, in byte order, with whole packages.
-pub async fn pages_come_to_the_whole(fixture: Fixture) {
+pub async fn pages_give_the_whole_listing(fixture: DataFixture) {
     for n in 0..12 {
         let new = NewDeployment {
             id: Some(deployment_id(&format!("d{n:02}"))),
@@ -113,7 +113,7 @@ pub async fn pages_come_to_the_whole(fixture: Fixture) {
 }
 
 /// Every way to select works: patterns, relations, joins, facts; what is absent matches none.
-pub async fn every_way_to_select_works(fixture: Fixture) {
+pub async fn every_filter_works(fixture: DataFixture) {
     fixture
         .template("nf/a", [facts("T", json!({"k": "a"}))])
         .await;
@@ -310,7 +310,7 @@ pub async fn every_way_to_select_works(fixture: Fixture) {
 }
 
 /// A count is exact up to its bound, and says whether there are more.
-pub async fn a_count_is_exact_up_to_its_bound(fixture: Fixture) {
+pub async fn a_count_is_exact_up_to_its_bound(fixture: DataFixture) {
     for n in 0..5 {
         fixture.site(&format!("s{n}"), []).await;
     }
@@ -329,7 +329,7 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: Fixture) {
 }
 
 /// A history is newest first, with whole packages before and after, in pieces.
-pub async fn a_history_has_whole_packages(fixture: Fixture) {
+pub async fn a_history_has_whole_packages(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let first = fixture.package(&id).await;
     let version = fixture.row(&id).await.version;

@@ -1,6 +1,6 @@
 //! Registering templates, sites and plugins.
 
-use super::fixture::Fixture;
+use super::fixture::DataFixture;
 use super::sample::{
     annotated, bad, config, config_of, facts, named, need, new_plugin, new_site, new_template,
     of_template, running_on, s, site_id, t, template_id, value_of,
@@ -13,7 +13,7 @@ use tko_core::{
 };
 
 /// A template is read back as it was registered, its resources and their keys in order.
-pub async fn a_template_is_read_back(fixture: Fixture) {
+pub async fn a_template_is_read_back(fixture: DataFixture) {
     let package = [
         config("z"),
         config("a"),
@@ -41,7 +41,7 @@ pub async fn a_template_is_read_back(fixture: Fixture) {
 
 /// Registering again replaces package and metadata, keeps `created`, and answers with the new
 /// version; the same again changes nothing.
-pub async fn registering_again_replaces(fixture: Fixture) {
+pub async fn a_second_registration_replaces_the_first(fixture: DataFixture) {
     let first = fixture.template("t", [config("a")]).await;
     let created = fixture.row(t("t")).await.created;
     let second = fixture.template("t", [config("b")]).await;
@@ -64,7 +64,7 @@ pub async fn registering_again_replaces(fixture: Fixture) {
 }
 
 /// What was made from a template does not change with it; relations stay.
-pub async fn what_was_made_from_a_template_stays(fixture: Fixture) {
+pub async fn a_changed_template_leaves_its_deployments_alone(fixture: DataFixture) {
     fixture
         .template(
             "t",
@@ -98,7 +98,7 @@ pub async fn what_was_made_from_a_template_stays(fixture: Fixture) {
 }
 
 /// `Expect`: absent, exactly as it was read, or whatever; a refusal leaves nothing behind.
-pub async fn expectations_are_kept(fixture: Fixture) {
+pub async fn expectations_are_enforced(fixture: DataFixture) {
     let expecting = |expect: Expect, word: &str| NewTemplate {
         expect,
         ..new_template("t", [config_of("a", word)])
@@ -155,7 +155,7 @@ pub async fn expectations_are_kept(fixture: Fixture) {
 }
 
 /// An invalid package is refused with every violation, by resource and path; nothing is stored.
-pub async fn an_invalid_package_is_refused_with_every_violation(fixture: Fixture) {
+pub async fn an_invalid_package_is_refused_with_every_violation(fixture: DataFixture) {
     let package = [bad("one"), config("fine"), bad("two")];
     let result = fixture
         .data
@@ -196,7 +196,7 @@ pub async fn an_invalid_package_is_refused_with_every_violation(fixture: Fixture
 }
 
 /// A template has to be partially valid only, a site completely, once merged.
-pub async fn templates_may_be_incomplete_and_sites_not(fixture: Fixture) {
+pub async fn templates_may_be_incomplete_but_sites_may_not(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
     let of_t = |resources: Vec<serde_json::Value>| NewSite {
         template: Some(template_id("t")),
@@ -216,7 +216,7 @@ pub async fn templates_may_be_incomplete_and_sites_not(fixture: Fixture) {
 
 /// An unknown value of a known annotation is refused, naming the resource and the values; other
 /// annotations are left alone.
-pub async fn unknown_annotation_values_are_refused(fixture: Fixture) {
+pub async fn unknown_annotation_values_are_refused(fixture: DataFixture) {
     let odd = annotated(config("odd"), "nephio.org/merge", "Sometimes");
     let result = fixture
         .data
@@ -232,7 +232,7 @@ pub async fn unknown_annotation_values_are_refused(fixture: Fixture) {
 
 /// A site gets the template's package with its own merged in, and the template's metadata below
 /// its own.
-pub async fn a_site_is_merged_with_its_template(fixture: Fixture) {
+pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
     let new = NewTemplate {
         metadata: [("a", "template's"), ("b", "template's")]
             .into_iter()
@@ -270,7 +270,7 @@ pub async fn a_site_is_merged_with_its_template(fixture: Fixture) {
 }
 
 /// Registering a site again keeps its deployments.
-pub async fn a_site_keeps_its_deployments(fixture: Fixture) {
+pub async fn a_site_keeps_its_deployments(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
     let new = NewDeployment {
         site: Some(site_id("s")),
@@ -288,7 +288,7 @@ pub async fn a_site_keeps_its_deployments(fixture: Fixture) {
 }
 
 /// A plugin is read back field by field; registered again it is replaced.
-pub async fn a_plugin_is_read_back(fixture: Fixture) {
+pub async fn a_plugin_is_read_back(fixture: DataFixture) {
     let mut new = new_plugin("gateway/x");
     for _ in 0..2 {
         let version = fixture
@@ -309,7 +309,7 @@ pub async fn a_plugin_is_read_back(fixture: Fixture) {
 }
 
 /// A plugin without executor, or with a trigger without version or kind, is refused.
-pub async fn an_unsound_plugin_is_refused(fixture: Fixture) {
+pub async fn an_invalid_plugin_is_refused(fixture: DataFixture) {
     let mut without = new_plugin("p");
     without.executor.clear();
     refused(
@@ -330,7 +330,7 @@ pub async fn an_unsound_plugin_is_refused(fixture: Fixture) {
 }
 
 /// What is being deleted cannot be registered: busy; nor can it be referred to.
-pub async fn what_is_being_deleted_is_busy(fixture: Fixture) {
+pub async fn an_entity_under_deletion_is_busy(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     fixture.place("s", &[&id]).await;

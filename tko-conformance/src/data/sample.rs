@@ -182,7 +182,7 @@ pub(crate) fn running_on(site: &str) -> NewDeployment {
     }
 }
 
-pub(crate) fn mark(stage: Stage, key: impl Into<Key>) -> Enqueue {
+pub(crate) fn enqueue(stage: Stage, key: impl Into<Key>) -> Enqueue {
     Enqueue::now(stage, key, Lane::new(0))
 }
 

@@ -1,7 +1,7 @@
 //! Steps of scheduling.
 
-use super::fixture::{Fixture, TTL};
-use super::sample::{all, mark, running_on, s, site_id, with_head};
+use super::fixture::{DataFixture, TTL};
+use super::sample::{all, enqueue, running_on, s, site_id, with_head};
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use tko_core::{
     Claim, Condition, DeploymentId, Generation, Key, Kind, Outcome, ScheduleStep, SiteId, Stage,
 };
 
-async fn claimed(fixture: &Fixture, site: &str) -> Claim {
+async fn claimed(fixture: &DataFixture, site: &str) -> Claim {
     let woken = fixture
         .data
-        .enqueue(vec![mark(Stage::Schedule, site_id(site))])
+        .enqueue(vec![enqueue(Stage::Schedule, site_id(site))])
         .await;
     woken.expect("the site is there");
     fixture.claim_of(Stage::Schedule, site_id(site)).await
 }
 
-async fn place_of(fixture: &Fixture, id: &DeploymentId) -> Option<(SiteId, Generation)> {
+async fn place_of(fixture: &DataFixture, id: &DeploymentId) -> Option<(SiteId, Generation)> {
     let row = fixture.row(id).await;
     row.deployment()
         .and_then(|deployment| deployment.placed.clone())
 }
 
-async fn done(fixture: &Fixture, claim: &Claim, step: ScheduleStep) {
+async fn done(fixture: &DataFixture, claim: &Claim, step: ScheduleStep) {
     let step = ScheduleStep {
         settle: Some(Outcome::Done),
         ..step
@@ -39,7 +39,7 @@ async fn done(fixture: &Fixture, claim: &Claim, step: ScheduleStep) {
 
 /// A step says what is there, as of which generation, and what is gone; conditions of the site and
 /// its deployments are merged; the claim is settled.
-pub async fn a_step_says_what_is_where(fixture: Fixture) {
+pub async fn a_step_records_placements(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     let said = |reason: &str| {
@@ -101,7 +101,7 @@ pub async fn a_step_says_what_is_where(fixture: Fixture) {
 }
 
 /// Without a settlement the worker goes on under its claim.
-pub async fn without_a_settlement_the_claim_stays(fixture: Fixture) {
+pub async fn a_step_without_outcome_keeps_the_claim(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     let claim = claimed(&fixture, "s").await;
@@ -133,7 +133,7 @@ pub async fn without_a_settlement_the_claim_stays(fixture: Fixture) {
 }
 
 /// Under a claim that was lost a step is a timeout, and changes nothing.
-pub async fn a_lost_claim_is_a_timeout(fixture: Fixture) {
+pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     let claim = claimed(&fixture, "s").await;
@@ -158,7 +158,7 @@ pub async fn a_lost_claim_is_a_timeout(fixture: Fixture) {
 }
 
 /// A large step commits in chunks; the claim is settled with the last.
-pub async fn a_large_step_is_committed_whole(fixture: Fixture) {
+pub async fn a_large_step_is_committed_completely(fixture: DataFixture) {
     let count = 1_150;
     fixture.site("s", []).await;
     let made = fixture
@@ -197,7 +197,7 @@ pub async fn a_large_step_is_committed_whole(fixture: Fixture) {
 
 /// A deployment that moves is off its old site before it is placed on its new one: until then
 /// that conflicts, and the new site is due when the old one reports it off.
-pub async fn a_deployment_is_on_one_site_at_a_time(fixture: Fixture) {
+pub async fn a_deployment_is_on_one_site_at_a_time(fixture: DataFixture) {
     for site in ["old", "new"] {
         fixture.site(site, []).await;
     }
@@ -245,7 +245,7 @@ pub async fn a_deployment_is_on_one_site_at_a_time(fixture: Fixture) {
 }
 
 /// What another site has is not gone from here.
-pub async fn another_site_cannot_take_it_off(fixture: Fixture) {
+pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
     for site in ["one", "two"] {
         fixture.site(site, []).await;
     }

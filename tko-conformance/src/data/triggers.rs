@@ -1,6 +1,6 @@
 //! What a change makes due.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{
     config, d, deployment_id, facts, head_of, new_site, of_template, running_on, site_id, with,
     with_head,
@@ -12,7 +12,7 @@ use tko_core::{
 
 const SITES: Stage = Stage::Schedule;
 
-async fn change(fixture: &Fixture, id: &DeploymentId, change: impl Fn(&Package) -> Package) {
+async fn change(fixture: &DataFixture, id: &DeploymentId, change: impl Fn(&Package) -> Package) {
     let record = fixture.read(id).await;
     let package = record.package.expect("it was asked for");
     let changed = change(&package);
@@ -40,7 +40,7 @@ fn move_to(site: Value) -> impl Fn(&Package) -> Package {
 
 /// A deployment is to be prepared when it is new and not prepared, and when its package changes
 /// while it is not.
-pub async fn what_is_not_prepared_is_due(fixture: Fixture) {
+pub async fn unprepared_deployments_are_due(fixture: DataFixture) {
     let raw = fixture.create(NewDeployment::default()).await;
     let ready = fixture
         .create(NewDeployment {
@@ -67,7 +67,7 @@ pub async fn what_is_not_prepared_is_due(fixture: Fixture) {
 
 /// What says nothing new of its package makes no deployment due: conditions, what is given, a
 /// template or site that goes.
-pub async fn other_changes_make_no_deployment_due(fixture: Fixture) {
+pub async fn other_changes_make_no_deployment_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
     let new = NewDeployment {
@@ -99,7 +99,7 @@ pub async fn other_changes_make_no_deployment_due(fixture: Fixture) {
 
 /// A site is to be scheduled when it is new, and when its package or metadata change; not when it
 /// is registered as it is.
-pub async fn a_changed_site_is_due(fixture: Fixture) {
+pub async fn a_changed_site_is_due(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
     assert_eq!(fixture.drain(SITES).await, ["s"]);
     fixture.site("s", [config("a")]).await;
@@ -116,7 +116,7 @@ pub async fn a_changed_site_is_due(fixture: Fixture) {
 
 /// A site is due exactly when what it is to run changes: what is prepared and approved there
 /// comes, goes, or has another package.
-pub async fn a_site_is_due_when_what_it_runs_changes(fixture: Fixture) {
+pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
     for site in ["one", "two"] {
         fixture.site(site, []).await;
     }
@@ -169,7 +169,7 @@ pub async fn a_site_is_due_when_what_it_runs_changes(fixture: Fixture) {
 }
 
 /// Conditions and metadata of a deployment, and what happens to unprepared ones, make no site due.
-pub async fn other_changes_make_no_site_due(fixture: Fixture) {
+pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
     let running = NewDeployment {
@@ -180,7 +180,7 @@ pub async fn other_changes_make_no_site_due(fixture: Fixture) {
     fixture.drain(SITES).await;
     fixture
         .data
-        .enqueue(vec![super::sample::mark(SITES, site_id("s"))])
+        .enqueue(vec![super::sample::enqueue(SITES, site_id("s"))])
         .await
         .expect("it is there");
     let claim = fixture.claim_of(SITES, site_id("s")).await;
@@ -232,7 +232,7 @@ pub async fn other_changes_make_no_site_due(fixture: Fixture) {
 }
 
 /// A site that is deleted while things are placed on it is due, to take them off.
-pub async fn a_deleted_site_is_due_once_more(fixture: Fixture) {
+pub async fn a_deleted_site_is_due_once_more(fixture: DataFixture) {
     fixture.site("s", [facts("S", json!({"k": "v"}))]).await;
     let id = fixture.create(running_on("s")).await;
     fixture.place("s", &[&id]).await;
@@ -283,7 +283,7 @@ pub async fn a_deleted_site_is_due_once_more(fixture: Fixture) {
 }
 
 /// Work on deployments of one template shares a lane, so that templates take turns.
-pub async fn templates_take_turns(fixture: Fixture) {
+pub async fn templates_take_turns(fixture: DataFixture) {
     let names = ["many", "few"];
     let lanes = names.map(Lane::of);
     assert_ne!(lanes[0], lanes[1], "chosen so");

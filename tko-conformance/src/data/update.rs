@@ -1,13 +1,13 @@
 //! Updating a package with a version in hand.
 
-use super::fixture::Fixture;
+use super::fixture::DataFixture;
 use super::sample::{bad, config, deployment_id, named, with};
 use crate::verdict::refused;
 use tko_core::ErrorKind::{BadArgument, Conflict, NotFound};
 use tko_core::{Error, Key, NewDeployment, Version};
 
 /// An update replaces the package if it is as it was read; else it conflicts and changes nothing.
-pub async fn an_update_needs_the_version_that_was_read(fixture: Fixture) {
+pub async fn an_update_requires_the_version_read(fixture: DataFixture) {
     let merge = named([config("a")]);
     let id = fixture
         .create(NewDeployment {
@@ -60,7 +60,7 @@ pub async fn an_update_needs_the_version_that_was_read(fixture: Fixture) {
 }
 
 /// What is not there is not found.
-pub async fn what_is_not_there_is_not_found(fixture: Fixture) {
+pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     let missing = deployment_id("missing");
     let result = fixture.data.update(&missing, Version(1), named([])).await;
     refused(result, &[NotFound], "what is missing");

@@ -1,6 +1,6 @@
 //! Watching a selection.
 
-use super::fixture::{Fixture, PEOPLE};
+use super::fixture::{DataFixture, PEOPLE};
 use super::sample::{all, by, config, d, deployment_id, head_of, running_on, s, with};
 use crate::verdict::refused;
 use futures_util::StreamExt;
@@ -10,7 +10,7 @@ use tko_core::{
     Revision, Watch,
 };
 
-async fn site(fixture: &Fixture, id: &str, word: &str) {
+async fn site(fixture: &DataFixture, id: &str, word: &str) {
     let new = NewSite {
         metadata: [("word", word)].into_iter().collect(),
         expect: Expect::Any,
@@ -39,7 +39,7 @@ fn in_short(events: &[Event]) -> Vec<(u64, String)> {
 
 /// A watcher is told what is new, changed and gone, and what begins and ceases to match, each at
 /// its revision; nothing of what never matched.
-pub async fn a_watcher_is_told_what_matters(fixture: Fixture) {
+pub async fn a_watch_reports_matching_changes(fixture: DataFixture) {
     site(&fixture, "a", "no").await; // 1: nothing
     site(&fixture, "b", "yes").await; // 2: new
     fixture.template("b", []).await; // 3: of another kind
@@ -69,7 +69,7 @@ pub async fn a_watcher_is_told_what_matters(fixture: Fixture) {
 
 /// A change of what matches before and after is a put of what is there already, with the whole
 /// package as it is then.
-pub async fn a_change_is_told_with_its_package(fixture: Fixture) {
+pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
     let id = fixture
         .create(NewDeployment {
             id: Some(deployment_id("d")),
@@ -122,7 +122,7 @@ pub async fn a_change_is_told_with_its_package(fixture: Fixture) {
 }
 
 /// What begins to be deleted is gone for people.
-pub async fn what_is_hidden_is_gone(fixture: Fixture) {
+pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     fixture.site("s", []).await;
     let new = NewDeployment {
         id: Some(deployment_id("d")),
@@ -144,7 +144,7 @@ pub async fn what_is_hidden_is_gone(fixture: Fixture) {
 }
 
 /// Selecting by a template's or a site's metadata is refused, and the stream ends.
-pub async fn joins_cannot_be_watched(fixture: Fixture) {
+pub async fn joins_cannot_be_watched(fixture: DataFixture) {
     let metadata = by(Kind::Deployment, "k", "v").metadata;
     for template in [true, false] {
         let mut select = all(Kind::Deployment);
@@ -167,7 +167,7 @@ pub async fn joins_cannot_be_watched(fixture: Fixture) {
 
 /// Where changes are no longer kept a watcher is told so, and the stream ends; from the oldest on
 /// it can watch.
-pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
+pub async fn a_position_no_longer_kept_is_expired(fixture: DataFixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..60 {
         site(&fixture, "s", &n.to_string()).await;
@@ -198,7 +198,7 @@ pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
 }
 
 /// A watcher that waits is told of what others do.
-pub async fn a_waiting_watcher_is_told(fixture: Fixture) {
+pub async fn a_waiting_watch_gets_the_next_event(fixture: DataFixture) {
     let other = fixture.beside();
     let waiting = tokio::spawn(async move { other.told(&all(Kind::Site), 0, "last").await.len() });
     for n in 0..5 {
@@ -211,7 +211,7 @@ pub async fn a_waiting_watcher_is_told(fixture: Fixture) {
 
 /// List, then watch from the first page's revision: applied in order, the events make of the
 /// listing exactly what is there, however many write meanwhile.
-pub async fn list_then_watch_is_exact(fixture: Fixture) {
+pub async fn list_then_watch_is_exact(fixture: DataFixture) {
     for n in 0..20 {
         site(&fixture, &format!("s{n:02}"), "yes").await;
     }

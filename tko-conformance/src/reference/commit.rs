@@ -1,7 +1,6 @@
 //! Change sets: all or nothing.
 
-use super::rows::{Row, State};
-use super::work::Standing;
+use super::state::{ReferenceRow, ReferenceState, TokenStanding};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,16 +10,16 @@ use tko_core::{
     MAX_CHANGES, Outcome, Put, Require, Revision, Subject, Timestamp, Version, Want,
 };
 
-impl State {
+impl ReferenceState {
     /// Every reason to refuse the set; the first is what to say. None: it applies.
     pub(crate) fn refusals(&self, set: &ChangeSet, now: Timestamp) -> Vec<Error> {
         let mut refusals = Vec::new();
         refusals.extend(malformed(set));
         if let Some(token) = &set.under {
             match self.standing(token, now) {
-                Standing::Live => {}
-                Standing::Late => refusals.push(Error::ClaimExpired(token.key.clone())),
-                Standing::Unknown => {
+                TokenStanding::Live => {}
+                TokenStanding::Late => refusals.push(Error::ClaimExpired(token.key.clone())),
+                TokenStanding::Unknown => {
                     refusals.push(Error::NotFound(Subject::Claim(token.key.clone())));
                 }
             }
@@ -157,7 +156,7 @@ impl State {
                 continue;
             };
             let revision = Revision(self.revision().0 + 1);
-            let new = new.map(|row| Row { revision, ..row });
+            let new = new.map(|row| ReferenceRow { revision, ..row });
             let whole = Want {
                 revision: true,
                 ..Want::PACKAGE
@@ -196,7 +195,12 @@ impl State {
         committed
     }
 
-    fn put(&mut self, put: Put, now: Timestamp, committed: &mut Committed) -> Option<Done> {
+    fn put(
+        &mut self,
+        put: Put,
+        now: Timestamp,
+        committed: &mut Committed,
+    ) -> Option<AppliedChange> {
         let key = put.key.clone();
         let old = self.rows.get(&key).cloned();
         let holder = once(&put.facts).and_then(|once| self.holder(once));
@@ -210,7 +214,7 @@ impl State {
         let version = Version(self.given + 1);
         let entity = put.apply(before, body.hash(), version, now)?;
         self.give();
-        let new = Row {
+        let new = ReferenceRow {
             entity: Arc::new(entity),
             body,
             revision: Revision::default(),
@@ -218,13 +222,18 @@ impl State {
         Some((key, old, Some(new)))
     }
 
-    fn delete(&mut self, key: &Key) -> Option<Done> {
+    fn delete(&mut self, key: &Key) -> Option<AppliedChange> {
         let old = self.rows.remove(key)?;
         self.work.retain(|(_, of), _| of != key);
         Some((key.clone(), Some(old), None))
     }
 
-    fn conditions(&mut self, key: &Key, new: Vec<Condition>, now: Timestamp) -> Option<Done> {
+    fn conditions(
+        &mut self,
+        key: &Key,
+        new: Vec<Condition>,
+        now: Timestamp,
+    ) -> Option<AppliedChange> {
         let old = self.rows.get(key)?.clone();
         let conditions = Condition::merge(&old.entity.conditions, new, now)?;
         let entity = Entity {
@@ -233,7 +242,7 @@ impl State {
             updated: now,
             ..(*old.entity).clone()
         };
-        let new = Row {
+        let new = ReferenceRow {
             entity: Arc::new(entity),
             ..old.clone()
         };
@@ -249,7 +258,7 @@ impl State {
 }
 
 /// Which, before, after.
-type Done = (Key, Option<Row>, Option<Row>);
+type AppliedChange = (Key, Option<ReferenceRow>, Option<ReferenceRow>);
 
 fn once(facts: &Facts) -> Option<&str> {
     match facts {

@@ -1,13 +1,13 @@
 //! The feed: every change, with a dense number.
 
 use super::Reference;
-use super::rows::State;
+use super::state::ReferenceState;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use tko_core::{ChangeRecord, Error, Key, Result, Revision, Want};
 
-impl State {
+impl ReferenceState {
     /// Of the last change.
     pub(crate) fn revision(&self) -> Revision {
         Revision(self.dropped + self.feed.len() as u64)

@@ -1,73 +1,10 @@
 //! Rows, and how they are read.
 
-use super::work::{Hold, Item};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use super::state::ReferenceState;
 use tko_core::select::metadata_match;
-use tko_core::{
-    ChangeRecord, Count, Cursor, Entity, Key, List, Package, Page, Record, Revision, Select, Stage,
-    Want,
-};
+use tko_core::{Count, Cursor, Entity, Key, List, Page, Record, Select, Want};
 
-/// Everything that there is.
-pub(crate) struct State {
-    pub(super) rows: BTreeMap<Key, Row>,
-    /// The last `history` changes, oldest first.
-    pub(super) feed: Vec<ChangeRecord>,
-    /// How many changes were dropped from the feed: the revision of the last of them.
-    pub(super) dropped: u64,
-    pub(super) history: usize,
-    pub(super) work: BTreeMap<(Stage, Key), Item>,
-    /// The last fence of each, for ever.
-    pub(super) fences: BTreeMap<(Stage, Key), u64>,
-    /// Every edit that was ever made, for ever: so each dead token is told what it died of.
-    pub(super) edits: Vec<Hold>,
-    /// The lane that was last served, of each stage.
-    pub(super) turn: BTreeMap<Stage, u8>,
-    /// Numbers that are given once.
-    pub(super) given: u64,
-}
-
-/// One entity.
-#[derive(Clone)]
-pub(super) struct Row {
-    pub(super) entity: Arc<Entity>,
-    pub(super) body: Package,
-    pub(super) revision: Revision,
-}
-
-impl Row {
-    pub(super) fn record(&self, want: Want) -> Record {
-        Record {
-            entity: self.entity.clone(),
-            package: want.package.then(|| self.body.clone()),
-            revision: want.revision.then_some(self.revision),
-            work: Vec::new(),
-        }
-    }
-}
-
-impl State {
-    pub(crate) fn new(history: usize) -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            feed: Vec::new(),
-            dropped: 0,
-            history,
-            work: BTreeMap::new(),
-            fences: BTreeMap::new(),
-            edits: Vec::new(),
-            turn: BTreeMap::new(),
-            given: 0,
-        }
-    }
-
-    /// A number that was never given before.
-    pub(super) fn give(&mut self) -> u64 {
-        self.given += 1;
-        self.given
-    }
-
+impl ReferenceState {
     pub(crate) fn record(&self, key: &Key, want: Want) -> Option<Record> {
         let mut record = self.rows.get(key)?.record(want);
         if want.work {

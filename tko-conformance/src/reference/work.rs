@@ -1,6 +1,6 @@
 //! Edits; due work, its claims, and how they end.
 
-use super::rows::State;
+use super::state::{ReferenceModification, ReferenceState, ReferenceWork, TokenStanding};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,36 +10,9 @@ use tko_core::{
     Work,
 };
 
-/// An edit, live or not.
-pub(crate) struct Hold {
-    pub(super) token: Token,
-    until: Timestamp,
-    /// Used or given up.
-    ended: bool,
-}
-
-/// Work, and what else a backend must know of it.
-pub(crate) struct Item {
-    pub(crate) work: Work,
-    /// Of its lease, lapsed or not.
-    token: Option<Token>,
-    /// The lane of the last mark since it was claimed, if there was one.
-    marked: Option<Lane>,
-}
-
-/// What a token is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Live,
-    /// An edit that has lapsed, or a lease that is not live any more.
-    Late,
-    /// An edit that was never made, was used, or given up.
-    Unknown,
-}
-
 /// Due work as a claim sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Asked {
+pub(crate) struct DueWork {
     /// When it was due, or its lease lapsed.
     pub(crate) since: Timestamp,
     pub(crate) key: Key,
@@ -52,15 +25,17 @@ pub(crate) struct Asked {
 const EDIT: &str = "edit";
 const LEASE: &str = "lease";
 
-impl State {
+impl ReferenceState {
     fn secret(&mut self, sort: &str) -> String {
         let chance = RandomState::new();
         let (one, other) = (chance.hash_one(sort), chance.hash_one(self.given));
         format!("{sort}-{}-{one:016x}{other:016x}", self.give())
     }
 
-    pub(super) fn open_edit(&self, key: &Key, now: Timestamp) -> Option<&Hold> {
-        let open = |hold: &&Hold| hold.token.key == *key && !hold.ended && hold.until > now;
+    pub(super) fn open_edit(&self, key: &Key, now: Timestamp) -> Option<&ReferenceModification> {
+        let open = |hold: &&ReferenceModification| {
+            hold.token.key == *key && !hold.ended && hold.until > now
+        };
         self.edits.iter().find(open)
     }
 
@@ -68,19 +43,19 @@ impl State {
         self.edits.iter().any(|hold| hold.token == *token)
     }
 
-    pub(crate) fn standing(&self, token: &Token, now: Timestamp) -> Standing {
+    pub(crate) fn standing(&self, token: &Token, now: Timestamp) -> TokenStanding {
         if let Some(hold) = self.edits.iter().find(|hold| hold.token == *token) {
             return match (hold.ended, hold.until > now) {
-                (true, _) => Standing::Unknown,
-                (false, true) => Standing::Live,
-                (false, false) => Standing::Late,
+                (true, _) => TokenStanding::Unknown,
+                (false, true) => TokenStanding::Live,
+                (false, false) => TokenStanding::Late,
             };
         }
-        let leased = |item: &&Item| item.token.as_ref() == Some(token);
+        let leased = |item: &&ReferenceWork| item.token.as_ref() == Some(token);
         match self.work.values().find(leased) {
-            Some(item) if item.work.leased.is_some_and(|until| until > now) => Standing::Live,
-            None if !token.secret.starts_with(LEASE) => Standing::Unknown,
-            _ => Standing::Late,
+            Some(item) if item.work.leased.is_some_and(|until| until > now) => TokenStanding::Live,
+            None if !token.secret.starts_with(LEASE) => TokenStanding::Unknown,
+            _ => TokenStanding::Late,
         }
     }
 
@@ -101,7 +76,7 @@ impl State {
             secret: self.secret(EDIT).into(),
         };
         let until = now.plus(ttl);
-        self.edits.push(Hold {
+        self.edits.push(ReferenceModification {
             token: token.clone(),
             until,
             ended: false,
@@ -119,7 +94,7 @@ impl State {
         }
         let due = now.plus(mark.after);
         let at = (mark.stage, mark.key.clone());
-        let item = self.work.entry(at).or_insert_with(|| Item {
+        let item = self.work.entry(at).or_insert_with(|| ReferenceWork {
             work: Work {
                 stage: mark.stage,
                 key: mark.key,
@@ -140,10 +115,10 @@ impl State {
     }
 
     /// All work of this stage that may be claimed now.
-    pub(crate) fn due(&self, stage: Stage, now: Timestamp) -> Vec<Asked> {
+    pub(crate) fn due(&self, stage: Stage, now: Timestamp) -> Vec<DueWork> {
         let of_stage = self.work.values().filter(|item| item.work.stage == stage);
         of_stage
-            .map(|item| Asked {
+            .map(|item| DueWork {
                 // A lapsed lease is due work.
                 since: item.work.leased.unwrap_or(item.work.due),
                 key: item.work.key.clone(),
@@ -166,7 +141,7 @@ impl State {
 
     /// What to lease next: lanes in turn, earliest first in a lane.
     pub(super) fn next_keys(&mut self, stage: Stage, max: usize, now: Timestamp) -> Vec<Key> {
-        let mut lanes: BTreeMap<u8, Vec<Asked>> = BTreeMap::new();
+        let mut lanes: BTreeMap<u8, Vec<DueWork>> = BTreeMap::new();
         let mut due = self.due(stage, now);
         due.sort();
         for asked in due.into_iter().rev() {
@@ -226,7 +201,7 @@ impl State {
         }
     }
 
-    fn leased(&mut self, token: &Token) -> Option<&mut Item> {
+    fn leased(&mut self, token: &Token) -> Option<&mut ReferenceWork> {
         let mut items = self.work.values_mut();
         items.find(|item| item.token.as_ref() == Some(token))
     }
@@ -238,7 +213,7 @@ impl State {
     }
 
     pub(crate) fn renew(&mut self, token: &Token, ttl: Duration, now: Timestamp) -> bool {
-        if self.standing(token, now) != Standing::Live {
+        if self.standing(token, now) != TokenStanding::Live {
             return false;
         }
         let until = now.plus(ttl);
@@ -252,7 +227,7 @@ impl State {
     }
 
     pub(crate) fn end(&mut self, token: &Token, outcome: &Outcome, now: Timestamp) -> bool {
-        if self.standing(token, now) != Standing::Live {
+        if self.standing(token, now) != TokenStanding::Live {
             return false;
         }
         for hold in self.edits.iter_mut().filter(|hold| hold.token == *token) {

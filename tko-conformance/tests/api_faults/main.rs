@@ -11,7 +11,7 @@ use pairs::PAIRS;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_conformance::{Check, DATA_CHECKS, DataHarness, ReferenceHarness};
+use tko_conformance::{ConformanceCheck, DATA_CHECKS, DataHarness, ReferenceHarness};
 use tko_core::{Admission, WorkerApi};
 
 struct Harness {
@@ -37,7 +37,7 @@ impl DataHarness for Harness {
 }
 
 /// Whether the check fails on an API with this fault.
-fn fails(check: &Check<dyn DataHarness>, fault: &'static str) -> bool {
+fn fails(check: &ConformanceCheck<dyn DataHarness>, fault: &'static str) -> bool {
     let sound = ReferenceHarness::default();
     let harness = Arc::new(Harness { sound, fault });
     catch_unwind(AssertUnwindSafe(|| (check.run)(harness))).is_err()

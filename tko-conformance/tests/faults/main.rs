@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_conformance::{BACKEND_CHECKS, BackendHarness, Check, ManualClock, Reference};
+use tko_conformance::{BACKEND_CHECKS, BackendHarness, ConformanceCheck, ManualClock, Reference};
 use tko_core::Backend;
 
 struct Harness {
@@ -48,7 +48,7 @@ impl BackendHarness for Harness {
 }
 
 /// Whether the check fails on a backend with this fault.
-fn fails(check: &Check<dyn BackendHarness>, fault: &'static str) -> bool {
+fn fails(check: &ConformanceCheck<dyn BackendHarness>, fault: &'static str) -> bool {
     let harness = Arc::new(Harness {
         clock: ManualClock::new(),
         fault,

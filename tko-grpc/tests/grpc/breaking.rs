@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tko_backend_memory::{Memory, MemorySettings};
-use tko_conformance::{Between, Call, CountedIds, ManualClock, Observer, Strict};
+use tko_backend_memory::{Memory, Settings as MemorySettings};
+use tko_conformance::{BackendCall, Between, CallObserver, CountedIds, ManualClock, Strict};
 use tko_core::{DataApi, Error, ErrorKind, Kind, List, Result, Select, Store, Want};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
@@ -21,9 +21,9 @@ struct Breaking {
 }
 
 #[async_trait]
-impl Observer for Breaking {
-    async fn before(&self, call: Call) -> Result<()> {
-        if call == Call::List {
+impl CallObserver for Breaking {
+    async fn before(&self, call: BackendCall) -> Result<()> {
+        if call == BackendCall::List {
             let number = self.lists.fetch_add(1, Ordering::SeqCst) + 1;
             let every = self.every.load(Ordering::SeqCst);
             if every > 0 && number.is_multiple_of(every) {

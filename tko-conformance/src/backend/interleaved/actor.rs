@@ -1,8 +1,8 @@
 //! One task: plays its script and notes what it was told, and when.
 
-use super::script::{Act, Need, What, key};
-use crate::backend::fixture::{ALL, Fixture, TTL, request};
-use crate::backend::sample::{Shape, changes, condition, deployment, set, site};
+use super::script::{Action, ReadPrecondition, ScriptStep, key};
+use crate::backend::fixture::{ALL, BackendFixture, TTL, request};
+use crate::backend::sample::{PutBuilder, changes, condition, deployment, set, site};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -62,13 +62,13 @@ pub(super) enum Note {
 
 pub(super) struct Actor {
     number: usize,
-    fixture: Fixture,
+    fixture: BackendFixture,
     notes: Arc<Notes>,
     commits: usize,
 }
 
 impl Actor {
-    pub(super) fn new(number: usize, fixture: Fixture, notes: Arc<Notes>) -> Self {
+    pub(super) fn new(number: usize, fixture: BackendFixture, notes: Arc<Notes>) -> Self {
         Self {
             number,
             fixture,
@@ -77,7 +77,7 @@ impl Actor {
         }
     }
 
-    pub(super) async fn play(&mut self, script: &[Act]) -> Result<(), String> {
+    pub(super) async fn play(&mut self, script: &[ScriptStep]) -> Result<(), String> {
         for act in script {
             self.act(act).await?;
             tokio::task::yield_now().await;
@@ -85,15 +85,15 @@ impl Actor {
         Ok(())
     }
 
-    async fn pause(&self, act: &Act) {
+    async fn pause(&self, act: &ScriptStep) {
         for _ in 0..act.pauses {
             tokio::task::yield_now().await;
         }
     }
 
-    async fn act(&mut self, act: &Act) -> Result<(), String> {
+    async fn act(&mut self, act: &ScriptStep) -> Result<(), String> {
         match &act.what {
-            What::Put {
+            Action::Put {
                 keys,
                 word,
                 site,
@@ -120,24 +120,26 @@ impl Actor {
                 .await
                 .map(drop)
             }
-            What::Delete(number) => {
+            Action::Delete(number) => {
                 let key = key(*number);
                 let require = vec![Require::Unreferenced(key.clone())];
                 let delete = changes([Change::Delete(key)]);
                 self.commit(ChangeSet { require, ..delete }).await.map(drop)
             }
-            What::Create(once) => {
+            Action::Create(once) => {
                 let id = format!("new{}x{}", self.number, self.commits);
-                let put = deployment(&id).once(&format!("once {once}"));
+                let put = deployment(&id).idempotency_key(&format!("once {once}"));
                 self.commit(set([put])).await.map(drop)
             }
-            What::Conditions(number, status) => {
+            Action::Conditions(number, status) => {
                 let said = vec![condition("Said", *status, "By")];
                 let change = Change::Conditions(key(*number), said);
                 self.commit(changes([change])).await.map(drop)
             }
-            What::Modification { key: number, used } => self.edit(act, &key(*number), *used).await,
-            What::Mark(number) => {
+            Action::Modification { key: number, used } => {
+                self.edit(act, &key(*number), *used).await
+            }
+            Action::Mark(number) => {
                 let due = vec![Enqueue::now(
                     Stage::Prepare,
                     key(*number),
@@ -150,12 +152,12 @@ impl Actor {
                 .await
                 .map(drop)
             }
-            What::Work { max, commit, done } => self.work(act, *max, *commit, *done).await,
+            Action::Work { max, commit, done } => self.work(act, *max, *commit, *done).await,
         }
     }
 
     /// A requirement that was true when it was read.
-    async fn need(&self, key: &Key, need: Need) -> Result<Option<Require>, String> {
+    async fn need(&self, key: &Key, need: ReadPrecondition) -> Result<Option<Require>, String> {
         let found = self
             .fixture
             .backend
@@ -163,13 +165,16 @@ impl Actor {
             .await;
         let found = found.map_err(|error| error.chain())?.pop().flatten();
         Ok(match (need, found) {
-            (Need::Nothing, _) | (Need::Version | Need::Generation, None) => None,
-            (Need::Version, Some(r)) => Some(Require::At(key.clone(), r.entity.version)),
-            (Need::Generation, Some(r)) => {
+            (ReadPrecondition::Nothing, _)
+            | (ReadPrecondition::Version | ReadPrecondition::Generation, None) => None,
+            (ReadPrecondition::Version, Some(r)) => {
+                Some(Require::At(key.clone(), r.entity.version))
+            }
+            (ReadPrecondition::Generation, Some(r)) => {
                 Some(Require::Generation(key.clone(), r.entity.generation))
             }
-            (Need::Exists, _) => Some(Require::Exists(key.clone())),
-            (Need::Absent, _) => Some(Require::Absent(key.clone())),
+            (ReadPrecondition::Exists, _) => Some(Require::Exists(key.clone())),
+            (ReadPrecondition::Absent, _) => Some(Require::Absent(key.clone())),
         })
     }
 
@@ -208,7 +213,7 @@ impl Actor {
         Ok(done)
     }
 
-    async fn edit(&mut self, act: &Act, key: &Key, used: bool) -> Result<(), String> {
+    async fn edit(&mut self, act: &ScriptStep, key: &Key, used: bool) -> Result<(), String> {
         let token = match self.fixture.backend.start_modification(key, TTL, ALL).await {
             Ok(edit) => edit.token,
             Err(Error::Busy(_) | Error::NotFound(_)) => return Ok(()),
@@ -233,7 +238,13 @@ impl Actor {
         Ok(())
     }
 
-    async fn work(&mut self, act: &Act, max: u8, commit: bool, done: bool) -> Result<(), String> {
+    async fn work(
+        &mut self,
+        act: &ScriptStep,
+        max: u8,
+        commit: bool,
+        done: bool,
+    ) -> Result<(), String> {
         let asked = self.notes.now();
         let request = request(Stage::Prepare, usize::from(max));
         let claims = self.fixture.backend.claim(&request).await;

@@ -1,7 +1,7 @@
 //! What must be true of the notes and the feed together.
 
 use super::actor::{Note, Notes};
-use crate::backend::fixture::Fixture;
+use crate::backend::fixture::BackendFixture;
 use crate::backend::sample::all;
 use crate::explore::ensure;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ struct Acknowledged<'a> {
     done: &'a Committed,
 }
 
-pub(super) async fn explain(fixture: &Fixture, notes: &Notes) -> Result<(), String> {
+pub(super) async fn explain(fixture: &BackendFixture, notes: &Notes) -> Result<(), String> {
     let notes = notes.read();
     let mut acknowledged = BTreeMap::new();
     for note in &notes {

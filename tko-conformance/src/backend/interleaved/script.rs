@@ -9,17 +9,17 @@ use crate::backend::sample::{d, s};
 
 /// How often which acts come.
 #[derive(Clone, Copy)]
-pub(super) struct Weights {
+pub(super) struct ScriptWeights {
     commits: u32,
     rights: u32,
 }
 
-pub(super) const COMMITS: Weights = Weights {
+pub(super) const COMMITS: ScriptWeights = ScriptWeights {
     commits: 8,
     rights: 1,
 };
 
-pub(super) const RIGHTS: Weights = Weights {
+pub(super) const RIGHTS: ScriptWeights = ScriptWeights {
     commits: 3,
     rights: 6,
 };
@@ -33,20 +33,20 @@ pub(super) fn key(number: u8) -> Key {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Act {
+pub(super) struct ScriptStep {
     /// How often others may go first, between what is read and what is written.
     pub(super) pauses: u8,
-    pub(super) what: What,
+    pub(super) what: Action,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(super) enum Action {
     /// Reads, then writes one or two, on condition of what was read.
     Put {
         keys: (u8, Option<u8>),
         word: u8,
         site: Option<u8>,
-        need: Need,
+        need: ReadPrecondition,
     },
     /// On condition that nothing refers to it.
     Delete(u8),
@@ -68,7 +68,7 @@ pub(super) enum What {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Need {
+pub(super) enum ReadPrecondition {
     Nothing,
     Version,
     Generation,
@@ -77,37 +77,37 @@ pub(super) enum Need {
 }
 
 /// Of three or four tasks, each with up to fifteen acts.
-pub(super) fn scripts(weights: Weights) -> impl Strategy<Value = Vec<Vec<Act>>> {
+pub(super) fn scripts(weights: ScriptWeights) -> impl Strategy<Value = Vec<Vec<ScriptStep>>> {
     vec(vec(act(weights), 1..15), 3..=4)
 }
 
-fn act(weights: Weights) -> impl Strategy<Value = Act> {
+fn act(weights: ScriptWeights) -> impl Strategy<Value = ScriptStep> {
     let key = || 0..6_u8;
     let need = prop_oneof![
-        Just(Need::Nothing),
-        Just(Need::Version),
-        Just(Need::Generation),
-        Just(Need::Exists),
-        Just(Need::Absent),
+        Just(ReadPrecondition::Nothing),
+        Just(ReadPrecondition::Version),
+        Just(ReadPrecondition::Generation),
+        Just(ReadPrecondition::Exists),
+        Just(ReadPrecondition::Absent),
     ];
     let put = (key(), option::of(key()), 0..3_u8, option::of(0..3_u8), need);
     let commit = prop_oneof![
-        6 => put.prop_map(|(one, other, word, site, need)| What::Put {
+        6 => put.prop_map(|(one, other, word, site, need)| Action::Put {
             keys: (one, other.filter(|other| *other != one)),
             word,
             site,
             need,
         }),
-        2 => key().prop_map(What::Delete),
-        2 => (0..2_u8).prop_map(What::Create),
-        1 => (key(), any::<bool>()).prop_map(|(key, status)| What::Conditions(key, status)),
+        2 => key().prop_map(Action::Delete),
+        2 => (0..2_u8).prop_map(Action::Create),
+        1 => (key(), any::<bool>()).prop_map(|(key, status)| Action::Conditions(key, status)),
     ];
     let right = prop_oneof![
-        3 => (key(), any::<bool>()).prop_map(|(key, used)| What::Modification { key, used }),
-        2 => key().prop_map(What::Mark),
+        3 => (key(), any::<bool>()).prop_map(|(key, used)| Action::Modification { key, used }),
+        2 => key().prop_map(Action::Mark),
         3 => (1..3_u8, any::<bool>(), any::<bool>())
-            .prop_map(|(max, commit, done)| What::Work { max, commit, done }),
+            .prop_map(|(max, commit, done)| Action::Work { max, commit, done }),
     ];
     let what = prop_oneof![weights.commits => commit, weights.rights => right];
-    (0..3_u8, what).prop_map(|(pauses, what)| Act { pauses, what })
+    (0..3_u8, what).prop_map(|(pauses, what)| ScriptStep { pauses, what })
 }

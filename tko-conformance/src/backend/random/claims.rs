@@ -1,13 +1,13 @@
 //! Claims: the backend chooses, the model says whether it may.
 
 use super::compare;
-use super::pair::Pair;
+use super::pair::BackendPair;
 use crate::explore::ensure;
-use crate::reference::Asked;
+use crate::reference::DueWork;
 use std::collections::BTreeSet;
 use tko_core::{Claim, ClaimRequest, Key, Lane};
 
-impl Pair {
+impl BackendPair {
     /// That these are claims which the model allows; then it makes the same.
     pub(super) async fn claimed(
         &mut self,
@@ -35,7 +35,7 @@ impl Pair {
 
 /// Whether these claims may be made of what is due: lanes in turn, earliest first in a lane, what
 /// killed three workers alone.
-fn allowed(request: &ClaimRequest, claims: &[Claim], due: &[Asked]) -> Result<(), String> {
+fn allowed(request: &ClaimRequest, claims: &[Claim], due: &[DueWork]) -> Result<(), String> {
     let mut taken: BTreeSet<&Key> = BTreeSet::new();
     for claim in claims {
         let key = &claim.work.key;
@@ -50,7 +50,7 @@ fn allowed(request: &ClaimRequest, claims: &[Claim], due: &[Asked]) -> Result<()
         !claims.is_empty() || due.is_empty(),
         "due, but not leased: {due:?}"
     );
-    let (taken, left): (Vec<&Asked>, Vec<&Asked>) =
+    let (taken, left): (Vec<&DueWork>, Vec<&DueWork>) =
         due.iter().partition(|asked| taken.contains(&asked.key));
     let alone = taken.iter().any(|asked| asked.alone);
     ensure!(!alone || taken.len() == 1, "not alone: {taken:?}");

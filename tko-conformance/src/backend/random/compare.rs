@@ -10,13 +10,13 @@ const SLACK: Duration = Duration::from_secs(4);
 
 /// The time on each side.
 #[derive(Clone, Copy)]
-pub(super) struct Now {
+pub(super) struct PairTime {
     pub(super) subject: Timestamp,
     pub(super) model: Timestamp,
 }
 
 /// Of the subject and of the model, at these times of theirs.
-pub(super) fn times(subject: Timestamp, model: Timestamp, now: Now) -> bool {
+pub(super) fn times(subject: Timestamp, model: Timestamp, now: PairTime) -> bool {
     let offset = |time: Timestamp, now: Timestamp| time.0.saturating_sub(now.0);
     let apart = offset(subject, now.subject).abs_diff(offset(model, now.model));
     Duration::from_micros(apart) <= SLACK
@@ -44,7 +44,7 @@ pub(super) fn lists<T, M>(
 pub(super) fn options(
     subject: Option<&Record>,
     model: Option<&Record>,
-    now: Now,
+    now: PairTime,
 ) -> Result<(), String> {
     match (subject, model) {
         (None, None) => Ok(()),
@@ -54,7 +54,7 @@ pub(super) fn options(
     }
 }
 
-pub(super) fn records(subject: &Record, model: &Record, now: Now) -> Result<(), String> {
+pub(super) fn records(subject: &Record, model: &Record, now: PairTime) -> Result<(), String> {
     entities(&subject.entity, &model.entity)?;
     let key = &model.entity.key;
     ensure!(
@@ -90,7 +90,7 @@ fn entities(subject: &Entity, model: &Entity) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn works(subject: &Work, model: &Work, now: Now) -> Result<(), String> {
+pub(super) fn works(subject: &Work, model: &Work, now: PairTime) -> Result<(), String> {
     let same = subject.stage == model.stage
         && subject.key == model.key
         && subject.lane == model.lane

@@ -1,8 +1,8 @@
 //! From generated numbers to what they stand for.
 
-use super::operation::{Alter, Choice, End, Length, Look};
+use super::operation::{Length, RandomChange, RandomEntity, RandomOutcome, RandomSelect};
 use crate::backend::sample::{
-    Shape, all, condition, d, deployment, id_pattern, s, site, t, template, value_pattern,
+    PutBuilder, all, condition, d, deployment, id_pattern, s, site, t, template, value_pattern,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -41,24 +41,24 @@ pub(super) fn progress(number: u8) -> Value {
     }
 }
 
-pub(super) fn outcome(end: &End) -> Outcome {
+pub(super) fn outcome(end: &RandomOutcome) -> Outcome {
     match end {
-        End::Done => Outcome::Done,
-        End::Retry(after) => Outcome::Retry {
+        RandomOutcome::Done => Outcome::Done,
+        RandomOutcome::Retry(after) => Outcome::Retry {
             after: length(*after),
             reason: format!("after {after}"),
         },
-        End::Yield(after) => Outcome::Yield {
+        RandomOutcome::Yield(after) => Outcome::Yield {
             after: length(*after),
         },
     }
 }
 
-pub(super) fn change(number: u8, alter: &Alter) -> Change {
+pub(super) fn change(number: u8, alter: &RandomChange) -> Change {
     match alter {
-        Alter::Put(look) => Change::Put(put(number, look)),
-        Alter::Delete => Change::Delete(key(number)),
-        Alter::Conditions(said) => Change::Conditions(key(number), vec![say(*said)]),
+        RandomChange::Put(look) => Change::Put(put(number, look)),
+        RandomChange::Delete => Change::Delete(key(number)),
+        RandomChange::Conditions(said) => Change::Conditions(key(number), vec![say(*said)]),
     }
 }
 
@@ -66,7 +66,7 @@ fn say(number: u8) -> tko_core::Condition {
     condition(["A", "B"][usize::from(number % 2)], number < 2, "Said")
 }
 
-fn put(number: u8, look: &Look) -> Put {
+fn put(number: u8, look: &RandomEntity) -> Put {
     let key = key(number);
     let mut put = match key.kind() {
         Kind::Template => template(key.id()),
@@ -110,7 +110,7 @@ fn put(number: u8, look: &Look) -> Put {
     put
 }
 
-pub(super) fn select(choice: &Choice) -> Select {
+pub(super) fn select(choice: &RandomSelect) -> Select {
     let patterns = |number: Option<u8>| match number {
         None => Vec::new(),
         Some(0) => vec![id_pattern("*/1")],

@@ -9,7 +9,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 /// How often which operations come.
 #[derive(Clone, Copy)]
-pub(super) struct Weights {
+pub(super) struct OperationWeights {
     pub(super) commits: u32,
     pub(super) reads: u32,
     pub(super) edits: u32,
@@ -28,15 +28,15 @@ pub(super) type TokenNumber = u8;
 
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
-    Commit(Draft),
+    Commit(RandomSet),
     Modification(KeyNumber, Length),
     Claim { stage: u8, max: u8, lease: Length },
     Renew(Vec<TokenNumber>, Length),
-    Settle(Vec<(TokenNumber, End)>),
+    Settle(Vec<(TokenNumber, RandomOutcome)>),
     Pass(Length),
     Get(Vec<KeyNumber>),
-    List(Choice, u8),
-    Count(Choice, u8),
+    List(RandomSelect, u8),
+    Count(RandomSelect, u8),
     Tail { back: u8 },
     History { key: KeyNumber, back: u8, limit: u8 },
 }
@@ -45,17 +45,17 @@ pub(super) enum Operation {
 pub(super) type Length = u8;
 
 #[derive(Clone, Debug)]
-pub(super) struct Draft {
-    pub(super) require: Vec<(Need, KeyNumber)>,
-    pub(super) changes: Vec<(KeyNumber, Alter)>,
+pub(super) struct RandomSet {
+    pub(super) require: Vec<(RandomPrecondition, KeyNumber)>,
+    pub(super) changes: Vec<(KeyNumber, RandomChange)>,
     pub(super) due: Vec<(u8, KeyNumber, u8, Length)>,
     pub(super) under: Option<TokenNumber>,
-    pub(super) settle: Option<End>,
+    pub(super) settle: Option<RandomOutcome>,
     pub(super) progress: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Need {
+pub(super) enum RandomPrecondition {
     Absent,
     Exists,
     /// A version that it had, from the latest.
@@ -67,15 +67,15 @@ pub(super) enum Need {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Alter {
-    Put(Look),
+pub(super) enum RandomChange {
+    Put(RandomEntity),
     Delete,
     Conditions(u8),
 }
 
 /// What an entity is to be like.
 #[derive(Clone, Debug)]
-pub(super) struct Look {
+pub(super) struct RandomEntity {
     pub(super) body: Option<u8>,
     pub(super) word: u8,
     pub(super) template: Option<KeyNumber>,
@@ -89,7 +89,7 @@ pub(super) struct Look {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum End {
+pub(super) enum RandomOutcome {
     Done,
     Retry(Length),
     Yield(Length),
@@ -97,7 +97,7 @@ pub(super) enum End {
 
 /// A selection.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
+pub(super) struct RandomSelect {
     pub(super) kind: u8,
     pub(super) id: Option<u8>,
     pub(super) word: Option<u8>,
@@ -112,11 +112,11 @@ pub(super) struct Choice {
 }
 
 /// Up to forty operations.
-pub(super) fn sequences(weights: Weights) -> impl Strategy<Value = Vec<Operation>> {
+pub(super) fn sequences(weights: OperationWeights) -> impl Strategy<Value = Vec<Operation>> {
     vec(operation(weights), 1..40)
 }
 
-fn operation(weights: Weights) -> impl Strategy<Value = Operation> {
+fn operation(weights: OperationWeights) -> impl Strategy<Value = Operation> {
     let reads = prop_oneof![
         vec(key(), 0..4).prop_map(Operation::Get),
         (choice(), 0..4_u8).prop_map(|(choice, limit)| Operation::List(choice, limit)),
@@ -152,27 +152,27 @@ fn token() -> impl Strategy<Value = TokenNumber> {
     prop_oneof![8 => 0..3_u8, 2 => 3..8_u8, 1 => Just(TokenNumber::MAX)]
 }
 
-fn end() -> impl Strategy<Value = End> {
+fn end() -> impl Strategy<Value = RandomOutcome> {
     prop_oneof![
-        Just(End::Done),
-        (0..3_u8).prop_map(End::Retry),
-        (0..3_u8).prop_map(End::Yield),
+        Just(RandomOutcome::Done),
+        (0..3_u8).prop_map(RandomOutcome::Retry),
+        (0..3_u8).prop_map(RandomOutcome::Yield),
     ]
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+fn draft() -> impl Strategy<Value = RandomSet> {
     let need = prop_oneof![
-        1 => Just(Need::Absent),
-        3 => Just(Need::Exists),
-        3 => (0..3_u8).prop_map(Need::At),
-        2 => (0..3_u8).prop_map(Need::Current),
-        2 => (0..3_u8).prop_map(Need::Generation),
-        1 => Just(Need::Unreferenced),
+        1 => Just(RandomPrecondition::Absent),
+        3 => Just(RandomPrecondition::Exists),
+        3 => (0..3_u8).prop_map(RandomPrecondition::At),
+        2 => (0..3_u8).prop_map(RandomPrecondition::Current),
+        2 => (0..3_u8).prop_map(RandomPrecondition::Generation),
+        1 => Just(RandomPrecondition::Unreferenced),
     ];
     let alter = prop_oneof![
-        6 => look().prop_map(Alter::Put),
-        2 => Just(Alter::Delete),
-        2 => (0..4_u8).prop_map(Alter::Conditions),
+        6 => look().prop_map(RandomChange::Put),
+        2 => Just(RandomChange::Delete),
+        2 => (0..4_u8).prop_map(RandomChange::Conditions),
     ];
     (
         vec((need, key()), 0..3),
@@ -182,17 +182,19 @@ fn draft() -> impl Strategy<Value = Draft> {
         option::weighted(0.5, end()),
         option::weighted(0.3, 0..4_u8),
     )
-        .prop_map(|(require, changes, due, under, settle, progress)| Draft {
-            require,
-            changes,
-            due,
-            under,
-            settle,
-            progress,
-        })
+        .prop_map(
+            |(require, changes, due, under, settle, progress)| RandomSet {
+                require,
+                changes,
+                due,
+                under,
+                settle,
+                progress,
+            },
+        )
 }
 
-fn look() -> impl Strategy<Value = Look> {
+fn look() -> impl Strategy<Value = RandomEntity> {
     let reference = || option::weighted(0.4, key());
     (
         (option::weighted(0.5, 0..3_u8), 0..3_u8),
@@ -204,7 +206,7 @@ fn look() -> impl Strategy<Value = Look> {
         .prop_map(
             |((body, word), refers, (once, prepared), deleting, condition)| {
                 let (template, site, parent, placed) = refers;
-                Look {
+                RandomEntity {
                     body,
                     word,
                     template,
@@ -220,7 +222,7 @@ fn look() -> impl Strategy<Value = Look> {
         )
 }
 
-fn choice() -> impl Strategy<Value = Choice> {
+fn choice() -> impl Strategy<Value = RandomSelect> {
     let rarely = || option::weighted(0.25, 0..3_u8);
     let one = || option::weighted(0.1, key());
     (
@@ -232,7 +234,7 @@ fn choice() -> impl Strategy<Value = Choice> {
         .prop_map(
             |((kind, id, word), joins, (parent, prepared, concerning), deleting)| {
                 let (template, template_word, site, site_word) = joins;
-                Choice {
+                RandomSelect {
                     kind,
                     id,
                     word,

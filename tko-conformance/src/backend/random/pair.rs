@@ -1,12 +1,14 @@
 //! Subject and model side by side.
 
-use super::compare::{self, Now};
+use super::compare::{self, PairTime};
 use super::naming;
-use super::operation::{Alter, Choice, Draft, Need, Operation, TokenNumber};
-use crate::backend::fixture::{ALL, Fixture};
+use super::operation::{
+    Operation, RandomChange, RandomPrecondition, RandomSelect, RandomSet, TokenNumber,
+};
+use crate::backend::fixture::{ALL, BackendFixture};
 use crate::backend::sample::d;
 use crate::explore::ensure;
-use crate::reference::State;
+use crate::reference::ReferenceState;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{
     Ack, Change, ChangeSet, ClaimRequest, Enqueue, Facts, Key, Kind, Lane, Require, Revision,
@@ -17,9 +19,9 @@ use tko_core::{
 pub(super) const HISTORY: usize = 30;
 
 /// The subject, and the model that goes through the same.
-pub(super) struct Pair {
-    pub(super) fixture: Fixture,
-    pub(super) model: State,
+pub(super) struct BackendPair {
+    pub(super) fixture: BackendFixture,
+    pub(super) model: ReferenceState,
     pub(super) now: Timestamp,
     /// Each that was given out: the subject's, the model's.
     pub(super) tokens: Vec<(Token, Token)>,
@@ -28,11 +30,11 @@ pub(super) struct Pair {
     commits: u32,
 }
 
-impl Pair {
-    pub(super) fn new(fixture: Fixture) -> Self {
+impl BackendPair {
+    pub(super) fn new(fixture: BackendFixture) -> Self {
         Self {
             fixture,
-            model: State::new(usize::MAX),
+            model: ReferenceState::new(usize::MAX),
             now: Timestamp(1_000_000_000),
             tokens: Vec::new(),
             versions: BTreeMap::new(),
@@ -41,8 +43,8 @@ impl Pair {
     }
 
     /// The time on each side.
-    pub(super) async fn times(&self) -> Now {
-        Now {
+    pub(super) async fn times(&self) -> PairTime {
+        PairTime {
             subject: self.fixture.feed_position().await.now,
             model: self.now,
         }
@@ -156,7 +158,7 @@ impl Pair {
         numbers.map(|number| self.token(number)).unzip()
     }
 
-    async fn commit(&mut self, draft: &Draft) -> Result<(), String> {
+    async fn commit(&mut self, draft: &RandomSet) -> Result<(), String> {
         let (subject, model) = self.sets(draft);
         let done = self.fixture.backend.commit(subject, Ack::Numbered).await;
         let reasons = self.model.refusals(&model, self.now);
@@ -192,7 +194,7 @@ impl Pair {
     }
 
     /// The set for the subject, and the same for the model.
-    fn sets(&mut self, draft: &Draft) -> (ChangeSet, ChangeSet) {
+    fn sets(&mut self, draft: &RandomSet) -> (ChangeSet, ChangeSet) {
         self.commits += 1;
         let mut keys = BTreeSet::new();
         let changes = draft.changes.iter().filter(|(key, _)| keys.insert(*key));
@@ -233,9 +235,9 @@ impl Pair {
         (subject, model)
     }
 
-    fn change(&self, number: u8, alter: &Alter) -> Change {
+    fn change(&self, number: u8, alter: &RandomChange) -> Change {
         let mut change = naming::change(number, alter);
-        if let (Change::Put(put), Alter::Put(look)) = (&mut change, alter)
+        if let (Change::Put(put), RandomChange::Put(look)) = (&mut change, alter)
             && put.key.kind() == Kind::Deployment
         {
             // The key is for good: what is there keeps its own.
@@ -254,23 +256,23 @@ impl Pair {
         change
     }
 
-    fn require(&self, need: &Need, key: Key) -> (Require, Require) {
+    fn require(&self, need: &RandomPrecondition, key: Key) -> (Require, Require) {
         let same = |require: Require| (require.clone(), require);
         match need {
-            Need::Absent => same(Require::Absent(key)),
-            Need::Exists => same(Require::Exists(key)),
-            Need::Unreferenced => same(Require::Unreferenced(key)),
-            Need::Generation(back) => {
+            RandomPrecondition::Absent => same(Require::Absent(key)),
+            RandomPrecondition::Exists => same(Require::Exists(key)),
+            RandomPrecondition::Unreferenced => same(Require::Unreferenced(key)),
+            RandomPrecondition::Generation(back) => {
                 let there = self.model.record(&key, Want::ROW);
                 let now = there.map_or(1, |record| record.entity.generation.0);
                 let then = now.saturating_sub(u64::from(*back));
                 same(Require::Generation(key, tko_core::Generation(then)))
             }
-            Need::At(back) => {
+            RandomPrecondition::At(back) => {
                 let (subject, model) = self.given(&key, *back);
                 (Require::At(key.clone(), subject), Require::At(key, model))
             }
-            Need::Current(back) => {
+            RandomPrecondition::Current(back) => {
                 let (subject, model) = self.given(&key, *back);
                 let subject = Require::Current(key.clone(), subject);
                 (subject, Require::Current(key, model))
@@ -288,7 +290,7 @@ impl Pair {
     /// Compares everything that there is.
     pub(super) async fn compare_all(&self) -> Result<(), String> {
         for kind in 0..3 {
-            let everything = Choice {
+            let everything = RandomSelect {
                 kind,
                 id: None,
                 word: None,

@@ -2,15 +2,15 @@
 
 use super::compare;
 use super::naming;
-use super::operation::Choice;
-use super::pair::{HISTORY, Pair};
+use super::operation::RandomSelect;
+use super::pair::{BackendPair, HISTORY};
 use crate::backend::fixture::ALL;
 use crate::explore::ensure;
 use futures_util::StreamExt;
 use tko_core::{Error, Key, List, Record, Revision, Want};
 
-impl Pair {
-    pub(super) async fn list(&self, choice: &Choice, limit: usize) -> Result<(), String> {
+impl BackendPair {
+    pub(super) async fn list(&self, choice: &RandomSelect, limit: usize) -> Result<(), String> {
         let mut list = List {
             select: naming::select(choice),
             after: None,

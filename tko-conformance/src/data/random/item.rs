@@ -7,7 +7,7 @@ use tko_core::Package;
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Item {
+pub(super) enum ModelResource {
     /// A `ConfigMap`: replaces.
     Config(u8),
     /// Gives metadata: replaces.
@@ -17,19 +17,19 @@ pub(super) enum Item {
     /// Never valid.
     Bad,
     /// The Deployment resource: replaces.
-    Head(Head),
+    Head(ModelHead),
 }
 
 /// What a Deployment resource says.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Head {
+pub(super) struct ModelHead {
     pub(super) template: Option<String>,
     pub(super) site: Option<String>,
     pub(super) prepared: bool,
     pub(super) approved: bool,
 }
 
-impl Item {
+impl ModelResource {
     /// Which resource it is.
     pub(super) fn slot(&self) -> u8 {
         match self {
@@ -65,15 +65,15 @@ impl Item {
     }
 }
 
-pub(super) fn package(items: &[Item]) -> Package {
-    let values: Vec<Value> = items.iter().map(Item::value).collect();
+pub(super) fn package(items: &[ModelResource]) -> Package {
+    let values: Vec<Value> = items.iter().map(ModelResource::value).collect();
     sample::named(values)
 }
 
 /// The package changed to say something else: what says the same stays as it is, to the byte.
-pub(super) fn edited(package: &Package, old: &[Item], new: &[Item]) -> Package {
+pub(super) fn edited(package: &Package, old: &[ModelResource], new: &[ModelResource]) -> Package {
     // The model's package is in the order of the subject's.
-    let there = |item: &Item| {
+    let there = |item: &ModelResource| {
         let at = old.iter().position(|other| other.slot() == item.slot())?;
         Some(package.resources()[at].value().clone())
     };
@@ -81,14 +81,14 @@ pub(super) fn edited(package: &Package, old: &[Item], new: &[Item]) -> Package {
         .iter()
         .map(|item| match (there(item), head_of(old), item) {
             (Some(value), _, item) if old.contains(item) => value,
-            (Some(value), Some(old), Item::Head(new)) => headed(value, old, new),
+            (Some(value), Some(old), ModelResource::Head(new)) => headed(value, old, new),
             _ => item.value(),
         });
     sample::named(values.collect::<Vec<_>>())
 }
 
 /// The Deployment resource with what differs set.
-fn headed(mut value: Value, old: &Head, new: &Head) -> Value {
+fn headed(mut value: Value, old: &ModelHead, new: &ModelHead) -> Value {
     let ids = [
         ("templateId", &old.template, &new.template),
         ("siteId", &old.site, &new.site),
@@ -111,61 +111,63 @@ fn headed(mut value: Value, old: &Head, new: &Head) -> Value {
 }
 
 /// What a package says.
-pub(super) fn items(package: &Package) -> Vec<Item> {
+pub(super) fn items(package: &Package) -> Vec<ModelResource> {
     let number = |value: Option<&Value>| value.and_then(|v| v.as_str()?.parse().ok());
     let item = |resource: &std::sync::Arc<tko_core::Resource>| match &*resource.gvk().kind {
-        "ConfigMap" => Item::Config(number(resource.get(&["data", "says"])).expect("a number")),
-        "X" => Item::Facts(number(resource.get(&["spec", "word"])).expect("a number")),
-        "Need" => Item::Need(number(resource.get(&["spec", "value"]))),
+        "ConfigMap" => {
+            ModelResource::Config(number(resource.get(&["data", "says"])).expect("a number"))
+        }
+        "X" => ModelResource::Facts(number(resource.get(&["spec", "word"])).expect("a number")),
+        "Need" => ModelResource::Need(number(resource.get(&["spec", "value"]))),
         "Deployment" => {
             let id = |field| {
                 let id = resource.get(&["spec", field])?;
                 id.as_str().map(str::to_owned)
             };
             let says = |name| resource.annotation(name).as_deref() == Some("true");
-            Item::Head(Head {
+            ModelResource::Head(ModelHead {
                 template: id("templateId"),
                 site: id("siteId"),
                 prepared: says("nephio.org/prepared"),
                 approved: says("nephio.org/approved"),
             })
         }
-        _ => Item::Bad,
+        _ => ModelResource::Bad,
     };
     package.iter().map(item).collect()
 }
 
 /// Merges: in place, or at the end.
-pub(super) fn merged(target: &[Item], incoming: &[Item]) -> Vec<Item> {
+pub(super) fn merged(target: &[ModelResource], incoming: &[ModelResource]) -> Vec<ModelResource> {
     let mut merged = target.to_vec();
     for item in incoming {
         let place = merged.iter_mut().find(|old| old.slot() == item.slot());
         match (place, item) {
             (None, item) => merged.push(item.clone()),
-            (Some(Item::Need(_)), Item::Need(None)) => {}
+            (Some(ModelResource::Need(_)), ModelResource::Need(None)) => {}
             (Some(place), item) => *place = item.clone(),
         }
     }
     merged
 }
 
-pub(super) fn head_of(items: &[Item]) -> Option<&Head> {
+pub(super) fn head_of(items: &[ModelResource]) -> Option<&ModelHead> {
     items.iter().find_map(|item| match item {
-        Item::Head(head) => Some(head),
+        ModelResource::Head(head) => Some(head),
         _ => None,
     })
 }
 
 /// Whether the admission lets it pass.
-pub(super) fn is_valid(items: &[Item], complete: bool) -> bool {
-    let lacking = complete && items.contains(&Item::Need(None));
-    !lacking && !items.contains(&Item::Bad)
+pub(super) fn is_valid(items: &[ModelResource], complete: bool) -> bool {
+    let lacking = complete && items.contains(&ModelResource::Need(None));
+    !lacking && !items.contains(&ModelResource::Bad)
 }
 
 /// What it gives.
-pub(super) fn gathered(items: &[Item]) -> BTreeMap<String, String> {
+pub(super) fn gathered(items: &[ModelResource]) -> BTreeMap<String, String> {
     let word = items.iter().find_map(|item| match item {
-        Item::Facts(word) => Some(("X.word".to_owned(), word.to_string())),
+        ModelResource::Facts(word) => Some(("X.word".to_owned(), word.to_string())),
         _ => None,
     });
     word.into_iter().collect()

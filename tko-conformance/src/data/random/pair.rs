@@ -1,9 +1,11 @@
 //! Subject and model side by side.
 
-use super::item::{self, Item};
-use super::verb::{By, Choice, Creation, Verb, Which, site_name, template_name};
-use super::world::{Words, World, given};
-use crate::data::fixture::{Fixture, TTL};
+use super::item::{self, ModelResource};
+use super::verb::{
+    By, Creation, DeletionTarget, MatchChoice, UserOperation, site_name, template_name,
+};
+use super::world::{Model, Words, given};
+use crate::data::fixture::{DataFixture, TTL};
 use crate::data::sample::{all, by, deployment_id, site_id, t, template_id};
 use crate::explore::ensure;
 use std::collections::BTreeMap;
@@ -13,20 +15,20 @@ use tko_core::{
     NewTemplate, Package, Pattern, Record, Result, Select, Stage, Version,
 };
 
-pub(super) struct Pair {
-    fixture: Fixture,
-    model: World,
+pub(super) struct ApiPair {
+    fixture: DataFixture,
+    model: Model,
     /// Every id that was ever brought.
     ids: Vec<String>,
     /// Versions before the last, to be stale with.
     stale: BTreeMap<String, Version>,
 }
 
-impl Pair {
-    pub(super) fn new(fixture: Fixture) -> Self {
+impl ApiPair {
+    pub(super) fn new(fixture: DataFixture) -> Self {
         Self {
             fixture,
-            model: World::default(),
+            model: Model::default(),
             ids: Vec::new(),
             stale: BTreeMap::new(),
         }
@@ -38,7 +40,7 @@ impl Pair {
         at.map_or("never".to_owned(), |at| self.ids[at].clone())
     }
 
-    pub(super) async fn step(&mut self, verb: &Verb) -> Result<(), String> {
+    pub(super) async fn step(&mut self, verb: &UserOperation) -> Result<(), String> {
         let before = self.fixture.revision().await;
         let refused = self.play(verb).await?;
         let after = self.fixture.revision().await;
@@ -50,10 +52,10 @@ impl Pair {
     }
 
     /// Answers with whether it was refused.
-    async fn play(&mut self, verb: &Verb) -> Result<bool, String> {
+    async fn play(&mut self, verb: &UserOperation) -> Result<bool, String> {
         let data = self.fixture.data.clone();
         match verb {
-            Verb::Template {
+            UserOperation::Template {
                 id,
                 items,
                 given: word,
@@ -67,7 +69,7 @@ impl Pair {
                 let model = self.model.register_template(*id, items, *word);
                 alike(data.register_template(new).await.map(drop), model)
             }
-            Verb::Site {
+            UserOperation::Site {
                 id,
                 template,
                 items,
@@ -83,15 +85,15 @@ impl Pair {
                 let model = self.model.register_site(*id, *template, items, *word);
                 alike(data.register_site(new).await.map(drop), model)
             }
-            Verb::Create(creation) => self.create(creation).await,
-            Verb::Modify { which, by, alter } => {
+            UserOperation::Create(creation) => self.create(creation).await,
+            UserOperation::Modify { which, by, alter } => {
                 let id = self.made(*which);
                 let known = self.model.deployments.get(&id);
                 let old = known.map(|d| d.items.clone()).unwrap_or_default();
-                let new = World::altered(&old, alter);
+                let new = Model::altered(&old, alter);
                 self.modify(&id, *by, &old, &new).await
             }
-            Verb::Approve(choice) => {
+            UserOperation::Approve(choice) => {
                 let parent = choice.parent.map(|number| self.made(number));
                 let bulk = data.approve(&select(choice, parent.as_ref())).await;
                 let model = self.model.approve(choice, parent.as_ref());
@@ -100,17 +102,17 @@ impl Pair {
                     Ok((model, Vec::new())),
                 )
             }
-            Verb::Delete(which) => {
+            UserOperation::Delete(which) => {
                 let (key, model) = match which {
-                    Which::Template(id) => {
+                    DeletionTarget::Template(id) => {
                         let id = template_name(*id);
                         (t(&id), self.model.delete_template(&id))
                     }
-                    Which::Site(id) => {
+                    DeletionTarget::Site(id) => {
                         let id = site_name(*id);
                         (Key::from(site_id(&id)), self.model.delete_site(&id))
                     }
-                    Which::Deployment(number) => {
+                    DeletionTarget::Deployment(number) => {
                         let id = self.made(*number);
                         (
                             Key::from(deployment_id(&id)),
@@ -120,7 +122,7 @@ impl Pair {
                 };
                 alike(data.delete(&key).await, model)
             }
-            Verb::Purge(choice) => {
+            UserOperation::Purge(choice) => {
                 let parent = choice.parent.map(|number| self.made(number));
                 let bulk = data.purge(&select(choice, parent.as_ref())).await;
                 let ids = self.model.chosen(choice, parent.as_ref());
@@ -165,8 +167,8 @@ impl Pair {
         &mut self,
         id: &str,
         by: By,
-        old: &[Item],
-        new: &[Item],
+        old: &[ModelResource],
+        new: &[ModelResource],
     ) -> Result<bool, String> {
         let data = self.fixture.data.clone();
         let key = deployment_id(id);
@@ -206,32 +208,32 @@ impl Pair {
     }
 
     async fn compare(&mut self) -> Result<(), String> {
-        let mut model: BTreeMap<Key, Row> = BTreeMap::new();
+        let mut model: BTreeMap<Key, ComparedRow> = BTreeMap::new();
         for (id, template) in &self.model.templates {
-            let row = Row::new(&template.items, template.metadata());
+            let row = ComparedRow::new(&template.items, template.metadata());
             model.insert(t(id), row);
         }
         for (id, site) in &self.model.sites {
-            let row = Row {
+            let row = ComparedRow {
                 template: site.template.clone(),
-                ..Row::new(&site.items, site.metadata())
+                ..ComparedRow::new(&site.items, site.metadata())
             };
             model.insert(Key::from(site_id(id)), row);
         }
         for (id, deployment) in &self.model.deployments {
-            let row = Row {
+            let row = ComparedRow {
                 template: deployment.template.clone(),
                 site: deployment.site.clone(),
                 parent: deployment.parent.clone(),
                 facts: Some((deployment.head().prepared, deployment.head().approved)),
-                ..Row::new(&deployment.items, deployment.metadata())
+                ..ComparedRow::new(&deployment.items, deployment.metadata())
             };
             model.insert(Key::from(deployment_id(id)), row);
         }
         let mut subject = BTreeMap::new();
         for kind in [Kind::Template, Kind::Site, Kind::Deployment] {
             for record in self.fixture.walk(&all(kind), 0).await {
-                subject.insert(record.entity.key.clone(), Row::of(&record));
+                subject.insert(record.entity.key.clone(), ComparedRow::of(&record));
             }
         }
         same("what is there", &subject, &model)?;
@@ -253,7 +255,7 @@ impl Pair {
     }
 }
 
-fn select(choice: &Choice, parent: Option<&String>) -> Select {
+fn select(choice: &MatchChoice, parent: Option<&String>) -> Select {
     let kind = [Kind::Template, Kind::Site, Kind::Deployment][usize::from(choice.kind)];
     let mut select = all(kind);
     if let Some(word) = choice.word {
@@ -274,8 +276,8 @@ fn select(choice: &Choice, parent: Option<&String>) -> Select {
 
 /// What of an entity is compared.
 #[derive(Debug, Default, PartialEq)]
-struct Row {
-    items: Vec<Item>,
+struct ComparedRow {
+    items: Vec<ModelResource>,
     metadata: Words,
     template: Option<String>,
     site: Option<String>,
@@ -284,8 +286,8 @@ struct Row {
     facts: Option<(bool, bool)>,
 }
 
-impl Row {
-    fn new(items: &[Item], metadata: Words) -> Self {
+impl ComparedRow {
+    fn new(items: &[ModelResource], metadata: Words) -> Self {
         Self {
             items: items.to_vec(),
             metadata,

@@ -1,6 +1,6 @@
 //! What is generated: verbs on few entities, so that they meet.
 
-use super::item::{Head, Item};
+use super::item::{ModelHead, ModelResource};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -9,27 +9,27 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 const IDS: u8 = 3;
 
 #[derive(Clone, Debug)]
-pub(super) enum Verb {
+pub(super) enum UserOperation {
     Template {
         id: u8,
-        items: Vec<Item>,
+        items: Vec<ModelResource>,
         given: Option<u8>,
     },
     Site {
         id: u8,
         template: Option<u8>,
-        items: Vec<Item>,
+        items: Vec<ModelResource>,
         given: Option<u8>,
     },
     Create(Creation),
     Modify {
         which: u8,
         by: By,
-        alter: Vec<Alter>,
+        alter: Vec<PackageChange>,
     },
-    Approve(Choice),
-    Delete(Which),
-    Purge(Choice),
+    Approve(MatchChoice),
+    Delete(DeletionTarget),
+    Purge(MatchChoice),
 }
 
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Creation {
     pub(super) site: Option<u8>,
     /// One of those made so far.
     pub(super) parent: Option<u8>,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ModelResource>,
     pub(super) given: Option<u8>,
     pub(super) prepared: bool,
     pub(super) approved: bool,
@@ -55,8 +55,8 @@ pub(super) enum By {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Alter {
-    Set(Item),
+pub(super) enum PackageChange {
+    Set(ModelResource),
     Drop(u8),
     Template(Option<u8>),
     Site(Option<u8>),
@@ -65,7 +65,7 @@ pub(super) enum Alter {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Which {
+pub(super) enum DeletionTarget {
     Template(u8),
     Site(u8),
     /// One of those made so far.
@@ -73,7 +73,7 @@ pub(super) enum Which {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
+pub(super) struct MatchChoice {
     /// 0: templates, 1: sites, 2: deployments.
     pub(super) kind: u8,
     pub(super) word: Option<u8>,
@@ -93,42 +93,39 @@ pub(super) fn site_name(number: u8) -> String {
 }
 
 /// Some entities to begin with, and up to forty verbs.
-pub(super) fn sequences() -> impl Strategy<Value = Vec<Verb>> {
+pub(super) fn sequences() -> impl Strategy<Value = Vec<UserOperation>> {
     let beginning = (items(true), option::of(0..IDS), vec(creation(), 2..4));
     (beginning, vec(verb(), 1..40)).prop_map(|((items, template, creations), verbs)| {
         let mut all = vec![
-            Verb::Template {
+            UserOperation::Template {
                 id: 0,
-                items: vec![Item::Facts(1)],
+                items: vec![ModelResource::Facts(1)],
                 given: None,
             },
-            Verb::Template {
+            UserOperation::Template {
                 id: 1,
                 items,
                 given: Some(1),
             },
         ];
-        all.extend([0, 1].map(|id| Verb::Site {
+        all.extend([0, 1].map(|id| UserOperation::Site {
             id,
             template: template.filter(|template| *template == 0),
-            items: vec![Item::Config(id)],
+            items: vec![ModelResource::Config(id)],
             given: None,
         }));
-        all.extend(creations.into_iter().map(Verb::Create));
+        all.extend(creations.into_iter().map(UserOperation::Create));
         all.extend(verbs);
         all
     })
 }
 
-fn verb() -> impl Strategy<Value = Verb> {
+fn verb() -> impl Strategy<Value = UserOperation> {
     let given = || option::weighted(0.3, 0..3_u8);
-    let template = (0..IDS, items(true), given()).prop_map(|(id, items, given)| Verb::Template {
-        id,
-        items,
-        given,
-    });
+    let template = (0..IDS, items(true), given())
+        .prop_map(|(id, items, given)| UserOperation::Template { id, items, given });
     let site = (0..IDS, option::of(0..IDS), items(false), given()).prop_map(
-        |(id, template, items, given)| Verb::Site {
+        |(id, template, items, given)| UserOperation::Site {
             id,
             template,
             items,
@@ -136,24 +133,21 @@ fn verb() -> impl Strategy<Value = Verb> {
         },
     );
     let by = prop_oneof![2 => Just(By::Modification), 2 => Just(By::Update), 1 => Just(By::Stale)];
-    let modify = (recent(), by, vec(alter(), 1..4)).prop_map(|(which, by, alter)| Verb::Modify {
-        which,
-        by,
-        alter,
-    });
+    let modify = (recent(), by, vec(alter(), 1..4))
+        .prop_map(|(which, by, alter)| UserOperation::Modify { which, by, alter });
     let which = prop_oneof![
-        (0..IDS).prop_map(Which::Template),
-        (0..IDS).prop_map(Which::Site),
-        recent().prop_map(Which::Deployment),
+        (0..IDS).prop_map(DeletionTarget::Template),
+        (0..IDS).prop_map(DeletionTarget::Site),
+        recent().prop_map(DeletionTarget::Deployment),
     ];
     prop_oneof![
         4 => template,
         4 => site,
-        8 => creation().prop_map(Verb::Create),
+        8 => creation().prop_map(UserOperation::Create),
         12 => modify,
-        2 => choice(Just(2)).prop_map(Verb::Approve),
-        2 => which.prop_map(Verb::Delete),
-        1 => choice(0..3_u8).prop_map(Verb::Purge),
+        2 => choice(Just(2)).prop_map(UserOperation::Approve),
+        2 => which.prop_map(UserOperation::Delete),
+        1 => choice(0..3_u8).prop_map(UserOperation::Purge),
     ]
 }
 
@@ -163,26 +157,26 @@ fn recent() -> impl Strategy<Value = u8> {
 }
 
 /// Each sort at most once, in any order.
-fn items(heads: bool) -> impl Strategy<Value = Vec<Item>> {
+fn items(heads: bool) -> impl Strategy<Value = Vec<ModelResource>> {
     let head = (option::weighted(0.3, 0..IDS), any::<bool>()).prop_map(|(site, prepared)| {
-        Item::Head(Head {
+        ModelResource::Head(ModelHead {
             site: site.map(site_name),
             prepared,
-            ..Head::default()
+            ..ModelHead::default()
         })
     });
     let item = prop_oneof![
-        8 => (0..3_u8).prop_map(Item::Config),
-        8 => (0..3_u8).prop_map(Item::Facts),
-        5 => option::of(0..2_u8).prop_map(Item::Need),
-        1 => Just(Item::Bad),
+        8 => (0..3_u8).prop_map(ModelResource::Config),
+        8 => (0..3_u8).prop_map(ModelResource::Facts),
+        5 => option::of(0..2_u8).prop_map(ModelResource::Need),
+        1 => Just(ModelResource::Bad),
         4 => head,
     ];
     vec(item, 0..4).prop_map(move |items| {
-        let mut unique: Vec<Item> = Vec::new();
+        let mut unique: Vec<ModelResource> = Vec::new();
         for item in items {
             let known = unique.iter().any(|other| other.slot() == item.slot());
-            if !known && (heads || !matches!(item, Item::Head(_))) {
+            if !known && (heads || !matches!(item, ModelResource::Head(_))) {
                 unique.push(item);
             }
         }
@@ -214,21 +208,21 @@ fn creation() -> impl Strategy<Value = Creation> {
         )
 }
 
-fn alter() -> impl Strategy<Value = Alter> {
+fn alter() -> impl Strategy<Value = PackageChange> {
     prop_oneof![
-        3 => (0..3_u8).prop_map(|word| Alter::Set(Item::Config(word))),
-        2 => (0..3_u8).prop_map(|word| Alter::Set(Item::Facts(word))),
-        1 => option::of(0..2_u8).prop_map(|value| Alter::Set(Item::Need(value))),
-        1 => Just(Alter::Set(Item::Bad)),
-        2 => prop_oneof![Just(0), Just(1), Just(2), Just(4)].prop_map(Alter::Drop),
-        2 => option::of(0..IDS).prop_map(Alter::Template),
-        3 => option::of(0..IDS).prop_map(Alter::Site),
-        3 => any::<bool>().prop_map(Alter::Prepared),
-        3 => any::<bool>().prop_map(Alter::Approved),
+        3 => (0..3_u8).prop_map(|word| PackageChange::Set(ModelResource::Config(word))),
+        2 => (0..3_u8).prop_map(|word| PackageChange::Set(ModelResource::Facts(word))),
+        1 => option::of(0..2_u8).prop_map(|value| PackageChange::Set(ModelResource::Need(value))),
+        1 => Just(PackageChange::Set(ModelResource::Bad)),
+        2 => prop_oneof![Just(0), Just(1), Just(2), Just(4)].prop_map(PackageChange::Drop),
+        2 => option::of(0..IDS).prop_map(PackageChange::Template),
+        3 => option::of(0..IDS).prop_map(PackageChange::Site),
+        3 => any::<bool>().prop_map(PackageChange::Prepared),
+        3 => any::<bool>().prop_map(PackageChange::Approved),
     ]
 }
 
-fn choice(kind: impl Strategy<Value = u8>) -> impl Strategy<Value = Choice> {
+fn choice(kind: impl Strategy<Value = u8>) -> impl Strategy<Value = MatchChoice> {
     let one = || option::weighted(0.15, 0..IDS);
     let fact = || option::weighted(0.2, any::<bool>());
     (
@@ -238,7 +232,7 @@ fn choice(kind: impl Strategy<Value = u8>) -> impl Strategy<Value = Choice> {
         (fact(), fact()),
     )
         .prop_map(
-            |(kind, word, (template, site, parent), (prepared, approved))| Choice {
+            |(kind, word, (template, site, parent), (prepared, approved))| MatchChoice {
                 kind,
                 word,
                 template,

@@ -1,7 +1,7 @@
 //! The model: rows in maps, and every rule of the model spelt out again, as plainly as it can be.
 
-use super::item::{Head, Item, gathered, head_of, is_valid, merged};
-use super::verb::{Alter, Choice, Creation, site_name, template_name};
+use super::item::{ModelHead, ModelResource, gathered, head_of, is_valid, merged};
+use super::verb::{Creation, MatchChoice, PackageChange, site_name, template_name};
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::ErrorKind::{self, BadArgument, NotFound};
 
@@ -9,35 +9,35 @@ use tko_core::ErrorKind::{self, BadArgument, NotFound};
 pub(super) type Words = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Template {
-    pub(super) items: Vec<Item>,
+pub(super) struct ModelTemplate {
+    pub(super) items: Vec<ModelResource>,
     pub(super) given: Words,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Site {
+pub(super) struct ModelSite {
     pub(super) template: Option<String>,
     pub(super) inherited: Words,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ModelResource>,
     pub(super) given: Words,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Deployment {
+pub(super) struct ModelDeployment {
     pub(super) parent: Option<String>,
     pub(super) template: Option<String>,
     pub(super) site: Option<String>,
     pub(super) inherited: Words,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ModelResource>,
     pub(super) given: Words,
     pub(super) once: Option<u8>,
 }
 
 #[derive(Default)]
-pub(super) struct World {
-    pub(super) templates: BTreeMap<String, Template>,
-    pub(super) sites: BTreeMap<String, Site>,
-    pub(super) deployments: BTreeMap<String, Deployment>,
+pub(super) struct Model {
+    pub(super) templates: BTreeMap<String, ModelTemplate>,
+    pub(super) sites: BTreeMap<String, ModelSite>,
+    pub(super) deployments: BTreeMap<String, ModelDeployment>,
     /// To be prepared, and to be scheduled, since this was last emptied.
     pub(super) unprepared: BTreeSet<String>,
     pub(super) unscheduled: BTreeSet<String>,
@@ -57,24 +57,24 @@ pub(super) fn given(word: Option<u8>) -> Words {
     pair.into_iter().collect()
 }
 
-impl Template {
+impl ModelTemplate {
     pub(super) fn metadata(&self) -> Words {
         overlaid([&Words::new(), &gathered(&self.items), &self.given])
     }
 }
 
-impl Site {
+impl ModelSite {
     pub(super) fn metadata(&self) -> Words {
         overlaid([&self.inherited, &gathered(&self.items), &self.given])
     }
 }
 
-impl Deployment {
+impl ModelDeployment {
     pub(super) fn metadata(&self) -> Words {
         overlaid([&self.inherited, &gathered(&self.items), &self.given])
     }
 
-    pub(super) fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &ModelHead {
         head_of(&self.items).expect("each has one")
     }
 
@@ -87,17 +87,17 @@ impl Deployment {
     }
 }
 
-impl World {
+impl Model {
     pub(super) fn register_template(
         &mut self,
         id: u8,
-        items: &[Item],
+        items: &[ModelResource],
         word: Option<u8>,
     ) -> Result<(), ErrorKind> {
         if !is_valid(items, false) {
             return Err(BadArgument);
         }
-        let new = Template {
+        let new = ModelTemplate {
             items: items.to_vec(),
             given: given(word),
         };
@@ -109,12 +109,12 @@ impl World {
         &mut self,
         id: u8,
         template: Option<u8>,
-        items: &[Item],
+        items: &[ModelResource],
         word: Option<u8>,
     ) -> Result<(), ErrorKind> {
         let template = template.map(template_name);
         let (base, inherited) = self.made_from(template.as_ref())?;
-        let new = Site {
+        let new = ModelSite {
             template,
             inherited,
             items: merged(&base, items),
@@ -124,14 +124,17 @@ impl World {
             return Err(BadArgument);
         }
         let old = self.sites.insert(site_name(id), new.clone());
-        let same = |old: Site| old.items == new.items && old.metadata() == new.metadata();
+        let same = |old: ModelSite| old.items == new.items && old.metadata() == new.metadata();
         if !old.is_some_and(same) {
             self.unscheduled.insert(site_name(id));
         }
         Ok(())
     }
 
-    fn made_from(&self, template: Option<&String>) -> Result<(Vec<Item>, Words), ErrorKind> {
+    fn made_from(
+        &self,
+        template: Option<&String>,
+    ) -> Result<(Vec<ModelResource>, Words), ErrorKind> {
         let Some(id) = template else {
             return Ok((Vec::new(), Words::new()));
         };
@@ -150,17 +153,17 @@ impl World {
         let (base, inherited) = self.made_from(template.as_ref())?;
         let mut items = merged(&base, &new.items);
         if head_of(&items).is_none() {
-            items.push(Item::Head(Head::default()));
+            items.push(ModelResource::Head(ModelHead::default()));
         }
         for item in &mut items {
-            if let Item::Head(head) = item {
+            if let ModelResource::Head(head) = item {
                 head.template = template.clone().or(head.template.take());
                 head.site = new.site.map(site_name).or(head.site.take());
                 head.prepared |= new.prepared;
                 head.approved |= new.approved;
             }
         }
-        let made = Deployment {
+        let made = ModelDeployment {
             parent,
             template: head_of(&items).and_then(|head| head.template.clone()),
             site: head_of(&items).and_then(|head| head.site.clone()),
@@ -201,25 +204,29 @@ impl World {
     }
 
     /// What the alterations make of a package.
-    pub(super) fn altered(items: &[Item], alter: &[Alter]) -> Vec<Item> {
+    pub(super) fn altered(items: &[ModelResource], alter: &[PackageChange]) -> Vec<ModelResource> {
         let mut items = items.to_vec();
         for alter in alter {
             match alter {
                 // Not merged: replaced whole.
-                Alter::Set(new) => match items.iter_mut().find(|i| i.slot() == new.slot()) {
-                    Some(place) => *place = new.clone(),
-                    None => items.push(new.clone()),
-                },
-                Alter::Drop(slot) => items.retain(|item| item.slot() != *slot),
+                PackageChange::Set(new) => {
+                    match items.iter_mut().find(|i| i.slot() == new.slot()) {
+                        Some(place) => *place = new.clone(),
+                        None => items.push(new.clone()),
+                    }
+                }
+                PackageChange::Drop(slot) => items.retain(|item| item.slot() != *slot),
                 of_head => {
                     for item in &mut items {
-                        let Item::Head(head) = item else { continue };
+                        let ModelResource::Head(head) = item else {
+                            continue;
+                        };
                         match of_head {
-                            Alter::Template(id) => head.template = id.map(template_name),
-                            Alter::Site(id) => head.site = id.map(site_name),
-                            Alter::Prepared(is) => head.prepared = *is,
-                            Alter::Approved(is) => head.approved = *is,
-                            Alter::Set(_) | Alter::Drop(_) => {}
+                            PackageChange::Template(id) => head.template = id.map(template_name),
+                            PackageChange::Site(id) => head.site = id.map(site_name),
+                            PackageChange::Prepared(is) => head.prepared = *is,
+                            PackageChange::Approved(is) => head.approved = *is,
+                            PackageChange::Set(_) | PackageChange::Drop(_) => {}
                         }
                     }
                 }
@@ -228,7 +235,7 @@ impl World {
         items
     }
 
-    pub(super) fn modify(&mut self, id: &str, items: &[Item]) -> Result<(), ErrorKind> {
+    pub(super) fn modify(&mut self, id: &str, items: &[ModelResource]) -> Result<(), ErrorKind> {
         let old = self.deployments.get(id).ok_or(NotFound)?.clone();
         let mut new = old.clone();
         new.items = items.to_vec();
@@ -237,16 +244,17 @@ impl World {
             let at = old
                 .items
                 .iter()
-                .position(|item| matches!(item, Item::Head(_)));
+                .position(|item| matches!(item, ModelResource::Head(_)));
             let at = at.unwrap_or(0).min(new.items.len());
-            new.items.insert(at, Item::Head(old.head().clone()));
+            new.items
+                .insert(at, ModelResource::Head(old.head().clone()));
         }
         let said = new.head().clone();
         if said.approved && !said.prepared && !old.head().approved {
             return Err(BadArgument);
         }
         for item in &mut new.items {
-            if let Item::Head(head) = item {
+            if let ModelResource::Head(head) = item {
                 head.approved &= head.prepared;
             }
         }
@@ -267,7 +275,7 @@ impl World {
     }
 
     /// Those that are chosen.
-    pub(super) fn chosen(&self, choice: &Choice, parent: Option<&String>) -> Vec<String> {
+    pub(super) fn chosen(&self, choice: &MatchChoice, parent: Option<&String>) -> Vec<String> {
         let word = |metadata: &Words| {
             let said = metadata.get("X.word");
             choice
@@ -302,7 +310,7 @@ impl World {
     }
 
     /// Answers with how many.
-    pub(super) fn approve(&mut self, choice: &Choice, parent: Option<&String>) -> u64 {
+    pub(super) fn approve(&mut self, choice: &MatchChoice, parent: Option<&String>) -> u64 {
         let mut done = 0;
         for id in self.chosen(choice, parent) {
             let mut new = self.deployments[&id].clone();
@@ -310,7 +318,7 @@ impl World {
                 continue;
             }
             for item in &mut new.items {
-                if let Item::Head(head) = item {
+                if let ModelResource::Head(head) = item {
                     head.approved = true;
                 }
             }
@@ -351,15 +359,15 @@ impl World {
     }
 
     /// Puts, or removes, and says what is due because of it.
-    fn replace(&mut self, id: &str, new: Option<Deployment>) {
-        let is = new.as_ref().and_then(Deployment::wanted_on).cloned();
+    fn replace(&mut self, id: &str, new: Option<ModelDeployment>) {
+        let is = new.as_ref().and_then(ModelDeployment::wanted_on).cloned();
         let prepared = new.as_ref().is_none_or(|new| new.head().prepared);
         let items = new.as_ref().map(|new| new.items.clone());
         let old = match new {
             Some(new) => self.deployments.insert(id.to_owned(), new),
             None => self.deployments.remove(id),
         };
-        let was = old.as_ref().and_then(Deployment::wanted_on).cloned();
+        let was = old.as_ref().and_then(ModelDeployment::wanted_on).cloned();
         let changed = items != old.map(|old| old.items);
         if changed && !prepared {
             self.unprepared.insert(id.to_owned());

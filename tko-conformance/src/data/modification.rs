@@ -1,6 +1,6 @@
 //! Modifications: start, end, cancel.
 
-use super::fixture::{Fixture, TTL};
+use super::fixture::{DataFixture, TTL};
 use super::sample::{bad, config, config_of, d, named, of_template, with};
 use crate::verdict::refused;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tko_core::{
     Token,
 };
 
-async fn start(fixture: &Fixture, id: &DeploymentId) -> (Token, Package) {
+async fn start(fixture: &DataFixture, id: &DeploymentId) -> (Token, Package) {
     let edit = fixture.data.start_modification(id, TTL).await;
     let Modification { token, record, .. } = edit.expect("it is there and free");
     (token, record.package.expect("it comes along"))
 }
 
-async fn one(fixture: &Fixture) -> DeploymentId {
+async fn one(fixture: &DataFixture) -> DeploymentId {
     let merge = named([config("a")]);
     fixture
         .create(NewDeployment {
@@ -28,7 +28,7 @@ async fn one(fixture: &Fixture) -> DeploymentId {
 
 /// Starting answers with the whole package and when the claim lapses; ending replaces the package
 /// and answers with the new version.
-pub async fn a_modification_replaces_the_package(fixture: Fixture) {
+pub async fn a_modification_replaces_the_package(fixture: DataFixture) {
     let id = one(&fixture).await;
     let now = fixture
         .data
@@ -58,7 +58,7 @@ pub async fn a_modification_replaces_the_package(fixture: Fixture) {
 
 /// While a modification is live, others get busy: modifying, updating, deleting; and deleting in
 /// bulk and approving skip it.
-pub async fn while_it_is_live_others_are_busy(fixture: Fixture) {
+pub async fn a_live_modification_makes_others_busy(fixture: DataFixture) {
     let id = fixture
         .create(NewDeployment {
             prepared: true,
@@ -105,7 +105,7 @@ pub async fn while_it_is_live_others_are_busy(fixture: Fixture) {
 }
 
 /// A refused package leaves the claim live and the deployment as it was.
-pub async fn a_refused_package_leaves_the_claim_live(fixture: Fixture) {
+pub async fn a_refused_package_keeps_the_modification(fixture: DataFixture) {
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
     let before = (fixture.row(&id).await.version, fixture.revision().await);
@@ -133,7 +133,7 @@ pub async fn a_refused_package_leaves_the_claim_live(fixture: Fixture) {
 }
 
 /// A token works once: ended or cancelled it is not found.
-pub async fn a_token_works_once(fixture: Fixture) {
+pub async fn a_token_works_once(fixture: DataFixture) {
     let id = one(&fixture).await;
     let of_claim = |error: Error| {
         let claim = matches!(&error, Error::NotFound(tko_core::Subject::Claim(_)));
@@ -178,7 +178,7 @@ pub async fn a_token_works_once(fixture: Fixture) {
 }
 
 /// After its time a token is dead: timeout, nothing is written, and others may start.
-pub async fn a_late_end_is_a_timeout(fixture: Fixture) {
+pub async fn an_expired_modification_cannot_end(fixture: DataFixture) {
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
     fixture.advance(TTL + Duration::from_secs(1)).await;
@@ -213,7 +213,7 @@ pub async fn a_late_end_is_a_timeout(fixture: Fixture) {
 }
 
 /// What is not there, or no deployment any more, and tokens that were never given are not found.
-pub async fn unknown_tokens_and_deployments_are_not_found(fixture: Fixture) {
+pub async fn unknown_tokens_and_deployments_are_not_found(fixture: DataFixture) {
     let missing = super::sample::deployment_id("missing");
     refused(
         fixture.data.start_modification(&missing, TTL).await,
@@ -250,7 +250,7 @@ pub async fn unknown_tokens_and_deployments_are_not_found(fixture: Fixture) {
 }
 
 /// A token comes through its text unchanged.
-pub async fn a_token_may_be_passed_on_as_text(fixture: Fixture) {
+pub async fn a_token_survives_encoding(fixture: DataFixture) {
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
     let passed = Token::decode(&token.encode()).expect("it was encoded");
@@ -263,7 +263,7 @@ pub async fn a_token_may_be_passed_on_as_text(fixture: Fixture) {
 
 /// Conditions and relations that change meanwhile neither break a modification nor are broken by
 /// it.
-pub async fn a_modification_keeps_what_others_changed(fixture: Fixture) {
+pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
     fixture.template("t", []).await;
     let id = fixture.create(of_template("t")).await;
     let (token, package) = start(&fixture, &id).await;
@@ -293,7 +293,7 @@ pub async fn a_modification_keeps_what_others_changed(fixture: Fixture) {
 
 /// A modification that changes nothing makes no revision, and ends; also of what was approved
 /// meanwhile.
-pub async fn ending_without_a_change_is_no_change(fixture: Fixture) {
+pub async fn ending_without_a_change_makes_no_revision(fixture: DataFixture) {
     let merge = named([config("a")]);
     let new = NewDeployment {
         merge,
@@ -320,7 +320,7 @@ pub async fn ending_without_a_change_is_no_change(fixture: Fixture) {
 }
 
 /// Of many who modify at once, one after the other gets through, and no change is lost.
-pub async fn modifications_at_once_lose_nothing(fixture: Fixture) {
+pub async fn concurrent_modifications_lose_nothing(fixture: DataFixture) {
     let id = one(&fixture).await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..6 {

@@ -1,8 +1,8 @@
 //! [`Backend::tail`](tko_core::Backend::tail) and [`Backend::head`](tko_core::Backend::head): the
 //! feed.
 
-use super::fixture::Fixture;
-use super::sample::{Shape, changes, condition, package, s, set, site, value_of};
+use super::fixture::BackendFixture;
+use super::sample::{PutBuilder, changes, condition, package, s, set, site, value_of};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tko_core::{Change, ChangeRecord, ChangeSet, Error, Record, Result, Revision, Want};
@@ -14,7 +14,7 @@ fn body(record: Option<&Record>) -> Option<&tko_core::Package> {
 }
 
 /// Each change is told with its state before and after, when, by whom, and in which set.
-pub async fn a_change_is_told_with_its_previous_state(fixture: Fixture) {
+pub async fn a_change_comes_with_its_previous_state(fixture: BackendFixture) {
     let cause = Some("why".into());
     fixture
         .commit(ChangeSet {
@@ -76,7 +76,7 @@ pub async fn a_change_is_told_with_its_previous_state(fixture: Fixture) {
 }
 
 /// Packages are told if they are wanted, and only then.
-pub async fn packages_are_told_if_wanted(fixture: Fixture) {
+pub async fn packages_come_only_on_request(fixture: BackendFixture) {
     fixture.put([site("s").with_resources(&["a"])]).await;
     fixture.put([site("s").with_resources(&["b"])]).await;
     let plain: Vec<Result<ChangeRecord>> = fixture
@@ -95,7 +95,7 @@ pub async fn packages_are_told_if_wanted(fixture: Fixture) {
 }
 
 /// A tail can begin after any revision, in the middle of a set too, and tells what comes later.
-pub async fn a_tail_begins_after_any_revision(fixture: Fixture) {
+pub async fn the_feed_starts_after_any_revision(fixture: BackendFixture) {
     fixture.put((0..5).map(|n| site(&format!("s{n}")))).await;
     for after in 0..=5 {
         let mut tail = fixture.backend.tail(Revision(after), Want::ROW);
@@ -116,7 +116,7 @@ pub async fn a_tail_begins_after_any_revision(fixture: Fixture) {
 }
 
 /// A tail that waits at the head is told of the next change, by whatever process.
-pub async fn a_waiting_tail_is_told(fixture: Fixture) {
+pub async fn a_waiting_reader_gets_the_next_change(fixture: BackendFixture) {
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
         let mut tail = other.backend.tail(Revision(0), Want::ROW);
@@ -132,7 +132,7 @@ pub async fn a_waiting_tail_is_told(fixture: Fixture) {
 }
 
 /// Any number of readers are each told everything.
-pub async fn every_reader_is_told_everything(fixture: Fixture) {
+pub async fn every_reader_gets_every_change(fixture: BackendFixture) {
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let own = fixture.beside().await;
@@ -157,7 +157,7 @@ pub async fn every_reader_is_told_everything(fixture: Fixture) {
 
 /// While many write at once, a tail tells each change once, in order, and each entity's states
 /// without a gap.
-pub async fn a_tail_is_exact_under_concurrent_writes(fixture: Fixture) {
+pub async fn the_feed_is_exact_under_concurrent_writes(fixture: BackendFixture) {
     const TASKS: u64 = 6;
     const EACH: u64 = 20;
     let mut writers = tokio::task::JoinSet::new();
@@ -194,7 +194,7 @@ pub async fn a_tail_is_exact_under_concurrent_writes(fixture: Fixture) {
 
 /// Where changes are no longer kept, a tail is `Expired` and says from where the feed can be read;
 /// from there it can.
-pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
+pub async fn a_position_no_longer_kept_is_expired(fixture: BackendFixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..50 {
         fixture
@@ -222,7 +222,7 @@ pub async fn what_is_no_longer_kept_is_expired(fixture: Fixture) {
 }
 
 /// A reader that is slow is held back or told `Expired`; it never misses a change.
-pub async fn a_slow_reader_misses_nothing(fixture: Fixture) {
+pub async fn a_slow_reader_misses_nothing(fixture: BackendFixture) {
     let fixture = fixture.fresh(20).await;
     fixture.put([site("s").with_label("n", "first")]).await;
     let mut tail = fixture.backend.tail(Revision(0), Want::ROW);
@@ -249,7 +249,7 @@ pub async fn a_slow_reader_misses_nothing(fixture: Fixture) {
 }
 
 /// The head is the last revision, its oldest the one after which the feed begins.
-pub async fn the_head_says_where_the_feed_is(fixture: Fixture) {
+pub async fn the_feed_position_names_the_last_and_oldest_revision(fixture: BackendFixture) {
     let head = fixture.feed_position().await;
     assert_eq!((head.revision, head.oldest), (Revision(0), Revision(0)));
     fixture.put([site("a"), site("b")]).await;
@@ -266,7 +266,7 @@ pub async fn the_head_says_where_the_feed_is(fixture: Fixture) {
 
 /// A reader that waits hears of each change, whenever it comes: no wake-up is lost between its look
 /// at the feed and its wait.
-pub async fn no_wake_up_is_lost(fixture: Fixture) {
+pub async fn no_wake_up_is_lost(fixture: BackendFixture) {
     const ROUNDS: usize = 100;
     let other = fixture.beside().await;
     let mut tail = other.backend.tail(Revision(0), Want::ROW);
@@ -279,7 +279,7 @@ pub async fn no_wake_up_is_lost(fixture: Fixture) {
             tokio::task::yield_now().await;
         }
         fixture
-            .put([site("s").metadata("round", &round.to_string())])
+            .put([site("s").with_label("round", &round.to_string())])
             .await;
         let heard = tokio::time::timeout(Duration::from_secs(20), waiting).await;
         let heard = heard.unwrap_or_else(|_| panic!("change {round} woke no reader"));
@@ -292,7 +292,7 @@ pub async fn no_wake_up_is_lost(fixture: Fixture) {
 
 /// After a revision that is still to come, the feed waits: the first change that it tells is the
 /// one after that revision.
-pub async fn a_feed_waits_for_a_revision_to_come(fixture: Fixture) {
+pub async fn a_feed_waits_for_a_revision_to_come(fixture: BackendFixture) {
     fixture.put([site("a")]).await;
     let mut tail = fixture.backend.tail(Revision(3), Want::ROW);
     assert!(futures_util::poll!(tail.next()).is_pending());

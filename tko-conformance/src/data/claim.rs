@@ -1,7 +1,7 @@
 //! Claims as workers see them, over whatever lies between them and the backend.
 
-use super::fixture::{Fixture, TTL};
-use super::sample::{d, mark, s, site_id, t};
+use super::fixture::{DataFixture, TTL};
+use super::sample::{d, enqueue, s, site_id, t};
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tko_core::{
 };
 
 /// A claim says what is to be done; it is renewed and settled by its token, each by itself.
-pub async fn a_claim_is_renewed_and_settled(fixture: Fixture) {
+pub async fn a_claim_is_renewed_and_settled(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let now = fixture
         .data
@@ -54,7 +54,7 @@ pub async fn a_claim_is_renewed_and_settled(fixture: Fixture) {
 }
 
 /// A retry says why and when, keeps progress, counts; a yield counts nothing.
-pub async fn outcomes_come_through(fixture: Fixture) {
+pub async fn outcomes_take_effect(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let work = async || {
         fixture
@@ -106,7 +106,7 @@ pub async fn outcomes_come_through(fixture: Fixture) {
 }
 
 /// A lapsed lease is due work; its fence has risen, and the old token is dead.
-pub async fn a_lapsed_lease_is_due_work(fixture: Fixture) {
+pub async fn an_expired_lease_is_due_work(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let first = fixture.claim_of(Stage::Prepare, &id).await;
     fixture.advance(TTL + Duration::from_secs(1)).await;
@@ -119,7 +119,7 @@ pub async fn a_lapsed_lease_is_due_work(fixture: Fixture) {
 }
 
 /// Waking makes due, at its time, and leaves out what is not there.
-pub async fn waking_makes_due(fixture: Fixture) {
+pub async fn enqueued_work_is_due(fixture: DataFixture) {
     fixture.site("a", []).await;
     fixture.site("b", []).await;
     fixture.template("t", []).await;
@@ -127,12 +127,12 @@ pub async fn waking_makes_due(fixture: Fixture) {
     let before = fixture.revision().await;
     let later = Enqueue {
         after: TTL,
-        ..mark(Stage::Schedule, site_id("b"))
+        ..enqueue(Stage::Schedule, site_id("b"))
     };
     let marks = vec![
-        mark(Stage::Schedule, site_id("a")),
+        enqueue(Stage::Schedule, site_id("a")),
         later,
-        mark(Stage::Schedule, site_id("none")),
+        enqueue(Stage::Schedule, site_id("none")),
         Enqueue::now(Stage::Prepare, d("none"), Lane::new(3)),
     ];
     fixture
@@ -155,12 +155,12 @@ pub async fn waking_makes_due(fixture: Fixture) {
 }
 
 /// As many are woken at once as a change set has changes; of more, none.
-pub async fn at_most_1000_are_woken_at_once(fixture: Fixture) {
+pub async fn at_most_1000_are_enqueued_at_once(fixture: DataFixture) {
     fixture.site("a", []).await;
     fixture.drain(Stage::Schedule).await;
     let marks = |count: usize| {
-        let others = (1..count).map(|n| mark(Stage::Schedule, site_id(&format!("none-{n}"))));
-        std::iter::once(mark(Stage::Schedule, site_id("a")))
+        let others = (1..count).map(|n| enqueue(Stage::Schedule, site_id(&format!("none-{n}"))));
+        std::iter::once(enqueue(Stage::Schedule, site_id("a")))
             .chain(others)
             .collect()
     };
@@ -173,7 +173,7 @@ pub async fn at_most_1000_are_woken_at_once(fixture: Fixture) {
 }
 
 /// A waiting claim ends with new work.
-pub async fn a_waiting_claim_ends_with_new_work(fixture: Fixture) {
+pub async fn a_waiting_claim_ends_with_new_work(fixture: DataFixture) {
     let other = fixture.beside();
     let waiting = tokio::spawn(async move {
         let request = ClaimRequest {
