@@ -244,7 +244,7 @@ pub async fn an_expired_lease_settles_nothing(fixture: BackendFixture) {
 pub async fn a_commit_settles_its_lease(fixture: BackendFixture) {
     let first = claimed(&fixture).await.token;
     let commit = async |under: &Token, settle: Outcome, word: &str| {
-        let put = super::sample::PutBuilder::metadata(template("t"), "k", word);
+        let put = super::sample::PutBuilder::with_label(template("t"), "k", word);
         let under = Some(under.clone());
         fixture
             .commit(ChangeSet {
