@@ -226,7 +226,7 @@ macro_rules! __backend_checks {
                 a_slow_reader_misses_nothing
                 the_feed_position_names_the_last_and_oldest_revision
                 no_wake_up_is_lost
-                a_feed_waits_for_a_revision_to_come
+                a_future_revision_is_expired
             }
             history {
                 a_history_is_newest_first

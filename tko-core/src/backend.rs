@@ -98,6 +98,9 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// For any number of readers: a backend reads its log once a process. A slow reader is held
     /// back or told `Expired`; it never misses a change.
+    ///
+    /// A revision that the store has not reached is `Expired` too: it stems from an earlier life of
+    /// the store, such as before a restart of the memory backend or a restored backup.
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>>;
 
     /// Changes of one entity before `before`, newest first, with bodies: at most `limit`, and as

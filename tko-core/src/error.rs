@@ -108,8 +108,11 @@ pub enum Error {
     /// The time of this claim is over: nothing was written. Start again.
     #[error("the claim of {0} has ended: its time is over and nothing was written; start again")]
     ClaimExpired(Key),
-    /// The feed does not reach back so far: list again, then watch from there.
-    #[error("changes before revision {oldest} are no longer kept; list again and watch from there")]
+    /// The feed no longer keeps what follows this revision, or has not reached it: list again, then
+    /// watch from there.
+    #[error(
+        "the feed does not continue from this revision, it keeps changes after {oldest}; list again and watch from there"
+    )]
     Expired {
         /// A feed may be read after this revision, or any later one.
         oldest: Revision,

@@ -27,7 +27,7 @@ impl ReferenceState {
 
     /// The change after this one, if there is one yet.
     pub(crate) fn change_after(&self, after: Revision) -> Result<Option<&ChangeRecord>> {
-        if after < self.oldest() {
+        if after < self.oldest() || after > self.revision() {
             return Err(Error::Expired {
                 oldest: self.oldest(),
             });

@@ -59,20 +59,10 @@ impl Broken {
         if self.is("a wake-up of the feed is lost") {
             return self.sleepy(after, want);
         }
-        if self.is("the feed after a future revision has expired") {
-            let inner = self.inner.clone();
-            let known = async move {
-                match inner.feed_position().await {
-                    Ok(head) if head.revision < after => {
-                        let oldest = head.oldest;
-                        stream::iter([Err(Error::Expired { oldest })]).boxed()
-                    }
-                    _ => inner.tail(after, want),
-                }
-            };
-            return stream::once(known).flatten().boxed();
+        if self.is("the feed waits for a future revision") {
+            return self.patient(after, want);
         }
-        if self.is("the feed after a future revision tells what comes first") {
+        if self.is("the feed after a future revision goes on from the last") {
             let inner = self.inner.clone();
             let known = async move {
                 let head = inner.feed_position().await;
@@ -122,6 +112,21 @@ impl Broken {
             stream::iter(std::iter::once(change).chain(again.map(Ok)))
         });
         doubled.boxed()
+    }
+
+    /// Tells nothing up to `after`, also if that is still to come.
+    fn patient(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
+        let inner = self.inner.clone();
+        let known = async move {
+            let head = inner.feed_position().await;
+            let head = head.map_or(after, |head| head.revision);
+            inner.tail(after.min(head), want)
+        };
+        let later = move |change: &Result<ChangeRecord>| {
+            let later = change.as_ref().is_ok_and(|change| change.revision <= after);
+            std::future::ready(!later)
+        };
+        stream::once(known).flatten().filter(later).boxed()
     }
 
     /// Listens for commits only some time after it looked.

@@ -192,8 +192,8 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("a slow reader skips", "feed::a_slow_reader_misses_nothing"),
     ("the head is one behind", "feed::the_feed_position_names_the_last_and_oldest_revision"),
     ("a wake-up of the feed is lost", "feed::no_wake_up_is_lost"),
-    ("the feed after a future revision has expired", "feed::a_feed_waits_for_a_revision_to_come"),
-    ("the feed after a future revision tells what comes first", "feed::a_feed_waits_for_a_revision_to_come"),
+    ("the feed waits for a future revision", "feed::a_future_revision_is_expired"),
+    ("the feed after a future revision goes on from the last", "feed::a_future_revision_is_expired"),
     // history
     ("history is oldest first", "history::a_history_is_newest_first"),
     ("history is of everything", "history::an_unknown_entity_has_no_history"),
