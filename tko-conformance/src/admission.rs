@@ -1,12 +1,13 @@
-//! The simplest admission that tells right from wrong, and partly from completely valid.
+//! The admission that suite 2 expects: it tells valid packages from partially valid and invalid
+//! ones.
 
 use async_trait::async_trait;
 use tko_core::{Admission, Package, Result, Violation};
 
-/// Refuses every resource with `spec.bad`; and, when a package must be complete, every resource of
-/// kind `Need` without `spec.value`.
+/// Refuses every resource with `spec.bad`. If a package must be complete, it also refuses every
+/// resource of kind `Need` without `spec.value`.
 ///
-/// Suite 2 counts on exactly these rules.
+/// Suite 2 relies on exactly these rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Strict;
 

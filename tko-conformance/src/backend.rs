@@ -1,7 +1,8 @@
-//! Suite 1: what holds for every [`Backend`](tko_core::Backend), one file for each operation.
+//! Suite 1: the behaviour of every [`Backend`](tko_core::Backend), one file for each operation.
 //!
-//! Run it with [`backend_suite!`](crate::backend_suite). Each check is one `async fn` that takes a
-//! [`BackendFixture`] with a fresh subject and panics if the behaviour in its first line is not there.
+//! Run it with [`backend_suite!`](crate::backend_suite). Each check is one `async fn`. It takes a
+//! [`BackendFixture`] with a fresh backend and panics if the behaviour in its first line is
+//! missing.
 
 pub mod claim;
 pub mod commit;

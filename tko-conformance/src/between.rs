@@ -1,5 +1,4 @@
-//! A backend with something between it and its callers: for tests that count calls, hold them up,
-//! or let them fail.
+//! A backend wrapper for tests that count, delay or fail calls.
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -11,7 +10,7 @@ use tko_core::{
     Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
 
-/// Which call.
+/// The method that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BackendCall {
     /// [`Backend::get`].
@@ -22,7 +21,7 @@ pub enum BackendCall {
     Count,
     /// [`Backend::commit`].
     Commit,
-    /// [`Backend::edit`].
+    /// [`Backend::start_modification`].
     Modification,
     /// [`Backend::claim`].
     Claim,
@@ -30,36 +29,36 @@ pub enum BackendCall {
     Renew,
     /// [`Backend::settle`].
     Settle,
-    /// [`Backend::head`].
+    /// [`Backend::feed_position`].
     Head,
     /// [`Backend::history`].
     History,
 }
 
-/// What is between.
+/// Observes calls before and after they reach the backend.
 #[async_trait]
 pub trait CallObserver: Send + Sync + 'static {
-    /// Before a call. An error is its answer: nothing happens.
+    /// Runs before a call. An error becomes the answer, and the backend is not called.
     async fn before(&self, _call: BackendCall) -> Result<()> {
         Ok(())
     }
 
-    /// After a call that went well and answered with so many items. An error is its answer, although
-    /// it happened.
+    /// Runs after a successful call with the number of items in its answer. An error becomes the
+    /// answer, although the call took effect.
     async fn after(&self, _call: BackendCall, _items: usize) -> Result<()> {
         Ok(())
     }
 }
 
-/// A backend, and what is between it and its callers. [`tail`](Backend::tail) is let through.
+/// A backend behind an observer of its calls. [`tail`](Backend::tail) is not observed.
 pub struct Between<B, O> {
     inner: B,
-    /// What is between.
+    /// The observer of the calls.
     pub observer: Arc<O>,
 }
 
 impl<B: Backend, O: CallObserver> Between<B, O> {
-    /// Puts the observer before this backend.
+    /// Puts an observer in front of a backend.
     pub fn new(inner: B, observer: Arc<O>) -> Self {
         Self { inner, observer }
     }

@@ -1,4 +1,4 @@
-//! Time that only moves when it is told to, and ids that can be told in advance.
+//! A clock and an id generator under the control of tests.
 
 use futures_core::future::BoxFuture;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use tko_core::{Clock, DeploymentId, Ids, Timestamp};
 use tokio::sync::watch;
 
-/// A clock that stands still until [`advance`](Self::advance) moves it. Clones share it.
+/// A clock that stands still until [`advance`](Self::advance) moves it. Clones share the time.
 ///
-/// Starts at one million seconds, so that nothing mistakes its beginning for "never".
+/// It starts at one million seconds, so that its start is not mistaken for "never".
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
 
 impl ManualClock {
-    /// Stands at its beginning.
+    /// Makes a clock at its start.
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Timestamp(1_000_000_000_000))))
     }
 
-    /// Moves on, and ends the sleeps that are over by then.
+    /// Advances the time, and ends the sleeps that are over by then.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.plus(by));
     }
@@ -40,13 +40,13 @@ impl Clock for ManualClock {
         let until = self.now().plus(time);
         let mut moved = self.0.subscribe();
         Box::pin(async move {
-            // The clock is gone: so is whoever could still care for the time.
+            // If the clock is dropped, nobody can observe the time any more.
             let _ = moved.wait_for(|now| *now >= until).await;
         })
     }
 }
 
-/// Ids in order: `id000001`, `id000002` and so on.
+/// Generates ids in order: `id000001`, `id000002` and so on.
 #[derive(Debug, Default)]
 pub struct CountedIds(AtomicU64);
 

@@ -1,8 +1,8 @@
-//! Suite 2: what holds for every [`DataApi`](tko_core::Data) with [`WorkerApi`](tko_core::Controller),
-//! in process or remote, one file for each operation.
+//! Suite 2: the behaviour of every [`DataApi`](tko_core::DataApi) with
+//! [`WorkerApi`](tko_core::WorkerApi), in process or remote, one file for each operation.
 //!
-//! Run it with [`data_suite!`](crate::data_suite). Each check is one `async fn` that takes a
-//! [`DataFixture`] with a fresh subject and panics if the behaviour in its first line is not there.
+//! Run it with [`data_suite!`](crate::data_suite). Each check is one `async fn`. It takes a
+//! [`DataFixture`] with a fresh store and panics if the behaviour in its first line is missing.
 
 pub mod approve;
 pub mod claim;

@@ -2,19 +2,19 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `TKO_CONFORMANCE_SEED` | a number; else always the same seed, so that runs can be compared |
-//! | `TKO_CONFORMANCE_CASES` | how many cases; else as many as take a second or so |
+//! | `TKO_CONFORMANCE_SEED` | the seed, a number; 1 by default, so that runs can be compared |
+//! | `TKO_CONFORMANCE_CASES` | the number of cases of each random check; by default as many as take about a second |
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::fmt::Debug;
 
-/// How often a failing case is tried to be made simpler.
+/// The most attempts to simplify a failing case.
 const SHRINKS: usize = 2_000;
 
 const CASES: &str = "TKO_CONFORMANCE_CASES";
 
-/// Whether somebody asked for more than takes a second or so.
+/// Whether the environment sets the number of cases, so that a check may take long.
 pub(crate) fn is_at_length() -> bool {
     std::env::var_os(CASES).is_some()
 }
@@ -28,10 +28,10 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Tries `test` on so many random cases. A case that fails is made as simple as it fails still.
+/// Runs `test` on random cases, and simplifies a case that fails.
 ///
 /// # Panics
-/// A case failed: with the seed, the simplest failing case, and what it fails with.
+/// If a case fails: with the seed, the simplest failing case, and its failure.
 pub(crate) async fn explore<S>(
     cases: u64,
     strategy: S,
@@ -83,7 +83,7 @@ async fn shrink<T: ValueTree>(
     simplest
 }
 
-/// Answers with an error unless it holds.
+/// Returns an error unless the condition holds.
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
         if !$holds {

@@ -1,49 +1,49 @@
-//! What a suite needs of its subject: how to make one, and how to make its time pass.
+//! The harness of a suite: makes the stores under test and advances their time.
 
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Admission, Backend, WorkerApi};
 
-/// Makes backends to be checked by [`backend_suite!`](crate::backend_suite).
+/// Makes backends for [`backend_suite!`](crate::backend_suite).
 ///
-/// Each check gets a harness of its own, and may make several subjects with it.
+/// Each check gets its own harness, and may make several backends with it.
 #[async_trait]
 pub trait BackendHarness: Send + Sync + 'static {
-    /// An empty store that keeps its last `history` changes, and not more than twice as many once
-    /// [`trim`](Self::trim) was called.
+    /// Makes an empty store that keeps its last `history` changes, and at most twice as many after
+    /// [`trim`](Self::trim).
     async fn fresh(&self, history: usize) -> Arc<dyn Backend>;
 
-    /// The same store, as another process sees it. As it is, unless told otherwise.
+    /// Opens the same store as another process does. By default that is the same value.
     async fn beside(&self, subject: &Arc<dyn Backend>) -> Arc<dyn Backend> {
         subject.clone()
     }
 
-    /// Lets this much time pass for all subjects made here. Nothing sleeps: deadlines that lie in
-    /// it are over, waits that end in it end.
+    /// Advances the time of all stores made here. Nothing sleeps: deadlines within `by` have
+    /// passed, and waits that end within it end.
     async fn advance(&self, by: Duration);
 
-    /// Forgets changes that need not be kept any more. Nothing, unless a subject does this only
-    /// when it is told to.
+    /// Removes changes that need not be kept. By default it does nothing; override it for a store
+    /// that only trims on request.
     async fn trim(&self, subject: &Arc<dyn Backend>) {
         let _ = subject;
     }
 
-    /// Whether the checks run on tokio's paused time: right for what does no I/O, and a must for
-    /// a clock that follows tokio's. What waits for a socket must not.
+    /// Whether the checks run on tokio's paused time. True suits a store without I/O, and is
+    /// required for a clock that follows tokio's. A store that waits for sockets needs false.
     fn is_paused(&self) -> bool {
         false
     }
 }
 
-/// Makes the API to be checked by [`data_suite!`](crate::data_suite).
+/// Makes stores for [`data_suite!`](crate::data_suite).
 ///
-/// Each check gets a harness of its own, and may make several subjects with it.
+/// Each check gets its own harness, and may make several stores with it.
 #[async_trait]
 pub trait DataHarness: Send + Sync + 'static {
-    /// An empty store that asks `admission` before every commit of a body, finishes big deletions
-    /// in the background (a [`DeletionController`](tko_worker::DeletionController) runs), and keeps its last
-    /// `history` changes.
+    /// Makes an empty store that keeps its last `history` changes. It asks `admission` before it
+    /// stores a package, and finishes large deletions in the background
+    /// ([`Store::retire`](tko_core::Store::retire) runs).
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi>;
 
     /// As [`BackendHarness::advance`].

@@ -21,11 +21,11 @@ pub use runtime::{run_backend, run_data};
 
 use std::sync::Arc;
 
-/// A check, as data: for whoever wants to run the list in another way than by macro.
+/// One check of a suite, for running the list without the macros.
 pub struct ConformanceCheck<H: ?Sized> {
-    /// File and function, such as `edit::a_second_modification_is_busy`.
+    /// File and function, such as `modification::a_second_modification_is_busy`.
     pub name: &'static str,
-    /// Runs it. Panics if it fails.
+    /// Runs the check; panics if it fails.
     pub run: fn(Arc<H>),
 }
 

@@ -1,16 +1,17 @@
-//! A naive backend: one mutex, plain scans, no index. It says what the contract means, and is what
-//! the randomized checks compare with; it is not made for speed, nor for anything but tests.
+//! A simple backend: one mutex, full scans, no index. It defines what the contract means, and the
+//! random checks compare with it. It is made for tests only.
 //!
-//! | file | of the contract |
+//! | file | part of the contract |
 //! |---|---|
-//! | `rows` | rows, pages, counts, records |
-//! | `commit` | requirements, changes, `once` keys |
-//! | `work` | edits, marks, claims, leases and how they end |
-//! | `feed` | revisions, tail, history |
+//! | `state` | the data: rows, feed, work, modifications |
+//! | `rows` | records, pages, counts |
+//! | `commit` | preconditions, changes, idempotency keys |
+//! | `work` | modifications, enqueues, claims, leases and their ends |
+//! | `feed` | revisions, feed, history |
 //!
-//! It shares with every other backend the rules that `tko-core` makes for all of them
+//! It shares with every other backend the rules that `tko-core` provides for all of them
 //! ([`Put::apply`](tko_core::Put::apply), [`Select::matches`](tko_core::Select::matches)); the
-//! directed checks spell out what those must give.
+//! directed checks spell out their results.
 
 mod commit;
 mod feed;
@@ -36,17 +37,17 @@ use tko_core::{
 };
 use tokio::sync::watch;
 
-/// The naive backend. Clones share the store.
+/// The reference backend. Clones share the store.
 #[derive(Clone)]
 pub struct Reference {
     state: Arc<Mutex<ReferenceState>>,
-    /// Counts what may end somebody's wait: commits, settled claims.
+    /// Counts the events that may end a wait: commits and settled claims.
     stirred: Arc<watch::Sender<u64>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Reference {
-    /// Empty. Keeps the last `history` changes.
+    /// Makes an empty store that keeps its last `history` changes.
     pub fn new(clock: Arc<dyn Clock>, history: usize) -> Self {
         Self {
             state: Arc::new(Mutex::new(ReferenceState::new(history))),
@@ -56,11 +57,11 @@ impl Reference {
     }
 
     fn lock(&self) -> MutexGuard<'_, ReferenceState> {
-        // A poisoned lock is a panic of a test that is reported already.
+        // A poisoned lock stems from a panic that the test already reports.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, and its time.
+    /// Locks the state and reads the clock.
     fn now(&self) -> (MutexGuard<'_, ReferenceState>, Timestamp) {
         let state = self.lock();
         let now = self.clock.now();

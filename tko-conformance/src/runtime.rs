@@ -1,4 +1,4 @@
-//! Runs one check: a runtime of its own, and an end in any case.
+//! Runs one check on its own runtime, with a time limit.
 
 use crate::backend::BackendFixture;
 use crate::explore::is_at_length;
@@ -7,22 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// How many changes a subject keeps, unless a check asks for less.
+/// The number of changes that a store keeps, unless a check requests fewer.
 pub(crate) const HISTORY: usize = 100_000;
 
-/// A check that takes longer hangs. On paused time this passes at once when nothing can go on.
+/// The time limit of a check. On paused time it passes at once when no task can continue.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// The same in real time: the machine may be busy with other tests.
+/// The time limit in real time, when other tests may keep the machine busy.
 const IN_REAL_TIME: Duration = Duration::from_mins(10);
 
-/// The same where many random cases are asked for.
+/// The time limit when the environment sets the number of random cases.
 const AT_LENGTH: Duration = Duration::from_hours(24);
 
-/// Runs one check of [`backend`](crate::backend) on a fresh subject.
+/// Runs one check of [`backend`](crate::backend) on a fresh backend.
 ///
 /// # Panics
-/// The check failed, or hangs.
+/// If the check fails or hangs.
 pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(BackendFixture)) {
     let paused = harness.is_paused();
     block_on(paused, async {
@@ -31,10 +31,10 @@ pub fn run_backend(harness: Arc<dyn BackendHarness>, check: impl AsyncFnOnce(Bac
     });
 }
 
-/// Runs one check of [`data`](crate::data) on a fresh subject.
+/// Runs one check of [`data`](crate::data) on a fresh store.
 ///
 /// # Panics
-/// The check failed, or hangs.
+/// If the check fails or hangs.
 pub fn run_data(harness: Arc<dyn DataHarness>, check: impl AsyncFnOnce(crate::data::DataFixture)) {
     let paused = harness.is_paused();
     block_on(paused, async {
@@ -62,7 +62,7 @@ fn runtime(paused: bool) -> Runtime {
     let mut builder = if paused {
         Builder::new_current_thread()
     } else {
-        // Several threads, so that tasks really run at once.
+        // Several threads, so that tasks run concurrently.
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(4);
         builder

@@ -432,7 +432,7 @@ macro_rules! __test {
     };
 }
 
-/// Makes the constant lists.
+/// Makes the constant list of checks.
 macro_rules! table {
     ($run:ident $suite:ident; $($group:ident { $($check:ident)* })*) => {
         &[$($(crate::ConformanceCheck {

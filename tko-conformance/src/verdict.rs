@@ -1,9 +1,9 @@
-//! Assertions that several checks make.
+//! Common assertions about errors.
 
 use std::fmt::Debug;
 use tko_core::{Error, ErrorKind, Key, Result};
 
-/// The refusal of what must be refused with one of these kinds.
+/// Asserts that a call is refused with one of these kinds of errors, and returns the error.
 #[track_caller]
 pub(crate) fn refused<T: Debug>(result: Result<T>, kinds: &[ErrorKind], what: &str) -> Error {
     match result {
@@ -12,7 +12,7 @@ pub(crate) fn refused<T: Debug>(result: Result<T>, kinds: &[ErrorKind], what: &s
     }
 }
 
-/// That a conflict names exactly these keys, in any order.
+/// Asserts that a conflict names exactly these keys, in any order.
 #[track_caller]
 pub(crate) fn names(error: &Error, keys: &[Key]) {
     let mut expected = keys.to_vec();

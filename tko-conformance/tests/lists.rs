@@ -1,11 +1,11 @@
-//! No check is forgotten: what is written is listed.
+//! Every check is listed, and the README states their number.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use tko_conformance::{BACKEND_CHECKS, DATA_CHECKS};
 
-/// The checks that the files of a suite have, as `file::check`.
+/// The checks in the files of a suite, as `file::check`.
 fn written(suite: &str) -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src")

@@ -1,5 +1,4 @@
-//! The checks hold for the memory backend, and for a store over it: on a clock that only the harness
-//! moves, with several threads at work.
+//! Both suites for the memory backend and a store over it, on a manual clock and several threads.
 
 use async_trait::async_trait;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The checks hold for the reference, and for a store over it.
+//! Both suites for the reference and a store over it.
 
 use tko_conformance::{ReferenceHarness, backend_suite, data_suite};
 

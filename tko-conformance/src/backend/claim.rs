@@ -1,4 +1,4 @@
-//! [`Backend::claim`](tko_core::Backend::claim): who gets which due work, in what order.
+//! [`Backend::claim`](tko_core::Backend::claim): which due work is leased, and in what order.
 
 use super::fixture::{BackendFixture, NEARLY, TICK, TTL};
 use super::sample::{d, deployment, s, set, site};
@@ -8,7 +8,7 @@ use tko_core::{ChangeSet, Claim, Enqueue, Key, Lane, Outcome, Stage, Timestamp, 
 
 const STEP: Duration = Duration::from_secs(5);
 
-/// Deployments, and due work on each of them: id, lane, how much later.
+/// Creates deployments and enqueues work for each: id, lane, delay in seconds.
 async fn due(fixture: &BackendFixture, work: &[(&str, u8, u64)]) {
     let mark = |(id, lane, after): &(&str, u8, u64)| Enqueue {
         after: Duration::from_secs(*after),
@@ -28,8 +28,7 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
     claims.iter().map(|claim| claim.work.key.id()).collect()
 }
 
-/// A claim says what is to be done, that this is the first attempt, and when the lease lapses; its
-/// token can be passed on as text.
+/// A claim names the work, its attempt and its deadline. Its token survives encoding as text.
 pub async fn a_claim_describes_the_work(fixture: BackendFixture) {
     due(&fixture, &[("d", 3, 0)]).await;
     let now = fixture.feed_position().await.now;
@@ -63,7 +62,8 @@ pub async fn a_claim_describes_the_work(fixture: BackendFixture) {
     assert_eq!(work.leased, Some(claim.until), "people see it leased");
 }
 
-/// Leased work is nobody else's until the lease ends; other stages of the same key are apart.
+/// Leased work is not claimed again until the lease ends. Other stages of the same key are
+/// independent.
 pub async fn leased_work_is_not_claimed_again(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     fixture.enqueue(Stage::Schedule, [s("s")]).await;
@@ -78,7 +78,7 @@ pub async fn leased_work_is_not_claimed_again(fixture: BackendFixture) {
     assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
 }
 
-/// At most as many as asked for are claimed.
+/// A claim leases at most `max` items.
 pub async fn a_claim_takes_at_most_max_items(fixture: BackendFixture) {
     let ids: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
     let work: Vec<_> = ids.iter().map(|id| (id.as_str(), 0, 0)).collect();
@@ -87,7 +87,7 @@ pub async fn a_claim_takes_at_most_max_items(fixture: BackendFixture) {
     assert_eq!(fixture.claim(Stage::Prepare, 100).await.len(), 6);
 }
 
-/// In a lane the earliest due comes first.
+/// Within a lane, the work that is due earliest is claimed first.
 pub async fn the_earliest_due_comes_first(fixture: BackendFixture) {
     due(&fixture, &[("c", 1, 20), ("a", 1, 30), ("b", 1, 10)]).await;
     fixture.advance(TTL).await;
@@ -104,7 +104,7 @@ pub async fn the_earliest_due_comes_first(fixture: BackendFixture) {
     assert_eq!(order, ["b", "c", "a", "e"]);
 }
 
-/// Lanes take turns within one claim: however much is due in one, the others get theirs.
+/// Lanes take turns within one claim, however much is due in one of them.
 pub async fn lanes_take_turns_within_a_claim(fixture: BackendFixture) {
     let many: Vec<String> = (0..20).map(|n| format!("a{n:02}")).collect();
     let mut work: Vec<(&str, u8, u64)> = many.iter().map(|id| (id.as_str(), 4, 0)).collect();
@@ -148,7 +148,7 @@ pub async fn lanes_take_turns_from_claim_to_claim(fixture: BackendFixture) {
     }
 }
 
-/// Work is claimed no earlier than it is due, and marks merge into the earlier time.
+/// Several enqueues merge into one piece of work, due at the earliest of their times.
 pub async fn enqueues_merge_into_the_earlier_time(fixture: BackendFixture) {
     due(&fixture, &[("d", 1, 30)]).await;
     due(&fixture, &[("d", 2, 10)]).await;
@@ -177,7 +177,8 @@ pub async fn enqueues_merge_into_the_earlier_time(fixture: BackendFixture) {
     );
 }
 
-/// A lapsed lease is due work: the next claim counts another attempt and keeps the progress.
+/// Work under an expired lease is due. The next claim counts another attempt and keeps the
+/// progress.
 pub async fn an_expired_lease_is_due_work(fixture: BackendFixture) {
     due(&fixture, &[("d", 1, 0)]).await;
     let first = fixture.claim_one(Stage::Prepare).await;
@@ -204,8 +205,7 @@ pub async fn an_expired_lease_is_due_work(fixture: BackendFixture) {
     );
 }
 
-/// What three workers did not bring to an end is claimed alone, and what is due beside it is still
-/// claimed.
+/// Work that three workers abandoned is claimed alone, and the other due work is still claimed.
 pub async fn work_abandoned_three_times_is_claimed_alone(fixture: BackendFixture) {
     due(&fixture, &[("poison", 1, 0)]).await;
     for attempt in 1..=3 {
@@ -228,7 +228,7 @@ pub async fn work_abandoned_three_times_is_claimed_alone(fixture: BackendFixture
     assert_eq!(seen, ["a", "b", "c", "poison"]);
 }
 
-/// The fence rises with every claim of a stage and key, through everything that ends one.
+/// The fence rises with every claim of a stage and key, however the previous claim ended.
 pub async fn the_fence_always_rises(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     fixture.enqueue(Stage::Schedule, [s("s")]).await;
@@ -292,7 +292,7 @@ pub async fn a_claim_makes_no_revision(fixture: BackendFixture) {
     assert_eq!(fixture.version(d("d")).await, before);
 }
 
-/// However many claim at once, nothing is leased to two at a time, and all of it is done.
+/// Concurrent claims never lease the same work twice, and all work gets done.
 pub async fn no_work_is_leased_twice_at_once(fixture: BackendFixture) {
     const WORK: usize = 60;
     let names: Vec<String> = (0..WORK).map(|n| format!("d{n:02}")).collect();
@@ -348,7 +348,7 @@ pub async fn no_work_is_leased_twice_at_once(fixture: BackendFixture) {
     );
 }
 
-/// The store's time goes on as the harness says, and does not go back.
+/// The store's time advances as the harness requests, and never goes back.
 pub async fn time_advances(fixture: BackendFixture) {
     let mut last = Timestamp::default();
     for _ in 0..5 {
@@ -359,7 +359,7 @@ pub async fn time_advances(fixture: BackendFixture) {
     }
 }
 
-/// Each stage has its own turn of lanes: claims of one stage do not move another's.
+/// Each stage rotates over its lanes separately: a claim of one stage does not move another's turn.
 pub async fn stages_take_separate_turns(fixture: BackendFixture) {
     let lanes = [3, 8];
     let sites: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();

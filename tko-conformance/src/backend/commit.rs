@@ -1,4 +1,4 @@
-//! [`Backend::commit`](tko_core::Backend::commit): all of it or nothing, and its place in the feed.
+//! [`Backend::commit`](tko_core::Backend::commit): atomicity, order in the feed, leases and work.
 
 use super::fixture::{ALL, BackendFixture, TTL};
 use super::sample::{
@@ -13,7 +13,7 @@ use tko_core::{
     Revision, Stage, Token, Version, Want,
 };
 
-/// A set is applied whole: puts, deletes and conditions of all kinds.
+/// A set is applied completely: puts, deletes and conditions of all kinds.
 pub async fn a_set_is_applied_completely(fixture: BackendFixture) {
     fixture.put([site("old"), site("said")]).await;
     let said = vec![condition("C", true, "R")];
@@ -42,7 +42,7 @@ pub async fn a_set_is_applied_completely(fixture: BackendFixture) {
     );
 }
 
-/// A refused set leaves nothing behind: no row, no revision, no work, no progress; its claim lives.
+/// A refused set changes nothing: no row, revision, work or progress. Its lease stays live.
 pub async fn a_refused_set_changes_nothing(fixture: BackendFixture) {
     fixture
         .put([
@@ -111,7 +111,7 @@ pub async fn a_refused_set_changes_nothing(fixture: BackendFixture) {
     );
 }
 
-/// Dropped while it is at work, a commit happened or did not, whole.
+/// A commit that is dropped while it runs is applied completely or not at all.
 pub async fn a_dropped_commit_is_all_or_nothing(fixture: BackendFixture) {
     for round in 0..10 {
         let ids = ["a", "b", "c"].map(|id| format!("{id}{round}"));
@@ -131,7 +131,7 @@ pub async fn a_dropped_commit_is_all_or_nothing(fixture: BackendFixture) {
     }
 }
 
-/// A thousand changes are one set; more are a bad argument.
+/// A set may have a thousand changes; one more is a bad argument.
 pub async fn too_many_changes_are_refused(fixture: BackendFixture) {
     let puts = |count: usize| set((0..count).map(|n| template(&format!("t{n:04}"))));
     let result = fixture.try_commit(puts(MAX_CHANGES + 1)).await;
@@ -143,7 +143,7 @@ pub async fn too_many_changes_are_refused(fixture: BackendFixture) {
     assert_eq!(fixture.ids(&all(Kind::Template)).await.len(), MAX_CHANGES);
 }
 
-/// A key twice in one set is a bad argument, in whatever way it is changed.
+/// A set that changes one key twice is a bad argument, whatever the changes are.
 pub async fn a_repeated_key_is_refused(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let ways = [
@@ -162,7 +162,7 @@ pub async fn a_repeated_key_is_refused(fixture: BackendFixture) {
     assert_eq!(fixture.revision().await, 1);
 }
 
-/// Revisions are dense from 1, in commit order, a number for each changed entity.
+/// Revisions are dense from 1, in commit order, one for each changed entity.
 pub async fn revisions_are_dense(fixture: BackendFixture) {
     assert_eq!(fixture.revision().await, 0);
     let mut expected = Vec::new();
@@ -180,8 +180,7 @@ pub async fn revisions_are_dense(fixture: BackendFixture) {
     assert_eq!(keys, expected, "in the order of each set");
 }
 
-/// Whoever waits for the numbers finds them in the feed; whoever waits for durability finds the
-/// change.
+/// With `Ack::Numbered` the change is in the feed; with `Ack::Durable` it can be read.
 pub async fn both_acknowledgements_hold(fixture: BackendFixture) {
     for round in 1..=10 {
         let one = format!("a{round:02}");
@@ -207,8 +206,7 @@ pub async fn both_acknowledgements_hold(fixture: BackendFixture) {
     assert_eq!(fixture.ids(&all(Kind::Site)).await.len(), 20);
 }
 
-/// Work marked by a set is due once the set can be read, not before its time, and not at all for
-/// what is not there.
+/// Work that a set enqueues is due once the set can be read, and not before its time.
 pub async fn a_set_enqueues_work(fixture: BackendFixture) {
     let later = Enqueue {
         after: Duration::from_secs(30),
@@ -241,8 +239,8 @@ pub async fn a_set_enqueues_work(fixture: BackendFixture) {
     );
 }
 
-/// A commit under a live lease may change anything, keeps the lease unless it settles it, and
-/// replaces its progress; JSON null removes it.
+/// A commit under a live lease may change anything and keeps the lease unless it settles it. It
+/// replaces the progress; JSON null removes it.
 pub async fn a_commit_under_a_lease_stores_progress(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -285,14 +283,14 @@ pub async fn a_commit_under_a_lease_stores_progress(fixture: BackendFixture) {
     );
 }
 
-/// Progress that is too large is a bad argument, and the claim lives.
+/// Progress over the limit is a bad argument, and the lease stays live.
 pub async fn too_much_progress_is_refused(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let with = |bytes: usize| ChangeSet {
         under: Some(lease.clone()),
-        // The text and its two quotes.
+        // The text has two quotes as JSON.
         progress: Some(Value::String("x".repeat(bytes - 2))),
         ..ChangeSet::default()
     };
@@ -301,8 +299,7 @@ pub async fn too_much_progress_is_refused(fixture: BackendFixture) {
     fixture.commit(with(MAX_PROGRESS)).await;
 }
 
-/// Under a lease that has lapsed, was settled, or is another's by now, nothing is committed:
-/// `Timeout`.
+/// A lease that expired, was settled or was taken over commits nothing: `ClaimExpired`.
 pub async fn an_ended_lease_commits_nothing(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -336,7 +333,7 @@ pub async fn an_ended_lease_commits_nothing(fixture: BackendFixture) {
     assert!(fixture.find(t("t")).await.is_none());
 }
 
-/// A lease dies with its entity.
+/// A lease ends when its entity is deleted.
 pub async fn a_lease_ends_with_its_entity(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -361,8 +358,8 @@ pub async fn a_lease_ends_with_its_entity(fixture: BackendFixture) {
     assert_eq!(settled.expect("an answer"), [false]);
 }
 
-/// Sets that are committed at once stay contiguous in the feed, each acknowledged one is there
-/// once, and the numbers stay dense.
+/// Concurrent sets stay contiguous in the feed. Each acknowledged set appears once, and revisions
+/// stay dense.
 pub async fn concurrent_sets_stay_contiguous(fixture: BackendFixture) {
     const TASKS: u64 = 6;
     const EACH: u64 = 15;
@@ -405,7 +402,7 @@ pub async fn concurrent_sets_stay_contiguous(fixture: BackendFixture) {
     }
 }
 
-/// Work enqueued for an absent key is dropped, also if the key is created later.
+/// Work enqueued for an absent key is dropped, even if the key is created later.
 pub async fn work_of_an_absent_key_is_dropped(fixture: BackendFixture) {
     fixture.put([site("gone")]).await;
     let enqueue = Stage::ALL
@@ -444,7 +441,7 @@ pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
         key: d("other"),
         ..lease.clone()
     };
-    // A backend may tell a token that looks like one of its leases from an ended one, or not.
+    // A backend may be unable to tell a guessed lease token from one that has ended.
     let either = [ErrorKind::NotFound, ErrorKind::ClaimExpired];
     for (token, kinds) in [
         (secret("made.up"), &either[..1]),
@@ -471,8 +468,7 @@ pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
     assert_eq!(settled.expect("an answer"), [true], "the real token works");
 }
 
-/// A set enqueues before it settles: work that it enqueues under its own lease counts as enqueued
-/// while it is leased.
+/// A set enqueues before it settles: work enqueued under its own lease is due at once afterwards.
 pub async fn a_set_enqueues_before_it_settles(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;

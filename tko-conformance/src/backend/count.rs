@@ -4,7 +4,7 @@ use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, all, changes, id_pattern, s, site, template};
 use tko_core::{Change, Count, Kind, Select, Want};
 
-/// A count is exact up to its bound, and says whether there are more.
+/// A count is exact up to its bound, and tells whether there are more.
 pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
     fixture.put((0..10).map(|n| site(&format!("s{n}")))).await;
     fixture.put([template("other")]).await;
@@ -25,7 +25,7 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
     }
 }
 
-/// A count follows what comes, goes, begins and ceases to match.
+/// A count follows entities that are created, changed, marked and deleted.
 pub async fn a_count_follows_every_change(fixture: BackendFixture) {
     let select = Select {
         ids: vec![id_pattern("a*")],

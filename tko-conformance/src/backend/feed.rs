@@ -1,5 +1,5 @@
-//! [`Backend::tail`](tko_core::Backend::tail) and [`Backend::head`](tko_core::Backend::head): the
-//! feed.
+//! [`Backend::tail`](tko_core::Backend::tail) and
+//! [`Backend::feed_position`](tko_core::Backend::feed_position): the change feed.
 
 use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, changes, condition, package, s, set, site, value_of};
@@ -13,7 +13,7 @@ fn body(record: Option<&Record>) -> Option<&tko_core::Package> {
     record.and_then(|record| record.package.as_ref())
 }
 
-/// Each change is told with its state before and after, when, by whom, and in which set.
+/// Each change has its state before and after, its time, its cause and its set.
 pub async fn a_change_comes_with_its_previous_state(fixture: BackendFixture) {
     let cause = Some("why".into());
     fixture
@@ -75,7 +75,7 @@ pub async fn a_change_comes_with_its_previous_state(fixture: BackendFixture) {
     assert_eq!((before, after), (Some(0), Some(1)));
 }
 
-/// Packages are told if they are wanted, and only then.
+/// Changes include packages on request only.
 pub async fn packages_come_only_on_request(fixture: BackendFixture) {
     fixture.put([site("s").with_resources(&["a"])]).await;
     fixture.put([site("s").with_resources(&["b"])]).await;
@@ -94,7 +94,7 @@ pub async fn packages_come_only_on_request(fixture: BackendFixture) {
     assert_eq!(body(full[1].after.as_ref()), Some(&package(&["b"])));
 }
 
-/// A tail can begin after any revision, in the middle of a set too, and tells what comes later.
+/// The feed can start after any revision, also within a set, and gives every later change.
 pub async fn the_feed_starts_after_any_revision(fixture: BackendFixture) {
     fixture.put((0..5).map(|n| site(&format!("s{n}")))).await;
     for after in 0..=5 {
@@ -115,7 +115,7 @@ pub async fn the_feed_starts_after_any_revision(fixture: BackendFixture) {
     }
 }
 
-/// A tail that waits at the head is told of the next change, by whatever process.
+/// A reader that waits at the end gets the next change, from whichever process.
 pub async fn a_waiting_reader_gets_the_next_change(fixture: BackendFixture) {
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
@@ -131,7 +131,7 @@ pub async fn a_waiting_reader_gets_the_next_change(fixture: BackendFixture) {
     assert_eq!(waiting.await.expect("the reader ends"), (s("a"), s("b")));
 }
 
-/// Any number of readers are each told everything.
+/// Every reader gets every change, however many there are.
 pub async fn every_reader_gets_every_change(fixture: BackendFixture) {
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..20 {
@@ -155,7 +155,7 @@ pub async fn every_reader_gets_every_change(fixture: BackendFixture) {
     }
 }
 
-/// While many write at once, a tail tells each change once, in order, and each entity's states
+/// Under concurrent writes the feed gives each change once, in order, and each entity's states
 /// without a gap.
 pub async fn the_feed_is_exact_under_concurrent_writes(fixture: BackendFixture) {
     const TASKS: u64 = 6;
@@ -192,8 +192,7 @@ pub async fn the_feed_is_exact_under_concurrent_writes(fixture: BackendFixture) 
     }
 }
 
-/// Where changes are no longer kept, a tail is `Expired` and says from where the feed can be read;
-/// from there it can.
+/// A position that is no longer kept is `Expired`; the error names the oldest position that works.
 pub async fn a_position_no_longer_kept_is_expired(fixture: BackendFixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..50 {
@@ -221,7 +220,7 @@ pub async fn a_position_no_longer_kept_is_expired(fixture: BackendFixture) {
     assert_eq!(told.last().map(|c| c.revision), Some(head.revision));
 }
 
-/// A reader that is slow is held back or told `Expired`; it never misses a change.
+/// A slow reader is held back or gets `Expired`; it never misses a change.
 pub async fn a_slow_reader_misses_nothing(fixture: BackendFixture) {
     let fixture = fixture.fresh(20).await;
     fixture.put([site("s").with_label("n", "first")]).await;
@@ -248,7 +247,7 @@ pub async fn a_slow_reader_misses_nothing(fixture: BackendFixture) {
     }
 }
 
-/// The head is the last revision, its oldest the one after which the feed begins.
+/// The feed position names the last revision and the oldest one after which the feed can start.
 pub async fn the_feed_position_names_the_last_and_oldest_revision(fixture: BackendFixture) {
     let head = fixture.feed_position().await;
     assert_eq!((head.revision, head.oldest), (Revision(0), Revision(0)));
@@ -264,8 +263,7 @@ pub async fn the_feed_position_names_the_last_and_oldest_revision(fixture: Backe
     assert_eq!(words, [None, None]);
 }
 
-/// A reader that waits hears of each change, whenever it comes: no wake-up is lost between its look
-/// at the feed and its wait.
+/// A waiting reader gets each change: no wake-up is lost between its look at the feed and its wait.
 pub async fn no_wake_up_is_lost(fixture: BackendFixture) {
     const ROUNDS: usize = 100;
     let other = fixture.beside().await;

@@ -1,4 +1,4 @@
-//! A subject on the bench, and the short ways to work with it.
+//! A fresh backend, and short forms of the calls that checks make.
 
 use super::sample::set;
 use crate::harness::BackendHarness;
@@ -11,7 +11,7 @@ use tko_core::{
     Lane, List, Put, Record, Result, Revision, Select, Stage, Timestamp, Version, Want, Work,
 };
 
-/// Everything that can be read of an entity.
+/// Requests every part of an entity.
 pub(crate) const ALL: Want = Want {
     package: true,
     revision: true,
@@ -20,42 +20,42 @@ pub(crate) const ALL: Want = Want {
     allow_stale: false,
 };
 
-/// How long leases and edits last where the length is not the point.
+/// The length of leases and modifications where it does not matter.
 pub(crate) const TTL: Duration = Duration::from_mins(1);
 
-/// Five seconds less than [`TTL`]: what takes real time to do must not take these.
+/// Five seconds less than [`TTL`], as a margin for calls that take real time.
 pub(crate) const NEARLY: Duration = Duration::from_secs(55);
 
 /// The resolution of the store's time.
 pub(crate) const TICK: Duration = Duration::from_micros(1);
 
-/// Longer than any check takes.
+/// A wait that is longer than any check.
 pub(crate) const LONG: Duration = Duration::from_hours(1);
 
-/// A subject, and the harness that made it.
+/// A fresh backend with the harness that made it: the argument of every check of suite 1.
 pub struct BackendFixture {
     harness: Arc<dyn BackendHarness>,
     pub(crate) backend: Arc<dyn Backend>,
 }
 
 impl BackendFixture {
-    /// A bench with a fresh subject that keeps its last `history` changes.
+    /// Makes a backend that keeps its last `history` changes.
     pub async fn new(harness: Arc<dyn BackendHarness>, history: usize) -> Self {
         let backend = harness.fresh(history).await;
         Self { harness, backend }
     }
 
-    /// The subject.
+    /// Returns the backend under test.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
 
-    /// Another bench with a fresh subject.
+    /// Makes another fresh backend.
     pub(crate) async fn fresh(&self, history: usize) -> Self {
         Self::new(self.harness.clone(), history).await
     }
 
-    /// The same store as another process sees it.
+    /// Opens the same store as another process does.
     pub(crate) async fn beside(&self) -> Self {
         Self {
             harness: self.harness.clone(),
@@ -67,15 +67,15 @@ impl BackendFixture {
         self.harness.advance(by).await;
     }
 
-    /// Lets time pass until `margin` before `deadline`; none if that is over.
+    /// Advances time to `margin` before `deadline`, or not at all if that has passed.
     ///
-    /// A clock that also runs by itself is then somewhat later: compare with [`now`](Self::now).
+    /// A clock that also runs by itself is somewhat later then: compare with [`now`](Self::now).
     pub(crate) async fn advance_until(&self, deadline: Timestamp, margin: Duration) {
         let left = deadline.since(self.now().await);
         self.advance(left.saturating_sub(margin)).await;
     }
 
-    /// The store's time.
+    /// Returns the store's time.
     pub(crate) async fn now(&self) -> Timestamp {
         self.feed_position().await.now
     }
@@ -84,22 +84,22 @@ impl BackendFixture {
         self.harness.trim(&self.backend).await;
     }
 
-    /// Commits, and waits for the revisions.
+    /// Commits a set and waits for its revisions.
     pub(crate) async fn try_commit(&self, set: ChangeSet) -> Result<Committed> {
         self.backend.commit(set, Ack::Numbered).await
     }
 
-    /// Commits what must be accepted.
+    /// Commits a set that must be accepted.
     pub(crate) async fn commit(&self, set: ChangeSet) -> Committed {
         self.try_commit(set).await.expect("the set is sound")
     }
 
-    /// Puts what must be accepted, in one set.
+    /// Commits puts that must be accepted, as one set.
     pub(crate) async fn put(&self, puts: impl IntoIterator<Item = Put>) -> Committed {
         self.commit(set(puts)).await
     }
 
-    /// Marks work due at once, lane 0.
+    /// Enqueues work that is due at once, in lane 0.
     pub(crate) async fn enqueue(&self, stage: Stage, keys: impl IntoIterator<Item = Key>) {
         let due = keys
             .into_iter()
@@ -111,7 +111,7 @@ impl BackendFixture {
         .await;
     }
 
-    /// Everything of an entity, if it is there.
+    /// Reads every part of an entity, if it exists.
     pub(crate) async fn find(&self, key: impl Into<Key>) -> Option<Record> {
         let keys = [key.into()];
         let mut found = self.backend.get(&keys, ALL).await.expect("one key is read");
@@ -119,7 +119,7 @@ impl BackendFixture {
         found.pop().flatten()
     }
 
-    /// Everything of an entity that must be there.
+    /// Reads every part of an entity that must exist.
     pub(crate) async fn read(&self, key: impl Into<Key>) -> Record {
         let key = key.into();
         let found = self.find(&key).await;
@@ -134,13 +134,13 @@ impl BackendFixture {
         self.row(key).await.version
     }
 
-    /// The work of one stage on an entity, if there is any.
+    /// Reads the work of one stage on an entity, if there is any.
     pub(crate) async fn work(&self, stage: Stage, key: impl Into<Key>) -> Option<Work> {
         let record = self.find(key).await?;
         record.work.into_iter().find(|work| work.stage == stage)
     }
 
-    /// All that is selected, page by page, with the pages' rules checked.
+    /// Lists a selection page by page, and checks the rules of pages.
     pub(crate) async fn walk(&self, select: &Select, limit: usize) -> Vec<Record> {
         let mut list = List {
             select: select.clone(),
@@ -168,7 +168,7 @@ impl BackendFixture {
         panic!("the listing comes to no end");
     }
 
-    /// The ids of all that is selected.
+    /// Lists the ids of a selection.
     pub(crate) async fn ids(&self, select: &Select) -> Vec<String> {
         let all = self.walk(select, 0).await;
         let id = |record: &Record| record.entity.key.id().to_owned();
@@ -186,14 +186,14 @@ impl BackendFixture {
         self.feed_position().await.revision.0
     }
 
-    /// Every change after `after` up to the head, with packages.
+    /// Reads every change after `after` up to the last, with packages.
     pub(crate) async fn changes(&self, after: u64) -> Vec<ChangeRecord> {
         let head = self.feed_position().await.revision.0;
         let count = usize::try_from(head.saturating_sub(after)).expect("fits");
         self.next_changes(after, count).await
     }
 
-    /// The next `count` changes after `after`, with packages.
+    /// Reads the next `count` changes after `after`, with packages.
     pub(crate) async fn next_changes(&self, after: u64, count: usize) -> Vec<ChangeRecord> {
         let tail = self.backend.tail(Revision(after), Want::PACKAGE);
         let changes: Vec<_> = tail.take(count).collect().await;
@@ -204,7 +204,7 @@ impl BackendFixture {
             .collect()
     }
 
-    /// Claims what is due now.
+    /// Claims work that is due now.
     pub(crate) async fn claim(&self, stage: Stage, max: usize) -> Vec<Claim> {
         self.backend
             .claim(&request(stage, max))
@@ -212,7 +212,7 @@ impl BackendFixture {
             .expect("what is due can be claimed")
     }
 
-    /// Claims the one piece of work that is due.
+    /// Claims the only piece of work that is due.
     pub(crate) async fn claim_one(&self, stage: Stage) -> Claim {
         let mut claims = self.claim(stage, 10).await;
         assert_eq!(claims.len(), 1, "one piece of work is due: {claims:?}");
@@ -220,7 +220,7 @@ impl BackendFixture {
     }
 }
 
-/// Asks once, for leases of [`TTL`].
+/// A claim request without waiting, for leases of [`TTL`].
 pub(crate) fn request(stage: Stage, max: usize) -> ClaimRequest {
     ClaimRequest {
         stage,

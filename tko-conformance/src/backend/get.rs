@@ -12,7 +12,7 @@ use tko_core::{
     Revision, Stage, Want,
 };
 
-/// What was put is read back, field by field, whatever its kind.
+/// Every field of every kind is read back as it was put.
 pub async fn every_field_is_read_back(fixture: BackendFixture) {
     let mut scheduler = plugin(PluginType::Schedule, "p");
     scheduler.facts = Facts::Plugin(Arc::new(Plugin {
@@ -66,8 +66,8 @@ pub async fn every_field_is_read_back(fixture: BackendFixture) {
     }
 }
 
-/// Metadata are any texts. They come back as they were put, however they are read: alone, listed,
-/// read on, and as a change tells of before and after.
+/// Metadata may be any text. They are read back unchanged: alone, in listings, in page streams, and
+/// in the feed.
 pub async fn metadata_may_be_any_text(fixture: BackendFixture) {
     let texts = [
         "", "\t", "\n", "\\", "\\n", "\0", "\u{1}", "é\r", "a\tb\nc", "\"'{}",
@@ -111,7 +111,7 @@ pub async fn metadata_may_be_any_text(fixture: BackendFixture) {
     state(&changes[1].after, 2);
 }
 
-/// Answers are in the order asked for, with nothing in the places of what is not there.
+/// Answers follow the order of the keys, with `None` for absent ones.
 pub async fn answers_follow_the_order_of_the_keys(fixture: BackendFixture) {
     fixture
         .put([template("a"), site("b"), deployment("c")])
@@ -137,7 +137,7 @@ pub async fn answers_follow_the_order_of_the_keys(fixture: BackendFixture) {
     assert_eq!(ids, expected);
 }
 
-/// Ids are compared by bytes: case counts, and nothing is trimmed or folded.
+/// Ids are compared by bytes: case matters, and nothing is trimmed or folded.
 pub async fn ids_are_compared_by_bytes(fixture: BackendFixture) {
     fixture.put([template("A/b"), template("a/b")]).await;
     fixture
@@ -149,13 +149,13 @@ pub async fn ids_are_compared_by_bytes(fixture: BackendFixture) {
     assert!(fixture.find(t("a/B")).await.is_none());
 }
 
-/// What is being deleted is read like anything else.
+/// Entities under deletion are read like any other.
 pub async fn entities_under_deletion_are_included(fixture: BackendFixture) {
     fixture.put([site("s").being_deleted()]).await;
     assert!(fixture.row(s("s")).await.deleting);
 }
 
-/// A thousand keys are read at once; more are a bad argument.
+/// A call may read a thousand keys; one more is a bad argument.
 pub async fn too_many_keys_are_refused(fixture: BackendFixture) {
     fixture.put([template("t")]).await;
     let most = vec![t("t"); MAX_CHANGES];
@@ -167,7 +167,7 @@ pub async fn too_many_keys_are_refused(fixture: BackendFixture) {
     refused(result, &[ErrorKind::BadArgument], "reading 1,001 keys");
 }
 
-/// Package, revision and work come along if they are wanted, and the package only then.
+/// Package, revision and work are included on request, and the package only then.
 pub async fn requested_parts_are_included(fixture: BackendFixture) {
     fixture.put([deployment("d").with_resources(&["a"])]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -190,7 +190,7 @@ pub async fn requested_parts_are_included(fixture: BackendFixture) {
     );
 }
 
-/// The revision of an entity is the place of its last change in the feed.
+/// The revision of an entity is that of its last change in the feed.
 pub async fn the_revision_is_that_of_the_last_change(fixture: BackendFixture) {
     fixture.put([template("a"), template("b")]).await;
     fixture.put([template("a").with_label("k", "v")]).await;
@@ -201,7 +201,7 @@ pub async fn the_revision_is_that_of_the_last_change(fixture: BackendFixture) {
     }
 }
 
-/// What a call has answered, every later call in any process sees.
+/// Every answered write is visible to every later call, in any process.
 pub async fn another_process_sees_every_answered_write(fixture: BackendFixture) {
     let other = fixture.beside().await;
     for round in 0..5 {

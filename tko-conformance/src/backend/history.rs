@@ -16,7 +16,8 @@ fn numbers(history: &[ChangeRecord]) -> Vec<u64> {
     history.iter().map(|change| change.revision.0).collect()
 }
 
-/// One entity's changes, newest first, with bodies before and after, through its deletion.
+/// A history has the changes of one entity, newest first, with bodies before and after, across its
+/// deletion.
 pub async fn a_history_is_newest_first(fixture: BackendFixture) {
     fixture
         .put([site("s").with_resources(&["a"]), site("other")])
@@ -45,7 +46,7 @@ pub async fn a_history_is_newest_first(fixture: BackendFixture) {
     assert!(found.iter().all(|change| change.key == s("s")));
 }
 
-/// At most `limit`, and only what is before `before`.
+/// A history has at most `limit` changes, all before `before`.
 pub async fn a_history_is_read_in_parts(fixture: BackendFixture) {
     for n in 0..7 {
         fixture
@@ -59,13 +60,13 @@ pub async fn a_history_is_read_in_parts(fixture: BackendFixture) {
     assert_eq!(numbers(&history(&fixture, Some(100), 1).await), [7]);
 }
 
-/// What never was has no history.
+/// An entity that never existed has no history.
 pub async fn an_unknown_entity_has_no_history(fixture: BackendFixture) {
     fixture.put([site("other")]).await;
     assert!(history(&fixture, None, 10).await.is_empty());
 }
 
-/// A history goes as far back as changes are kept, and no error comes of what is not.
+/// A history goes back as far as changes are kept, and ends there without an error.
 pub async fn a_history_goes_back_as_far_as_changes_are_kept(fixture: BackendFixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..50 {

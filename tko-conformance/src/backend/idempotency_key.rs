@@ -1,10 +1,10 @@
-//! `once` keys: a retried creation finds what it created.
+//! Idempotency keys: a retried creation finds the deployment that it created.
 
 use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, changes, d, deployment, deployment_id, s, set, site};
 use tko_core::{Change, ChangeSet, Require};
 
-/// A second creation under a `once` key is left out, and says who has it.
+/// A second creation under one idempotency key is skipped, and names the holder of the key.
 pub async fn a_second_creation_is_skipped(fixture: BackendFixture) {
     fixture.put([deployment("a").idempotency_key("k")]).await;
     let done = fixture.put([deployment("b").idempotency_key("k")]).await;
@@ -15,7 +15,7 @@ pub async fn a_second_creation_is_skipped(fixture: BackendFixture) {
     assert_eq!(fixture.revision().await, 1);
 }
 
-/// The rest of the set is done although one creation is left out.
+/// The rest of the set is committed although one creation is skipped.
 pub async fn the_rest_of_the_set_is_committed(fixture: BackendFixture) {
     fixture.put([deployment("a").idempotency_key("k")]).await;
     let require = ["b", "c"].map(|id| Require::Absent(d(id))).to_vec();
@@ -35,7 +35,7 @@ pub async fn the_rest_of_the_set_is_committed(fixture: BackendFixture) {
     assert!(fixture.find(d("c")).await.is_some() && fixture.find(d("e")).await.is_some());
 }
 
-/// What is left out refers to nothing.
+/// A skipped creation references nothing.
 pub async fn a_skipped_creation_references_nothing(fixture: BackendFixture) {
     fixture
         .put([deployment("a").idempotency_key("k"), site("s")])
@@ -52,7 +52,7 @@ pub async fn a_skipped_creation_references_nothing(fixture: BackendFixture) {
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
 }
 
-/// Of two creations in one set under one key the first is made.
+/// If one set creates two deployments under one key, the first is created.
 pub async fn one_set_creates_one_deployment_per_key(fixture: BackendFixture) {
     let done = fixture
         .put([
@@ -64,7 +64,7 @@ pub async fn one_set_creates_one_deployment_per_key(fixture: BackendFixture) {
     assert!(fixture.find(d("a")).await.is_none());
 }
 
-/// A key is free again when its deployment is gone, also within one set.
+/// A key is free again after its deployment is deleted, also within one set.
 pub async fn a_key_is_free_after_its_deployment_is_deleted(fixture: BackendFixture) {
     fixture.put([deployment("a").idempotency_key("k")]).await;
     let anew = [
@@ -79,7 +79,7 @@ pub async fn a_key_is_free_after_its_deployment_is_deleted(fixture: BackendFixtu
     assert!(fixture.find(d("c")).await.is_some());
 }
 
-/// Replacing the deployment that has the key is no creation.
+/// A put of the deployment that holds the key is not a creation.
 pub async fn a_deployment_can_be_put_under_its_own_key(fixture: BackendFixture) {
     fixture.put([deployment("a").idempotency_key("k")]).await;
     let done = fixture
@@ -93,7 +93,7 @@ pub async fn a_deployment_can_be_put_under_its_own_key(fixture: BackendFixture) 
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
 }
 
-/// However many create at once under one key, one deployment comes of it.
+/// Concurrent creations under one key make one deployment.
 pub async fn concurrent_creations_make_one_deployment(fixture: BackendFixture) {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..8 {

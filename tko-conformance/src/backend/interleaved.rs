@@ -1,11 +1,10 @@
-//! Several tasks at once, each with a script of its own; then what they were told is explained
-//! from the feed.
+//! Several tasks run random scripts concurrently; then the feed must explain every answer.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `script` | what is generated: what each task does |
-//! | `actor` | does it, and notes what it was told, and when |
-//! | `explain` | what must be true of the notes and the feed together |
+//! | `script` | the generated steps of each task |
+//! | `actor` | the execution of a script, with a log of answers and moments |
+//! | `explain` | the rules that the log and the feed must satisfy together |
 
 mod actor;
 mod explain;
@@ -41,15 +40,15 @@ async fn explained(fixture: &BackendFixture, cases: u64, acts: script::ScriptWei
     .await;
 }
 
-/// Whatever tasks commit at once: every acknowledged set is in the feed once, whole, with its
-/// requirements true where it stands, in the order of real time; what was refused is not there;
-/// and the feed, replayed, gives what is there.
+/// Concurrent commits are explained by the feed. Every acknowledged set appears once, completely,
+/// in real-time order, with its preconditions true at that place; refused sets do not appear; and a
+/// replay gives the current state.
 pub async fn commits_are_explained_by_the_feed(fixture: BackendFixture) {
     explained(&fixture, 40, script::COMMITS).await;
 }
 
-/// Whatever tasks edit and claim at once: no two have the same right at a time, and nobody writes
-/// what another edits.
+/// No two tasks hold the same modification or lease at once, and nobody else writes a key under
+/// modification.
 pub async fn rights_never_overlap(fixture: BackendFixture) {
     explained(&fixture, 40, script::RIGHTS).await;
 }

@@ -1,4 +1,4 @@
-//! [`Backend::list`](tko_core::Backend::list): pages.
+//! [`Backend::list`](tko_core::Backend::list) and [`Backend::pages`](tko_core::Backend::pages).
 
 use super::fixture::{ALL, BackendFixture};
 use super::sample::{PutBuilder, all, changes, d, deployment, s, set, site, t, template, value_of};
@@ -19,7 +19,7 @@ fn page_of(select: Select, limit: usize) -> List {
     }
 }
 
-/// A listing is in byte order of the ids, whatever order they came in.
+/// A listing is in byte order of the ids, whatever the order of creation.
 pub async fn listings_are_in_byte_order(fixture: BackendFixture) {
     let mut ids = [
         "b", "a/b", "a:b", "a.b", "a-b", "a_b", "ab", "a", "B", "Z", "10", "9", "a/B",
@@ -31,7 +31,7 @@ pub async fn listings_are_in_byte_order(fixture: BackendFixture) {
     assert_eq!(fixture.ids(&all(Kind::Template)).await, ids);
 }
 
-/// Pages of any size come to the same listing, each item once.
+/// Pages of any size give the same listing, each item once.
 pub async fn pages_of_any_size_give_the_same_listing(fixture: BackendFixture) {
     let ids: Vec<String> = (0..25).map(|n| format!("s{n:02}")).collect();
     fixture.put(ids.iter().map(|id| site(id))).await;
@@ -43,8 +43,8 @@ pub async fn pages_of_any_size_give_the_same_listing(fixture: BackendFixture) {
     }
 }
 
-/// Reading on comes to the same as page after page, whatever is selected and where it starts; who
-/// stops early is not in anyone's way.
+/// The page stream gives the same listing as page after page, for any selection and start. A reader
+/// that stops early blocks nobody.
 pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
     let ids: Vec<String> = (0..60).map(|n| format!("d{n:02}")).collect();
     fixture.put([template("t"), template("u")]).await;
@@ -125,7 +125,7 @@ pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
     assert_eq!(fixture.walk(&all(Kind::Deployment), 0).await.len(), 60);
 }
 
-/// A listing is of one kind only.
+/// A listing has entities of one kind only.
 pub async fn a_listing_has_one_kind(fixture: BackendFixture) {
     let plugin = super::sample::plugin(PluginType::Prepare, "x");
     fixture
@@ -138,7 +138,7 @@ pub async fn a_listing_has_one_kind(fixture: BackendFixture) {
     }
 }
 
-/// Where nothing is, the one page is empty and the last.
+/// An empty listing is one empty page, which is the last.
 pub async fn an_empty_listing_ends_at_once(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     assert!(fixture.ids(&all(Kind::Template)).await.is_empty());
@@ -148,7 +148,7 @@ pub async fn an_empty_listing_ends_at_once(fixture: BackendFixture) {
     assert!(page.items.is_empty() && page.next.is_none(), "{page:?}");
 }
 
-/// A page has at most a thousand items, and no limit means that.
+/// A page has at most a thousand items, also without a limit.
 pub async fn a_page_has_at_most_a_thousand_items(fixture: BackendFixture) {
     let ids: Vec<String> = (0..=MAX_PAGE).map(|n| format!("t{n:04}")).collect();
     for chunk in ids.chunks(MAX_PAGE) {
@@ -169,7 +169,7 @@ pub async fn a_page_has_at_most_a_thousand_items(fixture: BackendFixture) {
     }
 }
 
-/// A cursor continues after its key, also when what it names is gone or never was.
+/// A cursor continues after its key, even if that entity is gone or never existed.
 pub async fn a_cursor_continues_after_its_key(fixture: BackendFixture) {
     fixture.put(["a", "b", "c", "d"].map(site)).await;
     fixture.commit(changes([Change::Delete(s("b"))])).await;
@@ -193,7 +193,7 @@ pub async fn a_cursor_continues_after_its_key(fixture: BackendFixture) {
     }
 }
 
-/// Package, revision and work come along with a listing if they are wanted.
+/// Package, revision and work are included in a listing on request.
 pub async fn requested_parts_are_included(fixture: BackendFixture) {
     fixture
         .put([
@@ -222,7 +222,7 @@ pub async fn requested_parts_are_included(fixture: BackendFixture) {
     );
 }
 
-/// What is being deleted is hidden, unless it is asked for.
+/// Entities under deletion are hidden unless they are requested.
 pub async fn entities_under_deletion_are_hidden(fixture: BackendFixture) {
     fixture
         .put([site("a"), site("b").being_deleted(), site("c")])
@@ -235,7 +235,7 @@ pub async fn entities_under_deletion_are_hidden(fixture: BackendFixture) {
     assert_eq!(fixture.ids(&with_deleting).await, ["a", "b", "c"]);
 }
 
-/// A page shows everything up to the revision that it names.
+/// A page shows every change up to the revision that it names.
 pub async fn a_page_shows_everything_up_to_its_revision(fixture: BackendFixture) {
     for n in 1..=10 {
         fixture.put([site(&format!("s{n:02}"))]).await;
@@ -259,8 +259,8 @@ pub async fn a_page_shows_everything_up_to_its_revision(fixture: BackendFixture)
     }
 }
 
-/// Whatever changes between pages, what was there throughout is listed once; replaying the feed
-/// from the first page's revision over the listing gives exactly what is there in the end.
+/// A client that lists and then replays the feed from the first page's revision has exactly the
+/// current state. Entities that exist throughout are listed once.
 pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
     let id = |n: usize| format!("s{n:02}");
     fixture.put((0..30).map(|n| site(&id(n)))).await;
@@ -282,7 +282,7 @@ pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
             );
             seen.push(entity.key.clone());
         }
-        // One before the cursor and one after it change; others go and come.
+        // One entity before the cursor and one after it change; others are deleted and created.
         let word = format!("{round}");
         let touched = [1, 29].map(|n| Change::Put(site(&id(n)).with_label("round", &word)));
         let gone = [2 + round.min(9), 28 - round.min(9)].map(|n| Change::Delete(s(&id(n))));
@@ -322,8 +322,8 @@ pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
     assert_eq!(known, real);
 }
 
-/// A listing that may be of any revision names one that there is, and the feed from there tells
-/// exactly what it does not show.
+/// A stale page names an existing revision, and the feed from there has exactly the missing
+/// changes.
 pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
     let list = List {
         want: Want {
@@ -370,7 +370,7 @@ pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
     }
 }
 
-/// A page is consistent in itself: of what one set changed it shows all or nothing.
+/// A page shows one instant: all changes of a set or none.
 pub async fn a_page_shows_one_instant(fixture: BackendFixture) {
     let ids = ["a", "k", "z"];
     let pair = move |n: usize| ids.map(|id| template(id).with_label("n", &n.to_string()));
@@ -417,8 +417,7 @@ pub async fn a_page_shows_one_instant(fixture: BackendFixture) {
     writing.await.expect("the writer ends");
 }
 
-/// A change of a row is at once in what selects by its new state, and out of what selects by its
-/// old one.
+/// A changed row at once enters the selections of its new state and leaves those of its old one.
 pub async fn a_changed_row_moves_between_selections(fixture: BackendFixture) {
     let value = |value: &str| Select {
         metadata: [("k".to_owned(), super::sample::value_pattern(value))].into(),
@@ -480,7 +479,7 @@ pub async fn a_page_is_as_new_as_its_revision(fixture: BackendFixture) {
             .map(|change| (&change.key, change))
             .collect();
         for (key, change) in last {
-            // The state as of the revision, or one that a later change made of it.
+            // The state as of the revision, or a later one.
             let version = |change: &ChangeRecord| change.after.as_ref().map(|r| r.entity.version);
             let mut states = std::iter::once(change)
                 .chain(later.iter().copied().filter(|change| change.key == *key))

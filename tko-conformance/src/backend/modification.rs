@@ -1,4 +1,5 @@
-//! [`Backend::edit`](tko_core::Backend::edit): a person's exclusive right to a key, for a while.
+//! [`Backend::start_modification`](tko_core::Backend::start_modification): a client's exclusive
+//! right to write a key, for a limited time.
 
 use super::fixture::{ALL, BackendFixture, NEARLY, TTL};
 use super::sample::{
@@ -34,8 +35,8 @@ fn of_claim(error: &Error, key: &Key) {
     );
 }
 
-/// An edit answers with the entity as it is now, when it lapses, and a token that can be passed on
-/// as text.
+/// A modification returns the current entity, its deadline, and a token that survives encoding as
+/// text.
 pub async fn a_modification_returns_the_entity(fixture: BackendFixture) {
     fixture.put([deployment("d").with_resources(&["a"])]).await;
     let now = fixture.feed_position().await.now;
@@ -64,7 +65,7 @@ pub async fn a_modification_returns_the_entity(fixture: BackendFixture) {
     refused(plain, &[Busy], "a second edit");
 }
 
-/// What is not there, or is being deleted, cannot be edited.
+/// An entity that is absent or under deletion cannot be modified: `NotFound`.
 pub async fn a_missing_entity_is_not_found(fixture: BackendFixture) {
     fixture.put([site("s").being_deleted()]).await;
     for key in [s("s"), s("missing")] {
@@ -80,7 +81,7 @@ pub async fn a_missing_entity_is_not_found(fixture: BackendFixture) {
     }
 }
 
-/// While an edit is open, a second one is refused as busy, naming the key; other keys are free.
+/// A second modification of a key is busy and names the key; other keys are free.
 pub async fn a_second_modification_is_busy(fixture: BackendFixture) {
     fixture.put([site("a"), site("b")]).await;
     edit(&fixture, &s("a")).await;
@@ -96,7 +97,7 @@ pub async fn a_second_modification_is_busy(fixture: BackendFixture) {
     edit(&fixture, &s("b")).await;
 }
 
-/// An edit keeps others' puts and deletes off its key.
+/// A modification blocks puts and deletes of its key by others.
 pub async fn a_modification_blocks_other_writers(fixture: BackendFixture) {
     fixture.put([site("a"), site("b")]).await;
     let one = edit(&fixture, &s("a")).await.token;
@@ -122,7 +123,7 @@ pub async fn a_modification_blocks_other_writers(fixture: BackendFixture) {
     fixture.commit(under(&one, [put()])).await;
 }
 
-/// An edit lets conditions through, and everything about other keys, references included.
+/// A modification allows conditions on its key, references to it, and all changes of other keys.
 pub async fn a_modification_allows_conditions(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
@@ -146,7 +147,7 @@ pub async fn a_modification_allows_conditions(fixture: BackendFixture) {
     assert_eq!(fixture.row(s("s")).await.conditions.len(), 1);
 }
 
-/// A commit under its token ends the edit: the token is used up, and the key is free.
+/// A commit under the token ends the modification: the token is used up, and the key is free.
 pub async fn a_commit_ends_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
@@ -167,7 +168,7 @@ pub async fn a_commit_ends_the_modification(fixture: BackendFixture) {
     edit(&fixture, &s("s")).await;
 }
 
-/// Also a commit that changes nothing, or nothing of its key, ends the edit; a delete too.
+/// A commit that changes nothing, or only other keys, also ends the modification; so does a delete.
 pub async fn a_commit_without_changes_ends_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     for nothing in [set([]), set([site("s")]), set([template("t")])] {
@@ -193,7 +194,7 @@ pub async fn a_commit_without_changes_ends_the_modification(fixture: BackendFixt
     edit(&fixture, &s("s")).await;
 }
 
-/// A refused commit leaves the edit open.
+/// A refused commit keeps the modification.
 pub async fn a_refused_commit_keeps_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
@@ -209,7 +210,7 @@ pub async fn a_refused_commit_keeps_the_modification(fixture: BackendFixture) {
     fixture.commit(put()).await;
 }
 
-/// After its time an edit blocks nobody, and its token commits nothing: `ClaimExpired`.
+/// An expired modification blocks nobody, and its token commits nothing: `ClaimExpired`.
 pub async fn an_expired_modification_commits_nothing(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
@@ -250,7 +251,7 @@ pub async fn an_expired_modification_commits_nothing(fixture: BackendFixture) {
     assert_eq!(fixture.revision().await, 3);
 }
 
-/// A token that was never given out is not found.
+/// A token that was never issued is not found.
 pub async fn an_unknown_token_is_not_found(fixture: BackendFixture) {
     fixture.put([site("s"), site("other")]).await;
     let real = edit(&fixture, &s("s")).await.token;
@@ -279,7 +280,7 @@ pub async fn an_unknown_token_is_not_found(fixture: BackendFixture) {
     fixture.commit(under(&real, [])).await;
 }
 
-/// An edit that was given up blocks nobody, and its token is not found.
+/// A cancelled modification blocks nobody, and its token is not found.
 pub async fn a_cancelled_modification_is_not_found(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let token = edit(&fixture, &s("s")).await.token;
@@ -298,7 +299,7 @@ pub async fn a_cancelled_modification_is_not_found(fixture: BackendFixture) {
     edit(&fixture, &s("s")).await;
 }
 
-/// Opening, using and giving up an edit makes no revision by itself.
+/// Starting, using and cancelling a modification makes no revision.
 pub async fn a_modification_makes_no_revision(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let before = fixture.version(s("s")).await;
@@ -314,7 +315,7 @@ pub async fn a_modification_makes_no_revision(fixture: BackendFixture) {
     assert_eq!(fixture.version(s("s")).await, before);
 }
 
-/// However many ask at once, one has the edit.
+/// Of many concurrent requests, one gets the modification.
 pub async fn one_of_many_gets_the_modification(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let mut tasks = tokio::task::JoinSet::new();

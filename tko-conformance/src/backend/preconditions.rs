@@ -1,4 +1,4 @@
-//! Requirements of a commit, and what their failing is called.
+//! Preconditions of a commit, and the errors of those that fail.
 
 use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, changes, condition, d, deployment, s, set, site, t, template};
@@ -8,7 +8,7 @@ use tko_core::{
     Change, ChangeSet, Committed, Error, Generation, Key, Put, Require, Result, Subject, Version,
 };
 
-/// Commits a harmless put under these requirements.
+/// Commits a harmless put under these preconditions.
 async fn under(
     fixture: &BackendFixture,
     require: impl IntoIterator<Item = Require>,
@@ -21,7 +21,7 @@ async fn under(
         .await
 }
 
-/// A put that is another each time.
+/// A put that changes something each time.
 fn mark() -> Put {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -39,7 +39,7 @@ fn of_entity(error: &Error, key: &Key) {
     }
 }
 
-/// `Absent`: not there, not even as being deleted; else `AlreadyExists`.
+/// `Absent` fails with `AlreadyExists` for an existing entity, also for one under deletion.
 pub async fn absent_fails_for_an_entity_under_deletion(fixture: BackendFixture) {
     fixture.put([site("a"), site("b").being_deleted()]).await;
     for there in ["a", "b"] {
@@ -58,7 +58,7 @@ pub async fn absent_fails_for_an_entity_under_deletion(fixture: BackendFixture) 
         .expect("a is gone");
 }
 
-/// `Exists`: there, and not being deleted; else `NotFound`.
+/// `Exists` fails with `NotFound` for an absent entity and for one under deletion.
 pub async fn exists_fails_for_an_entity_under_deletion(fixture: BackendFixture) {
     fixture.put([site("a"), site("b").being_deleted()]).await;
     under(&fixture, [Require::Exists(s("a"))])
@@ -73,7 +73,7 @@ pub async fn exists_fails_for_an_entity_under_deletion(fixture: BackendFixture) 
     }
 }
 
-/// `At`: as it was read, conditions included; else `Conflict`.
+/// `At` requires the exact version, conditions included; otherwise `Conflict`.
 pub async fn at_requires_the_exact_version(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let read = fixture.version(s("s")).await;
@@ -93,7 +93,7 @@ pub async fn at_requires_the_exact_version(fixture: BackendFixture) {
         .expect("also while it is being deleted");
 }
 
-/// `At` what is gone, or was made again, fails.
+/// `At` fails for an entity that was deleted or created again.
 pub async fn at_fails_for_a_recreated_entity(fixture: BackendFixture) {
     fixture.put([site("s")]).await;
     let read = fixture.version(s("s")).await;
@@ -105,8 +105,7 @@ pub async fn at_fails_for_a_recreated_entity(fixture: BackendFixture) {
     refused(result, &[Conflict], "what was made again");
 }
 
-/// `Generation`: its package is as it was read, whatever else changed, and it is not being
-/// deleted.
+/// `Generation` requires the same package and no deletion, whatever else changed.
 pub async fn generation_requires_the_same_package(fixture: BackendFixture) {
     let require = |n| [Require::Generation(s("s"), Generation(n))];
     fixture.put([site("s").with_resources(&["a"])]).await;
@@ -129,7 +128,7 @@ pub async fn generation_requires_the_same_package(fixture: BackendFixture) {
     refused(result, &[Conflict, NotFound], "what is not there");
 }
 
-/// `Current`: as it was read, conditions included, and not being deleted.
+/// `Current` requires the exact version, conditions included, and no deletion.
 pub async fn current_requires_the_version_and_no_deletion(fixture: BackendFixture) {
     let current = |version| [Require::Current(s("s"), version)];
     fixture.put([site("s").with_resources(&["a"])]).await;
@@ -160,7 +159,8 @@ pub async fn current_requires_the_version_and_no_deletion(fixture: BackendFixtur
     refused(result, &[Conflict], "what was made again");
 }
 
-/// `Unreferenced`: nothing names it as template, site, parent or place, once the set is applied.
+/// `Unreferenced` requires that after the set no entity names the key as template, site, parent or
+/// placement.
 pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) {
     let referrers = [
         (t("t"), site("r").template("t"), site("r")),
@@ -216,7 +216,7 @@ pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) 
     }
 }
 
-/// A conflict names every failing key, and no other.
+/// A conflict names every failing key and no other.
 pub async fn a_conflict_names_every_failing_key(fixture: BackendFixture) {
     fixture.put(["a", "b", "c", "e"].map(site)).await;
     fixture.put([deployment("x").site("e")]).await;
@@ -238,8 +238,7 @@ pub async fn a_conflict_names_every_failing_key(fixture: BackendFixture) {
     );
 }
 
-/// Where a requirement of another sort failed too, what is missing or there is part of the
-/// conflict.
+/// If another kind of precondition fails too, a conflict includes missing and existing keys.
 pub async fn a_conflict_includes_missing_and_existing_keys(fixture: BackendFixture) {
     fixture.put([site("a")]).await;
     let result = under(
@@ -257,8 +256,8 @@ pub async fn a_conflict_includes_missing_and_existing_keys(fixture: BackendFixtu
     );
 }
 
-/// Requirements are checked in the same instant as the changes are made: of writers who read the
-/// same version one wins.
+/// Preconditions are checked atomically with the changes: of several writers with the same version,
+/// one succeeds.
 pub async fn compare_and_swap_loses_no_update(fixture: BackendFixture) {
     const TASKS: u64 = 8;
     const EACH: u64 = 10;

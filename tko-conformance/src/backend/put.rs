@@ -1,4 +1,4 @@
-//! What puts, deletes and conditions make of a row, and what makes no change at all.
+//! The effect of puts, deletes and conditions on a row, and changes without effect.
 
 use super::fixture::{BackendFixture, TTL};
 use super::sample::{
@@ -9,7 +9,7 @@ use tko_core::{Change, ChangeSet, Condition, Facts, Generation, PluginType, Put,
 
 const STEP: Duration = Duration::from_secs(5);
 
-/// Something new has generation 1, an empty body unless it brings one, and the store's time.
+/// A new row has generation 1, an empty body unless it brings one, and the store's time.
 pub async fn a_new_row_starts_at_generation_one(fixture: BackendFixture) {
     let now = fixture.feed_position().await.now;
     fixture.put([template("t")]).await;
@@ -24,7 +24,7 @@ pub async fn a_new_row_starts_at_generation_one(fixture: BackendFixture) {
     );
 }
 
-/// A change keeps when it was created, and says when it was updated.
+/// A change keeps `created` and sets `updated`.
 pub async fn a_change_keeps_created_and_sets_updated(fixture: BackendFixture) {
     fixture.put([template("t")]).await;
     let first = fixture.row(t("t")).await;
@@ -36,8 +36,8 @@ pub async fn a_change_keeps_created_and_sets_updated(fixture: BackendFixture) {
     assert_ne!(second.version, first.version);
 }
 
-/// The generation counts changes of the package: a new body, a plugin's facts, a deployment's
-/// `prepared` and `approved`; not conditions, metadata, relations or a deletion mark.
+/// The generation counts package changes: a new body, a plugin's facts, a deployment's `prepared`
+/// and `approved`. Conditions, metadata, relations and a deletion mark do not count.
 pub async fn the_generation_counts_package_changes(fixture: BackendFixture) {
     let base = || deployment("d").with_resources(&["a"]);
     let steps: [(&str, Put, u64); 8] = [
@@ -81,7 +81,7 @@ pub async fn the_generation_counts_package_changes(fixture: BackendFixture) {
     assert_eq!(fixture.row(key).await.generation, Generation(2));
 }
 
-/// A put without a body keeps the body that is there.
+/// A put without a body keeps the existing body.
 pub async fn a_put_without_body_keeps_the_body(fixture: BackendFixture) {
     fixture.put([site("s").with_resources(&["a", "b"])]).await;
     fixture.put([site("s").with_label("k", "v")]).await;
@@ -90,7 +90,7 @@ pub async fn a_put_without_body_keeps_the_body(fixture: BackendFixture) {
     assert_eq!(record.entity.generation, Generation(1));
 }
 
-/// A put replaces what it does not repeat: metadata, given metadata, relations.
+/// A put replaces metadata, given metadata and relations; it does not merge them.
 pub async fn a_put_replaces_the_row(fixture: BackendFixture) {
     fixture
         .put([site("s")
@@ -104,7 +104,7 @@ pub async fn a_put_replaces_the_row(fixture: BackendFixture) {
     assert!(row.given.is_empty() && row.template().is_none());
 }
 
-/// What changes nothing is left out: no version, no revision, no new `updated`.
+/// A change without effect is skipped: no version, no revision, no new `updated`.
 pub async fn a_change_without_effect_is_skipped(fixture: BackendFixture) {
     let same = || {
         site("s")
@@ -148,7 +148,7 @@ pub async fn a_change_without_effect_is_skipped(fixture: BackendFixture) {
     assert_eq!(after.revision, before.revision);
 }
 
-/// In a set, what changes nothing takes no revision among those that do.
+/// In a set, only effective changes take revisions.
 pub async fn only_effective_changes_take_revisions(fixture: BackendFixture) {
     fixture.put([site("b")]).await;
     let done = fixture.put([site("a"), site("b"), site("c")]).await;
@@ -158,7 +158,7 @@ pub async fn only_effective_changes_take_revisions(fixture: BackendFixture) {
     assert_eq!(keys, ["a", "c"]);
 }
 
-/// Conditions are merged by kind, through puts and by themselves; new ones come last.
+/// Conditions are merged by kind, in puts and on their own; new ones come last.
 pub async fn conditions_are_merged_by_kind(fixture: BackendFixture) {
     let one = site("s")
         .with_condition(condition("A", true, "One"))
@@ -185,7 +185,7 @@ pub async fn conditions_are_merged_by_kind(fixture: BackendFixture) {
     assert_eq!(said, expected);
 }
 
-/// `since` is the store's time at which the status last changed, whatever was passed in.
+/// `since` is the store's time of the last change of status, whatever value was passed.
 pub async fn a_condition_keeps_the_time_of_its_status(fixture: BackendFixture) {
     let say = async |status: bool, reason: &str| {
         let said = Condition {
@@ -211,7 +211,7 @@ pub async fn a_condition_keeps_the_time_of_its_status(fixture: BackendFixture) {
     assert!(say(false, "Three").await.since(first) >= STEP + STEP);
 }
 
-/// Conditions change the version, not the generation, and leave the package alone.
+/// Conditions change the version, but neither the generation nor the package.
 pub async fn conditions_change_the_version_only(fixture: BackendFixture) {
     fixture.put([site("s").with_resources(&["a"])]).await;
     let before = fixture.row(s("s")).await;
@@ -274,7 +274,7 @@ pub async fn a_delete_removes_the_work_of_every_stage(fixture: BackendFixture) {
     }
 }
 
-/// What is made again is new: generation 1, created now, with a version that was never given.
+/// A recreated entity is new: generation 1, a new creation time and an unused version.
 pub async fn a_recreated_entity_is_new(fixture: BackendFixture) {
     let mut versions = Vec::new();
     let mut created = Vec::new();
@@ -300,7 +300,7 @@ pub async fn a_recreated_entity_is_new(fixture: BackendFixture) {
     );
 }
 
-/// A version is never given twice to one entity.
+/// No version of an entity is ever reused.
 pub async fn a_version_is_never_reused(fixture: BackendFixture) {
     let mut seen = std::collections::HashSet::new();
     for round in 0..30 {

@@ -2,11 +2,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `operation` | what is generated |
-//! | `naming` | from generated numbers to keys, versions, tokens of either side |
-//! | `compare` | what must be equal |
-//! | `pair` | subject and model side by side, step by step |
-//! | `claims`, `reads` | what of this is longer |
+//! | `operation` | the generated operations |
+//! | `naming` | the keys, versions and tokens that generated numbers stand for |
+//! | `compare` | the comparison of answers |
+//! | `pair` | the backend and the model, step by step |
+//! | `claims`, `reads` | the longer steps |
 
 mod claims;
 mod compare;
@@ -32,8 +32,8 @@ async fn agree(fixture: &BackendFixture, cases: u64, weights: OperationWeights) 
     .await;
 }
 
-/// Whatever is committed and read, the answers are those of the reference: results, errors by
-/// kind, rows, pages, counts, feed and history.
+/// All answers to random commits and reads agree with the reference: results, kinds of errors,
+/// rows, pages, counts, feed and history.
 pub async fn commits_and_reads_agree_with_the_reference(fixture: BackendFixture) {
     agree(
         &fixture,
@@ -49,8 +49,8 @@ pub async fn commits_and_reads_agree_with_the_reference(fixture: BackendFixture)
     .await;
 }
 
-/// Whatever is marked, claimed, renewed and settled as time goes on, the answers are ones that the
-/// reference allows.
+/// All answers to random enqueues, claims, renewals, settlements and modifications are ones that
+/// the reference allows, as time advances.
 pub async fn claims_and_modifications_agree_with_the_reference(fixture: BackendFixture) {
     agree(
         &fixture,

@@ -42,7 +42,7 @@ async fn settle(fixture: &BackendFixture, token: &Token) -> bool {
     settled.expect("an answer") == [true]
 }
 
-/// Commits nothing under this token.
+/// Commits an empty set under this token.
 async fn under(fixture: &BackendFixture, token: &Token) -> Result<Committed> {
     fixture
         .try_commit(ChangeSet {

@@ -1,4 +1,4 @@
-//! Entities to put, as short as a check can say them.
+//! Short constructors of entities and change sets.
 
 use serde_json::json;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ fn put(key: impl Into<Key>, facts: Facts) -> Put {
     }
 }
 
-/// Ways to say what a put is like.
+/// Short methods that set fields of a put.
 pub(crate) trait PutBuilder: Sized {
     fn with_resources(self, names: &[&str]) -> Self;
     fn with_given(self, key: &str, value: &str) -> Self;
@@ -184,7 +184,7 @@ fn with(mut put: Put, change: impl FnOnce(&mut Deployment)) -> Put {
     put
 }
 
-/// A package of one `ConfigMap` for each name.
+/// A package with one `ConfigMap` for each name.
 pub(crate) fn package(names: &[&str]) -> Package {
     let resource = |name: &&str| {
         json!({
@@ -197,7 +197,7 @@ pub(crate) fn package(names: &[&str]) -> Package {
     Package::from_values(names.iter().map(resource)).expect("names differ")
 }
 
-/// Says that `kind` has this status, because of `reason`.
+/// A condition of this kind, status and reason.
 pub(crate) fn condition(kind: &str, status: bool, reason: &str) -> Condition {
     Condition::new(kind, status, reason, "in words", Generation(1))
 }
@@ -214,12 +214,12 @@ pub(crate) fn value_pattern(text: &str) -> Pattern {
     Pattern::value(text).expect("a pattern")
 }
 
-/// The value of an entity's metadata.
+/// The value of a metadata key.
 pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
     entity.metadata.get(key)
 }
 
-/// A set of puts.
+/// A change set of these puts.
 pub(crate) fn set(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
     ChangeSet {
         changes: puts.into_iter().map(Change::Put).collect(),
@@ -227,7 +227,7 @@ pub(crate) fn set(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
     }
 }
 
-/// A set of these changes.
+/// A change set of these changes.
 pub(crate) fn changes(changes: impl IntoIterator<Item = Change>) -> ChangeSet {
     ChangeSet {
         changes: changes.into_iter().collect(),

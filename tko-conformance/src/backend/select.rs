@@ -1,4 +1,4 @@
-//! Selections, through listings and counts: patterns, relations, joins.
+//! Selections in listings and counts: patterns, relations, joins.
 
 use super::fixture::BackendFixture;
 use super::sample::{
@@ -10,7 +10,7 @@ use tko_core::{
     select::MetadataPatterns,
 };
 
-/// That exactly these are selected: in one page, in small pages, and by count.
+/// Checks that a selection has exactly these ids: in one page, in small pages, and in a count.
 async fn selects(fixture: &BackendFixture, select: &Select, expected: &[&str]) {
     for limit in [0, 1, 3] {
         let found = fixture.walk(select, limit).await;
@@ -38,7 +38,8 @@ fn deployments() -> Select {
     all(Kind::Deployment)
 }
 
-/// Id patterns: `*` stays within a segment, `**` crosses them, a literal is one id; all must match.
+/// Id patterns: `*` stays within a segment, `**` crosses segments, a literal is one id. All
+/// patterns must match.
 pub async fn id_patterns_filter(fixture: BackendFixture) {
     let sites = [
         "in/ka/1", "in/ka/2", "in/kb:1", "in", "IN/ka/1", "i", "in/ka",
@@ -69,7 +70,7 @@ pub async fn id_patterns_filter(fixture: BackendFixture) {
     selects(&fixture, &literal, &["in/ka"]).await;
 }
 
-/// Metadata patterns: each key must be there and match; `*` crosses everything.
+/// Metadata patterns: each key must exist and match; `*` matches any text.
 pub async fn metadata_patterns_filter(fixture: BackendFixture) {
     fixture
         .put([
@@ -99,7 +100,7 @@ pub async fn metadata_patterns_filter(fixture: BackendFixture) {
     }
 }
 
-/// By the template's id, of sites and deployments; what has none matches no pattern.
+/// Template id patterns filter sites and deployments; those without a template match none.
 pub async fn template_ids_filter(fixture: BackendFixture) {
     fixture.put([template("nf/a"), template("nf/b")]).await;
     fixture.put([site("s1").template("nf/a"), site("s2")]).await;
@@ -128,7 +129,8 @@ pub async fn template_ids_filter(fixture: BackendFixture) {
     }
 }
 
-/// By the site's id; what has none matches no pattern. What moves is found at its new site only.
+/// Site id patterns filter deployments; those without a site match none. A moved deployment matches
+/// its new site only.
 pub async fn site_ids_filter(fixture: BackendFixture) {
     let at = |id: &str, place: &str| deployment(id).site(place);
     fixture
@@ -151,7 +153,7 @@ pub async fn site_ids_filter(fixture: BackendFixture) {
     selects(&fixture, &by_site(&["y"]), &["a", "c"]).await;
 }
 
-/// By exactly one parent.
+/// A parent id filters by exactly that parent.
 pub async fn a_parent_filters(fixture: BackendFixture) {
     let child = |id: &str, parent: &str| deployment(id).parent(parent);
     fixture
@@ -172,7 +174,7 @@ pub async fn a_parent_filters(fixture: BackendFixture) {
     selects(&fixture, &children("none"), &[]).await;
 }
 
-/// By the metadata that the template has now, and the site has now.
+/// Joins filter by the current metadata of the template and of the site.
 pub async fn template_and_site_metadata_filter(fixture: BackendFixture) {
     let kind = |id: &str, value: &str| template(id).with_label("kind", value);
     fixture.put([kind("t1", "upf"), kind("t2", "smf")]).await;
@@ -205,7 +207,7 @@ pub async fn template_and_site_metadata_filter(fixture: BackendFixture) {
     selects(&fixture, &of(&[], &[("region", "*")]), &["b"]).await;
 }
 
-/// By prepared and approved, either way.
+/// `prepared` and `approved` filter by either value.
 pub async fn prepared_and_approved_filter(fixture: BackendFixture) {
     let approved = deployment("c").prepared().approved();
     fixture
@@ -228,8 +230,8 @@ pub async fn prepared_and_approved_filter(fixture: BackendFixture) {
     }
 }
 
-/// What concerns a site: assigned to it, or still placed on it; with what is being deleted if that
-/// is asked for.
+/// A concerned site selects deployments that are assigned to it or still placed on it, with those
+/// under deletion on request.
 pub async fn a_concerned_site_filters(fixture: BackendFixture) {
     fixture
         .put([
@@ -253,7 +255,7 @@ pub async fn a_concerned_site_filters(fixture: BackendFixture) {
     selects(&fixture, &concerning(true), &["a", "e", "f"]).await;
 }
 
-/// Plugins: by type, by name pattern, by executor and trigger compared whole.
+/// Plugins are filtered by type and name pattern, and by exact executor and trigger.
 pub async fn plugin_fields_filter(fixture: BackendFixture) {
     let with = |put: Put, executor: &str, triggers: &[Gvk]| Put {
         facts: Facts::Plugin(std::sync::Arc::new(Plugin {
@@ -313,7 +315,7 @@ pub async fn plugin_fields_filter(fixture: BackendFixture) {
     selects(&fixture, &triggered(&Gvk::new("", "v2", "Pod")), &[]).await;
 }
 
-/// All that is set must hold.
+/// All filters of a selection must match.
 pub async fn all_filters_must_match(fixture: BackendFixture) {
     fixture
         .put([
@@ -365,8 +367,7 @@ pub async fn all_filters_must_match(fixture: BackendFixture) {
     selects(&fixture, &select, &["aa"]).await;
 }
 
-/// Several conditions hold together: a parent with site metadata, two keys of one join, three id
-/// patterns.
+/// Several filters combine: a parent with site metadata, two keys of one join, three id patterns.
 pub async fn several_filters_combine(fixture: BackendFixture) {
     let place = |id: &str, region: &str, tier: &str| {
         site(id)
@@ -437,7 +438,7 @@ pub async fn several_filters_combine(fixture: BackendFixture) {
     }
 }
 
-/// Site metadata are those of the assigned site: where a deployment is placed does not count.
+/// Site metadata filters use the assigned site and ignore where a deployment is placed.
 pub async fn site_metadata_filters_ignore_placement(fixture: BackendFixture) {
     let place = |id: &str, region: &str| site(id).with_label("region", region);
     fixture.put([place("s1", "in"), place("s2", "us")]).await;

@@ -1,5 +1,4 @@
-//! [`Backend::settle`](tko_core::Backend::settle) and [`Backend::renew`](tko_core::Backend::renew):
-//! how leases end, or do not.
+//! [`Backend::settle`](tko_core::Backend::settle): how leases end, and enqueues under a lease.
 
 use super::fixture::{BackendFixture, NEARLY, TTL};
 use super::sample::{d, deployment, set, t, template};
@@ -39,7 +38,7 @@ async fn progress(fixture: &BackendFixture, token: &Token) {
         .await;
 }
 
-/// What is done is no work any more; marked again it is new.
+/// Done work is removed; enqueued again, it starts anew.
 pub async fn done_work_is_removed(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;
@@ -55,7 +54,7 @@ pub async fn done_work_is_removed(fixture: BackendFixture) {
     );
 }
 
-/// What was marked while it was claimed is due at once when it is done, as new.
+/// Work enqueued under a lease is due at once when the lease is done, as new work.
 pub async fn an_enqueue_under_a_lease_is_not_lost(fixture: BackendFixture) {
     let first = claimed(&fixture).await;
     settle(&fixture, &first.token, retry(Duration::ZERO, "no")).await;
@@ -81,7 +80,7 @@ pub async fn an_enqueue_under_a_lease_is_not_lost(fixture: BackendFixture) {
     );
 }
 
-/// A mark from before the claim is what was claimed; it is not due again.
+/// An enqueue before the claim is part of the claimed work and not due again.
 pub async fn an_enqueue_before_the_claim_is_part_of_it(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -91,7 +90,7 @@ pub async fn an_enqueue_before_the_claim_is_part_of_it(fixture: BackendFixture) 
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
 }
 
-/// A mark survives the lapse of the lease under which it came, and is done with the next claim.
+/// An enqueue under a lease that expires is covered by the next claim.
 pub async fn an_enqueue_under_an_expired_lease_joins_the_next_claim(fixture: BackendFixture) {
     claimed(&fixture).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -101,7 +100,8 @@ pub async fn an_enqueue_under_an_expired_lease_joins_the_next_claim(fixture: Bac
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
 }
 
-/// Retried work is due after its pause, keeps its progress, counts the attempt, and says why.
+/// Retried work is due after its delay. It keeps its progress, counts the attempt, and shows the
+/// reason.
 pub async fn retried_work_is_due_after_its_delay(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;
@@ -126,7 +126,7 @@ pub async fn retried_work_is_due_after_its_delay(fixture: BackendFixture) {
     assert_eq!(again.error.as_deref(), Some("the plugin is down"));
 }
 
-/// Retried work that was marked while it was claimed is due at once.
+/// Retried work that was enqueued under its lease is due at once.
 pub async fn retried_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -140,7 +140,7 @@ pub async fn retried_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     );
 }
 
-/// A mark brings retried work forward.
+/// An enqueue makes delayed work due at once.
 pub async fn an_enqueue_brings_retried_work_forward(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     settle(&fixture, &claim.token, retry(TTL * 10, "no")).await;
@@ -148,7 +148,7 @@ pub async fn an_enqueue_brings_retried_work_forward(fixture: BackendFixture) {
     assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
-/// What failed three times moves to the failing lane, not before.
+/// Work that fails three times moves to the failing lane, and not earlier.
 pub async fn work_that_fails_three_times_moves_to_the_failing_lane(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     let due = vec![Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))];
@@ -168,8 +168,7 @@ pub async fn work_that_fails_three_times_moves_to_the_failing_lane(fixture: Back
     assert_eq!(lanes, [own, own, own, failing, failing]);
 }
 
-/// What is handed back without blame is due after its pause; the attempt does not count, progress
-/// is kept.
+/// Yielded work is due after its delay and keeps its progress; the attempt does not count.
 pub async fn a_yield_counts_no_attempt(fixture: BackendFixture) {
     let mut claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;
@@ -189,7 +188,7 @@ pub async fn a_yield_counts_no_attempt(fixture: BackendFixture) {
     }
 }
 
-/// What is handed back and was marked while it was claimed is due at once.
+/// Yielded work that was enqueued under its lease is due at once.
 pub async fn yielded_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
@@ -202,7 +201,7 @@ pub async fn yielded_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     );
 }
 
-/// Each token is settled by itself, and a dead one is answered with false and changes nothing.
+/// Each token is settled separately; for an ended one the answer is false and nothing changes.
 pub async fn each_token_is_settled_separately(fixture: BackendFixture) {
     fixture.put(["a", "b", "c"].map(deployment)).await;
     fixture
@@ -226,7 +225,7 @@ pub async fn each_token_is_settled_separately(fixture: BackendFixture) {
     assert!(fixture.work(Stage::Prepare, d("c")).await.is_some());
 }
 
-/// A lapsed lease settles nothing, even if nobody took over.
+/// An expired lease settles nothing, even if nobody has claimed the work since.
 pub async fn an_expired_lease_settles_nothing(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     fixture.advance(TTL + STEP).await;
@@ -240,7 +239,7 @@ pub async fn an_expired_lease_settles_nothing(fixture: BackendFixture) {
     assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
 
-/// A commit settles its lease in the same instant.
+/// A commit settles its lease atomically.
 pub async fn a_commit_settles_its_lease(fixture: BackendFixture) {
     let first = claimed(&fixture).await.token;
     let commit = async |under: &Token, settle: Outcome, word: &str| {
@@ -276,8 +275,8 @@ pub async fn a_commit_settles_its_lease(fixture: BackendFixture) {
     assert!(fixture.work(Stage::Prepare, d("d")).await.is_none());
 }
 
-/// Work that is done and was enqueued again takes the lane of that enqueue: it leaves the failing
-/// lane.
+/// Work that is done and was enqueued again takes the lane of that enqueue, so it leaves the
+/// failing lane.
 pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;

@@ -1,4 +1,5 @@
-//! [`Backend::claim`](tko_core::Backend::claim) while nothing is due: waiting, and what ends it.
+//! [`Backend::claim`](tko_core::Backend::claim) while nothing is due: waiting, and the events that
+//! end it.
 
 use super::fixture::{BackendFixture, LONG, TTL, request};
 use super::sample::{d, deployment, set};
@@ -7,7 +8,7 @@ use tko_core::{ChangeSet, Claim, ClaimRequest, Enqueue, Lane, Outcome, Stage};
 
 const STEP: Duration = Duration::from_secs(5);
 
-/// A deployment, and work on it that is due so much later.
+/// Creates a deployment and enqueues work for it with a delay in seconds.
 async fn due(fixture: &BackendFixture, id: &str, after: u64) {
     let mark = Enqueue {
         after: Duration::from_secs(after),
@@ -26,7 +27,7 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
     claims.iter().map(|claim| claim.work.key.id()).collect()
 }
 
-/// Asked to wait, a claim ends when work becomes due by a commit, and does not miss it.
+/// A waiting claim ends when a commit enqueues work, and never misses it.
 pub async fn a_waiting_claim_ends_with_new_work(fixture: BackendFixture) {
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
@@ -42,7 +43,7 @@ pub async fn a_waiting_claim_ends_with_new_work(fixture: BackendFixture) {
     assert_eq!(ids(&claims), ["d"]);
 }
 
-/// A waiting claim ends when work that is there becomes due, or its lease lapses, as time goes on.
+/// A waiting claim ends when existing work becomes due or its lease expires.
 pub async fn a_waiting_claim_ends_when_work_becomes_due(fixture: BackendFixture) {
     due(&fixture, "later", 20).await;
     for round in ["due", "lapsed"] {
@@ -61,7 +62,7 @@ pub async fn a_waiting_claim_ends_when_work_becomes_due(fixture: BackendFixture)
     }
 }
 
-/// A waiting claim ends when work is handed back.
+/// A waiting claim ends when work is yielded.
 pub async fn a_waiting_claim_ends_with_yielded_work(fixture: BackendFixture) {
     due(&fixture, "d", 0).await;
     let first = fixture.claim_one(Stage::Prepare).await;
@@ -86,7 +87,7 @@ pub async fn a_waiting_claim_ends_with_yielded_work(fixture: BackendFixture) {
     assert_eq!(ids(&claims), ["d"]);
 }
 
-/// Nothing being due, a claim ends empty: at once if it may not wait, else after its wait.
+/// If nothing is due, a claim returns empty: at once without a wait, otherwise after it.
 pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
     due(&fixture, "later", 600).await;
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
@@ -98,7 +99,7 @@ pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
         };
         other.backend.claim(&request).await
     });
-    // It begins to wait whenever its task comes to run.
+    // The claim starts to wait when its task is scheduled, so time advances until it ends.
     let ended = loop {
         fixture.advance(Duration::from_secs(1)).await;
         let pause = Duration::from_millis(10);
@@ -110,7 +111,7 @@ pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
     assert!(claims.is_empty(), "{claims:?}");
 }
 
-/// A claim that is dropped while it waits leaves nothing leased.
+/// A claim that is dropped while it waits leases nothing.
 pub async fn a_dropped_claim_leases_nothing(fixture: BackendFixture) {
     let request = ClaimRequest {
         wait: LONG,

@@ -1,4 +1,4 @@
-//! Approving by selection.
+//! Approving deployments by selection.
 
 use super::fixture::DataFixture;
 use super::sample::{all, by, head_of};
@@ -13,7 +13,8 @@ fn new(prepared: bool, word: &str) -> NewDeployment {
     }
 }
 
-/// What is prepared, unapproved and matches is approved, in row and package; the rest stays.
+/// Matching deployments that are prepared and not yet approved are approved, in row and package;
+/// others stay.
 pub async fn matching_prepared_deployments_are_approved(fixture: DataFixture) {
     let ids = [
         fixture.create(new(true, "yes")).await,
@@ -73,7 +74,7 @@ pub async fn only_deployments_are_approved(fixture: DataFixture) {
     }
 }
 
-/// However many match, all are approved and counted.
+/// Any number of matches is approved and counted.
 pub async fn any_number_is_approved(fixture: DataFixture) {
     let count = 1_105;
     let new = (0..count).map(|_| new(true, "yes")).collect();

@@ -1,4 +1,4 @@
-//! Claims as workers see them, over whatever lies between them and the backend.
+//! Claims as workers see them through the API.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{d, enqueue, s, site_id, t};
@@ -10,7 +10,7 @@ use tko_core::{
     ClaimRequest, Enqueue, Key, Lane, MAX_CHANGES, NewDeployment, Outcome, Stage, Token,
 };
 
-/// A claim says what is to be done; it is renewed and settled by its token, each by itself.
+/// A claim describes its work; its token renews and settles it, each token separately.
 pub async fn a_claim_is_renewed_and_settled(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let now = fixture
@@ -53,7 +53,7 @@ pub async fn a_claim_is_renewed_and_settled(fixture: DataFixture) {
     assert_eq!(settled.expect("an answer"), [false], "it is over");
 }
 
-/// A retry says why and when, keeps progress, counts; a yield counts nothing.
+/// A retry keeps its reason, delay and progress and counts the attempt; a yield does not count.
 pub async fn outcomes_take_effect(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let work = async || {
@@ -105,7 +105,7 @@ pub async fn outcomes_take_effect(fixture: DataFixture) {
     assert_eq!(fixture.claim_of(Stage::Prepare, &id).await.work.attempts, 2);
 }
 
-/// A lapsed lease is due work; its fence has risen, and the old token is dead.
+/// Work under an expired lease is due. The fence rises, and the old token has ended.
 pub async fn an_expired_lease_is_due_work(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let first = fixture.claim_of(Stage::Prepare, &id).await;
@@ -118,7 +118,7 @@ pub async fn an_expired_lease_is_due_work(fixture: DataFixture) {
     assert_eq!(settled.expect("an answer"), [false, true]);
 }
 
-/// Waking makes due, at its time, and leaves out what is not there.
+/// Enqueued work is due at its time; absent keys are dropped.
 pub async fn enqueued_work_is_due(fixture: DataFixture) {
     fixture.site("a", []).await;
     fixture.site("b", []).await;
@@ -154,7 +154,7 @@ pub async fn enqueued_work_is_due(fixture: DataFixture) {
     assert!(fixture.find(s("a")).await.is_some() && fixture.find(t("t")).await.is_some());
 }
 
-/// As many are woken at once as a change set has changes; of more, none.
+/// A call may enqueue as many pieces of work as a set has changes; one more refuses them all.
 pub async fn at_most_1000_are_enqueued_at_once(fixture: DataFixture) {
     fixture.site("a", []).await;
     fixture.drain(Stage::Schedule).await;

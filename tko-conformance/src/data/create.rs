@@ -14,7 +14,8 @@ fn annotation(head: &Resource, name: &str) -> Option<String> {
     head.annotation(name).map(std::borrow::Cow::into_owned)
 }
 
-/// A deployment gets the template's package with its own merged in, then the Deployment resource.
+/// A deployment is its template's package with its own merged in, followed by the Deployment
+/// resource.
 pub async fn a_deployment_is_merged_with_its_template(fixture: DataFixture) {
     let template = fixture
         .template("t", [config_of("x", "template's"), config("y")])
@@ -50,7 +51,7 @@ pub async fn a_deployment_is_merged_with_its_template(fixture: DataFixture) {
     assert!(!facts.prepared && !facts.approved && facts.placed.is_none());
 }
 
-/// Template, site and parent are each optional.
+/// A deployment needs no template, site or parent.
 pub async fn a_deployment_needs_no_template(fixture: DataFixture) {
     let merge = named([config("a")]);
     let id = fixture
@@ -74,8 +75,7 @@ pub async fn a_deployment_needs_no_template(fixture: DataFixture) {
     assert!(facts.parent.is_none() && facts.template.is_none() && facts.site.is_none());
 }
 
-/// Ids are made in order of creation; one that is brought is taken, and refused if it is taken
-/// already.
+/// Generated ids follow the order of creation. A given id is used, or refused if it exists.
 pub async fn ids_are_generated_or_given(fixture: DataFixture) {
     let mut made = Vec::new();
     for _ in 0..10 {
@@ -98,7 +98,7 @@ pub async fn ids_are_generated_or_given(fixture: DataFixture) {
     );
 }
 
-/// An unknown template, site or parent is a bad argument that names it, and nothing is made.
+/// An unknown template, site or parent is a bad argument that names it, and nothing is created.
 pub async fn unknown_references_are_refused(fixture: DataFixture) {
     fixture.template("t", []).await;
     let before = fixture.revision().await;
@@ -115,7 +115,7 @@ pub async fn unknown_references_are_refused(fixture: DataFixture) {
             parent: Some(deployment_id("not")),
             ..of_template("t")
         },
-        // Named by the package only.
+        // Only the package names it.
         NewDeployment {
             merge: named([deployment(json!({"siteId": "no/t"}), json!({}))]),
             ..of_template("t")
@@ -137,7 +137,7 @@ pub async fn unknown_references_are_refused(fixture: DataFixture) {
     assert_eq!(fixture.revision().await, before);
 }
 
-/// What is not valid once merged is refused: partially, and completely if it is to be prepared.
+/// A merged package must be partially valid, and completely valid if it is to be prepared.
 pub async fn an_invalid_merged_package_is_refused(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
     let merging = |resources: Vec<Value>, prepared| NewDeployment {
@@ -164,7 +164,7 @@ pub async fn an_invalid_merged_package_is_refused(fixture: DataFixture) {
         .await;
 }
 
-/// `prepared` and `approved` set the annotations; approved takes prepared.
+/// `prepared` and `approved` set the annotations; `approved` requires `prepared`.
 pub async fn prepared_and_approved_are_annotations(fixture: DataFixture) {
     let new = |prepared, approved| NewDeployment {
         prepared,
@@ -190,8 +190,7 @@ pub async fn prepared_and_approved_are_annotations(fixture: DataFixture) {
     refused(result, &[BadArgument], "approved without prepared");
 }
 
-/// What the template or the merged package says of the Deployment resource stays where creation
-/// says nothing else.
+/// The template or the merged package sets the Deployment resource where the request sets nothing.
 pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
     fixture.site("s1", []).await;
     fixture.site("s2", []).await;
@@ -229,7 +228,7 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
     );
 }
 
-/// `spec.prepared` and `spec.approved`, found in older packages, mean nothing.
+/// `spec.prepared` and `spec.approved` of older packages are ignored.
 pub async fn old_fields_are_ignored(fixture: DataFixture) {
     let old = deployment(json!({"prepared": true, "approved": true}), json!({}));
     let merge = named([old]);
@@ -244,8 +243,8 @@ pub async fn old_fields_are_ignored(fixture: DataFixture) {
     assert!(!facts.prepared && !facts.approved);
 }
 
-/// A second creation under a `once` key answers with the first one's id and makes nothing; the key
-/// is free again when that is gone.
+/// A second creation under one idempotency key returns the first id and creates nothing. The key is
+/// free again after that deployment is deleted.
 pub async fn a_second_creation_returns_the_first_id(fixture: DataFixture) {
     let new = || NewDeployment {
         idempotency_key: Some("key".into()),
@@ -269,7 +268,7 @@ pub async fn a_second_creation_returns_the_first_id(fixture: DataFixture) {
     assert_ne!(second, first);
 }
 
-/// Creating many answers in order, each by itself, as many as there are.
+/// Each of many creations succeeds or fails alone, and answers keep the order of the requests.
 pub async fn each_of_many_creations_succeeds_or_fails_alone(fixture: DataFixture) {
     fixture.template("t", [config("a")]).await;
     let count = 1_203;
@@ -316,7 +315,7 @@ pub async fn each_of_many_creations_succeeds_or_fails_alone(fixture: DataFixture
     assert_eq!(there.len(), made.len() + 1);
 }
 
-/// Two deployments of one template share nothing that a change of one could show in the other.
+/// Deployments of one template are independent: a change of one never shows in another.
 pub async fn deployments_are_independent(fixture: DataFixture) {
     fixture.template("t", [config("a")]).await;
     let (one, other) = (
@@ -340,8 +339,7 @@ pub async fn deployments_are_independent(fixture: DataFixture) {
     );
 }
 
-/// However many create at once from a template that is registered again meanwhile, each is made of
-/// one of its versions, whole.
+/// While a template is registered again, each concurrent creation uses exactly one of its versions.
 pub async fn concurrent_creations_use_one_template_version(fixture: DataFixture) {
     let of = |n: usize| {
         let word = format!("v{n}");

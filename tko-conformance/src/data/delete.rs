@@ -1,4 +1,4 @@
-//! Deleting, and what becomes of relations.
+//! Deleting entities, and the effect on relations.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
@@ -12,7 +12,7 @@ use tko_core::{
     Error, Event, Key, Kind, NewDeployment, NewSite, Outcome, Pattern, ScheduleStep, Select, Stage,
 };
 
-/// Deleting a template, site or parent never deletes deployments: the relation is cleared.
+/// Deleting a template, site or parent clears the relation and never deletes deployments.
 pub async fn relations_are_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;
     let site = NewSite {
@@ -59,7 +59,7 @@ pub async fn a_site_outlives_its_template(fixture: DataFixture) {
     assert_eq!(fixture.package(s("s")).await.len(), 1);
 }
 
-/// What is not there, or gone already, is not found.
+/// An entity that is absent or already deleted is not found.
 pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
     refused(
         fixture.data.delete(&t("none")).await,
@@ -78,7 +78,7 @@ pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
     assert!(named, "{error:?}");
 }
 
-/// What was deleted can be made again.
+/// A deleted entity can be created again.
 pub async fn a_deleted_entity_can_be_created_again(fixture: DataFixture) {
     for round in 0..3 {
         fixture.template("t", [config(&format!("c{round}"))]).await;
@@ -120,14 +120,14 @@ async fn is_cleared(fixture: &DataFixture, key: Key, count: usize) {
     assert_eq!(left, 0, "every relation is cleared");
 }
 
-/// With more than 500 referrers, relations are cleared in chunks; in the end it is gone, and they
-/// are all there.
+/// With more than 500 referrers, relations are cleared in chunks. In the end the entity is gone and
+/// all referrers remain.
 pub async fn more_than_500_relations_are_cleared(fixture: DataFixture) {
     many(&fixture, 620).await;
     is_cleared(&fixture, t("t"), 620).await;
 }
 
-/// With more than a thousand referrers, too; each change of theirs is in the feed.
+/// With more than a thousand referrers too, and each change of a referrer is in the feed.
 pub async fn more_than_1000_relations_are_cleared(fixture: DataFixture) {
     let count = 1_234;
     many(&fixture, count).await;
@@ -140,8 +140,7 @@ pub async fn more_than_1000_relations_are_cleared(fixture: DataFixture) {
     assert_eq!(told.len(), count, "each is told once");
 }
 
-/// New references to what is being deleted lose: whatever is created at the same time, nothing
-/// refers to it once it is gone.
+/// Concurrent creations lose to a deletion: nothing references the entity once it is gone.
 pub async fn concurrent_creations_lose_to_a_deletion(fixture: DataFixture) {
     fixture.template("t", []).await;
     let mut tasks = tokio::task::JoinSet::new();
@@ -186,8 +185,8 @@ pub async fn concurrent_creations_lose_to_a_deletion(fixture: DataFixture) {
     );
 }
 
-/// A deployment under someone's modification is busy; a template, site or parent of one is not in
-/// the end.
+/// A modification blocks the deletion of its own deployment, but not that of its template, site or
+/// parent.
 pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
     fixture.template("t", []).await;
     let id = fixture.create(of_template("t")).await;
@@ -220,8 +219,8 @@ pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
     assert_eq!(fixture.row(&id).await.template(), None);
 }
 
-/// What a scheduler has placed is hidden at once, stays for it to see, makes its site due, and
-/// goes when that reports it off.
+/// A placed deployment is hidden at once, makes its site due, and goes when its scheduler reports
+/// it removed.
 pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
@@ -262,7 +261,7 @@ pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataF
     assert!(fixture.find(&id).await.is_none(), "now it is gone");
 }
 
-/// What is not placed anywhere goes at once, whatever its state.
+/// A deployment that is placed nowhere goes at once, whatever its state.
 pub async fn an_unplaced_deployment_goes_at_once(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;

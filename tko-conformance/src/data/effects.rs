@@ -1,4 +1,4 @@
-//! What a step of preparation causes elsewhere, and what it waits for.
+//! Effects and subscriptions of a prepare step.
 
 use super::fixture::DataFixture;
 use super::prepare_step::{child_of, children, claimed, prepared};
@@ -10,7 +10,7 @@ use tko_core::{
     Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, PrepareStep, Select, Subscription,
 };
 
-/// A child with a `once` key is created once, however often it is asked for, in one step or many.
+/// A child with an idempotency key is created once, however often one or several steps request it.
 pub async fn a_child_is_created_once(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     for round in 0..3 {
@@ -29,7 +29,7 @@ pub async fn a_child_is_created_once(fixture: DataFixture) {
     }
 }
 
-/// A step may have 500 effects, and no more.
+/// A step may have 500 effects; one more is refused.
 pub async fn a_step_has_at_most_500_effects(fixture: DataFixture) {
     fixture.template("t", [config("t")]).await;
     let (id, claim) = claimed(&fixture).await;
@@ -57,8 +57,8 @@ pub async fn a_step_has_at_most_500_effects(fixture: DataFixture) {
     assert_eq!(fixture.ids(&children(&id)).await.len(), MAX_EFFECTS);
 }
 
-/// A step may delete children: what is there is hidden at once and goes, what is gone already is
-/// nothing; what is placed stays until it is reported off.
+/// A step can delete children: they are hidden at once. Absent ones are ignored, and placed ones
+/// stay until they are reported removed.
 pub async fn a_step_can_delete_children(fixture: DataFixture) {
     fixture.site("s", []).await;
     let (id, claim) = claimed(&fixture).await;
@@ -99,8 +99,8 @@ pub async fn a_step_can_delete_children(fixture: DataFixture) {
     );
 }
 
-/// Interests are metadata that others find: they replace the ones before, and stay if a step says
-/// nothing of them.
+/// Subscriptions are selectable metadata. New ones replace the old ones; a step without any keeps
+/// them.
 pub async fn subscriptions_are_selectable(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let waits_for = |site: &str| format!("nephio.org/waits-for/site/{site}");
@@ -150,7 +150,7 @@ pub async fn subscriptions_are_selectable(fixture: DataFixture) {
     assert!(waiting("two").await.is_empty());
 }
 
-/// Once it is prepared a deployment waits for nothing; what it tracks for good it tracks on.
+/// A prepared deployment waits for nothing; it keeps its persistent subscriptions.
 pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let pattern = Pattern::value("in").expect("a pattern");

@@ -1,4 +1,4 @@
-//! A subject on the bench, and the short ways to work with it.
+//! A fresh store, and short forms of the calls that checks make.
 
 use super::sample::{deployment_id, named, site_id, template_id};
 use crate::admission::Strict;
@@ -13,7 +13,7 @@ use tko_core::{
     Stage, Version, Want, Watch, WorkerApi,
 };
 
-/// Everything that can be read of an entity, being deleted or not.
+/// Requests every part of an entity, also under deletion.
 pub(crate) const ALL: Want = Want {
     package: true,
     revision: true,
@@ -22,39 +22,39 @@ pub(crate) const ALL: Want = Want {
     allow_stale: false,
 };
 
-/// What people read, with the package.
+/// Requests what users see, with the package.
 pub(crate) const PEOPLE: Want = Want {
     deleting: false,
     ..ALL
 };
 
-/// How long leases and modifications last where the length is not the point.
+/// The length of leases and modifications where it does not matter.
 pub(crate) const TTL: Duration = Duration::from_mins(1);
 
-/// A subject, and the harness that made it.
+/// A fresh store with the harness that made it: the argument of every check of suite 2.
 pub struct DataFixture {
     harness: Arc<dyn DataHarness>,
     pub(crate) data: Arc<dyn WorkerApi>,
 }
 
 impl DataFixture {
-    /// A bench with a fresh subject that keeps its last `history` changes.
+    /// Makes a store that keeps its last `history` changes.
     pub async fn new(harness: Arc<dyn DataHarness>, history: usize) -> Self {
         let data = harness.fresh(Arc::new(Strict), history).await;
         Self { harness, data }
     }
 
-    /// The subject.
+    /// Returns the API under test.
     pub fn data(&self) -> &Arc<dyn WorkerApi> {
         &self.data
     }
 
-    /// Another bench with a fresh subject.
+    /// Makes another fresh store.
     pub(crate) async fn fresh(&self, history: usize) -> Self {
         Self::new(self.harness.clone(), history).await
     }
 
-    /// For another task.
+    /// Makes a fixture of the same store for another task.
     pub(crate) fn beside(&self) -> Self {
         Self {
             harness: self.harness.clone(),
@@ -78,7 +78,7 @@ impl DataFixture {
         version.expect("the template is sound")
     }
 
-    /// Registers a site of these resources, without template.
+    /// Registers a site of these resources, without a template.
     pub(crate) async fn site(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
         let new = NewSite {
             id: site_id(id),
@@ -93,13 +93,13 @@ impl DataFixture {
             .expect("the site is sound")
     }
 
-    /// Creates what must be accepted.
+    /// Creates a deployment that must be accepted.
     pub(crate) async fn create(&self, new: NewDeployment) -> DeploymentId {
         let id = self.data.create_deployment(new).await;
         id.expect("the deployment is sound")
     }
 
-    /// Reads an entity, also while it is being deleted.
+    /// Reads an entity if it exists, also under deletion.
     pub(crate) async fn find(&self, key: impl Into<Key>) -> Option<Record> {
         let key = key.into();
         match self.data.get(&key, ALL).await {
@@ -109,7 +109,7 @@ impl DataFixture {
         }
     }
 
-    /// Reads an entity that must be there.
+    /// Reads an entity that must exist.
     pub(crate) async fn read(&self, key: impl Into<Key>) -> Record {
         let key = key.into();
         let found = self.find(&key).await;
@@ -120,25 +120,25 @@ impl DataFixture {
         self.read(key).await.entity
     }
 
-    /// The whole package of an entity.
+    /// Reads the whole package of an entity.
     pub(crate) async fn package(&self, key: impl Into<Key>) -> Package {
         let record = self.read(key).await;
         record.package.expect("it was asked for")
     }
 
-    /// Whether people see it.
+    /// Whether users see the entity.
     pub(crate) async fn is_seen(&self, key: impl Into<Key>) -> bool {
         self.data.get(&key.into(), PEOPLE).await.is_ok()
     }
 
-    /// The ids of all that is selected.
+    /// Lists the ids of a selection.
     pub(crate) async fn ids(&self, select: &Select) -> Vec<String> {
         let all = self.walk(select, 0).await;
         let id = |record: &Record| record.entity.key.id().to_owned();
         all.iter().map(id).collect()
     }
 
-    /// All that is selected, page by page.
+    /// Lists a selection page by page.
     pub(crate) async fn walk(&self, select: &Select, limit: usize) -> Vec<Record> {
         let mut list = List {
             select: select.clone(),
@@ -163,8 +163,8 @@ impl DataFixture {
         head.expect("the head is read").revision.0
     }
 
-    /// Every event of this selection after `after` before the one of the entity `last`, which ends
-    /// it; bookmarks left out. With packages.
+    /// Watches after `after` until the entity `last` is put, and returns the events before that,
+    /// with packages and without bookmarks.
     pub(crate) async fn told(&self, select: &Select, after: u64, last: &str) -> Vec<Event> {
         let mut events = self.data.watch(Watch {
             select: select.clone(),
@@ -186,7 +186,7 @@ impl DataFixture {
         panic!("the feed goes on without end");
     }
 
-    /// Claims everything that is due at this stage, and is done with it.
+    /// Claims and completes everything that is due at this stage.
     pub(crate) async fn drain(&self, stage: Stage) -> Vec<String> {
         let mut keys = Vec::new();
         loop {
@@ -203,7 +203,7 @@ impl DataFixture {
         }
     }
 
-    /// Claims what is due now.
+    /// Claims work that is due now.
     pub(crate) async fn claim(&self, stage: Stage, max: usize) -> Vec<Claim> {
         let request = ClaimRequest {
             stage,
@@ -216,7 +216,7 @@ impl DataFixture {
         claims.expect("what is due can be claimed")
     }
 
-    /// Claims the work of this stage on this key, which must be due.
+    /// Claims the work of this stage and key, which must be due.
     pub(crate) async fn claim_of(&self, stage: Stage, key: impl Into<Key>) -> Claim {
         let key = key.into();
         let claims = self.claim(stage, 1_000).await;
@@ -235,7 +235,7 @@ impl DataFixture {
         wanted.unwrap_or_else(|| panic!("{key} is due"))
     }
 
-    /// A step of preparation that changes nothing yet.
+    /// A prepare step that changes nothing yet.
     pub(crate) async fn step(&self, id: &str) -> PrepareStep {
         PrepareStep {
             deployment: deployment_id(id),
@@ -249,7 +249,7 @@ impl DataFixture {
         }
     }
 
-    /// Says of a site that these are there, under a claim of its own that is then done.
+    /// Reports these deployments as placed on a site, under a claim that is then done.
     pub(crate) async fn place(&self, site: &str, there: &[&DeploymentId]) {
         self.data
             .enqueue(vec![super::sample::enqueue(Stage::Schedule, site_id(site))])
@@ -268,8 +268,8 @@ impl DataFixture {
         placed.expect("the step is sound");
     }
 
-    /// Watches from here until an event that is wanted; lets time pass while nothing comes, so
-    /// that what is done in the background is done.
+    /// Watches until an event matches. Time advances while no event comes, so that background work
+    /// completes.
     pub(crate) async fn wait_until(
         &self,
         select: Select,

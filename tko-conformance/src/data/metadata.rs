@@ -1,4 +1,4 @@
-//! What selections see of an entity, and where it comes from.
+//! The metadata that selections use, and their sources.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
@@ -12,7 +12,7 @@ fn given(pairs: &[(&str, &str)]) -> Metadata {
     pairs.iter().copied().collect()
 }
 
-/// Each leaf of `spec` counts as text: kind, dot, path; null and empty maps give nothing.
+/// Each leaf of `spec` becomes text under kind, dot and path; null and empty maps give nothing.
 pub async fn leaves_become_text(fixture: DataFixture) {
     let spec = json!({
         "text": "GDC-E",
@@ -41,8 +41,8 @@ pub async fn leaves_become_text(fixture: DataFixture) {
     assert_eq!(row.metadata, expected);
 }
 
-/// Gathered here by default, not where it says `Postpone` or `Never`; of two that give one key the
-/// later counts.
+/// Annotations control gathering: the default is here, `Postpone` and `Never` are not. Of two
+/// resources with one key, the later wins.
 pub async fn annotations_control_gathering(fixture: DataFixture) {
     let of = |kind: &str, name: &str, value: &str| {
         let mut resource = facts(kind, json!({"k": value}));
@@ -63,7 +63,7 @@ pub async fn annotations_control_gathering(fixture: DataFixture) {
     assert_eq!(fixture.row(t("t")).await.metadata, expected);
 }
 
-/// Weakest first: the template's, what the own package gives, what was given out of band.
+/// Given metadata override those of the package, which override those of the template.
 pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
     let new = NewTemplate {
         metadata: given(&[
@@ -107,8 +107,7 @@ pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
     assert_eq!(fixture.row(d("d")).await.metadata, expected);
 }
 
-/// When a package changes, its metadata are gathered again, between the template's as they were
-/// and what was given.
+/// A new package replaces the gathered metadata and keeps those of the template and those given.
 pub async fn a_new_package_replaces_gathered_metadata(fixture: DataFixture) {
     let template = |value: &str| NewTemplate {
         metadata: given(&[("X.a", value), ("X.b", value)]),

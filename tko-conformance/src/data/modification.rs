@@ -26,8 +26,8 @@ async fn one(fixture: &DataFixture) -> DeploymentId {
         .await
 }
 
-/// Starting answers with the whole package and when the claim lapses; ending replaces the package
-/// and answers with the new version.
+/// Starting returns the whole package and the deadline. Ending replaces the package and returns the
+/// new version.
 pub async fn a_modification_replaces_the_package(fixture: DataFixture) {
     let id = one(&fixture).await;
     let now = fixture
@@ -56,8 +56,8 @@ pub async fn a_modification_replaces_the_package(fixture: DataFixture) {
     assert_eq!(record.package, Some(changed));
 }
 
-/// While a modification is live, others get busy: modifying, updating, deleting; and deleting in
-/// bulk and approving skip it.
+/// A live modification makes others busy: modifying, updating, deleting. Bulk deletion and approval
+/// skip the deployment.
 pub async fn a_live_modification_makes_others_busy(fixture: DataFixture) {
     let id = fixture
         .create(NewDeployment {
@@ -104,7 +104,7 @@ pub async fn a_live_modification_makes_others_busy(fixture: DataFixture) {
         .expect("it is live");
 }
 
-/// A refused package leaves the claim live and the deployment as it was.
+/// A refused package keeps the modification and changes nothing.
 pub async fn a_refused_package_keeps_the_modification(fixture: DataFixture) {
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
@@ -132,7 +132,7 @@ pub async fn a_refused_package_keeps_the_modification(fixture: DataFixture) {
         .expect("it is live");
 }
 
-/// A token works once: ended or cancelled it is not found.
+/// A token works once: after the end or a cancellation it is not found.
 pub async fn a_token_works_once(fixture: DataFixture) {
     let id = one(&fixture).await;
     let of_claim = |error: Error| {
@@ -177,7 +177,7 @@ pub async fn a_token_works_once(fixture: DataFixture) {
     );
 }
 
-/// After its time a token is dead: timeout, nothing is written, and others may start.
+/// An expired modification cannot end: `ClaimExpired`, nothing is written, and others may start.
 pub async fn an_expired_modification_cannot_end(fixture: DataFixture) {
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
@@ -212,7 +212,7 @@ pub async fn an_expired_modification_cannot_end(fixture: DataFixture) {
         .expect("it is live");
 }
 
-/// What is not there, or no deployment any more, and tokens that were never given are not found.
+/// Absent or deleted deployments and unknown tokens are not found.
 pub async fn unknown_tokens_and_deployments_are_not_found(fixture: DataFixture) {
     let missing = super::sample::deployment_id("missing");
     refused(
@@ -249,7 +249,7 @@ pub async fn unknown_tokens_and_deployments_are_not_found(fixture: DataFixture) 
         .expect("it is live still");
 }
 
-/// A token comes through its text unchanged.
+/// A token survives encoding as text.
 pub async fn a_token_survives_encoding(fixture: DataFixture) {
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
@@ -261,8 +261,7 @@ pub async fn a_token_survives_encoding(fixture: DataFixture) {
         .expect("it is the same token");
 }
 
-/// Conditions and relations that change meanwhile neither break a modification nor are broken by
-/// it.
+/// Conditions and relations that change concurrently are kept, and do not disturb the modification.
 pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
     fixture.template("t", []).await;
     let id = fixture.create(of_template("t")).await;
@@ -291,8 +290,7 @@ pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
     assert_eq!(row.generation, Generation(2));
 }
 
-/// A modification that changes nothing makes no revision, and ends; also of what was approved
-/// meanwhile.
+/// A modification that changes nothing ends without a revision, also after a concurrent approval.
 pub async fn ending_without_a_change_makes_no_revision(fixture: DataFixture) {
     let merge = named([config("a")]);
     let new = NewDeployment {
@@ -319,7 +317,7 @@ pub async fn ending_without_a_change_makes_no_revision(fixture: DataFixture) {
     start(&fixture, &id).await;
 }
 
-/// Of many who modify at once, one after the other gets through, and no change is lost.
+/// Concurrent modifications succeed one after the other, and no change is lost.
 pub async fn concurrent_modifications_lose_nothing(fixture: DataFixture) {
     let id = one(&fixture).await;
     let mut tasks = tokio::task::JoinSet::new();

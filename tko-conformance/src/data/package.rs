@@ -1,4 +1,4 @@
-//! Packages on their way through, and the Deployment resource in them.
+//! Packages through all operations, and their Deployment resource.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
@@ -12,7 +12,7 @@ use tko_core::{
     Deployment, DeploymentId, Key, NewDeployment, Package, Result, Version, deployment_resource,
 };
 
-/// Modifies a package from what is there.
+/// Modifies a package, starting from the current one.
 async fn modify(
     fixture: &DataFixture,
     id: &DeploymentId,
@@ -39,7 +39,7 @@ async fn facts_of(fixture: &DataFixture, id: &DeploymentId) -> Deployment {
     row.deployment().expect("it is a deployment").clone()
 }
 
-/// Numbers keep their kind, keys and resources their order, through every operation.
+/// Numbers keep their type, and keys and resources their order, through every operation.
 pub async fn numbers_and_order_survive(fixture: DataFixture) {
     let odd = json!({
         "kind": "Odd",
@@ -82,7 +82,7 @@ pub async fn numbers_and_order_survive(fixture: DataFixture) {
     assert_eq!(told.map(text), Some(text(&whole)));
 }
 
-/// A modified package that lacks the Deployment resource gets it back as it was.
+/// A missing Deployment resource is restored by a modification, unchanged.
 pub async fn a_missing_deployment_resource_is_restored(fixture: DataFixture) {
     fixture.site("s", []).await;
     let new = NewDeployment {
@@ -108,7 +108,7 @@ pub async fn a_missing_deployment_resource_is_restored(fixture: DataFixture) {
     assert!(facts.prepared && facts.approved && facts.site == Some(site_id("s")));
 }
 
-/// The Deployment resource keeps the place that it was given.
+/// The Deployment resource keeps its place in the package.
 pub async fn the_deployment_resource_keeps_its_place(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let names = async || -> Vec<String> {
@@ -130,8 +130,7 @@ pub async fn the_deployment_resource_keeps_its_place(fixture: DataFixture) {
     assert_eq!(names().await, ["a", "deployment", "b", "c"]);
 }
 
-/// Whoever changes `spec.templateId` or `spec.siteId` changes the relation; what is unknown is
-/// refused when it is set.
+/// A change of `spec.templateId` or `spec.siteId` changes the relation; an unknown id is refused.
 pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataFixture) {
     fixture.template("t1", []).await;
     fixture.template("t2", []).await;
@@ -174,8 +173,8 @@ pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataF
     );
 }
 
-/// Whoever changes the annotations changes prepared and approved; taking prepared away takes
-/// approved away with it; approved without prepared is refused.
+/// A change of the annotations changes `prepared` and `approved`. Removing prepared removes
+/// approved; approved without prepared is refused.
 pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let say = |prepared: &'static str, approved: &'static str| {
@@ -212,7 +211,7 @@ pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {
     assert_ne!(approved.as_deref(), Some("true"), "the package says so too");
 }
 
-/// What becomes prepared has to be completely valid.
+/// A package that becomes prepared must be completely valid.
 pub async fn a_prepared_package_must_be_complete(fixture: DataFixture) {
     let merge = named([super::sample::need("n", None)]);
     let id = fixture
@@ -240,7 +239,7 @@ pub async fn a_prepared_package_must_be_complete(fixture: DataFixture) {
     assert!(facts_of(&fixture, &id).await.prepared);
 }
 
-/// After a template or site is deleted the package still names it; the relation stays cleared
+/// After a template or site is deleted, the package still names it. The relation stays cleared
 /// until the value changes.
 pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;

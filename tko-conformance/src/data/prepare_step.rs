@@ -1,4 +1,4 @@
-//! Steps of preparation.
+//! Committing steps of preparation.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
@@ -14,7 +14,7 @@ use tko_core::{
     Package, PrepareStep, Select, Stage,
 };
 
-/// A deployment of its own with a claim on preparing it.
+/// Creates a deployment and claims its preparation.
 pub(super) async fn claimed(fixture: &DataFixture) -> (DeploymentId, Claim) {
     let merge = named([config("a")]);
     let id = fixture
@@ -48,8 +48,8 @@ pub(super) fn prepared(package: &Package) -> Package {
     })
 }
 
-/// A step commits whole: package, children, sites, conditions, progress, and what becomes of the
-/// claim; it answers with the generation.
+/// A step commits package, children, sites, conditions, progress and outcome atomically, and
+/// returns the generation.
 pub async fn a_step_commits_completely(fixture: DataFixture) {
     fixture.template("t", [config("t")]).await;
     let (id, claim) = claimed(&fixture).await;
@@ -113,7 +113,7 @@ pub async fn a_step_commits_completely(fixture: DataFixture) {
     );
 }
 
-/// A step that is refused leaves nothing behind, and the claim lives.
+/// A refused step changes nothing, and the claim stays live.
 pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
     let (id, claim) = claimed(&fixture).await;
@@ -202,7 +202,7 @@ pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
         .expect("it is sound");
 }
 
-/// Under a claim that was lost a step is a timeout.
+/// A step under a lost claim is `ClaimExpired`.
 pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let step = PrepareStep {
@@ -238,7 +238,7 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     );
 }
 
-/// People's changes go through; the step that was worked out before them conflicts.
+/// User changes win over a step: a step computed before them conflicts.
 pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let step = PrepareStep {
@@ -273,8 +273,7 @@ pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
         .expect("under the same claim");
 }
 
-/// While someone modifies the deployment, a step that changes its package is busy; one with
-/// conditions only is not.
+/// A modification blocks a step that changes the package, but not one with conditions only.
 pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let edit = fixture
@@ -321,7 +320,8 @@ pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
         .expect("it is free");
 }
 
-/// What is gone, or being deleted, is not found, or the claim went with it.
+/// A step for a deployment that is deleted or under deletion fails: not found, or the claim has
+/// ended.
 pub async fn a_step_for_a_deleted_deployment_fails(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let step = fixture.step(id.as_str()).await;
@@ -334,8 +334,8 @@ pub async fn a_step_for_a_deleted_deployment_fails(fixture: DataFixture) {
     refused(result, &[NotFound, ClaimExpired], "what is gone");
 }
 
-/// Conditions alone change the version, not the generation, and are merged by kind; one that says
-/// nothing new is no change.
+/// Conditions alone change the version, not the generation. They are merged by kind, and equal ones
+/// change nothing.
 pub async fn conditions_alone_are_committed(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let say = async |kind: &str, reason: &str| {
@@ -365,7 +365,8 @@ pub async fn conditions_alone_are_committed(fixture: DataFixture) {
     assert_eq!((row.conditions.len(), row.generation), (2, Generation(1)));
 }
 
-/// What comes out prepared and approved is at once due at its site, and not to be prepared.
+/// A deployment that becomes prepared and approved makes its site due and needs no more
+/// preparation.
 pub async fn a_prepared_deployment_moves_to_scheduling(fixture: DataFixture) {
     fixture.site("s", []).await;
     fixture.drain(Stage::Schedule).await;

@@ -1,10 +1,10 @@
-//! Deleting by selection.
+//! Deleting entities by selection.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{all, by, config, new_plugin, of_template, running_on};
 use tko_core::{Bulk, Event, Key, Kind, NewDeployment, Select};
 
-/// All that match are deleted and counted, of whatever kind; the rest stays.
+/// All matches of any kind are deleted and counted; others stay.
 pub async fn all_matches_are_deleted(fixture: DataFixture) {
     let word = |word: &str| NewDeployment {
         metadata: [("word", word)].into_iter().collect(),
@@ -42,7 +42,7 @@ pub async fn all_matches_are_deleted(fixture: DataFixture) {
     }
 }
 
-/// Parents and children go alike, and templates that are referred to: relations are cleared.
+/// Referenced entities are deleted too: parents, children and templates. Relations are cleared.
 pub async fn referenced_entities_are_deleted_too(fixture: DataFixture) {
     for id in ["t1", "t2"] {
         fixture.template(id, [config("a")]).await;
@@ -71,7 +71,7 @@ pub async fn referenced_entities_are_deleted_too(fixture: DataFixture) {
     assert!(fixture.ids(&all(Kind::Deployment)).await.is_empty());
 }
 
-/// What is under modification is skipped and named; what is placed is hidden.
+/// Entities under modification are skipped and named; placed ones are hidden.
 pub async fn entities_under_modification_are_skipped(fixture: DataFixture) {
     fixture.site("s", []).await;
     let edited = fixture.create(NewDeployment::default()).await;
@@ -101,7 +101,7 @@ pub async fn entities_under_modification_are_skipped(fixture: DataFixture) {
     );
 }
 
-/// However many match, all go.
+/// Any number of matches is deleted.
 pub async fn any_number_is_deleted(fixture: DataFixture) {
     let count = 1_105;
     fixture.template("t", []).await;

@@ -1,11 +1,11 @@
-//! Random verbs of people, compared step by step with a naive model of the rules.
+//! Random user operations, compared step by step with a simple model of the rules.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `item` | packages as short lists, and how they merge |
-//! | `verb` | what is generated |
-//! | `world` | the model: rows in maps, every rule spelt out again |
-//! | `pair` | subject and model side by side |
+//! | `verb` | the generated operations |
+//! | `world` | the model: rows in maps, every rule written again |
+//! | `pair` | the API and the model, side by side |
 
 mod item;
 mod pair;
@@ -17,8 +17,8 @@ use crate::explore::explore;
 use crate::runtime::HISTORY;
 use pair::ApiPair;
 
-/// Whatever is registered, created, modified, approved, deleted and purged: results, refusals,
-/// packages, metadata, relations, selections, and what is due are those of the model.
+/// All random registrations, creations, modifications, approvals and deletions agree with the
+/// model: results, refusals, packages, metadata, relations, selections and due work.
 pub async fn operations_agree_with_the_model(fixture: DataFixture) {
     explore(50, verb::sequences(), async |verbs| {
         let mut pair = ApiPair::new(fixture.fresh(HISTORY).await);

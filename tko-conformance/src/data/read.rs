@@ -1,4 +1,4 @@
-//! Reading: one, pages, counts, history, and who serves it all.
+//! Reading: single entities, pages, counts, history, and the server itself.
 
 use super::fixture::{ALL, DataFixture, PEOPLE};
 use super::sample::{
@@ -12,13 +12,13 @@ use tko_core::{
     Subject, Want,
 };
 
-/// Who serves the data has a name.
+/// The server has a name.
 pub async fn the_server_has_a_name(fixture: DataFixture) {
     let about = fixture.data.about().await.expect("an answer");
     assert!(!about.backend.is_empty());
 }
 
-/// What is not there is not found, and the error names it.
+/// A missing entity is not found, and the error names it.
 pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     fixture.template("other", []).await;
     for key in [
@@ -37,7 +37,7 @@ pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     }
 }
 
-/// What is being deleted is hidden from people, and found by who asks for it.
+/// Entities under deletion are hidden unless they are requested.
 pub async fn entities_under_deletion_are_hidden(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
@@ -67,7 +67,7 @@ pub async fn entities_under_deletion_are_hidden(fixture: DataFixture) {
     assert_eq!(fixture.ids(&select).await, [id.to_string()]);
 }
 
-/// Only what is wanted comes along.
+/// Parts of an entity are included on request only.
 pub async fn requested_parts_are_included(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let plain = fixture
@@ -82,7 +82,7 @@ pub async fn requested_parts_are_included(fixture: DataFixture) {
     assert!(full.package.is_some());
 }
 
-/// Pages of any size come to the same, in byte order, with whole packages.
+/// Pages of any size give the whole listing, in byte order and with whole packages.
 pub async fn pages_give_the_whole_listing(fixture: DataFixture) {
     for n in 0..12 {
         let new = NewDeployment {
@@ -112,7 +112,7 @@ pub async fn pages_give_the_whole_listing(fixture: DataFixture) {
     }
 }
 
-/// Every way to select works: patterns, relations, joins, facts; what is absent matches none.
+/// Every filter works: patterns, relations, joins, facts. An absent value matches none.
 pub async fn every_filter_works(fixture: DataFixture) {
     fixture
         .template("nf/a", [facts("T", json!({"k": "a"}))])
@@ -309,7 +309,7 @@ pub async fn every_filter_works(fixture: DataFixture) {
     }
 }
 
-/// A count is exact up to its bound, and says whether there are more.
+/// A count is exact up to its bound, and tells whether there are more.
 pub async fn a_count_is_exact_up_to_its_bound(fixture: DataFixture) {
     for n in 0..5 {
         fixture.site(&format!("s{n}"), []).await;
@@ -328,7 +328,7 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: DataFixture) {
     }
 }
 
-/// A history is newest first, with whole packages before and after, in pieces.
+/// A history is newest first, with whole packages before and after, in parts.
 pub async fn a_history_has_whole_packages(fixture: DataFixture) {
     let id = fixture.create(NewDeployment::default()).await;
     let first = fixture.package(&id).await;

@@ -12,7 +12,7 @@ use tko_core::{
     Error, Expect, Generation, Gvk, Key, Metadata, NewDeployment, NewSite, NewTemplate, Version,
 };
 
-/// A template is read back as it was registered, its resources and their keys in order.
+/// A template is read back as registered, with its resources and their keys in order.
 pub async fn a_template_is_read_back(fixture: DataFixture) {
     let package = [
         config("z"),
@@ -39,8 +39,8 @@ pub async fn a_template_is_read_back(fixture: DataFixture) {
     );
 }
 
-/// Registering again replaces package and metadata, keeps `created`, and answers with the new
-/// version; the same again changes nothing.
+/// A second registration replaces package and metadata, keeps `created`, and returns the new
+/// version. An equal one changes nothing.
 pub async fn a_second_registration_replaces_the_first(fixture: DataFixture) {
     let first = fixture.template("t", [config("a")]).await;
     let created = fixture.row(t("t")).await.created;
@@ -63,7 +63,7 @@ pub async fn a_second_registration_replaces_the_first(fixture: DataFixture) {
     );
 }
 
-/// What was made from a template does not change with it; relations stay.
+/// A changed template leaves the packages and relations of its deployments alone.
 pub async fn a_changed_template_leaves_its_deployments_alone(fixture: DataFixture) {
     fixture
         .template(
@@ -97,7 +97,7 @@ pub async fn a_changed_template_leaves_its_deployments_alone(fixture: DataFixtur
     }
 }
 
-/// `Expect`: absent, exactly as it was read, or whatever; a refusal leaves nothing behind.
+/// `Expect` is enforced: absent, an exact version, or any. A refusal changes nothing.
 pub async fn expectations_are_enforced(fixture: DataFixture) {
     let expecting = |expect: Expect, word: &str| NewTemplate {
         expect,
@@ -154,7 +154,7 @@ pub async fn expectations_are_enforced(fixture: DataFixture) {
     );
 }
 
-/// An invalid package is refused with every violation, by resource and path; nothing is stored.
+/// An invalid package is refused with every violation, by resource and path, and nothing is stored.
 pub async fn an_invalid_package_is_refused_with_every_violation(fixture: DataFixture) {
     let package = [bad("one"), config("fine"), bad("two")];
     let result = fixture
@@ -195,7 +195,7 @@ pub async fn an_invalid_package_is_refused_with_every_violation(fixture: DataFix
     assert_eq!(fixture.revision().await, 0);
 }
 
-/// A template has to be partially valid only, a site completely, once merged.
+/// A template must be partially valid; a site must be completely valid after merging.
 pub async fn templates_may_be_incomplete_but_sites_may_not(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
     let of_t = |resources: Vec<serde_json::Value>| NewSite {
@@ -214,8 +214,8 @@ pub async fn templates_may_be_incomplete_but_sites_may_not(fixture: DataFixture)
     assert_eq!(fixture.package(s("s")).await, named([need("n", Some("v"))]));
 }
 
-/// An unknown value of a known annotation is refused, naming the resource and the values; other
-/// annotations are left alone.
+/// An unknown value of a known annotation is refused, naming the resource and the allowed values.
+/// Other annotations are ignored.
 pub async fn unknown_annotation_values_are_refused(fixture: DataFixture) {
     let odd = annotated(config("odd"), "nephio.org/merge", "Sometimes");
     let result = fixture
@@ -230,8 +230,7 @@ pub async fn unknown_annotation_values_are_refused(fixture: DataFixture) {
     fixture.template("t", [other]).await;
 }
 
-/// A site gets the template's package with its own merged in, and the template's metadata below
-/// its own.
+/// A site is its template's package and metadata with its own merged in.
 pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
     let new = NewTemplate {
         metadata: [("a", "template's"), ("b", "template's")]
@@ -269,7 +268,7 @@ pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
     assert!(fixture.find(s("u")).await.is_none());
 }
 
-/// Registering a site again keeps its deployments.
+/// A site that is registered again keeps its deployments.
 pub async fn a_site_keeps_its_deployments(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
     let new = NewDeployment {
@@ -287,7 +286,7 @@ pub async fn a_site_keeps_its_deployments(fixture: DataFixture) {
     );
 }
 
-/// A plugin is read back field by field; registered again it is replaced.
+/// A plugin is read back field by field; a second registration replaces it.
 pub async fn a_plugin_is_read_back(fixture: DataFixture) {
     let mut new = new_plugin("gateway/x");
     for _ in 0..2 {
@@ -308,7 +307,7 @@ pub async fn a_plugin_is_read_back(fixture: DataFixture) {
     }
 }
 
-/// A plugin without executor, or with a trigger without version or kind, is refused.
+/// A plugin without an executor, or with a trigger without version or kind, is refused.
 pub async fn an_invalid_plugin_is_refused(fixture: DataFixture) {
     let mut without = new_plugin("p");
     without.executor.clear();
@@ -329,7 +328,7 @@ pub async fn an_invalid_plugin_is_refused(fixture: DataFixture) {
     assert_eq!(fixture.revision().await, 0);
 }
 
-/// What is being deleted cannot be registered: busy; nor can it be referred to.
+/// An entity under deletion cannot be registered (`Busy`) or referenced.
 pub async fn an_entity_under_deletion_is_busy(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;

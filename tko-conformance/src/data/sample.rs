@@ -1,4 +1,4 @@
-//! Resources and requests, as short as a check can say them.
+//! Short constructors of resources and requests.
 
 use serde_json::{Value, json};
 use tko_core::{
@@ -39,12 +39,12 @@ pub(crate) fn named(resources: impl Into<Vec<Value>>) -> Package {
     Package::from_values(resources.into()).expect("each is identified, and none is there twice")
 }
 
-/// A `ConfigMap` that says its own name.
+/// A `ConfigMap` with its own name as data.
 pub(crate) fn config(name: &str) -> Value {
     config_of(name, name)
 }
 
-/// A `ConfigMap` with this to say.
+/// A `ConfigMap` with this data.
 pub(crate) fn config_of(name: &str, says: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -54,7 +54,7 @@ pub(crate) fn config_of(name: &str, says: &str) -> Value {
     })
 }
 
-/// What is valid only once `spec.value` is set: partially valid until then.
+/// A resource that is only partially valid until `spec.value` is set.
 pub(crate) fn need(name: &str, value: Option<&str>) -> Value {
     let mut need = json!({
         "apiVersion": "example.org/v1",
@@ -68,7 +68,7 @@ pub(crate) fn need(name: &str, value: Option<&str>) -> Value {
     need
 }
 
-/// What is never valid.
+/// A resource that is never valid.
 pub(crate) fn bad(name: &str) -> Value {
     json!({
         "apiVersion": "example.org/v1",
@@ -78,7 +78,7 @@ pub(crate) fn bad(name: &str) -> Value {
     })
 }
 
-/// What gives metadata: `KIND.KEY`.
+/// A resource whose spec becomes metadata: `KIND.KEY`.
 pub(crate) fn facts(kind: &str, spec: Value) -> Value {
     let mut facts = json!({
         "apiVersion": "metadata.nephio.org/v1alpha1",
@@ -101,13 +101,13 @@ pub(crate) fn deployment(spec: Value, annotations: Value) -> Value {
     deployment
 }
 
-/// `metadata.annotations` with one of them.
+/// The resource with one annotation set.
 pub(crate) fn annotated(mut resource: Value, name: &str, value: &str) -> Value {
     resource["metadata"]["annotations"][name] = json!(value);
     resource
 }
 
-/// The Deployment resource of a whole package, of which there is exactly one.
+/// The only Deployment resource of a whole package.
 pub(crate) fn head_of(package: &Package) -> &Resource {
     let gvk = deployment_resource::identifier().gvk;
     let mut heads = package.iter().filter(|resource| *resource.gvk() == gvk);
@@ -129,7 +129,7 @@ pub(crate) fn with_head(package: &Package, change: impl Fn(&mut Value)) -> Packa
     Package::from_values(values).expect("it stays a package")
 }
 
-/// The package with one more resource, or another in the place of the one with that name.
+/// The package with a resource added, or replaced if one has its identifier.
 pub(crate) fn with(package: &Package, resource: Value) -> Package {
     let resource = Resource::new(resource).expect("it is identified");
     package.with(std::sync::Arc::new(resource))
@@ -190,7 +190,7 @@ pub(crate) fn all(kind: Kind) -> Select {
     Select::all(kind)
 }
 
-/// Selected by exactly this value of its metadata.
+/// Selects by exactly this metadata value.
 pub(crate) fn by(kind: Kind, key: &str, value: &str) -> Select {
     let pattern = Pattern::value(value).expect("a pattern");
     Select {
@@ -199,7 +199,7 @@ pub(crate) fn by(kind: Kind, key: &str, value: &str) -> Select {
     }
 }
 
-/// The value of an entity's metadata.
+/// The value of a metadata key.
 pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
     entity.metadata.get(key)
 }

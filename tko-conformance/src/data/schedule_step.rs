@@ -1,4 +1,4 @@
-//! Steps of scheduling.
+//! Committing steps of scheduling.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{all, enqueue, running_on, s, site_id, with_head};
@@ -37,8 +37,8 @@ async fn done(fixture: &DataFixture, claim: &Claim, step: ScheduleStep) {
         .expect("it is sound");
 }
 
-/// A step says what is there, as of which generation, and what is gone; conditions of the site and
-/// its deployments are merged; the claim is settled.
+/// A step records what is placed, at which generation, and what is removed. It merges conditions of
+/// the site and its deployments, and settles the claim.
 pub async fn a_step_records_placements(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
@@ -100,7 +100,7 @@ pub async fn a_step_records_placements(fixture: DataFixture) {
     assert_eq!(place_of(&fixture, &id).await, None);
 }
 
-/// Without a settlement the worker goes on under its claim.
+/// A step without an outcome keeps the claim.
 pub async fn a_step_without_outcome_keeps_the_claim(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
@@ -132,7 +132,7 @@ pub async fn a_step_without_outcome_keeps_the_claim(fixture: DataFixture) {
     assert!(again.fence > claim.fence);
 }
 
-/// Under a claim that was lost a step is a timeout, and changes nothing.
+/// A step under a lost claim is `ClaimExpired` and changes nothing.
 pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
@@ -157,7 +157,7 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     done(&fixture, &next, there()).await;
 }
 
-/// A large step commits in chunks; the claim is settled with the last.
+/// A large step is committed in chunks, and the last one settles the claim.
 pub async fn a_large_step_is_committed_completely(fixture: DataFixture) {
     let count = 1_150;
     fixture.site("s", []).await;
@@ -195,8 +195,8 @@ pub async fn a_large_step_is_committed_completely(fixture: DataFixture) {
     );
 }
 
-/// A deployment that moves is off its old site before it is placed on its new one: until then
-/// that conflicts, and the new site is due when the old one reports it off.
+/// A moving deployment must be removed from its old site before it is placed on the new one. Until
+/// then that conflicts; the removal makes the new site due.
 pub async fn a_deployment_is_on_one_site_at_a_time(fixture: DataFixture) {
     for site in ["old", "new"] {
         fixture.site(site, []).await;
@@ -244,7 +244,7 @@ pub async fn a_deployment_is_on_one_site_at_a_time(fixture: DataFixture) {
     );
 }
 
-/// What another site has is not gone from here.
+/// A site cannot remove a deployment that is placed on another site.
 pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
     for site in ["one", "two"] {
         fixture.site(site, []).await;

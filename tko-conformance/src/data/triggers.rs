@@ -1,4 +1,4 @@
-//! What a change makes due.
+//! The work that each kind of change enqueues.
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
@@ -38,8 +38,8 @@ fn move_to(site: Value) -> impl Fn(&Package) -> Package {
     move |package| with_head(package, |head| head["spec"]["siteId"] = site.clone())
 }
 
-/// A deployment is to be prepared when it is new and not prepared, and when its package changes
-/// while it is not.
+/// A deployment is due for preparation when it is created unprepared, and when its package changes
+/// while it is unprepared.
 pub async fn unprepared_deployments_are_due(fixture: DataFixture) {
     let raw = fixture.create(NewDeployment::default()).await;
     let ready = fixture
@@ -65,8 +65,8 @@ pub async fn unprepared_deployments_are_due(fixture: DataFixture) {
     );
 }
 
-/// What says nothing new of its package makes no deployment due: conditions, what is given, a
-/// template or site that goes.
+/// Changes that leave the package alone make no deployment due: conditions, given metadata, a
+/// deleted template or site.
 pub async fn other_changes_make_no_deployment_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
@@ -97,8 +97,8 @@ pub async fn other_changes_make_no_deployment_due(fixture: DataFixture) {
     assert!(fixture.drain(Stage::Prepare).await.is_empty());
 }
 
-/// A site is to be scheduled when it is new, and when its package or metadata change; not when it
-/// is registered as it is.
+/// A site is due when it is created and when its package or metadata change, but not after an equal
+/// registration.
 pub async fn a_changed_site_is_due(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
     assert_eq!(fixture.drain(SITES).await, ["s"]);
@@ -114,8 +114,8 @@ pub async fn a_changed_site_is_due(fixture: DataFixture) {
     assert_eq!(fixture.drain(SITES).await, ["s"], "other metadata");
 }
 
-/// A site is due exactly when what it is to run changes: what is prepared and approved there
-/// comes, goes, or has another package.
+/// A site is due exactly when its prepared and approved deployments come, go or change their
+/// package.
 pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
     for site in ["one", "two"] {
         fixture.site(site, []).await;
@@ -168,7 +168,7 @@ pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
     assert!(fixture.find(&made).await.is_none());
 }
 
-/// Conditions and metadata of a deployment, and what happens to unprepared ones, make no site due.
+/// Conditions and metadata of a deployment, and changes of unprepared ones, make no site due.
 pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
@@ -231,7 +231,7 @@ pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
     assert!(fixture.drain(SITES).await.is_empty());
 }
 
-/// A site that is deleted while things are placed on it is due, to take them off.
+/// A site that is deleted while deployments are placed on it is due once more, to remove them.
 pub async fn a_deleted_site_is_due_once_more(fixture: DataFixture) {
     fixture.site("s", [facts("S", json!({"k": "v"}))]).await;
     let id = fixture.create(running_on("s")).await;
@@ -261,7 +261,7 @@ pub async fn a_deleted_site_is_due_once_more(fixture: DataFixture) {
         .await
         .expect("it is live");
     if fixture.find(site_id("s")).await.is_some() {
-        // It may take one more turn of its own.
+        // The site may be due once more for its own change.
         let from = 0;
         let select = tko_core::Select {
             deleting: true,

@@ -1,4 +1,4 @@
-//! Updating a package with a version in hand.
+//! Updating a package at a known version.
 
 use super::fixture::DataFixture;
 use super::sample::{bad, config, deployment_id, named, with};
@@ -6,7 +6,7 @@ use crate::verdict::refused;
 use tko_core::ErrorKind::{BadArgument, Conflict, NotFound};
 use tko_core::{Error, Key, NewDeployment, Version};
 
-/// An update replaces the package if it is as it was read; else it conflicts and changes nothing.
+/// An update replaces the package at the version read; otherwise it conflicts and changes nothing.
 pub async fn an_update_requires_the_version_read(fixture: DataFixture) {
     let merge = named([config("a")]);
     let id = fixture
@@ -59,7 +59,7 @@ pub async fn an_update_requires_the_version_read(fixture: DataFixture) {
     assert_eq!(fixture.revision().await, before);
 }
 
-/// What is not there is not found.
+/// A missing deployment is not found.
 pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     let missing = deployment_id("missing");
     let result = fixture.data.update(&missing, Version(1), named([])).await;

@@ -37,8 +37,8 @@ fn in_short(events: &[Event]) -> Vec<(u64, String)> {
     events.iter().map(short).collect()
 }
 
-/// A watcher is told what is new, changed and gone, and what begins and ceases to match, each at
-/// its revision; nothing of what never matched.
+/// A watch reports new, changed and deleted entities, and those that start or stop matching, each
+/// at its revision.
 pub async fn a_watch_reports_matching_changes(fixture: DataFixture) {
     site(&fixture, "a", "no").await; // 1: nothing
     site(&fixture, "b", "yes").await; // 2: new
@@ -67,8 +67,8 @@ pub async fn a_watch_reports_matching_changes(fixture: DataFixture) {
     assert_eq!(in_short(&told), expected[2..], "after any revision");
 }
 
-/// A change of what matches before and after is a put of what is there already, with the whole
-/// package as it is then.
+/// A change of a matching entity is a put with `entered` false and the whole package of that
+/// revision.
 pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
     let id = fixture
         .create(NewDeployment {
@@ -121,7 +121,7 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
     }
 }
 
-/// What begins to be deleted is gone for people.
+/// For users, an entity is gone when its deletion starts.
 pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     fixture.site("s", []).await;
     let new = NewDeployment {
@@ -143,7 +143,7 @@ pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     assert_eq!(short, ["gone d"]);
 }
 
-/// Selecting by a template's or a site's metadata is refused, and the stream ends.
+/// A selection by a template's or site's metadata is refused, and the stream ends.
 pub async fn joins_cannot_be_watched(fixture: DataFixture) {
     let metadata = by(Kind::Deployment, "k", "v").metadata;
     for template in [true, false] {
@@ -165,8 +165,7 @@ pub async fn joins_cannot_be_watched(fixture: DataFixture) {
     }
 }
 
-/// Where changes are no longer kept a watcher is told so, and the stream ends; from the oldest on
-/// it can watch.
+/// A position that is no longer kept is `Expired`, and the stream ends; the oldest position works.
 pub async fn a_position_no_longer_kept_is_expired(fixture: DataFixture) {
     let fixture = fixture.fresh(10).await;
     for n in 0..60 {
@@ -197,7 +196,7 @@ pub async fn a_position_no_longer_kept_is_expired(fixture: DataFixture) {
     assert_eq!(first.revision(), Revision(oldest.0 + 1));
 }
 
-/// A watcher that waits is told of what others do.
+/// A waiting watch gets the events of other clients.
 pub async fn a_waiting_watch_gets_the_next_event(fixture: DataFixture) {
     let other = fixture.beside();
     let waiting = tokio::spawn(async move { other.told(&all(Kind::Site), 0, "last").await.len() });
@@ -209,8 +208,8 @@ pub async fn a_waiting_watch_gets_the_next_event(fixture: DataFixture) {
     assert_eq!(waiting.await.expect("the watcher ends"), 5);
 }
 
-/// List, then watch from the first page's revision: applied in order, the events make of the
-/// listing exactly what is there, however many write meanwhile.
+/// A client that lists and then watches from the first page's revision has exactly the current
+/// state, however many write meanwhile.
 pub async fn list_then_watch_is_exact(fixture: DataFixture) {
     for n in 0..20 {
         site(&fixture, &format!("s{n:02}"), "yes").await;
@@ -249,7 +248,7 @@ pub async fn list_then_watch_is_exact(fixture: DataFixture) {
             known.insert(record.entity.key.clone(), record.entity.metadata.clone());
         }
         if list.after.is_none() {
-            // What was listed ceases to match, goes, and comes, behind the listing's back.
+            // Entities already listed stop matching, are deleted, and appear behind the cursor.
             site(&fixture, "a0", "no").await;
             fixture.data.delete(&s("a1")).await.expect("it is there");
             site(&fixture, "a00", "yes").await;

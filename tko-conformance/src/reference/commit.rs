@@ -1,4 +1,4 @@
-//! Change sets: all or nothing.
+//! Atomic change sets.
 
 use super::state::{ReferenceRow, ReferenceState, TokenStanding};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use tko_core::{
 };
 
 impl ReferenceState {
-    /// Every reason to refuse the set; the first is what to say. None: it applies.
+    /// Every reason to refuse the set; the first one is reported. None: the set applies.
     pub(crate) fn refusals(&self, set: &ChangeSet, now: Timestamp) -> Vec<Error> {
         let mut refusals = Vec::new();
         refusals.extend(malformed(set));
@@ -37,7 +37,7 @@ impl ReferenceState {
         refusals
     }
 
-    /// What the failed requirements may be called; the first is what to say.
+    /// The possible errors of the failed preconditions; the first one is reported.
     fn failed(&self, set: &ChangeSet) -> Vec<Error> {
         let replaced: BTreeSet<&Key> = set
             .changes
@@ -54,7 +54,7 @@ impl ReferenceState {
         });
         let put = put.filter(|entity| !left_out.contains(&entity.key));
         let put: Vec<Entity> = put.collect();
-        // Once the set is applied.
+        // In the state after the set.
         let is_referred_to = |key: &Key| {
             let mut after = left.iter().copied().chain(&put);
             after.any(|entity| entity.refers_to(key))
@@ -77,7 +77,7 @@ impl ReferenceState {
             match require {
                 Require::Absent(key) => of_being.push(Error::AlreadyExists(key.clone())),
                 Require::Exists(key) => of_being.push(Error::not_found(key)),
-                // Not as it was read, because it is not there: both are true.
+                // An absent entity is both missing and not at its version.
                 Require::At(key, _) | Require::Generation(key, _) | Require::Current(key, _)
                     if !is_there(require) =>
                 {
@@ -99,7 +99,7 @@ impl ReferenceState {
         all
     }
 
-    /// The creations whose `once` key is taken, here or earlier in the set.
+    /// The creations whose idempotency key is taken, by a row or earlier in the set.
     fn left_out(&self, set: &ChangeSet) -> BTreeSet<Key> {
         let rows = self.rows.values();
         let held = rows.filter_map(|row| once(&row.entity.facts).map(|o| (o, &row.entity.key)));
@@ -125,7 +125,7 @@ impl ReferenceState {
         left_out
     }
 
-    /// Of all but `Unreferenced`, which is about what the set makes.
+    /// Whether a precondition holds; `Unreferenced` is checked on the state after the set.
     fn holds(&self, require: &Require) -> bool {
         let row = self.rows.get(require.key()).map(|row| &*row.entity);
         match require {
@@ -142,7 +142,7 @@ impl ReferenceState {
         }
     }
 
-    /// Applies a set that nothing speaks against.
+    /// Applies a set without refusals.
     pub(crate) fn apply(&mut self, set: ChangeSet, now: Timestamp) -> Committed {
         let mut committed = Committed::default();
         let before = self.feed.len();
@@ -249,7 +249,7 @@ impl ReferenceState {
         Some((key.clone(), Some(old), Some(new)))
     }
 
-    /// The living deployment with this `once` key.
+    /// The existing deployment with this idempotency key.
     fn holder(&self, wanted: &str) -> Option<DeploymentId> {
         let mut rows = self.rows.values();
         let row = rows.find(|row| once(&row.entity.facts) == Some(wanted))?;
@@ -257,7 +257,7 @@ impl ReferenceState {
     }
 }
 
-/// Which, before, after.
+/// The key, the row before, the row after.
 type AppliedChange = (Key, Option<ReferenceRow>, Option<ReferenceRow>);
 
 fn once(facts: &Facts) -> Option<&str> {
@@ -267,7 +267,7 @@ fn once(facts: &Facts) -> Option<&str> {
     }
 }
 
-/// As far as what it refers to goes.
+/// The entity that a put creates, as far as its relations matter.
 fn preview(put: &Put) -> Entity {
     let hash = tko_core::Package::default().hash();
     let entity = put

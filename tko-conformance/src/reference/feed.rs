@@ -1,4 +1,4 @@
-//! The feed: every change, with a dense number.
+//! The feed: every change with a dense revision.
 
 use super::Reference;
 use super::state::ReferenceState;
@@ -8,24 +8,24 @@ use futures_util::stream::unfold;
 use tko_core::{ChangeRecord, Error, Key, Result, Revision, Want};
 
 impl ReferenceState {
-    /// Of the last change.
+    /// The revision of the last change.
     pub(crate) fn revision(&self) -> Revision {
         Revision(self.dropped + self.feed.len() as u64)
     }
 
-    /// The feed can be read after this.
+    /// The revision after which the feed starts.
     pub(crate) fn oldest(&self) -> Revision {
         Revision(self.dropped)
     }
 
-    /// Forgets what is older than the last `history` changes.
+    /// Drops all but the last `history` changes.
     pub(super) fn forget(&mut self) {
         let surplus = self.feed.len().saturating_sub(self.history);
         self.feed.drain(..surplus);
         self.dropped += surplus as u64;
     }
 
-    /// The change after this one, if there is one yet.
+    /// The next change after this revision, if there is one.
     pub(crate) fn change_after(&self, after: Revision) -> Result<Option<&ChangeRecord>> {
         if after < self.oldest() || after > self.revision() {
             return Err(Error::Expired {
@@ -52,7 +52,7 @@ impl ReferenceState {
     }
 }
 
-/// Each change after `after`, as it comes. Ends after an error.
+/// Every change after `after`, as it comes. Ends after an error.
 pub(super) fn tail(
     store: Reference,
     after: Revision,
@@ -72,7 +72,7 @@ pub(super) fn tail(
                     let change = wanted(change, want);
                     return Some((Ok(change), Some((store, stirred, after))));
                 }
-                // The sender lives in `store`, so there is always another change to wait for.
+                // The sender lives in `store`, so the wait cannot fail.
                 Ok(None) => stirred.changed().await.ok()?,
             }
         }

@@ -1,4 +1,4 @@
-//! The reference on the bench.
+//! Harnesses for the reference.
 
 use super::Reference;
 use crate::clock::{CountedIds, ManualClock};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tko_core::{Admission, Backend, Store, WorkerApi};
 use tko_worker::{CancellationToken, DeletionController};
 
-/// Makes [`Reference`]s: an example of a harness, and what proves the checks themselves.
+/// Makes [`Reference`]s: an example of a harness, and the subject on which the checks are proven.
 #[derive(Clone, Debug, Default)]
 pub struct ReferenceHarness {
     clock: ManualClock,

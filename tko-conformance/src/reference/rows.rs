@@ -1,4 +1,4 @@
-//! Rows, and how they are read.
+//! Reads of rows.
 
 use super::state::ReferenceState;
 use tko_core::select::metadata_match;
@@ -14,7 +14,7 @@ impl ReferenceState {
         Some(record)
     }
 
-    /// All that match, in key order.
+    /// The keys of all matches, in order.
     pub(crate) fn matching(&self, select: &Select) -> impl Iterator<Item = &Key> {
         self.rows
             .iter()

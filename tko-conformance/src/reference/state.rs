@@ -6,26 +6,26 @@ use tko_core::{
     ChangeRecord, Entity, Key, Lane, Package, Record, Revision, Stage, Timestamp, Token, Want, Work,
 };
 
-/// Everything that there is.
+/// The complete state of the reference.
 pub(crate) struct ReferenceState {
     pub(super) rows: BTreeMap<Key, ReferenceRow>,
     /// The last `history` changes, oldest first.
     pub(super) feed: Vec<ChangeRecord>,
-    /// How many changes were dropped from the feed: the revision of the last of them.
+    /// The number of changes dropped from the feed: the revision of the last of them.
     pub(super) dropped: u64,
     pub(super) history: usize,
     pub(super) work: BTreeMap<(Stage, Key), ReferenceWork>,
-    /// The last fence of each, for ever.
+    /// The last fence of each stage and key; never removed.
     pub(super) fences: BTreeMap<(Stage, Key), u64>,
-    /// Every edit that was ever made, for ever: so each dead token is told what it died of.
+    /// Every modification ever started, so that each ended token gets the right error.
     pub(super) edits: Vec<ReferenceModification>,
-    /// The lane that was last served, of each stage.
+    /// The lane last served, of each stage.
     pub(super) turn: BTreeMap<Stage, u8>,
-    /// Numbers that are given once.
+    /// The last unique number.
     pub(super) given: u64,
 }
 
-/// One entity.
+/// One entity with its body.
 #[derive(Clone)]
 pub(super) struct ReferenceRow {
     pub(super) entity: Arc<Entity>,
@@ -59,36 +59,36 @@ impl ReferenceState {
         }
     }
 
-    /// A number that was never given before.
+    /// Returns a number that was never returned before.
     pub(super) fn give(&mut self) -> u64 {
         self.given += 1;
         self.given
     }
 }
 
-/// An edit, live or not.
+/// A modification, live or ended.
 pub(crate) struct ReferenceModification {
     pub(super) token: Token,
     pub(super) until: Timestamp,
-    /// Used or given up.
+    /// Used or cancelled.
     pub(super) ended: bool,
 }
 
-/// Work, and what else a backend must know of it.
+/// A piece of work with its bookkeeping.
 pub(crate) struct ReferenceWork {
     pub(crate) work: Work,
-    /// Of its lease, lapsed or not.
+    /// The token of its lease, live or expired.
     pub(super) token: Option<Token>,
-    /// The lane of the last mark since it was claimed, if there was one.
+    /// The lane of the last enqueue since the claim, if there was one.
     pub(super) marked: Option<Lane>,
 }
 
-/// What a token is worth.
+/// The validity of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenStanding {
     Live,
-    /// An edit that has lapsed, or a lease that is not live any more.
+    /// An expired modification, or a lease that has ended.
     Late,
-    /// An edit that was never made, was used, or given up.
+    /// An unknown token, or a modification that was used or cancelled.
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! Edits; due work, its claims, and how they end.
+//! Modifications; work, its claims, and how they end.
 
 use super::state::{ReferenceModification, ReferenceState, ReferenceWork, TokenStanding};
 use serde_json::Value;
@@ -13,11 +13,11 @@ use tko_core::{
 /// Due work as a claim sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DueWork {
-    /// When it was due, or its lease lapsed.
+    /// The time at which it was due or its lease expired.
     pub(crate) since: Timestamp,
     pub(crate) key: Key,
     pub(crate) lane: Lane,
-    /// Three workers did not bring it to an end, and the last did not come back.
+    /// Three workers abandoned it, so it is claimed alone.
     pub(crate) alone: bool,
     pub(crate) attempts: u32,
 }
@@ -114,12 +114,12 @@ impl ReferenceState {
         }
     }
 
-    /// All work of this stage that may be claimed now.
+    /// All work of this stage that can be claimed now.
     pub(crate) fn due(&self, stage: Stage, now: Timestamp) -> Vec<DueWork> {
         let of_stage = self.work.values().filter(|item| item.work.stage == stage);
         of_stage
             .map(|item| DueWork {
-                // A lapsed lease is due work.
+                // Work under an expired lease is due.
                 since: item.work.leased.unwrap_or(item.work.due),
                 key: item.work.key.clone(),
                 lane: item.work.lane,
@@ -130,7 +130,7 @@ impl ReferenceState {
             .collect()
     }
 
-    /// When the next work of this stage will be due.
+    /// The time at which the next work of this stage is due.
     pub(super) fn next_time(&self, stage: Stage, now: Timestamp) -> Option<Timestamp> {
         let of_stage = self.work.values().filter(|item| item.work.stage == stage);
         of_stage
@@ -139,7 +139,7 @@ impl ReferenceState {
             .min()
     }
 
-    /// What to lease next: lanes in turn, earliest first in a lane.
+    /// The keys to lease next: lanes in turn, earliest first in a lane.
     pub(super) fn next_keys(&mut self, stage: Stage, max: usize, now: Timestamp) -> Vec<Key> {
         let mut lanes: BTreeMap<u8, Vec<DueWork>> = BTreeMap::new();
         let mut due = self.due(stage, now);

@@ -1,4 +1,4 @@
-//! A sound API with one fault, put before it.
+//! A correct API behind a wrapper with one fault.
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -13,7 +13,7 @@ use tko_core::{
     ScheduleStep, Select, Stage, Token, Version, Violation, Want, Watch, WorkerApi,
 };
 
-/// An admission that may let too much, or too little, pass.
+/// An admission that may accept too much or too little.
 pub(crate) struct Lenient {
     strict: Arc<dyn Admission>,
     fault: &'static str,
@@ -53,7 +53,7 @@ impl Broken {
         Self { inner, fault }
     }
 
-    /// Whether this is its fault.
+    /// Whether the API has this fault.
     pub(crate) fn is(&self, fault: &str) -> bool {
         self.fault == fault
     }

@@ -1,4 +1,4 @@
-//! Broken APIs: each with exactly one fault, and the check of suite 2 that must fail because of it.
+//! Broken APIs: each has exactly one fault, and one check of suite 2 must fail because of it.
 
 mod broken;
 mod pairs;
@@ -45,7 +45,7 @@ fn fails(check: &ConformanceCheck<dyn DataHarness>, fault: &'static str) -> bool
 
 #[test]
 fn each_fault_fails_the_check_that_is_made_for_it() -> Result<(), String> {
-    // Failing is what is wanted here: reports of it are not.
+    // The checks must fail here, so their panics are not printed.
     set_hook(Box::new(|_| {}));
     let mut wrong = Vec::new();
     for (fault, name) in PAIRS {

@@ -1,6 +1,6 @@
 //! The table of faults and checks.
 
-/// Each fault, in words, and the check that is made for it.
+/// Each fault, and the check that must fail because of it.
 #[rustfmt::skip]
 pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("packages are reversed", "register::a_template_is_read_back"),

@@ -1,4 +1,4 @@
-//! Faults of what people do.
+//! Faults of the calls of users.
 
 use crate::broken::Broken;
 use futures_core::stream::BoxStream;
@@ -20,7 +20,7 @@ fn changed(package: &Package, change: impl Fn(&mut Value)) -> Package {
     Package::from_values(values).expect("it stays a package")
 }
 
-/// As many systems do to numbers on their way.
+/// Turns numbers into floats, as many JSON systems do.
 fn floated(value: &mut Value) {
     match value {
         Value::Number(number) => *value = json!(number.as_f64()),
@@ -167,7 +167,7 @@ impl Broken {
 
     pub(crate) async fn broken_delete(&self, key: &Key) -> Result<()> {
         if self.is("relations stay") && key.kind() == Kind::Template {
-            // As if it were gone and nobody had been told.
+            // Reports success without deleting anything.
             return match self.inner.get(key, Want::ROW).await {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error),
@@ -263,7 +263,7 @@ impl Broken {
     }
 }
 
-/// Goes on from the oldest wherever the feed has expired.
+/// Continues from the oldest position wherever the feed has expired.
 fn resumed(inner: Arc<dyn tko_core::WorkerApi>, watch: Watch) -> BoxStream<'static, Result<Event>> {
     let events = inner.watch(watch.clone());
     events

@@ -1,4 +1,4 @@
-//! Faults of what workers do.
+//! Faults of the calls of workers.
 
 use crate::broken::Broken;
 use std::time::Duration;

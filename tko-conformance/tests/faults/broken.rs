@@ -1,4 +1,4 @@
-//! The reference with one fault, put before it: what goes in or comes out is spoilt.
+//! The reference behind a wrapper with one fault, which changes arguments or answers.
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -16,26 +16,26 @@ use tko_core::{
 };
 use tokio::sync::Notify;
 
-/// What a fault has to remember.
+/// The memory of a fault.
 #[derive(Default)]
 pub(crate) struct Memo {
     pub(crate) pages: HashMap<String, Page>,
     pub(crate) counts: HashMap<String, Count>,
     pub(crate) created: HashMap<Key, Timestamp>,
     pub(crate) once: HashMap<String, DeploymentId>,
-    /// Work of what was deleted.
+    /// Work of deleted entities.
     pub(crate) orphaned: Vec<Enqueue>,
-    /// The last edit of each.
+    /// The last modification of each key.
     pub(crate) edits: HashMap<Key, Token>,
-    /// What is leased, and what was handed back to be tried again.
+    /// Keys under a lease, and keys whose work was retried.
     pub(crate) leased: Vec<Key>,
     pub(crate) retried: Vec<Key>,
     pub(crate) readers: usize,
-    /// Each token that was issued, and when it expires.
+    /// Each issued token, and its deadline.
     pub(crate) deadlines: HashMap<Token, Timestamp>,
-    /// What was once claimed from the failing lane.
+    /// Keys once claimed from the failing lane.
     pub(crate) failing: Vec<Key>,
-    /// The lane that any stage was last served from.
+    /// The lane from which any stage was last served.
     pub(crate) turn: u8,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Broken {
     fault: &'static str,
     memo: Mutex<Memo>,
     noise: AtomicU64,
-    /// A commit, and nothing else.
+    /// Notified by commits only.
     pub(crate) committed: Arc<Notify>,
 }
 
@@ -59,7 +59,7 @@ impl Broken {
         }
     }
 
-    /// Whether this is its fault.
+    /// Whether the backend has this fault.
     pub(crate) fn is(&self, fault: &str) -> bool {
         self.fault == fault
     }
@@ -78,7 +78,7 @@ impl Broken {
         found.expect("one key").pop().flatten()
     }
 
-    /// Changes an entity for no reason.
+    /// Changes an entity without a reason.
     pub(crate) async fn make_noise(&self, key: &Key) -> Option<Revision> {
         let number = self.noise.fetch_add(1, Ordering::Relaxed);
         let said = Condition::new("Noise", true, format!("N{number}"), "", Generation(1));

@@ -1,4 +1,4 @@
-//! Faults of edits, claims, and how they end.
+//! Faults of modifications, claims, and how they end.
 
 use crate::broken::Broken;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tko_core::{
     Select, Stage, Token, Want,
 };
 
-/// Longer than any check takes.
+/// A time longer than any check.
 const FOR_EVER: Duration = Duration::from_hours(1_000);
 
 /// The resolution of the store's time.
@@ -201,7 +201,7 @@ impl Broken {
         self.inner.claim(&request).await
     }
 
-    /// One claim, from the lane after the one that any stage was last served from.
+    /// Claims from the lane after the one from which any stage was last served.
     async fn in_shared_turn(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let all = ClaimRequest {
             max: 1_000,
@@ -222,7 +222,7 @@ impl Broken {
         Ok(claims)
     }
 
-    /// Makes what is due within a tick due now.
+    /// Enqueues work that is due within a tick, so that it is due now.
     async fn claimed_early(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let now = self.inner.feed_position().await?.now;
         let list = List {

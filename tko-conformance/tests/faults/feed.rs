@@ -7,7 +7,7 @@ use tko_conformance::Reference;
 use tko_core::change::FeedPosition;
 use tko_core::{Backend, ChangeRecord, Error, Key, Result, Revision, Want};
 
-/// Goes on from the oldest wherever the feed has expired.
+/// Continues from the oldest position wherever the feed has expired.
 fn resumed(
     inner: Reference,
     after: Revision,
@@ -114,7 +114,7 @@ impl Broken {
         doubled.boxed()
     }
 
-    /// Tells nothing up to `after`, also if that is still to come.
+    /// Waits for a future revision, and gives the changes after it.
     fn patient(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
         let inner = self.inner.clone();
         let known = async move {
@@ -129,7 +129,7 @@ impl Broken {
         stream::once(known).flatten().filter(later).boxed()
     }
 
-    /// Listens for commits only some time after it looked.
+    /// Starts to listen for commits some time after the look at the feed.
     fn sleepy(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
         let (inner, committed) = (self.inner.clone(), self.committed.clone());
         stream::unfold(after, move |after| {

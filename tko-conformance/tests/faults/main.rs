@@ -1,4 +1,4 @@
-//! Broken backends: each with exactly one fault, and the check that must fail because of it.
+//! Broken backends: each has exactly one fault, and one check of suite 1 must fail because of it.
 
 mod broken;
 mod edges;
@@ -56,12 +56,12 @@ fn fails(check: &ConformanceCheck<dyn BackendHarness>, fault: &'static str) -> b
     catch_unwind(AssertUnwindSafe(|| (check.run)(harness))).is_err()
 }
 
-/// Failing is what is wanted here: hundreds of reports of it are not.
+/// Hides panics: the checks must fail here, hundreds of times.
 fn quietly() {
     set_hook(Box::new(|_| {}));
 }
 
-/// An error that lists them, for panics are quiet here.
+/// Returns the findings as an error, because panics are hidden.
 fn none(what: &str, found: Vec<impl Into<String>>) -> Result<(), String> {
     if found.is_empty() {
         return Ok(());

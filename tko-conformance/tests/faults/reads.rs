@@ -1,4 +1,4 @@
-//! Faults of reading: one, pages, counts.
+//! Faults of single reads, pages and counts.
 
 use crate::broken::Broken;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use tko_core::{
     Record, Result, Revision, Select, Timestamp, Want,
 };
 
-/// A key as if case did not count.
+/// The key in lower case.
 pub(crate) fn folded(key: &Key) -> Key {
     Key::new(key.kind(), &key.id().to_lowercase()).expect("it stays an id")
 }
@@ -222,7 +222,7 @@ impl Broken {
         Ok(page)
     }
 
-    /// Takes a deployment without site for one on the site where it is placed.
+    /// Lets a deployment without a site join the site where it is placed.
     async fn joined_by_place(&self, list: &List) -> Result<Page> {
         let mut all = list.clone();
         let patterns = std::mem::take(&mut all.select.site_metadata);
@@ -250,7 +250,7 @@ impl Broken {
         .await
     }
 
-    /// Everything of a kind.
+    /// All rows of a kind.
     async fn rows(&self, kind: Kind) -> Result<BTreeMap<Key, Arc<Entity>>> {
         let list = List {
             select: Select {
@@ -266,7 +266,7 @@ impl Broken {
         Ok(rows.map(|entity| (entity.key.clone(), entity)).collect())
     }
 
-    /// A page of what is selected and passes this filter.
+    /// A page of the matches that pass this filter.
     async fn filtered(&self, list: &List, filter: impl Fn(&Entity) -> bool) -> Result<Page> {
         let all = List {
             limit: 0,
@@ -282,7 +282,7 @@ impl Broken {
         Ok(page)
     }
 
-    /// One page of many small ones, read one after the other.
+    /// One page made of many small ones, read one after the other.
     async fn in_pieces(&self, list: &List, size: usize, limit: usize) -> Result<Page> {
         let mut small = List {
             limit: size,

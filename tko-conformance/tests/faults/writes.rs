@@ -1,4 +1,4 @@
-//! Faults of committing.
+//! Faults of commits.
 
 use crate::broken::Broken;
 use crate::reads::folded;
@@ -301,7 +301,7 @@ impl Broken {
         }
     }
 
-    /// All at once, or in parts if that is the fault.
+    /// Commits at once, or in parts if that is the fault.
     async fn in_parts(&self, set: ChangeSet, ack: Ack) -> Result<Committed> {
         let size = match () {
             () if self.is_any(&["a set is not atomic", "sets are not contiguous"]) => 1,

@@ -1,4 +1,4 @@
-//! One task: plays its script and notes what it was told, and when.
+//! One task: runs its script and logs each answer with its moment.
 
 use super::script::{Action, ReadPrecondition, ScriptStep, key};
 use crate::backend::fixture::{ALL, BackendFixture, TTL, request};
@@ -11,7 +11,7 @@ use tko_core::{
     Stage, Token, Want,
 };
 
-/// What all tasks noted.
+/// The common log of all tasks.
 #[derive(Default)]
 pub(super) struct Notes {
     time: AtomicU64,
@@ -19,7 +19,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// A moment: later than all before it.
+    /// Returns a moment later than all before it.
     fn now(&self) -> u64 {
         self.time.fetch_add(1, Ordering::SeqCst)
     }
@@ -35,10 +35,10 @@ impl Notes {
     }
 }
 
-/// What one task was told.
+/// One logged answer.
 #[derive(Clone, Debug)]
 pub(super) enum Note {
-    /// A set was acknowledged (`done`) or refused, between these moments.
+    /// A set that was acknowledged (`done`) or refused between these moments.
     Commit {
         name: String,
         asked: u64,
@@ -46,16 +46,16 @@ pub(super) enum Note {
         set: Box<ChangeSet>,
         done: Option<Committed>,
     },
-    /// This edit was this task's at least between these moments.
+    /// A modification that the task held at least between these moments.
     Modification { token: Token, from: u64, to: u64 },
-    /// This lease was this task's between these moments, if it was live at the end of them.
+    /// A lease that the task held between these moments, if it was live at the second.
     Lease {
         key: Key,
         fence: u64,
         asked: u64,
         from: u64,
         to: u64,
-        /// Also then. Else it may have died with its entity, nobody knows when.
+        /// Whether it was live then. Otherwise it ended with its entity at an unknown moment.
         live: bool,
     },
 }
@@ -156,7 +156,7 @@ impl Actor {
         }
     }
 
-    /// A requirement that was true when it was read.
+    /// A precondition that held when it was read.
     async fn need(&self, key: &Key, need: ReadPrecondition) -> Result<Option<Require>, String> {
         let found = self
             .fixture
@@ -178,7 +178,7 @@ impl Actor {
         })
     }
 
-    /// Commits and notes it. None: it was refused for a reason that is possible.
+    /// Commits a set and logs it. None: it was refused for a possible reason.
     async fn commit(&mut self, set: ChangeSet) -> Result<Option<Committed>, String> {
         self.commits += 1;
         let name = format!("{}x{}", self.number, self.commits);
@@ -199,7 +199,7 @@ impl Actor {
             Err(
                 Error::Conflict(_) | Error::NotFound(_) | Error::AlreadyExists(_) | Error::Busy(_),
             ) => None,
-            // It dies with its entity.
+            // The lease ends with its entity.
             Err(Error::ClaimExpired(_)) if lease => None,
             Err(other) => return Err(format!("{set:?}: {}", other.chain())),
         };

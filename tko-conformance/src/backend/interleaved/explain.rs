@@ -1,4 +1,4 @@
-//! What must be true of the notes and the feed together.
+//! The rules that the log and the feed must satisfy together.
 
 use super::actor::{Note, Notes};
 use crate::backend::fixture::BackendFixture;
@@ -7,7 +7,7 @@ use crate::explore::ensure;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{Change, ChangeRecord, ChangeSet, Committed, Entity, Key, Kind, Require, Revision};
 
-/// A set that was acknowledged, and when.
+/// An acknowledged set with its moments.
 struct Acknowledged<'a> {
     asked: u64,
     told: u64,
@@ -55,7 +55,7 @@ pub(super) async fn explain(fixture: &BackendFixture, notes: &Notes) -> Result<(
     leases_exclude(&notes, &acknowledged)
 }
 
-/// Goes through the feed, set by set. Answers with what is there after it.
+/// Replays the feed set by set. Returns the final state.
 fn replay(
     feed: &[ChangeRecord],
     acknowledged: &BTreeMap<&str, Acknowledged<'_>>,
@@ -111,7 +111,7 @@ fn replay(
     Ok(there)
 }
 
-/// Whether requirements are true of what is there: before the set, or after it.
+/// Whether preconditions hold in this state, before or after their set.
 fn holds(there: &BTreeMap<Key, Entity>, require: &[Require], after: bool) -> Result<(), String> {
     for require in require {
         let row = there.get(require.key());
@@ -149,7 +149,7 @@ fn once_each(there: &BTreeMap<Key, Entity>) -> Result<(), String> {
     Ok(())
 }
 
-/// What was acknowledged before another was asked for stands before it.
+/// A set acknowledged before another was sent comes before it.
 fn in_real_time(acknowledged: &BTreeMap<&str, Acknowledged<'_>>) -> Result<(), String> {
     for (name, first) in acknowledged {
         for (other, second) in acknowledged {
@@ -165,7 +165,7 @@ fn in_real_time(acknowledged: &BTreeMap<&str, Acknowledged<'_>>) -> Result<(), S
     Ok(())
 }
 
-/// While one has an edit, nobody else has, and nobody else writes.
+/// While a task holds a modification, no other task holds it or writes the key.
 fn edits_exclude(
     notes: &[Note],
     acknowledged: &BTreeMap<&str, Acknowledged<'_>>,
@@ -201,7 +201,8 @@ fn edits_exclude(
     Ok(())
 }
 
-/// While one has a lease, nobody else has; it dies with its entity only; and fences rise.
+/// While a task holds a lease, no other task does. It ends early only with its entity, and fences
+/// rise.
 fn leases_exclude(
     notes: &[Note],
     acknowledged: &BTreeMap<&str, Acknowledged<'_>>,

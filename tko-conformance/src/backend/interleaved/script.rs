@@ -1,4 +1,4 @@
-//! What each task does: on few keys, so that they get in each other's way.
+//! Scripts on few keys, so that tasks collide.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -7,7 +7,7 @@ use tko_core::Key;
 
 use crate::backend::sample::{d, s};
 
-/// How often which acts come.
+/// The relative frequencies of steps.
 #[derive(Clone, Copy)]
 pub(super) struct ScriptWeights {
     commits: u32,
@@ -24,7 +24,7 @@ pub(super) const RIGHTS: ScriptWeights = ScriptWeights {
     rights: 6,
 };
 
-/// One of the few keys: three sites, three deployments.
+/// Six keys: three sites, three deployments.
 pub(super) fn key(number: u8) -> Key {
     match number % 6 {
         site @ 0..3 => s(&format!("s{site}")),
@@ -34,32 +34,32 @@ pub(super) fn key(number: u8) -> Key {
 
 #[derive(Clone, Debug)]
 pub(super) struct ScriptStep {
-    /// How often others may go first, between what is read and what is written.
+    /// How often other tasks may run between a read and the write.
     pub(super) pauses: u8,
     pub(super) what: Action,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    /// Reads, then writes one or two, on condition of what was read.
+    /// Reads one or two keys, then writes them if they are unchanged.
     Put {
         keys: (u8, Option<u8>),
         word: u8,
         site: Option<u8>,
         need: ReadPrecondition,
     },
-    /// On condition that nothing refers to it.
+    /// Deletes a key that nothing references.
     Delete(u8),
-    /// Under one of few `once` keys.
+    /// Creates a deployment under one of few idempotency keys.
     Create(u8),
     Conditions(u8, bool),
-    /// Starts an edit and uses it, or gives it up.
+    /// Starts a modification and uses or cancels it.
     Modification {
         key: u8,
         used: bool,
     },
     Mark(u8),
-    /// Claims work, and commits under the lease, or settles it.
+    /// Claims work, and commits under the lease or settles it.
     Work {
         max: u8,
         commit: bool,
@@ -76,7 +76,7 @@ pub(super) enum ReadPrecondition {
     Absent,
 }
 
-/// Of three or four tasks, each with up to fifteen acts.
+/// Three or four tasks with up to fifteen steps each.
 pub(super) fn scripts(weights: ScriptWeights) -> impl Strategy<Value = Vec<Vec<ScriptStep>>> {
     vec(vec(act(weights), 1..15), 3..=4)
 }

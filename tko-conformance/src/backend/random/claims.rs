@@ -1,4 +1,4 @@
-//! Claims: the backend chooses, the model says whether it may.
+//! Claims: the backend chooses, and the model checks the choice.
 
 use super::compare;
 use super::pair::BackendPair;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tko_core::{Claim, ClaimRequest, Key, Lane};
 
 impl BackendPair {
-    /// That these are claims which the model allows; then it makes the same.
+    /// Checks that the model allows these claims, then makes the same in the model.
     pub(super) async fn claimed(
         &mut self,
         request: &ClaimRequest,
@@ -33,8 +33,7 @@ impl BackendPair {
     }
 }
 
-/// Whether these claims may be made of what is due: lanes in turn, earliest first in a lane, what
-/// killed three workers alone.
+/// Checks the choice: lanes in turn, earliest first in a lane, abandoned work alone.
 fn allowed(request: &ClaimRequest, claims: &[Claim], due: &[DueWork]) -> Result<(), String> {
     let mut taken: BTreeSet<&Key> = BTreeSet::new();
     for claim in claims {
@@ -55,7 +54,7 @@ fn allowed(request: &ClaimRequest, claims: &[Claim], due: &[DueWork]) -> Result<
     let alone = taken.iter().any(|asked| asked.alone);
     ensure!(!alone || taken.len() == 1, "not alone: {taken:?}");
     if due.iter().any(|asked| asked.attempts >= Lane::PATIENCE) {
-        // It may be claimed alone, and others before or after it.
+        // Abandoned work may be claimed alone, before or after the rest.
         return Ok(());
     }
     ensure!(

@@ -1,28 +1,28 @@
-//! What must be equal on both sides, and what may differ: versions and secrets are each side's
-//! own, and time may have gone on by a few seconds.
+//! Comparison of answers. Versions and secrets differ between the sides, and times by a few
+//! seconds.
 
 use crate::explore::ensure;
 use std::time::Duration;
 use tko_core::{ChangeRecord, Entity, Error, Record, Result, Timestamp, Work};
 
-/// Generated times lie five seconds apart; what is done in between takes less.
+/// Generated times lie five seconds apart; the calls in between must take less.
 const SLACK: Duration = Duration::from_secs(4);
 
-/// The time on each side.
+/// The current time of both sides.
 #[derive(Clone, Copy)]
 pub(super) struct PairTime {
     pub(super) subject: Timestamp,
     pub(super) model: Timestamp,
 }
 
-/// Of the subject and of the model, at these times of theirs.
+/// Whether two times are equal, relative to the current times.
 pub(super) fn times(subject: Timestamp, model: Timestamp, now: PairTime) -> bool {
     let offset = |time: Timestamp, now: Timestamp| time.0.saturating_sub(now.0);
     let apart = offset(subject, now.subject).abs_diff(offset(model, now.model));
     Duration::from_micros(apart) <= SLACK
 }
 
-/// That two lists are alike, item by item.
+/// Compares two lists item by item.
 pub(super) fn lists<T, M>(
     what: &str,
     subject: &[T],
@@ -138,8 +138,8 @@ pub(super) fn changes(subject: &ChangeRecord, model: &ChangeRecord) -> Result<()
     Ok(())
 }
 
-/// That an error is one of those that the model knows a reason for. Of several kinds of failed
-/// requirements any may be told; a conflict names them all.
+/// Checks that the model knows a reason for this error. Any of several failed preconditions may be
+/// reported; a conflict names them all.
 pub(super) fn refusal(subject: &Error, reasons: &[Error]) -> Result<(), String> {
     let told = |reason: &Error| match (reason, subject) {
         (Error::Conflict(model), Error::Conflict(subject)) => {

@@ -1,4 +1,4 @@
-//! From generated numbers to what they stand for.
+//! The keys, durations and changes that generated numbers stand for.
 
 use super::operation::{Length, RandomChange, RandomEntity, RandomOutcome, RandomSelect};
 use crate::backend::sample::{
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tko_core::{Change, Key, Kind, Outcome, Put, Select, Stage};
 
-/// The few keys: three templates, three sites, four deployments.
+/// Ten keys: three templates, three sites, four deployments.
 pub(super) fn key(number: u8) -> Key {
     match number {
         0..3 => t(&format!("t/{number}")),
@@ -21,7 +21,7 @@ pub(super) fn length(length: Length) -> Duration {
     Duration::from_secs(10) * u32::from(length)
 }
 
-/// So that what passes and what lasts rarely end at once.
+/// Odd steps, so that advances of time rarely end exactly at a deadline.
 pub(super) fn passing(length: Length) -> Duration {
     Duration::from_secs(5) * (2 * u32::from(length) - 1)
 }

@@ -1,13 +1,13 @@
-//! What is generated: operations on few keys, so that they meet.
+//! Generated operations on few keys, so that they collide.
 //!
-//! Everything is a small number. What it stands for is found when it is used, on either side: a
-//! token is one of those given out so far, a version one of those that a key had.
+//! Everything is a small number that each side resolves when it is used. A token number means a
+//! token issued so far, a version number an earlier version of a key.
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-/// How often which operations come.
+/// The relative frequencies of operations.
 #[derive(Clone, Copy)]
 pub(super) struct OperationWeights {
     pub(super) commits: u32,
@@ -17,13 +17,13 @@ pub(super) struct OperationWeights {
     pub(super) time: u32,
 }
 
-/// One of the few keys: see `naming`.
+/// The number of a key: see `naming`.
 pub(super) type KeyNumber = u8;
 
-/// How many keys there are.
+/// The number of keys.
 pub(super) const KEYS: KeyNumber = 10;
 
-/// One of the tokens given out so far, from the latest; or one that never was.
+/// The number of an issued token, counted back from the latest; beyond them, an unknown token.
 pub(super) type TokenNumber = u8;
 
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(super) enum Operation {
     History { key: KeyNumber, back: u8, limit: u8 },
 }
 
-/// In steps of ten seconds; time passes in odd steps of five.
+/// A duration in steps of ten seconds; time advances in odd steps of five.
 pub(super) type Length = u8;
 
 #[derive(Clone, Debug)]
@@ -58,9 +58,9 @@ pub(super) struct RandomSet {
 pub(super) enum RandomPrecondition {
     Absent,
     Exists,
-    /// A version that it had, from the latest.
+    /// An earlier version, counted back from the latest.
     At(u8),
-    /// The same.
+    /// An earlier version, counted back from the latest.
     Current(u8),
     Generation(u8),
     Unreferenced,

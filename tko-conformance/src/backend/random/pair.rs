@@ -1,4 +1,4 @@
-//! Subject and model side by side.
+//! The backend under test and the model, side by side.
 
 use super::compare::{self, PairTime};
 use super::naming;
@@ -15,17 +15,17 @@ use tko_core::{
     Timestamp, Token, Version, Want,
 };
 
-/// How many changes the subject is asked to keep.
+/// The number of changes that the backend must keep.
 pub(super) const HISTORY: usize = 30;
 
-/// The subject, and the model that goes through the same.
+/// A backend, and a model that goes through the same operations.
 pub(super) struct BackendPair {
     pub(super) fixture: BackendFixture,
     pub(super) model: ReferenceState,
     pub(super) now: Timestamp,
-    /// Each that was given out: the subject's, the model's.
+    /// Issued tokens: the backend's and the model's.
     pub(super) tokens: Vec<(Token, Token)>,
-    /// Each that was given: the subject's, the model's.
+    /// Versions of each key: the backend's and the model's.
     versions: BTreeMap<Key, Vec<(Version, Version)>>,
     commits: u32,
 }
@@ -42,7 +42,7 @@ impl BackendPair {
         }
     }
 
-    /// The time on each side.
+    /// Returns the current time of both sides.
     pub(super) async fn times(&self) -> PairTime {
         PairTime {
             subject: self.fixture.feed_position().await.now,
@@ -193,7 +193,7 @@ impl BackendPair {
         Ok(())
     }
 
-    /// The set for the subject, and the same for the model.
+    /// Makes the set for the backend, and the same for the model.
     fn sets(&mut self, draft: &RandomSet) -> (ChangeSet, ChangeSet) {
         self.commits += 1;
         let mut keys = BTreeSet::new();
@@ -240,7 +240,7 @@ impl BackendPair {
         if let (Change::Put(put), RandomChange::Put(look)) = (&mut change, alter)
             && put.key.kind() == Kind::Deployment
         {
-            // The key is for good: what is there keeps its own.
+            // The idempotency key is immutable: an existing deployment keeps its own.
             let there = self.model.record(&put.key, Want::ROW);
             let once = match &there {
                 Some(record) => record
@@ -280,14 +280,14 @@ impl BackendPair {
         }
     }
 
-    /// A version that it had, so far back from the latest; or one that nothing ever has.
+    /// An earlier version of a key, or one that no entity ever has.
     fn given(&self, key: &Key, back: u8) -> (Version, Version) {
         let given = self.versions.get(key).map_or(&[][..], Vec::as_slice);
         let at = given.len().checked_sub(usize::from(back) + 1);
         at.map_or((Version(u64::MAX), Version(u64::MAX)), |at| given[at])
     }
 
-    /// Compares everything that there is.
+    /// Compares the complete states.
     pub(super) async fn compare_all(&self) -> Result<(), String> {
         for kind in 0..3 {
             let everything = RandomSelect {

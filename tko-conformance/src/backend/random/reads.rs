@@ -1,4 +1,4 @@
-//! Listings, the feed and histories, compared as a whole.
+//! Comparison of whole listings, the feed and histories.
 
 use super::compare;
 use super::naming;

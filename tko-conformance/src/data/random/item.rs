@@ -5,22 +5,22 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tko_core::Package;
 
-/// One resource.
+/// A resource of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ModelResource {
-    /// A `ConfigMap`: replaces.
+    /// A `ConfigMap`; merging replaces it.
     Config(u8),
-    /// Gives metadata: replaces.
+    /// A source of metadata; merging replaces it.
     Facts(u8),
-    /// Overrides: without a value it leaves the one that is there.
+    /// A resource with `Override`; without a value, merging keeps the old one.
     Need(Option<u8>),
-    /// Never valid.
+    /// A resource that is never valid.
     Bad,
-    /// The Deployment resource: replaces.
+    /// The Deployment resource; merging replaces it.
     Head(ModelHead),
 }
 
-/// What a Deployment resource says.
+/// The fields of a Deployment resource.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ModelHead {
     pub(super) template: Option<String>,
@@ -30,7 +30,7 @@ pub(super) struct ModelHead {
 }
 
 impl ModelResource {
-    /// Which resource it is.
+    /// The identity of the resource.
     pub(super) fn slot(&self) -> u8 {
         match self {
             Self::Config(_) => 0,
@@ -70,9 +70,9 @@ pub(super) fn package(items: &[ModelResource]) -> Package {
     sample::named(values)
 }
 
-/// The package changed to say something else: what says the same stays as it is, to the byte.
+/// Changes a package to these resources. Unchanged ones keep every byte.
 pub(super) fn edited(package: &Package, old: &[ModelResource], new: &[ModelResource]) -> Package {
-    // The model's package is in the order of the subject's.
+    // The model's package has the order of the real one.
     let there = |item: &ModelResource| {
         let at = old.iter().position(|other| other.slot() == item.slot())?;
         Some(package.resources()[at].value().clone())
@@ -87,7 +87,7 @@ pub(super) fn edited(package: &Package, old: &[ModelResource], new: &[ModelResou
     sample::named(values.collect::<Vec<_>>())
 }
 
-/// The Deployment resource with what differs set.
+/// Sets the fields of the Deployment resource that differ.
 fn headed(mut value: Value, old: &ModelHead, new: &ModelHead) -> Value {
     let ids = [
         ("templateId", &old.template, &new.template),
@@ -110,7 +110,7 @@ fn headed(mut value: Value, old: &ModelHead, new: &ModelHead) -> Value {
     value
 }
 
-/// What a package says.
+/// The resources of a package.
 pub(super) fn items(package: &Package) -> Vec<ModelResource> {
     let number = |value: Option<&Value>| value.and_then(|v| v.as_str()?.parse().ok());
     let item = |resource: &std::sync::Arc<tko_core::Resource>| match &*resource.gvk().kind {
@@ -137,7 +137,7 @@ pub(super) fn items(package: &Package) -> Vec<ModelResource> {
     package.iter().map(item).collect()
 }
 
-/// Merges: in place, or at the end.
+/// Merges in place, or at the end.
 pub(super) fn merged(target: &[ModelResource], incoming: &[ModelResource]) -> Vec<ModelResource> {
     let mut merged = target.to_vec();
     for item in incoming {
@@ -158,13 +158,13 @@ pub(super) fn head_of(items: &[ModelResource]) -> Option<&ModelHead> {
     })
 }
 
-/// Whether the admission lets it pass.
+/// Whether the admission accepts these resources.
 pub(super) fn is_valid(items: &[ModelResource], complete: bool) -> bool {
     let lacking = complete && items.contains(&ModelResource::Need(None));
     !lacking && !items.contains(&ModelResource::Bad)
 }
 
-/// What it gives.
+/// The metadata of these resources.
 pub(super) fn gathered(items: &[ModelResource]) -> BTreeMap<String, String> {
     let word = items.iter().find_map(|item| match item {
         ModelResource::Facts(word) => Some(("X.word".to_owned(), word.to_string())),

@@ -1,4 +1,4 @@
-//! Subject and model side by side.
+//! The API under test and the model, side by side.
 
 use super::item::{self, ModelResource};
 use super::verb::{
@@ -18,9 +18,9 @@ use tko_core::{
 pub(super) struct ApiPair {
     fixture: DataFixture,
     model: Model,
-    /// Every id that was ever brought.
+    /// Every id that was ever given.
     ids: Vec<String>,
-    /// Versions before the last, to be stale with.
+    /// Earlier versions, for stale updates.
     stale: BTreeMap<String, Version>,
 }
 
@@ -34,7 +34,7 @@ impl ApiPair {
         }
     }
 
-    /// One of those made so far, from the latest; or one that never was.
+    /// The id of a created deployment, counted back from the latest, or an unknown id.
     fn made(&self, number: u8) -> String {
         let at = self.ids.len().checked_sub(usize::from(number) + 1);
         at.map_or("never".to_owned(), |at| self.ids[at].clone())
@@ -51,7 +51,7 @@ impl ApiPair {
         self.compare().await
     }
 
-    /// Answers with whether it was refused.
+    /// Runs an operation on both sides. Returns whether it was refused.
     async fn play(&mut self, verb: &UserOperation) -> Result<bool, String> {
         let data = self.fixture.data.clone();
         match verb {
@@ -274,7 +274,7 @@ fn select(choice: &MatchChoice, parent: Option<&String>) -> Select {
     select
 }
 
-/// What of an entity is compared.
+/// The compared parts of an entity.
 #[derive(Debug, Default, PartialEq)]
 struct ComparedRow {
     items: Vec<ModelResource>,
@@ -282,7 +282,7 @@ struct ComparedRow {
     template: Option<String>,
     site: Option<String>,
     parent: Option<String>,
-    /// Prepared and approved, as the row has them.
+    /// `prepared` and `approved` of the row.
     facts: Option<(bool, bool)>,
 }
 
@@ -322,7 +322,7 @@ fn same<T: PartialEq + Debug>(what: &str, subject: &T, model: &T) -> Result<(), 
     Ok(())
 }
 
-/// Whether both accept or refuse alike; then, whether it was refused.
+/// Checks that both sides accept or refuse alike. Returns whether they refused.
 fn alike<T: PartialEq + Debug>(
     subject: Result<T>,
     model: Result<T, ErrorKind>,

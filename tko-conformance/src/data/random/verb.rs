@@ -1,11 +1,11 @@
-//! What is generated: verbs on few entities, so that they meet.
+//! Generated user operations on few entities, so that they collide.
 
 use super::item::{ModelHead, ModelResource};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-/// How many templates and sites have an id; whether they are there is another matter.
+/// The number of template ids and of site ids; the entities need not exist.
 const IDS: u8 = 3;
 
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) enum UserOperation {
 pub(super) struct Creation {
     pub(super) template: Option<u8>,
     pub(super) site: Option<u8>,
-    /// One of those made so far.
+    /// The number of a created deployment.
     pub(super) parent: Option<u8>,
     pub(super) items: Vec<ModelResource>,
     pub(super) given: Option<u8>,
@@ -45,12 +45,12 @@ pub(super) struct Creation {
     pub(super) once: Option<u8>,
 }
 
-/// How a package is replaced.
+/// The way in which a package is replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum By {
     Modification,
     Update,
-    /// With a version that it had before.
+    /// With an earlier version.
     Stale,
 }
 
@@ -68,7 +68,7 @@ pub(super) enum PackageChange {
 pub(super) enum DeletionTarget {
     Template(u8),
     Site(u8),
-    /// One of those made so far.
+    /// The number of a created deployment.
     Deployment(u8),
 }
 
@@ -92,7 +92,7 @@ pub(super) fn site_name(number: u8) -> String {
     format!("s/{number}")
 }
 
-/// Some entities to begin with, and up to forty verbs.
+/// A few initial entities, and up to forty operations.
 pub(super) fn sequences() -> impl Strategy<Value = Vec<UserOperation>> {
     let beginning = (items(true), option::of(0..IDS), vec(creation(), 2..4));
     (beginning, vec(verb(), 1..40)).prop_map(|((items, template, creations), verbs)| {
@@ -151,12 +151,12 @@ fn verb() -> impl Strategy<Value = UserOperation> {
     ]
 }
 
-/// One of those made so far, the latest more often.
+/// The number of a created deployment; recent ones are more frequent.
 fn recent() -> impl Strategy<Value = u8> {
     prop_oneof![4 => 0..2_u8, 2 => 2..4_u8, 1 => 4..8_u8]
 }
 
-/// Each sort at most once, in any order.
+/// Each kind of resource at most once, in any order.
 fn items(heads: bool) -> impl Strategy<Value = Vec<ModelResource>> {
     let head = (option::weighted(0.3, 0..IDS), any::<bool>()).prop_map(|(site, prepared)| {
         ModelResource::Head(ModelHead {

@@ -1,4 +1,4 @@
-//! The model: rows in maps, and every rule of the model spelt out again, as plainly as it can be.
+//! The model: rows in maps, and every rule written again as simply as possible.
 
 use super::item::{ModelHead, ModelResource, gathered, head_of, is_valid, merged};
 use super::verb::{Creation, MatchChoice, PackageChange, site_name, template_name};
@@ -38,14 +38,14 @@ pub(super) struct Model {
     pub(super) templates: BTreeMap<String, ModelTemplate>,
     pub(super) sites: BTreeMap<String, ModelSite>,
     pub(super) deployments: BTreeMap<String, ModelDeployment>,
-    /// To be prepared, and to be scheduled, since this was last emptied.
+    /// Deployments to prepare and sites to schedule since the sets were last emptied.
     pub(super) unprepared: BTreeSet<String>,
     pub(super) unscheduled: BTreeSet<String>,
-    /// Sites that may be scheduled although nothing changed: of creations that were left out.
+    /// Sites that may be due without a change, because of skipped creations.
     pub(super) perhaps: BTreeSet<String>,
 }
 
-/// Weakest first.
+/// Overlays metadata, weakest first.
 fn overlaid(layers: [&Words; 3]) -> Words {
     let all = layers.into_iter().flatten();
     all.map(|(key, value)| (key.clone(), value.clone()))
@@ -78,7 +78,7 @@ impl ModelDeployment {
         head_of(&self.items).expect("each has one")
     }
 
-    /// Where it is to run now.
+    /// The site on which the deployment must run now.
     fn wanted_on(&self) -> Option<&String> {
         let head = self.head();
         self.site
@@ -142,7 +142,7 @@ impl Model {
         Ok((template.items.clone(), template.metadata()))
     }
 
-    /// Answers with the id, which may be another's.
+    /// Creates a deployment. Returns its id, or that of the holder of the idempotency key.
     pub(super) fn create(
         &mut self,
         id: &str,
@@ -194,7 +194,7 @@ impl Model {
         Ok(id.to_owned())
     }
 
-    /// Whether a relation may be set to this.
+    /// Whether a relation may be set to this id.
     fn is_template(&self, id: Option<&String>) -> bool {
         id.is_none_or(|id| self.templates.contains_key(id))
     }
@@ -203,12 +203,12 @@ impl Model {
         id.is_none_or(|id| self.sites.contains_key(id))
     }
 
-    /// What the alterations make of a package.
+    /// Applies changes to a package.
     pub(super) fn altered(items: &[ModelResource], alter: &[PackageChange]) -> Vec<ModelResource> {
         let mut items = items.to_vec();
         for alter in alter {
             match alter {
-                // Not merged: replaced whole.
+                // Set, not merged: the old resource is replaced completely.
                 PackageChange::Set(new) => {
                     match items.iter_mut().find(|i| i.slot() == new.slot()) {
                         Some(place) => *place = new.clone(),
@@ -240,7 +240,7 @@ impl Model {
         let mut new = old.clone();
         new.items = items.to_vec();
         if head_of(&new.items).is_none() {
-            // It comes back as it was, where it was.
+            // A missing Deployment resource returns unchanged, at its old place.
             let at = old
                 .items
                 .iter()
@@ -258,7 +258,7 @@ impl Model {
                 head.approved &= head.prepared;
             }
         }
-        // The relation follows what is said from when it is said anew.
+        // The relation follows the package only when the value changes.
         if said.template != old.head().template {
             new.template = said.template;
         }
@@ -274,7 +274,7 @@ impl Model {
         Ok(())
     }
 
-    /// Those that are chosen.
+    /// The deployments that match.
     pub(super) fn chosen(&self, choice: &MatchChoice, parent: Option<&String>) -> Vec<String> {
         let word = |metadata: &Words| {
             let said = metadata.get("X.word");
@@ -309,7 +309,7 @@ impl Model {
         }
     }
 
-    /// Answers with how many.
+    /// Approves the matches. Returns their number.
     pub(super) fn approve(&mut self, choice: &MatchChoice, parent: Option<&String>) -> u64 {
         let mut done = 0;
         for id in self.chosen(choice, parent) {
@@ -358,7 +358,7 @@ impl Model {
         Ok(())
     }
 
-    /// Puts, or removes, and says what is due because of it.
+    /// Puts or removes a deployment, and notes the sites that become due.
     fn replace(&mut self, id: &str, new: Option<ModelDeployment>) {
         let is = new.as_ref().and_then(ModelDeployment::wanted_on).cloned();
         let prepared = new.as_ref().is_none_or(|new| new.head().prepared);
