@@ -24,7 +24,7 @@ impl Admission for Strict {
                 });
             };
             if resource.get(&["spec", "bad"]).is_some() {
-                refuse("spec.bad", "must not be there; remove it");
+                refuse("spec.bad", "must not be set; remove it");
             }
             let needy = &*resource.gvk().kind == "Need";
             if complete && needy && resource.get(&["spec", "value"]).is_none() {

@@ -24,7 +24,7 @@ fn setting(name: &str, default: u64) -> u64 {
         Err(_) => default,
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{name}={text:?} is no number")),
+            .unwrap_or_else(|_| panic!("{name}={text:?} is not a number")),
     }
 }
 
@@ -49,13 +49,13 @@ pub(crate) async fn explore<S>(
     for case in 0..cases {
         let mut tree = strategy
             .new_tree(&mut runner)
-            .expect("nothing is filtered out");
+            .expect("the strategy filters nothing");
         let Err(reason) = test(tree.current()).await else {
             continue;
         };
         let (simplest, reason) = shrink(&mut tree, reason, &mut test).await;
         panic!(
-            "{reason}\n\nthe simplest case that fails: {simplest:#?}\n\n\
+            "{reason}\n\nsimplest failing case: {simplest:#?}\n\n\
              case {case} of TKO_CONFORMANCE_SEED={seed}"
         );
     }
@@ -109,7 +109,9 @@ mod tests {
             futures_util::FutureExt::now_or_never(exploring).expect("nothing waits");
         }));
         let panic = failed.expect_err("some of a thousand cases fail");
-        let text = panic.downcast_ref::<String>().expect("it says what failed");
+        let text = panic
+            .downcast_ref::<String>()
+            .expect("the panic has a message");
         assert!(text.contains("too large"), "{text}");
         assert!(text.contains("[\n    7,\n]"), "the simplest: {text}");
         assert!(text.contains("TKO_CONFORMANCE_SEED="), "{text}");

@@ -53,7 +53,7 @@ fn block_on(paused: bool, check: impl Future<Output = ()>) {
         let done = tokio::time::timeout(limit, check).await;
         assert!(
             done.is_ok(),
-            "the check hangs: it waits for what never comes"
+            "the check hangs: it waits for an event that does not come"
         );
     });
 }

@@ -1,6 +1,6 @@
 //! The lists of checks, and the macros that make tests of them.
 
-/// Makes one `#[test]` of each check of suite 1, on a backend of its own.
+/// Makes one `#[test]` of each check of suite 1, on a fresh backend.
 ///
 /// `$harness` is an expression that makes a [`BackendHarness`](crate::BackendHarness); it is
 /// evaluated for each check. Attributes go to every test.
@@ -25,9 +25,9 @@ macro_rules! backend_suite {
     };
 }
 
-/// Makes one `#[test]` of each check of suite 2, on an API of its own.
+/// Makes one `#[test]` of each check of suite 2, on a fresh store.
 ///
-/// As [`backend_suite!`], of a [`DataHarness`](crate::DataHarness).
+/// Takes the same arguments as [`backend_suite!`], with a [`DataHarness`](crate::DataHarness).
 #[macro_export]
 macro_rules! data_suite {
     ($(#[$attribute:meta])* mod $name:ident = $harness:expr) => {

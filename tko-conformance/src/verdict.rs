@@ -8,7 +8,7 @@ use tko_core::{Error, ErrorKind, Key, Result};
 pub(crate) fn refused<T: Debug>(result: Result<T>, kinds: &[ErrorKind], what: &str) -> Error {
     match result {
         Err(error) if kinds.contains(&error.kind()) => error,
-        other => panic!("{what} is refused as {kinds:?}, but came to {other:?}"),
+        other => panic!("{what} must be refused with {kinds:?}, but the answer is {other:?}"),
     }
 }
 

@@ -41,3 +41,14 @@ fn every_check_of_suite_2_is_listed() {
     let listed: BTreeSet<String> = DATA_CHECKS.iter().map(|c| c.name.to_owned()).collect();
     assert_eq!(listed, written("data"));
 }
+
+#[test]
+fn the_readme_states_the_number_of_checks() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("the package has a README");
+    let numbers = [(1, BACKEND_CHECKS.len()), (2, DATA_CHECKS.len())];
+    for (suite, count) in numbers {
+        let sentence = format!("suite {suite} has {count} checks");
+        assert!(readme.contains(&sentence), "the README says: {sentence}");
+    }
+}

@@ -49,7 +49,7 @@ pub async fn a_claim_describes_the_work(fixture: BackendFixture) {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
     assert!(
         claim.token.secret.chars().all(plain),
-        "letters, digits, dot, minus"
+        "the secret has letters, digits, dots and minus signs only"
     );
     assert_eq!(
         Token::decode(&claim.token.encode()).expect("it was encoded"),
@@ -58,8 +58,8 @@ pub async fn a_claim_describes_the_work(fixture: BackendFixture) {
     let work = fixture
         .work(Stage::Prepare, d("d"))
         .await
-        .expect("it is work still");
-    assert_eq!(work.leased, Some(claim.until), "people see it leased");
+        .expect("the work still exists");
+    assert_eq!(work.leased, Some(claim.until), "users see the lease");
 }
 
 /// Leased work is not claimed again until the lease ends. Other stages of the same key are
@@ -139,7 +139,7 @@ pub async fn lanes_take_turns_from_claim_to_claim(fixture: BackendFixture) {
             .claim(Stage::Prepare, 1)
             .await
             .pop()
-            .expect("more is due");
+            .expect("more work is due");
         served.push(claim.work.lane.number());
     }
     for round in served[..9].chunks(3) {
@@ -163,7 +163,7 @@ pub async fn enqueues_merge_into_the_earlier_time(fixture: BackendFixture) {
     assert_eq!(
         claim.work.lane,
         Lane::new(1),
-        "work that is there keeps its lane"
+        "existing work keeps its lane"
     );
     fixture
         .backend
@@ -173,7 +173,7 @@ pub async fn enqueues_merge_into_the_earlier_time(fixture: BackendFixture) {
     fixture.advance(TTL).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
-        "three marks were one work"
+        "three enqueues were one piece of work"
     );
 }
 
@@ -199,7 +199,7 @@ pub async fn an_expired_lease_is_due_work(fixture: BackendFixture) {
     let outcomes = [(first.token, Outcome::Done), (second.token, Outcome::Done)];
     let settled = fixture.backend.settle(&outcomes).await;
     assert_eq!(
-        settled.expect("an answer"),
+        settled.expect("the call succeeds"),
         [false, true],
         "the first lease is over"
     );
@@ -278,7 +278,7 @@ pub async fn a_claim_makes_no_revision(fixture: BackendFixture) {
         .backend
         .renew(std::slice::from_ref(&claim.token), TTL)
         .await
-        .expect("an answer");
+        .expect("the call succeeds");
     let retry = Outcome::Retry {
         after: STEP,
         reason: "no".to_owned(),
@@ -287,7 +287,7 @@ pub async fn a_claim_makes_no_revision(fixture: BackendFixture) {
         .backend
         .settle(&[(claim.token, retry)])
         .await
-        .expect("an answer");
+        .expect("the call succeeds");
     assert_eq!(fixture.revision().await, 1);
     assert_eq!(fixture.version(d("d")).await, before);
 }
@@ -323,7 +323,11 @@ pub async fn no_work_is_leased_twice_at_once(fixture: BackendFixture) {
                     };
                     history.push((claim.work.key, claim.fence, done));
                     let settled = own.backend.settle(&[(claim.token, end)]).await;
-                    assert_eq!(settled.expect("an answer"), [true], "it is nobody else's");
+                    assert_eq!(
+                        settled.expect("the call succeeds"),
+                        [true],
+                        "the lease is exclusive"
+                    );
                 }
             }
         });
@@ -341,11 +345,7 @@ pub async fn no_work_is_leased_twice_at_once(fixture: BackendFixture) {
     fixture.advance(TTL + STEP).await;
     let left = fixture.claim(Stage::Prepare, WORK).await;
     let again = history.iter().filter(|(.., done)| !done).count();
-    assert_eq!(
-        left.len(),
-        again,
-        "exactly what was to be tried again is due"
-    );
+    assert_eq!(left.len(), again, "exactly the retried work is due");
 }
 
 /// The store's time advances as the harness requests, and never goes back.
@@ -378,7 +378,11 @@ pub async fn stages_take_separate_turns(fixture: BackendFixture) {
     let mut served: BTreeMap<Stage, Vec<u8>> = BTreeMap::new();
     for _ in 0..4 {
         for stage in stages {
-            let claim = fixture.claim(stage, 1).await.pop().expect("more is due");
+            let claim = fixture
+                .claim(stage, 1)
+                .await
+                .pop()
+                .expect("more work is due");
             served
                 .entry(stage)
                 .or_default()

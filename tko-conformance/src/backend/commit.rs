@@ -38,7 +38,7 @@ pub async fn a_set_is_applied_completely(fixture: BackendFixture) {
     expected.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(
         versions, expected,
-        "the versions of what changed and is still there"
+        "the versions of changed entities that still exist"
     );
 }
 
@@ -57,7 +57,7 @@ pub async fn a_refused_set_changes_nothing(fixture: BackendFixture) {
         .backend
         .start_modification(&s("held"), TTL, ALL)
         .await
-        .expect("it is free");
+        .expect("the key is free");
     let before = fixture
         .find(d("d"))
         .await
@@ -105,9 +105,9 @@ pub async fn a_refused_set_changes_nothing(fixture: BackendFixture) {
         .settle(&[(lease, Outcome::Done), (held.token, Outcome::Done)])
         .await;
     assert_eq!(
-        done.expect("both are settled"),
+        done.expect("both tokens are settled"),
         [true, true],
-        "the claims live"
+        "the claims stay live"
     );
 }
 
@@ -126,7 +126,11 @@ pub async fn a_dropped_commit_is_all_or_nothing(fixture: BackendFixture) {
         drop(commit);
         let keys = ids.each_ref().map(|id| s(id));
         let found = fixture.backend.get(&keys, Want::ROW).await;
-        let found = found.expect("three keys").into_iter().flatten().count();
+        let found = found
+            .expect("the keys are read")
+            .into_iter()
+            .flatten()
+            .count();
         assert!(found == 0 || found == 3, "{found} of three are there");
     }
 }
@@ -188,7 +192,10 @@ pub async fn both_acknowledgements_hold(fixture: BackendFixture) {
             .backend
             .commit(set([site(&one)]), Ack::Numbered)
             .await;
-        let revision = done.expect("it is sound").revision.expect("it is numbered");
+        let revision = done
+            .expect("the call is valid")
+            .revision
+            .expect("it is numbered");
         let feed = fixture.next_changes(revision.0 - 1, 1).await;
         assert_eq!(feed[0].key, s(&one));
         assert!(fixture.feed_position().await.revision >= revision);
@@ -197,7 +204,7 @@ pub async fn both_acknowledgements_hold(fixture: BackendFixture) {
             .backend
             .commit(set([site(&other)]), Ack::Durable)
             .await;
-        let done = done.expect("it is sound");
+        let done = done.expect("the call is valid");
         assert_eq!(
             done.versions,
             [(s(&other), fixture.version(s(&other)).await)]
@@ -228,14 +235,14 @@ pub async fn a_set_enqueues_work(fixture: BackendFixture) {
     fixture.advance(Duration::from_secs(29)).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
-        "it is too early"
+        "the work is not due yet"
     );
     fixture.advance(Duration::from_secs(2)).await;
     assert_eq!(fixture.claim_one(Stage::Prepare).await.work.key, d("later"));
     fixture.put([deployment("missing")]).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
-        "that was never work"
+        "absent keys were not enqueued"
     );
 }
 
@@ -353,9 +360,9 @@ pub async fn a_lease_ends_with_its_entity(fixture: BackendFixture) {
         .backend
         .renew(std::slice::from_ref(&lease), TTL)
         .await;
-    assert_eq!(renewed.expect("an answer"), [false]);
+    assert_eq!(renewed.expect("the call succeeds"), [false]);
     let settled = fixture.backend.settle(&[(lease, Outcome::Done)]).await;
-    assert_eq!(settled.expect("an answer"), [false]);
+    assert_eq!(settled.expect("the call succeeds"), [false]);
 }
 
 /// Concurrent sets stay contiguous in the feed. Each acknowledged set appears once, and revisions
@@ -385,7 +392,7 @@ pub async fn concurrent_sets_stay_contiguous(fixture: BackendFixture) {
     let mut keys: Vec<&Key> = feed.iter().map(|change| &change.key).collect();
     keys.sort();
     keys.dedup();
-    assert_eq!(keys.len(), feed.len(), "each change is there once");
+    assert_eq!(keys.len(), feed.len(), "each change appears once");
     for (at, change) in feed.iter().enumerate() {
         assert_eq!(change.revision.0, at as u64 + 1, "dense");
     }
@@ -397,7 +404,7 @@ pub async fn concurrent_sets_stay_contiguous(fixture: BackendFixture) {
         let last = set.last().map(|change| change.revision);
         assert!(
             set.iter().all(|change| Some(change.set) == last),
-            "they name their last"
+            "each change names the last revision of its set"
         );
     }
 }
@@ -459,13 +466,17 @@ pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
             .backend
             .renew(std::slice::from_ref(&token), TTL)
             .await;
-        assert_eq!(renewed.expect("an answer"), [false]);
+        assert_eq!(renewed.expect("the call succeeds"), [false]);
         let settled = fixture.backend.settle(&[(token, Outcome::Done)]).await;
-        assert_eq!(settled.expect("an answer"), [false]);
+        assert_eq!(settled.expect("the call succeeds"), [false]);
     }
     assert!(fixture.find(t("t")).await.is_none());
     let settled = fixture.backend.settle(&[(lease, Outcome::Done)]).await;
-    assert_eq!(settled.expect("an answer"), [true], "the real token works");
+    assert_eq!(
+        settled.expect("the call succeeds"),
+        [true],
+        "the real token works"
+    );
 }
 
 /// A set enqueues before it settles: work enqueued under its own lease is due at once afterwards.
@@ -503,7 +514,7 @@ pub async fn a_set_enqueues_before_it_settles(fixture: BackendFixture) {
             after: Duration::ZERO,
         };
         let settled = fixture.backend.settle(&[(claim.token, yielded)]).await;
-        assert_eq!(settled.expect("an answer"), [true]);
+        assert_eq!(settled.expect("the call succeeds"), [true]);
     }
 }
 
@@ -526,5 +537,9 @@ pub async fn settle_and_progress_need_a_token(fixture: BackendFixture) {
     );
     assert_eq!(fixture.work(Stage::Prepare, d("d")).await, before);
     let settled = fixture.backend.settle(&[(lease, Outcome::Done)]).await;
-    assert_eq!(settled.expect("an answer"), [true], "the lease is live");
+    assert_eq!(
+        settled.expect("the call succeeds"),
+        [true],
+        "the lease is live"
+    );
 }

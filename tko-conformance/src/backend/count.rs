@@ -20,7 +20,7 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
             .backend
             .count(&all(Kind::Site), bound, Want::ROW)
             .await;
-        let count = count.expect("a count");
+        let count = count.expect("the count succeeds");
         assert_eq!(count, Count { found, more }, "with the bound {bound}");
     }
 }
@@ -34,7 +34,7 @@ pub async fn a_count_follows_every_change(fixture: BackendFixture) {
     };
     let count = async || {
         let count = fixture.backend.count(&select, 100, Want::ROW).await;
-        count.expect("a count").found
+        count.expect("the count succeeds").found
     };
     assert_eq!(count().await, 0);
     fixture
@@ -42,13 +42,13 @@ pub async fn a_count_follows_every_change(fixture: BackendFixture) {
         .await;
     assert_eq!(count().await, 2);
     fixture.put([site("a1")]).await;
-    assert_eq!(count().await, 1, "one ceased to match");
+    assert_eq!(count().await, 1, "one stopped matching");
     fixture.put([site("a1").with_label("k", "v")]).await;
-    assert_eq!(count().await, 2, "it began to match again");
+    assert_eq!(count().await, 2, "it matches again");
     fixture
         .put([site("a2").with_label("k", "v").being_deleted()])
         .await;
-    assert_eq!(count().await, 1, "what is being deleted does not count");
+    assert_eq!(count().await, 1, "entities under deletion do not count");
     fixture.commit(changes([Change::Delete(s("a1"))])).await;
     assert_eq!(count().await, 0);
 }

@@ -100,7 +100,11 @@ pub async fn the_feed_starts_after_any_revision(fixture: BackendFixture) {
     for after in 0..=5 {
         let mut tail = fixture.backend.tail(Revision(after), Want::ROW);
         for expected in after + 1..=5 {
-            let change = tail.next().await.expect("without end").expect("a change");
+            let change = tail
+                .next()
+                .await
+                .expect("the feed does not end")
+                .expect("a change");
             assert_eq!((change.revision.0, change.set.0), (expected, 5));
         }
         let known = fixture.revision().await;
@@ -109,7 +113,11 @@ pub async fn the_feed_starts_after_any_revision(fixture: BackendFixture) {
             .put([site("later").with_label("n", &after.to_string())])
             .await;
         for expected in first.iter().map(|c| c.revision.0).chain([known + 1]) {
-            let change = tail.next().await.expect("without end").expect("a change");
+            let change = tail
+                .next()
+                .await
+                .expect("the feed does not end")
+                .expect("a change");
             assert_eq!(change.revision.0, expected, "after {after}");
         }
     }
@@ -120,8 +128,16 @@ pub async fn a_waiting_reader_gets_the_next_change(fixture: BackendFixture) {
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
         let mut tail = other.backend.tail(Revision(0), Want::ROW);
-        let first = tail.next().await.expect("without end").expect("a change");
-        let second = tail.next().await.expect("without end").expect("a change");
+        let first = tail
+            .next()
+            .await
+            .expect("the feed does not end")
+            .expect("a change");
+        let second = tail
+            .next()
+            .await
+            .expect("the feed does not end")
+            .expect("a change");
         (first.key, second.key)
     });
     tokio::task::yield_now().await;
@@ -213,7 +229,10 @@ pub async fn a_position_no_longer_kept_is_expired(fixture: BackendFixture) {
             Some(Err(Error::Expired { oldest })) => assert!(oldest >= head.oldest),
             other => panic!("after {after} it has expired: {other:?}"),
         }
-        assert!(tail.next().await.is_none(), "it ends after an error");
+        assert!(
+            tail.next().await.is_none(),
+            "the stream ends after an error"
+        );
     }
     let told = fixture.changes(head.oldest.0).await;
     assert_eq!(told[0].revision.0, head.oldest.0 + 1);
@@ -225,7 +244,11 @@ pub async fn a_slow_reader_misses_nothing(fixture: BackendFixture) {
     let fixture = fixture.fresh(20).await;
     fixture.put([site("s").with_label("n", "first")]).await;
     let mut tail = fixture.backend.tail(Revision(0), Want::ROW);
-    let first = tail.next().await.expect("without end").expect("a change");
+    let first = tail
+        .next()
+        .await
+        .expect("the feed does not end")
+        .expect("a change");
     assert_eq!(first.revision.0, 1);
     for n in 0..200 {
         fixture
@@ -235,10 +258,13 @@ pub async fn a_slow_reader_misses_nothing(fixture: BackendFixture) {
     fixture.trim().await;
     let mut expected = 2;
     while expected <= 201 {
-        match tail.next().await.expect("without end") {
-            Ok(change) => assert_eq!(change.revision.0, expected, "none is skipped"),
+        match tail.next().await.expect("the feed does not end") {
+            Ok(change) => assert_eq!(change.revision.0, expected, "no change is skipped"),
             Err(Error::Expired { .. }) => {
-                assert!(tail.next().await.is_none(), "it ends after an error");
+                assert!(
+                    tail.next().await.is_none(),
+                    "the stream ends after an error"
+                );
                 return;
             }
             Err(other) => panic!("held back or expired: {other:?}"),
@@ -282,7 +308,7 @@ pub async fn no_wake_up_is_lost(fixture: BackendFixture) {
         let heard = tokio::time::timeout(Duration::from_secs(20), waiting).await;
         let heard = heard.unwrap_or_else(|_| panic!("change {round} woke no reader"));
         let (rest, next) = heard.expect("the reader ends");
-        let change = next.expect("without end").expect("a change");
+        let change = next.expect("the feed does not end").expect("a change");
         assert_eq!(change.revision.0, round as u64 + 1);
         tail = rest;
     }
@@ -303,10 +329,14 @@ pub async fn a_future_revision_is_expired(fixture: BackendFixture) {
     let mut tail = fixture.backend.tail(Revision(2), Want::ROW);
     assert!(futures_util::poll!(tail.next()).is_pending());
     fixture.put([site("c")]).await;
-    let next = tail.next().await.expect("without end").expect("a change");
+    let next = tail
+        .next()
+        .await
+        .expect("the feed does not end")
+        .expect("a change");
     assert_eq!(
         next.revision,
         Revision(3),
-        "the last revision is no future one"
+        "the last revision is not in the future"
     );
 }

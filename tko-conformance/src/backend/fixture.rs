@@ -91,7 +91,7 @@ impl BackendFixture {
 
     /// Commits a set that must be accepted.
     pub(crate) async fn commit(&self, set: ChangeSet) -> Committed {
-        self.try_commit(set).await.expect("the set is sound")
+        self.try_commit(set).await.expect("the set is valid")
     }
 
     /// Commits puts that must be accepted, as one set.
@@ -114,7 +114,7 @@ impl BackendFixture {
     /// Reads every part of an entity, if it exists.
     pub(crate) async fn find(&self, key: impl Into<Key>) -> Option<Record> {
         let keys = [key.into()];
-        let mut found = self.backend.get(&keys, ALL).await.expect("one key is read");
+        let mut found = self.backend.get(&keys, ALL).await.expect("the key is read");
         assert_eq!(found.len(), 1, "an answer for each key");
         found.pop().flatten()
     }
@@ -150,7 +150,7 @@ impl BackendFixture {
         };
         let mut all: Vec<Record> = Vec::new();
         for _ in 0..10_000 {
-            let page = self.backend.list(&list).await.expect("a page is read");
+            let page = self.backend.list(&list).await.expect("the page is read");
             assert!(
                 limit == 0 || page.items.len() <= limit,
                 "a page of {limit} has {} items",
@@ -160,12 +160,15 @@ impl BackendFixture {
             match page.next {
                 None => return all,
                 next => {
-                    assert_ne!(next, list.after, "each page continues further on");
+                    assert_ne!(
+                        next, list.after,
+                        "each page continues after the previous one"
+                    );
                     list.after = next;
                 }
             }
         }
-        panic!("the listing comes to no end");
+        panic!("the listing does not end");
     }
 
     /// Lists the ids of a selection.
@@ -179,7 +182,7 @@ impl BackendFixture {
         self.backend
             .feed_position()
             .await
-            .expect("the head is read")
+            .expect("the feed position is read")
     }
 
     pub(crate) async fn revision(&self) -> u64 {
@@ -197,10 +200,10 @@ impl BackendFixture {
     pub(crate) async fn next_changes(&self, after: u64, count: usize) -> Vec<ChangeRecord> {
         let tail = self.backend.tail(Revision(after), Want::PACKAGE);
         let changes: Vec<_> = tail.take(count).collect().await;
-        assert_eq!(changes.len(), count, "the feed goes on without end");
+        assert_eq!(changes.len(), count, "the feed does not end");
         changes
             .into_iter()
-            .map(|change| change.expect("the feed reaches back so far"))
+            .map(|change| change.expect("the feed keeps these changes"))
             .collect()
     }
 
@@ -209,14 +212,14 @@ impl BackendFixture {
         self.backend
             .claim(&request(stage, max))
             .await
-            .expect("what is due can be claimed")
+            .expect("due work can be claimed")
     }
 
     /// Claims the only piece of work that is due.
     pub(crate) async fn claim_one(&self, stage: Stage) -> Claim {
         let mut claims = self.claim(stage, 10).await;
         assert_eq!(claims.len(), 1, "one piece of work is due: {claims:?}");
-        claims.pop().expect("there is one")
+        claims.pop().expect("a claim exists")
     }
 }
 

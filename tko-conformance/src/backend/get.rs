@@ -121,7 +121,7 @@ pub async fn answers_follow_the_order_of_the_keys(fixture: BackendFixture) {
         .backend
         .get(&keys, Want::ROW)
         .await
-        .expect("six keys");
+        .expect("the keys are read");
     let ids: Vec<Option<&Key>> = found
         .iter()
         .map(|record| record.as_ref().map(|r| &r.entity.key))
@@ -172,8 +172,12 @@ pub async fn requested_parts_are_included(fixture: BackendFixture) {
     fixture.put([deployment("d").with_resources(&["a"])]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let read = async |want| {
-        let found = fixture.backend.get(&[d("d")], want).await.expect("one key");
-        found.into_iter().flatten().next().expect("it is there")
+        let found = fixture
+            .backend
+            .get(&[d("d")], want)
+            .await
+            .expect("the key is read");
+        found.into_iter().flatten().next().expect("it exists")
     };
     let plain = read(Want::ROW).await;
     assert!(

@@ -59,13 +59,13 @@ pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
             put
         }))
         .await;
-    let value = |text| Pattern::value(text).expect("a pattern");
+    let value = |text| Pattern::value(text).expect("the pattern is valid");
     let mut exact = all(Kind::Deployment);
     exact.metadata.insert("n".to_owned(), value("1"));
     let mut like = all(Kind::Deployment);
     like.metadata.insert("n".to_owned(), value("*2"));
     let mut joined = exact.clone();
-    joined.template_ids = vec![Pattern::id("u").expect("a pattern")];
+    joined.template_ids = vec![Pattern::id("u").expect("the pattern is valid")];
     let selects = [
         (all(Kind::Deployment), 60),
         (exact, 20),
@@ -97,16 +97,19 @@ pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
                 };
                 let pages: Vec<_> = fixture.backend.clone().pages(list).collect().await;
                 assert!(!pages.is_empty(), "at least one page comes");
-                let pages: Vec<_> = pages.into_iter().map(|p| p.expect("a page")).collect();
+                let pages: Vec<_> = pages
+                    .into_iter()
+                    .map(|p| p.expect("the page is read"))
+                    .collect();
                 let ends = pages.iter().map(|page| page.next.is_none());
                 let last = pages.len() - 1;
                 assert!(
                     ends.enumerate().all(|(at, end)| end == (at == last)),
-                    "the last alone has nothing after it"
+                    "only the last page has no cursor"
                 );
                 assert!(
                     limit == 0 || pages.iter().all(|page| page.items.len() <= limit),
-                    "no page has more than {limit}"
+                    "a page has at most {limit} items"
                 );
                 let read = pages.iter().flat_map(|page| &page.items);
                 let read: Vec<_> = read.map(|r| format!("{r:?}")).collect();
@@ -120,7 +123,7 @@ pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
             .clone()
             .pages(page_of(all(Kind::Deployment), 2));
         let first = pages.next().await.expect("at least one page");
-        assert_eq!(first.expect("a page").items.len(), 2);
+        assert_eq!(first.expect("the page is read").items.len(), 2);
     }
     assert_eq!(fixture.walk(&all(Kind::Deployment), 0).await.len(), 60);
 }
@@ -144,7 +147,11 @@ pub async fn an_empty_listing_ends_at_once(fixture: BackendFixture) {
     assert!(fixture.ids(&all(Kind::Template)).await.is_empty());
     let mut after_all = page_of(all(Kind::Site), 10);
     after_all.after = Some(Cursor(s("z")));
-    let page = fixture.backend.list(&after_all).await.expect("a page");
+    let page = fixture
+        .backend
+        .list(&after_all)
+        .await
+        .expect("the page is read");
     assert!(page.items.is_empty() && page.next.is_none(), "{page:?}");
 }
 
@@ -156,9 +163,9 @@ pub async fn a_page_has_at_most_a_thousand_items(fixture: BackendFixture) {
     }
     for limit in [0, MAX_PAGE + 1, usize::MAX] {
         let list = page_of(all(Kind::Template), limit);
-        let page = fixture.backend.list(&list).await.expect("a page");
+        let page = fixture.backend.list(&list).await.expect("the page is read");
         assert!(page.items.len() <= MAX_PAGE, "asked for {limit}");
-        assert!(page.next.is_some(), "there is one more");
+        assert!(page.next.is_some(), "one more item exists");
         assert_eq!(
             fixture
                 .walk(&all(Kind::Template), limit.min(5_000))
@@ -182,7 +189,7 @@ pub async fn a_cursor_continues_after_its_key(fixture: BackendFixture) {
         list.after = Some(Cursor(s(after)));
         let mut found = Vec::new();
         loop {
-            let page = fixture.backend.list(&list).await.expect("a page");
+            let page = fixture.backend.list(&list).await.expect("the page is read");
             found.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
             match page.next {
                 Some(next) => list.after = Some(next),
@@ -214,7 +221,7 @@ pub async fn requested_parts_are_included(fixture: BackendFixture) {
         .backend
         .list(&page_of(all(Kind::Deployment), 10))
         .await;
-    let page = page.expect("a page");
+    let page = page.expect("the page is read");
     assert!(
         page.items
             .iter()
@@ -240,7 +247,7 @@ pub async fn a_page_shows_everything_up_to_its_revision(fixture: BackendFixture)
     for n in 1..=10 {
         fixture.put([site(&format!("s{n:02}"))]).await;
         let list = page_of(all(Kind::Site), 0);
-        let page = fixture.backend.list(&list).await.expect("a page");
+        let page = fixture.backend.list(&list).await.expect("the page is read");
         assert!(
             page.revision <= fixture.feed_position().await.revision,
             "a page shows no revision that is not there yet"
@@ -272,7 +279,7 @@ pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
     let mut seen: Vec<Key> = Vec::new();
     let mut first = None;
     for round in 0.. {
-        let page = fixture.backend.list(&list).await.expect("a page");
+        let page = fixture.backend.list(&list).await.expect("the page is read");
         first.get_or_insert(page.revision);
         for record in page.items {
             let entity = record.entity;
@@ -349,7 +356,7 @@ pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
         let mut known = BTreeSet::new();
         let mut lowest = head;
         for page in pages {
-            let page = page.expect("a page");
+            let page = page.expect("the page is read");
             assert!(page.revision <= head, "{} is not there yet", page.revision);
             lowest = lowest.min(page.revision);
             known.extend(page.items.iter().map(|r| r.entity.key.clone()));
@@ -365,7 +372,7 @@ pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
             .backend
             .count(&all(Kind::Site), 100, list.want)
             .await;
-        let found = count.expect("a count").found;
+        let found = count.expect("the count succeeds").found;
         assert!(found <= n + 1, "{found} were never there");
     }
 }
@@ -387,7 +394,7 @@ pub async fn a_page_shows_one_instant(fixture: BackendFixture) {
             .backend
             .list(&page_of(all(Kind::Template), 3))
             .await
-            .expect("a page");
+            .expect("the page is read");
         let shown: Vec<_> = page
             .items
             .iter()
@@ -402,7 +409,7 @@ pub async fn a_page_shows_one_instant(fixture: BackendFixture) {
             .backend
             .get(&keys, Want::ROW)
             .await
-            .expect("three keys");
+            .expect("the keys are read");
         let read: Vec<_> = read
             .iter()
             .flatten()
@@ -458,7 +465,7 @@ pub async fn a_page_is_as_new_as_its_revision(fixture: BackendFixture) {
     while writing {
         writing = !writers.is_empty();
         let list = page_of(all(Kind::Site), 0);
-        pages.push(fixture.backend.list(&list).await.expect("a page"));
+        pages.push(fixture.backend.list(&list).await.expect("the page is read"));
         while let Some(ended) = writers.try_join_next() {
             ended.expect("the writer ends");
         }

@@ -17,7 +17,7 @@ async fn edit(fixture: &BackendFixture, key: &Key) -> Modification {
         .backend
         .start_modification(key, TTL, Want::PACKAGE)
         .await;
-    edit.expect("it is there and free")
+    edit.expect("the entity exists and is free")
 }
 
 fn under(token: &Token, puts: impl IntoIterator<Item = Put>) -> ChangeSet {
@@ -44,7 +44,7 @@ pub async fn a_modification_returns_the_entity(fixture: BackendFixture) {
         .backend
         .start_modification(&d("d"), TTL, ALL)
         .await
-        .expect("it is free");
+        .expect("the key is free");
     assert_eq!(edit.record.package, Some(package(&["a"])));
     assert_eq!(edit.record.entity.version, fixture.version(d("d")).await);
     let ttl = edit.until.since(now);
@@ -54,7 +54,7 @@ pub async fn a_modification_returns_the_entity(fixture: BackendFixture) {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
     assert!(
         !secret.is_empty() && secret.chars().all(plain),
-        "letters, digits, dot, minus"
+        "the secret has letters, digits, dots and minus signs only"
     );
     let text = edit.token.encode();
     assert_eq!(Token::decode(&text).expect("it was encoded"), edit.token);
@@ -62,7 +62,7 @@ pub async fn a_modification_returns_the_entity(fixture: BackendFixture) {
         .backend
         .start_modification(&d("d"), TTL, Want::ROW)
         .await;
-    refused(plain, &[Busy], "a second edit");
+    refused(plain, &[Busy], "a second modification");
 }
 
 /// An entity that is absent or under deletion cannot be modified: `NotFound`.
@@ -73,7 +73,7 @@ pub async fn a_missing_entity_is_not_found(fixture: BackendFixture) {
             .backend
             .start_modification(&key, TTL, Want::ROW)
             .await;
-        let error = refused(result, &[NotFound], "the edit");
+        let error = refused(result, &[NotFound], "the modification");
         assert!(
             matches!(&error, Error::NotFound(Subject::Entity(k)) if *k == key),
             "{error:?}"
@@ -89,7 +89,7 @@ pub async fn a_second_modification_is_busy(fixture: BackendFixture) {
         .backend
         .start_modification(&s("a"), TTL, Want::ROW)
         .await;
-    let error = refused(result, &[Busy], "a second edit");
+    let error = refused(result, &[Busy], "a second modification");
     assert!(
         matches!(&error, Error::Busy(key) if *key == s("a")),
         "{error:?}"
@@ -112,7 +112,7 @@ pub async fn a_modification_blocks_other_writers(fixture: BackendFixture) {
         let error = refused(
             fixture.try_commit(blocked).await,
             &[Busy],
-            "another's write",
+            "a write by another client",
         );
         assert!(
             matches!(&error, Error::Busy(key) if *key == s("a")),
@@ -160,9 +160,9 @@ pub async fn a_commit_ends_the_modification(fixture: BackendFixture) {
     of_claim(&refused(again, &[NotFound], "a used token"), &s("s"));
     let settled = fixture.backend.settle(&[(token, Outcome::Done)]).await;
     assert_eq!(
-        settled.expect("an answer"),
+        settled.expect("the call succeeds"),
         [false],
-        "there is nothing to give up"
+        "nothing is left to cancel"
     );
     fixture.put([site("s").with_label("k", "3")]).await;
     edit(&fixture, &s("s")).await;
@@ -206,7 +206,7 @@ pub async fn a_refused_commit_keeps_the_modification(fixture: BackendFixture) {
         .backend
         .start_modification(&s("s"), TTL, Want::ROW)
         .await;
-    refused(result, &[Busy], "the edit is open still");
+    refused(result, &[Busy], "the modification is still live");
     fixture.commit(put()).await;
 }
 
@@ -220,7 +220,7 @@ pub async fn an_expired_modification_commits_nothing(fixture: BackendFixture) {
             .try_commit(set([site("s").with_label("k", "1")]))
             .await,
         &[Busy],
-        "before its end",
+        "a write before the deadline",
     );
     fixture.advance(Duration::from_secs(6)).await;
     let late = || under(&token, [site("s").with_label("k", "late")]);
@@ -237,7 +237,7 @@ pub async fn an_expired_modification_commits_nothing(fixture: BackendFixture) {
         .backend
         .settle(&[(token.clone(), Outcome::Done)])
         .await;
-    assert_eq!(settled.expect("an answer"), [false]);
+    assert_eq!(settled.expect("the call succeeds"), [false]);
     fixture.put([site("s").with_label("k", "2")]).await;
     let next = edit(&fixture, &s("s")).await.token;
     refused(
@@ -275,7 +275,7 @@ pub async fn an_unknown_token_is_not_found(fixture: BackendFixture) {
             &made_up.key,
         );
         let settled = fixture.backend.settle(&[(made_up, Outcome::Done)]).await;
-        assert_eq!(settled.expect("an answer"), [false]);
+        assert_eq!(settled.expect("the call succeeds"), [false]);
     }
     fixture.commit(under(&real, [])).await;
 }
@@ -288,7 +288,7 @@ pub async fn a_cancelled_modification_is_not_found(fixture: BackendFixture) {
         .backend
         .settle(&[(token.clone(), Outcome::Done)])
         .await;
-    assert_eq!(settled.expect("an answer"), [true]);
+    assert_eq!(settled.expect("the call succeeds"), [true]);
     let result = fixture
         .try_commit(under(&token, [site("s").with_label("k", "v")]))
         .await;
@@ -310,7 +310,7 @@ pub async fn a_modification_makes_no_revision(fixture: BackendFixture) {
         .backend
         .settle(&[(token, Outcome::Done)])
         .await
-        .expect("an answer");
+        .expect("the call succeeds");
     assert_eq!(fixture.revision().await, 1);
     assert_eq!(fixture.version(s("s")).await, before);
 }

@@ -45,7 +45,7 @@ pub async fn absent_fails_for_an_entity_under_deletion(fixture: BackendFixture) 
     for there in ["a", "b"] {
         let result = under(&fixture, [Require::Absent(s(there))]).await;
         of_entity(
-            &refused(result, &[AlreadyExists], "what is there"),
+            &refused(result, &[AlreadyExists], "an existing entity"),
             &s(there),
         );
     }
@@ -67,7 +67,7 @@ pub async fn exists_fails_for_an_entity_under_deletion(fixture: BackendFixture) 
     for missing in ["b", "c"] {
         let result = under(&fixture, [Require::Exists(s(missing))]).await;
         of_entity(
-            &refused(result, &[NotFound], "what is not there"),
+            &refused(result, &[NotFound], "an absent entity"),
             &s(missing),
         );
     }
@@ -79,7 +79,7 @@ pub async fn at_requires_the_exact_version(fixture: BackendFixture) {
     let read = fixture.version(s("s")).await;
     under(&fixture, [Require::At(s("s"), read)])
         .await
-        .expect("it is as it was read");
+        .expect("the version is unchanged");
     let said = vec![condition("C", true, "R")];
     fixture
         .commit(changes([Change::Conditions(s("s"), said)]))
@@ -99,10 +99,10 @@ pub async fn at_fails_for_a_recreated_entity(fixture: BackendFixture) {
     let read = fixture.version(s("s")).await;
     fixture.commit(changes([Change::Delete(s("s"))])).await;
     let result = under(&fixture, [Require::At(s("s"), read)]).await;
-    refused(result, &[Conflict, NotFound], "what is gone");
+    refused(result, &[Conflict, NotFound], "a deleted entity");
     fixture.put([site("s")]).await;
     let result = under(&fixture, [Require::At(s("s"), read)]).await;
-    refused(result, &[Conflict], "what was made again");
+    refused(result, &[Conflict], "a recreated entity");
 }
 
 /// `Generation` requires the same package and no deletion, whatever else changed.
@@ -122,10 +122,10 @@ pub async fn generation_requires_the_same_package(fixture: BackendFixture) {
     names(&refused(result, &[Conflict], "another package"), &[s("s")]);
     fixture.put([site("s").being_deleted()]).await;
     let result = under(&fixture, require(2)).await;
-    refused(result, &[Conflict, NotFound], "what is being deleted");
+    refused(result, &[Conflict, NotFound], "an entity under deletion");
     let missing = [Require::Generation(s("missing"), Generation(1))];
     let result = under(&fixture, missing).await;
-    refused(result, &[Conflict, NotFound], "what is not there");
+    refused(result, &[Conflict, NotFound], "an absent entity");
 }
 
 /// `Current` requires the exact version, conditions included, and no deletion.
@@ -135,7 +135,7 @@ pub async fn current_requires_the_version_and_no_deletion(fixture: BackendFixtur
     let read = fixture.version(s("s")).await;
     under(&fixture, current(read))
         .await
-        .expect("it is as it was read");
+        .expect("the version is unchanged");
     fixture
         .put([site("s").with_condition(condition("C", true, "R"))])
         .await;
@@ -145,18 +145,18 @@ pub async fn current_requires_the_version_and_no_deletion(fixture: BackendFixtur
     let read = fixture.version(s("s")).await;
     under(&fixture, current(read))
         .await
-        .expect("it is as it was read again");
+        .expect("the version is unchanged");
     fixture.put([site("s").being_deleted()]).await;
     for version in [read, fixture.version(s("s")).await] {
         let result = under(&fixture, current(version)).await;
-        refused(result, &[Conflict, NotFound], "what is being deleted");
+        refused(result, &[Conflict, NotFound], "an entity under deletion");
     }
     fixture.commit(changes([Change::Delete(s("s"))])).await;
     let result = under(&fixture, current(read)).await;
-    refused(result, &[Conflict, NotFound], "what is gone");
+    refused(result, &[Conflict, NotFound], "a deleted entity");
     fixture.put([site("s").with_resources(&["a"])]).await;
     let result = under(&fixture, current(read)).await;
-    refused(result, &[Conflict], "what was made again");
+    refused(result, &[Conflict], "a recreated entity");
 }
 
 /// `Unreferenced` requires that after the set no entity names the key as template, site, parent or
@@ -191,7 +191,7 @@ pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) 
         fixture.put([referrer.clone()]).await;
         let result = sure(Vec::new()).await;
         names(
-            &refused(result, &[Conflict], "what is referred to"),
+            &refused(result, &[Conflict], "a referenced entity"),
             std::slice::from_ref(&key),
         );
         sure(vec![Change::Put(cleared)])
@@ -208,11 +208,11 @@ pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) 
         refused(
             result,
             &[Conflict],
-            "what something that is being deleted refers to",
+            "a reference from an entity under deletion",
         );
         sure(vec![Change::Delete(referrer.key)])
             .await
-            .expect("this set removes what refers to it");
+            .expect("this set deletes the referrer");
     }
 }
 
@@ -233,7 +233,7 @@ pub async fn a_conflict_names_every_failing_key(fixture: BackendFixture) {
     )
     .await;
     names(
-        &refused(result, &[Conflict], "three failures"),
+        &refused(result, &[Conflict], "a set with three failures"),
         &[s("a"), s("c"), s("e")],
     );
 }
@@ -251,7 +251,7 @@ pub async fn a_conflict_includes_missing_and_existing_keys(fixture: BackendFixtu
     )
     .await;
     names(
-        &refused(result, &[Conflict], "three failures"),
+        &refused(result, &[Conflict], "a set with three failures"),
         &[s("missing"), s("a")],
     );
 }
@@ -272,7 +272,7 @@ pub async fn compare_and_swap_loses_no_update(fixture: BackendFixture) {
                 let read: u64 = row
                     .metadata
                     .get("n")
-                    .expect("it has")
+                    .expect("the value exists")
                     .parse()
                     .expect("a number");
                 tokio::task::yield_now().await;

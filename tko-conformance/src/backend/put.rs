@@ -196,7 +196,7 @@ pub async fn a_condition_keeps_the_time_of_its_status(fixture: BackendFixture) {
             .commit(changes([Change::Conditions(s("s"), vec![said])]))
             .await;
         let row = fixture.row(s("s")).await;
-        row.condition("C").expect("it was said").since
+        row.condition("C").expect("the condition exists").since
     };
     fixture.put([site("s")]).await;
     let start = fixture.feed_position().await.now;

@@ -21,7 +21,7 @@ async fn modification(fixture: &BackendFixture) -> Modification {
         .backend
         .start_modification(&s("s"), TTL, Want::ROW)
         .await;
-    modification.expect("it is there and free")
+    modification.expect("the entity exists and is free")
 }
 
 async fn renew(fixture: &BackendFixture, token: &Token, ttl: Duration) -> bool {
@@ -29,7 +29,7 @@ async fn renew(fixture: &BackendFixture, token: &Token, ttl: Duration) -> bool {
         .backend
         .renew(std::slice::from_ref(token), ttl)
         .await;
-    let renewed = renewed.expect("an answer");
+    let renewed = renewed.expect("the call succeeds");
     assert_eq!(renewed.len(), 1, "an answer for each token");
     renewed[0]
 }
@@ -39,7 +39,7 @@ async fn settle(fixture: &BackendFixture, token: &Token) -> bool {
         .backend
         .settle(&[(token.clone(), Outcome::Done)])
         .await;
-    settled.expect("an answer") == [true]
+    settled.expect("the call succeeds") == [true]
 }
 
 /// Commits an empty set under this token.
@@ -66,7 +66,7 @@ pub async fn a_renewed_lease_lasts_longer(fixture: BackendFixture) {
             .backend
             .renew(&[dead.clone(), live.clone()], TTL)
             .await;
-        assert_eq!(renewed.expect("an answer"), [false, true]);
+        assert_eq!(renewed.expect("the call succeeds"), [false, true]);
     }
     let work = fixture.work(Stage::Prepare, d("b")).await;
     let leased = work.and_then(|work| work.leased).expect("it is leased");
@@ -92,7 +92,11 @@ pub async fn a_renewed_modification_lasts_longer(fixture: BackendFixture) {
     fixture.advance(NEARLY).await;
     assert!(renew(&fixture, &token, TTL).await);
     fixture.advance(NEARLY).await;
-    refused(fixture.try_commit(put()).await, &[Busy], "another's write");
+    refused(
+        fixture.try_commit(put()).await,
+        &[Busy],
+        "a write by another client",
+    );
     fixture.advance(Duration::from_secs(6)).await;
     assert!(!renew(&fixture, &token, TTL).await, "it has expired");
     let result = under(&fixture, &token).await;

@@ -9,15 +9,15 @@ use tko_core::{
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
-    TemplateId::new(id).expect("a template's id")
+    TemplateId::new(id).expect("the template id is valid")
 }
 
 pub(crate) fn site_id(id: &str) -> SiteId {
-    SiteId::new(id).expect("a site's id")
+    SiteId::new(id).expect("the site id is valid")
 }
 
 pub(crate) fn deployment_id(id: &str) -> DeploymentId {
-    DeploymentId::new(id).expect("a deployment's id")
+    DeploymentId::new(id).expect("the deployment id is valid")
 }
 
 pub(crate) fn template(id: &str) -> Put {
@@ -36,7 +36,7 @@ pub(crate) fn deployment(id: &str) -> Put {
     let asked = deployment_resource::asked(None, None, false, false);
     let package = Package::new(vec![Arc::new(asked)]).expect("one resource");
     let head = deployment_resource::split(&package)
-        .expect("it is there")
+        .expect("it exists")
         .resource;
     let facts = Deployment {
         parent: None,
@@ -58,7 +58,7 @@ pub(crate) fn plugin(plugin: PluginType, name: &str) -> Put {
         triggers: vec![Gvk::new("example.org", "v1", name)],
         ..Plugin::default()
     };
-    let id = PluginId::new(plugin, name).expect("a plugin's name");
+    let id = PluginId::new(plugin, name).expect("the plugin name is valid");
     put(id, Facts::Plugin(Arc::new(facts)))
 }
 
@@ -194,7 +194,7 @@ pub(crate) fn package(names: &[&str]) -> Package {
             "data": {"name": name},
         })
     };
-    Package::from_values(names.iter().map(resource)).expect("names differ")
+    Package::from_values(names.iter().map(resource)).expect("the names are unique")
 }
 
 /// A condition of this kind, status and reason.
@@ -207,11 +207,11 @@ pub(crate) fn all(kind: Kind) -> Select {
 }
 
 pub(crate) fn id_pattern(text: &str) -> Pattern {
-    Pattern::id(text).expect("a pattern")
+    Pattern::id(text).expect("the pattern is valid")
 }
 
 pub(crate) fn value_pattern(text: &str) -> Pattern {
-    Pattern::value(text).expect("a pattern")
+    Pattern::value(text).expect("the pattern is valid")
 }
 
 /// The value of a metadata key.

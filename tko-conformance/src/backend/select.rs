@@ -21,7 +21,7 @@ async fn selects(fixture: &BackendFixture, select: &Select, expected: &[&str]) {
         .backend
         .count(select, 1_000, Want::ROW)
         .await
-        .expect("a count");
+        .expect("the count succeeds");
     assert_eq!(count.found, expected.len() as u64, "counted by {select:?}");
 }
 

@@ -23,7 +23,7 @@ fn retry(after: Duration, reason: &str) -> Outcome {
 
 async fn settle(fixture: &BackendFixture, token: &Token, outcome: Outcome) {
     let settled = fixture.backend.settle(&[(token.clone(), outcome)]).await;
-    assert_eq!(settled.expect("an answer"), [true], "it is live");
+    assert_eq!(settled.expect("the call succeeds"), [true], "it is live");
 }
 
 async fn progress(fixture: &BackendFixture, token: &Token) {
@@ -109,7 +109,7 @@ pub async fn retried_work_is_due_after_its_delay(fixture: BackendFixture) {
     let work = fixture
         .work(Stage::Prepare, d("d"))
         .await
-        .expect("it is work still");
+        .expect("the work still exists");
     assert_eq!(work.error.as_deref(), Some("the plugin is down"));
     assert_eq!((work.attempts, work.leased), (1, None));
     let pause = work.due.since(fixture.feed_position().await.now);
@@ -136,7 +136,7 @@ pub async fn retried_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     settle(&fixture, &again.token, retry(TTL, "no")).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
-        "the mark counted once"
+        "the enqueue counted once"
     );
 }
 
@@ -175,7 +175,7 @@ pub async fn a_yield_counts_no_attempt(fixture: BackendFixture) {
     for _ in 0..=Lane::PATIENCE {
         settle(&fixture, &claim.token, Outcome::Yield { after: TTL }).await;
         let work = fixture.work(Stage::Prepare, d("d")).await;
-        let work = work.expect("it is work still");
+        let work = work.expect("the work still exists");
         assert_eq!((work.attempts, work.leased), (0, None));
         fixture.advance(NEARLY).await;
         let early = fixture.claim(Stage::Prepare, 10).await;
@@ -197,7 +197,7 @@ pub async fn yielded_work_is_due_at_once_if_enqueued(fixture: BackendFixture) {
     settle(&fixture, &again.token, Outcome::Yield { after: TTL }).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
-        "the mark counted once"
+        "the enqueue counted once"
     );
 }
 
@@ -219,7 +219,11 @@ pub async fn each_token_is_settled_separately(fixture: BackendFixture) {
         (token("c"), Outcome::Yield { after: TTL }),
         (token("a"), retry(Duration::ZERO, "twice")),
     ];
-    let settled = fixture.backend.settle(&outcomes).await.expect("an answer");
+    let settled = fixture
+        .backend
+        .settle(&outcomes)
+        .await
+        .expect("the call succeeds");
     assert_eq!(settled, [true, false, true, false]);
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
     assert!(fixture.work(Stage::Prepare, d("c")).await.is_some());
@@ -231,10 +235,10 @@ pub async fn an_expired_lease_settles_nothing(fixture: BackendFixture) {
     fixture.advance(TTL + STEP).await;
     let outcomes = [(claim.token.clone(), Outcome::Done)];
     let settled = fixture.backend.settle(&outcomes).await;
-    assert_eq!(settled.expect("an answer"), [false]);
+    assert_eq!(settled.expect("the call succeeds"), [false]);
     assert!(
         fixture.work(Stage::Prepare, d("d")).await.is_some(),
-        "it is work still"
+        "the work still exists"
     );
     assert_eq!(fixture.claim_one(Stage::Prepare).await.work.attempts, 2);
 }
@@ -336,7 +340,7 @@ pub async fn an_expired_lease_keeps_the_last_error(fixture: BackendFixture) {
         assert_eq!(work.error.as_deref(), Some("the plugin is down"));
         fixture.advance(TTL + STEP).await;
         let work = fixture.work(Stage::Prepare, d("d")).await;
-        let error = work.expect("it is work still").error;
+        let error = work.expect("the work still exists").error;
         assert_eq!(error.as_deref(), Some("the plugin is down"));
     }
 }

@@ -107,7 +107,7 @@ pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
             break ended;
         }
     };
-    let claims = ended.expect("the task ends").expect("an answer");
+    let claims = ended.expect("the task ends").expect("the call succeeds");
     assert!(claims.is_empty(), "{claims:?}");
 }
 

@@ -46,13 +46,9 @@ pub async fn matching_prepared_deployments_are_approved(fixture: DataFixture) {
             .deployment()
             .expect("it is a deployment")
             .approved;
-        let package = record.package.expect("it was asked for");
+        let package = record.package.expect("it was requested");
         let said = head_of(&package).annotation("nephio.org/approved");
-        assert_eq!(
-            said.as_deref() == Some("true"),
-            fact,
-            "the package says the same"
-        );
+        assert_eq!(said.as_deref() == Some("true"), fact, "the package agrees");
         approved.push(fact);
     }
     assert_eq!(approved, [true, false, false, true]);
@@ -85,6 +81,6 @@ pub async fn any_number_is_approved(fixture: DataFixture) {
     let mut select = all(Kind::Deployment);
     select.approved = Some(true);
     let found = fixture.data.count(&select, u64::MAX, Want::ROW).await;
-    let found = found.expect("a count");
+    let found = found.expect("the count succeeds");
     assert_eq!(found.found, count);
 }

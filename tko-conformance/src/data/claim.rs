@@ -17,7 +17,7 @@ pub async fn a_claim_is_renewed_and_settled(fixture: DataFixture) {
         .data
         .feed_position()
         .await
-        .expect("the head is read")
+        .expect("the feed position is read")
         .now;
     let claim = fixture.claim_of(Stage::Prepare, &id).await;
     assert_eq!(
@@ -44,13 +44,17 @@ pub async fn a_claim_is_renewed_and_settled(fixture: DataFixture) {
         .data
         .renew(&[dead.clone(), claim.token.clone()], TTL)
         .await;
-    assert_eq!(renewed.expect("an answer"), [false, true]);
+    assert_eq!(renewed.expect("the call succeeds"), [false, true]);
     fixture.advance(Duration::from_secs(40)).await;
     let outcomes = [(dead, Outcome::Done), (claim.token.clone(), Outcome::Done)];
     let settled = fixture.data.settle(&outcomes).await;
-    assert_eq!(settled.expect("an answer"), [false, true]);
+    assert_eq!(settled.expect("the call succeeds"), [false, true]);
     let settled = fixture.data.settle(&outcomes[1..]).await;
-    assert_eq!(settled.expect("an answer"), [false], "it is over");
+    assert_eq!(
+        settled.expect("the call succeeds"),
+        [false],
+        "the claim has ended"
+    );
 }
 
 /// A retry keeps its reason, delay and progress and counts the attempt; a yield does not count.
@@ -62,7 +66,7 @@ pub async fn outcomes_take_effect(fixture: DataFixture) {
             .await
             .work
             .pop()
-            .expect("it is work still")
+            .expect("the work still exists")
     };
     let claim = fixture.claim_of(Stage::Prepare, &id).await;
     let mut step = fixture.step(id.as_str()).await;
@@ -80,7 +84,7 @@ pub async fn outcomes_take_effect(fixture: DataFixture) {
         .data
         .settle(&[(claim.token, retry)])
         .await
-        .expect("an answer");
+        .expect("the call succeeds");
     let waiting = work().await;
     assert_eq!(waiting.error.as_deref(), Some("the plugin is down"));
     assert_eq!(waiting.progress, Some(json!({"at": [1, 2.0, null]})));
@@ -101,7 +105,7 @@ pub async fn outcomes_take_effect(fixture: DataFixture) {
         .data
         .settle(&[(claim.token, back)])
         .await
-        .expect("an answer");
+        .expect("the call succeeds");
     assert_eq!(fixture.claim_of(Stage::Prepare, &id).await.work.attempts, 2);
 }
 
@@ -115,7 +119,7 @@ pub async fn an_expired_lease_is_due_work(fixture: DataFixture) {
     assert_eq!(second.work.attempts, 2);
     let outcomes = [(first.token, Outcome::Done), (second.token, Outcome::Done)];
     let settled = fixture.data.settle(&outcomes).await;
-    assert_eq!(settled.expect("an answer"), [false, true]);
+    assert_eq!(settled.expect("the call succeeds"), [false, true]);
 }
 
 /// Enqueued work is due at its time; absent keys are dropped.
@@ -139,7 +143,7 @@ pub async fn enqueued_work_is_due(fixture: DataFixture) {
         .data
         .enqueue(marks)
         .await
-        .expect("what is there is woken");
+        .expect("existing keys are enqueued");
     assert_eq!(fixture.drain(Stage::Schedule).await, ["a"]);
     fixture.advance(TTL + Duration::from_secs(1)).await;
     assert_eq!(fixture.drain(Stage::Schedule).await, ["b"]);

@@ -30,7 +30,7 @@ pub async fn a_deployment_is_merged_with_its_template(fixture: DataFixture) {
     };
     let id = fixture.create(new).await;
     let record = fixture.read(&id).await;
-    let package = record.package.expect("it was asked for");
+    let package = record.package.expect("it was requested");
     let names: Vec<&str> = package.iter().map(|r| &*r.identifier().name).collect();
     assert_eq!(names, ["x", "y", "z", "deployment"]);
     assert_eq!(package.resources()[0].value(), &config_of("x", "own"));
@@ -181,7 +181,7 @@ pub async fn prepared_and_approved_are_annotations(fixture: DataFixture) {
             .expect("it is a deployment")
             .clone();
         assert_eq!((facts.prepared, facts.approved), (prepared, approved));
-        let package = record.package.expect("it was asked for");
+        let package = record.package.expect("it was requested");
         let says = |name| annotation(head_of(&package), name).as_deref() == Some("true");
         assert_eq!(says("nephio.org/prepared"), prepared);
         assert_eq!(says("nephio.org/approved"), approved);
@@ -207,7 +207,7 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
         .clone();
     assert_eq!(facts.site, Some(site_id("s1")));
     assert!(facts.prepared);
-    let package = plain.package.expect("it was asked for");
+    let package = plain.package.expect("it was requested");
     let head = head_of(&package);
     assert_eq!(
         annotation(head, "nephio.org/approve").as_deref(),
@@ -263,7 +263,7 @@ pub async fn a_second_creation_returns_the_first_id(fixture: DataFixture) {
         .data
         .delete(&Key::from(&first))
         .await
-        .expect("it is there");
+        .expect("it exists");
     let second = fixture.create(new()).await;
     assert_ne!(second, first);
 }
@@ -328,7 +328,7 @@ pub async fn deployments_are_independent(fixture: DataFixture) {
         .data
         .update(&one, version, package)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert_eq!(
         fixture.package(&other).await.resources()[0].value(),
         &config("a")
@@ -373,7 +373,7 @@ pub async fn concurrent_creations_use_one_template_version(fixture: DataFixture)
     while let Some(made) = creating.join_next().await {
         for id in made.expect("the task creates") {
             let record = fixture.read(&id).await;
-            let package = record.package.expect("it was asked for");
+            let package = record.package.expect("it was requested");
             let word = value_of(&record.entity, "T.v").expect("it was gathered");
             for resource in &package.resources()[..2] {
                 assert_eq!(

@@ -19,7 +19,11 @@ pub async fn relations_are_cleared(fixture: DataFixture) {
         template: Some(template_id("t")),
         ..new_site("s", [])
     };
-    fixture.data.register_site(site).await.expect("it is sound");
+    fixture
+        .data
+        .register_site(site)
+        .await
+        .expect("the call is valid");
     let parent = fixture.create(NewDeployment::default()).await;
     let child = NewDeployment {
         id: Some(deployment_id("child")),
@@ -30,7 +34,7 @@ pub async fn relations_are_cleared(fixture: DataFixture) {
     fixture.create(child).await;
     let generation = fixture.row(d("child")).await.generation;
     for key in [t("t"), s("s"), Key::from(&parent)] {
-        fixture.data.delete(&key).await.expect("it is there");
+        fixture.data.delete(&key).await.expect("it exists");
         assert!(fixture.find(&key).await.is_none(), "{key} is gone");
         let orphan = fixture.row(d("child")).await;
         assert!(!orphan.refers_to(&key), "{key}: the relation is cleared");
@@ -38,7 +42,7 @@ pub async fn relations_are_cleared(fixture: DataFixture) {
     let orphan = fixture.row(d("child")).await;
     let facts = orphan.deployment().expect("it is a deployment");
     assert!(facts.parent.is_none() && facts.template.is_none() && facts.site.is_none());
-    assert_eq!(orphan.generation, generation, "its package is as it was");
+    assert_eq!(orphan.generation, generation, "the package is unchanged");
     let package = fixture.package(d("child")).await;
     assert_eq!(
         head_of(&package).get(&["spec", "templateId"]),
@@ -53,8 +57,12 @@ pub async fn a_site_outlives_its_template(fixture: DataFixture) {
         template: Some(template_id("t")),
         ..new_site("s", [])
     };
-    fixture.data.register_site(site).await.expect("it is sound");
-    fixture.data.delete(&t("t")).await.expect("it is there");
+    fixture
+        .data
+        .register_site(site)
+        .await
+        .expect("the call is valid");
+    fixture.data.delete(&t("t")).await.expect("it exists");
     assert_eq!(fixture.row(s("s")).await.template(), None);
     assert_eq!(fixture.package(s("s")).await.len(), 1);
 }
@@ -70,10 +78,14 @@ pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
         .data
         .register_plugin(new_plugin("p"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let key = Key::from(&new_plugin("p").id);
-    fixture.data.delete(&key).await.expect("it is there");
-    let error = refused(fixture.data.delete(&key).await, &[NotFound], "what is gone");
+    fixture.data.delete(&key).await.expect("it exists");
+    let error = refused(
+        fixture.data.delete(&key).await,
+        &[NotFound],
+        "a deleted entity",
+    );
     let named = matches!(&error, Error::NotFound(tko_core::Subject::Entity(k)) if *k == key);
     assert!(named, "{error:?}");
 }
@@ -82,7 +94,7 @@ pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
 pub async fn a_deleted_entity_can_be_created_again(fixture: DataFixture) {
     for round in 0..3 {
         fixture.template("t", [config(&format!("c{round}"))]).await;
-        fixture.data.delete(&t("t")).await.expect("it is there");
+        fixture.data.delete(&t("t")).await.expect("it exists");
         assert!(fixture.find(t("t")).await.is_none());
     }
 }
@@ -100,7 +112,7 @@ async fn many(fixture: &DataFixture, count: usize) {
 
 async fn is_cleared(fixture: &DataFixture, key: Key, count: usize) {
     let from = fixture.revision().await;
-    fixture.data.delete(&key).await.expect("it is there");
+    fixture.data.delete(&key).await.expect("it exists");
     assert!(!fixture.is_seen(&key).await, "hidden at once");
     if fixture.find(&key).await.is_some() {
         let gone = |event: &Event| matches!(event, Event::Gone { .. });
@@ -112,7 +124,11 @@ async fn is_cleared(fixture: &DataFixture, key: Key, count: usize) {
     }
     assert!(fixture.find(&key).await.is_none(), "{key} is gone");
     let everything = fixture.walk(&all(Kind::Deployment), 0).await;
-    assert_eq!(everything.len(), count, "no deployment is deleted with it");
+    assert_eq!(
+        everything.len(),
+        count,
+        "deployments are not deleted with it"
+    );
     let left = everything
         .iter()
         .filter(|r| r.entity.refers_to(&key))
@@ -137,7 +153,7 @@ pub async fn more_than_1000_relations_are_cleared(fixture: DataFixture) {
     let told = fixture
         .told(&all(Kind::Deployment), from, last.as_str())
         .await;
-    assert_eq!(told.len(), count, "each is told once");
+    assert_eq!(told.len(), count, "each change comes once");
 }
 
 /// Concurrent creations lose to a deletion: nothing references the entity once it is gone.
@@ -161,7 +177,7 @@ pub async fn concurrent_creations_lose_to_a_deletion(fixture: DataFixture) {
     }
     tokio::task::yield_now().await;
     let from = fixture.revision().await;
-    fixture.data.delete(&t("t")).await.expect("it is there");
+    fixture.data.delete(&t("t")).await.expect("it exists");
     while let Some(ended) = tasks.join_next().await {
         ended.expect("the task creates until it is refused");
     }
@@ -194,14 +210,14 @@ pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
         .data
         .start_modification(&id, TTL)
         .await
-        .expect("it is free");
+        .expect("the key is free");
     refused(
         fixture.data.delete(&Key::from(&id)).await,
         &[Busy],
         "the deployment",
     );
     let from = fixture.revision().await;
-    fixture.data.delete(&t("t")).await.expect("it is there");
+    fixture.data.delete(&t("t")).await.expect("it exists");
     assert!(!fixture.is_seen(t("t")).await);
     fixture
         .data
@@ -230,7 +246,7 @@ pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataF
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     assert!(!fixture.is_seen(&id).await);
     refused(
         fixture.data.delete(&Key::from(&id)).await,
@@ -246,7 +262,7 @@ pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataF
     assert_eq!(
         fixture.ids(&select).await,
         [id.to_string()],
-        "its scheduler sees it"
+        "the scheduler sees it"
     );
     let step = ScheduleStep {
         removed: vec![id.clone()],
@@ -269,6 +285,6 @@ pub async fn an_unplaced_deployment_goes_at_once(fixture: DataFixture) {
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     assert!(fixture.find(&id).await.is_none());
 }

@@ -95,7 +95,7 @@ pub async fn a_step_can_delete_children(fixture: DataFixture) {
     assert!(fixture.find(&plain).await.is_none());
     assert!(
         fixture.read(&placed).await.entity.deleting,
-        "until its site reports it off"
+        "until its site reports the removal"
     );
 }
 
@@ -124,7 +124,7 @@ pub async fn subscriptions_are_selectable(fixture: DataFixture) {
     assert_eq!(
         first,
         Generation(1),
-        "interests are no change of the package"
+        "subscriptions do not change the package"
     );
     assert_eq!(waiting("one").await, [id.to_string()]);
     step(None).await;
@@ -153,7 +153,7 @@ pub async fn subscriptions_are_selectable(fixture: DataFixture) {
 /// A prepared deployment waits for nothing; it keeps its persistent subscriptions.
 pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
-    let pattern = Pattern::value("in").expect("a pattern");
+    let pattern = Pattern::value("in").expect("the pattern is valid");
     let tracking = Subscription::Selection {
         kind: Kind::Site,
         metadata: [("region".to_owned(), pattern)].into(),

@@ -75,7 +75,7 @@ impl DataFixture {
             expect: Expect::Any,
         };
         let version = self.data.register_template(new).await;
-        version.expect("the template is sound")
+        version.expect("the template is valid")
     }
 
     /// Registers a site of these resources, without a template.
@@ -90,13 +90,13 @@ impl DataFixture {
         self.data
             .register_site(new)
             .await
-            .expect("the site is sound")
+            .expect("the site is valid")
     }
 
     /// Creates a deployment that must be accepted.
     pub(crate) async fn create(&self, new: NewDeployment) -> DeploymentId {
         let id = self.data.create_deployment(new).await;
-        id.expect("the deployment is sound")
+        id.expect("the deployment is valid")
     }
 
     /// Reads an entity if it exists, also under deletion.
@@ -123,7 +123,7 @@ impl DataFixture {
     /// Reads the whole package of an entity.
     pub(crate) async fn package(&self, key: impl Into<Key>) -> Package {
         let record = self.read(key).await;
-        record.package.expect("it was asked for")
+        record.package.expect("it was requested")
     }
 
     /// Whether users see the entity.
@@ -148,19 +148,19 @@ impl DataFixture {
         };
         let mut all = Vec::new();
         for _ in 0..10_000 {
-            let page = self.data.list(&list).await.expect("a page is read");
+            let page = self.data.list(&list).await.expect("the page is read");
             all.extend(page.items);
             list.after = page.next;
             if list.after.is_none() {
                 return all;
             }
         }
-        panic!("the listing comes to no end");
+        panic!("the listing does not end");
     }
 
     pub(crate) async fn revision(&self) -> u64 {
         let head = self.data.feed_position().await;
-        head.expect("the head is read").revision.0
+        head.expect("the feed position is read").revision.0
     }
 
     /// Watches after `after` until the entity `last` is put, and returns the events before that,
@@ -174,7 +174,7 @@ impl DataFixture {
         let mut told = Vec::new();
         let mut at = after;
         while let Some(event) = events.next().await {
-            let event = event.expect("the feed reaches back so far");
+            let event = event.expect("the feed keeps these changes");
             assert!(event.revision().0 > at, "revisions rise strictly");
             at = event.revision().0;
             match &event {
@@ -183,7 +183,7 @@ impl DataFixture {
                 Event::Bookmark { .. } => {}
             }
         }
-        panic!("the feed goes on without end");
+        panic!("the feed does not end");
     }
 
     /// Claims and completes everything that is due at this stage.
@@ -198,7 +198,7 @@ impl DataFixture {
             for claim in claims {
                 keys.push(claim.work.key.id().to_owned());
                 let settled = self.data.settle(&[(claim.token, Outcome::Done)]).await;
-                assert_eq!(settled.expect("an answer"), [true]);
+                assert_eq!(settled.expect("the call succeeds"), [true]);
             }
         }
     }
@@ -213,7 +213,7 @@ impl DataFixture {
             wait: Duration::ZERO,
         };
         let claims = self.data.claim(&request).await;
-        claims.expect("what is due can be claimed")
+        claims.expect("due work can be claimed")
     }
 
     /// Claims the work of this stage and key, which must be due.
@@ -229,7 +229,7 @@ impl DataFixture {
                     after: Duration::ZERO,
                 };
                 let settled = self.data.settle(&[(claim.token, back)]).await;
-                settled.expect("it is handed back");
+                settled.expect("the work is yielded");
             }
         }
         wanted.unwrap_or_else(|| panic!("{key} is due"))
@@ -265,7 +265,7 @@ impl DataFixture {
                 .push(((*id).clone(), self.row(*id).await.generation));
         }
         let placed = self.data.commit_placed(&claim.token, step).await;
-        placed.expect("the step is sound");
+        placed.expect("the step is valid");
     }
 
     /// Watches until an event matches. Time advances while no event comes, so that background work

@@ -77,7 +77,7 @@ pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
         .data
         .register_template(new)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let package = [facts(
         "X",
         json!({"b": "package", "c": "package", "e": "package"}),
@@ -88,7 +88,11 @@ pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
         metadata: metadata.clone(),
         ..new_site("s", package.clone())
     };
-    fixture.data.register_site(site).await.expect("it is sound");
+    fixture
+        .data
+        .register_site(site)
+        .await
+        .expect("the call is valid");
     let new = NewDeployment {
         id: Some(deployment_id("d")),
         merge: named(package),
@@ -117,7 +121,7 @@ pub async fn a_new_package_replaces_gathered_metadata(fixture: DataFixture) {
         .data
         .register_template(template("old"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let new = NewDeployment {
         metadata: given(&[("X.c", "given")]),
         merge: named([facts("X", json!({"b": "1", "c": "1", "gone": "1"}))]),
@@ -128,22 +132,26 @@ pub async fn a_new_package_replaces_gathered_metadata(fixture: DataFixture) {
         .data
         .register_template(template("new"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let edit = fixture
         .data
         .start_modification(&id, TTL)
         .await
-        .expect("it is free");
-    let package = edit.record.package.expect("it comes along");
+        .expect("the key is free");
+    let package = edit.record.package.expect("it is included");
     let changed = with(&package, facts("X", json!({"b": "2", "c": "2", "e": "2"})));
     fixture
         .data
         .end_modification(&edit.token, changed)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let row = fixture.row(&id).await;
     let said = |key| value_of(&row, key);
-    assert_eq!(said("X.a"), Some("old"), "the template's as it was");
+    assert_eq!(
+        said("X.a"),
+        Some("old"),
+        "the metadata of the template as it was"
+    );
     assert_eq!(said("X.b"), Some("2"));
     assert_eq!(said("X.c"), Some("given"));
     assert_eq!(said("X.e"), Some("2"));

@@ -12,8 +12,8 @@ use tko_core::{
 
 async fn start(fixture: &DataFixture, id: &DeploymentId) -> (Token, Package) {
     let edit = fixture.data.start_modification(id, TTL).await;
-    let Modification { token, record, .. } = edit.expect("it is there and free");
-    (token, record.package.expect("it comes along"))
+    let Modification { token, record, .. } = edit.expect("the entity exists and is free");
+    (token, record.package.expect("it is included"))
 }
 
 async fn one(fixture: &DataFixture) -> DeploymentId {
@@ -34,16 +34,16 @@ pub async fn a_modification_replaces_the_package(fixture: DataFixture) {
         .data
         .feed_position()
         .await
-        .expect("the head is read")
+        .expect("the feed position is read")
         .now;
     let edit = fixture
         .data
         .start_modification(&id, TTL)
         .await
-        .expect("it is free");
+        .expect("the key is free");
     let ttl = edit.until.since(now);
     assert!(ttl >= TTL && ttl < TTL + Duration::from_secs(5), "{ttl:?}");
-    let package = edit.record.package.expect("it comes along");
+    let package = edit.record.package.expect("it is included");
     assert_eq!(package, fixture.package(&id).await, "whole");
     let changed = with(&package, config_of("a", "changed"));
     let version = fixture
@@ -51,7 +51,7 @@ pub async fn a_modification_replaces_the_package(fixture: DataFixture) {
         .end_modification(&edit.token, changed.clone())
         .await;
     let record = fixture.read(&id).await;
-    assert_eq!(record.entity.version, version.expect("it is sound"));
+    assert_eq!(record.entity.version, version.expect("the call is valid"));
     assert_eq!(record.entity.generation, Generation(2));
     assert_eq!(record.package, Some(changed));
 }
@@ -173,7 +173,7 @@ pub async fn a_token_works_once(fixture: DataFixture) {
     assert_eq!(
         says,
         Some("cancelled: false".into()),
-        "what was cancelled was not written"
+        "a cancelled change was not written"
     );
 }
 
@@ -202,7 +202,7 @@ pub async fn an_expired_modification_cannot_end(fixture: DataFixture) {
     refused(
         fixture.data.end_modification(&token, late).await,
         &[ClaimExpired],
-        "late still",
+        "still expired",
     );
     assert_eq!(fixture.revision().await, before);
     fixture
@@ -218,7 +218,7 @@ pub async fn unknown_tokens_and_deployments_are_not_found(fixture: DataFixture) 
     refused(
         fixture.data.start_modification(&missing, TTL).await,
         &[NotFound],
-        "what is missing",
+        "an absent entity",
     );
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
@@ -246,7 +246,7 @@ pub async fn unknown_tokens_and_deployments_are_not_found(fixture: DataFixture) 
         .data
         .end_modification(&token, package)
         .await
-        .expect("it is live still");
+        .expect("it is still live");
 }
 
 /// A token survives encoding as text.
@@ -279,7 +279,7 @@ pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
         .data
         .commit_prepared(&claim.token, step)
         .await
-        .expect("conditions are let through");
+        .expect("conditions are allowed");
     fixture
         .data
         .end_modification(&token, with(&package, config("b")))
@@ -332,7 +332,7 @@ pub async fn concurrent_modifications_lose_nothing(fixture: DataFixture) {
                         Err(other) => panic!("busy or free: {other:?}"),
                     }
                 };
-                let package = edit.record.package.expect("it comes along");
+                let package = edit.record.package.expect("it is included");
                 let package = with(&package, config(&format!("c{task}x{round}")));
                 tokio::task::yield_now().await;
                 own.data

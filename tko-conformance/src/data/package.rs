@@ -19,7 +19,7 @@ async fn modify(
     change: impl Fn(&Package) -> Package,
 ) -> Result<Version> {
     let edit = fixture.data.start_modification(id, TTL).await?;
-    let package = edit.record.package.expect("it comes along");
+    let package = edit.record.package.expect("it is included");
     let ended = fixture
         .data
         .end_modification(&edit.token, change(&package))
@@ -64,12 +64,12 @@ pub async fn numbers_and_order_survive(fixture: DataFixture) {
         .data
         .register_template(new)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert_eq!(text(&fixture.package(t("t")).await), text(&package));
     let id = fixture.create(of_template("t")).await;
     modify(&fixture, &id, Package::clone)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let whole = fixture.package(&id).await;
     let body = whole.without(&deployment_resource::identifier());
     assert_eq!(text(&body), text(&package));
@@ -96,7 +96,7 @@ pub async fn a_missing_deployment_resource_is_restored(fixture: DataFixture) {
     let before = fixture.package(&id).await;
     modify(&fixture, &id, |_| named([config("b")]))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let after = fixture.package(&id).await;
     assert_eq!(head_of(&after).value(), head_of(&before).value());
     assert!(
@@ -122,11 +122,13 @@ pub async fn the_deployment_resource_keeps_its_place(fixture: DataFixture) {
         let head = head_of(package).value().clone();
         named([config("a"), head, config("b")])
     };
-    modify(&fixture, &id, reordered).await.expect("it is sound");
+    modify(&fixture, &id, reordered)
+        .await
+        .expect("the call is valid");
     assert_eq!(names().await, ["a", "deployment", "b"]);
     modify(&fixture, &id, |p| with(p, config("c")))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert_eq!(names().await, ["a", "deployment", "b", "c"]);
 }
 
@@ -165,7 +167,7 @@ pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataF
     }
     modify(&fixture, &id, set("siteId", Value::Null))
         .await
-        .expect("it may be cleared");
+        .expect("the relation can be cleared");
     let facts = facts_of(&fixture, &id).await;
     assert_eq!(
         (facts.template, facts.site),
@@ -194,12 +196,12 @@ pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {
     );
     modify(&fixture, &id, say("true", "false"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let facts = facts_of(&fixture, &id).await;
     assert!(facts.prepared && !facts.approved);
     modify(&fixture, &id, say("true", "true"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert!(facts_of(&fixture, &id).await.approved);
     modify(&fixture, &id, say("false", "true"))
         .await
@@ -208,7 +210,7 @@ pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {
     assert!(!facts.prepared && !facts.approved);
     let package = fixture.package(&id).await;
     let approved = head_of(&package).annotation("nephio.org/approved");
-    assert_ne!(approved.as_deref(), Some("true"), "the package says so too");
+    assert_ne!(approved.as_deref(), Some("true"), "the package agrees");
 }
 
 /// A package that becomes prepared must be completely valid.
@@ -249,12 +251,12 @@ pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
         ..of_template("t")
     };
     let id = fixture.create(new).await;
-    fixture.data.delete(&t("t")).await.expect("it is there");
+    fixture.data.delete(&t("t")).await.expect("it exists");
     fixture
         .data
         .delete(&super::sample::s("s"))
         .await
-        .expect("it is there");
+        .expect("it exists");
     let named_still = async || {
         let package = fixture.package(&id).await;
         let head = head_of(&package);
@@ -266,13 +268,13 @@ pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     assert_eq!(named_still().await, (Some(json!("t")), Some(json!("s"))));
     modify(&fixture, &id, |p| with(p, config("more")))
         .await
-        .expect("what stays is not checked");
+        .expect("an unchanged value is not checked");
     let facts = facts_of(&fixture, &id).await;
     assert_eq!((facts.template, facts.site), (None, None));
     fixture.site("s", []).await;
     modify(&fixture, &id, |p| with(p, config("most")))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert_eq!(
         facts_of(&fixture, &id).await.site,
         None,

@@ -98,7 +98,7 @@ pub async fn a_step_commits_completely(fixture: DataFixture) {
     assert_eq!(
         fixture.revision().await,
         before + 4,
-        "one change each, one set"
+        "one change in each set"
     );
     let mut step = fixture.step(id.as_str()).await;
     step.settle = Some(Outcome::Done);
@@ -106,10 +106,10 @@ pub async fn a_step_commits_completely(fixture: DataFixture) {
         .data
         .commit_prepared(&claim.token, step)
         .await
-        .expect("it is live still");
+        .expect("it is still live");
     assert!(
         fixture.read(&id).await.work.is_empty(),
-        "its own steps do not make it due again"
+        "its own steps do not enqueue it"
     );
 }
 
@@ -194,12 +194,16 @@ pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
         .data
         .renew(std::slice::from_ref(&claim.token), TTL)
         .await;
-    assert_eq!(renewed.expect("an answer"), [true], "the claim lives");
+    assert_eq!(
+        renewed.expect("the call succeeds"),
+        [true],
+        "the claim stays live"
+    );
     fixture
         .data
         .commit_prepared(&claim.token, child(child_of(&id, "z")))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
 }
 
 /// A step under a lost claim is `ClaimExpired`.
@@ -214,7 +218,7 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
         .data
         .commit_prepared(&claim.token, step.clone())
         .await;
-    refused(result, &[ClaimExpired], "a lapsed claim");
+    refused(result, &[ClaimExpired], "an expired claim");
     let next = fixture.claim_of(Stage::Prepare, &id).await;
     let result = fixture
         .data
@@ -249,7 +253,7 @@ pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
         ..fixture.step(id.as_str()).await
     };
     let record = fixture.read(&id).await;
-    let package = record.package.expect("it was asked for");
+    let package = record.package.expect("it was requested");
     let changed = with(&package, config_of("a", "person's"));
     fixture
         .data
@@ -259,7 +263,7 @@ pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
     refused(
         fixture.data.commit_prepared(&claim.token, step).await,
         &[Conflict],
-        "what it read moved",
+        "the version that it read has changed",
     );
     assert_eq!(fixture.package(&id).await, changed);
     let again = PrepareStep {
@@ -280,7 +284,7 @@ pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
         .data
         .start_modification(&id, TTL)
         .await
-        .expect("leases keep no person out");
+        .expect("leases do not block users");
     let base = fixture.step(id.as_str()).await;
     let changing = PrepareStep {
         package: Some(with(&fixture.package(&id).await, config("b"))),
@@ -298,7 +302,7 @@ pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
             "Prepared",
             false,
             "Busy",
-            "someone is at it",
+            "another client modifies it",
             base.expect,
         )],
         ..base
@@ -307,7 +311,7 @@ pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
         .data
         .commit_prepared(&claim.token, saying)
         .await
-        .expect("conditions are let through");
+        .expect("conditions are allowed");
     fixture
         .data
         .cancel_modification(&edit.token)
@@ -317,7 +321,7 @@ pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
         .data
         .commit_prepared(&claim.token, changing)
         .await
-        .expect("it is free");
+        .expect("the key is free");
 }
 
 /// A step for a deployment that is deleted or under deletion fails: not found, or the claim has
@@ -329,9 +333,9 @@ pub async fn a_step_for_a_deleted_deployment_fails(fixture: DataFixture) {
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     let result = fixture.data.commit_prepared(&claim.token, step).await;
-    refused(result, &[NotFound, ClaimExpired], "what is gone");
+    refused(result, &[NotFound, ClaimExpired], "a deleted entity");
 }
 
 /// Conditions alone change the version, not the generation. They are merged by kind, and equal ones

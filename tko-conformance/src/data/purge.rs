@@ -33,7 +33,7 @@ pub async fn all_matches_are_deleted(fixture: DataFixture) {
         .data
         .register_plugin(new_plugin("p"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     for kind in [Kind::Site, Kind::Plugin, Kind::Deployment, Kind::Template] {
         let there = fixture.ids(&all(kind)).await.len() as u64;
         let bulk = fixture.data.purge(&all(kind)).await.expect("it is done");
@@ -82,7 +82,7 @@ pub async fn entities_under_modification_are_skipped(fixture: DataFixture) {
         .data
         .start_modification(&edited, TTL)
         .await
-        .expect("it is free");
+        .expect("the key is free");
     let bulk = fixture
         .data
         .purge(&all(Kind::Deployment))
@@ -97,7 +97,7 @@ pub async fn entities_under_modification_are_skipped(fixture: DataFixture) {
     );
     assert!(
         fixture.read(&placed).await.entity.deleting,
-        "until its site reports it off"
+        "until its site reports the removal"
     );
 }
 
@@ -124,5 +124,5 @@ pub async fn any_number_is_deleted(fixture: DataFixture) {
     let gone = told
         .iter()
         .filter(|event| matches!(event, Event::Gone { .. }));
-    assert_eq!(gone.count(), count, "each is told");
+    assert_eq!(gone.count(), count, "each request is answered");
 }

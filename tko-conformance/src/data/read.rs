@@ -14,7 +14,7 @@ use tko_core::{
 
 /// The server has a name.
 pub async fn the_server_has_a_name(fixture: DataFixture) {
-    let about = fixture.data.about().await.expect("an answer");
+    let about = fixture.data.about().await.expect("the call succeeds");
     assert!(!about.backend.is_empty());
 }
 
@@ -46,16 +46,16 @@ pub async fn entities_under_deletion_are_hidden(fixture: DataFixture) {
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     let people = fixture.data.get(&Key::from(&id), PEOPLE).await;
-    refused(people, &[ErrorKind::NotFound], "for people");
+    refused(people, &[ErrorKind::NotFound], "for users");
     assert!(fixture.ids(&all(Kind::Deployment)).await.is_empty());
     assert_eq!(
         fixture
             .data
             .count(&all(Kind::Deployment), 9, Want::ROW)
             .await
-            .expect("a count")
+            .expect("the count succeeds")
             .found,
         0
     );
@@ -74,11 +74,11 @@ pub async fn requested_parts_are_included(fixture: DataFixture) {
         .data
         .get(&Key::from(&id), Want::ROW)
         .await
-        .expect("it is there");
+        .expect("it exists");
     assert!(plain.package.is_none() && plain.work.is_empty());
     let full = fixture.read(&id).await;
     assert_eq!(full.revision, Some(Revision(1)));
-    assert_eq!(full.work.len(), 1, "it is to be prepared");
+    assert_eq!(full.work.len(), 1, "it must be prepared");
     assert!(full.package.is_some());
 }
 
@@ -104,7 +104,7 @@ pub async fn pages_give_the_whole_listing(fixture: DataFixture) {
         assert_eq!(pages.len(), 12, "in pages of {limit}");
         for (page, whole) in pages.iter().zip(&whole) {
             assert_eq!(page.entity.key, whole.entity.key);
-            let package = page.package.as_ref().expect("it was asked for");
+            let package = page.package.as_ref().expect("it was requested");
             head_of(package);
             assert_eq!(package.len(), 2);
             assert_eq!((page.revision, &page.work), (whole.revision, &whole.work));
@@ -122,13 +122,17 @@ pub async fn every_filter_works(fixture: DataFixture) {
         template: Some(template_id("nf/a")),
         ..new_site("in/1", [facts("S", json!({"k": "in"}))])
     };
-    fixture.data.register_site(site).await.expect("it is sound");
+    fixture
+        .data
+        .register_site(site)
+        .await
+        .expect("the call is valid");
     fixture.site("us/1", []).await;
     fixture
         .data
         .register_plugin(new_plugin("x/y"))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let create = async |id: &str, new: NewDeployment| {
         fixture
             .create(NewDeployment {
@@ -154,7 +158,7 @@ pub async fn every_filter_works(fixture: DataFixture) {
         },
     )
     .await;
-    let id = |text: &str| vec![Pattern::id(text).expect("a pattern")];
+    let id = |text: &str| vec![Pattern::id(text).expect("the pattern is valid")];
     let of = |kind| all(kind);
     let deployments = || of(Kind::Deployment);
     let value = |key: &str, text: &str| by(Kind::Deployment, key, text).metadata;
@@ -300,7 +304,7 @@ pub async fn every_filter_works(fixture: DataFixture) {
     for (select, expected) in cases {
         assert_eq!(fixture.ids(&select).await, expected, "{select:?}");
         let count = fixture.data.count(&select, 100, Want::ROW).await;
-        let count = count.expect("a count");
+        let count = count.expect("the count succeeds");
         assert_eq!(
             (count.found, count.more),
             (expected.len() as u64, false),
@@ -319,7 +323,7 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: DataFixture) {
             .data
             .count(&all(Kind::Site), bound, Want::ROW)
             .await
-            .expect("a count");
+            .expect("the count succeeds");
         assert_eq!(
             (count.found, count.more),
             (found, more),
@@ -338,12 +342,12 @@ pub async fn a_history_has_whole_packages(fixture: DataFixture) {
         .data
         .update(&id, version, second.clone())
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     fixture
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     let history = fixture
         .data
         .history(&Key::from(&id), None, 10)
@@ -368,7 +372,7 @@ pub async fn a_history_has_whole_packages(fixture: DataFixture) {
     assert_eq!(told, expected);
     assert!(
         history.iter().all(|change| change.cause.is_some()),
-        "each says why"
+        "each error has a reason"
     );
     let piece = fixture
         .data

@@ -27,7 +27,7 @@ pub async fn a_template_is_read_back(fixture: DataFixture) {
         .data
         .register_template(new.clone())
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let record = fixture.read(t("nf/a:v1")).await;
     assert_eq!(record.entity.version, version);
     assert_eq!(record.entity.generation, Generation(1));
@@ -54,12 +54,12 @@ pub async fn a_second_registration_replaces_the_first(fixture: DataFixture) {
     assert_eq!(
         fixture.template("t", [config("b")]).await,
         second,
-        "the version that it has"
+        "its current version"
     );
     assert_eq!(
         fixture.revision().await,
         before,
-        "what changes nothing is no change"
+        "a change without effect makes no revision"
     );
 }
 
@@ -75,7 +75,11 @@ pub async fn a_changed_template_leaves_its_deployments_alone(fixture: DataFixtur
         template: Some(template_id("t")),
         ..new_site("s", [])
     };
-    fixture.data.register_site(new).await.expect("it is sound");
+    fixture
+        .data
+        .register_site(new)
+        .await
+        .expect("the call is valid");
     let id = fixture.create(of_template("t")).await;
     let keys = [s("s"), Key::from(&id)];
     let mut before = Vec::new();
@@ -121,11 +125,11 @@ pub async fn expectations_are_enforced(fixture: DataFixture) {
     );
     let second = register(expecting(Expect::At(first), "b"))
         .await
-        .expect("it is as it was read");
+        .expect("the version is unchanged");
     let error = refused(
         register(expecting(Expect::At(first), "c")).await,
         &[Conflict],
-        "a stale one",
+        "a stale version",
     );
     assert!(
         matches!(&error, Error::Conflict(keys) if keys[..] == [t("t")]),
@@ -146,11 +150,11 @@ pub async fn expectations_are_enforced(fixture: DataFixture) {
     );
     register(site(Expect::At(version)))
         .await
-        .expect("it is as it was read");
+        .expect("the version is unchanged");
     refused(
         register(site(Expect::At(Version(u64::MAX)))).await,
         &[Conflict],
-        "a stale one",
+        "a stale version",
     );
 }
 
@@ -242,13 +246,17 @@ pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
         .data
         .register_template(new)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     let new = NewSite {
         template: Some(template_id("t")),
         metadata: [("b", "site's")].into_iter().collect(),
         ..new_site("s", [config("z"), config_of("x", "site's")])
     };
-    let version = fixture.data.register_site(new).await.expect("it is sound");
+    let version = fixture
+        .data
+        .register_site(new)
+        .await
+        .expect("the call is valid");
     let record = fixture.read(s("s")).await;
     assert_eq!(record.entity.version, version);
     assert_eq!(record.entity.template(), Some(&template_id("t")));
@@ -294,7 +302,7 @@ pub async fn a_plugin_is_read_back(fixture: DataFixture) {
             .data
             .register_plugin(new.clone())
             .await
-            .expect("it is sound");
+            .expect("the call is valid");
         let row = fixture.row(&new.id).await;
         assert_eq!(row.version, version);
         let plugin = row.plugin().expect("it is a plugin");
@@ -333,10 +341,10 @@ pub async fn an_entity_under_deletion_is_busy(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     fixture.place("s", &[&id]).await;
-    fixture.data.delete(&s("s")).await.expect("it is there");
+    fixture.data.delete(&s("s")).await.expect("it exists");
     assert!(
         fixture.row(s("s")).await.deleting,
-        "its scheduler has to take it off first"
+        "the scheduler must remove it first"
     );
     let error = refused(
         fixture.data.register_site(new_site("s", [])).await,

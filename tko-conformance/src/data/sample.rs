@@ -8,15 +8,15 @@ use tko_core::{
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
-    TemplateId::new(id).expect("a template's id")
+    TemplateId::new(id).expect("the template id is valid")
 }
 
 pub(crate) fn site_id(id: &str) -> SiteId {
-    SiteId::new(id).expect("a site's id")
+    SiteId::new(id).expect("the site id is valid")
 }
 
 pub(crate) fn deployment_id(id: &str) -> DeploymentId {
-    DeploymentId::new(id).expect("a deployment's id")
+    DeploymentId::new(id).expect("the deployment id is valid")
 }
 
 /// The key of a template.
@@ -36,7 +36,7 @@ pub(crate) fn d(id: &str) -> Key {
 
 /// A package of these resources.
 pub(crate) fn named(resources: impl Into<Vec<Value>>) -> Package {
-    Package::from_values(resources.into()).expect("each is identified, and none is there twice")
+    Package::from_values(resources.into()).expect("each resource is identified and unique")
 }
 
 /// A `ConfigMap` with its own name as data.
@@ -156,7 +156,7 @@ pub(crate) fn new_site(id: &str, resources: impl Into<Vec<Value>>) -> NewSite {
 
 pub(crate) fn new_plugin(name: &str) -> NewPlugin {
     NewPlugin {
-        id: PluginId::new(PluginType::Prepare, name).expect("a plugin's name"),
+        id: PluginId::new(PluginType::Prepare, name).expect("the plugin name is valid"),
         executor: "command".to_owned(),
         arguments: vec!["run".to_owned(), "-v".to_owned()],
         properties: [("key".to_owned(), "value".to_owned())].into(),
@@ -192,7 +192,7 @@ pub(crate) fn all(kind: Kind) -> Select {
 
 /// Selects by exactly this metadata value.
 pub(crate) fn by(kind: Kind, key: &str, value: &str) -> Select {
-    let pattern = Pattern::value(value).expect("a pattern");
+    let pattern = Pattern::value(value).expect("the pattern is valid");
     Select {
         metadata: [(key.to_owned(), pattern)].into(),
         ..all(kind)

@@ -34,7 +34,7 @@ async fn done(fixture: &DataFixture, claim: &Claim, step: ScheduleStep) {
         .data
         .commit_placed(&claim.token, step)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
 }
 
 /// A step records what is placed, at which generation, and what is removed. It merges conditions of
@@ -68,7 +68,7 @@ pub async fn a_step_records_placements(fixture: DataFixture) {
     assert_eq!(
         fixture.row(&id).await.generation,
         Generation(1),
-        "its package is as it was"
+        "the package is unchanged"
     );
     assert!(
         fixture.drain(Stage::Schedule).await.is_empty(),
@@ -85,7 +85,7 @@ pub async fn a_step_records_placements(fixture: DataFixture) {
     assert_eq!(
         fixture.revision().await,
         before,
-        "what says nothing new is no change"
+        "equal conditions are no change"
     );
     let claim = claimed(&fixture, "s").await;
     done(
@@ -113,7 +113,7 @@ pub async fn a_step_without_outcome_keeps_the_claim(fixture: DataFixture) {
         .data
         .commit_placed(&claim.token, there)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
     let later = ScheduleStep {
         settle: Some(Outcome::Retry {
@@ -126,7 +126,7 @@ pub async fn a_step_without_outcome_keeps_the_claim(fixture: DataFixture) {
         .data
         .commit_placed(&claim.token, later)
         .await
-        .expect("it is live still");
+        .expect("it is still live");
     let again = fixture.claim_of(Stage::Schedule, site_id("s")).await;
     assert_eq!(again.work.error.as_deref(), Some("unreachable"));
     assert!(again.fence > claim.fence);
@@ -145,7 +145,7 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     refused(
         fixture.data.commit_placed(&claim.token, there()).await,
         &[ClaimExpired],
-        "a lapsed claim",
+        "an expired claim",
     );
     let next = fixture.claim_of(Stage::Schedule, site_id("s")).await;
     refused(
@@ -204,13 +204,13 @@ pub async fn a_deployment_is_on_one_site_at_a_time(fixture: DataFixture) {
     let id = fixture.create(running_on("old")).await;
     fixture.place("old", &[&id]).await;
     let record = fixture.read(&id).await;
-    let package = record.package.expect("it was asked for");
+    let package = record.package.expect("it was requested");
     let moved = with_head(&package, |head| head["spec"]["siteId"] = json!("new"));
     fixture
         .data
         .update(&id, record.entity.version, moved)
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     assert_eq!(fixture.drain(Stage::Schedule).await, ["new", "old"]);
     let claim = claimed(&fixture, "new").await;
     let there = || ScheduleStep {
@@ -218,9 +218,9 @@ pub async fn a_deployment_is_on_one_site_at_a_time(fixture: DataFixture) {
         ..ScheduleStep::default()
     };
     let result = fixture.data.commit_placed(&claim.token, there()).await;
-    refused(result, &[Conflict], "what is placed elsewhere");
+    refused(result, &[Conflict], "a deployment placed elsewhere");
     let back = [(claim.token, Outcome::Done)];
-    fixture.data.settle(&back).await.expect("an answer");
+    fixture.data.settle(&back).await.expect("the call succeeds");
     let claim = claimed(&fixture, "old").await;
     done(
         &fixture,

@@ -14,13 +14,13 @@ const SITES: Stage = Stage::Schedule;
 
 async fn change(fixture: &DataFixture, id: &DeploymentId, change: impl Fn(&Package) -> Package) {
     let record = fixture.read(id).await;
-    let package = record.package.expect("it was asked for");
+    let package = record.package.expect("it was requested");
     let changed = change(&package);
     let updated = fixture
         .data
         .update(id, record.entity.version, changed)
         .await;
-    updated.expect("it is sound");
+    updated.expect("the call is valid");
 }
 
 fn annotate(prepared: bool, approved: bool) -> impl Fn(&Package) -> Package {
@@ -92,7 +92,7 @@ pub async fn other_changes_make_no_deployment_due(fixture: DataFixture) {
         .expect("it is live");
     fixture.template("t", [config("new")]).await;
     for key in [super::sample::t("t"), super::sample::s("s")] {
-        fixture.data.delete(&key).await.expect("it is there");
+        fixture.data.delete(&key).await.expect("it exists");
     }
     assert!(fixture.drain(Stage::Prepare).await.is_empty());
 }
@@ -103,14 +103,18 @@ pub async fn a_changed_site_is_due(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
     assert_eq!(fixture.drain(SITES).await, ["s"]);
     fixture.site("s", [config("a")]).await;
-    assert!(fixture.drain(SITES).await.is_empty(), "it is as it was");
+    assert!(fixture.drain(SITES).await.is_empty(), "it is unchanged");
     fixture.site("s", [config("b")]).await;
     assert_eq!(fixture.drain(SITES).await, ["s"], "another package");
     let new = NewSite {
         metadata: [("k", "v")].into_iter().collect(),
         ..new_site("s", [config("b")])
     };
-    fixture.data.register_site(new).await.expect("it is sound");
+    fixture
+        .data
+        .register_site(new)
+        .await
+        .expect("the call is valid");
     assert_eq!(fixture.drain(SITES).await, ["s"], "other metadata");
 }
 
@@ -152,14 +156,14 @@ pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
     change(&fixture, &id, annotate(true, true)).await;
     due("prepared and approved at once", &["two"]).await;
     change(&fixture, &id, move_to(Value::Null)).await;
-    due("taken off", &["two"]).await;
+    due("removed", &["two"]).await;
     change(&fixture, &id, move_to(json!("one"))).await;
     due("put back", &["one"]).await;
     fixture
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     due("deleted", &["one"]).await;
     let made = fixture.create(running_on("two")).await;
     due("created, approved", &["two"]).await;
@@ -182,7 +186,7 @@ pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
         .data
         .enqueue(vec![super::sample::enqueue(SITES, site_id("s"))])
         .await
-        .expect("it is there");
+        .expect("it exists");
     let claim = fixture.claim_of(SITES, site_id("s")).await;
     let said = Condition::new(
         "Scheduled",
@@ -207,13 +211,13 @@ pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
         .expect("it is live");
     assert!(
         fixture.drain(SITES).await.is_empty(),
-        "its own report makes it not due again"
+        "its own report does not enqueue it"
     );
     fixture
         .data
         .delete(&super::sample::t("t"))
         .await
-        .expect("it is there");
+        .expect("it exists");
     assert!(
         fixture.drain(SITES).await.is_empty(),
         "a relation that goes is no change of a package"
@@ -222,7 +226,7 @@ pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
         .data
         .start_modification(&id, TTL)
         .await
-        .expect("it is free");
+        .expect("the key is free");
     fixture
         .data
         .cancel_modification(&edit.token)
@@ -241,7 +245,7 @@ pub async fn a_deleted_site_is_due_once_more(fixture: DataFixture) {
         .data
         .delete(&super::sample::s("s"))
         .await
-        .expect("it is there");
+        .expect("it exists");
     let claim = fixture.claim_of(SITES, site_id("s")).await;
     let record = fixture.read(site_id("s")).await;
     assert!(record.entity.deleting);
@@ -303,7 +307,7 @@ pub async fn templates_take_turns(fixture: DataFixture) {
             turn = Some(claim);
         }
     }
-    assert!(turn.is_some(), "the few do not wait for the many");
+    assert!(turn.is_some(), "few deployments do not wait for many");
     let package = fixture.package(&few).await;
     head_of(&package);
     assert!(

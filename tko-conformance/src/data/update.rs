@@ -17,12 +17,12 @@ pub async fn an_update_requires_the_version_read(fixture: DataFixture) {
         .await;
     let record = fixture.read(&id).await;
     let read = record.entity.version;
-    let package = record.package.expect("it was asked for");
+    let package = record.package.expect("it was requested");
     let second = fixture
         .data
         .update(&id, read, with(&package, config("b")))
         .await;
-    let second = second.expect("it is as it was read");
+    let second = second.expect("the version is unchanged");
     assert_eq!(fixture.row(&id).await.version, second);
     let before = fixture.revision().await;
     let error = refused(
@@ -63,5 +63,5 @@ pub async fn an_update_requires_the_version_read(fixture: DataFixture) {
 pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     let missing = deployment_id("missing");
     let result = fixture.data.update(&missing, Version(1), named([])).await;
-    refused(result, &[NotFound], "what is missing");
+    refused(result, &[NotFound], "an absent entity");
 }

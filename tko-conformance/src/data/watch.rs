@@ -16,7 +16,11 @@ async fn site(fixture: &DataFixture, id: &str, word: &str) {
         expect: Expect::Any,
         ..super::sample::new_site(id, [])
     };
-    fixture.data.register_site(new).await.expect("it is sound");
+    fixture
+        .data
+        .register_site(new)
+        .await
+        .expect("the call is valid");
 }
 
 fn in_short(events: &[Event]) -> Vec<(u64, String)> {
@@ -47,8 +51,8 @@ pub async fn a_watch_reports_matching_changes(fixture: DataFixture) {
     site(&fixture, "b", "yes!").await; // 5: ceases to match
     site(&fixture, "b", "no").await; // 6: nothing
     site(&fixture, "a", "yes").await; // no change
-    fixture.data.delete(&s("a")).await.expect("it is there"); // 7: gone
-    fixture.data.delete(&s("b")).await.expect("it is there"); // 8: nothing
+    fixture.data.delete(&s("a")).await.expect("it exists"); // 7: gone
+    fixture.data.delete(&s("b")).await.expect("it exists"); // 8: nothing
     site(&fixture, "last", "yes").await;
     let told = fixture
         .told(&by(Kind::Site, "word", "yes"), 0, "last")
@@ -82,12 +86,12 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
         .data
         .update(&id, version, with(&first, config("b")))
         .await
-        .expect("it is sound");
+        .expect("the call is valid");
     fixture
         .data
         .delete(&Key::from(&id))
         .await
-        .expect("it is there");
+        .expect("it exists");
     fixture
         .create(NewDeployment {
             id: Some(deployment_id("last")),
@@ -104,7 +108,7 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
             Event::Gone { before, .. } => before,
             Event::Bookmark { .. } => unreachable!("bookmarks are left out"),
         };
-        let package = record.package.as_ref().expect("it was asked for");
+        let package = record.package.as_ref().expect("it was requested");
         head_of(package);
         sizes.push((package.len(), record.entity.generation));
     }
@@ -131,7 +135,7 @@ pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     let id = fixture.create(new).await;
     fixture.place("s", &[&id]).await;
     let from = fixture.revision().await;
-    fixture.data.delete(&d("d")).await.expect("it is there");
+    fixture.data.delete(&d("d")).await.expect("it exists");
     fixture
         .create(NewDeployment {
             id: Some(deployment_id("last")),
@@ -159,9 +163,12 @@ pub async fn joins_cannot_be_watched(fixture: DataFixture) {
             package: false,
         };
         let mut events = fixture.data.watch(watch);
-        let first = events.next().await.expect("an answer");
+        let first = events.next().await.expect("the call succeeds");
         refused(first, &[ErrorKind::BadArgument], "the watch");
-        assert!(events.next().await.is_none(), "it ends after an error");
+        assert!(
+            events.next().await.is_none(),
+            "the stream ends after an error"
+        );
     }
 }
 
@@ -179,19 +186,22 @@ pub async fn a_position_no_longer_kept_is_expired(fixture: DataFixture) {
         })
     };
     let mut events = watch(Revision(0));
-    let first = events.next().await.expect("an answer");
-    refused(first, &[ErrorKind::Expired], "the beginning");
-    assert!(events.next().await.is_none(), "it ends after an error");
+    let first = events.next().await.expect("the call succeeds");
+    refused(first, &[ErrorKind::Expired], "the position 0");
+    assert!(
+        events.next().await.is_none(),
+        "the stream ends after an error"
+    );
     let oldest = fixture
         .data
         .feed_position()
         .await
-        .expect("the head is read")
+        .expect("the feed position is read")
         .oldest;
     let first = watch(oldest)
         .next()
         .await
-        .expect("an answer")
+        .expect("the call succeeds")
         .expect("it is kept");
     assert_eq!(first.revision(), Revision(oldest.0 + 1));
 }
@@ -242,7 +252,7 @@ pub async fn list_then_watch_is_exact(fixture: DataFixture) {
     };
     let mut first = None;
     loop {
-        let page = fixture.data.list(&list).await.expect("a page is read");
+        let page = fixture.data.list(&list).await.expect("the page is read");
         first.get_or_insert(page.revision.0);
         for record in page.items {
             known.insert(record.entity.key.clone(), record.entity.metadata.clone());
@@ -250,7 +260,7 @@ pub async fn list_then_watch_is_exact(fixture: DataFixture) {
         if list.after.is_none() {
             // Entities already listed stop matching, are deleted, and appear behind the cursor.
             site(&fixture, "a0", "no").await;
-            fixture.data.delete(&s("a1")).await.expect("it is there");
+            fixture.data.delete(&s("a1")).await.expect("it exists");
             site(&fixture, "a00", "yes").await;
         }
         list.after = page.next;

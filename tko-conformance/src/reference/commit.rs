@@ -273,7 +273,7 @@ fn preview(put: &Put) -> Entity {
     let entity = put
         .clone()
         .apply(None, hash, Version::default(), Timestamp::default());
-    entity.expect("what was not there before changes")
+    entity.expect("a new entity is a change")
 }
 
 fn malformed(set: &ChangeSet) -> Option<Error> {

@@ -29,14 +29,14 @@ impl Lenient {
 impl Admission for Lenient {
     async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
         let complete = match self.fault {
-            "all are judged completely" => true,
-            "none is judged completely" => false,
+            "all packages must be complete" => true,
+            "no package must be complete" => false,
             _ => complete,
         };
         let mut violations = self.strict.admit(package, complete).await?;
         match self.fault {
-            "nothing is judged" => violations.clear(),
-            "one violation is told" => violations.truncate(1),
+            "no package is validated" => violations.clear(),
+            "one violation is reported" => violations.truncate(1),
             _ => {}
         }
         Ok(violations)
@@ -96,10 +96,10 @@ impl DataApi for Broken {
 
     async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
         let mut made = self.inner.create_deployments(new).await;
-        if self.is("many are created in reverse") {
+        if self.is("many answers are reversed") {
             made.reverse();
         }
-        if self.is("the first refusal ends many") {
+        if self.is("the first refusal ends many creations") {
             let refused = made.iter().position(Result::is_err);
             made.truncate(refused.map_or(made.len(), |at| at + 1));
         }
@@ -127,11 +127,11 @@ impl DataApi for Broken {
 
     async fn purge(&self, select: &Select) -> Result<Bulk> {
         let mut select = select.clone();
-        if self.is("everything that is selected is purged alike") {
+        if self.is("a purge ignores metadata filters") {
             select.metadata.clear();
         }
         let mut bulk = self.inner.purge(&select).await?;
-        if self.is("skipped is not told") {
+        if self.is("a purge reports no skipped entities") {
             bulk.skipped.clear();
         }
         Ok(bulk)
@@ -152,7 +152,7 @@ impl DataApi for Broken {
             _ => expect,
         };
         let version = self.inner.update(id, expect, package).await?;
-        if self.is("every update wakes the site") {
+        if self.is("every update makes the site due") {
             let row = self.inner.get(&id.into(), Want::ROW).await?.entity;
             let site = row
                 .deployment()
@@ -165,7 +165,7 @@ impl DataApi for Broken {
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
         let mut edit = self.inner.start_modification(id, ttl).await?;
-        if self.is("modifying ends at once") {
+        if self.is("a modification ends at once") {
             self.inner.cancel_modification(&edit.token).await?;
         }
         if self.is("a modification shows no package") {
@@ -179,7 +179,7 @@ impl DataApi for Broken {
     }
 
     async fn cancel_modification(&self, token: &Token) -> Result<()> {
-        if self.is("cancelling is forgotten") {
+        if self.is("a cancellation has no effect") {
             return Ok(());
         }
         self.inner.cancel_modification(token).await
@@ -231,10 +231,10 @@ impl WorkerApi for Broken {
     }
 
     async fn enqueue(&self, marks: Vec<Enqueue>) -> Result<()> {
-        if self.is("waking wakes nobody") {
+        if self.is("enqueue has no effect") {
             return Ok(());
         }
-        if self.is("any number is woken at once") {
+        if self.is("enqueue takes any number") {
             for some in marks.chunks(MAX_CHANGES) {
                 self.inner.enqueue(some.to_vec()).await?;
             }

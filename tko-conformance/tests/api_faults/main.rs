@@ -50,11 +50,13 @@ fn each_fault_fails_the_check_that_is_made_for_it() -> Result<(), String> {
     let mut wrong = Vec::new();
     for (fault, name) in PAIRS {
         match DATA_CHECKS.iter().find(|check| check.name == *name) {
-            None => wrong.push(format!("{name} is no check")),
+            None => wrong.push(format!("{name} is not a check")),
             Some(check) if !fails(check, fault) => {
-                wrong.push(format!("{name} holds although {fault}"));
+                wrong.push(format!("{name} passes although {fault}"));
             }
-            Some(check) if fails(check, "none") => wrong.push(format!("{name} never holds")),
+            Some(check) if fails(check, "none") => {
+                wrong.push(format!("{name} fails without a fault"))
+            }
             Some(_) => {}
         }
     }

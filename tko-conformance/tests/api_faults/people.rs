@@ -42,7 +42,7 @@ impl Broken {
             }
         }
         let entity = Arc::make_mut(&mut record.entity);
-        if self.is("metadata are the package's") {
+        if self.is("given metadata lose against the package") {
             entity.metadata = entity.metadata.overlaid(&entity.inherited);
         }
         if self.is("parents are lost")
@@ -55,13 +55,13 @@ impl Broken {
 
     pub(crate) fn selected(&self, select: &Select) -> Select {
         let mut select = select.clone();
-        if self.is("executors are not selected by") {
+        if self.is("executors do not filter") {
             select.executor = None;
         }
-        if self.is("parents are not selected by") {
+        if self.is("parents do not filter") {
             select.parent = None;
         }
-        if self.is("what is hidden is shown") {
+        if self.is("entities under deletion are shown") {
             select.deleting = true;
         }
         select
@@ -70,7 +70,7 @@ impl Broken {
     pub(crate) async fn broken_template(&self, mut new: NewTemplate) -> Result<Version> {
         let key = Key::from(&new.id);
         let there = self.inner.get(&key, Want::ROW).await.is_ok();
-        if self.is("what is there cannot be registered") && there {
+        if self.is("an existing entity cannot be registered") && there {
             return Err(Error::AlreadyExists(key));
         }
         if self.is("expectations are ignored") {
@@ -114,7 +114,9 @@ impl Broken {
             new.template = None;
         }
         match self.inner.register_site(new).await {
-            Err(Error::Busy(_)) if self.is("what is being deleted is made anew") => Ok(Version(1)),
+            Err(Error::Busy(_)) if self.is("an entity under deletion is registered") => {
+                Ok(Version(1))
+            }
             registered => registered,
         }
     }
@@ -123,18 +125,18 @@ impl Broken {
         if self.is("deployments ignore their template") {
             new.template = None;
         }
-        if self.is("ids that are brought are ignored") {
+        if self.is("given ids are ignored") {
             new.id = None;
         }
         if self.is("approved implies prepared") {
             new.prepared |= new.approved;
         }
-        if self.is("once is ignored") {
+        if self.is("idempotency keys are ignored") {
             new.idempotency_key = None;
         }
         let parent = new.parent.clone();
         match self.inner.create_deployment(new).await {
-            Err(Error::BadArgument { .. }) if self.is("unknown is not found") => {
+            Err(Error::BadArgument { .. }) if self.is("an unknown reference is not found") => {
                 let missing = DeploymentId::new("missing").expect("an id");
                 Err(Error::not_found(parent.unwrap_or(missing)))
             }
@@ -143,7 +145,7 @@ impl Broken {
     }
 
     pub(crate) async fn broken_get(&self, key: &Key, mut want: Want) -> Result<Record> {
-        want.deleting |= self.is("what is hidden is shown");
+        want.deleting |= self.is("entities under deletion are shown");
         let record = self.inner.get(key, want).await?;
         Ok(self.spoilt(record))
     }
@@ -166,7 +168,7 @@ impl Broken {
     }
 
     pub(crate) async fn broken_delete(&self, key: &Key) -> Result<()> {
-        if self.is("relations stay") && key.kind() == Kind::Template {
+        if self.is("relations are not cleared") && key.kind() == Kind::Template {
             // Reports success without deleting anything.
             return match self.inner.get(key, Want::ROW).await {
                 Ok(_) => Ok(()),
@@ -183,7 +185,7 @@ impl Broken {
             self.inner.purge(&select).await?;
         }
         match self.inner.delete(key).await {
-            Err(Error::NotFound(_)) if self.is("deleting nothing is fine") => Ok(()),
+            Err(Error::NotFound(_)) if self.is("deleting an absent entity succeeds") => Ok(()),
             deleted => deleted,
         }
     }
@@ -221,10 +223,12 @@ impl Broken {
                 self.inner.cancel_modification(token).await?;
                 Err(error)
             }
-            Err(Error::ClaimExpired(key)) if self.is("a late end is not found") => {
+            Err(Error::ClaimExpired(key)) if self.is("an expired token is not found") => {
                 Err(Error::NotFound(Subject::Claim(key)))
             }
-            Err(Error::NotFound(Subject::Claim(key))) if self.is("an unknown token is late") => {
+            Err(Error::NotFound(Subject::Claim(key)))
+                if self.is("an unknown token has expired") =>
+            {
                 Err(Error::ClaimExpired(key))
             }
             ended => ended,
@@ -232,7 +236,7 @@ impl Broken {
     }
 
     pub(crate) fn broken_watch(&self, mut watch: Watch) -> BoxStream<'static, Result<Event>> {
-        if self.is("watchers are told everything") {
+        if self.is("a watch ignores metadata filters") {
             watch.select.metadata.clear();
         }
         if self.is("joins are watched") {
@@ -245,8 +249,8 @@ impl Broken {
         if self.is("a watch begins ten late") {
             watch.after.0 += 10;
         }
-        let stale = self.is("what begins to match is no news");
-        if self.is("what has expired is skipped") {
+        let stale = self.is("an entity that starts to match has not entered");
+        if self.is("expired changes are skipped") {
             return resumed(self.inner.clone(), watch);
         }
         let events = self.inner.watch(watch).map(move |event| match event? {

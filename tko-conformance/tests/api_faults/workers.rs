@@ -18,7 +18,7 @@ impl Broken {
 
     pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let mut request = request.clone();
-        if self.is("nobody waits") {
+        if self.is("claims never wait") {
             request.wait = Duration::ZERO;
         }
         let mut claims = self.inner.claim(&request).await?;
@@ -44,20 +44,20 @@ impl Broken {
         if self.is("effects are lost") {
             step.effects.clear();
         }
-        if self.is("interests are lost") {
+        if self.is("subscriptions are lost") {
             step.subscriptions = None;
         }
-        if self.is("once is ignored") {
+        if self.is("idempotency keys are ignored") {
             for effect in &mut step.effects {
                 if let Effect::Deployment(new) = effect {
                     new.idempotency_key = None;
                 }
             }
         }
-        if self.is("a step has any number of effects") {
+        if self.is("surplus effects are dropped") {
             step.effects.truncate(MAX_EFFECTS);
         }
-        if self.is("effects come first") {
+        if self.is("effects are committed first") {
             for effect in std::mem::take(&mut step.effects) {
                 match effect {
                     Effect::Deployment(new) => drop(self.inner.create_deployment(new).await?),
@@ -66,7 +66,7 @@ impl Broken {
                 }
             }
         }
-        if self.is("workers come first") {
+        if self.is("a step ignores user changes") {
             let key = Key::from(&step.deployment);
             step.expect = self.inner.get(&key, Want::ROW).await?.entity.generation;
         }
@@ -83,13 +83,13 @@ impl Broken {
         claim: &Token,
         mut step: ScheduleStep,
     ) -> Result<()> {
-        if self.is("nothing is ever placed") {
+        if self.is("placements are lost") {
             step.placed.clear();
         }
         if self.is("a large step is cut off") {
             step.placed.truncate(500);
         }
-        if self.is("placing settles first") {
+        if self.is("placing always settles") {
             step.settle.get_or_insert(Outcome::Done);
         }
         self.inner.commit_placed(claim, step).await

@@ -115,7 +115,7 @@ impl Backend for Broken {
     }
 
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
-        let skips = self.is("reading on skips a page");
+        let skips = self.is("the page stream skips a page");
         let pages = tko_core::select::pages(list, move |list| {
             let broken = self.clone();
             async move { broken.list(&list).await }

@@ -25,12 +25,12 @@ impl Broken {
         want: Want,
     ) -> Result<Modification> {
         let until = self.inner.feed_position().await?.now.plus(ttl);
-        let ttl = if self.is("edits never lapse") {
+        let ttl = if self.is("modifications never expire") {
             FOR_EVER
         } else {
             ttl
         };
-        if self.is("edits are checked before") {
+        if self.is("modifications are not granted atomically") {
             if self.memo().edits.contains_key(key) {
                 return Err(Error::Busy(key.clone()));
             }
@@ -43,7 +43,10 @@ impl Broken {
         };
         let mut edit = match self.inner.start_modification(key, ttl, want).await {
             Err(Error::Busy(_))
-                if self.is_any(&["edits are not exclusive", "edits are checked before"]) =>
+                if self.is_any(&[
+                    "modifications are not exclusive",
+                    "modifications are not granted atomically",
+                ]) =>
             {
                 let token = self
                     .memo()
@@ -54,7 +57,7 @@ impl Broken {
                 self.inner.settle(&[(token, Outcome::Done)]).await?;
                 self.inner.start_modification(key, ttl, want).await?
             }
-            Err(Error::NotFound(_)) if self.is("an edit of nothing is busy") => {
+            Err(Error::NotFound(_)) if self.is("a modification of an absent entity is busy") => {
                 return Err(Error::Busy(key.clone()));
             }
             edit => edit?,
@@ -62,10 +65,10 @@ impl Broken {
         edit.until = until;
         self.memo().edits.insert(key.clone(), edit.token.clone());
         self.memo().deadlines.insert(edit.token.clone(), until);
-        if self.is("an edit comes without the entity's state") {
+        if self.is("a modification returns no package") {
             edit.record.package = None;
         }
-        if self.is("an edit makes a revision") {
+        if self.is("a modification makes a revision") {
             self.make_noise(key).await;
         }
         Ok(edit)
@@ -74,14 +77,14 @@ impl Broken {
     pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let mut request = request.clone();
         let until = self.inner.feed_position().await?.now.plus(request.lease);
-        if self.is("leases lapse at once") {
+        if self.is("leases expire at once") {
             request.lease = Duration::ZERO;
         }
-        if self.is("leases never lapse") {
+        if self.is("leases never expire") {
             request.lease = FOR_EVER;
         }
         let spoilt_deadline = [
-            "leases never lapse",
+            "leases never expire",
             "a lease is live at its deadline",
             "a lease expires early",
         ];
@@ -91,7 +94,7 @@ impl Broken {
         if self.is("a lease expires early") {
             request.lease = request.lease.saturating_sub(TICK);
         }
-        if self.is("any number is claimed") {
+        if self.is("max is ignored") {
             request.max = 1_000;
         }
         let mut claims = self.waited_for(request.clone()).await?;
@@ -105,7 +108,7 @@ impl Broken {
             if self.is("attempts are not counted") {
                 claim.work.attempts = 0;
             }
-            if self.is("the fence stands") {
+            if self.is("the fence never rises") {
                 claim.fence = 1;
             }
             let key = &claim.work.key;
@@ -113,7 +116,7 @@ impl Broken {
             if self.is("an expired lease forgets the last error") && expired {
                 claim.work.error = None;
             }
-            if self.is("what failed stays in the failing lane") {
+            if self.is("work enqueued again stays in the failing lane") {
                 let mut memo = self.memo();
                 if memo.failing.contains(key) {
                     claim.work.lane = Lane::FAILING;
@@ -127,8 +130,8 @@ impl Broken {
                 self.make_noise(key).await;
             }
             let lapsed = claim.work.attempts > 1;
-            if self.is("marks from before count again")
-                || (self.is("a lapse leaves a mark") && lapsed)
+            if self.is("enqueues before a claim count again")
+                || (self.is("an expired lease enqueues its work") && lapsed)
             {
                 self.mark(request.stage, key).await;
             }
@@ -139,7 +142,7 @@ impl Broken {
         let poison = claims
             .first()
             .is_some_and(|claim| claim.work.attempts > Lane::PATIENCE);
-        if self.is("poison is claimed with others") && poison {
+        if self.is("abandoned work is claimed with other work") && poison {
             claims.extend(self.inner.claim(&request).await?);
         }
         Ok(claims)
@@ -150,22 +153,19 @@ impl Broken {
             wait: Duration::ZERO,
             ..request.clone()
         };
-        if self.is("nobody waits") {
+        if self.is("claims never wait") {
             return self.inner.claim(&at_once).await;
         }
-        if self.is("everybody waits for ever") {
+        if self.is("claims wait for ever") {
             let wait = FOR_EVER;
             return self.inner.claim(&ClaimRequest { wait, ..request }).await;
         }
-        if self.is("a dropped claim goes on") {
+        if self.is("a dropped claim continues") {
             let inner = self.inner.clone();
             let claiming = tokio::spawn(async move { inner.claim(&request).await });
             return claiming.await.expect("it ends");
         }
-        let commits_only = [
-            "a wait looks at the beginning only",
-            "what is handed back wakes nobody",
-        ];
+        let commits_only = ["a waiting claim ignores time", "yielded work wakes nobody"];
         if self.is_any(&commits_only) {
             loop {
                 let committed = self.committed.notified();
@@ -245,7 +245,7 @@ impl Broken {
     }
 
     pub(crate) async fn broken_renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
-        if self.is("nothing is renewed") {
+        if self.is("renewals have no effect") {
             return Ok(vec![true; tokens.len()]);
         }
         let ttl = if self.is("a renewal is too short") {
@@ -279,15 +279,15 @@ impl Broken {
         let mut settled = Vec::new();
         for (token, outcome) in outcomes {
             let outcome = match outcome.clone() {
-                Outcome::Done if self.is("done is yielded") => BACK,
+                Outcome::Done if self.is("done work is yielded") => BACK,
                 Outcome::Retry { after, .. } if self.is("a retry is yielded") => {
                     Outcome::Yield { after }
                 }
-                Outcome::Retry { reason, .. } if self.is("a retry is at once") => {
+                Outcome::Retry { reason, .. } if self.is("the delay of a retry is ignored") => {
                     let after = Duration::ZERO;
                     Outcome::Retry { after, reason }
                 }
-                Outcome::Retry { after, .. } if self.is("reasons are lost") => {
+                Outcome::Retry { after, .. } if self.is("the reasons of retries are lost") => {
                     let reason = String::new();
                     Outcome::Retry { after, reason }
                 }
@@ -298,7 +298,10 @@ impl Broken {
                 outcome => outcome,
             };
             let edit = self.memo().edits.get(&token.key) == Some(token);
-            if self.is("an edit is given up by done only") && edit && outcome != Outcome::Done {
+            if self.is("a modification is cancelled by done only")
+                && edit
+                && outcome != Outcome::Done
+            {
                 settled.push(false);
                 continue;
             }
@@ -310,7 +313,7 @@ impl Broken {
                 .inner
                 .settle(&[(token.clone(), outcome.clone())])
                 .await?[0];
-            if !live && self.is("a lapsed lease settles") {
+            if !live && self.is("an expired lease settles") {
                 live = self.settle_anyhow(token, outcome).await?;
             }
             settled.push(live || self.is("every token is live"));

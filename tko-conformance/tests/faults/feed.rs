@@ -24,7 +24,7 @@ fn resumed(
 impl Broken {
     pub(crate) async fn broken_head(&self) -> Result<FeedPosition> {
         let mut head = self.inner.feed_position().await?;
-        if self.is("the head is one behind") {
+        if self.is("the feed position is one behind") {
             head.revision.0 = head.revision.0.saturating_sub(1);
         }
         if self.is("revisions have gaps") {
@@ -38,7 +38,7 @@ impl Broken {
         mut after: Revision,
         mut want: Want,
     ) -> BoxStream<'static, Result<ChangeRecord>> {
-        if self.is("a tail begins one late") {
+        if self.is("the feed starts one late") {
             after.0 += 1;
         }
         if self.is("the feed comes without packages") {
@@ -47,13 +47,13 @@ impl Broken {
         if self.is("revisions have gaps") {
             after.0 /= 2;
         }
-        if self.is("one reader at a time") {
+        if self.is("only one reader gets changes") {
             self.memo().readers += 1;
             if self.memo().readers > 1 {
                 return stream::pending().boxed();
             }
         }
-        if self.is_any(&["what has expired is skipped", "a slow reader skips"]) {
+        if self.is_any(&["expired changes are skipped", "a slow reader skips"]) {
             return resumed(self.inner.clone(), after, want);
         }
         if self.is("a wake-up of the feed is lost") {
@@ -62,7 +62,7 @@ impl Broken {
         if self.is("the feed waits for a future revision") {
             return self.patient(after, want);
         }
-        if self.is("the feed after a future revision goes on from the last") {
+        if self.is("the feed after a future revision continues from the last") {
             let inner = self.inner.clone();
             let known = async move {
                 let head = inner.feed_position().await;
@@ -71,7 +71,7 @@ impl Broken {
             };
             return stream::once(known).flatten().boxed();
         }
-        if self.is("a tail ends at the head") {
+        if self.is("the feed ends at the last change") {
             let inner = self.inner.clone();
             let known = async move {
                 let head = inner
@@ -83,9 +83,9 @@ impl Broken {
             };
             return stream::once(known).flatten().boxed();
         }
-        let forgets = self.is("the previous state is forgotten");
+        let forgets = self.is("the previous state is missing");
         let (without_cause, gaps) = (self.is("causes are lost"), self.is("revisions have gaps"));
-        let twice = self.is("a change is told twice");
+        let twice = self.is("a change comes twice");
         let spoilt = self.inner.tail(after, want).map(move |change| {
             let mut change = change?;
             if forgets {
@@ -166,7 +166,7 @@ impl Broken {
         if self.is("history is lost early") {
             history.truncate(5);
         }
-        if self.is("history is of everything") {
+        if self.is("history ignores the key") {
             let head = self.inner.feed_position().await?.revision;
             let count = usize::try_from(head.0).unwrap_or(0);
             let all = self.inner.tail(Revision(0), Want::PACKAGE).take(count);

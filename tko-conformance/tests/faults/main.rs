@@ -76,9 +76,9 @@ fn each_fault_fails_the_check_that_is_made_for_it() -> Result<(), String> {
     let mut wrong = Vec::new();
     for (fault, name) in PAIRS {
         match BACKEND_CHECKS.iter().find(|check| check.name == *name) {
-            None => wrong.push(format!("{name} is no check")),
+            None => wrong.push(format!("{name} is not a check")),
             Some(check) if fails(check, fault) => {}
-            Some(_) => wrong.push(format!("{name} holds although {fault}")),
+            Some(_) => wrong.push(format!("{name} passes although {fault}")),
         }
     }
     none("wrong", wrong)

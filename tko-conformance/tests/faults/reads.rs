@@ -24,10 +24,10 @@ impl Broken {
         if self.is("get answers in key order") {
             keys.sort();
         }
-        if self.is("ids are folded") {
+        if self.is("ids ignore case") {
             keys = keys.iter().map(folded).collect();
         }
-        if self.is("work is not read") {
+        if self.is("work is never included") {
             want.work = false;
         }
         let mut found = Vec::new();
@@ -42,30 +42,30 @@ impl Broken {
         let spoilt = found.into_iter().map(|record| {
             record
                 .map(|record| self.spoilt(record, head))
-                .filter(|r| !(self.is("get hides what is being deleted") && r.entity.deleting))
+                .filter(|r| !(self.is("get hides entities under deletion") && r.entity.deleting))
         });
         Ok(spoilt.collect())
     }
 
     pub(crate) fn spoilt(&self, mut record: Record, head: Revision) -> Record {
-        if self.is("the revision of a row is the head's") {
+        if self.is("the revision of a row is the last of the feed") {
             record.revision = record.revision.map(|_| head);
         }
         let entity = Arc::make_mut(&mut record.entity);
-        if self.is("what is made has no time") {
+        if self.is("a new entity has no creation time") {
             entity.created = Timestamp(0);
         }
-        if self.is("created moves") {
+        if self.is("every change sets created") {
             entity.created = entity.updated;
         }
         if self.is("the generation counts every change") {
             entity.generation = Generation(entity.version.0);
         }
-        if self.is("one condition is kept") {
+        if self.is("only one condition is kept") {
             let surplus = entity.conditions.len().saturating_sub(1);
             entity.conditions.drain(..surplus);
         }
-        if self.is("since is not kept") {
+        if self.is("the time of a status is not kept") {
             for condition in &mut entity.conditions {
                 condition.since = Timestamp(0);
             }
@@ -73,7 +73,7 @@ impl Broken {
         if self.is("conditions count as generations") {
             entity.generation.0 += entity.conditions.len() as u64;
         }
-        if self.is("what is made again is as old as ever") {
+        if self.is("a recreated entity keeps its creation time") {
             let mut memo = self.memo();
             let first = memo.created.entry(entity.key.clone());
             entity.created = *first.or_insert(entity.created);
@@ -83,44 +83,44 @@ impl Broken {
 
     fn selected(&self, select: &Select) -> Select {
         let mut select = select.clone();
-        if self.is("ids are not selected by") {
+        if self.is("ids do not filter") {
             select.ids.clear();
         }
         if self.is("only one id pattern counts") {
             select.ids.truncate(1);
         }
-        if self.is("metadata are not selected by") {
+        if self.is("metadata do not filter") {
             select.metadata.clear();
         }
-        if self.is("template ids are not selected by") {
+        if self.is("template ids do not filter") {
             select.template_ids.clear();
         }
-        if self.is("site ids are not selected by") {
+        if self.is("site ids do not filter") {
             select.site_ids.clear();
         }
-        if self.is("parents are not selected by") {
+        if self.is("parents do not filter") {
             select.parent = None;
         }
-        if self.is("template metadata are not selected by")
-            || (self.is("joins are forgotten for what is being deleted") && select.deleting)
+        if self.is("template metadata do not filter")
+            || (self.is("joins do not filter with deleting") && select.deleting)
         {
             select.template_metadata.clear();
         }
-        if self.is("site metadata are not selected by") {
+        if self.is("site metadata do not filter") {
             select.site_metadata.clear();
         }
-        if self.is("prepared is not selected by") {
+        if self.is("prepared does not filter") {
             select.prepared = None;
         }
-        if self.is("what is placed does not concern a site")
+        if self.is("placements do not concern a site")
             && let Some(site) = select.concerning.take()
         {
             select.site_ids.push(Pattern::literal(site.as_str()));
         }
-        if self.is("triggers are not selected by") {
+        if self.is("triggers do not filter") {
             select.trigger = None;
         }
-        if self.is("any of what is set suffices") && select.parent.is_some() {
+        if self.is("ids do not filter beside a parent") && select.parent.is_some() {
             select.ids.clear();
         }
         if self.is("a parent excludes site metadata") && select.parent.is_some() {
@@ -136,7 +136,7 @@ impl Broken {
         if self.is("only two id patterns count") {
             select.ids.truncate(2);
         }
-        if self.is("pages show what is being deleted") {
+        if self.is("pages show entities under deletion") {
             select.deleting = true;
         }
         select
@@ -163,10 +163,10 @@ impl Broken {
         if self.is("pages come without packages") {
             list.want.package = false;
         }
-        if self.is("work is not read") {
+        if self.is("work is never included") {
             list.want.work = false;
         }
-        let mut page = if self.is("a site join falls back to where it is placed") {
+        let mut page = if self.is("site metadata fall back to the placement") {
             self.joined_by_place(&list).await?
         } else if self.is("a template under deletion does not join") {
             self.joined_without_deleting(&list).await?
@@ -177,7 +177,7 @@ impl Broken {
         } else {
             self.inner.list(&list).await?
         };
-        if self.is("a page is in reverse") {
+        if self.is("pages are in reverse order") {
             page.items.reverse();
         }
         if self.is("the cursor's own key is repeated")
@@ -192,27 +192,27 @@ impl Broken {
             let end = Key::new(Kind::Plugin, "validate|zzz").expect("an id");
             page.next = Some(Cursor(end));
         }
-        if self.is("kinds are mixed") && list.select.kind == Kind::Site {
+        if self.is("a listing mixes kinds") && list.select.kind == Kind::Site {
             let other = List {
                 select: Select::all(Kind::Template),
                 ..list.clone()
             };
             page.items.extend(self.inner.list(&other).await?.items);
         }
-        if self.is("any revision is one that is not there yet") && list.want.allow_stale {
+        if self.is("a stale page names a future revision") && list.want.allow_stale {
             page.revision.0 += 1;
         }
-        if self.is("an old state is given out for the latest") && list.want.allow_stale {
+        if self.is("a stale page names the latest revision") && list.want.allow_stale {
             page.items.pop();
         }
         if self.is("the revision of a page is read after its rows") {
             tokio::task::yield_now().await;
             page.revision = self.inner.feed_position().await?.revision;
         }
-        if self.is("a page names a revision too late") {
+        if self.is("a page names the next revision") {
             page.revision.0 += 1;
         }
-        if self.is("a page names a revision far too late") {
+        if self.is("a page names a revision three too high") {
             page.revision.0 += 3;
         }
         let head = self.inner.feed_position().await?.revision;

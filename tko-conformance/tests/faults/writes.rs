@@ -27,8 +27,8 @@ impl Broken {
         self.remember_work(&set).await;
         let keys: Vec<Key> = set.changes.iter().map(|c| c.key().clone()).collect();
         let noisy = match keys.len() {
-            1 => self.is("nothing makes a revision"),
-            _ => self.is("nothing in a set makes a revision"),
+            1 => self.is("a change without effect makes a revision"),
+            _ => self.is("a change without effect in a set makes a revision"),
         };
         let mut done = self.in_parts(set, ack).await?;
         done.existing.append(&mut existing);
@@ -46,16 +46,16 @@ impl Broken {
                 }
             }
         }
-        if self.is("versions of a set are the last one's") {
+        if self.is("a set returns the last version only") {
             let surplus = done.versions.len().saturating_sub(1);
             done.versions.drain(..surplus);
         }
-        if self.is("versions start again") {
+        if self.is("versions are always 1") {
             for (_, version) in &mut done.versions {
                 *version = Version(1);
             }
         }
-        if self.is("nobody is told revisions") {
+        if self.is("commits return no revision") {
             done.revision = None;
         }
         if self.is("revisions have gaps") {
@@ -73,10 +73,10 @@ impl Broken {
         let mut left_out = Vec::new();
         for change in &mut set.changes {
             let Change::Put(put) = change else { continue };
-            if self.is("ids are folded") && put.key.kind() == tko_core::Kind::Template {
+            if self.is("ids ignore case") && put.key.kind() == tko_core::Kind::Template {
                 put.key = folded(&put.key);
             }
-            if self.is("what is given is not stored") {
+            if self.is("given metadata are not stored") {
                 put.given = Metadata::default();
             }
             if self.is("given metadata of deployments are not stored")
@@ -132,13 +132,13 @@ impl Broken {
             let id = key.deployment().cloned().expect("it is a deployment");
             let holder = self.memo().once.get(&once).cloned();
             let taken = holder.filter(|_| before.is_none());
-            if self.is("once is ignored") {
+            if self.is("idempotency keys are ignored") {
                 deployment.idempotency_key = None;
             }
             if self.is("a taken key refuses the set") && taken.is_some() {
                 return Err(Error::AlreadyExists(key));
             }
-            if self.is("what is left out refers") && taken.is_some() {
+            if self.is("a skipped creation references its site") && taken.is_some() {
                 let refers = |require: &Require| match require {
                     Require::Unreferenced(Key::Site(site)) => {
                         deployment.site.as_ref() == Some(site)
@@ -149,14 +149,19 @@ impl Broken {
                     return Err(Error::Conflict(vec![require.key().clone()]));
                 }
             }
-            if self.is("once is checked before the set") && !seen.insert(once.clone()) {
+            if self.is("idempotency keys are not checked within a set")
+                && !seen.insert(once.clone())
+            {
                 deployment.idempotency_key = None;
             }
-            if self.is("its own key is taken") && before.is_some() {
+            if self.is("a deployment cannot be put under its own key") && before.is_some() {
                 existing.push((key.clone(), id.clone()));
                 left_out.push(key.clone());
             }
-            if self.is_any(&["once is for ever", "once is looked up before"]) {
+            if self.is_any(&[
+                "idempotency keys are never freed",
+                "idempotency keys are not checked atomically",
+            ]) {
                 deployment.idempotency_key = None;
                 if let Some(holder) = taken {
                     existing.push((key.clone(), holder));
@@ -172,31 +177,31 @@ impl Broken {
     }
 
     async fn spoil_rest(&self, set: &mut ChangeSet) -> Result<()> {
-        if self.is("of a key twice the last counts") {
+        if self.is("of a repeated key the last change wins") {
             let mut seen = BTreeSet::new();
             set.changes.reverse();
             set.changes
                 .retain(|change| seen.insert(change.key().clone()));
             set.changes.reverse();
         }
-        if self.is("marks are lost") {
+        if self.is("enqueues are lost") {
             set.enqueue.clear();
         }
         for mark in &mut set.enqueue {
-            if self.is("marks are due at once") {
+            if self.is("delays of enqueues are ignored") {
                 mark.after = Duration::ZERO;
             }
-            if self.is("marks are due later") && !mark.after.is_zero() {
+            if self.is("delayed enqueues are due too late") && !mark.after.is_zero() {
                 mark.after += Duration::from_secs(10);
             }
-            if self.is("what is due last comes first") && !mark.after.is_zero() {
+            if self.is("the latest due comes first") && !mark.after.is_zero() {
                 mark.after = Duration::from_secs(100).saturating_sub(mark.after);
             }
         }
         let while_claimed = [
-            "marks while claimed are lost",
-            "a marked retry waits",
-            "a marked yield waits",
+            "enqueues under a lease are lost",
+            "a retry ignores enqueues under its lease",
+            "a yield ignores enqueues under its lease",
         ];
         if self.is_any(&while_claimed) {
             let memo = self.memo();
@@ -213,7 +218,7 @@ impl Broken {
         if self.is("progress needs a token") && set.under.is_none() && set.progress.is_some() {
             return Err(Error::bad("progress", "there is no token"));
         }
-        if self.is("a retry keeps its pause") {
+        if self.is("an enqueue does not bring a retry forward") {
             let memo = self.memo();
             set.enqueue.retain(|mark| !memo.retried.contains(&mark.key));
         }
@@ -231,36 +236,36 @@ impl Broken {
         if self.is("a commit does not settle") {
             set.settle = None;
         }
-        if self.is("a commit of nothing leaves the edit") && set.changes.is_empty() {
+        if self.is("an empty commit keeps the modification") && set.changes.is_empty() {
             set.under = None;
         }
         let mut kept = Vec::new();
         for require in std::mem::take(&mut set.require) {
             let dropped = match &require {
-                Require::Absent(_) => self.is("absent is not required"),
-                Require::Exists(_) => self.is("exists is not required"),
+                Require::Absent(_) => self.is("Absent is ignored"),
+                Require::Exists(_) => self.is("Exists is ignored"),
                 Require::At(key, _) => {
-                    self.is("a version is not required")
-                        || (self.is("what is gone is as it was read")
+                    self.is("At is ignored")
+                        || (self.is("At holds for a deleted entity")
                             && self.find(key, Want::ROW).await.is_none())
                 }
-                Require::Generation(..) => self.is("a generation is not required"),
+                Require::Generation(..) => self.is("Generation is ignored"),
                 Require::Current(key, _) => {
-                    self.is("what is read is not required to stay")
-                        || (self.is("what is going is current")
+                    self.is("Current is ignored")
+                        || (self.is("Current holds under deletion")
                             && self
                                 .find(key, Want::ROW)
                                 .await
                                 .is_some_and(|r| r.entity.deleting))
                 }
-                Require::Unreferenced(_) => self.is("referrers do not matter"),
+                Require::Unreferenced(_) => self.is("Unreferenced is ignored"),
             };
             if !dropped {
                 kept.push(require);
             }
         }
         set.require = kept;
-        if self.is("an edit keeps conditions off") {
+        if self.is("a modification blocks conditions") {
             for change in &set.changes {
                 let token = self.memo().edits.get(change.key()).cloned();
                 if matches!(change, Change::Conditions(..))
@@ -337,7 +342,7 @@ impl Broken {
                 ..ChangeSet::default()
             }
         };
-        if self.is("referrers are looked for before") {
+        if self.is("Unreferenced is checked before the changes") {
             let first = before(&mut set, |r| matches!(r, Require::Unreferenced(_)));
             self.inner.commit(first, ack).await?;
         }
@@ -351,7 +356,7 @@ impl Broken {
             self.inner.commit(enqueue, ack).await?;
             return Ok(done);
         }
-        if self.is("requirements are checked before") {
+        if self.is("preconditions are not checked atomically") {
             let first = before(&mut set, |_| true);
             self.inner.commit(first, ack).await?;
             tokio::task::yield_now().await;
@@ -376,11 +381,14 @@ impl Broken {
             {
                 self.inner.commit(freely, ack).await
             }
-            Error::ClaimExpired(_) if self.is("a dead lease commits") => {
+            Error::ClaimExpired(_) if self.is("an ended lease commits") => {
                 self.inner.commit(freely, ack).await
             }
             Error::ClaimExpired(key)
-                if self.is_any(&["a lost lease is not found", "a late token is not found"]) =>
+                if self.is_any(&[
+                    "an ended lease is not found",
+                    "an expired token is not found",
+                ]) =>
             {
                 Err(Error::NotFound(Subject::Claim(key)))
             }
@@ -389,23 +397,25 @@ impl Broken {
             {
                 self.inner.commit(freely, ack).await
             }
-            Error::NotFound(Subject::Claim(key)) if self.is("what was given up is late") => {
+            Error::NotFound(Subject::Claim(key))
+                if self.is("a cancelled modification has expired") =>
+            {
                 Err(Error::ClaimExpired(key))
             }
             Error::Conflict(mut keys) if self.is("a conflict names one key") => {
                 keys.truncate(1);
                 Err(Error::Conflict(keys))
             }
-            Error::Conflict(keys) if self.is("what is missing comes first") => {
+            Error::Conflict(keys) if self.is("missing keys win over a conflict") => {
                 let exists = set.require.iter().find(|r| matches!(r, Require::Exists(_)));
                 Err(exists.map_or(Error::Conflict(keys), |r| Error::not_found(r.key())))
             }
-            Error::Busy(key) if self.is("writers ignore edits") => {
+            Error::Busy(key) if self.is("writers ignore modifications") => {
                 let under = self.memo().edits.get(&key).cloned();
                 self.inner.commit(ChangeSet { under, ..freely }, ack).await
             }
             error => {
-                if self.is("a refused commit ends the edit")
+                if self.is("a refused commit ends the modification")
                     && let Some(token) = set.under
                 {
                     self.inner.settle(&[(token, Outcome::Done)]).await?;

@@ -231,7 +231,7 @@ impl Actor {
             let settled = self.fixture.backend.settle(&end).await;
             let settled = settled.map_err(|error| error.chain())?;
             if settled != [true] {
-                return Err(format!("the edit of {key} was not live any more"));
+                return Err(format!("the modification of {key} was not live any more"));
             }
         }
         self.notes.write(Note::Modification { token, from, to });

@@ -49,7 +49,7 @@ pub(super) async fn explain(fixture: &BackendFixture, notes: &Notes) -> Result<(
     let replayed: BTreeMap<_, _> = there.iter().map(|(k, e)| (k.clone(), e.version)).collect();
     ensure!(
         rows == replayed,
-        "there is {rows:?}, but the feed says {replayed:?}"
+        "the rows are {rows:?}, but the feed gives {replayed:?}"
     );
     edits_exclude(&notes, &acknowledged)?;
     leases_exclude(&notes, &acknowledged)
@@ -67,13 +67,13 @@ fn replay(
         let name = set[0].cause.as_deref().unwrap_or_default();
         let Some(known) = acknowledged.get(name) else {
             return Err(format!(
-                "nobody was told that {name:?} was committed: {set:?}"
+                "the set {name:?} is in the feed, but was not acknowledged: {set:?}"
             ));
         };
         ensure!(told.insert(name.to_owned()), "{name} is in the feed twice");
         ensure!(
             known.done.revision == Some(set[0].set),
-            "{name} was told {:?}, and stands at {}",
+            "{name} was acknowledged with {:?}, but is at {} in the feed",
             known.done.revision,
             set[0].set
         );
@@ -105,7 +105,7 @@ fn replay(
     for (name, known) in acknowledged {
         ensure!(
             told.contains(*name) || known.done.revision.is_none(),
-            "{name} was acknowledged, and is not in the feed"
+            "{name} was acknowledged, but is not in the feed"
         );
     }
     Ok(there)
@@ -132,7 +132,7 @@ fn holds(there: &BTreeMap<Key, Entity>, require: &[Require], after: bool) -> Res
         };
         ensure!(
             true_here,
-            "{require:?} is not true where it stands, but was accepted"
+            "{require:?} does not hold at its place in the feed, but was accepted"
         );
     }
     Ok(())
@@ -144,7 +144,7 @@ fn once_each(there: &BTreeMap<Key, Entity>) -> Result<(), String> {
         .values()
         .filter_map(|e| e.deployment()?.idempotency_key.as_deref());
     for once in once {
-        ensure!(seen.insert(once), "two have the key {once:?}");
+        ensure!(seen.insert(once), "two deployments have the key {once:?}");
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ fn in_real_time(acknowledged: &BTreeMap<&str, Acknowledged<'_>>) -> Result<(), S
             };
             ensure!(
                 first.told > second.asked || at < then,
-                "{name} was acknowledged before {other} was asked for, but stands after it"
+                "{name} was acknowledged before {other} was sent, but comes after it"
             );
         }
     }
@@ -180,7 +180,7 @@ fn edits_exclude(
         for (other, since, until) in &edits[at + 1..] {
             ensure!(
                 other.key != token.key || to < since || until < from,
-                "two had the edit of {} at once",
+                "two tasks held the modification of {} at once",
                 token.key
             );
         }
@@ -193,7 +193,7 @@ fn edits_exclude(
             let others = known.set.under.as_ref() != Some(*token);
             ensure!(
                 !(writes && others && *from < known.asked && known.told < *to),
-                "{name} wrote {} while another had its edit",
+                "{name} wrote {} while another task held its modification",
                 token.key
             );
         }
@@ -224,7 +224,7 @@ fn leases_exclude(
             let mut changes = known.set.changes.iter();
             known.told > *asked && changes.any(|c| matches!(c, Change::Delete(of) if of == key))
         });
-        ensure!(*live || deleted, "the lease of {key} died before its time");
+        ensure!(*live || deleted, "the lease of {key} ended early");
         leases.push((key, *fence, *asked, *from, if *live { *to } else { *from }));
     }
     for (at, (key, fence, asked, from, to)) in leases.iter().enumerate() {
@@ -238,10 +238,13 @@ fn leases_exclude(
             );
             ensure!(
                 to < since || until < from,
-                "two had the lease of {key} at once"
+                "two tasks held the lease of {key} at once"
             );
             let in_order = (from > later || fence < rival) && (since > asked || rival < fence);
-            ensure!(in_order, "the fence of {key} fell: {fence}, {rival}");
+            ensure!(
+                in_order,
+                "the fences of {key} do not rise: {fence}, {rival}"
+            );
         }
     }
     Ok(())

@@ -73,7 +73,7 @@ pub(super) enum RandomChange {
     Conditions(u8),
 }
 
-/// What an entity is to be like.
+/// The fields of a generated entity.
 #[derive(Clone, Debug)]
 pub(super) struct RandomEntity {
     pub(super) body: Option<u8>,
@@ -95,7 +95,7 @@ pub(super) enum RandomOutcome {
     Yield(Length),
 }
 
-/// A selection.
+/// The filters of a generated selection.
 #[derive(Clone, Debug)]
 pub(super) struct RandomSelect {
     pub(super) kind: u8,

@@ -38,7 +38,7 @@ impl BackendPair {
                 break;
             }
         }
-        ensure!(list.after.is_none(), "the listing comes to no end");
+        ensure!(list.after.is_none(), "the listing does not end");
         let keys = self.model.matching(&list.select);
         let model: Vec<_> = keys.filter_map(|key| self.model.record(key, ALL)).collect();
         let now = self.times().await;

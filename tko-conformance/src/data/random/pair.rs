@@ -236,7 +236,7 @@ impl ApiPair {
                 subject.insert(record.entity.key.clone(), ComparedRow::of(&record));
             }
         }
-        same("what is there", &subject, &model)?;
+        same("an existing entity", &subject, &model)?;
         let unprepared = self.fixture.drain(Stage::Prepare).await;
         let expected = std::mem::take(&mut self.model.unprepared);
         same(
