@@ -386,10 +386,11 @@ impl Tables {
         })
     }
 
-    /// The next change, or the error that it is no longer kept.
+    /// The next change, or the error that it is no longer kept or `after` was never reached.
     fn change_after(&self, after: u64, bodies: bool) -> Option<Result<ChangeRecord>> {
         let oldest = Revision(self.oldest);
-        let expired = (after < oldest.0).then_some(Err(Error::Expired { oldest }));
+        let in_feed = (self.oldest..=self.last).contains(&after);
+        let expired = (!in_feed).then_some(Err(Error::Expired { oldest }));
         expired.or_else(|| self.changes(after, u64::MAX, bodies).next())
     }
 
