@@ -319,7 +319,7 @@ pub async fn an_ended_lease_commits_nothing(fixture: BackendFixture) {
     refused(
         fixture.try_commit(put(&lapsed)).await,
         &[ErrorKind::ClaimExpired],
-        "a lapsed lease",
+        "an expired lease",
     );
     let settled = fixture.claim_one(Stage::Prepare).await.token;
     refused(

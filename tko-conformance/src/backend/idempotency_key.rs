@@ -117,7 +117,7 @@ pub async fn concurrent_creations_make_one_deployment(fixture: BackendFixture) {
     }
     assert!(
         all.windows(2).all(|pair| pair[0] == pair[1]),
-        "all are told the same ids"
+        "all creations return the same id"
     );
     let there = fixture
         .ids(&super::sample::all(tko_core::Kind::Deployment))

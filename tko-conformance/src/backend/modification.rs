@@ -201,7 +201,7 @@ pub async fn a_refused_commit_keeps_the_modification(fixture: BackendFixture) {
     let require = vec![Require::Exists(t("missing"))];
     let put = || under(&token, [site("s").with_label("k", "v")]);
     let result = fixture.try_commit(ChangeSet { require, ..put() }).await;
-    refused(result, &[NotFound], "a reference to what is missing");
+    refused(result, &[NotFound], "a reference to an absent entity");
     let result = fixture
         .backend
         .start_modification(&s("s"), TTL, Want::ROW)

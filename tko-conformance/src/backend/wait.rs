@@ -46,7 +46,7 @@ pub async fn a_waiting_claim_ends_with_new_work(fixture: BackendFixture) {
 /// A waiting claim ends when existing work becomes due or its lease expires.
 pub async fn a_waiting_claim_ends_when_work_becomes_due(fixture: BackendFixture) {
     due(&fixture, "later", 20).await;
-    for round in ["due", "lapsed"] {
+    for round in ["due", "expired"] {
         let other = fixture.beside().await;
         let waiting = tokio::spawn(async move {
             let request = ClaimRequest {

@@ -25,7 +25,7 @@ impl BackendPair {
             compare::works(&claim.work, &model.work, now)?;
             ensure!(
                 compare::times(claim.until, model.until, now),
-                "{key}: the lease lapses at another time"
+                "{key}: the lease expires at another time"
             );
             self.tokens.push((claim.token, model.token));
         }

@@ -76,7 +76,7 @@ impl BackendPair {
                         self.tokens.push((subject.token, model.token));
                         ensure!(
                             compare::times(subject.until, model.until, now),
-                            "it lapses at another time"
+                            "the modification expires at another time"
                         );
                         compare::records(&subject.record, &model.record, now)
                     }
