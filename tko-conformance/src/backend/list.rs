@@ -367,7 +367,7 @@ pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
                 None => known.remove(&change.key),
             };
         }
-        assert_eq!(known, there, "listed, and told of after {lowest}");
+        assert_eq!(known, there, "the listing and the feed after {lowest}");
         let count = fixture
             .backend
             .count(&all(Kind::Site), 100, list.want)

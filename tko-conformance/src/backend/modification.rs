@@ -227,7 +227,7 @@ pub async fn an_expired_modification_commits_nothing(fixture: BackendFixture) {
     let error = refused(
         fixture.try_commit(late()).await,
         &[ClaimExpired],
-        "a lapsed token",
+        "an expired token",
     );
     assert!(
         matches!(&error, Error::ClaimExpired(key) if *key == s("s")),

@@ -33,7 +33,7 @@ fn mark() -> Put {
 fn of_entity(error: &Error, key: &Key) {
     match error {
         Error::AlreadyExists(named) | Error::NotFound(Subject::Entity(named)) => {
-            assert_eq!(named, key, "the error names what failed");
+            assert_eq!(named, key, "the error names the failing key");
         }
         other => panic!("{other:?} is about an entity"),
     }

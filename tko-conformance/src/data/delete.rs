@@ -72,7 +72,7 @@ pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
     refused(
         fixture.data.delete(&t("none")).await,
         &[NotFound],
-        "what never was",
+        "an id that never existed",
     );
     fixture
         .data

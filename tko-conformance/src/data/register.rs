@@ -109,7 +109,7 @@ pub async fn expectations_are_enforced(fixture: DataFixture) {
     };
     let register = async |new: NewTemplate| fixture.data.register_template(new).await;
     let nowhere = register(expecting(Expect::At(Version(7)), "a")).await;
-    refused(nowhere, &[NotFound], "a version of what is not there");
+    refused(nowhere, &[NotFound], "a version of an absent entity");
     assert_eq!(fixture.revision().await, 0);
     let first = register(expecting(Expect::Absent, "a"))
         .await

@@ -121,7 +121,7 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
     });
     match plain.next().await {
         Some(Ok(Event::Put { record, .. })) => assert!(record.package.is_none()),
-        other => panic!("the first is told: {other:?}"),
+        other => panic!("the first event is expected, but the answer is {other:?}"),
     }
 }
 
