@@ -77,15 +77,22 @@ pub(super) fn requirements(
             Require::Absent(_) | Require::At(..) => {}
         }
     }
-    let holders: Vec<Key> = plan
+    // A holder that the set itself changes needs no check. One under deletion holds its key until it
+    // is gone.
+    let holders: BTreeSet<Key> = plan
         .staged
         .existing
         .iter()
         .map(|(_, id)| Key::from(id))
+        .filter(|key| !plan.staged.changes(key))
         .collect();
-    // A holder that the set itself changes needs no check.
-    for holder in holders.iter().filter(|key| !plan.staged.changes(key)) {
-        present.entry(holder).or_default();
+    if !holders.is_empty() {
+        let rows = sql
+            .table(holders.len())
+            .keys(key_arrays(&holders))?
+            .named("r");
+        let found = format_args!("{rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id");
+        gate.push(has_rows(sql, holders.len(), found)?);
     }
     if !present.is_empty() {
         let (generations, versions): (Vec<Option<i64>>, Vec<Option<i64>>) =

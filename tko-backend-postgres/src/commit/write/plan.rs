@@ -54,12 +54,14 @@ impl<'a> WritePlan<'a> {
         snapshot: Option<&CommitSnapshot>,
         guard: Option<&'a DeletionGuard>,
     ) -> Result<Self> {
-        let (own, others) = enqueued(set, staged);
+        let claim = snapshot.and_then(|snapshot| snapshot.claim);
+        let leased = leased(claim, set);
+        let (own, others) = enqueued(set, staged, leased);
         let mut plan = Self {
             set,
             staged,
             guard,
-            claim: snapshot.and_then(|snapshot| snapshot.claim),
+            claim,
             now: snapshot.map(|snapshot| snapshot.now.0),
             rows: Vec::with_capacity(staged.steps.len()),
             bodies: Vec::new(),
@@ -126,10 +128,15 @@ impl<'a> WritePlan<'a> {
 
     /// The work whose lease the set is committed under.
     pub(super) fn leased(&self) -> Option<(Stage, &Key)> {
-        match (self.claim, &self.set.under) {
-            (Some(LiveClaim::Lease(stage, _)), Some(token)) => Some((stage, &token.key)),
-            _ => None,
-        }
+        leased(self.claim, self.set)
+    }
+}
+
+/// The work whose lease `claim` is.
+fn leased(claim: Option<LiveClaim>, set: &ChangeSet) -> Option<(Stage, &Key)> {
+    match (claim, &set.under) {
+        (Some(LiveClaim::Lease(stage, _)), Some(token)) => Some((stage, &token.key)),
+        _ => None,
     }
 }
 
@@ -138,17 +145,22 @@ fn new_body<'a>(step: &'a Step<&StoredEntity>) -> Option<&'a Package> {
     step.body.as_ref().filter(|body| !body.is_empty())
 }
 
-/// Returns the work to enqueue: for entities that the set writes, and for others.
+/// Returns the work to enqueue: for entities that the set writes or the leased work, and for others.
+///
+/// The work of others is enqueued after the commit, but leased work before its lease is settled.
 fn enqueued<'a>(
     set: &'a ChangeSet,
     staged: &StagedSet<'_>,
+    leased: Option<(Stage, &Key)>,
 ) -> (Vec<OwnWork<'a>>, Vec<&'a Enqueue>) {
     let written: BTreeSet<&Key> = staged.after().map(|entity| &entity.key).collect();
     let mut own: BTreeMap<(Stage, &Key), OwnWork<'a>> = BTreeMap::new();
     let mut others = Vec::new();
     for enqueue in &set.enqueue {
-        if !written.contains(&enqueue.key) {
-            if !staged.changes(&enqueue.key) {
+        let changed = staged.changes(&enqueue.key);
+        let is_leased = !changed && leased == Some((enqueue.stage, &enqueue.key));
+        if !written.contains(&enqueue.key) && !is_leased {
+            if !changed {
                 others.push(enqueue);
             }
             continue;
