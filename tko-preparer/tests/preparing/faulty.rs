@@ -4,7 +4,7 @@ use crate::world::random::Random;
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tko_conformance::{Call, Observer};
+use tko_conformance::{BackendCall, CallObserver};
 use tko_core::{Error, Result};
 use tokio::sync::watch;
 
@@ -70,15 +70,15 @@ impl Faulty {
 }
 
 #[async_trait]
-impl Observer for Faulty {
-    async fn before(&self, call: Call) -> Result<()> {
+impl CallObserver for Faulty {
+    async fn before(&self, call: BackendCall) -> Result<()> {
         match call {
-            Call::Get => self.step().await,
-            Call::List => {
+            BackendCall::Get => self.step().await,
+            BackendCall::List => {
                 self.lists.fetch_add(1, Ordering::Relaxed);
                 self.step().await;
             }
-            Call::Commit => {
+            BackendCall::Commit => {
                 self.step().await;
                 return self.lose();
             }
@@ -87,12 +87,12 @@ impl Observer for Faulty {
         Ok(())
     }
 
-    async fn after(&self, call: Call, items: usize) -> Result<()> {
+    async fn after(&self, call: BackendCall, items: usize) -> Result<()> {
         match call {
-            Call::Claim => {
+            BackendCall::Claim => {
                 self.claimed.fetch_add(items as u64, Ordering::Relaxed);
             }
-            Call::Commit => {
+            BackendCall::Commit => {
                 self.commits.send_modify(|commits| *commits += 1);
                 return self.lose();
             }

@@ -3,7 +3,7 @@
 use crate::fixture::{Act, Fault, Fixture, seconds};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tko_conformance::Call;
+use tko_conformance::BackendCall;
 use tko_core::Error;
 use tko_worker::{Ready, WorkerSettings};
 
@@ -64,7 +64,7 @@ async fn a_lost_lease_stops_the_work_and_another_attempt_follows() {
     f.sites(["a"]).await;
     let _running = f.start();
     seconds(1).await;
-    f.faults.set(Call::Renew, Fault::Unavailable);
+    f.faults.set(BackendCall::Renew, Fault::Unavailable);
     seconds(28).await;
     assert_eq!(
         f.script.running.load(Ordering::Relaxed),
@@ -88,7 +88,7 @@ async fn a_reply_that_arrives_while_work_ends_is_not_lost() {
     let _running = f.start();
     seconds(1).await;
     f.faults
-        .set(Call::Claim, Fault::LateReply(Duration::from_secs(5)));
+        .set(BackendCall::Claim, Fault::LateReply(Duration::from_secs(5)));
     f.sites(["b"]).await;
     seconds(6).await;
     // The work on "a" ended at 2 s, while the reply with the claim of "b" was on its way.
@@ -98,8 +98,10 @@ async fn a_reply_that_arrives_while_work_ends_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn claims_that_arrive_after_their_lease_are_handed_back_and_claimed_again() {
     let f = Fixture::new();
-    f.faults
-        .set(Call::Claim, Fault::LateReply(Duration::from_secs(29)));
+    f.faults.set(
+        BackendCall::Claim,
+        Fault::LateReply(Duration::from_secs(29)),
+    );
     f.sites(["a"]).await;
     let settings = WorkerSettings::new("test").with_lease(Duration::from_secs(20));
     let _running = Fixture::run(f.worker(settings));

@@ -3,7 +3,7 @@
 use crate::fixture::{Act, Fault, Fixture, seconds};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tko_conformance::Call;
+use tko_conformance::BackendCall;
 use tko_core::Error;
 use tko_core::system::SystemClock;
 use tko_worker::{CallFailure, guarded};
@@ -53,7 +53,7 @@ async fn a_panic_is_caught_reported_and_retried() {
 #[tokio::test(start_paused = true)]
 async fn a_permanent_error_of_claiming_ends_the_worker() {
     let f = Fixture::new();
-    f.faults.set(Call::Claim, Fault::Forbidden);
+    f.faults.set(BackendCall::Claim, Fault::Forbidden);
     let mut running = f.start();
     let ended = (&mut running.task).await.expect("no panic");
     assert!(matches!(ended, Err(Error::Forbidden(_))), "{ended:?}");
@@ -62,7 +62,7 @@ async fn a_permanent_error_of_claiming_ends_the_worker() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_was_away_is_used_again_within_30_seconds() {
     let f = Fixture::new();
-    f.faults.set(Call::Claim, Fault::Unavailable);
+    f.faults.set(BackendCall::Claim, Fault::Unavailable);
     f.sites(["a"]).await;
     let _running = f.start();
     seconds(60 * 60).await;
@@ -77,7 +77,7 @@ async fn a_store_that_was_away_is_used_again_within_30_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_settlement_that_fails_leaves_the_work_to_the_expiry_of_its_lease() {
     let f = Fixture::new();
-    f.faults.set(Call::Settle, Fault::Unavailable);
+    f.faults.set(BackendCall::Settle, Fault::Unavailable);
     f.sites(["a"]).await;
     let _running = f.start();
     seconds(1).await;

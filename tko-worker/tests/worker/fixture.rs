@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
-use tko_conformance::{Between, Call, CountedIds, Observer};
+use tko_conformance::{BackendCall, Between, CallObserver, CountedIds};
 use tko_core::{
     Admission, Backend, Claim, Clock, DataApi, Error, Expect, Key, Metadata, NewSite, Outcome,
     Package, Result, SiteId, Stage, Store, Timestamp, Violation, Want, Work,
@@ -52,12 +52,12 @@ pub(crate) enum Fault {
 /// Injects faults, and counts calls.
 #[derive(Default)]
 pub(crate) struct Faults {
-    faults: Mutex<HashMap<Call, Fault>>,
+    faults: Mutex<HashMap<BackendCall, Fault>>,
     pub(crate) claims: AtomicUsize,
 }
 
 impl Faults {
-    pub(crate) fn set(&self, call: Call, fault: Fault) {
+    pub(crate) fn set(&self, call: BackendCall, fault: Fault) {
         self.faults.lock().expect("no panic").insert(call, fault);
     }
 
@@ -65,15 +65,15 @@ impl Faults {
         self.faults.lock().expect("no panic").clear();
     }
 
-    fn of(&self, call: Call) -> Option<Fault> {
+    fn of(&self, call: BackendCall) -> Option<Fault> {
         self.faults.lock().expect("no panic").get(&call).copied()
     }
 }
 
 #[async_trait]
-impl Observer for Faults {
-    async fn before(&self, call: Call) -> Result<()> {
-        if call == Call::Claim {
+impl CallObserver for Faults {
+    async fn before(&self, call: BackendCall) -> Result<()> {
+        if call == BackendCall::Claim {
             self.claims.fetch_add(1, Ordering::Relaxed);
         }
         match self.of(call) {
@@ -83,7 +83,7 @@ impl Observer for Faults {
         }
     }
 
-    async fn after(&self, call: Call, items: usize) -> Result<()> {
+    async fn after(&self, call: BackendCall, items: usize) -> Result<()> {
         if let Some(Fault::LateReply(time)) = self.of(call)
             && items > 0
         {

@@ -3,7 +3,7 @@
 use crate::fixture::{Act, Fault, Fixture, seconds};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tko_conformance::Call;
+use tko_conformance::BackendCall;
 use tko_worker::WorkerSettings;
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn claims_that_arrive_after_shutdown_was_requested_are_handed_back() {
     let running = f.start();
     seconds(1).await;
     f.faults
-        .set(Call::Claim, Fault::LateReply(Duration::from_secs(4)));
+        .set(BackendCall::Claim, Fault::LateReply(Duration::from_secs(4)));
     f.sites(["b"]).await;
     seconds(1).await;
     let leased = f.work("b").await.expect("due").leased;
@@ -102,8 +102,10 @@ async fn a_store_that_is_away_delays_the_end_by_one_lease_at_most() {
     f.sites(["a"]).await;
     let running = f.start();
     seconds(1).await;
-    f.faults
-        .set(Call::Settle, Fault::LateReply(Duration::from_mins(10)));
+    f.faults.set(
+        BackendCall::Settle,
+        Fault::LateReply(Duration::from_mins(10)),
+    );
     let (ended, took) = running.stop().await;
     ended.expect("a clean end");
     assert_eq!(took, Duration::from_secs(10 + 30));
