@@ -1,6 +1,6 @@
-//! PostgresServerSettings of a server.
+//! Settings of a private server.
 
-/// PostgresServerSettings of a private server.
+/// Settings of a private server.
 #[derive(Debug, Clone)]
 pub struct PostgresServerSettings {
     /// Whether commits survive a crash of the machine. Default: no, which is much faster. Commits

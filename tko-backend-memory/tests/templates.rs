@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tko_backend_memory::{Memory, Settings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendCall, Between, CallObserver, CountedIds, ManualClock, Strict};
 use tko_core::{
     DataApi, DeploymentId, ErrorKind, Key, NewDeployment, NewTemplate, Package, Resource, Result,

@@ -64,7 +64,7 @@ fn list(allow_stale: bool) -> List {
         after: None,
         limit: 0,
         want: Want {
-            allow_stale: allow_stale,
+            allow_stale,
             ..Want::ROW
         },
     }

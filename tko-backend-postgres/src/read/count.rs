@@ -26,12 +26,11 @@ pub(crate) async fn count(
         .replicas
         .read(want, |pool| find(reader, pool, select, bound))
         .await;
-    let found = match found {
-        Some(found) => found,
-        None => {
-            let database = &reader.database;
-            retry_read(database, || find(reader, &database.pool, select, bound)).await?
-        }
+    let found = if let Some(found) = found {
+        found
+    } else {
+        let database = &reader.database;
+        retry_read(database, || find(reader, &database.pool, select, bound)).await?
     };
     Ok(Count {
         found: found.min(bound),

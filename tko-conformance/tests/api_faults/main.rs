@@ -55,7 +55,7 @@ fn each_fault_fails_the_check_that_is_made_for_it() -> Result<(), String> {
                 wrong.push(format!("{name} passes although {fault}"));
             }
             Some(check) if fails(check, "none") => {
-                wrong.push(format!("{name} fails without a fault"))
+                wrong.push(format!("{name} fails without a fault"));
             }
             Some(_) => {}
         }

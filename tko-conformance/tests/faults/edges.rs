@@ -257,9 +257,10 @@ impl Broken {
         let mut renewed = Vec::new();
         for token in tokens {
             let modification = self.memo().edits.values().any(|edit| edit == token);
-            let keeps = match modification {
-                true => self.is("renewing a modification never shortens it"),
-                false => self.is("renewing a lease never shortens it"),
+            let keeps = if modification {
+                self.is("renewing a modification never shortens it")
+            } else {
+                self.is("renewing a lease never shortens it")
             };
             let known = self.memo().deadlines.get(token).copied();
             if keeps && known.is_some_and(|known| known > until) {

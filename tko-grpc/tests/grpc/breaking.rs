@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tko_backend_memory::{Memory, Settings as MemorySettings};
+use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendCall, Between, CallObserver, CountedIds, ManualClock, Strict};
 use tko_core::{DataApi, Error, ErrorKind, Kind, List, Result, Select, Store, Want};
 use tko_grpc::proto::v1alpha2 as wire;
