@@ -13,7 +13,8 @@ use snapshot::StateSnapshot;
 use std::sync::Arc;
 use tko_core::commit::{Right, Staged, Step, judge};
 use tko_core::{
-    Change, ChangeSet, Committed, Entity, Facts, Package, Result, Revision, Timestamp, Version,
+    Cause, Change, ChangeSet, Committed, Entity, Facts, Package, Result, Revision, Timestamp,
+    Version,
 };
 
 /// Refuses a malformed change set. Also computes its content hashes, so that this does not happen
@@ -64,7 +65,7 @@ fn write(
     state: &mut MemoryState,
     staged: Staged<MemoryRow>,
     now: Timestamp,
-    cause: Option<&Arc<str>>,
+    cause: Option<&Cause>,
 ) -> Committed {
     let mut committed = staged.committed();
     let set = Revision(state.revision().0 + staged.steps.len() as u64);

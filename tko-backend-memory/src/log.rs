@@ -3,8 +3,7 @@
 use crate::table::MemoryRow;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
-use tko_core::{ChangeRecord, Error, Key, Result, Revision, Timestamp};
+use tko_core::{Cause, ChangeRecord, Error, Key, Result, Revision, Timestamp};
 
 /// The most changes that a feed reads at once.
 pub(crate) const BATCH: usize = 256;
@@ -16,7 +15,7 @@ pub(crate) struct LogEntry {
     pub(crate) after: Option<MemoryRow>,
     pub(crate) set: Revision,
     pub(crate) at: Timestamp,
-    pub(crate) cause: Option<Arc<str>>,
+    pub(crate) cause: Option<Cause>,
 }
 
 impl LogEntry {

@@ -46,6 +46,12 @@ pub trait DataHarness: Send + Sync + 'static {
     /// ([`Store::retire`](tko_core::Store::retire) runs).
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi>;
 
+    /// Whether causes name the caller given to [`DataApi::with_caller`](tko_core::DataApi). A
+    /// remote client says no: its server names the caller that it authenticated.
+    fn names_callers(&self) -> bool {
+        true
+    }
+
     /// As [`BackendHarness::advance`].
     async fn advance(&self, by: Duration);
 

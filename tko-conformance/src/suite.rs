@@ -326,6 +326,7 @@ macro_rules! __data_checks {
                 every_filter_works
                 a_count_is_exact_up_to_its_bound
                 a_history_has_whole_packages
+                a_change_names_its_caller_and_its_verb
             }
             delete {
                 relations_are_cleared

@@ -1,26 +1,26 @@
-//! The annotations that TKO knows (`nephio.org/…`), their values and defaults.
+//! The annotations of TKO (`nephio.org/…`), their values and defaults.
 //!
-//! Values are text; a bare YAML boolean or number counts as its text, empty as the default.
-//! Other annotations of the group are left alone.
+//! Values are text. A YAML boolean or number counts as its text, and an empty text as the default.
+//! Other annotations of the group are ignored.
 
 use crate::error::Violation;
 use crate::package::Package;
 use crate::resource::Resource;
 use std::sync::Arc;
 
-/// Whether this resource is prepared here: [`When`].
+/// Where this resource is prepared: [`When`].
 pub const PREPARE: &str = "nephio.org/prepare";
-/// Whether it is prepared: `false` (default) or `true`.
+/// Whether this resource is prepared: `false` (default) or `true`.
 pub const PREPARED: &str = "nephio.org/prepared";
-/// On the Deployment resource: [`Approve`].
+/// Who approves the deployment: [`Approve`]. On the Deployment resource.
 pub const APPROVE: &str = "nephio.org/approve";
-/// On the Deployment resource: `false` (default) or `true`.
+/// Whether the deployment is approved: `false` (default) or `true`. On the Deployment resource.
 pub const APPROVED: &str = "nephio.org/approved";
-/// Whether this resource's metadata are gathered here: [`When`].
+/// Where this resource's metadata is gathered: [`When`].
 pub const METADATA: &str = "nephio.org/metadata";
-/// How this resource merges over one with its identifier: [`Merge`].
+/// How this resource merges into one with its identifier: [`Merge`].
 pub const MERGE: &str = "nephio.org/merge";
-/// The name it takes when merged: any text.
+/// The name that the resource gets when it is merged: any text.
 pub const RENAME: &str = "nephio.org/rename";
 
 const KNOWN: [(&str, &[&str]); 6] = [
@@ -32,41 +32,43 @@ const KNOWN: [(&str, &[&str]); 6] = [
     (MERGE, &["Replace", "Override"]),
 ];
 
-/// Where something is done to a resource. Absent means [`Here`](Self::Here), but only an explicit
-/// `Here` becomes `Never` in a copy that is merged elsewhere.
+/// The place where a resource is prepared, or its metadata gathered.
+///
+/// The default is [`Here`](Self::Here), but only an explicit `Here` becomes `Never` in a copy for
+/// another package; see [`elsewhere`](crate::merge::elsewhere).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// In this package.
     Here,
-    /// Only after it was merged elsewhere.
+    /// Only in the package into which it is copied.
     Postpone,
-    /// Not at all.
+    /// Nowhere.
     Never,
 }
 
-/// Who approves a deployment once it is prepared.
+/// The one who approves a deployment once it is prepared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approve {
-    /// As the controller is set.
+    /// The setting of the controller decides.
     #[default]
     Default,
-    /// The controller.
+    /// The controller approves it.
     Auto,
-    /// A person.
+    /// A person approves it.
     Manual,
 }
 
-/// How a resource merges over another.
+/// The way in which a resource merges into another with its identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Merge {
-    /// It takes the other's place whole.
+    /// It replaces the other resource.
     #[default]
     Replace,
-    /// Property by property: maps deep; lists, scalars and nulls replace.
+    /// It overlays the other: maps are merged deeply; lists, scalars and nulls replace.
     Override,
 }
 
-/// What [`PREPARE`] or [`METADATA`] says; `None` if nothing, or a value that [`check`] refuses.
+/// Reads [`PREPARE`] or [`METADATA`]; `None` if it is absent or has a value that [`check`] refuses.
 pub fn when(resource: &Resource, annotation: &str) -> Option<When> {
     match resource.annotation(annotation)?.as_ref() {
         "Here" => Some(When::Here),
@@ -76,7 +78,7 @@ pub fn when(resource: &Resource, annotation: &str) -> Option<When> {
     }
 }
 
-/// What [`APPROVE`] says.
+/// Reads [`APPROVE`].
 pub fn approve(resource: &Resource) -> Approve {
     match resource.annotation(APPROVE).as_deref() {
         Some("Auto") => Approve::Auto,
@@ -85,7 +87,7 @@ pub fn approve(resource: &Resource) -> Approve {
     }
 }
 
-/// What [`MERGE`] says.
+/// Reads [`MERGE`].
 pub fn merge(resource: &Resource) -> Merge {
     match resource.annotation(MERGE).as_deref() {
         Some("Override") => Merge::Override,
@@ -93,12 +95,12 @@ pub fn merge(resource: &Resource) -> Merge {
     }
 }
 
-/// Whether [`PREPARED`] or [`APPROVED`] says `true`.
+/// Whether the annotation [`PREPARED`] or [`APPROVED`] is `true`.
 pub fn is_true(resource: &Resource, annotation: &str) -> bool {
     resource.annotation(annotation).as_deref() == Some("true")
 }
 
-/// The resource with [`PREPARED`] set; the same pointer if it says so already.
+/// Returns the resource with [`PREPARED`] set to `true`; the same pointer if it already is.
 pub fn prepared(resource: &Arc<Resource>) -> Arc<Resource> {
     if is_true(resource, PREPARED) {
         resource.clone()
@@ -107,7 +109,7 @@ pub fn prepared(resource: &Arc<Resource>) -> Arc<Resource> {
     }
 }
 
-/// Every known annotation that has an unknown value: the resource, and the values that there are.
+/// Returns a violation for each annotation of TKO with an unknown value.
 pub fn check(package: &Package) -> Vec<Violation> {
     let mut violations = Vec::new();
     for resource in package {
@@ -119,7 +121,10 @@ pub fn check(package: &Package) -> Vec<Violation> {
                 violations.push(Violation {
                     resource: Some(resource.identifier().clone()),
                     path: format!("metadata.annotations['{name}']"),
-                    message: format!("unknown value {text:?}; it is one of {}", values.join(", ")),
+                    message: format!(
+                        "unknown value {text:?}; expected one of {}",
+                        values.join(", ")
+                    ),
                 });
             }
         }

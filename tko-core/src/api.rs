@@ -1,12 +1,15 @@
-//! The API: what people and programs do ([`DataApi`]), and what workers need ([`WorkerApi`]).
+//! The API of the data service: [`DataApi`] for people and programs, [`WorkerApi`] for workers.
 //!
-//! Implemented by [`Store`](crate::Store) in process and by the gRPC client, so every controller,
-//! frontend and test runs unchanged embedded or remote. Packages here are whole: a deployment's has
-//! its Deployment resource in its place.
+//! [`Store`](crate::Store) implements both within the process, and the gRPC client implements both
+//! remotely, so controllers, frontends and tests run unchanged against either. Packages are whole
+//! here: a deployment's package contains its Deployment resource.
 
+mod delegate;
+mod guard;
 mod requests;
 mod steps;
 
+pub use guard::{ApiCall, CallKind, Guard, Guarded};
 pub use requests::{
     About, Bulk, Event, Expect, MAX_SKIPPED, NewDeployment, NewPlugin, NewSite, NewTemplate, Watch,
 };
@@ -29,63 +32,91 @@ use std::time::Duration;
 
 /// The operations of people and programs.
 ///
-/// Besides the errors listed, every call may end in `Unavailable`, `Internal`, and, remotely,
-/// `Unauthenticated` and `Forbidden`. Ids in errors and results are as given.
+/// Every call may also fail with `Unavailable` or `Internal`, and remotely with `Unauthenticated`
+/// or `Forbidden`; other errors are listed with each method.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tko_core::{DataApi, Key, Kind, List, Result, Select, Want};
+///
+/// /// Reads the keys of all sites, page by page.
+/// async fn sites(data: Arc<dyn DataApi>) -> Result<Vec<Key>> {
+///     let mut list = List::new(Select::all(Kind::Site));
+///     let mut keys = Vec::new();
+///     loop {
+///         let page = data.list(&list).await?;
+///         keys.extend(page.items.iter().map(|site| site.entity.key.clone()));
+///         if page.next.is_none() {
+///             return Ok(keys);
+///         }
+///         list.after = page.next;
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait DataApi: Send + Sync + 'static {
-    /// The same API on behalf of `caller`, whose name becomes part of the cause of every change.
+    /// The same API on behalf of `caller`, whose name becomes part of the
+    /// [cause](crate::Cause) of every change.
     ///
     /// The caller replaces any earlier one. A remote API ignores it: there, the credentials of the
     /// connection decide who calls. A wrapper passes it on to the API that it wraps.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi>;
 
-    /// What serves the data, for people: such as `memory`.
+    /// Describes the data service.
     async fn about(&self) -> Result<About>;
 
-    /// Makes or replaces a template. What was made from it earlier does not change.
+    /// Creates or replaces a template. Deployments and sites that were made from it earlier do not
+    /// change.
     ///
     /// # Errors
-    /// - `BadArgument`: the package is not even partially valid: every violation.
-    /// - `AlreadyExists`, `NotFound`, `Conflict`: as `expect` says.
-    /// - `Busy`: it is being deleted.
+    /// - `BadArgument`: the package is not even partially valid; lists every violation.
+    /// - `AlreadyExists`, `NotFound`, `Conflict`: the template is not as `expect` requires.
+    /// - `Busy`: the template is being deleted.
     async fn register_template(&self, new: NewTemplate) -> Result<Version>;
 
-    /// Makes or replaces a site; its deployments stay.
+    /// Creates or replaces a site. Its deployments stay assigned to it.
     ///
     /// # Errors
-    /// As [`register_template`](Self::register_template), validated completely once merged; also
-    /// - `BadArgument`: no such template.
+    /// - `BadArgument`: the template does not exist, or the merged package is not completely valid;
+    ///   lists every violation.
+    /// - `AlreadyExists`, `NotFound`, `Conflict`: the site is not as `expect` requires.
+    /// - `Busy`: the site is being deleted.
     async fn register_site(&self, new: NewSite) -> Result<Version>;
 
-    /// Makes or replaces a plugin.
+    /// Creates or replaces a plugin.
     ///
     /// # Errors
-    /// - `BadArgument`: an empty executor, or a trigger without version or kind.
+    /// - `BadArgument`: the executor is empty, or a trigger lacks a version or kind.
+    /// - `Busy`: the plugin is being deleted.
     async fn register_plugin(&self, new: NewPlugin) -> Result<Version>;
 
-    /// Creates a deployment.
+    /// Creates a deployment and returns its id.
+    ///
+    /// If a deployment with the same idempotency key exists, also one that is being deleted, it
+    /// creates nothing and returns that one's id.
     ///
     /// # Errors
-    /// - `BadArgument`: no such template, site or parent; not valid once merged (partially; if
-    ///   prepared, completely); approved but not prepared.
-    /// - `AlreadyExists`: the id that was brought is taken.
+    /// - `BadArgument`: the template, site or parent does not exist; the merged package is not
+    ///   partially valid or, if prepared, not completely valid; or it is approved but not prepared.
+    /// - `AlreadyExists`: the given id is in use.
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId>;
 
-    /// Creates many, each atomic by itself; answers in order.
+    /// Creates many deployments, each atomically by itself. Returns one result for each, in order.
     async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>>;
 
-    /// One entity.
+    /// Reads one entity.
     ///
     /// # Errors
-    /// - `NotFound`: not there, or being deleted and not `want.deleting`.
+    /// - `NotFound`: it does not exist, or is being deleted and `want.deleting` is false.
     async fn get(&self, key: &Key, want: Want) -> Result<Record>;
 
-    /// One page in key order. See [`Page`].
+    /// Reads one page of a listing, in key order. See [`Page`].
     async fn list(&self, list: &List) -> Result<Page>;
 
-    /// All pages from this one on, at least one; each of its own instant. May read ahead, as far
-    /// as does not grow with the selection. Ends after the last page or the first error; dropped,
-    /// it stops reading. To be taken within a runtime.
+    /// Streams all pages of a listing from this one on, at least one, each of its own instant.
+    ///
+    /// The stream may read a bounded number of pages ahead. It ends after the last page or the
+    /// first error, and stops reading when it is dropped. Call it within a runtime.
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
         pages(list, move |list| {
             let data = self.clone();
@@ -94,64 +125,82 @@ pub trait DataApi: Send + Sync + 'static {
         .boxed()
     }
 
-    /// How many match, exactly up to `bound`. Of `want` only
-    /// [`allow_stale`](Want::allow_stale) counts.
+    /// Counts the matching entities, exactly up to `bound`.
+    ///
+    /// Only [`allow_stale`](Want::allow_stale) of `want` has an effect.
     async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count>;
 
-    /// Deletes one entity. Relations to it are cleared, at once for few, in the background for
-    /// many; deployments are never deleted with it. What a scheduler has placed is hidden at once,
-    /// and goes when its site reports it off.
+    /// Deletes one entity, and clears the relations of other entities to it.
+    ///
+    /// Relations are cleared at once if they are few, and in the background if they are many; no
+    /// deployment is deleted with the entity. A deployment that is placed on a site, and a site
+    /// that a scheduler has worked on, are hidden at once and removed when the scheduler reports
+    /// that nothing is left.
     ///
     /// # Errors
-    /// - `NotFound`.
-    /// - `Busy`: a deployment under someone's modification.
+    /// - `NotFound`: it does not exist, or is already being deleted.
+    /// - `Busy`: it is a deployment under a modification.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// Deletes all that match. What is under modification is skipped.
+    /// Deletes all matching entities, as [`delete`](Self::delete) does. Skips those that are under
+    /// a modification.
     async fn purge(&self, select: &Select) -> Result<Bulk>;
 
-    /// Approves what is prepared, unapproved and matches. What is under modification is skipped.
+    /// Approves all matching deployments that are prepared and not approved. Skips those that are
+    /// under a modification.
     ///
     /// # Errors
-    /// - `BadArgument`: the selection is not of deployments.
+    /// - `BadArgument`: the selection is not one of deployments.
     async fn approve(&self, select: &Select) -> Result<Bulk>;
 
-    /// Replaces a deployment's package, if it is as it was read.
+    /// Replaces a deployment's package if the deployment still has the version that was read.
     ///
     /// # Errors
-    /// - `NotFound`; `Conflict`: it moved; `Busy`: under someone's modification.
+    /// - `NotFound`: it does not exist, or is being deleted.
+    /// - `Conflict`: it has another version; read it again.
+    /// - `Busy`: it is under a modification.
     /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
     async fn update(&self, id: &DeploymentId, expect: Version, package: Package)
     -> Result<Version>;
 
-    /// Claims a deployment's package for `ttl`.
+    /// Starts a modification of a deployment's package for `ttl`. Until it ends, nobody else can
+    /// change the package.
     ///
     /// # Errors
-    /// - `NotFound`; `Busy`: under someone's modification.
+    /// - `NotFound`: it does not exist, or is being deleted.
+    /// - `Busy`: it is under another modification.
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification>;
 
-    /// Commits a modification. A refused package leaves the claim live.
+    /// Commits the package of a modification and ends it. If the package is refused, the
+    /// modification stays open.
     ///
     /// # Errors
-    /// - `Timeout`: its time is over; nothing was written.
-    /// - `NotFound`: the token is unknown, ended or cancelled.
+    /// - `ClaimExpired`: the modification has expired; nothing was written.
+    /// - `NotFound`: the token is unknown, was used, or was cancelled.
     /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version>;
 
-    /// Gives up a modification.
+    /// Gives up a modification without changing the package.
     ///
     /// # Errors
-    /// - `Timeout`, `NotFound`: as [`end_modification`](Self::end_modification).
+    /// - `ClaimExpired`, `NotFound`: as [`end_modification`](Self::end_modification).
     async fn cancel_modification(&self, token: &Token) -> Result<()>;
 
-    /// Where the feed is.
+    /// Returns the extent of the change feed, and the store's time.
     async fn feed_position(&self) -> Result<FeedPosition>;
 
-    /// What changes, without end. Ends after an error: `Expired` (list again, watch from there),
-    /// `BadArgument` (a selection that cannot be watched).
+    /// Streams the changes of the matching entities, without end.
+    ///
+    /// To follow a selection completely, list it, then watch from the revision of the first page.
+    /// The stream ends after an error.
+    ///
+    /// # Errors
+    /// - `Expired`: the feed does not continue from this revision; list again and watch from there.
+    /// - `BadArgument`: the selection cannot be [watched](Select::is_watchable).
     fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>>;
 
-    /// Changes of one entity before `before`, newest first, with packages, at most `limit`.
+    /// Returns the changes of one entity before revision `before`, newest first, with packages, at
+    /// most `limit`. Each names its [cause](crate::Cause).
     async fn history(
         &self,
         key: &Key,
@@ -160,43 +209,46 @@ pub trait DataApi: Send + Sync + 'static {
     ) -> Result<Vec<ChangeRecord>>;
 }
 
-/// What workers need. Apart from [`DataApi`]: other rights, and no frontend's business.
+/// The operations of workers, which claim queued work and commit its results.
+///
+/// Apart from [`DataApi`], because workers need other permissions than people.
 #[async_trait]
 pub trait WorkerApi: DataApi {
     /// The same API on behalf of `caller`, as [`DataApi::with_caller`].
     fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi>;
 
-    /// As [`Backend::claim`](crate::Backend::claim).
+    /// Leases due work, as [`Backend::claim`](crate::Backend::claim).
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>>;
 
-    /// As [`Backend::renew`](crate::Backend::renew).
+    /// Extends leases and modifications, as [`Backend::renew`](crate::Backend::renew).
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
 
-    /// As [`Backend::settle`](crate::Backend::settle).
+    /// Ends leases and gives up modifications, as [`Backend::settle`](crate::Backend::settle).
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
 
-    /// Makes work due; what is not there is left out.
+    /// Enqueues work. Work for a key that does not exist is dropped.
     ///
     /// # Errors
-    /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) marks.
+    /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) pieces of work.
     async fn enqueue(&self, work: Vec<Enqueue>) -> Result<()>;
 
-    /// Commits a step of preparation with its effects, progress and conditions, and what becomes
-    /// of the claim. Answers with the deployment's generation after it.
+    /// Commits a step of preparation under its claim: package, effects, progress, conditions, and
+    /// the end of the claim, in one transaction. Returns the deployment's new generation.
     ///
     /// # Errors
-    /// - `Timeout`: lost the claim; stop.
-    /// - `Conflict`: something moved; read again.
-    /// - `Busy`: someone modifies it; yield.
-    /// - `BadArgument`: not valid; say so in a condition.
-    /// - `NotFound`: it is gone; stop.
+    /// - `ClaimExpired`: the claim was lost; stop.
+    /// - `Conflict`: the deployment, or something that the step refers to, changed; read it again.
+    /// - `Busy`: the deployment is under a modification; yield.
+    /// - `BadArgument`: the result is not valid; report it in a condition.
+    /// - `NotFound`: the deployment was deleted; stop.
     async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation>;
 
-    /// Commits a step of scheduling, in chunks if it is large; the claim is settled last. What is
-    /// being deleted and is gone from its last site is removed.
+    /// Commits a step of scheduling under its claim. A large step is committed in chunks, each
+    /// atomic; the claim ends with the last. Entities that are being deleted and are off their last
+    /// site are removed.
     ///
     /// # Errors
     /// As [`commit_prepared`](Self::commit_prepared); also
-    /// - `Conflict`: something that is said to be there is still placed on another site.
+    /// - `Conflict`: a deployment that the step reports as placed is still placed on another site.
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()>;
 }

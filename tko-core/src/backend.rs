@@ -1,4 +1,4 @@
-//! Storage, and nothing else.
+//! The storage interface that a backend implements.
 
 use crate::change::{Ack, ChangeRecord, ChangeSet, Committed, FeedPosition, Modification};
 use crate::entity::{Record, Want};
@@ -13,36 +13,74 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keeps entities, their bodies, due work, claims, and the feed of changes.
+/// Storage of entities, their bodies, queued work, claims, and the feed of changes.
 ///
-/// Knows no merging, validation, plugin or rule: [`Store`](crate::Store) makes a
-/// [`DataApi`](crate::Data) of it. What holds for every backend is said here and checked by
-/// `tko-conformance`.
+/// A backend merges nothing, validates nothing, and runs no plugin. [`Store`](crate::Store) adds
+/// the rules of the model and makes a [`DataApi`](crate::DataApi) of it. This trait states the
+/// contract of every backend; the crate `tko-conformance` checks it, and the module
+/// [`commit`](crate::commit) has the rules that every backend would otherwise write again.
 ///
-/// - Every call is atomic. Dropped at an await, it happened or did not.
-/// - What a call has answered, every later call in any process sees; but a listing or count that
-///   may be of [any revision](Want::allow_stale). Few backends have an older one: most ignore it.
-/// - Time is the backend's: durations go in, deadlines come out.
-/// - `Unavailable` and `Internal` may come from anywhere; other errors as listed.
+/// - Every call is atomic. A call that is dropped while it is awaited happened whole, or not at
+///   all.
+/// - Once a call has returned, every later call in any process sees its effect. The only exception
+///   is a listing or count that allows a [stale read](Want::allow_stale).
+/// - Time is the backend's. Callers pass durations and get deadlines back. A lease or modification
+///   is live *before* its deadline, and expired from the deadline on.
+/// - Any call may fail with `Unavailable` or `Internal`; other errors are listed with each method.
+///
+/// # Tokens
+///
+/// A backend does not remember tokens that have ended, so it tells the two sorts apart by the form
+/// of the secret, which it makes itself.
+///
+/// - A token of a *modification* is unknown (`NotFound`) if it was never made, was used, or was
+///   given up. It is expired (`ClaimExpired`) if its time passed.
+/// - A token of a *lease* that is not live is always expired, whether or not it was ever made.
+/// - A token of any other form is unknown.
+///
+/// # Queued work
+///
+/// Each stage has at most one piece of work for each key.
+///
+/// - Enqueuing work for a key that does not exist does nothing.
+/// - Deleting an entity deletes its work in all stages; a lease of that work is then not live.
+/// - Work waits in a lane, in the order of its due time, then of its key. Work whose lease expired
+///   waits in the order of the time at which the lease expired.
+/// - Claims rotate over the lanes of their stage; the rotation of one stage does not affect
+///   another.
+/// - Work is *suspect* if its last lease expired and it has at least
+///   [`Lane::PATIENCE`](crate::Lane::PATIENCE) attempts. Suspect work is claimed alone: the call
+///   that claims it returns no other work. Attempts that ended with
+///   [`Outcome::Yield`](Outcome::Yield) do not count.
+/// - Enqueuing claimed work changes nothing for its claim. It makes the work due again as soon as
+///   the claim ends, whatever delay was asked for. After [`Outcome::Done`] the work is new: no
+///   attempts, no error, no progress, and the lane of the last enqueue during the claim.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// What it is, for people: such as `memory`.
+    /// The name of the backend, for people, such as `memory`.
     fn name(&self) -> &str;
 
-    /// In the order asked for, at one instant; what is being deleted included. At most
-    /// [`MAX_CHANGES`](crate::MAX_CHANGES) keys.
+    /// Reads entities, in the order of `keys`, at one instant. Includes entities that are being
+    /// deleted.
     ///
     /// # Errors
-    /// - `BadArgument`: too many keys.
+    /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) keys.
     async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>>;
 
-    /// One page in key order, consistent in itself. Its cost is bounded whatever the selection: it
-    /// may be short or empty and yet not be the last.
+    /// Reads one page of a listing: records in key order, all of one instant.
+    ///
+    /// The cost of a page is bounded whatever the selection. A page may therefore be short or even
+    /// empty without being the last; see [`Page::next`].
+    ///
+    /// A page contains every change up to its revision: read the revision *before* the rows, or in
+    /// the same snapshot. A later revision would lose changes between listing and watching.
     async fn list(&self, list: &List) -> Result<Page>;
 
-    /// All pages from this one on, at least one: each as [`list`](Self::list) gives it, and of
-    /// its own instant. May read ahead, as far as does not grow with the selection. Ends after the
-    /// last page or the first error; dropped, it stops reading. To be taken within a runtime.
+    /// Streams all pages of a listing from this one on, at least one, each as [`list`](Self::list)
+    /// returns it and of its own instant.
+    ///
+    /// The stream may read a bounded number of pages ahead. It ends after the last page or the
+    /// first error, and stops reading when it is dropped. Call it within a runtime.
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
         pages(list, move |list| {
             let backend = self.clone();
@@ -51,27 +89,41 @@ pub trait Backend: Send + Sync + 'static {
         .boxed()
     }
 
-    /// How many match, exactly up to `bound`. Of `want` only
-    /// [`allow_stale`](Want::allow_stale) counts.
+    /// Counts the matching entities, exactly up to `bound`.
+    ///
+    /// Only [`allow_stale`](Want::allow_stale) of `want` has an effect.
     async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count>;
 
-    /// All of it or nothing.
+    /// Commits a change set: either every change is applied, or none is.
+    ///
+    /// Preconditions are checked against the current state in the same transaction. The parts of
+    /// the set take effect in this order: the changes, the enqueued work, the progress, and last
+    /// the end of the claim. Enqueuing the leased key in the same set therefore makes it due again
+    /// after [`Outcome::Done`].
+    ///
+    /// - Without `under`, `progress` and `settle` have no effect.
+    /// - Under a modification, `progress` has no effect, and the modification ends as
+    ///   [`Outcome::Done`] whatever `settle` says.
+    /// - A deployment holds its idempotency key until its row is deleted, also while it is being
+    ///   deleted. The deletion of the holder earlier in the same set frees the key.
     ///
     /// # Errors
-    /// - `Conflict`: a requirement failed; names every failing key.
-    /// - `NotFound`, `AlreadyExists`: only requirements that something exists, or is absent, failed.
-    /// - `Busy`: a put or delete of a key that is under another's edit.
-    /// - `Timeout`: `under` has lapsed, or is a lease that is not live any more.
-    /// - `NotFound` (of the claim): `under` is an edit that was never made, used or given up.
-    /// - `BadArgument`: too many changes, a key twice, progress over
-    ///   [`MAX_PROGRESS`](crate::work::MAX_PROGRESS).
+    /// - `Conflict`: a precondition failed; names the key of every failed one.
+    /// - `NotFound`, `AlreadyExists`: a precondition failed, and all that failed are about an
+    ///   entity that does not exist, or does.
+    /// - `Busy`: a put or delete of a key that is under another modification.
+    /// - `ClaimExpired`: `under` has expired.
+    /// - `NotFound` (of a claim): `under` is unknown.
+    /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) changes, two changes of one
+    ///   key, or progress of more than [`MAX_PROGRESS`](crate::work::MAX_PROGRESS) bytes.
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed>;
 
-    /// Nobody else puts or deletes this key until the token is used, given up or late.
+    /// Starts a modification for `ttl`. Until it ends or expires, only a commit under its token can
+    /// put or delete this key. Conditions can still be written.
     ///
     /// # Errors
-    /// - `NotFound`: no such entity, or being deleted.
-    /// - `Busy`: under another's edit.
+    /// - `NotFound`: the entity does not exist, or is being deleted.
+    /// - `Busy`: the entity is under another modification.
     async fn start_modification(
         &self,
         key: &Key,
@@ -79,32 +131,45 @@ pub trait Backend: Send + Sync + 'static {
         want: Want,
     ) -> Result<Modification>;
 
-    /// Leases due work: lanes in turn, earliest first in a lane. Waits up to `wait` while nothing
-    /// is due. A lapsed lease is due work. What three workers did not bring to an end is claimed
-    /// alone.
+    /// Leases due work, at most `max` pieces: lanes in turn, and within a lane the earliest first.
+    ///
+    /// If nothing is due, the call waits up to `wait` and then returns an empty list. Work whose
+    /// lease has expired is due. See [Queued work](Self#queued-work) for the order.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>>;
 
-    /// To `ttl` from now, each by itself. False: not live any more.
+    /// Extends leases and modifications to `ttl` from now, each by itself. A shorter `ttl` brings
+    /// the deadline forward.
+    ///
+    /// Returns, for each token, whether it was live; an unknown or expired one is not extended.
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
 
-    /// Ends leases, or gives up edits, each by itself. False: was not live.
+    /// Ends leases and gives up modifications, each by itself.
+    ///
+    /// Returns, for each token, whether it was live; an unknown or expired one changes nothing.
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
 
-    /// Where the feed is, and the store's time.
+    /// Returns the extent of the feed, and the store's time.
     async fn feed_position(&self) -> Result<FeedPosition>;
 
-    /// Every change after `after`, once, in order, with the previous state, without end. The first
-    /// item may be `Expired`; after an error it ends. `want.package` includes bodies.
+    /// Streams every change after `after`, once, in order of revision, without end.
     ///
-    /// For any number of readers: a backend reads its log once a process. A slow reader is held
-    /// back or told `Expired`; it never misses a change.
+    /// Each record has the states before and after the change. Both carry their
+    /// [`revision`](Record::revision), and their package if `want.package`; they carry no work.
     ///
-    /// A revision that the store has not reached is `Expired` too: it stems from an earlier life of
-    /// the store, such as before a restart of the memory backend or a restored backup.
+    /// Any number of readers may follow the feed: a backend reads its log once for each process. A
+    /// slow reader is held back or gets `Expired`; it never misses a change. The stream ends after
+    /// an error.
+    ///
+    /// # Errors
+    /// - `Expired`: the feed does not continue from `after`. Either the changes after it are no
+    ///   longer kept, or `after` is a revision that this store has not reached: it comes from
+    ///   another life of the store, such as before a restart in memory or before a backup was
+    ///   restored. Waiting for it would silently skip every change up to it.
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>>;
 
-    /// Changes of one entity before `before`, newest first, with bodies: at most `limit`, and as
-    /// far back as history is kept.
+    /// Returns the changes of one entity before revision `before`, newest first, at most `limit`,
+    /// as far back as history is kept. The records are those of [`tail`](Self::tail), with
+    /// packages.
     async fn history(
         &self,
         key: &Key,

@@ -1,16 +1,24 @@
-//! [`Caller`]: the person, program or worker on whose behalf a call is made.
+//! Callers of the API, and the causes of changes that name them.
 //!
 //! A server authenticates each request, and gives the API the resulting caller with
 //! [`DataApi::with_caller`](crate::DataApi::with_caller). [`Store`](crate::Store) writes the caller
 //! into the cause of every change, where history and audit find it.
 
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Longest name of a caller, a role or a door, in bytes.
 pub const MAX_CALLER_NAME: usize = 256;
+
+/// The role of this process itself; permits everything.
+pub const ADMIN: &str = "admin";
+
+/// The door of calls that are made within the process.
+pub const PROCESS: &str = "process";
 
 /// The authenticated origin of a call: a name, its roles, and the door it came through.
 ///
@@ -41,6 +49,15 @@ impl Caller {
             roles: BTreeSet::new(),
             door: None,
         })
+    }
+
+    /// This process itself, with the role [`ADMIN`].
+    pub fn process() -> Self {
+        Self {
+            name: "tko".into(),
+            roles: BTreeSet::from([ADMIN.into()]),
+            door: Some(PROCESS.into()),
+        }
     }
 
     /// Adds a role.
@@ -80,11 +97,6 @@ impl Caller {
     pub fn via(&self) -> Option<&str> {
         self.door.as_deref()
     }
-
-    /// The cause of a change that this caller made: the verb, the name and the door.
-    pub(crate) fn cause(&self, verb: &str) -> Arc<str> {
-        format!("{verb} by {self}").into()
-    }
 }
 
 /// Writes the name and the door.
@@ -120,9 +132,146 @@ fn checked(argument: &'static str, text: &str) -> Result<Arc<str>> {
     Ok(text.into())
 }
 
+/// The reason for a change: a verb, and the caller that used it.
+///
+/// Backends store and send the text form: `VERB`, or `VERB by NAME via DOOR`. In the name and the
+/// door, white space and `%` are percent-encoded, so each is one word. A caller without a door gets
+/// the door `process`. A text that does not end in that form is a verb without a caller.
+///
+/// ```
+/// use tko_core::{Caller, Cause};
+///
+/// let alice = Caller::new("alice")?.door("grpc")?;
+/// let cause = Cause::new("approved").by(&alice);
+/// assert_eq!(cause.as_str(), "approved by alice via grpc");
+/// assert_eq!((cause.verb(), cause.caller().as_deref()), ("approved", Some("alice")));
+/// # Ok::<(), tko_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cause(Arc<str>);
+
+impl Cause {
+    /// A cause without a caller, from a verb such as `approved`; or a cause from its text form.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The same verb, used by this caller.
+    #[must_use]
+    pub fn by(&self, caller: &Caller) -> Self {
+        let door = caller.via().unwrap_or(PROCESS);
+        let (verb, name, door) = (self.verb(), word(caller.name()), word(door));
+        Self(format!("{verb} by {name} via {door}").into())
+    }
+
+    /// The verb, such as `created`, `approved` or `deleted`.
+    pub fn verb(&self) -> &str {
+        self.parts().map_or(&self.0, |(verb, _, _)| verb)
+    }
+
+    /// The name of the caller, if the cause names one.
+    pub fn caller(&self) -> Option<Cow<'_, str>> {
+        self.parts().map(|(_, name, _)| plain(name))
+    }
+
+    /// The door through which the caller came, if the cause names one.
+    pub fn door(&self) -> Option<Cow<'_, str>> {
+        self.parts().map(|(_, _, door)| plain(door))
+    }
+
+    /// The text form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parts(&self) -> Option<(&str, &str, &str)> {
+        let (rest, door) = self.0.rsplit_once(" via ")?;
+        let (verb, name) = rest.rsplit_once(" by ")?;
+        let is_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+        (is_word(name) && is_word(door)).then_some((verb, name, door))
+    }
+}
+
+/// The text as one word.
+fn word(text: &str) -> String {
+    let mut word = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '%' || character.is_whitespace() {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                write!(word, "%{byte:02x}").expect("a string takes every write");
+            }
+        } else {
+            word.push(character);
+        }
+    }
+    word
+}
+
+/// The text of a word.
+fn plain(word: &str) -> Cow<'_, str> {
+    if !word.contains('%') {
+        return Cow::Borrowed(word);
+    }
+    let mut bytes = Vec::with_capacity(word.len());
+    let mut rest = word.as_bytes();
+    while let [first, after @ ..] = rest {
+        let encoded = after
+            .split_at_checked(2)
+            .filter(|_| *first == b'%')
+            .and_then(|(digits, after)| {
+                let digits = std::str::from_utf8(digits).ok()?;
+                Some((u8::from_str_radix(digits, 16).ok()?, after))
+            });
+        let (byte, after) = encoded.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The text form.
+impl Deref for Cause {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<Arc<str>> for Cause {
+    fn from(text: Arc<str>) -> Self {
+        Self::new(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Caller, MAX_CALLER_NAME};
+    use super::{Caller, Cause, MAX_CALLER_NAME};
 
     #[test]
     fn names_that_would_break_a_log_line_are_refused() {
@@ -136,10 +285,41 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_names_the_verb_the_caller_and_the_door() {
-        let caller = Caller::new("alice").expect("a name");
-        assert_eq!(&*caller.cause("created"), "created by alice");
-        let caller = caller.door("grpc").expect("a door");
-        assert_eq!(&*caller.cause("created"), "created by alice via grpc");
+    fn a_cause_names_its_verb_its_caller_and_the_door() {
+        for (name, door) in [
+            ("alice", "grpc"),
+            ("Alice Smith", "http 2"),
+            ("%", "100%41"),
+            ("é\u{a0} by x via y", "日本"),
+        ] {
+            let caller = Caller::new(name).and_then(|caller| caller.door(door));
+            let cause = Cause::new("taken by force").by(&caller.expect("names"));
+            assert_eq!(cause.verb(), "taken by force", "{cause}");
+            assert_eq!(cause.caller().as_deref(), Some(name), "{cause}");
+            assert_eq!(cause.door().as_deref(), Some(door), "{cause}");
+            assert_eq!(Cause::new(cause.as_str()), cause);
+        }
+    }
+
+    #[test]
+    fn a_text_of_another_form_is_a_verb() {
+        for text in [
+            "created",
+            "",
+            "sent via mail",
+            "done by me via a b",
+            "x by  via y",
+        ] {
+            let cause = Cause::new(text);
+            assert_eq!(cause.verb(), text);
+            assert_eq!((cause.caller(), cause.door()), (None, None), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_caller_replaces_the_first() {
+        let first = Cause::new("approved").by(&Caller::new("alice").expect("a name"));
+        let second = first.by(&Caller::process());
+        assert_eq!(second.as_str(), "approved by tko via process");
     }
 }

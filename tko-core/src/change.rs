@@ -6,12 +6,12 @@ pub use put::Put;
 pub(crate) use put::same_package;
 
 use crate::builder::chainable;
+use crate::caller::Cause;
 use crate::entity::{Condition, Record};
 use crate::id::{DeploymentId, Key};
 use crate::revision::{Generation, Revision, Timestamp, Version};
 use crate::work::{Enqueue, Outcome, Token};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// Most changes in one change set.
 pub const MAX_CHANGES: usize = 1_000;
@@ -48,7 +48,7 @@ pub struct ChangeSet {
     /// The new progress of the leased work; JSON null removes it.
     pub progress: Option<Value>,
     /// The reason for the changes, for history and audit.
-    pub cause: Option<Arc<str>>,
+    pub cause: Option<Cause>,
 }
 
 impl ChangeSet {
@@ -107,7 +107,7 @@ impl ChangeSet {
 
     /// Sets the reason for the changes.
     #[must_use]
-    pub fn cause(mut self, cause: impl Into<Arc<str>>) -> Self {
+    pub fn cause(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
         self
     }
@@ -224,7 +224,7 @@ pub struct ChangeRecord {
     /// The entity after the change; `None` if it was deleted.
     pub after: Option<Record>,
     /// The reason for the change.
-    pub cause: Option<Arc<str>>,
+    pub cause: Option<Cause>,
 }
 
 impl ChangeRecord {
@@ -247,7 +247,7 @@ impl ChangeRecord {
         /// Sets the entity after the change.
         after: into Option<Record>;
         /// Sets the reason for the change.
-        cause: into Option<Arc<str>>;
+        cause: into Option<Cause>;
     }
 }
 

@@ -1,23 +1,29 @@
-//! Time, ids and chance are arguments: `tko-core` reads no clock, so expiry, backoff and order are
-//! tested without sleeping, and whole runs can be replayed.
+//! Interfaces for time and ids.
+//!
+//! `tko-core` reads no clock and makes no random numbers by itself. Expiry, backoff and order can
+//! therefore be tested without sleeping, and whole runs can be repeated.
 
 use crate::id::DeploymentId;
 use crate::revision::Timestamp;
 use futures_core::future::BoxFuture;
 use std::time::Duration;
 
-/// Time, and waiting for it.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// Now. Does not go back.
+    /// Returns the current time, which never goes back.
     fn now(&self) -> Timestamp;
 
-    /// Ends when this much time has passed.
+    /// Completes after this duration.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+
+    /// Completes at this time, or at once if it has passed.
+    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
+        self.sleep(deadline.since(self.now()))
+    }
 }
 
-/// Makes ids of deployments.
+/// A generator of deployment ids.
 pub trait Ids: Send + Sync + 'static {
-    /// One that was never given before. Ids of one maker rise, as far as the store orders by
-    /// creation; see [`DeploymentId`].
+    /// Returns an id that was never returned before. See [`DeploymentId`] for the order of ids.
     fn next(&self) -> DeploymentId;
 }

@@ -1,13 +1,31 @@
 //! The Deployment resource: the part of a deployment's package that lives in its row.
 //!
-//! Each deployment's package holds exactly one `deployment.nephio.org/v1alpha1` Deployment named
-//! `deployment`. Its template, site, prepared and approved *are* the deployment's. It is kept
-//! apart from the body as a [`DeploymentResource`]: a *skeleton* with those four facts blanked in place, which
-//! all deployments of one template can share, and the facts. So approving, moving and orphaning
-//! touch no body, and bodies of a fleet are equal.
+//! Each deployment's package has exactly one `deployment.nephio.org/v1alpha1` Deployment named
+//! `deployment`. Four facts of the deployment are written there: its template, its site, and
+//! whether it is prepared and approved.
 //!
-//! [`split`] takes a package apart, [`join`] puts it together again, byte for byte as it was as
-//! long as no fact changed.
+//! The row keeps this resource apart from the body, as a [`DeploymentResource`]: the facts, and a
+//! *skeleton* in which the facts are blanked. All deployments of a template can share a skeleton.
+//! Approving or moving a deployment therefore changes no body, and the bodies of a fleet are equal.
+//!
+//! [`split`] takes a package apart, and [`join`] puts it together again. If no fact changed, the
+//! result is identical.
+//!
+//! ```
+//! use tko_core::{Package, SiteId, deployment_resource};
+//!
+//! let site = SiteId::new("south-100")?;
+//! let resource = deployment_resource::asked(None, Some(&site), true, false);
+//! let package = Package::new(vec![resource.into()])?;
+//! let split = deployment_resource::split(&package)?;
+//! assert_eq!(split.resource.site, Some(site));
+//! assert!(split.body.is_empty());
+//!
+//! let joined =
+//!     deployment_resource::join(&split.resource, split.prepared, split.approved, &split.body);
+//! assert_eq!(joined, package);
+//! # Ok::<(), tko_core::Error>(())
+//! ```
 
 use crate::annotation::{self, APPROVED, PREPARED};
 use crate::builder::chainable;
@@ -19,11 +37,11 @@ use crate::resource::{Gvk, Identifier, Resource, map_in};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 
-/// Stands for a fact in a skeleton. No id and no annotation value can be this text.
+/// The placeholder of a fact in a skeleton. No id and no annotation value can be this text.
 const BLANK: &str = "\0";
 
-/// What identifies the Deployment resource. As a reference it has no namespace: a function may
-/// have set one meanwhile.
+/// The identifier of the Deployment resource. As a reference it has no namespace, because a function
+/// may have set one.
 pub fn identifier() -> Identifier {
     Identifier::new(
         Gvk::new("deployment.nephio.org", "v1alpha1", "Deployment"),
@@ -31,16 +49,16 @@ pub fn identifier() -> Identifier {
     )
 }
 
-/// The Deployment resource without its facts, its place in the package, and what it names.
+/// The Deployment resource in parts: the skeleton, its place in the package, and the ids in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeploymentResource {
-    /// With the four facts blanked where they stand as plain text.
+    /// The resource with the four facts blanked where they are plain text.
     pub skeleton: Arc<Resource>,
-    /// Its index in the package that people see.
+    /// The index of the resource in the whole package.
     pub at: usize,
-    /// What `spec.templateId` says. The relation may have been cleared since.
+    /// The id in `spec.templateId`. The relation may have been cleared since.
     pub template: Option<TemplateId>,
-    /// What `spec.siteId` says. The relation may have been cleared since.
+    /// The id in `spec.siteId`. The relation may have been cleared since.
     pub site: Option<SiteId>,
 }
 
@@ -62,7 +80,7 @@ impl DeploymentResource {
         site: into Option<SiteId>;
     }
 
-    /// The Deployment resource as people see it.
+    /// The whole Deployment resource, with its facts.
     pub fn to_resource(&self, prepared: bool, approved: bool) -> Arc<Resource> {
         let filled = self.skeleton.edited(|content| {
             fill_id(
@@ -87,8 +105,8 @@ impl Default for DeploymentResource {
     }
 }
 
-/// The resource that a new deployment gets merged in by `Override`: it says what creation says,
-/// and leaves alone what creation leaves open.
+/// Creates the resource that overlays the Deployment resource of a new deployment. It has only the
+/// facts that the request for the creation sets.
 pub fn asked(
     template: Option<&TemplateId>,
     site: Option<&SiteId>,
@@ -119,27 +137,28 @@ pub fn asked(
     Resource::new(content).expect("it is identified above")
 }
 
-/// A package taken apart.
+/// The parts of a deployment's package.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// The row's part.
+    /// The part that is kept in the row.
     pub resource: DeploymentResource,
-    /// What `nephio.org/prepared` says.
+    /// Whether the annotation `nephio.org/prepared` is `true`.
     pub prepared: bool,
-    /// What `nephio.org/approved` says.
+    /// Whether the annotation `nephio.org/approved` is `true`.
     pub approved: bool,
-    /// The rest.
+    /// The other resources.
     pub body: Package,
 }
 
-/// Takes apart what people see.
+/// Splits a whole package into the Deployment resource and the body.
 ///
 /// # Errors
-/// [`Error::BadArgument`]: no Deployment resource, or several; an id in it that is none.
+/// [`Error::BadArgument`]: the package has no Deployment resource, or several; or an id in it is
+/// malformed.
 pub fn split(package: &Package) -> Result<Split> {
     let at = package
         .position(&identifier())?
-        .ok_or_else(|| Error::bad("package", "it has no Deployment resource"))?;
+        .ok_or_else(|| Error::bad("package", "has no Deployment resource"))?;
     let resource = &package.resources()[at];
     let template = named(resource, "templateId")?
         .map(|id| TemplateId::new(&id))
@@ -163,7 +182,7 @@ pub fn split(package: &Package) -> Result<Split> {
     })
 }
 
-/// Puts together what [`split`] took apart.
+/// Joins the parts that [`split`] made.
 pub fn join(
     resource: &DeploymentResource,
     prepared: bool,
@@ -229,7 +248,7 @@ fn fill_mark(content: &mut Map<String, Value>, name: &str, value: bool) {
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"))
         .and_then(|annotations| annotations.get(name));
-    // What was written in another way (a bare boolean, nothing) stays as long as it is right.
+    // A value written in another form, such as a boolean or nothing, stays while it is correct.
     let right = match said {
         Some(Value::String(text)) if text == BLANK => false,
         Some(Value::String(text)) => (text == "true") == value,
@@ -242,10 +261,10 @@ fn fill_mark(content: &mut Map<String, Value>, name: &str, value: bool) {
     }
 }
 
-/// The package with `asked` put over its Deployment resource property by property, or appended.
+/// Overlays the Deployment resource of a package with `asked`, or appends it.
 ///
 /// # Errors
-/// [`Error::BadArgument`]: there are several Deployment resources.
+/// [`Error::BadArgument`]: the package has several Deployment resources.
 pub fn merged(package: &Package, asked: &Resource) -> Result<Package> {
     let mut resources = package.resources().to_vec();
     match package.position(&identifier())? {

@@ -1,7 +1,7 @@
-//! Entities: templates, sites, deployments and plugins as rows, and as they are read.
+//! Entities: templates, sites, deployments and plugins, as rows and as records.
 //!
-//! What is listed, selected, claimed and watched is a small row; the package is a separate body,
-//! known by its content hash.
+//! A row is small. Listings, selections, claims and watches use rows alone; the package is a
+//! separate body, identified by its content hash.
 
 use crate::builder::chainable;
 use crate::deployment_resource::{self, DeploymentResource};
@@ -15,25 +15,40 @@ use crate::work::Work;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Why an entity is where it is, in a person's words. One per kind; written by merging.
+/// A statement about the state of an entity, for people and programs.
+///
+/// An entity has at most one condition of each kind; writing conditions merges them by kind.
+///
+/// ```
+/// use tko_core::entity::PREPARED;
+/// use tko_core::{Condition, Generation, Timestamp};
+///
+/// let waiting = Condition::new(PREPARED, false, "Waiting", "waits for site a", Generation(1));
+/// let merged = Condition::merge(&[], vec![waiting.clone()], Timestamp(5));
+/// let merged = merged.expect("it is new");
+/// assert_eq!(merged[0].since, Timestamp(5));
+/// // Repeating a condition changes nothing.
+/// assert!(Condition::merge(&merged, vec![waiting], Timestamp(9)).is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// What it is about, such as `PrepareStep`, `Valid` or `Scheduled`.
+    /// The kind, such as `Prepared`, `Valid` or `Scheduled`.
     pub kind: String,
-    /// Whether it holds; `None`: unknown.
+    /// Whether the condition holds; `None` means unknown.
     pub status: Option<bool>,
-    /// One word in camel case, for programs.
+    /// The reason, one word in camel case, for programs.
     pub reason: String,
-    /// For people: what happened, to what, and what to do.
+    /// The message for people: what happened, to which thing, and what to do.
     pub message: String,
-    /// The generation that this was said of.
+    /// The generation of the entity that the condition describes.
     pub observed: Generation,
-    /// When `status` last changed. Set by the backend when it is written; ignored on the way in.
+    /// The time at which `status` last changed. The backend sets it when the condition is written,
+    /// and ignores the value in a request.
     pub since: Timestamp,
 }
 
 impl Condition {
-    /// A condition to be written.
+    /// A condition to write.
     pub fn new(
         kind: impl Into<String>,
         status: impl Into<Option<bool>>,
@@ -56,7 +71,9 @@ impl Condition {
         since: Timestamp;
     }
 
-    /// Merges `new` into `old` by kind. `None` if that says nothing new, whatever the time.
+    /// Merges `new` into `old` by kind; returns `None` if nothing changes apart from times.
+    ///
+    /// A condition whose status changes, or that is new, gets `now` as its `since`.
     pub fn merge(old: &[Self], new: Vec<Self>, now: Timestamp) -> Option<Vec<Self>> {
         let mut merged = None::<Vec<Self>>;
         for condition in new {
@@ -80,7 +97,7 @@ impl Condition {
     }
 }
 
-/// Equal if they say the same, whenever they began to.
+/// Two conditions are equal if they say the same; `since` is not compared.
 impl PartialEq for Condition {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -91,27 +108,28 @@ impl PartialEq for Condition {
     }
 }
 
-/// What a deployment is, apart from its body.
+/// The facts of a deployment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deployment {
-    /// What it came out of.
+    /// The deployment whose preparation created it. Cleared when the parent is deleted.
     pub parent: Option<DeploymentId>,
-    /// What it was made from. Cleared when that is deleted.
+    /// The template that it was made from. Cleared when the template is deleted.
     pub template: Option<TemplateId>,
-    /// The template's version that it was made from.
+    /// The version that the template had then.
     pub origin: Option<Version>,
-    /// Where it is to run. Cleared when that is deleted.
+    /// The site where it should run. Cleared when the site is deleted.
     pub site: Option<SiteId>,
-    /// Nothing is left to be prepared.
+    /// Whether every resource of the package is prepared.
     pub prepared: bool,
-    /// It may go to its site. Never without `prepared`.
+    /// Whether it may be placed on its site. Implies `prepared`.
     pub approved: bool,
-    /// Where a scheduler has put it, as of which generation. Holds the entity back from being
-    /// removed.
+    /// The site where a scheduler placed it, and the generation that is there. The entity cannot
+    /// be removed while this is set.
     pub placed: Option<(SiteId, Generation)>,
-    /// At most one living deployment has this key: a retried creation finds what it created.
+    /// The idempotency key of its creation. At most one deployment has the key, counting those that
+    /// are being deleted, so a retried creation finds the deployment it created.
     pub idempotency_key: Option<Arc<str>>,
-    /// The Deployment resource.
+    /// The Deployment resource of the package, kept apart from the body.
     pub resource: DeploymentResource,
 }
 
@@ -145,22 +163,23 @@ impl Deployment {
         resource: DeploymentResource;
     }
 
-    /// The package as people see it: a body with the Deployment resource in its place.
+    /// The whole package: the body with the Deployment resource in its place.
     pub fn whole(&self, body: &Package) -> Package {
         deployment_resource::join(&self.resource, self.prepared, self.approved, body)
     }
 }
 
-/// What a plugin is.
+/// The facts of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plugin {
-    /// Who runs it, such as `command`.
+    /// The name of the executor that runs it, such as `command`.
     pub executor: String,
-    /// For the executor.
+    /// Arguments for the executor.
     pub arguments: Vec<String>,
-    /// Names that start with `_` are the executor's; the rest are the plugin's.
+    /// Properties by name. Names that start with `_` configure the executor; the plugin itself gets
+    /// the others.
     pub properties: BTreeMap<String, String>,
-    /// What it is called for.
+    /// The kinds of resource that call it.
     pub triggers: Vec<Gvk>,
 }
 
@@ -183,21 +202,21 @@ impl Plugin {
     }
 }
 
-/// What only entities of one kind have.
+/// The facts that only entities of one kind have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Facts {
-    /// Of a template.
+    /// A template has none.
     Template,
-    /// Of a site.
+    /// The facts of a site.
     Site {
-        /// What it was made from. Cleared when that is deleted.
+        /// The template that it was made from. Cleared when the template is deleted.
         template: Option<TemplateId>,
-        /// The template's version that it was made from.
+        /// The version that the template had then.
         origin: Option<Version>,
     },
-    /// Of a deployment. Boxed, for most of what is passed around is not one.
+    /// The facts of a deployment. Boxed, because they are much larger than those of other kinds.
     Deployment(Box<Deployment>),
-    /// Of a plugin.
+    /// The facts of a plugin.
     Plugin(Arc<Plugin>),
 }
 
@@ -236,34 +255,34 @@ impl From<Plugin> for Facts {
     }
 }
 
-/// The row: all that is listed, selected, claimed and watched, without the body.
+/// The row of an entity: everything but the body.
 #[derive(Clone, Debug)]
 pub struct Entity {
-    /// Kind and id.
+    /// The kind and id.
     pub key: Key,
-    /// Changes with every change.
+    /// The version; differs after every change of the row.
     pub version: Version,
-    /// Counts changes of the package.
+    /// The generation; rises with every change of the package.
     pub generation: Generation,
-    /// By the store's clock.
+    /// The time of the creation, by the store's clock.
     pub created: Timestamp,
-    /// Of the last change, by the store's clock.
+    /// The time of the last change, by the store's clock.
     pub updated: Timestamp,
-    /// Deletion was asked for, and something still holds it: hidden from people, refused as a
-    /// reference.
+    /// Whether it is being deleted: something still holds it, so the row remains. It is hidden from
+    /// people and cannot be referred to.
     pub deleting: bool,
-    /// The template's metadata at creation: the weakest.
+    /// The template's metadata at creation. Overridden by the other two sources.
     pub inherited: Metadata,
-    /// Given out of band: the strongest. Survives new packages.
+    /// Metadata given out of band. Overrides the other two sources, and survives new packages.
     pub given: Metadata,
-    /// What selections see: the template's, overlaid with the package's, overlaid with the given;
-    /// and TKO's own ([`RESERVED`](crate::metadata::RESERVED)).
+    /// The metadata that selections see: inherited, overlaid with the package's, overlaid with the
+    /// given; and TKO's own keys ([`RESERVED`](crate::metadata::RESERVED)).
     pub metadata: Metadata,
-    /// One per kind.
+    /// The conditions, one of each kind.
     pub conditions: Vec<Condition>,
-    /// What only its kind has.
+    /// The facts that only entities of its kind have.
     pub facts: Facts,
-    /// Of the body: equal hash, equal body.
+    /// The content hash of the body; equal hashes mean equal bodies.
     pub body: ContentHash,
 }
 
@@ -366,31 +385,38 @@ impl Entity {
     }
 }
 
-/// What is read beside the row, and how recent it must be.
+/// The parts of a record to read beside the row, and how recent they must be.
+///
+/// ```
+/// use tko_core::Want;
+///
+/// const WANT: Want = Want::ROW.with_package().with_work();
+/// assert!(WANT.package && WANT.work && !WANT.deleting);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // Five things to want, each by itself.
+#[allow(clippy::struct_excessive_bools)] // Five independent options.
 pub struct Want {
-    /// The package.
+    /// Whether to read the package.
     pub package: bool,
-    /// The revision of the last change. Costs a look-up for each entity.
+    /// Whether to read the revision of the last change. Costs a look-up for each entity.
     pub revision: bool,
-    /// What is due, how often it was tried, and when it is tried again.
+    /// Whether to read the queued work.
     pub work: bool,
-    /// `DataApi::get` finds also what is being deleted.
+    /// Whether [`DataApi::get`](crate::DataApi::get) finds entities that are being deleted.
     pub deleting: bool,
-    /// Of lists, [`pages`](crate::Backend::pages) and counts: an older state will do, as a replica
-    /// may have it. Everything else is always the latest, and so are these without it.
+    /// Whether listings, [`pages`](crate::Backend::pages) and counts may read a stale state, for
+    /// example from a replica. All other calls read the latest state.
     ///
-    /// What comes was the state at some revision, all of it, and that is the
-    /// [`Page::revision`](crate::Page::revision): at most the head's, but perhaps older than what
-    /// the caller itself has just written, or read. Watching from there tells all that is missing,
-    /// or that it is too late (`Expired`): then list again without this.
+    /// A stale page is consistent: it is the whole state at its
+    /// [`Page::revision`](crate::Page::revision). That may be older than the caller's own last
+    /// write or read. A watch from that revision delivers the missing changes, or `Expired`; then
+    /// list again without this option.
     ///
-    /// Pages of one listing may be of different replicas: a later one may be of an *older* state.
-    /// Who watches after them watches from the lowest of their revisions.
+    /// Pages of one listing may come from different replicas, so a later page may be of an *older*
+    /// state. Watch from the lowest revision of all pages.
     ///
-    /// For people and reports. Not for who acts on what it reads: a worker that lists an old state
-    /// after it was woken would lose what woke it.
+    /// Suitable for people and reports, not for workers: a worker that lists a stale state may miss
+    /// the change that made its work due.
     pub allow_stale: bool,
 }
 
@@ -430,7 +456,7 @@ impl Want {
         self
     }
 
-    /// The row alone.
+    /// Only the row.
     pub const ROW: Self = Self {
         package: false,
         revision: false,
@@ -445,17 +471,17 @@ impl Want {
     };
 }
 
-/// An entity as read.
+/// An entity as read from a backend or the API.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The row.
     pub entity: Arc<Entity>,
-    /// If wanted. From a [`Backend`](crate::Backend) the body alone; from [`DataApi`](crate::Data)
-    /// with the Deployment resource in its place.
+    /// The package, if wanted. A [`Backend`](crate::Backend) returns the body alone;
+    /// [`DataApi`](crate::DataApi) adds the Deployment resource.
     pub package: Option<Package>,
-    /// If wanted: its last change's place in the feed.
+    /// The revision of its last change, if wanted.
     pub revision: Option<Revision>,
-    /// If wanted.
+    /// The queued work, if wanted.
     pub work: Vec<Work>,
 }
 
@@ -480,12 +506,15 @@ impl Record {
     }
 }
 
-/// The condition of a site, and of a deployment, that its scheduler writes. A site that has one is
-/// in a scheduler's charge, unless the reason is [`NO_SCHEDULER`]: deleted, it stays hidden until that has taken everything off it.
+/// The kind of the condition that schedulers write to sites and deployments.
+///
+/// A site with this condition is in the charge of a scheduler, unless the reason is
+/// [`NO_SCHEDULER`]. When such a site is deleted, it stays hidden until the scheduler has removed
+/// everything from it.
 pub const SCHEDULED: &str = "Scheduled";
 
-/// The reason in a site's [`SCHEDULED`] condition that says that no scheduler ever had it.
+/// The reason of a [`SCHEDULED`] condition of a site that no scheduler has worked on.
 pub const NO_SCHEDULER: &str = "NoScheduler";
 
-/// The condition of a deployment that its preparer writes.
+/// The kind of the condition that the preparation writes to deployments.
 pub const PREPARED: &str = "Prepared";

@@ -1,7 +1,7 @@
-//! One error for every layer: a variant for each thing that a caller does about it.
+//! The error of every layer: one variant for each action that a caller can take.
 //!
-//! An error never prints its source; whoever reports it walks the chain. The same kinds survive
-//! the way through gRPC codes, HTTP statuses and Kubernetes reasons ([`ErrorKind`]).
+//! The text of an error does not include its source; [`Error::chain`] does. [`ErrorKind`] survives
+//! the conversion to gRPC codes, HTTP statuses and Kubernetes reasons and back.
 
 use crate::builder::chainable;
 use crate::id::Key;
@@ -10,20 +10,21 @@ use crate::revision::Revision;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The result of everything here.
+/// The result of fallible functions of this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Whatever went wrong below.
+/// An error of a lower layer.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// One thing that validation found.
+/// One fault that validation found in a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The resource it is in; `None`: the package as a whole.
+    /// The resource with the fault; `None` means the package as a whole.
     pub resource: Option<Identifier>,
-    /// Where in the resource, such as `spec.template.spec.containers[0].image`; empty: the whole.
+    /// The place in the resource, such as `spec.template.spec.containers[0].image`; empty means the
+    /// resource as a whole.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// The message for people: what is wrong, and what is expected.
     pub message: String,
 }
 
@@ -57,13 +58,13 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What was looked for and is not there.
+/// The thing that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
     /// An entity.
     Entity(Key),
-    /// A claim of this entity: never made, used, or given up.
+    /// A lease or modification of this entity: it was never made, was used, or was given up.
     Claim(Key),
 }
 
@@ -79,67 +80,78 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Why a request was refused, or could not be served. A refused write leaves nothing behind.
+/// An error of a request. A write that fails with anything but
+/// [`Unavailable`](Self::Unavailable) changed nothing.
+///
+/// ```
+/// use tko_core::{Error, ErrorKind, Key, SiteId};
+///
+/// let error = Error::Busy(Key::from(SiteId::new("south-100")?));
+/// assert_eq!(error.kind(), ErrorKind::Busy);
+/// assert!(error.is_retryable());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Mend the request. For validation, every violation at once.
+    /// The request is wrong; correct it. For a package, this lists every violation.
     #[error("{argument}: {message}")]
     BadArgument {
-        /// Which argument, by the name that people know.
+        /// The argument, by the name that people know.
         argument: Cow<'static, str>,
-        /// What is wrong with it.
+        /// The fault of the argument.
         message: String,
-        /// Every violation, if it is a package that was refused.
+        /// Every violation, if a package was refused.
         violations: Vec<Violation>,
     },
-    /// It is not there, or being deleted.
+    /// The entity or claim does not exist, or is being deleted.
     #[error("{0}")]
     NotFound(Subject),
-    /// It was to be made anew.
+    /// The entity should be created, but exists.
     #[error("{0} exists already")]
     AlreadyExists(Key),
-    /// Read these again and decide again: each of them moved, or is referred to.
+    /// These entities changed since they were read, or are still referred to; read them again.
     #[error("changed by someone else meanwhile: {}; read again and retry", list(.0))]
     Conflict(Vec<Key>),
-    /// Under someone's modification, or being deleted; it ends by itself.
+    /// The entity is under a modification, or is being deleted; retry later.
     #[error("{0} is busy: being modified or deleted by someone else; retry later")]
     Busy(Key),
-    /// The time of this claim is over: nothing was written. Start again.
+    /// The lease or modification of this entity has expired and nothing was written; start again.
     #[error("the claim of {0} has ended: its time is over and nothing was written; start again")]
     ClaimExpired(Key),
-    /// The feed no longer keeps what follows this revision, or has not reached it: list again, then
-    /// watch from there.
+    /// The change feed does not continue from the requested revision: the changes after it are no
+    /// longer kept, or the store has not reached it. List again and watch from there.
     #[error(
-        "the feed does not continue from this revision, it keeps changes after {oldest}; list again and watch from there"
+        "the change feed does not continue from that revision (the oldest is {oldest}); list again and watch from there"
     )]
     Expired {
-        /// A feed may be read after this revision, or any later one.
+        /// The feed can be read after this revision, or after any later one that exists.
         oldest: Revision,
     },
-    /// Say who you are.
+    /// The caller could not be authenticated.
     #[error("not authenticated: {0}")]
     Unauthenticated(String),
-    /// Whoever you are, you may not.
+    /// The caller has no permission.
     #[error("not allowed: {0}")]
     Forbidden(String),
-    /// Not here.
+    /// The operation is not supported here.
     #[error("not implemented: {0}")]
     NotImplemented(Cow<'static, str>),
-    /// Try again later, unchanged. A write may have been applied: read before repeating it.
+    /// The service is temporarily unavailable; retry later. A write may have been applied, so read
+    /// before repeating it.
     #[error("could not {action}")]
     Unavailable {
-        /// A verb phrase, such as `commit the changes`.
+        /// The action that failed: a verb phrase, such as `commit the changes`.
         action: Cow<'static, str>,
-        /// Why.
+        /// The error of the lower layer.
         source: BoxError,
     },
-    /// A fault of this program or its storage. Trying again will hardly help.
+    /// A fault of this program or its storage; a retry is unlikely to help.
     #[error("could not {action}")]
     Internal {
-        /// A verb phrase.
+        /// The action that failed: a verb phrase.
         action: Cow<'static, str>,
-        /// Why.
+        /// The error of the lower layer.
         source: BoxError,
     },
 }
@@ -153,7 +165,9 @@ fn list(keys: &[Key]) -> String {
     parts.join(", ")
 }
 
-/// The kinds of [`Error`], as they cross process boundaries.
+/// The kind of an [`Error`], as it crosses process boundaries.
+///
+/// The set is closed: each boundary maps every kind in one exhaustive match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// [`Error::BadArgument`].
@@ -183,7 +197,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// A [`BadArgument`](Self::BadArgument) without violations.
+    /// Creates a [`BadArgument`](Self::BadArgument) without violations.
     pub fn bad(argument: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::BadArgument {
             argument: argument.into(),
@@ -192,7 +206,8 @@ impl Error {
         }
     }
 
-    /// A package refused by validation; `violations` must not be empty to make sense to people.
+    /// Creates a [`BadArgument`](Self::BadArgument) for a refused package; `violations` should not
+    /// be empty.
     pub fn invalid(argument: impl Into<Cow<'static, str>>, violations: Vec<Violation>) -> Self {
         let message = violations
             .iter()
@@ -206,12 +221,12 @@ impl Error {
         }
     }
 
-    /// The entity is not there.
+    /// Creates a [`NotFound`](Self::NotFound) for an entity.
     pub fn not_found(key: impl Into<Key>) -> Self {
         Self::NotFound(Subject::Entity(key.into()))
     }
 
-    /// An [`Unavailable`](Self::Unavailable): `action` is a verb phrase.
+    /// Creates an [`Unavailable`](Self::Unavailable); `action` is a verb phrase.
     pub fn unavailable(action: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self::Unavailable {
             action: action.into(),
@@ -219,7 +234,7 @@ impl Error {
         }
     }
 
-    /// An [`Internal`](Self::Internal): `action` is a verb phrase.
+    /// Creates an [`Internal`](Self::Internal); `action` is a verb phrase.
     pub fn internal(action: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self::Internal {
             action: action.into(),
@@ -227,7 +242,7 @@ impl Error {
         }
     }
 
-    /// Its kind.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::BadArgument { .. } => ErrorKind::BadArgument,
@@ -245,7 +260,7 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed when it is made again from a fresh read.
+    /// Whether the request may succeed if it is repeated after reading again.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unavailable => true,
@@ -261,13 +276,13 @@ impl Error {
         }
     }
 
-    /// The error and all its sources in one line, for logs and conditions.
+    /// Formats the error and all its sources in one line, for logs and conditions.
     pub fn chain(&self) -> String {
         chain(self)
     }
 }
 
-/// `error` and all its sources in one line.
+/// Formats an error and all its sources in one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

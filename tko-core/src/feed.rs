@@ -1,11 +1,12 @@
-//! What one change is to one watcher. Pure: gRPC, Kubernetes and web share it.
+//! The view of one change by one watcher. Every watch protocol shares it.
 
 use crate::api::Event;
 use crate::change::ChangeRecord;
 use crate::entity::Record;
 use crate::select::Select;
 
-/// What a change is to whoever watches this selection; `None`: nothing.
+/// Converts a change into the event for a watcher of this selection; `None` if neither state
+/// matches.
 pub fn view(select: &Select, change: ChangeRecord) -> Option<Event> {
     let fits = |record: &Option<Record>| record.as_ref().is_some_and(|r| select.matches(&r.entity));
     let revision = change.revision;
@@ -28,7 +29,7 @@ pub fn view(select: &Select, change: ChangeRecord) -> Option<Event> {
     }
 }
 
-/// A record as people see it: the Deployment resource in its place.
+/// Adds the Deployment resource to the package of a record that was read from a backend.
 pub fn whole(mut record: Record) -> Record {
     if let (Some(deployment), Some(body)) = (record.entity.deployment(), &record.package) {
         record.package = Some(deployment.whole(body));

@@ -1,14 +1,14 @@
-//! The parts that integrators bring: validators, preparers, schedulers, and executors that make
-//! them of plugins.
+//! The interfaces that integrators implement: validators, preparers, schedulers, and executors.
 //!
-//! A native part and a plugin are the same thing to a controller. Parts are found by GVK in a
-//! [`Registry`](crate::Registry).
+//! A controller treats native handlers and plugins alike. It finds them in a
+//! [`Registry`](crate::Registry) by the kind of resource that triggers them.
 
 use crate::api::{DataApi, Effect};
 use crate::builder::chainable;
 use crate::clock::Ids;
 use crate::entity::{Condition, Record};
-use crate::error::{Result, Violation};
+use crate::error::{Error, Result, Violation};
+use crate::id::PluginType;
 use crate::package::Package;
 use crate::resource::{Identifier, Resource};
 use crate::subscription::Subscription;
@@ -16,25 +16,28 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Judges whole packages: the one door. [`Store`](crate::Store) asks before every commit of a body
-/// and cannot be built without one. `tko-validate` makes one of a registry of [`Validator`]s.
+/// The check that every package passes before it is stored.
+///
+/// [`Store`](crate::Store) calls it before every commit of a body, and cannot be built without one.
+/// The crate `tko-validate` makes one from a registry of [`Validator`]s.
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
-    /// Every violation; none: admitted. `complete`: nothing may be missing.
+    /// Returns every violation; an empty list admits the package. If `complete`, nothing may be
+    /// missing.
     ///
     /// # Errors
-    /// It could not be judged, which is not a pass.
+    /// Any error: the package could not be checked, and is refused.
     async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>>;
 }
 
-/// Judges the resources that it is registered for.
+/// Validates the kinds of resource that it is registered for.
 #[async_trait]
 pub trait Validator: Send + Sync + 'static {
-    /// Every violation. Gets the whole package, so it can check across resources. `complete`:
-    /// nothing may be missing.
+    /// Returns every violation. It gets the whole package, so it can check across resources. If
+    /// `complete`, nothing may be missing.
     ///
     /// # Errors
-    /// It could not be judged, which is not a pass.
+    /// Any error: the resource could not be checked, and the package is refused.
     async fn validate(
         &self,
         package: &Package,
@@ -43,22 +46,23 @@ pub trait Validator: Send + Sync + 'static {
     ) -> Result<Vec<Violation>>;
 }
 
-/// What a preparer is given.
+/// The arguments of [`Preparer::prepare`].
 pub struct PrepareCall<'a> {
     /// The deployment, with its package.
     pub deployment: &'a Record,
-    /// Its whole package.
+    /// The whole package of the deployment.
     pub package: &'a Package,
-    /// The resource that triggered it.
+    /// The resource that triggered the call.
     pub target: &'a Identifier,
-    /// The resources that are still to be prepared here, in package order, the target among them
-    /// unless it is prepared already: who merges others elsewhere waits for those of them.
+    /// The resources that are still to be prepared, in package order, including the target unless
+    /// it is already prepared. A preparer that copies other resources elsewhere waits for them.
     pub pending: &'a [Identifier],
-    /// What the last [`Answer::More`] of this target said, if the package is still as it was then.
+    /// The progress of the last [`Answer::More`] for this target, if the package has not changed
+    /// since.
     pub progress: Option<&'a Value>,
-    /// To read from.
+    /// The API to read from.
     pub data: &'a dyn DataApi,
-    /// To make ids of new sites and deployments.
+    /// The generator of ids for new deployments.
     pub ids: &'a dyn Ids,
 }
 
@@ -92,71 +96,76 @@ impl<'a> PrepareCall<'a> {
     }
 }
 
-/// What a preparer answers.
+/// The result of [`Preparer::prepare`].
 #[derive(Debug)]
 pub enum Answer {
-    /// A new package, and what it causes elsewhere (at most
-    /// [`MAX_EFFECTS`](crate::data::MAX_EFFECTS)), committed together. The target is prepared once
-    /// it carries the mark, or is gone; else it comes up again.
+    /// Commit a new package together with at most [`MAX_EFFECTS`](crate::api::MAX_EFFECTS) effects.
+    ///
+    /// The target is prepared once it is annotated with `nephio.org/prepared: "true"`, or is gone
+    /// from the package; otherwise the preparer is called again.
     Done {
         /// The whole new package.
         package: Package,
-        /// What it causes.
+        /// Changes of other entities.
         effects: Vec<Effect>,
     },
-    /// Commit these (at most [`MAX_EFFECTS`](crate::data::MAX_EFFECTS)) together with this
-    /// progress; then call again.
+    /// Commit at most [`MAX_EFFECTS`](crate::api::MAX_EFFECTS) effects together with this progress,
+    /// then call the preparer again.
     More {
-        /// What it causes.
+        /// Changes of other entities.
         effects: Vec<Effect>,
-        /// Where to go on; at most [`MAX_PROGRESS`](crate::work::MAX_PROGRESS).
+        /// The preparer's own state; at most [`MAX_PROGRESS`](crate::work::MAX_PROGRESS) bytes.
         progress: Value,
     },
-    /// Nothing yet.
+    /// The target cannot be prepared yet.
     NotYet {
-        /// For people: what it waits for.
+        /// The thing that it waits for, for people.
         reason: String,
-        /// Whose change ends the wait; if there is none, it is asked again after a while.
+        /// The entities whose change ends the wait; without any, the preparer is called again after
+        /// a pause.
         waits_for: Vec<Subscription>,
     },
 }
 
-/// Prepares the resources that it is registered for. Reads what it likes, and *returns* what it
-/// wants elsewhere.
+/// Prepares the kinds of resource that it is registered for.
+///
+/// A preparer may read anything through the API, but changes nothing itself: it *returns* its
+/// changes of other entities as effects, which are committed together with its package.
 #[async_trait]
 pub trait Preparer: Send + Sync + 'static {
     /// Prepares the target.
     ///
     /// # Errors
-    /// Shown in the deployment's conditions, and tried again later.
+    /// Any error is shown in the deployment's conditions, and the call is retried later.
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer>;
 
-    /// What this resource follows for good: when such an entity changes, the preparer is called
-    /// again although the resource is prepared. Nothing, unless it says otherwise.
+    /// Returns the persistent subscriptions of this resource: when such an entity changes, the
+    /// preparer is called again although the resource is prepared. By default there are none.
     fn tracks(&self, package: &Package, target: &Resource) -> Vec<Subscription> {
         let _ = (package, target);
         Vec::new()
     }
 
-    /// Whether an explicit `nephio.org/prepare: Here` on such a resource is no mistake although
-    /// there is nothing to do: it is resolved by another's preparation. The preparer is then never
-    /// called.
+    /// Whether the resource is prepared by another resource's preparer. This preparer is then never
+    /// called; it only makes an explicit `nephio.org/prepare: Here` on the resource legitimate.
     fn is_passive(&self) -> bool {
         false
     }
 }
 
-/// What a scheduler is given.
+/// The arguments of [`Scheduler::schedule`].
 pub struct ScheduleCall<'a> {
     /// The site, with its package.
     pub site: &'a Record,
-    /// The resource of the site's package that triggered it; `None`: it serves every site.
+    /// The resource of the site's package that triggered the call; `None` if the scheduler is called
+    /// for every site.
     pub target: Option<&'a Identifier>,
-    /// With packages: prepared, approved, and to run here. In key order.
+    /// The prepared and approved deployments that should run on the site, with packages, in key
+    /// order.
     pub wanted: &'a [Record],
-    /// With packages: placed here, and to be taken off. In key order.
+    /// The deployments to take off the site, with packages, in key order.
     pub removed: &'a [Record],
-    /// Rises with every call for this site: refuse an older one.
+    /// A number that rises with every call for this site, so the site can reject an earlier call.
     pub fence: u64,
 }
 
@@ -182,37 +191,64 @@ impl<'a> ScheduleCall<'a> {
     }
 }
 
-/// Brings sites to what their deployments ask for.
+/// Brings a site to the state that its deployments ask for.
 #[async_trait]
 pub trait Scheduler: Send + Sync + 'static {
-    /// Idempotent: called again after any failure. Answers with conditions of the site.
+    /// Brings the site up to date and returns conditions for it. Must be idempotent: it is called
+    /// again after any failure.
     ///
     /// # Errors
-    /// Shown in the site's conditions, and tried again later.
+    /// Any error is shown in the site's conditions, and the call is retried later.
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>>;
 }
 
-/// Makes parts of plugins, which are data.
+/// Makes handlers from registered plugins.
+///
+/// Each method makes a handler of one plugin type. By default it refuses, so an executor implements
+/// only the types that it can run.
+#[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// As plugins name it, such as `command`.
+    /// The name by which plugins choose this executor, such as `command`.
     fn name(&self) -> &str;
 
-    /// A preparer of a `prepare` plugin.
+    /// Makes a preparer from a `prepare` plugin.
     ///
     /// # Errors
-    /// `BadArgument`: the plugin's arguments or properties are not for this executor;
-    /// `NotImplemented`: it does not serve this type.
-    fn preparer(&self, plugin: &Record) -> Result<Arc<dyn Preparer>>;
+    /// - `BadArgument`: the plugin's arguments or properties do not suit this executor.
+    /// - `NotImplemented`: the executor does not run plugins of this type.
+    fn preparer(&self, plugin: &Record) -> Result<Arc<dyn Preparer>> {
+        Err(unsupported(self.name(), plugin, PluginType::Prepare))
+    }
 
-    /// A scheduler of a `schedule` plugin.
+    /// Makes a scheduler from a `schedule` plugin.
     ///
     /// # Errors
     /// As [`preparer`](Self::preparer).
-    fn scheduler(&self, plugin: &Record) -> Result<Arc<dyn Scheduler>>;
+    fn scheduler(&self, plugin: &Record) -> Result<Arc<dyn Scheduler>> {
+        Err(unsupported(self.name(), plugin, PluginType::Schedule))
+    }
 
-    /// A validator of a `validate` plugin.
+    /// Makes a validator from a `validate` plugin.
     ///
     /// # Errors
     /// As [`preparer`](Self::preparer).
-    fn validator(&self, plugin: &Record) -> Result<Arc<dyn Validator>>;
+    fn validator(&self, plugin: &Record) -> Result<Arc<dyn Validator>> {
+        Err(unsupported(self.name(), plugin, PluginType::Validate))
+    }
+
+    /// Releases everything that the executor holds, such as processes and connections.
+    ///
+    /// The process calls it once at shutdown, after the last call of its handlers has ended. By
+    /// default it does nothing.
+    async fn close(&self) {}
+}
+
+fn unsupported(executor: &str, plugin: &Record, wanted: PluginType) -> Error {
+    let plugin = &plugin.entity.key;
+    Error::NotImplemented(
+        format!(
+            "executor {executor:?} does not run {wanted} plugins; change the executor of {plugin}"
+        )
+        .into(),
+    )
 }

@@ -1,21 +1,23 @@
-//! Content hashes: equal hash, equal content.
+//! Content hashes: equal hashes mean equal content.
 
 use serde_json::Value;
 use std::fmt;
 use std::io::BufWriter;
 
-/// How much is hashed at a time, in bytes.
+/// Size of the hasher's buffer, in bytes.
 const PIECE: usize = 8_192;
 
-/// BLAKE3 of the content in its canonical encoding: compact JSON with keys in their order, so that
-/// what differs in order or in the kind of a number (`1` and `1.0`) differs in hash.
+/// The BLAKE3 hash of some content in its canonical encoding.
+///
+/// The encoding is compact JSON that preserves the order of keys. Contents that differ in the order
+/// of keys, or in the kind of a number (`1` and `1.0`), have different hashes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub [u8; 32]);
 
 impl ContentHash {
-    /// Of one value.
+    /// Hashes one value.
     pub fn of(value: &Value) -> Self {
-        // Gathered: JSON is written in very small pieces, and hashed three times as fast in large ones.
+        // JSON is written in very small pieces; hashing large ones is three times as fast.
         let mut hasher = BufWriter::with_capacity(PIECE, blake3::Hasher::new());
         serde_json::to_writer(&mut hasher, value)
             .expect("a JSON value always encodes, and a hasher takes every write");
@@ -24,7 +26,7 @@ impl ContentHash {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// Of a sequence of hashes, in order.
+    /// Hashes a sequence of hashes, in order.
     pub fn of_all(hashes: impl IntoIterator<Item = Self>) -> Self {
         let mut hasher = blake3::Hasher::new();
         for hash in hashes {
@@ -34,7 +36,7 @@ impl ContentHash {
     }
 }
 
-/// Lower-case hexadecimal.
+/// Formats the hash in lower-case hexadecimal.
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

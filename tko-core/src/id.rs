@@ -1,6 +1,17 @@
-//! Ids of entities, and [`Key`], which names one entity of any kind.
+//! Ids of entities, and [`Key`], the id of one entity of any kind.
 //!
-//! Ids are compared and sorted by bytes, case-sensitively, and never trimmed or folded.
+//! Ids are compared and sorted by their bytes. They are case-sensitive, and are never trimmed or
+//! normalized.
+//!
+//! ```
+//! use tko_core::{Key, Kind, SiteId};
+//!
+//! let site = SiteId::new("india/bangalore/south-100")?;
+//! let key = Key::from(&site);
+//! assert_eq!((key.kind(), key.id()), (Kind::Site, site.as_str()));
+//! assert!(SiteId::new("no spaces").is_err());
+//! # Ok::<(), tko_core::Error>(())
+//! ```
 
 use crate::error::{Error, Result};
 use std::borrow::Borrow;
@@ -8,7 +19,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Longest id, in bytes: what an index of PostgreSQL and a file name still take.
+/// Most bytes of an id. PostgreSQL can still index it, and it still fits into a path.
 pub const MAX_ID: usize = 1_024;
 
 fn check(what: &'static str, text: &str, allowed: &str, fine: impl Fn(char) -> bool) -> Result<()> {
@@ -21,7 +32,7 @@ fn check(what: &'static str, text: &str, allowed: &str, fine: impl Fn(char) -> b
             format!("is {} bytes long; at most {MAX_ID} are allowed", text.len()),
         ));
     }
-    // All that is fine is ASCII: bytes tell, and quickly.
+    // Every allowed character is ASCII, so checking bytes is enough, and faster.
     if text.bytes().all(|byte| fine(char::from(byte))) {
         return Ok(());
     }
@@ -45,23 +56,23 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes the text as it is.
+            /// Creates an id from its text.
             ///
             /// # Errors
-            /// [`Error::BadArgument`]: empty, longer than [`MAX_ID`], or with a character that
-            /// this id does not take.
+            /// [`Error::BadArgument`]: the text is empty, longer than [`MAX_ID`], or contains a
+            /// character that this id does not allow.
             pub fn new(text: &str) -> Result<Self> {
                 check($what, text, $allowed, $fine)?;
                 Ok(Self(text.into()))
             }
 
-            /// The id as text.
+            /// The text of the id.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        /// Hashed and compared as its text is: so a set of ids is looked up by text.
+        /// Ids hash and compare like their text, so a set of ids can be searched by text.
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -91,44 +102,44 @@ macro_rules! id {
 }
 
 id!(
-    /// Names a template, such as `nf/free5gc/upf:v1.0.0`.
+    /// The id of a template, such as `nf/free5gc/upf:v1.0.0`.
     TemplateId,
     "template id",
     "ASCII letters, digits and _ . - / :",
     in_path
 );
 id!(
-    /// Names a site, such as `india/bangalore/south-100`.
+    /// The id of a site, such as `india/bangalore/south-100`.
     SiteId,
     "site id",
     "ASCII letters, digits and _ . - / :",
     in_path
 );
 id!(
-    /// Names a deployment. Made by [`Ids`](crate::Ids): string order is order of creation, as far
-    /// as clocks agree; opaque otherwise.
+    /// The id of a deployment, made by [`Ids`](crate::Ids). The order of ids is the order of
+    /// creation, as far as the clocks of the creating processes agree.
     DeploymentId,
     "deployment id",
     "ASCII letters and digits",
     |c| c.is_ascii_alphanumeric()
 );
 
-/// What a plugin does.
+/// The type of a plugin: the kind of handler that it provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PluginType {
-    /// Prepares resources of deployments.
+    /// It prepares resources of deployments.
     Prepare,
-    /// Schedules sites.
+    /// It schedules sites.
     Schedule,
-    /// Validates packages.
+    /// It validates packages.
     Validate,
 }
 
 impl PluginType {
-    /// All of them, in order.
+    /// All plugin types, in order.
     pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Validate];
 
-    /// As in ids: `prepare`, `schedule` or `validate`.
+    /// The text of the type in ids: `prepare`, `schedule` or `validate`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
@@ -154,22 +165,22 @@ impl FromStr for PluginType {
             .ok_or_else(|| {
                 Error::bad(
                     "plugin type",
-                    format!("{text:?} is none; it is one of validate, prepare, schedule"),
+                    format!("unknown plugin type {text:?}; expected prepare, schedule or validate"),
                 )
             })
     }
 }
 
-/// Names a plugin: type, bar, name, such as `prepare|gateway`. The name is spelled like a
-/// template's id.
+/// The id of a plugin: type, `|`, name, such as `prepare|gateway`. The name allows the characters of
+/// a template's id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginId(Arc<str>);
 
 impl PluginId {
-    /// From its two parts.
+    /// Creates an id from its two parts.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: as for [`TemplateId::new`], of the name.
+    /// [`Error::BadArgument`]: the name is not allowed; see [`TemplateId::new`].
     pub fn new(plugin: PluginType, name: &str) -> Result<Self> {
         check(
             "plugin name",
@@ -180,12 +191,12 @@ impl PluginId {
         Ok(Self(format!("{plugin}|{name}").into()))
     }
 
-    /// The id as text: type, bar, name.
+    /// The text of the id: type, `|`, name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The part before the bar.
+    /// The type of the plugin.
     pub fn plugin_type(&self) -> PluginType {
         match self.0.as_bytes().first() {
             Some(b'p') => PluginType::Prepare,
@@ -194,7 +205,7 @@ impl PluginId {
         }
     }
 
-    /// The part after the bar.
+    /// The name of the plugin, without the type.
     pub fn name(&self) -> &str {
         self.0.split_once('|').map_or("", |(_, name)| name)
     }
@@ -226,24 +237,27 @@ impl fmt::Debug for PluginId {
     }
 }
 
-/// The kinds of entity, in the order of [`Key`].
+/// A kind of entity, in the order of [`Key`].
+///
+/// The set is closed: backends match it exhaustively, so a new kind is a deliberate change of every
+/// backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A package to make others of.
+    /// A package from which deployments and sites are made.
     Template,
-    /// A place where deployments run.
+    /// A place where deployments run, such as a cluster.
     Site,
-    /// A package on its way to a site.
+    /// A package that is prepared for a site and placed there.
     Deployment,
-    /// A program that prepares, schedules or validates.
+    /// A registered program that prepares, schedules or validates.
     Plugin,
 }
 
 impl Kind {
-    /// All of them, in order.
+    /// All kinds, in order.
     pub const ALL: [Self; 4] = [Self::Template, Self::Site, Self::Deployment, Self::Plugin];
 
-    /// Lower-case singular: `template`, `site`, `deployment`, `plugin`.
+    /// The name of the kind: `template`, `site`, `deployment` or `plugin`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
@@ -270,13 +284,15 @@ impl FromStr for Kind {
             .ok_or_else(|| {
                 Error::bad(
                     "kind",
-                    format!("{text:?} is none; it is one of template, site, deployment, plugin"),
+                    format!("unknown kind {text:?}; expected template, site, deployment or plugin"),
                 )
             })
     }
 }
 
-/// Names one entity. Ordered by kind, then by the bytes of the id: the order of every listing.
+/// The key of one entity: its kind and its id.
+///
+/// Keys are ordered by kind, then by the bytes of the id. Every listing has this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A template.
@@ -290,10 +306,10 @@ pub enum Key {
 }
 
 impl Key {
-    /// From a kind and the text of an id.
+    /// Creates a key from a kind and the text of an id.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the id does not fit the kind.
+    /// [`Error::BadArgument`]: the text is not an id of this kind.
     pub fn new(kind: Kind, id: &str) -> Result<Self> {
         Ok(match kind {
             Kind::Template => Self::Template(id.parse()?),
@@ -303,7 +319,7 @@ impl Key {
         })
     }
 
-    /// What it names.
+    /// The kind of the entity.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Template(_) => Kind::Template,
@@ -313,7 +329,7 @@ impl Key {
         }
     }
 
-    /// The id as text.
+    /// The text of the id.
     pub fn id(&self) -> &str {
         match self {
             Self::Template(id) => id.as_str(),
@@ -323,7 +339,7 @@ impl Key {
         }
     }
 
-    /// The deployment's id, if it names one.
+    /// The deployment's id, if it is the key of a deployment.
     pub fn deployment(&self) -> Option<&DeploymentId> {
         match self {
             Self::Deployment(id) => Some(id),
@@ -331,7 +347,7 @@ impl Key {
         }
     }
 
-    /// The site's id, if it names one.
+    /// The site's id, if it is the key of a site.
     pub fn site(&self) -> Option<&SiteId> {
         match self {
             Self::Site(id) => Some(id),
@@ -340,7 +356,7 @@ impl Key {
     }
 }
 
-/// `kind id`, for people.
+/// Formats the key as `kind id`, for people.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), self.id())

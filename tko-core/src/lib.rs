@@ -36,11 +36,12 @@ pub mod view;
 pub mod work;
 
 pub use api::{
-    Bulk, DataApi, Effect, Event, Expect, NewDeployment, NewPlugin, NewSite, NewTemplate,
-    PrepareStep, ScheduleStep, Watch, WorkerApi,
+    ApiCall, Bulk, CallKind, DataApi, Effect, Event, Expect, Guard, Guarded, NewDeployment,
+    NewPlugin, NewSite, NewTemplate, PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
+pub use async_trait::async_trait;
 pub use backend::Backend;
-pub use caller::Caller;
+pub use caller::{Caller, Cause};
 pub use change::{
     Ack, Change, ChangeRecord, ChangeSet, Committed, MAX_CHANGES, Modification, Put, Require,
 };
@@ -48,6 +49,8 @@ pub use clock::{Clock, Ids};
 pub use encoding::{Dialect, Format, Limits};
 pub use entity::{Condition, Deployment, Entity, Facts, Plugin, Record, Want};
 pub use error::{BoxError, Error, ErrorKind, Result, Subject, Violation};
+pub use futures_core::future::BoxFuture;
+pub use futures_core::stream::BoxStream;
 pub use handler::{
     Admission, Answer, Executor, PrepareCall, Preparer, ScheduleCall, Scheduler, Validator,
 };

@@ -1,4 +1,23 @@
-//! Merging one package into another. Neither input changes; what is not touched is shared.
+//! Merging one package into another. The inputs do not change; untouched resources are shared.
+//!
+//! ```
+//! use serde_json::json;
+//! use tko_core::Package;
+//! use tko_core::merge::merge;
+//!
+//! let config = |annotations, data| json!({
+//!     "apiVersion": "v1",
+//!     "kind": "ConfigMap",
+//!     "metadata": {"name": "settings", "annotations": annotations},
+//!     "data": data,
+//! });
+//! let template = config(json!({}), json!({"dnn": "internet", "log": "info"}));
+//! let own = config(json!({"nephio.org/merge": "Override"}), json!({"log": "debug"}));
+//! let merged = merge(&Package::from_values([template])?, &Package::from_values([own])?)?;
+//! let data = &merged.resources()[0].value()["data"];
+//! assert_eq!(data, &json!({"dnn": "internet", "log": "debug"}));
+//! # Ok::<(), tko_core::Error>(())
+//! ```
 
 use crate::annotation::{self, METADATA, Merge, PREPARE, RENAME, When};
 use crate::error::Result;
@@ -8,14 +27,18 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Merges `incoming` into `target`, resource by resource in order: `nephio.org/rename` is applied
-/// to its identifier; if the target has that identifier (by the rule of references,
-/// [`Package::resolve`]) it replaces or overrides it in place, as `nephio.org/merge` says; else it
-/// is appended. Both annotations stay on the result.
+/// Merges the resources of `incoming` into `target`, one by one in order.
+///
+/// 1. The annotation `nephio.org/rename` changes the name of the incoming resource.
+/// 2. If the target has a resource that its identifier [refers to](Package::resolve), the incoming
+///    one replaces or overrides it in place, as the annotation `nephio.org/merge` says.
+/// 3. Otherwise the incoming resource is appended.
+///
+/// Both annotations stay on the result.
 ///
 /// # Errors
-/// [`Error::BadArgument`](crate::Error::BadArgument): an incoming resource without a namespace
-/// meets several that have one.
+/// [`Error::BadArgument`](crate::Error::BadArgument): the identifier of an incoming resource has no
+/// namespace and refers to several resources.
 pub fn merge(target: &Package, incoming: &Package) -> Result<Package> {
     if incoming.is_empty() {
         return Ok(target.clone());
@@ -27,9 +50,10 @@ pub fn merge(target: &Package, incoming: &Package) -> Result<Package> {
     Ok(Package::unchecked(merged.resources))
 }
 
-/// A copy for elsewhere (placements, provisioned sites): of `prepare` and `metadata`, `Postpone`
-/// becomes `Here`, and an explicit `Here` becomes `Never`, for it was already done where it came
-/// from.
+/// Creates a copy of a resource for another package, such as that of a placement or a new site.
+///
+/// In the annotations `prepare` and `metadata`, `Postpone` becomes `Here`. An explicit `Here`
+/// becomes `Never`, because it was already done in the package of origin.
 pub fn elsewhere(resource: &Arc<Resource>) -> Arc<Resource> {
     let mut copy = resource.clone();
     for name in [PREPARE, METADATA] {
@@ -43,8 +67,8 @@ pub fn elsewhere(resource: &Arc<Resource>) -> Arc<Resource> {
     copy
 }
 
-/// Puts `over` onto `under`: maps deep; lists, scalars and nulls replace. Keys keep their places,
-/// new ones come last.
+/// Overlays `under` with `over`: maps are merged deeply; lists, scalars and nulls replace. Existing
+/// keys keep their places, and new keys come last.
 pub fn overlay(under: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (under.get_mut(key), value) {
@@ -70,8 +94,7 @@ fn renamed(resource: &Arc<Resource>) -> Result<Arc<Resource>> {
     }
 }
 
-/// Resources, and where those of one kind and name are: merging two big packages must not compare
-/// each with each.
+/// Resources with an index by kind and name, so that merging two large packages takes linear time.
 struct Merged {
     resources: Vec<Arc<Resource>>,
     places: HashMap<(Gvk, Arc<str>), Vec<usize>>,

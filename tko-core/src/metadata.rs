@@ -1,4 +1,4 @@
-//! Metadata: indexed strings to query and select by, gathered from packages.
+//! Metadata: indexed key-value pairs for selections, gathered from packages.
 
 mod gather;
 mod growing;
@@ -13,42 +13,52 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The API group of resources that give metadata.
+/// The API group of the resources from which metadata is gathered.
 pub const METADATA_GROUP: &str = "metadata.nephio.org";
 
-/// Keys that start with this are TKO's own bookkeeping, such as what a deployment waits for.
+/// The prefix of keys that TKO writes itself, such as the subscriptions of a deployment.
 pub const RESERVED: &str = "nephio.org/";
 
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
 ///
-/// It lies in one piece of memory: stores hold very many of them, and decode very many at a time.
-/// That of nothing is no memory at all.
+/// All pairs are in one allocation, because stores hold and decode very many of these maps. An
+/// empty map allocates nothing.
+///
+/// ```
+/// use tko_core::Metadata;
+///
+/// let template = Metadata::from_iter([("rack", "r1"), ("vendor", "acme")]);
+/// let given = Metadata::from_iter([("rack", "r2")]);
+/// let metadata = template.overlaid(&given);
+/// assert_eq!(metadata.get("rack"), Some("r2"));
+/// assert_eq!(metadata.get("vendor"), Some("acme"));
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Option<Arc<str>>);
 
-/// What a [`Metadata`] of something is: all keys and values, in turn, with a character between each
-/// two; and after them, as characters, [where each ends](End).
+/// The layout of a [`Metadata`] that is not empty: all keys and values in turn, with a separator
+/// between each two, followed by [the end of each](TextEnd), encoded as characters.
 #[derive(Clone, Copy, Debug)]
 struct Texts<'a> {
     text: &'a str,
-    ends: &'a [[u8; End::LENGTH]],
+    ends: &'a [[u8; TextEnd::LENGTH]],
 }
 
 impl<'a> Texts<'a> {
     fn of(piece: &'a str) -> Self {
         let last = piece.as_bytes().last_chunk().copied().unwrap_or_default();
-        let (text, ends) = piece.split_at(End::read(last));
+        let (text, ends) = piece.split_at(TextEnd::read(last));
         let (ends, _) = ends.as_bytes().as_chunks();
         Self { text, ends }
     }
 
-    /// How many pairs there are.
+    /// The number of pairs.
     fn len(self) -> usize {
         self.ends.len() / 2
     }
 
     fn end(self, at: usize) -> usize {
-        End::read(self.ends[at])
+        TextEnd::read(self.ends[at])
     }
 
     fn pair(self, at: usize) -> (&'a str, &'a str) {
@@ -61,11 +71,11 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Where a text ends, in bytes: seven bits a character, the lowest first. So ends and texts are one
-/// string.
-struct End(usize);
+/// The end of a text, in bytes. Encoded with seven bits in each character, the lowest first, so that
+/// texts and ends share one string.
+struct TextEnd(usize);
 
-impl End {
+impl TextEnd {
     const LENGTH: usize = 5;
 
     fn read(characters: [u8; Self::LENGTH]) -> usize {
@@ -81,7 +91,7 @@ impl End {
 }
 
 impl Metadata {
-    /// Of pairs in the order of their keys, none of which comes twice.
+    /// Creates metadata from pairs with distinct keys, in the order of the keys.
     fn of<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)]) -> Self {
         let mut growing = Growing::begin();
         for (key, value) in pairs {
@@ -90,12 +100,12 @@ impl Metadata {
         growing.finish()
     }
 
-    /// What it is made of, unless it is of nothing.
+    /// The layout, unless the map is empty.
     fn texts(&self) -> Option<Texts<'_>> {
         self.0.as_deref().map(Texts::of)
     }
 
-    /// Where a key is, or would be.
+    /// The index of a key, or the index at which it would be inserted.
     fn find(&self, key: &str) -> Result<usize, usize> {
         let Some(texts) = self.texts() else {
             return Err(0);
@@ -112,12 +122,12 @@ impl Metadata {
         Err(low)
     }
 
-    /// How many keys it has.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.texts().map_or(0, Texts::len)
     }
 
-    /// Whether it has none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -128,12 +138,12 @@ impl Metadata {
         self.texts().map(|texts| texts.pair(at).1)
     }
 
-    /// Whether it has a key.
+    /// Whether the map has this key.
     pub fn contains_key(&self, key: &str) -> bool {
         self.find(key).is_ok()
     }
 
-    /// Keys and values, in the order of the keys.
+    /// Iterates over keys and values, in the order of the keys.
     pub fn iter(&self) -> Iter<'_> {
         Iter {
             texts: self.texts(),
@@ -141,12 +151,12 @@ impl Metadata {
         }
     }
 
-    /// Keys, in their order.
+    /// Iterates over the keys, in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.iter().map(|(key, _)| key)
     }
 
-    /// Sets one value. It is written anew with each: collect many instead.
+    /// Sets one value. This rewrites the whole map; to set many values, collect an iterator.
     pub fn insert(&mut self, key: impl AsRef<str>, value: impl AsRef<str>) {
         let mut pairs: Vec<_> = self.iter().collect();
         let pair = (key.as_ref(), value.as_ref());
@@ -157,19 +167,19 @@ impl Metadata {
         *self = Self::of(&pairs);
     }
 
-    /// Whether another has the same memory: for pools that keep one copy of what is equal.
+    /// Whether another value shares this allocation. For pools that keep one copy of equal maps.
     pub fn is_shared(&self) -> bool {
         self.0
             .as_ref()
             .is_some_and(|texts| Arc::strong_count(texts) > 1)
     }
 
-    /// Whether both are the same memory.
+    /// Whether both share one allocation.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
 
-    /// Keeps what `keep` says.
+    /// Keeps the pairs for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         let pairs: Vec<_> = self
             .iter()
@@ -180,7 +190,8 @@ impl Metadata {
         }
     }
 
-    /// These, with `over` on top. Shares its memory with one of the two where that says it all.
+    /// Returns a copy in which the values of `over` replace or extend these. The result shares the
+    /// allocation of one of the two if it is equal to it.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         if over.is_empty() || self.ptr_eq(over) {
@@ -203,7 +214,7 @@ impl fmt::Debug for Metadata {
 }
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
-    /// Of two values of one key the later counts.
+    /// Collects pairs; of several values for one key, the last counts.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
         let (mut growing, mut pairs) = (Growing::begin(), pairs.into_iter());
         while let Some((key, value)) = pairs.next() {
@@ -212,7 +223,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
                 growing.push(key, value);
                 continue;
             }
-            // They are not in order.
+            // The pairs are not sorted.
             let sorted = growing.finish();
             let mut all: BTreeMap<String, String> = sorted.iter().map(owned).collect();
             all.insert(key.to_owned(), value.to_owned());
@@ -242,7 +253,7 @@ impl<'a> IntoIterator for &'a Metadata {
     }
 }
 
-/// Keys and values, in the order of the keys.
+/// An iterator over keys and values, in the order of the keys.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     texts: Option<Texts<'a>>,

@@ -1,4 +1,4 @@
-//! Packages: lists of shared resources.
+//! Packages: ordered lists of shared resources.
 
 use crate::encoding::{self, Dialect, Format, InputPlace, Limits};
 use crate::error::{Error, Result};
@@ -9,8 +9,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// Resources in order, no identifier twice. Cloning copies one pointer; changing copies pointers
-/// to what does not change.
+/// An ordered list of resources with distinct identifiers.
+///
+/// Cloning copies one pointer. A changed copy shares every resource that did not change.
 #[derive(Clone, Default)]
 pub struct Package(Arc<Inner>);
 
@@ -21,10 +22,10 @@ struct Inner {
 }
 
 impl Package {
-    /// Takes the resources as they are.
+    /// Creates a package from resources.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: two resources share an identifier; the message names it.
+    /// [`Error::BadArgument`]: two resources have the same identifier; the message names it.
     pub fn new(resources: Vec<Arc<Resource>>) -> Result<Self> {
         let mut seen = HashSet::with_capacity(resources.len());
         for resource in &resources {
@@ -42,7 +43,7 @@ impl Package {
         Ok(Self::unchecked(resources))
     }
 
-    /// For whoever has just made sure that no identifier is there twice.
+    /// Creates a package from resources whose identifiers are known to be distinct.
     pub(crate) fn unchecked(resources: Vec<Arc<Resource>>) -> Self {
         Self(Arc::new(Inner {
             resources,
@@ -50,20 +51,20 @@ impl Package {
         }))
     }
 
-    /// From the content of its resources.
+    /// Creates a package from the contents of its resources.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: as [`Resource::new`], naming the place in the list, from 1;
-    /// as [`Package::new`].
+    /// [`Error::BadArgument`]: a value is not a resource, with its position from 1; or two have the
+    /// same identifier.
     pub fn from_values(values: impl IntoIterator<Item = Value>) -> Result<Self> {
         Self::placed(values.into_iter().map(|value| (value, None)))
     }
 
-    /// Decodes a package. No bytes are an empty one.
+    /// Decodes a package; no bytes give an empty one.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: it does not decode (where, and why), is over the limits, or is as
-    /// [`Package::from_values`] refuses.
+    /// [`Error::BadArgument`]: the text is malformed, with the place and the reason; it exceeds the
+    /// limits; or as [`Package::from_values`].
     pub fn decode(bytes: &[u8], format: Format, dialect: Dialect, limits: &Limits) -> Result<Self> {
         let decoded = encoding::decode_placed(bytes, format, dialect, limits)
             .map_err(|error| Error::bad("package", crate::error::chain(&error)))?;
@@ -74,7 +75,7 @@ impl Package {
         )
     }
 
-    /// Of values and, where they were decoded, where they were.
+    /// Creates a package from values, each with its place in the decoded text, if known.
     fn placed(values: impl Iterator<Item = (Value, Option<InputPlace>)>) -> Result<Self> {
         let resources = values
             .enumerate()
@@ -93,27 +94,27 @@ impl Package {
         Self::new(resources)
     }
 
-    /// Encodes the package; an empty one gives what each format has for an empty list.
+    /// Encodes the package; an empty package becomes the empty list of the format.
     pub fn encode(&self, format: Format) -> Vec<u8> {
         encoding::encode(self.iter().map(|resource| resource.value()), format)
     }
 
-    /// In order.
+    /// The resources, in order.
     pub fn resources(&self) -> &[Arc<Resource>] {
         &self.0.resources
     }
 
-    /// In order.
+    /// Iterates over the resources, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Arc<Resource>> {
         self.0.resources.iter()
     }
 
-    /// Whether nothing is in it.
+    /// Whether the package has no resources.
     pub fn is_empty(&self) -> bool {
         self.0.resources.is_empty()
     }
 
-    /// How many resources there are.
+    /// The number of resources.
     pub fn len(&self) -> usize {
         self.0.resources.len()
     }
@@ -123,21 +124,24 @@ impl Package {
         self.iter().find(|r| r.identifier() == identifier)
     }
 
-    /// Resources of this kind, in order.
+    /// Iterates over the resources of this kind, in order.
     pub fn of<'a>(&'a self, gvk: &'a Gvk) -> impl Iterator<Item = &'a Arc<Resource>> {
         self.iter().filter(move |r| r.gvk() == gvk)
     }
 
-    /// The resource that a reference means: with a namespace exactly that one; without, the one
-    /// that has none either, else the only one that has any.
+    /// Finds the resource that a reference means.
+    ///
+    /// A reference with a namespace means exactly that resource. One without means the resource
+    /// without a namespace, or else the only one in any namespace.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the reference has no namespace and several namespaces have it.
+    /// [`Error::BadArgument`]: the reference has no namespace, and several namespaces have such a
+    /// resource.
     pub fn resolve(&self, reference: &Identifier) -> Result<Option<&Arc<Resource>>> {
         Ok(self.position(reference)?.map(|at| &self.0.resources[at]))
     }
 
-    /// The index of what [`resolve`](Self::resolve) finds.
+    /// Finds the index of the resource that [`resolve`](Self::resolve) finds.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
@@ -161,7 +165,7 @@ impl Package {
         }
     }
 
-    /// With `resource` in the place of the one that has its identifier, or at the end.
+    /// Creates a copy with `resource` in the place of the one with its identifier, or at the end.
     #[must_use]
     pub fn with(&self, resource: Arc<Resource>) -> Self {
         let mut resources = self.0.resources.clone();
@@ -175,7 +179,7 @@ impl Package {
         Self::unchecked(resources)
     }
 
-    /// Without the resource that has exactly this identifier.
+    /// Creates a copy without the resource with exactly this identifier.
     #[must_use]
     pub fn without(&self, identifier: &Identifier) -> Self {
         let mut resources = self.0.resources.clone();
@@ -183,7 +187,7 @@ impl Package {
         Self::unchecked(resources)
     }
 
-    /// Of the resources, in order.
+    /// The hash of the resources, in order.
     pub fn hash(&self) -> ContentHash {
         *self
             .0
@@ -191,7 +195,7 @@ impl Package {
             .get_or_init(|| ContentHash::of_all(self.iter().map(|r| r.hash())))
     }
 
-    /// Whether both are one and the same in memory.
+    /// Whether both packages are the same value in memory.
     pub fn shares(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -200,9 +204,7 @@ impl Package {
 pub(crate) fn ambiguous_reference(reference: &Identifier) -> Error {
     Error::bad(
         "reference",
-        format!(
-            "ambiguous reference: {reference} is in several namespaces; name the one that is meant"
-        ),
+        format!("ambiguous reference: {reference} is in several namespaces; add the namespace"),
     )
 }
 

@@ -1,13 +1,13 @@
-//! Patterns for ids and metadata values, compiled once.
+//! Patterns for ids and metadata values.
 //!
-//! A pattern is for the whole text, case-sensitive. In an id pattern `*` stands for any run of
-//! characters within a segment, also none, and `**` for any run at all; segments end at `/` and
-//! `:`. In a value pattern every run of `*` stands for anything. `\` takes the next character
-//! literally.
+//! A pattern matches the whole text and is case-sensitive. In an id pattern `*` matches any
+//! characters within a segment, and `**` matches any characters at all; segments end at `/` and
+//! `:`. In a value pattern `*` matches any characters. Each may match nothing. `\` escapes the next
+//! character.
 //!
 //! Invariants:
-//! - matching takes time proportional to pattern × text at worst, whatever the two are;
-//! - the text of a pattern, sent elsewhere and compiled again, matches the same.
+//! - matching takes at most time proportional to the length of the pattern times that of the text;
+//! - a pattern that is compiled again from its text matches the same texts.
 //!
 //! ```
 //! use tko_core::pattern::Pattern;
@@ -28,44 +28,43 @@ mod matching;
 #[cfg(test)]
 mod tests;
 
-/// The longest text, in bytes, that [`Pattern::id`] and [`Pattern::value`] compile.
+/// Most bytes of the text of a pattern, except of a [literal](Pattern::literal).
 pub const MAX_PATTERN_BYTES: usize = 1024;
 
-/// A compiled pattern; clones share it.
+/// A compiled pattern. Cloning copies a pointer.
 ///
-/// Two patterns are equal if they are of one kind and were compiled from the same text.
+/// Two patterns are equal if they have the same kind and the same text.
 #[derive(Clone)]
-pub struct Pattern(Arc<Compiled>);
+pub struct Pattern(Arc<CompiledPattern>);
 
-struct Compiled {
+struct CompiledPattern {
     kind: PatternKind,
     source: Box<str>,
-    parts: Box<[Part]>,
+    parts: Box<[PatternPart]>,
 }
 
-/// What a pattern is made of. No two wildcards and no two texts follow one another, and no text
-/// is empty.
+/// One part of a pattern. No two wildcards and no two texts follow each other, and no text is empty.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     Text(Box<str>),
-    /// Any run without `/` and `:`.
+    /// Any characters except `/` and `:`.
     Segment,
-    /// Any run.
+    /// Any characters.
     Any,
 }
 
-/// How the text of a pattern is understood.
+/// The kind of a pattern: the rules by which its text is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PatternKind {
-    /// Made by [`Pattern::id`].
+    /// An id pattern, made by [`Pattern::id`].
     Id,
-    /// Made by [`Pattern::value`].
+    /// A value pattern, made by [`Pattern::value`].
     Value,
-    /// Made by [`Pattern::literal`].
+    /// A literal text, made by [`Pattern::literal`].
     Literal,
 }
 
-/// Why a text is no pattern.
+/// The error of compiling a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
@@ -75,25 +74,25 @@ pub enum PatternError {
         /// The whole pattern.
         pattern: String,
     },
-    /// It has more than [`MAX_PATTERN_BYTES`].
+    /// The text has more than [`MAX_PATTERN_BYTES`].
     #[error("pattern of {bytes} bytes is too long; use at most {MAX_PATTERN_BYTES}")]
     TooLong {
-        /// How many bytes it has.
+        /// The number of bytes of the text.
         bytes: usize,
     },
 }
 
 impl Pattern {
-    /// A pattern for ids: `*` stays within a segment, `**` crosses `/` and `:`.
+    /// Compiles a pattern for ids: `*` matches within a segment, `**` across `/` and `:`.
     ///
     /// # Errors
-    /// - [`PatternError::NothingEscaped`]: it ends in a lone `\`.
-    /// - [`PatternError::TooLong`]: it has more than [`MAX_PATTERN_BYTES`].
+    /// - [`PatternError::NothingEscaped`]: the text ends in a lone `\`.
+    /// - [`PatternError::TooLong`]: the text has more than [`MAX_PATTERN_BYTES`].
     pub fn id(text: &str) -> Result<Self, PatternError> {
         Self::compile(text, PatternKind::Id)
     }
 
-    /// A pattern for metadata values: `*` stands for anything.
+    /// Compiles a pattern for metadata values: `*` matches any characters.
     ///
     /// # Errors
     /// As [`Pattern::id`].
@@ -101,9 +100,9 @@ impl Pattern {
         Self::compile(text, PatternKind::Value)
     }
 
-    /// A pattern for exactly this text, of any length.
+    /// Creates a pattern that matches exactly this text, of any length.
     ///
-    /// Its own text ([`Pattern::as_str`]) is this one with `*` and `\` escaped: as an id or value
+    /// [`Pattern::as_str`] returns the text with `*` and `\` escaped, so compiled as an id or value
     /// pattern it matches the same.
     pub fn literal(text: &str) -> Self {
         let mut source = String::with_capacity(text.len());
@@ -115,54 +114,54 @@ impl Pattern {
         }
         let parts = match text {
             "" => Vec::new(),
-            text => vec![Part::Text(text.into())],
+            text => vec![PatternPart::Text(text.into())],
         };
         Self::new(PatternKind::Literal, source, parts)
     }
 
-    /// Whether the whole text fits.
+    /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         matching::matches(&self.0.parts, text)
     }
 
-    /// What every matching text starts with; empty if that is unknown.
+    /// The prefix of every matching text; empty if there is none.
     pub fn literal_prefix(&self) -> &str {
         match self.0.parts.first() {
-            Some(Part::Text(text)) => text,
+            Some(PatternPart::Text(text)) => text,
             _ => "",
         }
     }
 
-    /// The only text that matches, if there is only one.
+    /// The only matching text, if there is exactly one.
     pub fn as_literal(&self) -> Option<&str> {
         match &*self.0.parts {
             [] => Some(""),
-            [Part::Text(text)] => Some(text),
+            [PatternPart::Text(text)] => Some(text),
             _ => None,
         }
     }
 
-    /// The prefix that decides alone: some if exactly the texts that start with it match, as for
-    /// the id pattern `india/**`, which gives `india/`. Empty if everything matches.
+    /// The prefix that decides alone, if exactly the texts that start with it match. For example,
+    /// the id pattern `india/**` gives `india/`. Empty if every text matches.
     pub fn path_prefix(&self) -> Option<&str> {
         match &*self.0.parts {
-            [Part::Any] => Some(""),
-            [Part::Text(text), Part::Any] => Some(text),
+            [PatternPart::Any] => Some(""),
+            [PatternPart::Text(text), PatternPart::Any] => Some(text),
             _ => None,
         }
     }
 
     /// Whether every text matches.
     pub fn matches_everything(&self) -> bool {
-        matches!(&*self.0.parts, [Part::Any])
+        matches!(&*self.0.parts, [PatternPart::Any])
     }
 
-    /// The text that it was compiled from; of a literal, the text with `*` and `\` escaped.
+    /// The text from which it was compiled; for a literal, with `*` and `\` escaped.
     pub fn as_str(&self) -> &str {
         &self.0.source
     }
 
-    /// How its text is understood.
+    /// The kind of the pattern.
     pub fn kind(&self) -> PatternKind {
         self.0.kind
     }
@@ -183,25 +182,29 @@ impl Pattern {
                 })?),
                 '*' => {
                     if !text.is_empty() {
-                        parts.push(Part::Text(std::mem::take(&mut text).into()));
+                        parts.push(PatternPart::Text(std::mem::take(&mut text).into()));
                     }
                     let mut any = kind == PatternKind::Value;
                     while rest.next_if_eq(&'*').is_some() {
                         any = true;
                     }
-                    parts.push(if any { Part::Any } else { Part::Segment });
+                    parts.push(if any {
+                        PatternPart::Any
+                    } else {
+                        PatternPart::Segment
+                    });
                 }
                 character => text.push(character),
             }
         }
         if !text.is_empty() {
-            parts.push(Part::Text(text.into()));
+            parts.push(PatternPart::Text(text.into()));
         }
         Ok(Self::new(kind, source.to_owned(), parts))
     }
 
-    fn new(kind: PatternKind, source: String, parts: Vec<Part>) -> Self {
-        Self(Arc::new(Compiled {
+    fn new(kind: PatternKind, source: String, parts: Vec<PatternPart>) -> Self {
+        Self(Arc::new(CompiledPattern {
             kind,
             source: source.into(),
             parts: parts.into(),

@@ -1,11 +1,34 @@
-//! Parts by GVK: native ones and registered plugins, in a table that is swapped whole when a
-//! plugin changes. A call keeps the table that it began with.
+//! Handlers by the kind of resource that triggers them: native ones and plugins.
+//!
+//! A registry publishes an immutable table, which is replaced whole when a plugin changes. A call
+//! keeps the table that it started with.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tko_core::{Answer, Gvk, PrepareCall, Preparer, Registry, Result, async_trait};
+//!
+//! struct Touch;
+//!
+//! #[async_trait]
+//! impl Preparer for Touch {
+//!     async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+//!         Ok(Answer::Done {
+//!             package: call.package.clone(),
+//!             effects: Vec::new(),
+//!         })
+//!     }
+//! }
+//!
+//! let gvk = Gvk::new("example.org", "v1", "Touch");
+//! let registry = Registry::new().preparer(gvk.clone(), "touch", Arc::new(Touch));
+//! assert_eq!(&*registry.table().of(&gvk)[0].name, "touch");
+//! ```
 
 use crate::api::{DataApi, Event, Watch};
 use crate::clock::Clock;
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
-use crate::handler::Executor;
+use crate::handler::{Executor, Preparer, Scheduler, Validator};
 use crate::id::{Key, Kind, PluginType};
 use crate::resource::Gvk;
 use crate::revision::Revision;
@@ -15,11 +38,11 @@ use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A part under the name that people know it by.
+/// A handler with the name by which people know it.
 pub struct Handler<T: ?Sized> {
-    /// Of a plugin: its id. Of a native part: what its assembly calls it.
+    /// The id of a plugin, or the name that the assembly gave to a native handler.
     pub name: Arc<str>,
-    /// The part; or why there is none, such as an executor that is unknown here.
+    /// The handler, or the reason why it cannot be made, such as an unknown executor.
     pub handler: Result<Arc<T>, Arc<str>>,
 }
 
@@ -50,25 +73,26 @@ impl<T: ?Sized> Clone for Handler<T> {
     }
 }
 
-/// What there is at one time.
+/// The handlers of a registry at one time.
 pub struct Table<T: ?Sized> {
     by_gvk: HashMap<Gvk, Vec<Handler<T>>>,
     everywhere: Vec<Handler<T>>,
 }
 
 impl<T: ?Sized> Table<T> {
-    /// What is triggered by this: native parts first, then plugins in order of their ids.
+    /// The handlers that this kind of resource triggers: native ones first, then plugins in the
+    /// order of their ids.
     pub fn of(&self, gvk: &Gvk) -> &[Handler<T>] {
         self.by_gvk.get(gvk).map_or(&[], Vec::as_slice)
     }
 
-    /// What serves everything, without a trigger.
+    /// The handlers without a trigger, which are called for everything.
     pub fn everywhere(&self) -> &[Handler<T>] {
         &self.everywhere
     }
 }
 
-/// Parts of one sort, such as `Registry<dyn Preparer>`.
+/// The handlers of one type, such as `Registry<dyn Preparer>`.
 pub struct Registry<T: ?Sized> {
     native: Vec<(Option<Gvk>, Handler<T>)>,
     table: RwLock<Arc<Table<T>>>,
@@ -87,12 +111,12 @@ impl<T: ?Sized> Default for Registry<T> {
 }
 
 impl<T: ?Sized> Registry<T> {
-    /// Without any part.
+    /// Creates a registry without handlers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a native part that this triggers.
+    /// Adds a native handler that this kind of resource triggers.
     #[must_use]
     pub fn with(mut self, gvk: Gvk, name: &str, part: Arc<T>) -> Self {
         let part = Handler {
@@ -104,7 +128,7 @@ impl<T: ?Sized> Registry<T> {
         self
     }
 
-    /// With a native part that serves everything.
+    /// Adds a native handler that is called for everything.
     #[must_use]
     pub fn with_everywhere(mut self, name: &str, part: Arc<T>) -> Self {
         let part = Handler {
@@ -116,7 +140,7 @@ impl<T: ?Sized> Registry<T> {
         self
     }
 
-    /// What there is now.
+    /// Returns the present handlers.
     pub fn table(&self) -> Arc<Table<T>> {
         self.table
             .read()
@@ -124,7 +148,7 @@ impl<T: ?Sized> Registry<T> {
             .clone()
     }
 
-    /// Replaces all plugins, each with its triggers.
+    /// Replaces all plugins; each comes with its triggers.
     pub fn set_plugins(&self, plugins: impl IntoIterator<Item = (Vec<Gvk>, Handler<T>)>) {
         let mut table = Table {
             by_gvk: HashMap::new(),
@@ -149,8 +173,38 @@ impl<T: ?Sized> Registry<T> {
     }
 }
 
-/// Keeps a registry's plugins as the data say: [`load`](Self::load) once before work begins, then
-/// [`follow`](Self::follow) beside it.
+impl Registry<dyn Preparer> {
+    /// Adds a native preparer of this kind of resource.
+    #[must_use]
+    pub fn preparer(self, gvk: Gvk, name: &str, preparer: Arc<impl Preparer>) -> Self {
+        self.with(gvk, name, preparer)
+    }
+}
+
+impl Registry<dyn Validator> {
+    /// Adds a native validator of this kind of resource.
+    #[must_use]
+    pub fn validator(self, gvk: Gvk, name: &str, validator: Arc<impl Validator>) -> Self {
+        self.with(gvk, name, validator)
+    }
+}
+
+impl Registry<dyn Scheduler> {
+    /// Adds a native scheduler, called for sites with this kind of resource.
+    #[must_use]
+    pub fn scheduler(self, gvk: Gvk, name: &str, scheduler: Arc<impl Scheduler>) -> Self {
+        self.with(gvk, name, scheduler)
+    }
+
+    /// Adds a native scheduler, called for every site.
+    #[must_use]
+    pub fn scheduler_everywhere(self, name: &str, scheduler: Arc<impl Scheduler>) -> Self {
+        self.with_everywhere(name, scheduler)
+    }
+}
+
+/// Keeps the plugins of a registry up to date: [`load`](Self::load) them before work begins, then
+/// [`follow`](Self::follow) their changes in a task of its own.
 pub struct PluginFeed<'a, T: ?Sized> {
     data: &'a dyn DataApi,
     plugin_type: PluginType,
@@ -161,8 +215,8 @@ pub struct PluginFeed<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> PluginFeed<'a, T> {
-    /// Reads all plugins of this type and puts what `make` makes of them into the registry. A
-    /// plugin that cannot be made stays, with the reason.
+    /// Reads all plugins of this type and registers the handlers that `make` makes of them. If
+    /// `make` fails, the plugin is registered with the reason.
     ///
     /// # Errors
     /// As [`DataApi::list`].
@@ -184,8 +238,9 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         Ok(feed)
     }
 
-    /// Goes on for ever: drop it to end it. `changed` is told the triggers, old and new, of every
-    /// plugin that came, went, or was replaced, once the registry has it.
+    /// Follows changes of plugins until it is dropped.
+    ///
+    /// Calls `changed` after each change with the old and new triggers of the plugin.
     pub async fn follow(mut self, clock: &dyn Clock, mut changed: impl FnMut(&[Gvk])) {
         let mut failures = 0;
         loop {
@@ -289,10 +344,11 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     }
 }
 
-/// Lets the executor that a plugin names make a part of it.
+/// Makes a handler from a plugin, with the executor that the plugin names.
 ///
 /// # Errors
-/// `NotImplemented`: no such executor here (says which there are); what the executor says.
+/// - `NotImplemented`: no executor has this name; lists those that exist.
+/// - Any error of the executor.
 pub fn made_by<T: ?Sized>(
     executors: &[Arc<dyn Executor>],
     plugin: &Record,

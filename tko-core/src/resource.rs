@@ -1,4 +1,4 @@
-//! Resources: Kubernetes-style maps with an identity, immutable and shared.
+//! Kubernetes-style resources: immutable maps with an identity, shared between packages.
 
 use crate::builder::chainable;
 use crate::error::{Error, Result};
@@ -8,19 +8,27 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// Group (empty for the core group), version, kind.
+/// The type of a resource: group, version and kind.
+///
+/// ```
+/// use tko_core::Gvk;
+///
+/// let gvk = Gvk::of("apps/v1", "Deployment");
+/// assert_eq!(gvk, Gvk::new("apps", "v1", "Deployment"));
+/// assert_eq!(gvk.to_string(), "apps/v1/Deployment");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gvk {
-    /// Empty for the core group.
+    /// The group; empty for the core group.
     pub group: Arc<str>,
-    /// Such as `v1alpha1`.
+    /// The version, such as `v1alpha1`.
     pub version: Arc<str>,
-    /// Such as `Deployment`.
+    /// The kind, such as `Deployment`.
     pub kind: Arc<str>,
 }
 
 impl Gvk {
-    /// From its parts, unchecked.
+    /// Creates a type from its parts, which are not checked.
     pub fn new(group: &str, version: &str, kind: &str) -> Self {
         Self {
             group: group.into(),
@@ -29,13 +37,13 @@ impl Gvk {
         }
     }
 
-    /// From an `apiVersion`, `group/version` or just `version`, and a kind.
+    /// Creates a type from an `apiVersion`, which is `group/version` or `version`, and a kind.
     pub fn of(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         Self::new(group, version, kind)
     }
 
-    /// `group/version`, or just `version` for the core group.
+    /// The `apiVersion`: `group/version`, or `version` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_string()
@@ -44,10 +52,10 @@ impl Gvk {
         }
     }
 
-    /// As something to be triggered by: the group may be empty, version and kind may not.
+    /// Checks that this type can trigger a plugin.
     ///
     /// # Errors
-    /// [`Error::BadArgument`].
+    /// [`Error::BadArgument`]: the version or the kind is empty.
     pub fn check_trigger(&self) -> Result<()> {
         if self.version.is_empty() || self.kind.is_empty() {
             return Err(Error::bad(
@@ -59,7 +67,7 @@ impl Gvk {
     }
 }
 
-/// `group/version/Kind`, or `version/Kind` for the core group.
+/// Formats the type as `group/version/Kind`, or `version/Kind` for the core group.
 impl fmt::Display for Gvk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.group.is_empty() {
@@ -69,21 +77,22 @@ impl fmt::Display for Gvk {
     }
 }
 
-/// What no two resources of one package share. Also a reference to one: without a namespace it
-/// means the resource that has none either, else the only one that has any
-/// ([`Package::resolve`](crate::Package::resolve)).
+/// The identity of a resource within its package; also a reference to one.
+///
+/// A reference without a namespace means the resource without a namespace, or else the only one in
+/// any namespace; see [`Package::resolve`](crate::Package::resolve).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier {
-    /// Group, version, kind.
+    /// The type of the resource.
     pub gvk: Gvk,
-    /// `metadata.name`.
+    /// The name, `metadata.name`.
     pub name: Arc<str>,
-    /// `metadata.namespace`, if it has one.
+    /// The namespace, `metadata.namespace`, if the resource has one.
     pub namespace: Option<Arc<str>>,
 }
 
 impl Identifier {
-    /// Without a namespace.
+    /// Creates an identifier without a namespace.
     pub fn new(gvk: Gvk, name: &str) -> Self {
         Self {
             gvk,
@@ -97,10 +106,12 @@ impl Identifier {
         namespace: into Option<Arc<str>>;
     }
 
-    /// From an object reference: `{apiVersion, kind, name[, namespace]}`.
+    /// Parses an object reference: a map with `apiVersion`, `kind`, `name` and, optionally,
+    /// `namespace`.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for `argument`: not a map, or a part is missing or not text.
+    /// [`Error::BadArgument`] for `argument`: the value is not a map, or a part is missing or is not
+    /// text.
     pub fn from_reference(argument: &'static str, value: &Value) -> Result<Self> {
         let text = |name: &str| {
             value
@@ -110,7 +121,7 @@ impl Identifier {
                 .ok_or_else(|| {
                     Error::bad(
                         argument,
-                        format!("{value} is no reference: it has no {name}; it takes apiVersion, kind, name and, if need be, namespace"),
+                        format!("{value} is not a reference: {name} is missing; expected apiVersion, kind, name and optionally namespace"),
                     )
                 })
         };
@@ -126,7 +137,7 @@ impl Identifier {
     }
 }
 
-/// `Kind name`, or `Kind namespace/name`.
+/// Formats the identifier as `Kind name`, or `Kind namespace/name`.
 impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
@@ -136,8 +147,10 @@ impl fmt::Display for Identifier {
     }
 }
 
-/// One resource: a map with `apiVersion`, `kind` and `metadata.name`. Immutable; its content hash
-/// is made once, on demand. Equal if the content is, order of keys included.
+/// One resource: an immutable map with `apiVersion`, `kind` and `metadata.name`.
+///
+/// The content hash is computed once, on demand. Resources are equal if their contents are equal,
+/// including the order of keys.
 #[derive(Debug)]
 pub struct Resource {
     identifier: Identifier,
@@ -146,11 +159,11 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Takes the content as it is.
+    /// Creates a resource from its content.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: not a map, or without `apiVersion`, `kind` or `metadata.name` as
-    /// text that is not empty.
+    /// [`Error::BadArgument`]: the content is not a map, or `apiVersion`, `kind` or `metadata.name`
+    /// is missing, empty or not text.
     pub fn new(value: Value) -> Result<Self> {
         let identifier = identify(&value)?;
         Ok(Self {
@@ -160,29 +173,29 @@ impl Resource {
         })
     }
 
-    /// What it is called in its package.
+    /// The identity of the resource in its package.
     pub fn identifier(&self) -> &Identifier {
         &self.identifier
     }
 
-    /// Its group, version and kind.
+    /// The group, version and kind.
     pub fn gvk(&self) -> &Gvk {
         &self.identifier.gvk
     }
 
-    /// The content: always a map.
+    /// The content, which is always a map.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// What is at this path of map keys, such as `["spec", "siteId"]`.
+    /// The value at this path of map keys, such as `["spec", "siteId"]`.
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         path.iter()
             .try_fold(&self.value, |value, key| value.get(key))
     }
 
-    /// The text of an annotation: a bare boolean or number counts as its text; `None` if it is
-    /// absent, null or empty (its default then counts).
+    /// The text of an annotation; `None` if it is absent, null or empty, so that its default
+    /// applies. A boolean or number counts as its text.
     pub fn annotation(&self, name: &str) -> Option<Cow<'_, str>> {
         match self.value.get("metadata")?.get("annotations")?.get(name)? {
             Value::String(text) if text.is_empty() => None,
@@ -192,15 +205,15 @@ impl Resource {
         }
     }
 
-    /// Of the content.
+    /// The hash of the content.
     pub fn hash(&self) -> ContentHash {
         *self.hash.get_or_init(|| ContentHash::of(&self.value))
     }
 
-    /// A changed copy: `edit` gets the content.
+    /// Creates a copy with its content changed by `edit`.
     ///
     /// # Errors
-    /// As [`Resource::new`], of the result.
+    /// As [`Resource::new`], for the changed content.
     pub fn edited(&self, edit: impl FnOnce(&mut Map<String, Value>)) -> Result<Self> {
         let mut value = self.value.clone();
         if let Value::Object(map) = &mut value {
@@ -209,7 +222,7 @@ impl Resource {
         Self::new(value)
     }
 
-    /// A copy with this annotation set to this text.
+    /// Creates a copy with this annotation set to this text.
     #[must_use]
     pub fn annotated(&self, name: &str, text: &str) -> Self {
         self.edited(|content| {
@@ -220,7 +233,7 @@ impl Resource {
     }
 }
 
-/// The map under `key`, made if something else or nothing is there.
+/// Returns the map under `key`; replaces anything else there by an empty map.
 pub fn map_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let place = map.entry(key).or_insert(Value::Null);
     if !place.is_object() {

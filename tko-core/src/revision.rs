@@ -1,4 +1,4 @@
-//! Numbers that say when: revisions, versions, generations, times.
+//! Revisions, versions, generations and timestamps.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,38 +17,42 @@ macro_rules! number {
 }
 
 number!(
-    /// A place in a store's change feed: dense, from 1, in commit order, given after commit.
-    /// 0 is before everything. For feeds, listings and history.
+    /// A position in a store's change feed. Revisions are dense, start at 1, and follow the order of
+    /// commits; 0 is before every change. A change gets its revision after its commit.
+    ///
+    /// Used for feeds, listings and history.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     Revision
 );
 number!(
-    /// Changes with every change of one entity, known at commit. For "as I read it": compare for
-    /// equality only, it orders nothing.
+    /// The version of one entity's row; differs after every change, and is known at commit.
+    ///
+    /// Used for optimistic concurrency. Versions can be compared for equality only.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     Version
 );
 number!(
-    /// Counts the changes of one entity's package (of a plugin: of the plugin), from 1.
-    /// Conditions, metadata given out of band and bookkeeping do not count.
+    /// The number of changes of one entity's package, from 1. For a plugin: of the plugin.
+    ///
+    /// Changes of conditions, of metadata given out of band, and of bookkeeping do not count.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     Generation
 );
 
 impl Generation {
-    /// The one after this.
+    /// The next generation.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-/// Microseconds since 1970-01-01T00:00:00Z, by the store's clock.
+/// A time by the store's clock, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This much later; at the end of time it stays there.
+    /// The time after this duration; saturates at the largest timestamp.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(
@@ -57,7 +61,7 @@ impl Timestamp {
         )
     }
 
-    /// How long from `earlier` to this; zero if `earlier` is later.
+    /// The duration from `earlier` to this time; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -105,8 +105,8 @@ impl<B: Backend + ?Sized> Store<B> {
 
     async fn commit(&self, draft: ChangeDraft, ack: Ack) -> Result<Committed> {
         let mut set = draft.into_set();
-        if let (Some(caller), Some(verb)) = (&self.caller, &set.cause) {
-            set.cause = Some(caller.cause(verb));
+        if let Some(caller) = &self.caller {
+            set.cause = set.cause.map(|cause| cause.by(caller));
         }
         self.backend.commit(set, ack).await
     }

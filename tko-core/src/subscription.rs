@@ -1,15 +1,24 @@
-//! What a deployment waits for, or follows: kept in its metadata, found by index.
+//! Subscriptions of deployments to other entities, stored in metadata and found by index.
 //!
-//! A preparer that cannot go on says what it waits for. That is written into the deployment's
-//! metadata under reserved keys, so that whoever sees a site, template or plugin change finds the
-//! deployments that care without looking at the others, and people can ask what waits for what.
+//! A preparer that cannot proceed names the entities that it waits for. They are stored in the
+//! deployment's metadata under reserved keys. When a site, template or plugin changes, the
+//! interested deployments are found by these keys, and people can query what waits for what.
 //!
-//! | interest | key | value |
+//! | subscription to | key | value |
 //! |---|---|---|
 //! | one entity | `nephio.org/waits-for/KIND/ID` | empty |
-//! | someone who prepares a kind of resource | `nephio.org/waits-for/preparer/GVK` | empty |
-//! | a selection, until it is prepared | `nephio.org/waits-for/KIND` | JSON list of pattern maps |
-//! | a selection, for good | `nephio.org/tracks/KIND` | JSON list of pattern maps |
+//! | a preparer of a kind of resource | `nephio.org/waits-for/preparer/GVK` | empty |
+//! | a selection, until the deployment is prepared | `nephio.org/waits-for/KIND` | JSON list of pattern maps |
+//! | a selection, persistently | `nephio.org/tracks/KIND` | JSON list of pattern maps |
+//!
+//! ```
+//! use tko_core::{Key, Kind, SiteId, Subscription, subscription};
+//!
+//! let site = Key::from(SiteId::new("south-100")?);
+//! let metadata = subscription::metadata(&[Subscription::Entity(site.clone())]);
+//! assert!(metadata.contains_key(&subscription::waits_for_entity(&site)));
+//! # Ok::<(), tko_core::Error>(())
+//! ```
 
 use crate::id::{Key, Kind};
 use crate::metadata::Metadata;
@@ -22,42 +31,43 @@ use std::collections::BTreeMap;
 const WAITS_FOR: &str = "nephio.org/waits-for/";
 const TRACKS: &str = "nephio.org/tracks/";
 
-/// Something whose change makes a deployment due.
+/// An interest of a deployment: a change of it enqueues the deployment's preparation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscription {
-    /// This entity, such as a site that is not registered yet.
+    /// One entity, which need not exist yet, such as a site that is not registered.
     Entity(Key),
-    /// A preparer of this kind of resource: one that comes, goes, or is replaced.
+    /// The plugins that prepare this kind of resource: one is registered, replaced or deleted.
     Preparer(Gvk),
-    /// Any entity of this kind whose metadata match.
+    /// Every entity of this kind whose metadata matches.
     Selection {
-        /// Sites or templates.
+        /// The kind: sites or templates.
         kind: Kind,
-        /// As in [`Select`](crate::Select).
+        /// Patterns for the metadata, as in [`Select`](crate::Select).
         metadata: MetadataPatterns,
-        /// Also once the deployment is prepared.
+        /// Whether the subscription outlives the preparation.
         persistent: bool,
     },
 }
 
-/// The metadata key under which deployments are found that wait for this entity.
+/// The metadata key of deployments that wait for this entity.
 pub fn waits_for_entity(key: &Key) -> String {
     format!("{WAITS_FOR}{}/{}", key.kind(), key.id())
 }
 
-/// The metadata key under which deployments are found that wait for such a preparer.
+/// The metadata key of deployments that wait for a preparer of this kind of resource.
 pub fn waits_for_preparer(gvk: &Gvk) -> String {
     format!("{WAITS_FOR}preparer/{gvk}")
 }
 
-/// The metadata keys under which deployments are found that may care for entities of this kind:
-/// their values must be judged with [`cares`].
+/// The metadata keys of deployments with selections of this kind of entity; [`cares`] evaluates
+/// their values.
 pub fn selection_keys(kind: Kind) -> [String; 2] {
     [format!("{WAITS_FOR}{kind}"), format!("{TRACKS}{kind}")]
 }
 
-/// Whether one of the selections in the value of such a key matches these metadata. A value that
-/// is no such list cares for everything: better woken once too often.
+/// Whether one of the selections in the value of a [selection key](selection_keys) matches these
+/// metadata. A malformed value matches everything: a superfluous preparation is harmless, a missed
+/// one is not.
 pub fn cares(value: &str, metadata: &Metadata) -> bool {
     let Ok(Value::Array(selections)) = serde_json::from_str(value) else {
         return true;
@@ -74,17 +84,17 @@ pub fn cares(value: &str, metadata: &Metadata) -> bool {
     })
 }
 
-/// Whether this metadata key keeps an interest.
+/// Whether this metadata key stores a subscription.
 pub fn is_subscription(key: &str) -> bool {
     key.starts_with(WAITS_FOR) || key.starts_with(TRACKS)
 }
 
-/// Whether this metadata key keeps an interest that lasts beyond preparation.
+/// Whether this metadata key stores a subscription that outlives the preparation.
 pub fn is_persistent(key: &str) -> bool {
     key.starts_with(TRACKS)
 }
 
-/// The metadata that keep these subscriptions.
+/// The metadata that store these subscriptions.
 pub fn metadata(subscriptions: &[Subscription]) -> Metadata {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut selections: BTreeMap<String, Vec<Value>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The machine's clock, and ids that follow it. The one module that reads them.
+//! The clock of the machine, and generators of ids. No other module reads the machine's time.
 
 use crate::clock::{Clock, Ids};
 use crate::id::DeploymentId;
@@ -6,8 +6,10 @@ use crate::revision::Timestamp;
 use futures_core::future::BoxFuture;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The machine's time at start, and from then on its monotonic clock: it does not go back when the
-/// machine's time is set. Sleeps on tokio's timer.
+/// The clock of the machine.
+///
+/// It reads the machine's time once and follows its monotonic clock from then on, so it does not go
+/// back when the machine's time is set. It sleeps on tokio's timer.
 #[derive(Clone, Debug)]
 pub struct SystemClock {
     start: Timestamp,
@@ -15,7 +17,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Starts now.
+    /// Creates a clock that starts at the machine's present time.
     #[allow(clippy::disallowed_methods)] // The one place that asks the machine for its time.
     pub fn new() -> Self {
         let start = SystemTime::now()
@@ -44,12 +46,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// Ids in order of time, rising within a process: the milliseconds since 1970 and the 52 bits that
-/// follow them in a UUIDv7 (RFC 9562, a counter that starts at random), as 20 digits of base32hex
-/// (RFC 4648) in lower case.
+/// A generator of ids in the order of time; within a process they rise strictly.
 ///
-/// Right for one PostgreSQL and for memory: what is created together lies together. An id stands in
-/// every index entry of its deployment, so it is no longer than it must be.
+/// An id is 20 lower-case digits of base32hex (RFC 4648). They encode the milliseconds since 1970
+/// and the next 52 bits of a UUIDv7 (RFC 9562), which are a counter with a random start.
+///
+/// Suitable for memory and for a single PostgreSQL, because deployments that are created together
+/// are stored together. Ids are short because every index entry of a deployment contains its id.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TimeOrderedIds;
 
@@ -62,20 +65,21 @@ impl Ids for TimeOrderedIds {
     }
 }
 
-/// Ids in no order: 100 random bits, as [`TimeOrderedIds`] are written. For stores that shard by
-/// key range, where rising ids all go to one shard.
+/// A generator of random ids of 100 bits, in the form of [`TimeOrderedIds`].
+///
+/// Suitable for stores that shard by key range, where rising ids would all go to one shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RandomIds;
 
 impl Ids for RandomIds {
     fn next(&self) -> DeploymentId {
-        // Without the bits that are the same in every UUIDv4.
+        // Skip the bits that are the same in every UUIDv4.
         let uuid = uuid::Uuid::new_v4().as_u128();
         id(uuid >> 80 << 52 | uuid & 0xf_ffff_ffff_ffff)
     }
 }
 
-/// 100 bits, the highest first.
+/// Encodes 100 bits, the highest first.
 fn id(bits: u128) -> DeploymentId {
     const DIGITS: [char; 32] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h',

@@ -1,4 +1,4 @@
-//! What a change makes due: the one rule of when work is marked.
+//! The rule that decides which work a change enqueues.
 
 use crate::change::same_package;
 use crate::entity::{Entity, Facts};
@@ -6,13 +6,12 @@ use crate::id::{Key, SiteId};
 use crate::revision::Generation;
 use crate::work::{Enqueue, Lane, Stage};
 
-/// The work that a change of one entity makes due.
+/// Returns the work to enqueue for a change of one entity.
 ///
-/// - A deployment that is not prepared, when it is new or its package changed: to be prepared.
-/// - A site, when it is new, or its package or metadata changed, or it is being deleted: to be
-///   scheduled.
-/// - The site of a deployment, when what it is to run changed: the deployment came, went, or has
-///   another package; and when the site that had it before has reported it off.
+/// - Preparing a deployment: it is not prepared, and it is new or its package changed.
+/// - Scheduling a site: it is new, its package or metadata changed, or its deletion began.
+/// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it, or
+///   has a new package; or the site that had it before reported it as removed.
 pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue> {
     let mut work = Vec::new();
     let changed = match (before, after) {
@@ -55,14 +54,14 @@ pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue
     } else if changed {
         sites.extend(is);
     }
-    // Being deleted while it is still placed: its site must report it off.
+    // Deleted while still placed: its site must remove it and report so.
     if let (Some(before), Some(entity)) = (before, after)
         && before.deleting != entity.deleting
         && let Some((placed, _)) = placed(entity)
     {
         sites.push(placed);
     }
-    // Off its old site, so free to go to the one that wants it.
+    // Removed from its old site, so the new site can place it.
     if let (Some((left, _)), Some(entity), Some(site)) = (before.and_then(placed), after, is)
         && placed(entity).is_none()
         && left != site
@@ -81,7 +80,8 @@ fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
     entity.deployment()?.placed.as_ref()
 }
 
-/// By template, so that claims take turns between templates; what has none, by itself.
+/// Returns the lane for work on an entity: by template, so that claims rotate between templates; by
+/// its own id if it has no template.
 pub fn lane(entity: &Entity) -> Lane {
     match &entity.key {
         Key::Site(id) => Lane::of(id.as_str()),

@@ -1,9 +1,15 @@
-//! Due work and claims: who works on what, and until when.
+//! Queued work, and the claims of workers.
 //!
-//! What is due is a row of its own, found by index, kept over restarts. A worker leases it; a
-//! person's *edit* keeps other writers off one entity's package. Both are proven by a [`Token`]
-//! and end by themselves. Durations go in and deadlines come out, because only the store's clock
-//! counts.
+//! Work is stored in rows of its own, found by index, and survives restarts. A worker holds a
+//! *lease* on the work that it claimed; a person holds a *modification* of one package. Both are
+//! proven by a [`Token`] and expire by themselves.
+//!
+//! The life of a lease: [`claim`](crate::Backend::claim) leases due work.
+//! [`renew`](crate::Backend::renew) extends the lease. [`settle`](crate::Backend::settle), or a
+//! commit with [`ChangeSet::settle`](crate::ChangeSet::settle), ends it with an [`Outcome`]. A lease
+//! that is not ended in time expires: its work is due again, and commits under its token fail.
+//!
+//! Callers pass durations and get deadlines back, because only the store's clock counts.
 
 use crate::builder::chainable;
 use crate::error::{Error, Result};
@@ -14,17 +20,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest progress of one piece of work, in bytes of JSON.
+/// Most bytes of JSON in the progress of one piece of work.
 pub const MAX_PROGRESS: usize = 64 * 1024;
 
-/// What workers of one sort do, to one key at a time.
+/// A kind of work. Each stage has workers of its own, and at most one piece of work for each key.
+///
+/// The set is closed: backends match it exhaustively, so a new stage is a deliberate change of
+/// every backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Deployments to be prepared.
+    /// Preparing deployments.
     Prepare,
-    /// Sites whose wanted deployments changed.
+    /// Scheduling sites: bringing a site to what its deployments ask for.
     Schedule,
-    /// What is being deleted and has more referrers than one change set takes.
+    /// Finishing deletions of entities with more referrers than one change set can clear.
     Delete,
 }
 
@@ -33,25 +42,34 @@ impl Stage {
     pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Delete];
 }
 
-/// Fairness: claims rotate over lanes, so that no template's millions and no failing item hold
-/// back the rest.
+/// A waiting line of queued work. Claims rotate over the lanes of a stage, so neither the millions
+/// of one template nor failing work hold back the rest.
+///
+/// ```
+/// use tko_core::Lane;
+///
+/// assert_eq!(Lane::of("nf/upf:v1"), Lane::of("nf/upf:v1"));
+/// assert_ne!(Lane::of("nf/upf:v1"), Lane::FAILING);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(u8);
 
 impl Lane {
-    /// How many there are.
+    /// The number of lanes.
     pub const COUNT: u8 = 16;
-    /// For what failed [`Lane::PATIENCE`] times.
+    /// The lane of work that failed [`Lane::PATIENCE`] times.
     pub const FAILING: Self = Self(Self::COUNT - 1);
-    /// Attempts after which work moves to [`Lane::FAILING`].
+    /// The number of attempts after which work moves to [`Lane::FAILING`], or is
+    /// [claimed alone](crate::Backend#queued-work).
     pub const PATIENCE: u32 = 3;
 
-    /// By number; what is not below [`Lane::COUNT`] counts as failing.
+    /// The lane with this number; a number from [`Lane::COUNT`] on gives [`Lane::FAILING`].
     pub fn new(number: u8) -> Self {
         Self(number.min(Self::COUNT - 1))
     }
 
-    /// The lane of what shares this text, such as a template's id: any but the failing.
+    /// The lane for a text that related work shares, such as a template's id. Never
+    /// [`Lane::FAILING`].
     pub fn of(text: &str) -> Self {
         // FNV-1a: equal in every process and version, which std's hashers do not promise.
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -60,7 +78,7 @@ impl Lane {
         Self(u8::try_from(hash % u64::from(Self::COUNT - 1)).unwrap_or(0))
     }
 
-    /// From 0, below [`Lane::COUNT`].
+    /// The number of the lane, from 0 and below [`Lane::COUNT`].
     pub fn number(self) -> u8 {
         self.0
     }
@@ -148,13 +166,16 @@ impl Work {
     }
 }
 
-/// Proof of a claim: unguessable, names its key, worthless after its time. Opaque; as text it is
-/// [`Token::encode`]d. `Debug` leaves out the secret.
+/// The proof of a lease or modification.
+///
+/// A token cannot be guessed, and is worthless once its lease or modification has ended. Clients
+/// pass it on as the text of [`Token::encode`]. `Debug` omits the secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
-    /// What was claimed.
+    /// The key that was leased or put under modification.
     pub key: Key,
-    /// Made by the backend: ASCII letters, digits, `.` and `-`.
+    /// The secret, made by the backend of ASCII letters, digits, `.` and `-`. Its form tells whether
+    /// it belongs to a lease or a modification; see [`Backend`](crate::Backend#tokens).
     pub secret: Arc<str>,
 }
 
@@ -167,22 +188,17 @@ impl Token {
         }
     }
 
-    /// As text that [`Token::decode`] takes: kind, bar, id, bar, secret.
+    /// The token as text that [`Token::decode`] accepts: kind, `|`, id, `|`, secret.
     pub fn encode(&self) -> String {
         format!("{}|{}|{}", self.key.kind(), self.key.id(), self.secret)
     }
 
-    /// From text.
+    /// Parses the text that [`Token::encode`] made.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: not a token's form.
+    /// [`Error::BadArgument`]: the text does not have that form.
     pub fn decode(text: &str) -> Result<Self> {
-        let malformed = || {
-            Error::bad(
-                "token",
-                "it is not one that was given out: pass it exactly as it was printed",
-            )
-        };
+        let malformed = || Error::bad("token", "is malformed; pass it exactly as it was printed");
         let (kind, rest) = text.split_once('|').ok_or_else(malformed)?;
         let (id, secret) = rest.rsplit_once('|').ok_or_else(malformed)?;
         let kind: Kind = kind.parse().map_err(|_| malformed())?;
@@ -272,34 +288,46 @@ impl Claim {
     }
 }
 
-/// How a claim ends.
+/// The way in which a claim ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Removed; if it was marked since it was claimed, due at once instead, as new.
+    /// The work is done and removed. If it was enqueued since it was claimed, new work is queued
+    /// instead: due at once, in the lane of the last enqueue, without attempts and progress.
     Done,
-    /// Due again later (at once, if marked since). The attempt counts, and stands with its reason;
-    /// progress is kept.
+    /// The work failed and is due again later, or at once if it was enqueued since it was claimed.
+    /// The attempt counts, and its reason is kept; so is the progress. After
+    /// [`Lane::PATIENCE`] attempts the work moves to [`Lane::FAILING`].
     Retry {
-        /// How much later.
+        /// The delay until it is due again.
         after: Duration,
-        /// For people.
+        /// The reason of the failure, for people.
         reason: String,
     },
-    /// Handed back without blame (shutdown, busy, conflict, a turn used up, nothing to do for now):
-    /// due again later (at once, if marked since). The attempt does not count; progress is kept.
+    /// The worker hands the work back, for example at shutdown, or because an entity is busy. It is
+    /// due again later, or at once if it was enqueued since it was claimed. The attempt does not
+    /// count; progress is kept.
     Yield {
-        /// How much later.
+        /// The delay until it is due again.
         after: Duration,
     },
 }
 
-/// From 1 second, doubling to 5 minutes; `jitter` in 0..1 takes up to half of it off.
+/// The pause before the next attempt: 1 second after the first, doubling up to [`MAX_BACKOFF`].
 ///
-/// `attempts` counts from 1.
+/// `attempts` counts from 1. `jitter` from 0 to 1 shortens the pause by up to half.
+///
+/// ```
+/// use std::time::Duration;
+/// use tko_core::work::{MAX_BACKOFF, backoff};
+///
+/// assert_eq!(backoff(3, 0.0), Duration::from_secs(4));
+/// assert_eq!(backoff(3, 1.0), Duration::from_secs(2));
+/// assert_eq!(backoff(99, 0.0), MAX_BACKOFF);
+/// ```
 pub fn backoff(attempts: u32, jitter: f64) -> Duration {
     let full = Duration::from_secs(1 << attempts.saturating_sub(1).min(9)).min(MAX_BACKOFF);
     full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
-/// Longest pause between two attempts.
+/// The longest pause between two attempts.
 pub const MAX_BACKOFF: Duration = Duration::from_mins(5);

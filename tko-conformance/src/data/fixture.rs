@@ -62,6 +62,11 @@ impl DataFixture {
         }
     }
 
+    /// Whether causes name the caller given to the API.
+    pub(crate) fn names_callers(&self) -> bool {
+        self.harness.names_callers()
+    }
+
     pub(crate) async fn advance(&self, by: Duration) {
         self.harness.advance(by).await;
     }

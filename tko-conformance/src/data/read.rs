@@ -8,8 +8,8 @@ use super::sample::{
 use crate::verdict::refused;
 use serde_json::json;
 use tko_core::{
-    Error, ErrorKind, Key, Kind, NewDeployment, NewSite, Pattern, PluginType, Revision, Select,
-    Subject, Want,
+    Caller, DataApi, Error, ErrorKind, Key, Kind, NewDeployment, NewSite, Pattern, PluginType,
+    Revision, Select, Subject, Want,
 };
 
 /// The server has a name.
@@ -381,4 +381,33 @@ pub async fn a_history_has_whole_packages(fixture: DataFixture) {
     let piece = piece.expect("it is read");
     assert_eq!(piece.len(), 1);
     assert_eq!(piece[0].revision, Revision(2));
+}
+
+/// The cause of a change names the verb, and the caller for whom the API acted.
+pub async fn a_change_names_its_caller_and_its_verb(fixture: Fixture) {
+    let alice = Caller::new("Alice Smith").and_then(|alice| alice.door("test"));
+    let data = fixture.data.clone();
+    let data = data.with_caller(alice.expect("a name and a door"));
+    let new = NewDeployment::new().prepared(true);
+    let id = data.create_deployment(new).await.expect("it is sound");
+    let worker = fixture.data.clone();
+    let worker = worker.worker_with_caller(Caller::new("worker-7").expect("a name"));
+    let select = Select::all(Kind::Deployment);
+    worker.approve(&select).await.expect("it is prepared");
+    data.delete(&Key::from(&id)).await.expect("it exists");
+    let history = data.history(&Key::from(&id), None, 10).await;
+    let mut causes = history.expect("it is read").into_iter();
+    for (verb, name, door) in [
+        ("deleted", "Alice Smith", "test"),
+        ("approved", "worker-7", "process"),
+        ("created", "Alice Smith", "test"),
+    ] {
+        let cause = causes.next().and_then(|change| change.cause);
+        let cause = cause.expect("each change has a cause");
+        assert_eq!(cause.verb(), verb, "{cause}");
+        if fixture.names_callers() {
+            assert_eq!(cause.caller().as_deref(), Some(name), "{cause}");
+            assert_eq!(cause.door().as_deref(), Some(door), "{cause}");
+        }
+    }
 }

@@ -53,6 +53,17 @@ impl Broken {
         Self { inner, fault }
     }
 
+    /// The API of this caller, with the same fault.
+    fn acting_for(&self, caller: Caller) -> Arc<Self> {
+        let inner = self.inner.clone();
+        let inner = if self.is("callers are not named") {
+            inner
+        } else {
+            inner.worker_with_caller(caller)
+        };
+        Arc::new(Self::new(inner, self.fault))
+    }
+
     /// Whether the API has this fault.
     pub(crate) fn is(&self, fault: &str) -> bool {
         self.fault == fault
@@ -62,10 +73,7 @@ impl Broken {
 #[async_trait]
 impl DataApi for Broken {
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
-        Arc::new(Self::new(
-            self.inner.clone().worker_with_caller(caller),
-            self.fault,
-        ))
+        self.acting_for(caller)
     }
 
     async fn about(&self) -> Result<About> {
@@ -203,6 +211,11 @@ impl DataApi for Broken {
         if self.is("history is oldest first") {
             history.reverse();
         }
+        if self.is("causes are all the same") {
+            for change in &mut history {
+                change.cause = Some("changed".into());
+            }
+        }
         Ok(history)
     }
 }
@@ -210,10 +223,7 @@ impl DataApi for Broken {
 #[async_trait]
 impl WorkerApi for Broken {
     fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {
-        Arc::new(Self::new(
-            self.inner.clone().worker_with_caller(caller),
-            self.fault,
-        ))
+        self.acting_for(caller)
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {

@@ -43,6 +43,8 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("parents do not filter", "read::every_filter_works"),
     ("counts have no bound", "read::a_count_is_exact_up_to_its_bound"),
     ("history is oldest first", "read::a_history_has_whole_packages"),
+    ("callers are not named", "read::a_change_names_its_caller_and_its_verb"),
+    ("causes are all the same", "read::a_change_names_its_caller_and_its_verb"),
     ("deployments go with their parent", "delete::relations_are_cleared"),
     ("deleting an absent entity succeeds", "delete::a_deleted_entity_is_not_found"),
     ("a purge ignores metadata filters", "purge::all_matches_are_deleted"),

@@ -1,4 +1,4 @@
-//! What packages give as metadata.
+//! Gathering metadata from packages.
 
 use super::{METADATA_GROUP, Metadata};
 use crate::annotation::{self, METADATA, When};
@@ -7,9 +7,27 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 impl Metadata {
-    /// What a package gives: for each leaf of `spec` of each resource of [`METADATA_GROUP`] that
-    /// is to be gathered here, the key is the kind, a dot, and the path joined with dots; the
-    /// value is the leaf as text. Of two that give one key the later counts.
+    /// Gathers the metadata of a package from its resources of the group [`METADATA_GROUP`].
+    ///
+    /// Each leaf of a resource's `spec` gives one pair. The key is the kind, a dot, and the path,
+    /// joined by dots; the value is the [text of the leaf](leaf_text). Of several values for one
+    /// key, the last counts. Resources with the annotation `nephio.org/metadata` other than `Here`
+    /// are skipped.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tko_core::{Metadata, Package};
+    ///
+    /// let package = Package::from_values([json!({
+    ///     "apiVersion": "metadata.nephio.org/v1alpha1",
+    ///     "kind": "NetworkFunction",
+    ///     "metadata": {"name": "nf"},
+    ///     "spec": {"type": "UPF", "ports": {"n3": 2152}},
+    /// })])?;
+    /// let metadata = Metadata::gather(&package);
+    /// assert_eq!(metadata.get("NetworkFunction.ports.n3"), Some("2152"));
+    /// # Ok::<(), tko_core::Error>(())
+    /// ```
     pub fn gather(package: &Package) -> Self {
         let mut found = BTreeMap::new();
         for resource in package {
@@ -43,8 +61,8 @@ fn leaves(path: String, value: &Value, into: &mut BTreeMap<String, String>) {
     }
 }
 
-/// A leaf as text: `true`, `false`, integers in decimal, floats as their shortest decimal (1.0
-/// gives `1`), a list as JSON. Null, and a map, give nothing.
+/// Converts a leaf to text: `true`, `false`, integers in decimal, floats as the shortest decimal
+/// (1.0 gives `1`), and lists as JSON. Null and maps give `None`.
 pub fn leaf_text(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null | Value::Object(_) => return None,

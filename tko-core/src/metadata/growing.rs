@@ -1,39 +1,39 @@
-//! Metadata while it is made, in the order of its keys: as what is read mostly comes.
+//! Building metadata from pairs in the order of their keys.
 
-use super::{End, Metadata};
+use super::{Metadata, TextEnd};
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Between a key and its value, in what [`Metadata`] is made of and in its lines.
+/// The separator of a key and its value, in the layout and in lines.
 pub(super) const TAB: char = '\t';
 
-/// After a pair that is not the last, likewise.
+/// The separator of two pairs, in the layout and in lines.
 pub(super) const NEWLINE: char = '\n';
 
-/// What metadata is made of, so far.
+/// The layout of metadata while it is built.
 #[derive(Default)]
 pub(super) struct Growing {
     text: String,
-    ends: Vec<[u8; End::LENGTH]>,
-    /// Where the last key is.
+    ends: Vec<[u8; TextEnd::LENGTH]>,
+    /// The place of the last key.
     last: Range<usize>,
 }
 
 thread_local! {
-    /// Room of what was made before. Streams make very much.
+    /// The buffers of the last build, kept because streams build very many.
     static ROOM: Cell<Growing> = Cell::default();
 }
 
 impl Growing {
-    /// Most room that is kept, in bytes of texts.
+    /// Most bytes of texts of a kept buffer.
     const KEPT: usize = 65_536;
 
     pub(super) fn begin() -> Self {
         ROOM.take()
     }
 
-    /// Whether this key comes after those that are there.
+    /// Whether this key is greater than every present one.
     pub(super) fn goes_on_with(&self, key: &str) -> bool {
         self.ends.is_empty() || &self.text[self.last.clone()] < key
     }
@@ -52,11 +52,11 @@ impl Growing {
     }
 
     fn end(&mut self, at: usize) {
-        self.ends.push(End(at).write());
+        self.ends.push(TextEnd(at).write());
     }
 
-    /// Of [lines](Metadata::from_lines), if that is what they are, they are in order, and none of
-    /// their texts is written otherwise than it is.
+    /// Builds from [lines](Metadata::from_lines), if they are well formed, sorted, and without
+    /// escapes.
     pub(super) fn of(lines: &str) -> Option<Self> {
         let mut growing = Self::begin();
         let bytes = lines.as_bytes();

@@ -1,18 +1,20 @@
-//! Metadata as lines of text, for stores: quick to read, and for people to look at.
+//! Metadata as lines of text, for storage: fast to decode, and readable for people.
 
 use super::Metadata;
 use super::growing::{Growing, NEWLINE, TAB};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 
-/// What is written otherwise, and the letter it is written as, after a backslash.
+/// The escaped characters, each with the letter that follows the backslash.
 const ESCAPED: [(char, char); 4] = [('\\', '\\'), (TAB, 't'), (NEWLINE, 'n'), ('\0', '0')];
 
 impl Metadata {
-    /// A line for each pair, in the order of the keys: key, tab, value; a newline between each two
-    /// lines. In texts a backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as
-    /// `\0`: much as `COPY` of PostgreSQL writes text
-    /// (<https://www.postgresql.org/docs/current/sql-copy.html>). Nothing is the empty text.
+    /// Encodes the map as lines of key, tab and value, in the order of the keys, separated by
+    /// newlines. An empty map gives an empty text.
+    ///
+    /// A backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as `\0`, much like
+    /// the text format of PostgreSQL's `COPY`
+    /// (<https://www.postgresql.org/docs/current/sql-copy.html>).
     pub fn to_lines(&self) -> String {
         let mut lines = String::new();
         for (at, (key, value)) in self.iter().enumerate() {
@@ -26,12 +28,11 @@ impl Metadata {
         lines
     }
 
-    /// What [`to_lines`](Self::to_lines) has written. Lines may come in another order; of two with
-    /// one key the later counts.
+    /// Decodes the text of [`to_lines`](Self::to_lines). Lines may be in any order; of several lines
+    /// with one key, the last counts.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: a line without a tab, or with two; or a backslash before what it is
-    /// never written before.
+    /// [`Error::BadArgument`]: a line does not have exactly one tab, or an escape is unknown.
     pub fn from_lines(lines: &str) -> Result<Self> {
         if lines.is_empty() {
             return Ok(Self::default());
@@ -57,7 +58,7 @@ fn pair(line: &str) -> Result<(Cow<'_, str>, Cow<'_, str>)> {
     let pair = line.split_once(TAB);
     let (key, value) = pair
         .filter(|(_, value)| !value.contains(TAB))
-        .ok_or_else(|| malformed(line, "has not one tab, between key and value"))?;
+        .ok_or_else(|| malformed(line, "does not have exactly one tab, between key and value"))?;
     Ok((unescape(key)?, unescape(value)?))
 }
 
@@ -70,8 +71,12 @@ fn unescape(text: &str) -> Result<Cow<'_, str>> {
         if c == '\\' {
             let letter = chars.next();
             let known = ESCAPED.iter().find(|(_, known)| Some(*known) == letter);
-            (c, _) = *known
-                .ok_or_else(|| malformed(text, "has a backslash before none of \\, t, n and 0"))?;
+            (c, _) = *known.ok_or_else(|| {
+                malformed(
+                    text,
+                    "has an unknown escape; expected a backslash before \\, t, n or 0",
+                )
+            })?;
         }
         plain.push(c);
     }

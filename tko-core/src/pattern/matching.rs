@@ -1,25 +1,25 @@
-//! Whether a text fits the parts of a pattern, in time proportional to pattern × text.
+//! Matching of a text against the parts of a pattern.
 //!
-//! The parts are taken one by one, and after each it is known at which places in the text it may
-//! have ended. Nothing is tried twice, so no pattern is slow.
+//! The parts are processed in order. After each one, a table holds every place in the text where it
+//! can end. There is no backtracking, so no pattern is slow.
 //!
-//! Comparing bytes is enough for UTF-8: a text part begins and ends at characters, so the
-//! wildcards between them take whole ones.
+//! Comparing bytes is correct for UTF-8: text parts begin and end at character boundaries, so
+//! wildcards match whole characters.
 
-use super::Part;
+use super::PatternPart;
 
-/// Whether the whole text fits.
-pub(super) fn matches(parts: &[Part], text: &str) -> bool {
-    // The usual patterns are decided by what they begin and end with.
+/// Whether the whole text matches.
+pub(super) fn matches(parts: &[PatternPart], text: &str) -> bool {
+    // The literal start and end decide most patterns alone.
     let (parts, text) = match parts {
-        [Part::Text(prefix), rest @ ..] => match text.strip_prefix(&**prefix) {
+        [PatternPart::Text(prefix), rest @ ..] => match text.strip_prefix(&**prefix) {
             Some(text) => (rest, text),
             None => return false,
         },
         parts => (parts, text),
     };
     let (parts, text) = match parts {
-        [rest @ .., Part::Text(suffix)] => match text.strip_suffix(&**suffix) {
+        [rest @ .., PatternPart::Text(suffix)] => match text.strip_suffix(&**suffix) {
             Some(text) => (rest, text),
             None => return false,
         },
@@ -27,15 +27,15 @@ pub(super) fn matches(parts: &[Part], text: &str) -> bool {
     };
     match parts {
         [] => text.is_empty(),
-        [Part::Any] => true,
-        [Part::Segment] => !text.bytes().any(ends_segment),
+        [PatternPart::Any] => true,
+        [PatternPart::Segment] => !text.bytes().any(ends_segment),
         parts => walk(parts, text.as_bytes()),
     }
 }
 
-/// Follows where each part may end: `ends[i]` is whether it may before byte `i`.
-fn walk(parts: &[Part], text: &[u8]) -> bool {
-    // Ids and values are short: memory is asked for only where they are not.
+/// Tracks where each part can end: `ends[i]` is whether it can end before byte `i`.
+fn walk(parts: &[PatternPart], text: &[u8]) -> bool {
+    // Ids and values are usually short; allocate only for long ones.
     let mut short = [false; 256];
     let mut long = Vec::new();
     let ends = if text.len() < short.len() {
@@ -47,9 +47,9 @@ fn walk(parts: &[Part], text: &[u8]) -> bool {
     ends[0] = true;
     for part in parts {
         let reachable = match part {
-            Part::Text(literal) => after_literal(ends, text, literal.as_bytes()),
-            Part::Segment => after_segment(ends, text),
-            Part::Any => after_any(ends),
+            PatternPart::Text(literal) => after_literal(ends, text, literal.as_bytes()),
+            PatternPart::Segment => after_segment(ends, text),
+            PatternPart::Any => after_any(ends),
         };
         if !reachable {
             return false;
@@ -60,7 +60,7 @@ fn walk(parts: &[Part], text: &[u8]) -> bool {
 
 fn after_literal(ends: &mut [bool], text: &[u8], literal: &[u8]) -> bool {
     let mut reachable = false;
-    // Backwards, so that what is read has not been overwritten.
+    // Backwards, because entries are overwritten in place.
     for end in (0..=text.len()).rev() {
         ends[end] = end
             .checked_sub(literal.len())

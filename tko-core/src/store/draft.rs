@@ -10,7 +10,6 @@ use crate::revision::{Timestamp, Version};
 use crate::triggers;
 use crate::work::Enqueue;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct ChangeDraft {
@@ -30,7 +29,7 @@ impl ChangeDraft {
     pub(super) fn because(cause: &str) -> Self {
         Self {
             set: ChangeSet {
-                cause: Some(Arc::from(cause)),
+                cause: Some(cause.into()),
                 ..ChangeSet::default()
             },
             ..Self::default()

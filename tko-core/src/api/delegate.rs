@@ -1,0 +1,147 @@
+//! The API of a shared pointer: that of the value it points to.
+
+use super::{
+    About, Bulk, DataApi, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep,
+    ScheduleStep, Watch, WorkerApi,
+};
+use crate::caller::Caller;
+use crate::change::{ChangeRecord, FeedPosition, Modification};
+use crate::entity::{Record, Want};
+use crate::error::Result;
+use crate::id::{DeploymentId, Key};
+use crate::package::Package;
+use crate::revision::{Generation, Revision, Version};
+use crate::select::{Count, List, Page, Select};
+use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[async_trait]
+impl<T: DataApi + ?Sized> DataApi for Arc<T> {
+    fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
+        T::with_caller(Self::clone(&self), caller)
+    }
+
+    async fn about(&self) -> Result<About> {
+        (**self).about().await
+    }
+
+    async fn register_template(&self, new: NewTemplate) -> Result<Version> {
+        (**self).register_template(new).await
+    }
+
+    async fn register_site(&self, new: NewSite) -> Result<Version> {
+        (**self).register_site(new).await
+    }
+
+    async fn register_plugin(&self, new: NewPlugin) -> Result<Version> {
+        (**self).register_plugin(new).await
+    }
+
+    async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId> {
+        (**self).create_deployment(new).await
+    }
+
+    async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
+        (**self).create_deployments(new).await
+    }
+
+    async fn get(&self, key: &Key, want: Want) -> Result<Record> {
+        (**self).get(key, want).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        (**self).list(list).await
+    }
+
+    fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
+        T::pages(Self::clone(&self), list)
+    }
+
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        (**self).count(select, bound, want).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        (**self).delete(key).await
+    }
+
+    async fn purge(&self, select: &Select) -> Result<Bulk> {
+        (**self).purge(select).await
+    }
+
+    async fn approve(&self, select: &Select) -> Result<Bulk> {
+        (**self).approve(select).await
+    }
+
+    async fn update(
+        &self,
+        id: &DeploymentId,
+        expect: Version,
+        package: Package,
+    ) -> Result<Version> {
+        (**self).update(id, expect, package).await
+    }
+
+    async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
+        (**self).start_modification(id, ttl).await
+    }
+
+    async fn end_modification(&self, token: &Token, package: Package) -> Result<Version> {
+        (**self).end_modification(token, package).await
+    }
+
+    async fn cancel_modification(&self, token: &Token) -> Result<()> {
+        (**self).cancel_modification(token).await
+    }
+
+    async fn feed_position(&self) -> Result<FeedPosition> {
+        (**self).feed_position().await
+    }
+
+    fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
+        (**self).watch(watch)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        (**self).history(key, before, limit).await
+    }
+}
+
+#[async_trait]
+impl<T: WorkerApi + ?Sized> WorkerApi for Arc<T> {
+    fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {
+        T::worker_with_caller(Self::clone(&self), caller)
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        (**self).claim(request).await
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        (**self).renew(tokens, ttl).await
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        (**self).settle(outcomes).await
+    }
+
+    async fn enqueue(&self, work: Vec<Enqueue>) -> Result<()> {
+        (**self).enqueue(work).await
+    }
+
+    async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation> {
+        (**self).commit_prepared(claim, step).await
+    }
+
+    async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
+        (**self).commit_placed(claim, step).await
+    }
+}
