@@ -8,7 +8,7 @@ use crate::topology::native;
 use std::sync::Arc;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Clock, Executor, Ids, PluginType, Preparer, Registry, Result, Stage, WorkerApi};
-use tko_worker::{CancellationToken, PluginFollower, Worker};
+use tko_worker::{CancellationToken, PluginFollower, Worker, close_executors};
 use tokio::sync::mpsc;
 
 /// Prepares deployments: turns them into finished packages until it is shut down.
@@ -72,7 +72,7 @@ impl PrepareController {
         self
     }
 
-    /// Works until `shutdown`. Needs a tokio runtime.
+    /// Works until `shutdown`, then closes its executors. Needs a tokio runtime.
     ///
     /// # Errors
     ///
@@ -84,13 +84,13 @@ impl PrepareController {
             clock: context.clock.clone(),
             plugin_type: PluginType::Prepare,
             registry: context.registry.clone(),
-            executors: self.executors,
+            executors: self.executors.clone(),
             make: |executor, plugin| executor.preparer(plugin),
         };
         let subscribers = SubscriberFeed::new(context.clone());
         let (changed, triggers) = mpsc::unbounded_channel();
         let handle = Arc::new(PrepareHandle::new(context.clone()));
-        Worker::new(context.data.clone(), Stage::Prepare, handle)
+        let ended = Worker::new(context.data.clone(), Stage::Prepare, handle)
             .with_clock(context.clock.clone())
             .with_settings(context.settings.worker.clone())
             .with_companion(|ready| {
@@ -101,6 +101,8 @@ impl PrepareController {
             })
             .with_companion(|ready| subscribers.run(ready, triggers))
             .run(shutdown)
-            .await
+            .await;
+        close_executors(&self.executors).await;
+        ended
     }
 }

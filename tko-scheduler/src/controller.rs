@@ -7,7 +7,7 @@ use crate::sweep::SiteSweep;
 use std::sync::Arc;
 use tko_core::system::SystemClock;
 use tko_core::{Clock, Executor, PluginType, Registry, Result, Scheduler, Stage, WorkerApi};
-use tko_worker::{CancellationToken, PluginFollower, Worker};
+use tko_worker::{CancellationToken, PluginFollower, Worker, close_executors};
 
 /// Schedules sites: brings each to the state that its deployments ask for, until it is shut down.
 ///
@@ -61,7 +61,7 @@ impl ScheduleController {
         self
     }
 
-    /// Works until `shutdown`. Needs a tokio runtime.
+    /// Works until `shutdown`, then closes its executors. Needs a tokio runtime.
     ///
     /// # Errors
     ///
@@ -73,13 +73,13 @@ impl ScheduleController {
             clock: context.clock.clone(),
             plugin_type: PluginType::Schedule,
             registry: context.registry.clone(),
-            executors: self.executors,
+            executors: self.executors.clone(),
             make: |executor, plugin| executor.scheduler(plugin),
         };
         let sweep = Arc::new(SiteSweep::new(context.clone()));
         let changes = sweep.clone();
         let handle = Arc::new(ScheduleHandle::new(context.clone()));
-        Worker::new(context.data.clone(), Stage::Schedule, handle)
+        let ended = Worker::new(context.data.clone(), Stage::Schedule, handle)
             .with_clock(context.clock.clone())
             .with_settings(context.settings.worker.clone())
             .with_companion(|ready| {
@@ -87,6 +87,8 @@ impl ScheduleController {
             })
             .with_companion(|_| async move { sweep.run().await })
             .run(shutdown)
-            .await
+            .await;
+        close_executors(&self.executors).await;
+        ended
     }
 }

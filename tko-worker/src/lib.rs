@@ -18,7 +18,7 @@ pub use deletion::DeletionController;
 pub use futures_util::future::BoxFuture;
 pub use guard::{CallFailure, guarded, panic_message};
 pub use handle::Handle;
-pub use plugins::PluginFollower;
+pub use plugins::{PluginFollower, close_executors};
 pub use retry::{Retry, is_permanent, jitter};
 pub use settings::WorkerSettings;
 pub use settlement::{claim_backoff, claim_jitter};

@@ -53,3 +53,10 @@ impl<T: ?Sized + Send + Sync> PluginFollower<T> {
         std::future::pending().await
     }
 }
+
+/// Closes executors one after the other. A controller calls it when its last call has ended.
+pub async fn close_executors(executors: &[Arc<dyn Executor>]) {
+    for executor in executors {
+        executor.close().await;
+    }
+}

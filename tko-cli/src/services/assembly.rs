@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
-use tko_core::{DataApi, PluginType, WorkerApi};
+use tko_core::{DataApi, Executor, PluginType, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::Timeouts;
 use tko_validate::CrdFeed;
-use tko_worker::DeletionController;
+use tko_worker::{DeletionController, close_executors};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -41,6 +41,8 @@ pub(crate) struct Assembly {
     server: TaskGroup,
     /// Background tasks of the store: definitions and validation plugins. They end when dropped.
     background: JoinSet<anyhow::Result<()>>,
+    /// Executors of validation plugins. They are closed last.
+    validation_executors: Vec<Arc<dyn Executor>>,
 }
 
 impl Assembly {
@@ -79,6 +81,7 @@ impl Assembly {
             controllers: TaskGroup::default(),
             server: TaskGroup::default(),
             background: JoinSet::new(),
+            validation_executors: Vec::new(),
         };
         if let Some(exporter) = exporter {
             assembly.export(exporter);
@@ -133,6 +136,7 @@ impl Assembly {
             ..Timeouts::default()
         };
         let executors = executors(self.address(), timeouts);
+        self.validation_executors.clone_from(&executors);
         let (loaded, is_loaded) = oneshot::channel();
         self.background.spawn(async move {
             let make = |plugin: &tko_core::Record| {
@@ -241,6 +245,7 @@ impl Assembly {
         self.controllers.end("preparers and schedulers").await;
         self.server.end("the gRPC server").await;
         self.background.shutdown().await;
+        close_executors(&self.validation_executors).await;
     }
 }
 

@@ -384,7 +384,7 @@ pub async fn a_history_has_whole_packages(fixture: DataFixture) {
 }
 
 /// The cause of a change names the verb, and the caller for whom the API acted.
-pub async fn a_change_names_its_caller_and_its_verb(fixture: Fixture) {
+pub async fn a_change_names_its_caller_and_its_verb(fixture: DataFixture) {
     let alice = Caller::new("Alice Smith").and_then(|alice| alice.door("test"));
     let data = fixture.data.clone();
     let data = data.with_caller(alice.expect("a name and a door"));

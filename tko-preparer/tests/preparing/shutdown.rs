@@ -2,12 +2,14 @@
 
 use crate::parts::{part, registry};
 use crate::world::{thing, world};
+use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tko_core::{ClaimRequest, DataApi, Outcome, Resource, Stage, WorkerApi};
+use tko_core::{ClaimRequest, DataApi, Executor, Outcome, Resource, Stage, WorkerApi};
 use tko_preparer::{PREPARED, PrepareSettings};
-use tko_worker::WorkerSettings;
+use tko_worker::{CancellationToken, WorkerSettings};
 
 fn patient() -> PrepareSettings {
     with_grace(Duration::from_mins(10))
@@ -181,4 +183,34 @@ async fn work_that_is_enqueued_during_its_claim_is_due_again() {
         .expect("answers");
     let _running = w.start();
     assert!(w.until_prepared(&id).await < Duration::from_millis(10));
+}
+
+/// An executor that serves no plugin type and counts how often it is closed.
+struct Closing(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Executor for Closing {
+    fn name(&self) -> &'static str {
+        "closing"
+    }
+
+    async fn close(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn executors_are_closed_once_when_the_controller_ends() {
+    let w = world();
+    let closed = Arc::new(AtomicUsize::new(0));
+    let executors: Vec<Arc<dyn Executor>> = vec![Arc::new(Closing(closed.clone()))];
+    let controller = w.preparing(Arc::new(registry()), executors, PrepareSettings::default());
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(controller.run(shutdown.clone()));
+    let id = w.deploy(vec![part("Other", "o")]).await;
+    w.until_prepared(&id).await;
+    assert_eq!(closed.load(Ordering::Relaxed), 0, "still working");
+    shutdown.cancel();
+    running.await.expect("no panic").expect("a clean end");
+    assert_eq!(closed.load(Ordering::Relaxed), 1);
 }
