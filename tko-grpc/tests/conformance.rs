@@ -16,6 +16,11 @@ struct Remote(ManualClock);
 
 #[async_trait]
 impl DataHarness for Remote {
+    // The server knows its caller from the connection, not from `with_caller` of a client.
+    fn names_callers(&self) -> bool {
+        false
+    }
+
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi> {
         let settings = tko_backend_memory::MemorySettings { history };
         let backend = Arc::new(Memory::new(Arc::new(self.0.clone()), settings));

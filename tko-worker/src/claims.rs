@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 /// Longest wait of one request for work. Work that becomes due meanwhile ends it early.
 const LONG_POLL: Duration = Duration::from_secs(10);
 
+/// Longest wait for the request in flight after unfinished work was handed back.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 pub(crate) struct ClaimLoop {
     context: Arc<Context>,
     tasks: JoinSet<()>,
@@ -123,13 +126,23 @@ impl ClaimLoop {
                 }
             }
         }
-        let mut left = context.leases.tokens();
-        if let Some(Some(Ok(claimed))) = self.request.take().map(FutureExt::now_or_never) {
-            left.extend(claimed.claims.into_iter().map(|claim| claim.token));
-        }
+        let left = context.leases.tokens();
+        let last_answer = if left.is_empty() {
+            Duration::ZERO
+        } else {
+            LAST_ANSWER
+        };
         // The work first, so that none goes on under a claim that was handed back.
         self.tasks.shutdown().await;
-        hand_back(context, left).await;
+        hand_back(context.clone(), left).await;
+        // The request in flight may get the very work that was just handed back.
+        let late = context.clock.sleep(last_answer);
+        if let Either::Left((Ok(claimed), _)) =
+            select(pin!(answered(&mut self.request)), late).await
+        {
+            let tokens = claimed.claims.into_iter().map(|claim| claim.token);
+            hand_back(context, tokens.collect()).await;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! - A type name is declared once in the workspace, unless it is the same concept in each place.
 //! - A source file has at most 600 lines.
 //! - A module is named for what it holds, and lies in `name.rs`, not in `name/mod.rs`.
-//! - A published package has all that crates.io and docs.rs show.
+//! - A published package has all that the registry and docs.rs show.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

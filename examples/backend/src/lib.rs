@@ -57,9 +57,7 @@ impl BytesBackend {
 
     /// Writes at the store's time, then wakes all who wait.
     fn write<T>(&self, write: impl FnOnce(&mut Tables, Timestamp) -> Result<T>) -> Result<T> {
-        let mut tables = self.read();
-        let written = write(&mut tables, self.clock.now());
-        drop(tables);
+        let written = write(&mut self.read(), self.clock.now());
         self.written.send_modify(|count| *count += 1);
         written
     }
@@ -166,7 +164,7 @@ impl Backend for BytesBackend {
                 let next = store.read().change_after(after, want.package);
                 match next {
                     Some(change) => {
-                        let place = change.is_ok().then_some((store, written, after + 1));
+                        let place = change.is_ok().then(|| (store, written, after + 1));
                         return Some((change, place));
                     }
                     None => written.changed().await.ok()?,

@@ -118,7 +118,11 @@ async fn every_difference_on_disk_is_found() {
     assert!(differs("surplus").await.contains("surplus"));
     fs::remove_dir(deployment.with_file_name("more")).expect("it exists");
     fs::create_dir(root.join("elsewhere")).expect("a folder");
-    assert!(differs("unknown").await.contains("belongs to no site"));
+    assert!(
+        differs("unknown")
+            .await
+            .contains("does not belong to any site")
+    );
     fs::remove_dir(root.join("elsewhere")).expect("it exists");
     Manifests::verify(data, root).await.expect("mended");
 
