@@ -101,7 +101,9 @@ impl ClaimLoop {
             // The answer took longer than the lease: no work could be done under it.
             let tokens = claimed.claims.into_iter().map(|claim| claim.token);
             let late = hand_back(self.context.clone(), tokens.collect());
-            self.tasks.spawn(late);
+            self.tasks.spawn(async {
+                late.await;
+            });
             return;
         }
         for claim in claimed.claims {
@@ -127,16 +129,14 @@ impl ClaimLoop {
             }
         }
         let left = context.leases.tokens();
-        let last_answer = if left.is_empty() {
-            Duration::ZERO
-        } else {
-            LAST_ANSWER
-        };
         // The work first, so that none goes on under a claim that was handed back.
         self.tasks.shutdown().await;
-        hand_back(context.clone(), left).await;
-        // The request in flight may get the very work that was just handed back.
-        let late = context.clock.sleep(last_answer);
+        // The request in flight may get the very work that is handed back here.
+        let wait = match hand_back(context.clone(), left).await {
+            0 => Duration::ZERO,
+            _ => LAST_ANSWER,
+        };
+        let late = context.clock.sleep(wait);
         if let Either::Left((Ok(claimed), _)) =
             select(pin!(answered(&mut self.request)), late).await
         {
@@ -193,10 +193,12 @@ async fn work(context: Arc<Context>, claim: Claim, lease: Lease) {
     }
 }
 
-/// Makes unfinished work due again at once, without counting the attempt.
-async fn hand_back(context: Arc<Context>, tokens: Vec<Token>) {
+/// Makes unfinished work due again at once, without counting the attempt. Returns the number of
+/// claims that the store has ended.
+async fn hand_back(context: Arc<Context>, tokens: Vec<Token>) -> usize {
+    let mut ended = 0;
     if tokens.is_empty() {
-        return;
+        return ended;
     }
     let outcome = Outcome::Yield {
         after: Duration::ZERO,
@@ -207,14 +209,15 @@ async fn hand_back(context: Arc<Context>, tokens: Vec<Token>) {
         // After this time the leases have expired anyway.
         let late = context.clock.sleep(context.settings.lease);
         match select(context.data.settle(chunk), late).await {
-            Either::Left((Ok(_), _)) => {}
+            Either::Left((Ok(live), _)) => ended += live.into_iter().filter(|live| *live).count(),
             Either::Left((Err(error), _)) => {
                 tracing::warn!(error = %error.chain(), "failed to hand back work; its leases will expire");
             }
             Either::Right(_) => {
                 tracing::warn!("failed to hand back work in time; its leases have expired");
-                return;
+                break;
             }
         }
     }
+    ended
 }
