@@ -147,6 +147,9 @@ pub fn decode<T: Stored>(bytes: &[u8], limits: &Limits) -> Result<T, CodecError>
     })
 }
 
+/// Reads the list that follows the version byte: the type, the fields, and nothing more.
+///
+/// `decode` adds the position to a fault, so this function does not know it.
 fn read<T: Stored>(reader: &mut RowReader<'_>) -> Result<T, reader::CodecFault> {
     reader.list_of(T::COUNT + 1)?;
     let found = reader.unsigned()?;

@@ -3,6 +3,13 @@
 //! Ids are compared and sorted by their bytes. They are case-sensitive, and are never trimmed or
 //! normalized.
 //!
+//! An id is checked when it is created, and never again: a function that has one may rely on it.
+//! The text is shared, so a clone copies no text. The ids of templates, sites, deployments and
+//! plugins are types of their own, so that one cannot be passed for another.
+//!
+//! The allowed characters need no quoting in a shell, and exclude `*`, which patterns use. The one
+//! exception is the `|` of a plugin's id.
+//!
 //! ```
 //! use tko_core::{Key, Kind, SiteId};
 //!
@@ -20,8 +27,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Most bytes of an id. PostgreSQL can still index it, and it still fits into a path.
+///
+/// Every allowed character is ASCII, so this is also the number of characters. For a plugin it is
+/// the limit of the name: the whole id may have 9 bytes more, for type and `|`.
 pub const MAX_ID: usize = 1_024;
 
+/// Checks the text of an id: 1 to [`MAX_ID`] bytes, all of them `fine`.
+///
+/// `what` names the argument in errors, and `allowed` describes the allowed characters. The first
+/// character that is not allowed is shown.
 fn check(what: &'static str, text: &str, allowed: &str, fine: impl Fn(char) -> bool) -> Result<()> {
     if text.is_empty() {
         return Err(Error::bad(what, format!("is empty; it takes {allowed}")));
@@ -45,10 +59,14 @@ fn check(what: &'static str, text: &str, allowed: &str, fine: impl Fn(char) -> b
     }
 }
 
+/// Whether the id of a template or site, or the name of a plugin, may contain this character.
+///
+/// Empty segments, `.` and `..` are allowed, so an id is not safe as a file path.
 fn in_path(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/' | ':')
 }
 
+/// Defines an id type: its name in errors, a description of its characters, and their test.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $fine:expr) => {
         $(#[$doc])*
@@ -79,6 +97,7 @@ macro_rules! id {
             }
         }
 
+        /// The same as `new`, for `str::parse`.
         impl FromStr for $name {
             type Err = Error;
 
@@ -87,12 +106,14 @@ macro_rules! id {
             }
         }
 
+        /// The text of the id, which `FromStr` reads back.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
+        /// The text of the id, without quotes or the name of the type: short in logs.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -118,6 +139,8 @@ id!(
 id!(
     /// The id of a deployment, made by [`Ids`](crate::Ids). The order of ids is the order of
     /// creation, as far as the clocks of the creating processes agree.
+    ///
+    /// It has no separators, so it is a single segment for patterns.
     DeploymentId,
     "deployment id",
     "ASCII letters and digits",
@@ -140,6 +163,8 @@ impl PluginType {
     pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Validate];
 
     /// The text of the type in ids: `prepare`, `schedule` or `validate`.
+    ///
+    /// The texts differ in their first letter, by which [`PluginId::plugin_type`] finds the type.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
@@ -155,6 +180,7 @@ impl fmt::Display for PluginType {
     }
 }
 
+/// Reads the exact text of [`PluginType::as_str`].
 impl FromStr for PluginType {
     type Err = Error;
 
@@ -173,6 +199,8 @@ impl FromStr for PluginType {
 
 /// The id of a plugin: type, `|`, name, such as `prepare|gateway`. The name allows the characters of
 /// a template's id.
+///
+/// Ids sort by type, then by name. The `|` cannot occur in a name, so the parts are unambiguous.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginId(Arc<str>);
 
@@ -197,6 +225,8 @@ impl PluginId {
     }
 
     /// The type of the plugin.
+    ///
+    /// It is read from the text; the id stores no second copy.
     pub fn plugin_type(&self) -> PluginType {
         match self.0.as_bytes().first() {
             Some(b'p') => PluginType::Prepare,
@@ -211,6 +241,7 @@ impl PluginId {
     }
 }
 
+/// Reads the text of [`PluginId::as_str`]: a type, `|`, and a name that is allowed.
 impl FromStr for PluginId {
     type Err = Error;
 
@@ -241,6 +272,8 @@ impl fmt::Debug for PluginId {
 ///
 /// The set is closed: backends match it exhaustively, so a new kind is a deliberate change of every
 /// backend.
+///
+/// The order and numbers of the kinds are part of stored data; see [`codec`](crate::codec).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A package from which deployments and sites are made.
@@ -274,6 +307,7 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Reads the exact name of [`Kind::as_str`]. Plurals and capitals are refused.
 impl FromStr for Kind {
     type Err = Error;
 
@@ -293,6 +327,8 @@ impl FromStr for Kind {
 /// The key of one entity: its kind and its id.
 ///
 /// Keys are ordered by kind, then by the bytes of the id. Every listing has this order.
+///
+/// A key says nothing about existence: it may name an entity that was never created.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A template.
@@ -330,6 +366,8 @@ impl Key {
     }
 
     /// The text of the id.
+    ///
+    /// Without the kind, it is ambiguous: a template and a site may have the same id.
     pub fn id(&self) -> &str {
         match self {
             Self::Template(id) => id.as_str(),
@@ -363,6 +401,9 @@ impl fmt::Display for Key {
     }
 }
 
+/// Defines the conversions of each id type into a [`Key`], from a value and from a reference.
+///
+/// So a function that takes `impl Into<Key>` accepts every id as it is at hand.
 macro_rules! into_key {
     ($($id:ident => $kind:ident),*) => { $(
         impl From<$id> for Key {
@@ -380,6 +421,7 @@ macro_rules! into_key {
 }
 into_key!(TemplateId => Template, SiteId => Site, DeploymentId => Deployment, PluginId => Plugin);
 
+/// Clones the key, for functions that take `impl Into<Key>`.
 impl From<&Key> for Key {
     fn from(key: &Key) -> Self {
         key.clone()

@@ -3,6 +3,18 @@
 //! A registry publishes an immutable table, which is replaced whole when a plugin changes. A call
 //! keeps the table that it started with.
 //!
+//! Terms:
+//!
+//! - A *handler* prepares, schedules or validates. It is native, or made of a plugin.
+//! - A *native* handler is part of the program. It is added when the registry is built, and stays.
+//! - A *trigger* is the kind of resource for which a handler is called.
+//!
+//! [`Registry`] holds the handlers of one type. [`PluginFeed`] reads the plugins of a data service
+//! and keeps the registry up to date with them. [`made_by`] makes a handler of one plugin.
+//!
+//! A plugin that cannot be made stays in the table with the reason. So a resource that needs it
+//! fails visibly, and is not treated as if no plugin were registered.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use tko_core::{Answer, Gvk, PrepareCall, Preparer, Registry, Result, async_trait};
@@ -39,6 +51,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A handler with the name by which people know it.
+///
+/// Clones share the handler.
 pub struct Handler<T: ?Sized> {
     /// The id of a plugin, or the name that the assembly gave to a native handler.
     pub name: Arc<str>,
@@ -64,6 +78,7 @@ impl<T: ?Sized> Handler<T> {
     }
 }
 
+/// Written by hand, because a derived one would require that `T` is `Clone`.
 impl<T: ?Sized> Clone for Handler<T> {
     fn clone(&self) -> Self {
         Self {
@@ -74,27 +89,40 @@ impl<T: ?Sized> Clone for Handler<T> {
 }
 
 /// The handlers of a registry at one time.
+///
+/// A table never changes: a change of plugins makes a new one.
 pub struct Table<T: ?Sized> {
+    /// The handlers of each trigger: native ones, then plugins.
     by_gvk: HashMap<Gvk, Vec<Handler<T>>>,
+    /// The native handlers without a trigger, in the order in which they were added.
     everywhere: Vec<Handler<T>>,
 }
 
 impl<T: ?Sized> Table<T> {
     /// The handlers that this kind of resource triggers: native ones first, then plugins in the
     /// order of their ids.
+    ///
+    /// Native handlers have the order in which they were added. Group, version and kind must all
+    /// match. Handlers that are called for everything are not repeated here.
     pub fn of(&self, gvk: &Gvk) -> &[Handler<T>] {
         self.by_gvk.get(gvk).map_or(&[], Vec::as_slice)
     }
 
     /// The handlers without a trigger, which are called for everything.
+    ///
+    /// All of them are native: a plugin without triggers is never called.
     pub fn everywhere(&self) -> &[Handler<T>] {
         &self.everywhere
     }
 }
 
 /// The handlers of one type, such as `Registry<dyn Preparer>`.
+///
+/// Share it as an `Arc`: plugins are replaced through `&self`, while others read the table.
 pub struct Registry<T: ?Sized> {
+    /// The native handlers with their triggers; `None` is called for everything.
     native: Vec<(Option<Gvk>, Handler<T>)>,
+    /// The table that is published now. The lock is held only to copy or replace the pointer.
     table: RwLock<Arc<Table<T>>>,
 }
 
@@ -117,6 +145,9 @@ impl<T: ?Sized> Registry<T> {
     }
 
     /// Adds a native handler that this kind of resource triggers.
+    ///
+    /// Call it once for each kind of resource that triggers the handler. It drops all plugins, so
+    /// add native handlers before plugins are set.
     #[must_use]
     pub fn with(mut self, gvk: Gvk, name: &str, part: Arc<T>) -> Self {
         let part = Handler {
@@ -129,6 +160,8 @@ impl<T: ?Sized> Registry<T> {
     }
 
     /// Adds a native handler that is called for everything.
+    ///
+    /// Like [`with`](Self::with), it drops all plugins.
     #[must_use]
     pub fn with_everywhere(mut self, name: &str, part: Arc<T>) -> Self {
         let part = Handler {
@@ -141,6 +174,8 @@ impl<T: ?Sized> Registry<T> {
     }
 
     /// Returns the present handlers.
+    ///
+    /// A call with several lookups takes the table once: a second table may have other plugins.
     pub fn table(&self) -> Arc<Table<T>> {
         self.table
             .read()
@@ -149,6 +184,9 @@ impl<T: ?Sized> Registry<T> {
     }
 
     /// Replaces all plugins; each comes with its triggers.
+    ///
+    /// Native handlers stay, and come first. Plugins follow in the given order, so pass them in the
+    /// order of their ids. A trigger that a plugin names twice counts once.
     pub fn set_plugins(&self, plugins: impl IntoIterator<Item = (Vec<Gvk>, Handler<T>)>) {
         let mut table = Table {
             by_gvk: HashMap::new(),
@@ -206,11 +244,17 @@ impl Registry<dyn Scheduler> {
 /// Keeps the plugins of a registry up to date: [`load`](Self::load) them before work begins, then
 /// [`follow`](Self::follow) their changes in a task of its own.
 pub struct PluginFeed<'a, T: ?Sized> {
+    /// The service that has the plugins.
     data: &'a dyn DataApi,
+    /// The type of the plugins that are followed; others are ignored.
     plugin_type: PluginType,
+    /// The registry that is kept up to date.
     registry: &'a Registry<T>,
+    /// Makes a handler of a plugin.
     make: &'a (dyn Fn(&Record) -> Result<Arc<T>> + Send + Sync),
+    /// All plugins of the type as last read, with their triggers, by key.
     known: BTreeMap<Key, (Vec<Gvk>, Handler<T>)>,
+    /// The revision up to which `known` is complete; the watch continues behind it.
     at: Revision,
 }
 
@@ -241,6 +285,14 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     /// Follows changes of plugins until it is dropped.
     ///
     /// Calls `changed` after each change with the old and new triggers of the plugin.
+    ///
+    /// The registry has the change when `changed` is called. A trigger may be passed twice, if the
+    /// old and the new plugin both have it.
+    ///
+    /// A watch that ends or fails is begun again after a pause. The pause is one second at first
+    /// and doubles up to five minutes, until an event arrives. If the feed has
+    /// [`Expired`](Error::Expired), all plugins are read again, and `changed` is not called for the
+    /// changes that were missed.
     pub async fn follow(mut self, clock: &dyn Clock, mut changed: impl FnMut(&[Gvk])) {
         let mut failures = 0;
         loop {
@@ -262,6 +314,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         }
     }
 
+    /// The selection of all plugins of the type.
     fn select(&self) -> Select {
         Select {
             plugin_type: Some(self.plugin_type),
@@ -269,6 +322,10 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         }
     }
 
+    /// Reads all plugins and publishes them; without success, everything stays as it is.
+    ///
+    /// The pages may differ in their instants. So the position becomes the revision of the first
+    /// page: the watch then repeats changes during the listing, which does no harm.
     async fn read(&mut self) -> Result<()> {
         let mut known = BTreeMap::new();
         let mut list = List {
@@ -295,6 +352,9 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         Ok(())
     }
 
+    /// Applies the events of one watch until it ends. Each event resets `failures`.
+    ///
+    /// The position moves with every event, also a bookmark, so that a later watch repeats nothing.
     async fn watch(&mut self, changed: &mut impl FnMut(&[Gvk]), failures: &mut u32) -> Result<()> {
         let mut events = self.data.watch(Watch {
             select: self.select(),
@@ -322,6 +382,9 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         Ok(())
     }
 
+    /// The triggers of a plugin, and its handler or the reason why it cannot be made.
+    ///
+    /// The record has no package, and plugins need none.
     fn entry(&self, record: &Record) -> (Vec<Gvk>, Handler<T>) {
         let triggers = record
             .entity
@@ -339,12 +402,16 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         )
     }
 
+    /// Sets the known plugins in the registry, in the order of their ids.
     fn publish(&self) {
         self.registry.set_plugins(self.known.values().cloned());
     }
 }
 
 /// Makes a handler from a plugin, with the executor that the plugin names.
+///
+/// `make` calls the method of the executor for the wanted type, such as [`Executor::preparer`]. Of
+/// several executors with one name, the first is used.
 ///
 /// # Errors
 /// - `NotImplemented`: no executor has this name; lists those that exist.

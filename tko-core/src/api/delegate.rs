@@ -1,4 +1,11 @@
 //! The API of a shared pointer: that of the value it points to.
+//!
+//! With these implementations, an `Arc` of a [`DataApi`] is itself a [`DataApi`], and likewise for
+//! [`WorkerApi`]; `dyn` values are included. So a function or wrapper that is generic over the API
+//! takes a concrete service, a wrapper of it, or a trait object, without a case for each.
+//!
+//! Every method forwards its call, also `pages` with its default, because the value may have an
+//! implementation of its own. Nothing is added and no error is changed.
 
 use super::{
     About, Bulk, DataApi, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep,
@@ -18,8 +25,13 @@ use futures_core::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The data API of the value behind the pointer, which may be a trait object.
 #[async_trait]
 impl<T: DataApi + ?Sized> DataApi for Arc<T> {
+    /// The API of the value on behalf of `caller`.
+    ///
+    /// The receiver is a pointer to a pointer; only the inner one is passed on, so pointers do not
+    /// pile up when callers change.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
         T::with_caller(Self::clone(&self), caller)
     }
@@ -56,6 +68,7 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
         (**self).list(list).await
     }
 
+    /// Streams the pages as the value does, which may not be the default of the trait.
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
         T::pages(Self::clone(&self), list)
     }
@@ -115,8 +128,10 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
     }
 }
 
+/// The worker API of the value behind the pointer, which may be a trait object.
 #[async_trait]
 impl<T: WorkerApi + ?Sized> WorkerApi for Arc<T> {
+    /// The worker API of the value on behalf of `caller`; passes on the inner pointer only.
     fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {
         T::worker_with_caller(Self::clone(&self), caller)
     }

@@ -47,6 +47,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Decides about each call before it is made.
+///
+/// A guard is asked before each call, in the task of the caller, and cannot await: keep the check
+/// short, and load what it needs beforehand. It is shared by all callers, and can be called from
+/// many threads at once. It does not see the result of a call.
 pub trait Guard: Send + Sync + 'static {
     /// Refuses a call by returning an error; the call is then not made, and its caller gets the
     /// error.
@@ -59,6 +63,9 @@ pub trait Guard: Send + Sync + 'static {
 }
 
 /// One call of the API, with its arguments.
+///
+/// It borrows the arguments that say what the call is about. Others are left out, such as the
+/// package of an update, the duration of a modification, or the parts that a read wants.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum ApiCall<'a> {
@@ -113,6 +120,8 @@ pub enum ApiCall<'a> {
 }
 
 /// The kind of an [`ApiCall`].
+///
+/// It lets a guard decide about whole groups of calls, including methods that are added later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallKind {
     /// It changes nothing.
@@ -125,6 +134,10 @@ pub enum CallKind {
 
 impl ApiCall<'_> {
     /// The name of the method, such as `register_template`.
+    ///
+    /// It is fit for messages and audit logs. A call that stands for several methods has one name:
+    /// each deployment of [`DataApi::create_deployments`] is `create_deployment`, and
+    /// [`DataApi::pages`] is `list`.
     pub fn name(self) -> &'static str {
         match self {
             Self::About => "about",
@@ -155,6 +168,9 @@ impl ApiCall<'_> {
     }
 
     /// Whether it reads, writes, or is a worker's call.
+    ///
+    /// [`DataApi::watch`] is a read. Starting a modification is a write, because it excludes
+    /// other people.
     pub fn kind(self) -> CallKind {
         match self {
             Self::About
@@ -186,14 +202,25 @@ impl ApiCall<'_> {
 }
 
 /// An API that makes only the calls that its guard lets pass.
+///
+/// It implements [`DataApi`] if the inner API does, and [`WorkerApi`] likewise. The guard is asked
+/// before the inner API sees the call, so a refused call has no effect there.
+///
+/// Streams are checked when they are requested, not for each item: a watch goes on even if the
+/// guard would refuse it later. To revoke access, also close the connection.
 pub struct Guarded<D: ?Sized> {
+    /// The guard, shared with the copies for other callers.
     guard: Arc<dyn Guard>,
+    /// The caller that the guard is asked about; `None` until one is given.
     caller: Option<Caller>,
+    /// The API that makes the calls, on behalf of the same caller.
     inner: Arc<D>,
 }
 
 impl<D: ?Sized> Guarded<D> {
     /// Puts `guard` before `inner`.
+    ///
+    /// The guard sees no caller until `with_caller` or `worker_with_caller` gives one.
     pub fn new(inner: Arc<D>, guard: impl Guard) -> Self {
         Self {
             guard: Arc::new(guard),
@@ -202,10 +229,14 @@ impl<D: ?Sized> Guarded<D> {
         }
     }
 
+    /// Asks the guard about a call of the present caller.
     fn check(&self, call: ApiCall<'_>) -> Result<()> {
         self.guard.check(self.caller.as_ref(), call)
     }
 
+    /// Puts the same guard before `inner`, for another caller.
+    ///
+    /// `inner` is the API that already acts for this caller, so both see the same one.
     fn around<T: ?Sized>(&self, inner: Arc<T>, caller: Caller) -> Guarded<T> {
         Guarded {
             guard: self.guard.clone(),
@@ -215,8 +246,12 @@ impl<D: ?Sized> Guarded<D> {
     }
 }
 
+/// Each method asks the guard first, and then makes the call.
 #[async_trait]
 impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
+    /// The guarded API on behalf of `caller`. The guard is not asked about this itself.
+    ///
+    /// The inner API gets the caller too, so that changes name it in their cause.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
         let inner = self.inner.clone().with_caller(caller.clone());
         Arc::new(self.around(inner, caller))
@@ -247,6 +282,10 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         self.inner.create_deployment(new).await
     }
 
+    /// Asks the guard about each deployment, and creates those that it lets pass.
+    ///
+    /// The results are in the order of `new`: for a refused deployment, the error of the guard. So
+    /// one refusal does not stop the others.
     async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
         let mut passed = Vec::with_capacity(new.len());
         let mut refused = Vec::with_capacity(new.len());
@@ -278,6 +317,9 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         self.inner.list(list).await
     }
 
+    /// Asks the guard once, before the first page.
+    ///
+    /// A refusal is the only item of the stream, because the method itself cannot fail.
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
         match self.check(ApiCall::List(&list)) {
             Ok(()) => self.inner.clone().pages(list),
@@ -335,6 +377,9 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         self.inner.feed_position().await
     }
 
+    /// Asks the guard once, before the first event.
+    ///
+    /// A refusal is the only item of the stream, as for `pages`.
     fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
         match self.check(ApiCall::Watch(&watch)) {
             Ok(()) => self.inner.watch(watch),
@@ -353,6 +398,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
     }
 }
 
+/// Each method asks the guard first, and then makes the call.
 #[async_trait]
 impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
     fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {

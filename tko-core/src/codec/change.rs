@@ -1,4 +1,8 @@
 //! Changes and records: without packages and work.
+//!
+//! A change carries the row before and the row after, so a reader of the change feed needs no other
+//! row. Rows name their packages by content hash; the storage keeps packages apart, once each. Work
+//! is left out, because its changes make no revisions.
 
 use super::fields::Fields;
 use super::reader::{CodecFault, RowReader};
@@ -8,6 +12,9 @@ use crate::entity::{Entity, Record};
 use crate::revision::{Revision, Timestamp};
 use std::sync::Arc;
 
+/// One change of the feed. The record before is null for a creation, the one after for a deletion.
+///
+/// `set` is the last revision of the change set, so that a reader can tell where a set ends.
 impl Fields for ChangeRecord {
     const TYPE: u64 = 4;
     const NAME: &'static str = "change";
@@ -37,6 +44,8 @@ impl Fields for ChangeRecord {
 }
 
 /// A row and its revision, without package and work.
+///
+/// A decoded record has no package and no work; the caller adds what its own caller wants.
 impl Fields for Record {
     const TYPE: u64 = 5;
     const NAME: &'static str = "record";
@@ -51,6 +60,9 @@ impl Fields for Record {
     }
 }
 
+/// Writes a record as one list: the fields of its entity, then its revision.
+///
+/// The fields stand in the same list, without the type number that a stored entity has.
 fn write_record(writer: &mut RowWriter, record: &Record) {
     writer.list(Entity::COUNT + 1);
     record.entity.write(writer);
@@ -60,6 +72,7 @@ fn write_record(writer: &mut RowWriter, record: &Record) {
     );
 }
 
+/// Reads the list that `write_record` wrote, and leaves package and work empty.
 fn read_record(reader: &mut RowReader<'_>) -> Result<Record, CodecFault> {
     reader.list_of(Entity::COUNT + 1)?;
     Ok(Record {

@@ -1,4 +1,18 @@
-//! Entities: the fields of a row.
+//! Entities: the fields of a row, without its package.
+//!
+//! An entity is written as a fixed number of fields, each in its place: a field has no name, and an
+//! absent one is null. So a new field, or a new order, needs a new version of the format. Two parts
+//! have a shape of their own:
+//!
+//! - The conditions are a list of any length, each condition a list of 6.
+//! - The facts begin with a number that says of which kind of entity they are. The number of fields
+//!   must fit this kind.
+//!
+//! Ids are written as texts and checked again when they are read. The reader does not check that
+//! the facts fit the kind of the key, nor that the ids of other entities exist.
+//!
+//! The package is named by its content hash. The Deployment resource is stored here all the same,
+//! apart from the body. So a change of the four facts in it leaves the body as it is.
 
 use super::fields::Fields;
 use super::reader::{CodecFault, RowReader};
@@ -11,6 +25,7 @@ use crate::resource::{Gvk, Resource};
 use crate::revision::{Generation, Timestamp, Version};
 use std::sync::Arc;
 
+/// The fields of an entity, in the order of the format.
 impl Fields for Entity {
     const TYPE: u64 = 0;
     const NAME: &'static str = "entity";
@@ -52,6 +67,7 @@ impl Fields for Entity {
     }
 }
 
+/// Reads the hash of a body: a byte string of exactly 32 bytes.
 fn read_hash(reader: &mut RowReader<'_>) -> Result<ContentHash, CodecFault> {
     let bytes = reader.bytes()?;
     let hash = bytes.try_into().map_err(|_| {
@@ -63,6 +79,9 @@ fn read_hash(reader: &mut RowReader<'_>) -> Result<ContentHash, CodecFault> {
     Ok(ContentHash(hash))
 }
 
+/// Writes a condition as a list of 6.
+///
+/// A status that is unknown is null. `since` is the time of the last change of the status.
 fn write_condition(writer: &mut RowWriter, condition: &Condition) {
     writer.list(6);
     writer.text(&condition.kind);
@@ -73,6 +92,9 @@ fn write_condition(writer: &mut RowWriter, condition: &Condition) {
     writer.signed(condition.since.0);
 }
 
+/// Reads a condition that `write_condition` wrote.
+///
+/// That kinds are unique within an entity is a rule of `Condition::merge`, not checked here.
 fn read_condition(reader: &mut RowReader<'_>) -> Result<Condition, CodecFault> {
     reader.list_of(6)?;
     Ok(Condition {
@@ -85,10 +107,16 @@ fn read_condition(reader: &mut RowReader<'_>) -> Result<Condition, CodecFault> {
     })
 }
 
+/// The number of fields of a site, without the number of the kind.
 const SITE_FIELDS: usize = 2;
+/// The number of fields of a deployment; the Deployment resource is one of them.
 const DEPLOYMENT_FIELDS: usize = 9;
+/// The number of fields of a plugin, without the number of the kind.
 const PLUGIN_FIELDS: usize = 4;
 
+/// Writes the facts as a list: the number of the kind, then the fields of this kind.
+///
+/// The numbers are those of `Kind`: 0 template, 1 site, 2 deployment, 3 plugin.
 fn write_facts(writer: &mut RowWriter, facts: &Facts) {
     match facts {
         Facts::Template => {
@@ -114,6 +142,9 @@ fn write_facts(writer: &mut RowWriter, facts: &Facts) {
     }
 }
 
+/// Reads the facts, by the number of the kind and the length of the list.
+///
+/// A known number with a wrong length is a fault like an unknown number: fields cannot be guessed.
 fn read_facts(reader: &mut RowReader<'_>) -> Result<Facts, CodecFault> {
     let length = reader.list()?;
     let facts = reader.unsigned()?;
@@ -131,6 +162,11 @@ fn read_facts(reader: &mut RowReader<'_>) -> Result<Facts, CodecFault> {
     }
 }
 
+/// Writes the fields of a deployment into the list that the caller began.
+///
+/// The placement is a list of site and generation. The Deployment resource is a list of 4. Its
+/// skeleton is a byte string, because it is a resource. Its ids may differ from the relations of
+/// the deployment, which are cleared when their target is deleted.
 fn write_deployment(writer: &mut RowWriter, deployment: &Deployment) {
     let parent = deployment.parent.as_ref().map(DeploymentId::as_str);
     writer.optional(parent, RowWriter::text);
@@ -165,6 +201,10 @@ fn write_deployment(writer: &mut RowWriter, deployment: &Deployment) {
     writer.optional(site.as_ref().map(SiteId::as_str), RowWriter::text);
 }
 
+/// Reads the fields that `write_deployment` wrote.
+///
+/// The skeleton must be a valid resource. Its index must fit `usize`, and is not compared with the
+/// size of the package, which is not at hand.
 fn read_deployment(reader: &mut RowReader<'_>) -> Result<Deployment, CodecFault> {
     Ok(Deployment {
         parent: reader.optional(RowReader::id)?,
@@ -191,6 +231,9 @@ fn read_deployment(reader: &mut RowReader<'_>) -> Result<Deployment, CodecFault>
     })
 }
 
+/// Writes the fields of a plugin into the list that the caller began.
+///
+/// Arguments and triggers keep their order. Properties are a map in the order of their names.
 fn write_plugin(writer: &mut RowWriter, plugin: &Plugin) {
     writer.text(&plugin.executor);
     writer.list(plugin.arguments.len());
@@ -208,6 +251,9 @@ fn write_plugin(writer: &mut RowWriter, plugin: &Plugin) {
     }
 }
 
+/// Reads the fields that `write_plugin` wrote.
+///
+/// A trigger is a list of group, version and kind. The reader checks no rules for their texts.
 fn read_plugin(reader: &mut RowReader<'_>) -> Result<Plugin, CodecFault> {
     Ok(Plugin {
         executor: reader.text()?.to_owned(),

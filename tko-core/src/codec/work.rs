@@ -1,4 +1,11 @@
-//! Work: as it is read, and as a backend keeps it.
+//! Work: as clients read it, and as a backend keeps it.
+//!
+//! `Work` is the view of a client, with stage and key. `WorkItem` is the row of a backend, which
+//! finds it by stage and key and does not repeat them in the value. Only the row contains the
+//! secret of the lease, so protect it like a credential.
+//!
+//! Times are microseconds since 1970. The stage is its position in `Stage::ALL`, so the order of
+//! the stages is part of the format.
 
 use super::fields::Fields;
 use super::reader::{CodecFault, RowReader};
@@ -7,6 +14,7 @@ use crate::commit::{WorkItem, WorkLease};
 use crate::revision::Timestamp;
 use crate::work::{Lane, Stage, Work};
 
+/// The fields of work as clients read it, in the order of the format.
 impl Fields for Work {
     const TYPE: u64 = 2;
     const NAME: &'static str = "work";
@@ -37,6 +45,10 @@ impl Fields for Work {
     }
 }
 
+/// The fields of the row of one piece of work, in the order of the format.
+///
+/// The lease is a list of secret and end. An expired lease is kept like a live one: only the time
+/// tells them apart.
 impl Fields for WorkItem {
     const TYPE: u64 = 3;
     const NAME: &'static str = "work item";
@@ -77,10 +89,15 @@ impl Fields for WorkItem {
     }
 }
 
+/// Writes the number of a lane.
 fn write_lane(writer: &mut RowWriter, lane: Lane) {
     writer.unsigned(lane.number().into());
 }
 
+/// Reads the number of a lane.
+///
+/// A number from `Lane::COUNT` on is a fault. `Lane::new` alone would turn it into the failing
+/// lane, and the work would change lanes unnoticed.
 fn read_lane(reader: &mut RowReader<'_>) -> Result<Lane, CodecFault> {
     match reader.unsigned()? {
         number if number < u64::from(Lane::COUNT) => {

@@ -1,4 +1,11 @@
 //! Modifications: exclusive rights of people, in memory.
+//!
+//! A modification belongs to one key. It ends when it is used or given up, when it expires, or when
+//! its key is removed. A key has at most one open modification. Every method takes the time of the
+//! store's clock, and a modification is open until, and not at, its end.
+//!
+//! Used and given up modifications are forgotten at once, so their tokens are `Unknown`. Expired
+//! ones are kept for a while, so that a person who is late learns the reason.
 
 use super::snapshot::{Right, TokenState};
 use crate::id::Key;
@@ -40,13 +47,18 @@ impl From<ModificationState> for TokenState {
 pub struct Modifications {
     /// The last modification of each key; it may have expired.
     latest: HashMap<Key, (Token, Timestamp)>,
+    /// The tokens of expired modifications that no longer are the last of their key.
     expired: HashSet<Token>,
+    /// The same tokens, the oldest first: the order in which they are dropped.
     order: VecDeque<Token>,
 }
 
 impl Modifications {
     /// Opens a modification until `until`. The secret must be unguessable, and new. `None`: another
     /// modification of this key is open.
+    ///
+    /// Whether the key exists is for the caller to check. An expired modification of the key is
+    /// replaced, and remembered.
     pub fn open(
         &mut self,
         key: &Key,
@@ -64,6 +76,9 @@ impl Modifications {
     }
 
     /// The state of a token at this time.
+    ///
+    /// Only the token of the last modification of its key can be open. A token that expired too
+    /// long ago, with 10,000 others remembered after it, is `Unknown`.
     pub fn state(&self, token: &Token, now: Timestamp) -> ModificationState {
         match self.latest.get(&token.key) {
             Some((latest, until)) if latest == token && *until > now => ModificationState::Open,
@@ -74,6 +89,8 @@ impl Modifications {
     }
 
     /// Whether an open modification other than `own` forbids writing this key.
+    ///
+    /// Without `own`, every open modification of the key forbids it.
     pub fn excludes(&self, key: &Key, own: Option<&Token>, now: Timestamp) -> bool {
         self.latest
             .get(key)
@@ -81,6 +98,9 @@ impl Modifications {
     }
 
     /// Moves the end of an open modification. False: it is not open.
+    ///
+    /// The new end may be earlier than the old one. An expired modification cannot be renewed, even
+    /// if no other took its place.
     pub fn renew(&mut self, token: &Token, until: Timestamp, now: Timestamp) -> bool {
         let open = self.state(token, now) == ModificationState::Open;
         if open {
@@ -91,6 +111,8 @@ impl Modifications {
     }
 
     /// Ends an open modification. False: it is not open.
+    ///
+    /// For a modification that is used or given up. Its token is `Unknown` from now on.
     pub fn close(&mut self, token: &Token, now: Timestamp) -> bool {
         let open = self.state(token, now) == ModificationState::Open;
         if open {
@@ -100,6 +122,9 @@ impl Modifications {
     }
 
     /// Ends the modification of a key that is removed. An expired one is remembered.
+    ///
+    /// One that is still open is forgotten, so its token is `Unknown` from now on. Does nothing
+    /// without a modification of the key.
     pub fn forget(&mut self, key: &Key, now: Timestamp) {
         let Some((token, until)) = self.latest.remove(key) else {
             return;

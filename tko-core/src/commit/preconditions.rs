@@ -1,4 +1,11 @@
 //! Preconditions: whether a staged change set may be written, and which error wins if not.
+//!
+//! Preconditions are about the state before the change set. Only `Require::Unreferenced` is about
+//! the state after it, so that one set can clear the last references and delete their target.
+//!
+//! The order of the checks is part of the contract: every backend gives the same error for the same
+//! set. All preconditions are checked before one error is chosen, so a `Conflict` names every key.
+//! `judge` reads and decides only; it ends no token and writes no row.
 
 use super::snapshot::{Right, Snapshot, StoredRow, TokenState};
 use super::staged::Staged;
@@ -8,6 +15,7 @@ use crate::id::Key;
 use crate::work::Token;
 
 /// Decides whether a staged change set may be written. Returns the right that `under` proves.
+/// `Ok(None)` means that the set has no token and may be written without one.
 ///
 /// The first error of this list wins:
 ///
@@ -50,6 +58,9 @@ pub fn judge<S: Snapshot>(
 }
 
 /// The first key in the order of changes that a modification of someone else excludes.
+///
+/// Only puts and deletes count, so workers can report conditions while a person modifies a package.
+/// The modification that `own` proves excludes nothing.
 fn modified_by_other<'a, S: Snapshot>(
     snapshot: &S,
     staged: &'a Staged<S::Row>,
@@ -72,14 +83,25 @@ fn modified_by_other<'a, S: Snapshot>(
 }
 
 /// Keys whose preconditions failed, by kind of failure.
+///
+/// The kind decides the error; see `result`.
 #[derive(Default)]
 struct FailedPreconditions {
+    /// Keys in another state than required: another version or generation, still referenced, or
+    /// with an idempotency key of another deployment.
     moved: Vec<Key>,
+    /// Keys that had to exist and do not, or are being deleted where that is not enough.
     missing: Vec<Key>,
+    /// Keys that had to be absent and exist.
     present: Vec<Key>,
 }
 
 impl FailedPreconditions {
+    /// Checks one precondition, and records its key if it failed.
+    ///
+    /// A row that is being deleted satisfies `Require::At` and violates `Require::Absent`. For all
+    /// others that read a row, it counts as missing. `Require::Unreferenced` reads no row of its
+    /// key.
     fn judge<S: Snapshot>(&mut self, snapshot: &S, staged: &Staged<S::Row>, require: &Require) {
         let key = require.key();
         let row = match require {
@@ -110,6 +132,10 @@ impl FailedPreconditions {
         failed.push(key.clone());
     }
 
+    /// The error of all failures together, or `Ok` without any.
+    ///
+    /// If every failure is of one kind, missing or present, the error names the first key only. Any
+    /// other combination is a `Conflict` of all keys, each once: moved, then missing, then present.
     fn result(self) -> Result<()> {
         match (&self.moved[..], &self.missing[..], &self.present[..]) {
             ([], [], []) => Ok(()),
@@ -132,6 +158,8 @@ impl FailedPreconditions {
 }
 
 /// Whether any row refers to this key once all steps are written.
+///
+/// Rows that a step writes are judged by their new state; for all others, the snapshot decides.
 fn is_referenced<S: Snapshot>(snapshot: &S, staged: &Staged<S::Row>, key: &Key) -> bool {
     staged.after().any(|entity| entity.refers_to(key))
         || snapshot.is_referenced(key, &|other| staged.changes(other))

@@ -1,4 +1,18 @@
 //! Staging: the rows that a change set leads to, before anything is written.
+//!
+//! Staging answers what a change set would do; `judge` answers whether it may. It reads a snapshot
+//! and writes nothing.
+//!
+//! The rules, for each change in order:
+//!
+//! - A put becomes a step with the new row, unless nothing changes or its idempotency key is taken.
+//! - A delete becomes a step without a row after it. A delete of an absent row has no effect.
+//! - Conditions are merged into the row. The merge has no effect if the row is absent, or if every
+//!   condition is the same as before.
+//!
+//! A change set has at most one change of each key, which `check` makes sure of. So each change
+//! reads its row from the snapshot. Only idempotency keys pass from one change to a later one: a
+//! deletion frees the key, and a later put of the same set may take it.
 
 use super::snapshot::{Snapshot, StoredRow};
 use crate::change::{Change, Committed, Put};
@@ -10,6 +24,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// One row to write or remove. Each step makes one revision.
+///
+/// A backend writes all steps of a change set atomically. It can check that the row is unchanged
+/// by comparing the version of `before`.
 #[derive(Clone, Debug)]
 pub struct Step<R> {
     /// The position of its change in the change set, from 0.
@@ -54,6 +71,7 @@ pub struct Staged<R> {
     pub holders: BTreeMap<Arc<str>, Option<DeploymentId>>,
     /// Existing rows that were to take an idempotency key held by another deployment.
     pub(super) taken: Vec<Key>,
+    /// The keys of all steps, for `changes`.
     keys: HashSet<Key>,
 }
 
@@ -127,6 +145,8 @@ impl<R: StoredRow + Clone> Staged<R> {
     }
 
     /// Whether a step writes or removes this key.
+    ///
+    /// Changes without effect do not count: their rows stay as the snapshot has them.
     pub fn changes(&self, key: &Key) -> bool {
         self.keys.contains(key)
     }
@@ -137,6 +157,9 @@ impl<R: StoredRow + Clone> Staged<R> {
     }
 
     /// The answer to the commit, still without its revision.
+    ///
+    /// Deleted rows have no version in it. Puts without effect are left out, as are conditions
+    /// without effect.
     pub fn committed(&self) -> Committed {
         Committed {
             versions: self
@@ -148,11 +171,17 @@ impl<R: StoredRow + Clone> Staged<R> {
         }
     }
 
+    /// Adds a step and its key.
     fn push(&mut self, key: Key, step: Step<R>) {
         self.keys.insert(key);
         self.steps.push(step);
     }
 
+    /// Stages a put: adds a step, or counts the put as unchanged.
+    ///
+    /// The body after the put is the new one if there is one, else that of the row before. A new
+    /// row without a body gets an empty package. A body with the same hash as before is not written
+    /// again.
     fn put(
         &mut self,
         index: usize,
@@ -191,6 +220,10 @@ impl<R: StoredRow + Clone> Staged<R> {
     }
 
     /// The other deployment that has the idempotency key of a put, after the changes before it.
+    ///
+    /// `None` if the put is no deployment, has no idempotency key, or no other deployment has it.
+    /// With another holder, a creation is left out, and a put of an existing row fails the change
+    /// set.
     fn other_holder<S: Snapshot>(&self, snapshot: &S, put: &Put) -> Option<DeploymentId> {
         let Facts::Deployment(deployment) = &put.facts else {
             return None;
@@ -204,6 +237,10 @@ impl<R: StoredRow + Clone> Staged<R> {
     }
 
     /// Records the idempotency keys that one change frees and takes.
+    ///
+    /// `before` and `after` are the rows of one change; a deletion has no row after. If both have
+    /// the same key, nothing is recorded. The key that is freed is recorded first, the one taken
+    /// second.
     fn pass_on(&mut self, before: Option<&Entity>, after: Option<&Entity>) {
         let held = |entity: Option<&Entity>| entity?.deployment()?.idempotency_key.clone();
         let (old, new) = (held(before), held(after));

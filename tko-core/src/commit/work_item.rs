@@ -1,4 +1,19 @@
 //! The life of one piece of work: enqueued, leased, renewed, settled.
+//!
+//! These rules are pure: the caller passes the time of the store's clock, and writes the item back.
+//!
+//! 1. [`WorkItem::enqueued`] creates the item, or merges into the one that is there.
+//! 2. From [`WorkItem::ready`] on, a claim may choose it and lease it by `WorkItem::lease`.
+//! 3. The worker may [`WorkItem::renew`] the lease and [set progress](WorkItem::set_progress) while
+//!    [`WorkItem::is_leased`] holds for its token.
+//! 4. [`WorkItem::settle`] ends the lease, and removes the item or makes it due again.
+//!
+//! If step 4 does not come in time, the lease expires and step 2 follows again. The attempt counts,
+//! because a worker that crashes cannot say so.
+//!
+//! Nothing is lost if work is enqueued while a worker is busy with it: the item remembers it, and
+//! is due again when it is settled. So the state at the time of the last enqueue is always worked
+//! on.
 
 use crate::id::Key;
 use crate::revision::Timestamp;
@@ -41,6 +56,8 @@ pub struct WorkLease {
 
 impl WorkItem {
     /// New work.
+    ///
+    /// It is due at `now` plus the delay of the request, without attempts, progress and lease.
     pub fn new(enqueue: &Enqueue, now: Timestamp) -> Self {
         Self {
             lane: enqueue.lane,
@@ -54,6 +71,8 @@ impl WorkItem {
     }
 
     /// Enqueues work, whether it is there already or not.
+    ///
+    /// The caller stores the returned item under the stage and key of the request.
     #[must_use]
     pub fn enqueued(present: Option<Self>, enqueue: &Enqueue, now: Timestamp) -> Self {
         match present {
@@ -67,6 +86,9 @@ impl WorkItem {
 
     /// Enqueues work that is there already: the earlier time wins, and the lane stays. If it is
     /// leased, it is due again as soon as the lease is settled.
+    ///
+    /// A lease that has expired counts as a lease here until the next claim replaces it. An enqueue
+    /// never shortens a lease: until its end, no one else may claim the item.
     pub fn enqueue(&mut self, enqueue: &Enqueue, now: Timestamp) {
         if self.lease.is_some() {
             self.requeued = Some(enqueue.lane);
@@ -75,11 +97,16 @@ impl WorkItem {
     }
 
     /// The time from which it may be claimed: the end of its lease, or when it is due.
+    ///
+    /// An index on this time finds work that is due and work whose lease expired alike.
     pub fn ready(&self) -> Timestamp {
         self.lease.as_ref().map_or(self.due, |lease| lease.until)
     }
 
     /// Whether this token proves a lease of it that has not expired. The caller compares keys.
+    ///
+    /// At the very time of its end, a lease is no longer live. A token of an earlier lease of the
+    /// same item proves nothing, because each lease has a secret of its own.
     pub fn is_leased(&self, token: &Token, now: Timestamp) -> bool {
         self.lease
             .as_ref()
@@ -87,11 +114,18 @@ impl WorkItem {
     }
 
     /// Whether it must be claimed alone: so many workers lost it that it may be what kills them.
+    ///
+    /// A lease that is still there was never settled. If the item is due, that lease expired, so
+    /// its worker was lost. Work that fails and is settled is never suspect: its lease is gone.
     pub fn is_suspect(&self) -> bool {
         self.lease.is_some() && self.attempts >= Lane::PATIENCE
     }
 
-    /// Leases it. Counts an attempt.
+    /// Leases it until `until`, under a new secret. Counts an attempt.
+    ///
+    /// Earlier enqueues are forgotten, because the new worker reads the state after them. An
+    /// expired lease is replaced, so its token is worthless from now on. `due`, the last error and
+    /// the progress stay. The caller makes sure that the item is [ready](Self::ready).
     pub fn lease(&mut self, secret: Arc<str>, until: Timestamp) {
         self.attempts = self.attempts.saturating_add(1);
         self.requeued = None;
@@ -100,11 +134,16 @@ impl WorkItem {
 
     /// The end of a lease that begins now. At least one microsecond: a shorter lease would be due
     /// again at once.
+    ///
+    /// The caller bounds `lease` from above, if it must.
     pub fn lease_end(now: Timestamp, lease: Duration) -> Timestamp {
         now.plus(lease.max(Duration::from_micros(1)))
     }
 
-    /// Moves the end of its lease, to an earlier or a later time.
+    /// Moves the end of its lease, to an earlier or a later time. Without a lease it does nothing.
+    ///
+    /// The caller first checks the token by [`is_leased`](Self::is_leased): an expired lease would
+    /// live again.
     pub fn renew(&mut self, until: Timestamp) {
         if let Some(lease) = &mut self.lease {
             lease.until = until;
@@ -112,11 +151,23 @@ impl WorkItem {
     }
 
     /// Replaces its progress; null removes it.
+    ///
+    /// The size is not checked here: [`check`](super::check) refuses too much progress beforehand.
     pub fn set_progress(&mut self, progress: Value) {
         self.progress = (!progress.is_null()).then(|| Box::new(progress));
     }
 
     /// Ends its lease. False: the work is done, and the item is to be removed.
+    ///
+    /// True: the item stays and the caller writes it back. If it was enqueued while it was leased,
+    /// it is due at once, whatever the delay of the outcome:
+    ///
+    /// - After `Done` it is like new work, in the lane of the last enqueue.
+    /// - After `Retry` it keeps progress and attempts, and gets the reason as its error. From
+    ///   [`Lane::PATIENCE`] attempts on it moves to [`Lane::FAILING`].
+    /// - After `Yield` it keeps everything, and the attempt of this lease no longer counts.
+    ///
+    /// The caller first checks the token by [`is_leased`](Self::is_leased).
     #[must_use]
     pub fn settle(&mut self, outcome: &Outcome, now: Timestamp) -> bool {
         self.lease = None;
@@ -158,8 +209,16 @@ impl WorkItem {
     /// Chooses the work to lease next, of all the work of one stage: lanes in turn, and in a lane the
     /// earliest first, ties by key. A [suspect](Self::is_suspect) comes alone.
     ///
-    /// `turn` is the lane that was claimed from last, `None` at first; it moves on. At most `max` items are chosen.
+    /// `turn` is the lane that was claimed from last, `None` at first; it moves on. At most `max`
+    /// items are chosen.
     /// For a backend that has no index of its own.
+    ///
+    /// The rotation takes one item from each lane that has due work, and begins again after the
+    /// last lane. So a lane with much work delays the others by one item a turn only. Items that
+    /// are not [ready](Self::ready) at `now` are left out.
+    ///
+    /// A suspect at the head of a lane ends the choice before it. A later call returns it as the
+    /// only item. So if it brings its worker down, no other work is lost with it.
     pub fn choose(
         mut items: Vec<(Key, Self)>,
         turn: &mut Option<Lane>,
@@ -194,6 +253,8 @@ impl WorkItem {
     }
 
     /// The work as it is read.
+    ///
+    /// It shows the end of the lease, never its secret. The end may lie in the past.
     pub fn work(&self, stage: Stage, key: &Key) -> Work {
         Work {
             stage,
