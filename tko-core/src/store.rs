@@ -17,6 +17,32 @@
 //!
 //! Time belongs to the backend, and sessions to the frontends. Templates are cached (`templates`)
 //! in such a way that several stores on one backend behave like one.
+//!
+//! # Terms
+//!
+//! - The *row* of an entity is its [`Entity`](crate::Entity): everything but the body.
+//! - The *body* of a deployment is its package without the Deployment resource. A *whole* package
+//!   has that resource in its place. Backends store bodies; clients see whole packages.
+//! - A *referrer* of an entity names it as template, site, parent or place.
+//! - A *held* entity cannot be removed before a scheduler reports it as removed.
+//!
+//! # Preconditions and retries
+//!
+//! Nothing is locked between the read and the commit. A row that is replaced must have the version
+//! that was read, a new row must be absent, and a row that is referred to must exist. If only this
+//! store's own read was outdated, the operation reads again and retries, without a pause. If the
+//! caller stated a version or generation that no longer holds, the caller gets `Conflict`.
+//!
+//! A missing reference is a `BadArgument`; `NotFound` is about the entity or the token of the
+//! request.
+//!
+//! # Acknowledgement
+//!
+//! Changes by clients, and the removal of rows, wait until they have revisions ([`Ack::Numbered`]).
+//! So a client finds its own write in every later listing and watch. Steps of workers wait only for
+//! durability ([`Ack::Durable`]).
+//!
+//! Every change names its cause, such as `created` or `modified`, and the caller if there is one.
 
 mod bulk;
 mod create;
@@ -58,21 +84,32 @@ use std::time::Duration;
 use templates::Templates;
 
 /// The rows in one chunk of a bulk operation: well below the limit of a change set.
+///
+/// A chunk of deletions needs room for the deleted entity beside its referrers. Batches of new
+/// deployments and steps of scheduling are cut into chunks of this size, too.
 const CHUNK: usize = 500;
 
 /// The number of attempts before a conflict is reported to the caller.
+///
+/// Each attempt reads the current state again. So many conflicts in a row mean constant contention
+/// on one key.
 const TRIES: usize = 32;
 
 /// The rules of the model over a backend. Cloning copies pointers.
 pub struct Store<B: ?Sized> {
+    /// The storage, which also has the clock.
     backend: Arc<B>,
+    /// The check that every package passes before it is stored.
     admission: Arc<dyn Admission>,
+    /// The source of ids for deployments that are created without one.
     ids: Arc<dyn Ids>,
+    /// The cache of templates, which all clones share.
     templates: Arc<Templates>,
     /// The caller that the cause of each change names.
     caller: Option<Caller>,
 }
 
+/// Clones share the backend and the cache of templates. A derived `Clone` would require `B: Clone`.
 impl<B: ?Sized> Clone for Store<B> {
     fn clone(&self) -> Self {
         Self {
@@ -98,11 +135,19 @@ impl<B: Backend + ?Sized> Store<B> {
         }
     }
 
+    /// Reads one entity, also one that is being deleted; `None` if it does not exist.
+    ///
+    /// The package of a deployment comes without its Deployment resource, as the backend stores it.
     async fn find(&self, key: &Key, want: Want) -> Result<Option<Record>> {
         let mut found = self.backend.get(std::slice::from_ref(key), want).await?;
         Ok(found.pop().flatten())
     }
 
+    /// Commits a draft in the name of the caller. Every change that a store makes goes through
+    /// here.
+    ///
+    /// # Errors
+    /// As [`Backend::commit`].
     async fn commit(&self, draft: ChangeDraft, ack: Ack) -> Result<Committed> {
         let mut set = draft.into_set();
         if let Some(caller) = &self.caller {
@@ -112,6 +157,13 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Reports every violation at once: of annotations, and of the admission.
+    ///
+    /// `complete` requires a package in which nothing is missing: that of a site, or of a prepared
+    /// deployment. Templates and unprepared deployments may be incomplete.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the package has violations; lists all.
+    /// - Any error of the admission: the package could not be checked.
     async fn admit(&self, package: &Package, complete: bool) -> Result<()> {
         let mut violations = annotation::check(package);
         violations.extend(self.admission.admit(package, complete).await?);
@@ -124,6 +176,8 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 /// Turns a missing reference into a bad argument: only the entity itself can be "not found".
+///
+/// `own` is the key of the entity that the request is about. All other errors stay as they are.
 fn unknown_reference(error: Error, own: &Key) -> Error {
     match error {
         Error::NotFound(Subject::Entity(key)) if key != *own => Error::bad(
@@ -136,6 +190,9 @@ fn unknown_reference(error: Error, own: &Key) -> Error {
 
 /// The current version of `key`: from the commit or, if nothing changed, from the record read
 /// before.
+///
+/// A put without effect is dropped, so the commit reports no version for it. The version that the
+/// caller gets is then the one that it could have read before.
 fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
     done.versions
         .iter()
@@ -145,6 +202,10 @@ fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
         .unwrap_or_default()
 }
 
+/// The operations of clients.
+///
+/// Most writes are implemented in the submodules. Reads go to the backend; the Deployment resource
+/// is then put into the package of each deployment that was read with its package.
 #[async_trait]
 impl<B: Backend + ?Sized> DataApi for Store<B> {
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
@@ -284,6 +345,10 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
     }
 }
 
+/// The operations of workers.
+///
+/// Claims belong to the backend, which has the clock. The two kinds of step have rules of the
+/// model, and are implemented in `prepare_step` and `schedule_step`.
 #[async_trait]
 impl<B: Backend + ?Sized> WorkerApi for Store<B> {
     fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {

@@ -1,4 +1,11 @@
 //! The rule that decides which work a change enqueues.
+//!
+//! It is a pure function of the row before and after a change. The store applies it to every put
+//! and deletion, and enqueues the work in the same change set, so both take effect together.
+//!
+//! Some work does not come from here. Changes of templates and plugins trigger nothing by
+//! themselves, and [subscriptions](crate::subscription) are not evaluated. Work of
+//! [`Stage::Delete`] is enqueued by the deletion.
 
 use crate::change::same_package;
 use crate::entity::{Entity, Facts};
@@ -10,8 +17,13 @@ use crate::work::{Enqueue, Lane, Stage};
 ///
 /// - Preparing a deployment: it is not prepared, and it is new or its package changed.
 /// - Scheduling a site: it is new, its package or metadata changed, or its deletion began.
-/// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it, or
-///   has a new package; or the site that had it before reported it as removed.
+/// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it,
+///   or has a new package; or the site that had it before reported it as removed.
+/// - Scheduling the site where a deployment is placed: the deletion of the deployment began.
+///
+/// `before` is `None` for a new entity, and `after` for a deleted one. A deployment counts as
+/// assigned to a site only while it is [wanted there](Entity::wanted_on): prepared, approved, and
+/// not being deleted. Each site is named once. All work is due at once.
 pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue> {
     let mut work = Vec::new();
     let changed = match (before, after) {
@@ -76,12 +88,16 @@ pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue
     work
 }
 
+/// The site where a deployment is placed, and the generation there; `None` for other kinds.
 fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
     entity.deployment()?.placed.as_ref()
 }
 
 /// Returns the lane for work on an entity: by template, so that claims rotate between templates; by
 /// its own id if it has no template.
+///
+/// Work on a site always goes by the id of the site, so that scheduling it has one lane whatever
+/// triggered it.
 pub fn lane(entity: &Entity) -> Lane {
     match &entity.key {
         Key::Site(id) => Lane::of(id.as_str()),

@@ -2,6 +2,17 @@
 //!
 //! No body is read. Entities that changed meanwhile are read and checked again. Entities under a
 //! modification of someone else are skipped and reported.
+//!
+//! The selection is listed page by page in key order, and each page is one chunk:
+//!
+//! 1. All rows of the chunk are changed in one change set. Each must have the version that was
+//!    listed.
+//! 2. If that is refused, the rows that caused it are set aside, and the others are tried again.
+//! 3. Rows that need more than a simple deletion are deleted one by one after the chunk: those that
+//!    a scheduler holds, and those that other entities refer to.
+//!
+//! The call as a whole is not atomic. If it fails, the chunks before stay changed. A repeated call
+//! continues, because entities that were approved or deleted no longer match.
 
 use super::delete::is_held;
 use super::draft::{ChangeDraft, approval_condition};
@@ -14,13 +25,23 @@ use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::select::{List, Select};
 
+/// The change that a bulk operation makes to every selected entity.
 #[derive(Clone, Copy)]
 enum BulkVerb {
+    /// Sets `approved` of deployments that are prepared.
     Approve,
+    /// Deletes entities of any kind.
     Purge,
 }
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Approves all matching deployments that are prepared and not yet approved.
+    ///
+    /// The selection is narrowed to these. If it excludes them itself, nothing is read.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the selection is not one of deployments.
+    /// - As `each`.
     pub(super) async fn approve_all(&self, select: &Select) -> Result<Bulk> {
         if select.kind != Kind::Deployment {
             return Err(Error::bad(
@@ -39,10 +60,21 @@ impl<B: Backend + ?Sized> Store<B> {
         self.each(&select, BulkVerb::Approve).await
     }
 
+    /// Deletes all matching entities, each as the deletion of a single entity does.
+    ///
+    /// # Errors
+    /// As `each`.
     pub(super) async fn purge_all(&self, select: &Select) -> Result<Bulk> {
         self.each(select, BulkVerb::Purge).await
     }
 
+    /// Applies the verb to every matching entity, page by page, and counts the results.
+    ///
+    /// Listing continues after the last listed key. An entity that is created meanwhile is included
+    /// only if its key comes after that one.
+    ///
+    /// # Errors
+    /// Any error of the backend that does not concern a single entity ends the call.
     async fn each(&self, select: &Select, verb: BulkVerb) -> Result<Bulk> {
         let mut bulk = Bulk::default();
         let mut after = None;
@@ -66,6 +98,13 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Puts all rows in one set; on a conflict, tries again without the conflicting rows. Returns
     /// the keys to handle one by one: those that are held or referenced.
+    ///
+    /// A row that changed since it was listed is tried again if it still matches; this check
+    /// ignores joins. A row that no longer exists is dropped without a report. After the limit of
+    /// attempts, rows that still change are skipped and reported.
+    ///
+    /// # Errors
+    /// Any error of the backend other than `Busy`, `Conflict` and `NotFound` of an entity.
     async fn chunk(
         &self,
         select: &Select,
@@ -118,6 +157,14 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(alone)
     }
 
+    /// Deletes one entity that could not be deleted with its chunk. Only purging gets here: the set
+    /// of an approval requires nothing beyond the versions.
+    ///
+    /// An entity that is already gone or being deleted is not counted. A busy or contended one is
+    /// skipped and reported.
+    ///
+    /// # Errors
+    /// Any other error of the deletion.
     async fn take_alone(&self, key: Key, bulk: &mut Bulk) -> Result<()> {
         match self.remove(&key).await {
             Ok(()) => bulk.done += 1,
@@ -132,6 +179,10 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 impl BulkVerb {
+    /// Drafts the change of all rows in one set, under the condition that no row changed.
+    ///
+    /// A deletion also requires that no entity refers to the row after the set. So a parent and all
+    /// its children can be deleted in one set.
     fn draft(self, rows: &[Record]) -> ChangeDraft {
         let mut draft = ChangeDraft::because(match self {
             Self::Approve => "approved",
@@ -152,6 +203,10 @@ impl BulkVerb {
     }
 }
 
+/// Adds the approval of one deployment; does nothing for other kinds.
+///
+/// Only the row changes: the approval is not stored in the body. An outdated `Approved` condition
+/// is corrected with it.
 fn approve(draft: &mut ChangeDraft, entity: &Entity) {
     if let Some(deployment) = entity.deployment() {
         let approved = Deployment {
@@ -167,6 +222,8 @@ fn approve(draft: &mut ChangeDraft, entity: &Entity) {
     }
 }
 
+/// Reports an entity that was left unchanged, with the reason. Entities beyond [`MAX_SKIPPED`] are
+/// left out of the report.
 fn skip(bulk: &mut Bulk, key: Key, why: &str) {
     if bulk.skipped.len() < MAX_SKIPPED {
         bulk.skipped.push((key, why.to_owned()));

@@ -1,4 +1,23 @@
-//! Creating deployments.
+//! Creating deployments: one at a time, in batches, and as effects of a prepare step.
+//!
+//! The package of a new deployment is made in this order:
+//!
+//! 1. The template's package, or an empty one without a template.
+//! 2. The package of the request is merged into it.
+//! 3. The Deployment resource is overlaid with the facts that the request sets: template, site,
+//!    prepared and approved.
+//! 4. The result is split into the Deployment resource, which goes to the row, and the body.
+//! 5. The whole package is admitted. It must be complete if the deployment is prepared.
+//!
+//! The row takes its facts from the finished package. So a package can name a site or template that
+//! the request leaves out. A template that only the package names must exist, but is not merged.
+//!
+//! # Idempotency
+//!
+//! A client may retry a creation whose reply was lost. With an idempotency key, two rules make that
+//! safe. The backend drops a creation whose key is in use, and reports the deployment that has it.
+//! If the id is already in use, the creation succeeds if that deployment has the same idempotency
+//! key.
 
 use super::draft::{ChangeDraft, inheritable, metadata};
 use super::register::body_of;
@@ -17,6 +36,18 @@ use crate::package::Package;
 use std::collections::HashMap;
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Creates one deployment and returns its id, or the id of the deployment that already has its
+    /// idempotency key.
+    ///
+    /// The first attempt may use cached templates. A refusal that rests on one does not count: the
+    /// next attempt reads the template from the backend. An attempt is also repeated if the
+    /// template was registered again between the read and the commit.
+    ///
+    /// # Errors
+    /// - `BadArgument`: as `draft_deployment`; or the template, site or parent does not exist.
+    /// - `AlreadyExists`: the id is in use by a deployment without the same idempotency key.
+    /// - `Conflict`: the template kept changing for all attempts.
+    /// - As [`Backend::commit`].
     pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
         // The id is chosen once, so that every retry is the same creation.
         let id = new.id.get_or_insert_with(|| self.ids.next()).clone();
@@ -58,6 +89,11 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(template.into_iter().collect()))
     }
 
+    /// Creates many deployments in chunks, one after another. Returns one result for each, in
+    /// order.
+    ///
+    /// A failure in one chunk does not undo the others. Missing ids are chosen before the first
+    /// attempt, so that a chunk that is repeated one by one creates the same deployments.
     pub(super) async fn create_all(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
         let mut results = Vec::with_capacity(new.len());
         let mut new = new.into_iter().peekable();
@@ -72,6 +108,14 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Creates a chunk in one set; if that is refused, one deployment at a time.
+    ///
+    /// A deployment that is refused while it is drafted is left out of the set and gets its own
+    /// error. If a cached template was used, the chunk is first drafted again without the cache. If
+    /// the commit fails, for whatever reason, each drafted deployment is created alone and gets its
+    /// own result.
+    ///
+    /// If the reply to the commit was lost, a deployment without an idempotency key is then
+    /// reported as `AlreadyExists`.
     async fn create_chunk(&self, chunk: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
         let (mut draft, mut results) = self.draft_chunk(&chunk, true).await;
         if draft.remembered && results.iter().any(Result::is_err) {
@@ -96,6 +140,9 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Drafts a chunk. Returns the draft, and the result for each deployment.
+    ///
+    /// All templates of the chunk are read in one call; `may_remember` permits cached ones. If they
+    /// cannot be read, every result is `Unavailable` and the draft has no changes.
     async fn draft_chunk(
         &self,
         chunk: &[NewDeployment],
@@ -122,7 +169,19 @@ impl<B: Backend + ?Sized> Store<B> {
         (draft, results)
     }
 
-    /// Adds the put of a new deployment; adds nothing if it is refused.
+    /// Adds the put of a new deployment, and returns its id; adds no put if it is refused.
+    ///
+    /// Adds these preconditions: the id is free; the template has not changed since it was read;
+    /// the parent and the site exist. The precondition on the template may remain in the draft when
+    /// the deployment is refused.
+    ///
+    /// The deployment inherits the template's metadata, apart from reserved keys, and records the
+    /// template's version as its `origin`.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the template does not exist; the packages cannot be merged; the Deployment
+    ///   resource is malformed; it is approved but not prepared; or the package is not admitted.
+    /// - Any error of reading the template, or of the admission.
     pub(super) async fn draft_deployment(
         &self,
         draft: &mut ChangeDraft,

@@ -1,9 +1,29 @@
 //! Deleting: clears relations first, then removes the row; in the background for many referrers.
 //!
 //! Up to one chunk of referrers is cleared in the same set as the deletion. With more, the row is
-//! marked `deleting` (hidden, refused as a reference) while referrers are cleared chunk by chunk.
+//! marked `deleting` (hidden, refused as a reference) while referrers are cleared chunk by chunk. A
+//! template always takes at least two sets, because its two kinds of referrers are listed apart.
+//!
 //! An interrupted deletion is due work of [`Stage::Delete`]. An entity that a scheduler holds stays
 //! `deleting` until the scheduler reports its removal: the row itself is the tombstone.
+//!
+//! # Referrers
+//!
+//! | deleted | referrers | cleared |
+//! |---|---|---|
+//! | template | deployments and sites made from it | `template` |
+//! | site | deployments assigned to it or placed on it | `site` |
+//! | deployment | deployments whose parent it is | `parent` |
+//! | plugin | none | |
+//!
+//! Nothing is deleted with the entity. Placements are never cleared here: only a schedule step does
+//! that, so a site remains until its last deployment is off.
+//!
+//! # Invariant
+//!
+//! The set that removes a row requires that nothing refers to it afterwards. A referrer that is
+//! created while others are cleared therefore causes a conflict, and the referrers are listed
+//! again.
 
 use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
@@ -65,6 +85,12 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(())
     }
 
+    /// Deletes an entity for a client. When it returns, the entity is gone, or hidden as
+    /// `deleting`.
+    ///
+    /// # Errors
+    /// - `NotFound`: the entity does not exist, or is already being deleted.
+    /// - As `delete_entity`.
     pub(super) async fn remove(&self, key: &Key) -> Result<()> {
         self.find(key, Want::ROW)
             .await?
@@ -75,6 +101,11 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
     /// its scheduler has just reported its removal. Returns whether it is gone.
+    ///
+    /// # Errors
+    /// - `Busy`: the entity itself is under a modification.
+    /// - `Conflict`, `NotFound`: the rows kept changing for all attempts.
+    /// - As [`Backend::commit`].
     pub(super) async fn delete_entity(&self, key: &Key, released: bool) -> Result<bool> {
         let by = if released {
             DeletedBy::Scheduler
@@ -89,6 +120,16 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Clears the relations of all referrers, then deletes the row, unless a scheduler holds it.
     /// Returns whether it is gone.
+    ///
+    /// Each round reads the row and clears one page of referrers. The first round marks the row as
+    /// `deleting`, unless that round already removes it. The last round removes the row, or leaves
+    /// it marked if it is held. After a conflict the referrers are listed from the start. Those
+    /// that are cleared already are not found again, unless they are still placed on the site.
+    ///
+    /// # Errors
+    /// - `Busy`: the entity or one of its referrers is under a modification; names that one.
+    /// - `Conflict`, `NotFound`: the rows kept changing for all attempts.
+    /// - As [`Backend::commit`].
     async fn clear_and_delete(&self, key: &Key, by: DeletedBy) -> Result<bool> {
         let mut walk = Referrers::of(key);
         let mut tries = 0;
@@ -135,6 +176,13 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Leaves the rest to a worker: a referrer is under modification, which ends by itself.
+    ///
+    /// Marks the row as `deleting`, so that it is hidden at once, and enqueues its deletion with a
+    /// delay of one second. Returns whether the row is gone: true only if it was removed meanwhile.
+    ///
+    /// # Errors
+    /// - `Busy`: the entity itself is under a modification.
+    /// - `Conflict`: the row kept changing for all attempts.
     async fn leave_to_worker(&self, key: &Key) -> Result<bool> {
         for _ in 0..TRIES {
             let Some(record) = self.find(key, Want::ROW).await? else {
@@ -162,6 +210,9 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Clears the relation of one chunk of referrers. Returns whether one of them is placed there.
+    ///
+    /// The answer covers all referrers since the walk began. Each referrer must have the version
+    /// that was listed. When all are listed, the call adds nothing to the draft.
     async fn detach_some(
         &self,
         draft: &mut ChangeDraft,
@@ -200,12 +251,18 @@ impl<B: Backend + ?Sized> Store<B> {
 
 /// The referrers of an entity, and how far they were listed.
 struct Referrers {
+    /// The selections that are not listed to their end; the last one is listed next.
     left: Vec<Select>,
+    /// The position in the last selection; `None` is its start.
     after: Option<Cursor>,
+    /// Whether a deployment among those listed so far is still placed on the deleted site.
     placed: bool,
 }
 
 impl Referrers {
+    /// All referrers of the entity with this key, before any is listed.
+    ///
+    /// Includes those that are being deleted: a row refers to others until it is removed.
     fn of(key: &Key) -> Self {
         let all = |kind| Select {
             deleting: true,
@@ -235,6 +292,7 @@ impl Referrers {
         }
     }
 
+    /// Whether every referrer was listed.
     fn is_done(&self) -> bool {
         self.left.is_empty()
     }

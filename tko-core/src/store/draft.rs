@@ -1,4 +1,10 @@
 //! A change set in preparation: changes, their preconditions, and the work to enqueue.
+//!
+//! Operations add puts and deletions through [`ChangeDraft`], which derives the work to enqueue
+//! from each by [`triggers`]. So a change and the work that it triggers are committed together.
+//!
+//! The module also has the rules for metadata and for the `Approved` condition that several
+//! operations share.
 
 use crate::change::{Change, ChangeSet, Put, Require};
 use crate::entity::{Condition, Entity, Record};
@@ -11,13 +17,16 @@ use crate::triggers;
 use crate::work::Enqueue;
 use std::collections::{HashMap, HashSet};
 
+/// A change set in preparation, and what its drafting has read and required so far.
 #[derive(Default)]
 pub(super) struct ChangeDraft {
+    /// The set so far.
     pub(super) set: ChangeSet,
     /// Templates that were read for this set: a thousand creations read theirs once.
     pub(super) templates: HashMap<Key, Option<Record>>,
-    /// Whether cached templates may be used, and whether one was used.
+    /// Whether cached templates may be used. False unless an operation permits it.
     pub(super) may_remember: bool,
+    /// Whether a cached template was used: a refusal may then rest on an outdated template.
     pub(super) remembered: bool,
     /// Templates that must not have changed since they were read.
     pinned: HashSet<Key>,
@@ -26,6 +35,7 @@ pub(super) struct ChangeDraft {
 }
 
 impl ChangeDraft {
+    /// An empty draft. `cause` is one word for history and audit, such as `created`.
     pub(super) fn because(cause: &str) -> Self {
         Self {
             set: ChangeSet {
@@ -36,25 +46,31 @@ impl ChangeDraft {
         }
     }
 
+    /// Adds a precondition.
     pub(super) fn require(&mut self, require: Require) {
         self.set.require.push(require);
     }
 
-    /// Requires that a template has not changed since it was read.
+    /// Requires that a template has not changed since it was read, and is not being deleted. Later
+    /// calls for the same template do nothing.
     pub(super) fn pin(&mut self, template: Key, version: Version) {
         if self.pinned.insert(template.clone()) {
             self.require(Require::Current(template, version));
         }
     }
 
-    /// Requires that a referenced entity exists.
+    /// Requires that a referenced entity exists and is not being deleted.
     pub(super) fn refer(&mut self, key: Key) {
         if self.required.insert(key.clone()) {
             self.set.require.push(Require::Exists(key));
         }
     }
 
-    /// Adds a put, and the work that it triggers.
+    /// Adds a put, and the work that it triggers. `before` is the row as it was read; `None`
+    /// creates the entity.
+    ///
+    /// The resulting row is computed by the same rule as in the backend. A put that changes nothing
+    /// triggers no work.
     pub(super) fn put(&mut self, before: Option<&Entity>, put: Put) {
         let body = match (&put.body, before) {
             (Some(body), _) => body.hash(),
@@ -73,7 +89,7 @@ impl ChangeDraft {
         self.set.changes.push(Change::Put(put));
     }
 
-    /// Adds a deletion, and the work that it triggers.
+    /// Adds a deletion, and the work that it triggers. `before` is the row as it was read.
     pub(super) fn delete(&mut self, before: &Entity) {
         self.set
             .enqueue
@@ -81,15 +97,18 @@ impl ChangeDraft {
         self.set.changes.push(Change::Delete(before.key.clone()));
     }
 
+    /// Adds work to enqueue that no change triggers by itself, such as finishing a deletion.
     pub(super) fn mark(&mut self, mark: Enqueue) {
         self.set.enqueue.push(mark);
     }
 
+    /// The finished set.
     pub(super) fn into_set(self) -> ChangeSet {
         self.set
     }
 }
 
+/// The hash of the body that a backend gives to a new entity without one.
 fn empty_body() -> ContentHash {
     Package::default().hash()
 }
@@ -104,6 +123,9 @@ pub(super) fn metadata(inherited: &Metadata, package: &Package, given: &Metadata
 
 /// The new `Approved` condition, if there is one and it says otherwise: its writer is not notified
 /// of approvals.
+///
+/// Returns at most one condition. It describes the next generation, because a changed approval
+/// changes the package.
 pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Condition> {
     let outdated = entity
         .condition("Approved")
@@ -125,7 +147,7 @@ pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Conditi
     )]
 }
 
-/// A template's metadata without the reserved keys.
+/// A template's metadata without the reserved keys: what sites and deployments inherit from it.
 pub(super) fn inheritable(template: &Entity) -> Metadata {
     let mut metadata = template.metadata.clone();
     metadata.retain(|key, _| !key.starts_with(RESERVED));

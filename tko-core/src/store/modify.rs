@@ -1,4 +1,24 @@
 //! Changing a deployment's package: with its version, or under a modification's token.
+//!
+//! - `replace_package` is optimistic: the caller names the version that it read. It does not retry,
+//!   because another version means that the caller has not seen the current package.
+//! - `commit_modification` is exclusive: nobody else can have changed the package, so it retries
+//!   when other parts of the row changed.
+//!
+//! Both make the new row by `draft_package`, as does a prepare step.
+//!
+//! # Relations
+//!
+//! A package *names* a template and a site in its Deployment resource. The row keeps the
+//! *relations* to them apart, because deleting a template or site clears the relation but leaves
+//! the package alone. A new package changes a relation only if it names another entity than the
+//! package before. So a package that still names a deleted site is accepted, and does not restore
+//! the relation.
+//!
+//! # Approval
+//!
+//! Only a prepared deployment can be approved. A package that removes the `prepared` annotation of
+//! an approved deployment also withdraws the approval.
 
 use super::draft::{ChangeDraft, approval_condition, metadata};
 use super::{Store, TRIES, unknown_reference, version_of};
@@ -16,6 +36,14 @@ use crate::subscription;
 use crate::work::Token;
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Replaces the package of a deployment that still has the version `expect`. Returns the new
+    /// version, or `expect` if the package is the same as before.
+    ///
+    /// # Errors
+    /// - `NotFound`: the deployment does not exist, or is being deleted.
+    /// - `Conflict`: it has another version, at the read or at the commit.
+    /// - `Busy`: it is under a modification.
+    /// - `BadArgument`: as `draft_package`; or a newly named template or site does not exist.
     pub(super) async fn replace_package(
         &self,
         id: &DeploymentId,
@@ -41,6 +69,16 @@ impl<B: Backend + ?Sized> Store<B> {
         }
     }
 
+    /// Commits the package of a modification, which ends with the commit. Returns the new version.
+    ///
+    /// If the package is refused, nothing is committed, so the modification stays open.
+    ///
+    /// # Errors
+    /// - `NotFound` (of the claim): the token is unknown, or its key is not that of an existing
+    ///   deployment.
+    /// - `ClaimExpired`: the modification has expired.
+    /// - `Conflict`: other parts of the row kept changing for all attempts.
+    /// - `BadArgument`: as `draft_package`; or a newly named template or site does not exist.
     pub(super) async fn commit_modification(
         &self,
         token: &Token,
@@ -69,8 +107,17 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key.clone()]))
     }
 
-    /// Adds the put of a deployment's complete new package, after admission. New references are
+    /// Makes the put of a deployment's complete new package, after admission. New references are
     /// required to exist.
+    ///
+    /// The caller adds the put to the draft, with a precondition on the row. A package without a
+    /// Deployment resource keeps the resource of before. The `origin` is kept as long as the
+    /// package names the same template.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the entity is not a deployment; the Deployment resource is malformed or
+    ///   there are several; it is approved but not prepared; or the package is not admitted.
+    /// - Any error of the admission.
     pub(super) async fn draft_package(
         &self,
         draft: &mut ChangeDraft,
@@ -138,6 +185,9 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 /// The package, with the Deployment resource of before if it has none.
+///
+/// # Errors
+/// `BadArgument`: the package has several Deployment resources.
 fn restored(package: &Package, old: &Deployment) -> Result<Package> {
     let lacks = package
         .position(&deployment_resource::identifier())?
@@ -149,7 +199,11 @@ fn restored(package: &Package, old: &Deployment) -> Result<Package> {
     })
 }
 
-/// Whether both show the same Deployment resource at the same position.
+/// Whether both show the same Deployment resource at the same position, although they keep it
+/// differently.
+///
+/// This happens after a bulk approval, which sets the fact in the row and leaves the skeleton
+/// alone. The client then reads a whole package with the annotation, and sends it back unchanged.
 fn shows_the_same(new: &Deployment, old: &Deployment) -> bool {
     let seen = |deployment: &Deployment| {
         let Deployment {
@@ -164,6 +218,8 @@ fn shows_the_same(new: &Deployment, old: &Deployment) -> bool {
 }
 
 /// The subscriptions to keep: persistent ones and, until the deployment is prepared, all others.
+///
+/// Reserved keys that are not subscriptions are kept as well, because TKO itself writes them.
 fn kept_subscriptions(entity: &Entity, prepared: bool) -> Metadata {
     let mut kept = entity.metadata.clone();
     kept.retain(|key, _| {
@@ -175,6 +231,11 @@ fn kept_subscriptions(entity: &Entity, prepared: bool) -> Metadata {
     kept
 }
 
+/// The relation after a new package: the named entity if the package names another one than before,
+/// otherwise the relation as it is.
+///
+/// - `named` is the entity that the new package names, and `named_before` that of the old one.
+/// - `relation` is the relation of the row, which may have been cleared since.
 fn related<T: Clone + PartialEq>(
     named: Option<&T>,
     named_before: Option<&T>,
@@ -189,6 +250,9 @@ fn related<T: Clone + PartialEq>(
 
 /// The new approval. Removing `prepared` also removes `approved`; setting `approved` without it is
 /// an error.
+///
+/// # Errors
+/// `BadArgument`: the package approves a deployment that is neither prepared nor approved before.
 fn approval(old: &Deployment, prepared: bool, approved: bool) -> Result<bool> {
     if approved && !prepared && !old.approved {
         return Err(Error::bad(

@@ -1,4 +1,17 @@
 //! A prepare step: package, effects, progress, conditions and the end of the claim, in one set.
+//!
+//! The step is computed from one generation of the deployment, and is committed only while the
+//! deployment still has that generation. Everything in it takes effect together: a reader never
+//! sees the children of a step without its package, or the reverse.
+//!
+//! 1. The deployment is read, and its generation compared with that of the step.
+//! 2. Its put is drafted if the step has a new package or new subscriptions. Otherwise only its
+//!    conditions are written.
+//! 3. The effects are drafted, in order. Their references must exist before the step.
+//! 4. The set is committed under the claim, which then ends as the step says.
+//!
+//! Changes by others that leave the generation alone, such as new conditions, are no conflict for
+//! the worker: this store reads again and retries.
 
 use super::draft::ChangeDraft;
 use super::{Store, TRIES, unknown_reference};
@@ -15,6 +28,22 @@ use crate::triggers;
 use crate::work::{Enqueue, Stage, Token};
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Commits a step under its claim. Returns the generation that the deployment has afterwards.
+    ///
+    /// The generation is read after the commit. If the deployment was removed by then, the
+    /// generation is that of the step.
+    ///
+    /// # Errors
+    /// - `BadArgument`: there are more than [`MAX_EFFECTS`] effects; the package or an effect is
+    ///   refused; or a reference does not exist.
+    /// - `NotFound`: the deployment does not exist or is being deleted; or an effect requires a
+    ///   version of a site that does not exist.
+    /// - `Conflict`: the deployment has another generation; a site of an effect has another
+    ///   version; or rows kept changing for all attempts.
+    /// - `AlreadyExists`: an effect creates an entity that exists.
+    /// - `Busy`: an entity that the step writes is under a modification, or a site of an effect is
+    ///   being deleted.
+    /// - `ClaimExpired`: the claim was lost.
     pub(super) async fn prepared_step(
         &self,
         claim: &Token,
@@ -59,6 +88,19 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![own]))
     }
 
+    /// Adds everything in the step to the draft.
+    ///
+    /// - With a new package or new subscriptions the whole row is put, so the row must have the
+    ///   version that was read. The conditions of the step replace those that a new package alone
+    ///   would write.
+    /// - Otherwise the generation must be the expected one, and only conditions are merged. Changes
+    ///   of the rest of the row do not matter then.
+    ///
+    /// The work that a new package would enqueue for the deployment itself is removed, because the
+    /// worker itself continues with it. The outcome of the step says when the work is due again.
+    ///
+    /// # Errors
+    /// As the drafts of the package and of the effects.
     async fn draft_step(
         &self,
         draft: &mut ChangeDraft,
@@ -111,6 +153,13 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Marks a deployment as being deleted. The deletion worker, or the scheduler that has placed
     /// it, removes it.
+    ///
+    /// Relations of other entities to it are cleared by the worker, not in this set, because there
+    /// may be many. Does nothing if the deployment does not exist or is already being deleted, so a
+    /// step can be repeated.
+    ///
+    /// # Errors
+    /// Any error of reading the deployment.
     async fn draft_removal(&self, draft: &mut ChangeDraft, id: &DeploymentId) -> Result<()> {
         let key = Key::from(id);
         let Some(record) = self.find(&key, Want::ROW).await? else {
@@ -132,6 +181,8 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 /// The metadata with exactly these subscriptions.
+///
+/// Removes all others, also persistent ones: a step names all subscriptions of its deployment.
 fn with_subscriptions(metadata: &Metadata, interests: &[Subscription]) -> Metadata {
     let mut metadata = metadata.clone();
     metadata.retain(|key, _| !subscription::is_subscription(key));

@@ -1,4 +1,17 @@
 //! Registering templates, sites and plugins: one operation creates and replaces.
+//!
+//! Each registration checks the new state, reads the existing entity, and commits a put. The put
+//! requires that the entity is still as it was read. It replaces the body, the facts and the
+//! metadata. Its conditions stay, and so do the relations of other entities to it.
+//!
+//! [`Expect`] says which state the caller requires before:
+//!
+//! - `Any`: the caller does not care, so a concurrent change is no conflict. The store reads again
+//!   and replaces the newer state.
+//! - `Absent`, `At`: a concurrent change of the entity is reported to the caller.
+//!
+//! Deployments and sites that were made from a template do not change when it is replaced: each
+//! keeps the package that it was made with.
 
 use super::draft::{ChangeDraft, inheritable, metadata};
 use super::{Store, TRIES, unknown_reference, version_of};
@@ -15,6 +28,15 @@ use crate::revision::Version;
 use std::sync::Arc;
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Creates or replaces a template, and returns its version. The package may be incomplete.
+    ///
+    /// The package is admitted once, before the first attempt, because admission does not depend on
+    /// the existing template.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the package is not admitted.
+    /// - `Conflict`: the template kept changing for all attempts.
+    /// - As `expected`.
     pub(super) async fn put_template(&self, new: NewTemplate) -> Result<Version> {
         self.admit(&new.package, false).await?;
         let key = Key::from(&new.id);
@@ -40,6 +62,14 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key]))
     }
 
+    /// Creates or replaces a site, and returns its version.
+    ///
+    /// Each attempt merges the site with its template anew, because the template may have been
+    /// registered again. That is retried whatever the caller expects of the site.
+    ///
+    /// # Errors
+    /// - `Conflict`: the site or its template kept changing for all attempts.
+    /// - As `draft_site`.
     pub(super) async fn put_site(&self, new: NewSite) -> Result<Version> {
         let key = Key::from(&new.id);
         for _ in 0..TRIES {
@@ -54,6 +84,13 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key]))
     }
 
+    /// Creates or replaces a plugin, whatever exists before, and returns its version. A plugin has
+    /// no package and no metadata, so there is nothing to admit.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the executor is empty, or a trigger lacks a version or kind.
+    /// - `Busy`: the plugin is being deleted.
+    /// - `Conflict`: the plugin kept changing for all attempts.
     pub(super) async fn put_plugin(&self, new: NewPlugin) -> Result<Version> {
         if new.executor.is_empty() {
             return Err(Error::bad(
@@ -94,6 +131,16 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Adds the put of a site, merged with its template. Returns the existing site.
+    ///
+    /// The package of the site is merged into that of the template, and the result must be
+    /// complete. The site inherits the template's metadata, apart from reserved keys, and records
+    /// the template's version as its `origin`. A prepare step registers sites by this function,
+    /// too.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the template does not exist; the packages cannot be merged; or the result
+    ///   is not admitted.
+    /// - As `expected`.
     pub(super) async fn draft_site(
         &self,
         draft: &mut ChangeDraft,
@@ -129,6 +176,14 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Reads the existing entity with its body, and requires that it does not change.
+    ///
+    /// If there is none, it returns `None` and requires that there still is none.
+    ///
+    /// # Errors
+    /// - `Busy`: the entity is being deleted. Its id is free once the deletion has finished.
+    /// - `AlreadyExists`: the entity exists, and must be absent.
+    /// - `Conflict`: the entity has another version than it must have.
+    /// - `NotFound`: the entity does not exist, and must have a version.
     pub(super) async fn expected(
         &self,
         draft: &mut ChangeDraft,
@@ -152,12 +207,18 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// The package of a record that was read with its package.
+/// The package of a record that was read with its package; empty if the record has none.
 pub(super) fn body_of(record: &Record) -> Package {
     record.package.clone().unwrap_or_default()
 }
 
 /// Whether to read again: the entity changed, and the caller expects no particular state.
+///
+/// `Ok` means to read again.
+///
+/// # Errors
+/// The error for the caller. `NotFound` becomes `Conflict` if the caller requires a version,
+/// because the entity existed when it was read.
 fn moved(error: Error, key: &Key, expect: Expect) -> Result<()> {
     let moved = matches!(
         &error,

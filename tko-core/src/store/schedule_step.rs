@@ -3,6 +3,18 @@
 //! The step is committed in atomic chunks under the claim, which the last chunk settles. A
 //! deployment that is being deleted is removed when it is reported as removed from its site; so is
 //! the site.
+//!
+//! The order of a step:
+//!
+//! 1. The reports are merged, one for each entity, and cut into chunks in the order of the keys.
+//! 2. Each chunk is committed. Deployments that it frees for deletion are then removed.
+//! 3. If the site itself is being deleted and the scheduler is done with it, the site is removed.
+//!
+//! A step that fails midway keeps the chunks before. A report that is already recorded changes
+//! nothing when it is repeated.
+//!
+//! A deployment is placed on one site at a time. A placement on a second site is refused until the
+//! first site has reported the removal.
 
 use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
@@ -20,12 +32,27 @@ use std::time::Duration;
 /// The report of a step about one entity.
 #[derive(Clone, Default)]
 struct PlacementReport {
+    /// The generation that is on the site, or is about to be; `None` if the step does not say.
     placed: Option<Generation>,
+    /// Whether the deployment is no longer on the site. Ignored if `placed` is set.
     removed: bool,
+    /// The conditions to merge by kind.
     conditions: Vec<Condition>,
 }
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Commits a step under the claim of its site.
+    ///
+    /// If the step says that the work is done and the site is being deleted, the site is removed
+    /// instead of settling the claim. If it cannot be removed yet, the claim is handed back, and
+    /// the work is due again after one second.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the claim is not that of a site.
+    /// - `ClaimExpired`: the claim was lost.
+    /// - `Conflict`: a deployment that the step reports as placed is still placed on another site;
+    ///   or rows kept changing for all attempts.
+    /// - `Busy`: a deployment whose placement changes is under a modification.
     pub(super) async fn placed_step(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let Key::Site(site) = &claim.key else {
             return Err(Error::bad(
@@ -79,6 +106,15 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Commits one chunk. Returns the deployments that are being deleted and are no longer placed.
+    ///
+    /// A deployment is put only if its placement changes; its row must then have the version that
+    /// was read. Otherwise only its conditions are merged, which needs no precondition. Entities
+    /// that no longer exist are left out. `settle` ends the claim; `None` keeps it.
+    ///
+    /// # Errors
+    /// - `Conflict`: a deployment is still placed on another site; or rows kept changing for all
+    ///   attempts, and then the error names all keys of the chunk.
+    /// - As [`Backend::commit`].
     async fn placed_chunk(
         &self,
         claim: &Token,
@@ -135,6 +171,9 @@ fn is_elsewhere(entity: &Entity, site: &SiteId) -> bool {
 }
 
 /// The deployment with its new placement; `None` if the placement does not change.
+///
+/// A new generation on the same site is a change. A removal from a site where the deployment is not
+/// placed is none, so a late report cannot undo a placement elsewhere.
 fn with_new_placement(
     deployment: &Deployment,
     site: &SiteId,

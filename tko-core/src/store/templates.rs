@@ -20,20 +20,30 @@ const MOST: usize = 16 << 20;
 /// The bytes that are counted for each template in addition to its package.
 const ROW: usize = 1 << 10;
 
+/// The cache, shared by all clones of a store.
 #[derive(Default)]
 pub(super) struct Templates(Mutex<CachedTemplates>);
 
+/// The contents of the cache.
 #[derive(Default)]
 struct CachedTemplates {
+    /// The templates with their packages, as they were last read.
     records: HashMap<Key, Record>,
+    /// The bytes of all templates added since the cache was last emptied. Replaced and forgotten
+    /// ones still count.
     bytes: usize,
 }
 
 impl Templates {
+    /// The cached template, which may be outdated.
     fn get(&self, key: &Key) -> Option<Record> {
         self.lock().records.get(key).cloned()
     }
 
+    /// Adds or replaces a template.
+    ///
+    /// If the size would exceed [`MOST`], the cache is emptied first. A template that is larger
+    /// than that by itself is not kept.
     fn put(&self, record: &Record) {
         let package = record.package.as_ref();
         let size = ROW + package.map_or(0, |package| package.encode(Format::Cbor).len());
@@ -54,10 +64,13 @@ impl Templates {
         }
     }
 
+    /// Removes a template that no longer exists, or is being deleted.
     fn forget(&self, key: &Key) {
         self.lock().records.remove(key);
     }
 
+    /// Locks the cache. The lock is held for single operations of the map, never while waiting for
+    /// the backend.
     fn lock(&self) -> MutexGuard<'_, CachedTemplates> {
         self.0.lock().expect("no code panics while it adds")
     }
@@ -66,8 +79,11 @@ impl Templates {
 impl<B: Backend + ?Sized> Store<B> {
     /// Reads a template, and requires that it does not change.
     ///
+    /// A template that the draft has read already is not read again.
+    ///
     /// # Errors
-    /// - `BadArgument`: it does not exist.
+    /// - `BadArgument`: it does not exist, or is being deleted.
+    /// - Any error of reading it.
     pub(super) async fn template(
         &self,
         draft: &mut ChangeDraft,
@@ -89,6 +105,13 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Reads templates into the draft, at most [`MAX_CHANGES`](crate::MAX_CHANGES): all that it
     /// lacks in one call.
+    ///
+    /// Uses the cache if the draft permits it, and then notes in the draft that it did. Every
+    /// template that is read from the backend is cached, also for drafts that do not use the cache.
+    /// One that does not exist or is being deleted is noted in the draft as absent.
+    ///
+    /// # Errors
+    /// Any error of reading; for example `BadArgument` if there are too many keys.
     pub(super) async fn read_templates(
         &self,
         draft: &mut ChangeDraft,

@@ -1,4 +1,11 @@
 //! The change feed of one selection.
+//!
+//! The feed of the backend has the changes of all entities. This module filters them for one
+//! watcher, by comparing the states before and after each change with the selection.
+//!
+//! A watcher of a quiet selection gets a [`Bookmark`](Event::Bookmark) now and then, which says how
+//! far the feed was read. Resuming from the last bookmark skips the changes before it, which may no
+//! longer be kept.
 
 use super::Store;
 use crate::api::{Event, Watch};
@@ -13,6 +20,15 @@ use futures_util::{StreamExt, stream};
 const QUIET: u32 = 256;
 
 impl<B: Backend + ?Sized> Store<B> {
+    /// Streams the events of a selection after a revision, in order of revision, without end.
+    ///
+    /// Each change yields at most one event. A change that concerns no matching entity yields none.
+    /// After every [`QUIET`] such changes in a row, a bookmark is sent. An event of a matching
+    /// entity starts the count anew.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the selection cannot be watched; the only item of the stream.
+    /// - As [`Backend::tail`]; the stream ends after an error.
     pub(super) fn events(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {
         let Watch {
             select,
