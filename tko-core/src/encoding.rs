@@ -13,6 +13,11 @@
 //! person who knows Kubernetes (`mode: 0644` is 420) and to a program that follows YAML 1.2 (644).
 //! Encoded YAML reads the same in both, and in every tested reader of YAML 1.1 or 1.2.
 //!
+//! Decoding has two steps. The reader of the format ([`Format`]) turns bytes into documents and
+//! counts what they cost. Lists are then split into resources, which must be maps.
+//! `encoding/yaml.rs` and `encoding/scalar.rs` read YAML, and `encoding/emit.rs` writes it. JSON
+//! and CBOR have one file each.
+//!
 //! ```
 //! use tko_core::encoding::{Dialect, Format, Limits, decode, encode};
 //!
@@ -51,7 +56,9 @@ pub(crate) use cbor::push_header;
 use error::DecodeFault;
 use limits::Budget;
 
+/// The advice for integers beyond 64 bits, in every format.
 const BIG_INTEGER_ADVICE: &str = "quote it to make it text, or write it as a float";
+/// The advice for infinities and NaN, in every format.
 const NOT_FINITE_ADVICE: &str = "leave it out, or quote it to make it text";
 
 /// A format of encoded packages.
@@ -88,6 +95,7 @@ impl Display for Format {
 impl FromStr for Format {
     type Err = UnknownFormat;
 
+    /// Parses the name of a format, in lower case only.
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         Self::ALL
             .into_iter()
@@ -197,6 +205,8 @@ pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, format: Format) -
 }
 
 /// Encodes one value of any type as CBOR.
+///
+/// Unlike [`encode`], this adds no list around it. The storage codec uses it for its fields.
 pub(crate) fn encode_value(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     cbor::write_value(&mut out, value);
@@ -204,6 +214,11 @@ pub(crate) fn encode_value(value: &Value) -> Vec<u8> {
 }
 
 /// Decodes one value of any type that [`encode_value`] encoded.
+///
+/// Lists are not split, and the size of the bytes is not checked against [`Limits::bytes`].
+///
+/// # Errors
+/// See [`DecodeError`]; the position is a byte of `bytes`, from 0.
 pub(crate) fn decode_value(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
     cbor::read(bytes, &mut Budget::new(limits)).map(|decoded| decoded.value)
 }
@@ -211,6 +226,10 @@ pub(crate) fn decode_value(bytes: &[u8], limits: &Limits) -> Result<Value, Decod
 /// Reads JSON where YAML is expected. Unlike YAML it may be several texts without `---` in between,
 /// and have long keys. Like the Kubernetes tools, this looks at the first character, and returns to
 /// YAML if the text is not JSON.
+///
+/// `None` means that the text is to be read as YAML. It is from a program, its first character is
+/// not `{`, or it is not JSON. The attempt has a budget of its own, so that it costs the YAML
+/// reader nothing.
 fn json_among_yaml(
     text: &str,
     dialect: Dialect,
@@ -225,6 +244,11 @@ fn json_among_yaml(
     }
 }
 
+/// Checks that the bytes are UTF-8, without copying them.
+///
+/// # Errors
+/// `Malformed`, at the first byte that is not UTF-8. UTF-16 with a byte order mark gets its own
+/// message.
 fn text(bytes: &[u8], format: Format) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|error| {
         let valid = error.valid_up_to();

@@ -1,4 +1,15 @@
 //! Metadata: indexed key-value pairs for selections, gathered from packages.
+//!
+//! Keys and values are any text; this module limits neither their characters nor their number.
+//!
+//! The submodules are `gather`, which reads packages; `growing`, which builds the layout in memory;
+//! and `lines`, the text form for storage.
+//!
+//! Invariants of the layout:
+//! - keys are distinct and in byte order, so that a key is found by binary search;
+//! - equal maps have equal layouts, so that comparing and hashing them is comparing and hashing
+//!   text;
+//! - an empty map has no layout at all.
 
 mod gather;
 mod growing;
@@ -38,13 +49,21 @@ pub struct Metadata(Option<Arc<str>>);
 
 /// The layout of a [`Metadata`] that is not empty: all keys and values in turn, with a separator
 /// between each two, followed by [the end of each](TextEnd), encoded as characters.
+///
+/// The ends make every lookup a slice of the text. They also allow tabs and newlines within keys
+/// and values, because the separators are never searched for.
 #[derive(Clone, Copy, Debug)]
 struct Texts<'a> {
+    /// All keys and values in turn: key, tab, value, newline, and so on.
     text: &'a str,
+    /// Two ends for each pair: that of the key, then that of the value, in bytes of `text`.
     ends: &'a [[u8; TextEnd::LENGTH]],
 }
 
 impl<'a> Texts<'a> {
+    /// Splits a layout into its texts and their ends.
+    ///
+    /// The last end is that of the last value, so it is also the place where the ends begin.
     fn of(piece: &'a str) -> Self {
         let last = piece.as_bytes().last_chunk().copied().unwrap_or_default();
         let (text, ends) = piece.split_at(TextEnd::read(last));
@@ -57,10 +76,18 @@ impl<'a> Texts<'a> {
         self.ends.len() / 2
     }
 
+    /// The end of a key (index 2n) or value (index 2n + 1) of pair n.
+    ///
+    /// # Panics
+    /// If there is no such pair.
     fn end(self, at: usize) -> usize {
         TextEnd::read(self.ends[at])
     }
 
+    /// The key and value of a pair, counted from 0 in the order of the keys.
+    ///
+    /// # Panics
+    /// If there is no such pair.
     fn pair(self, at: usize) -> (&'a str, &'a str) {
         let start = match at {
             0 => 0,
@@ -73,16 +100,24 @@ impl<'a> Texts<'a> {
 
 /// The end of a text, in bytes. Encoded with seven bits in each character, the lowest first, so that
 /// texts and ends share one string.
+///
+/// Bytes below 128 are characters of UTF-8 by themselves, so any such sequence is valid text.
 struct TextEnd(usize);
 
 impl TextEnd {
+    /// The number of characters. Seven bits in each allow ends below 2^35.
     const LENGTH: usize = 5;
 
+    /// Decodes an end.
     fn read(characters: [u8; Self::LENGTH]) -> usize {
         let from_the_highest = characters.iter().rev();
         from_the_highest.fold(0, |end, bits| end << 7 | usize::from(*bits))
     }
 
+    /// Encodes an end.
+    ///
+    /// # Panics
+    /// If the end is 2^35 bytes (32 GiB) or more.
     fn write(self) -> [u8; Self::LENGTH] {
         let Self(end) = self;
         assert!(end >> (7 * Self::LENGTH) == 0, "metadata of 32 GiB");
@@ -123,6 +158,8 @@ impl Metadata {
     }
 
     /// The number of keys.
+    ///
+    /// This takes constant time.
     pub fn len(&self) -> usize {
         self.texts().map_or(0, Texts::len)
     }
@@ -133,6 +170,8 @@ impl Metadata {
     }
 
     /// The value of a key.
+    ///
+    /// The key is found by binary search.
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.find(key).ok()?;
         self.texts().map(|texts| texts.pair(at).1)
@@ -168,6 +207,8 @@ impl Metadata {
     }
 
     /// Whether another value shares this allocation. For pools that keep one copy of equal maps.
+    ///
+    /// An empty map has no allocation, so this is false for it.
     pub fn is_shared(&self) -> bool {
         self.0
             .as_ref()
@@ -175,11 +216,16 @@ impl Metadata {
     }
 
     /// Whether both share one allocation.
+    ///
+    /// This takes constant time, unlike `==`. Two empty maps count as sharing, although they have
+    /// no allocation. Maps that are equal but were built separately do not.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
 
     /// Keeps the pairs for which `keep` returns true.
+    ///
+    /// If it keeps all, the allocation stays shared; otherwise the whole map is rewritten.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         let pairs: Vec<_> = self
             .iter()
@@ -190,8 +236,11 @@ impl Metadata {
         }
     }
 
-    /// Returns a copy in which the values of `over` replace or extend these. The result shares the
-    /// allocation of one of the two if it is equal to it.
+    /// Returns a copy in which the values of `over` replace or extend these.
+    ///
+    /// The result shares the allocation of this map if `over` changes nothing, and that of `over`
+    /// if this map is empty. This saves memory for the many deployments that add nothing to their
+    /// template.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         if over.is_empty() || self.ptr_eq(over) {
@@ -207,6 +256,7 @@ impl Metadata {
     }
 }
 
+/// Formats the pairs like a map, in the order of the keys.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self).finish()
@@ -215,6 +265,9 @@ impl fmt::Debug for Metadata {
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
     /// Collects pairs; of several values for one key, the last counts.
+    ///
+    /// Pairs whose keys ascend are written straight to the layout. At the first other pair, all are
+    /// sorted in a `BTreeMap` instead.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
         let (mut growing, mut pairs) = (Growing::begin(), pairs.into_iter());
         while let Some((key, value)) = pairs.next() {
@@ -234,11 +287,13 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
     }
 }
 
+/// Copies a pair, for the map that sorts pairs.
 fn owned((key, value): (&str, &str)) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
 impl From<BTreeMap<String, String>> for Metadata {
+    /// Converts the map without sorting again.
     fn from(map: BTreeMap<String, String>) -> Self {
         map.into_iter().collect()
     }
@@ -256,7 +311,9 @@ impl<'a> IntoIterator for &'a Metadata {
 /// An iterator over keys and values, in the order of the keys.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
+    /// The layout; `None` for an empty map.
     texts: Option<Texts<'a>>,
+    /// The indices of the pairs that are not yet returned.
     left: Range<usize>,
 }
 

@@ -1,4 +1,8 @@
 //! Packages: ordered lists of shared resources.
+//!
+//! A package is the unit that templates hold and deployments deliver. It is immutable: each change
+//! makes a new package, which shares the resources that stay. The order of resources is kept in
+//! every format, and it counts when packages are compared.
 
 use crate::encoding::{self, Dialect, Format, InputPlace, Limits};
 use crate::error::{Error, Result};
@@ -15,9 +19,12 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Default)]
 pub struct Package(Arc<Inner>);
 
+/// The shared content of all clones of a package.
 #[derive(Default)]
 struct Inner {
+    /// The resources, in order; no two have the same identifier.
     resources: Vec<Arc<Resource>>,
+    /// The hash of the package, once it is asked for.
     hash: OnceLock<ContentHash>,
 }
 
@@ -94,7 +101,8 @@ impl Package {
         Self::new(resources)
     }
 
-    /// Encodes the package; an empty package becomes the empty list of the format.
+    /// Encodes the package. An empty one becomes an empty list in JSON and CBOR, and no bytes in
+    /// YAML.
     pub fn encode(&self, format: Format) -> Vec<u8> {
         encoding::encode(self.iter().map(|resource| resource.value()), format)
     }
@@ -120,6 +128,8 @@ impl Package {
     }
 
     /// The resource with exactly this identifier.
+    ///
+    /// This searches from the start, as do the other lookups.
     pub fn find(&self, identifier: &Identifier) -> Option<&Arc<Resource>> {
         self.iter().find(|r| r.identifier() == identifier)
     }
@@ -166,6 +176,8 @@ impl Package {
     }
 
     /// Creates a copy with `resource` in the place of the one with its identifier, or at the end.
+    ///
+    /// Takes time proportional to the number of resources, and copies pointers only.
     #[must_use]
     pub fn with(&self, resource: Arc<Resource>) -> Self {
         let mut resources = self.0.resources.clone();
@@ -180,6 +192,8 @@ impl Package {
     }
 
     /// Creates a copy without the resource with exactly this identifier.
+    ///
+    /// Without such a resource the copy has the same resources.
     #[must_use]
     pub fn without(&self, identifier: &Identifier) -> Self {
         let mut resources = self.0.resources.clone();
@@ -188,6 +202,8 @@ impl Package {
     }
 
     /// The hash of the resources, in order.
+    ///
+    /// It depends on their order. The first call computes it, and clones share the result.
     pub fn hash(&self) -> ContentHash {
         *self
             .0
@@ -196,11 +212,14 @@ impl Package {
     }
 
     /// Whether both packages are the same value in memory.
+    ///
+    /// This takes constant time. Equal packages that were built separately do not share.
     pub fn shares(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
+/// The error for a reference without a namespace that several resources match.
 pub(crate) fn ambiguous_reference(reference: &Identifier) -> Error {
     Error::bad(
         "reference",
@@ -208,6 +227,7 @@ pub(crate) fn ambiguous_reference(reference: &Identifier) -> Error {
     )
 }
 
+/// Compares the content by its hash, unless both are the same value in memory.
 impl PartialEq for Package {
     fn eq(&self, other: &Self) -> bool {
         self.shares(other) || self.hash() == other.hash()
@@ -225,6 +245,7 @@ impl<'a> IntoIterator for &'a Package {
     }
 }
 
+/// Formats the identifiers only, because contents may be large.
 impl fmt::Debug for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()

@@ -1,4 +1,8 @@
 //! Kubernetes-style resources: immutable maps with an identity, shared between packages.
+//!
+//! The content of a resource is JSON data, whatever format it came in. Its `apiVersion`, `kind`,
+//! name and namespace identify it. All other content is kept as it is, and annotations are read and
+//! set by name. A change makes a new resource, so packages can share resources without locks.
 
 use crate::builder::chainable;
 use crate::error::{Error, Result};
@@ -38,6 +42,9 @@ impl Gvk {
     }
 
     /// Creates a type from an `apiVersion`, which is `group/version` or `version`, and a kind.
+    ///
+    /// The first slash separates the two. The parts are not checked; [`Resource::new`] refuses an
+    /// `apiVersion` with a second slash.
     pub fn of(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         Self::new(group, version, kind)
@@ -109,9 +116,11 @@ impl Identifier {
     /// Parses an object reference: a map with `apiVersion`, `kind`, `name` and, optionally,
     /// `namespace`.
     ///
+    /// A namespace that is empty or not text counts as absent. Other keys are ignored.
+    ///
     /// # Errors
-    /// [`Error::BadArgument`] for `argument`: the value is not a map, or a part is missing or is not
-    /// text.
+    /// [`Error::BadArgument`] for `argument`: the value is not a map, or a part is missing, empty
+    /// or not text.
     pub fn from_reference(argument: &'static str, value: &Value) -> Result<Self> {
         let text = |name: &str| {
             value
@@ -153,8 +162,11 @@ impl fmt::Display for Identifier {
 /// including the order of keys.
 #[derive(Debug)]
 pub struct Resource {
+    /// The identity, copied from the content when the resource is created.
     identifier: Identifier,
+    /// The content: a map that never changes, so that the identity and the hash stay true.
     value: Value,
+    /// The hash of the content, once it is asked for.
     hash: OnceLock<ContentHash>,
 }
 
@@ -189,6 +201,8 @@ impl Resource {
     }
 
     /// The value at this path of map keys, such as `["spec", "siteId"]`.
+    ///
+    /// `None` if a key is absent, or is looked up in anything but a map. Lists have no keys.
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         path.iter()
             .try_fold(&self.value, |value, key| value.get(key))
@@ -206,6 +220,8 @@ impl Resource {
     }
 
     /// The hash of the content.
+    ///
+    /// The first call computes it; later calls return the same.
     pub fn hash(&self) -> ContentHash {
         *self.hash.get_or_init(|| ContentHash::of(&self.value))
     }
@@ -223,6 +239,9 @@ impl Resource {
     }
 
     /// Creates a copy with this annotation set to this text.
+    ///
+    /// Missing `annotations` are created, and anything there but a map is replaced. The identity
+    /// stays.
     #[must_use]
     pub fn annotated(&self, name: &str, text: &str) -> Self {
         self.edited(|content| {
@@ -245,6 +264,7 @@ pub fn map_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<Str
     }
 }
 
+/// Compares content hashes, which are computed once for each resource.
 impl PartialEq for Resource {
     fn eq(&self, other: &Self) -> bool {
         self.hash() == other.hash()
@@ -253,6 +273,15 @@ impl PartialEq for Resource {
 
 impl Eq for Resource {}
 
+/// Reads the identity from the content of a resource.
+///
+/// A namespace that is empty or not text counts as absent.
+///
+/// # Errors
+/// `BadArgument`:
+/// - the value is not a map;
+/// - `apiVersion`, `kind` or `metadata.name` is missing, empty or not text;
+/// - `apiVersion` has no version, or more than one slash.
 fn identify(value: &Value) -> Result<Identifier> {
     if !value.is_object() {
         return Err(Error::bad(

@@ -3,6 +3,15 @@
 //! Accepted: text, 64-bit integers, floats of all three widths, booleans, null (undefined reads as
 //! null), lists and maps of definite and indefinite length, and tags that only describe their
 //! value. Everything else is refused, because the data model cannot represent it.
+//!
+//! Invariants:
+//! - memory grows with the bytes that were read, never with a length that a header only announces;
+//! - the input is exactly one value, so bytes after it are an error;
+//! - written lengths are definite, and numbers take the shortest form that keeps their value;
+//! - the order of keys is kept in both directions.
+//!
+//! Every error gives the byte, from 0, at which the last item that was read begins. If bytes follow
+//! the value, it gives the first of them.
 
 use ciborium_ll::{Decoder, Encoder, Error as HeaderError, Header, simple};
 use serde_json::map::Entry;
@@ -16,6 +25,16 @@ use super::{BIG_INTEGER_ADVICE, Decoded, Format, NOT_FINITE_ADVICE};
 const LONGEST_HEADER: usize = 9;
 
 /// Reads the one value in the bytes.
+///
+/// A top-level list is the package: it does not count as a level, and errors name its item.
+///
+/// # Errors
+/// - `Malformed`: the input is truncated, is not CBOR, has invalid UTF-8, or has bytes after the
+///   value.
+/// - `DuplicateKey`: a map has a key twice.
+/// - `Unsupported`: a byte string, a tag, a simple value, a key or a number has no equivalent in
+///   the data model.
+/// - `LimitExceeded`: the budget is used up, or the value is nested too deeply.
 pub(super) fn read(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Decoded, DecodeError> {
     let mut reader = CborReader {
         rest: bytes,
@@ -33,6 +52,8 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Decoded, Dec
 }
 
 /// Writes one array of definite length.
+///
+/// The values are its items, in order. No values give an empty array.
 pub(super) fn write(values: &[&Value]) -> Vec<u8> {
     let mut out = Vec::new();
     push_header(&mut out, Header::Array(Some(values.len())));
@@ -42,6 +63,9 @@ pub(super) fn write(values: &[&Value]) -> Vec<u8> {
     out
 }
 
+/// Reads values from bytes in memory.
+///
+/// Its methods return faults without a place; [`read`] adds the place from `start` and `item`.
 struct CborReader<'a, 'l> {
     /// The bytes that are not yet read.
     rest: &'a [u8],
@@ -51,10 +75,14 @@ struct CborReader<'a, 'l> {
     start: usize,
     /// The position of the current item in a top-level list, from 1.
     item: Option<usize>,
+    /// The limits, and the part of them that this read has used so far.
     budget: &'a mut Budget<'l>,
 }
 
 impl<'a> CborReader<'a, '_> {
+    /// Reads the whole input as one value, which counts as one document.
+    ///
+    /// Errors after the value refer to the first byte that follows it.
     fn root(&mut self) -> Result<Value, DecodeFault> {
         self.budget.document()?;
         let value = match self.content()? {
@@ -77,6 +105,19 @@ impl<'a> CborReader<'a, '_> {
     }
 
     /// Reads the value that a header begins, inside `depth` lists and maps.
+    ///
+    /// Counts the value, and checks the level of a list or map before its content is read. Integers
+    /// range from -2^63 to 2^64 - 1. Undefined becomes null.
+    ///
+    /// # Errors
+    /// - `Unsupported`: a negative integer below -2^63, an infinity or NaN, another simple value,
+    ///   or a byte string.
+    /// - `Malformed`: a break, which only ends lists, maps and texts of indefinite length.
+    /// - The errors of the content.
+    ///
+    /// # Panics
+    /// If the header is a tag. `content`, which reads every header that is passed here, takes tags
+    /// off.
     fn value(&mut self, header: Header, depth: usize) -> Result<Value, DecodeFault> {
         self.budget.value()?;
         Ok(match header {
@@ -127,6 +168,10 @@ impl<'a> CborReader<'a, '_> {
         })
     }
 
+    /// Reads the items of a list; `length` is `None` if a break ends it.
+    ///
+    /// `depth` includes this list, unless it is the top-level one. `root` marks the top-level list,
+    /// whose item numbers become part of the place of errors.
     fn list(
         &mut self,
         length: Option<usize>,
@@ -148,6 +193,10 @@ impl<'a> CborReader<'a, '_> {
         Ok(Value::Array(items))
     }
 
+    /// Reads the pairs of a map; `length` counts pairs, and is `None` if a break ends the map.
+    ///
+    /// `depth` includes this map. Keys must be text without a tag: even a tag that only describes
+    /// its value is refused here. A break between a key and its value is `Malformed`.
     fn map(&mut self, length: Option<usize>, depth: usize) -> Result<Value, DecodeFault> {
         self.expect_items(length.map(|pairs| pairs.saturating_mul(2)))?;
         let mut map = Map::new();
@@ -178,6 +227,10 @@ impl<'a> CborReader<'a, '_> {
         Ok(Value::Object(map))
     }
 
+    /// Reads the content of a text; `length` is in bytes, and is `None` for a text in parts.
+    ///
+    /// Each part must be a text of definite length, and valid UTF-8 by itself, as RFC 8949
+    /// requires.
     fn text(&mut self, length: Option<usize>) -> Result<String, DecodeFault> {
         let Some(length) = length else {
             let mut text = String::new();
@@ -197,6 +250,10 @@ impl<'a> CborReader<'a, '_> {
         self.chunk(length).map(str::to_owned)
     }
 
+    /// Takes `length` bytes of text from the input, without copying them.
+    ///
+    /// # Errors
+    /// `Malformed`: the input is shorter, or the bytes are not UTF-8.
     fn chunk(&mut self, length: usize) -> Result<&'a str, DecodeFault> {
         let Some((chunk, rest)) = self.rest.split_at_checked(length) else {
             return Err(self.truncated());
@@ -208,6 +265,13 @@ impl<'a> CborReader<'a, '_> {
     }
 
     /// Reads the next header that is not a tag; skips tags that only describe a value.
+    ///
+    /// A break is returned like any other header, unless a tag precedes it. The caller decides
+    /// whether it may end something here.
+    ///
+    /// # Errors
+    /// - `Unsupported`: a tag that changes the meaning of its value, such as a big integer.
+    /// - `Malformed`: a tag without a value, or as for `header`.
     fn content(&mut self) -> Result<Header, DecodeFault> {
         let mut tagged = false;
         loop {
@@ -233,6 +297,10 @@ impl<'a> CborReader<'a, '_> {
         }
     }
 
+    /// Reads one header, tags included, and moves `start` to its first byte.
+    ///
+    /// # Errors
+    /// `Malformed`: the input ends within the header, or no CBOR item begins with this byte.
     fn header(&mut self) -> Result<Header, DecodeFault> {
         self.start = self.size - self.rest.len();
         match Decoder::from(&mut self.rest).pull() {
@@ -245,6 +313,9 @@ impl<'a> CborReader<'a, '_> {
     }
 
     /// Refuses a length beyond the input at once: every item takes at least one byte.
+    ///
+    /// A short input that announces billions of items therefore fails before they are read. Maps
+    /// pass twice their number of pairs. Indefinite lengths always pass.
     fn expect_items(&self, length: Option<usize>) -> Result<(), DecodeFault> {
         if length.is_some_and(|length| length > self.rest.len()) {
             return Err(self.truncated());
@@ -252,6 +323,7 @@ impl<'a> CborReader<'a, '_> {
         Ok(())
     }
 
+    /// The error for an input that ends within the item at `start`.
     fn truncated(&self) -> DecodeFault {
         DecodeFault::Malformed(format!(
             "truncated: an item that begins here does not end within the {} bytes given",
@@ -260,6 +332,7 @@ impl<'a> CborReader<'a, '_> {
     }
 }
 
+/// The error for an integer that fits neither `i64` nor `u64`, tagged or plain.
 fn big_integer() -> DecodeFault {
     DecodeFault::Unsupported {
         problem: "an integer has more than 64 bits".to_owned(),
@@ -284,6 +357,10 @@ fn kind(header: Header) -> &'static str {
     }
 }
 
+/// Appends a value of any type, with definite lengths and with keys in their order.
+///
+/// This recurses once for each level. Values from the readers of this crate are at most
+/// [`MAX_DEPTH`](super::MAX_DEPTH) levels deep, below the top-level list.
 pub(super) fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => push_header(out, Header::Simple(simple::NULL)),
@@ -307,11 +384,16 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
+/// Appends a text or key, as one part.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     push_header(out, Header::Text(Some(text.len())));
     out.extend_from_slice(text.as_bytes());
 }
 
+/// The header of a number, which is all of its encoding: an unsigned or negative integer, or a
+/// float.
+///
+/// The type is kept: `1.0` stays a float, although the integer 1 would be shorter.
 fn number_header(number: &Number) -> Header {
     if let Some(value) = number.as_u64() {
         Header::Positive(value)
@@ -328,6 +410,9 @@ fn number_header(number: &Number) -> Header {
     }
 }
 
+/// Appends one header, in its shortest form.
+///
+/// The storage codec also uses this, to write the frames around its values.
 pub(crate) fn push_header(out: &mut Vec<u8>, header: Header) {
     let mut buffer = [0; LONGEST_HEADER];
     let mut rest = &mut buffer[..];

@@ -1,4 +1,8 @@
 //! Decoding errors and their positions.
+//!
+//! Readers find a fault where they may not know the place, for example in a visitor of
+//! `serde_json`. They return a `DecodeFault`, and the code that knows the place turns it into a
+//! [`DecodeError`].
 
 use std::fmt::{self, Display, Formatter};
 
@@ -87,6 +91,7 @@ pub struct InputPlace {
 }
 
 impl InputPlace {
+    /// The input as a whole, without document, item or position.
     pub(super) fn new(format: Format) -> Self {
         Self {
             format,
@@ -96,6 +101,7 @@ impl InputPlace {
         }
     }
 
+    /// Sets the document, which counts from 1.
     pub(super) fn document(self, document: usize) -> Self {
         Self {
             document: Some(document),
@@ -103,10 +109,12 @@ impl InputPlace {
         }
     }
 
+    /// Sets the item, which counts from 1, or clears it.
     pub(super) fn item(self, item: Option<usize>) -> Self {
         Self { item, ..self }
     }
 
+    /// Sets the position in the bytes.
     pub(super) fn position(self, position: Position) -> Self {
         Self {
             position: Some(position),
@@ -115,6 +123,7 @@ impl InputPlace {
     }
 }
 
+/// Writes the name of the format, then the parts that are known, separated by commas.
 impl Display for InputPlace {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self.format {
@@ -155,6 +164,9 @@ pub enum Position {
 
 impl Position {
     /// The position of a byte in a text.
+    ///
+    /// The byte counts from 0; one after the end means the end. This scans the text up to the byte,
+    /// so it is for errors only.
     pub(super) fn in_text(text: &str, byte: usize) -> Self {
         let before = &text.as_bytes()[..byte.min(text.len())];
         let line_start = before
@@ -183,15 +195,22 @@ impl Display for Position {
 }
 
 /// A [`DecodeError`] without its place.
+///
+/// Each variant becomes the variant of that error with the same meaning.
 #[derive(Debug)]
 pub(super) enum DecodeFault {
+    /// The problem, for [`DecodeError::Malformed`].
     Malformed(String),
+    /// The quoted key, for [`DecodeError::DuplicateKey`].
     DuplicateKey(String),
+    /// A value without an equivalent, for [`DecodeError::Unsupported`].
     Unsupported {
         problem: String,
         advice: &'static str,
     },
+    /// The type that was found, for [`DecodeError::NotAMap`].
     NotAMap(&'static str),
+    /// A limit that was exceeded, for [`DecodeError::LimitExceeded`].
     Limit {
         limit: Limit,
         most: usize,
@@ -199,10 +218,12 @@ pub(super) enum DecodeFault {
 }
 
 impl DecodeFault {
+    /// The fault for a repeated key, which is quoted here for the message.
     pub(super) fn duplicate(key: &str) -> Self {
         Self::DuplicateKey(quoted(key))
     }
 
+    /// Adds the place, which completes the error.
     pub(super) fn at(self, at: InputPlace) -> DecodeError {
         match self {
             Self::Malformed(problem) => DecodeError::Malformed { at, problem },
@@ -219,6 +240,8 @@ impl DecodeFault {
 }
 
 /// Quotes text of the input for a message: escaped, and truncated after 60 characters.
+///
+/// Truncated text ends in `…` after the closing quote.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     match text.char_indices().nth(SHOWN) {

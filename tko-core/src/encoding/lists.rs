@@ -1,4 +1,10 @@
 //! Splitting lists of resources into their items, as `kubectl` does.
+//!
+//! A top-level list gives its items in every dialect and format. A map of kind `List` gives its
+//! items only in the people's dialect, because a program means what it sends.
+//!
+//! The order is that of the text, depth first. The other fields of a list, such as its metadata,
+//! are dropped. An item has the place of its document, and its number in the innermost list.
 
 use serde_json::{Map, Value};
 
@@ -7,6 +13,12 @@ use super::limits::Budget;
 use super::{Decoded, Dialect};
 
 /// Adds the resources of a document to `out`: none for an empty document, the items for a list.
+///
+/// An empty document is null; a null within a list is an error.
+///
+/// # Errors
+/// - `NotAMap`: the document or an item is neither a map nor, at the top, a list.
+/// - `LimitExceeded`: `out` would have more resources than the limit on documents allows.
 pub(super) fn spread(
     document: Decoded,
     dialect: Dialect,
@@ -26,6 +38,11 @@ pub(super) fn spread(
     }
 }
 
+/// Adds one resource to `out`, or the items of a list, which may themselves be lists.
+///
+/// The number of resources is checked before each one is added. Fails as [`spread`].
+///
+/// A list within a list is split in turn. Its items take their numbers from the inner list.
 fn add(
     resource: Decoded,
     dialect: Dialect,
@@ -63,14 +80,20 @@ fn add(
     Err(DecodeFault::NotAMap(found).at(at))
 }
 
+/// A map of the input, once it is known whether it is a list.
 enum Taken {
+    /// An ordinary resource, unchanged.
     Resource(Map<String, Value>),
+    /// The items of a list, of any type. The caller checks that they are maps.
     Items(Vec<Value>),
 }
 
 /// Splits a list. `List` and `ResourceList` are always lists. Another kind that ends in `List`
 /// (`ConfigMapList`) is a list if it has a list of `items` and, unlike every resource, no name; its
 /// items may omit the kind and version that the list implies.
+///
+/// An item gets the implied fields only if it has neither, and then they come first. In the
+/// programs' dialect every map is a resource.
 fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
     let item_kind = match map.get("kind").and_then(Value::as_str) {
         _ if dialect == Dialect::Programs => return Taken::Resource(map),
@@ -109,11 +132,13 @@ fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
     )
 }
 
+/// Whether `metadata.name` is there, with a value of any type.
 fn has_name(map: &Map<String, Value>) -> bool {
     map.get("metadata")
         .is_some_and(|metadata| metadata.get("name").is_some())
 }
 
+/// Whether `items` is there, and is a list, even an empty one.
 fn has_items(map: &Map<String, Value>) -> bool {
     map.get("items").is_some_and(Value::is_array)
 }

@@ -3,6 +3,15 @@
 //! The two dialects differ only here and in the types of keys. Input of people is read as the
 //! Kubernetes tools read it: YAML 1.1 without dates and base 60. Input of programs follows the core
 //! schema of YAML 1.2. Both refuse numbers that would lose digits.
+//!
+//! In both dialects an empty plain scalar is null, and quoted and block scalars without a tag are
+//! text. Integers range from -2^63 to 2^64 - 1, and `-0` is the integer 0. Times and dates, such as
+//! `12:30:00` and `2024-01-31`, are text.
+//!
+//! The reader tries types in this order: null and boolean by exact spelling, integer, float, text.
+//! The first byte decides which of these are possible, because most scalars are text. A scalar that
+//! begins like a number but is not one, such as `10.0.0.1`, is text. Only a number that the data
+//! model cannot hold is an error.
 
 use std::borrow::Cow;
 
@@ -12,9 +21,19 @@ use serde_json::{Number, Value};
 use super::error::{DecodeFault, quoted};
 use super::{BIG_INTEGER_ADVICE, Dialect, NOT_FINITE_ADVICE};
 
+/// The prefix of the standard tags, which YAML text abbreviates as `!!`.
 const YAML_NAMESPACE: &str = "tag:yaml.org,2002:";
 
-/// The value of a scalar.
+/// The value of a scalar, by its style, tag and dialect.
+///
+/// Without a tag only a plain scalar can be anything but text. With `!!str`, `!!timestamp` or `!`
+/// every scalar is text. The tags `!!null`, `!!bool`, `!!int` and `!!float` read it as plain, even
+/// if it is quoted, and demand that type. `!!float` also accepts an integer, and converts it.
+///
+/// # Errors
+/// - `Malformed`: the text is not of the type that its tag demands.
+/// - `Unsupported`: another tag, such as `!!binary` or `!Ref`, or a number that the data model
+///   cannot hold.
 pub(super) fn resolve(
     text: Cow<'_, str>,
     style: ScalarStyle,
@@ -61,6 +80,11 @@ pub(super) fn resolve(
 }
 
 /// Checks the tag of a list (`seq`) or map (`map`).
+///
+/// No tag, `!`, and the standard tag of the same type are accepted.
+///
+/// # Errors
+/// `Unsupported`: any other tag, such as `!!set` or `!!omap`.
 pub(super) fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), DecodeFault> {
     match tag {
         None => Ok(()),
@@ -70,7 +94,13 @@ pub(super) fn check_tag(tag: Option<&Tag>, expected: &str) -> Result<(), DecodeF
     }
 }
 
-/// The text of a key.
+/// The text of a key, from its value.
+///
+/// Text is a key in both dialects. People may also use booleans and numbers, which become the text
+/// that the Kubernetes tools make of them: `true`, `12`, or a short float.
+///
+/// # Errors
+/// `Unsupported`: null, a list or a map; for programs everything but text.
 pub(super) fn key(value: Value, dialect: Dialect) -> Result<String, DecodeFault> {
     let (kind, text) = match value {
         Value::String(text) => return Ok(text),
@@ -92,6 +122,7 @@ pub(super) fn key(value: Value, dialect: Dialect) -> Result<String, DecodeFault>
     })
 }
 
+/// The error for a tag that would change the type or the meaning of its value.
 fn foreign(tag: &Tag) -> DecodeFault {
     DecodeFault::Unsupported {
         problem: format!("tag {} has a meaning that would be lost", tag.original()),
@@ -99,6 +130,10 @@ fn foreign(tag: &Tag) -> DecodeFault {
     }
 }
 
+/// The value of a plain scalar without a tag.
+///
+/// # Errors
+/// `Unsupported`: a number that is not finite, or does not fit 64 bits.
 fn plain(text: Cow<'_, str>, dialect: Dialect) -> Result<Value, DecodeFault> {
     // Almost every scalar is a word, which its first byte shows.
     let Some(first) = text.bytes().next() else {
@@ -114,6 +149,9 @@ fn plain(text: Cow<'_, str>, dialect: Dialect) -> Result<Value, DecodeFault> {
     Ok(known.unwrap_or_else(|| Value::String(text.into_owned())))
 }
 
+/// The null or boolean that a word means; `None` if it is text.
+///
+/// Only the listed spellings count: `yEs` is text in both dialects.
 fn word(text: &str, dialect: Dialect) -> Option<Value> {
     Some(match text {
         "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -126,6 +164,11 @@ fn word(text: &str, dialect: Dialect) -> Option<Value> {
     })
 }
 
+/// Reads a number in the dialect; `None` if the scalar is text.
+///
+/// # Errors
+/// `Unsupported`: an infinity or NaN in YAML's spelling, such as `-.inf`, or as for the dialect's
+/// reader.
 fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, DecodeFault> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
@@ -142,6 +185,13 @@ fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, DecodeFault> {
 
 /// Reads a number as Go's `strconv` does for the Kubernetes tools: without underscores, octal with
 /// a leading zero, and hexadecimal, octal or binary with a prefix, also after a sign.
+///
+/// Underscores are removed first. If the text begins with a point, each of them must be between two
+/// digits, or the scalar is text. Digits that do not fit their prefix, or 64 bits, are then tried
+/// as decimal. So an oversized hexadecimal number is text.
+///
+/// # Errors
+/// As for `decimal`.
 fn kubernetes_number(text: &str) -> Result<Option<Value>, DecodeFault> {
     let dense: Cow<'_, str> = if !text.contains('_') {
         text.into()
@@ -176,6 +226,11 @@ fn separates_digits(text: &str) -> bool {
 }
 
 /// Reads a number by the core schema of YAML 1.2.
+///
+/// The prefixes `0x` and `0o` are lower case and take no sign. A leading zero alone has no meaning.
+///
+/// # Errors
+/// `Unsupported`: digits after a prefix exceed 64 bits, or as for `decimal`.
 fn core_number(text: &str) -> Result<Option<Value>, DecodeFault> {
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         let Some(digits) = text.strip_prefix(prefix) else {
@@ -193,6 +248,12 @@ fn core_number(text: &str) -> Result<Option<Value>, DecodeFault> {
 }
 
 /// Reads a decimal number of both dialects, such as `12`, `-0.5`, `.5`, `1.` or `1e3`.
+///
+/// `None` if the text is not a number. Leading zeros are ignored. A float is the nearest `f64`.
+///
+/// # Errors
+/// `Unsupported`: an integer has more than 64 bits, or a program's float is beyond the range of
+/// `f64`. A float of people that is out of range is text.
 fn decimal(text: &str, dialect: Dialect) -> Result<Option<Value>, DecodeFault> {
     let (negative, unsigned) = sign(text);
     if !unsigned.is_empty() && unsigned.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -234,6 +295,7 @@ fn is_decimal_float(unsigned: &str) -> bool {
     exponent_fits && digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty())
 }
 
+/// Splits at most one sign off a number. Returns whether it is negative, and the rest.
 fn sign(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -254,6 +316,7 @@ fn integer(negative: bool, digits: &str, radix: u32) -> Option<Value> {
     Some(Value::from(magnitude))
 }
 
+/// The error for an integer that fits neither `i64` nor `u64`.
 fn too_big(text: &str) -> DecodeFault {
     DecodeFault::Unsupported {
         problem: format!("integer {} has more than 64 bits", quoted(text)),
@@ -263,6 +326,9 @@ fn too_big(text: &str) -> DecodeFault {
 
 /// A float as a key, as the Kubernetes tools write it: the shortest digits of the nearest 32-bit
 /// float, with an exponent below 10⁻⁴ and from 10⁶.
+///
+/// Beyond the range of 32-bit floats this is `.inf` or `-.inf`. Exponents have a sign and at least
+/// two digits, as in `1e+06`.
 fn short_float(value: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,

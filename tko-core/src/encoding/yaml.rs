@@ -2,6 +2,20 @@
 //!
 //! Aliases are copies, counted before they are made. Merge keys (`<<`) are expanded: the map's own
 //! keys win over merged keys at any position, and earlier merged maps win over later ones.
+//!
+//! Each document is built in one recursive pass over the parser's events. Nothing is read twice: a
+//! duplicate key, an excessive depth or an unknown tag ends the read at its event.
+//!
+//! Terms:
+//! - an *anchor* (`&name`) marks a value; an *alias* (`*name`) repeats it within the same document;
+//! - the *weight* of a value is the cost of a copy: its values, its bytes of text and its levels;
+//! - the *depth* of a value is the number of lists and maps around it in the same resource.
+//!
+//! Invariants:
+//! - the order of keys is that of the text; a key that overrides a merged key keeps the merged
+//!   position;
+//! - a plain top-level list is the package, so it counts neither as a level nor as a value;
+//! - every error has the document, line and column of its cause.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,6 +28,16 @@ use super::limits::{Budget, Limit, MAX_DEPTH};
 use super::{Decoded, Dialect, Format, scalar};
 
 /// Reads every document of a stream; empty documents are null.
+///
+/// The dialect decides the types of plain scalars and of keys. The budget is shared by all
+/// documents, so a stream of many small documents costs no more than one large document.
+///
+/// # Errors
+/// - `Malformed`: the parser refuses the text, an alias has no earlier value, a scalar does not fit
+///   its tag, or a merge key has no maps.
+/// - `DuplicateKey`: a map has a key twice.
+/// - `Unsupported`: a tag, number or key has no equivalent in the data model.
+/// - `LimitExceeded`: the budget is used up, or the value is nested too deeply.
 pub(super) fn read(
     text: &str,
     dialect: Dialect,
@@ -46,12 +70,19 @@ pub(super) fn read(
     }
 }
 
+/// Builds values from parser events, for all documents of one stream.
+///
+/// The methods call each other recursively. The depth limit bounds the stack that this needs.
 struct Composer<'a, 'l> {
+    /// The source of the events.
     parser: Parser<'a, StrInput<'a>>,
+    /// The rules for plain scalars and for keys.
     dialect: Dialect,
+    /// The limits, and the part of them that this stream has used so far.
     budget: &'a mut Budget<'l>,
     /// The values of this document's anchors, by the parser's number.
     anchors: HashMap<usize, Anchored>,
+    /// The number of the current document, from 1; 0 before the first.
     document: usize,
     /// The position of the current item in a top-level list, from 1.
     item: Option<usize>,
@@ -59,19 +90,33 @@ struct Composer<'a, 'l> {
 
 /// A value with an anchor, and the cost of a copy.
 struct Anchored {
+    /// The value, copied for each alias.
     value: Value,
+    /// The weight of the value, computed once rather than for each alias.
     weight: Weight,
 }
 
+/// The cost of a copy of a value, counted against the limits before an alias is expanded.
+///
+/// Without this count a few nested aliases could expand to billions of values.
 #[derive(Clone, Copy, Default)]
 struct Weight {
+    /// The number of values: itself and everything inside it, but not keys.
     values: usize,
+    /// The bytes of all texts and keys; numbers and booleans count as none.
     bytes: usize,
     /// The levels of lists and maps.
+    ///
+    /// 0 for a scalar, 1 for a flat or empty list or map.
     height: usize,
 }
 
 impl<'a> Composer<'a, '_> {
+    /// Reads one document, whose start event has just been read.
+    ///
+    /// Anchors are cleared first, because they are valid only within their document. The place of
+    /// the result is that of its first event. A top-level list with an anchor or a tag is read like
+    /// any other value, so that it counts as a level.
     fn document(&mut self, start: Span) -> Result<Decoded, DecodeError> {
         self.document += 1;
         self.anchors.clear();
@@ -87,7 +132,11 @@ impl<'a> Composer<'a, '_> {
         Ok(Decoded { value, at })
     }
 
-    /// The list around a package's resources does not count as a level.
+    /// Reads the items of a top-level list, whose start event has just been read.
+    ///
+    /// While an item is read, its number is part of the place of every error.
+    ///
+    /// The list is the package itself, not part of a resource, so its items begin at depth 0.
     fn top_level_list(&mut self) -> Result<Value, DecodeError> {
         let mut items = Vec::new();
         loop {
@@ -102,6 +151,10 @@ impl<'a> Composer<'a, '_> {
     }
 
     /// Reads the value that an event begins, inside `depth` lists and maps.
+    ///
+    /// The tag and the depth of a list or map are checked before its content is read. The value
+    /// itself is counted after its content; an alias counts as a copy instead. A value with an
+    /// anchor is remembered. An event that begins no value is `Malformed`.
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Value, DecodeError> {
         let (value, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, span, depth),
@@ -130,6 +183,11 @@ impl<'a> Composer<'a, '_> {
         Ok(value)
     }
 
+    /// Keeps a copy of a value for the aliases of its anchor; does nothing for anchor 0, which
+    /// means none.
+    ///
+    /// The copy counts against the alias limits even if no alias follows, because it takes memory.
+    /// A later anchor has a number of its own, so it never changes an earlier one.
     fn remember(&mut self, anchor: usize, value: &Value, span: Span) -> Result<(), DecodeError> {
         // The parser counts anchors from 1; 0 means none.
         if anchor == 0 {
@@ -143,6 +201,9 @@ impl<'a> Composer<'a, '_> {
         Ok(())
     }
 
+    /// Reads the items of a list, whose start event has just been read.
+    ///
+    /// `depth` includes this list: it is the number of lists and maps around each item.
     fn list(&mut self, depth: usize) -> Result<Value, DecodeError> {
         let mut items = Vec::new();
         loop {
@@ -154,6 +215,11 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
+    /// Reads the pairs of a map, whose start event has just been read; `depth` includes this map.
+    ///
+    /// A merge key adds only keys that the map does not have yet. A later key of the map's own may
+    /// then override a merged one, once; every other repetition is `DuplicateKey`. A second merge
+    /// key in one map is a duplicate too: a list of maps is the way to merge several.
     fn map(&mut self, depth: usize) -> Result<Value, DecodeError> {
         let mut map = Map::new();
         // Keys that only a merge has set so far; almost always none.
@@ -184,6 +250,16 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
+    /// Reads one key as text.
+    ///
+    /// Keys are not counted as values, but a key with an anchor, or given by an alias, counts as a
+    /// copy.
+    ///
+    /// A list or a map as a key is refused at its start event, in both dialects.
+    ///
+    /// # Errors
+    /// `Unsupported`: the dialect does not accept a key of this type. Otherwise as for the scalar
+    /// or the alias.
     fn key(&mut self, event: Event<'a>, span: Span) -> Result<String, DecodeError> {
         let value = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -201,6 +277,11 @@ impl<'a> Composer<'a, '_> {
         self.check(span, key)
     }
 
+    /// Returns a copy of the value of an anchor, counted with its whole weight.
+    ///
+    /// The levels of the copy are added to `depth`, so that aliases cannot exceed the depth limit.
+    /// The parser reports unknown anchors itself. An anchor without a value is therefore still
+    /// being read, and the alias is inside it: a cycle, which is `Malformed`.
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Value, DecodeError> {
         let Some(anchored) = self.anchors.get(&anchor) else {
             let problem = "an alias stands inside the value of its own anchor";
@@ -215,6 +296,9 @@ impl<'a> Composer<'a, '_> {
         self.check(span, counted.map(|()| value))
     }
 
+    /// Checks that a list (`kind` is `seq`) or map (`map`) may begin here: its tag, and its level.
+    ///
+    /// `depth` is the number of lists and maps around it, so the new level is one more.
     fn enter(
         &self,
         span: Span,
@@ -226,6 +310,7 @@ impl<'a> Composer<'a, '_> {
         self.check(span, entered)
     }
 
+    /// Returns the next event and its span. After the last event it returns the end of the stream.
     fn next(&mut self) -> Result<(Event<'a>, Span), DecodeError> {
         match self.parser.next_event() {
             Some(Ok(next)) => Ok(next),
@@ -234,6 +319,11 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
+    /// Converts an error of the parser, so that it reads like the errors of this module.
+    ///
+    /// The parser's own nesting limit becomes the depth limit, with its value and advice. An
+    /// unknown anchor gets a clearer message. Everything else is `Malformed`, with the parser's
+    /// text.
     fn scan_error(&self, error: &ScanError) -> DecodeError {
         let at = self.place(Span::empty(*error.marker()));
         match error.kind() {
@@ -253,14 +343,20 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
+    /// Adds the place of an event to the error of a result, if it has one.
     fn check<T>(&self, span: Span, result: Result<T, DecodeFault>) -> Result<T, DecodeError> {
         result.map_err(|fault| self.fault(span, fault))
     }
 
+    /// Adds the place of an event to an error.
     fn fault(&self, span: Span, fault: DecodeFault) -> DecodeError {
         fault.at(self.place(span))
     }
 
+    /// The place of the start of a span: document, item, line and column.
+    ///
+    /// The parser counts columns from 0, and places count from 1. An error before the first
+    /// document is reported in document 1.
     fn place(&self, span: Span) -> InputPlace {
         InputPlace::new(Format::Yaml)
             .document(self.document.max(1))
@@ -272,11 +368,19 @@ impl<'a> Composer<'a, '_> {
     }
 }
 
+/// Whether an event is a merge key: a plain `<<` without a tag, in either dialect.
+///
+/// A quoted `"<<"` is an ordinary key.
 fn is_merge(event: &Event<'_>) -> bool {
     matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
 }
 
 /// Adds the keys of a map, or of a list of maps, that are not present yet. Returns those keys.
+///
+/// Existing keys keep their values, so of several maps in a list the first with a key decides.
+///
+/// # Errors
+/// `Malformed`: the value, or an item of the list, is not a map.
 fn merge(map: &mut Map<String, Value>, value: Value) -> Result<HashSet<String>, DecodeFault> {
     let maps = match value {
         Value::Array(items) => items,
@@ -300,6 +404,9 @@ fn merge(map: &mut Map<String, Value>, value: Value) -> Result<HashSet<String>, 
     Ok(merged)
 }
 
+/// Computes the weight of a value by visiting all of it.
+///
+/// This runs once for each anchor. The depth limit, already checked, bounds the recursion.
 fn weigh(value: &Value) -> Weight {
     let mut total = Weight {
         values: 1,

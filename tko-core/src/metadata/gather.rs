@@ -46,6 +46,10 @@ impl Metadata {
     }
 }
 
+/// Adds the leaves of a value to `into`, each with its path below `path`.
+///
+/// A leaf is anything but a map, so a list is one leaf. Null and empty maps add nothing. A later
+/// value replaces an earlier one with the same path.
 fn leaves(path: String, value: &Value, into: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(map) => {

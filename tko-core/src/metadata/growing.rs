@@ -1,4 +1,8 @@
 //! Building metadata from pairs in the order of their keys.
+//!
+//! There are two ways. Pairs are pushed one by one, in ascending order of their keys. Or stored
+//! lines without escapes are taken as they are, because they equal the texts of the layout byte by
+//! byte.
 
 use super::{Metadata, TextEnd};
 use std::cell::Cell;
@@ -14,9 +18,11 @@ pub(super) const NEWLINE: char = '\n';
 /// The layout of metadata while it is built.
 #[derive(Default)]
 pub(super) struct Growing {
+    /// The texts so far, with their separators.
     text: String,
+    /// The encoded ends of the texts so far, two for each pair.
     ends: Vec<[u8; TextEnd::LENGTH]>,
-    /// The place of the last key.
+    /// The place of the last key that was pushed; without meaning while there are no pairs.
     last: Range<usize>,
 }
 
@@ -29,6 +35,7 @@ impl Growing {
     /// Most bytes of texts of a kept buffer.
     const KEPT: usize = 65_536;
 
+    /// Begins with no pairs, in the buffers of this thread's last build if they are free.
     pub(super) fn begin() -> Self {
         ROOM.take()
     }
@@ -38,6 +45,8 @@ impl Growing {
         self.ends.is_empty() || &self.text[self.last.clone()] < key
     }
 
+    /// Adds a pair. The key must be greater than every present one, which only
+    /// [`goes_on_with`](Self::goes_on_with) checks.
     pub(super) fn push(&mut self, key: &str, value: &str) {
         if !self.ends.is_empty() {
             self.text.push(NEWLINE);
@@ -51,12 +60,16 @@ impl Growing {
         self.end(self.text.len());
     }
 
+    /// Records that a key or value ends before this byte of the texts.
     fn end(&mut self, at: usize) {
         self.ends.push(TextEnd(at).write());
     }
 
     /// Builds from [lines](Metadata::from_lines), if they are well formed, sorted, and without
     /// escapes.
+    ///
+    /// `None` means that the lines need the slower reader, which also reports what is wrong with
+    /// them. Every line must have one tab, and keys must ascend. Empty text gives `None` too.
     pub(super) fn of(lines: &str) -> Option<Self> {
         let mut growing = Self::begin();
         let bytes = lines.as_bytes();
@@ -85,6 +98,11 @@ impl Growing {
         (!in_key).then_some(growing)
     }
 
+    /// Appends the ends to the texts and copies both into one allocation; none if there are no
+    /// pairs.
+    ///
+    /// The buffers return to the thread, unless that of the texts has more capacity than `KEPT`.
+    /// One large map therefore does not hold its memory for ever.
     pub(super) fn finish(mut self) -> Metadata {
         let ends = std::str::from_utf8(self.ends.as_flattened()).expect("seven bits each");
         self.text.push_str(ends);

@@ -1,4 +1,9 @@
 //! Metadata as lines of text, for storage: fast to decode, and readable for people.
+//!
+//! Each pair is one line: the key, a tab, the value. The escapes keep separators out of keys and
+//! values, and NUL out of the text, because PostgreSQL cannot store it. Lines that this module
+//! wrote are in the order of their keys. Without escapes they are copied into the layout in memory
+//! as a whole, which makes decoding fast.
 
 use super::Metadata;
 use super::growing::{Growing, NEWLINE, TAB};
@@ -6,6 +11,8 @@ use crate::error::{Error, Result};
 use std::borrow::Cow;
 
 /// The escaped characters, each with the letter that follows the backslash.
+///
+/// Each of the four letters is distinct, so that both directions search this one table.
 const ESCAPED: [(char, char); 4] = [('\\', '\\'), (TAB, 't'), (NEWLINE, 'n'), ('\0', '0')];
 
 impl Metadata {
@@ -15,6 +22,8 @@ impl Metadata {
     /// A backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as `\0`, much like
     /// the text format of PostgreSQL's `COPY`
     /// (<https://www.postgresql.org/docs/current/sql-copy.html>).
+    ///
+    /// The result never contains NUL. Equal maps give equal lines.
     pub fn to_lines(&self) -> String {
         let mut lines = String::new();
         for (at, (key, value)) in self.iter().enumerate() {
@@ -28,11 +37,12 @@ impl Metadata {
         lines
     }
 
-    /// Decodes the text of [`to_lines`](Self::to_lines). Lines may be in any order; of several lines
-    /// with one key, the last counts.
+    /// Decodes the text of [`to_lines`](Self::to_lines). Lines may be in any order; of several
+    /// lines with one key, the last counts. Empty text gives an empty map.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: a line does not have exactly one tab, or an escape is unknown.
+    /// [`Error::BadArgument`]: a line does not have exactly one tab, or an escape is unknown. This
+    /// includes empty lines, and so a newline at the end.
     pub fn from_lines(lines: &str) -> Result<Self> {
         if lines.is_empty() {
             return Ok(Self::default());
@@ -45,6 +55,7 @@ impl Metadata {
     }
 }
 
+/// Appends a key or value, with its special characters escaped.
 fn escape(text: &str, into: &mut String) {
     for c in text.chars() {
         match ESCAPED.into_iter().find(|(escaped, _)| *escaped == c) {
@@ -54,6 +65,10 @@ fn escape(text: &str, into: &mut String) {
     }
 }
 
+/// Splits one line into its key and value, without their escapes.
+///
+/// # Errors
+/// As for `from_lines`. The message quotes the line, or the key or value with the unknown escape.
 fn pair(line: &str) -> Result<(Cow<'_, str>, Cow<'_, str>)> {
     let pair = line.split_once(TAB);
     let (key, value) = pair
@@ -62,6 +77,10 @@ fn pair(line: &str) -> Result<(Cow<'_, str>, Cow<'_, str>)> {
     Ok((unescape(key)?, unescape(value)?))
 }
 
+/// Replaces the escapes in a key or value; borrows the text if it has none.
+///
+/// # Errors
+/// `BadArgument`: a backslash is last, or precedes a letter that is not in `ESCAPED`.
 fn unescape(text: &str) -> Result<Cow<'_, str>> {
     if !text.contains('\\') {
         return Ok(Cow::Borrowed(text));
@@ -83,6 +102,7 @@ fn unescape(text: &str) -> Result<Cow<'_, str>> {
     Ok(Cow::Owned(plain))
 }
 
+/// The error for a part of the lines, which it quotes; `what` is the rest of the sentence.
 fn malformed(text: &str, what: &str) -> Error {
     Error::bad("metadata in lines", format!("{text:?} {what}"))
 }

@@ -5,10 +5,18 @@
 //!
 //! Comparing bytes is correct for UTF-8: text parts begin and end at character boundaries, so
 //! wildcards match whole characters.
+//!
+//! A match takes at most time proportional to the length of the pattern times that of the text. Up
+//! to 255 bytes of text need no allocation.
+//!
+//! Literal parts at both ends are compared first, and only the text between them enters the table.
+//! They cannot overlap, because the prefix is removed before the suffix is compared.
 
 use super::PatternPart;
 
 /// Whether the whole text matches.
+///
+/// Without parts, only the empty text matches.
 pub(super) fn matches(parts: &[PatternPart], text: &str) -> bool {
     // The literal start and end decide most patterns alone.
     let (parts, text) = match parts {
@@ -34,6 +42,9 @@ pub(super) fn matches(parts: &[PatternPart], text: &str) -> bool {
 }
 
 /// Tracks where each part can end: `ends[i]` is whether it can end before byte `i`.
+///
+/// Before the first part only `ends[0]` is set. The text matches if the last part can end at its
+/// end. A part that cannot end anywhere decides at once that nothing matches.
 fn walk(parts: &[PatternPart], text: &[u8]) -> bool {
     // Ids and values are usually short; allocate only for long ones.
     let mut short = [false; 256];
@@ -58,6 +69,9 @@ fn walk(parts: &[PatternPart], text: &[u8]) -> bool {
     ends[text.len()]
 }
 
+/// Moves each place behind the literal that begins there; places without it are cleared.
+///
+/// Returns whether any place remains.
 fn after_literal(ends: &mut [bool], text: &[u8], literal: &[u8]) -> bool {
     let mut reachable = false;
     // Backwards, because entries are overwritten in place.
@@ -70,6 +84,9 @@ fn after_literal(ends: &mut [bool], text: &[u8], literal: &[u8]) -> bool {
     reachable
 }
 
+/// Extends each place to the right, up to and including the place before the next `/` or `:`.
+///
+/// Returns true: a wildcard may match nothing, so every place remains.
 fn after_segment(ends: &mut [bool], text: &[u8]) -> bool {
     let mut inside = false;
     for (index, end) in ends.iter_mut().enumerate() {
@@ -83,12 +100,16 @@ fn after_segment(ends: &mut [bool], text: &[u8]) -> bool {
     true
 }
 
+/// Extends the first place to the end of the text.
+///
+/// Returns true: a wildcard may match nothing, so every place remains.
 fn after_any(ends: &mut [bool]) -> bool {
     let first = ends.iter().position(|&end| end).unwrap_or(ends.len());
     ends[first..].fill(true);
     true
 }
 
+/// Whether a byte ends a segment of an id. Both are ASCII, so no longer character contains them.
 fn ends_segment(byte: u8) -> bool {
     matches!(byte, b'/' | b':')
 }
