@@ -211,10 +211,7 @@ pub(super) enum DecodeFault {
     /// The type that was found, for [`DecodeError::NotAMap`].
     NotAMap(&'static str),
     /// A limit that was exceeded, for [`DecodeError::LimitExceeded`].
-    Limit {
-        limit: Limit,
-        most: usize,
-    },
+    Limit { limit: Limit, most: usize },
 }
 
 impl DecodeFault {
