@@ -1,12 +1,12 @@
 //! Rules of the repository that neither the compiler nor clippy checks, as tests.
 //!
-//! - A type name is declared once in the workspace, unless it is the same concept in each place.
+//! - A type name is declared once in the workspace.
 //! - A source file has at most 600 lines.
 //! - A module is named for what it holds, and lies in `name.rs`, not in `name/mod.rs`.
 //! - A published package has all that the registry and docs.rs show.
 
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,49 +17,6 @@ const MOST_LINES: usize = 600;
 /// Names of modules that say nothing about what the module holds.
 const EMPTY_NAMES: [&str; 8] = [
     "common", "helper", "helpers", "manager", "misc", "util", "utils", "words",
-];
-
-/// Type names that are declared more than once, and why each may be.
-const SHARED_TYPES: &[(&str, &str)] = &[
-    (
-        "Alter",
-        "private to the two random suites of tko-conformance",
-    ),
-    (
-        "Answer",
-        "the answer of a handler, and that of a gRPC method",
-    ),
-    (
-        "Choice",
-        "private to the two random suites of tko-conformance",
-    ),
-    (
-        "Deployment",
-        "of tko-core; the model of it in a random suite",
-    ),
-    ("End", "private to a random suite, and to metadata"),
-    ("Fixture", "the same part of the two conformance suites"),
-    (
-        "Item",
-        "private to a random suite, and to the reference backend",
-    ),
-    ("Missing", "private to two steps of a placement"),
-    (
-        "Need",
-        "private to the two random suites of tko-conformance",
-    ),
-    ("Pair", "the same part of the two random suites"),
-    ("Place", "private to a placement, and to the manifests"),
-    (
-        "Row",
-        "private to a random suite, and to the reference backend",
-    ),
-    ("Site", "private to a random suite, and to a topology"),
-    ("Stage", "of work; private to a placement"),
-    (
-        "Weights",
-        "private to the two random suites of tko-conformance",
-    ),
 ];
 
 /// Types are declared in these places for one program or one test only, and named for it.
@@ -77,24 +34,17 @@ fn type_names_are_unique() {
         }
     }
     assert!(declared.len() > 200, "only {} types found", declared.len());
-    let shared: BTreeSet<&str> = SHARED_TYPES.iter().map(|(name, _)| *name).collect();
     let mut wrong = Vec::new();
     for (name, paths) in &declared {
-        if paths.len() > 1 && !shared.contains(name.as_str()) {
+        if paths.len() > 1 {
             wrong.push(format!("{name} is declared in {}", paths.join(" and ")));
         }
     }
     assert!(
         wrong.is_empty(),
-        "rename all but one, or add the name to SHARED_TYPES with a reason:\n{}",
+        "rename all but one:\n{}",
         wrong.join("\n")
     );
-}
-
-#[test]
-fn reasons_of_shared_types_are_given_once_and_in_order() {
-    assert!(SHARED_TYPES.is_sorted_by(|(one, _), (other, _)| one < other));
-    assert!(SHARED_TYPES.iter().all(|(_, reason)| !reason.is_empty()));
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl<S: NamedService> NamedService for Authenticated<S> {
     const NAME: &'static str = S::NAME;
 }
 
-type Answer = Result<http::Response<Body>, Infallible>;
+type HttpReply = Result<http::Response<Body>, Infallible>;
 
 impl<S> Service<http::Request<Body>> for Authenticated<S>
 where
@@ -46,7 +46,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = HttpReply> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
