@@ -95,6 +95,7 @@ impl<'a> KeySource<'a> {
 impl<'a> Iterator for KeySource<'a> {
     type Item = (&'a Key, Slot);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Given(keys) => keys.next(),

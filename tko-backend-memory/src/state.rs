@@ -83,6 +83,7 @@ impl MemoryState {
     }
 
     /// Whether a row is selected, including joins.
+    #[inline]
     pub(crate) fn selects(&self, select: &Select, entity: &Entity) -> bool {
         select.matches(entity)
             && select.joins(entity).all(|(patterns, key)| {

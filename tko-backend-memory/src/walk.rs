@@ -42,12 +42,14 @@ impl<'a> KeyWalk<'a> {
     }
 
     /// Whether the walk has ended.
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.heads
             .peek()
             .is_none_or(|Reverse((key, ..))| !key.id().starts_with(&self.prefix))
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<(&'a Key, Slot)> {
         let mut head = self.heads.peek_mut()?;
         let Reverse((key, slot, at)) = *head;
@@ -65,6 +67,7 @@ impl<'a> KeyWalk<'a> {
 impl<'a> Iterator for KeyWalk<'a> {
     type Item = (&'a Key, Slot);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_done() {
             return None;

@@ -161,20 +161,22 @@ impl Select {
     /// The joins that decide beside the row itself: patterns, and the key of the template or site
     /// whose metadata must [match](metadata_match) them. Without a key, or if that entity does not
     /// exist, the row is not selected.
+    #[inline]
     pub fn joins(
         &self,
         entity: &Entity,
     ) -> impl Iterator<Item = (&MetadataPatterns, Option<Key>)> + use<'_> {
+        // Keys are made only for joins that there are: most selections have none.
         let deployment = entity.deployment();
-        let template = deployment.and_then(|d| d.template.as_ref()).map(Key::from);
-        let site = deployment.and_then(|d| d.site.as_ref()).map(Key::from);
-        let joins = [
-            (&self.template_metadata, template),
-            (&self.site_metadata, site),
-        ];
-        joins
-            .into_iter()
-            .filter(|(patterns, _)| !patterns.is_empty())
+        let template = (!self.template_metadata.is_empty()).then(|| {
+            let id = deployment.and_then(|d| d.template.as_ref());
+            (&self.template_metadata, id.map(Key::from))
+        });
+        let site = (!self.site_metadata.is_empty()).then(|| {
+            let id = deployment.and_then(|d| d.site.as_ref());
+            (&self.site_metadata, id.map(Key::from))
+        });
+        template.into_iter().chain(site)
     }
 
     /// Whether the row matches. Ignores the joins, `template_metadata` and `site_metadata`.
