@@ -1,0 +1,1 @@
+//! Runs preparers in Ansible: AWX and ansible-runner.

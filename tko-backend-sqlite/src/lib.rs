@@ -1,0 +1,1 @@
+//! Keeps the data of TKO in one SQLite file: durable without a server.

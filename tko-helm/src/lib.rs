@@ -1,0 +1,1 @@
+//! Helm charts in TKO: values with expressions, rendering, installation.

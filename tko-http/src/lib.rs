@@ -1,0 +1,1 @@
+//! Serves TKO as JSON over HTTP and as a web dashboard.

@@ -1,0 +1,1 @@
+//! Runs KRM functions: native, WebAssembly, programs and containers.

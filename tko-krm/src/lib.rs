@@ -1,0 +1,1 @@
+//! Serves TKO as an aggregated Kubernetes API.

@@ -1,0 +1,1 @@
+//! Applies what sites ask for to Kubernetes clusters, and runs plugins in pods.

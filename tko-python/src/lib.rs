@@ -1,0 +1,1 @@
+//! Python package tko: SDK for plugins, client and embedded orchestrator.
