@@ -9,6 +9,8 @@ mod certificate;
 mod connection;
 mod credentials;
 mod file;
+#[cfg(feature = "http")]
+mod http;
 mod listen;
 mod tls;
 
@@ -20,5 +22,7 @@ pub use bearer_tokens::BearerTokens;
 pub use certificate::ClientCertificates;
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;
+#[cfg(feature = "http")]
+pub use http::{HttpSettings, serve_http};
 pub use listen::{Listen, Sockets, Stack};
 pub use tls::ServerTls;

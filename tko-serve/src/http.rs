@@ -1,0 +1,163 @@
+//! [`serve_http`]: serves HTTP/1.1 and HTTP/2 over accepted connections.
+
+use crate::accept::{AcceptSettings, accept};
+use crate::listen::Sockets;
+use futures_util::StreamExt;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::time::Duration;
+use tko_core::{BoxError, Result};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use crate::connection::Connection;
+
+/// Limits and timeouts of [`serve_http`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// How connections are accepted. [`serve_http`] sets the protocols `h2` and `http/1.1` if there
+    /// are none.
+    pub accept: AcceptSettings,
+    /// Most requests at once on one HTTP/2 connection. Default: 1,000.
+    pub max_streams: u32,
+    /// Longest time in which a client must send the head of a request. Default: 10 s.
+    pub head_timeout: Duration,
+    /// Interval of pings on HTTP/2 connections, and the time to wait for each answer. Default: 30 s.
+    pub keepalive: Duration,
+    /// How long requests may go on after the shutdown. Default: 10 s.
+    pub grace: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            accept: AcceptSettings::default(),
+            max_streams: 1_000,
+            head_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves HTTP/1.1 and HTTP/2 until `shutdown`. Returns when all requests have ended, at most
+/// [`HttpSettings::grace`] later.
+///
+/// Each request has the [`Peer`](crate::Peer) of its connection in its extensions. The service does
+/// not check [`Access`](crate::Access): call [`Access::check`](crate::Access::check) before, and
+/// authenticate each request.
+///
+/// # Errors
+/// [`BadArgument`](tko_core::Error::BadArgument): a certificate, key or CA is invalid.
+pub async fn serve_http<S, B>(
+    sockets: Sockets,
+    settings: &HttpSettings,
+    service: S,
+    shutdown: CancellationToken,
+) -> Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut accepting = settings.accept.clone();
+    if accepting.protocols.is_empty() {
+        accepting.protocols = vec!["h2", "http/1.1"];
+    }
+    let broken = CancellationToken::new();
+    let mut connections = std::pin::pin!(accept(sockets, &accepting, &broken)?);
+    let tracker = TaskTracker::new();
+    loop {
+        let connection = tokio::select! {
+            () = shutdown.cancelled() => break,
+            connection = connections.next() => connection,
+        };
+        match connection {
+            Some(Ok(connection)) => {
+                let serving = serve(connection, settings, service.clone(), shutdown.clone());
+                tracker.spawn(serving);
+            }
+            Some(Err(error)) => tracing::debug!(%error, "could not accept a connection"),
+            None => break,
+        }
+    }
+    tracker.close();
+    if tokio::time::timeout(settings.grace, tracker.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            grace = ?settings.grace,
+            "breaking requests that outlasted the grace period"
+        );
+        broken.cancel();
+        tracker.wait().await;
+    }
+    Ok(())
+}
+
+/// Serves the requests of one connection. After the shutdown, those that have begun are finished.
+fn serve<S, B>(
+    connection: Connection,
+    settings: &HttpSettings,
+    service: S,
+    shutdown: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static + use<S, B>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.head_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_streams)
+        .adaptive_window(true)
+        .keep_alive_interval(settings.keepalive)
+        .keep_alive_timeout(settings.keepalive);
+    let peer = connection.peer().clone();
+    let respond = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let mut service = service.clone();
+        async move {
+            std::future::poll_fn(|context| service.poll_ready(context)).await?;
+            service.call(request).await
+        }
+    });
+    async move {
+        let serving = builder.serve_connection(TokioIo::new(connection), respond);
+        let mut serving = std::pin::pin!(serving);
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = shutdown.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(error = tko_core::error::chain(&*error), "a connection failed");
+        }
+    }
+}
