@@ -157,7 +157,10 @@ where
             }
         };
         if let Err(error) = served {
-            tracing::debug!(error = tko_core::error::chain(&*error), "a connection failed");
+            tracing::debug!(
+                error = tko_core::error::chain(&*error),
+                "a connection failed"
+            );
         }
     }
 }
