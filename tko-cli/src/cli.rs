@@ -7,6 +7,7 @@ use crate::entity::deployment::DeploymentCommand;
 use crate::entity::plugin::PluginCommand;
 use crate::entity::site::SiteCommand;
 use crate::entity::template::TemplateCommand;
+use crate::function::FunctionArgs;
 use crate::kube::KubeCommand;
 use crate::logging::LogArgs;
 use crate::output::{self, OutputFormat};
@@ -61,6 +62,8 @@ enum CliCommand {
     About(ConnectArgs),
     /// Check packages without a server
     Validate(ValidateArgs),
+    /// Run a KRM function on a ResourceList from standard input
+    Fn(FunctionArgs),
     /// Convert between ids and Kubernetes names
     #[command(subcommand)]
     Kube(KubeCommand),
@@ -125,6 +128,7 @@ impl Cli {
             }
             CliCommand::About(connect) => about(&connect, &mut console).await?,
             CliCommand::Validate(validate) => validate.run(&console).await?,
+            CliCommand::Fn(function) => function.run(console.out).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
             CliCommand::Backend(command) => command.run(&mut console).await?,
             CliCommand::Data(DataCommand::Start(start)) => start.run().await?,

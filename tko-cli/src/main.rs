@@ -14,6 +14,7 @@ mod entity;
 mod environment;
 mod exit;
 mod filter;
+mod function;
 mod kube;
 mod logging;
 mod output;

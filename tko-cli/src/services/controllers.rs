@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
+use tko_kpt::KptExecutor;
+use tko_kpt::executor::KptSettings;
 use tko_plugin::{CommandExecutor, Grpc, Timeouts};
 use tko_preparer::{PrepareController, PrepareSettings};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
@@ -91,7 +93,11 @@ pub(crate) fn executors(data: Option<SocketAddr>, timeouts: Timeouts) -> Vec<Arc
         timeouts,
         ..tko_plugin::CommandSettings::default()
     };
-    vec![Arc::new(CommandExecutor::new(settings))]
+    let functions = KptSettings::default().with_timeout(timeouts.prepare);
+    vec![
+        Arc::new(CommandExecutor::new(settings)),
+        Arc::new(KptExecutor::new(functions)),
+    ]
 }
 
 impl PreparerArgs {

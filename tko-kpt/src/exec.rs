@@ -1,0 +1,132 @@
+//! Functions that are programs: one process per call.
+
+use crate::failure::FunctionFailure;
+use crate::function::{FunctionCall, KrmFunction};
+use crate::resource_list::ResourceList;
+use async_trait::async_trait;
+use std::time::{Duration, UNIX_EPOCH};
+use tko_core::Limits;
+use tko_plugin::channel::Channel;
+use tko_plugin::process::{self, Bounds, Program};
+use tko_plugin::{Failure, LogChannel};
+
+/// Time between SIGTERM and SIGKILL after the time limit.
+const GRACE: Duration = Duration::from_secs(1);
+/// Maximum bytes of stderr that are logged for one call.
+const LOG: usize = 1 << 20;
+
+/// A function that is a program, which reads a ResourceList from stdin and writes one to stdout.
+#[derive(Clone, Debug)]
+pub struct ExecFunction {
+    name: String,
+    program: Program,
+}
+
+impl ExecFunction {
+    /// A function that runs this program with these arguments; no shell interprets them.
+    pub fn new(name: impl Into<String>, path: impl Into<String>, arguments: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            program: Program {
+                path: path.into(),
+                arguments,
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl KrmFunction for ExecFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn apply(
+        &self,
+        list: ResourceList,
+        call: &FunctionCall,
+    ) -> Result<ResourceList, FunctionFailure> {
+        run_program(&self.name, &self.program, list, call).await
+    }
+
+    async fn identity(&self) -> Option<String> {
+        let file = tokio::fs::metadata(&self.program.path).await.ok()?;
+        let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(format!(
+            "exec {:?} {} {}",
+            self.program,
+            file.len(),
+            modified.as_nanos()
+        ))
+    }
+}
+
+/// Runs a program on a list.
+///
+/// # Errors
+/// The program failed, or its output is not a ResourceList. A program that reports results of
+/// severity error and exits with a code other than 0, as functions do, is not a failure here.
+pub(crate) async fn run_program(
+    name: &str,
+    program: &Program,
+    mut list: ResourceList,
+    call: &FunctionCall,
+) -> Result<ResourceList, FunctionFailure> {
+    let inputs = list.items.len();
+    let failed = |source| FunctionFailure::Program {
+        function: name.to_owned(),
+        source,
+    };
+    list.mark();
+    let document = blocking(name, move || list.encode()).await?;
+    let channel = Channel::open(LogChannel::Fifo)
+        .await
+        .map_err(Failure::here("open a channel for its log lines"))
+        .map_err(failed)?;
+    let bounds = Bounds {
+        timeout: call.timeout,
+        grace: GRACE,
+        output: call.output,
+        log: LOG,
+    };
+    let output = process::run(program, None, &document, &bounds, channel, &call.subject).await;
+    let output = output.map_err(failed)?;
+    decode_output(name, output.stdout, inputs, call.output).await
+}
+
+/// Reads the output of a function and takes the marks off.
+pub(crate) async fn decode_output(
+    name: &str,
+    bytes: Vec<u8>,
+    inputs: usize,
+    most: usize,
+) -> Result<ResourceList, FunctionFailure> {
+    let decoded = blocking(name, move || {
+        let limits = Limits {
+            bytes: most,
+            ..Limits::default()
+        };
+        let mut list = ResourceList::decode(&bytes, &limits)?;
+        list.unmark(inputs);
+        Ok::<_, tko_core::Error>(list)
+    });
+    decoded.await?.map_err(|error| FunctionFailure::Output {
+        function: name.to_owned(),
+        problem: match error {
+            tko_core::Error::BadArgument { message, .. } => format!("it {message}"),
+            other => other.chain(),
+        },
+    })
+}
+
+/// Runs work that takes much processor time on a blocking thread.
+pub(crate) async fn blocking<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, FunctionFailure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| FunctionFailure::Crashed {
+        function: name.to_owned(),
+        problem: error.to_string(),
+    })
+}

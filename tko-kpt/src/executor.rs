@@ -1,0 +1,157 @@
+//! The `kpt` executor: prepares resources with KRM functions.
+
+use crate::exec::ExecFunction;
+use crate::function::KrmFunction;
+use crate::native::NativeFunction;
+use crate::reference::FunctionReference;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Error, Executor, Key, PluginType, Preparer, Record, Result};
+
+mod call;
+mod plugin;
+
+use plugin::KptPlugin;
+
+/// Limits and permissions of functions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KptSettings {
+    /// Time limit of one call of one function. Default: 30 s.
+    pub timeout: Duration,
+    /// Maximum bytes of the output of one call. Default: 32 MiB.
+    pub output: usize,
+}
+
+impl Default for KptSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            output: 32 << 20,
+        }
+    }
+}
+
+impl KptSettings {
+    /// Sets the [time limit](Self::timeout) of one call.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the [maximum output](Self::output) of one call.
+    #[must_use]
+    pub fn with_output(mut self, bytes: usize) -> Self {
+        self.output = bytes;
+        self
+    }
+}
+
+/// Creates preparers for plugins that name the executor `kpt`.
+///
+/// The plugin's argument is the function. Its properties are the inputs of the function, each with
+/// the dotted path of its value in the resource that triggers the call.
+#[derive(Clone, Debug)]
+pub struct KptExecutor {
+    settings: Arc<KptSettings>,
+}
+
+impl KptExecutor {
+    /// The name of the executor.
+    pub const NAME: &'static str = "kpt";
+
+    /// Creates an executor with these limits.
+    pub fn new(settings: KptSettings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// Makes a function from its name.
+    ///
+    /// # Errors
+    /// - `BadArgument`: it names no function.
+    /// - `NotImplemented`: functions of this kind cannot run here.
+    pub fn function(&self, reference: &FunctionReference, native: bool) -> Result<Arc<dyn KrmFunction>> {
+        let own = native.then(|| reference.as_native()).flatten();
+        match own.as_ref().unwrap_or(reference) {
+            FunctionReference::Native { name, version } => {
+                Ok(Arc::new(NativeFunction::new(name, *version)?))
+            }
+            FunctionReference::Exec(path) => {
+                let name = reference.to_string();
+                Ok(Arc::new(ExecFunction::new(name, path, Vec::new())))
+            }
+            FunctionReference::Wasm(_) | FunctionReference::Image(_) => Err(Error::NotImplemented(
+                format!("function {reference}: functions of this kind cannot run here").into(),
+            )),
+        }
+    }
+}
+
+impl Executor for KptExecutor {
+    #[allow(clippy::unnecessary_literal_bound)] // The trait's signature.
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn preparer(&self, record: &Record) -> Result<Arc<dyn Preparer>> {
+        let (Key::Plugin(id), Some(plugin)) = (&record.entity.key, record.entity.plugin()) else {
+            let message = format!("{} is not a plugin", record.entity.key);
+            return Err(Error::bad("plugin", message));
+        };
+        if id.plugin_type() != PluginType::Prepare {
+            let message = format!("{id} is of type {}; the kpt executor runs only prepare plugins", id.plugin_type());
+            return Err(Error::NotImplemented(message.into()));
+        }
+        let [function] = &plugin.arguments[..] else {
+            let message = "the kpt executor needs exactly one: the function, as an image, \
+                           exec:PATH, wasm:PATH or native:NAME";
+            return Err(Error::bad("arguments", message));
+        };
+        let reference: FunctionReference = function.parse()?;
+        let mut native = true;
+        let mut inputs = BTreeMap::new();
+        let mut includes_deployment = false;
+        for (name, value) in &plugin.properties {
+            let flag = || match value.as_str() {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                other => Err(Error::bad(
+                    "properties",
+                    format!("{name} is {other:?}; expected true or false"),
+                )),
+            };
+            match name.as_str() {
+                "_native" => native = flag()?,
+                "_deployment" => includes_deployment = flag()?,
+                reserved if reserved.starts_with('_') => {
+                    let message = format!(
+                        "unknown property {reserved:?} for the kpt executor; expected _deployment or _native"
+                    );
+                    return Err(Error::bad("properties", message));
+                }
+                _ => {
+                    let path: Vec<String> = value.split('.').map(str::to_owned).collect();
+                    if path.iter().any(String::is_empty) {
+                        let message = format!(
+                            "{name} is {value:?}; expected a dotted path in the triggering \
+                             resource, such as spec.namespace"
+                        );
+                        return Err(Error::bad("properties", message));
+                    }
+                    inputs.insert(name.clone(), path);
+                }
+            }
+        }
+        Ok(Arc::new(KptPlugin {
+            id: id.to_string(),
+            function: self.function(&reference, native)?,
+            inputs,
+            includes_deployment,
+            settings: self.settings.clone(),
+        }))
+    }
+}

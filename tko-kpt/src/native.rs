@@ -1,0 +1,96 @@
+//! The functions of the catalog that run in this process.
+//!
+//! Each follows the documentation of the function of the same name in the catalog of KRM functions,
+//! in the version that is asked for where versions differ.
+
+mod fields;
+mod set_namespace;
+
+pub(crate) use fields::scalar;
+
+use crate::exec::blocking;
+use crate::failure::FunctionFailure;
+use crate::function::{FunctionCall, KrmFunction};
+use crate::reference::FunctionVersion;
+use crate::resource_list::ResourceList;
+use async_trait::async_trait;
+use tko_core::{Error, Result};
+
+/// A function of the catalog that runs in this process.
+#[derive(Clone, Debug)]
+pub struct NativeFunction {
+    name: String,
+    work: Work,
+    version: FunctionVersion,
+}
+
+/// The work of a function. The error is a clause about the configuration.
+type Work = fn(&mut ResourceList, FunctionVersion) -> Result<(), String>;
+
+/// The version of a function without one.
+const NEWEST: FunctionVersion = FunctionVersion::new(u32::MAX, u32::MAX, u32::MAX);
+
+/// All native functions, in the order of their names.
+const FUNCTIONS: &[(&str, Work)] = &[("set-namespace", set_namespace::run)];
+
+impl NativeFunction {
+    /// The names of all native functions.
+    pub const NAMES: &[&str] = &["set-namespace"];
+
+    /// The function with this name, as in this version of the catalog's function.
+    ///
+    /// # Errors
+    /// `BadArgument`: there is no native function with this name; lists those that exist.
+    pub fn new(name: &str, version: Option<FunctionVersion>) -> Result<Self> {
+        let Some((_, work)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
+            let known = Self::NAMES.join(", ");
+            let message = format!("{name:?} is not a native function; known here: {known}");
+            return Err(Error::bad("function", message));
+        };
+        let shown = match version {
+            Some(version) => format!("{name}:{version}"),
+            None => name.to_owned(),
+        };
+        Ok(Self {
+            name: shown,
+            work: *work,
+            version: version.unwrap_or(NEWEST),
+        })
+    }
+
+    /// Runs the function in this thread.
+    ///
+    /// # Errors
+    /// [`FunctionFailure::Config`]: the configuration is missing or wrong.
+    pub fn run(&self, list: &mut ResourceList) -> Result<(), FunctionFailure> {
+        (self.work)(list, self.version).map_err(|problem| FunctionFailure::Config {
+            function: self.name.clone(),
+            problem,
+        })
+    }
+}
+
+#[async_trait]
+impl KrmFunction for NativeFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn apply(
+        &self,
+        mut list: ResourceList,
+        _call: &FunctionCall,
+    ) -> Result<ResourceList, FunctionFailure> {
+        let function = self.clone();
+        blocking(&self.name, move || {
+            function.run(&mut list)?;
+            Ok(list)
+        })
+        .await?
+    }
+
+    async fn identity(&self) -> Option<String> {
+        let version = env!("CARGO_PKG_VERSION");
+        Some(format!("native {} {version}", self.name))
+    }
+}

@@ -1,0 +1,217 @@
+//! The ResourceList: the input and the output of a function.
+//!
+//! Its wire form is one YAML or JSON document of kind `ResourceList`. Comments `# kpt-set:` travel
+//! with it: inside, they are part of each [`Item`].
+
+use crate::annotations::{self, INDEX, LEGACY_INDEX, LEGACY_PATH, PATH};
+use crate::results::FunctionResult;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use tko_core::encoding::{self, DecodeError};
+use tko_core::{Dialect, Error, Format, Limits, Resource, Result};
+
+/// The `apiVersion` of a ResourceList.
+pub const API_VERSION: &str = "config.kubernetes.io/v1";
+/// An older `apiVersion`, which is read as well.
+pub const OLD_API_VERSION: &str = "config.kubernetes.io/v1beta1";
+
+/// The file that items without one are marked with.
+const NO_FILE: &str = "package.yaml";
+/// Maximum number of results that are read.
+const MOST_RESULTS: usize = 10_000;
+
+/// One resource of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    /// The content.
+    pub value: Value,
+    /// The setters of its fields, such as `${replicas}`, by JSON pointer.
+    pub setters: BTreeMap<String, String>,
+    /// Its place in the input of the pipeline; `None` if a function added it.
+    pub origin: Option<usize>,
+}
+
+impl Item {
+    /// An item with this content, without setters.
+    pub fn new(value: Value) -> Self {
+        Self {
+            value,
+            ..Self::default()
+        }
+    }
+}
+
+/// Resources with the configuration of a function, and its results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResourceList {
+    /// The resources.
+    pub items: Vec<Item>,
+    /// The configuration of the function, if it has one.
+    pub function_config: Option<Value>,
+    /// The results of the function.
+    pub results: Vec<FunctionResult>,
+}
+
+impl ResourceList {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// `BadArgument`: the text is not one document of kind ResourceList, is over the limits, or an
+    /// item is not a resource.
+    pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self> {
+        let decoded = decode_any(bytes, limits);
+        let mut documents = decoded.map_err(|error| bad(tko_core::error::chain(&error)))?;
+        let document = match documents.len() {
+            1 => documents.remove(0),
+            0 => return Err(bad("is empty; expected one document of kind ResourceList")),
+            count => {
+                let message = format!("has {count} documents; expected one of kind ResourceList");
+                return Err(bad(message));
+            }
+        };
+        Self::from_value(document)
+    }
+
+    /// Reads a list from its content.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn from_value(document: Value) -> Result<Self> {
+        let Value::Object(mut map) = document else {
+            return Err(bad("is not a map; expected a document of kind ResourceList"));
+        };
+        let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        if kind != "ResourceList" || ![API_VERSION, OLD_API_VERSION].contains(&api_version) {
+            let found = format!("apiVersion {api_version:?}, kind {kind:?}");
+            return Err(bad(format!(
+                "has {found}; expected apiVersion {API_VERSION:?}, kind \"ResourceList\""
+            )));
+        }
+        let items = match map.remove("items") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => return Err(bad("has items that are not a list")),
+        };
+        let items = items.into_iter().enumerate().map(|(at, value)| {
+            // The identity is checked here, so that every function can rely on it.
+            let resource = Resource::new(value).map_err(|error| {
+                let message = match error {
+                    Error::BadArgument { message, .. } => message,
+                    other => other.to_string(),
+                };
+                bad(format!("item {} {message}", at + 1))
+            })?;
+            Ok(item_of(resource.value().clone()))
+        });
+        let items = items.collect::<Result<_>>()?;
+        let function_config = map.remove("functionConfig").filter(|value| !value.is_null());
+        if function_config.as_ref().is_some_and(|value| !value.is_object()) {
+            return Err(bad("has a functionConfig that is not a map"));
+        }
+        let results = match map.remove("results") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(results)) => results,
+            // The specification of v1alpha1 had a map with items.
+            Some(Value::Object(mut old)) => match old.remove("items") {
+                Some(Value::Array(results)) => results,
+                _ => Vec::new(),
+            },
+            Some(_) => return Err(bad("has results that are not a list")),
+        };
+        let results = results.into_iter().take(MOST_RESULTS);
+        Ok(Self {
+            items,
+            function_config,
+            results: results.map(FunctionResult::read).collect(),
+        })
+    }
+
+    /// Writes the list as YAML.
+    pub fn encode(&self) -> Vec<u8> {
+        encoding::encode([&self.to_value()], Format::Yaml)
+    }
+
+    /// Writes the list as JSON, which every reader of YAML reads, and faster.
+    pub fn encode_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.to_value()).expect("a JSON value always encodes")
+    }
+
+    /// The content of the list.
+    pub fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("apiVersion".to_owned(), json!(API_VERSION));
+        map.insert("kind".to_owned(), json!("ResourceList"));
+        let items = self.items.iter().map(value_of).collect();
+        map.insert("items".to_owned(), Value::Array(items));
+        if let Some(config) = &self.function_config {
+            map.insert("functionConfig".to_owned(), config.clone());
+        }
+        if !self.results.is_empty() {
+            let results = self.results.iter().map(FunctionResult::to_value).collect();
+            map.insert("results".to_owned(), Value::Array(results));
+        }
+        Value::Object(map)
+    }
+
+    /// Marks every item with its file and its origin, for a function outside this process.
+    pub fn mark(&mut self) {
+        for item in &mut self.items {
+            let Some(origin) = item.origin else {
+                continue;
+            };
+            let path = annotations::get(&item.value, PATH).unwrap_or(NO_FILE).to_owned();
+            let index = origin.to_string();
+            for (name, text) in [
+                (PATH, &path),
+                (LEGACY_PATH, &path),
+                (INDEX, &index),
+                (LEGACY_INDEX, &index),
+            ] {
+                annotations::set(&mut item.value, name, text);
+            }
+        }
+    }
+
+    /// Takes the marks of [`mark`](Self::mark) off. A mark that two items carry counts for the
+    /// first, and one that no input item had counts for none.
+    pub fn unmark(&mut self, inputs: usize) {
+        let mut seen = vec![false; inputs];
+        for item in &mut self.items {
+            let index = [INDEX, LEGACY_INDEX].iter().find_map(|name| {
+                let index: usize = annotations::get(&item.value, name)?.parse().ok()?;
+                (index < inputs).then_some(index)
+            });
+            item.origin = index.filter(|index| !std::mem::replace(&mut seen[*index], true));
+            let path = annotations::get(&item.value, PATH);
+            let mut names = vec![INDEX, LEGACY_INDEX, LEGACY_PATH];
+            if path.is_none_or(|path| path == NO_FILE) {
+                names.push(PATH);
+            }
+            annotations::remove(&mut item.value, &names);
+        }
+    }
+}
+
+/// Reads JSON if the text looks like it, otherwise YAML.
+fn decode_any(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, DecodeError> {
+    let is_json = bytes.trim_ascii_start().starts_with(b"{");
+    if is_json
+        && let Ok(values) = encoding::decode(bytes, Format::Json, Dialect::Programs, limits)
+    {
+        return Ok(values);
+    }
+    encoding::decode(bytes, Format::Yaml, Dialect::Programs, limits)
+}
+
+fn item_of(value: Value) -> Item {
+    Item::new(value)
+}
+
+fn value_of(item: &Item) -> Value {
+    item.value.clone()
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::bad("ResourceList", message)
+}

@@ -1,0 +1,179 @@
+//! The results that a function reports: messages with a severity and a place.
+
+use serde_json::{Map, Value, json};
+use std::fmt;
+
+/// The severity of a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For information; also the severity of a result that names none.
+    #[default]
+    Info,
+    /// Suspicious, but the function succeeded.
+    Warning,
+    /// The function failed.
+    Error,
+}
+
+impl Severity {
+    /// The name in a ResourceList: `info`, `warning` or `error`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One result of a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FunctionResult {
+    /// The message for people.
+    pub message: String,
+    /// The severity.
+    pub severity: Severity,
+    /// The resource as `Kind namespace/name`; empty if the result has none.
+    pub resource: String,
+    /// The path of the field; empty if the result has none.
+    pub field: String,
+    /// The content as the function wrote it; null for a native function.
+    raw: Value,
+}
+
+/// Longest text that is kept of one part of a result, in bytes.
+const LONGEST: usize = 2_048;
+
+impl FunctionResult {
+    /// A result without a place.
+    pub fn new(severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            severity,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the resource that the result is about.
+    #[must_use]
+    pub fn with_resource(mut self, value: &Value) -> Self {
+        let text = |path: [&str; 2]| {
+            let found = value.get(path[0]).and_then(|value| value.get(path[1]));
+            found.and_then(Value::as_str).unwrap_or_default()
+        };
+        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+        self.resource = name_of(kind, text(["metadata", "namespace"]), text(["metadata", "name"]));
+        self
+    }
+
+    /// Sets the path of the field that the result is about.
+    #[must_use]
+    pub fn with_field(mut self, path: impl Into<String>) -> Self {
+        self.field = path.into();
+        self
+    }
+
+    /// Reads a result as the KRM functions specification has it. Unknown severities count as info,
+    /// and long texts are cut.
+    pub(crate) fn read(value: Value) -> Self {
+        let text = |value: Option<&Value>| {
+            let mut text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
+            if text.len() > LONGEST {
+                let mut end = LONGEST;
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                text.truncate(end);
+                text.push('…');
+            }
+            text
+        };
+        let reference = value.get("resourceRef");
+        let part = |name: &str| text(reference.and_then(|reference| reference.get(name)));
+        let severity = match value.get("severity").and_then(Value::as_str) {
+            Some("error") => Severity::Error,
+            Some("warning") => Severity::Warning,
+            _ => Severity::Info,
+        };
+        Self {
+            message: text(value.get("message")),
+            severity,
+            resource: name_of(&part("kind"), &part("namespace"), &part("name")),
+            field: text(value.get("field").and_then(|field| field.get("path"))),
+            raw: value,
+        }
+    }
+
+    /// The content in a ResourceList.
+    pub(crate) fn to_value(&self) -> Value {
+        if !self.raw.is_null() {
+            return self.raw.clone();
+        }
+        let mut map = Map::new();
+        map.insert("message".to_owned(), json!(self.message));
+        map.insert("severity".to_owned(), json!(self.severity.as_str()));
+        if let Some((kind, name)) = self.resource.split_once(' ') {
+            let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+            let mut reference = Map::new();
+            reference.insert("kind".to_owned(), json!(kind));
+            reference.insert("name".to_owned(), json!(name));
+            if !namespace.is_empty() {
+                reference.insert("namespace".to_owned(), json!(namespace));
+            }
+            map.insert("resourceRef".to_owned(), Value::Object(reference));
+        }
+        if !self.field.is_empty() {
+            map.insert("field".to_owned(), json!({ "path": self.field }));
+        }
+        Value::Object(map)
+    }
+}
+
+fn name_of(kind: &str, namespace: &str, name: &str) -> String {
+    match (kind, namespace) {
+        ("", _) => String::new(),
+        (kind, "") => format!("{kind} {name}"),
+        (kind, namespace) => format!("{kind} {namespace}/{name}"),
+    }
+}
+
+/// Formats the result as `Kind name: field: message`.
+impl fmt::Display for FunctionResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.resource, &self.field] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Writes results to the log.
+pub(crate) fn log(subject: &tko_plugin::log::LogSubject, function: &str, results: &[FunctionResult]) {
+    /// Results of one call that are logged.
+    const MOST: usize = 200;
+    for result in results.iter().take(MOST) {
+        let tko_plugin::log::LogSubject {
+            plugin,
+            deployment,
+            resource,
+            ..
+        } = subject;
+        match result.severity {
+            Severity::Info => {
+                tracing::info!(plugin, deployment, resource, function, "{result}");
+            }
+            Severity::Warning => {
+                tracing::warn!(plugin, deployment, resource, function, "{result}");
+            }
+            Severity::Error => {
+                tracing::error!(plugin, deployment, resource, function, "{result}");
+            }
+        }
+    }
+    if results.len() > MOST {
+        let dropped = results.len() - MOST;
+        tracing::warn!(function, dropped, "the function reported too many results");
+    }
+}
