@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 use tko_core::{Error, Limits};
 use tko_kpt::executor::KptSettings;
-use tko_kpt::{FunctionCall, FunctionReference, KptExecutor, NativeFunction, ResourceList, Severity};
+use tko_kpt::{
+    FunctionCall, FunctionReference, KptExecutor, NativeFunction, ResourceList, Severity,
+};
 use tko_plugin::log::LogSubject;
 
 /// Run a KRM function on a ResourceList from standard input
@@ -65,7 +67,9 @@ impl FunctionArgs {
         out.write_all(&list.encode())?;
         out.flush()?;
         let errors = list.results.iter();
-        let errors = errors.filter(|result| result.severity == Severity::Error).count();
+        let errors = errors
+            .filter(|result| result.severity == Severity::Error)
+            .count();
         anyhow::ensure!(errors == 0, "function {name} reported {errors} errors");
         Ok(())
     }

@@ -47,7 +47,10 @@ pub fn remove(value: &mut Value, names: &[&str]) {
     let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
-    let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else {
+    let Some(annotations) = metadata
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    else {
         return;
     };
     let before = annotations.len();

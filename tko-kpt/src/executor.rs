@@ -74,7 +74,11 @@ impl KptExecutor {
     /// # Errors
     /// - `BadArgument`: it names no function.
     /// - `NotImplemented`: functions of this kind cannot run here.
-    pub fn function(&self, reference: &FunctionReference, native: bool) -> Result<Arc<dyn KrmFunction>> {
+    pub fn function(
+        &self,
+        reference: &FunctionReference,
+        native: bool,
+    ) -> Result<Arc<dyn KrmFunction>> {
         let own = native.then(|| reference.as_native()).flatten();
         match own.as_ref().unwrap_or(reference) {
             FunctionReference::Native { name, version } => {
@@ -103,7 +107,10 @@ impl Executor for KptExecutor {
             return Err(Error::bad("plugin", message));
         };
         if id.plugin_type() != PluginType::Prepare {
-            let message = format!("{id} is of type {}; the kpt executor runs only prepare plugins", id.plugin_type());
+            let message = format!(
+                "{id} is of type {}; the kpt executor runs only prepare plugins",
+                id.plugin_type()
+            );
             return Err(Error::NotImplemented(message.into()));
         }
         let [function] = &plugin.arguments[..] else {

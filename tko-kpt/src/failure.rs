@@ -68,7 +68,11 @@ pub enum FunctionFailure {
 const SHOWN: usize = 10;
 
 fn joined(results: &[FunctionResult]) -> String {
-    let mut texts: Vec<String> = results.iter().take(SHOWN).map(ToString::to_string).collect();
+    let mut texts: Vec<String> = results
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
     if results.len() > SHOWN {
         texts.push(format!("and {} more", results.len() - SHOWN));
     }

@@ -78,7 +78,9 @@ impl ResourceList {
     /// As [`decode`](Self::decode).
     pub fn from_value(document: Value) -> Result<Self> {
         let Value::Object(mut map) = document else {
-            return Err(bad("is not a map; expected a document of kind ResourceList"));
+            return Err(bad(
+                "is not a map; expected a document of kind ResourceList",
+            ));
         };
         let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -105,8 +107,13 @@ impl ResourceList {
             Ok(item_of(resource.value().clone()))
         });
         let items = items.collect::<Result<_>>()?;
-        let function_config = map.remove("functionConfig").filter(|value| !value.is_null());
-        if function_config.as_ref().is_some_and(|value| !value.is_object()) {
+        let function_config = map
+            .remove("functionConfig")
+            .filter(|value| !value.is_null());
+        if function_config
+            .as_ref()
+            .is_some_and(|value| !value.is_object())
+        {
             return Err(bad("has a functionConfig that is not a map"));
         }
         let results = match map.remove("results") {
@@ -160,7 +167,9 @@ impl ResourceList {
             let Some(origin) = item.origin else {
                 continue;
             };
-            let path = annotations::get(&item.value, PATH).unwrap_or(NO_FILE).to_owned();
+            let path = annotations::get(&item.value, PATH)
+                .unwrap_or(NO_FILE)
+                .to_owned();
             let index = origin.to_string();
             for (name, text) in [
                 (PATH, &path),
@@ -196,8 +205,7 @@ impl ResourceList {
 /// Reads JSON if the text looks like it, otherwise YAML.
 fn decode_any(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, DecodeError> {
     let is_json = bytes.trim_ascii_start().starts_with(b"{");
-    if is_json
-        && let Ok(values) = encoding::decode(bytes, Format::Json, Dialect::Programs, limits)
+    if is_json && let Ok(values) = encoding::decode(bytes, Format::Json, Dialect::Programs, limits)
     {
         return Ok(values);
     }

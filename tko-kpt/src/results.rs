@@ -61,8 +61,15 @@ impl FunctionResult {
             let found = value.get(path[0]).and_then(|value| value.get(path[1]));
             found.and_then(Value::as_str).unwrap_or_default()
         };
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-        self.resource = name_of(kind, text(["metadata", "namespace"]), text(["metadata", "name"]));
+        let kind = value
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        self.resource = name_of(
+            kind,
+            text(["metadata", "namespace"]),
+            text(["metadata", "name"]),
+        );
         self
     }
 
@@ -150,7 +157,11 @@ impl fmt::Display for FunctionResult {
 }
 
 /// Writes results to the log.
-pub(crate) fn log(subject: &tko_plugin::log::LogSubject, function: &str, results: &[FunctionResult]) {
+pub(crate) fn log(
+    subject: &tko_plugin::log::LogSubject,
+    function: &str,
+    results: &[FunctionResult],
+) {
     /// Results of one call that are logged.
     const MOST: usize = 200;
     for result in results.iter().take(MOST) {

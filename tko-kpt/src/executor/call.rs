@@ -62,7 +62,11 @@ pub(crate) fn package(
 ///
 /// # Errors
 /// `BadArgument`: the item with this origin has another kind or name.
-pub(crate) fn check_identity(items: &[Item], origin: Option<usize>, target: &Identifier) -> Result<()> {
+pub(crate) fn check_identity(
+    items: &[Item],
+    origin: Option<usize>,
+    target: &Identifier,
+) -> Result<()> {
     let found = items.iter().find(|item| item.origin == origin);
     let Some(item) = found.filter(|_| origin.is_some()) else {
         return Ok(());

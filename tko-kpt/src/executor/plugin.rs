@@ -83,16 +83,21 @@ impl Preparer for KptPlugin {
             output: self.settings.output,
         };
         let failed = |source: tko_core::BoxError| {
-            Error::unavailable(format!("prepare {} with plugin {}", call.target, self.id), source)
+            Error::unavailable(
+                format!("prepare {} with plugin {}", call.target, self.id),
+                source,
+            )
         };
         let list = run(&self.function, list, &function_call).await;
         let list = list.map_err(|failure| failed(failure.into()))?;
-        let origin = call.package.iter().position(|r| r.identifier() == call.target);
-        check_identity(&list.items, origin, call.target)
-            .map_err(|error| failed(error.into()))?;
+        let origin = call
+            .package
+            .iter()
+            .position(|r| r.identifier() == call.target);
+        check_identity(&list.items, origin, call.target).map_err(|error| failed(error.into()))?;
         let withheld = |resource: &Resource| self.is_withheld(resource);
-        let package = package(call.package, list.items, withheld)
-            .map_err(|error| failed(error.into()))?;
+        let package =
+            package(call.package, list.items, withheld).map_err(|error| failed(error.into()))?;
         Ok(Answer::Done {
             package: marked(package, call.target)?,
             effects: Vec::new(),

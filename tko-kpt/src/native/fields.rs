@@ -23,7 +23,9 @@ pub(super) fn config<'a>(list: &'a ResourceList, kind: &str) -> Result<Config<'a
         return Err(format!("it is missing; expected a ConfigMap or a {kind}"));
     };
     let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default();
-    let name = config.get("metadata").and_then(|metadata| metadata.get("name"));
+    let name = config
+        .get("metadata")
+        .and_then(|metadata| metadata.get("name"));
     let name = name.and_then(Value::as_str).unwrap_or_default();
     match (text("apiVersion"), text("kind")) {
         ("v1", "ConfigMap") => match config.get("data") {
@@ -68,7 +70,9 @@ pub(super) fn texts(value: Option<&Value>, field: &str) -> Result<Vec<(String, S
 
 /// The text at a path of keys.
 pub(super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
-    path.iter().try_fold(value, |value, key| value.get(key))?.as_str()
+    path.iter()
+        .try_fold(value, |value, key| value.get(key))?
+        .as_str()
 }
 
 /// The group of a resource; empty for the core group.
@@ -80,7 +84,9 @@ pub(super) fn group(value: &Value) -> &str {
 /// The version of a resource.
 pub(super) fn version(value: &Value) -> &str {
     let api_version = text_at(value, &["apiVersion"]).unwrap_or_default();
-    api_version.split_once('/').map_or(api_version, |(_, version)| version)
+    api_version
+        .split_once('/')
+        .map_or(api_version, |(_, version)| version)
 }
 
 /// The kind of a resource.
@@ -169,7 +175,9 @@ impl<'a> FieldSpec<'a> {
     /// Whether the place is in resources like this.
     pub(super) fn selects(&self, resource: &Value) -> bool {
         self.group.is_none_or(|wanted| wanted == group(resource))
-            && self.version.is_none_or(|wanted| wanted == version(resource))
+            && self
+                .version
+                .is_none_or(|wanted| wanted == version(resource))
             && self.kind.is_none_or(|wanted| wanted == kind(resource))
     }
 
@@ -327,6 +335,9 @@ mod tests {
         assert_eq!(edited("a/b", true, json!({})), json!({"a": {"b": "new"}}));
         assert_eq!(edited("a/b", false, json!({})), json!({}));
         assert_eq!(edited("a[]/b", true, json!({})), json!({}));
-        assert_eq!(edited(r"a/b\/c", true, json!({"a": {}})), json!({"a": {"b/c": "new"}}));
+        assert_eq!(
+            edited(r"a/b\/c", true, json!({"a": {}})),
+            json!({"a": {"b/c": "new"}})
+        );
     }
 }

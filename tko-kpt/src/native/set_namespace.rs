@@ -33,8 +33,12 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
     let (wanted, places) = read(list)?;
     if version < FunctionVersion::new(0, 4, 0) {
         let count = set_all(list, &wanted.namespace, &places);
-        let message = format!("namespace {:?} set, {count} values changed", wanted.namespace);
-        list.results.push(FunctionResult::new(Severity::Info, message));
+        let message = format!(
+            "namespace {:?} set, {count} values changed",
+            wanted.namespace
+        );
+        list.results
+            .push(FunctionResult::new(Severity::Info, message));
         return Ok(());
     }
     if wanted.matcher.is_none() {
@@ -46,14 +50,19 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
                  namespaceMatcher in the functionConfig",
                 found.join(", ")
             );
-            list.results.push(FunctionResult::new(Severity::Error, message));
+            list.results
+                .push(FunctionResult::new(Severity::Error, message));
             return Ok(());
         }
     }
     // v0.4.2 to v0.4.5 leave out custom resources that have no namespace yet.
     let skips_unknown =
         (FunctionVersion::new(0, 4, 2)..=FunctionVersion::new(0, 4, 5)).contains(&version);
-    let before: BTreeSet<String> = list.items.iter().filter_map(|item| depends_key(&item.value)).collect();
+    let before: BTreeSet<String> = list
+        .items
+        .iter()
+        .filter_map(|item| depends_key(&item.value))
+        .collect();
     let mut count = 0;
     for item in &mut list.items {
         if annotations::is_local_config(&item.value) {
@@ -72,7 +81,10 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
         if annotations::is_local_config(&item.value)
             || !is_named
             || parts[2] == wanted.namespace
-            || wanted.matcher.as_deref().is_some_and(|matcher| matcher != parts[2])
+            || wanted
+                .matcher
+                .as_deref()
+                .is_some_and(|matcher| matcher != parts[2])
         {
             continue;
         }
@@ -85,7 +97,8 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
         "namespace {:?} set, {count} values and {moved} depends-on annotations changed",
         wanted.namespace
     );
-    list.results.push(FunctionResult::new(Severity::Info, message));
+    list.results
+        .push(FunctionResult::new(Severity::Info, message));
     Ok(())
 }
 
@@ -100,11 +113,18 @@ fn read(list: &ResourceList) -> Result<(Wanted, Vec<(Option<String>, String)>), 
     match config(list, "SetNamespace")? {
         Config::Data(config_name, data) => {
             let from_context = || {
-                (config_name == PACKAGE_CONTEXT).then(|| text(data.get("name"))).flatten()
+                (config_name == PACKAGE_CONTEXT)
+                    .then(|| text(data.get("name")))
+                    .flatten()
             };
             let namespace = text(data.get("namespace")).or_else(from_context);
-            let expected = if config_name == PACKAGE_CONTEXT { "name" } else { "namespace" };
-            let namespace = namespace.ok_or_else(|| format!("its field data.{expected} is empty"))?;
+            let expected = if config_name == PACKAGE_CONTEXT {
+                "name"
+            } else {
+                "namespace"
+            };
+            let namespace =
+                namespace.ok_or_else(|| format!("its field data.{expected} is empty"))?;
             let matcher = text(data.get("namespaceMatcher"));
             Ok((Wanted { namespace, matcher }, Vec::new()))
         }
@@ -144,7 +164,9 @@ fn origins(list: &ResourceList) -> BTreeSet<String> {
         let parts: Vec<&str> = annotations::get(value, UPSTREAM)?.split('|').collect();
         parts.get(2).map(|namespace| (*namespace).trim().to_owned())
     });
-    origins.filter(|origin| !origin.is_empty() && origin != NONE).collect()
+    origins
+        .filter(|origin| !origin.is_empty() && origin != NONE)
+        .collect()
 }
 
 /// The resource as a depends-on annotation names it.
@@ -163,9 +185,14 @@ fn places_of(value: &mut Value, skips_unknown: bool, set: &mut dyn FnMut(&mut Va
             }
             return;
         }
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-            &["spec", "conversion", "webhook", "clientConfig", "service", "namespace"]
-        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => &[
+            "spec",
+            "conversion",
+            "webhook",
+            "clientConfig",
+            "service",
+            "namespace",
+        ],
         ("apiregistration.k8s.io", "APIService") => &["spec", "service", "namespace"],
         ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => {
             set_subjects(value, set);
@@ -174,7 +201,9 @@ fn places_of(value: &mut Value, skips_unknown: bool, set: &mut dyn FnMut(&mut Va
         _ => &[],
     };
     if let Some((last, path)) = reference.split_last() {
-        let parent = path.iter().try_fold(value, |value, key| value.get_mut(*key));
+        let parent = path
+            .iter()
+            .try_fold(value, |value, key| value.get_mut(*key));
         if let Some(place) = parent.and_then(|parent| parent.get_mut(*last)) {
             set(place);
         }

@@ -1,0 +1,156 @@
+//! A store with a running preparer that has the executor.
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{
+    Admission, Condition, DataApi, DeploymentId, Event, Gvk, Key, Kind, NewDeployment, NewPlugin,
+    Package, PluginId, PluginType, Record, Result, Revision, Select, Store, Violation, Want, Watch,
+};
+use tko_kpt::KptExecutor;
+use tko_kpt::executor::KptSettings;
+use tko_preparer::{PrepareController, PrepareSettings};
+use tko_worker::CancellationToken;
+use tokio::task::JoinHandle;
+
+/// A time limit that a correct run never reaches, even on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Admits every package.
+struct Open;
+
+#[async_trait]
+impl Admission for Open {
+    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+        Ok(Vec::new())
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) store: Arc<Store<Memory>>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<()>>,
+}
+
+impl World {
+    pub(crate) fn new(settings: KptSettings) -> Self {
+        let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
+        let ids = Arc::new(TimeOrderedIds);
+        let store = Arc::new(Store::new(Arc::new(memory), Arc::new(Open), ids));
+        let stop = CancellationToken::new();
+        let limit = settings.timeout + PATIENCE;
+        let controller = PrepareController::new(store.clone())
+            .with_executors(vec![Arc::new(KptExecutor::new(settings))])
+            .with_settings(PrepareSettings::default().with_timeout(limit));
+        Self {
+            task: tokio::spawn(controller.run(stop.clone())),
+            store,
+            stop,
+        }
+    }
+
+    /// Registers a plugin for the kind Workload.
+    pub(crate) async fn plugin(&self, function: &str, properties: &[(&str, &str)]) {
+        let properties = properties.iter();
+        let properties = properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let new = NewPlugin {
+            id: PluginId::new(PluginType::Prepare, "test").expect("an id"),
+            executor: "kpt".to_owned(),
+            arguments: vec![function.to_owned()],
+            properties: properties.collect::<BTreeMap<_, _>>(),
+            triggers: vec![Gvk::of("example.com/v1", "Workload")],
+        };
+        self.store.register_plugin(new).await.expect("registers");
+    }
+
+    pub(crate) async fn deploy(&self, resources: Vec<Value>) -> DeploymentId {
+        let new = NewDeployment {
+            merge: Package::from_values(resources).expect("a package"),
+            ..NewDeployment::default()
+        };
+        self.store.create_deployment(new).await.expect("creates")
+    }
+
+    /// The deployment, once the preparer has reported on it.
+    pub(crate) async fn reported(&self, id: &DeploymentId) -> (Record, Condition) {
+        let mut events = self.store.watch(Watch {
+            select: Select::all(Kind::Deployment),
+            after: Revision::default(),
+            package: true,
+        });
+        let wait = async {
+            loop {
+                let event = events.next().await.expect("goes on").expect("an event");
+                let Event::Put { record, .. } = event else {
+                    continue;
+                };
+                if record.entity.key != Key::from(id) {
+                    continue;
+                }
+                if let Some(condition) = record.entity.condition("Prepared") {
+                    let condition = condition.clone();
+                    let record = self.store.get(&Key::from(id), Want::PACKAGE).await;
+                    return (record.expect("is there"), condition);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("a report")
+    }
+
+    /// The package of the deployment, once it is prepared.
+    pub(crate) async fn prepared(&self, id: &DeploymentId) -> Package {
+        let (record, condition) = self.reported(id).await;
+        assert_eq!(condition.status, Some(true), "{}", condition.message);
+        record.package.expect("was wanted")
+    }
+
+    /// The message of the condition, after the deployment could not be prepared; nothing of it may
+    /// have been stored.
+    pub(crate) async fn refused(&self, resources: Vec<Value>) -> String {
+        let id = self.deploy(resources).await;
+        let before = self.store.get(&Key::from(&id), Want::PACKAGE).await;
+        let before = before.expect("is there").package.expect("was wanted");
+        let (record, condition) = self.reported(&id).await;
+        assert_eq!(condition.status, Some(false), "{}", condition.message);
+        assert_eq!(
+            record.package.expect("was wanted"),
+            before,
+            "something was stored"
+        );
+        condition.message
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let ended = self.task.await.expect("it does not panic");
+        ended.expect("it ends well");
+    }
+}
+
+/// The resource that triggers the plugin.
+pub(crate) fn workload() -> Value {
+    json!({
+        "apiVersion": "example.com/v1",
+        "kind": "Workload",
+        "metadata": {"name": "gateway"},
+        "spec": {"namespace": "edge", "replicas": 3},
+    })
+}
+
+pub(crate) fn config_map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+}
+
+/// The reference of a program in `tests/functions`.
+pub(crate) fn program(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions");
+    format!("exec:{}", folder.join(name).display())
+}
