@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
-//! | `backend`, `data`, `controllers`, `listen`, `metrics` | flags, and the parts that are made from them |
+//! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `metrics` | flags, and the parts that are made from them |
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
@@ -11,6 +11,7 @@ pub(crate) mod assembly;
 pub(crate) mod backend;
 pub(crate) mod controllers;
 pub(crate) mod data;
+pub(crate) mod kubernetes;
 pub(crate) mod listen;
 pub(crate) mod metrics;
 pub(crate) mod signals;

@@ -20,6 +20,7 @@ use tko_validate::CrdFeed;
 use tko_worker::{DeletionController, close_executors};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// The listening sockets and their settings. Bound first, because plugins get the address.
 struct Door {
@@ -199,6 +200,20 @@ impl Assembly {
     /// The API for workers.
     fn worker_api(&self) -> Arc<dyn WorkerApi> {
         Arc::new(self.store_parts.store.clone())
+    }
+
+    /// The clock of all parts.
+    pub(super) fn clock(&self) -> Arc<SystemClock> {
+        self.clock.clone()
+    }
+
+    /// Adds a server beside the gRPC server; it stops with it.
+    pub(super) fn add_server<F>(&mut self, serve: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let serving = serve(self.server.stop.clone());
+        self.server.tasks.spawn(serving);
     }
 
     /// Starts a preparer.

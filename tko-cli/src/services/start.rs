@@ -4,6 +4,7 @@
 use super::assembly::Assembly;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
 use super::data::{DataArgs, SchemaArgs};
+use super::kubernetes::KubernetesArgs;
 use super::listen::ListenArgs;
 use super::metrics::MetricsArgs;
 use super::signals::Signals;
@@ -34,6 +35,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
+    kubernetes: KubernetesArgs,
+    #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
     controllers: ControllerArgs,
@@ -61,6 +64,8 @@ pub(crate) struct DataStartArgs {
     schemas: SchemaArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
 }
@@ -114,6 +119,8 @@ impl UpArgs {
             Some((&self.listen, &self.metrics)),
         )
         .await?;
+        let insecure = self.listen.is_insecure();
+        self.kubernetes.serve(&mut assembly, insecure).await?;
         assembly.prepare(&self.preparer, &self.controllers);
         let destination = self.scheduler.manifest_destination();
         assembly.schedule(&self.scheduler, &self.controllers, destination);
@@ -124,12 +131,14 @@ impl UpArgs {
 impl DataStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
-        let assembly = Assembly::new(
+        let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
             Some((&self.listen, &self.metrics)),
         )
         .await?;
+        let insecure = self.listen.is_insecure();
+        self.kubernetes.serve(&mut assembly, insecure).await?;
         run_until_signal(assembly, signals).await
     }
 }

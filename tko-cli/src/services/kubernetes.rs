@@ -1,0 +1,89 @@
+//! The Kubernetes API: its flags, and the server made from them.
+
+use super::assembly::Assembly;
+use anyhow::Context;
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tko_grpc::server::{Access, BearerTokens, Listen, ServerTls, Sockets, Stack};
+use tko_krm::KrmServer;
+
+/// Whether and where to serve the Kubernetes API; without an address: on loopback, for everyone
+/// there
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kubernetes API")]
+pub(crate) struct KubernetesArgs {
+    /// Serve the Kubernetes API, for kubectl and other clients of Kubernetes
+    #[arg(long)]
+    kubernetes: bool,
+    /// IP versions to use: dual, ipv6 or ipv4
+    #[arg(long, default_value_t, value_name = "STACK")]
+    kubernetes_ip_stack: Stack,
+    /// Address or host to listen on, such as ::; requires TLS and authentication, or --insecure
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "ADDRESS",
+        hide_default_value = true
+    )]
+    kubernetes_address: String,
+    /// Port to listen on; 0 chooses a free port
+    #[arg(long, default_value_t = 50052, value_name = "PORT")]
+    kubernetes_port: u16,
+    /// Server certificate with its chain, in PEM
+    #[arg(long, value_name = "FILE", requires = "kubernetes_key")]
+    kubernetes_certificate: Option<PathBuf>,
+    /// Key of the server certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "kubernetes_certificate")]
+    kubernetes_key: Option<PathBuf>,
+    /// Require client certificates signed by the CA in this PEM file
+    #[arg(long, value_name = "FILE", requires = "kubernetes_certificate")]
+    kubernetes_client_ca: Option<PathBuf>,
+    /// Require a bearer token from this file, which has one token per line
+    #[arg(long, value_name = "FILE")]
+    kubernetes_tokens: Option<PathBuf>,
+}
+
+impl KubernetesArgs {
+    fn access(&self, insecure: bool) -> tko_core::Result<Access> {
+        let mut access = Access::new().insecure(insecure);
+        if let (Some(certificate), Some(key)) = (&self.kubernetes_certificate, &self.kubernetes_key)
+        {
+            let client_ca = self.kubernetes_client_ca.as_deref();
+            access = access.tls(ServerTls::read(certificate, key, client_ca)?);
+        }
+        if let Some(tokens) = &self.kubernetes_tokens {
+            access = access.authentication(Arc::new(BearerTokens::read(tokens)?));
+        }
+        Ok(access)
+    }
+
+    /// Starts the server, if it is asked for.
+    pub(super) async fn serve(
+        &self,
+        assembly: &mut Assembly,
+        insecure: bool,
+    ) -> anyhow::Result<()> {
+        if !self.kubernetes {
+            return Ok(());
+        }
+        let sockets = Sockets::bind(&Listen {
+            stack: self.kubernetes_ip_stack,
+            address: self.kubernetes_address.clone(),
+            port: self.kubernetes_port,
+        })
+        .await?;
+        let access = self.access(insecure)?;
+        let checked = access.check(&sockets.addresses());
+        checked.context(
+            "add --kubernetes-certificate and --kubernetes-key, and --kubernetes-client-ca or \
+             --kubernetes-tokens; or allow this with --insecure",
+        )?;
+        let server = KrmServer::new(assembly.data(), assembly.clock()).with_access(access);
+        assembly.add_server(move |stop| async move {
+            let served = server.serve(sockets, stop).await;
+            served.context("the Kubernetes API server failed")
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Listing objects.
+
+use crate::accept::{MetaVersion, Representation, Serves};
+use crate::continuation::Continuation;
+use crate::failure::{Answer, Failure};
+use crate::object;
+use crate::query::Query;
+use crate::read::{ROW, WHOLE, include, reach, row};
+use crate::reply::{self, Reply};
+use crate::request::ApiRequest;
+use crate::resource::ResourceType;
+use crate::selector::Selector;
+use crate::service::KrmService;
+use crate::table::{self, IncludeObject};
+use http::StatusCode;
+use serde_json::Value;
+use tko_core::{Cursor, List, Record, Revision};
+
+/// Most objects of one answer with a limit.
+const MAX_LIMIT: u64 = 5_000;
+
+/// Rows that are read at once.
+const CHUNK: usize = 500;
+
+/// The state that a listing asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The current state.
+    Current,
+    /// The current state, after this resource version was reached.
+    NotOlderThan(u64),
+    /// The state at this resource version.
+    Exact(u64),
+}
+
+/// What a listing asks for.
+pub(crate) struct ListOptions {
+    pub(crate) selector: Selector,
+    pub(crate) limit: Option<u64>,
+    pub(crate) after: Option<Cursor>,
+    pub(crate) state: State,
+}
+
+impl ListOptions {
+    pub(crate) fn of(resource: &'static ResourceType, query: &Query) -> Answer<Self> {
+        let selector = Selector::of(resource.entity, query)?;
+        let limit = query.number("limit")?.filter(|limit| *limit > 0);
+        let version = query.resource_version()?;
+        let matching = query.get("resourceVersionMatch");
+        if query.get("sendInitialEvents").is_some() {
+            return Err(Failure::invalid_options(
+                "sendInitialEvents",
+                "is allowed for watches only",
+            ));
+        }
+        if let Some(token) = query.get("continue") {
+            if matching.is_some() {
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    "is not allowed together with continue",
+                ));
+            }
+            if version.is_some_and(|version| version > 0) {
+                return Err(Failure::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
+            }
+            let token = Continuation::parse(resource.entity, token)
+                .ok_or_else(|| Failure::bad_request("continue key is not valid"))?;
+            return Ok(Self {
+                selector,
+                limit,
+                after: Some(token.after),
+                state: token.version.map_or(State::Current, State::Exact),
+            });
+        }
+        let state = match (matching, version) {
+            (None, None | Some(0)) | (Some("NotOlderThan"), Some(0)) => State::Current,
+            (None, Some(version)) if limit.is_some() => State::Exact(version),
+            (None | Some("NotOlderThan"), Some(version)) => State::NotOlderThan(version),
+            (Some("Exact"), Some(version)) if version > 0 => State::Exact(version),
+            (Some("Exact"), Some(_)) => {
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    "Exact is not allowed for resource version 0",
+                ));
+            }
+            (Some("Exact" | "NotOlderThan"), None) => {
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    "requires a resourceVersion",
+                ));
+            }
+            (Some(other), _) => {
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    format!("unknown value {other:?}; expected Exact or NotOlderThan"),
+                ));
+            }
+        };
+        Ok(Self {
+            selector,
+            limit,
+            after: None,
+            state,
+        })
+    }
+}
+
+/// Some objects of a listing.
+pub(crate) struct Listed {
+    pub(crate) items: Vec<Record>,
+    pub(crate) revision: Revision,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// Answers a GET of a collection.
+pub(crate) async fn list(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    request: ApiRequest,
+) -> Answer<Reply> {
+    let representation = request.representation(Serves::List)?;
+    let options = ListOptions::of(resource, &request.query)?;
+    let include = include(&request.query)?;
+    let whole = match representation {
+        Representation::Object | Representation::Discovery => true,
+        Representation::Table(_) => include == IncludeObject::Object,
+        Representation::Metadata(_) => false,
+    };
+    if let State::NotOlderThan(version) | State::Exact(version) = options.state {
+        reach(&*request.data, version).await?;
+    }
+    let listed = read(&request, &options, whole).await?;
+    let version = match options.state {
+        State::Exact(version) => version,
+        State::Current | State::NotOlderThan(_) => object::resource_version(listed.revision),
+    };
+    let next = listed.next.map(|after| {
+        let version = Some(version);
+        Continuation { version, after }.to_token()
+    });
+    let metadata = table::list_metadata(version, next.as_deref(), None);
+    let value = match representation {
+        Representation::Object | Representation::Discovery => {
+            let mut head = table::list_head(resource, metadata);
+            head["items"] = listed.items.iter().map(object::object).collect();
+            head
+        }
+        Representation::Metadata(meta) => {
+            let items = listed.items.iter().map(|item| table::partial(item, meta));
+            partial_list(meta, metadata.into(), items.collect())
+        }
+        Representation::Table(meta) => {
+            let mut table = table::table(meta, resource.entity, metadata.into(), true);
+            let rows = listed.items.iter();
+            table["rows"] = rows.map(|item| row(service, item, meta, include)).collect();
+            table
+        }
+    };
+    Ok(reply::json(StatusCode::OK, &value))
+}
+
+fn partial_list(meta: MetaVersion, metadata: Value, items: Value) -> Value {
+    serde_json::json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": meta.api_version(),
+        "metadata": metadata,
+        "items": items,
+    })
+}
+
+/// Reads objects until the limit.
+async fn read(request: &ApiRequest, options: &ListOptions, whole: bool) -> Answer<Listed> {
+    let limit = options.limit.map(|limit| limit.min(MAX_LIMIT));
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let failed = |error| Failure::from_other(&error);
+    let Some(select) = options.selector.to_select() else {
+        let position = request.data.feed_position().await.map_err(failed)?;
+        return Ok(Listed {
+            items: Vec::new(),
+            revision: position.revision,
+            next: None,
+        });
+    };
+    let mut list = List::new(select)
+        .after(options.after.clone())
+        .want(if whole { WHOLE } else { ROW });
+    let mut items = Vec::new();
+    let mut first = None;
+    loop {
+        let missing = limit.map_or(usize::MAX, |limit| limit - items.len());
+        list.limit = missing.min(CHUNK);
+        let page = request.data.list(&list).await.map_err(failed)?;
+        let revision = *first.get_or_insert(page.revision);
+        let found = page.items.into_iter();
+        items.extend(found.filter(|record| options.selector.matches(record)));
+        let is_full = limit.is_some_and(|limit| items.len() >= limit);
+        if page.next.is_none() || is_full {
+            return Ok(Listed {
+                items,
+                revision,
+                next: page.next,
+            });
+        }
+        list.after = page.next;
+    }
+}

@@ -1,0 +1,54 @@
+//! Responses.
+
+use crate::failure::Failure;
+use axum::body::Body;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+/// The response to a request.
+pub(crate) type Reply = Response<Body>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A response in JSON.
+pub(crate) fn json(status: StatusCode, value: &Value) -> Reply {
+    // A JSON value can always be written.
+    bytes(status, JSON, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// A response of this content type.
+pub(crate) fn bytes(status: StatusCode, content: HeaderValue, body: impl Into<Body>) -> Reply {
+    let mut reply = Response::new(body.into());
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, content);
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    reply
+}
+
+/// A response in plain text.
+pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Reply {
+    let content = HeaderValue::from_static("text/plain; charset=utf-8");
+    let mut reply = bytes(status, content, text.into());
+    reply.headers_mut().insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    reply
+}
+
+/// The response to a failed request.
+pub(crate) fn failure(failure: &Failure) -> Reply {
+    let status =
+        StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reply = json(status, &failure.to_status());
+    if let Some(seconds) = failure.retry_after {
+        reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    reply
+}

@@ -1,0 +1,39 @@
+//! [`ApiRequest`]: one request with its caller, target and parameters.
+
+use crate::accept::{Representation, Serves, negotiate};
+use crate::failure::Answer;
+use crate::query::Query;
+use bytes::Bytes;
+use http::header::{ACCEPT, USER_AGENT};
+use http::{HeaderMap, Method};
+use std::sync::Arc;
+use tko_core::DataApi;
+
+/// A request that is authenticated and has a target.
+pub(crate) struct ApiRequest {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+    /// The body; empty for reads.
+    pub(crate) body: Bytes,
+    /// The API on behalf of the caller.
+    pub(crate) data: Arc<dyn DataApi>,
+}
+
+impl ApiRequest {
+    /// The representation that the client asks for.
+    pub(crate) fn representation(&self, serves: Serves) -> Answer<Representation> {
+        negotiate(self.header(&ACCEPT), serves)
+    }
+
+    /// A header, if it is text.
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The name of the client program: the user agent up to its version.
+    pub(crate) fn user_agent(&self) -> &str {
+        let agent = self.header(&USER_AGENT).unwrap_or_default();
+        agent.split('/').next().unwrap_or_default()
+    }
+}

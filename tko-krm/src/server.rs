@@ -1,0 +1,81 @@
+//! [`KrmServer`]: serves the API on sockets.
+
+use crate::service::KrmService;
+use crate::settings::KrmSettings;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tko_core::{Clock, DataApi, Result};
+use tko_serve::{Access, HttpSettings, Sockets, serve_http};
+use tokio_util::sync::CancellationToken;
+
+/// The name of this interface in credentials and in the causes of changes.
+pub const DOOR: &str = "kubernetes";
+
+/// Serves an API of TKO as a Kubernetes API.
+pub struct KrmServer {
+    data: Arc<dyn DataApi>,
+    clock: Arc<dyn Clock>,
+    settings: KrmSettings,
+    access: Access,
+}
+
+impl KrmServer {
+    /// A server that admits anyone, on loopback only.
+    pub fn new(data: Arc<dyn DataApi>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            data,
+            clock,
+            settings: KrmSettings::default(),
+            access: Access::default(),
+        }
+    }
+
+    /// Sets limits and timeouts.
+    #[must_use]
+    pub fn with_settings(self, settings: KrmSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Sets TLS, authentication and the permission to be open to the network.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
+    /// [`KrmSettings::grace`] later.
+    ///
+    /// # Errors
+    /// [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
+    /// certificate or key is invalid.
+    pub async fn serve(self, sockets: Sockets, shutdown: CancellationToken) -> Result<()> {
+        let addresses = sockets.addresses();
+        self.access.check(&addresses)?;
+        if self.access.is_open(&addresses) {
+            tracing::warn!(
+                ?addresses,
+                "serving the Kubernetes API to the network without TLS or without authentication"
+            );
+        }
+        let mut http = HttpSettings::default();
+        http.accept.tls.clone_from(&self.access.tls);
+        http.accept.max_connections = self.settings.max_connections;
+        http.grace = self.settings.grace;
+        let service = Arc::new(KrmService::new(
+            self.data,
+            self.clock,
+            self.settings,
+            self.access.authenticator(),
+            shutdown.clone(),
+        ));
+        tracing::info!(?addresses, "serving the Kubernetes API");
+        let respond = tower::service_fn(move |request: Request<Incoming>| {
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.respond(request.map(Body::new)).await) }
+        });
+        serve_http(sockets, &http, respond, shutdown).await
+    }
+}

@@ -1,0 +1,303 @@
+//! [`KrmService`]: authenticates each request and hands it to what it is for.
+
+use crate::accept::{Representation, Serves};
+use crate::failure::{Answer, Failure};
+use crate::openapi::Documents;
+use crate::query::Query;
+use crate::reply::{self, Reply};
+use crate::request::ApiRequest;
+use crate::route::{HealthCheck, Target};
+use crate::server::DOOR;
+use crate::settings::KrmSettings;
+use crate::{discovery, list, read};
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use serde_json::Value;
+use std::sync::Arc;
+use tko_core::{Clock, ContentHash, DataApi, Error};
+use tko_serve::{Authenticate, Credentials, Peer};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// The content type of aggregated discovery.
+const AGGREGATED: HeaderValue = HeaderValue::from_static(
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+);
+
+/// The header that identifies a request in logs.
+const AUDIT_ID: &str = "audit-id";
+
+/// Answers requests.
+pub(crate) struct KrmService {
+    data: Arc<dyn DataApi>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: KrmSettings,
+    authentication: Arc<dyn Authenticate>,
+    documents: Documents,
+    /// Cancelled when the server shuts down.
+    pub(crate) shutdown: CancellationToken,
+    in_flight: Semaphore,
+}
+
+impl KrmService {
+    pub(crate) fn new(
+        data: Arc<dyn DataApi>,
+        clock: Arc<dyn Clock>,
+        settings: KrmSettings,
+        authentication: Arc<dyn Authenticate>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            data,
+            clock,
+            in_flight: Semaphore::new(settings.max_requests.clamp(1, Semaphore::MAX_PERMITS)),
+            settings,
+            authentication,
+            documents: Documents::new(),
+            shutdown,
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn respond(&self, request: Request<Body>) -> Reply {
+        let audit = request.headers().get(AUDIT_ID).cloned();
+        let is_head = request.method() == Method::HEAD;
+        let mut reply = match self.answer(request).await {
+            Ok(reply) => reply,
+            Err(failure) => reply::failure(&failure),
+        };
+        if let Some(audit) = audit {
+            reply.headers_mut().insert(AUDIT_ID, audit);
+        }
+        if is_head {
+            *reply.body_mut() = Body::empty();
+        }
+        reply
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer<Reply> {
+        let (head, body) = request.into_parts();
+        let target = Target::of(head.uri.path())?;
+        let query = Query::of(&head.uri)?;
+        if let Target::Health(endpoint, check) = &target {
+            return self.health(*endpoint, check.as_deref(), &query).await;
+        }
+        let verb = target.verb(&head.method, &query)?;
+        let peer = head.extensions.get::<Peer>();
+        let caller = self.authenticate(&head.headers, peer).await?;
+        tracing::debug!(%caller, verb, path = head.uri.path(), "request");
+        let body = match verb {
+            "get" | "list" | "watch" => Bytes::new(),
+            _ => self.read_body(body).await?,
+        };
+        let request = ApiRequest {
+            method: head.method,
+            headers: head.headers,
+            query,
+            body,
+            data: self.data.clone().with_caller(caller),
+        };
+        if verb == "watch" {
+            return self.dispatch(&target, verb, request).await;
+        }
+        let Ok(_permit) = self.in_flight.try_acquire() else {
+            return Err(Failure::too_many_requests(
+                "the server handles too many requests; retry later",
+            ));
+        };
+        let handling = self.dispatch(&target, verb, request);
+        match tokio::time::timeout(self.settings.timeout, handling).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::unavailable("the request took too long; retry")),
+        }
+    }
+
+    /// Reads a body up to the limit.
+    async fn read_body(&self, body: Body) -> Answer<Bytes> {
+        let limit = self.settings.max_body;
+        let reading = axum::body::to_bytes(body, limit);
+        match tokio::time::timeout(self.settings.timeout, reading).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) if is_too_long(&error) => Err(Failure::too_large(limit)),
+            Ok(Err(error)) => Err(Failure::bad_request(format!("cannot read the body: {error}"))),
+            Err(_) => Err(Failure::bad_request("the body came too slowly")),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        target: &Target,
+        verb: &'static str,
+        request: ApiRequest,
+    ) -> Answer<Reply> {
+        match (target, verb) {
+            (Target::Index, _) => Ok(reply::json(StatusCode::OK, &index())),
+            (Target::Version, _) => Ok(reply::json(StatusCode::OK, &discovery::version())),
+            (Target::Core, _) => {
+                discovered(&request, discovery::aggregated_core, discovery::core_versions)
+            }
+            (Target::Groups, _) => discovered(&request, discovery::aggregated, discovery::groups),
+            (Target::Group, _) => Ok(reply::json(StatusCode::OK, &discovery::group())),
+            (Target::Resources, _) => Ok(reply::json(StatusCode::OK, &discovery::resources())),
+            (Target::OpenApiV2, _) => Ok(self.documents.v2(&request)),
+            (Target::OpenApiV3Index, _) => Ok(self.documents.v3_index()),
+            (Target::OpenApiV3, _) => Ok(self.documents.v3(&request)),
+            (Target::Collection(resource), "list") => list::list(self, resource, request).await,
+            (Target::Object(resource, name) | Target::Subresource(resource, name, _), "get") => {
+                read::get(self, resource, name, &request).await
+            }
+            _ => Err(Failure::method_not_allowed()),
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Answer<tko_core::Caller> {
+        let mut credentials = Credentials::new(DOOR);
+        if let Some(header) = headers.get(AUTHORIZATION)
+            && let Ok(header) = header.to_str()
+        {
+            credentials = credentials.with_authorization(header);
+        }
+        if let Some(peer) = peer {
+            credentials = credentials.with_peer(peer.clone());
+        }
+        let authenticated = tko_serve::authenticate(&*self.authentication, &credentials).await;
+        authenticated.map_err(|error| {
+            tracing::debug!(?credentials, error = error.chain(), "refused a request");
+            match error {
+                Error::Forbidden(message) => Failure::forbidden(message),
+                Error::Unavailable { .. } => Failure::unavailable(error.to_string()),
+                _ => Failure::unauthorized(),
+            }
+        })
+    }
+
+    /// Answers a health check. Being alive needs nothing; being ready needs the data service.
+    async fn health(
+        &self,
+        endpoint: HealthCheck,
+        check: Option<&str>,
+        query: &Query,
+    ) -> Answer<Reply> {
+        let mut checks = vec![("ping", Ok(()))];
+        if endpoint == HealthCheck::Ready {
+            let draining = self.shutdown.is_cancelled();
+            checks.push((
+                "shutdown",
+                if draining {
+                    Err("shutting down".to_owned())
+                } else {
+                    Ok(())
+                },
+            ));
+            let position = self.data.feed_position();
+            let data = tokio::time::timeout(std::time::Duration::from_secs(5), position).await;
+            checks.push((
+                "data",
+                match data {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(_) => Err("the data service does not answer".to_owned()),
+                },
+            ));
+        }
+        if let Some(name) = check {
+            checks.retain(|(one, _)| *one == name);
+            if checks.is_empty() {
+                return Err(Failure::no_path());
+            }
+        }
+        let failed = checks.iter().any(|(_, result)| result.is_err());
+        if !failed && !query.is_true("verbose") {
+            return Ok(reply::text(StatusCode::OK, "ok"));
+        }
+        let mut text: String = checks
+            .iter()
+            .map(|(name, result)| match result {
+                Ok(()) => format!("[+]{name} ok\n"),
+                Err(why) => format!("[-]{name} failed: {why}\n"),
+            })
+            .collect();
+        text.push_str(if failed { "check failed" } else { "check passed" });
+        text.push('\n');
+        let status = if failed {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::OK
+        };
+        Ok(reply::text(status, text))
+    }
+}
+
+/// Whether reading a body failed because it is longer than allowed.
+fn is_too_long(error: &axum::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// The paths of the server, for people.
+fn index() -> Value {
+    serde_json::json!({"paths": [
+        "/api",
+        "/apis",
+        "/apis/tko.nephio.org",
+        "/apis/tko.nephio.org/v1alpha1",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/apis/tko.nephio.org/v1alpha1",
+        "/readyz",
+        "/version",
+    ]})
+}
+
+/// Discovery in the form that the client asks for.
+fn discovered(
+    request: &ApiRequest,
+    aggregated: fn() -> Value,
+    plain: fn() -> Value,
+) -> Answer<Reply> {
+    if request.representation(Serves::Discovery)? != Representation::Discovery {
+        return Ok(reply::json(StatusCode::OK, &plain()));
+    }
+    let document = aggregated();
+    let tag = format!("\"{}\"", ContentHash::of(&document));
+    Ok(tagged(request, &tag, |status| {
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        reply::bytes(status, AGGREGATED, body)
+    }))
+}
+
+/// A response with an entity tag; without a body if the client has it already.
+pub(crate) fn tagged(
+    request: &ApiRequest,
+    tag: &str,
+    reply: impl FnOnce(StatusCode) -> Reply,
+) -> Reply {
+    let known = request
+        .header(&IF_NONE_MATCH)
+        .is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag));
+    let mut reply = if known {
+        let mut reply = reply(StatusCode::NOT_MODIFIED);
+        *reply.body_mut() = Body::empty();
+        reply
+    } else {
+        reply(StatusCode::OK)
+    };
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        reply.headers_mut().insert(ETAG, tag);
+    }
+    reply
+}

@@ -1,0 +1,43 @@
+//! [`KrmSettings`]: limits and timeouts of the server.
+
+use std::time::Duration;
+
+/// Limits and timeouts of a [`KrmServer`](crate::KrmServer).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KrmSettings {
+    /// Largest body of a request, in bytes. Default: 16 MiB.
+    pub max_body: usize,
+    /// Most requests in flight, not counting watches; further ones are answered by 429.
+    /// Default: 400.
+    pub max_requests: usize,
+    /// Most connections. Default: 10,000.
+    pub max_connections: usize,
+    /// Longest time for a request, not counting watches and the sending of its answer.
+    /// Default: 60 s.
+    pub timeout: Duration,
+    /// How long requests may go on after the shutdown. Default: 10 s.
+    pub grace: Duration,
+    /// Shortest default duration of a watch; the default is between this and twice this.
+    /// Default: 30 min.
+    pub watch: Duration,
+    /// Interval of bookmarks. Default: 60 s.
+    pub bookmark: Duration,
+    /// How many changes are kept in memory for watches to resume from. Default: 10,000.
+    pub kept_changes: usize,
+}
+
+impl Default for KrmSettings {
+    fn default() -> Self {
+        Self {
+            max_body: 16 << 20,
+            max_requests: 400,
+            max_connections: 10_000,
+            timeout: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            watch: Duration::from_secs(30 * 60),
+            bookmark: Duration::from_secs(60),
+            kept_changes: 10_000,
+        }
+    }
+}
