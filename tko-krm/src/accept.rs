@@ -137,8 +137,9 @@ fn served(clause: &Clause<'_>, serves: Serves) -> Option<Representation> {
     let version = MetaVersion::parse(clause.version?)?;
     match (kind, serves) {
         ("Table", Serves::Single | Serves::List) => Some(Representation::Table(version)),
-        ("PartialObjectMetadata", Serves::Single)
-        | ("PartialObjectMetadataList", Serves::List) => Some(Representation::Metadata(version)),
+        ("PartialObjectMetadata", Serves::Single) | ("PartialObjectMetadataList", Serves::List) => {
+            Some(Representation::Metadata(version))
+        }
         _ => None,
     }
 }

@@ -6,7 +6,9 @@ use crate::resource::{API_VERSION, ResourceType};
 use crate::stored::StoredMetadata;
 use serde_json::{Map, Value, json};
 use tko_core::metadata::RESERVED;
-use tko_core::{ContentHash, DeploymentId, Entity, Facts, Key, Record, Revision, SiteId, TemplateId};
+use tko_core::{
+    ContentHash, DeploymentId, Entity, Facts, Key, Record, Revision, SiteId, TemplateId,
+};
 use tko_core::{Timestamp, view};
 
 /// The resource version of a revision. The first is 1: Kubernetes reserves 0.
@@ -35,7 +37,10 @@ pub(crate) fn uid(entity: &Entity) -> String {
         entity.key.id(),
         entity.created.0
     ]));
-    let mut digits: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digits: String = hash[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     // Version 8 of RFC 9562, with its variant: made by rules of the program's own.
     digits.replace_range(12..13, "8");
     digits.replace_range(16..17, "a");

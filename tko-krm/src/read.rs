@@ -113,10 +113,7 @@ pub(crate) async fn find(
 }
 
 /// The deployment whose name is kept beside its id.
-pub(crate) async fn alias(
-    data: &dyn DataApi,
-    name: &str,
-) -> Result<Option<DeploymentId>, Error> {
+pub(crate) async fn alias(data: &dyn DataApi, name: &str) -> Result<Option<DeploymentId>, Error> {
     let select = Select::all(Kind::Deployment)
         .deleting(true)
         .metadata(NAME, Pattern::literal(name));

@@ -24,10 +24,7 @@ pub(crate) fn bytes(status: StatusCode, content: HeaderValue, body: impl Into<Bo
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, content);
     headers.insert(VARY, HeaderValue::from_static("Accept"));
-    headers.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, private"),
-    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     reply
 }
 
@@ -44,8 +41,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Reply {
 
 /// The response to a failed request.
 pub(crate) fn failure(failure: &Failure) -> Reply {
-    let status =
-        StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(status, &failure.to_status());
     if let Some(seconds) = failure.retry_after {
         reply.headers_mut().insert(RETRY_AFTER, seconds.into());

@@ -63,9 +63,7 @@ impl Target {
             [""] => Self::Index,
             ["healthz" | "livez"] => Self::Health(HealthCheck::Live, None),
             ["readyz"] => Self::Health(HealthCheck::Ready, None),
-            ["healthz" | "livez", check] => {
-                Self::Health(HealthCheck::Live, Some(check.to_owned()))
-            }
+            ["healthz" | "livez", check] => Self::Health(HealthCheck::Live, Some(check.to_owned())),
             ["readyz", check] => Self::Health(HealthCheck::Ready, Some(check.to_owned())),
             ["version"] => Self::Version,
             ["api"] => Self::Core,
@@ -130,10 +128,7 @@ mod tests {
             Target::of(uri.path()).ok()?.verb(&method, &query).ok()
         };
         assert_eq!(verb(Method::GET, path), Some("list"));
-        assert_eq!(
-            verb(Method::GET, &format!("{path}?watch=1")),
-            Some("watch")
-        );
+        assert_eq!(verb(Method::GET, &format!("{path}?watch=1")), Some("watch"));
         assert_eq!(verb(Method::DELETE, path), Some("deletecollection"));
         assert_eq!(verb(Method::DELETE, &format!("{path}/x")), Some("delete"));
         assert_eq!(verb(Method::PUT, path), None);

@@ -9,8 +9,9 @@ use tko_core::Kind;
 static OBJECT_META: LazyLock<Value> = LazyLock::new(object_meta_schema);
 
 /// The schemas of whole objects, in the order of [`Kind::ALL`], with `metadata` inlined.
-static OBJECTS: LazyLock<[Value; 4]> =
-    LazyLock::new(|| Kind::ALL.map(|kind| object_schema(ResourceType::of(kind), OBJECT_META.clone())));
+static OBJECTS: LazyLock<[Value; 4]> = LazyLock::new(|| {
+    Kind::ALL.map(|kind| object_schema(ResourceType::of(kind), OBJECT_META.clone()))
+});
 
 /// The schema of the objects of a kind, without references.
 pub(crate) fn schema(kind: Kind) -> &'static Value {
@@ -175,7 +176,8 @@ fn status(kind: Kind) -> Value {
              approval or status.",
         );
         properties["placedOn"] = text("PlacedOn is the id of the site that runs it.");
-        properties["placedGeneration"] = number("PlacedGeneration is the generation that is there.");
+        properties["placedGeneration"] =
+            number("PlacedGeneration is the generation that is there.");
     }
     object("Status is the state that TKO reports.", properties)
 }

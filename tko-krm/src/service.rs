@@ -121,7 +121,9 @@ impl KrmService {
         match tokio::time::timeout(self.settings.timeout, reading).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) if is_too_long(&error) => Err(Failure::too_large(limit)),
-            Ok(Err(error)) => Err(Failure::bad_request(format!("cannot read the body: {error}"))),
+            Ok(Err(error)) => Err(Failure::bad_request(format!(
+                "cannot read the body: {error}"
+            ))),
             Err(_) => Err(Failure::bad_request("the body came too slowly")),
         }
     }
@@ -135,9 +137,11 @@ impl KrmService {
         match (target, verb) {
             (Target::Index, _) => Ok(reply::json(StatusCode::OK, &index())),
             (Target::Version, _) => Ok(reply::json(StatusCode::OK, &discovery::version())),
-            (Target::Core, _) => {
-                discovered(&request, discovery::aggregated_core, discovery::core_versions)
-            }
+            (Target::Core, _) => discovered(
+                &request,
+                discovery::aggregated_core,
+                discovery::core_versions,
+            ),
             (Target::Groups, _) => discovered(&request, discovery::aggregated, discovery::groups),
             (Target::Group, _) => Ok(reply::json(StatusCode::OK, &discovery::group())),
             (Target::Resources, _) => Ok(reply::json(StatusCode::OK, &discovery::resources())),
@@ -223,7 +227,11 @@ impl KrmService {
                 Err(why) => format!("[-]{name} failed: {why}\n"),
             })
             .collect();
-        text.push_str(if failed { "check failed" } else { "check passed" });
+        text.push_str(if failed {
+            "check failed"
+        } else {
+            "check passed"
+        });
         text.push('\n');
         let status = if failed {
             StatusCode::INTERNAL_SERVER_ERROR

@@ -80,7 +80,12 @@ fn columns(kind: Kind) -> &'static [Column] {
             ("Plugin ID", "", 0, "Name of the plugin"),
             ("Executor", "", 0, "Executor that runs it"),
             AGE,
-            ("Triggers", "", 1, "Kinds of resources that it is called for"),
+            (
+                "Triggers",
+                "",
+                1,
+                "Kinds of resources that it is called for",
+            ),
             UPDATED,
         ],
     }

@@ -179,7 +179,11 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
         "Force takes over fields of other managers; for apply only.",
     ));
     let mut create = operation("post", "create", &object, &writes);
-    flavor.body(&mut create, &object, &["application/json", "application/yaml"]);
+    flavor.body(
+        &mut create,
+        &object,
+        &["application/json", "application/yaml"],
+    );
     let mut delete_all = operation("deletecollection", "deleteCollection", &status, &lists);
     flavor.body(&mut delete_all, &format!("{META}DeleteOptions"), &["*/*"]);
     paths.insert(
@@ -193,7 +197,11 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
     let name = flavor.parameter("path", "name", "string", "Name of the object");
     let writable = |suffix: &str| {
         let mut replace = operation("put", &format!("replace{suffix}"), &object, &writes);
-        flavor.body(&mut replace, &object, &["application/json", "application/yaml"]);
+        flavor.body(
+            &mut replace,
+            &object,
+            &["application/json", "application/yaml"],
+        );
         let mut patch = operation("patch", &format!("patch{suffix}"), &object, &patches);
         flavor.body(&mut patch, &format!("{META}Patch"), &PATCHES);
         json!({
@@ -211,23 +219,32 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
     for subresource in resource.subresources() {
         let mut suffix = (*subresource).to_owned();
         suffix[..1].make_ascii_uppercase();
-        paths.insert(
-            format!("{root}/{{name}}/{subresource}"),
-            writable(&suffix),
-        );
+        paths.insert(format!("{root}/{{name}}/{subresource}"), writable(&suffix));
     }
 }
 
 fn list_parameters(flavor: Flavor) -> Vec<Value> {
     [
-        ("allowWatchBookmarks", "boolean", "Whether a watch may send bookmarks"),
-        ("continue", "string", "Token of the previous part of the list"),
+        (
+            "allowWatchBookmarks",
+            "boolean",
+            "Whether a watch may send bookmarks",
+        ),
+        (
+            "continue",
+            "string",
+            "Token of the previous part of the list",
+        ),
         ("fieldSelector", "string", "Selection by fields"),
         ("labelSelector", "string", "Selection by labels"),
         ("limit", "integer", "Most objects of the answer"),
         ("resourceVersion", "string", "Version of the state to read"),
         ("resourceVersionMatch", "string", "Exact or NotOlderThan"),
-        ("sendInitialEvents", "boolean", "Whether a watch begins with the present objects"),
+        (
+            "sendInitialEvents",
+            "boolean",
+            "Whether a watch begins with the present objects",
+        ),
         ("timeoutSeconds", "integer", "Longest duration of a watch"),
         ("watch", "boolean", "Whether to watch for changes"),
     ]
@@ -239,7 +256,10 @@ fn write_parameters(flavor: Flavor) -> Vec<Value> {
     [
         ("dryRun", "All: validate and store nothing"),
         ("fieldManager", "Name of the program that writes"),
-        ("fieldValidation", "Ignore, Warn or Strict: what unknown and duplicate fields are"),
+        (
+            "fieldValidation",
+            "Ignore, Warn or Strict: what unknown and duplicate fields are",
+        ),
     ]
     .map(|(name, description)| flavor.parameter("query", name, "string", description))
     .into()

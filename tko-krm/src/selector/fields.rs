@@ -106,7 +106,12 @@ impl FieldSelector {
 
     /// Whether it selects by a field that can change.
     pub(super) fn can_change(&self) -> bool {
-        let fixed = [METADATA_NAME, METADATA_NAMESPACE, "spec.type", "spec.pluginId"];
+        let fixed = [
+            METADATA_NAME,
+            METADATA_NAMESPACE,
+            "spec.type",
+            "spec.pluginId",
+        ];
         self.0.iter().any(|one| !fixed.contains(&one.field))
     }
 
@@ -127,9 +132,7 @@ impl FieldSelector {
             select = match one.field {
                 METADATA_NAME => match (&one.like, names::named(kind, value)) {
                     (Some(pattern), _) => select.id(pattern.clone()),
-                    (None, Ok(Named::Alias)) => {
-                        select.metadata(NAME, Pattern::literal(value))
-                    }
+                    (None, Ok(Named::Alias)) => select.metadata(NAME, Pattern::literal(value)),
                     (None, Ok(Named::Key(Key::Plugin(id)))) => select
                         .plugin_type(id.plugin_type())
                         .id(Pattern::literal(id.name())),

@@ -144,7 +144,8 @@ impl<'a> Reader<'a> {
     /// Takes a key, value or operator of letters, and the space after it.
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
-        let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '=' | '!' | '(' | ')' | '<' | '>');
+        let ends =
+            |c: char| c.is_whitespace() || matches!(c, ',' | '=' | '!' | '(' | ')' | '<' | '>');
         let end = rest.find(ends).unwrap_or(rest.len());
         self.at += end;
         self.skip_space();
@@ -178,7 +179,11 @@ impl<'a> Reader<'a> {
             match self.word() {
                 "in" => Test::In(self.set()?),
                 "notin" => Test::NotIn(self.set()?),
-                other => return Err(format!("found {other:?}; expected in, notin, =, ==, != or ,")),
+                other => {
+                    return Err(format!(
+                        "found {other:?}; expected in, notin, =, ==, != or ,"
+                    ));
+                }
             }
         };
         if !self.is_at_end() && !self.take(",") {
@@ -279,7 +284,9 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused() {
-        for bad in ["=", "a in b", "a in (b", "a b", "a=b c", "a>x", "a=b=c", "a=-", "(", "!"] {
+        for bad in [
+            "=", "a in b", "a in (b", "a b", "a=b c", "a>x", "a=b=c", "a=-", "(", "!",
+        ] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
     }

@@ -113,7 +113,10 @@ async fn kubectl_discovers_lists_and_gets() {
     let serving = Serving::start().await;
     let id = serving.fill().await;
     for kubectl in Kubectl::all(&serving) {
-        let resources = kubectl.run("api-resources --api-group=tko.nephio.org").await.ok();
+        let resources = kubectl
+            .run("api-resources --api-group=tko.nephio.org")
+            .await
+            .ok();
         for kind in ["Template", "Site", "Deployment", "Plugin"] {
             assert!(resources.contains(kind), "{resources}");
         }
@@ -130,19 +133,31 @@ async fn kubectl_discovers_lists_and_gets() {
             assert!(all.contains(name), "{all}");
         }
         let table = kubectl.run("get deployment.tko").await.ok();
-        assert!(table.contains("NotPrepared") && table.contains("AGE"), "{table}");
+        assert!(
+            table.contains("NotPrepared") && table.contains("AGE"),
+            "{table}"
+        );
         let wide = kubectl.run("get deployment.tko -o wide").await.ok();
         assert!(wide.contains("waiting for a preparer"), "{wide}");
-        let yaml = kubectl.run("get template demo-002fhello-002dworld-003av1.0.0 -o yaml").await;
+        let yaml = kubectl
+            .run("get template demo-002fhello-002dworld-003av1.0.0 -o yaml")
+            .await;
         let yaml = yaml.ok();
         assert!(yaml.contains("greeting: hello"), "{yaml}");
         let missing = kubectl.run("get template none").await.failed();
         assert!(missing.contains("NotFound"), "{missing}");
-        let sorted = kubectl.run("get templates --sort-by=.metadata.name").await.ok();
+        let sorted = kubectl
+            .run("get templates --sort-by=.metadata.name")
+            .await
+            .ok();
         assert!(sorted.contains("demo-002f"), "{sorted}");
-        let described = kubectl.run(&format!("describe deployment.tko {id}")).await.ok();
+        let described = kubectl
+            .run(&format!("describe deployment.tko {id}"))
+            .await
+            .ok();
         assert!(described.contains("NotPrepared"), "{described}");
-        let explained = kubectl.run("explain deployment.spec.siteId --api-version=tko.nephio.org/v1alpha1");
+        let explained =
+            kubectl.run("explain deployment.spec.siteId --api-version=tko.nephio.org/v1alpha1");
         let explained = explained.await.ok();
         assert!(explained.contains("where it will run"), "{explained}");
         let explained = kubectl.run("explain templates.metadata").await.ok();
