@@ -6,10 +6,12 @@
 
 mod delegate;
 mod guard;
+mod guarded;
 mod requests;
 mod steps;
 
-pub use guard::{ApiCall, CallKind, Guard, Guarded};
+pub use guard::{ApiCall, CallKind, Guard};
+pub use guarded::Guarded;
 pub use requests::{
     About, Bulk, Event, Expect, MAX_SKIPPED, NewDeployment, NewPlugin, NewSite, NewTemplate, Watch,
 };
@@ -18,7 +20,7 @@ pub use steps::{Effect, MAX_EFFECTS, PrepareStep, ScheduleStep};
 use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
 use crate::entity::{Record, Want};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
@@ -207,6 +209,18 @@ pub trait DataApi: Send + Sync + 'static {
         before: Option<Revision>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>>;
+
+    /// Streams the changes of all entities after a revision, or of all that the feed keeps, oldest
+    /// first, without packages. It ends at the revision that is the last when it begins.
+    ///
+    /// # Errors
+    /// - `Expired`: the feed does not continue from this revision.
+    /// - `NotImplemented`: the API has no such listing; the default.
+    fn changes(&self, after: Option<Revision>) -> BoxStream<'static, Result<ChangeRecord>> {
+        let _ = after;
+        let refusal = Error::NotImplemented("listing the changes of all entities".into());
+        futures_util::stream::iter([Err(refusal)]).boxed()
+    }
 }
 
 /// The operations of workers, which claim queued work and commit its results.

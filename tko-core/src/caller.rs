@@ -5,8 +5,8 @@
 //! into the cause of every change, where history and audit find it.
 
 use crate::error::{Error, Result};
+use crate::role::Scope;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub const PROCESS: &str = "process";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     name: Arc<str>,
-    roles: BTreeSet<Arc<str>>,
+    /// Roles, each with the scope that restricts it; in byte order of the roles.
+    grants: Vec<(Arc<str>, Option<Arc<Scope>>)>,
     door: Option<Arc<str>>,
 }
 
@@ -46,7 +47,7 @@ impl Caller {
     pub fn new(name: &str) -> Result<Self> {
         Ok(Self {
             name: checked("caller name", name)?,
-            roles: BTreeSet::new(),
+            grants: Vec::new(),
             door: None,
         })
     }
@@ -55,7 +56,7 @@ impl Caller {
     pub fn process() -> Self {
         Self {
             name: "tko".into(),
-            roles: BTreeSet::from([ADMIN.into()]),
+            grants: vec![(ADMIN.into(), None)],
             door: Some(PROCESS.into()),
         }
     }
@@ -64,8 +65,27 @@ impl Caller {
     ///
     /// # Errors
     /// As [`Caller::new`].
-    pub fn role(mut self, role: &str) -> Result<Self> {
-        self.roles.insert(checked("role", role)?);
+    pub fn role(self, role: &str) -> Result<Self> {
+        self.granted(role, None)
+    }
+
+    /// Adds a role that covers only some of the entities. Several scopes of one role add up.
+    ///
+    /// # Errors
+    /// As [`Caller::new`].
+    pub fn role_within(self, role: &str, scope: impl Into<Arc<Scope>>) -> Result<Self> {
+        self.granted(role, Some(scope.into()))
+    }
+
+    fn granted(mut self, role: &str, scope: Option<Arc<Scope>>) -> Result<Self> {
+        let role = checked("role", role)?;
+        if !self
+            .grants()
+            .any(|(name, given)| name == &*role && given == scope.as_ref())
+        {
+            let at = self.grants.partition_point(|(name, _)| *name <= role);
+            self.grants.insert(at, (role, scope));
+        }
         Ok(self)
     }
 
@@ -83,14 +103,26 @@ impl Caller {
         &self.name
     }
 
-    /// The roles, in byte order.
+    /// The distinct roles, restricted ones included, in byte order.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
-        self.roles.iter().map(AsRef::as_ref)
+        let mut last = None;
+        self.grants.iter().filter_map(move |(role, _)| {
+            let role: &str = role;
+            (last.replace(role) != Some(role)).then_some(role)
+        })
     }
 
-    /// Whether the caller has this role.
+    /// The roles, each with the scope that restricts it, if any.
+    pub fn grants(&self) -> impl Iterator<Item = (&str, Option<&Arc<Scope>>)> {
+        self.grants
+            .iter()
+            .map(|(role, scope)| (&**role, scope.as_ref()))
+    }
+
+    /// Whether the caller has this role without a restriction.
     pub fn has_role(&self, role: &str) -> bool {
-        self.roles.contains(role)
+        self.grants()
+            .any(|(name, scope)| name == role && scope.is_none())
     }
 
     /// The interface that the call came through, if known.

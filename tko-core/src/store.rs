@@ -343,6 +343,9 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
             })
             .collect())
     }
+    fn changes(&self, after: Option<Revision>) -> BoxStream<'static, Result<ChangeRecord>> {
+        self.all_changes(after)
+    }
 }
 
 /// The operations of workers.

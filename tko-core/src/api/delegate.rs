@@ -126,6 +126,9 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
     ) -> Result<Vec<ChangeRecord>> {
         (**self).history(key, before, limit).await
     }
+    fn changes(&self, after: Option<Revision>) -> BoxStream<'static, Result<ChangeRecord>> {
+        (**self).changes(after)
+    }
 }
 
 /// The worker API of the value behind the pointer, which may be a trait object.

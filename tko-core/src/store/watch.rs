@@ -10,11 +10,13 @@
 use super::Store;
 use crate::api::{Event, Watch};
 use crate::backend::Backend;
+use crate::change::ChangeRecord;
 use crate::entity::Want;
 use crate::error::{Error, Result};
 use crate::feed::view;
+use crate::revision::Revision;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// The number of skipped changes after which a watcher gets the current revision.
 const QUIET: u32 = 256;
@@ -62,5 +64,39 @@ impl<B: Backend + ?Sized> Store<B> {
             async move { event.transpose() }
         });
         Box::pin(events)
+    }
+    /// Streams the changes of all entities after a revision, up to the last one at present.
+    ///
+    /// # Errors
+    /// As [`Backend::tail`]; the stream ends after an error.
+    pub(super) fn all_changes(
+        &self,
+        after: Option<Revision>,
+    ) -> BoxStream<'static, Result<ChangeRecord>> {
+        let backend = self.backend.clone();
+        let changes = stream::once(async move {
+            let position = backend.feed_position().await?;
+            let after = after.unwrap_or(position.oldest);
+            let want = Want {
+                revision: true,
+                ..Want::ROW
+            };
+            let ended = after >= position.revision;
+            let state = (!ended).then(|| backend.tail(after, want));
+            Ok::<_, Error>(stream::try_unfold(state, move |state| async move {
+                let Some(mut tail) = state else {
+                    return Ok(None);
+                };
+                let Some(change) = tail.try_next().await? else {
+                    return Ok(None);
+                };
+                if change.revision > position.revision {
+                    return Ok(None);
+                }
+                let more = change.revision < position.revision;
+                Ok(Some((change, more.then_some(tail))))
+            }))
+        });
+        changes.try_flatten().boxed()
     }
 }

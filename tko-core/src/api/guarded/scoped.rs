@@ -1,0 +1,166 @@
+//! [`Scopes`]: the restriction of one call, and what it means for selections and entities.
+
+use crate::api::{ApiCall, Bulk, Event, MAX_SKIPPED};
+use crate::caller::Caller;
+use crate::change::ChangeRecord;
+use crate::deployment_resource;
+use crate::entity::Entity;
+use crate::error::{Error, Result};
+use crate::id::{SiteId, TemplateId};
+use crate::metadata::Metadata;
+use crate::package::Package;
+use crate::role::{NarrowError, Scope};
+use crate::select::Select;
+use std::sync::Arc;
+
+/// The scopes of one call; any of them may cover an entity. None: no restriction.
+pub(super) struct Scopes {
+    scopes: Vec<Arc<Scope>>,
+    /// The refusal of what no scope covers; empty without a restriction.
+    refusal: String,
+}
+
+/// A selection that is restricted to scopes.
+pub(super) enum Narrowed {
+    /// There is no restriction.
+    Same,
+    /// This selection has exactly what is covered.
+    One(Select),
+    /// No single selection has; the results must be filtered.
+    Filter,
+}
+
+impl Scopes {
+    pub(super) fn new(scopes: Vec<Arc<Scope>>, caller: Option<&Caller>, call: ApiCall<'_>) -> Self {
+        let refusal = if scopes.is_empty() {
+            String::new()
+        } else {
+            let who = caller.map_or_else(String::new, ToString::to_string);
+            let covered: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+            format!(
+                "{who} may not {}: the caller's role covers only {}",
+                call.description(),
+                covered.join("; or ")
+            )
+        };
+        Self { scopes, refusal }
+    }
+
+    pub(super) fn restricted(&self) -> bool {
+        !self.scopes.is_empty()
+    }
+
+    /// The error for what no scope covers.
+    pub(super) fn outside(&self) -> Error {
+        Error::Forbidden(self.refusal.clone())
+    }
+
+    fn require(&self, covered: impl Fn(&Scope) -> bool) -> Result<()> {
+        if self.scopes.is_empty() || self.scopes.iter().any(|scope| covered(scope)) {
+            return Ok(());
+        }
+        Err(self.outside())
+    }
+
+    /// Checks that there is no restriction.
+    pub(super) fn unrestricted(&self) -> Result<()> {
+        self.require(|_| false)
+    }
+
+    /// Whether a scope covers the entity.
+    pub(super) fn covers(&self, entity: &Entity) -> bool {
+        self.scopes.is_empty() || self.scopes.iter().any(|scope| scope.covers(entity))
+    }
+
+    /// Checks that a scope covers the entity.
+    pub(super) fn cover(&self, entity: &Entity) -> Result<()> {
+        self.require(|scope| scope.covers(entity))
+    }
+
+    /// Checks that a scope covers an entity that is about to be made.
+    pub(super) fn cover_new(
+        &self,
+        template: Option<&TemplateId>,
+        site: Option<&SiteId>,
+        metadata: &Metadata,
+    ) -> Result<()> {
+        self.require(|scope| scope.covers_new(template, site, metadata))
+    }
+
+    /// Checks that the new package of a deployment does not move it out of the scopes.
+    pub(super) fn cover_package(&self, package: &Package) -> Result<()> {
+        let own = deployment_resource::identifier();
+        if self.scopes.is_empty() || package.position(&own)?.is_none() {
+            return Ok(());
+        }
+        let named = deployment_resource::split(package)?.resource;
+        self.require(|scope| scope.covers_relations(named.template.as_ref(), named.site.as_ref()))
+    }
+
+    /// Whether a scope covers the state after the change, or before it if there is none.
+    pub(super) fn covers_change(&self, change: &ChangeRecord) -> bool {
+        let state = change.after.as_ref().or(change.before.as_ref());
+        self.scopes.is_empty() || state.is_some_and(|record| self.covers(&record.entity))
+    }
+
+    /// Restricts a selection.
+    pub(super) fn narrow(&self, select: &Select) -> Narrowed {
+        match self.scopes.as_slice() {
+            [] => Narrowed::Same,
+            [scope] => scope
+                .narrow(select)
+                .map_or(Narrowed::Filter, Narrowed::One),
+            _ => Narrowed::Filter,
+        }
+    }
+
+    /// The selections that together have what is covered.
+    ///
+    /// # Errors
+    /// - `Forbidden`: no scope covers anything of that kind.
+    /// - `BadArgument`: the selection and a scope have a pattern for the same metadata key.
+    pub(super) fn narrow_each(&self, select: &Select) -> Result<Vec<Select>> {
+        let mut all = Vec::with_capacity(self.scopes.len());
+        for scope in &self.scopes {
+            match scope.narrow(select) {
+                Ok(select) => all.push(select),
+                Err(NarrowError::Nothing) => {}
+                Err(NarrowError::Overlap(key)) => {
+                    return Err(Error::bad(
+                        "metadata pattern",
+                        format!(
+                            "the caller's role already restricts the metadata {key:?}; leave out \
+                             this pattern, or select by another key"
+                        ),
+                    ));
+                }
+            }
+        }
+        if all.is_empty() {
+            return Err(self.outside());
+        }
+        Ok(all)
+    }
+
+    /// The event, or a bookmark if no scope covers its entity.
+    pub(super) fn covered(&self, event: Event) -> Event {
+        let covered = match &event {
+            Event::Put { record, .. } => self.covers(&record.entity),
+            Event::Gone { before, .. } => self.covers(&before.entity),
+            Event::Bookmark { .. } => true,
+        };
+        if covered {
+            return event;
+        }
+        Event::Bookmark {
+            revision: event.revision(),
+        }
+    }
+}
+
+/// Adds the result of one bulk call to another.
+pub(super) fn add(bulk: &mut Bulk, more: Bulk) {
+    bulk.done += more.done;
+    let left = MAX_SKIPPED.saturating_sub(bulk.skipped.len());
+    bulk.skipped.extend(more.skipped.into_iter().take(left));
+}

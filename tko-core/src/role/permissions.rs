@@ -1,0 +1,70 @@
+//! The table of permissions: the calls of the API, and the roles that may make each.
+
+use super::CallerRole::{self, Admin, Author, Operator, Viewer, Worker};
+use crate::id::Kind;
+
+/// One row of [`PERMISSIONS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Permission {
+    /// The name of the call, as [`ApiCall::name`](crate::ApiCall::name).
+    pub call: &'static str,
+    /// The kinds of entity that the row is about; empty: any, or none.
+    pub kinds: &'static [Kind],
+    /// The roles that may make the call.
+    pub roles: &'static [CallerRole],
+}
+
+const READERS: &[CallerRole] = &[Viewer, Operator, Author, Worker, Admin];
+const OPERATORS: &[CallerRole] = &[Operator, Admin];
+const AUTHORS: &[CallerRole] = &[Author, Admin];
+const WORKERS: &[CallerRole] = &[Worker, Admin];
+
+/// The kinds of entity that authors register.
+const AUTHORED: &[Kind] = &[Kind::Template, Kind::Site, Kind::Plugin];
+
+/// Every call of the API, and the roles that may make it. What is not here is refused.
+pub const PERMISSIONS: &[Permission] = &[
+    row("about", &[], READERS),
+    row("get", &[], READERS),
+    row("list", &[], READERS),
+    row("count", &[], READERS),
+    row("feed_position", &[], READERS),
+    row("watch", &[], READERS),
+    row("history", &[], READERS),
+    row("changes", &[], READERS),
+    row("register_template", &[], AUTHORS),
+    row("register_site", &[], AUTHORS),
+    row("register_plugin", &[], AUTHORS),
+    row("create_deployment", &[], OPERATORS),
+    row("update", &[], OPERATORS),
+    row("start_modification", &[], OPERATORS),
+    row("end_modification", &[], OPERATORS),
+    row("cancel_modification", &[], OPERATORS),
+    row("approve", &[], OPERATORS),
+    row("delete", &[Kind::Deployment], OPERATORS),
+    row("delete", AUTHORED, AUTHORS),
+    row("purge", &[Kind::Deployment], OPERATORS),
+    row("purge", AUTHORED, AUTHORS),
+    row("claim", &[], WORKERS),
+    row("renew", &[], WORKERS),
+    row("settle", &[], WORKERS),
+    row("enqueue", &[], WORKERS),
+    row("commit_prepared", &[], WORKERS),
+    row("commit_placed", &[], WORKERS),
+];
+
+const fn row(
+    call: &'static str,
+    kinds: &'static [Kind],
+    roles: &'static [CallerRole],
+) -> Permission {
+    Permission { call, kinds, roles }
+}
+
+/// The row of a call about an entity of this kind; `None` if no row names it.
+pub fn permission(call: &str, kind: Option<Kind>) -> Option<&'static Permission> {
+    PERMISSIONS.iter().find(|row| {
+        row.call == call
+            && (row.kinds.is_empty() || kind.is_some_and(|kind| row.kinds.contains(&kind)))
+    })
+}
