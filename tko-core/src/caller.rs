@@ -61,6 +61,15 @@ impl Caller {
         }
     }
 
+    /// The same roles and door under another name.
+    ///
+    /// # Errors
+    /// As [`Caller::new`].
+    pub fn named(self, name: &str) -> Result<Self> {
+        let name = checked("caller name", name)?;
+        Ok(Self { name, ..self })
+    }
+
     /// Adds a role.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::credentials::Credentials;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::caller::ADMIN;
 use tko_core::{Caller, Error, Result};
 
 /// Longest time that the authentication of one request may take.
@@ -50,7 +51,7 @@ pub async fn authenticate(
     }
 }
 
-/// Accepts every request as the caller `anonymous`. For loopback only.
+/// Accepts every request as the caller `anonymous`, with the role [`ADMIN`]. For loopback only.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Anyone;
@@ -65,7 +66,7 @@ impl Anyone {
 #[async_trait]
 impl Authenticate for Anyone {
     async fn authenticate(&self, _: &Credentials) -> Result<Caller> {
-        Caller::new("anonymous")
+        Caller::new("anonymous")?.role(ADMIN)
     }
 
     fn admits_anyone(&self) -> bool {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use tko_core::caller::ADMIN;
 use tko_core::{Caller, Error, Result};
 
 /// Shortest token, in bytes.
@@ -14,8 +15,9 @@ const MIN_TOKEN: usize = 16;
 
 /// Accepts requests that carry one of these bearer tokens.
 ///
-/// The caller is named after the token's position: `token-1` is the first. `Debug` leaves out the
-/// tokens.
+/// The caller is named after the token's position: `token-1` is the first; it has the role
+/// [`ADMIN`]. For names and other roles, use a [`CallerFile`](crate::CallerFile). `Debug` leaves out
+/// the tokens.
 #[derive(Clone)]
 pub struct BearerTokens(Arc<[String]>);
 
@@ -84,7 +86,7 @@ impl Authenticate for BearerTokens {
             }
         }
         match found {
-            Some(number) => Caller::new(&format!("token-{number}")),
+            Some(number) => Caller::new(&format!("token-{number}"))?.role(ADMIN),
             None => Err(Error::Unauthenticated(
                 "this server does not know that bearer token".to_owned(),
             )),

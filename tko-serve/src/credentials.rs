@@ -1,5 +1,6 @@
 //! [`Credentials`]: what a request carries to prove who makes it.
 
+use crate::certificate::CertificateSubject;
 use crate::connection::Peer;
 use std::fmt;
 
@@ -69,9 +70,14 @@ impl Credentials {
         self.peer.as_ref()?.certificates().next()
     }
 
+    /// The subject of the client's certificate.
+    pub fn subject(&self) -> Option<CertificateSubject> {
+        CertificateSubject::of(self.certificate()?)
+    }
+
     /// The common name in the subject of the client's certificate.
     pub fn common_name(&self) -> Option<String> {
-        crate::certificate::common_name(self.certificate()?)
+        self.subject()?.common_name().map(str::to_owned)
     }
 }
 

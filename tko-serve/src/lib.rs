@@ -5,6 +5,7 @@ mod accept;
 mod access;
 mod authenticate;
 mod bearer_tokens;
+mod callers;
 mod certificate;
 mod connection;
 mod credentials;
@@ -12,17 +13,21 @@ mod file;
 #[cfg(feature = "http")]
 mod http;
 mod listen;
+mod reload;
 mod tls;
+mod token;
 
 pub use accept::{AcceptSettings, accept};
 pub use access::Access;
 pub use async_trait::async_trait;
 pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, authenticate};
 pub use bearer_tokens::BearerTokens;
-pub use certificate::ClientCertificates;
+pub use callers::{CallerFile, caller_line};
+pub use certificate::{ClientCertificates, CertificateSubject};
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, serve_http};
 pub use listen::{Listen, Sockets, Stack};
 pub use tls::ServerTls;
+pub use token::new_token;

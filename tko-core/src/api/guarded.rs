@@ -19,7 +19,7 @@ use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use scoped::{Narrowed, Scopes};
+use scoped::{Narrowed, CallScopes};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ impl<D: ?Sized> Guarded<D> {
     }
 
     /// Asks the guard about a call of the present caller.
-    fn check(&self, call: ApiCall<'_>) -> Result<Scopes> {
+    fn check(&self, call: ApiCall<'_>) -> Result<CallScopes> {
         let scopes = self.guard.scopes(self.caller.as_ref(), call)?;
-        Ok(Scopes::new(scopes, self.caller.as_ref(), call))
+        Ok(CallScopes::new(scopes, self.caller.as_ref(), call))
     }
 
     /// Asks the guard about a call that cannot be restricted.
@@ -79,7 +79,7 @@ impl<D: ?Sized> Guarded<D> {
 
 impl<D: DataApi + ?Sized> Guarded<D> {
     /// Asks the guard about a call that is about one entity, and reads it if the call is restricted.
-    async fn check_entity(&self, call: ApiCall<'_>, key: &Key) -> Result<Scopes> {
+    async fn check_entity(&self, call: ApiCall<'_>, key: &Key) -> Result<CallScopes> {
         let scopes = self.check(call)?;
         if scopes.restricted() {
             let want = Want::ROW.with_deleting();
@@ -90,7 +90,7 @@ impl<D: DataApi + ?Sized> Guarded<D> {
     }
 
     /// Asks the guard about the registration of an entity, which may exist.
-    async fn check_registration(&self, scopes: &Scopes, key: Key, expect: Expect) -> Result<()> {
+    async fn check_registration(&self, scopes: &CallScopes, key: Key, expect: Expect) -> Result<()> {
         if !scopes.restricted() || expect == Expect::Absent {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl<D: DataApi + ?Sized> Guarded<D> {
     /// Counts what the scopes cover, page by page.
     async fn count_covered(
         &self,
-        scopes: &Scopes,
+        scopes: &CallScopes,
         select: &Select,
         bound: u64,
         want: Want,

@@ -1,4 +1,4 @@
-//! [`Scopes`]: the restriction of one call, and what it means for selections and entities.
+//! [`CallScopes`]: the restriction of one call, and what it means for selections and entities.
 
 use crate::api::{ApiCall, Bulk, Event, MAX_SKIPPED};
 use crate::caller::Caller;
@@ -14,7 +14,7 @@ use crate::select::Select;
 use std::sync::Arc;
 
 /// The scopes of one call; any of them may cover an entity. None: no restriction.
-pub(super) struct Scopes {
+pub(super) struct CallScopes {
     scopes: Vec<Arc<Scope>>,
     /// The refusal of what no scope covers; empty without a restriction.
     refusal: String,
@@ -30,7 +30,7 @@ pub(super) enum Narrowed {
     Filter,
 }
 
-impl Scopes {
+impl CallScopes {
     pub(super) fn new(scopes: Vec<Arc<Scope>>, caller: Option<&Caller>, call: ApiCall<'_>) -> Self {
         let refusal = if scopes.is_empty() {
             String::new()
