@@ -1,5 +1,6 @@
 //! The commands and their arguments, as the user types them.
 
+use crate::audit::{AuditArgs, HistoryArgs};
 use crate::connect::ConnectArgs;
 use crate::console::Console;
 use crate::demo::DemoArgs;
@@ -13,6 +14,7 @@ use crate::logging::LogArgs;
 use crate::output::{self, OutputFormat};
 use crate::services::backend::BackendCommand;
 use crate::services::start::{DataCommand, PreparerCommand, SchedulerCommand, UpArgs};
+use crate::token::TokenCommand;
 use crate::validate::ValidateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -60,6 +62,13 @@ enum CliCommand {
     Plugin(Remote<PluginCommand>),
     /// Show the server's name, version and addresses
     About(ConnectArgs),
+    /// Show who changed which entity, when and how: the changes that the server keeps
+    Audit(AuditArgs),
+    /// Show the changes of one entity, newest first
+    History(HistoryArgs),
+    /// Make tokens of callers
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Check packages without a server
     Validate(ValidateArgs),
     /// Run a KRM function on a ResourceList from standard input
@@ -127,6 +136,9 @@ impl Cli {
                 command.run(&data, &mut console).await?;
             }
             CliCommand::About(connect) => about(&connect, &mut console).await?,
+            CliCommand::Audit(audit) => audit.run(&mut console).await?,
+            CliCommand::History(history) => history.run(&mut console).await?,
+            CliCommand::Token(token) => token.run(&console)?,
             CliCommand::Validate(validate) => validate.run(&console).await?,
             CliCommand::Fn(function) => function.run(console.out).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
@@ -170,6 +182,7 @@ async fn about(connect: &ConnectArgs, console: &mut Console<'_>) -> anyhow::Resu
         "backend": about.backend,
         "addressPorts": about.addresses,
         "insecure": about.insecure,
+        "open": about.open,
     });
     output::value(console.format, &shown, console.out)
 }

@@ -6,6 +6,7 @@
 // Doc comments of arguments are help texts, printed as they are.
 #![allow(clippy::doc_markdown)]
 
+mod audit;
 mod cli;
 mod connect;
 mod console;
@@ -20,6 +21,7 @@ mod logging;
 mod output;
 mod services;
 mod source;
+mod token;
 mod validate;
 
 use clap::{CommandFactory, FromArgMatches};

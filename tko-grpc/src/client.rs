@@ -83,6 +83,7 @@ impl Client {
             backend: answer.backend,
             addresses: answer.addresses,
             insecure: answer.insecure,
+            open: answer.open,
         })
     }
 }
@@ -103,6 +104,8 @@ pub struct ServerAbout {
     pub addresses: Vec<String>,
     /// Whether it is open to the network without TLS or without authentication.
     pub insecure: bool,
+    /// Whether it accepts requests without credentials, with all rights.
+    pub open: bool,
 }
 
 fn endpoint(settings: &ClientSettings) -> Result<Endpoint> {

@@ -25,8 +25,8 @@ mod worker;
 
 pub use settings::ServerSettings;
 pub use tko_serve::{
-    Access, Anyone, Authenticate, BearerTokens, ClientCertificates, Credentials, FirstOf, Listen,
-    Peer, ServerTls, Sockets, Stack,
+    Access, Anyone, Authenticate, BearerTokens, CallerFile, ClientCertificates, Credentials, FirstOf, Listen,
+    Peer, ServerTls, Sockets, Stack, caller_line, new_token,
 };
 
 use crate::proto::data_server::DataServer as CompatibleServer;
@@ -167,11 +167,13 @@ impl Server {
     ) -> Result<(HealthReporter, Routes)> {
         let max = self.settings.max_message;
         let authentication = self.access.authenticator();
+        let open = self.access.admits_anyone();
         let context = Arc::new(ServiceContext {
             api: self.api,
             settings: self.settings,
             addresses,
             insecure,
+            open,
             ending,
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
-use tko_core::{DataApi, Executor, PluginType, WorkerApi};
+use tko_core::{Caller, DataApi, Executor, Guarded, PluginType, RoleGuard, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::Timeouts;
 use tko_validate::CrdFeed;
@@ -172,7 +172,7 @@ impl Assembly {
 
     fn serve(&mut self, door: Door) {
         self.server.grace = door.settings.grace;
-        let server = Server::new(self.worker_api())
+        let server = Server::new(self.guarded_api())
             .with_settings(door.settings)
             .with_access(door.access);
         let stop = self.server.stop.clone();
@@ -197,9 +197,18 @@ impl Assembly {
         Arc::new(self.store_parts.store.clone())
     }
 
-    /// The API for workers.
-    fn worker_api(&self) -> Arc<dyn WorkerApi> {
-        Arc::new(self.store_parts.store.clone())
+    /// The API for interfaces that serve others: it makes the calls that the roles of each caller
+    /// permit, and refuses calls without a caller.
+    fn guarded_api(&self) -> Arc<dyn WorkerApi> {
+        let store = Arc::new(self.store_parts.store.clone());
+        Arc::new(Guarded::new(store, RoleGuard::new()))
+    }
+
+    /// The API for a controller of this process, which the causes of its changes name.
+    fn worker_api(&self, controller: &str) -> Arc<dyn WorkerApi> {
+        let caller = Caller::process();
+        let caller = caller.clone().named(controller).unwrap_or(caller);
+        Arc::new(self.store_parts.store.clone()).worker_with_caller(caller)
     }
 
     /// The clock of all parts.
@@ -218,7 +227,7 @@ impl Assembly {
 
     /// Starts a preparer.
     pub(crate) fn prepare(&mut self, args: &PreparerArgs, settings: &ControllerArgs) {
-        let (data, clock) = (self.worker_api(), self.clock.clone());
+        let (data, clock) = (self.worker_api("preparer"), self.clock.clone());
         let controller = args.controller(data, self.address(), settings, clock);
         self.controllers.grace = settings.grace;
         let stop = self.controllers.stop.clone();
@@ -234,7 +243,7 @@ impl Assembly {
         settings: &ControllerArgs,
         destination: ManifestDestination,
     ) {
-        let (data, clock) = (self.worker_api(), self.clock.clone());
+        let (data, clock) = (self.worker_api("scheduler"), self.clock.clone());
         let controller = args.controller(data, self.address(), settings, destination, clock);
         self.controllers.grace = settings.grace;
         let stop = self.controllers.stop.clone();

@@ -3,7 +3,8 @@
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tko_grpc::server::{Access, BearerTokens, Listen, ServerTls, Stack};
+use tko_core::Error;
+use tko_grpc::server::{Access, CallerFile, Listen, ServerTls, Stack};
 
 /// Where to serve gRPC, and for whom; without an address: on loopback, for everyone there
 #[derive(Clone, Debug, Args)]
@@ -32,8 +33,9 @@ pub(crate) struct ListenArgs {
     /// Require client certificates signed by the CA in this PEM file
     #[arg(long, value_name = "FILE", requires = "grpc_certificate")]
     grpc_client_ca: Option<PathBuf>,
-    /// Require a bearer token from this file, which has one token per line
-    #[arg(long, value_name = "FILE")]
+    /// Admit only the callers in this file: names, hashed tokens or certificates, and roles; make
+    /// lines with tko token new
+    #[arg(long, visible_alias = "grpc-callers", value_name = "FILE")]
     grpc_tokens: Option<PathBuf>,
     /// Allow listening on the network without TLS or authentication
     #[arg(long)]
@@ -58,12 +60,29 @@ impl ListenArgs {
     /// Who may connect.
     pub(crate) fn access(&self) -> tko_core::Result<Access> {
         let mut access = Access::new().insecure(self.insecure);
+        let callers = match &self.grpc_tokens {
+            Some(file) => Some(CallerFile::open(file)?),
+            None => None,
+        };
+        let certificates = callers.as_ref().is_some_and(CallerFile::has_certificates);
+        if certificates && self.grpc_client_ca.is_none() {
+            return Err(Error::bad(
+                "callers",
+                "the file names callers by their certificate; add --grpc-client-ca, which verifies \
+                 it",
+            ));
+        }
         if let (Some(certificate), Some(key)) = (&self.grpc_certificate, &self.grpc_key) {
             let client_ca = self.grpc_client_ca.as_deref();
-            access = access.tls(ServerTls::read(certificate, key, client_ca)?);
+            let mut tls = ServerTls::read(certificate, key, client_ca)?;
+            // A caller with a token needs no certificate if others have only that.
+            if certificates && callers.as_ref().is_some_and(CallerFile::has_tokens) {
+                tls = tls.with_optional_client_certificate();
+            }
+            access = access.tls(tls);
         }
-        if let Some(tokens) = &self.grpc_tokens {
-            access = access.authentication(Arc::new(BearerTokens::read(tokens)?));
+        if let Some(callers) = callers {
+            access = access.authentication(Arc::new(callers));
         }
         Ok(access)
     }

@@ -288,4 +288,7 @@ impl DataApi for Client {
     ) -> Result<Vec<ChangeRecord>> {
         Box::pin(self.read_history(of, before, limit)).await
     }
+    fn changes(&self, after: Option<Revision>) -> BoxStream<'static, Result<ChangeRecord>> {
+        self.clone().all_changes(after)
+    }
 }

@@ -95,6 +95,33 @@ impl Client {
         self.repeat(attempt).await
     }
 
+    /// Reads the changes of all entities, oldest first, until the first error.
+    pub(super) fn all_changes(
+        self,
+        after: Option<Revision>,
+    ) -> BoxStream<'static, Result<ChangeRecord>> {
+        const ACTION: &str = "read the changes of all entities";
+        let request = wire::ChangesRequest {
+            after: after.map(|revision| revision.0),
+        };
+        let changes = async move {
+            let answer = self.data.clone().changes(request).await;
+            let messages = answer
+                .map_err(|status| status::to_error(status, ACTION))?
+                .into_inner()
+                .map_err(|status| status::to_error(status, ACTION));
+            Ok::<_, Error>(messages.and_then(move |message| {
+                let change = self.table(&message.packages).and_then(|table| {
+                    required("change", message.change)
+                        .and_then(|change| unpack_change(change, &table))
+                        .map_err(garbled)
+                });
+                std::future::ready(change)
+            }))
+        };
+        until_error(stream::once(changes).try_flatten()).boxed()
+    }
+
     /// Watches until the first error.
     pub(super) fn events(self, watch: &Watch) -> BoxStream<'static, Result<Event>> {
         const ACTION: &str = "watch for changes";

@@ -21,6 +21,8 @@ pub(super) struct ServiceContext {
     pub(super) addresses: Vec<SocketAddr>,
     /// The server is open to the network without TLS or authentication.
     pub(super) insecure: bool,
+    /// Requests without credentials are accepted.
+    pub(super) open: bool,
     /// Cancelled when the server shuts down.
     pub(super) ending: CancellationToken,
 }

@@ -52,6 +52,7 @@ impl data_server::Data for DataService {
     type ListStream = Answers<wire::ListResponse>;
     type WatchStream = Answers<wire::WatchResponse>;
     type HistoryStream = Answers<wire::HistoryResponse>;
+    type ChangesStream = Answers<wire::HistoryResponse>;
 
     async fn about(
         &self,
@@ -66,6 +67,7 @@ impl data_server::Data for DataService {
                     backend: api.about().await?.backend,
                     addresses: self.0.addresses.iter().map(ToString::to_string).collect(),
                     insecure: self.0.insecure,
+                    open: self.0.open,
                 })
             })
             .await
@@ -323,6 +325,16 @@ impl data_server::Data for DataService {
         let api = self.0.api(request.extensions());
         let messages =
             list::history(api, &request.into_inner()).map_err(|error| options.refuse(&error))?;
+        Ok(self.0.stream(options, Lifetime::Finite, messages))
+    }
+    async fn changes(
+        &self,
+        request: Request<wire::ChangesRequest>,
+    ) -> Result<Response<Self::ChangesStream>, Status> {
+        let options = CallOptions::of(request.metadata());
+        let api = self.0.api(request.extensions());
+        let after = request.into_inner().after.map(Revision);
+        let messages = list::change_messages(api.changes(after));
         Ok(self.0.stream(options, Lifetime::Finite, messages))
     }
 }

@@ -10,7 +10,7 @@ use crate::wire::table::Packer;
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::sync::Arc;
-use tko_core::{Cursor, List, Page, Record, Result, Revision, WorkerApi};
+use tko_core::{ChangeRecord, Cursor, List, Page, Record, Result, Revision, WorkerApi};
 
 /// A message is sent once it has this many bytes; the last record may exceed it.
 const MESSAGE: usize = 256 * 1024;
@@ -129,15 +129,22 @@ pub(super) fn history(
             Ok::<_, tko_core::Error>(Some((changes, next.filter(|_| more))))
         }
     });
-    Ok(parts
+    let changes = parts
         .map_ok(|changes| stream::iter(changes.into_iter().map(Ok)))
-        .try_flatten()
-        .and_then(|change| {
-            let mut table = Packer::default();
-            let change = pack_change(&change, &mut table);
-            future::ready(Ok(wire::HistoryResponse {
-                packages: table.finish(),
-                change: Some(change),
-            }))
+        .try_flatten();
+    Ok(change_messages(changes))
+}
+
+/// One message for each change.
+pub(super) fn change_messages(
+    changes: impl Stream<Item = Result<ChangeRecord>> + Send + 'static,
+) -> impl Stream<Item = Result<wire::HistoryResponse>> + Send + 'static {
+    changes.and_then(|change| {
+        let mut table = Packer::default();
+        let change = pack_change(&change, &mut table);
+        future::ready(Ok(wire::HistoryResponse {
+            packages: table.finish(),
+            change: Some(change),
         }))
+    })
 }
