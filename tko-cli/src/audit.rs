@@ -63,11 +63,17 @@ impl AuditArgs {
     /// Prints matching changes, oldest first.
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         let value = |text: &Option<String>| text.as_deref().map(Pattern::value).transpose();
-        let invalid = |error: tko_core::pattern::PatternError| Error::bad("pattern", error.to_string());
+        let invalid =
+            |error: tko_core::pattern::PatternError| Error::bad("pattern", error.to_string());
         let filter = AuditFilter {
             who: value(&self.who).map_err(invalid)?,
             verb: value(&self.verb).map_err(invalid)?,
-            id: self.id.as_deref().map(Pattern::id).transpose().map_err(invalid)?,
+            id: self
+                .id
+                .as_deref()
+                .map(Pattern::id)
+                .transpose()
+                .map_err(invalid)?,
         };
         let client = self.connect.client().await?;
         let mut changes = client.changes(self.after.map(Revision));
@@ -91,8 +97,10 @@ impl AuditFilter {
             let matches = |pattern: &Pattern| text.is_some_and(|text| pattern.matches(text));
             pattern.as_ref().is_none_or(matches)
         };
-        fits(&self.who, cause.and_then(tko_core::Cause::caller).as_deref())
-            && fits(&self.verb, cause.map(tko_core::Cause::verb))
+        fits(
+            &self.who,
+            cause.and_then(tko_core::Cause::caller).as_deref(),
+        ) && fits(&self.verb, cause.map(tko_core::Cause::verb))
             && fits(&self.id, Some(change.key.id()))
     }
 }

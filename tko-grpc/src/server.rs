@@ -25,8 +25,8 @@ mod worker;
 
 pub use settings::ServerSettings;
 pub use tko_serve::{
-    Access, Anyone, Authenticate, BearerTokens, CallerFile, ClientCertificates, Credentials, FirstOf, Listen,
-    Peer, ServerTls, Sockets, Stack, caller_line, new_token,
+    Access, Anyone, Authenticate, BearerTokens, CallerFile, ClientCertificates, Credentials,
+    FirstOf, Listen, Peer, ServerTls, Sockets, Stack, caller_line, new_token,
 };
 
 use crate::proto::data_server::DataServer as CompatibleServer;

@@ -62,7 +62,8 @@ impl CallerFile {
         let file = path.to_owned();
         let load = move || {
             let bytes = read(&file)?;
-            let at = |message: &str| Error::bad("callers", format!("{}: {message}", file.display()));
+            let at =
+                |message: &str| Error::bad("callers", format!("{}: {message}", file.display()));
             let text = str::from_utf8(&bytes).map_err(|error| at(&error.to_string()))?;
             CallerList::parse(text).map_err(|message| at(&message))
         };

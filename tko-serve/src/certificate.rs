@@ -234,7 +234,12 @@ mod tests {
             assert_eq!(subject.to_string(), format!("O=ACME,CN={name}"));
         }
         let der = certificate(&[(DnType::OrganizationName, "ACME")]);
-        assert_eq!(CertificateSubject::of(&der).expect("a subject").common_name(), None);
+        assert_eq!(
+            CertificateSubject::of(&der)
+                .expect("a subject")
+                .common_name(),
+            None
+        );
         assert_eq!(CertificateSubject::of(b"not a certificate"), None);
     }
 
@@ -244,7 +249,11 @@ mod tests {
         let whole = CertificateSubject::read(subject).expect("a subject");
         assert_eq!(whole.common_name(), Some("bob"));
         for end in 1..subject.len() {
-            assert_eq!(CertificateSubject::read(&subject[..end]), None, "{end} bytes");
+            assert_eq!(
+                CertificateSubject::read(&subject[..end]),
+                None,
+                "{end} bytes"
+            );
         }
     }
 

@@ -23,7 +23,7 @@ pub use async_trait::async_trait;
 pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, authenticate};
 pub use bearer_tokens::BearerTokens;
 pub use callers::{CallerFile, caller_line};
-pub use certificate::{ClientCertificates, CertificateSubject};
+pub use certificate::{CertificateSubject, ClientCertificates};
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;
 #[cfg(feature = "http")]

@@ -19,9 +19,9 @@ pub fn new_token() -> Result<String> {
         .secure_random
         .fill(&mut bytes)
         .map_err(|_| Error::internal("make a token", "the system has no random numbers"))?;
-    Ok(bytes.iter().fold(PREFIX.to_owned(), |text, byte| {
-        format!("{text}{byte:02x}")
-    }))
+    Ok(bytes
+        .iter()
+        .fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 /// The hashes of a token. Shows that of BLAKE3, as files of callers have it.

@@ -19,7 +19,7 @@ use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use scoped::{Narrowed, CallScopes};
+use scoped::{CallScopes, Narrowed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +90,12 @@ impl<D: DataApi + ?Sized> Guarded<D> {
     }
 
     /// Asks the guard about the registration of an entity, which may exist.
-    async fn check_registration(&self, scopes: &CallScopes, key: Key, expect: Expect) -> Result<()> {
+    async fn check_registration(
+        &self,
+        scopes: &CallScopes,
+        key: Key,
+        expect: Expect,
+    ) -> Result<()> {
         if !scopes.restricted() || expect == Expect::Absent {
             return Ok(());
         }

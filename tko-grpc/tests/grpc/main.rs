@@ -8,6 +8,7 @@ mod lifecycle;
 mod limits;
 mod python;
 mod remote;
+mod roles;
 mod serving;
 mod statuses;
 mod tls;

@@ -107,9 +107,9 @@ impl SubjectPattern {
     fn parse(text: &str) -> Result<Self, String> {
         let mut attributes = Vec::new();
         for part in text.split(',') {
-            let known = part
-                .split_once('=')
-                .filter(|(name, value)| CertificateSubject::ATTRIBUTES.contains(name) && !value.is_empty());
+            let known = part.split_once('=').filter(|(name, value)| {
+                CertificateSubject::ATTRIBUTES.contains(name) && !value.is_empty()
+            });
             let Some((name, value)) = known else {
                 return Err(format!(
                     "{part:?} is not an attribute of a certificate; write ATTRIBUTE=PATTERN with \
@@ -124,11 +124,9 @@ impl SubjectPattern {
     }
 
     pub(super) fn matches(&self, subject: &CertificateSubject) -> bool {
-        self.0.iter().all(|(name, pattern)| {
-            subject
-                .values(name)
-                .any(|value| pattern.matches(value))
-        })
+        self.0
+            .iter()
+            .all(|(name, pattern)| subject.values(name).any(|value| pattern.matches(value)))
     }
 }
 

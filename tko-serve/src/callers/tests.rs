@@ -24,7 +24,11 @@ fn sha256_hashes_are_as_other_tools_make_them() {
     let text = "lab sha256:e0d9e7d6a8a1ae8bd1de9cf8e8aa9d0e9b7e06dc1c3eb0ab2fa2e61b3c2d4c11 viewer";
     assert!(CallerList::parse(text).is_ok());
     let hashes = crate::token::TokenHashes::of("abc");
-    let hex: String = hashes.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hashes
+        .sha256
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(
         hex,
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -37,13 +41,28 @@ fn invalid_lines_are_refused_by_number_without_the_token() {
     for (line, reason) in [
         (String::new(), "no callers"),
         ("short".to_owned(), "at least 16"),
-        ("alice some-secret-of-alice viewer".to_owned(), "not a credential"),
+        (
+            "alice some-secret-of-alice viewer".to_owned(),
+            "not a credential",
+        ),
         (format!("alice blake3:{hash}"), "0 roles"),
-        (format!("alice blake3:{hash} king"), "expected one of viewer"),
-        (format!("alice blake3:{hash} worker(site=a)"), "cannot be restricted"),
+        (
+            format!("alice blake3:{hash} king"),
+            "expected one of viewer",
+        ),
+        (
+            format!("alice blake3:{hash} worker(site=a)"),
+            "cannot be restricted",
+        ),
         (format!("alice blake3:{hash} viewer(site=a"), "parenthesis"),
-        (format!("alice blake3:{hash} viewer(zone=a)"), "cannot restrict"),
-        (format!("alice blake3:{hash} viewer(site=a,site=b)"), "twice"),
+        (
+            format!("alice blake3:{hash} viewer(zone=a)"),
+            "cannot restrict",
+        ),
+        (
+            format!("alice blake3:{hash} viewer(site=a,site=b)"),
+            "twice",
+        ),
         (format!("* blake3:{hash} viewer"), "for certificates"),
         ("alice blake3:abc viewer".to_owned(), "64 hexadecimal"),
         ("gw certificate:XX=a worker".to_owned(), "CN"),
@@ -68,14 +87,22 @@ async fn s13_a_changed_file_is_read_again_and_an_invalid_one_is_not_used() {
     let ask = async |token: &str| {
         let credentials = Credentials::new("test").with_bearer(token);
         file.0.check_now();
-        file.authenticate(&credentials).await.map(|caller| caller.name().to_owned())
+        file.authenticate(&credentials)
+            .await
+            .map(|caller| caller.name().to_owned())
     };
     assert_eq!(ask(TOKEN).await.expect("known"), "alice");
     write("tko_another-token-of-alice");
     let kind = ask(TOKEN).await.expect_err("revoked").kind();
     assert_eq!(kind, ErrorKind::Unauthenticated);
-    assert_eq!(ask("tko_another-token-of-alice").await.expect("new"), "alice");
+    assert_eq!(
+        ask("tko_another-token-of-alice").await.expect("new"),
+        "alice"
+    );
     std::fs::write(&path, "nonsense that is no caller").expect("a file");
-    assert_eq!(ask("tko_another-token-of-alice").await.expect("kept"), "alice");
+    assert_eq!(
+        ask("tko_another-token-of-alice").await.expect("kept"),
+        "alice"
+    );
     std::fs::remove_dir_all(&folder).expect("it exists");
 }

@@ -107,9 +107,7 @@ impl CallScopes {
     pub(super) fn narrow(&self, select: &Select) -> Narrowed {
         match self.scopes.as_slice() {
             [] => Narrowed::Same,
-            [scope] => scope
-                .narrow(select)
-                .map_or(Narrowed::Filter, Narrowed::One),
+            [scope] => scope.narrow(select).map_or(Narrowed::Filter, Narrowed::One),
             _ => Narrowed::Filter,
         }
     }

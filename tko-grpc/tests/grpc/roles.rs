@@ -1,0 +1,623 @@
+//! Every method of every service, and every role: which is permitted, and which is refused.
+
+use crate::serving::{Serving, from_template, template};
+use crate::tls::settings;
+use http::uri::PathAndQuery;
+use prost::Message;
+use prost::bytes::{Buf, BufMut};
+use prost_types::FileDescriptorSet;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tko_backend_memory::Memory;
+use tko_conformance::{CountedIds, ManualClock, Strict};
+use tko_core::role::PERMISSIONS;
+use tko_core::{
+    Bulk, Caller, CallerRole, DataApi, Error, ErrorKind, Expect, Guarded, Key, Kind, List,
+    NewDeployment, NewPlugin, NewSite, Package, Pattern, PluginId, PluginType, Result, RoleGuard,
+    Scope, Select, SiteId, Store, TemplateId, Token, Version, Want, Watch,
+};
+use tko_grpc::proto::v1alpha2 as wire;
+use tko_grpc::proto::{self, FILE_DESCRIPTOR_SET};
+use tko_grpc::server::{Access, Authenticate, Credentials, ServerSettings};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{Code, Request, Status};
+
+/// Names the caller after its token, which is also its role; `south` is an operator in the south.
+struct ByRole;
+
+#[tonic::async_trait]
+impl Authenticate for ByRole {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
+        let token = credentials
+            .bearer()
+            .ok_or_else(|| Error::Unauthenticated("send a role".to_owned()))?;
+        let caller = Caller::new(token)?;
+        let pattern = |text| Pattern::id(text).map_err(|e| Error::bad("pattern", e.to_string()));
+        match token {
+            "nobody" => Ok(caller),
+            "south" => caller.role_within("operator", Scope::new().site(pattern("south/**")?)),
+            "ci" => caller.role_within("author", Scope::new().template(pattern("ci/**")?)),
+            role => caller.role(role),
+        }
+    }
+}
+
+async fn serving() -> Serving {
+    let backend = Memory::new(
+        Arc::new(ManualClock::new()),
+        tko_backend_memory::MemorySettings::default(),
+    );
+    let store = Store::new(
+        Arc::new(backend),
+        Arc::new(Strict),
+        Arc::new(CountedIds::default()),
+    );
+    let guarded = Guarded::new(Arc::new(store), RoleGuard::new());
+    let access = Access::new().authentication(Arc::new(ByRole));
+    Serving::over(Arc::new(guarded), ServerSettings::default(), access).await
+}
+
+use CallerRole::{Admin, Author, Operator, Viewer, Worker};
+const READERS: &[CallerRole] = &[Viewer, Operator, Author, Worker, Admin];
+const OPERATORS: &[CallerRole] = &[Operator, Admin];
+const AUTHORS: &[CallerRole] = &[Author, Admin];
+const WORKERS: &[CallerRole] = &[Worker, Admin];
+
+/// One method: its path, a request that reaches the API, and the roles that may make it.
+struct Row {
+    path: String,
+    request: Vec<u8>,
+    roles: &'static [CallerRole],
+}
+
+fn key(kind: Kind) -> wire::Key {
+    let id = match kind {
+        Kind::Plugin => "prepare|none",
+        _ => "none",
+    };
+    let kind = match kind {
+        Kind::Template => wire::Kind::Template,
+        Kind::Site => wire::Kind::Site,
+        Kind::Deployment => wire::Kind::Deployment,
+        Kind::Plugin => wire::Kind::Plugin,
+    };
+    wire::Key {
+        kind: kind.into(),
+        id: id.to_owned(),
+    }
+}
+
+fn select(kind: Kind) -> wire::Select {
+    wire::Select {
+        kind: key(kind).kind,
+        ..Default::default()
+    }
+}
+
+fn token() -> String {
+    let key = Key::new(Kind::Deployment, "none").expect("an id");
+    Token::new(key, "none").encode()
+}
+
+/// All methods of `tko.v1alpha2.Data` and `Controller`.
+fn versioned() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut row = |service: &str, method: &str, request: Vec<u8>, roles| {
+        let path = format!("/tko.v1alpha2.{service}/{method}");
+        rows.push(Row {
+            path,
+            request,
+            roles,
+        });
+    };
+    let kinds = [
+        (Kind::Template, AUTHORS),
+        (Kind::Site, AUTHORS),
+        (Kind::Plugin, AUTHORS),
+        (Kind::Deployment, OPERATORS),
+    ];
+    let new = wire::NewDeployment::default;
+    let empty = wire::Package::default;
+    row("Data", "About", vec![], READERS);
+    let request = wire::RegisterTemplateRequest {
+        template: Some(wire::NewTemplate {
+            id: "t".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    row("Data", "RegisterTemplate", request.encode_to_vec(), AUTHORS);
+    let request = wire::RegisterSiteRequest {
+        site: Some(wire::NewSite {
+            id: "s".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    row("Data", "RegisterSite", request.encode_to_vec(), AUTHORS);
+    let request = wire::RegisterPluginRequest {
+        plugin: Some(wire::NewPlugin {
+            r#type: wire::PluginType::Prepare.into(),
+            name: "p".to_owned(),
+            executor: "command".to_owned(),
+            ..Default::default()
+        }),
+    };
+    row("Data", "RegisterPlugin", request.encode_to_vec(), AUTHORS);
+    let request = wire::CreateDeploymentRequest {
+        deployment: Some(new()),
+        ..Default::default()
+    };
+    row(
+        "Data",
+        "CreateDeployment",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    let request = wire::CreateDeploymentsRequest {
+        deployments: vec![new()],
+        ..Default::default()
+    };
+    row(
+        "Data",
+        "CreateDeployments",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    for (kind, owners) in kinds {
+        let (key, select) = (Some(key(kind)), Some(select(kind)));
+        let request = wire::GetRequest {
+            key: key.clone(),
+            ..Default::default()
+        };
+        row("Data", "Get", request.encode_to_vec(), READERS);
+        let request = wire::ListRequest {
+            select: select.clone(),
+            ..Default::default()
+        };
+        row("Data", "List", request.encode_to_vec(), READERS);
+        let request = wire::CountRequest {
+            select: select.clone(),
+            ..Default::default()
+        };
+        row("Data", "Count", request.encode_to_vec(), READERS);
+        let request = wire::DeleteRequest { key: key.clone() };
+        row("Data", "Delete", request.encode_to_vec(), owners);
+        let request = wire::PurgeRequest {
+            select: select.clone(),
+        };
+        row("Data", "Purge", request.encode_to_vec(), owners);
+        let request = wire::HistoryRequest {
+            key,
+            ..Default::default()
+        };
+        row("Data", "History", request.encode_to_vec(), READERS);
+        let request = wire::WatchRequest {
+            select,
+            after: u64::MAX,
+            ..Default::default()
+        };
+        row("Data", "Watch", request.encode_to_vec(), READERS);
+    }
+    let request = wire::ApproveRequest {
+        select: Some(select(Kind::Deployment)),
+    };
+    row("Data", "Approve", request.encode_to_vec(), OPERATORS);
+    let request = wire::UpdateRequest {
+        deployment: "none".to_owned(),
+        package: Some(empty()),
+        ..Default::default()
+    };
+    row("Data", "Update", request.encode_to_vec(), OPERATORS);
+    let request = wire::StartModificationRequest {
+        deployment: "none".to_owned(),
+        ..Default::default()
+    };
+    row(
+        "Data",
+        "StartModification",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    let request = wire::EndModificationRequest {
+        token: token(),
+        package: Some(empty()),
+    };
+    row(
+        "Data",
+        "EndModification",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    let request = wire::CancelModificationRequest { token: token() };
+    row(
+        "Data",
+        "CancelModification",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    row("Data", "Head", vec![], READERS);
+    row("Data", "Changes", vec![], READERS);
+
+    let minute = Some(prost_types::Duration {
+        seconds: 60,
+        nanos: 0,
+    });
+    let request = wire::ClaimRequest {
+        stage: wire::Stage::Prepare.into(),
+        worker: "w".to_owned(),
+        lease: minute,
+        wait: Some(prost_types::Duration::default()),
+        ..Default::default()
+    };
+    row("Controller", "Claim", request.encode_to_vec(), WORKERS);
+    let request = wire::RenewRequest {
+        tokens: vec![token()],
+        ttl: minute,
+    };
+    row("Controller", "Renew", request.encode_to_vec(), WORKERS);
+    row("Controller", "Settle", vec![], WORKERS);
+    row("Controller", "Wake", vec![], WORKERS);
+    let request = wire::CommitPreparedRequest {
+        token: token(),
+        deployment: "none".to_owned(),
+        ..Default::default()
+    };
+    row(
+        "Controller",
+        "CommitPrepared",
+        request.encode_to_vec(),
+        WORKERS,
+    );
+    let request = wire::CommitPlacedRequest {
+        token: token(),
+        ..Default::default()
+    };
+    row(
+        "Controller",
+        "CommitPlaced",
+        request.encode_to_vec(),
+        WORKERS,
+    );
+    rows
+}
+
+/// All methods of `tko.Data`.
+fn compatible() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut row = |method: &str, request: Vec<u8>, roles| {
+        let path = format!("/tko.Data/{method}");
+        rows.push(Row {
+            path,
+            request,
+            roles,
+        });
+    };
+    let text = |text: &str| text.to_owned();
+    row("about", vec![], READERS);
+    let request = proto::Template {
+        template_id: text("t"),
+        ..Default::default()
+    };
+    row("registerTemplate", request.encode_to_vec(), AUTHORS);
+    let id = proto::TemplateId {
+        template_id: text("none"),
+    };
+    row("deleteTemplate", id.encode_to_vec(), AUTHORS);
+    let request = proto::GetTemplate {
+        template_id: text("none"),
+        ..Default::default()
+    };
+    row("getTemplate", request.encode_to_vec(), READERS);
+    row("listTemplates", vec![], READERS);
+    row("purgeTemplates", vec![], AUTHORS);
+    let request = proto::Site {
+        site_id: text("s"),
+        ..Default::default()
+    };
+    row("registerSite", request.encode_to_vec(), AUTHORS);
+    let id = proto::SiteId {
+        site_id: text("none"),
+    };
+    row("deleteSite", id.encode_to_vec(), AUTHORS);
+    let request = proto::GetSite {
+        site_id: text("none"),
+        ..Default::default()
+    };
+    row("getSite", request.encode_to_vec(), READERS);
+    row("listSites", vec![], READERS);
+    row("purgeSites", vec![], AUTHORS);
+    row("createDeployment", vec![], OPERATORS);
+    let id = proto::DeploymentId {
+        deployment_id: text("none"),
+    };
+    row("deleteDeployment", id.encode_to_vec(), OPERATORS);
+    let request = proto::GetDeployment {
+        deployment_id: text("none"),
+        ..Default::default()
+    };
+    row("getDeployment", request.encode_to_vec(), READERS);
+    row("listDeployments", vec![], READERS);
+    row("purgeDeployments", vec![], OPERATORS);
+    let request = proto::StartDeploymentModification {
+        deployment_id: text("none"),
+        ..Default::default()
+    };
+    row(
+        "startDeploymentModification",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    let request = proto::EndDeploymentModification {
+        modification_token: token(),
+        ..Default::default()
+    };
+    row(
+        "endDeploymentModification",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    let request = proto::CancelDeploymentModification {
+        modification_token: token(),
+    };
+    row(
+        "cancelDeploymentModification",
+        request.encode_to_vec(),
+        OPERATORS,
+    );
+    let request = proto::Plugin {
+        r#type: text("prepare"),
+        name: text("p"),
+        executor: text("command"),
+        ..Default::default()
+    };
+    row("registerPlugin", request.encode_to_vec(), AUTHORS);
+    let id = proto::PluginId {
+        r#type: text("prepare"),
+        name: text("none"),
+    };
+    row("deletePlugin", id.encode_to_vec(), AUTHORS);
+    row("getPlugin", id.encode_to_vec(), READERS);
+    row("listPlugins", vec![], READERS);
+    row("purgePlugins", vec![], AUTHORS);
+    rows
+}
+
+/// Sends and receives messages as bytes.
+#[derive(Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining()).to_vec()))
+    }
+}
+
+/// Makes a call, and reads its first response.
+async fn call(serving: &Serving, row: &Row, role: &str) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(serving.channel());
+    client.ready().await.expect("a connection");
+    let mut request = Request::new(row.request.clone());
+    let value = format!("Bearer {role}").parse().expect("ASCII");
+    request.metadata_mut().insert("authorization", value);
+    let path: PathAndQuery = row.path.parse().expect("a path");
+    let answers = client.server_streaming(request, path, Raw).await?;
+    let mut answers = answers.into_inner();
+    answers.message().await.map(|_| ())
+}
+
+#[tokio::test]
+async fn s10_every_method_of_every_service_has_its_roles() {
+    let serving = serving().await;
+    let rows: Vec<Row> = versioned().into_iter().chain(compatible()).collect();
+    let described = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("descriptors");
+    let services = described.file.iter().flat_map(|file| {
+        let named = file.service.iter().map(|service| (file.package(), service));
+        named.collect::<Vec<_>>()
+    });
+    let methods: BTreeSet<String> = services
+        .flat_map(|(package, service)| {
+            let name = service.name();
+            let methods = service.method.iter();
+            methods.map(move |method| format!("/{package}.{name}/{}", method.name()))
+        })
+        .collect();
+    let covered: BTreeSet<String> = rows.iter().map(|row| row.path.clone()).collect();
+    assert_eq!(covered, methods, "a method is missing in the table");
+
+    for row in &rows {
+        for role in CallerRole::ALL {
+            let refusal = refusal(&serving, row, role.name()).await;
+            let permitted = row.roles.contains(&role);
+            assert_eq!(
+                refusal.is_none(),
+                permitted,
+                "{} as {role}: {refusal:?}",
+                row.path
+            );
+            if let Some(refusal) = refusal {
+                let needed = row.roles[0].name();
+                assert!(
+                    refusal.contains(&format!("{role} via grpc may not"))
+                        && refusal.contains(needed),
+                    "{} as {role}: {refusal}",
+                    row.path
+                );
+            }
+        }
+        let nobody = refusal(&serving, row, "nobody").await;
+        let nobody = nobody.unwrap_or_else(|| panic!("{} as nobody", row.path));
+        assert!(nobody.contains("has no role"), "{nobody}");
+    }
+}
+
+/// The message of a refusal; `None` if the call was permitted, whatever its result.
+async fn refusal(serving: &Serving, row: &Row, role: &str) -> Option<String> {
+    // A batch answers each deployment by itself.
+    if row.path.ends_with("/CreateDeployments") {
+        let client = serving.client_with(settings(None, Some(role)));
+        let created = client.create_deployments(vec![NewDeployment::new()]).await;
+        return match created.into_iter().next()? {
+            Err(Error::Forbidden(message)) => Some(message),
+            _ => None,
+        };
+    }
+    let status = call(serving, row, role).await.err()?;
+    assert_ne!(
+        status.code(),
+        Code::Unauthenticated,
+        "{}: {status}",
+        row.path
+    );
+    (status.code() == Code::PermissionDenied).then(|| status.message().to_owned())
+}
+
+#[test]
+fn the_table_names_every_call_once() {
+    let mut seen = BTreeSet::new();
+    for row in PERMISSIONS {
+        assert!(row.roles.contains(&Admin), "{} without admin", row.call);
+        let kinds: Vec<String> = row.kinds.iter().map(ToString::to_string).collect();
+        assert!(seen.insert((row.call, kinds)), "{} twice", row.call);
+    }
+}
+
+fn id<T: std::str::FromStr<Err = Error>>(text: &str) -> T {
+    text.parse().expect("an id")
+}
+
+async fn forbidden<T: std::fmt::Debug>(call: impl Future<Output = Result<T>>) -> String {
+    let error = call.await.expect_err("it is outside the scope");
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_restricted_role_covers_only_what_matches() {
+    let serving = serving().await;
+    let client = |role: &str| serving.client_with(settings(None, Some(role)));
+    let (admin, south, ci) = (client("admin"), client("south"), client("ci"));
+    for site in ["south/a", "north/a"] {
+        let new = NewSite::new(id::<SiteId>(site), Package::default());
+        admin.register_site(new).await.expect("all rights");
+    }
+    admin
+        .register_template(template("nf"))
+        .await
+        .expect("all rights");
+    let at = |site: &str| from_template("nf").site(id::<SiteId>(site));
+    let north = admin
+        .create_deployment(at("north/a"))
+        .await
+        .expect("all rights");
+    let own = admin.create_deployment(at("south/a")).await;
+    let own = own.expect("all rights");
+    let (north_key, own_key) = (Key::from(&north), Key::from(&own));
+
+    let refused = forbidden(south.create_deployment(at("north/a"))).await;
+    assert!(
+        refused.contains("south via grpc") && refused.contains("site south/**"),
+        "{refused}"
+    );
+    forbidden(south.create_deployment(from_template("nf"))).await;
+    south
+        .create_deployment(at("south/a"))
+        .await
+        .expect("covered");
+    forbidden(south.get(&north_key, Want::ROW)).await;
+    forbidden(south.delete(&north_key)).await;
+    forbidden(south.history(&north_key, None, 1)).await;
+    forbidden(south.update(&north, Version(1), Package::default())).await;
+    forbidden(south.start_modification(&north, std::time::Duration::from_secs(5))).await;
+    let read = south.get(&own_key, Want::PACKAGE).await.expect("covered");
+
+    // The package must not move the deployment out of the scope.
+    let moved = tko_core::deployment_resource::asked(None, Some(&id("north/a")), false, false);
+    let moved = Package::new(vec![moved.into()]).expect("one resource");
+    forbidden(south.update(&own, read.entity.version, moved.clone())).await;
+    let modification = south
+        .start_modification(&own, std::time::Duration::from_secs(5))
+        .await;
+    let modification = modification.expect("covered");
+    forbidden(south.end_modification(&modification.token, moved)).await;
+    south
+        .cancel_modification(&modification.token)
+        .await
+        .expect("covered");
+
+    let deployments = Select::all(Kind::Deployment);
+    let listed = south
+        .list(&List::new(deployments.clone()))
+        .await
+        .expect("a page");
+    assert_eq!(listed.items.len(), 2);
+    let count = south
+        .count(&deployments, 100, Want::ROW)
+        .await
+        .expect("a count");
+    assert_eq!(count.found, 2);
+    let purged = south.purge(&deployments).await.expect("covered");
+    assert_eq!(purged, Bulk::new(2));
+    assert!(admin.get(&north_key, Want::ROW).await.is_ok());
+    let changes = south.changes(None);
+    let changes: Vec<_> = futures_util::TryStreamExt::try_collect(changes)
+        .await
+        .expect("changes");
+    let changes: Vec<tko_core::ChangeRecord> = changes;
+    assert!(changes.iter().all(|change| change.key != north_key) && changes.len() >= 4);
+    let mut watch = south.watch(Watch::new(deployments, listed.revision));
+    admin
+        .create_deployment(at("north/a"))
+        .await
+        .expect("all rights");
+    let seen = admin
+        .create_deployment(at("south/a"))
+        .await
+        .expect("all rights");
+    let mut next = async || {
+        let event = futures_util::StreamExt::next(&mut watch).await;
+        event.expect("no end").expect("an event")
+    };
+    loop {
+        if let tko_core::Event::Put { record, .. } = next().await {
+            assert_eq!(record.entity.key, Key::from(&seen));
+            break;
+        }
+    }
+
+    forbidden(ci.register_template(template("nf"))).await;
+    let mut own = template("ci/nf");
+    own.expect = Expect::Any;
+    ci.register_template(own).await.expect("covered");
+    forbidden(ci.delete(&Key::from(id::<TemplateId>("nf")))).await;
+    let plugin = PluginId::new(PluginType::Prepare, "p").expect("an id");
+    forbidden(ci.register_plugin(NewPlugin::new(plugin, "command"))).await;
+}
