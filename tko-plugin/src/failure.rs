@@ -21,7 +21,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The program exited with a code other than 0.
-    #[error("{program} exited with code {code}; {stderr}")]
+    #[error("{program} exited with code {code}{}; {stderr}", missing_sdk(.stderr))]
     Exit {
         /// The program as the plugin names it.
         program: String,
@@ -50,6 +50,42 @@ pub enum Failure {
         program: String,
         /// The time limit.
         after: Duration,
+        /// The end of stderr.
+        stderr: Tail,
+    },
+    /// A worker exceeded the time limit of one call and gave it up when it was told to.
+    #[error(
+        "{program} did not finish within {} and cancelled the call; make it faster or raise its time limit; {stderr}",
+        seconds(*.after)
+    )]
+    Cancelled {
+        /// The program as the plugin names it.
+        program: String,
+        /// The time limit.
+        after: Duration,
+        /// The end of stderr.
+        stderr: Tail,
+    },
+    /// A worker did not answer the first frame in time.
+    #[error(
+        "{program} did not say hello within {} and was killed; it must speak the worker protocol, as Python scripts do that call tko.prepare, tko.schedule or tko.validate; {stderr}",
+        seconds(*.after)
+    )]
+    Silent {
+        /// The program as the plugin names it.
+        program: String,
+        /// The time limit.
+        after: Duration,
+        /// The end of stderr.
+        stderr: Tail,
+    },
+    /// A worker broke the protocol, or its process ended in another way that ends its calls.
+    #[error("{program} {why}; {stderr}")]
+    Worker {
+        /// The program as the plugin names it.
+        program: String,
+        /// A verb phrase, such as `broke the worker protocol: …`.
+        why: String,
         /// The end of stderr.
         stderr: Tail,
     },
@@ -162,7 +198,16 @@ fn hint(signal: i32) -> &'static str {
     }
 }
 
-fn seconds(duration: Duration) -> String {
+/// What to do if the program is a Python script whose interpreter has no SDK.
+fn missing_sdk(stderr: &Tail) -> &'static str {
+    if stderr.contains("No module named 'tko'") {
+        ": its Python interpreter has no package tko; install TKO's SDK for it with pip, or name an environment that has it in PYTHON_ENV"
+    } else {
+        ""
+    }
+}
+
+pub(crate) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 

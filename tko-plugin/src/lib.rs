@@ -2,22 +2,28 @@
 //!
 //! # Building blocks
 //!
-//! The same parts build other executors, such as a worker pool, a container or a pod: [`call`] is
+//! The same parts build other executors, such as a container or a pod: [`call`] is
 //! the protocol, [`process`] runs one program within limits, [`channel`] and [`log`] carry its log
-//! lines, and [`failure`] describes errors.
+//! lines, [`environment`] starts it with few variables, and [`failure`] describes errors.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod call;
 pub mod channel;
 pub mod command;
+pub mod environment;
 pub mod failure;
+mod handler;
 pub mod json;
 pub mod lines;
 pub mod log;
+pub mod metrics;
 pub mod process;
 pub mod settings;
 pub mod stderr;
+pub mod worker;
 
 pub use command::CommandExecutor;
 pub use failure::Failure;
+pub use metrics::{PluginMetrics, PluginTotals};
 pub use settings::{CommandSettings, Grpc, LogChannel, Timeouts};
+pub use worker::{WorkerExecutor, WorkerPoolSettings};

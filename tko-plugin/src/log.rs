@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Minimum cost of a line against the budget: an event is larger than its text.
-const MIN_COST: usize = 100;
-const CHUNK: usize = 16 * 1024;
+pub(crate) const MIN_COST: usize = 100;
+pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// The subject of a call, as the fields of its events.
 #[derive(Clone, Debug, Default)]
@@ -76,21 +76,26 @@ impl<'a> LineLog<'a> {
     }
 
     fn event(&self, text: &str) {
-        let LogSubject {
-            plugin,
-            deployment,
-            site,
-            resource,
-        } = self.subject;
-        tracing::info!(
-            plugin,
-            deployment,
-            site,
-            resource,
-            stream = self.stream.as_str(),
-            "{text}"
-        );
+        event(self.subject, self.stream, text);
     }
+}
+
+/// Logs one line of a plugin.
+pub(crate) fn event(subject: &LogSubject, stream: Stream, text: &str) {
+    let LogSubject {
+        plugin,
+        deployment,
+        site,
+        resource,
+    } = subject;
+    tracing::info!(
+        plugin,
+        deployment,
+        site,
+        resource,
+        stream = stream.as_str(),
+        "{text}"
+    );
 }
 
 impl Sink for LineLog<'_> {

@@ -11,12 +11,9 @@ use crate::failure::Failure;
 use crate::log::{LineLog, LogSubject, Stream};
 use crate::stderr::Tail;
 use rustix::process::{Pid, Signal};
-use std::ffi::OsString;
 use std::future::Future;
 use std::io;
-use std::iter;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::process::Command;
@@ -24,14 +21,14 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 mod pipes;
-mod running;
+pub(crate) mod running;
 
 use pipes::{TooMuch, collect, feed, follow, pump};
 use running::{Running, exited, send};
 
 /// How long pipes may stay open after the program has ended, because one of its children holds
 /// them.
-const LINGER: Duration = Duration::from_millis(100);
+pub(crate) const LINGER: Duration = Duration::from_millis(100);
 
 /// The program to run.
 #[derive(Clone, Debug, Default)]
@@ -64,49 +61,21 @@ pub struct Output {
     pub stderr: Tail,
 }
 
-impl Program {
-    /// Builds the command with this process's environment. For `*.py` programs, the Python
-    /// environment's `bin` comes first in `PATH` if it exists.
-    fn command(&self, python_env: Option<&Path>) -> io::Result<Command> {
-        let mut command = Command::new(&self.path);
-        command.args(&self.arguments);
-        if let Some(path) = self.search_path(python_env)? {
-            command.env("PATH", path);
-        }
-        Ok(command)
-    }
-
-    fn search_path(&self, python_env: Option<&Path>) -> io::Result<Option<OsString>> {
-        let is_python = Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "py");
-        let bin = match python_env.map(|env| env.join("bin")) {
-            Some(bin) if is_python && bin.is_dir() => bin,
-            _ => return Ok(None),
-        };
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let rest = std::env::split_paths(&path).filter(|part| !part.as_os_str().is_empty());
-        std::env::join_paths(iter::once(bin).chain(rest))
-            .map(Some)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
-    }
-}
-
 /// Runs a program: `input` goes to stdin, stdout is returned, stderr and the channel go to the log.
 ///
-/// A program that does not read its stdin is not an error.
+/// `command` starts the program; [`environment::command`](crate::environment::command) makes it. A
+/// program that does not read its stdin is not an error.
 ///
 /// # Errors
 /// See [`Failure`]. In every case the program and its process group are gone.
 pub async fn run(
     program: &Program,
-    python_env: Option<&Path>,
+    command: io::Result<Command>,
     input: &[u8],
     bounds: &Bounds,
     channel: Channel,
     subject: &LogSubject,
 ) -> Result<Output, Failure> {
-    let command = program.command(python_env);
     let started = command.and_then(Running::start);
     let mut running = started.map_err(|error| Failure::start(&program.path, error))?;
     let mut stdout = Vec::new();

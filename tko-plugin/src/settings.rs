@@ -1,5 +1,6 @@
 //! Settings of the executor: limits and locations.
 
+use crate::metrics::PluginMetrics;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-/// Settings of [`CommandExecutor`](crate::CommandExecutor).
+/// Settings of [`CommandExecutor`](crate::CommandExecutor), and of the calls of other executors.
 #[derive(Clone, Debug)]
 pub struct CommandSettings {
     /// Address of the data API for plugins. Default: none.
@@ -30,6 +31,11 @@ pub struct CommandSettings {
     /// A Python environment whose `bin` comes first in the `PATH` of `*.py` programs, if it exists.
     /// Default: `$PYTHON_ENV`, otherwise `~/tko-python-env`.
     pub python_env: Option<PathBuf>,
+    /// Names of further variables that plugins inherit, beside
+    /// [`INHERITED`](crate::environment::INHERITED); a final `*` matches any ending. Default: none.
+    pub environment: Vec<String>,
+    /// Measurements of calls, for metrics. Clones of the settings share them.
+    pub metrics: PluginMetrics,
     /// Kind of log channel. Default: a FIFO.
     pub log_channel: LogChannel,
 }
@@ -84,6 +90,8 @@ impl Default for CommandSettings {
             log: 1 << 20,
             concurrency: cores.saturating_mul(NonZeroUsize::MIN.saturating_add(3)),
             python_env: python_env(),
+            environment: Vec::new(),
+            metrics: PluginMetrics::default(),
             log_channel: LogChannel::default(),
         }
     }

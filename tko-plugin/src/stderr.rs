@@ -22,6 +22,12 @@ impl Tail {
         self.bytes.drain(..over);
     }
 
+    /// Whether this text is in the tail.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        let mut windows = self.bytes.windows(text.len().max(1));
+        windows.any(|window| window == text.as_bytes())
+    }
+
     /// Returns the last line that is not blank.
     pub fn last_line(&self) -> Option<String> {
         let text = printable(self.bytes.trim_ascii_end());

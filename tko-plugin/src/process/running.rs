@@ -12,13 +12,13 @@ use tokio::time::timeout;
 const REAP: Duration = Duration::from_secs(5);
 
 /// A running program. Dropping it before it was reaped kills its process group.
-pub(super) struct Running {
-    pub(super) child: Child,
-    pub(super) group: Pid,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) group: Pid,
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
         let child = command
             .process_group(0)
             .stdin(Stdio::piped())
@@ -36,13 +36,13 @@ impl Running {
 
     /// Kills the process group. Safe only before the leader is reaped: later the group number may
     /// belong to another process.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if self.child.id().is_some() {
             send(self.group, Signal::KILL);
         }
     }
 
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         timeout(REAP, self.child.wait()).await?
     }
 }
@@ -54,7 +54,7 @@ impl Drop for Running {
 }
 
 /// Ready when the process has ended. The process is not reaped yet, so it still holds its number.
-pub(super) async fn exited(process: Pid) -> io::Result<()> {
+pub(crate) async fn exited(process: Pid) -> io::Result<()> {
     // Subscribe before the first check, so that no exit is missed between check and wait.
     let mut ends = signal(SignalKind::child())?;
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
@@ -66,7 +66,7 @@ pub(super) async fn exited(process: Pid) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn send(group: Pid, signal: Signal) {
+pub(crate) fn send(group: Pid, signal: Signal) {
     // This fails only if no process of the group is left.
     let _ = kill_process_group(group, signal);
 }

@@ -1,11 +1,10 @@
-//! A `command` plugin as a preparer, validator or scheduler.
+//! A plugin as a preparer, validator or scheduler, whatever runs its program.
 
-use crate::call::{Deployments, Input, PackageResources, PluginAnswer, PluginCall, Target};
-use crate::channel::Channel;
+use crate::call::{Deployments, Input, PackageResources, PluginAnswer};
 use crate::failure::Failure;
 use crate::log::LogSubject;
-use crate::process::{self, Bounds, Program};
-use crate::settings::CommandSettings;
+use crate::metrics::PluginStats;
+use crate::settings::Timeouts;
 use crate::stderr::Tail;
 use async_trait::async_trait;
 use std::fmt::Display;
@@ -16,91 +15,75 @@ use tko_core::{
     Condition, Error, Identifier, Limits, Package, PrepareCall, Preparer, Record, Result,
     ScheduleCall, Scheduler, Validator, Violation,
 };
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
 
-/// A handler that runs one plugin's program for each call.
-pub(super) struct CommandPlugin {
-    pub(super) id: String,
-    pub(super) program: Program,
-    pub(super) permits: Semaphore,
-    pub(super) settings: Arc<CommandSettings>,
+/// Makes the calls of one plugin.
+#[async_trait]
+pub(crate) trait CallRunner: Send + Sync + 'static {
+    /// Makes one call. `timeout` is its time limit.
+    async fn run(
+        &self,
+        subject: Arc<LogSubject>,
+        target: Option<&Identifier>,
+        input: Input,
+        timeout: Duration,
+    ) -> Result<Reply, Failure>;
 }
 
 /// The result of a successful call.
-struct Reply {
-    answer: PluginAnswer,
-    stderr: Tail,
+pub(crate) struct Reply {
+    pub(crate) answer: PluginAnswer,
+    pub(crate) stderr: Tail,
+    /// The last line that the plugin logged, as the reason of a "not yet".
+    pub(crate) last_line: Option<String>,
 }
 
-impl CommandPlugin {
+/// A handler of one plugin.
+pub(crate) struct PluginHandler<C> {
+    pub(crate) id: String,
+    /// The program as the plugin names it.
+    pub(crate) program: String,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) stats: Arc<PluginStats>,
+    pub(crate) runner: C,
+}
+
+impl<C: CallRunner> PluginHandler<C> {
     async fn call(
         &self,
-        subject: &LogSubject,
+        subject: LogSubject,
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
     ) -> Result<Reply, Failure> {
-        let permit = self.permits.acquire().await;
-        let _permit = permit.expect("the semaphore is never closed");
-        let channel = Channel::open(self.settings.log_channel)
-            .await
-            .map_err(Failure::here("open a channel for its log lines"))?;
-        let call = PluginCall {
-            grpc: self.settings.grpc.clone().unwrap_or_default(),
-            log_file: channel.log_file(),
-            log_address_port: channel.log_address_port(),
-            target_resource_identifier: Target::from(target),
-            input,
-        };
-        let document = aside("write its input", move || call.encode()).await?;
-        let document = document
-            .map_err(io::Error::from)
-            .map_err(Failure::here("write its input"))?;
-        let bounds = Bounds {
-            timeout,
-            grace: self.settings.grace,
-            output: self.settings.output,
-            log: self.settings.log,
-        };
-        let python_env = self.settings.python_env.as_deref();
-        let started = Instant::now();
-        let ended = process::run(
-            &self.program,
-            python_env,
-            &document,
-            &bounds,
-            channel,
-            subject,
-        )
-        .await;
-        let milliseconds = started.elapsed().as_millis();
-        tracing::debug!(plugin = self.id, milliseconds, ok = ended.is_ok(), "called");
-        let output = ended?;
-        let most = self.settings.output;
-        let decode = move || PluginAnswer::decode(&output.stdout, &limits(most));
-        let stderr = output.stderr;
-        match aside("read its answer", decode).await? {
-            Ok(answer) => Ok(Reply { answer, stderr }),
-            Err(error) => Err(self.nonsense(error.to_string(), stderr)),
-        }
+        let measured = self.stats.start();
+        let reply = self
+            .runner
+            .run(Arc::new(subject), target, input, timeout)
+            .await;
+        let took = measured.end(&reply);
+        let milliseconds = took.as_millis();
+        tracing::debug!(plugin = self.id, milliseconds, ok = reply.is_ok(), "called");
+        reply
     }
 
     fn nonsense(&self, why: String, stderr: Tail) -> Failure {
         Failure::Answer {
-            program: self.program.path.clone(),
+            program: self.program.clone(),
             why,
             stderr,
         }
     }
 
     fn failed(&self, verb: &str, what: impl Display, failure: Failure) -> Error {
+        if matches!(failure, Failure::Said(_)) {
+            self.stats.failed();
+        }
         Error::unavailable(format!("{verb} {what} with plugin {}", self.id), failure)
     }
 
     fn prepared(&self, reply: Reply) -> Result<Option<Package>, Failure> {
-        let Reply { answer, stderr } = said(reply)?;
+        let Reply { answer, stderr, .. } = said(reply)?;
         match (answer.prepared, answer.package) {
             (false, _) => Ok(None),
             (true, Some(package)) => match Package::from_values(package) {
@@ -116,7 +99,7 @@ impl CommandPlugin {
 }
 
 #[async_trait]
-impl Preparer for CommandPlugin {
+impl<C: CallRunner> Preparer for PluginHandler<C> {
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<tko_core::Answer> {
         let deployment = call.deployment.entity.key.id().to_owned();
         let subject = LogSubject {
@@ -129,11 +112,11 @@ impl Preparer for CommandPlugin {
             deployment_id: deployment,
             deployment_package: PackageResources(call.package.clone()),
         };
-        let timeout = self.settings.timeouts.prepare;
+        let timeout = self.timeouts.prepare;
         let reply = self
-            .call(&subject, Some(call.target), input, timeout)
+            .call(subject, Some(call.target), input, timeout)
             .await
-            .map(|reply| (reply.stderr.last_line(), reply));
+            .map(|reply| (reply.last_line.clone(), reply));
         let prepared = reply
             .and_then(|(line, reply)| Ok((line, self.prepared(reply)?)))
             .map_err(|failure| self.failed("prepare", call.target, failure))?;
@@ -159,7 +142,7 @@ impl Preparer for CommandPlugin {
 }
 
 #[async_trait]
-impl Validator for CommandPlugin {
+impl<C: CallRunner> Validator for PluginHandler<C> {
     async fn validate(
         &self,
         package: &Package,
@@ -175,9 +158,9 @@ impl Validator for CommandPlugin {
             package: PackageResources(package.clone()),
             complete,
         };
-        let timeout = self.settings.timeouts.validate;
+        let timeout = self.timeouts.validate;
         let reply = self
-            .call(&subject, Some(target), input, timeout)
+            .call(subject, Some(target), input, timeout)
             .await
             .map_err(|failure| self.failed("validate", target, failure))?;
         let violations = reply.answer.errors.into_iter().map(|message| Violation {
@@ -190,7 +173,7 @@ impl Validator for CommandPlugin {
 }
 
 #[async_trait]
-impl Scheduler for CommandPlugin {
+impl<C: CallRunner> Scheduler for PluginHandler<C> {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let key = &call.site.entity.key;
         let site = key.id().to_owned();
@@ -206,8 +189,8 @@ impl Scheduler for CommandPlugin {
             deployments: packages_of(call.wanted)?,
             removed_deployments: packages_of(call.removed)?,
         };
-        let timeout = self.settings.timeouts.schedule;
-        self.call(&subject, call.target, input, timeout)
+        let timeout = self.timeouts.schedule;
+        self.call(subject, call.target, input, timeout)
             .await
             .and_then(said)
             .map_err(|failure| self.failed("schedule", key, failure))?;
@@ -241,7 +224,7 @@ fn packages_of(records: &[Record]) -> Result<Deployments> {
 }
 
 /// The limits of any package: an answer may contain a whole one.
-fn limits(bytes: usize) -> Limits {
+pub(crate) fn limits(bytes: usize) -> Limits {
     Limits {
         bytes,
         ..Limits::default()
@@ -249,7 +232,7 @@ fn limits(bytes: usize) -> Limits {
 }
 
 /// Runs CPU-heavy work on a blocking thread, so that large packages do not delay other calls.
-async fn aside<T: Send + 'static>(
+pub(crate) async fn aside<T: Send + 'static>(
     action: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
