@@ -147,11 +147,9 @@ impl CallRunner for CommandRunner {
             log: self.settings.log,
         };
         let python_env = self.settings.python_env.as_deref();
-        let command =
-            environment::command(&self.program, python_env, &self.settings.environment);
+        let command = environment::command(&self.program, python_env, &self.settings.environment);
         let program = &self.program;
-        let output =
-            process::run(program, command, &document, &bounds, channel, &subject).await?;
+        let output = process::run(program, command, &document, &bounds, channel, &subject).await?;
         let most = self.settings.output;
         let decode = move || PluginAnswer::decode(&output.stdout, &limits(most));
         let stderr = output.stderr;

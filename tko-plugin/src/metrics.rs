@@ -11,8 +11,18 @@ use std::time::{Duration, Instant};
 
 /// Upper bounds of the buckets of durations, in microseconds. One more bucket has no bound.
 pub const CALL_BOUNDS: [u64; 12] = [
-    250, 1_000, 2_500, 10_000, 25_000, 100_000, 250_000, 1_000_000, 2_500_000, 10_000_000,
-    30_000_000, 100_000_000,
+    250,
+    1_000,
+    2_500,
+    10_000,
+    25_000,
+    100_000,
+    250_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    30_000_000,
+    100_000_000,
 ];
 
 /// The measurements of all plugins of a process. Clones share them.
@@ -186,7 +196,10 @@ mod tests {
         let [a, b] = &metrics.read()[..] else {
             panic!("two plugins");
         };
-        assert_eq!((a.plugin.as_str(), a.running, a.failed), ("prepare|a", 0, 1));
+        assert_eq!(
+            (a.plugin.as_str(), a.running, a.failed),
+            ("prepare|a", 0, 1)
+        );
         assert_eq!(a.buckets.iter().sum::<u64>(), 2);
         assert_eq!(b.buckets.iter().sum::<u64>(), 0);
     }

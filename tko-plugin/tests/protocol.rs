@@ -8,7 +8,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use tko_core::{Answer, Error, Executor, PluginType};
+use tko_core::{Answer, Error, PluginType};
 use tko_plugin::{CommandSettings, Grpc, LogChannel};
 
 /// Returns the input that `echo.py` received.

@@ -5,7 +5,7 @@ mod fixture;
 use fixture::{Fixture, example, network, plugin, target};
 use serde_json::{Value, json};
 use std::fs;
-use tko_core::{Answer, Error, Executor, Gvk, Identifier, Package, PluginType, Record, Violation};
+use tko_core::{Answer, Error, Gvk, Identifier, Package, PluginType, Record, Violation};
 
 fn parameters() -> Value {
     json!({

@@ -2,12 +2,12 @@
 
 mod fixture;
 
-use fixture::{Fixture, PATIENCE, death, network, plugin, process_ids, target, until};
+use fixture::{Fixture, PATIENCE, death, example, network, plugin, process_ids, target, until};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tko_core::{Answer, Error, Executor, Package, PluginType, Preparer, Result};
+use tko_core::{Answer, Error, Package, PluginType, Preparer, Result};
 use tko_plugin::{CommandSettings, PluginMetrics, PluginTotals, WorkerPoolSettings};
 
 /// A pool of one process, its fixture and its measurements.
@@ -88,7 +88,10 @@ async fn one_process_serves_many_calls() {
     let totals = pool.totals();
     assert_eq!((totals.processes, totals.running), (1, 0));
     assert_eq!((totals.restarted, totals.retried), (0, 0));
-    assert_eq!((totals.failed, totals.buckets.iter().sum::<u64>()), (21, 21));
+    assert_eq!(
+        (totals.failed, totals.buckets.iter().sum::<u64>()),
+        (21, 21)
+    );
 }
 
 #[tokio::test]
@@ -106,6 +109,38 @@ async fn a_package_makes_the_round_trip() {
 }
 
 #[tokio::test]
+async fn the_example_in_node_is_a_worker() {
+    if std::process::Command::new("node")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("skipped the_example_in_node_is_a_worker: node is not installed");
+        return;
+    }
+    let pool = Pool::new();
+    let preparer = pool.fixture.preparer(&[&example("worker.js")]).await;
+    for _ in 0..3 {
+        let answer = pool.call(&*preparer).await.map_err(|error| error.chain());
+        assert!(matches!(answer, Ok(Answer::Done { .. })), "{answer:?}");
+    }
+    let big = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "big"},
+        "data": {"text": "ä😀".repeat(200_000)},
+    });
+    let deployment = pool.fixture.deployment(vec![network(), big.clone()]).await;
+    let answer = pool.fixture.call(&*preparer, &deployment).await;
+    let Ok(Answer::Done { package, .. }) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(package.resources()[1].value(), &big);
+    pool.fixture.executor.close().await;
+    assert_eq!(pool.totals().restarted, 0);
+}
+
+#[tokio::test]
 async fn a_process_may_have_several_calls_in_flight() {
     let pool = Pool::new();
     let preparer = pool.preparer("together").await;
@@ -113,7 +148,10 @@ async fn a_process_may_have_several_calls_in_flight() {
     let call = || pool.call(&*preparer);
     let (a, b, c) = tokio::join!(call(), call(), call());
     for answer in [a, b, c] {
-        assert_contains(&answer.expect_err("an error").chain(), &["reported: together"]);
+        assert_contains(
+            &answer.expect_err("an error").chain(),
+            &["reported: together"],
+        );
     }
     assert_eq!(pool.totals().processes, 1);
 }
@@ -150,7 +188,10 @@ async fn a_call_survives_one_crash() {
     let preparer = pool.preparer("crash_once").await;
     process(pool.call(&*preparer).await);
     let totals = pool.totals();
-    assert_eq!((totals.restarted, totals.retried, totals.processes), (1, 1, 1));
+    assert_eq!(
+        (totals.restarted, totals.retried, totals.processes),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test]
@@ -191,9 +232,16 @@ async fn faults_of_the_protocol_are_named() {
     for (mode, parts) in [
         (
             "garbage_at_start",
-            vec!["broke the worker protocol", "\"Hello, world!\"", "print to stderr instead"],
+            vec![
+                "broke the worker protocol",
+                "\"Hello, world!\"",
+                "print to stderr instead",
+            ],
         ),
-        ("garbage", vec!["it wrote \"I am only debugging\" to stdout"]),
+        (
+            "garbage",
+            vec!["it wrote \"I am only debugging\" to stdout"],
+        ),
         (
             "large",
             vec!["a frame of 1000000000 bytes; at most 33554432 are allowed"],
@@ -216,7 +264,10 @@ async fn faults_of_the_protocol_are_named() {
 async fn a_program_that_cannot_start_says_what_to_do() {
     let pool = Pool::new();
     for (program, advice) in [
-        ("/nowhere/plugin.py", "no such file on the machine of the controller"),
+        (
+            "/nowhere/plugin.py",
+            "no such file on the machine of the controller",
+        ),
         ("no-such-program-anywhere", "not found in the PATH"),
     ] {
         let words = pool.fixture.failure(&[program]).await;
@@ -228,10 +279,16 @@ async fn a_program_that_cannot_start_says_what_to_do() {
 async fn a_script_whose_interpreter_has_no_sdk_says_what_to_install() {
     let pool = Pool::new();
     // Isolated and without site packages, no interpreter has the SDK.
-    let words = pool.fixture.failure(&["python3", "-IS", "-c", "import tko"]).await;
+    let words = pool
+        .fixture
+        .failure(&["python3", "-IS", "-c", "import tko"])
+        .await;
     assert_contains(
         &words,
-        &["exited with code 1: its Python interpreter has no package tko; install", "No module named 'tko'"],
+        &[
+            "exited with code 1: its Python interpreter has no package tko; install",
+            "No module named 'tko'",
+        ],
     );
 }
 
@@ -252,7 +309,11 @@ async fn validators_report_violations() {
     let pool = Pool::new();
     let arguments = [&*plugin("worker.py"), "process"];
     let record = pool.fixture.plugin(PluginType::Validate, &arguments).await;
-    let validator = pool.fixture.executor.validator(&record).expect("a validator");
+    let validator = pool
+        .fixture
+        .executor
+        .validator(&record)
+        .expect("a validator");
     let package = Package::from_values([network()]).expect("a package");
     let violations = validator.validate(&package, &target(), true).await;
     let [violation] = &violations.expect("it judges")[..] else {
@@ -279,7 +340,10 @@ async fn a_hanging_call_ends_at_its_time_limit_and_the_next_one_works() {
     tokio::time::resume();
     process(pool.call(&*preparer).await);
     let totals = pool.totals();
-    assert_eq!((totals.timed_out, totals.restarted, totals.retried), (1, 1, 0));
+    assert_eq!(
+        (totals.timed_out, totals.restarted, totals.retried),
+        (1, 1, 0)
+    );
 }
 
 #[tokio::test]
@@ -291,7 +355,10 @@ async fn a_worker_that_gives_up_a_cancelled_call_stays() {
     let fixture = Fixture::workers(settings, WorkerPoolSettings::default());
     let program = plugin("worker.py");
     let words = fixture.failure(&[&program, "hang_until_cancelled"]).await;
-    assert_contains(&words, &["did not finish within 0.3 s and cancelled the call"]);
+    assert_contains(
+        &words,
+        &["did not finish within 0.3 s and cancelled the call"],
+    );
     let totals = metrics.read().pop().expect("a plugin");
     assert_eq!((totals.timed_out, totals.restarted), (1, 0));
 }
@@ -374,7 +441,10 @@ async fn an_idle_process_is_stopped_after_a_while() {
     let first = process(pool.call(&*preparer).await);
     until(|| (pool.totals().processes == 0).then_some(())).await;
     let file = pool.file();
-    assert!(std::fs::exists(file).expect("readable"), "it is told to stop");
+    assert!(
+        std::fs::exists(file).expect("readable"),
+        "it is told to stop"
+    );
     assert_ne!(process(pool.call(&*preparer).await), first);
     assert_eq!(pool.totals().restarted, 0);
 }
@@ -385,9 +455,16 @@ async fn closing_the_executor_stops_all_processes_gracefully() {
     let preparer = pool.preparer("stop").await;
     process(pool.call(&*preparer).await);
     pool.fixture.executor.close().await;
-    assert!(std::fs::exists(pool.file()).expect("readable"), "it was told to stop");
+    assert!(
+        std::fs::exists(pool.file()).expect("readable"),
+        "it was told to stop"
+    );
     assert_eq!(pool.totals().processes, 0);
-    let words = pool.call(&*preparer).await.expect_err("it is closed").chain();
+    let words = pool
+        .call(&*preparer)
+        .await
+        .expect_err("it is closed")
+        .chain();
     assert_contains(&words, &["was stopped with the controller"]);
 }
 
@@ -398,7 +475,10 @@ async fn dropping_the_handler_stops_its_processes() {
     process(pool.call(&*preparer).await);
     drop(preparer);
     until(|| (pool.totals().processes == 0).then_some(())).await;
-    assert!(std::fs::exists(pool.file()).expect("readable"), "it was told to stop");
+    assert!(
+        std::fs::exists(pool.file()).expect("readable"),
+        "it was told to stop"
+    );
 }
 
 #[tokio::test]
@@ -408,7 +488,9 @@ async fn workers_have_a_clean_environment() {
         ..CommandSettings::default()
     };
     let fixture = Fixture::workers(settings, WorkerPoolSettings::default());
-    let words = fixture.failure(&[&plugin("worker.py"), "environment"]).await;
+    let words = fixture
+        .failure(&[&plugin("worker.py"), "environment"])
+        .await;
     assert_contains(&words, &["PATH", "TKO_WORKER", "CARGO_PKG_NAME"]);
     assert!(!words.contains("CARGO_MANIFEST_DIR"), "{words}");
 }
@@ -419,8 +501,16 @@ async fn an_invalid_worker_plugin_is_refused_with_the_reason() {
     let property = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
     for (arguments, properties, words) in [
         (vec![], [].into(), "the worker executor needs a program"),
-        (vec!["a"], property("_worker.size", "0"), "expected a number from 1 to 64"),
-        (vec!["a"], property("_worker.speed", "1"), "\"_worker.speed\""),
+        (
+            vec!["a"],
+            property("_worker.size", "0"),
+            "expected a number from 1 to 64",
+        ),
+        (
+            vec!["a"],
+            property("_worker.speed", "1"),
+            "\"_worker.speed\"",
+        ),
     ] {
         let record = pool
             .fixture

@@ -52,14 +52,15 @@ impl PluginName {
 pub(crate) struct RegisterArgs {
     #[command(flatten)]
     name: PluginName,
-    /// Arguments for the executor; for command: the program and its arguments
+    /// Arguments for the executor; for command and worker: the program and its arguments
     #[arg(
         value_name = "ARG",
         trailing_var_arg = false,
         allow_hyphen_values = false
     )]
     arguments: Vec<String>,
-    /// Executor that runs the plugin
+    /// Executor that runs the plugin: command starts a process for each call, worker keeps processes
+    /// that serve many calls
     #[arg(short, long, default_value = "command")]
     executor: String,
     /// Set a property; names that start with _ are for the executor; may be repeated

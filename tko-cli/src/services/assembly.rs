@@ -6,6 +6,7 @@ use super::controllers::{
 use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
+use super::plugin_metrics;
 use super::task_group::{TaskGroup, result};
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
 use tko_core::{Caller, DataApi, Executor, Guarded, PluginType, RoleGuard, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
-use tko_plugin::Timeouts;
+use tko_plugin::{PluginMetrics, Timeouts};
 use tko_validate::CrdFeed;
 use tko_worker::{DeletionController, close_executors};
 use tokio::sync::oneshot;
@@ -44,6 +45,8 @@ pub(crate) struct Assembly {
     background: JoinSet<anyhow::Result<()>>,
     /// Executors of validation plugins. They are closed last.
     validation_executors: Vec<Arc<dyn Executor>>,
+    /// Measurements of the calls of all plugins.
+    plugin_metrics: PluginMetrics,
 }
 
 impl Assembly {
@@ -83,8 +86,10 @@ impl Assembly {
             server: TaskGroup::default(),
             background: JoinSet::new(),
             validation_executors: Vec::new(),
+            plugin_metrics: PluginMetrics::default(),
         };
-        if let Some(exporter) = exporter {
+        if let Some(mut exporter) = exporter {
+            plugin_metrics::register(exporter.registry(), &assembly.plugin_metrics);
             assembly.export(exporter);
         }
         assembly.finish_deletions();
@@ -136,7 +141,7 @@ impl Assembly {
             validate: time,
             ..Timeouts::default()
         };
-        let executors = executors(self.address(), timeouts);
+        let executors = executors(self.address(), timeouts, self.plugin_metrics.clone());
         self.validation_executors.clone_from(&executors);
         let (loaded, is_loaded) = oneshot::channel();
         self.background.spawn(async move {
@@ -228,7 +233,13 @@ impl Assembly {
     /// Starts a preparer.
     pub(crate) fn prepare(&mut self, args: &PreparerArgs, settings: &ControllerArgs) {
         let (data, clock) = (self.worker_api("preparer"), self.clock.clone());
-        let controller = args.controller(data, self.address(), settings, clock);
+        let controller = args.controller(
+            data,
+            self.address(),
+            settings,
+            self.plugin_metrics.clone(),
+            clock,
+        );
         self.controllers.grace = settings.grace;
         let stop = self.controllers.stop.clone();
         self.controllers
@@ -244,7 +255,14 @@ impl Assembly {
         destination: ManifestDestination,
     ) {
         let (data, clock) = (self.worker_api("scheduler"), self.clock.clone());
-        let controller = args.controller(data, self.address(), settings, destination, clock);
+        let controller = args.controller(
+            data,
+            self.address(),
+            settings,
+            destination,
+            self.plugin_metrics.clone(),
+            clock,
+        );
         self.controllers.grace = settings.grace;
         let stop = self.controllers.stop.clone();
         self.controllers

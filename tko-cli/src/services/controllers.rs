@@ -9,7 +9,7 @@ use std::time::Duration;
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_kpt::KptExecutor;
 use tko_kpt::executor::KptSettings;
-use tko_plugin::{CommandExecutor, Grpc, Timeouts};
+use tko_plugin::{CommandExecutor, Grpc, PluginMetrics, Timeouts, WorkerExecutor};
 use tko_preparer::{PrepareController, PrepareSettings};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
 use tko_worker::WorkerSettings;
@@ -87,15 +87,21 @@ pub(crate) enum ManifestDestination {
 }
 
 /// The executors that run plugins in this process.
-pub(crate) fn executors(data: Option<SocketAddr>, timeouts: Timeouts) -> Vec<Arc<dyn Executor>> {
+pub(crate) fn executors(
+    data: Option<SocketAddr>,
+    timeouts: Timeouts,
+    metrics: PluginMetrics,
+) -> Vec<Arc<dyn Executor>> {
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
         timeouts,
+        metrics,
         ..tko_plugin::CommandSettings::default()
     };
     let functions = KptSettings::default().with_timeout(timeouts.prepare);
     vec![
-        Arc::new(CommandExecutor::new(settings)),
+        Arc::new(CommandExecutor::new(settings.clone())),
+        Arc::new(WorkerExecutor::new(settings)),
         Arc::new(KptExecutor::new(functions)),
     ]
 }
@@ -107,6 +113,7 @@ impl PreparerArgs {
         data: Arc<dyn WorkerApi>,
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
+        metrics: PluginMetrics,
         clock: Arc<dyn Clock>,
     ) -> PrepareController {
         let timeouts = Timeouts {
@@ -119,7 +126,7 @@ impl PreparerArgs {
             .with_resync(controller.interval)
             .with_auto_approve(self.auto_approve);
         PrepareController::new(data)
-            .with_executors(executors(address, timeouts))
+            .with_executors(executors(address, timeouts, metrics))
             .with_clock(clock)
             .with_settings(settings)
     }
@@ -148,6 +155,7 @@ impl SchedulerArgs {
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
         destination: ManifestDestination,
+        metrics: PluginMetrics,
         clock: Arc<dyn Clock>,
     ) -> ScheduleController {
         let timeouts = Timeouts {
@@ -160,7 +168,7 @@ impl SchedulerArgs {
             .with_resync(controller.interval);
         ScheduleController::new(data)
             .with_registry(native(destination))
-            .with_executors(executors(address, timeouts))
+            .with_executors(executors(address, timeouts, metrics))
             .with_clock(clock)
             .with_settings(settings)
     }

@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::sync::Arc;
 use tko_core::system::SystemClock;
+use tko_plugin::PluginMetrics;
 use tokio_util::sync::CancellationToken;
 
 /// The destination of logs
@@ -161,7 +162,13 @@ impl PreparerStartArgs {
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
         let preparer = &self.preparer;
-        let controller = preparer.controller(client, address, &self.controllers, clock);
+        let controller = preparer.controller(
+            client,
+            address,
+            &self.controllers,
+            PluginMetrics::default(),
+            clock,
+        );
         let stop = CancellationToken::new();
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
@@ -177,8 +184,14 @@ impl SchedulerStartArgs {
         let clock = Arc::new(SystemClock::new());
         let scheduler = &self.scheduler;
         let destination = scheduler.manifest_destination();
-        let controller =
-            scheduler.controller(client, address, &self.controllers, destination, clock);
+        let controller = scheduler.controller(
+            client,
+            address,
+            &self.controllers,
+            destination,
+            PluginMetrics::default(),
+            clock,
+        );
         let stop = CancellationToken::new();
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;

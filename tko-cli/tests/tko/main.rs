@@ -19,3 +19,4 @@ mod replicas;
 mod shutdown;
 mod sources;
 mod validate;
+mod workers;

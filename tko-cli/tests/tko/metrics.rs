@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The address at which metrics are served.
-async fn address(service: &Service) -> String {
+pub(crate) async fn address(service: &Service) -> String {
     let serving = service.event("serving metrics").await;
     serving["address"].as_str().expect("a text").to_owned()
 }
@@ -26,7 +26,7 @@ async fn asked(address: &str, request: &str) -> String {
     answer.expect("an answer in time")
 }
 
-async fn scraped(address: &str) -> String {
+pub(crate) async fn scraped(address: &str) -> String {
     let answer = asked(address, "GET /metrics HTTP/1.1\r\nhost: tko\r\n\r\n").await;
     let (head, text) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");

@@ -181,13 +181,17 @@ impl PluginPool {
         if state.processes.len() >= self.settings.size.get() {
             return Checkout::Wait;
         }
-        let any_ready = state.processes.iter().any(|process| process.slots.is_ready());
+        let any_ready = state
+            .processes
+            .iter()
+            .any(|process| process.slots.is_ready());
         match &state.failed {
             Some(failed) if failed.until > Instant::now() => {
                 // A busy process will be free again; without any, there is nothing to wait for.
-                return match any_ready {
-                    true => Checkout::Wait,
-                    false => Checkout::Failed(failed.end.clone()),
+                return if any_ready {
+                    Checkout::Wait
+                } else {
+                    Checkout::Failed(failed.end.clone())
                 };
             }
             _ => {}
@@ -200,9 +204,10 @@ impl PluginPool {
             Err(error) => {
                 let end = Arc::new(ProcessEnd::early(EndReason::NotStarted(error)));
                 Self::pause(&mut state, &end);
-                match any_ready {
-                    true => Checkout::Wait,
-                    false => Checkout::Failed(end),
+                if any_ready {
+                    Checkout::Wait
+                } else {
+                    Checkout::Failed(end)
                 }
             }
         }
@@ -210,8 +215,7 @@ impl PluginPool {
 
     fn start(self: &Arc<Self>) -> io::Result<ProcessHandle> {
         let python_env = self.call.python_env.as_deref();
-        let mut command =
-            environment::command(&self.program, python_env, &self.call.environment)?;
+        let mut command = environment::command(&self.program, python_env, &self.call.environment)?;
         command.env(WORKER_VARIABLE, PROTOCOL.to_string());
         let running = Running::start(command)?;
         let slots = Arc::new(Slots::new(self.settings.calls));
@@ -258,21 +262,18 @@ impl PluginPool {
                 orders: Some(orders),
                 id,
             };
-            let ended = match timeout_at(deadline, &mut answer).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    cancel.cancel();
-                    // The process answers within the grace period, or is killed.
-                    return match answer.await {
-                        Ok(CallEnd::Ended(end)) => Err(failure(&end)),
-                        Ok(CallEnd::Answered(Answered { stderr, .. })) => Err(Failure::Cancelled {
-                            program: self.program.path.clone(),
-                            after: timeout,
-                            stderr,
-                        }),
-                        Err(_) => Err(failure(&ProcessEnd::early(EndReason::Stopped))),
-                    };
-                }
+            let Ok(ended) = timeout_at(deadline, &mut answer).await else {
+                cancel.cancel();
+                // The process answers within the grace period, or is killed.
+                return match answer.await {
+                    Ok(CallEnd::Ended(end)) => Err(failure(&end)),
+                    Ok(CallEnd::Answered(Answered { stderr, .. })) => Err(Failure::Cancelled {
+                        program: self.program.path.clone(),
+                        after: timeout,
+                        stderr,
+                    }),
+                    Err(_) => Err(failure(&ProcessEnd::early(EndReason::Stopped))),
+                };
             };
             cancel.orders = None;
             let end = match ended {

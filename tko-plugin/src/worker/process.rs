@@ -326,7 +326,10 @@ impl ProcessActor {
             );
             return Err(EndReason::Unsuitable(why));
         }
-        if let Some(types) = hello.types.filter(|types| !types.iter().any(|t| t == wanted)) {
+        if let Some(types) = hello
+            .types
+            .filter(|types| !types.iter().any(|t| t == wanted))
+        {
             let offered: Vec<String> = types.iter().take(3).map(|t| format!("{t:?}")).collect();
             let why = format!(
                 "does not serve {wanted} plugins; it serves {}; register it as that type",
@@ -349,7 +352,10 @@ impl ProcessActor {
 
     fn answer(&mut self, frame: Frame) {
         let Some(call) = self.pending.remove(&frame.id) else {
-            tracing::debug!(id = frame.id, "a worker answered a call that it does not have");
+            tracing::debug!(
+                id = frame.id,
+                "a worker answered a call that it does not have"
+            );
             return;
         };
         // A caller that is gone needs no answer.

@@ -85,16 +85,13 @@ impl ProcessLog {
     fn event(&self, subject: Option<&LogSubject>, stream: Stream, text: &str) {
         let mut state = self.state();
         let cost = text.len().max(MIN_COST);
-        match state.left.checked_sub(cost) {
-            Some(left) => {
-                state.left = left;
-                let subject = subject.unwrap_or(&state.current);
-                log::event(subject, stream, text);
-            }
-            None => {
-                state.left = 0;
-                state.dropped += 1;
-            }
+        if let Some(left) = state.left.checked_sub(cost) {
+            state.left = left;
+            let subject = subject.unwrap_or(&state.current);
+            log::event(subject, stream, text);
+        } else {
+            state.left = 0;
+            state.dropped += 1;
         }
     }
 

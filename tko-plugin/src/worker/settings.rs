@@ -113,7 +113,13 @@ mod tests {
             WorkerPoolSettings::default().with_properties(&properties.into())
         };
         assert_eq!(with("_worker.size", "3").expect("valid").size.get(), 3);
-        assert_eq!(with("_worker.in-flight", " 9 ").expect("valid").in_flight.get(), 9);
+        assert_eq!(
+            with("_worker.in-flight", " 9 ")
+                .expect("valid")
+                .in_flight
+                .get(),
+            9
+        );
         assert_eq!(with("_worker.calls", "7").expect("valid").calls, 7);
         assert_eq!(with("_worker.memory", "7").expect("valid").memory, 7);
         for (name, value) in [
