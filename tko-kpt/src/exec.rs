@@ -7,8 +7,12 @@ use async_trait::async_trait;
 use std::time::{Duration, UNIX_EPOCH};
 use tko_core::Limits;
 use tko_plugin::channel::Channel;
+use tko_plugin::environment;
 use tko_plugin::process::{self, Bounds, Program};
 use tko_plugin::{Failure, LogChannel};
+
+/// Variables that tell container engines how to work, beside those that every plugin inherits.
+const CONTAINER_VARIABLES: [&str; 3] = ["CONTAINER*", "DOCKER_*", "PODMAN_*"];
 
 /// Time between SIGTERM and SIGKILL after the time limit.
 const GRACE: Duration = Duration::from_secs(1);
@@ -89,7 +93,9 @@ pub(crate) async fn run_program(
         output: call.output,
         log: LOG,
     };
-    let output = process::run(program, None, &document, &bounds, channel, &call.subject).await;
+    let inherited = CONTAINER_VARIABLES.map(str::to_owned);
+    let command = environment::command(program, None, &inherited);
+    let output = process::run(program, command, &document, &bounds, channel, &call.subject).await;
     let output = output.map_err(failed)?;
     decode_output(name, output.stdout, inputs, call.output).await
 }
