@@ -13,7 +13,8 @@ mod steps;
 pub use guard::{ApiCall, CallKind, Guard};
 pub use guarded::Guarded;
 pub use requests::{
-    About, Bulk, Event, Expect, MAX_SKIPPED, NewDeployment, NewPlugin, NewSite, NewTemplate, Watch,
+    About, Bulk, EntityUpdate, Event, Expect, MAX_SKIPPED, NewDeployment, NewPlugin, NewSite,
+    NewTemplate, PackageUpdate, Watch,
 };
 pub use steps::{Effect, MAX_EFFECTS, PrepareStep, ScheduleStep};
 
@@ -63,6 +64,15 @@ pub trait DataApi: Send + Sync + 'static {
     /// The caller replaces any earlier one. A remote API ignores it: there, the credentials of the
     /// connection decide who calls. A wrapper passes it on to the API that it wraps.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi>;
+
+    /// The same API in a dry run: writes are checked completely and not made. `None`: this API
+    /// cannot do that.
+    ///
+    /// A dry run returns the version before the write, or 0 for a new entity. Deletions, purges,
+    /// approvals and modifications are not part of it.
+    fn dry_run(self: Arc<Self>) -> Option<Arc<dyn DataApi>> {
+        None
+    }
 
     /// Describes the data service.
     async fn about(&self) -> Result<About>;
@@ -164,6 +174,32 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
     async fn update(&self, id: &DeploymentId, expect: Version, package: Package)
     -> Result<Version>;
+
+    /// Changes the given metadata, the package, or both, of an entity that still has the version that
+    /// was read. Relations that the package does not name stay.
+    ///
+    /// The default implementation supports only the package of a deployment.
+    ///
+    /// # Errors
+    /// - `NotFound`: it does not exist, or is being deleted.
+    /// - `Conflict`: it has another version; read it again.
+    /// - `Busy`: it is under a modification.
+    /// - `BadArgument`: the package is not valid, as when the entity is created; or the entity is a
+    ///   plugin, which has no package.
+    /// - `NotImplemented`: this API cannot do that.
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        match update {
+            EntityUpdate {
+                key: Key::Deployment(id),
+                expect,
+                metadata: None,
+                package: Some(PackageUpdate::Replace(package)),
+            } => self.update(&id, expect, package).await,
+            _ => Err(Error::NotImplemented(
+                "changing metadata of existing entities".into(),
+            )),
+        }
+    }
 
     /// Starts a modification of a deployment's package for `ttl`. Until it ends, nobody else can
     /// change the package.

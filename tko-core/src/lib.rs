@@ -37,8 +37,9 @@ pub mod view;
 pub mod work;
 
 pub use api::{
-    ApiCall, Bulk, CallKind, DataApi, Effect, Event, Expect, Guard, Guarded, NewDeployment,
-    NewPlugin, NewSite, NewTemplate, PrepareStep, ScheduleStep, Watch, WorkerApi,
+    ApiCall, Bulk, CallKind, DataApi, Effect, EntityUpdate, Event, Expect, Guard, Guarded,
+    NewDeployment, NewPlugin, NewSite, NewTemplate, PackageUpdate, PrepareStep, ScheduleStep,
+    Watch, WorkerApi,
 };
 pub use async_trait::async_trait;
 pub use backend::Backend;

@@ -30,6 +30,10 @@ pub const METADATA_GROUP: &str = "metadata.nephio.org";
 /// The prefix of keys that TKO writes itself, such as the subscriptions of a deployment.
 pub const RESERVED: &str = "nephio.org/";
 
+/// The prefix of keys that are kept in [given](crate::Entity::given) metadata without being part of
+/// the metadata that selections see: for data that other interfaces keep with an entity.
+pub const PRIVATE: &str = "nephio.org/_";
+
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
 ///
 /// All pairs are in one allocation, because stores hold and decode very many of these maps. An

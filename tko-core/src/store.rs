@@ -10,6 +10,7 @@
 //! | `register` | registering templates, sites and plugins |
 //! | `create` | creating deployments |
 //! | `modify` | packages of deployments; modifications |
+//! | `update` | given metadata and packages of entities of all kinds |
 //! | `bulk` | approving and purging by selection |
 //! | `delete` | deleting, and finishing large deletions |
 //! | `prepare_step`, `schedule_step` | steps of workers |
@@ -53,12 +54,13 @@ mod prepare_step;
 mod register;
 mod schedule_step;
 mod templates;
+mod update;
 mod watch;
 
 use crate::annotation;
 use crate::api::{
-    About, Bulk, DataApi, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep,
-    ScheduleStep, Watch, WorkerApi,
+    About, Bulk, DataApi, EntityUpdate, Event, NewDeployment, NewPlugin, NewSite, NewTemplate,
+    PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
 use crate::backend::Backend;
 use crate::caller::Caller;
@@ -107,6 +109,8 @@ pub struct Store<B: ?Sized> {
     templates: Arc<Templates>,
     /// The caller that the cause of each change names.
     caller: Option<Caller>,
+    /// Whether changes are checked and not made.
+    is_dry: bool,
 }
 
 /// Clones share the backend and the cache of templates. A derived `Clone` would require `B: Clone`.
@@ -118,6 +122,7 @@ impl<B: ?Sized> Clone for Store<B> {
             ids: self.ids.clone(),
             templates: self.templates.clone(),
             caller: self.caller.clone(),
+            is_dry: self.is_dry,
         }
     }
 }
@@ -132,6 +137,7 @@ impl<B: Backend + ?Sized> Store<B> {
             ids,
             templates: Arc::default(),
             caller: None,
+            is_dry: false,
         }
     }
 
@@ -150,6 +156,10 @@ impl<B: Backend + ?Sized> Store<B> {
     /// As [`Backend::commit`].
     async fn commit(&self, draft: ChangeDraft, ack: Ack) -> Result<Committed> {
         let mut set = draft.into_set();
+        if self.is_dry {
+            self.check_requirements(&set.require).await?;
+            return Ok(Committed::default());
+        }
         if let Some(caller) = &self.caller {
             set.cause = set.cause.map(|cause| cause.by(caller));
         }
@@ -212,6 +222,12 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
         let mut store = Arc::unwrap_or_clone(self);
         store.caller = Some(caller);
         Arc::new(store)
+    }
+
+    fn dry_run(self: Arc<Self>) -> Option<Arc<dyn DataApi>> {
+        let mut store = Arc::unwrap_or_clone(self);
+        store.is_dry = true;
+        Some(Arc::new(store))
     }
 
     async fn about(&self) -> Result<About> {
@@ -292,6 +308,10 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
         package: Package,
     ) -> Result<Version> {
         self.replace_package(id, expect, &package).await
+    }
+
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        self.change_entity(update).await
     }
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {

@@ -234,13 +234,10 @@ async fn an_unknown_executor_is_reported() {
     world.start(Registry::new(), ScheduleSettings::default());
     world.site_with("a", vec![config("site")]).await;
     let id = tko_core::PluginId::new(tko_core::PluginType::Schedule, "x").expect("valid");
-    let new = tko_core::NewPlugin {
-        id,
-        executor: "magic".to_owned(),
-        arguments: Vec::new(),
-        properties: std::collections::BTreeMap::default(),
-        triggers: vec![trigger()],
-    };
+    let new = tko_core::NewPlugin::new(id, "magic".to_owned())
+        .arguments(Vec::new())
+        .properties(std::collections::BTreeMap::default())
+        .triggers(vec![trigger()]);
     world.data.register_plugin(new).await.expect("registered");
     world.settle().await;
     let (status, _, message) = world.condition(key("a")).await.expect("reported");

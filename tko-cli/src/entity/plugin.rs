@@ -82,13 +82,10 @@ impl PluginCommand {
             Self::Get(name) => show(data, &Key::from(name.id()?), console).await,
             Self::Register(args) => {
                 let id = args.name.id()?;
-                let new = NewPlugin {
-                    id: id.clone(),
-                    executor: args.executor,
-                    arguments: args.arguments,
-                    properties: args.properties.into_iter().collect(),
-                    triggers: args.triggers,
-                };
+                let new = NewPlugin::new(id.clone(), args.executor)
+                    .arguments(args.arguments)
+                    .properties(args.properties.into_iter().collect())
+                    .triggers(args.triggers);
                 data.register_plugin(new).await?;
                 console.done(&format!("registered plugin {id}"));
                 Ok(())

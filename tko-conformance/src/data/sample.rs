@@ -155,13 +155,16 @@ pub(crate) fn new_site(id: &str, resources: impl Into<Vec<Value>>) -> NewSite {
 }
 
 pub(crate) fn new_plugin(name: &str) -> NewPlugin {
-    NewPlugin {
-        id: PluginId::new(PluginType::Prepare, name).expect("the plugin name is valid"),
-        executor: "command".to_owned(),
-        arguments: vec!["run".to_owned(), "-v".to_owned()],
-        properties: [("key".to_owned(), "value".to_owned())].into(),
-        triggers: vec![Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Thing")],
-    }
+    NewPlugin::new(
+        PluginId::new(PluginType::Prepare, name).expect("the plugin name is valid"),
+        "command".to_owned(),
+    )
+    .arguments(vec!["run".to_owned(), "-v".to_owned()])
+    .properties([("key".to_owned(), "value".to_owned())].into())
+    .triggers(vec![
+        Gvk::new("", "v1", "Pod"),
+        Gvk::new("g", "v1", "Thing"),
+    ])
 }
 
 /// A deployment of a template.

@@ -8,8 +8,8 @@
 //! implementation of its own. Nothing is added and no error is changed.
 
 use super::{
-    About, Bulk, DataApi, Event, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep,
-    ScheduleStep, Watch, WorkerApi,
+    About, Bulk, DataApi, EntityUpdate, Event, NewDeployment, NewPlugin, NewSite, NewTemplate,
+    PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
 use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
@@ -34,6 +34,10 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
     /// pile up when callers change.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
         T::with_caller(Self::clone(&self), caller)
+    }
+
+    fn dry_run(self: Arc<Self>) -> Option<Arc<dyn DataApi>> {
+        T::dry_run(Self::clone(&self))
     }
 
     async fn about(&self) -> Result<About> {
@@ -96,6 +100,10 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
         package: Package,
     ) -> Result<Version> {
         (**self).update(id, expect, package).await
+    }
+
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        (**self).update_entity(update).await
     }
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {

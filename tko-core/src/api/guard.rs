@@ -27,7 +27,7 @@
 //! }
 //! ```
 
-use super::{NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep, ScheduleStep, Watch};
+use super::{EntityUpdate, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep, ScheduleStep, Watch};
 use crate::caller::Caller;
 use crate::error::Result;
 use crate::id::{DeploymentId, Key, Kind};
@@ -95,6 +95,8 @@ pub enum ApiCall<'a> {
     Approve(&'a Select),
     /// [`DataApi::update`](super::DataApi::update).
     Update(&'a DeploymentId),
+    /// [`DataApi::update_entity`](super::DataApi::update_entity).
+    UpdateEntity(&'a EntityUpdate),
     /// [`DataApi::start_modification`](super::DataApi::start_modification).
     StartModification(&'a DeploymentId),
     /// [`DataApi::end_modification`](super::DataApi::end_modification).
@@ -156,6 +158,7 @@ impl ApiCall<'_> {
             Self::Purge(_) => "purge",
             Self::Approve(_) => "approve",
             Self::Update(_) => "update",
+            Self::UpdateEntity(_) => "update_entity",
             Self::StartModification(_) => "start_modification",
             Self::EndModification(_) => "end_modification",
             Self::CancelModification(_) => "cancel_modification",
@@ -176,6 +179,7 @@ impl ApiCall<'_> {
     pub fn subject_kind(self) -> Option<Kind> {
         match self {
             Self::Get(key) | Self::Delete(key) | Self::History(key) => Some(key.kind()),
+            Self::UpdateEntity(update) => Some(update.key.kind()),
             Self::List(list) => Some(list.select.kind),
             Self::Count(select) | Self::Purge(select) | Self::Approve(select) => Some(select.kind),
             Self::Watch(watch) => Some(watch.select.kind),
@@ -204,6 +208,7 @@ impl ApiCall<'_> {
         let name = self.name();
         match self {
             Self::Get(key) | Self::Delete(key) | Self::History(key) => format!("{name} {key}"),
+            Self::UpdateEntity(update) => format!("{name} of {}", update.key),
             Self::RegisterTemplate(new) => format!("{name} {:?}", new.id.as_str()),
             Self::RegisterSite(new) => format!("{name} {:?}", new.id.as_str()),
             Self::RegisterPlugin(new) => format!("{name} {}", Key::from(&new.id)),
@@ -244,6 +249,7 @@ impl ApiCall<'_> {
             | Self::Purge(_)
             | Self::Approve(_)
             | Self::Update(_)
+            | Self::UpdateEntity(_)
             | Self::StartModification(_)
             | Self::EndModification(_)
             | Self::CancelModification(_) => CallKind::Write,

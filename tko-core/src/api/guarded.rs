@@ -4,11 +4,12 @@
 mod scoped;
 
 use super::{
-    About, ApiCall, Bulk, DataApi, Event, Expect, Guard, NewDeployment, NewPlugin, NewSite,
-    NewTemplate, PrepareStep, ScheduleStep, Watch, WorkerApi,
+    About, ApiCall, Bulk, DataApi, EntityUpdate, Event, Expect, Guard, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, PackageUpdate, PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
 use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
+use crate::deployment_resource;
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
@@ -151,6 +152,16 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
         let inner = self.inner.clone().with_caller(caller.clone());
         Arc::new(self.around(inner, caller))
+    }
+
+    /// The dry run of the inner API, behind the same guard.
+    fn dry_run(self: Arc<Self>) -> Option<Arc<dyn DataApi>> {
+        let inner = self.inner.clone().dry_run()?;
+        Some(Arc::new(Guarded {
+            guard: self.guard.clone(),
+            caller: self.caller.clone(),
+            inner,
+        }))
     }
 
     async fn about(&self) -> Result<About> {
@@ -310,6 +321,22 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         let scopes = self.check_entity(ApiCall::Update(id), &key).await?;
         scopes.cover_package(&package)?;
         self.inner.update(id, expect, package).await
+    }
+
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        let call = ApiCall::UpdateEntity(&update);
+        let scopes = self.check_entity(call, &update.key).await?;
+        match &update.package {
+            Some(PackageUpdate::Replace(package)) => scopes.cover_package(package)?,
+            Some(PackageUpdate::Merge { site, .. }) if scopes.restricted() => {
+                let record = self.inner.get(&update.key, Want::ROW).await?;
+                let template = record.entity.template();
+                let asked = deployment_resource::asked(template, site.as_ref(), false, false);
+                scopes.cover_package(&Package::new(vec![Arc::new(asked)])?)?;
+            }
+            Some(PackageUpdate::Merge { .. }) | None => {}
+        }
+        self.inner.update_entity(update).await
     }
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {

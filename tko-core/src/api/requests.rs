@@ -109,6 +109,10 @@ pub struct NewPlugin {
     pub properties: BTreeMap<String, String>,
     /// The kinds of resource that call it. Groups may be empty, versions and kinds not.
     pub triggers: Vec<Gvk>,
+    /// Metadata given out of band. A plugin has no other.
+    pub metadata: Metadata,
+    /// The state that is required before.
+    pub expect: Expect,
 }
 
 impl NewPlugin {
@@ -120,10 +124,16 @@ impl NewPlugin {
             arguments: Vec::new(),
             properties: BTreeMap::new(),
             triggers: Vec::new(),
+            metadata: Metadata::default(),
+            expect: Expect::Any,
         }
     }
 
     chainable! {
+        /// Sets the metadata given out of band.
+        metadata: into Metadata;
+        /// Sets the state that is required before.
+        expect: Expect;
         /// Sets all arguments.
         arguments: Vec<String>;
         /// Sets all properties.
@@ -218,6 +228,63 @@ impl NewDeployment {
     pub fn idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.idempotency_key = Some(key.into());
         self
+    }
+}
+
+/// A change of some parts of an existing entity, in one commit.
+///
+/// ```
+/// use tko_core::{EntityUpdate, Metadata, SiteId, Version};
+///
+/// let site = SiteId::new("south-100")?;
+/// let labels = Metadata::from_iter([("region", "south")]);
+/// let update = EntityUpdate::new(&site, Version(7)).metadata(labels);
+/// assert!(update.package.is_none());
+/// # Ok::<(), tko_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EntityUpdate {
+    /// The entity to change.
+    pub key: Key,
+    /// The version that it must have.
+    pub expect: Version,
+    /// The new metadata given out of band; `None` keeps it.
+    pub metadata: Option<Metadata>,
+    /// The new package; `None` keeps it. Plugins have none.
+    pub package: Option<PackageUpdate>,
+}
+
+/// The way in which an [`EntityUpdate`] changes a package.
+#[derive(Clone, Debug)]
+pub enum PackageUpdate {
+    /// The package becomes exactly this one.
+    Replace(Package),
+    /// A deployment starts again: this package is merged into its template's as it is now, and the
+    /// result is prepared anew.
+    Merge {
+        /// The package to merge.
+        package: Package,
+        /// The site where it will run.
+        site: Option<SiteId>,
+    },
+}
+
+impl EntityUpdate {
+    /// An update that changes nothing yet.
+    pub fn new(key: impl Into<Key>, expect: Version) -> Self {
+        Self {
+            key: key.into(),
+            expect,
+            metadata: None,
+            package: None,
+        }
+    }
+
+    chainable! {
+        /// Sets the new metadata given out of band.
+        metadata: into Option<Metadata>;
+        /// Sets the new package.
+        package: into Option<PackageUpdate>;
     }
 }
 

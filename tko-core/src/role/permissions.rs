@@ -37,6 +37,8 @@ pub const PERMISSIONS: &[Permission] = &[
     row("register_plugin", &[], AUTHORS),
     row("create_deployment", &[], OPERATORS),
     row("update", &[], OPERATORS),
+    row("update_entity", &[Kind::Deployment], OPERATORS),
+    row("update_entity", AUTHORED, AUTHORS),
     row("start_modification", &[], OPERATORS),
     row("end_modification", &[], OPERATORS),
     row("cancel_modification", &[], OPERATORS),

@@ -10,7 +10,7 @@ use crate::change::{Change, ChangeSet, Put, Require};
 use crate::entity::{Condition, Entity, Record};
 use crate::hash::ContentHash;
 use crate::id::Key;
-use crate::metadata::{Metadata, RESERVED};
+use crate::metadata::{Metadata, PRIVATE, RESERVED};
 use crate::package::Package;
 use crate::revision::{Timestamp, Version};
 use crate::triggers;
@@ -114,11 +114,27 @@ fn empty_body() -> ContentHash {
 }
 
 /// The metadata that selections see: the template's, overlaid with the package's, overlaid with the
-/// given.
+/// given, apart from [private](PRIVATE) keys.
 pub(super) fn metadata(inherited: &Metadata, package: &Package, given: &Metadata) -> Metadata {
-    inherited
-        .overlaid(&Metadata::gather(package))
-        .overlaid(given)
+    let metadata = inherited.overlaid(&Metadata::gather(package));
+    if given.keys().any(|key| key.starts_with(PRIVATE)) {
+        let mut public = given.clone();
+        public.retain(|key, _| !key.starts_with(PRIVATE));
+        return metadata.overlaid(&public);
+    }
+    metadata.overlaid(given)
+}
+
+/// The given metadata of a registration. [Private](PRIVATE) keys survive the registration by an
+/// interface that does not know them.
+pub(super) fn keep_private(before: Option<&Record>, given: &Metadata) -> Metadata {
+    let is_private = |key: &str| key.starts_with(PRIVATE);
+    let Some(before) = before.filter(|_| !given.keys().any(is_private)) else {
+        return given.clone();
+    };
+    let mut kept = before.entity.given.clone();
+    kept.retain(|key, _| is_private(key));
+    given.overlaid(&kept)
 }
 
 /// The new `Approved` condition, if there is one and it says otherwise: its writer is not notified

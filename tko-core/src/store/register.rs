@@ -13,7 +13,7 @@
 //! Deployments and sites that were made from a template do not change when it is replaced: each
 //! keeps the package that it was made with.
 
-use super::draft::{ChangeDraft, inheritable, metadata};
+use super::draft::{ChangeDraft, inheritable, keep_private, metadata};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::api::{Expect, NewPlugin, NewSite, NewTemplate};
 use crate::backend::Backend;
@@ -53,7 +53,11 @@ impl<B: Backend + ?Sized> Store<B> {
         for _ in 0..TRIES {
             let mut draft = ChangeDraft::because("registered");
             let before = self.expected(&mut draft, &key, new.expect).await?;
-            draft.put(before.as_ref().map(|r| &*r.entity), put.clone());
+            let put = Put {
+                given: keep_private(before.as_ref(), &new.metadata),
+                ..put.clone()
+            };
+            draft.put(before.as_ref().map(|r| &*r.entity), put);
             match self.commit(draft, Ack::Numbered).await {
                 Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
                 Err(error) => moved(error, &key, new.expect)?,
@@ -84,13 +88,14 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key]))
     }
 
-    /// Creates or replaces a plugin, whatever exists before, and returns its version. A plugin has
-    /// no package and no metadata, so there is nothing to admit.
+    /// Creates or replaces a plugin, and returns its version. A plugin has no package, so there is
+    /// nothing to admit.
     ///
     /// # Errors
     /// - `BadArgument`: the executor is empty, or a trigger lacks a version or kind.
     /// - `Busy`: the plugin is being deleted.
     /// - `Conflict`: the plugin kept changing for all attempts.
+    /// - As `expected`.
     pub(super) async fn put_plugin(&self, new: NewPlugin) -> Result<Version> {
         if new.executor.is_empty() {
             return Err(Error::bad(
@@ -110,12 +115,12 @@ impl<B: Backend + ?Sized> Store<B> {
         }));
         for _ in 0..TRIES {
             let mut draft = ChangeDraft::because("registered");
-            let before = self.expected(&mut draft, &key, Expect::Any).await?;
+            let before = self.expected(&mut draft, &key, new.expect).await?;
             let put = Put {
                 key: key.clone(),
                 inherited: Metadata::default(),
-                given: Metadata::default(),
-                metadata: Metadata::default(),
+                given: keep_private(before.as_ref(), &new.metadata),
+                metadata: metadata(&Metadata::default(), &Package::default(), &new.metadata),
                 facts: facts.clone(),
                 deleting: false,
                 conditions: Vec::new(),
@@ -124,7 +129,7 @@ impl<B: Backend + ?Sized> Store<B> {
             draft.put(before.as_ref().map(|r| &*r.entity), put);
             match self.commit(draft, Ack::Numbered).await {
                 Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
-                Err(error) => moved(error, &key, Expect::Any)?,
+                Err(error) => moved(error, &key, new.expect)?,
             }
         }
         Err(Error::Conflict(vec![key]))
@@ -162,7 +167,7 @@ impl<B: Backend + ?Sized> Store<B> {
             key,
             metadata: metadata(&inherited, &package, &new.metadata),
             inherited,
-            given: new.metadata.clone(),
+            given: keep_private(before.as_ref(), &new.metadata),
             facts: Facts::Site {
                 template: new.template.clone(),
                 origin,

@@ -86,6 +86,8 @@ pub(crate) fn pack_plugin(new: NewPlugin) -> wire::NewPlugin {
         arguments: new.arguments,
         properties: new.properties,
         triggers: new.triggers.iter().map(gvk).collect(),
+        metadata: metadata(&new.metadata),
+        expect: pack_expect(new.expect),
     }
 }
 
@@ -97,6 +99,8 @@ pub(crate) fn unpack_plugin(new: wire::NewPlugin) -> Result<NewPlugin> {
         arguments: new.arguments,
         properties: new.properties,
         triggers: new.triggers.iter().map(unpack_gvk).collect(),
+        metadata: new.metadata.into(),
+        expect: unpack_expect(new.expect),
     })
 }
 

@@ -59,13 +59,13 @@ impl World {
     pub(crate) async fn plugin(&self, function: &str, properties: &[(&str, &str)]) {
         let properties = properties.iter();
         let properties = properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let new = NewPlugin {
-            id: PluginId::new(PluginType::Prepare, "test").expect("an id"),
-            executor: "kpt".to_owned(),
-            arguments: vec![function.to_owned()],
-            properties: properties.collect::<BTreeMap<_, _>>(),
-            triggers: vec![Gvk::of("example.com/v1", "Workload")],
-        };
+        let new = NewPlugin::new(
+            PluginId::new(PluginType::Prepare, "test").expect("an id"),
+            "kpt".to_owned(),
+        )
+        .arguments(vec![function.to_owned()])
+        .properties(properties.collect::<BTreeMap<_, _>>())
+        .triggers(vec![Gvk::of("example.com/v1", "Workload")]);
         self.store.register_plugin(new).await.expect("registers");
     }
 

@@ -38,13 +38,13 @@ impl Executor for Test {
 }
 
 async fn plugin(w: &World, executor: &str, argument: &str) {
-    let new = NewPlugin {
-        id: PluginId::new(PluginType::Prepare, "p").expect("an id"),
-        executor: executor.to_owned(),
-        arguments: vec![argument.to_owned()],
-        properties: std::collections::BTreeMap::new(),
-        triggers: vec![gvk("Plugged")],
-    };
+    let new = NewPlugin::new(
+        PluginId::new(PluginType::Prepare, "p").expect("an id"),
+        executor.to_owned(),
+    )
+    .arguments(vec![argument.to_owned()])
+    .properties(std::collections::BTreeMap::new())
+    .triggers(vec![gvk("Plugged")]);
     w.store.register_plugin(new).await.expect("valid");
 }
 

@@ -314,13 +314,10 @@ impl World {
 
     pub async fn plugin(&self, name: &str, trigger: &Gvk) -> Key {
         let id = PluginId::new(PluginType::Schedule, name).expect("valid");
-        let new = NewPlugin {
-            id: id.clone(),
-            executor: "recording".to_owned(),
-            arguments: Vec::new(),
-            properties: BTreeMap::new(),
-            triggers: vec![trigger.clone()],
-        };
+        let new = NewPlugin::new(id.clone(), "recording".to_owned())
+            .arguments(Vec::new())
+            .properties(BTreeMap::new())
+            .triggers(vec![trigger.clone()]);
         self.data.register_plugin(new).await.expect("registered");
         id.into()
     }

@@ -6,13 +6,13 @@ use crate::wire::select::id_patterns;
 use tko_core::{Gvk, Key, Kind, NewPlugin, PluginId, Record, Result, Select};
 
 pub(super) fn new(plugin: proto::Plugin) -> Result<NewPlugin> {
-    Ok(NewPlugin {
-        id: PluginId::new(plugin.r#type.parse()?, &plugin.name)?,
-        executor: plugin.executor,
-        arguments: plugin.arguments,
-        properties: plugin.properties,
-        triggers: plugin.triggers.iter().map(gvk).collect(),
-    })
+    Ok(NewPlugin::new(
+        PluginId::new(plugin.r#type.parse()?, &plugin.name)?,
+        plugin.executor,
+    )
+    .arguments(plugin.arguments)
+    .properties(plugin.properties)
+    .triggers(plugin.triggers.iter().map(gvk).collect()))
 }
 
 pub(super) fn key(id: &proto::PluginId) -> Result<Key> {

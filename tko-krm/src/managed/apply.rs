@@ -1,0 +1,200 @@
+//! The two kinds of writes, and what they make of the managers.
+
+use super::set::FieldSet;
+use super::typed::{compare, fields, merge, remove};
+use super::{Manager, Operation, trimmed};
+use serde_json::Value;
+
+/// Most managers that update; the fields of older ones are given to one name.
+const MAX_UPDATE_MANAGERS: usize = 10;
+
+/// The name that gets the fields of older managers.
+const ANCIENT: &str = "ancient-changes";
+
+/// The name of the manager of fields that were there before the first apply.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// A field that another manager has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    /// The manager and how it wrote, for people.
+    pub(crate) manager: String,
+    /// The path of the field.
+    pub(crate) field: String,
+}
+
+/// The result of an apply.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// The trimmed object.
+    pub(crate) object: Value,
+    pub(crate) managers: Vec<Manager>,
+}
+
+/// The managers after a write of the whole object by `name`: it manages what it changed.
+///
+/// Both objects are trimmed.
+pub(crate) fn updated(
+    old: &Value,
+    new: &Value,
+    schema: &Value,
+    mut managers: Vec<Manager>,
+    name: &str,
+    now: &str,
+) -> Vec<Manager> {
+    let found = compare(old, new, schema);
+    if found.written.is_empty() && found.removed.is_empty() {
+        return managers;
+    }
+    let changed = found.written.union(&found.removed);
+    let mut own = FieldSet::default();
+    for manager in &mut managers {
+        if manager.is(name, Operation::Update) {
+            own = std::mem::take(&mut manager.fields);
+        } else {
+            manager.fields = manager.fields.difference(&changed);
+        }
+    }
+    let own = own.union(&found.written).difference(&found.removed);
+    managers.retain(|manager| !manager.fields.is_empty());
+    if !own.is_empty() {
+        managers.push(Manager {
+            name: name.to_owned(),
+            operation: Operation::Update,
+            time: now.to_owned(),
+            fields: own,
+        });
+    }
+    capped(managers)
+}
+
+/// Applies a configuration: the manager has exactly its fields afterwards, and those that it had
+/// and left out are removed unless others have them.
+///
+/// `live` is the trimmed object, `None` if there is none; `config` is trimmed. `allowed` are fields
+/// of others that the manager may take over without `force`.
+pub(crate) fn apply(
+    live: Option<&Value>,
+    config: &Value,
+    schema: &Value,
+    managers: &[Manager],
+    (name, force): (&str, bool),
+    allowed: &FieldSet,
+    now: &str,
+) -> Result<Applied, Vec<Conflict>> {
+    let mut managers = managers.to_vec();
+    if let Some(live) = live
+        && managers.is_empty()
+    {
+        let there = fields(live, schema);
+        if !there.is_empty() {
+            managers.push(Manager {
+                name: BEFORE_FIRST_APPLY.to_owned(),
+                operation: Operation::Update,
+                time: now.to_owned(),
+                fields: there,
+            });
+        }
+    }
+    let nothing = super::empty();
+    let live = live.unwrap_or(&nothing);
+    let wanted = fields(config, schema);
+    let merged = merge(live, config, schema);
+    let had = managers
+        .iter()
+        .find(|manager| manager.is(name, Operation::Apply))
+        .map(|manager| manager.fields.clone())
+        .unwrap_or_default();
+    let others = managers
+        .iter()
+        .filter(|manager| !manager.is(name, Operation::Apply))
+        .fold(FieldSet::default(), |all, one| all.union(&one.fields));
+    let left_out = had.difference(&wanted).difference(&others);
+    let kept = others.union(&wanted);
+    let object = remove(&merged, &left_out, &kept, schema);
+    let found = compare(live, &object, schema);
+    let mut conflicts = Vec::new();
+    for manager in &mut managers {
+        if manager.is(name, Operation::Apply) {
+            continue;
+        }
+        let taken = manager.fields.intersection(&found.written);
+        let refused = taken.difference(allowed);
+        if !force && !refused.is_empty() {
+            let who = match manager.operation {
+                Operation::Apply => format!("conflict with {:?}", manager.name),
+                Operation::Update => format!(
+                    "conflict with {:?} using tko.nephio.org/v1alpha1",
+                    manager.name
+                ),
+            };
+            conflicts.extend(refused.paths().into_iter().map(|field| Conflict {
+                manager: who.clone(),
+                field,
+            }));
+        }
+        manager.fields = manager.fields.difference(&taken).difference(&found.removed);
+    }
+    if !conflicts.is_empty() {
+        return Err(conflicts);
+    }
+    let time = managers
+        .iter()
+        .find(|manager| manager.is(name, Operation::Apply) && manager.fields == wanted)
+        .map_or_else(|| now.to_owned(), |manager| manager.time.clone());
+    managers
+        .retain(|manager| !manager.is(name, Operation::Apply) && !manager.fields.is_empty());
+    if !wanted.is_empty() {
+        managers.push(Manager {
+            name: name.to_owned(),
+            operation: Operation::Apply,
+            time,
+            fields: wanted,
+        });
+    }
+    Ok(Applied {
+        object,
+        managers: capped(managers),
+    })
+}
+
+/// The fields of the configuration in `text`, which kubectl recorded in an annotation.
+pub(crate) fn recorded(text: &str, schema: &Value) -> FieldSet {
+    match serde_json::from_str::<Value>(text) {
+        Ok(object) => fields(&trimmed(&object), schema),
+        Err(_) => FieldSet::default(),
+    }
+}
+
+/// Gives the fields of the oldest managers that update to one name, if there are too many.
+fn capped(mut managers: Vec<Manager>) -> Vec<Manager> {
+    let mut updating: Vec<usize> = (0..managers.len())
+        .filter(|at| managers[*at].operation == Operation::Update)
+        .collect();
+    if updating.len() <= MAX_UPDATE_MANAGERS {
+        return managers;
+    }
+    updating.sort_by(|one, other| managers[*one].time.cmp(&managers[*other].time));
+    let surplus = updating.len() - MAX_UPDATE_MANAGERS + 1;
+    let mut old: Vec<usize> = updating.into_iter().take(surplus).collect();
+    old.sort_unstable();
+    let time = old
+        .iter()
+        .map(|at| managers[*at].time.clone())
+        .max()
+        .unwrap_or_default();
+    let mut ancient = FieldSet::default();
+    for at in old.into_iter().rev() {
+        ancient = ancient.union(&managers.remove(at).fields);
+    }
+    managers.insert(
+        0,
+        Manager {
+            name: ANCIENT.to_owned(),
+            operation: Operation::Update,
+            time,
+            fields: ancient,
+        },
+    );
+    managers
+}
