@@ -1,0 +1,148 @@
+//! Bodies of writes, and the options that come with them.
+
+use crate::failure::{Answer, Failure};
+use crate::query::Query;
+use crate::request::ApiRequest;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+use tko_core::encoding::{Dialect, Format, Limits, decode};
+
+/// What to do about unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// The options of a write.
+#[derive(Clone, Debug)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) validation: FieldValidation,
+    /// `fieldManager`, or the user agent.
+    pub(crate) manager: String,
+    /// Whether the request names its field manager.
+    pub(crate) names_manager: bool,
+    pub(crate) force: bool,
+}
+
+impl WriteOptions {
+    pub(crate) fn of(request: &ApiRequest) -> Answer<Self> {
+        let query = &request.query;
+        let validation = match query.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Strict") => FieldValidation::Strict,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some(other) => {
+                return Err(Failure::invalid_options(
+                    "fieldValidation",
+                    format!("unknown value {other:?}; expected Ignore, Warn or Strict"),
+                ));
+            }
+        };
+        let named = query.get("fieldManager");
+        if let Some(name) = named
+            && let Err(why) = crate::managed::check_name(name)
+        {
+            return Err(Failure::invalid_options("fieldManager", why));
+        }
+        let agent: String = request.user_agent().chars().take(128).collect();
+        let agent = if agent.is_empty() {
+            "unknown".to_owned()
+        } else {
+            agent
+        };
+        Ok(Self {
+            dry_run: dry_run(query)?,
+            validation,
+            manager: named.map_or(agent, str::to_owned),
+            names_manager: named.is_some(),
+            force: query.is_true("force"),
+        })
+    }
+}
+
+/// The parameter `dryRun`: `All`, or absent.
+pub(crate) fn dry_run(query: &Query) -> Answer<bool> {
+    let mut dry = false;
+    for value in query.all("dryRun") {
+        match value {
+            "" => {}
+            "All" => dry = true,
+            other => return Err(unknown_dry_run(other)),
+        }
+    }
+    Ok(dry)
+}
+
+/// The failure about an unknown value of `dryRun`.
+pub(crate) fn unknown_dry_run(value: &str) -> Box<Failure> {
+    Failure::invalid_options(
+        "dryRun",
+        format!("unknown value {value:?}; the only one is All"),
+    )
+}
+
+/// The media type of the body, in lower case without parameters; JSON if there is none.
+pub(crate) fn media_type(request: &ApiRequest) -> String {
+    let header = request.header(&CONTENT_TYPE).unwrap_or_default();
+    let media = header.split(';').next().unwrap_or_default().trim();
+    if media.is_empty() {
+        "application/json".to_owned()
+    } else {
+        media.to_ascii_lowercase()
+    }
+}
+
+/// Reads an object in JSON or YAML. Returns it with warnings about its encoding.
+pub(crate) fn object(
+    request: &ApiRequest,
+    validation: FieldValidation,
+) -> Answer<(Value, Vec<String>)> {
+    let format = match media_type(request).as_str() {
+        "application/json" => Format::Json,
+        "application/yaml" => Format::Yaml,
+        _ => {
+            return Err(Failure::unsupported_media_type(
+                "application/json, application/yaml",
+            ));
+        }
+    };
+    parse(&request.body, format, validation)
+}
+
+/// Reads one object.
+pub(crate) fn parse(
+    bytes: &[u8],
+    format: Format,
+    validation: FieldValidation,
+) -> Answer<(Value, Vec<String>)> {
+    let dialect = match format {
+        Format::Yaml => Dialect::People,
+        Format::Json | Format::Cbor => Dialect::Programs,
+    };
+    match decode(bytes, format, dialect, &Limits::default()) {
+        Ok(mut objects) if objects.len() == 1 => Ok((objects.remove(0), Vec::new())),
+        Ok(objects) => Err(Failure::bad_request(format!(
+            "the body has {} objects; expected one",
+            objects.len()
+        ))),
+        Err(error) => {
+            let why = tko_core::error::chain(&error);
+            // Duplicate keys are no error unless strictness is asked for; the last one counts.
+            let lenient = (validation != FieldValidation::Strict && format == Format::Json)
+                .then(|| serde_json::from_slice::<Value>(bytes).ok())
+                .flatten()
+                .filter(Value::is_object);
+            match lenient {
+                Some(value) if validation == FieldValidation::Warn => Ok((value, vec![why])),
+                Some(value) => Ok((value, Vec::new())),
+                None if validation == FieldValidation::Strict => Err(Failure::bad_request(
+                    format!("strict decoding error: {why}"),
+                )),
+                None => Err(Failure::bad_request(format!("cannot read the body: {why}"))),
+            }
+        }
+    }
+}

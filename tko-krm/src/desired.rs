@@ -1,0 +1,274 @@
+//! [`Desired`]: the parts of an object that users write, checked.
+
+use crate::failure::Cause;
+use crate::names::{self, Named, named};
+use crate::resource::ResourceType;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use tko_core::{
+    ContentHash, DeploymentId, Gvk, Key, Kind, Package, SiteId, TemplateId, view,
+};
+
+/// Most bytes of all annotations.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+/// Most finalizers, and most owners.
+const MAX_LIST: usize = 256;
+
+/// What an object says about an entity.
+#[derive(Debug)]
+pub(crate) struct Desired {
+    pub(crate) labels: names::FromLabels,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) owners: Vec<Map<String, Value>>,
+    pub(crate) generate_name: String,
+    pub(crate) template: Option<TemplateId>,
+    pub(crate) site: Option<SiteId>,
+    pub(crate) parent: Option<DeploymentId>,
+    /// `spec.package`; `None` if the object has none.
+    pub(crate) package: Option<Package>,
+    pub(crate) executor: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) properties: BTreeMap<String, String>,
+    pub(crate) triggers: Vec<Gvk>,
+}
+
+/// The entity that an object with this name is about.
+pub(crate) fn key_of(resource: &'static ResourceType, name: &str) -> Result<Named, Cause> {
+    named(resource.entity, name).map_err(|why| Cause::invalid("metadata.name", why))
+}
+
+/// The hash of a package, to recognize it.
+pub(crate) fn hash(package: &Package) -> String {
+    ContentHash::of(&view::package(package)).to_string()
+}
+
+impl Desired {
+    /// Reads an object whose fields have the right types. `key` is its entity, if that is known.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub(crate) fn parse(
+        resource: &'static ResourceType,
+        key: Option<&Key>,
+        object: &Value,
+    ) -> Result<Self, Vec<Cause>> {
+        let mut causes = Vec::new();
+        let metadata = object.get("metadata").unwrap_or(&Value::Null);
+        let spec = object.get("spec").unwrap_or(&Value::Null);
+        let labels = names::from_labels(&texts(metadata, "labels"));
+        let labels = labels.unwrap_or_else(|faults| {
+            causes.extend(faults);
+            names::FromLabels::default()
+        });
+        let annotations = texts(metadata, "annotations");
+        check_annotations(&annotations, &mut causes);
+        let finalizers = list(metadata, "finalizers");
+        check_finalizers(&finalizers, &mut causes);
+        let owners = owners(metadata, &mut causes);
+        check_identity(resource, key, spec, &mut causes);
+        let mut field = |name: &str, what: String| {
+            causes.push(Cause::invalid(format!("spec.{name}"), what));
+        };
+        let template = id(spec, "templateId", TemplateId::new, &mut field);
+        let template = template.filter(|_| resource.entity != Kind::Template);
+        let site = id(spec, "siteId", SiteId::new, &mut field);
+        let site = site.filter(|_| resource.entity != Kind::Site);
+        let parent = id(spec, "parentDeploymentId", DeploymentId::new, &mut field);
+        let package = match spec.get("package").and_then(|package| package.get("resources")) {
+            Some(Value::Array(resources)) => match Package::from_values(resources.clone()) {
+                Ok(package) => Some(package),
+                Err(error) => {
+                    field("package.resources", error.to_string());
+                    None
+                }
+            },
+            _ => None,
+        };
+        let executor = text(spec, "executor").unwrap_or_default().to_owned();
+        if resource.entity == Kind::Plugin && executor.is_empty() {
+            field(
+                "executor",
+                "is missing; name an executor, such as command".to_owned(),
+            );
+        }
+        let triggers = triggers(spec, &mut field);
+        if !causes.is_empty() {
+            return Err(causes);
+        }
+        Ok(Self {
+            labels,
+            annotations,
+            finalizers,
+            owners,
+            generate_name: text(metadata, "generateName").unwrap_or_default().to_owned(),
+            template,
+            site,
+            parent,
+            package,
+            executor,
+            arguments: list(spec, "arguments"),
+            properties: texts(spec, "properties"),
+            triggers,
+        })
+    }
+}
+
+fn text<'v>(of: &'v Value, name: &str) -> Option<&'v str> {
+    of.get(name)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+}
+
+fn texts(of: &Value, name: &str) -> BTreeMap<String, String> {
+    let map = of.get(name).and_then(Value::as_object);
+    map.into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+fn list(of: &Value, name: &str) -> Vec<String> {
+    let items = of.get(name).and_then(Value::as_array);
+    items
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn id<T>(
+    spec: &Value,
+    name: &str,
+    parse: fn(&str) -> tko_core::Result<T>,
+    fault: &mut impl FnMut(&str, String),
+) -> Option<T> {
+    match parse(text(spec, name)?) {
+        Ok(id) => Some(id),
+        Err(error) => {
+            fault(name, error.to_string());
+            None
+        }
+    }
+}
+
+fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<Cause>) {
+    let mut size = 0;
+    for (key, value) in annotations {
+        size += key.len() + value.len();
+        if !names::is_label_key(key) {
+            causes.push(Cause::invalid(
+                "metadata.annotations",
+                format!("{key:?} is no key of an annotation"),
+            ));
+        }
+    }
+    if size > MAX_ANNOTATIONS {
+        causes.push(Cause::invalid(
+            "metadata.annotations",
+            format!("have {size} bytes; at most {MAX_ANNOTATIONS} are allowed"),
+        ));
+    }
+}
+
+fn check_finalizers(finalizers: &[String], causes: &mut Vec<Cause>) {
+    let mut refuse = |why: String| causes.push(Cause::invalid("metadata.finalizers", why));
+    if finalizers.len() > MAX_LIST {
+        refuse(format!("are {}; at most {MAX_LIST} are allowed", finalizers.len()));
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for finalizer in finalizers {
+        if !names::is_label_key(finalizer) {
+            refuse(format!("{finalizer:?} is no name with a domain"));
+        }
+        if !seen.insert(finalizer) {
+            refuse(format!("{finalizer:?} is there twice"));
+        }
+    }
+}
+
+fn owners(metadata: &Value, causes: &mut Vec<Cause>) -> Vec<Map<String, Value>> {
+    let items = metadata.get("ownerReferences").and_then(Value::as_array);
+    let owners: Vec<Map<String, Value>> = items
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_object().cloned())
+        .collect();
+    if owners.len() > MAX_LIST {
+        causes.push(Cause::invalid(
+            "metadata.ownerReferences",
+            format!("are {}; at most {MAX_LIST} are allowed", owners.len()),
+        ));
+    }
+    for (at, owner) in owners.iter().enumerate() {
+        for key in ["apiVersion", "kind", "name", "uid"] {
+            let given = owner.get(key).and_then(Value::as_str);
+            if given.is_none_or(str::is_empty) {
+                causes.push(Cause::invalid(
+                    format!("metadata.ownerReferences[{at}].{key}"),
+                    "must not be empty",
+                ));
+            }
+        }
+    }
+    let controllers = owners
+        .iter()
+        .filter(|owner| owner.get("controller") == Some(&Value::Bool(true)));
+    if controllers.count() > 1 {
+        causes.push(Cause::invalid(
+            "metadata.ownerReferences",
+            "only one reference can have controller set to true",
+        ));
+    }
+    owners
+}
+
+/// Checks that the ids in the spec are those that the name stands for.
+fn check_identity(
+    resource: &'static ResourceType,
+    key: Option<&Key>,
+    spec: &Value,
+    causes: &mut Vec<Cause>,
+) {
+    let Some(key) = key else { return };
+    let mut expect = |field: &str, expected: &str| {
+        if let Some(given) = text(spec, field)
+            && given != expected
+        {
+            causes.push(Cause::invalid(
+                format!("spec.{field}"),
+                format!("is {given:?}, and the name stands for {expected:?}; leave it out"),
+            ));
+        }
+    };
+    match (resource.entity, key) {
+        (Kind::Template, key) => expect("templateId", key.id()),
+        (Kind::Site, key) => expect("siteId", key.id()),
+        (Kind::Deployment, key) => expect("deploymentId", key.id()),
+        (Kind::Plugin, Key::Plugin(id)) => {
+            expect("type", id.plugin_type().as_str());
+            expect("pluginId", id.name());
+        }
+        (Kind::Plugin, _) => {}
+    }
+}
+
+fn triggers(spec: &Value, fault: &mut impl FnMut(&str, String)) -> Vec<Gvk> {
+    let items = spec.get("triggers").and_then(Value::as_array);
+    let triggers: Vec<Gvk> = items
+        .into_iter()
+        .flatten()
+        .map(|item| {
+            let part = |name| text(item, name).unwrap_or_default();
+            Gvk::new(part("group"), part("version"), part("kind"))
+        })
+        .collect();
+    for trigger in &triggers {
+        if let Err(error) = trigger.check_trigger() {
+            fault("triggers", error.to_string());
+        }
+    }
+    triggers
+}

@@ -1,0 +1,169 @@
+//! Field validation: unknown fields and wrong types of an object.
+
+use crate::body::FieldValidation;
+use crate::failure::{Answer, Failure};
+use crate::resource::{API_VERSION, ResourceType};
+use crate::schema::schema;
+use serde_json::Value;
+
+/// Most faults that are listed.
+const MAX_FAULTS: usize = 100;
+
+/// The faults of an object.
+#[derive(Debug, Default)]
+struct Faults {
+    unknown: Vec<String>,
+    types: Vec<String>,
+}
+
+/// Checks the type of an object and its fields. Returns warnings about unknown fields, and removes
+/// these.
+pub(crate) fn check(
+    resource: &'static ResourceType,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Answer<Vec<String>> {
+    for (key, expected) in [("apiVersion", API_VERSION), ("kind", resource.name)] {
+        match object.get(key).and_then(Value::as_str) {
+            Some(value) if value == expected => {}
+            // Missing ones are taken from the path.
+            None | Some("") => object[key] = expected.into(),
+            Some(value) => {
+                return Err(Failure::bad_request(format!(
+                    "the {key} in the data ({value}) does not match the expected {key} ({expected})"
+                )));
+            }
+        }
+    }
+    let mut faults = Faults::default();
+    walk(object, schema(resource.entity), "", &mut faults);
+    if !faults.types.is_empty() {
+        return Err(Failure::bad_request(format!(
+            "{} in version \"v1alpha1\" cannot be handled as a {}: {}",
+            resource.name,
+            resource.name,
+            faults.types.join(", ")
+        )));
+    }
+    match validation {
+        FieldValidation::Strict if !faults.unknown.is_empty() => {
+            let list: Vec<String> = faults
+                .unknown
+                .iter()
+                .map(|path| format!("unknown field {path:?}"))
+                .collect();
+            Err(Failure::bad_request(format!(
+                "strict decoding error: {}",
+                list.join(", ")
+            )))
+        }
+        FieldValidation::Warn => Ok(faults
+            .unknown
+            .iter()
+            .map(|path| format!("unknown field {path:?}"))
+            .collect()),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
+    }
+}
+
+fn walk(value: &mut Value, schema: &Value, path: &str, faults: &mut Faults) {
+    if value.is_null() {
+        return;
+    }
+    let mut wrong = |expected: &str| {
+        if faults.types.len() < MAX_FAULTS {
+            let place = if path.is_empty() { "the object" } else { path };
+            faults.types.push(format!("{place} is not {expected}"));
+        }
+    };
+    match schema.get("type").and_then(Value::as_str) {
+        Some("object") => {
+            let Value::Object(map) = value else {
+                return wrong("a map");
+            };
+            if let Some(Value::Object(properties)) = schema.get("properties") {
+                map.retain(|key, value| {
+                    let place = join(path, key);
+                    let Some(schema) = properties.get(key) else {
+                        if faults.unknown.len() < MAX_FAULTS {
+                            faults.unknown.push(place);
+                        }
+                        return false;
+                    };
+                    walk(value, schema, &place, faults);
+                    true
+                });
+            } else if let Some(schema) = schema.get("additionalProperties") {
+                for (key, value) in map {
+                    walk(value, schema, &join(path, key), faults);
+                }
+            }
+        }
+        Some("array") => {
+            let Value::Array(items) = value else {
+                return wrong("a list");
+            };
+            for (at, item) in items.iter_mut().enumerate() {
+                if item.is_null() {
+                    faults.types.push(format!("{path}[{at}] is null"));
+                    return;
+                }
+                walk(item, &schema["items"], &format!("{path}[{at}]"), faults);
+            }
+        }
+        Some("string") if !value.is_string() => wrong("text"),
+        Some("boolean") if !value.is_boolean() => wrong("a boolean"),
+        Some("integer") if !value.is_i64() && !value.is_u64() => wrong("an integer"),
+        _ => {}
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::body::FieldValidation;
+    use crate::resource::ResourceType;
+    use serde_json::json;
+    use tko_core::Kind;
+
+    #[test]
+    fn unknown_fields_are_refused_warned_about_or_dropped() {
+        let resource = ResourceType::of(Kind::Site);
+        let object = json!({"metadata": {"name": "a"}, "spec": {"siteID": "a"}, "x": 1});
+        let mut strict = object.clone();
+        let refused = check(resource, &mut strict, FieldValidation::Strict).err();
+        let message = refused.expect("unknown").to_status()["message"].to_string();
+        assert!(message.contains("spec.siteID") && message.contains("\\\"x\\\""), "{message}");
+        let mut lenient = object;
+        let warnings = check(resource, &mut lenient, FieldValidation::Warn);
+        assert_eq!(warnings.ok().map(|all| all.len()), Some(2));
+        assert_eq!(lenient["spec"], json!({}));
+        assert_eq!(lenient["kind"], "Site");
+    }
+
+    #[test]
+    fn opaque_content_is_not_looked_into_and_types_are_checked() {
+        let resource = ResourceType::of(Kind::Template);
+        let mut object = json!({"spec": {"package": {"resources": [{"a": {"b": 1}}]}}});
+        assert!(check(resource, &mut object, FieldValidation::Strict).is_ok());
+        for wrong in [
+            json!({"spec": {"package": []}}),
+            json!({"spec": {"templateId": 1}}),
+            json!({"metadata": {"labels": {"a": 1}}}),
+            json!({"metadata": {"finalizers": [null]}}),
+            json!({"apiVersion": "v1"}),
+        ] {
+            let mut object = wrong.clone();
+            let refused = check(resource, &mut object, FieldValidation::Ignore);
+            assert!(refused.is_err(), "{wrong}");
+        }
+    }
+}

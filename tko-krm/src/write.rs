@@ -1,0 +1,360 @@
+//! Creating and updating objects.
+
+mod patching;
+mod store;
+
+use crate::accept::Serves;
+use crate::body::{self, WriteOptions, media_type};
+use crate::desired::{Desired, key_of};
+use crate::failure::{Answer, Cause, Failure};
+use crate::managed::{self, Manager};
+use crate::names::{Named, check_subdomain};
+use crate::object;
+use crate::read::{WHOLE, find};
+use crate::reply::{self, Reply};
+use crate::request::ApiRequest;
+use crate::resource::ResourceType;
+use crate::schema::schema;
+use crate::service::KrmService;
+use crate::stored::StoredMetadata;
+use crate::validation;
+use http::{HeaderValue, StatusCode};
+use patching::Transform;
+use serde_json::Value;
+use tko_core::encoding::Format;
+use tko_core::{ErrorKind, Record};
+
+/// Attempts of a write that states no resource version, while others change the object.
+const ATTEMPTS: usize = 16;
+
+/// Most bytes of a warning.
+const MAX_WARNING: usize = 256;
+
+/// The types of patches that are accepted.
+const PATCHES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
+/// A write in progress: what it is about, and its options.
+pub(crate) struct Write<'a> {
+    pub(crate) service: &'a KrmService,
+    pub(crate) resource: &'static ResourceType,
+    pub(crate) request: &'a ApiRequest,
+    pub(crate) options: WriteOptions,
+}
+
+impl Write<'_> {
+    /// The present time, as managers and deletions have it.
+    fn now(&self) -> String {
+        object::time(self.service.clock.now())
+    }
+
+    fn invalid(&self, name: &str, causes: Vec<Cause>) -> Box<Failure> {
+        Failure::invalid(self.resource, name, causes)
+    }
+}
+
+fn write<'a>(
+    service: &'a KrmService,
+    resource: &'static ResourceType,
+    request: &'a ApiRequest,
+) -> Answer<Write<'a>> {
+    request.representation(Serves::Json)?;
+    Ok(Write {
+        service,
+        resource,
+        request,
+        options: WriteOptions::of(request)?,
+    })
+}
+
+/// Answers a POST to a collection.
+pub(crate) async fn create(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    request: &ApiRequest,
+) -> Answer<Reply> {
+    let write = write(service, resource, request)?;
+    let (mut object, mut warnings) = body::object(request, write.options.validation)?;
+    let found = validation::check(resource, &mut object, write.options.validation)?;
+    warnings.extend(found);
+    let name = write.new_name(&mut object)?;
+    let empty = managed::empty();
+    let managers = managed::updated(
+        &empty,
+        &managed::trimmed(&object),
+        schema(resource.entity),
+        Vec::new(),
+        &write.options.manager,
+        &write.now(),
+    );
+    let stored = write.store_new(&name, &object, &managers).await?;
+    Ok(written(StatusCode::CREATED, &stored, &warnings))
+}
+
+/// Answers a PUT of an object or a subresource.
+pub(crate) async fn replace(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    name: &str,
+    subresource: Option<&str>,
+    request: &ApiRequest,
+) -> Answer<Reply> {
+    let write = write(service, resource, request)?;
+    let (object, warnings) = body::object(request, write.options.validation)?;
+    write
+        .change(name, subresource, &Transform::Replace(object), warnings)
+        .await
+}
+
+/// Answers a PATCH of an object or a subresource.
+pub(crate) async fn patch(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    name: &str,
+    subresource: Option<&str>,
+    request: &ApiRequest,
+) -> Answer<Reply> {
+    let write = write(service, resource, request)?;
+    let validation = write.options.validation;
+    let media = media_type(request);
+    if write.options.force && media != "application/apply-patch+yaml" {
+        return Err(Failure::invalid_options(
+            "force",
+            "is allowed for apply patches only",
+        ));
+    }
+    let (transform, warnings) = match media.as_str() {
+        "application/json-patch+json" => {
+            let patch = serde_json::from_slice(&request.body).map_err(|error| {
+                Failure::bad_request(format!("cannot read the patch: {error}"))
+            })?;
+            (Transform::Json(patch), Vec::new())
+        }
+        "application/merge-patch+json" => {
+            let (patch, warnings) = body::parse(&request.body, Format::Json, validation)?;
+            (Transform::Merge(patch), warnings)
+        }
+        "application/apply-patch+yaml" => {
+            if !write.options.names_manager {
+                return Err(Failure::invalid_options(
+                    "fieldManager",
+                    "is required for apply patches",
+                ));
+            }
+            let (config, warnings) = body::parse(&request.body, Format::Yaml, validation)?;
+            (Transform::Apply(config), warnings)
+        }
+        _ => return Err(Failure::unsupported_media_type(PATCHES)),
+    };
+    write.change(name, subresource, &transform, warnings).await
+}
+
+impl Write<'_> {
+    /// The name of a new object; completes `generateName`.
+    fn new_name(&self, object: &mut Value) -> Answer<String> {
+        let text = |key: &str| {
+            let value = object.get("metadata").and_then(|metadata| metadata.get(key));
+            value.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        if !text("resourceVersion").is_empty() {
+            return Err(Failure::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        if !text("namespace").is_empty() {
+            return Err(Failure::bad_request(
+                "the namespace should not be set: objects have no namespaces",
+            ));
+        }
+        let (mut name, prefix) = (text("name"), text("generateName"));
+        if name.is_empty() {
+            if prefix.is_empty() {
+                let cause = Cause::invalid("metadata.name", "a name or generateName is required");
+                return Err(self.invalid("", vec![cause]));
+            }
+            // The end of an id differs from that of every other id of this process.
+            let id = self.service.ids.next();
+            let suffix = &id.as_str()[id.as_str().len().saturating_sub(5)..];
+            name = format!("{prefix}{suffix}");
+            object["metadata"]["name"] = name.as_str().into();
+        }
+        if let Named::Alias = key_of(self.resource, &name)
+            .map_err(|cause| self.invalid(&name, vec![cause]))?
+        {
+            check_subdomain(&name).map_err(|why| {
+                self.invalid(&name, vec![Cause::invalid("metadata.name", why)])
+            })?;
+        }
+        Ok(name)
+    }
+
+    /// Changes an object until nobody else changed it meanwhile.
+    async fn change(
+        &self,
+        name: &str,
+        subresource: Option<&str>,
+        transform: &Transform,
+        warnings: Vec<String>,
+    ) -> Answer<Reply> {
+        let mut conflict = None;
+        for _ in 0..ATTEMPTS {
+            let found = find(&*self.request.data, self.resource, name, WHOLE).await;
+            let live = match found {
+                Ok(live) => live,
+                Err(failure) if failure.code == 404 && subresource.is_none() => {
+                    let Transform::Apply(config) = transform else {
+                        return Err(failure);
+                    };
+                    return self.apply_new(name, config, warnings).await;
+                }
+                Err(failure) => return Err(failure),
+            };
+            let mut warnings = warnings.clone();
+            let outcome = match subresource {
+                Some(_) => self.approve(name, &live, transform).await,
+                None => self.change_once(name, &live, transform, &mut warnings).await,
+            };
+            match outcome {
+                Err(failure) if failure.is_raced() => conflict = Some(failure),
+                Err(failure) => return Err(failure),
+                Ok(stored) => return Ok(written(StatusCode::OK, &stored, &warnings)),
+            }
+        }
+        Err(conflict.unwrap_or_else(|| Failure::conflict(self.resource, name, "it keeps changing")))
+    }
+
+    async fn change_once(
+        &self,
+        name: &str,
+        live: &Record,
+        transform: &Transform,
+        warnings: &mut Vec<String>,
+    ) -> Answer<Value> {
+        let changed = self.transformed(name, live, transform, warnings)?;
+        let states_version = changed.states_version;
+        let stored = self.store_change(name, live, changed).await;
+        match stored {
+            // The client has not seen a version, so the write may be repeated on the newer one.
+            Err(failure) if failure.code == 409 && !states_version => Err(failure.raced()),
+            stored => stored,
+        }
+    }
+
+    /// Creates an object by apply.
+    async fn apply_new(
+        &self,
+        name: &str,
+        config: &Value,
+        mut warnings: Vec<String>,
+    ) -> Answer<Reply> {
+        let mut object = config.clone();
+        let found = validation::check(self.resource, &mut object, self.options.validation)?;
+        warnings.extend(found);
+        self.check_apply(name, &object)?;
+        object["metadata"]["name"] = name.into();
+        let uid = object["metadata"].get("uid").and_then(Value::as_str);
+        if uid.is_some_and(|uid| !uid.is_empty()) {
+            return Err(Failure::conflict(
+                self.resource,
+                name,
+                "the object does not exist, and a uid is given",
+            ));
+        }
+        key_of(self.resource, name).map_err(|cause| self.invalid(name, vec![cause]))?;
+        let applied = managed::apply(
+            None,
+            &managed::trimmed(&object),
+            schema(self.resource.entity),
+            &[],
+            (&self.options.manager, true),
+            &managed::FieldSet::default(),
+            &self.now(),
+        );
+        let managers = applied.map(|applied| applied.managers).unwrap_or_default();
+        let stored = self.store_new(name, &object, &managers).await?;
+        Ok(written(StatusCode::CREATED, &stored, &warnings))
+    }
+
+    /// Approves a deployment through its subresource; nothing else there can be written.
+    async fn approve(&self, name: &str, live: &Record, transform: &Transform) -> Answer<Value> {
+        let object = object::object(live);
+        let mut asked = object.clone();
+        match transform {
+            Transform::Replace(new) => asked = new.clone(),
+            Transform::Merge(patch) | Transform::Apply(patch) => {
+                crate::patch::merge(&mut asked, patch);
+            }
+            Transform::Json(patch) => crate::patch::json_patch(&mut asked, patch)
+                .map_err(|error| self.unfit(name, &error))?,
+        }
+        self.check_preconditions(name, live, &asked)?;
+        let approved = |object: &Value| {
+            object
+                .get("status")
+                .and_then(|status| status.get("approved"))
+                .and_then(Value::as_bool)
+        };
+        let refuse = |why: &str| {
+            let cause = Cause::forbidden("status.approved", why);
+            Err(self.invalid(name, vec![cause]))
+        };
+        match (approved(&object), approved(&asked)) {
+            (Some(true), Some(false)) => refuse(
+                "an approval cannot be withdrawn here; set the annotation nephio.org/approved of the \
+                 Deployment resource in spec.package",
+            ),
+            (_, Some(true)) if live.entity.deployment().is_some_and(|d| !d.prepared) => {
+                refuse("it is not prepared yet; wait for the condition Prepared")
+            }
+            (Some(false), Some(true)) if !self.options.dry_run => {
+                self.store_approval(name, live).await
+            }
+            (Some(false), Some(true)) => {
+                let mut object = object;
+                object["status"]["approved"] = true.into();
+                Ok(object)
+            }
+            _ => Ok(object),
+        }
+    }
+
+    /// The managers of an object.
+    fn managers(live: &Record) -> Vec<Manager> {
+        managed::parse(&StoredMetadata::of(&live.entity).managers)
+    }
+}
+
+/// The response to a write, with warnings.
+fn written(status: StatusCode, object: &Value, warnings: &[String]) -> Reply {
+    let mut reply = reply::json(status, object);
+    for warning in warnings {
+        let plain: String = warning
+            .chars()
+            .map(|c| match c {
+                '"' => '\'',
+                c if c.is_ascii_graphic() || c == ' ' => c,
+                _ => ' ',
+            })
+            .take(MAX_WARNING)
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{plain}\"")) {
+            reply.headers_mut().append("warning", value);
+        }
+    }
+    reply
+}
+
+/// Reads an object for storing it.
+fn desired(
+    write: &Write<'_>,
+    name: &str,
+    key: Option<&tko_core::Key>,
+    object: &Value,
+) -> Answer<Desired> {
+    Desired::parse(write.resource, key, object).map_err(|causes| write.invalid(name, causes))
+}
+
+/// Whether an error means that the object changed meanwhile.
+fn is_conflict(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Conflict)
+}
