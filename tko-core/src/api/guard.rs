@@ -27,7 +27,9 @@
 //! }
 //! ```
 
-use super::{EntityUpdate, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep, ScheduleStep, Watch};
+use super::{
+    EntityUpdate, NewDeployment, NewPlugin, NewSite, NewTemplate, PrepareStep, ScheduleStep, Watch,
+};
 use crate::caller::Caller;
 use crate::error::Result;
 use crate::id::{DeploymentId, Key, Kind};
