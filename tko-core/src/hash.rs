@@ -17,13 +17,19 @@ pub struct ContentHash(pub [u8; 32]);
 impl ContentHash {
     /// Hashes one value.
     pub fn of(value: &Value) -> Self {
+        Self::with_size(value).0
+    }
+
+    /// Hashes one value, and counts the bytes of its encoding.
+    pub(crate) fn with_size(value: &Value) -> (Self, usize) {
         // JSON is written in very small pieces; hashing large ones is three times as fast.
         let mut hasher = BufWriter::with_capacity(PIECE, blake3::Hasher::new());
         serde_json::to_writer(&mut hasher, value)
             .expect("a JSON value always encodes, and a hasher takes every write");
         let hasher = hasher.into_inner();
         let hasher = hasher.expect("a hasher takes every write");
-        Self(*hasher.finalize().as_bytes())
+        let size = usize::try_from(hasher.count()).unwrap_or(usize::MAX);
+        (Self(*hasher.finalize().as_bytes()), size)
     }
 
     /// Hashes a sequence of hashes, in order.
@@ -34,6 +40,27 @@ impl ContentHash {
         }
         Self(*hasher.finalize().as_bytes())
     }
+}
+
+/// The bytes of a value as compact JSON.
+pub(crate) fn size_of_value(value: &Value) -> usize {
+    struct Counter(usize);
+
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, value)
+        .expect("a JSON value always encodes, and a counter takes every write");
+    counter.0
 }
 
 /// Formats the hash in lower-case hexadecimal.

@@ -19,6 +19,7 @@ pub mod handler;
 pub mod hash;
 pub mod id;
 pub mod kubernetes_name;
+pub mod limits;
 pub mod merge;
 pub mod metadata;
 pub mod package;

@@ -168,6 +168,11 @@ impl Metadata {
         self.texts().map_or(0, Texts::len)
     }
 
+    /// An upper bound of the bytes of all keys and values, found in constant time.
+    pub(crate) fn size(&self) -> usize {
+        self.0.as_ref().map_or(0, |layout| layout.len())
+    }
+
     /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

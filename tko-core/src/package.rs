@@ -122,6 +122,11 @@ impl Package {
         self.0.resources.is_empty()
     }
 
+    /// The bytes of all resources as compact JSON.
+    pub fn size(&self) -> usize {
+        self.iter().map(|resource| resource.size()).sum()
+    }
+
     /// The number of resources.
     pub fn len(&self) -> usize {
         self.0.resources.len()

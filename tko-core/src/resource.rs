@@ -166,8 +166,8 @@ pub struct Resource {
     identifier: Identifier,
     /// The content: a map that never changes, so that the identity and the hash stay true.
     value: Value,
-    /// The hash of the content, once it is asked for.
-    hash: OnceLock<ContentHash>,
+    /// The hash of the content and its size as compact JSON, once they are asked for.
+    hash: OnceLock<(ContentHash, usize)>,
 }
 
 impl Resource {
@@ -223,7 +223,18 @@ impl Resource {
     ///
     /// The first call computes it; later calls return the same.
     pub fn hash(&self) -> ContentHash {
-        *self.hash.get_or_init(|| ContentHash::of(&self.value))
+        self.hash_and_size().0
+    }
+
+    /// The bytes of the content as compact JSON. Computed together with the hash.
+    pub fn size(&self) -> usize {
+        self.hash_and_size().1
+    }
+
+    fn hash_and_size(&self) -> (ContentHash, usize) {
+        *self
+            .hash
+            .get_or_init(|| ContentHash::with_size(&self.value))
     }
 
     /// Creates a copy with its content changed by `edit`.

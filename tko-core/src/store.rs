@@ -73,6 +73,7 @@ use crate::error::{Error, Result, Subject};
 use crate::feed::whole;
 use crate::handler::Admission;
 use crate::id::{DeploymentId, Key};
+use crate::limits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
@@ -175,6 +176,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `BadArgument`: the package has violations; lists all.
     /// - Any error of the admission: the package could not be checked.
     async fn admit(&self, package: &Package, complete: bool) -> Result<()> {
+        // A package that is too large is not worth the time of validating it.
+        limits::check_package(package)?;
         let mut violations = annotation::check(package);
         violations.extend(self.admission.admit(package, complete).await?);
         if violations.is_empty() {

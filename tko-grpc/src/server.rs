@@ -19,10 +19,12 @@ mod compatible;
 mod data;
 mod incoming;
 mod list;
+mod oversize;
 mod pages;
 mod settings;
 mod worker;
 
+pub use oversize::skipped_entities;
 pub use settings::ServerSettings;
 pub use tko_serve::{
     Access, Anyone, Authenticate, BearerTokens, CallerFile, ClientCertificates, Credentials,

@@ -55,15 +55,14 @@ impl Retry {
     }
 }
 
-/// Whether retrying cannot help until someone changes the configuration: the request is invalid,
-/// not authenticated, not allowed, or not implemented.
+/// Whether retrying cannot help until someone changes the configuration: the request is not
+/// authenticated, not allowed, or not implemented.
+///
+/// A bad argument is not permanent: it can come from an entity, and no entity may end a controller.
 pub fn is_permanent(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::BadArgument
-            | ErrorKind::Unauthenticated
-            | ErrorKind::Forbidden
-            | ErrorKind::NotImplemented
+        ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::NotImplemented
     )
 }
 

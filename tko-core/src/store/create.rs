@@ -30,6 +30,7 @@ use crate::deployment_resource;
 use crate::entity::{Deployment, Facts, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
+use crate::limits;
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
@@ -246,6 +247,7 @@ impl<B: Backend + ?Sized> Store<B> {
             conditions: Vec::new(),
             body: Some(split.body),
         };
+        limits::check(&put)?;
         draft.put(None, put);
         Ok(id)
     }

@@ -29,6 +29,7 @@ use crate::deployment_resource::{self, Split};
 use crate::entity::{Deployment, Entity, Facts, Record, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{DeploymentId, Key};
+use crate::limits;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::revision::Version;
@@ -174,13 +175,15 @@ impl<B: Backend + ?Sized> Store<B> {
         self.admit(&whole, new.prepared).await?;
         let kept = kept_subscriptions(entity, new.prepared);
         let conditions = approval_condition(entity, new.approved);
-        Ok(Put {
+        let put = Put {
             metadata: metadata(&entity.inherited, &whole, &entity.given).overlaid(&kept),
             conditions,
             facts: Facts::Deployment(Box::new(new)),
             body: Some(body),
             ..Put::of(entity)
-        })
+        };
+        limits::check(&put)?;
+        Ok(put)
     }
 }
 

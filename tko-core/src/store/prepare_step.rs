@@ -21,6 +21,7 @@ use crate::change::{Ack, Change, Put, Require};
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
+use crate::limits;
 use crate::metadata::Metadata;
 use crate::revision::Generation;
 use crate::subscription::{self, Subscription};
@@ -47,8 +48,10 @@ impl<B: Backend + ?Sized> Store<B> {
     pub(super) async fn prepared_step(
         &self,
         claim: &Token,
-        step: PrepareStep,
+        mut step: PrepareStep,
     ) -> Result<Generation> {
+        limits::bounded(&mut step.conditions)?;
+        limits::check_progress(step.progress.as_ref())?;
         let own = Key::from(&step.deployment);
         if step.effects.len() > MAX_EFFECTS {
             return Err(Error::bad(
@@ -121,6 +124,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 put.metadata = with_subscriptions(&put.metadata, interests);
             }
             put.conditions.clone_from(&step.conditions);
+            limits::check(&put)?;
             draft.put(Some(&before.entity), put);
         } else {
             draft.require(Require::Generation(own.clone(), step.expect));

@@ -21,6 +21,7 @@ use crate::change::{Ack, Put, Require};
 use crate::entity::{Facts, Plugin, Record, Want};
 use crate::error::{Error, Result};
 use crate::id::Key;
+use crate::limits;
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
@@ -50,6 +51,7 @@ impl<B: Backend + ?Sized> Store<B> {
             conditions: Vec::new(),
             body: Some(new.package),
         };
+        limits::check(&put)?;
         for _ in 0..TRIES {
             let mut draft = ChangeDraft::because("registered");
             let before = self.expected(&mut draft, &key, new.expect).await?;
@@ -126,6 +128,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 conditions: Vec::new(),
                 body: None,
             };
+            limits::check(&put)?;
             draft.put(before.as_ref().map(|r| &*r.entity), put);
             match self.commit(draft, Ack::Numbered).await {
                 Ok(done) => return Ok(version_of(&done, &key, before.as_ref())),
@@ -176,6 +179,7 @@ impl<B: Backend + ?Sized> Store<B> {
             conditions: Vec::new(),
             body: Some(package),
         };
+        limits::check(&put)?;
         draft.put(before.as_ref().map(|r| &*r.entity), put);
         Ok(before)
     }

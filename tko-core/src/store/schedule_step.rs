@@ -24,6 +24,7 @@ use crate::change::{Ack, Change, Put, Require};
 use crate::entity::{Condition, Deployment, Entity, Facts, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, SiteId};
+use crate::limits;
 use crate::revision::Generation;
 use crate::work::{Outcome, Token};
 use std::collections::BTreeMap;
@@ -70,7 +71,8 @@ impl<B: Backend + ?Sized> Store<B> {
         for id in &step.removed {
             reports.entry(id.into()).or_default().removed = true;
         }
-        for (key, conditions) in step.conditions {
+        for (key, mut conditions) in step.conditions {
+            limits::bounded(&mut conditions)?;
             reports
                 .entry(key)
                 .or_default()

@@ -3,6 +3,7 @@
 use super::batch;
 use super::call::{CallOptions, Lifetime, ServiceContext};
 use super::list;
+use super::oversize::skip;
 use crate::proto::v1alpha2::data_server;
 use crate::proto::v1alpha2::{self as wire};
 use crate::wire::change::{
@@ -14,9 +15,10 @@ use crate::wire::select::unpack_select;
 use crate::wire::table::{Packer, Unpacker, unpack};
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt;
+use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Bulk, Error, Revision, Select, Token, Version, Watch};
+use tko_core::{Bulk, Error, Event, Revision, Select, Token, Version, Watch};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Implements `tko.v1alpha2.Data`.
@@ -160,8 +162,8 @@ impl data_server::Data for DataService {
     ) -> Result<Response<Self::ListStream>, Status> {
         let options = CallOptions::of(request.metadata());
         let api = self.0.api(request.extensions());
-        let messages =
-            list::messages(api, &request.into_inner()).map_err(|error| options.refuse(&error))?;
+        let messages = list::messages(api, &request.into_inner(), self.0.settings.max_message)
+            .map_err(|error| options.refuse(&error))?;
         Ok(self.0.stream(options, Lifetime::Finite, messages))
     }
 
@@ -313,7 +315,8 @@ impl data_server::Data for DataService {
             after: Revision(request.after),
             package: request.package,
         });
-        let messages = events.map_ok(|event| pack_event(&event));
+        let max = self.0.settings.max_message;
+        let messages = events.map_ok(move |event| event_message(&event, max));
         Ok(self.0.stream(options, Lifetime::UntilShutdown, messages))
     }
 
@@ -337,6 +340,22 @@ impl data_server::Data for DataService {
         let messages = list::change_messages(api.changes(after));
         Ok(self.0.stream(options, Lifetime::Finite, messages))
     }
+}
+
+/// The message of an event; of one that is too large, only its revision.
+fn event_message(event: &Event, max: usize) -> wire::WatchResponse {
+    let message = pack_event(event);
+    let size = message.encoded_len();
+    if size <= max {
+        return message;
+    }
+    match event {
+        Event::Put { record, .. } => skip(&record.entity.key, size),
+        Event::Gone { before, .. } => skip(&before.entity.key, size),
+        Event::Bookmark { .. } => {}
+    }
+    let revision = event.revision();
+    pack_event(&Event::Bookmark { revision })
 }
 
 /// Checks that a duration is positive and not longer than the server permits.

@@ -1,5 +1,6 @@
 //! Listings and histories as streams of messages of bounded size.
 
+use super::oversize::{MARGIN, skip};
 use super::pages::pages;
 use crate::proto::v1alpha2 as wire;
 use crate::wire::change::pack_change;
@@ -27,6 +28,7 @@ const DEFAULT_CHANGES: u32 = 100;
 pub(super) fn messages(
     api: Arc<dyn WorkerApi>,
     request: &wire::ListRequest,
+    max: usize,
 ) -> Result<impl Stream<Item = Result<wire::ListResponse>> + Send + 'static> {
     let list = List {
         select: unpack_select(required("select", request.select.as_ref())?)?,
@@ -53,7 +55,7 @@ pub(super) fn messages(
             let lower = sent.is_none_or(|sent| page.revision < sent);
             let revision = lower.then_some(page.revision);
             sent = revision.or(sent);
-            page_messages(page, revision, one_page)
+            page_messages(page, revision, one_page, max)
         })
         .try_flatten())
 }
@@ -66,6 +68,7 @@ fn page_messages(
     page: Page,
     revision: Option<Revision>,
     one_page: bool,
+    max: usize,
 ) -> impl Stream<Item = Result<wire::ListResponse>> + Send + 'static {
     let next = page.next.map(|cursor| key(&cursor.0));
     let mut revision = revision.map(|revision| revision.0);
@@ -75,7 +78,7 @@ fn page_messages(
         if !last {
             return std::task::Poll::Ready(None);
         }
-        let mut message = chunk(&mut records);
+        let mut message = chunk(&mut records, max);
         message.revision = revision.take();
         last = records.peek().is_some();
         if !last {
@@ -85,14 +88,25 @@ fn page_messages(
     })
 }
 
-fn chunk(records: &mut impl Iterator<Item = Record>) -> wire::ListResponse {
+/// The next message, of at most `max` bytes. A record that is larger by itself is left out.
+fn chunk(records: &mut impl Iterator<Item = Record>, max: usize) -> wire::ListResponse {
     let mut table = Packer::default();
     let mut packed = Vec::new();
+    let mut taken = Vec::new();
     for record in records {
         packed.push(pack_record(&record, &mut table));
+        if table.bytes().saturating_add(MARGIN) > max {
+            skip(&record.entity.key, table.bytes());
+            // Only the last record can have exceeded it: pack the others again.
+            table = Packer::default();
+            packed.clear();
+            packed.extend(taken.iter().map(|taken| pack_record(taken, &mut table)));
+            continue;
+        }
         if table.bytes() >= MESSAGE {
             break;
         }
+        taken.push(record);
     }
     wire::ListResponse {
         packages: table.finish(),

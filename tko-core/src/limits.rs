@@ -1,0 +1,248 @@
+//! Limits on what is stored: on metadata, rows and packages.
+//!
+//! [`Store`](crate::Store) checks them before each commit, so they hold whatever interface a request
+//! came through. An entity within the limits fits into one message of every interface, and a page of
+//! rows into the memory of every client.
+
+use crate::change::Put;
+use crate::entity::{Condition, Facts};
+use crate::error::{Error, Result};
+use crate::metadata::{Metadata, RESERVED};
+use crate::package::Package;
+use serde_json::Value;
+
+/// Longest metadata key, in bytes.
+pub const MAX_METADATA_KEY: usize = 1_024;
+
+/// Longest metadata value, in bytes.
+pub const MAX_METADATA_VALUE: usize = 16 << 10;
+
+/// Most metadata keys of one entity, apart from those that TKO writes itself.
+pub const MAX_METADATA_KEYS: usize = 1_000;
+
+/// Most bytes of all metadata keys and values of one entity, apart from those that TKO writes itself.
+pub const MAX_METADATA: usize = 256 << 10;
+
+/// Most bytes of the metadata that TKO writes itself, such as subscriptions.
+pub const MAX_RESERVED_METADATA: usize = 2 << 20;
+
+/// Most bytes of a package, as compact JSON.
+pub const MAX_PACKAGE: usize = 16 << 20;
+
+/// Most bytes of the facts of one row: the Deployment resource, or a plugin with its arguments,
+/// properties and triggers.
+pub const MAX_FACTS: usize = 256 << 10;
+
+/// Longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY: usize = 1_024;
+
+/// Longest message of a condition, in bytes. Longer ones are cut.
+pub const MAX_CONDITION_MESSAGE: usize = 16 << 10;
+
+/// Longest kind and reason of a condition, in bytes.
+pub const MAX_CONDITION_NAME: usize = 256;
+
+/// Most conditions of one entity in one step.
+pub const MAX_CONDITIONS: usize = 64;
+
+/// Most bytes of the progress of a piece of work, as compact JSON.
+pub const MAX_PROGRESS: usize = 1 << 20;
+
+/// Checks the new state of an entity.
+///
+/// # Errors
+/// [`BadArgument`](Error::BadArgument): a limit is exceeded; names the limit and the entity's part.
+pub(crate) fn check(put: &Put) -> Result<()> {
+    for metadata in [&put.given, &put.inherited, &put.metadata] {
+        check_metadata(metadata)?;
+    }
+    if let Some(body) = &put.body {
+        check_package(body)?;
+    }
+    match &put.facts {
+        Facts::Deployment(deployment) => {
+            let size = deployment.resource.skeleton.size();
+            within("Deployment resource", "bytes", size, MAX_FACTS)?;
+            let key = deployment.idempotency_key.as_deref().unwrap_or_default();
+            within("idempotency key", "bytes", key.len(), MAX_IDEMPOTENCY_KEY)
+        }
+        Facts::Plugin(plugin) => {
+            let properties = plugin.properties.iter();
+            let gvks = plugin.triggers.iter();
+            let size = plugin.executor.len()
+                + plugin.arguments.iter().map(String::len).sum::<usize>()
+                + properties.map(|(k, v)| k.len() + v.len()).sum::<usize>()
+                + gvks.map(|gvk| gvk.to_string().len()).sum::<usize>();
+            within("plugin", "bytes", size, MAX_FACTS)
+        }
+        Facts::Template | Facts::Site { .. } => Ok(()),
+    }
+}
+
+/// Checks the size of a package.
+///
+/// # Errors
+/// [`BadArgument`](Error::BadArgument): it has more than [`MAX_PACKAGE`] bytes.
+pub(crate) fn check_package(package: &Package) -> Result<()> {
+    within("package", "bytes of JSON", package.size(), MAX_PACKAGE)
+}
+
+/// Checks keys, values, their number and their sum.
+fn check_metadata(metadata: &Metadata) -> Result<()> {
+    // Most metadata are far below every limit, and their whole size takes no time to find.
+    if metadata.size() <= MAX_METADATA_KEY && metadata.len() <= MAX_METADATA_KEYS {
+        return Ok(());
+    }
+    let (mut keys, mut sum, mut reserved) = (0, 0, 0);
+    for (key, value) in metadata {
+        within("metadata key", "bytes", key.len(), MAX_METADATA_KEY)?;
+        let size = key.len() + value.len();
+        if key.starts_with(RESERVED) {
+            reserved += size;
+            continue;
+        }
+        if value.len() > MAX_METADATA_VALUE {
+            return Err(Error::bad(
+                "metadata",
+                format!(
+                    "the value of {key:?} has {} bytes; at most {MAX_METADATA_VALUE} are allowed: \
+                     keep it in a resource of the package",
+                    value.len()
+                ),
+            ));
+        }
+        keys += 1;
+        sum += size;
+    }
+    within("metadata", "keys", keys, MAX_METADATA_KEYS)?;
+    within("metadata", "bytes", sum, MAX_METADATA)?;
+    within("subscriptions", "bytes", reserved, MAX_RESERVED_METADATA)
+}
+
+/// Cuts the messages of conditions, and checks their number and names.
+///
+/// # Errors
+/// [`BadArgument`](Error::BadArgument): there are too many, or a kind or reason is too long.
+pub(crate) fn bounded(conditions: &mut [Condition]) -> Result<()> {
+    within("conditions", "entries", conditions.len(), MAX_CONDITIONS)?;
+    for condition in conditions {
+        for name in [&condition.kind, &condition.reason] {
+            within(
+                "condition",
+                "bytes in a name",
+                name.len(),
+                MAX_CONDITION_NAME,
+            )?;
+        }
+        let message = &mut condition.message;
+        if message.len() > MAX_CONDITION_MESSAGE {
+            let end = message.floor_char_boundary(MAX_CONDITION_MESSAGE);
+            message.truncate(end);
+            message.push('…');
+        }
+    }
+    Ok(())
+}
+
+/// Checks the size of the progress of a piece of work.
+///
+/// # Errors
+/// [`BadArgument`](Error::BadArgument): it has more than [`MAX_PROGRESS`] bytes.
+pub(crate) fn check_progress(progress: Option<&Value>) -> Result<()> {
+    let size = progress.map_or(0, crate::hash::size_of_value);
+    within("progress", "bytes of JSON", size, MAX_PROGRESS)
+}
+
+fn within(argument: &'static str, unit: &str, found: usize, max: usize) -> Result<()> {
+    if found <= max {
+        return Ok(());
+    }
+    Err(Error::bad(
+        argument,
+        format!("has {found} {unit}; at most {max} are allowed: make it smaller, or split it"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        MAX_CONDITION_MESSAGE, MAX_METADATA_KEYS, MAX_METADATA_VALUE, MAX_PACKAGE, bounded, check,
+    };
+    use crate::change::Put;
+    use crate::entity::Condition;
+    use crate::id::SiteId;
+    use crate::metadata::Metadata;
+    use crate::package::Package;
+    use crate::revision::Generation;
+    use serde_json::json;
+
+    fn site(metadata: Metadata) -> Put {
+        let mut put = Put::new(&SiteId::new("a").expect("an id"));
+        put.given = metadata;
+        put
+    }
+
+    #[test]
+    fn s1_s15_metadata_are_limited_by_value_number_and_sum() {
+        let many = |count: usize, value: &str| -> Metadata {
+            (0..count).map(|n| (format!("k{n}"), value)).collect()
+        };
+        let value = |length: usize| Metadata::from_iter([("k", "v".repeat(length))]);
+        for (metadata, reason) in [
+            (value(MAX_METADATA_VALUE), None),
+            (
+                value(34 << 20),
+                Some("the value of \"k\" has 35651584 bytes"),
+            ),
+            (many(MAX_METADATA_KEYS, "v"), None),
+            (many(200_000, "v"), Some("200000 keys")),
+            (
+                many(100, &"v".repeat(10_000)),
+                Some("bytes; at most 262144"),
+            ),
+            (
+                Metadata::from_iter([("k".repeat(2_000), "v")]),
+                Some("metadata key"),
+            ),
+        ] {
+            match (check(&site(metadata)), reason) {
+                (Ok(()), None) => {}
+                (Err(error), Some(reason)) => {
+                    assert!(error.to_string().contains(reason), "{error}");
+                }
+                (result, reason) => panic!("{result:?} in place of {reason:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn s2_packages_are_limited_by_their_json() {
+        let package = |length: usize| {
+            let value = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
+                "data": {"k": "v".repeat(length)},
+            });
+            Package::from_values([value]).expect("a resource")
+        };
+        let mut put = site(Metadata::default());
+        put.body = Some(package(MAX_PACKAGE - 1_000));
+        assert!(check(&put).is_ok());
+        put.body = Some(package(MAX_PACKAGE));
+        let error = check(&put).expect_err("too large");
+        assert!(error.to_string().contains("package: has"), "{error}");
+    }
+
+    #[test]
+    fn long_messages_of_conditions_are_cut_between_characters() {
+        let message = "é".repeat(MAX_CONDITION_MESSAGE);
+        let condition = |message: &str| {
+            Condition::new("Prepared", false, "Failed", message, Generation::default())
+        };
+        let mut conditions = [condition(&message), condition("short")];
+        bounded(&mut conditions).expect("few");
+        assert!(conditions[0].message.len() <= MAX_CONDITION_MESSAGE + 3);
+        assert!(conditions[0].message.ends_with("é…"));
+        assert_eq!(conditions[1].message, "short");
+        assert!(bounded(&mut vec![condition(""); 100]).is_err());
+    }
+}
