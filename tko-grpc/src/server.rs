@@ -19,8 +19,10 @@ mod compatible;
 mod data;
 mod incoming;
 mod list;
+mod offload;
 mod oversize;
 mod pages;
+mod request_body;
 mod settings;
 mod worker;
 
@@ -34,18 +36,23 @@ pub use tko_serve::{
 use crate::proto::data_server::DataServer as CompatibleServer;
 use crate::proto::v1alpha2::controller_server::ControllerServer;
 use crate::proto::v1alpha2::data_server::DataServer;
-use authenticated::Authenticated;
+use authenticated::{Authenticated, Unauthenticated};
 use call::ServiceContext;
 use futures_util::StreamExt;
 use incoming::GrpcConnection;
+use offload::Workshop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tko_core::{Error, Result, WorkerApi};
-use tko_serve::AcceptSettings;
+use tko_serve::{AcceptSettings, ByteBudget};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+
+/// Bytes that a client may send without being read: of one call, and of one connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// The name of this interface in credentials and in the causes of changes.
 pub const DOOR: &str = "grpc";
@@ -107,7 +114,8 @@ impl Server {
             .max_concurrent_streams(self.settings.max_calls)
             .http2_keepalive_interval(Some(self.settings.keepalive))
             .http2_keepalive_timeout(Some(self.settings.keepalive))
-            .http2_adaptive_window(Some(true));
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
         let ending = CancellationToken::new();
         let broken = CancellationToken::new();
         let grace = self.settings.grace;
@@ -115,6 +123,10 @@ impl Server {
         accept.tls.clone_from(&self.access.tls);
         accept.protocols = vec!["h2"];
         accept.max_connections = self.settings.max_connections;
+        accept.max_unauthenticated = self.settings.max_unauthenticated;
+        accept.first_request = self.settings.first_request;
+        accept.max_bytes_per_connection = self.settings.max_bytes_per_connection;
+        accept.max_bytes = self.settings.max_bytes;
         let connections = tko_serve::accept(sockets, &accept, &broken)?
             .map(|connection| connection.map(GrpcConnection::new));
         let (health, routes) = self
@@ -168,6 +180,7 @@ impl Server {
         ending: CancellationToken,
     ) -> Result<(HealthReporter, Routes)> {
         let max = self.settings.max_message;
+        let max_bytes = self.settings.max_bytes;
         let authentication = self.access.authenticator();
         let open = self.access.admits_anyone();
         let context = Arc::new(ServiceContext {
@@ -177,6 +190,7 @@ impl Server {
             insecure,
             open,
             ending,
+            workshop: Workshop::new(),
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))
             .max_decoding_message_size(max)
@@ -196,15 +210,21 @@ impl Server {
         let corrupt = |error| Error::internal("describe the protocol", error);
         let reflection_v1 = reflection().build_v1().map_err(corrupt)?;
         let reflection_v1alpha = reflection().build_v1alpha().map_err(corrupt)?;
+        let bytes = ByteBudget::new(max_bytes);
+        macro_rules! authenticated {
+            ($service:expr) => {
+                Authenticated::new($service, &authentication, &bytes, max)
+            };
+        }
         let mut routes = Routes::builder();
         routes
-            .add_service(Authenticated::new(compatible, &authentication))
-            .add_service(Authenticated::new(data, &authentication))
-            .add_service(Authenticated::new(worker, &authentication))
-            .add_service(Authenticated::new(reflection_v1, &authentication))
-            .add_service(Authenticated::new(reflection_v1alpha, &authentication))
+            .add_service(authenticated!(compatible))
+            .add_service(authenticated!(data))
+            .add_service(authenticated!(worker))
+            .add_service(authenticated!(reflection_v1))
+            .add_service(authenticated!(reflection_v1alpha))
             // Probes have no credentials, and health reveals nothing else.
-            .add_service(health);
+            .add_service(Unauthenticated::new(health));
         Ok((reporter, routes.routes()))
     }
 }

@@ -1,7 +1,9 @@
 //! [`accept`]: turns listeners into a stream of connections.
 
+use crate::byte_budget::ByteBudget;
 use crate::connection::{Connection, GuardedStream};
 use crate::listen::Sockets;
+use crate::strangers::Strangers;
 use crate::tls::ServerTls;
 use futures_core::Stream;
 use futures_util::stream::select_all;
@@ -22,6 +24,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The error numbers of too many open files, in the system and in the process, which the standard
+/// library lacks.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// How connections are accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -30,8 +37,18 @@ pub struct AcceptSettings {
     pub tls: Option<ServerTls>,
     /// The application protocols that TLS offers, such as `h2`. Default: none.
     pub protocols: Vec<&'static str>,
-    /// Most connections at once; further ones wait to be accepted. Default: 10,000.
+    /// Most connections at once; further ones wait to be accepted. Default: 10,000, or fewer if the
+    /// process may not open so many files.
     pub max_connections: usize,
+    /// Most connections without an authenticated request; the oldest gives way to the next. Default:
+    /// a quarter of [`max_connections`](Self::max_connections).
+    pub max_unauthenticated: Option<usize>,
+    /// Time to the first complete request, after which a connection is closed. Default: 15 s.
+    pub first_request: Duration,
+    /// Most bytes of requests in flight of one connection. Default: 128 MiB.
+    pub max_bytes_per_connection: usize,
+    /// Most bytes of requests in flight of all connections. Default: 512 MiB.
+    pub max_bytes: usize,
 }
 
 impl Default for AcceptSettings {
@@ -40,6 +57,10 @@ impl Default for AcceptSettings {
             tls: None,
             protocols: Vec::new(),
             max_connections: 10_000,
+            max_unauthenticated: None,
+            first_request: Duration::from_secs(15),
+            max_bytes_per_connection: 128 << 20,
+            max_bytes: 512 << 20,
         }
     }
 }
@@ -47,6 +68,8 @@ impl Default for AcceptSettings {
 /// Accepts connections until the stream is dropped.
 ///
 /// TLS handshakes run concurrently and at most 10 s each; a failed one is logged and skipped.
+/// Certificates are read again when their files change. If the process has no free file descriptor,
+/// the oldest connection without an authenticated request gives way.
 /// Cancelling `broken` ends all connections at once.
 ///
 /// # Errors
@@ -59,23 +82,33 @@ pub fn accept(
     let tls = settings
         .tls
         .as_ref()
-        .map(|tls| tls.acceptor(&settings.protocols))
+        .map(|tls| tls.acceptors(&settings.protocols))
         .transpose()?;
-    let max = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-    let permits = Arc::new(Semaphore::new(max));
+    let max = settings
+        .max_connections
+        .min(max_open_files())
+        .clamp(1, Semaphore::MAX_PERMITS);
+    let admission = Arc::new(ConnectionLimits {
+        permits: Arc::new(Semaphore::new(max)),
+        strangers: Strangers::new(settings.max_unauthenticated.unwrap_or(max / 4)),
+        bytes: ByteBudget::new(settings.max_bytes),
+        max_bytes: settings.max_bytes_per_connection,
+        first_request: settings.first_request,
+        broken: broken.clone(),
+    });
     let listeners = sockets.into_listeners().into_iter().map(|listener| {
-        let (permits, broken) = (permits.clone(), broken.clone());
+        let admission = admission.clone();
         let accepted = futures_util::stream::unfold(listener, move |listener| {
-            let (permits, broken) = (permits.clone(), broken.clone());
+            let admission = admission.clone();
             async move {
-                let accepted = next(&listener, permits, broken).await;
+                let accepted = admission.next(&listener).await;
                 Some((accepted, listener))
             }
         });
         accepted.boxed()
     });
     let handshakes = select_all(listeners).map(move |stream| match &tls {
-        Some(tls) => handshake(stream, tls.clone()).boxed(),
+        Some(tls) => handshake(stream, tls.current()).boxed(),
         None => std::future::ready(Some(Connection::plain(stream))).boxed(),
     });
     Ok(handshakes
@@ -83,31 +116,70 @@ pub fn accept(
         .filter_map(|connection| std::future::ready(connection.map(Ok))))
 }
 
-/// The next connection of one listener.
-async fn next(
-    listener: &TcpListener,
+/// The limits that the connections of a server share.
+struct ConnectionLimits {
     permits: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
+    bytes: Arc<ByteBudget>,
+    max_bytes: usize,
+    first_request: Duration,
     broken: CancellationToken,
-) -> GuardedStream {
-    let (stream, address) = loop {
-        match listener.accept().await {
-            Ok(accepted) => break accepted,
-            // The peer is gone, or too many files are open: temporary.
-            Err(error) => {
-                tracing::debug!(%error, "could not accept a connection");
-                tokio::time::sleep(PAUSE).await;
+}
+
+impl ConnectionLimits {
+    /// The next connection of one listener.
+    async fn next(&self, listener: &TcpListener) -> GuardedStream {
+        let (stream, address) = loop {
+            match listener.accept().await {
+                Ok(accepted) => break accepted,
+                // The peer is gone, or too many files are open: temporary.
+                Err(error) => {
+                    tracing::debug!(%error, "could not accept a connection");
+                    if is_exhaustion(&error) {
+                        self.strangers.evict();
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not disable delayed sends");
         }
-    };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not disable delayed sends");
+        let end = self.broken.child_token();
+        // May close the oldest stranger, whose permit this connection then gets.
+        let progress = self.strangers.enter(end.clone());
+        // Acquired after accepting, so that an idle listener does not take another one's permit.
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let bytes = self.bytes.child(self.max_bytes);
+        GuardedStream::new(
+            stream,
+            address,
+            end,
+            permit,
+            progress,
+            bytes,
+            self.first_request,
+        )
     }
-    // Acquired after accepting, so that an idle listener does not take another one's permit.
-    let permit = permits
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
-    GuardedStream::new(stream, address, broken, permit)
+}
+
+/// Whether accepting failed because too many files are open.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+/// Most connections that leave enough file descriptors for everything else.
+#[cfg(unix)]
+fn max_open_files() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    (limit / 8).saturating_mul(5).max(1)
+}
+
+#[cfg(not(unix))]
+fn max_open_files() -> usize {
+    usize::MAX
 }
 
 /// Completes the handshake in a task of its own, because it takes processor time.
@@ -118,7 +190,7 @@ async fn handshake(stream: GuardedStream, tls: TlsAcceptor) -> Option<Connection
         tls.accept(stream),
     )));
     match handshake.await {
-        Ok(Ok(Ok(stream))) => Some(Connection::tls(address, stream)),
+        Ok(Ok(Ok(stream))) => Some(Connection::tls(stream)),
         Ok(Ok(Err(error))) => {
             tracing::debug!(%address, %error, "TLS handshake failed");
             None

@@ -33,6 +33,10 @@ pub trait Authenticate: Send + Sync + 'static {
 
 /// Authenticates a request within [`AUTHENTICATION_TIMEOUT`], and records the door in the caller.
 ///
+/// Every interface calls this. A refusal is logged with the peer's address, counted, and answered
+/// after a delay that grows with each refusal of that address. Give the
+/// [peer](Credentials::with_peer), so that the connection counts as authenticated.
+///
 /// # Errors
 /// As [`Authenticate::authenticate`]; [`Unavailable`](Error::Unavailable) also after the timeout.
 pub async fn authenticate(
@@ -44,7 +48,21 @@ pub async fn authenticate(
         authentication.authenticate(credentials),
     )
     .await
-    .unwrap_or_else(|elapsed| Err(Error::unavailable("authenticate the caller", elapsed)))?;
+    .unwrap_or_else(|elapsed| Err(Error::unavailable("authenticate the caller", elapsed)));
+    if let Some(peer) = credentials.peer() {
+        peer.note_request();
+    }
+    let caller = match caller {
+        Err(error @ (Error::Unauthenticated(_) | Error::Forbidden(_))) => {
+            tokio::time::sleep(crate::refusals::record(credentials, &error)).await;
+            return Err(error);
+        }
+        decided => decided?,
+    };
+    if let Some(peer) = credentials.peer() {
+        peer.note_authenticated();
+        crate::refusals::forget(peer);
+    }
     match caller.via() {
         Some(_) => Ok(caller),
         None => caller.door(credentials.door()),

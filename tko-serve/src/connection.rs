@@ -1,5 +1,7 @@
 //! [`Connection`]: an accepted connection that counts against the limit and can be ended.
 
+use crate::byte_budget::ByteBudget;
+use crate::strangers::ConnectionProgress;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,14 +15,23 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long a new connection may send nothing.
-const SILENCE: Duration = Duration::from_secs(10);
+/// The longest time between requests of a connection that has not authenticated any.
+const STRANGER_IDLE: Duration = Duration::from_mins(1);
 
 /// The other end of a connection: its address, and the certificates that it presented.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     address: SocketAddr,
     certificates: Arc<[Vec<u8>]>,
+    /// `None` for a peer that did not come through [`accept`](crate::accept).
+    link: Option<PeerLink>,
+}
+
+/// What the requests of a connection share with it.
+#[derive(Clone, Debug)]
+struct PeerLink {
+    progress: Arc<ConnectionProgress>,
+    bytes: Arc<ByteBudget>,
 }
 
 impl Peer {
@@ -29,6 +40,7 @@ impl Peer {
         Self {
             address,
             certificates: Arc::new([]),
+            link: None,
         }
     }
 
@@ -44,11 +56,45 @@ impl Peer {
         self.address
     }
 
+    /// Notes that a complete request arrived, whoever makes it.
+    ///
+    /// A connection without any is closed after
+    /// [`AcceptSettings::first_request`](crate::AcceptSettings::first_request), and one without an
+    /// authenticated request gives way to others. [`authenticate`](crate::authenticate()) notes
+    /// requests itself; call this for requests that need no credentials.
+    pub fn note_request(&self) {
+        if let Some(link) = &self.link {
+            link.progress.request();
+        }
+    }
+
+    /// Notes that a request was authenticated.
+    pub(crate) fn note_authenticated(&self) {
+        if let Some(link) = &self.link {
+            link.progress.authenticated();
+        }
+    }
+
+    /// The budget of the bytes of this connection's requests in flight; `None` if the peer did not
+    /// come through [`accept`](crate::accept).
+    pub fn byte_budget(&self) -> Option<&Arc<ByteBudget>> {
+        self.link.as_ref().map(|link| &link.bytes)
+    }
+
     /// The verified certificates in DER, the peer's own first.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.certificates.iter().map(Vec::as_slice)
     }
 }
+
+/// Peers are equal if they have the same address and certificates.
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address && self.certificates == other.certificates
+    }
+}
+
+impl Eq for Peer {}
 
 /// An accepted connection, in plaintext or TLS.
 #[derive(Debug)]
@@ -66,14 +112,16 @@ enum PlainOrTls {
 impl Connection {
     pub(crate) fn plain(stream: GuardedStream) -> Self {
         Self {
-            peer: Peer::new(stream.address),
+            peer: stream.peer(),
             stream: PlainOrTls::Plain(stream),
         }
     }
 
-    pub(crate) fn tls(address: SocketAddr, stream: TlsStream<GuardedStream>) -> Self {
-        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = Peer::new(address)
+    pub(crate) fn tls(stream: TlsStream<GuardedStream>) -> Self {
+        let (tcp, session) = stream.get_ref();
+        let presented = session.peer_certificates().unwrap_or_default();
+        let peer = tcp
+            .peer()
             .with_certificates(presented.iter().map(|certificate| certificate.to_vec()));
         Self {
             stream: PlainOrTls::Tls(Box::new(stream)),
@@ -145,13 +193,14 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A TCP stream that breaks when it is cancelled, or when the peer sends nothing at first.
+/// A TCP stream that breaks when it is cancelled, or when the peer makes no request.
 #[derive(Debug)]
 pub(crate) struct GuardedStream {
     stream: TcpStream,
     address: SocketAddr,
-    /// Runs until the first bytes arrive.
-    silence: Option<Pin<Box<Sleep>>>,
+    link: PeerLink,
+    /// Runs until a request is authenticated: for the first request, then for the next.
+    deadline: Option<Pin<Box<Sleep>>>,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -162,11 +211,16 @@ impl GuardedStream {
         address: SocketAddr,
         end: CancellationToken,
         permit: OwnedSemaphorePermit,
+        progress: ConnectionProgress,
+        bytes: Arc<ByteBudget>,
+        first_request: Duration,
     ) -> Self {
+        let progress = Arc::new(progress);
         Self {
             stream,
             address,
-            silence: Some(Box::pin(tokio::time::sleep(SILENCE))),
+            link: PeerLink { progress, bytes },
+            deadline: Some(Box::pin(tokio::time::sleep(first_request))),
             end: Box::pin(end.cancelled_owned()),
             _permit: permit,
         }
@@ -174,6 +228,35 @@ impl GuardedStream {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The peer, without certificates.
+    fn peer(&self) -> Peer {
+        Peer {
+            link: Some(self.link.clone()),
+            ..Peer::new(self.address)
+        }
+    }
+
+    /// Fails if no request came in time. Authenticated connections have no deadline.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(deadline) = &mut self.deadline else {
+            return Ok(());
+        };
+        while deadline.as_mut().poll(context).is_ready() {
+            if self.link.progress.is_known() {
+                self.deadline = None;
+                return Ok(());
+            }
+            if !self.link.progress.take_requested() {
+                tracing::debug!(address = %self.address, "a connection made no request in time");
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            deadline
+                .as_mut()
+                .reset(tokio::time::Instant::now() + STRANGER_IDLE);
+        }
+        Ok(())
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -191,15 +274,8 @@ impl AsyncRead for GuardedStream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.poll_end(context)?;
-        let read = Pin::new(&mut self.stream).poll_read(context, into);
-        if read.is_ready() {
-            self.silence = None;
-        } else if let Some(silence) = &mut self.silence
-            && silence.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        read
+        self.poll_deadline(context)?;
+        Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
@@ -238,8 +314,11 @@ impl AsyncWrite for GuardedStream {
 #[cfg(test)]
 mod tests {
     use super::{Connection, GuardedStream};
+    use crate::byte_budget::ByteBudget;
+    use crate::strangers::Strangers;
     use std::io::ErrorKind;
     use std::sync::Arc;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Semaphore;
@@ -252,16 +331,43 @@ mod tests {
         let (stream, from) = listener.accept().await.expect("the peer connected");
         let permits = Arc::new(Semaphore::new(1));
         let permit = permits.acquire_owned().await.expect("a permit");
-        let stream = GuardedStream::new(stream, from, end.clone(), permit);
+        let progress = Strangers::new(1).enter(end.clone());
+        let bytes = ByteBudget::new(0);
+        let first = Duration::from_secs(15);
+        let stream = GuardedStream::new(stream, from, end.clone(), permit, progress, bytes, first);
         (peer, Connection::plain(stream))
     }
 
     #[tokio::test]
-    async fn a_peer_that_sends_nothing_at_first_is_disconnected() {
-        let (_peer, mut connection) = connection(&CancellationToken::new()).await;
+    async fn s3_a_peer_that_makes_no_request_is_disconnected_though_it_sends_bytes() {
+        for sent in [&b""[..], b"x"] {
+            let (mut peer, mut connection) = connection(&CancellationToken::new()).await;
+            peer.write_all(sent).await.expect("it is open");
+            let mut buffer = [0];
+            connection
+                .read_exact(&mut buffer[..sent.len()])
+                .await
+                .expect("what was sent");
+            tokio::time::pause();
+            let error = connection.read_u8().await.expect_err("no request");
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            tokio::time::resume();
+        }
+    }
+
+    #[tokio::test]
+    async fn s3_requests_without_credentials_must_go_on_and_others_need_not() {
+        let (_peer, mut stranger) = connection(&CancellationToken::new()).await;
+        let (_other, mut known) = connection(&CancellationToken::new()).await;
         tokio::time::pause();
-        let error = connection.read_u8().await.expect_err("silence");
+        let start = tokio::time::Instant::now();
+        stranger.peer().note_request();
+        let error = stranger.read_u8().await.expect_err("no further request");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), Duration::from_secs(75));
+        known.peer().note_authenticated();
+        let read = tokio::time::timeout(Duration::from_hours(1), known.read_u8()).await;
+        assert!(read.is_err(), "{read:?}");
     }
 
     #[tokio::test]

@@ -18,6 +18,10 @@ use tower_service::Service;
 
 use crate::connection::Connection;
 
+/// Bytes that a client may send without being read, of one request and of one connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
 /// Limits and timeouts of [`serve_http`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -134,11 +138,13 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(settings.keepalive)
         .keep_alive_timeout(settings.keepalive);
     let peer = connection.peer().clone();
     let respond = service_fn(move |mut request: Request<Incoming>| {
+        peer.note_request();
         request.extensions_mut().insert(peer.clone());
         let mut service = service.clone();
         async move {

@@ -5,6 +5,7 @@ mod accept;
 mod access;
 mod authenticate;
 mod bearer_tokens;
+mod byte_budget;
 mod callers;
 mod certificate;
 mod connection;
@@ -13,7 +14,9 @@ mod file;
 #[cfg(feature = "http")]
 mod http;
 mod listen;
+mod refusals;
 mod reload;
+mod strangers;
 mod tls;
 mod token;
 
@@ -22,6 +25,7 @@ pub use access::Access;
 pub use async_trait::async_trait;
 pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, authenticate};
 pub use bearer_tokens::BearerTokens;
+pub use byte_budget::{ByteBudget, ByteGrant};
 pub use callers::{CallerFile, caller_line};
 pub use certificate::{CertificateSubject, ClientCertificates};
 pub use connection::{Connection, Peer};
@@ -29,5 +33,6 @@ pub use credentials::Credentials;
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, serve_http};
 pub use listen::{Listen, Sockets, Stack};
+pub use refusals::refused_credentials;
 pub use tls::ServerTls;
 pub use token::new_token;

@@ -1,13 +1,16 @@
 //! [`ServerTls`]: the server's certificate, and the CA that signs client certificates.
 
+use crate::certificate::valid_until;
 use crate::file::read;
+use crate::reload::Reloaded;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tko_core::{BoxError, Error, Result};
 use tokio_rustls::TlsAcceptor;
 
@@ -18,7 +21,12 @@ pub struct ServerTls {
     key: Arc<[u8]>,
     client_ca: Option<Arc<[u8]>>,
     client_certificate_optional: bool,
+    /// The files that the PEM was read from: certificate, key and CA. Empty if it was given.
+    files: Vec<PathBuf>,
 }
+
+/// The days before the end of a certificate's validity from which its use is warned of.
+const EXPIRY_WARNING_DAYS: i64 = 14;
 
 impl ServerTls {
     /// Takes PEM: the certificate chain, its key, and optionally the CA that signs client
@@ -31,20 +39,21 @@ impl ServerTls {
             key: key.into(),
             client_ca: client_ca.map(Into::into),
             client_certificate_optional: false,
+            files: Vec::new(),
         }
     }
 
-    /// Reads PEM files.
+    /// Reads PEM files. A running server reads them again within a second after they changed; if
+    /// the new ones are invalid, the old ones stay in use and an error is logged.
     ///
     /// # Errors
     /// [`BadArgument`](Error::BadArgument): a file cannot be read.
     pub fn read(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self> {
-        let client_ca = client_ca.map(read).transpose()?;
-        Ok(Self::new(
-            &read(certificate)?,
-            &read(key)?,
-            client_ca.as_deref(),
-        ))
+        let client_ca_pem = client_ca.map(read).transpose()?;
+        let mut tls = Self::new(&read(certificate)?, &read(key)?, client_ca_pem.as_deref());
+        let files = [Some(certificate), Some(key), client_ca];
+        tls.files = files.into_iter().flatten().map(Path::to_owned).collect();
+        Ok(tls)
     }
 
     /// Also completes the handshake with clients that present no certificate, so that they can
@@ -60,12 +69,31 @@ impl ServerTls {
         self.client_ca.is_some() && !self.client_certificate_optional
     }
 
+    /// The acceptor, which changes with the files.
+    pub(crate) fn acceptors(&self, protocols: &[&'static str]) -> Result<TlsAcceptors> {
+        let (tls, protocols) = (self.clone(), protocols.to_vec());
+        let load = move || tls.reread()?.acceptor(&protocols);
+        let acceptor = Reloaded::new("the certificates", self.files.clone(), load)?;
+        Ok(TlsAcceptors(Arc::new(acceptor)))
+    }
+
+    /// The same with the present content of the files.
+    fn reread(&self) -> Result<Self> {
+        let [certificate, key, rest @ ..] = self.files.as_slice() else {
+            return Ok(self.clone());
+        };
+        let mut tls = Self::read(certificate, key, rest.first().map(PathBuf::as_path))?;
+        tls.client_certificate_optional = self.client_certificate_optional;
+        Ok(tls)
+    }
+
     /// Builds the acceptor, which offers these application protocols, such as `h2`.
     pub(crate) fn acceptor(&self, protocols: &[&str]) -> Result<TlsAcceptor> {
         let invalid = |source: BoxError| {
             Error::bad("TLS certificate and key", tko_core::error::chain(&*source))
         };
         let chain = certificates(&self.certificate).map_err(invalid)?;
+        warn_of_expiry(chain.first());
         let key =
             PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| invalid(error.into()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -98,6 +126,40 @@ impl ServerTls {
             .map(|protocol| protocol.as_bytes().to_vec())
             .collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// The acceptor of a server, which changes with its files.
+#[derive(Clone)]
+pub(crate) struct TlsAcceptors(Arc<Reloaded<TlsAcceptor>>);
+
+impl TlsAcceptors {
+    /// The acceptor for the next connection.
+    pub(crate) fn current(&self) -> TlsAcceptor {
+        TlsAcceptor::clone(&self.0.current())
+    }
+}
+
+/// Logs that a certificate has expired, or will soon.
+fn warn_of_expiry(certificate: Option<&CertificateDer<'_>>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    let Some(days) = certificate
+        .and_then(|der| valid_until(der))
+        .map(|end| (end - now).div_euclid(86_400))
+    else {
+        return;
+    };
+    if days < 0 {
+        tracing::error!(
+            days_ago = -days,
+            "the server's certificate has expired: clients refuse it; replace its file"
+        );
+    } else if days < EXPIRY_WARNING_DAYS {
+        tracing::warn!(
+            days,
+            "the server's certificate expires soon; replace its file"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Authenticated`]: a service that authenticates each request before it passes it on.
 
 use super::DOOR;
+use super::request_body::{CallBytes, RequestBody};
 use crate::status::{self, Detail};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -8,7 +9,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tko_serve::{Authenticate, Credentials, Peer};
+use tko_serve::{Authenticate, ByteBudget, Credentials, Peer};
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
@@ -19,13 +20,23 @@ use tower_service::Service;
 pub(super) struct Authenticated<S> {
     inner: S,
     authentication: Arc<dyn Authenticate>,
+    /// The budget of requests whose connection has none.
+    bytes: Arc<ByteBudget>,
+    max_message: usize,
 }
 
 impl<S> Authenticated<S> {
-    pub(super) fn new(inner: S, authentication: &Arc<dyn Authenticate>) -> Self {
+    pub(super) fn new(
+        inner: S,
+        authentication: &Arc<dyn Authenticate>,
+        bytes: &Arc<ByteBudget>,
+        max_message: usize,
+    ) -> Self {
         Self {
             inner,
             authentication: authentication.clone(),
+            bytes: bytes.clone(),
+            max_message,
         }
     }
 }
@@ -58,19 +69,59 @@ where
         let mut ready = std::mem::replace(&mut self.inner, waiting);
         let authentication = self.authentication.clone();
         let credentials = credentials(&request);
+        let budget = request.extensions().get::<Peer>();
+        let budget = budget.and_then(Peer::byte_budget).unwrap_or(&self.bytes);
+        let bytes = CallBytes::new(budget.grant());
+        let max_message = self.max_message;
         Box::pin(async move {
             match tko_serve::authenticate(&*authentication, &credentials).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
-                    ready.call(request).await
+                    let request = request
+                        .map(|body| Body::new(RequestBody::new(body, bytes.clone(), max_message)));
+                    let answer = ready.call(request).await;
+                    // The message is in memory until the call has an answer.
+                    drop(bytes);
+                    answer
                 }
                 Err(error) => {
-                    tracing::debug!(?credentials, error = error.chain(), "refused a request");
                     let status = status::from_error(&error, detail(request.headers()));
                     Ok(status.into_http())
                 }
             }
         })
+    }
+}
+
+/// A service that needs no credentials. Notes its requests, so that a connection that makes some is
+/// not closed for making none.
+#[derive(Clone)]
+pub(super) struct Unauthenticated<S>(S);
+
+impl<S> Unauthenticated<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self(inner)
+    }
+}
+
+impl<S: NamedService> NamedService for Unauthenticated<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Unauthenticated<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> S::Future {
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            peer.note_request();
+        }
+        self.0.call(request)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Batch creation: one response for each request, in order. The next request is read when the client
 //! has taken the previous response.
 
+use super::data::table_weight;
+use super::offload::Workshop;
 use crate::proto::v1alpha2 as wire;
 use crate::status;
 use crate::wire::change::unpack_deployment;
@@ -15,10 +17,11 @@ use tonic::Streaming;
 pub(super) fn answers(
     api: Arc<dyn WorkerApi>,
     limits: Limits,
+    workshop: Workshop,
     requests: Streaming<wire::CreateDeploymentsRequest>,
 ) -> impl Stream<Item = Result<wire::CreateDeploymentsResponse>> + Send + 'static {
-    let start = (api, limits, requests);
-    stream::try_unfold(start, |(api, limits, mut requests)| async move {
+    let start = (api, limits, workshop, requests);
+    stream::try_unfold(start, |(api, limits, workshop, mut requests)| async move {
         let request = requests
             .message()
             .await
@@ -26,8 +29,10 @@ pub(super) fn answers(
         let Some(request) = request else {
             return Ok(None);
         };
-        let answer = answer(&*api, &limits, request).await?;
-        Ok(Some((answer, (api, limits, requests))))
+        let weight = table_weight(&request.packages);
+        let answer = answer(&*api, &limits, request);
+        let answer = workshop.run(weight, answer).await?;
+        Ok(Some((answer, (api, limits, workshop, requests))))
     })
 }
 

@@ -1,5 +1,6 @@
 //! What all calls share: the API, the settings, and the conversion of results to responses.
 
+use super::offload::Workshop;
 use super::settings::ServerSettings;
 use crate::status::{self, Detail};
 use futures_core::Stream;
@@ -25,7 +26,12 @@ pub(super) struct ServiceContext {
     pub(super) open: bool,
     /// Cancelled when the server shuts down.
     pub(super) ending: CancellationToken,
+    /// Where large requests are worked on.
+    pub(super) workshop: Workshop,
 }
+
+/// The message of a call that took too long.
+const LATE: &str = "the deadline of the call has passed";
 
 /// The options of a call that affect its response: the detail of errors, and the deadline.
 #[derive(Clone, Copy)]
@@ -87,6 +93,33 @@ impl ServiceContext {
             .map_err(|error| options.refuse(&error))
     }
 
+    /// Answers a unary call whose request has packages. If they are large, it is worked on in the
+    /// [`Workshop`], and given up at its deadline.
+    pub(super) async fn answer_packages<Q, A, F>(
+        &self,
+        request: Request<Q>,
+        weight: impl FnOnce(&Q) -> usize,
+        work: impl FnOnce(Arc<dyn WorkerApi>, Q) -> F,
+    ) -> Result<Response<A>, Status>
+    where
+        F: Future<Output = Result<A>>,
+    {
+        let options = CallOptions::of(request.metadata());
+        let weight = weight(request.get_ref());
+        let answer = self.answer(request, work);
+        self.workshop
+            .run(weight, async {
+                match options.deadline {
+                    // The transport cannot end it while a thread of its own works on it.
+                    Some(deadline) => tokio::time::timeout_at(deadline, answer)
+                        .await
+                        .unwrap_or_else(|_| Err(Status::deadline_exceeded(LATE))),
+                    None => answer.await,
+                }
+            })
+            .await
+    }
+
     /// Answers a call with a stream that ends at the deadline, and on shutdown as `lifetime` says.
     pub(super) fn stream<A: Send + 'static>(
         &self,
@@ -109,7 +142,7 @@ impl ServiceContext {
                 }
             };
             tokio::select! {
-                () = deadline => Status::deadline_exceeded("the deadline of the call has passed"),
+                () = deadline => Status::deadline_exceeded(LATE),
                 () = stopped => options.refuse(&stopping()),
             }
         });

@@ -12,6 +12,7 @@ mod site;
 mod template;
 
 use super::call::{CallOptions, Lifetime, ServiceContext};
+use super::offload::weight;
 use super::pages::records;
 use crate::proto::{self, data_server};
 use futures_core::Stream;
@@ -129,11 +130,15 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::Template>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let new = template::new(request, &self.0.settings.limits)?;
-                api.register_template(new).await?;
-                Ok(registered())
-            })
+            .answer_packages(
+                request,
+                |r| weight(&r.package),
+                |api, request| async move {
+                    let new = template::new(request, &self.0.settings.limits)?;
+                    api.register_template(new).await?;
+                    Ok(registered())
+                },
+            )
             .await
     }
 
@@ -184,11 +189,15 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::Site>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let new = site::new(request, &self.0.settings.limits)?;
-                api.register_site(new).await?;
-                Ok(registered())
-            })
+            .answer_packages(
+                request,
+                |r| weight(&r.package),
+                |api, request| async move {
+                    let new = site::new(request, &self.0.settings.limits)?;
+                    api.register_site(new).await?;
+                    Ok(registered())
+                },
+            )
             .await
     }
 
@@ -238,15 +247,19 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::CreateDeployment>,
     ) -> Result<Response<proto::CreateDeploymentResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let new = deployment::new(request, &self.0.settings.limits)?;
-                let id = api.create_deployment(new).await?;
-                Ok(proto::CreateDeploymentResponse {
-                    created: true,
-                    not_created_reason: String::new(),
-                    deployment_id: id.to_string(),
-                })
-            })
+            .answer_packages(
+                request,
+                |r| weight(&r.merge_package),
+                |api, request| async move {
+                    let new = deployment::new(request, &self.0.settings.limits)?;
+                    let id = api.create_deployment(new).await?;
+                    Ok(proto::CreateDeploymentResponse {
+                        created: true,
+                        not_created_reason: String::new(),
+                        deployment_id: id.to_string(),
+                    })
+                },
+            )
             .await
     }
 
@@ -311,20 +324,24 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::EndDeploymentModification>,
     ) -> Result<Response<proto::EndDeploymentModificationResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let token = Token::decode(&request.modification_token)?;
-                let package = crate::wire::table::decode(
-                    &request.package_format,
-                    &request.package,
-                    &self.0.settings.limits,
-                )?;
-                api.end_modification(&token, package).await?;
-                Ok(proto::EndDeploymentModificationResponse {
-                    modified: true,
-                    not_modified_reason: String::new(),
-                    deployment_id: token.key.id().to_owned(),
-                })
-            })
+            .answer_packages(
+                request,
+                |r| weight(&r.package),
+                |api, request| async move {
+                    let token = Token::decode(&request.modification_token)?;
+                    let package = crate::wire::table::decode(
+                        &request.package_format,
+                        &request.package,
+                        &self.0.settings.limits,
+                    )?;
+                    api.end_modification(&token, package).await?;
+                    Ok(proto::EndDeploymentModificationResponse {
+                        modified: true,
+                        not_modified_reason: String::new(),
+                        deployment_id: token.key.id().to_owned(),
+                    })
+                },
+            )
             .await
     }
 

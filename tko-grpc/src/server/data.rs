@@ -3,6 +3,7 @@
 use super::batch;
 use super::call::{CallOptions, Lifetime, ServiceContext};
 use super::list;
+use super::offload::weight;
 use super::oversize::skip;
 use crate::proto::v1alpha2::data_server;
 use crate::proto::v1alpha2::{self as wire};
@@ -80,11 +81,15 @@ impl data_server::Data for DataService {
         request: Request<wire::RegisterTemplateRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
-                let new = unpack_template(required("template", request.template)?, &table)?;
-                api.register_template(new).await.map(version)
-            })
+            .answer_packages(
+                request,
+                |r| table_weight(&r.packages),
+                |api, request| async move {
+                    let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
+                    let new = unpack_template(required("template", request.template)?, &table)?;
+                    api.register_template(new).await.map(version)
+                },
+            )
             .await
     }
 
@@ -93,11 +98,15 @@ impl data_server::Data for DataService {
         request: Request<wire::RegisterSiteRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
-                let new = unpack_site(required("site", request.site)?, &table)?;
-                api.register_site(new).await.map(version)
-            })
+            .answer_packages(
+                request,
+                |r| table_weight(&r.packages),
+                |api, request| async move {
+                    let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
+                    let new = unpack_site(required("site", request.site)?, &table)?;
+                    api.register_site(new).await.map(version)
+                },
+            )
             .await
     }
 
@@ -118,12 +127,17 @@ impl data_server::Data for DataService {
         request: Request<wire::CreateDeploymentRequest>,
     ) -> Result<Response<wire::CreateDeploymentResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
-                let new = unpack_deployment(required("deployment", request.deployment)?, &table)?;
-                let id = api.create_deployment(new).await?.to_string();
-                Ok(wire::CreateDeploymentResponse { id })
-            })
+            .answer_packages(
+                request,
+                |r| table_weight(&r.packages),
+                |api, request| async move {
+                    let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
+                    let new =
+                        unpack_deployment(required("deployment", request.deployment)?, &table)?;
+                    let id = api.create_deployment(new).await?.to_string();
+                    Ok(wire::CreateDeploymentResponse { id })
+                },
+            )
             .await
     }
 
@@ -134,7 +148,7 @@ impl data_server::Data for DataService {
         let options = CallOptions::of(request.metadata());
         let api = self.0.api(request.extensions());
         let limits = self.0.settings.limits.clone();
-        let answers = batch::answers(api, limits, request.into_inner());
+        let answers = batch::answers(api, limits, self.0.workshop.clone(), request.into_inner());
         Ok(self.0.stream(options, Lifetime::Finite, answers))
     }
 
@@ -225,13 +239,17 @@ impl data_server::Data for DataService {
         request: Request<wire::UpdateRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let id = request.deployment.parse()?;
-                let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
-                api.update(&id, Version(request.expect), package)
-                    .await
-                    .map(version)
-            })
+            .answer_packages(
+                request,
+                |r| table_weight(r.package.as_slice()),
+                |api, request| async move {
+                    let id = request.deployment.parse()?;
+                    let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
+                    api.update(&id, Version(request.expect), package)
+                        .await
+                        .map(version)
+                },
+            )
             .await
     }
 
@@ -265,11 +283,15 @@ impl data_server::Data for DataService {
         request: Request<wire::EndModificationRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let token = Token::decode(&request.token)?;
-                let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
-                api.end_modification(&token, package).await.map(version)
-            })
+            .answer_packages(
+                request,
+                |r| table_weight(r.package.as_slice()),
+                |api, request| async move {
+                    let token = Token::decode(&request.token)?;
+                    let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
+                    api.end_modification(&token, package).await.map(version)
+                },
+            )
             .await
     }
 
@@ -356,6 +378,14 @@ fn event_message(event: &Event, max: usize) -> wire::WatchResponse {
     }
     let revision = event.revision();
     pack_event(&Event::Bookmark { revision })
+}
+
+/// The weight of the packages of a request.
+pub(super) fn table_weight(packages: &[wire::Package]) -> usize {
+    packages
+        .iter()
+        .map(|package| weight(&package.content))
+        .sum()
 }
 
 /// Checks that a duration is positive and not longer than the server permits.

@@ -29,8 +29,18 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// Most concurrent calls on one connection. Default: 1,000.
     pub max_calls: u32,
-    /// Most concurrent connections; further ones wait to be accepted. Default: 10,000.
+    /// Most concurrent connections; further ones wait to be accepted. Default: 10,000, or
+    /// fewer if the process may not open so many files.
     pub max_connections: usize,
+    /// Most connections without an authenticated request; the oldest gives way to the next. Default:
+    /// a quarter of the connections.
+    pub max_unauthenticated: Option<usize>,
+    /// Time to the first complete request, after which a connection is closed. Default: 15 s.
+    pub first_request: Duration,
+    /// Most bytes of requests in flight of one connection. Default: 128 MiB.
+    pub max_bytes_per_connection: usize,
+    /// Most bytes of requests in flight of all connections. Default: 512 MiB.
+    pub max_bytes: usize,
     /// Time without traffic after which a peer is probed. A peer that does not answer within the
     /// same time is disconnected. Default: 20 s.
     pub keepalive: Duration,
@@ -52,6 +62,10 @@ impl Default for ServerSettings {
             limits: Limits::default(),
             max_calls: 1_000,
             max_connections: 10_000,
+            max_unauthenticated: None,
+            first_request: Duration::from_secs(15),
+            max_bytes_per_connection: 128 << 20,
+            max_bytes: 512 << 20,
             keepalive: Duration::from_secs(20),
             grace: Duration::from_secs(10),
         }

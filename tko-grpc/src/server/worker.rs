@@ -1,7 +1,7 @@
 //! The service `tko.v1alpha2.Controller`: one method for each method of [`tko_core::WorkerApi`].
 
 use super::call::{ServiceContext, stopping};
-use super::data::within;
+use super::data::{table_weight, within};
 use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_server;
 use crate::wire::scalar::{required, tokens, unpack_duration, unpack_stage};
@@ -111,11 +111,15 @@ impl controller_server::Controller for WorkerService {
         request: Request<wire::CommitPreparedRequest>,
     ) -> Result<Response<wire::CommitPreparedResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let (token, step) = unpack_prepared(request, &self.0.settings.limits)?;
-                let generation = api.commit_prepared(&token, step).await?.0;
-                Ok(wire::CommitPreparedResponse { generation })
-            })
+            .answer_packages(
+                request,
+                |r| table_weight(&r.packages),
+                |api, request| async move {
+                    let (token, step) = unpack_prepared(request, &self.0.settings.limits)?;
+                    let generation = api.commit_prepared(&token, step).await?.0;
+                    Ok(wire::CommitPreparedResponse { generation })
+                },
+            )
             .await
     }
 

@@ -4,6 +4,7 @@ mod breaking;
 mod callers;
 mod compatible;
 mod endless;
+mod hostile;
 mod lifecycle;
 mod limits;
 mod python;

@@ -1,0 +1,123 @@
+//! [`Strangers`]: the connections that have not yet made an authenticated request.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
+
+/// The connections that have not yet made an authenticated request; at most a fixed number.
+///
+/// The oldest gives way to the next. A client with credentials authenticates within moments, so it
+/// is hardly ever the oldest, however many strangers there are.
+#[derive(Debug)]
+pub(crate) struct Strangers {
+    max: usize,
+    next: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, CancellationToken>>,
+}
+
+impl Strangers {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max: max.max(1),
+            next: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Adds a connection, which ends when `end` is cancelled.
+    pub(crate) fn enter(self: &Arc<Self>, end: CancellationToken) -> ConnectionProgress {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.lock();
+        waiting.insert(id, end);
+        while waiting.len() > self.max {
+            if let Some((_, oldest)) = waiting.pop_first() {
+                tracing::debug!("closing the oldest connection without an authenticated request");
+                oldest.cancel();
+            }
+        }
+        drop(waiting);
+        ConnectionProgress {
+            id,
+            strangers: self.clone(),
+            requested: AtomicBool::new(false),
+            known: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends the oldest connection, to make room.
+    pub(crate) fn evict(&self) {
+        if let Some((_, oldest)) = self.lock().pop_first() {
+            oldest.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(|error| error.into_inner())
+    }
+}
+
+/// What a connection has shown so far.
+#[derive(Debug)]
+pub(crate) struct ConnectionProgress {
+    id: u64,
+    strangers: Arc<Strangers>,
+    /// Whether a request arrived since this was last asked.
+    requested: AtomicBool,
+    /// Whether a request was authenticated.
+    known: AtomicBool,
+}
+
+impl ConnectionProgress {
+    /// Notes a request, whoever makes it.
+    pub(crate) fn request(&self) {
+        self.requested.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a request was authenticated.
+    pub(crate) fn authenticated(&self) {
+        if !self.known.swap(true, Ordering::Relaxed) {
+            self.strangers.lock().remove(&self.id);
+        }
+    }
+
+    /// Whether a request was authenticated.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request arrived since this was last asked.
+    pub(crate) fn take_requested(&self) -> bool {
+        self.requested.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for ConnectionProgress {
+    fn drop(&mut self) {
+        self.strangers.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Strangers;
+    use tokio_util::sync::CancellationToken;
+
+    #[test]
+    fn s3_the_oldest_stranger_gives_way_and_authenticated_connections_stay() {
+        let strangers = Strangers::new(2);
+        let ends: Vec<CancellationToken> = (0..4).map(|_| CancellationToken::new()).collect();
+        let known = strangers.enter(ends[0].clone());
+        known.authenticated();
+        let all: Vec<_> = ends[1..]
+            .iter()
+            .map(|end| strangers.enter(end.clone()))
+            .collect();
+        let cancelled: Vec<bool> = ends.iter().map(CancellationToken::is_cancelled).collect();
+        assert_eq!(cancelled, [false, true, false, false]);
+        drop(all);
+        assert!(strangers.lock().is_empty());
+    }
+}
