@@ -139,7 +139,7 @@ impl Cli {
             CliCommand::Audit(audit) => audit.run(&mut console).await?,
             CliCommand::History(history) => history.run(&mut console).await?,
             CliCommand::Token(token) => token.run(&console)?,
-            CliCommand::Validate(validate) => validate.run(&console).await?,
+            CliCommand::Validate(validate) => validate.run(&mut console).await?,
             CliCommand::Fn(function) => function.run(console.out).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
             CliCommand::Backend(command) => command.run(&mut console).await?,
@@ -180,7 +180,10 @@ async fn about(connect: &ConnectArgs, console: &mut Console<'_>) -> anyhow::Resu
         "instanceDescription": about.description,
         "tkoVersion": about.version,
         "backend": about.backend,
-        "addressPorts": about.addresses,
+        "grpc": {
+            "addressPorts": about.addresses,
+            "defaultPackageFormat": "cbor",
+        },
         "insecure": about.insecure,
         "open": about.open,
     });

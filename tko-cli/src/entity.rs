@@ -62,7 +62,8 @@ async fn list(
         let mut values = stream::iter(shown)
             .map(|record| async move {
                 let (ids, as_of) = deployment_ids(data, &record, want).await?.unzip();
-                anyhow::Ok((view::summary(&record, ids.as_deref()), as_of))
+                let row = view::without_empty(view::summary(&record, ids.as_deref()));
+                anyhow::Ok((row, as_of))
             })
             .buffered(AT_ONCE);
         while let Some((value, as_of)) = values.try_next().await? {

@@ -41,7 +41,7 @@ pub(crate) struct TemplateFilter {
     #[arg(long, value_name = "PATTERN")]
     id: Vec<String>,
     /// Filter by metadata, KEY=PATTERN (* matches anything); repeat to require several
-    #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
+    #[arg(short, long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct DeploymentFilter {
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     /// Filter by metadata, KEY=PATTERN (* matches anything); repeat to require several
-    #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
+    #[arg(short, long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     metadata: Vec<(String, String)>,
     /// Filter by template id: * matches within a segment, ** also across / and :
     #[arg(long, value_name = "PATTERN")]
@@ -98,12 +98,43 @@ pub(crate) struct DeploymentFilter {
     /// Filter by the site's metadata, KEY=PATTERN
     #[arg(long, value_name = "KEY=PATTERN", value_parser = pair, value_delimiter = ',')]
     site_metadata: Vec<(String, String)>,
-    /// Filter by whether it is prepared; without a value: true
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    prepared: Option<bool>,
-    /// Filter by whether it is approved; without a value: true
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    approved: Option<bool>,
+    /// Filter by whether it is prepared: true, false, or empty for any; without a value: true
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    prepared: Option<StateChoice>,
+    /// Filter by whether it is approved: true, false, or empty for any; without a value: true
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    approved: Option<StateChoice>,
+}
+
+/// A state that a filter asks for.
+#[derive(Clone, Copy, Debug)]
+enum StateChoice {
+    Any,
+    Is(bool),
+}
+
+impl StateChoice {
+    fn wanted(self) -> Option<bool> {
+        match self {
+            Self::Any => None,
+            Self::Is(state) => Some(state),
+        }
+    }
+}
+
+impl std::str::FromStr for StateChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Ok(Self::Any),
+            "true" => Ok(Self::Is(true)),
+            "false" => Ok(Self::Is(false)),
+            other => Err(format!(
+                "expected true, false, or empty for any, got {other:?}"
+            )),
+        }
+    }
 }
 
 impl DeploymentFilter {
@@ -117,8 +148,8 @@ impl DeploymentFilter {
             template_metadata: metadata(&self.template_metadata)?,
             site_ids: ids(&self.site_id)?,
             site_metadata: metadata(&self.site_metadata)?,
-            prepared: self.prepared,
-            approved: self.approved,
+            prepared: self.prepared.and_then(StateChoice::wanted),
+            approved: self.approved.and_then(StateChoice::wanted),
             ..Select::all(Kind::Deployment)
         })
     }
@@ -165,6 +196,10 @@ fn ids(patterns: &[String]) -> Result<Vec<Pattern>> {
 fn metadata(pairs: &[(String, String)]) -> Result<MetadataPatterns> {
     let mut patterns = BTreeMap::new();
     for (key, text) in pairs {
+        if key.starts_with(tko_core::metadata::RESERVED) {
+            let internal = format!("key {key:?} is internal to TKO and cannot be selected");
+            return Err(tko_core::Error::bad("metadata pattern", internal));
+        }
         let pattern = Pattern::value(text).map_err(|error| bad_pattern(&error))?;
         if patterns.insert(key.clone(), pattern).is_some() {
             let twice = format!("key {key:?} is given twice; give it one pattern");

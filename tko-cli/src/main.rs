@@ -6,6 +6,7 @@
 // Doc comments of arguments are help texts, printed as they are.
 #![allow(clippy::doc_markdown)]
 
+mod arguments;
 mod audit;
 mod cli;
 mod connect;
@@ -42,8 +43,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let command = environment::with_variables(cli::Cli::command());
+    let line = arguments::CommandLine::new(std::env::args_os(), &command);
+    for flag in &line.ignored {
+        eprintln!("warning: {flag} has no effect; it is accepted for scripts of the original");
+    }
     let parsed = command
-        .try_get_matches()
+        .try_get_matches_from(line.arguments)
         .and_then(|matches| cli::Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -12,8 +12,10 @@ use tko_core::{Format, Package, encoding};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OutputFormat {
     /// YAML, also for packages that Kubernetes reads
+    #[value(alias = "bare")]
     Yaml,
     /// JSON
+    #[value(alias = "xjson", alias = "go")]
     Json,
     /// XML: each element is named after the type of its value
     Xml,
@@ -24,6 +26,12 @@ pub(crate) enum OutputFormat {
     MessagePack,
     /// A table for people
     Table,
+    /// Lines of text; only `validate`
+    Text,
+    /// JUnit XML for CI systems; only `validate`
+    Junit,
+    /// Test Anything Protocol; only `validate`
+    Tap,
 }
 
 /// Prints a package. YAML and CBOR have one document per resource, other formats one list.
@@ -50,7 +58,9 @@ pub(crate) fn value(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     match format {
-        OutputFormat::Yaml => out.write_all(&encoding::encode([value], Format::Yaml))?,
+        OutputFormat::Yaml => {
+            out.write_all(&plain_times(encoding::encode([value], Format::Yaml)))?;
+        }
         OutputFormat::Json => {
             serde_json::to_writer_pretty(&mut *out, value)?;
             writeln!(out)?;
@@ -64,8 +74,52 @@ pub(crate) fn value(
             out.write_all(&bytes)?;
         }
         OutputFormat::Table => table::write(value, out)?,
+        OutputFormat::Text | OutputFormat::Junit | OutputFormat::Tap => {
+            let message = "only tko validate writes text, junit and tap; choose another format";
+            return Err(tko_core::Error::bad("format", message).into());
+        }
     }
     Ok(())
+}
+
+/// Removes the quotes around times in YAML. Packages keep them: readers of YAML 1.1 would make a plain
+/// time something else than text.
+fn plain_times(yaml: Vec<u8>) -> Vec<u8> {
+    let Ok(text) = String::from_utf8(yaml) else {
+        return Vec::new();
+    };
+    let mut plain = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        match plain_time(line) {
+            Some((key, time)) => plain.extend([key, " ", time, "\n"]),
+            None => plain.push_str(line),
+        }
+    }
+    plain.into_bytes()
+}
+
+/// Splits a line such as `updated: "2026-11-28T16:25:11.000042Z"`.
+fn plain_time(line: &str) -> Option<(&str, &str)> {
+    const TIMES: [&str; 5] = [
+        "created",
+        "updated",
+        "due",
+        "workedOnUntil",
+        "lastTransitionTime",
+    ];
+    let (key, value) = line.split_once(": ")?;
+    let name = key.trim_start_matches([' ', '-']);
+    let value = value.trim_end();
+    let time = ['"', '\''].iter().find_map(|quote| {
+        value
+            .strip_prefix(*quote)
+            .and_then(|value| value.strip_suffix(*quote))
+    })?;
+    let is_time = time.ends_with('Z')
+        && time
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"-:.TZ".contains(&byte));
+    (TIMES.contains(&name) && is_time).then(|| (&line[..=key.len()], time))
 }
 
 /// Prints a list. YAML and JSON are printed item by item.
@@ -93,7 +147,7 @@ impl<'a> ListWriter<'a> {
             OutputFormat::Yaml => {
                 // YAML lists of one item each, concatenated, are one list.
                 let text = encoding::encode([&Value::Array(vec![item])], Format::Yaml);
-                self.out.write_all(&text)?;
+                self.out.write_all(&plain_times(text))?;
             }
             OutputFormat::Json => {
                 let before = if self.count == 0 { "[\n" } else { ",\n" };
@@ -115,5 +169,20 @@ impl<'a> ListWriter<'a> {
             (format, _) => value(format, &Value::Array(self.kept), self.out)?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_times;
+
+    #[test]
+    fn times_of_rows_are_plain_and_other_text_stays_quoted() {
+        let yaml = "- updated: \"2026-11-28T16:25:11.000042Z\"\n  created: '2026-11-28T16:25:11Z'\n  other: '2026-11-28T16:25:11Z'\n  due: 'yes'\n";
+        let plain = plain_times(yaml.as_bytes().to_vec());
+        assert_eq!(
+            String::from_utf8(plain).expect("text"),
+            "- updated: 2026-11-28T16:25:11.000042Z\n  created: 2026-11-28T16:25:11Z\n  other: '2026-11-28T16:25:11Z'\n  due: 'yes'\n"
+        );
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod listen;
 pub(crate) mod metrics;
 mod plugin_metrics;
+mod schema_locations;
 pub(crate) mod signals;
 pub(crate) mod start;
 mod task_group;

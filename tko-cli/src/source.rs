@@ -49,6 +49,16 @@ pub(crate) async fn package(url: &str, console: &Console<'_>) -> Result<Package>
     console.during(message, reader.package(&source)).await
 }
 
+/// Reads a package without showing progress.
+pub(crate) async fn package_quietly(url: &str) -> Result<Package> {
+    let source: Source = url.parse()?;
+    let credentials = SourceCredentials::from_environment()?;
+    SourceReader::new()
+        .with_credentials(credentials)
+        .package(&source)
+        .await
+}
+
 /// Reads a package from standard input.
 pub(crate) fn package_from_stdin() -> Result<Package> {
     SourceReader::new().package_from(STDIN, std::io::stdin().lock())

@@ -1,53 +1,118 @@
 //! `tko validate`: checks packages by the rules of the data service, without a server.
+//!
+//! Documents are read, checked and reported one by one: memory holds the largest document, and what
+//! the chosen output needs of the rest.
+
+mod checker;
+mod documents;
+mod files;
+mod lines;
+mod report;
 
 use crate::console::Console;
+use crate::output::OutputFormat;
 use crate::services::data::SchemaArgs;
-use crate::source::{package, package_from_stdin};
+use crate::services::time;
+use checker::{Checker, KindFilter};
 use clap::Args;
-use std::sync::Arc;
-use tko_core::{Admission, Error, annotation};
-use tko_validate::Validation;
+use regex::Regex;
+use report::Report;
+use std::time::Duration;
+use tko_core::Error;
 
 /// Check packages without a server
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Packages to check, each by itself: like --url of other commands; - is standard input
+    /// Packages to check, each by itself: like --url of other commands; - is standard input. In a
+    /// directory: .yaml, .yml and .json
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
     /// Check like a template or an unprepared deployment: required properties may be missing
     #[arg(long)]
     partial: bool,
+    /// Print a summary of all packages
+    #[arg(long)]
+    summary: bool,
+    /// Do not check these kinds: Kind or group/version/Kind, separated by commas
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    skip: Vec<KindFilter>,
+    /// Refuse these kinds: Kind or group/version/Kind, separated by commas
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    reject: Vec<KindFilter>,
+    /// Ignore files whose path matches this regular expression; may be repeated
+    #[arg(long, value_name = "REGEX")]
+    ignore_filename_pattern: Vec<Regex>,
+    /// Stop at the first resource that is not valid
+    #[arg(long)]
+    exit_on_error: bool,
+    /// Time limit of all downloads of schemas together
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1m")]
+    schema_timeout: Duration,
+    /// Accepted for scripts of kubeconform: validation is always strict
+    #[arg(long, hide = true)]
+    strict: bool,
+    /// Accepted for scripts of kubeconform: the default of --missing-schemas
+    #[arg(long, hide = true)]
+    ignore_missing_schemas: bool,
     #[command(flatten)]
     schemas: SchemaArgs,
 }
 
 impl ValidateArgs {
-    /// Checks every package, and fails with the violations of all of them.
-    pub(crate) async fn run(self, console: &Console<'_>) -> anyhow::Result<()> {
-        let validation = Validation::new(Arc::new(self.schemas.validator()?))
-            .with_time(self.schemas.validator_timeout);
-        let mut all = Vec::new();
+    /// Checks every package and reports what is found; fails if anything is not valid.
+    pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        let validator = self.schemas.validator_within(Some(self.schema_timeout))?;
+        let format = match console.format {
+            // The default of the other commands.
+            OutputFormat::Yaml => OutputFormat::Text,
+            format => format,
+        };
+        let quiet = console.quiet;
+        let report = Report::new(format, self.summary, &mut *console.out)?;
+        let mut checker = Checker {
+            validator,
+            complete: !self.partial,
+            time: self.schemas.validator_timeout,
+            skip: self.skip,
+            reject: self.reject,
+            ignored: self.ignore_filename_pattern,
+            stops: self.exit_on_error,
+            report,
+        };
         for url in &self.urls {
-            let package = match url.as_str() {
-                "-" => package_from_stdin()?,
-                url => package(url, console).await?,
-            };
-            let mut violations = annotation::check(&package);
-            let check = validation.admit(&package, !self.partial);
-            let message = || format!("checking {url}");
-            violations.extend(console.during(message, check).await?);
-            let verdict = match violations.len() {
-                0 => "valid".to_owned(),
-                1 => "1 violation".to_owned(),
-                count => format!("{count} violations"),
-            };
-            console.done(&format!("{url}: {} resources, {verdict}", package.len()));
-            all.extend(violations);
+            let before = checker.report.totals().clone();
+            checker.url(url, quiet).await?;
+            if !quiet {
+                eprintln!("{url}: {}", checker.report.totals().since(&before));
+            }
+            if checker.is_over() {
+                break;
+            }
         }
-        if all.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::invalid("package", all).into())
+        let totals = checker.report.finish()?;
+        console.out.flush()?;
+        match (totals.violations, totals.errors) {
+            (0, 0) => Ok(()),
+            (0, _) if totals.is_unavailable => Err(Error::unavailable(
+                "validate",
+                format!("{} resources could not be checked", totals.errors),
+            )
+            .into()),
+            (violations, errors) => {
+                let mut counts = Vec::new();
+                if violations > 0 {
+                    counts.push(format!("{violations} {}", plural("violation", violations)));
+                }
+                if errors > 0 {
+                    counts.push(format!("{errors} {}", plural("error", errors)));
+                }
+                Err(Error::bad("package", counts.join(", ")).into())
+            }
         }
     }
+}
+
+/// Returns the noun in singular or plural.
+fn plural(noun: &str, count: u64) -> String {
+    format!("{noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -12,7 +12,7 @@
 //! | [`TYPE`](keys::TYPE), [`NAME`](keys::NAME), [`EXECUTOR`](keys::EXECUTOR) | plugin | text |
 //! | [`ARGUMENTS`](keys::ARGUMENTS), [`PROPERTIES`](keys::PROPERTIES) | plugin | list of text; map of text |
 //! | [`TRIGGERS`](keys::TRIGGERS) | plugin | list of maps: `group`, `version`, `kind` |
-//! | [`METADATA`](keys::METADATA) | all but plugins | map of text |
+//! | [`METADATA`](keys::METADATA) | all but plugins | map of text, without TKO's own keys ([`RESERVED`]) |
 //! | [`CREATED`](keys::CREATED) | deployment | time |
 //! | [`UPDATED`](keys::UPDATED) | all but plugins | time |
 //! | [`PREPARED`](keys::PREPARED), [`APPROVED`](keys::APPROVED) | deployment | boolean |
@@ -32,7 +32,7 @@
 
 use crate::entity::{Condition, Entity, Facts, Record};
 use crate::id::{DeploymentId, Key, Kind, SiteId, TemplateId};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::pattern::Pattern;
 use crate::revision::Timestamp;
@@ -183,6 +183,21 @@ pub fn deployments_of(key: &Key) -> Option<Select> {
     Some(select)
 }
 
+/// Removes the keys of a row whose values are empty: text, lists and maps. For people, who read
+/// them as absent.
+pub fn without_empty(row: Value) -> Value {
+    let Value::Object(mut map) = row else {
+        return row;
+    };
+    map.retain(|_, value| match value {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    });
+    Value::Object(map)
+}
+
 fn columns(entity: &Entity, deployment_ids: Option<&[String]>) -> Map<String, Value> {
     let mut map = Map::new();
     let optional = |id: Option<&str>| Value::from(id.unwrap_or_default());
@@ -236,6 +251,7 @@ fn columns(entity: &Entity, deployment_ids: Option<&[String]>) -> Map<String, Va
 fn metadata(metadata: &Metadata) -> Value {
     metadata
         .iter()
+        .filter(|(key, _)| !key.starts_with(RESERVED))
         .map(|(key, value)| (key.to_owned(), Value::from(value)))
         .collect::<Map<_, _>>()
         .into()

@@ -1,9 +1,14 @@
 //! A wrapper around the schema library: the only module that compiles schemas.
 
+use crate::formats;
 use crate::guard;
 use crate::message::{Explainer, path};
-use jsonschema::{Draft, PatternOptions, Validator};
+use crate::rules;
+use crate::structural::Structural;
+use crate::unique::{UNIQUE_BY, UniqueBy};
+use jsonschema::{Draft, PatternOptions, ValidationOptions, Validator};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use tko_core::Resource;
 
@@ -26,6 +31,8 @@ pub(crate) struct Findings {
     pub(crate) list: Vec<SchemaFinding>,
     /// Number of further problems that are not listed.
     pub(crate) more: usize,
+    /// Number of validation rules that were not evaluated.
+    pub(crate) skipped_rules: usize,
 }
 
 impl Findings {
@@ -33,37 +40,70 @@ impl Findings {
     pub(crate) fn one(finding: SchemaFinding) -> Self {
         Self {
             list: vec![finding],
-            more: 0,
+            ..Self::default()
         }
     }
 }
 
 /// A compiled schema.
-pub(crate) struct CompiledSchema(Validator);
+pub(crate) struct CompiledSchema {
+    validator: Validator,
+    /// Of a custom kind.
+    structural: Option<Structural>,
+}
+
+/// Returns the settings of every schema: offline, with all formats and keywords.
+pub(crate) fn options<'a>() -> ValidationOptions<'a> {
+    let mut options = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .offline()
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(true)
+        .with_keyword(UNIQUE_BY, |_, keys, _| Ok(Box::new(UniqueBy::new(keys))))
+        .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES));
+    for (name, check, _) in formats::CUSTOM {
+        options = options.with_format(*name, *check);
+    }
+    for (name, check, _) in formats::KUBERNETES {
+        options = options
+            .with_format(*name, *check)
+            .with_format(format!("{name}?"), |text: &str| {
+                text.is_empty() || check(text)
+            });
+    }
+    options
+}
 
 impl CompiledSchema {
-    /// Compiles a self-contained JSON Schema 2020-12.
+    /// Compiles a self-contained JSON Schema 2020-12. That of a custom kind has a structural schema,
+    /// too.
     ///
     /// # Errors
     /// The reason why the schema cannot be used, for people.
-    pub(crate) fn new(rules: &Value) -> Result<Self, String> {
+    pub(crate) fn new(rules: &Value, structural: Option<Structural>) -> Result<Self, String> {
         guard::check_schema(rules)?;
-        jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .offline()
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(true)
-            .with_format("byte", is_base64)
-            .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES))
-            .build(rules)
-            .map(Self)
-            .map_err(|error| {
-                let place = path(error.instance_path().as_str(), rules);
-                match place.trim_start_matches("['$defs'].resource.") {
-                    "" => error.to_string(),
-                    place => format!("{place}: {error}"),
-                }
-            })
+        let validator = options().build(rules).map_err(|error| {
+            let place = path(error.instance_path().as_str(), rules);
+            match place.trim_start_matches("['$defs'].resource.") {
+                "" => error.to_string(),
+                place => format!("{place}: {error}"),
+            }
+        })?;
+        Ok(Self {
+            validator,
+            structural,
+        })
+    }
+
+    /// Returns true if validation can take long: it evaluates rules.
+    pub(crate) fn has_rules(&self) -> bool {
+        let structural = self.structural.as_ref();
+        structural.is_some_and(Structural::has_rules)
+    }
+
+    /// Returns the first validation rule that does not parse, with the reason.
+    pub(crate) fn unusable_rule(&self) -> Option<String> {
+        self.structural.as_ref()?.unusable_rule()
     }
 
     /// Validates a value and returns at most `limit` findings.
@@ -72,61 +112,58 @@ impl CompiledSchema {
     pub(crate) fn validate(
         &self,
         resource: &Resource,
+        complete: bool,
         limit: usize,
         rules: impl Fn() -> Value,
     ) -> Findings {
-        let value = resource.value();
-        if self.0.is_valid(value) {
-            return Findings::default();
+        let mut value = Cow::Borrowed(resource.value());
+        if let Some(structural) = &self.structural {
+            structural.prune_nulls(value.to_mut());
+            if complete && structural.apply_defaults(value.to_mut()).is_err() {
+                return Findings::one(SchemaFinding {
+                    path: String::new(),
+                    message: "becomes too large with the defaults of its kind; make it smaller"
+                        .to_owned(),
+                });
+            }
+        }
+        if self.validator.is_valid(&value) {
+            return match &self.structural {
+                Some(structural) if complete && structural.has_rules() => {
+                    let outcome = rules::check(structural, &value);
+                    let mut findings = Findings {
+                        more: outcome.findings.len().saturating_sub(limit),
+                        list: outcome.findings,
+                        skipped_rules: outcome.skipped,
+                    };
+                    findings.list.truncate(limit);
+                    findings
+                }
+                _ => Findings::default(),
+            };
         }
         let again = OnceCell::new();
-        let mut explainer = Explainer::new(value, limit, || again.get_or_init(&rules));
+        let mut explainer = Explainer::new(&value, limit, || again.get_or_init(&rules));
         if *resource.gvk().kind == *"Secret" && resource.gvk().group.is_empty() {
             explainer.hide_values();
         }
-        for error in self.0.iter_errors(value) {
+        for error in self.validator.iter_errors(&value) {
             explainer.add(&error);
         }
         explainer.finish()
     }
 }
 
-/// Returns true for padded standard base64, as Kubernetes accepts it for bytes: line breaks are
-/// ignored.
-fn is_base64(text: &str) -> bool {
-    let mut length = 0_usize;
-    let mut padding = 0_usize;
-    for byte in text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')) {
-        match byte {
-            b'=' => padding += 1,
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => {}
-            _ => return false,
-        }
-        length += 1;
-    }
-    length.is_multiple_of(4) && padding <= 2
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CompiledSchema, is_base64};
+    use super::CompiledSchema;
     use serde_json::json;
-
-    #[test]
-    fn base64_is_recognized() {
-        for good in ["", "YQ==", "YWI=", "YWJj", "YWJj\nYWJj\r\n"] {
-            assert!(is_base64(good), "{good:?}");
-        }
-        for bad in ["Y", "YQ", "YQ=", "Y===", "YQ==YQ==", "a-_b", "YW Jj", "ä"] {
-            assert!(!is_base64(bad), "{bad:?}");
-        }
-    }
 
     #[test]
     fn patterns_over_the_memory_limit_are_refused() {
         for pattern in ["(((a{100}){100}){100})", "(?=lookahead)", "("] {
             assert!(
-                CompiledSchema::new(&json!({"pattern": pattern})).is_err(),
+                CompiledSchema::new(&json!({"pattern": pattern}), None).is_err(),
                 "{pattern}"
             );
         }
@@ -136,6 +173,7 @@ mod tests {
     fn an_invalid_schema_is_refused_with_its_path() {
         let error = CompiledSchema::new(
             &json!({"$defs": {"resource": {"properties": {"a": {"type": "text"}}}}}),
+            None,
         )
         .err()
         .expect("refused");

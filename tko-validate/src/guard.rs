@@ -43,12 +43,10 @@ pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
     if !is_shallow(document) {
         return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
     }
-    let mut size = Counter(0);
-    serde_json::to_writer(&mut size, document).map_err(|error| error.to_string())?;
-    if size.0 > MAX_SCHEMA_BYTES {
+    let size = size(document);
+    if size > MAX_SCHEMA_BYTES {
         return Err(format!(
-            "it is {} bytes long; the limit is {MAX_SCHEMA_BYTES}",
-            size.0
+            "it is {size} bytes long; the limit is {MAX_SCHEMA_BYTES}"
         ));
     }
     let mut chains = Chains {
@@ -67,6 +65,14 @@ pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Returns the size of a value in bytes of JSON.
+pub(crate) fn size(value: &Value) -> usize {
+    let mut size = Counter(0);
+    // Counting cannot fail.
+    let _ = serde_json::to_writer(&mut size, value);
+    size.0
 }
 
 struct Counter(usize);

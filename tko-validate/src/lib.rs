@@ -6,11 +6,15 @@ mod bounded;
 mod compiled;
 mod crds;
 mod definitions;
+mod formats;
 mod guard;
 mod message;
+mod rules;
 mod schema;
 mod source;
+mod structural;
 mod transform;
+mod unique;
 mod validator;
 mod version;
 
@@ -19,6 +23,8 @@ pub use crds::{CrdFeed, Crds};
 pub use schema::Schema;
 #[cfg(feature = "remote")]
 pub use source::UrlTemplate;
-pub use source::{BuiltIn, Directory, SchemaSource};
-pub use validator::{MAX_VIOLATIONS, MissingSchema, SchemaValidator, SchemaValidatorBuilder};
+pub use source::{BuiltIn, Directory, PathTemplate, SchemaSource};
+pub use validator::{
+    MAX_VIOLATIONS, MissingSchema, SchemaValidator, SchemaValidatorBuilder, SchemaVerdict,
+};
 pub use version::KubernetesVersion;

@@ -4,9 +4,9 @@ mod path;
 mod phrases;
 
 pub(crate) use path::path;
+pub(crate) use phrases::nearest;
 
 use crate::compiled::{Findings, SchemaFinding};
-use crate::transform::QUANTITY_PATTERN;
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use path::join;
@@ -150,9 +150,6 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
             Kind::Type { kind } => format!("must be {}{is}", types(kind)),
             Kind::Enum { options } => format!("must be {}{is}", one_of(options)),
             Kind::Constant { expected_value } => format!("must be {expected_value}{is}"),
-            Kind::Pattern { pattern } if pattern == QUANTITY_PATTERN => {
-                format!("must be a quantity, such as 2, 500m or 1.5Gi{is}")
-            }
             Kind::Pattern { pattern } => format!("must match the pattern {pattern}{is}"),
             Kind::Minimum { limit } => format!("must be at least {limit}{is}"),
             Kind::Maximum { limit } => format!("must be at most {limit}{is}"),
@@ -172,8 +169,14 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
             Kind::Not { .. } => "has a form that is not allowed".to_owned(),
             Kind::FalseSchema => "is not allowed".to_owned(),
             Kind::PropertyNames { error } => {
-                format!("has an invalid key: {}", error.masked())
+                let key = error.instance().as_str().unwrap_or_default();
+                let why = match error.kind() {
+                    Kind::Format { format } => format!("it must be {}", format_in_words(format)),
+                    _ => error.masked().to_string(),
+                };
+                format!("has an invalid key {:?}: {why}", cut(key))
             }
+            Kind::Custom { message, .. } => message.clone(),
             _ => error.masked().to_string(),
         }
     }
@@ -184,9 +187,9 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
             _ if self.hidden => return String::new(),
             Value::Object(_) => "a map".to_owned(),
             Value::Array(_) => "a list".to_owned(),
-            Value::String(text) => match text.char_indices().nth(SHOWN_CHARACTERS) {
-                Some((end, _)) => format!("the text {:?}…", &text[..end]),
-                None => format!("the text {text:?}"),
+            Value::String(text) => match cut(text) {
+                all if all.len() == text.len() => format!("the text {text:?}"),
+                beginning => format!("the text {beginning:?}…"),
             },
             other => other.to_string(),
         };
@@ -204,6 +207,14 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
         properties
             .map(|properties| properties.keys().map(String::as_str).collect())
             .unwrap_or_default()
+    }
+}
+
+/// Returns the beginning of a text that a message quotes.
+fn cut(text: &str) -> &str {
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::compiled::{CompiledSchema, Findings, SchemaFinding};
 use crate::definitions::{Definitions, rebase_references};
 use crate::guard;
-use crate::transform::{OBJECT_META, identity, transform, without_prose};
+use crate::structural::Structural;
+use crate::transform::{OBJECT_META, identity, transform, transform_custom, without_prose};
 use crate::version::KubernetesVersion;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -32,7 +33,7 @@ pub struct Schema {
 }
 
 /// A schema that does not compile is cached too, with the reason.
-type CompileResult = Result<CompiledSchema, String>;
+type CompileResult = Result<Arc<CompiledSchema>, String>;
 
 /// The published form.
 enum Form {
@@ -102,7 +103,7 @@ impl Schema {
     /// [`Error::Internal`]: compiling panicked.
     pub(crate) async fn validate(
         self: &Arc<Self>,
-        resource: &Resource,
+        resource: &Arc<Resource>,
         complete: bool,
         limit: usize,
     ) -> Result<Findings> {
@@ -113,8 +114,20 @@ impl Schema {
         };
         let outcome = place.get_or_try_init(|| self.compile(complete)).await?;
         Ok(match outcome {
+            Ok(compiled) if complete && compiled.has_rules() => {
+                // Rules may take a second.
+                let (schema, compiled, resource) =
+                    (self.clone(), compiled.clone(), resource.clone());
+                spawn_blocking(move || {
+                    let rules = || schema.rules(complete).unwrap_or_default();
+                    compiled.validate(&resource, complete, limit, rules)
+                })
+                .await
+                .map_err(|error| Error::internal("evaluate validation rules", error))?
+            }
             Ok(compiled) => {
-                compiled.validate(resource, limit, || self.rules(complete).unwrap_or_default())
+                let rules = || self.rules(complete).unwrap_or_default();
+                compiled.validate(resource, complete, limit, rules)
             }
             Err(reason) => Findings::one(SchemaFinding {
                 path: String::new(),
@@ -132,19 +145,33 @@ impl Schema {
     /// # Errors
     /// [`Error::Internal`]: compiling panicked.
     pub(crate) async fn fault(self: &Arc<Self>) -> Result<Option<String>> {
+        let fault = |outcome: &CompileResult| match outcome {
+            Ok(compiled) => compiled.unusable_rule(),
+            Err(reason) => Some(reason.clone()),
+        };
         match self.complete.get() {
-            Some(outcome) => Ok(outcome.as_ref().err().cloned()),
-            None => Ok(self.compile(true).await?.err()),
+            Some(outcome) => Ok(fault(outcome)),
+            None => Ok(fault(&self.compile(true).await?)),
         }
     }
 
     async fn compile(self: &Arc<Self>, complete: bool) -> Result<CompileResult> {
         let schema = self.clone();
-        spawn_blocking(move || CompiledSchema::new(&schema.rules(complete)?))
-            .await
-            .map_err(|error| {
-                Error::internal(format!("compile the schema in {}", self.origin), error)
-            })
+        spawn_blocking(move || {
+            let rules = schema.rules(complete)?;
+            let compiled = CompiledSchema::new(&rules, schema.structural());
+            compiled.map(Arc::new)
+        })
+        .await
+        .map_err(|error| Error::internal(format!("compile the schema in {}", self.origin), error))
+    }
+
+    /// Reads the structural schema of a custom kind. Its depth was checked before.
+    fn structural(&self) -> Option<Structural> {
+        match &self.form {
+            Form::Crd(crd, version) => Some(Structural::read(published(crd, *version)?)),
+            Form::Definition(..) | Form::Document(_) => None,
+        }
     }
 
     /// Builds the JSON Schema 2020-12 that resources are validated against.
@@ -158,11 +185,10 @@ impl Schema {
             Form::Document(published) => {
                 let mut schema = published.clone();
                 rebase_references(&mut schema, "#", "#/$defs/resource");
-                add(schema, complete, &mut definitions)?
+                add(schema, complete, false, &mut definitions)?
             }
             Form::Crd(crd, version) => {
-                let place = format!("/spec/versions/{version}/schema/openAPIV3Schema");
-                let schema = crd.value().pointer(&place);
+                let schema = published(crd, *version);
                 let schema = schema.map_or_else(|| json!({}), without_prose);
                 if refers(&schema) {
                     return Err(
@@ -170,7 +196,7 @@ impl Schema {
                             .to_owned(),
                     );
                 }
-                add(schema, complete, &mut definitions)?
+                add(schema, complete, true, &mut definitions)?
             }
         };
         let mut rules = match &self.gvk {
@@ -192,15 +218,28 @@ impl fmt::Debug for Schema {
     }
 }
 
+/// Returns the schema of one version as the definition states it.
+fn published(crd: &Resource, version: usize) -> Option<&Value> {
+    let place = format!("/spec/versions/{version}/schema/openAPIV3Schema");
+    crd.value().pointer(&place)
+}
+
 /// Adds the schema of a whole resource, including the fields of every resource, under the name
 /// `resource`.
 fn add(
     mut schema: Value,
     complete: bool,
+    is_custom: bool,
     definitions: &mut Map<String, Value>,
 ) -> Result<&'static str, String> {
     if !guard::is_shallow(&schema) {
         return Err("it is nested too deeply".to_owned());
+    }
+    if is_custom
+        && schema.get("type").is_some_and(|one| one == "object")
+        && let Some(keywords) = schema.as_object_mut()
+    {
+        keywords.entry("properties").or_insert_with(|| json!({}));
     }
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for name in ["apiVersion", "kind"] {
@@ -220,7 +259,11 @@ fn add(
             .entry("additionalProperties")
             .or_insert(Value::Bool(true));
     }
-    transform(&mut schema, complete);
+    if is_custom {
+        transform_custom(&mut schema, complete);
+    } else {
+        transform(&mut schema, complete);
+    }
     definitions.insert("resource".to_owned(), schema);
     Definitions::built_in(KubernetesVersion::default())
         .map_err(|error| error.to_string())?

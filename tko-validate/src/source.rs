@@ -3,18 +3,21 @@
 mod built_in;
 mod directory;
 mod file_names;
+mod known_groups;
 mod native;
+mod path_template;
 #[cfg(feature = "remote")]
 mod remote;
-#[cfg(feature = "remote")]
 mod template;
 
 pub use built_in::BuiltIn;
 pub use directory::Directory;
+pub use path_template::PathTemplate;
 #[cfg(feature = "remote")]
 pub use remote::UrlTemplate;
 
-pub(crate) use native::{Native, is_free};
+pub(crate) use known_groups::unknown_kind;
+pub(crate) use native::{Native, is_free, is_own_group};
 
 use crate::schema::Schema;
 use async_trait::async_trait;

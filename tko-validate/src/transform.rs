@@ -6,10 +6,11 @@
 mod bounds;
 mod closing;
 mod kubernetes;
+mod lists;
 mod missing;
 mod types;
 
-pub(crate) use kubernetes::{OBJECT_META, QUANTITY_PATTERN, amend_definition, identity};
+pub(crate) use kubernetes::{OBJECT_META, amend_definition, identity};
 pub(crate) use types::accept_null;
 
 use serde_json::{Map, Value};
@@ -76,6 +77,44 @@ const PARTIAL: &[Rule] = &[
     missing::nothing_required,
     closing::closed,
 ];
+
+/// Rules for complete resources of custom kinds. What null means is decided before validation, see
+/// [`Structural`](crate::structural::Structural).
+const CUSTOM_COMPLETE: &[Rule] = &[
+    types::without_foreign_keywords,
+    types::int_or_string,
+    types::merged_type_branches,
+    types::custom_nullable,
+    bounds::exclusive_bounds,
+    bounds::integer_ranges,
+    closing::embedded_resource,
+    lists::list_types,
+    closing::custom_closed,
+];
+
+/// Like [`CUSTOM_COMPLETE`], for resources in which fields may still be missing.
+const CUSTOM_PARTIAL: &[Rule] = &[
+    types::without_foreign_keywords,
+    types::int_or_string,
+    types::merged_type_branches,
+    types::custom_nullable,
+    bounds::exclusive_bounds,
+    bounds::integer_ranges,
+    closing::embedded_resource,
+    lists::list_types,
+    missing::nothing_required,
+    closing::custom_closed,
+];
+
+/// Like [`transform`], for the schema of a custom kind as its definition states it.
+pub(crate) fn transform_custom(schema: &mut Value, complete: bool) {
+    let rules = if complete {
+        CUSTOM_COMPLETE
+    } else {
+        CUSTOM_PARTIAL
+    };
+    apply(schema, SchemaPosition::default(), rules);
+}
 
 /// Makes a schema and its subschemas strict, for complete or for partial resources.
 pub(crate) fn transform(schema: &mut Value, complete: bool) {

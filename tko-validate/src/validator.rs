@@ -5,7 +5,7 @@ use crate::compiled::{Findings, SchemaFinding};
 use crate::crds::Crds;
 use crate::guard;
 use crate::schema::Schema;
-use crate::source::{BuiltIn, Native, SchemaSource, is_free};
+use crate::source::{BuiltIn, Native, SchemaSource, is_free, unknown_kind};
 use crate::version::KubernetesVersion;
 use async_trait::async_trait;
 use std::fmt;
@@ -70,6 +70,8 @@ impl fmt::Display for MissingSchema {
 /// packages cannot override a Kubernetes kind. An unavailable source ends the lookup with an error,
 /// and the resource is not admitted.
 ///
+/// Kinds that do not exist in a group of Kubernetes or of TKO itself are refused.
+///
 /// A resource that passed is not validated again while its content and its schema stay the same.
 /// Validating the thousandth deployment of a template therefore costs one lookup per resource.
 pub struct SchemaValidator {
@@ -78,11 +80,25 @@ pub struct SchemaValidator {
     crds: Arc<Crds>,
     sources: Vec<Arc<dyn SchemaSource>>,
     missing: MissingSchema,
-    passed: Mutex<Bounded<Passed, ()>>,
+    /// Value: how many validation rules were not evaluated.
+    passed: Mutex<Bounded<Passed, usize>>,
 }
 
 /// Content, schema, and whether it was complete.
 type Passed = (ContentHash, u64, bool);
+
+/// What the validator found in one resource, and what it did not check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemaVerdict {
+    /// The violations, in the order of the schema.
+    pub violations: Vec<Violation>,
+    /// Whether no source has a schema for the kind, so that nothing was checked.
+    pub without_schema: bool,
+    /// Number of evaluations of validation rules that were left out: rules that compare with the
+    /// previous state of the resource, and rules that use a function that is not known here.
+    pub skipped_rules: usize,
+}
 
 /// Configures a [`SchemaValidator`].
 #[derive(Default)]
@@ -162,6 +178,13 @@ impl SchemaValidator {
 
     fn without_schema(&self, resource: &Resource) -> Findings {
         let gvk = resource.gvk();
+        let kinds = self.native.kinds().chain(self.built_in.kinds());
+        if let Some(message) = unknown_kind(gvk, kinds, &self.built_in.version().label()) {
+            return Findings::one(SchemaFinding {
+                path: "kind".to_owned(),
+                message,
+            });
+        }
         match self.missing {
             _ if is_free(gvk) => Findings::default(),
             MissingSchema::Accept => Findings::default(),
@@ -185,14 +208,30 @@ impl SchemaValidator {
         package: &Package,
         resource: &Arc<Resource>,
         complete: bool,
+    ) -> Result<(Findings, bool)> {
+        match self.find(resource.gvk(), package).await? {
+            Some(schema) => {
+                let findings = self.findings_by(&schema, resource, complete).await?;
+                Ok((findings, false))
+            }
+            None => Ok((self.without_schema(resource), true)),
+        }
+    }
+
+    async fn findings_by(
+        &self,
+        schema: &Arc<Schema>,
+        resource: &Arc<Resource>,
+        complete: bool,
     ) -> Result<Findings> {
-        let Some(schema) = self.find(resource.gvk(), package).await? else {
-            return Ok(self.without_schema(resource));
-        };
         let passed = (resource.hash(), schema.number(), complete);
         let remembered = || self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered().get(&passed).is_some() {
-            return Ok(Findings::default());
+        let known = remembered().get(&passed);
+        if let Some(skipped_rules) = known {
+            return Ok(Findings {
+                skipped_rules,
+                ..Findings::default()
+            });
         }
         if !guard::is_shallow(resource.value()) {
             return Ok(Findings::one(too_deep()));
@@ -201,6 +240,7 @@ impl SchemaValidator {
         if findings.list.is_empty()
             && let Some(crd) = self.crds.of_resource(resource)
         {
+            findings.list.extend(crd_name(resource));
             for (place, (gvk, schema)) in crd.kinds.iter().enumerate() {
                 if let Some(reason) = schema.fault().await? {
                     findings.list.push(SchemaFinding {
@@ -211,7 +251,7 @@ impl SchemaValidator {
             }
         }
         if findings.list.is_empty() {
-            remembered().insert(passed, ());
+            remembered().insert(passed, findings.skipped_rules);
         }
         Ok(findings)
     }
@@ -221,6 +261,59 @@ pub(crate) fn too_deep() -> SchemaFinding {
     SchemaFinding {
         path: String::new(),
         message: format!("is nested more than {} levels deep", guard::MAX_DEPTH),
+    }
+}
+
+/// Checks that a `CustomResourceDefinition` has the name that its plural and group make.
+fn crd_name(crd: &Resource) -> Option<SchemaFinding> {
+    let text = |path: &[&str]| crd.get(path).and_then(serde_json::Value::as_str);
+    let (plural, group) = (
+        text(&["spec", "names", "plural"])?,
+        text(&["spec", "group"])?,
+    );
+    let expected = format!("{plural}.{group}");
+    (*crd.identifier().name != *expected).then(|| SchemaFinding {
+        path: "metadata.name".to_owned(),
+        message: format!("must be {expected}: spec.names.plural and spec.group"),
+    })
+}
+
+impl SchemaValidator {
+    /// Validates one resource of a package.
+    ///
+    /// Unlike [`Validator::validate`], this does not look for the resource in the package, and tells
+    /// what was not checked. The package gives the definitions of custom kinds.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`]: a source cannot be reached now.
+    /// - [`Error::BadArgument`]: a source has a schema that cannot be read.
+    pub async fn verdict(
+        &self,
+        package: &Package,
+        resource: &Arc<Resource>,
+        complete: bool,
+    ) -> Result<SchemaVerdict> {
+        let (findings, without_schema) = self.findings(package, resource, complete).await?;
+        let identifier = resource.identifier();
+        let violation = |path, message| Violation {
+            resource: Some(identifier.clone()),
+            path,
+            message,
+        };
+        let mut violations: Vec<Violation> = findings
+            .list
+            .into_iter()
+            .map(|finding| violation(finding.path, finding.message))
+            .collect();
+        if findings.more > 0 {
+            let message = format!("and {} more violations", findings.more);
+            violations.push(violation(String::new(), message));
+        }
+        Ok(SchemaVerdict {
+            violations,
+            without_schema,
+            skipped_rules: findings.skipped_rules,
+        })
     }
 }
 
@@ -238,24 +331,6 @@ impl Validator for SchemaValidator {
                 format!("{target} is not in the package"),
             ));
         };
-        let findings = self.findings(package, resource, complete).await?;
-        let identifier = resource.identifier();
-        let mut violations: Vec<Violation> = findings
-            .list
-            .into_iter()
-            .map(|finding| Violation {
-                resource: Some(identifier.clone()),
-                path: finding.path,
-                message: finding.message,
-            })
-            .collect();
-        if findings.more > 0 {
-            violations.push(Violation {
-                resource: Some(identifier.clone()),
-                path: String::new(),
-                message: format!("and {} more violations", findings.more),
-            });
-        }
-        Ok(violations)
+        Ok(self.verdict(package, resource, complete).await?.violations)
     }
 }

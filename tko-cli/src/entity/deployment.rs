@@ -134,6 +134,10 @@ impl DeploymentCommand {
                 metadata,
                 source,
             } => {
+                if template.is_none() && source.url.is_none() && !source.stdin {
+                    let message = "a deployment needs a template, or a package by --url or --stdin";
+                    return Err(tko_core::Error::bad("template", message).into());
+                }
                 let new = NewDeployment {
                     parent,
                     template,
@@ -180,6 +184,10 @@ async fn approve_one(
         let why =
             format!("{key} is not prepared, so it cannot be approved; see tko deployment show");
         return Err(tko_core::Error::bad("id", why).into());
+    }
+    if record.entity.deployment().is_some_and(|d| d.approved) {
+        console.done(&format!("already approved: {}", key.id()));
+        return Ok(());
     }
     let select = Select {
         ids: vec![Pattern::literal(key.id())],

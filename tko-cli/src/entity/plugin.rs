@@ -3,8 +3,12 @@
 use super::{delete, list, purge, show};
 use crate::console::Console;
 use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
+use crate::services::controllers::executors;
 use clap::{Args, Subcommand};
-use tko_core::{DataApi, Gvk, Key, NewPlugin, PluginId, PluginType, Result};
+use tko_core::{
+    DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
+};
+use tko_plugin::Timeouts;
 
 /// Manage plugins: programs that prepare, schedule or validate
 #[derive(Debug, Subcommand)]
@@ -78,20 +82,68 @@ impl PluginCommand {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::List { filter, window } => list(data, filter.select()?, &window, console).await,
+            Self::List { filter, window } => {
+                let select = filter.select()?;
+                list(data, select.clone(), &window, console).await?;
+                warn_of_executors(data, select, console).await
+            }
             Self::Get(name) => show(data, &Key::from(name.id()?), console).await,
             Self::Register(args) => {
                 let id = args.name.id()?;
+                let warning = unknown_executor(&args.executor);
                 let new = NewPlugin::new(id.clone(), args.executor)
                     .arguments(args.arguments)
                     .properties(args.properties.into_iter().collect())
                     .triggers(args.triggers);
                 data.register_plugin(new).await?;
                 console.done(&format!("registered plugin {id}"));
+                if let Some(warning) = warning {
+                    console.done(&format!("warning: plugin {id}: {warning}"));
+                }
                 Ok(())
             }
             Self::Delete(name) => delete(data, &Key::from(name.id()?), console).await,
             Self::Purge { filter } => purge(data, &filter.select()?, console).await,
+        }
+    }
+}
+
+/// Returns a warning if the controllers of this program have no such executor.
+fn unknown_executor(name: &str) -> Option<String> {
+    let known = executors(None, Timeouts::default());
+    let names: Vec<&str> = known.iter().map(|executor| executor.name()).collect();
+    (!names.contains(&name)).then(|| {
+        format!(
+            "controllers of tko have no executor {name:?}, only {}; it does not run unless a controller of yours has it",
+            names.join(", ")
+        )
+    })
+}
+
+/// Warns of plugins that the controllers of this program cannot run.
+async fn warn_of_executors(
+    data: &dyn DataApi,
+    select: Select,
+    console: &Console<'_>,
+) -> anyhow::Result<()> {
+    let mut list = List {
+        select,
+        after: None,
+        limit: 500,
+        want: Want::ROW,
+    };
+    loop {
+        let page = data.list(&list).await?;
+        for record in &page.items {
+            if let Facts::Plugin(plugin) = &record.entity.facts
+                && let Some(warning) = unknown_executor(&plugin.executor)
+            {
+                console.done(&format!("warning: {}: {warning}", record.entity.key));
+            }
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            return Ok(());
         }
     }
 }

@@ -3,17 +3,15 @@
 use super::backend::BackendArgs;
 use super::controllers::patient;
 use super::metrics::Exporter;
+use super::schema_locations::SchemaLocations;
 use super::time;
-use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Backend, Registry, Store, Validator};
-use tko_validate::{
-    Directory, KubernetesVersion, MissingSchema, SchemaValidator, UrlTemplate, Validation,
-};
+use tko_validate::{KubernetesVersion, MissingSchema, SchemaValidator, Validation};
 
 /// Settings of the data service
 #[derive(Clone, Debug, Default, Args)]
@@ -40,7 +38,8 @@ pub(crate) struct SchemaArgs {
     #[arg(long, value_name = "VERSION")]
     kubernetes_version: Option<KubernetesVersion>,
     /// Read more schemas from a file or directory of CustomResourceDefinitions, a swagger.json,
-    /// JSON Schemas, or a URL with the variables of kubeconform; may be repeated
+    /// JSON Schemas, or a path or URL with the variables of kubeconform; `default` is the place of
+    /// the built-in ones, otherwise last; may be repeated
     #[arg(long = "schema-location", value_name = "LOCATION")]
     schema_locations: Vec<String>,
     /// Cache downloaded schemas in this directory
@@ -71,24 +70,27 @@ impl SchemaArgs {
         }
     }
 
-    /// Makes the schema validator.
+    /// Makes the schema validator of a server.
     pub(crate) fn validator(&self) -> anyhow::Result<SchemaValidator> {
+        self.validator_within(None)
+    }
+
+    /// Makes a schema validator. `fetch_time` limits all fetches of remote schemas together.
+    pub(crate) fn validator_within(
+        &self,
+        fetch_time: Option<Duration>,
+    ) -> anyhow::Result<SchemaValidator> {
         let version = self.kubernetes_version.unwrap_or_default();
         let mut builder = SchemaValidator::builder()
             .kubernetes(version)
             .missing(self.missing_schemas);
-        for location in &self.schema_locations {
-            builder = if location.starts_with("http://") || location.starts_with("https://") {
-                let mut template = UrlTemplate::new(location, version)?;
-                if let Some(folder) = &self.schema_cache {
-                    template = template.with_cache(folder);
-                }
-                builder.source(Arc::new(template))
-            } else {
-                let directory = Directory::open(location)
-                    .with_context(|| format!("cannot read the schemas in {location}"))?;
-                builder.source(Arc::new(directory))
-            };
+        let locations = SchemaLocations {
+            version,
+            cache: self.schema_cache.as_deref(),
+            fetch_time,
+        };
+        for source in locations.open(&self.schema_locations)? {
+            builder = builder.source(source);
         }
         Ok(builder.build()?)
     }

@@ -152,13 +152,15 @@ async fn unknown_names_and_forbidden_characters_are_refused() {
             "template no/such:template does not exist",
         ),
         (
-            "deployment create --site no/such/site",
+            "deployment create --stdin --site no/such/site",
             "site no/such/site does not exist",
         ),
         (
-            "deployment create --parent 0123",
+            "deployment create --stdin --parent 0123",
             "deployment 0123 does not exist",
         ),
+        ("deployment create", "needs a template"),
+        ("deployment list -m nephio.org/waits-for/site=*", "internal"),
     ] {
         let error = server.tko(command).bad(2).await;
         assert!(error.contains(said), "{command}: {error}");

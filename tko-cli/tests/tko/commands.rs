@@ -234,9 +234,10 @@ async fn about_shows_the_server() {
     assert_eq!(about["instanceDescription"], "two_words");
     assert_eq!(about["insecure"], false);
     assert_eq!(
-        about["addressPorts"],
+        about["grpc"]["addressPorts"],
         json!([format!("127.0.0.1:{}", server.port)])
     );
+    assert_eq!(about["grpc"]["defaultPackageFormat"], "cbor");
     let version = tko("version").good().await;
     assert_eq!(about["tkoVersion"], version.line());
 }

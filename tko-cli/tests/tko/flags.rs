@@ -49,6 +49,8 @@ async fn flags_may_stand_before_between_and_after_subcommands() {
         format!("template {flags} --format json list"),
         format!("--format json template {flags} list"),
         format!("-o json template list {flags}"),
+        format!("{flags} -o json template list"),
+        format!("-z true {flags} template list -ojson -p --width 80"),
     ] {
         assert_eq!(tko(&command).good().await.text(), list, "{command}");
     }

@@ -176,7 +176,7 @@ async fn a_preparer_waits_for_a_server_that_starts_later() {
     late.event("failed to load plugins; retrying").await;
     late.stop().await;
     let again = Server::on("data start", port).await;
-    let create = again.tko("deployment create");
+    let create = again.tko("deployment create --stdin").stdin("");
     let id = create.good().await.line().to_owned();
     early.event("worker started").await;
     let feed = Feed::of(&again.client());

@@ -16,7 +16,7 @@ spec:
 async fn a_valid_package_passes_from_every_source() {
     let judged = tko("validate -").stdin(SERVICE).good().await;
     assert!(judged.stdout.is_empty());
-    assert_eq!(judged.stderr, "-: 1 resources, valid\n");
+    assert_eq!(judged.stderr, "-: 1 resource, valid\n");
     let folders = ["upf", "smf", "amf"].map(|name| example(&format!("packages/{name}")));
     let judged = tko("validate")
         .arg(&folders[0])

@@ -1,6 +1,6 @@
 //! Tests of the view.
 
-use super::{date, deployments_of, detail, package, rfc3339, summary};
+use super::{date, deployments_of, detail, package, rfc3339, summary, without_empty};
 use crate::deployment_resource::{DeploymentResource, asked};
 use crate::entity::{Condition, Deployment, Entity, Facts, Plugin, Record};
 use crate::hash::ContentHash;
@@ -235,4 +235,22 @@ fn every_day_follows_the_one_before() {
             _ => (year, month, day + 1),
         };
     }
+}
+
+#[test]
+fn internal_metadata_are_not_shown() {
+    let mut record = deployment();
+    let mut metadata = Metadata::default();
+    metadata.insert("nephio.org/waits-for/site/a", "");
+    metadata.insert("type", "edge");
+    let mut entity = (*record.entity).clone();
+    entity.metadata = metadata;
+    record.entity = Arc::new(entity);
+    assert_eq!(summary(&record, None)["metadata"], json!({"type": "edge"}));
+}
+
+#[test]
+fn empty_keys_can_be_left_out() {
+    let row = json!({"a": "", "b": [], "c": {}, "d": false, "e": 0, "f": "x"});
+    assert_eq!(without_empty(row), json!({"d": false, "e": 0, "f": "x"}));
 }

@@ -55,10 +55,22 @@ pub(crate) fn log(error: &Error) {
     }
 }
 
+/// Whether the text of an action ends in the reason why it failed, as that of a validation does: the
+/// log has no more than that.
+pub(super) fn states_reason(action: &str) -> bool {
+    action.contains(": ")
+}
+
 fn text(error: &Error) -> String {
     match error {
+        Error::Internal { action, .. } if states_reason(action) => {
+            format!("{error}: internal error")
+        }
         Error::Internal { .. } => {
             format!("{error}: internal error; the server's log has the cause")
+        }
+        Error::Unavailable { action, .. } if states_reason(action) => {
+            format!("{error}; try again later")
         }
         Error::Unavailable { .. } => {
             format!("{error}; try again later; the server's log has the cause")

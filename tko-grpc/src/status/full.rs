@@ -1,5 +1,6 @@
 //! Errors as messages, complete except for the source, which stays in the server's log.
 
+use super::encode::states_reason;
 use crate::proto::v1alpha2 as wire;
 use crate::wire::scalar::{gvk, key, unpack_gvk, unpack_key};
 use tko_core::resource::Identifier;
@@ -7,6 +8,8 @@ use tko_core::{Error, Key, Result, Revision, Subject, Violation};
 
 /// The source of a remote error.
 const ELSEWHERE: &str = "the server's log has the cause";
+/// The source of a remote error that states its reason.
+const LATER: &str = "try again later";
 
 /// Converts an error to a message.
 pub(crate) fn pack(error: &Error) -> wire::Error {
@@ -79,7 +82,14 @@ pub(crate) fn unpack(error: wire::Error) -> Result<Error> {
         "UNAUTHENTICATED" => Error::Unauthenticated(error.message),
         "FORBIDDEN" => Error::Forbidden(error.message),
         "NOT_IMPLEMENTED" => Error::NotImplemented(error.message.into()),
-        "UNAVAILABLE" => Error::unavailable(error.subject, ELSEWHERE),
+        "UNAVAILABLE" => {
+            let source = if states_reason(&error.subject) {
+                LATER
+            } else {
+                ELSEWHERE
+            };
+            Error::unavailable(error.subject, source)
+        }
         "INTERNAL" => Error::internal(error.subject, ELSEWHERE),
         other => return Err(Error::bad("error", format!("unknown kind {other:?}"))),
     })

@@ -8,13 +8,8 @@ use serde_json::Value;
 const SHOWN_PROPERTIES: usize = 12;
 
 pub(super) fn unknown_property(name: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|candidate| (distance(name, candidate), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
-    match nearest {
-        Some((_, candidate)) => format!("is not a known property; did you mean {candidate}?"),
+    match nearest(name, known.iter().copied()) {
+        Some(candidate) => format!("is not a known property; did you mean {candidate}?"),
         None if known.is_empty() || known.len() > SHOWN_PROPERTIES => {
             "is not a known property".to_owned()
         }
@@ -81,13 +76,14 @@ pub(super) fn one_of(options: &Value) -> String {
 }
 
 pub(super) fn format_in_words(format: &str) -> &str {
-    match format {
-        "byte" => "base64",
-        "date" => "a date such as 2026-01-31",
-        "date-time" => "a time such as 2026-01-31T12:00:00Z",
-        "ipv4" => "an IPv4 address",
-        "ipv6" => "an IPv6 address",
-        "uuid" => "a UUID",
-        other => other,
-    }
+    crate::formats::meaning(format).unwrap_or(format)
+}
+
+/// Returns the name that is most likely meant, if one is near enough.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .map(|(_, candidate)| candidate)
 }

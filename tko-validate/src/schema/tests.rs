@@ -11,7 +11,7 @@ async fn messages(schema: Schema, mut resource: Value, complete: bool) -> Vec<St
     resource["apiVersion"] = json!("example.com/v1");
     resource["kind"] = json!("Foo");
     resource["metadata"]["name"] = json!("a");
-    let resource = Resource::new(resource).expect("a resource");
+    let resource = Arc::new(Resource::new(resource).expect("a resource"));
     Arc::new(schema)
         .validate(&resource, complete, 10)
         .await

@@ -37,7 +37,16 @@ impl BuiltIn {
 
     /// Finds the schema of one of Kubernetes' own kinds.
     pub(crate) fn get(&self, gvk: &Gvk) -> Option<Arc<Schema>> {
-        let kinds = self.kinds.get_or_init(|| {
+        self.by_gvk().get(gvk).cloned()
+    }
+
+    /// Iterates over the kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Gvk> {
+        self.by_gvk().keys()
+    }
+
+    fn by_gvk(&self) -> &HashMap<Gvk, Arc<Schema>> {
+        self.kinds.get_or_init(|| {
             let definitions = Definitions::built_in(self.version)
                 .expect("the version was chosen of those that are built in");
             let origin = format!("Kubernetes {}", self.version.label());
@@ -49,8 +58,7 @@ impl BuiltIn {
                     (gvk, Arc::new(schema))
                 })
                 .collect()
-        });
-        kinds.get(gvk).cloned()
+        })
     }
 }
 

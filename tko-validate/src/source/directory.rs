@@ -58,6 +58,11 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Returns true if there is no schema and no file that could be one.
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.by_name.is_empty()
+    }
+
     fn add(&mut self, file: PathBuf) -> Result<()> {
         let name = lower_case_name(&file);
         let (_, extension) = name.rsplit_once('.').unwrap_or_default();
@@ -135,8 +140,12 @@ fn find_files(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()>
     if depth > 0 && fs::symlink_metadata(path).map_err(told)?.is_symlink() && path.is_dir() {
         return Ok(());
     }
-    if !fs::metadata(path).map_err(told)?.is_dir() {
-        files.push(path.to_owned());
+    let metadata = fs::metadata(path).map_err(told)?;
+    if !metadata.is_dir() {
+        // Pipes and devices in a folder could block for ever.
+        if metadata.is_file() || depth == 0 {
+            files.push(path.to_owned());
+        }
         return Ok(());
     }
     if depth > MAX_FOLDERS || files.len() > MAX_FILES {
@@ -164,9 +173,14 @@ fn refused(path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
     Error::bad("schema location", format!("{}: {reason}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let told = |error: std::io::Error| refused(path, &error);
-    let size = fs::metadata(path).map_err(told)?.len();
+    let metadata = fs::metadata(path).map_err(told)?;
+    if !metadata.is_file() {
+        let message = format!("{} is not a regular file", path.display());
+        return Err(Error::bad("schema location", message));
+    }
+    let size = metadata.len();
     if size > MAX_FILE_BYTES {
         let message = format!(
             "{} has {size} bytes; the limit is {MAX_FILE_BYTES}",
@@ -177,7 +191,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(told)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes).map_err(|error| refused(path, &error))
 }
 
@@ -238,6 +252,15 @@ not: a resource
         }
         assert_eq!(origin(&directory, "example.com/v2", "Foo").await, None);
         assert_eq!(origin(&directory, "other.io/v1", "Issuer").await, None);
+    }
+
+    #[test]
+    fn a_folder_without_schemas_is_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("a.yaml"), "a: b").expect("written");
+        assert!(Directory::open(folder.path()).expect("readable").is_empty());
+        fs::write(folder.path().join("crds.yaml"), CRD).expect("written");
+        assert!(!Directory::open(folder.path()).expect("readable").is_empty());
     }
 
     #[tokio::test]

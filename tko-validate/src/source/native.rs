@@ -69,12 +69,25 @@ impl Native {
         }
     }
 
+    /// Iterates over the kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Gvk> {
+        self.kinds.keys()
+    }
+
     pub(crate) fn get(&self, gvk: &Gvk) -> Option<Arc<Schema>> {
         if *gvk.group == *"metadata.nephio.org" {
             return Some(self.metadata.clone());
         }
         self.kinds.get(gvk).cloned()
     }
+}
+
+/// Returns true for the groups whose kinds are all TKO's own. Only those of metadata are free in
+/// their names.
+pub(crate) fn is_own_group(group: &str) -> bool {
+    KINDS
+        .iter()
+        .any(|(api_version, _, _)| api_version.split('/').next() == Some(group))
 }
 
 /// Returns true if resources of this group are inputs that only plugins or schedulers understand.

@@ -44,6 +44,8 @@ pub struct UrlTemplate {
     kubernetes: KubernetesVersion,
     client: Client,
     time: Duration,
+    total: Option<Duration>,
+    spent: Mutex<Duration>,
     max_bytes: usize,
     cache: Option<PathBuf>,
     known: Mutex<Bounded<Gvk, FetchSlot>>,
@@ -87,6 +89,8 @@ impl UrlTemplate {
             kubernetes,
             client,
             time: Duration::from_secs(10),
+            total: None,
+            spent: Mutex::new(Duration::ZERO),
             max_bytes: 8 << 20,
             cache: None,
             known: Mutex::new(Bounded::new(REMEMBERED)),
@@ -104,6 +108,14 @@ impl UrlTemplate {
     #[must_use]
     pub fn with_time(mut self, time: Duration) -> Self {
         self.time = time;
+        self
+    }
+
+    /// Sets the time limit of all fetches together; once it is used up, every further fetch is an
+    /// error. For programs that end; default: no limit.
+    #[must_use]
+    pub fn with_total_time(mut self, total: Duration) -> Self {
+        self.total = Some(total);
         self
     }
 
@@ -155,11 +167,36 @@ impl UrlTemplate {
         Ok(FetchedSchemas::Schema(Arc::new(schema)))
     }
 
+    /// Fetches within the time that is left of all fetches together.
     async fn fetch(&self, url: &str, file: Option<PathBuf>) -> Result<Option<Value>> {
+        let spent = || self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut time = self.time;
+        if let Some(total) = self.total {
+            let left = total.saturating_sub(*spent());
+            if left.is_zero() {
+                return Err(Error::unavailable(
+                    format!("fetch the schema at {url}"),
+                    format!("all fetches together took more than {total:?}"),
+                ));
+            }
+            time = time.min(left);
+        }
+        let start = Instant::now();
+        let fetched = self.fetch_within(url, file, time).await;
+        *spent() += start.elapsed();
+        fetched
+    }
+
+    async fn fetch_within(
+        &self,
+        url: &str,
+        file: Option<PathBuf>,
+        time: Duration,
+    ) -> Result<Option<Value>> {
         let down =
             |reason: String| Error::unavailable(format!("fetch the schema at {url}"), reason);
         let told = |error: reqwest::Error| down(tko_core::error::chain(&error.without_url()));
-        let request = self.client.get(url).timeout(self.time);
+        let request = self.client.get(url).timeout(time);
         let mut response = request.send().await.map_err(told)?;
         match response.status() {
             StatusCode::OK => {}

@@ -21,14 +21,25 @@ pub(super) fn exclusive_bounds(keywords: &mut Keywords, _: SchemaPosition) {
     }
 }
 
-/// Converts `format: int32` and `format: int64` to bounds, unless the schema has bounds.
-pub(super) fn integer_ranges(keywords: &mut Keywords, _: SchemaPosition) {
-    let (least, greatest) = match keywords.get("format").and_then(Value::as_str) {
+/// Converts `format: int32` and `format: int64` to bounds, unless the schema has bounds. API servers
+/// keep integers of every format in 64 bits.
+pub(super) fn integer_ranges(keywords: &mut Keywords, place: SchemaPosition) {
+    let is_integer = match keywords.get("type") {
+        Some(Value::Array(types)) => types.iter().any(|one| one == "integer"),
+        Some(one) => one == "integer",
+        None => false,
+    };
+    let format = keywords.get("format").and_then(Value::as_str);
+    let (least, greatest) = match format {
         Some("int32") => (json!(i32::MIN), json!(i32::MAX)),
         Some("int64") => (json!(i64::MIN), json!(i64::MAX)),
+        // A branch that states nothing but a type must stay one.
+        _ if is_integer && !place.branch => (json!(i64::MIN), json!(i64::MAX)),
         _ => return,
     };
-    keywords.shift_remove("format");
+    if matches!(format, Some("int32" | "int64")) {
+        keywords.shift_remove("format");
+    }
     for (bound, exclusive, limit) in [
         ("minimum", "exclusiveMinimum", least),
         ("maximum", "exclusiveMaximum", greatest),
@@ -80,6 +91,10 @@ mod tests {
                 json!({"type": "integer", "format": "int32", "minimum": 1})
             ),
             json!({"type": "integer", "minimum": 1, "maximum": 2_147_483_647})
+        );
+        assert_eq!(
+            ruled(integer_ranges, json!({"type": ["integer", "null"]})),
+            json!({"type": ["integer", "null"], "minimum": i64::MIN, "maximum": i64::MAX})
         );
         assert_eq!(
             ruled(integer_ranges, json!({"format": "int64"})),

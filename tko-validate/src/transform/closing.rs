@@ -23,6 +23,19 @@ pub(super) fn closed(keywords: &mut Keywords, place: SchemaPosition) {
     }
 }
 
+/// Like [`closed`], for custom kinds: a map without named properties is closed, too, unless it says
+/// that it preserves unknown fields.
+pub(super) fn custom_closed(keywords: &mut Keywords, place: SchemaPosition) {
+    let is_map = keywords.get("type").is_some_and(|types| match types {
+        Value::Array(types) => types.iter().any(|one| one == "object"),
+        one => one == "object",
+    });
+    if is_map && !place.branch && !keywords.contains_key("properties") {
+        keywords.insert("properties".to_owned(), json!({}));
+    }
+    closed(keywords, place);
+}
+
 /// Adds the fields of every resource to an embedded resource, because its schema need not mention
 /// them.
 pub(super) fn embedded_resource(keywords: &mut Keywords, _: SchemaPosition) {
@@ -51,7 +64,7 @@ pub(super) fn embedded_resource(keywords: &mut Keywords, _: SchemaPosition) {
 
 #[cfg(test)]
 mod tests {
-    use super::{closed, embedded_resource};
+    use super::{closed, custom_closed, embedded_resource};
     use crate::transform::SchemaPosition;
     use serde_json::{Value, json};
 
@@ -76,6 +89,29 @@ mod tests {
         assert!(!closed_at(
             top,
             json!({"properties": {}, "x-kubernetes-preserve-unknown-fields": true})
+        ));
+    }
+
+    #[test]
+    fn a_map_of_a_custom_kind_is_closed_unless_it_says_otherwise() {
+        let closed_at = |place, mut schema: Value| {
+            custom_closed(schema.as_object_mut().expect("a map"), place);
+            schema.get("additionalProperties") == Some(&json!(false))
+        };
+        let top = SchemaPosition::default();
+        assert!(closed_at(top, json!({"type": ["object", "null"]})));
+        assert!(!closed_at(
+            SchemaPosition::BRANCH,
+            json!({"type": "object"})
+        ));
+        assert!(!closed_at(top, json!({"type": "string"})));
+        assert!(!closed_at(
+            top,
+            json!({"type": "object", "additionalProperties": {"type": "string"}})
+        ));
+        assert!(!closed_at(
+            top,
+            json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
         ));
     }
 

@@ -1,6 +1,7 @@
 //! Facts that the published Kubernetes definitions omit.
 
 use super::Keywords;
+use crate::source::is_own_group;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 use tko_core::Gvk;
@@ -17,22 +18,27 @@ pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Objec
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 
-/// Pattern for quantities in strings, from Kubernetes' `apimachinery`.
-pub(crate) const QUANTITY_PATTERN: &str = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$";
+/// Ranges, formats and unique keys that API servers check in code, by definition and property.
+static CONSTRAINTS: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../schemas/constraints.json"))
+        .expect("the constraints that are built in are JSON")
+});
 
 /// Adds facts that are not published to a Kubernetes definition. Definitions accept null, as API
 /// servers do wherever a definition is referred to.
 pub(crate) fn amend_definition(name: &str, definition: &mut Value) {
     match name {
         QUANTITY => {
-            *definition =
-                json!({"type": ["string", "number", "null"], "pattern": QUANTITY_PATTERN});
+            *definition = json!({"type": ["string", "number", "null"], "format": "tko:quantity"});
         }
         INT_OR_STRING => *definition = json!({"type": ["integer", "string", "null"]}),
-        OBJECT_META => amend_object_meta(definition),
         _ => {
+            if name == OBJECT_META {
+                amend_object_meta(definition);
+            }
             if let Value::Object(keywords) = definition {
                 add_enumerations(name, keywords);
+                add_constraints(name, keywords);
             }
         }
     }
@@ -44,6 +50,7 @@ fn amend_object_meta(definition: &mut Value) {
     if let Some(annotations) = definition.pointer_mut("/properties/annotations") {
         *annotations = json!({
             "type": ["object", "null"],
+            "propertyNames": {"format": "tko:qualified-name"},
             "patternProperties": {r"^nephio\.org/": {"type": ["string", "boolean", "number", "null"]}},
             "additionalProperties": {"type": ["string", "null"]},
         });
@@ -75,6 +82,47 @@ fn add_enumerations(name: &str, keywords: &mut Keywords) {
     }
 }
 
+/// Adds constraints to the properties that the definition has.
+fn add_constraints(name: &str, keywords: &mut Keywords) {
+    let (Some(Value::Object(by_property)), Some(Value::Object(properties))) =
+        (CONSTRAINTS.get(name), keywords.get_mut("properties"))
+    else {
+        return;
+    };
+    for (property, constraint) in by_property {
+        if let Some(schema) = properties.get_mut(property) {
+            overlay(schema, constraint);
+        }
+    }
+}
+
+/// Merges maps deeply; other values replace.
+fn overlay(schema: &mut Value, constraint: &Value) {
+    match (schema, constraint) {
+        (Value::Object(schema), Value::Object(constraint)) => {
+            for (keyword, value) in constraint {
+                overlay(schema.entry(keyword.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (schema, constraint) => *schema = constraint.clone(),
+    }
+}
+
+/// Returns the format of the names of a kind.
+fn name_format(gvk: &Gvk) -> Option<&'static str> {
+    if is_own_group(&gvk.group) || gvk.group.ends_with(".nephio.org") {
+        return None;
+    }
+    Some(match (&*gvk.group, &*gvk.kind) {
+        ("", "Service") => "tko:dns-1035",
+        ("", "Namespace") => "tko:dns-label",
+        ("batch", "CronJob") => "tko:cron-job-name",
+        ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _)
+        | ("certificates.k8s.io", "ClusterTrustBundle") => "tko:path-segment",
+        _ => "tko:dns-subdomain",
+    })
+}
+
 /// Returns the rules that make a schema one of this kind: apiVersion and kind are fixed, and
 /// metadata has a name.
 pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
@@ -86,6 +134,9 @@ pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
         },
     });
+    if let Some(format) = name_format(gvk) {
+        schema["properties"]["metadata"]["properties"]["name"]["format"] = json!(format);
+    }
     if complete {
         schema["required"] = json!(["apiVersion", "kind", "metadata"]);
         schema["properties"]["metadata"]["required"] = json!(["name"]);
@@ -98,7 +149,7 @@ pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENUMERATIONS, OBJECT_META, QUANTITY, amend_definition, identity};
+    use super::{CONSTRAINTS, ENUMERATIONS, OBJECT_META, QUANTITY, amend_definition, identity};
     use crate::definitions::Definitions;
     use crate::version::KubernetesVersion;
     use serde_json::json;
@@ -108,7 +159,9 @@ mod tests {
     fn quantities_are_numbers_or_strings_in_the_quantity_format() {
         let mut definition = json!({"type": "string"});
         amend_definition(QUANTITY, &mut definition);
-        let validator = jsonschema::validator_for(&definition).expect("a schema");
+        let validator = crate::compiled::options()
+            .build(&definition)
+            .expect("a schema");
         for good in [
             json!("500m"),
             json!("1.5Gi"),
@@ -160,12 +213,14 @@ mod tests {
 
     /// A misspelled name would silently check nothing.
     #[test]
-    fn every_enumeration_belongs_to_an_existing_property() {
+    fn every_enumeration_and_constraint_belongs_to_an_existing_property() {
         let versions: Vec<_> = KubernetesVersion::built_in()
             .into_iter()
             .map(|version| Definitions::built_in(version).expect("built in"))
             .collect();
-        for (name, properties) in ENUMERATIONS.as_object().expect("a map") {
+        let [enumerations, constraints] =
+            [&ENUMERATIONS, &CONSTRAINTS].map(|facts| facts.as_object().expect("a map"));
+        for (name, properties) in enumerations.iter().chain(constraints) {
             for property in properties.as_object().expect("a map").keys() {
                 assert!(
                     versions

@@ -1,20 +1,8 @@
 //! Rules about types, including null.
 
 use super::{Keywords, SchemaPosition};
+use crate::formats;
 use serde_json::{Value, json};
-
-/// Formats that are checked. Kubernetes gives others a different meaning than JSON Schema
-/// (`duration`), checks them less strictly (`uri`, `hostname`), or ignores them; they are dropped.
-const FORMATS: [&str; 8] = [
-    "byte",
-    "date",
-    "date-time",
-    "int32",
-    "int64",
-    "ipv4",
-    "ipv6",
-    "uuid",
-];
 
 /// Removes keywords that would tie a schema to its origin, and formats that are not checked.
 pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: SchemaPosition) {
@@ -27,7 +15,7 @@ pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: SchemaPositio
         }
     }
     let format = keywords.get("format").and_then(Value::as_str);
-    if format.is_some_and(|format| format != "int-or-string" && !FORMATS.contains(&format)) {
+    if format.is_some_and(|format| format != "int-or-string" && !formats::is_checked(format)) {
         keywords.shift_remove("format");
     }
 }
@@ -91,6 +79,15 @@ pub(super) fn nullable(keywords: &mut Keywords, _: SchemaPosition) {
         if let Value::Object(changed) = schema {
             *keywords = changed;
         }
+    }
+}
+
+/// Like [`nullable`], for custom kinds: an enumeration refuses null, even if it names null.
+pub(super) fn custom_nullable(keywords: &mut Keywords, place: SchemaPosition) {
+    if keywords.contains_key("enum") {
+        keywords.shift_remove("nullable");
+    } else {
+        nullable(keywords, place);
     }
 }
 
@@ -295,7 +292,7 @@ mod tests {
         assert_eq!(
             ruled(
                 without_foreign_keywords,
-                json!({"$schema": "x", "$id": "y", "format": "duration", "properties": {"id": {}}})
+                json!({"$schema": "x", "$id": "y", "format": "mine", "properties": {"id": {}}})
             ),
             json!({"properties": {"id": {}}})
         );

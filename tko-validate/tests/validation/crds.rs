@@ -58,7 +58,7 @@ async fn valid_custom_resources_pass() {
     for rest in [
         "spec: {size: 1}",
         "spec: {size: 1, port: 80, mode: Fast, name: abc, period: 5s}, status: {ready: true}",
-        "spec: {size: 1, port: http, mode: null, name: null}, status: null",
+        "spec: {size: 1, port: http, name: null}, status: null",
         "spec: {size: 1, free: {a: {b: [1]}}, half: {a: 1, b: 2}, labels: {a: b}}",
         "spec: {size: 1, template: {apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {}}}",
         "spec: {size: 1, choice: {a: x}}",
@@ -85,13 +85,14 @@ async fn violations_in_custom_resources_are_reported() {
             "spec: {size: 3000000000}",
             "spec.size: must be at most 2147483647, but is 3000000000",
         ),
-        (
-            "spec: {size: null}",
-            "spec.size: must be an integer, but is null",
-        ),
+        ("spec: {size: null}", "spec.size: is required and missing"),
         (
             "spec: {size: 1, port: 1.5}",
             "spec.port: must be an integer or text, but is 1.5",
+        ),
+        (
+            "spec: {size: 1, mode: null}",
+            "spec.mode: must be text, but is null",
         ),
         (
             "spec: {size: 1, mode: Medium}",

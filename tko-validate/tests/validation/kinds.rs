@@ -219,12 +219,19 @@ async fn values_of_secrets_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_kind_that_its_version_lacks_is_unknown() {
+async fn a_kind_that_its_version_lacks_is_refused() {
     let beta = "{apiVersion: autoscaling/v2beta2, kind: HorizontalPodAutoscaler, metadata: {name: a}, nonsense: 1}";
-    for (version, violations) in [("1.25", 1), ("1.26", 0)] {
+    for (version, message) in [
+        ("1.25", "nonsense: is not a known property"),
+        (
+            "1.26",
+            "kind: Kubernetes 1.26 has no kind HorizontalPodAutoscaler in autoscaling/v2beta2; use apiVersion autoscaling/v2",
+        ),
+    ] {
         let validator = SchemaValidator::builder().kubernetes(version.parse().expect("a version"));
         let found = judged(validator.build().expect("built in"), beta, false).await;
-        assert_eq!(found.len(), violations, "{version}: {found:?}");
+        assert_eq!(found.len(), 1, "{version}: {found:?}");
+        assert!(found[0].contains(message), "{version}: {found:?}");
     }
 }
 

@@ -7,5 +7,6 @@ mod hostile;
 mod kinds;
 mod partial;
 mod registry;
+mod server;
 mod sources;
 mod topology;

@@ -179,3 +179,22 @@ fn other_schemes_are_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn all_fetches_together_have_a_deadline() {
+    // Accepts and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("has an address");
+    let template = format!("http://{address}/{{{{.ResourceKind}}}}.json");
+    let source = source(&template).with_total_time(Duration::from_millis(50));
+    for kind in ["A", "B", "C"] {
+        let gvk = Gvk::of("example.com/v1", kind);
+        let error = source.find(&gvk).await.expect_err("no answer");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    let error = source.find(&issuer()).await.expect_err("no time left");
+    assert!(
+        tko_core::error::chain(&error).contains("all fetches together"),
+        "{error}"
+    );
+}
