@@ -7,7 +7,7 @@ pub(crate) mod template;
 
 use crate::console::Console;
 use crate::filter::WindowArgs;
-use crate::output::{self, ListWriter};
+use crate::output::{self, ListWriter, OutputFormat};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
@@ -52,7 +52,8 @@ async fn list(
     };
     let want = list.want;
     let mut shown_as_of = None;
-    let mut writer = ListWriter::new(console.format, console.out);
+    let format = console.format;
+    let mut writer = ListWriter::new(format, console.out);
     while left > 0 {
         let page = data.list(&list).await?;
         note(&mut shown_as_of, page.revision);
@@ -62,7 +63,11 @@ async fn list(
         let mut values = stream::iter(shown)
             .map(|record| async move {
                 let (ids, as_of) = deployment_ids(data, &record, want).await?.unzip();
-                let row = view::without_empty(view::summary(&record, ids.as_deref()));
+                let mut row = view::summary(&record, ids.as_deref());
+                // A table has a column for every key.
+                if format != OutputFormat::Table {
+                    row = view::without_empty(row);
+                }
                 anyhow::Ok((row, as_of))
             })
             .buffered(AT_ONCE);

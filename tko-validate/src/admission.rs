@@ -1,7 +1,7 @@
 //! Validation of whole packages: every resource by the validators of its kind.
 
 use crate::guard;
-use crate::validator::{MAX_VIOLATIONS, too_deep};
+use crate::validator::{MAX_VIOLATIONS, SchemaValidator, too_deep};
 use async_trait::async_trait;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -18,6 +18,9 @@ use tokio::time::timeout;
 /// Default time limit of one validator for one resource.
 pub const VALIDATOR_TIME: Duration = Duration::from_secs(30);
 
+/// Resources that are validated before other tasks get their turn.
+const RESOURCES_AT_A_TIME: usize = 64;
+
 /// Resources of one package that are validated concurrently.
 const AT_ONCE: usize = 8;
 
@@ -30,15 +33,31 @@ const AT_ONCE: usize = 8;
 /// A validator that fails, panics, times out or could not be created is an error, and the package
 /// is not admitted.
 pub struct Validation {
-    default: Arc<dyn Validator>,
+    default: DefaultValidator,
     registry: Arc<Registry<dyn Validator>>,
     time: Duration,
 }
 
+/// The validator of kinds that no other is registered for.
+enum DefaultValidator {
+    /// It does not search the package for each resource.
+    Schemas(Arc<SchemaValidator>),
+    Other(Arc<dyn Validator>),
+}
+
 impl Validation {
-    /// Creates a validation with a default validator, usually a
-    /// [`SchemaValidator`](crate::SchemaValidator).
+    /// Creates a validation with a default validator of any type.
     pub fn new(default: Arc<dyn Validator>) -> Self {
+        Self::with_default(DefaultValidator::Other(default))
+    }
+
+    /// Creates a validation by schemas. Its time is linear in the number of resources, unlike that of
+    /// [`new`](Self::new), whose validator looks for each resource in the package.
+    pub fn by_schemas(schemas: Arc<SchemaValidator>) -> Self {
+        Self::with_default(DefaultValidator::Schemas(schemas))
+    }
+
+    fn with_default(default: DefaultValidator) -> Self {
         Self {
             default,
             registry: Arc::new(Registry::new()),
@@ -69,9 +88,17 @@ impl Validation {
     ) -> Result<Vec<Violation>> {
         let target = resource.identifier();
         if parts.is_empty() {
-            return self
-                .call("schema", &*self.default, package, target, complete)
-                .await;
+            return match &self.default {
+                DefaultValidator::Schemas(schemas) => {
+                    let verdict = schemas.verdict(package, resource, complete);
+                    let verdict = self.within_time("schema", target, verdict).await?;
+                    Ok(verdict.violations)
+                }
+                DefaultValidator::Other(other) => {
+                    let call = other.validate(package, target, complete);
+                    self.within_time("schema", target, call).await
+                }
+            };
         }
         if !guard::is_shallow(resource.value()) {
             return Ok(vec![Violation {
@@ -92,23 +119,19 @@ impl Validation {
                     reason.as_ref(),
                 )
             })?;
-            violations.extend(
-                self.call(&name, &*validator, package, target, complete)
-                    .await?,
-            );
+            let call = validator.validate(package, target, complete);
+            violations.extend(self.within_time(&name, target, call).await?);
         }
         Ok(violations)
     }
 
-    async fn call(
+    /// Awaits the call of a validator; a panic or a timeout is an error.
+    async fn within_time<T>(
         &self,
         name: &str,
-        validator: &dyn Validator,
-        package: &Package,
         target: &Identifier,
-        complete: bool,
-    ) -> Result<Vec<Violation>> {
-        let call = validator.validate(package, target, complete);
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let call = AssertUnwindSafe(call).catch_unwind();
         match timeout(self.time, call).await {
             Ok(Ok(result)) => result.map_err(told),
@@ -161,7 +184,11 @@ impl Admission for Validation {
         {
             // The default validator caches its results and rarely waits, so running it concurrently
             // would cost more than it gains.
-            for resource in package {
+            for (index, resource) in package.iter().enumerate() {
+                // A large package must not keep a thread from its other tasks.
+                if index % RESOURCES_AT_A_TIME == RESOURCES_AT_A_TIME - 1 {
+                    tokio::task::yield_now().await;
+                }
                 tally.add(self.judge(package, resource, Vec::new(), complete).await?);
             }
             return Ok(tally.finish());

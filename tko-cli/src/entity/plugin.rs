@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use tko_core::{
     DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
 };
-use tko_plugin::Timeouts;
+use tko_plugin::{PluginMetrics, Timeouts};
 
 /// Manage plugins: programs that prepare, schedule or validate
 #[derive(Debug, Subcommand)]
@@ -110,7 +110,7 @@ impl PluginCommand {
 
 /// Returns a warning if the controllers of this program have no such executor.
 fn unknown_executor(name: &str) -> Option<String> {
-    let known = executors(None, Timeouts::default());
+    let known = executors(None, Timeouts::default(), PluginMetrics::default());
     let names: Vec<&str> = known.iter().map(|executor| executor.name()).collect();
     (!names.contains(&name)).then(|| {
         format!(

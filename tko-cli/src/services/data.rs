@@ -112,7 +112,7 @@ pub(super) async fn open_store(
 ) -> anyhow::Result<StoreParts> {
     let validator = Arc::new(schemas.validator()?);
     let validators = Arc::new(Registry::new());
-    let validation = Validation::new(validator.clone())
+    let validation = Validation::by_schemas(validator.clone())
         .with_registry(validators.clone())
         .with_time(patient(schemas.validator_timeout));
     let store = Store::new(

@@ -3,7 +3,7 @@
 use super::documents::{Document, Documents};
 use super::files::{self, Found};
 use super::lines;
-use super::report::{Checked, Place, Problem, Report, ResourceStatus};
+use super::report::{Checked, Place, Report, ResourceStatus};
 use regex::Regex;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -375,10 +375,8 @@ impl Checker<'_> {
         message: &str,
         is_unavailable: bool,
     ) -> anyhow::Result<()> {
-        let mut checked = Checked {
-            is_unavailable,
-            ..Checked::default()
-        };
+        let mut checked = Checked::default();
+        checked.is_unavailable = is_unavailable;
         checked.fail(line, message);
         self.report.resource(&Place { file, line }, &checked)
     }

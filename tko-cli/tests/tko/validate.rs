@@ -97,3 +97,229 @@ spec:
     let error = known.bad(2).await;
     assert!(error.contains("Router r: spec.ports: "), "{error}");
 }
+
+/// A folder with a definition, a resource of its kind that breaks a rule, a file that is no YAML, and
+/// JSON.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write =
+        |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    write(
+        "a-range.yaml",
+        "# one\n---\napiVersion: example.org/v1\nkind: Range\nmetadata: {name: a}\nspec:\n  min: 5\n  max: 1\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: Wrong_Name\n",
+    );
+    write(
+        "b-broken.yml",
+        "apiVersion: v1\nkind: ConfigMap\n  metadata: x\n",
+    );
+    write(
+        "c-crd.yaml",
+        "\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ranges.example.org}
+spec:
+  group: example.org
+  scope: Namespaced
+  names: {kind: Range, plural: ranges}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties: {min: {type: integer}, max: {type: integer}}
+            x-kubernetes-validations:
+            - {rule: self.min <= self.max, message: min above max}
+            - {rule: self == oldSelf}
+",
+    );
+    write(
+        "d.json",
+        "{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"Service\",\n  \"metadata\": {\"name\": \"s\"},\n  \"spec\": {\"prots\": []}\n}\n",
+    );
+    write(
+        "e.yaml",
+        "apiVersion: example.com/v1\nkind: Unknown\nmetadata: {name: u}\n",
+    );
+    folder
+}
+
+#[tokio::test]
+async fn every_file_is_checked_and_each_violation_has_file_and_line() {
+    let folder = folder();
+    let path = folder.path().display();
+    let error = tko("validate").arg(folder.path()).bad(2).await;
+    for line in [
+        format!("{path}/a-range.yaml:6: Range a: spec: min above max"),
+        format!("{path}/a-range.yaml:13: ConfigMap Wrong_Name: metadata.name: must be a DNS name"),
+        format!("{path}/b-broken.yml:"),
+        format!("{path}/d.json:5: Service s: spec.prots: is not a known property"),
+        "not checked: 1 without a schema (example.com/v1/Unknown), 1 validation rule".to_owned(),
+        "3 violations, 1 error".to_owned(),
+    ] {
+        assert!(error.contains(&line), "{line}\n{error}");
+    }
+    let first = tko("validate --exit-on-error")
+        .arg(folder.path())
+        .bad(2)
+        .await;
+    assert!(
+        first.contains("1 violation") && !first.contains("Wrong_Name"),
+        "{first}"
+    );
+}
+
+#[tokio::test]
+async fn reports_have_the_formats_of_kubeconform() {
+    let folder = folder();
+    let run = |flags: &str| tko(&format!("validate {flags}")).arg(folder.path()).run();
+    let json = run("-o json").await;
+    assert_eq!(json.code(), Some(2));
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(
+        report["resources"].as_array().map(Vec::len),
+        Some(4),
+        "{report}"
+    );
+    assert_eq!(report["resources"][0]["status"], "statusInvalid");
+    assert_eq!(
+        report["resources"][0]["validationErrors"][0]["msg"],
+        "min above max"
+    );
+    assert_eq!(report["summary"]["valid"], 1);
+    assert_eq!(report["summary"]["withoutSchema"], 1);
+    assert_eq!(report["summary"]["rulesNotChecked"], 1);
+    let tap = run("-o tap").await;
+    for part in [
+        "TAP version 13\n",
+        "not ok 1 - ",
+        "# SKIP no schema\n",
+        "\n1..6\n",
+    ] {
+        assert!(tap.text().contains(part), "{}", tap.text());
+    }
+    let junit = run("-o junit").await;
+    for part in [
+        "<testsuites",
+        "failures=\"2\"",
+        "<skipped message=\"no schema\"/>",
+        "</testsuites>\n",
+    ] {
+        assert!(junit.text().contains(part), "{}", junit.text());
+    }
+    let text = run("--summary").await;
+    assert!(
+        text.text().starts_with(
+            "Summary: 6 resources found in 5 files - Valid: 1, Invalid: 3, Errors: 1, Skipped: 0"
+        ),
+        "{}",
+        text.text()
+    );
+    let wrong = tko("validate -o xml").arg(folder.path()).bad(2).await;
+    assert!(wrong.contains("junit"), "{wrong}");
+    let elsewhere = tko("kube to a -o tap").run().await;
+    assert_eq!(
+        elsewhere.code(),
+        Some(0),
+        "formats without effect are allowed"
+    );
+}
+
+#[tokio::test]
+async fn kinds_and_files_can_be_left_out_or_refused() {
+    let folder = folder();
+    let skipped =
+        tko("validate --skip Range,v1/ConfigMap,Service --ignore-filename-pattern broken")
+            .arg(folder.path())
+            .good()
+            .await;
+    assert!(skipped.stderr.contains("3 skipped"), "{skipped}");
+    let rejected = tko("validate --reject v1/Service -")
+        .stdin(SERVICE)
+        .bad(2)
+        .await;
+    assert!(
+        rejected.contains("stdin:1: Service web: kind: is refused"),
+        "{rejected}"
+    );
+    tko("validate --skip a//b/ -").stdin(SERVICE).bad(2).await;
+}
+
+#[tokio::test]
+async fn only_regular_files_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mkfifo is not installed");
+        return;
+    }
+    fs::write(folder.path().join("service.yaml"), SERVICE).expect("written");
+    let checked = tko("validate").arg(folder.path()).good().await;
+    assert!(
+        checked.stderr.contains("pipe.yaml is not a regular file"),
+        "{checked}"
+    );
+    let error = tko("validate").arg(&pipe).bad(2).await;
+    assert!(error.contains("not a regular file"), "{error}");
+}
+
+#[tokio::test]
+async fn schema_locations_may_be_templates_and_useless_ones_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let schema = r#"{"type": "object", "properties": {"spec": {"type": "object", "properties": {"ports": {"type": "integer"}}}}}"#;
+    fs::write(folder.path().join("router_v1.json"), schema).expect("written");
+    let template = format!(
+        "{}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json",
+        folder.path().display()
+    );
+    let router =
+        "apiVersion: example.org/v1\nkind: Router\nmetadata: {name: r}\nspec: {ports: many}\n";
+    let judged = tko("validate - --schema-location default --schema-location")
+        .arg(&template)
+        .stdin(router);
+    let error = judged.bad(2).await;
+    assert!(
+        error.contains("Router r: spec.ports: must be an integer"),
+        "{error}"
+    );
+    let empty = tempfile::tempdir().expect("a folder");
+    let warned = tko("validate - --schema-location")
+        .arg(empty.path())
+        .stdin(SERVICE)
+        .good()
+        .await;
+    assert!(
+        warned.stderr.contains("has no CustomResourceDefinition"),
+        "{warned}"
+    );
+}
+
+#[tokio::test]
+async fn a_resource_that_is_there_twice_is_a_violation() {
+    let twice = format!("{SERVICE}---\n{SERVICE}");
+    let error = tko("validate -").stdin(&*twice).bad(2).await;
+    assert!(
+        error.contains("stdin:8: Service web: is there twice, the first time at stdin:1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn unknown_kinds_of_tko_are_refused_by_server_and_command() {
+    let server = crate::harness::Server::data().await;
+    let wrong = "apiVersion: topology.nephio.org/v1alpha1\nkind: Plaecment\nmetadata: {name: a}\n";
+    let error = server
+        .tko("template register t --stdin")
+        .stdin(wrong)
+        .bad(2)
+        .await;
+    assert!(error.contains("did you mean Placement?"), "{error}");
+    let error = tko("validate -").stdin(wrong).bad(2).await;
+    assert!(error.contains("did you mean Placement?"), "{error}");
+}

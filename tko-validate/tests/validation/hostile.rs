@@ -104,6 +104,30 @@ async fn violations_over_the_limit_are_counted() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_package_is_linear_in_its_resources() {
+    let validation = Validation::by_schemas(Arc::new(validator()));
+    let maps = |count: u32| {
+        let map = |n: u32| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{n}")}});
+        Package::from_values((0..count).map(map)).expect("a package")
+    };
+    let mut times = Vec::new();
+    for count in [10, 4_000, 32_000] {
+        let package = maps(count);
+        let start = std::time::Instant::now();
+        assert!(
+            validation
+                .admit(&package, true)
+                .await
+                .expect("judged")
+                .is_empty()
+        );
+        times.push(start.elapsed().as_secs_f64());
+    }
+    // Eight times as many resources: a quadratic search would take 64 times as long.
+    assert!(times[2] < 30.0 * times[1], "{times:?}");
+}
+
+#[tokio::test]
 async fn a_missing_target_is_an_error() {
     let one = package("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}");
     let other = package("{apiVersion: v1, kind: ConfigMap, metadata: {name: b}}");
