@@ -77,7 +77,8 @@ impl CommandLine {
                     moved.extend(given.next());
                 }
             } else if let Some(takes_value) = flag.without_effect() {
-                ignored.push(text.split('=').next().unwrap_or_default().to_owned());
+                let dashes = if flag.is_long { "--" } else { "-" };
+                ignored.push(format!("{dashes}{}", flag.name));
                 if takes_value && !flag.has_value {
                     given.next();
                 }

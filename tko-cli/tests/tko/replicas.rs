@@ -30,7 +30,7 @@ async fn a_stale_listing_prints_its_revision() {
     let list = "template list --allow-stale -o json";
     let older = server.tko(list).good().await;
     assert_eq!(older.column("templateId"), ["one"]);
-    assert_eq!(older.json()[0]["deploymentIds"], serde_json::json!([]));
+    assert_eq!(older.json()[0].get("deploymentIds"), None, "it is empty");
     assert_eq!(older.stderr, "shows revision 1; the latest is 3\n");
 
     standby.resume_replay().expect("replay resumes");

@@ -54,7 +54,7 @@ async fn a_server_that_does_not_answer_is_unavailable() {
 
 #[tokio::test]
 async fn a_token_needs_its_host() {
-    let validate = tko("validate /dev/null").env("TKO_SOURCE_TOKEN", "t0ken");
+    let validate = tko("validate http://127.0.0.1:9/a.yaml").env("TKO_SOURCE_TOKEN", "t0ken");
     let error = validate.bad(2).await;
     assert!(error.contains("TKO_SOURCE_HOST"), "{error}");
     assert!(!error.contains("t0ken"), "{error}");

@@ -23,7 +23,11 @@ async fn a_valid_package_passes_from_every_source() {
         .arg(&folders[1])
         .arg(&folders[2]);
     let judged = judged.good().await;
-    assert_eq!(judged.stderr.matches(", valid\n").count(), 3, "{judged}");
+    assert_eq!(
+        judged.stderr.matches(" resources, valid").count(),
+        3,
+        "{judged}"
+    );
     let quiet = tko("validate -q -").stdin(SERVICE).good().await;
     assert!(quiet.stderr.is_empty(), "{quiet}");
 }
