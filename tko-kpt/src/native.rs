@@ -3,8 +3,16 @@
 //! Each follows the documentation of the function of the same name in the catalog of KRM functions,
 //! in the version that is asked for where versions differ.
 
+mod apply_replacements;
+mod ensure_name_substring;
 mod fields;
+mod scalars;
+mod search_replace;
+mod set_image;
+mod set_metadata;
 mod set_namespace;
+mod setters;
+mod upsert_resource;
 
 pub(crate) use fields::scalar;
 
@@ -31,11 +39,33 @@ type Work = fn(&mut ResourceList, FunctionVersion) -> Result<(), String>;
 const NEWEST: FunctionVersion = FunctionVersion::new(u32::MAX, u32::MAX, u32::MAX);
 
 /// All native functions, in the order of their names.
-const FUNCTIONS: &[(&str, Work)] = &[("set-namespace", set_namespace::run)];
+const FUNCTIONS: &[(&str, Work)] = &[
+    ("apply-replacements", apply_replacements::run),
+    ("apply-setters", setters::apply),
+    ("create-setters", setters::create),
+    ("ensure-name-substring", ensure_name_substring::run),
+    ("search-replace", search_replace::run),
+    ("set-annotations", set_metadata::annotations),
+    ("set-image", set_image::run),
+    ("set-labels", set_metadata::labels),
+    ("set-namespace", set_namespace::run),
+    ("upsert-resource", upsert_resource::run),
+];
 
 impl NativeFunction {
     /// The names of all native functions.
-    pub const NAMES: &[&str] = &["set-namespace"];
+    pub const NAMES: &[&str] = &[
+        "apply-replacements",
+        "apply-setters",
+        "create-setters",
+        "ensure-name-substring",
+        "search-replace",
+        "set-annotations",
+        "set-image",
+        "set-labels",
+        "set-namespace",
+        "upsert-resource",
+    ];
 
     /// The function with this name, as in this version of the catalog's function.
     ///

@@ -206,10 +206,7 @@ mod tests {
                 "gcr.io/kpt-fn/set-namespace:v0.4.1",
                 "native:set-namespace:v0.4.1",
             ),
-            (
-                "gcr.io/kpt-fn/set-namespace:v0.1",
-                "native:set-namespace:v0.1",
-            ),
+            ("gcr.io/kpt-fn/set-labels:v0.1", "native:set-labels:v0.1"),
             (
                 "ghcr.io/kptdev/krm-functions-catalog/set-namespace:v0.4.5",
                 "native:set-namespace:v0.4.5",

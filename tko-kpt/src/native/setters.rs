@@ -1,0 +1,262 @@
+//! `apply-setters` and `create-setters`: values of fields with a comment `# kpt-set:`.
+
+use super::fields::{Config, config, scalar, texts};
+use super::scalars::{replacement, visit};
+use crate::annotations;
+use crate::reference::FunctionVersion;
+use crate::resource_list::{Item, ResourceList};
+use crate::results::{FunctionResult, Severity};
+use regex::Regex;
+use serde_json::Value;
+use tko_core::encoding::{Format, decode};
+use tko_core::{Dialect, Limits};
+
+/// Values of setters, in the order of the configuration.
+type Setters = Vec<(String, String)>;
+
+fn read(list: &ResourceList, kind: &str) -> Result<Setters, String> {
+    let setters = match config(list, kind)? {
+        Config::Data(_, data) => texts(Some(&Value::Object(data)), "data")?,
+        Config::Own(own) => texts(own.get("setters").or_else(|| own.get("data")), "setters")?,
+    };
+    if setters.is_empty() {
+        return Err("its data is empty; expected a value for at least one setter".to_owned());
+    }
+    Ok(setters)
+}
+
+pub(super) fn apply(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+    let setters = read(list, "ApplySetters")?;
+    let mut results = Vec::new();
+    let mut errors = Vec::new();
+    for item in &mut list.items {
+        let patterns = item.setters.clone();
+        for (pointer, pattern) in &patterns {
+            let Some(old) = item.value.pointer(pointer) else {
+                continue;
+            };
+            if !setters
+                .iter()
+                .any(|(name, _)| pattern.contains(&format!("${{{name}}}")))
+            {
+                continue;
+            }
+            let new = match old {
+                Value::Array(_) => array(pattern, &setters),
+                Value::Object(_) => continue,
+                old => text(pattern, &setters, old).map(|text| replacement(old, pointer, &text)),
+            };
+            let result = |severity, message| {
+                FunctionResult::new(severity, message)
+                    .with_resource(&item.value)
+                    .with_field(pointer.trim_start_matches('/').replace('/', "."))
+            };
+            match new {
+                Ok(new) => {
+                    let message = format!("set field value to {new}");
+                    results.push(result(Severity::Info, message));
+                    if let Some(place) = item.value.pointer_mut(pointer) {
+                        *place = new;
+                    }
+                }
+                Err(message) => errors.push(result(Severity::Error, message)),
+            }
+        }
+        // Elements of a list that was replaced are no longer those that had setters.
+        let value = &item.value;
+        item.setters
+            .retain(|pointer, _| value.pointer(pointer).is_some());
+    }
+    if results.is_empty() && errors.is_empty() {
+        let message = "no field has a comment kpt-set with one of these setters";
+        results.push(FunctionResult::new(Severity::Info, message));
+    }
+    list.results.extend(results);
+    list.results.extend(errors);
+    Ok(())
+}
+
+/// The names in `${…}`, in order.
+fn names(pattern: &str) -> Vec<&str> {
+    let parts = pattern.split("${").skip(1);
+    parts
+        .filter_map(|part| part.split_once('}').map(|(name, _)| name))
+        .collect()
+}
+
+/// The text that a pattern gives. Setters without a value keep what the field has for them now.
+fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String> {
+    let mut text = pattern.to_owned();
+    for (name, value) in setters {
+        text = text.replace(&format!("${{{name}}}"), value);
+    }
+    let old = scalar(old).unwrap_or_default();
+    for (name, value) in current(pattern, &old) {
+        text = text.replace(&format!("${{{name}}}"), &value);
+    }
+    // Values may contain what looks like a setter; only the pattern's own names count.
+    let open: Vec<&str> = names(pattern)
+        .into_iter()
+        .filter(|name| {
+            !setters.iter().any(|(known, _)| known == name)
+                && text.contains(&format!("${{{name}}}"))
+        })
+        .collect();
+    if open.is_empty() {
+        Ok(text)
+    } else {
+        Err(format!(
+            "values for setters {} must be provided",
+            open.join(", ")
+        ))
+    }
+}
+
+/// The present values of the setters of a pattern, as far as the field shows them.
+fn current(pattern: &str, old: &str) -> Vec<(String, String)> {
+    let names = names(pattern);
+    let mut expression = regex::escape(pattern);
+    for name in &names {
+        expression = expression.replace(&regex::escape(&format!("${{{name}}}")), "(.*)");
+    }
+    let Ok(expression) = Regex::new(&expression) else {
+        return Vec::new();
+    };
+    let Some(found) = expression.captures(old) else {
+        return Vec::new();
+    };
+    let values: Vec<&str> = found
+        .iter()
+        .skip(1)
+        .flatten()
+        .map(|part| part.as_str())
+        .collect();
+    if values.len() != names.len() || values.iter().any(|value| value.is_empty()) {
+        return Vec::new();
+    }
+    let names = names.into_iter().map(str::to_owned);
+    names.zip(values.into_iter().map(str::to_owned)).collect()
+}
+
+/// The list that a setter gives.
+fn array(pattern: &str, setters: &Setters) -> Result<Value, String> {
+    let is_simple =
+        names(pattern).len() == 1 && pattern.starts_with("${") && pattern.ends_with('}');
+    if !is_simple {
+        return Err(format!(
+            "the field is a list, and its comment {pattern:?} is not one setter; expected ${{NAME}}"
+        ));
+    }
+    let name = names(pattern)[0];
+    let value = setters.iter().find(|(known, _)| known == name);
+    let value = value.map_or("", |(_, value)| value);
+    if value.is_empty() {
+        return Ok(Value::Array(Vec::new()));
+    }
+    parsed(value)
+        .filter(Value::is_array)
+        .ok_or_else(|| format!("setter {name} is for a list; expected a list, found {value:?}"))
+}
+
+/// The value of a text that is YAML itself; `None` if it is not.
+fn parsed(text: &str) -> Option<Value> {
+    // A document of one key, because the reader of packages reads maps.
+    let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    let document = format!("value:\n{indented}");
+    let mut read = decode(
+        document.as_bytes(),
+        Format::Yaml,
+        Dialect::Programs,
+        &Limits::default(),
+    )
+    .ok()?;
+    let mut document = read.pop().filter(|_| read.is_empty())?;
+    document.get_mut("value").map(Value::take)
+}
+
+pub(super) fn create(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+    let setters = read(list, "CreateSetters")?;
+    let mut scalars = Vec::new();
+    let mut arrays = Vec::new();
+    for (name, value) in setters {
+        match parsed(&value) {
+            Some(Value::Array(items)) => {
+                let mut texts: Vec<String> = items.iter().filter_map(scalar).collect();
+                texts.sort();
+                arrays.push((name, texts));
+            }
+            Some(Value::Object(_)) => {}
+            _ if value.is_empty() => {}
+            _ => scalars.push((name, value)),
+        }
+    }
+    // The longest value first: of two that begin alike, the longer is meant.
+    scalars.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    let mut results = Vec::new();
+    for item in &mut list.items {
+        let Item { value, setters, .. } = item;
+        let mut found = Vec::new();
+        visit(value, &mut |value, pointer, path| {
+            if pointer
+                == format!(
+                    "/metadata/annotations/{}",
+                    annotations::PATH.replace('/', "~1")
+                )
+            {
+                return Ok(());
+            }
+            if let Value::Array(items) = value {
+                let mut texts: Vec<String> = items.iter().filter_map(scalar).collect();
+                texts.sort();
+                let is_flat = texts.len() == items.len() && !pointer.is_empty();
+                let name = arrays
+                    .iter()
+                    .find(|(_, wanted)| is_flat && *wanted == texts);
+                if let Some((name, _)) = name {
+                    found.push((pointer.to_owned(), path.to_owned(), format!("${{{name}}}")));
+                }
+                return Ok(());
+            }
+            let Some(text) = scalar(value).filter(|text| !text.contains('\n')) else {
+                return Ok(());
+            };
+            if let Some(pattern) = parameterized(&text, &scalars) {
+                found.push((pointer.to_owned(), path.to_owned(), pattern));
+            }
+            Ok(())
+        })?;
+        for (pointer, path, pattern) in found {
+            let message = format!("added the comment kpt-set: {pattern}");
+            let result = FunctionResult::new(Severity::Info, message);
+            results.push(result.with_resource(value).with_field(path));
+            setters.insert(pointer, pattern);
+        }
+    }
+    if results.is_empty() {
+        let message = "no field has one of these values";
+        results.push(FunctionResult::new(Severity::Info, message));
+    }
+    list.results.extend(results);
+    Ok(())
+}
+
+/// The text with every value of a setter replaced by the setter; `None` without any.
+fn parameterized(text: &str, setters: &[(String, String)]) -> Option<String> {
+    let mut pattern = String::new();
+    let mut rest = text;
+    let mut found = false;
+    while let Some(first) = rest.chars().next() {
+        let setter = setters
+            .iter()
+            .find(|(_, value)| rest.starts_with(value.as_str()));
+        if let Some((name, value)) = setter {
+            pattern.push_str(&format!("${{{name}}}"));
+            rest = &rest[value.len()..];
+            found = true;
+        } else {
+            pattern.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    found.then_some(pattern)
+}
