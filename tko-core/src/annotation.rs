@@ -22,6 +22,12 @@ pub const METADATA: &str = "nephio.org/metadata";
 pub const MERGE: &str = "nephio.org/merge";
 /// The name that the resource gets when it is merged: any text.
 pub const RENAME: &str = "nephio.org/rename";
+/// The setters of fields, which kpt keeps in comments `# kpt-set:`: a JSON map of JSON pointers to
+/// patterns such as `${replicas}`. Readers of packages write it, because packages have no comments.
+pub const SETTERS: &str = "kpt.nephio.org/setters";
+/// The file of a resource in a package of kpt, relative to its first Kptfile. Readers of packages
+/// write it where there is a Kptfile, because a Kptfile names files.
+pub const FILE: &str = "internal.config.kubernetes.io/path";
 
 const KNOWN: [(&str, &[&str]); 6] = [
     (PREPARE, &["Here", "Postpone", "Never"]),

@@ -37,6 +37,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 mod cbor;
+mod comments;
 mod emit;
 mod error;
 mod json;
@@ -48,6 +49,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use comments::{LineComment, line_comments, with_line_comments};
 pub use error::{DecodeError, InputPlace, Position};
 pub use limits::{Limit, Limits, MAX_DEPTH};
 

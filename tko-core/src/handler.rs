@@ -8,6 +8,7 @@ use crate::builder::chainable;
 use crate::clock::Ids;
 use crate::entity::{Condition, Record};
 use crate::error::{Error, Result, Violation};
+use crate::hash::ContentHash;
 use crate::id::PluginType;
 use crate::package::Package;
 use crate::resource::{Identifier, Resource};
@@ -144,6 +145,18 @@ pub trait Preparer: Send + Sync + 'static {
     fn tracks(&self, package: &Package, target: &Resource) -> Vec<Subscription> {
         let _ = (package, target);
         Vec::new()
+    }
+
+    /// The identity of a pure preparer's code and configuration; `None`, the default, if the
+    /// preparer is not pure.
+    ///
+    /// The answer of a pure preparer depends only on this identity, the target, and the package
+    /// without the Deployment resource; it has no effects. A controller may then answer a call with
+    /// the package of an earlier equal call, and calls the preparer without the Deployment
+    /// resource.
+    async fn pure_identity(&self, call: &PrepareCall<'_>) -> Option<ContentHash> {
+        let _ = call;
+        None
     }
 
     /// Whether the resource is prepared by another resource's preparer. This preparer is then never

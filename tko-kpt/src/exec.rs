@@ -76,7 +76,7 @@ pub(crate) async fn run_program(
     mut list: ResourceList,
     call: &FunctionCall,
 ) -> Result<ResourceList, FunctionFailure> {
-    let inputs = list.items.len();
+    let inputs = list.origins();
     let failed = |source| FunctionFailure::Program {
         function: name.to_owned(),
         source,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Error, Executor, Key, PluginType, Preparer, Record, Result};
 
-mod call;
+pub(crate) mod call;
 mod plugin;
 
 use plugin::KptPlugin;
@@ -22,6 +22,9 @@ pub struct KptSettings {
     pub timeout: Duration,
     /// Maximum bytes of the output of one call. Default: 32 MiB.
     pub output: usize,
+    /// Whether Kptfiles may run programs (`exec`). Default: no, because templates would then run
+    /// anything with the rights of the controller. Plugins may always.
+    pub kptfile_exec: bool,
 }
 
 impl Default for KptSettings {
@@ -29,6 +32,7 @@ impl Default for KptSettings {
         Self {
             timeout: Duration::from_secs(30),
             output: 32 << 20,
+            kptfile_exec: false,
         }
     }
 }
@@ -45,6 +49,13 @@ impl KptSettings {
     #[must_use]
     pub fn with_output(mut self, bytes: usize) -> Self {
         self.output = bytes;
+        self
+    }
+
+    /// Sets whether Kptfiles may [run programs](Self::kptfile_exec).
+    #[must_use]
+    pub fn with_kptfile_exec(mut self, is_allowed: bool) -> Self {
+        self.kptfile_exec = is_allowed;
         self
     }
 }
@@ -67,6 +78,37 @@ impl KptExecutor {
         Self {
             settings: Arc::new(settings),
         }
+    }
+
+    /// The limits and permissions.
+    pub(crate) fn settings(&self) -> &KptSettings {
+        &self.settings
+    }
+
+    /// Makes a function of a pipeline.
+    ///
+    /// # Errors
+    /// As [`function`](Self::function); and `Forbidden`: Kptfiles may not run programs here.
+    pub(crate) fn pipeline_function(
+        &self,
+        reference: &FunctionReference,
+    ) -> Result<Arc<dyn KrmFunction>> {
+        let FunctionReference::Exec(command) = reference else {
+            return self.function(reference, true);
+        };
+        if !self.settings.kptfile_exec {
+            return Err(Error::Forbidden(format!(
+                "the Kptfile runs the program {command:?}; start the preparer with \
+                 --kptfile-exec, or use an image"
+            )));
+        }
+        let mut words = command.split_whitespace().map(str::to_owned);
+        let path = words.next().unwrap_or_default();
+        Ok(Arc::new(ExecFunction::new(
+            reference.to_string(),
+            path,
+            words.collect(),
+        )))
     }
 
     /// Makes a function from its name.
@@ -120,6 +162,7 @@ impl Executor for KptExecutor {
         };
         let reference: FunctionReference = function.parse()?;
         let mut native = true;
+        let mut cached = true;
         let mut inputs = BTreeMap::new();
         let mut includes_deployment = false;
         for (name, value) in &plugin.properties {
@@ -132,11 +175,12 @@ impl Executor for KptExecutor {
                 )),
             };
             match name.as_str() {
+                "_cache" => cached = flag()?,
                 "_native" => native = flag()?,
                 "_deployment" => includes_deployment = flag()?,
                 reserved if reserved.starts_with('_') => {
                     let message = format!(
-                        "unknown property {reserved:?} for the kpt executor; expected _deployment or _native"
+                        "unknown property {reserved:?} for the kpt executor; expected _cache, _deployment or _native"
                     );
                     return Err(Error::bad("properties", message));
                 }
@@ -158,6 +202,7 @@ impl Executor for KptExecutor {
             function: self.function(&reference, native)?,
             inputs,
             includes_deployment,
+            cached,
             settings: self.settings.clone(),
         }))
     }

@@ -7,7 +7,8 @@ use crate::annotations::{self, INDEX, LEGACY_INDEX, LEGACY_PATH, PATH};
 use crate::results::FunctionResult;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use tko_core::encoding::{self, DecodeError};
+use tko_core::annotation::SETTERS;
+use tko_core::encoding::{self, DecodeError, LineComment};
 use tko_core::{Dialect, Error, Format, Limits, Resource, Result};
 
 /// The `apiVersion` of a ResourceList.
@@ -39,7 +40,38 @@ impl Item {
             ..Self::default()
         }
     }
+
+    /// An item with the content of a resource of a package. Its setters are taken from the
+    /// annotation [`SETTERS`], as readers of packages write it.
+    pub fn of_resource(mut value: Value) -> Self {
+        let setters = annotations::get(&value, SETTERS)
+            .and_then(|text| serde_json::from_str::<BTreeMap<String, String>>(text).ok());
+        let Some(setters) = setters else {
+            return Self::new(value);
+        };
+        annotations::remove(&mut value, &[SETTERS]);
+        Self {
+            value,
+            setters,
+            origin: None,
+        }
+    }
+
+    /// The content for a package: with the setters as an annotation.
+    pub fn into_resource(self) -> Value {
+        let Self {
+            mut value, setters, ..
+        } = self;
+        if !setters.is_empty() {
+            let text = serde_json::to_string(&setters).expect("a map of texts always encodes");
+            annotations::set(&mut value, SETTERS, &text);
+        }
+        value
+    }
 }
+
+/// The beginning of a comment with a setter.
+const SETTER: &str = "kpt-set:";
 
 /// Resources with the configuration of a function, and its results.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +101,30 @@ impl ResourceList {
                 return Err(bad(message));
             }
         };
-        Self::from_value(document)
+        let mut list = Self::from_value(document)?;
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        for comment in encoding::line_comments(text, SETTER) {
+            list.add_setter(&comment);
+        }
+        Ok(list)
+    }
+
+    /// Adds the setter of a comment to its item, if the comment is in one.
+    fn add_setter(&mut self, comment: &LineComment) {
+        let rest = comment.pointer.strip_prefix("/items/");
+        let Some((index, _)) = rest.and_then(|rest| rest.split_once('/')) else {
+            return;
+        };
+        let Some(item) = index
+            .parse()
+            .ok()
+            .and_then(|index: usize| self.items.get_mut(index))
+        else {
+            return;
+        };
+        let pointer = &comment.pointer["/items/".len() + index.len()..];
+        let pattern = comment.text.trim_start_matches(SETTER).trim();
+        item.setters.insert(pointer.to_owned(), pattern.to_owned());
     }
 
     /// Reads a list from its content.
@@ -104,7 +159,7 @@ impl ResourceList {
                 };
                 bad(format!("item {} {message}", at + 1))
             })?;
-            Ok(item_of(resource.value().clone()))
+            Ok(Item::of_resource(resource.value().clone()))
         });
         let items = items.collect::<Result<_>>()?;
         let function_config = map
@@ -134,22 +189,49 @@ impl ResourceList {
         })
     }
 
-    /// Writes the list as YAML.
+    /// Writes the list as YAML, with setters as comments.
     pub fn encode(&self) -> Vec<u8> {
-        encoding::encode([&self.to_value()], Format::Yaml)
+        let yaml = encoding::encode([&self.to_value()], Format::Yaml);
+        let comments: Vec<LineComment> = self.comments().collect();
+        encoding::with_line_comments(yaml, &comments)
     }
 
-    /// Writes the list as JSON, which every reader of YAML reads, and faster.
+    /// Writes the list as JSON, which every reader of YAML reads, and which is faster. Setters are
+    /// left out.
     pub fn encode_json(&self) -> Vec<u8> {
         serde_json::to_vec(&self.to_value()).expect("a JSON value always encodes")
     }
 
-    /// The content of the list.
+    /// Whether an item has setters.
+    pub fn has_setters(&self) -> bool {
+        self.items.iter().any(|item| !item.setters.is_empty())
+    }
+
+    fn comments(&self) -> impl Iterator<Item = LineComment> {
+        let items = self.items.iter().enumerate();
+        items.flat_map(|(at, item)| {
+            item.setters
+                .iter()
+                .map(move |(pointer, pattern)| LineComment {
+                    document: 1,
+                    pointer: format!("/items/{at}{pointer}"),
+                    text: format!("{SETTER} {pattern}"),
+                })
+        })
+    }
+
+    /// One more than the highest origin of an item.
+    pub fn origins(&self) -> usize {
+        let origins = self.items.iter().filter_map(|item| item.origin);
+        origins.max().map_or(0, |highest| highest + 1)
+    }
+
+    /// The content of the list, without setters.
     pub fn to_value(&self) -> Value {
         let mut map = Map::new();
         map.insert("apiVersion".to_owned(), json!(API_VERSION));
         map.insert("kind".to_owned(), json!("ResourceList"));
-        let items = self.items.iter().map(value_of).collect();
+        let items = self.items.iter().map(|item| item.value.clone()).collect();
         map.insert("items".to_owned(), Value::Array(items));
         if let Some(config) = &self.function_config {
             map.insert("functionConfig".to_owned(), config.clone());
@@ -210,14 +292,6 @@ fn decode_any(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, DecodeError> 
         return Ok(values);
     }
     encoding::decode(bytes, Format::Yaml, Dialect::Programs, limits)
-}
-
-fn item_of(value: Value) -> Item {
-    Item::new(value)
-}
-
-fn value_of(item: &Item) -> Value {
-    item.value.clone()
 }
 
 fn bad(message: impl Into<String>) -> Error {

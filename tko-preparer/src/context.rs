@@ -1,5 +1,6 @@
 //! The parts of a preparer that all of its work shares.
 
+use crate::result_cache::ResultCache;
 use crate::settings::PrepareSettings;
 use std::sync::Arc;
 use tko_core::{Clock, Ids, Preparer, Registry, WorkerApi};
@@ -12,4 +13,5 @@ pub(crate) struct PrepareContext {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) settings: PrepareSettings,
+    pub(crate) results: Arc<ResultCache>,
 }

@@ -2,6 +2,7 @@
 
 use crate::context::PrepareContext;
 use crate::reconcile::PrepareHandle;
+use crate::result_cache::ResultCache;
 use crate::settings::PrepareSettings;
 use crate::subscribers::SubscriberFeed;
 use crate::topology::native;
@@ -10,6 +11,9 @@ use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Clock, Executor, Ids, PluginType, Preparer, Registry, Result, Stage, WorkerApi};
 use tko_worker::{CancellationToken, PluginFollower, Worker, close_executors};
 use tokio::sync::mpsc;
+
+/// Bytes of results of pure preparers that are kept by default.
+const RESULTS: usize = 64 << 20;
 
 /// Prepares deployments: turns them into finished packages until it is shut down.
 ///
@@ -31,6 +35,7 @@ impl PrepareController {
                 clock: Arc::new(SystemClock::new()),
                 ids: Arc::new(TimeOrderedIds),
                 settings: PrepareSettings::default(),
+                results: Arc::new(ResultCache::new(RESULTS)),
             },
             executors: Vec::new(),
         }
@@ -69,6 +74,13 @@ impl PrepareController {
     #[must_use]
     pub fn with_settings(mut self, settings: PrepareSettings) -> Self {
         self.context.settings = settings;
+        self
+    }
+
+    /// Sets the cache of results of pure preparers. Default: 64 MiB.
+    #[must_use]
+    pub fn with_result_cache(mut self, results: Arc<ResultCache>) -> Self {
+        self.context.results = results;
         self
     }
 

@@ -7,11 +7,13 @@ mod context;
 mod controller;
 mod progress;
 mod reconcile;
+mod result_cache;
 mod settings;
 mod subscribers;
 pub mod topology;
 
 pub use conditions::{APPROVED, PREPARED, TRACKED};
 pub use controller::PrepareController;
+pub use result_cache::{CacheCounts, ResultCache};
 pub use settings::PrepareSettings;
 pub use topology::native;

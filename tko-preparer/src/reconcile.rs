@@ -8,6 +8,7 @@
 
 mod call;
 mod pending;
+mod pure;
 mod release;
 mod round;
 mod session;

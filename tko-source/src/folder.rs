@@ -1,6 +1,7 @@
 //! Files and folders of this machine.
 
 use crate::budget::ReadBudget;
+use crate::kpt::KPTFILE;
 use crate::package::SourceFile;
 use std::fs;
 use std::path::Path;
@@ -8,9 +9,11 @@ use tko_core::Result;
 
 /// Whether a file counts when a folder or an archive is read.
 pub(crate) fn is_yaml(name: &str) -> bool {
-    Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "yaml" || extension == "yml")
+    let path = Path::new(name);
+    path.file_name().is_some_and(|name| name == KPTFILE)
+        || path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// Reads one file.

@@ -10,6 +10,7 @@ mod folder;
 mod git;
 #[cfg(feature = "http")]
 mod http;
+mod kpt;
 mod limits;
 mod package;
 mod reader;

@@ -1,5 +1,6 @@
 //! Files of YAML as one package.
 
+use crate::kpt;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tko_core::{Dialect, Error, Format, Identifier, Limits, Package, Result};
@@ -19,12 +20,14 @@ pub struct SourceFile {
 /// [`Error::BadArgument`]: a file does not decode, or a resource is in two files. The message names
 /// the file.
 pub fn package_of(files: impl IntoIterator<Item = SourceFile>) -> Result<Package> {
+    let files: Vec<SourceFile> = files.into_iter().collect();
+    let root = kpt::root(files.iter().map(|file| &*file.name));
     let mut resources = Vec::new();
     let mut found_in: HashMap<Identifier, Arc<str>> = HashMap::new();
     for file in files {
-        let name: Arc<str> = file.name.into();
+        let (name, file_bytes): (Arc<str>, _) = (file.name.into(), file.bytes);
         let package = Package::decode(
-            &file.bytes,
+            &file_bytes,
             Format::Yaml,
             Dialect::People,
             &Limits::default(),
@@ -39,7 +42,8 @@ pub fn package_of(files: impl IntoIterator<Item = SourceFile>) -> Result<Package
                 return Err(Error::bad("package", why));
             }
         }
-        resources.extend_from_slice(package.resources());
+        let file = root.as_ref().and_then(|root| kpt::relative(root, &name));
+        resources.extend(kpt::annotated(&package, &file_bytes, file));
     }
     Package::new(resources)
 }

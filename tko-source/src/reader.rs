@@ -87,7 +87,7 @@ impl SourceReader {
                 }
                 _ => String::new(),
             };
-            let why = format!("{source}: it has no .yaml or .yml file{part}");
+            let why = format!("{source}: it has no .yaml or .yml file and no Kptfile{part}");
             return Err(Error::bad("source", why));
         }
         Ok(files)

@@ -3,6 +3,7 @@
 use crate::resource_list::Item;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tko_core::annotation::PREPARED;
 use tko_core::{Error, Identifier, Package, Resource, Result, deployment_resource};
 
 /// The items of a package, each with its place as origin. The Deployment resource is left out
@@ -14,7 +15,7 @@ pub(crate) fn items(package: &Package, with_deployment: bool) -> Vec<Item> {
         .filter(|(_, resource)| with_deployment || resource.gvk() != &own.gvk)
         .map(|(at, resource)| Item {
             origin: Some(at),
-            ..Item::new(resource.value().clone())
+            ..Item::of_resource(resource.value().clone())
         })
         .collect()
 }
@@ -42,12 +43,14 @@ pub(crate) fn package(
     }
     let mut resources = kept.remove(&None).unwrap_or_default();
     for item in items {
-        let old = item.origin.and_then(|at| before.resources().get(at));
+        let origin = item.origin;
+        let old = origin.and_then(|at| before.resources().get(at));
+        let value = item.into_resource();
         resources.push(match old {
-            Some(old) if *old.value() == item.value => old.clone(),
-            _ => Arc::new(Resource::new(item.value)?),
+            Some(old) if *old.value() == value => old.clone(),
+            _ => Arc::new(Resource::new(value)?),
         });
-        if let Some(more) = item.origin.and_then(|at| kept.remove(&Some(at))) {
+        if let Some(more) = origin.and_then(|at| kept.remove(&Some(at))) {
             resources.extend(more);
         }
     }
@@ -84,4 +87,18 @@ pub(crate) fn check_identity(
             target.gvk, now.gvk
         ),
     ))
+}
+
+/// Marks the target as prepared, if it still exists.
+pub(crate) fn marked(package: Package, target: &Identifier) -> Result<Package> {
+    // A function may have set the namespace.
+    let reference = Identifier::new(target.gvk.clone(), &target.name);
+    let found = match package.find(target) {
+        Some(found) => Some(found.clone()),
+        None => package.resolve(&reference)?.cloned(),
+    };
+    Ok(match found {
+        Some(found) => package.with(Arc::new(found.annotated(PREPARED, "true"))),
+        None => package,
+    })
 }

@@ -1,7 +1,7 @@
 //! A `kpt` plugin as a preparer.
 
 use super::KptSettings;
-use super::call::{check_identity, items, package};
+use super::call::{check_identity, items, marked, package};
 use crate::function::{FunctionCall, KrmFunction, run};
 use crate::native::scalar;
 use crate::resource_list::ResourceList;
@@ -9,9 +9,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tko_core::annotation::PREPARED;
 use tko_core::{
-    Answer, Error, Identifier, PrepareCall, Preparer, Resource, Result, deployment_resource,
+    Answer, ContentHash, Error, PrepareCall, Preparer, Resource, Result, deployment_resource,
 };
 use tko_plugin::log::LogSubject;
 
@@ -22,6 +21,8 @@ pub(super) struct KptPlugin {
     /// The inputs of the function, each with the path of its value in the target.
     pub(super) inputs: BTreeMap<String, Vec<String>>,
     pub(super) includes_deployment: bool,
+    /// Whether the result of an earlier equal call may be used.
+    pub(super) cached: bool,
     pub(super) settings: Arc<KptSettings>,
 }
 
@@ -103,18 +104,12 @@ impl Preparer for KptPlugin {
             effects: Vec::new(),
         })
     }
-}
 
-/// Marks the target as prepared, if it still exists.
-pub(crate) fn marked(package: tko_core::Package, target: &Identifier) -> Result<tko_core::Package> {
-    // A function may have set the namespace.
-    let reference = Identifier::new(target.gvk.clone(), &target.name);
-    let found = match package.find(target) {
-        Some(found) => Some(found.clone()),
-        None => package.resolve(&reference)?.cloned(),
-    };
-    Ok(match found {
-        Some(found) => package.with(Arc::new(found.annotated(PREPARED, "true"))),
-        None => package,
-    })
+    async fn pure_identity(&self, _: &PrepareCall<'_>) -> Option<ContentHash> {
+        if !self.cached || self.includes_deployment {
+            return None;
+        }
+        let function = self.function.identity().await?;
+        Some(ContentHash::of(&json!([self.id, function, self.inputs])))
+    }
 }

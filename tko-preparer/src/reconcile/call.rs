@@ -180,7 +180,7 @@ impl PrepareSession<'_> {
     async fn ask(&self, preparer: &dyn Preparer, call: PrepareCall<'_>) -> Result<Answer, String> {
         let (deployment, resource) = (&self.id, call.target);
         let limit = self.context.settings.timeout;
-        match guarded(&*self.context.clock, limit, preparer.prepare(call)).await {
+        match guarded(&*self.context.clock, limit, self.prepared(preparer, call)).await {
             Ok(Ok(Answer::Done { effects, .. } | Answer::More { effects, .. }))
                 if effects.len() > MAX_EFFECTS =>
             {

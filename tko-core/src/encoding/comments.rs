@@ -1,0 +1,287 @@
+//! Comments at the ends of lines of YAML, and the values that they are about.
+//!
+//! Decoding drops comments. Some tools keep settings in them, such as `replicas: 3 # kpt-set:
+//! ${replicas}`. [`line_comments`] finds them beside a decoded package, and [`with_line_comments`]
+//! puts them back into encoded YAML.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle};
+
+use super::limits::MAX_DEPTH;
+
+/// A comment at the end of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineComment {
+    /// The document of the stream, from 1; empty documents count.
+    pub document: usize,
+    /// The value that the comment is about, as a JSON pointer from the root of the document.
+    pub pointer: String,
+    /// The text of the comment, without `#` and the spaces around it.
+    pub text: String,
+}
+
+/// Finds the comments that begin with `start` at the ends of lines of YAML.
+///
+/// A comment belongs to the scalar or flow collection that ends before it on its line, or to the
+/// block list whose key is before it. Comments that belong to no such value are left out, as is
+/// everything in text that is not YAML; [`decode`](super::decode) reports that.
+pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
+    let mut found = Vec::new();
+    if !text.contains(start) {
+        return found;
+    }
+    // What was found before an error counts: decoding reports the error itself.
+    let _ = Places::walk(text, &mut |document, pointer, end| {
+        let line = rest_of_line(text, end);
+        let line = line.trim_start();
+        let comment = line.strip_prefix(':').unwrap_or(line).trim_start();
+        if let Some(comment) = comment.strip_prefix('#')
+            && comment.trim().starts_with(start)
+        {
+            found.push(LineComment {
+                document,
+                pointer: pointer.to_owned(),
+                text: comment.trim().to_owned(),
+            });
+        }
+    });
+    found
+}
+
+/// Puts comments at the ends of lines of encoded YAML.
+///
+/// Comments whose value does not exist, does not end on a line of its own, or that have line breaks
+/// are left out.
+pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
+    if comments.is_empty() {
+        return yaml;
+    }
+    let Ok(text) = String::from_utf8(yaml) else {
+        unreachable!("encoded YAML is UTF-8");
+    };
+    let mut wanted: HashMap<(usize, &str), &str> = HashMap::new();
+    for comment in comments
+        .iter()
+        .filter(|comment| !comment.text.contains(['\n', '\r']))
+    {
+        wanted.insert((comment.document, &comment.pointer), &comment.text);
+    }
+    let mut places: Vec<(usize, &str)> = Vec::new();
+    let _ = Places::walk(&text, &mut |document, pointer, end| {
+        let Some(comment) = wanted.get(&(document, pointer)) else {
+            return;
+        };
+        let rest = rest_of_line(&text, end);
+        if matches!(rest.trim(), "" | ":") {
+            places.push((end + rest.trim_end().len(), comment));
+        }
+    });
+    places.sort_unstable();
+    let mut out = String::with_capacity(text.len() + 64 * places.len());
+    let mut done = 0;
+    for (end, comment) in places {
+        out.push_str(&text[done..end]);
+        let _ = write!(out, " # {comment}");
+        done = end;
+    }
+    out.push_str(&text[done..]);
+    out.into_bytes()
+}
+
+fn rest_of_line(text: &str, from: usize) -> &str {
+    let rest = text.get(from..).unwrap_or_default();
+    rest.split(['\n', '\r']).next().unwrap_or_default()
+}
+
+/// Walks through the values of YAML text, with the byte at which a comment of each may begin.
+struct Places<'a, 'f> {
+    parser: Parser<'a, StrInput<'a>>,
+    document: usize,
+    pointer: String,
+    /// Gets the document, the JSON pointer and the byte.
+    found: &'f mut dyn FnMut(usize, &str, usize),
+}
+
+impl<'a, 'f> Places<'a, 'f> {
+    fn walk(text: &'a str, found: &'f mut dyn FnMut(usize, &str, usize)) -> Result<(), ScanError> {
+        let options = granit_parser::options! {
+            emit_comments: false,
+            block_scalar_eof_without_line_feed: true,
+            flow_nesting_limit: 2 * MAX_DEPTH,
+            block_nesting_limit: 2 * MAX_DEPTH,
+        };
+        let mut places = Self {
+            parser: Parser::new_from_str_with_options(text, options),
+            document: 0,
+            pointer: String::new(),
+            found,
+        };
+        while let Some((event, _)) = places.next()? {
+            match event {
+                Event::StreamEnd => break,
+                Event::DocumentStart(..) => {
+                    places.document += 1;
+                    places.pointer.clear();
+                    if let Some((event, span)) = places.next()? {
+                        places.node(&event, span, None)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, ScanError> {
+        self.parser.next_event().transpose()
+    }
+
+    fn report(&mut self, end: Option<usize>) {
+        if let Some(end) = end {
+            (self.found)(self.document, &self.pointer, end);
+        }
+    }
+
+    /// Walks through one value; `key` is the end of its key.
+    fn node(&mut self, event: &Event<'a>, span: Span, key: Option<usize>) -> Result<(), ScanError> {
+        match event {
+            Event::Scalar(_, style, ..) => {
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                if !is_block {
+                    self.report(span.end.byte_offset());
+                }
+            }
+            Event::SequenceStart(style, ..) => {
+                let length = self.pointer.len();
+                let mut index = 0_usize;
+                while let Some((event, span)) = self.next()? {
+                    if event == Event::SequenceEnd {
+                        self.pointer.truncate(length);
+                        match style {
+                            StructureStyle::Flow => self.report(span.end.byte_offset()),
+                            StructureStyle::Block => self.report(key),
+                        }
+                        return Ok(());
+                    }
+                    let _ = write!(self.pointer, "/{index}");
+                    self.node(&event, span, None)?;
+                    self.pointer.truncate(length);
+                    index += 1;
+                }
+            }
+            Event::MappingStart(..) => {
+                let length = self.pointer.len();
+                while let Some((event, span)) = self.next()? {
+                    if event == Event::MappingEnd {
+                        return Ok(());
+                    }
+                    let key = match &event {
+                        Event::Scalar(text, ..) => text.replace('~', "~0").replace('/', "~1"),
+                        _ => {
+                            // Other keys are refused when the text is decoded.
+                            self.pointer.push_str("/?");
+                            self.node(&event, span, None)?;
+                            self.pointer.truncate(length);
+                            String::from("?")
+                        }
+                    };
+                    let end = span.end.byte_offset();
+                    self.pointer.push('/');
+                    self.pointer.push_str(&key);
+                    if let Some((event, span)) = self.next()? {
+                        self.node(&event, span, end)?;
+                    }
+                    self.pointer.truncate(length);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LineComment, line_comments, with_line_comments};
+    use crate::encoding::{Format, encode};
+    use serde_json::json;
+
+    fn found(text: &str) -> Vec<(usize, String, String)> {
+        let comments = line_comments(text, "kpt-set:").into_iter();
+        comments.map(|c| (c.document, c.pointer, c.text)).collect()
+    }
+
+    #[test]
+    fn comments_belong_to_the_value_before_them() {
+        let text = "\
+# kpt-set: alone
+kind: A # another comment
+name: 'a b' # kpt-set: ${a}
+spec:
+  a/b: [x, y] # kpt-set: ${flow}
+  list: # kpt-set: ${list}
+  - one # kpt-set: ${one}
+  - name: two   #kpt-set: ${two}
+  text: |
+    not # kpt-set: ${a comment}
+  quoted: \"no # kpt-set: ${comment}\"
+---
+x: 1 # kpt-set: ${x}";
+        assert_eq!(
+            found(text),
+            [
+                (1, "/name", "kpt-set: ${a}"),
+                (1, "/spec/a~1b", "kpt-set: ${flow}"),
+                (1, "/spec/list/0", "kpt-set: ${one}"),
+                (1, "/spec/list/1/name", "kpt-set: ${two}"),
+                (1, "/spec/list", "kpt-set: ${list}"),
+                (2, "/x", "kpt-set: ${x}"),
+            ]
+            .map(|(document, pointer, text)| (
+                document,
+                pointer.to_owned(),
+                text.to_owned()
+            ))
+        );
+    }
+
+    #[test]
+    fn text_that_is_not_yaml_gives_what_comes_before() {
+        assert_eq!(found("a: 1 # kpt-set: ${a}\nb: [").len(), 1);
+        assert_eq!(
+            found(&format!("{} # kpt-set: ${{a}}", "[".repeat(100_000))).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn comments_are_put_back_at_their_values() {
+        let value = json!({"a": 1, "list": ["x", {"b": "y z"}], "text": "one\ntwo\n", "none": []});
+        let yaml = encode([&value], Format::Yaml);
+        let comments: Vec<LineComment> = [
+            "/a",
+            "/list",
+            "/list/0",
+            "/list/1/b",
+            "/none",
+            "/gone",
+            "/text",
+        ]
+        .iter()
+        .map(|pointer| LineComment {
+            document: 1,
+            pointer: (*pointer).to_owned(),
+            text: format!("kpt-set: ${{{}}}", pointer.len()),
+        })
+        .collect();
+        let yaml = with_line_comments(yaml, &comments);
+        let text = String::from_utf8(yaml).expect("UTF-8");
+        let mut read = line_comments(&text, "kpt-set:");
+        read.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        let mut expected: Vec<LineComment> = comments[..5].to_vec();
+        expected.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        assert_eq!(read, expected, "{text}");
+    }
+}

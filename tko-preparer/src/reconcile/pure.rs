@@ -1,0 +1,90 @@
+//! Calls of pure preparers, which are answered with the result of an earlier equal call.
+
+use super::session::PrepareSession;
+use serde_json::json;
+use std::sync::Arc;
+use tko_core::{
+    Answer, ContentHash, Identifier, Package, PrepareCall, Preparer, Resource, Result,
+    deployment_resource,
+};
+
+impl PrepareSession<'_> {
+    /// Calls a preparer, unless it is pure and an equal call was answered before.
+    pub(super) async fn prepared(
+        &self,
+        preparer: &dyn Preparer,
+        call: PrepareCall<'_>,
+    ) -> Result<Answer> {
+        let results = &self.context.results;
+        let identity = match results.is_off() {
+            true => None,
+            false => preparer.pure_identity(&call).await,
+        };
+        let Some(identity) = identity else {
+            return preparer.prepare(call).await;
+        };
+        let (package, deployment) = Withheld::take(call.package);
+        let key = [identity, hash_of(call.target), package.hash()];
+        let call = PrepareCall {
+            package: &package,
+            progress: None,
+            ..call
+        };
+        let done = |package| Answer::Done {
+            package,
+            effects: Vec::new(),
+        };
+        let keep = |answer: &Answer| match answer {
+            Answer::Done { package, effects } if effects.is_empty() => Some(package.clone()),
+            _ => None,
+        };
+        let run = preparer.prepare(call);
+        let answer = results
+            .get_or_run(ContentHash::of_all(key), done, keep, run)
+            .await?;
+        Ok(match answer {
+            Answer::Done { package, effects } => Answer::Done {
+                package: deployment.put_back(&package)?,
+                effects,
+            },
+            answer => answer,
+        })
+    }
+}
+
+fn hash_of(target: &Identifier) -> ContentHash {
+    let gvk = target.gvk.to_string();
+    ContentHash::of(&json!([gvk, &*target.name, target.namespace.as_deref()]))
+}
+
+/// The Deployment resource, while a preparer works on the rest.
+struct Withheld {
+    /// The place, from 0, and the resource.
+    found: Option<(usize, Arc<Resource>)>,
+    /// Whether it was the last one.
+    was_last: bool,
+}
+
+impl Withheld {
+    fn take(package: &Package) -> (Package, Self) {
+        let own = deployment_resource::identifier();
+        let found = package
+            .iter()
+            .position(|resource| *resource.identifier() == own);
+        let withheld = Self {
+            found: found.map(|at| (at, package.resources()[at].clone())),
+            was_last: found.is_some_and(|at| at + 1 == package.len()),
+        };
+        (package.without(&own), withheld)
+    }
+
+    fn put_back(self, package: &Package) -> Result<Package> {
+        let Some((at, resource)) = self.found else {
+            return Ok(package.clone());
+        };
+        let mut resources = package.resources().to_vec();
+        let end = resources.len();
+        resources.insert(if self.was_last { end } else { at.min(end) }, resource);
+        Package::new(resources)
+    }
+}

@@ -1,0 +1,257 @@
+//! Results of pure preparers: equal calls run once.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tko_core::{ContentHash, Package};
+
+/// The packages that pure preparers made, by the hash of what they depend on.
+///
+/// Of several equal calls at the same time, one runs and the others wait for it. Failures are not
+/// kept. Results that are used least recently are dropped first.
+#[derive(Debug)]
+pub struct ResultCache {
+    most: usize,
+    state: Mutex<CacheState>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct CacheState {
+    results: HashMap<ContentHash, CachedResult>,
+    /// The keys in the order of their last use.
+    used: BTreeMap<u64, ContentHash>,
+    /// Locks of calls that run now.
+    running: HashMap<ContentHash, Arc<tokio::sync::Mutex<()>>>,
+    clock: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct CachedResult {
+    package: Package,
+    bytes: usize,
+    used: u64,
+}
+
+/// What a [`ResultCache`] did and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Calls that were answered with an earlier result.
+    pub hits: u64,
+    /// Calls that ran.
+    pub misses: u64,
+    /// Results that were dropped to make room.
+    pub evictions: u64,
+    /// Results that are kept.
+    pub results: u64,
+    /// Estimated bytes of the results.
+    pub bytes: u64,
+}
+
+impl ResultCache {
+    /// A cache of at most so many bytes, as estimated; 0 keeps nothing.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            state: Mutex::default(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it keeps nothing.
+    pub fn is_off(&self) -> bool {
+        self.most == 0
+    }
+
+    /// What the cache did and holds.
+    pub fn counts(&self) -> CacheCounts {
+        let state = self.state();
+        CacheCounts {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            evictions: self.evictions.load(Ordering::Relaxed),
+            results: state.results.len() as u64,
+            bytes: state.bytes as u64,
+        }
+    }
+
+    /// Returns the result for a key: an earlier one, or that of `run`. A result is kept if `keep`
+    /// finds a package in it.
+    pub(crate) async fn get_or_run<T, E>(
+        &self,
+        key: ContentHash,
+        made: impl FnOnce(Package) -> T,
+        keep: impl FnOnce(&T) -> Option<Package>,
+        run: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        if let Some(package) = self.find(key) {
+            return Ok(made(package));
+        }
+        let running = self.state().running.entry(key).or_default().clone();
+        let running = Running {
+            cache: self,
+            key,
+            lock: Some(running),
+        };
+        let lock = running.lock.clone().unwrap_or_default();
+        let _turn = lock.lock().await;
+        // Another call may have finished meanwhile.
+        if let Some(package) = self.find(key) {
+            return Ok(made(package));
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        let result = run.await?;
+        if let Some(package) = keep(&result) {
+            self.keep(key, package);
+        }
+        Ok(result)
+    }
+
+    fn find(&self, key: ContentHash) -> Option<Package> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let found = state.results.get_mut(&key)?;
+        state.clock += 1;
+        state.used.remove(&found.used);
+        found.used = state.clock;
+        state.used.insert(state.clock, key);
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(found.package.clone())
+    }
+
+    fn keep(&self, key: ContentHash, package: Package) {
+        let bytes = package.iter().map(|resource| size(resource.value())).sum();
+        if bytes > self.most {
+            return;
+        }
+        let mut state = self.state();
+        let state = &mut *state;
+        state.clock += 1;
+        state.used.insert(state.clock, key);
+        state.bytes += bytes;
+        let result = CachedResult {
+            package,
+            bytes,
+            used: state.clock,
+        };
+        if let Some(old) = state.results.insert(key, result) {
+            state.used.remove(&old.used);
+            state.bytes -= old.bytes;
+        }
+        while state.bytes > self.most {
+            let Some((_, oldest)) = state.used.pop_first() else {
+                break;
+            };
+            if let Some(old) = state.results.remove(&oldest) {
+                state.bytes -= old.bytes;
+                self.evictions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, CacheState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that runs or waits. The last of a key removes the lock.
+struct Running<'a> {
+    cache: &'a ResultCache,
+    key: ContentHash,
+    lock: Option<Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        drop(self.lock.take());
+        let mut state = self.cache.state();
+        let is_last = state
+            .running
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1);
+        if is_last {
+            state.running.remove(&self.key);
+        }
+    }
+}
+
+/// The approximate bytes of a value in memory.
+fn size(value: &Value) -> usize {
+    /// Bytes of a value itself, with its place in a list or map.
+    const OWN: usize = 64;
+    OWN + match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + size(value)).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ResultCache;
+    use serde_json::json;
+    use std::convert::Infallible;
+    use tko_core::{ContentHash, Package};
+
+    fn package(name: &str) -> Package {
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        Package::from_values([value]).expect("a package")
+    }
+
+    async fn get(cache: &ResultCache, key: u8) -> Package {
+        let made = package(&key.to_string());
+        let key = ContentHash([key; 32]);
+        let run = async { Ok::<_, Infallible>(made) };
+        let Ok(package) = cache
+            .get_or_run(key, |package| package, |package| Some(package.clone()), run)
+            .await;
+        package
+    }
+
+    #[tokio::test]
+    async fn equal_calls_run_once_and_the_oldest_results_go_first() {
+        let cache = ResultCache::new(1_000);
+        let first = get(&cache, 1).await;
+        assert!(get(&cache, 1).await.shares(&first));
+        for key in 2..=10 {
+            get(&cache, key).await;
+            // It stays, because it is used.
+            assert!(get(&cache, 1).await.shares(&first));
+        }
+        let counts = cache.counts();
+        assert_eq!((counts.misses, counts.hits), (10, 10));
+        assert!(counts.evictions > 0 && counts.bytes <= 1_000, "{counts:?}");
+        assert!(cache.state().running.is_empty());
+    }
+
+    #[tokio::test]
+    async fn calls_at_the_same_time_wait_for_one() {
+        let cache = ResultCache::new(1 << 20);
+        let calls = (0..100).map(|_| get(&cache, 7));
+        let packages = futures_util::future::join_all(calls).await;
+        assert!(packages.iter().all(|package| package.shares(&packages[0])));
+        assert_eq!(cache.counts().misses, 1);
+        assert!(cache.state().running.is_empty());
+    }
+
+    #[tokio::test]
+    async fn failures_are_not_kept() {
+        let cache = ResultCache::new(1 << 20);
+        let key = ContentHash([1; 32]);
+        let failed = cache
+            .get_or_run(key, |_| (), |()| None, async { Err::<(), _>("no") })
+            .await;
+        assert_eq!(failed, Err("no"));
+        assert_eq!(cache.counts().results, 0);
+        get(&cache, 1).await;
+        assert_eq!(cache.counts().misses, 2);
+    }
+}
