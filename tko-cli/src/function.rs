@@ -4,7 +4,6 @@ use clap::Args;
 use std::io::{Read, Write};
 use std::time::Duration;
 use tko_core::{Error, Limits};
-use tko_kpt::executor::KptSettings;
 use tko_kpt::{
     FunctionCall, FunctionReference, KptExecutor, NativeFunction, ResourceList, Severity,
 };
@@ -43,7 +42,7 @@ impl FunctionArgs {
             true => format!("native:{name}").parse()?,
             false => name.parse()?,
         };
-        let settings = KptSettings::default().with_timeout(self.timeout);
+        let settings = crate::services::functions::settings(self.timeout);
         let call = FunctionCall {
             subject: LogSubject::default(),
             timeout: settings.timeout,

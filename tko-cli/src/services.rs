@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
-//! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `metrics`, `plugin_metrics` | flags, and the parts that are made from them |
+//! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `results` | flags, and the parts that are made from them |
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
@@ -11,10 +11,12 @@ pub(crate) mod assembly;
 pub(crate) mod backend;
 pub(crate) mod controllers;
 pub(crate) mod data;
+pub(crate) mod functions;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;
 pub(crate) mod metrics;
 mod plugin_metrics;
+mod results;
 mod schema_locations;
 pub(crate) mod signals;
 pub(crate) mod start;

@@ -1,13 +1,16 @@
 //! The `kpt` executor: prepares resources with KRM functions.
 
+use crate::container::{ContainerFunction, ContainerHost, ContainerRuntime};
 use crate::exec::ExecFunction;
 use crate::function::KrmFunction;
 use crate::native::NativeFunction;
 use crate::reference::FunctionReference;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Error, Executor, Key, PluginType, Preparer, Record, Result};
+use tko_core::{BoxFuture, Error, Executor, Key, PluginType, Preparer, Record, Result};
 
 pub(crate) mod call;
 mod plugin;
@@ -15,7 +18,7 @@ mod plugin;
 use plugin::KptPlugin;
 
 /// Limits and permissions of functions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct KptSettings {
     /// Time limit of one call of one function. Default: 30 s.
@@ -25,6 +28,30 @@ pub struct KptSettings {
     /// Whether Kptfiles may run programs (`exec`). Default: no, because templates would then run
     /// anything with the rights of the controller. Plugins may always.
     pub kptfile_exec: bool,
+    /// Memory of one function in WebAssembly or in a container, in bytes. Default: 256 MiB.
+    pub memory: usize,
+    /// The program that runs functions in images. Default: the first that works.
+    pub containers: ContainerRuntime,
+    /// The directory for compiled WebAssembly; `None` keeps it in memory only. Default: none.
+    pub wasm_cache: Option<PathBuf>,
+    /// Reads WebAssembly from URLs. Default: none, so only files are read.
+    pub fetch: Option<Fetch>,
+}
+
+/// Reads the bytes at a place that is no path, such as a URL.
+pub type Fetch = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Vec<u8>>> + Send + Sync>;
+
+impl fmt::Debug for KptSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KptSettings")
+            .field("timeout", &self.timeout)
+            .field("output", &self.output)
+            .field("kptfile_exec", &self.kptfile_exec)
+            .field("memory", &self.memory)
+            .field("containers", &self.containers)
+            .field("wasm_cache", &self.wasm_cache)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for KptSettings {
@@ -33,6 +60,10 @@ impl Default for KptSettings {
             timeout: Duration::from_secs(30),
             output: 32 << 20,
             kptfile_exec: false,
+            memory: 256 << 20,
+            containers: ContainerRuntime::Auto,
+            wasm_cache: None,
+            fetch: None,
         }
     }
 }
@@ -52,6 +83,34 @@ impl KptSettings {
         self
     }
 
+    /// Sets the [memory](Self::memory) of one function.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Sets the [container runtime](Self::containers).
+    #[must_use]
+    pub fn with_containers(mut self, containers: ContainerRuntime) -> Self {
+        self.containers = containers;
+        self
+    }
+
+    /// Sets the [directory for compiled WebAssembly](Self::wasm_cache).
+    #[must_use]
+    pub fn with_wasm_cache(mut self, directory: impl Into<Option<PathBuf>>) -> Self {
+        self.wasm_cache = directory.into();
+        self
+    }
+
+    /// Sets what [reads WebAssembly from URLs](Self::fetch).
+    #[must_use]
+    pub fn with_fetch(mut self, fetch: Fetch) -> Self {
+        self.fetch = Some(fetch);
+        self
+    }
+
     /// Sets whether Kptfiles may [run programs](Self::kptfile_exec).
     #[must_use]
     pub fn with_kptfile_exec(mut self, is_allowed: bool) -> Self {
@@ -67,6 +126,10 @@ impl KptSettings {
 #[derive(Clone, Debug)]
 pub struct KptExecutor {
     settings: Arc<KptSettings>,
+    containers: Arc<ContainerHost>,
+    /// Started with the first function in WebAssembly.
+    #[cfg(feature = "wasm")]
+    wasm: Arc<std::sync::OnceLock<Arc<crate::wasm::WasmHost>>>,
 }
 
 impl KptExecutor {
@@ -76,8 +139,36 @@ impl KptExecutor {
     /// Creates an executor with these limits.
     pub fn new(settings: KptSettings) -> Self {
         Self {
+            containers: Arc::new(ContainerHost::new(
+                settings.containers.clone(),
+                settings.memory,
+            )),
             settings: Arc::new(settings),
+            #[cfg(feature = "wasm")]
+            wasm: Arc::default(),
         }
+    }
+
+    #[cfg(feature = "wasm")]
+    fn wasm(&self, name: &str, place: &str) -> Result<Arc<dyn KrmFunction>> {
+        let host = match self.wasm.get() {
+            Some(host) => host.clone(),
+            None => {
+                let host = crate::wasm::WasmHost::new(self.settings.wasm_cache.as_deref())?;
+                // Of two that start at the same time, one is kept.
+                self.wasm.get_or_init(|| Arc::new(host)).clone()
+            }
+        };
+        let (fetch, memory) = (self.settings.fetch.clone(), self.settings.memory);
+        let function = crate::wasm::WasmFunction::new(name, place, fetch, memory, host)?;
+        Ok(Arc::new(function))
+    }
+
+    #[cfg(not(feature = "wasm"))]
+    #[allow(clippy::unused_self)] // As with the feature.
+    fn wasm(&self, name: &str, _place: &str) -> Result<Arc<dyn KrmFunction>> {
+        let message = format!("function {name}: this program was built without WebAssembly");
+        Err(Error::NotImplemented(message.into()))
     }
 
     /// The limits and permissions.
@@ -130,9 +221,11 @@ impl KptExecutor {
                 let name = reference.to_string();
                 Ok(Arc::new(ExecFunction::new(name, path, Vec::new())))
             }
-            FunctionReference::Wasm(_) | FunctionReference::Image(_) => Err(Error::NotImplemented(
-                format!("function {reference}: functions of this kind cannot run here").into(),
-            )),
+            FunctionReference::Wasm(place) => self.wasm(&reference.to_string(), place),
+            FunctionReference::Image(image) => {
+                let containers = self.containers.clone();
+                Ok(Arc::new(ContainerFunction::new(image, containers)))
+            }
         }
     }
 }

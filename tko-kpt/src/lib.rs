@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod annotations;
+pub mod container;
 pub mod exec;
 pub mod executor;
 pub mod failure;
@@ -12,7 +13,11 @@ pub mod pipeline;
 pub mod reference;
 pub mod resource_list;
 pub mod results;
+#[cfg(feature = "wasm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "wasm")))]
+pub mod wasm;
 
+pub use container::ContainerRuntime;
 pub use executor::KptExecutor;
 pub use failure::FunctionFailure;
 pub use function::{FunctionCall, KrmFunction};

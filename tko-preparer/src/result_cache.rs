@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tko_core::{ContentHash, Package};
 
@@ -13,7 +13,7 @@ use tko_core::{ContentHash, Package};
 /// kept. Results that are used least recently are dropped first.
 #[derive(Debug)]
 pub struct ResultCache {
-    most: usize,
+    most: AtomicUsize,
     state: Mutex<CacheState>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -57,7 +57,7 @@ impl ResultCache {
     /// A cache of at most so many bytes, as estimated; 0 keeps nothing.
     pub fn new(most: usize) -> Self {
         Self {
-            most,
+            most: AtomicUsize::new(most),
             state: Mutex::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -65,9 +65,14 @@ impl ResultCache {
         }
     }
 
+    /// Changes the limit. What is kept beyond a lower one is dropped when the next result comes.
+    pub fn set_limit(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
     /// Whether it keeps nothing.
     pub fn is_off(&self) -> bool {
-        self.most == 0
+        self.most.load(Ordering::Relaxed) == 0
     }
 
     /// What the cache did and holds.
@@ -128,7 +133,8 @@ impl ResultCache {
 
     fn keep(&self, key: ContentHash, package: Package) {
         let bytes = package.iter().map(|resource| size(resource.value())).sum();
-        if bytes > self.most {
+        let most = self.most.load(Ordering::Relaxed);
+        if bytes > most {
             return;
         }
         let mut state = self.state();
@@ -145,7 +151,7 @@ impl ResultCache {
             state.used.remove(&old.used);
             state.bytes -= old.bytes;
         }
-        while state.bytes > self.most {
+        while state.bytes > most {
             let Some((_, oldest)) = state.used.pop_first() else {
                 break;
             };

@@ -7,6 +7,7 @@ use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
 use super::plugin_metrics;
+use super::results::ResultCollector;
 use super::task_group::{TaskGroup, result};
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tko_core::system::SystemClock;
 use tko_core::{Caller, DataApi, Executor, Guarded, PluginType, RoleGuard, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
 use tko_plugin::{PluginMetrics, Timeouts};
+use tko_preparer::ResultCache;
 use tko_validate::CrdFeed;
 use tko_worker::{DeletionController, close_executors};
 use tokio::sync::oneshot;
@@ -35,6 +37,8 @@ struct Door {
 pub(crate) struct Assembly {
     store_parts: StoreParts,
     clock: Arc<SystemClock>,
+    /// Results of functions, which the preparer shares with the metrics.
+    results: Arc<ResultCache>,
     addresses: Vec<SocketAddr>,
     /// Preparers, schedulers, and the controller that finishes large deletions.
     controllers: TaskGroup,
@@ -77,10 +81,16 @@ impl Assembly {
             }
             None => (None, None),
         };
+        let results = Arc::new(ResultCache::new(0));
+        if let Some(exporter) = &mut exporter {
+            let collector = ResultCollector::new(results.clone());
+            exporter.registry().register_collector(Box::new(collector));
+        }
         let addresses = door.as_ref().map(|door| door.sockets.addresses());
         let mut assembly = Self {
             store_parts: open_store(data, schemas, &clock, exporter.as_mut()).await?,
             clock,
+            results,
             addresses: addresses.unwrap_or_default(),
             controllers: TaskGroup::default(),
             server: TaskGroup::default(),
@@ -235,6 +245,7 @@ impl Assembly {
         let (data, clock) = (self.worker_api("preparer"), self.clock.clone());
         let controller = args.controller(
             data,
+            self.results.clone(),
             self.address(),
             settings,
             self.plugin_metrics.clone(),

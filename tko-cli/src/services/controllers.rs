@@ -1,16 +1,15 @@
 //! The flags of preparers and schedulers, and the controllers made from them.
 
-use super::time;
+use super::{functions, time};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
-use tko_kpt::KptExecutor;
-use tko_kpt::executor::KptSettings;
+use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{CommandExecutor, Grpc, PluginMetrics, Timeouts, WorkerExecutor};
-use tko_preparer::{PrepareController, PrepareSettings};
+use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
 use tko_worker::WorkerSettings;
 
@@ -40,6 +39,12 @@ pub(crate) struct PreparerArgs {
     /// Number of deployments to prepare at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     preparer_workers: usize,
+    /// Memory for results of functions, so that equal input runs once; 0 runs every call
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    preparer_cache: usize,
+    /// Let Kptfiles run programs of this machine (exec), with the rights of this process
+    #[arg(long)]
+    kptfile_exec: bool,
     /// Approve prepared deployments, unless their package says otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     auto_approve: bool,
@@ -98,7 +103,7 @@ pub(crate) fn executors(
         metrics,
         ..tko_plugin::CommandSettings::default()
     };
-    let functions = KptSettings::default().with_timeout(timeouts.prepare);
+    let functions = functions::settings(timeouts.prepare);
     vec![
         Arc::new(CommandExecutor::new(settings.clone())),
         Arc::new(WorkerExecutor::new(settings)),
@@ -107,10 +112,11 @@ pub(crate) fn executors(
 }
 
 impl PreparerArgs {
-    /// Makes a preparer.
+    /// Makes a preparer. Results of functions are kept in `results`.
     pub(crate) fn controller(
         &self,
         data: Arc<dyn WorkerApi>,
+        results: Arc<ResultCache>,
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
         metrics: PluginMetrics,
@@ -125,7 +131,13 @@ impl PreparerArgs {
             .with_timeout(patient(self.preparer_timeout))
             .with_resync(controller.interval)
             .with_auto_approve(self.auto_approve);
+        results.set_limit(self.preparer_cache.saturating_mul(1 << 20));
+        let functions =
+            functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);
+        let kptfiles = KptfilePreparer::new(KptExecutor::new(functions));
         PrepareController::new(data)
+            .with_registry(kptfiles.add_to(tko_preparer::native()))
+            .with_result_cache(results)
             .with_executors(executors(address, timeouts, metrics))
             .with_clock(clock)
             .with_settings(settings)
@@ -228,6 +240,8 @@ impl Default for PreparerArgs {
         Self {
             preparer_timeout: Duration::from_secs(30),
             preparer_workers: 32,
+            preparer_cache: 64,
+            kptfile_exec: false,
             auto_approve: true,
         }
     }

@@ -164,6 +164,7 @@ impl PreparerStartArgs {
         let preparer = &self.preparer;
         let controller = preparer.controller(
             client,
+            Arc::new(tko_preparer::ResultCache::new(0)),
             address,
             &self.controllers,
             PluginMetrics::default(),

@@ -1,5 +1,10 @@
 //! The executor `kpt` with a running preparer: what functions do to deployments, and what hostile
 //! ones cannot do.
 
+mod container;
 mod executor;
+mod hostile;
+mod kptfile;
+#[cfg(feature = "wasm")]
+mod wasm;
 mod world;

@@ -13,9 +13,10 @@ use tko_core::{
     Admission, Condition, DataApi, DeploymentId, Event, Gvk, Key, Kind, NewDeployment, NewPlugin,
     Package, PluginId, PluginType, Record, Result, Revision, Select, Store, Violation, Want, Watch,
 };
-use tko_kpt::KptExecutor;
 use tko_kpt::executor::KptSettings;
-use tko_preparer::{PrepareController, PrepareSettings};
+use tko_kpt::{KptExecutor, KptfilePreparer};
+use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
+use tko_source::SourceFile;
 use tko_worker::CancellationToken;
 use tokio::task::JoinHandle;
 
@@ -34,6 +35,7 @@ impl Admission for Open {
 
 pub(crate) struct World {
     pub(crate) store: Arc<Store<Memory>>,
+    pub(crate) results: Arc<ResultCache>,
     stop: CancellationToken,
     task: JoinHandle<Result<()>>,
 }
@@ -45,12 +47,18 @@ impl World {
         let store = Arc::new(Store::new(Arc::new(memory), Arc::new(Open), ids));
         let stop = CancellationToken::new();
         let limit = settings.timeout + PATIENCE;
+        let executor = KptExecutor::new(settings);
+        let kptfiles = KptfilePreparer::new(executor.clone());
+        let results = Arc::new(ResultCache::new(16 << 20));
         let controller = PrepareController::new(store.clone())
-            .with_executors(vec![Arc::new(KptExecutor::new(settings))])
+            .with_registry(kptfiles.add_to(tko_preparer::native()))
+            .with_result_cache(results.clone())
+            .with_executors(vec![Arc::new(executor)])
             .with_settings(PrepareSettings::default().with_timeout(limit));
         Self {
             task: tokio::spawn(controller.run(stop.clone())),
             store,
+            results,
             stop,
         }
     }
@@ -147,6 +155,19 @@ pub(crate) fn workload() -> Value {
 
 pub(crate) fn config_map(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+}
+
+/// A package from files of texts.
+pub(crate) fn package(files: &[(&str, &str)]) -> Vec<Value> {
+    let files = files.iter().map(|(name, text)| SourceFile {
+        name: (*name).to_owned(),
+        bytes: text.as_bytes().to_vec(),
+    });
+    let package = tko_source::package_of(files).expect("a package");
+    package
+        .iter()
+        .map(|resource| resource.value().clone())
+        .collect()
 }
 
 /// The reference of a program in `tests/functions`.

@@ -1,0 +1,269 @@
+//! Functions in container images: one container per call.
+//!
+//! A container has no network, no rights, and limits on memory, processes and time. It is removed
+//! when the call ends, however that is.
+
+use crate::exec::run_program;
+use crate::failure::FunctionFailure;
+use crate::function::{FunctionCall, KrmFunction};
+use crate::reference::FunctionReference;
+use crate::resource_list::ResourceList;
+use async_trait::async_trait;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tko_plugin::process::Program;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// Time for a runtime to say that it works.
+const PROBE: Duration = Duration::from_secs(10);
+/// Time to remove a container that was left.
+const REMOVE: Duration = Duration::from_secs(30);
+/// Processes and threads of one container.
+const PROCESSES: &str = "256";
+
+/// The program that runs containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContainerRuntime {
+    /// The first of podman, docker and kpt that works.
+    #[default]
+    Auto,
+    /// A program with the commands of podman and docker: its name or path.
+    Program(String),
+    /// The command line of kpt: its name or path.
+    Kpt(String),
+    /// None: functions in images fail.
+    Off,
+}
+
+/// Chooses the runtime once.
+#[derive(Debug, Default)]
+pub(crate) struct ContainerHost {
+    wanted: ContainerRuntime,
+    found: OnceCell<Option<ContainerRuntime>>,
+    memory: usize,
+}
+
+/// A function in a container image.
+#[derive(Debug)]
+pub(crate) struct ContainerFunction {
+    image: String,
+    host: Arc<ContainerHost>,
+}
+
+impl ContainerHost {
+    pub(crate) fn new(wanted: ContainerRuntime, memory: usize) -> Self {
+        Self {
+            wanted,
+            found: OnceCell::new(),
+            memory,
+        }
+    }
+
+    async fn runtime(&self) -> Option<&ContainerRuntime> {
+        let found = self.found.get_or_init(|| async {
+            match &self.wanted {
+                ContainerRuntime::Auto => find().await,
+                ContainerRuntime::Off => None,
+                wanted => Some(wanted.clone()),
+            }
+        });
+        found.await.as_ref()
+    }
+}
+
+async fn find() -> Option<ContainerRuntime> {
+    for program in ["podman", "docker"] {
+        if works(program, &["info"]).await {
+            return Some(ContainerRuntime::Program(program.to_owned()));
+        }
+    }
+    // kpt needs a runtime itself, which may be one that is not known here.
+    let has_runtime = works("nerdctl", &["info"]).await;
+    let has_kpt = has_runtime && works("kpt", &["version"]).await;
+    has_kpt.then(|| ContainerRuntime::Kpt("kpt".to_owned()))
+}
+
+async fn works(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let status = tokio::time::timeout(PROBE, command.status()).await;
+    matches!(status, Ok(Ok(status)) if status.success())
+}
+
+impl ContainerFunction {
+    pub(crate) fn new(image: &str, host: Arc<ContainerHost>) -> Self {
+        Self {
+            image: FunctionReference::full_image(image),
+            host,
+        }
+    }
+
+    async fn in_container(
+        &self,
+        program: &str,
+        list: ResourceList,
+        call: &FunctionCall,
+    ) -> Result<ResourceList, FunctionFailure> {
+        let container = Container::new(program);
+        let memory = format!("{}b", self.host.memory);
+        let arguments = [
+            "run",
+            "--rm",
+            "--interactive",
+            "--name",
+            &container.name,
+            "--network=none",
+            "--user=nobody",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges",
+            "--read-only",
+            "--tmpfs=/tmp",
+            "--memory",
+            &memory,
+            "--pids-limit",
+            PROCESSES,
+            &self.image,
+        ];
+        let program = Program {
+            path: program.to_owned(),
+            arguments: arguments.map(str::to_owned).to_vec(),
+        };
+        let output = run_program(&self.image, &program, list, call).await;
+        if output.is_ok() {
+            container.is_gone();
+        }
+        output
+    }
+
+    async fn by_kpt(
+        &self,
+        program: &str,
+        mut list: ResourceList,
+        call: &FunctionCall,
+    ) -> Result<ResourceList, FunctionFailure> {
+        let here = |error: std::io::Error| FunctionFailure::Unavailable {
+            function: self.image.clone(),
+            problem: format!("cannot write its configuration: {error}"),
+        };
+        let mut arguments: Vec<String> = ["fn", "eval", "-", "--truncate-output=false", "--image"]
+            .map(str::to_owned)
+            .to_vec();
+        arguments.push(self.image.clone());
+        let folder = tempfile::Builder::new()
+            .prefix("tko-kpt-")
+            .tempdir()
+            .map_err(here)?;
+        if let Some(config) = list.function_config.take() {
+            let path = folder.path().join("config.yaml");
+            let yaml = tko_core::encoding::encode([&config], tko_core::Format::Yaml);
+            tokio::fs::write(&path, yaml).await.map_err(here)?;
+            arguments.push("--fn-config".to_owned());
+            arguments.push(path.display().to_string());
+        }
+        let program = Program {
+            path: program.to_owned(),
+            arguments,
+        };
+        run_program(&self.image, &program, list, call).await
+    }
+}
+
+#[async_trait]
+impl KrmFunction for ContainerFunction {
+    fn name(&self) -> &str {
+        &self.image
+    }
+
+    async fn apply(
+        &self,
+        list: ResourceList,
+        call: &FunctionCall,
+    ) -> Result<ResourceList, FunctionFailure> {
+        match self.host.runtime().await {
+            Some(ContainerRuntime::Program(program)) => {
+                self.in_container(program, list, call).await
+            }
+            Some(ContainerRuntime::Kpt(program)) => self.by_kpt(program, list, call).await,
+            Some(ContainerRuntime::Auto | ContainerRuntime::Off) | None => {
+                Err(FunctionFailure::Unavailable {
+                    function: self.image.clone(),
+                    problem: "it is an image, and there is no container runtime here; install and \
+                              start podman or docker, or use a native, WebAssembly or exec function"
+                        .to_owned(),
+                })
+            }
+        }
+    }
+
+    async fn identity(&self) -> Option<String> {
+        // A tag such as latest moves.
+        let last = self.image.rsplit('/').next().unwrap_or_default();
+        let tag = last.split_once(':').map_or("latest", |(_, tag)| tag);
+        let moves = !last.contains('@') && ["latest", "unstable"].contains(&tag);
+        (!moves).then(|| format!("image {}", self.image))
+    }
+}
+
+/// A container that is removed when its call ends early.
+struct Container {
+    program: String,
+    name: String,
+    is_left: bool,
+}
+
+impl Container {
+    fn new(program: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Another process of the same number, in a container itself, may use the same runtime.
+        let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let start = start.unwrap_or_default().as_micros();
+        Self {
+            program: program.to_owned(),
+            name: format!("tko-function-{}-{start}-{number}", std::process::id()),
+            is_left: true,
+        }
+    }
+
+    /// The container has ended by itself, and its runtime removed it.
+    fn is_gone(mut self) {
+        self.is_left = false;
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if !self.is_left {
+            return;
+        }
+        let mut command = Command::new(&self.program);
+        command
+            .args(["rm", "--force", &self.name])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let name = self.name.clone();
+        runtime.spawn(async move {
+            match tokio::time::timeout(REMOVE, command.status()).await {
+                Ok(Ok(_)) => {}
+                _ => tracing::warn!(
+                    container = name,
+                    "cannot remove the container of a function"
+                ),
+            }
+        });
+    }
+}

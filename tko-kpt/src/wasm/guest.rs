@@ -1,0 +1,341 @@
+//! Compiled functions and their calls.
+
+use super::host::{ComponentState, ModuleState, WasmHost};
+use crate::failure::FunctionFailure;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tko_plugin::log::LogSubject;
+use tko_plugin::stderr::{Tail, printable};
+use tokio::runtime::Handle;
+use wasmtime::component::Component;
+use wasmtime::{
+    Engine, InstancePre, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline,
+};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use wasmtime_wasi::{I32Exit, ResourceTable, WasiCtxBuilder};
+
+/// Maximum bytes of stderr of one call.
+const STDERR: usize = 1 << 20;
+/// Maximum lines of stderr that are logged for one call.
+const LINES: usize = 1_000;
+/// Maximum elements of a table.
+const TABLE: usize = 1 << 20;
+/// Maximum instances, memories and tables of a component.
+const PARTS: usize = 100;
+
+/// A compiled function.
+pub(super) struct Guest {
+    engine: Engine,
+    code: Code,
+    hash: String,
+}
+
+enum Code {
+    Module(InstancePre<ModuleState>),
+    Component(CommandPre<ComponentState>),
+}
+
+/// Limits of one call.
+#[derive(Clone, Copy)]
+pub(super) struct GuestLimits {
+    pub(super) time: Duration,
+    /// Bytes of memory.
+    pub(super) memory: usize,
+    /// Bytes of stdout.
+    pub(super) output: usize,
+}
+
+/// The end of a call.
+struct Ended {
+    result: wasmtime::Result<()>,
+    is_late: bool,
+    stdout: MemoryOutputPipe,
+    stderr: MemoryOutputPipe,
+}
+
+impl Guest {
+    /// Compiles a module or a component; text or binary.
+    ///
+    /// # Errors
+    /// A clause: the code is invalid, or needs something that functions do not get.
+    pub(super) fn compile(host: &WasmHost, code: &[u8]) -> Result<Self, String> {
+        let invalid = |error: wasmtime::Error| format!("its code is invalid: {}", brief(&error));
+        let missing = |error: wasmtime::Error| {
+            format!(
+                "it needs what functions do not get: {}; only WASI is there, without files and \
+                 network",
+                brief(&error)
+            )
+        };
+        let compiled = if is_component(code) {
+            let component = Component::new(&host.engine, code).map_err(invalid)?;
+            let linked = host
+                .components
+                .instantiate_pre(&component)
+                .map_err(missing)?;
+            Code::Component(CommandPre::new(linked).map_err(missing)?)
+        } else {
+            let module = Module::new(&host.engine, code).map_err(invalid)?;
+            if module.get_export("_start").is_none() {
+                return Err("it has no export _start; build it as a command for WASI".to_owned());
+            }
+            Code::Module(host.modules.instantiate_pre(&module).map_err(missing)?)
+        };
+        Ok(Self {
+            engine: host.engine.clone(),
+            code: compiled,
+            hash: blake3::hash(code).to_hex().to_string(),
+        })
+    }
+
+    /// The hash of the code.
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Runs the function in a new instance; returns its stdout.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        name: &str,
+        input: Vec<u8>,
+        limits: GuestLimits,
+        subject: &LogSubject,
+    ) -> Result<Vec<u8>, FunctionFailure> {
+        let deadline = Deadline::start(&self.engine, limits.time);
+        let guest = self.clone();
+        let (stop, runtime) = (deadline.stop.clone(), Handle::current());
+        let call = tokio::task::spawn_blocking(move || {
+            // A thread of its own: the function computes, and must not delay other work.
+            runtime.block_on(guest.call(input, limits, stop))
+        });
+        let ended = call.await.map_err(|error| FunctionFailure::Crashed {
+            function: name.to_owned(),
+            problem: error.to_string(),
+        })?;
+        drop(deadline);
+        let stderr = ended.stderr.contents();
+        log(subject, &stderr);
+        let Err(error) = &ended.result else {
+            return Ok(ended.stdout.contents().to_vec());
+        };
+        let mut tail = Tail::default();
+        tail.push(&stderr);
+        Err(failure(name, error, &ended, limits, &tail))
+    }
+
+    async fn call(&self, input: Vec<u8>, limits: GuestLimits, stop: Arc<AtomicBool>) -> Ended {
+        let stdout = MemoryOutputPipe::new(limits.output);
+        let stderr = MemoryOutputPipe::new(STDERR);
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdin(MemoryInputPipe::new(input))
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .arg("function")
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .socket_addr_check(|_, _| Box::pin(async { false }));
+        let until = Instant::now() + limits.time;
+        let bounds = store_limits(limits.memory);
+        // The epoch interrupts computation, and the timeout what waits in the host.
+        let result = match &self.code {
+            Code::Module(module) => {
+                let state = ModuleState {
+                    wasi: wasi.build_p1(),
+                    limits: bounds,
+                };
+                let mut store = Store::new(&self.engine, state);
+                store.limiter(|state| &mut state.limits);
+                interrupt(&mut store, stop, until);
+                tokio::time::timeout_at(until.into(), run_module(module, &mut store)).await
+            }
+            Code::Component(component) => {
+                let state = ComponentState {
+                    wasi: wasi.build(),
+                    table: ResourceTable::new(),
+                    limits: bounds,
+                };
+                let mut store = Store::new(&self.engine, state);
+                store.limiter(|state| &mut state.limits);
+                interrupt(&mut store, stop, until);
+                tokio::time::timeout_at(until.into(), run_component(component, &mut store)).await
+            }
+        };
+        Ended {
+            is_late: result.is_err() || Instant::now() >= until,
+            result: result.unwrap_or_else(|_| Err(Trap::Interrupt.into())),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+fn store_limits(memory: usize) -> StoreLimits {
+    StoreLimitsBuilder::new()
+        .memory_size(memory)
+        .table_elements(TABLE)
+        .instances(PARTS)
+        .memories(PARTS)
+        .tables(PARTS)
+        .trap_on_grow_failure(true)
+        .build()
+}
+
+/// Ends a store's computation when its time is over or its call was given up.
+fn interrupt<T: 'static>(store: &mut Store<T>, stop: Arc<AtomicBool>, until: Instant) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        // The epoch of the engine also moves for the calls of others.
+        let is_over = stop.load(Ordering::Relaxed) || Instant::now() >= until;
+        Ok(if is_over {
+            UpdateDeadline::Interrupt
+        } else {
+            UpdateDeadline::Continue(1)
+        })
+    });
+}
+
+async fn run_module(
+    module: &InstancePre<ModuleState>,
+    store: &mut Store<ModuleState>,
+) -> wasmtime::Result<()> {
+    let instance = module.instantiate_async(&mut *store).await?;
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    exited(start.call_async(store, ()).await)
+}
+
+async fn run_component(
+    component: &CommandPre<ComponentState>,
+    store: &mut Store<ComponentState>,
+) -> wasmtime::Result<()> {
+    let command = component.instantiate_async(&mut *store).await?;
+    let ran = command.wasi_cli_run().call_run(store).await;
+    match ran {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(())) => Err(I32Exit(1).into()),
+        Err(error) => exited(Err(error)),
+    }
+}
+
+/// An exit with code 0 is a success.
+fn exited(result: wasmtime::Result<()>) -> wasmtime::Result<()> {
+    match result {
+        Err(error)
+            if error
+                .downcast_ref::<I32Exit>()
+                .is_some_and(|exit| exit.0 == 0) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Moves the engine's epoch when a call's time is over, or when the call is given up.
+struct Deadline {
+    engine: Engine,
+    stop: Arc<AtomicBool>,
+    timer: tokio::task::JoinHandle<()>,
+}
+
+impl Deadline {
+    fn start(engine: &Engine, time: Duration) -> Self {
+        let timer = wait(engine.clone(), time);
+        Self {
+            engine: engine.clone(),
+            stop: Arc::default(),
+            timer: tokio::spawn(timer),
+        }
+    }
+}
+
+fn wait(engine: Engine, time: Duration) -> impl Future<Output = ()> {
+    async move {
+        tokio::time::sleep(time).await;
+        engine.increment_epoch();
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.timer.abort();
+        self.stop.store(true, Ordering::Relaxed);
+        self.engine.increment_epoch();
+    }
+}
+
+fn failure(
+    name: &str,
+    error: &wasmtime::Error,
+    ended: &Ended,
+    limits: GuestLimits,
+    stderr: &Tail,
+) -> FunctionFailure {
+    let function = name.to_owned();
+    if ended.is_late {
+        let seconds = limits.time.as_secs_f64();
+        let problem = format!(
+            "did not finish within {seconds} s and was stopped; make it faster or raise its time \
+             limit; {stderr}"
+        );
+        return FunctionFailure::Limit { function, problem };
+    }
+    if ended.stdout.contents().len() >= limits.output {
+        let most = limits.output;
+        let problem = format!("printed more than {most} bytes to stdout; print only the list");
+        return FunctionFailure::Limit { function, problem };
+    }
+    let text = format!("{error:#}");
+    if text.contains("forcing trap when growing memory") || text.contains("memory minimum size") {
+        let most = limits.memory;
+        let problem = format!("needs more than {most} bytes of memory and was stopped; {stderr}");
+        return FunctionFailure::Limit { function, problem };
+    }
+    let problem = match error.downcast_ref::<I32Exit>() {
+        Some(exit) => format!("it exited with code {}; {stderr}", exit.0),
+        None => format!("{}; {stderr}", brief(error)),
+    };
+    FunctionFailure::Crashed { function, problem }
+}
+
+/// The innermost cause of an error, without the backtrace.
+fn brief(error: &wasmtime::Error) -> String {
+    let text = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn is_component(code: &[u8]) -> bool {
+    match code {
+        [b'\0', b'a', b's', b'm', version @ ..] => version.get(2..4) == Some(&[1, 0]),
+        text => text.trim_ascii_start().starts_with(b"(component"),
+    }
+}
+
+fn log(subject: &LogSubject, stderr: &[u8]) {
+    let LogSubject {
+        plugin,
+        deployment,
+        resource,
+        ..
+    } = subject;
+    let lines = stderr.split(|byte| *byte == b'\n');
+    for line in lines
+        .filter(|line| !line.trim_ascii().is_empty())
+        .take(LINES)
+    {
+        tracing::info!(
+            plugin,
+            deployment,
+            resource,
+            stream = "stderr",
+            "{}",
+            printable(line)
+        );
+    }
+}

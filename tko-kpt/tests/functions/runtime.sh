@@ -1,0 +1,8 @@
+#!/bin/sh
+# Stands in for podman: records its calls beside itself, and runs the image named hang for ever.
+echo "$*" >>"$TKO_TEST_CALLS"
+case "$*" in
+    rm*) exit 0 ;;
+    *example.com/hang*) exec sleep 1000 ;;
+    *) exec sed 's/name: a$/name: b/' ;;
+esac
