@@ -289,6 +289,11 @@ fn failure(
         return FunctionFailure::Limit { function, problem };
     }
     let text = format!("{error:#}");
+    if text.contains("forcing trap when growing table") {
+        let problem =
+            format!("needs a table of more than {TABLE} elements and was stopped; {stderr}");
+        return FunctionFailure::Limit { function, problem };
+    }
     if text.contains("forcing trap when growing memory") || text.contains("memory minimum size") {
         let most = limits.memory;
         let problem = format!("needs more than {most} bytes of memory and was stopped; {stderr}");
