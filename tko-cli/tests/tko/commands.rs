@@ -101,6 +101,11 @@ async fn prepared_deployments_are_approved_by_id_or_by_filter() {
         .good()
         .await;
     assert_eq!(approved.stderr, "approved 1 deployments\n");
+    let again = server
+        .tko(&format!("deployment approve {}", ids[0]))
+        .good()
+        .await;
+    assert_eq!(again.stderr, format!("already approved: {}\n", ids[0]));
     let list = server
         .tko("deployment list --approved -o json")
         .good()
@@ -251,4 +256,51 @@ async fn a_missing_server_is_unavailable() {
         .bad(5)
         .await;
     assert!(error.contains("127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_plugin_whose_executor_no_controller_has_is_warned_of() {
+    let server = Server::data().await;
+    let registered = server
+        .tko("plugin register prepare odd x -e teleport")
+        .good()
+        .await;
+    assert!(
+        registered.stderr.contains("warning: plugin prepare|odd: ")
+            && registered.stderr.contains("no executor \"teleport\""),
+        "{registered}"
+    );
+    let usual = server.tko("plugin register prepare usual x").good().await;
+    assert_eq!(usual.stderr, "registered plugin prepare|usual\n");
+    let list = server.tko("plugin list -o json").good().await;
+    assert_eq!(list.column("name"), ["odd", "usual"]);
+    assert_eq!(list.stderr.matches("warning: ").count(), 1, "{list}");
+}
+
+#[tokio::test]
+async fn states_are_filtered_as_in_the_original() {
+    let server = Server::data().await;
+    let ids = filled(&server).await;
+    let list = |flags: &str| server.tko(&format!("deployment list -o json {flags}"));
+    let prepared = list("--prepared").good().await.column("deploymentId");
+    for flags in ["--prepared true", "--prepared=true"] {
+        assert_eq!(
+            list(flags).good().await.column("deploymentId"),
+            prepared,
+            "{flags}"
+        );
+    }
+    let unprepared = list("--prepared false").good().await.column("deploymentId");
+    assert_eq!(prepared.len() + unprepared.len(), ids.len());
+    for any in ["--prepared= --approved=", ""] {
+        let listed = list(any).good().await.column("deploymentId");
+        assert_eq!(listed.len(), ids.len(), "{any:?}");
+    }
+    let empty = list("--prepared").arg("").good().await;
+    assert_eq!(empty.column("deploymentId").len(), ids.len());
+    let text = server.tko("deployment list --max-count 1").good().await;
+    assert!(
+        !text.text().contains("\"\"") && !text.text().contains("updated: \""),
+        "{text}"
+    );
 }

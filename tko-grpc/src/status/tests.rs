@@ -124,6 +124,32 @@ fn short_details_restore_everything_but_the_resources_of_violations() {
 }
 
 #[test]
+fn an_error_that_states_its_reason_does_not_refer_to_the_log() {
+    for (action, refers) in [
+        (
+            "validate Foo a with validator x: its program is gone",
+            false,
+        ),
+        ("commit", true),
+    ] {
+        let error = Error::unavailable(action, "secret");
+        for detail in [Detail::Short, Detail::Full] {
+            let status = from_error(&error, detail);
+            assert_eq!(
+                status.message().contains("log"),
+                refers,
+                "{}",
+                status.message()
+            );
+        }
+        let full = super::full::unpack(super::full::pack(&error)).expect("a known kind");
+        let said = tko_core::error::chain(&full);
+        assert_eq!(said.contains("log"), refers, "{said}");
+        assert!(said.starts_with(action), "{said}");
+    }
+}
+
+#[test]
 fn the_source_of_an_error_is_left_out() {
     for detail in [Detail::Short, Detail::Full] {
         for (error, _) in table() {
