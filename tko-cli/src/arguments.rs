@@ -52,16 +52,13 @@ impl CommandLine {
                 break;
             }
             let Some(flag) = Flag::read(&text) else {
-                match command.find_subcommand(&text).filter(|_| may_descend) {
-                    Some(subcommand) => {
-                        path.push(subcommand);
-                        arguments.push(argument);
-                        behind = Some(arguments.len());
-                    }
-                    None => {
-                        may_descend = false;
-                        arguments.push(argument);
-                    }
+                let subcommand = command.find_subcommand(&text).filter(|_| may_descend);
+                arguments.push(argument);
+                if let Some(subcommand) = subcommand {
+                    path.push(subcommand);
+                    behind = Some(arguments.len());
+                } else {
+                    may_descend = false;
                 }
                 continue;
             };

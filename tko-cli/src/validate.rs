@@ -21,6 +21,7 @@ use std::time::Duration;
 use tko_core::Error;
 
 /// Check packages without a server
+#[allow(clippy::struct_excessive_bools)] // The fields are the flags.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
     /// Packages to check, each by itself: like --url of other commands; - is standard input. In a

@@ -8,7 +8,7 @@ use regex::Regex;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -186,7 +186,7 @@ impl Checker<'_> {
                 return self.fault(url, 0, &message, is_unavailable);
             }
         };
-        self.report.begin_file(url)?;
+        self.report.begin_file(url);
         self.learn(package.resources().to_vec());
         for resource in &package {
             let place = Place { file: url, line: 0 };
@@ -214,7 +214,7 @@ impl Checker<'_> {
         is_json: bool,
         seen: &mut Seen,
     ) -> anyhow::Result<()> {
-        self.report.begin_file(name)?;
+        self.report.begin_file(name);
         let mut documents = Documents::new(reader, limits().bytes, is_json);
         loop {
             let document = match documents.next() {
@@ -272,7 +272,7 @@ impl Checker<'_> {
                     let resource = Arc::new(resource);
                     if let Some(before) = seen.before(resource.identifier(), &place) {
                         let message = format!("is there twice, the first time at {before}");
-                        self.resource_with(&resource, &place, message).await?;
+                        self.resource_with(&resource, &place, &message)?;
                     } else {
                         self.resource(&resource, &place, &document.text, &prefix)
                             .await?;
@@ -356,14 +356,14 @@ impl Checker<'_> {
     }
 
     /// Reports one violation of a resource as a whole.
-    async fn resource_with(
+    fn resource_with(
         &mut self,
         resource: &Arc<Resource>,
         place: &Place<'_>,
-        message: String,
+        message: &str,
     ) -> anyhow::Result<()> {
         let mut checked = Checked::new(resource);
-        checked.refuse(place.line, "", &message);
+        checked.refuse(place.line, "", message);
         self.report.resource(place, &checked)
     }
 
@@ -422,7 +422,7 @@ fn within(one: &Decoded, document: &Document) -> (String, usize) {
 }
 
 /// Collects the definitions of a stream; what cannot be read is reported later.
-fn collect_definitions(reader: impl Read + BufRead, is_json: bool, found: &mut Vec<Arc<Resource>>) {
+fn collect_definitions(reader: impl BufRead, is_json: bool, found: &mut Vec<Arc<Resource>>) {
     const KIND: &[u8] = b"CustomResourceDefinition";
     let mut documents = Documents::new(reader, limits().bytes, is_json);
     while let Ok(Some(document)) = documents.next() {

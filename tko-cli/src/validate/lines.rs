@@ -63,10 +63,13 @@ fn place(lines: &[TextLine<'_>], segment: &Segment) -> Option<usize> {
             .iter()
             .position(|line| beside(line) && line.has_key(name)),
         Segment::Index(index) => {
-            let is_item = |line: &TextLine<'_>| match first.is_item() {
-                true => line.is_item(),
-                // JSON: every line at this indentation that does not close something.
-                false => !line.text.starts_with(['}', ']']),
+            let is_item = |line: &TextLine<'_>| {
+                if first.is_item() {
+                    line.is_item()
+                } else {
+                    // JSON: every line at this indentation that does not close something.
+                    !line.text.starts_with(['}', ']'])
+                }
             };
             let items = lines.iter().enumerate();
             let mut items = items.filter(|(_, line)| beside(line) && is_item(line));

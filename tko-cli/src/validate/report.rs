@@ -149,12 +149,11 @@ impl<'a> Report<'a> {
     }
 
     /// Begins the resources of a file.
-    pub(super) fn begin_file(&mut self, file: &str) -> anyhow::Result<()> {
+    pub(super) fn begin_file(&mut self, file: &str) {
         self.totals.files += 1;
         if self.format == OutputFormat::Junit {
             self.suite = Some((file.to_owned(), String::new(), self.totals.clone()));
         }
-        Ok(())
     }
 
     /// Ends the resources of a file.
@@ -185,22 +184,11 @@ impl<'a> Report<'a> {
         );
         self.totals.is_unavailable |= checked.is_unavailable;
         match self.format {
-            OutputFormat::Text => self.text(place, checked),
+            OutputFormat::Text => write_text(place, checked),
             OutputFormat::Json => self.json(place, checked),
             OutputFormat::Junit => self.junit(place, checked),
             _ => self.tap(place, checked),
         }
-    }
-
-    /// Writes problems to standard error, as other commands do.
-    fn text(&mut self, place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
-        let mut lines = String::new();
-        for problem in &checked.problems {
-            lines.push_str(&line(place, problem, &checked.name()));
-            lines.push('\n');
-        }
-        std::io::stderr().write_all(lines.as_bytes())?;
-        Ok(())
     }
 
     /// Lists only what is not valid, as kubeconform does.
@@ -320,6 +308,17 @@ impl<'a> Report<'a> {
         }
         Ok(totals)
     }
+}
+
+/// Writes problems to standard error, as other commands do.
+fn write_text(place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
+    let mut lines = String::new();
+    for problem in &checked.problems {
+        lines.push_str(&line(place, problem, &checked.name()));
+        lines.push('\n');
+    }
+    std::io::stderr().write_all(lines.as_bytes())?;
+    Ok(())
 }
 
 impl Problem {

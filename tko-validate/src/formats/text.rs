@@ -253,6 +253,7 @@ fn scaled(number: &str, scale: i128) -> Option<i128> {
 
 /// Durations in words, as `strfmt` adds them to those of Go.
 fn duration_in_words(text: &str) -> Option<i128> {
+    const SECOND: i128 = 1_000_000_000;
     let text = text.trim();
     let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
     let end = text
@@ -260,7 +261,6 @@ fn duration_in_words(text: &str) -> Option<i128> {
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number: i128 = number.get(..number.len().min(20))?.parse().ok()?;
-    const SECOND: i128 = 1_000_000_000;
     let scale = match unit.trim().to_ascii_lowercase().as_str() {
         "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
         "us" | "micro" | "micros" | "microsecond" | "microseconds" => 1_000,

@@ -131,13 +131,13 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Calls a method; the first value is the one that it is called on.
-    pub(super) fn method(&mut self, name: &str, values: Vec<Val<'a>>) -> Evaluated<'a> {
+    pub(super) fn method(&mut self, name: &str, values: &[Val<'a>]) -> Evaluated<'a> {
         if !matches!(name, "size" | "hasValue" | "value" | "orValue" | "or") {
-            for value in &values {
+            for value in values {
                 self.pay_for(value)?;
             }
         }
-        match (name, values.as_slice()) {
+        match (name, values) {
             ("size", [value]) => size(value),
             ("hasValue", [Val::Optional(inner)]) => Ok(Val::Bool(inner.is_some())),
             ("value", [Val::Optional(inner)]) => match inner {

@@ -104,16 +104,9 @@ impl<'a> Evaluation<'a> {
 
     /// Takes steps off the limit.
     pub(super) fn pay(&mut self, steps: u64) -> Result<(), Fault> {
-        match self.left.checked_sub(steps) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => {
-                self.left = 0;
-                Err(Fault::Cost)
-            }
-        }
+        let left = self.left.checked_sub(steps);
+        self.left = left.unwrap_or_default();
+        left.map(drop).ok_or(Fault::Cost)
     }
 
     /// Takes the steps of reading a whole value off the limit.
@@ -206,7 +199,7 @@ impl<'a> Evaluation<'a> {
                 }
                 match (space, &call.target) {
                     (Some(space), _) => self.function(&format!("{space}.{name}"), values),
-                    (None, Some(_)) => self.method(name, values),
+                    (None, Some(_)) => self.method(name, &values),
                     (None, None) => self.function(name, values),
                 }
             }
@@ -268,28 +261,23 @@ impl<'a> Evaluation<'a> {
         };
         self.pay(length as u64 / 10)?;
         for index in 0..length {
-            let (key, value) = match &entries {
-                Some(entries) => entries[index].clone(),
-                None => {
-                    let number = i64::try_from(index).unwrap_or(i64::MAX);
-                    let item = range.item(index).unwrap_or(Val::Null);
-                    (Val::Int(number), item)
-                }
+            let (key, value) = if let Some(entries) = &entries {
+                entries[index].clone()
+            } else {
+                let number = i64::try_from(index).unwrap_or(i64::MAX);
+                let item = range.item(index).unwrap_or(Val::Null);
+                (Val::Int(number), item)
             };
-            match self.run(&loops.loop_cond)? {
-                Val::Bool(true) => {}
-                _ => break,
+            if !matches!(self.run(&loops.loop_cond)?, Val::Bool(true)) {
+                break;
             }
             let inner = self.variables.len();
-            match &loops.iter_var2 {
-                Some(second) => {
-                    self.variables.push((loops.iter_var.clone(), Ok(key)));
-                    self.variables.push((second.clone(), Ok(value)));
-                }
-                None => {
-                    let each = if entries.is_some() { key } else { value };
-                    self.variables.push((loops.iter_var.clone(), Ok(each)));
-                }
+            if let Some(second) = &loops.iter_var2 {
+                self.variables.push((loops.iter_var.clone(), Ok(key)));
+                self.variables.push((second.clone(), Ok(value)));
+            } else {
+                let each = if entries.is_some() { key } else { value };
+                self.variables.push((loops.iter_var.clone(), Ok(each)));
             }
             let next = self.run(&loops.loop_step);
             self.variables.truncate(inner);

@@ -2,8 +2,8 @@ use super::check;
 use crate::structural::Structural;
 use serde_json::{Value, json};
 
-fn ruled(schema: Value, rule: Value, value: Value) -> (Vec<String>, usize) {
-    let mut schema = schema;
+fn ruled(schema: &Value, rule: &Value, value: &Value) -> (Vec<String>, usize) {
+    let mut schema = schema.clone();
     schema["x-kubernetes-validations"] = json!([rule]);
     let root = json!({"properties": {"spec": schema}});
     let outcome = check(&Structural::read(&root), &json!({"spec": value}));
@@ -13,8 +13,8 @@ fn ruled(schema: Value, rule: Value, value: Value) -> (Vec<String>, usize) {
 }
 
 /// Evaluates a rule for a value without a schema of its own.
-fn holds(rule: &str, value: Value) -> bool {
-    let (found, skipped) = ruled(json!({}), json!({"rule": rule}), value);
+fn holds(rule: &str, value: &Value) -> bool {
+    let (found, skipped) = ruled(&json!({}), &json!({"rule": rule}), value);
     assert_eq!(skipped, 0, "{rule}");
     assert!(
         found.iter().all(|found| found.contains("failed rule")),
@@ -63,8 +63,8 @@ fn the_language_is_evaluated() {
         "self.items.exists(x, x.gone == 1 || true)",
         "b'a'.size() == 1 && 1u < 2u && 'x' + 'y' == 'xy' && r'\\d' == '\\\\d'",
     ] {
-        assert!(holds(rule, value.clone()), "{rule}");
-        assert!(!holds(&format!("!({rule})"), value.clone()), "not {rule}");
+        assert!(holds(rule, &value), "{rule}");
+        assert!(!holds(&format!("!({rule})"), &value), "not {rule}");
     }
 }
 
@@ -85,7 +85,7 @@ fn types_follow_the_schema() {
         "self.__namespace__ == 'x' && self.data.size() == 2",
         "self.labels.all(k, self.labels[k] == 'c') && self.labels.a__b == 'c'",
     ] {
-        let (found, skipped) = ruled(schema.clone(), json!({"rule": rule}), value.clone());
+        let (found, skipped) = ruled(&schema, &json!({"rule": rule}), &value);
         assert_eq!((found, skipped), (Vec::new(), 0), "{rule}");
     }
 }
@@ -93,7 +93,7 @@ fn types_follow_the_schema() {
 #[test]
 fn a_rule_that_does_not_hold_has_its_own_message_and_place() {
     let value = json!({"min": 5, "max": 1});
-    let found = |rule: Value| ruled(json!({}), rule, value.clone()).0;
+    let found = |rule: Value| ruled(&json!({}), &rule, &value).0;
     let rule = "self.min <= self.max";
     assert_eq!(
         found(json!({"rule": rule})),
@@ -124,14 +124,17 @@ fn what_cannot_be_evaluated_here_is_counted() {
         json!({"rule": "self ==="}),
     ] {
         assert_eq!(
-            ruled(json!({}), rule.clone(), json!({"x": "a"})),
+            ruled(&json!({}), &rule, &json!({"x": "a"})),
             (Vec::new(), 1),
             "{rule}"
         );
     }
     let optional =
         json!({"rule": "!oldSelf.hasValue() || self == oldSelf.value()", "optionalOldSelf": true});
-    assert_eq!(ruled(json!({}), optional, json!({"x": 1})), (Vec::new(), 0));
+    assert_eq!(
+        ruled(&json!({}), &optional, &json!({"x": 1})),
+        (Vec::new(), 0)
+    );
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn the_cost_of_a_rule_is_limited() {
         "'x'.matches('(((((a{9}){9}){9}){9}){9})')",
     ] {
         let start = std::time::Instant::now();
-        let (found, _) = ruled(json!({}), json!({"rule": rule}), list.clone());
+        let (found, _) = ruled(&json!({}), &json!({"rule": rule}), &list);
         assert_eq!(found.len(), 1, "{rule}");
         assert!(
             found[0].contains("takes too long") || found[0].contains("is not a pattern"),
@@ -170,7 +173,7 @@ fn the_cost_of_a_rule_is_limited() {
     }
     let map = "self.map(a, a + 1).size() == 3000";
     assert_eq!(
-        ruled(json!({}), json!({"rule": map}), list),
+        ruled(&json!({}), &json!({"rule": map}), &list),
         (Vec::new(), 0)
     );
 }
@@ -187,7 +190,7 @@ fn hostile_rules_are_refused_without_a_panic() {
         "self.all(".to_owned(),
         "\u{0}".to_owned(),
     ] {
-        let (found, skipped) = ruled(json!({}), json!({"rule": rule}), json!(1));
+        let (found, skipped) = ruled(&json!({}), &json!({"rule": rule}), &json!(1));
         assert!(found.len() + skipped <= 1);
     }
 }

@@ -29,9 +29,9 @@ spec:
 
 /// What is found in a custom resource.
 async fn custom(schema: &str, spec: &str) -> Vec<String> {
-    let foo =
+    let one =
         format!("{{apiVersion: example.com/v1, kind: Foo, metadata: {{name: a}}, spec: {spec}}}");
-    found(&format!("{}---\n{foo}", crd(schema)), true).await
+    found(&format!("{}---\n{resource}", crd(schema)), true).await
 }
 
 async fn accepted(schema: &str, spec: &str) {
@@ -206,10 +206,10 @@ async fn verdict(validator: &SchemaValidator, yaml: &str) -> SchemaVerdict {
 #[tokio::test]
 async fn what_was_not_checked_is_counted() {
     let validator = validator();
-    let foo = "{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}, spec: {v: 1}}";
-    assert!(verdict(&validator, foo).await.without_schema);
+    let one = "{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}, spec: {v: 1}}";
+    assert!(verdict(&validator, one).await.without_schema);
     let transition = "{type: object, properties: {v: {type: integer}}, x-kubernetes-validations: [{rule: 'self == oldSelf'}, {rule: 'self.v > 0'}]}";
-    let yaml = format!("{}---\n{foo}", crd(transition));
+    let yaml = format!("{}---\n{one}", crd(transition));
     for _ in 0..2 {
         let verdict = verdict(&validator, &yaml).await;
         assert!(!verdict.without_schema && verdict.violations.is_empty());
