@@ -31,7 +31,7 @@ spec:
 async fn custom(schema: &str, spec: &str) -> Vec<String> {
     let one =
         format!("{{apiVersion: example.com/v1, kind: Foo, metadata: {{name: a}}, spec: {spec}}}");
-    found(&format!("{}---\n{resource}", crd(schema)), true).await
+    found(&format!("{}---\n{one}", crd(schema)), true).await
 }
 
 async fn accepted(schema: &str, spec: &str) {
