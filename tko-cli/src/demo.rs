@@ -47,6 +47,8 @@ pub(crate) struct DemoArgs {
     serve: bool,
     #[command(flatten)]
     listen: crate::services::listen::ListenArgs,
+    #[command(flatten)]
+    web: crate::services::web::WebArgs,
 }
 
 fn sites(text: &str) -> Result<usize, String> {
@@ -60,7 +62,7 @@ impl DemoArgs {
     pub(crate) async fn run(self, quiet: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let mut assembly = if self.serve {
-            Assembly::serving(&self.listen).await?
+            Assembly::serving(&self.listen, &self.web).await?
         } else {
             Assembly::memory().await?
         };

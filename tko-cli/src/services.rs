@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
 //! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `results` | flags, and the parts that are made from them |
+//! | `web` | the flags of HTTP, and its server |
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
@@ -21,6 +22,7 @@ mod schema_locations;
 pub(crate) mod signals;
 pub(crate) mod start;
 mod task_group;
+pub(crate) mod web;
 
 /// Parses a time: a number of seconds, or a number with units, such as `1m 30s`.
 pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {

@@ -30,6 +30,10 @@
 //!
 //! Times are text, see [`rfc3339`].
 
+mod state;
+
+pub use state::{DeploymentState, fault, obstacle};
+
 use crate::entity::{Condition, Entity, Facts, Record};
 use crate::id::{DeploymentId, Key, Kind, SiteId, TemplateId};
 use crate::metadata::{Metadata, RESERVED};

@@ -1,1 +1,25 @@
-//! Serves TKO as JSON over HTTP and as a web dashboard.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod access;
+mod api;
+mod compatible;
+mod context;
+mod dashboard;
+mod feed;
+mod listing;
+mod media;
+mod openapi;
+mod problem;
+mod query;
+mod security;
+mod server;
+mod settings;
+mod summary;
+
+pub use openapi::document as openapi_document;
+pub use server::HttpServer;
+pub use settings::HttpSettings;
+
+/// The name of this interface in credentials and in the causes of changes.
+pub const DOOR: &str = "http";

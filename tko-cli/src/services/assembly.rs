@@ -9,6 +9,7 @@ use super::metrics::{Exporter, MetricsArgs};
 use super::plugin_metrics;
 use super::results::ResultCollector;
 use super::task_group::{TaskGroup, result};
+use super::web::{WebArgs, WebDoor};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,10 +41,11 @@ pub(crate) struct Assembly {
     /// Results of functions, which the preparer shares with the metrics.
     results: Arc<ResultCache>,
     addresses: Vec<SocketAddr>,
+    web_addresses: Vec<SocketAddr>,
     /// Preparers, schedulers, and the controller that finishes large deletions.
     controllers: TaskGroup,
-    /// The server, which outlives the controllers: it serves their last calls, and those of remote
-    /// ones. And the metrics exporter.
+    /// The servers of gRPC and HTTP, which outlive the controllers: they serve their last calls, and
+    /// those of remote ones. And the metrics exporter.
     server: TaskGroup,
     /// Background tasks of the store: definitions and validation plugins. They end when dropped.
     background: JoinSet<anyhow::Result<()>>,
@@ -61,25 +63,27 @@ impl Assembly {
     }
 
     /// A store in memory with default settings and a server.
-    pub(crate) async fn serving(listen: &ListenArgs) -> anyhow::Result<Self> {
+    pub(crate) async fn serving(listen: &ListenArgs, web: &WebArgs) -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
         let metrics = MetricsArgs::default();
-        Self::new(&data, &schemas, Some((listen, &metrics))).await
+        Self::new(&data, &schemas, Some((listen, web, &metrics))).await
     }
 
     /// A store with its background tasks. `served` adds a server and a metrics exporter.
     pub(crate) async fn new(
         data: &DataArgs,
         schemas: &SchemaArgs,
-        served: Option<(&ListenArgs, &MetricsArgs)>,
+        served: Option<(&ListenArgs, &WebArgs, &MetricsArgs)>,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
-        let (door, mut exporter) = match served {
-            Some((listen, metrics)) => {
+        let (door, web_door, mut exporter) = match served {
+            Some((listen, web, metrics)) => {
                 let exporter = metrics.open(listen.is_insecure()).await?;
-                (Some(Door::open(listen, data).await?), exporter)
+                let door = Door::open(listen, data).await?;
+                let web_door = web.open(data, listen.is_insecure()).await?;
+                (Some(door), web_door, exporter)
             }
-            None => (None, None),
+            None => (None, None, None),
         };
         let results = Arc::new(ResultCache::new(0));
         if let Some(exporter) = &mut exporter {
@@ -92,6 +96,10 @@ impl Assembly {
             clock,
             results,
             addresses: addresses.unwrap_or_default(),
+            web_addresses: web_door
+                .as_ref()
+                .map(WebDoor::addresses)
+                .unwrap_or_default(),
             controllers: TaskGroup::default(),
             server: TaskGroup::default(),
             background: JoinSet::new(),
@@ -110,6 +118,9 @@ impl Assembly {
         // Serve only after definitions and validation plugins are loaded.
         if let Some(door) = door {
             assembly.serve(door);
+        }
+        if let Some(door) = web_door {
+            assembly.serve_web(door);
         }
         Ok(assembly)
     }
@@ -195,6 +206,20 @@ impl Assembly {
             let served = server.serve(door.sockets, stop).await;
             served.context("the gRPC server failed")
         });
+    }
+
+    fn serve_web(&mut self, door: WebDoor) {
+        let (server, sockets) = door.server(self.data());
+        let stop = self.server.stop.clone();
+        self.server.tasks.spawn(async move {
+            let served = server.serve(sockets, stop).await;
+            served.context("the HTTP server failed")
+        });
+    }
+
+    /// The addresses that HTTP is served on, IPv6 first.
+    pub(crate) fn web_addresses(&self) -> &[SocketAddr] {
+        &self.web_addresses
     }
 
     /// The addresses that the server listens on, IPv6 first.
@@ -296,7 +321,7 @@ impl Assembly {
     /// Stops all parts. Work in flight may finish within its grace period.
     pub(crate) async fn stop(mut self) {
         self.controllers.end("preparers and schedulers").await;
-        self.server.end("the gRPC server").await;
+        self.server.end("the servers").await;
         self.background.shutdown().await;
         close_executors(&self.validation_executors).await;
     }

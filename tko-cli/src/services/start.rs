@@ -8,6 +8,7 @@ use super::kubernetes::KubernetesArgs;
 use super::listen::ListenArgs;
 use super::metrics::MetricsArgs;
 use super::signals::Signals;
+use super::web::WebArgs;
 use crate::connect::ConnectArgs;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -35,6 +36,8 @@ pub(crate) struct UpArgs {
     schemas: SchemaArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     kubernetes: KubernetesArgs,
     #[command(flatten)]
@@ -65,6 +68,8 @@ pub(crate) struct DataStartArgs {
     schemas: SchemaArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     kubernetes: KubernetesArgs,
     #[command(flatten)]
@@ -117,7 +122,7 @@ impl UpArgs {
         let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
-            Some((&self.listen, &self.metrics)),
+            Some((&self.listen, &self.web, &self.metrics)),
         )
         .await?;
         let insecure = self.listen.is_insecure();
@@ -135,7 +140,7 @@ impl DataStartArgs {
         let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
-            Some((&self.listen, &self.metrics)),
+            Some((&self.listen, &self.web, &self.metrics)),
         )
         .await?;
         let insecure = self.listen.is_insecure();

@@ -32,6 +32,8 @@ pub(crate) fn tko(arguments: &str) -> Run {
         .args(arguments.split_whitespace())
         // A killed process leaves its temporary folders behind: put them into the build folder.
         .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
+        // Servers of several tests run at the same time; each takes a port of its own.
+        .env("TKO_WEB_PORT", "0")
         .kill_on_drop(true)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

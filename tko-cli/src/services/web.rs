@@ -1,0 +1,137 @@
+//! The flags that say whether and where HTTP is served: JSON and the web dashboard.
+
+use super::data::DataArgs;
+use anyhow::Context;
+use clap::{ArgAction, Args};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tko_core::DataApi;
+use tko_http::{HttpServer, HttpSettings};
+use tko_serve::{Access, BearerTokens, Listen, ServerTls, Sockets, Stack};
+
+/// The port unless another one is given.
+const PORT: u16 = 50051;
+
+/// Where to serve JSON over HTTP and the web dashboard, and for whom; without an address: on loopback,
+/// for everyone there
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Web")]
+pub(crate) struct WebArgs {
+    /// Serve JSON over HTTP and the web dashboard
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    web: bool,
+    /// IP versions to use: dual, ipv6 or ipv4
+    #[arg(long, default_value_t, value_name = "STACK")]
+    web_ip_stack: Stack,
+    /// Address or host to listen on, such as ::; requires TLS and authentication, or --insecure
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "ADDRESS",
+        hide_default_value = true
+    )]
+    web_address: String,
+    /// Port to listen on; 0 chooses a free port [default: 50051; if it is in use, nothing is served
+    /// on the web]
+    #[arg(long, value_name = "PORT")]
+    web_port: Option<u16>,
+    /// Server certificate with its chain, in PEM
+    #[arg(long, value_name = "FILE", requires = "web_key")]
+    web_certificate: Option<PathBuf>,
+    /// Key of the server certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "web_certificate")]
+    web_key: Option<PathBuf>,
+    /// Require client certificates signed by the CA in this PEM file
+    #[arg(long, value_name = "FILE", requires = "web_certificate")]
+    web_client_ca: Option<PathBuf>,
+    /// Require a bearer token from this file, which has one token per line; browsers sign in with it
+    #[arg(long, value_name = "FILE")]
+    web_tokens: Option<PathBuf>,
+    /// Let pages of this origin call the API, such as https://portal.example; may be repeated
+    #[arg(long = "web-origin", value_name = "ORIGIN")]
+    web_origins: Vec<String>,
+}
+
+/// Bound sockets for HTTP, with what is served there.
+pub(crate) struct WebDoor {
+    sockets: Sockets,
+    access: Access,
+    settings: HttpSettings,
+}
+
+impl WebArgs {
+    /// Binds the sockets; `None` if nothing is to be served.
+    ///
+    /// The default port may be in use by another instance on this machine. That is no reason to
+    /// refuse to start, because gRPC works; a port that was given is.
+    pub(super) async fn open(
+        &self,
+        data: &DataArgs,
+        insecure: bool,
+    ) -> anyhow::Result<Option<WebDoor>> {
+        if !self.web {
+            return Ok(None);
+        }
+        let access = self.access(insecure)?;
+        let listen = Listen {
+            stack: self.web_ip_stack,
+            address: self.web_address.clone(),
+            port: self.web_port.unwrap_or(PORT),
+        };
+        let sockets = match Sockets::bind(&listen).await {
+            Ok(sockets) => sockets,
+            Err(error) if self.web_port.is_none() && self.web_address.is_empty() => {
+                tracing::warn!(
+                    error = error.chain(),
+                    "not serving HTTP; choose a port with --web-port, or turn it off with --web=false"
+                );
+                return Ok(None);
+            }
+            Err(error) => return Err(error).context("cannot serve HTTP; see --web-port"),
+        };
+        let checked = access.check(&sockets.addresses());
+        checked.context(
+            "add --web-certificate and --web-key, and --web-client-ca or --web-tokens; or allow \
+             this with --insecure",
+        )?;
+        let mut settings = HttpSettings::default();
+        settings.name.clone_from(&data.name);
+        settings.description.clone_from(&data.description);
+        settings.origins.clone_from(&self.web_origins);
+        Ok(Some(WebDoor {
+            sockets,
+            access,
+            settings,
+        }))
+    }
+
+    /// Who may connect.
+    fn access(&self, insecure: bool) -> tko_core::Result<Access> {
+        let mut access = Access::new().insecure(insecure);
+        if let (Some(certificate), Some(key)) = (&self.web_certificate, &self.web_key) {
+            let client_ca = self.web_client_ca.as_deref();
+            access = access.tls(ServerTls::read(certificate, key, client_ca)?);
+        }
+        if let Some(tokens) = &self.web_tokens {
+            access = access.authentication(Arc::new(BearerTokens::read(tokens)?));
+        }
+        Ok(access)
+    }
+}
+
+impl WebDoor {
+    /// The addresses that are bound, IPv6 first.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.addresses()
+    }
+
+    /// The server, and the sockets on which to serve.
+    pub(super) fn server(self, api: Arc<dyn DataApi>) -> (HttpServer, Sockets) {
+        let server = HttpServer::new(api)
+            .with_settings(self.settings)
+            .with_access(self.access);
+        (server, self.sockets)
+    }
+}

@@ -1,0 +1,177 @@
+//! [`DeploymentState`]: one word for how far a deployment is, for lists, counts and colours.
+
+use crate::entity::{Condition, Entity, PREPARED, SCHEDULED};
+
+/// Reasons of conditions that do not hold and yet need nobody: the work goes on by itself.
+const IN_PROGRESS: [&str; 4] = ["Waiting", "AwaitingApproval", "Moving", "Scheduling"];
+
+/// The reason of a condition of a deployment that a scheduler cannot remove from its site.
+const REMOVAL_FAILED: &str = "RemovalFailed";
+
+/// How far a deployment is. Each deployment has exactly one state.
+///
+/// ```
+/// use tko_core::view::DeploymentState;
+///
+/// assert_eq!(DeploymentState::Waiting.as_str(), "waiting");
+/// assert_eq!("failing".parse().ok(), Some(DeploymentState::Failing));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeploymentState {
+    /// A scheduler placed it on its site.
+    Scheduled,
+    /// It is approved, and a scheduler will place it.
+    Approved,
+    /// It is prepared and waits for a person's approval.
+    Waiting,
+    /// It is being prepared, or waits for something that preparation needs.
+    Unprepared,
+    /// Something refuses or fails; a condition says what.
+    Failing,
+    /// It is being deleted.
+    Deleting,
+}
+
+impl DeploymentState {
+    /// All states, in the order in which people read them.
+    pub const ALL: [Self; 6] = [
+        Self::Scheduled,
+        Self::Approved,
+        Self::Waiting,
+        Self::Unprepared,
+        Self::Failing,
+        Self::Deleting,
+    ];
+
+    /// The state of a deployment; `None` for other kinds.
+    pub fn of(entity: &Entity) -> Option<Self> {
+        let deployment = entity.deployment()?;
+        Some(if entity.deleting {
+            Self::Deleting
+        } else if fault(entity).is_some() {
+            Self::Failing
+        } else if deployment.placed.is_some() {
+            Self::Scheduled
+        } else if deployment.approved {
+            Self::Approved
+        } else if deployment.prepared {
+            Self::Waiting
+        } else {
+            Self::Unprepared
+        })
+    }
+
+    /// The word for the state: `scheduled`, `approved`, `waiting`, `unprepared`, `failing` or
+    /// `deleting`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Approved => "approved",
+            Self::Waiting => "waiting",
+            Self::Unprepared => "unprepared",
+            Self::Failing => "failing",
+            Self::Deleting => "deleting",
+        }
+    }
+}
+
+impl std::fmt::Display for DeploymentState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Reads the exact word of [`DeploymentState::as_str`].
+impl std::str::FromStr for DeploymentState {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or_else(|| {
+            let words = Self::ALL.map(Self::as_str).join(", ");
+            crate::Error::bad("state", format!("unknown state {text:?}; expected {words}"))
+        })
+    }
+}
+
+/// The condition that says why an entity does not get on and needs somebody; `None` if nothing
+/// does.
+pub fn fault(entity: &Entity) -> Option<&Condition> {
+    entity.conditions.iter().find(|condition| {
+        condition.reason == REMOVAL_FAILED
+            || (condition.status == Some(false)
+                && !IN_PROGRESS.contains(&condition.reason.as_str()))
+    })
+}
+
+/// The condition that says what keeps a deployment from its next step: its [`fault`], or else
+/// what it waits for.
+pub fn obstacle(entity: &Entity) -> Option<&Condition> {
+    fault(entity).or_else(|| {
+        let unmet = |kind| {
+            entity
+                .condition(kind)
+                .filter(|condition| condition.status == Some(false))
+        };
+        unmet(PREPARED).or_else(|| unmet(SCHEDULED))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DeploymentState, fault, obstacle};
+    use crate::deployment_resource::DeploymentResource;
+    use crate::{Condition, Deployment, DeploymentId, Entity, Generation, SiteId};
+
+    fn deployment(change: impl FnOnce(Deployment) -> Deployment) -> Entity {
+        let id = DeploymentId::new("a1").expect("an id");
+        Entity::new(id, change(Deployment::new(DeploymentResource::default())))
+    }
+
+    fn condition(kind: &str, reason: &str) -> Condition {
+        Condition::new(kind, false, reason, "why", Generation(1))
+    }
+
+    #[test]
+    fn a_deployment_has_the_furthest_state_that_holds() {
+        let site = SiteId::new("lab/1").expect("an id");
+        let placed = deployment(|d| {
+            d.prepared(true)
+                .approved(true)
+                .placed((site, Generation(1)))
+        });
+        for (entity, state) in [
+            (deployment(|d| d), DeploymentState::Unprepared),
+            (deployment(|d| d.prepared(true)), DeploymentState::Waiting),
+            (
+                deployment(|d| d.prepared(true).approved(true)),
+                DeploymentState::Approved,
+            ),
+            (placed.clone(), DeploymentState::Scheduled),
+            (placed.deleting(true), DeploymentState::Deleting),
+        ] {
+            assert_eq!(DeploymentState::of(&entity), Some(state));
+        }
+    }
+
+    #[test]
+    fn waiting_is_an_obstacle_and_not_a_fault() {
+        let waits = deployment(|d| d).conditions(vec![condition("Prepared", "Waiting")]);
+        assert_eq!(
+            DeploymentState::of(&waits),
+            Some(DeploymentState::Unprepared)
+        );
+        assert!(fault(&waits).is_none());
+        assert_eq!(obstacle(&waits).map(|c| &*c.reason), Some("Waiting"));
+        let fails = deployment(|d| d).conditions(vec![condition("Prepared", "Failed")]);
+        assert_eq!(DeploymentState::of(&fails), Some(DeploymentState::Failing));
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        for state in DeploymentState::ALL {
+            assert_eq!(state.as_str().parse().ok(), Some(state));
+        }
+        assert!("Failing".parse::<DeploymentState>().is_err());
+    }
+}

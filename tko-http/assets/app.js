@@ -1,0 +1,250 @@
+// Keeps a page live: follows the server's events, and takes the changed parts of the page from the
+// server, which renders everything. Without it every page and action works, but is not live.
+"use strict";
+(() => {
+  const scope = document.body.dataset.scope;
+  const live = document.getElementById("live");
+  const most = 2000; // rows that a list keeps on the page
+  const pause = 1000; // between two refreshes, in milliseconds
+
+  // ---- ages ---------------------------------------------------------------------------------
+  // The server says how far the clock of this computer is off.
+  const skew = Number(document.body.dataset.now) - Date.now();
+  const age = (at) => {
+    const s = Math.max(0, Math.round((Date.now() + skew - at) / 1000));
+    if (s < 60) return s + " s";
+    if (s < 3600) return Math.floor(s / 60) + " min";
+    if (s < 86400) return Math.floor(s / 3600) + " h";
+    return Math.floor(s / 86400) + " d";
+  };
+  const ages = () => {
+    for (const time of document.querySelectorAll("time[data-age]")) {
+      const text = age(Date.parse(time.dateTime));
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+  setInterval(ages, 5000);
+
+  // ---- taking over what the server rendered -------------------------------------------------
+  const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName &&
+    (a.nodeType !== 1 || (a.id || "") === (b.id || ""));
+  const morph = (from, to) => {
+    if (from.nodeType !== 1) {
+      if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
+      return;
+    }
+    if (from.isEqualNode(to)) return;
+    const isOpen = from.nodeName === "DETAILS" ? from.open : null;
+    for (const { name, value } of [...to.attributes]) {
+      if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+    }
+    for (const { name } of [...from.attributes]) if (!to.hasAttribute(name)) from.removeAttribute(name);
+    if (isOpen !== null) from.open = isOpen;
+    if (from.nodeName === "INPUT" || from.nodeName === "TEXTAREA") return; // what the user typed
+    const wanted = [...to.childNodes];
+    let at = from.firstChild;
+    for (const node of wanted) {
+      let found = at;
+      while (found && !same(found, node)) found = found.nextSibling;
+      if (found && (node.id || found === at)) {
+        while (at !== found) { const next = at.nextSibling; at.remove(); at = next; }
+        morph(found, node);
+        at = found.nextSibling;
+      } else {
+        from.insertBefore(document.importNode(node, true), at);
+      }
+    }
+    while (at) { const next = at.nextSibling; at.remove(); at = next; }
+  };
+  const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+  const fetched = async (url) => {
+    const response = await fetch(url, { headers: { accept: "text/html" }, cache: "no-store" });
+    if (response.redirected && new URL(response.url).pathname === "/sign-in") location.assign(response.url);
+    if (!response.ok) throw new Error(String(response.status));
+    return parse(await response.text());
+  };
+
+  // ---- refreshing, at most once a second ------------------------------------------------------
+  let last = 0, timer = 0, busy = false, again = false;
+  const refresh = async () => {
+    timer = 0;
+    if (busy) { again = true; return; }
+    busy = true;
+    last = Date.now();
+    try {
+      const fresh = await fetched(location.href);
+      for (const part of document.querySelectorAll("[data-live]")) {
+        const other = fresh.getElementById(part.id);
+        if (other) morph(part, other);
+      }
+      ages();
+    } catch { /* The event stream says whether the server is there. */ }
+    busy = false;
+    if (again) { again = false; soon(); }
+  };
+  const soon = () => {
+    if (timer || document.hidden) { stale = stale || document.hidden; return; }
+    timer = setTimeout(refresh, Math.max(0, last + pause - Date.now()));
+  };
+  let stale = false;
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && stale) { stale = false; all(); }
+  });
+
+  // ---- lists: rows that changed, in place -----------------------------------------------------
+  const list = document.querySelector("table[data-rows]");
+  const body = list && list.tBodies[0];
+  const outside = document.getElementById("outside");
+  const keys = new Set();
+  let elsewhere = 0, rowTimer = 0;
+  const isWhole = () => body && !document.querySelector("[data-more]") && !grown && body.rows.length < 200;
+  let grown = false;
+  const rows = async () => {
+    rowTimer = 0;
+    const wanted = [...keys].slice(0, 100);
+    keys.clear();
+    const query = wanted.map((key) => "key=" + encodeURIComponent(key)).join("&");
+    try {
+      const fresh = await fetched(list.dataset.rows + "&" + query);
+      for (const key of wanted) {
+        const row = document.getElementById("row-" + key);
+        const other = fresh.getElementById("row-" + key);
+        if (!row) continue;
+        // A row that is gone stays where it is, so that nothing jumps.
+        if (other) morphRow(row, other); else row.classList.add("gone");
+      }
+      ages();
+    } catch { /* as above */ }
+  };
+  const morphRow = (row, other) => {
+    const box = row.querySelector("input[type=checkbox]");
+    const isPicked = box && box.checked;
+    morph(row, other);
+    const now = row.querySelector("input[type=checkbox]");
+    if (now) now.checked = isPicked;
+  };
+  const changed = (data) => {
+    if (!list) { soon(); return; }
+    if (isWhole()) { soon(); return; }
+    for (const id of data.ids) {
+      if (document.getElementById("row-" + id)) keys.add(id); else elsewhere += 1;
+    }
+    if (data.more) elsewhere += data.more;
+    if (keys.size && !rowTimer && !document.hidden) rowTimer = setTimeout(rows, 300);
+    if (elsewhere && outside) {
+      outside.textContent = elsewhere.toLocaleString("en") + " changes outside these rows";
+      outside.hidden = false;
+    }
+  };
+  const all = () => {
+    if (list && !isWhole()) {
+      for (const row of [...body.rows].slice(0, 100)) keys.add(row.id.slice(4));
+      if (!rowTimer) rowTimer = setTimeout(rows, 0);
+    } else if (document.querySelector("[data-live]")) {
+      last = 0;
+      soon();
+    }
+  };
+
+  // ---- the event stream -----------------------------------------------------------------------
+  let wasOff = false;
+  const state = (text, name) => { live.textContent = text; live.className = "live " + name; };
+  const follow = () => {
+    const events = new EventSource("/events?scope=" + encodeURIComponent(scope));
+    events.addEventListener("counts", (event) => {
+      const data = JSON.parse(event.data);
+      state("live · revision " + data.revision.toLocaleString("en"), "on");
+      for (const [name, count] of Object.entries(data.counts)) {
+        const shown = document.getElementById("n-" + name);
+        if (shown && shown.textContent !== count) shown.textContent = count;
+      }
+      if (wasOff) { wasOff = false; all(); }
+    });
+    events.addEventListener("changed", (event) => changed(JSON.parse(event.data)));
+    events.onerror = () => {
+      wasOff = true;
+      state("disconnected, reconnecting", "off");
+      // A browser gives up after an answer that is not a stream, for example from a proxy.
+      if (events.readyState === EventSource.CLOSED) { events.close(); setTimeout(follow, 2000); }
+    };
+  };
+  if (scope && live) follow();
+
+  // ---- lists: scrolling on, and picking rows ---------------------------------------------------
+  const more = () => {
+    const link = document.querySelector("[data-more]");
+    if (!link || !body) return;
+    const watcher = new IntersectionObserver(async (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      watcher.disconnect();
+      if (body.rows.length >= most) return; // the link stays, and opens the next page
+      try {
+        const fresh = await fetched(link.href);
+        const others = fresh.querySelector("table[data-rows]").tBodies[0].rows;
+        for (const row of [...others]) if (!document.getElementById(row.id)) body.append(document.importNode(row, true));
+        grown = true;
+        const next = fresh.querySelector("[data-more]");
+        if (next) link.href = next.href; else link.remove();
+        picked();
+        more();
+      } catch { /* the link still works */ }
+    }, { rootMargin: "400px" });
+    watcher.observe(link);
+  };
+  more();
+  const bulk = document.querySelector("[data-bulk]");
+  const picked = () => {
+    if (!bulk) return;
+    const count = body.querySelectorAll("input[type=checkbox]:checked").length;
+    bulk.querySelector(".count").textContent = count ? count + " selected" : "none selected: all that match";
+  };
+  if (list) {
+    list.addEventListener("change", (event) => {
+      if (event.target.id === "pick-all") {
+        for (const box of body.querySelectorAll("input[type=checkbox]")) box.checked = event.target.checked;
+      }
+      picked();
+    });
+  }
+
+  // ---- editing: validated while typing ---------------------------------------------------------
+  const text = document.querySelector("textarea[data-check]");
+  if (text) {
+    const problems = document.getElementById("problems");
+    let check = 0, number = 0;
+    text.addEventListener("input", () => {
+      clearTimeout(check);
+      check = setTimeout(async () => {
+        const mine = ++number;
+        const form = new URLSearchParams({ package: text.value });
+        const response = await fetch(text.dataset.check, { method: "POST", body: form });
+        if (mine === number && response.ok) morph(problems, parse(await response.text()).getElementById("problems"));
+      }, 350);
+    });
+    text.addEventListener("keydown", (event) => {
+      // Tab moves on, as everywhere; Escape then Tab is not needed.
+      if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        text.form.requestSubmit(text.form.querySelector("[value=save]"));
+      }
+    });
+  }
+
+  // ---- keys ------------------------------------------------------------------------------------
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test(target.nodeName) && target.type !== "checkbox";
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = { o: "/", d: "/deployments", s: "/sites", t: "/templates", p: "/plugins", v: "/activity", a: "/about" }[event.key];
+    if (page) location.assign(page);
+    else if (event.key === "/") {
+      const field = document.querySelector("[data-filter]");
+      if (field) { event.preventDefault(); field.focus(); field.select(); }
+    } else if ((event.key === "j" || event.key === "k") && body) {
+      const links = [...body.querySelectorAll("tr > td a[data-row]")];
+      const at = links.indexOf(document.activeElement);
+      const next = links[at + (event.key === "j" ? 1 : -1)] || links[0];
+      if (next) { next.focus(); next.scrollIntoView({ block: "nearest" }); }
+    }
+  });
+})();

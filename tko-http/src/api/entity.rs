@@ -1,0 +1,394 @@
+//! List, get, put and delete entities of any kind, and their history.
+
+use super::{PathKey, PathKind, body, json_body};
+use crate::context::{ApiCaller, SharedContext};
+use crate::listing::{Framing, records, streamed};
+use crate::media::{self, NDJSON, Precondition, with_etag};
+use crate::problem::{HttpResult, ProblemResponse};
+use crate::query::ApiQuery;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use futures_util::TryStreamExt;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tko_core::select::MAX_PAGE;
+use tko_core::view::DeploymentState;
+use tko_core::{
+    ChangeRecord, Cursor, DataApi, DeploymentId, Error, Expect, Gvk, Key, Kind, List, NewPlugin,
+    NewSite, NewTemplate, Page, Revision, TemplateId, Version, Want, view,
+};
+
+/// Records on a page if the request does not say how many.
+const DEFAULT_LIMIT: usize = 100;
+
+/// Changes in a history if the request does not say how many, and at most.
+const HISTORY: (usize, usize) = (50, 500);
+
+/// Most pages that are read for one page of a listing that is filtered by state.
+const MAX_SCAN: usize = 20;
+
+/// Lists a page, or streams everything as lines.
+pub(super) async fn list(
+    PathKind(kind): PathKind,
+    ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
+    mut query: ApiQuery,
+) -> HttpResult {
+    let select = query.select(kind)?;
+    let state = if kind == Kind::Deployment {
+        query.state()?
+    } else {
+        None
+    };
+    let order = query.text("order")?;
+    if let Some(order) = order.filter(|order| order != "id") {
+        let message = format!("unknown order {order:?}; lists are in the order of their ids: id");
+        return Err(Error::bad("order", message).into());
+    }
+    let mut want = Want::ROW.with_work();
+    want.allow_stale = query.boolean("allow-stale")?.unwrap_or(false);
+    let mut list = List::new(select).want(want);
+    if media::accepts(&headers, NDJSON) {
+        query.end()?;
+        let matching = move |record: &tko_core::Record| {
+            state.is_none_or(|state| DeploymentState::of(&record.entity) == Some(state))
+        };
+        list.select.deleting = state == Some(DeploymentState::Deleting);
+        let found = records(api, list)
+            .try_filter(move |record| std::future::ready(matching(record)))
+            .map_ok(|record| shown(&record));
+        return streamed(found, Framing::Lines).await;
+    }
+    list.limit = query.number("limit")?.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_PAGE).contains(&list.limit) {
+        let message = format!("expected a number from 1 to {MAX_PAGE}, got {}", list.limit);
+        return Err(Error::bad("limit", message).into());
+    }
+    let cursor = query.text("cursor")?;
+    list.after = cursor
+        .map(|id| Key::new(kind, &id).map(Cursor))
+        .transpose()?;
+    query.end()?;
+    let page = page(&*api, list, state).await?;
+    let next = page.next.as_ref().map(|Cursor(key)| key.id());
+    Ok(Json(json!({
+        "items": page.items.iter().map(shown).collect::<Vec<_>>(),
+        "next": next,
+        "revision": page.revision.0,
+    }))
+    .into_response())
+}
+
+/// Reads a page; with a state, of deployments in that state.
+///
+/// States are not indexed, so a page of a rare state can be short, or even empty, and have a next
+/// one.
+pub(crate) async fn page(
+    api: &dyn DataApi,
+    mut list: List,
+    state: Option<DeploymentState>,
+) -> tko_core::Result<Page> {
+    let Some(state) = state else {
+        return api.list(&list).await;
+    };
+    match state {
+        DeploymentState::Approved | DeploymentState::Scheduled => list.select.approved = Some(true),
+        DeploymentState::Waiting => {
+            list.select.prepared = Some(true);
+            list.select.approved = Some(false);
+        }
+        DeploymentState::Unprepared => list.select.prepared = Some(false),
+        DeploymentState::Deleting => list.select.deleting = true,
+        DeploymentState::Failing => {}
+    }
+    let most = list.most();
+    list.limit = MAX_PAGE;
+    let mut found = None::<Page>;
+    for _ in 0..MAX_SCAN {
+        let page = api.list(&list).await?;
+        list.after.clone_from(&page.next);
+        let found = found.get_or_insert_with(|| Page::new(page.revision, Vec::new()));
+        found.next.clone_from(&page.next);
+        for record in page.items {
+            if DeploymentState::of(&record.entity) != Some(state) {
+                continue;
+            }
+            if found.items.len() == most {
+                let last = found
+                    .items
+                    .last()
+                    .map(|last| Cursor(last.entity.key.clone()));
+                found.next = last;
+                break;
+            }
+            found.items.push(record);
+        }
+        if found.items.len() == most || list.after.is_none() {
+            break;
+        }
+    }
+    found.ok_or_else(|| Error::internal("list deployments", "no page was read"))
+}
+
+/// An entity as JSON, without its package; deployments with their state.
+pub(crate) fn shown(record: &tko_core::Record) -> Value {
+    let mut value = view::detail(record, None);
+    if let (Some(state), Some(map)) = (DeploymentState::of(&record.entity), value.as_object_mut()) {
+        map.insert("state".into(), state.as_str().into());
+    }
+    value
+}
+
+pub(super) async fn get(
+    PathKey(key): PathKey,
+    ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
+    query: ApiQuery,
+) -> HttpResult {
+    query.end()?;
+    let want = Want::ROW.with_work().with_revision();
+    let record = api.get(&key, want).await?;
+    let version = record.entity.version;
+    if media::is_unchanged(&headers, version) {
+        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), version));
+    }
+    Ok(with_etag(Json(shown(&record)).into_response(), version))
+}
+
+pub(super) async fn package(
+    PathKey(key): PathKey,
+    ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
+    query: ApiQuery,
+) -> HttpResult {
+    query.end()?;
+    has_package(key.kind())?;
+    let format = media::preferred(&headers)?;
+    let record = api.get(&key, Want::PACKAGE).await?;
+    let version = record.entity.version;
+    if media::is_unchanged(&headers, version) {
+        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), version));
+    }
+    let package = record.package.unwrap_or_default();
+    Ok(with_etag(
+        media::package_response(&package, format),
+        version,
+    ))
+}
+
+fn has_package(kind: Kind) -> Result<(), ProblemResponse> {
+    if kind == Kind::Plugin {
+        let detail = "plugins have no package; get the plugin itself";
+        return Err(ProblemResponse::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            detail,
+        ));
+    }
+    Ok(())
+}
+
+/// The body that describes a plugin.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PluginBody {
+    executor: String,
+    #[serde(default)]
+    arguments: Vec<String>,
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
+    #[serde(default)]
+    triggers: Vec<TriggerBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TriggerBody {
+    #[serde(default)]
+    group: String,
+    version: String,
+    kind: String,
+}
+
+/// Registers a template, site or plugin.
+pub(super) async fn put(
+    PathKey(key): PathKey,
+    State(context): State<SharedContext>,
+    ApiCaller { api, .. }: ApiCaller,
+    mut query: ApiQuery,
+    headers: HeaderMap,
+    content: Body,
+) -> HttpResult {
+    let expect = match media::precondition(&headers)? {
+        None => Expect::Any,
+        Some(Precondition::Absent) => Expect::Absent,
+        Some(Precondition::At(version)) => Expect::At(version),
+        Some(Precondition::Exists) => Expect::At(api.get(&key, Want::ROW).await?.entity.version),
+    };
+    let content = body(&context, content).await?;
+    let version = match key {
+        Key::Template(id) => {
+            let metadata = query.metadata()?;
+            query.end()?;
+            let package = media::package(&headers, &content, &context.settings.limits)?;
+            let new = NewTemplate::new(id, package)
+                .metadata(metadata)
+                .expect(expect);
+            api.register_template(new).await
+        }
+        Key::Site(id) => {
+            let metadata = query.metadata()?;
+            let template = query.text("template")?;
+            query.end()?;
+            let template = template.map(|id| TemplateId::new(&id)).transpose()?;
+            let package = media::package(&headers, &content, &context.settings.limits)?;
+            let new = NewSite::new(id, package)
+                .metadata(metadata)
+                .template(template);
+            api.register_site(new.expect(expect)).await
+        }
+        Key::Plugin(id) => {
+            query.end()?;
+            if expect != Expect::Any {
+                let detail = "plugins are registered without a precondition";
+                return Err(ProblemResponse::bad(detail));
+            }
+            let plugin: PluginBody = json_body(&headers, &content)?;
+            let triggers = plugin.triggers.iter();
+            let triggers = triggers.map(|one| Gvk::new(&one.group, &one.version, &one.kind));
+            let new = NewPlugin::new(id, plugin.executor)
+                .arguments(plugin.arguments)
+                .properties(plugin.properties)
+                .triggers(triggers.collect());
+            api.register_plugin(new).await
+        }
+        Key::Deployment(_) => {
+            return Err(ProblemResponse::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "create a deployment with POST /api/v1/deployments, or replace its package with \
+                 PUT /api/v1/deployments/ID/package",
+            ));
+        }
+    };
+    Ok(written(refused_precondition(version, expect)?))
+}
+
+/// A precondition in the headers of a request that failed is 412, not 409.
+fn refused_precondition(
+    result: tko_core::Result<Version>,
+    expect: Expect,
+) -> Result<Version, ProblemResponse> {
+    result.map_err(|error| match (&error, expect) {
+        (Error::Conflict(_) | Error::NotFound(_), Expect::At(_))
+        | (Error::AlreadyExists(_), Expect::Absent) => {
+            let kind = "precondition-failed";
+            ProblemResponse::new(StatusCode::PRECONDITION_FAILED, kind, error.to_string())
+        }
+        _ => error.into(),
+    })
+}
+
+fn written(version: Version) -> axum::response::Response {
+    with_etag(Json(json!({"version": version.0})).into_response(), version)
+}
+
+/// Replaces the package of a deployment that has the version in `If-Match`.
+pub(super) async fn put_package(
+    PathKey(key): PathKey,
+    State(context): State<SharedContext>,
+    ApiCaller { api, .. }: ApiCaller,
+    query: ApiQuery,
+    headers: HeaderMap,
+    content: Body,
+) -> HttpResult {
+    query.end()?;
+    let Key::Deployment(id) = key else {
+        return Err(ProblemResponse::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "register a template or site whole: PUT it without /package",
+        ));
+    };
+    let version = match media::precondition(&headers)? {
+        Some(Precondition::At(version)) => version,
+        Some(Precondition::Exists) => current(&*api, &id).await?,
+        _ => {
+            return Err(ProblemResponse::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "precondition-required",
+                "send If-Match with the entity tag of the package that was read, so that no other \
+                 change is lost",
+            ));
+        }
+    };
+    let content = body(&context, content).await?;
+    let package = media::package(&headers, &content, &context.settings.limits)?;
+    let version =
+        refused_precondition(api.update(&id, version, package).await, Expect::At(version))?;
+    Ok(written(version))
+}
+
+async fn current(api: &dyn DataApi, id: &DeploymentId) -> tko_core::Result<Version> {
+    Ok(api.get(&id.into(), Want::ROW).await?.entity.version)
+}
+
+pub(super) async fn delete(
+    PathKey(key): PathKey,
+    ApiCaller { api, .. }: ApiCaller,
+    query: ApiQuery,
+) -> HttpResult {
+    query.end()?;
+    api.delete(&key).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The changes of an entity, newest first.
+pub(super) async fn history(
+    PathKey(key): PathKey,
+    ApiCaller { api, .. }: ApiCaller,
+    mut query: ApiQuery,
+) -> HttpResult {
+    let before = query.number::<u64>("before")?.map(Revision);
+    let limit = query
+        .number("limit")?
+        .unwrap_or(HISTORY.0)
+        .clamp(1, HISTORY.1);
+    let with_package = query.boolean("package")?.unwrap_or(false);
+    query.end()?;
+    let changes = api.history(&key, before, limit).await?;
+    let next = changes.last().filter(|_| changes.len() == limit);
+    Ok(Json(json!({
+        "items": changes.iter().map(|one| change(one, with_package)).collect::<Vec<_>>(),
+        "next": next.map(|change| change.revision.0),
+    }))
+    .into_response())
+}
+
+fn change(change: &ChangeRecord, with_package: bool) -> Value {
+    let cause = change.cause.as_ref();
+    let mut value = json!({
+        "revision": change.revision.0,
+        "time": view::rfc3339(change.at),
+        "cause": cause.map(|cause| cause.verb()),
+        "caller": cause.and_then(|cause| cause.caller()),
+        "door": cause.and_then(|cause| cause.door()),
+        "after": change.after.as_ref().map(shown),
+    });
+    if with_package && let Some(map) = value.as_object_mut() {
+        let package = change
+            .after
+            .as_ref()
+            .and_then(|record| record.package.as_ref());
+        map.insert("package".into(), package.map(view::package).into());
+    }
+    value
+}
+
+/// The API of a caller, where a handler needs to keep it.
+pub(super) type SharedApi = Arc<dyn DataApi>;

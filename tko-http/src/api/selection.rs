@@ -1,0 +1,105 @@
+//! Delete and approve by selection, with a dry run that says how many it would be.
+
+use super::{PathKind, plural};
+use crate::context::ApiCaller;
+use crate::problem::{HttpResult, ProblemResponse};
+use crate::query::ApiQuery;
+use axum::Json;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tko_core::{Bulk, DataApi, Kind, List, Result, Select, Want};
+
+/// Most entities that a dry run counts.
+const MAX_COUNT: u64 = 10_000_000;
+
+/// Ids that a dry run shows.
+const SHOWN: usize = 10;
+
+/// Deletes what the filters select. Without a filter, `all=true` is required.
+pub(super) async fn purge(
+    PathKind(kind): PathKind,
+    ApiCaller { api, .. }: ApiCaller,
+    mut query: ApiQuery,
+) -> HttpResult {
+    let select = query.select(kind)?;
+    let dry_run = query.boolean("dryRun")?.unwrap_or(false);
+    let all = query.boolean("all")?.unwrap_or(false);
+    query.end()?;
+    if !dry_run && !all && select == Select::all(kind) {
+        let detail = format!(
+            "without a filter this deletes all {}; add a filter, or all=true",
+            plural(kind)
+        );
+        return Err(ProblemResponse::bad(detail));
+    }
+    if dry_run {
+        return preview(&*api, select).await;
+    }
+    Ok(done(&api.purge(&select).await?))
+}
+
+/// Approves what the filters select and is prepared.
+pub(super) async fn approve(ApiCaller { api, .. }: ApiCaller, mut query: ApiQuery) -> HttpResult {
+    let select = query.select(Kind::Deployment)?;
+    let dry_run = query.boolean("dryRun")?.unwrap_or(false);
+    query.end()?;
+    if dry_run {
+        return preview(&*api, awaiting_approval(select)).await;
+    }
+    Ok(done(&api.approve(&select).await?))
+}
+
+/// The part of a selection that an approval would change.
+pub(crate) fn awaiting_approval(select: Select) -> Select {
+    select.prepared(true).approved(false)
+}
+
+fn done(bulk: &Bulk) -> axum::response::Response {
+    let skipped: Vec<Value> = bulk
+        .skipped
+        .iter()
+        .map(|(key, reason)| json!({"id": key.id(), "reason": reason}))
+        .collect();
+    (
+        StatusCode::OK,
+        Json(json!({"done": bulk.done, "skipped": skipped})),
+    )
+        .into_response()
+}
+
+/// What a bulk operation would change.
+pub(crate) struct Preview {
+    pub(crate) count: u64,
+    /// Whether there are more than could be counted.
+    pub(crate) more: bool,
+    pub(crate) first: Vec<String>,
+}
+
+impl Preview {
+    /// Counts a selection and reads its first ids.
+    pub(crate) async fn of(api: &dyn DataApi, select: &Select) -> Result<Self> {
+        let count = api.count(select, MAX_COUNT, Want::ROW).await?;
+        let page = api.list(&List::new(select.clone()).limit(SHOWN)).await?;
+        let first = page
+            .items
+            .iter()
+            .map(|record| record.entity.key.id().to_owned());
+        Ok(Self {
+            count: count.found,
+            more: count.more,
+            first: first.collect(),
+        })
+    }
+}
+
+async fn preview(api: &dyn DataApi, select: Select) -> HttpResult {
+    let preview = Preview::of(api, &select).await?;
+    Ok(Json(json!({
+        "dryRun": true,
+        "count": preview.count,
+        "more": preview.more,
+        "first": preview.first,
+    }))
+    .into_response())
+}

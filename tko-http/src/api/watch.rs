@@ -1,0 +1,264 @@
+//! Watches as server-sent events.
+//!
+//! The `id` of each event is its revision, so a browser that reconnects resumes there by
+//! `Last-Event-ID`. Events come from the ring that all watches of a kind share. A watch that starts
+//! further back reads the feed itself until it has caught up with the ring.
+
+use crate::context::{ApiCaller, SharedContext};
+use crate::feed::{FeedItem, Ring, RingRead, RingReader};
+use crate::problem::{HttpResult, ProblemResponse};
+use crate::query::ApiQuery;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{BoxStream, DataApi, Error, Event, Kind, List, Result, Revision, Select, Watch};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+/// Events that do not concern a watch after which it gets a bookmark.
+const QUIET: u32 = 256;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Streams the changes of the selected entities after a revision.
+pub(super) async fn watch(
+    State(context): State<SharedContext>,
+    ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
+    mut query: ApiQuery,
+) -> HttpResult {
+    let kind: Kind = query
+        .parsed("kind", "template, site, deployment or plugin")?
+        .ok_or_else(|| {
+            Error::bad(
+                "kind",
+                "is missing; give template, site, deployment or plugin",
+            )
+        })?;
+    let select = query.select(kind)?;
+    let after = query.number::<u64>("after")?.map(Revision);
+    query.end()?;
+    if !select.is_watchable() {
+        let detail = "a watch cannot select by the metadata of a template or site, because their \
+                      changes are not changes of their deployments; watch templates or sites as well";
+        return Err(ProblemResponse::bad(detail));
+    }
+    let resumed = match headers.get(LAST_EVENT_ID) {
+        None => None,
+        Some(id) => {
+            let id = id.to_str().ok().and_then(|id| id.parse().ok());
+            Some(id.ok_or_else(|| ProblemResponse::bad("Last-Event-ID: expected a revision"))?)
+        }
+    };
+    let permit = watch_permit(&context)?;
+    // Whoever may list the selection may watch it.
+    let position = api
+        .list(&List::new(select.clone()).limit(1))
+        .await?
+        .revision;
+    let ring = context.feeds.ring(kind).clone();
+    let wanted = resumed.map(Revision).or(after).unwrap_or(position);
+    let (expired, after) = match expired(&*api, wanted).await? {
+        None => (None, wanted),
+        Some((event, current)) => (Some(event), current),
+    };
+    let source = match ring.read_after(after) {
+        Some(reader) => EventSource::Ring(reader),
+        None => EventSource::Own(api.watch(Watch::new(select.clone(), after)), ring),
+    };
+    let state = WatchState {
+        source,
+        select,
+        after,
+        quiet: 0,
+        heartbeat: context.settings.heartbeat,
+        ending: context.ending.clone(),
+        _permit: permit,
+    };
+    let events = stream::unfold(state, |mut state| async move {
+        let text = state.next().await?;
+        Some((text, state))
+    });
+    Ok(event_stream(stream::iter(expired).chain(events)))
+}
+
+/// The event that tells a client to list again, and the revision from which the watch goes on;
+/// `None` if the feed has every change after `after`.
+async fn expired(api: &dyn DataApi, after: Revision) -> Result<Option<(String, Revision)>> {
+    let position = api.feed_position().await?;
+    if (position.oldest..=position.revision).contains(&after) {
+        return Ok(None);
+    }
+    let data = json!({
+        "detail": "the feed does not continue from that revision; list again",
+        "oldest": position.oldest.0,
+        "revision": position.revision.0,
+    });
+    let event = event("expired", Some(position.revision), &data);
+    Ok(Some((event, position.revision)))
+}
+
+/// A permit for one more watch.
+pub(crate) fn watch_permit(
+    context: &SharedContext,
+) -> std::result::Result<OwnedSemaphorePermit, ProblemResponse> {
+    context.watches.clone().try_acquire_owned().map_err(|_| {
+        let detail = "the server has too many watches; retry later";
+        ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+    })
+}
+
+/// Server-sent events as a response.
+pub(crate) fn event_stream(events: impl Stream<Item = String> + Send + 'static) -> Response {
+    // The first line lets clients see at once that the watch is open.
+    let opened = stream::iter([": open\n\n".to_owned()]);
+    let events = opened
+        .chain(events)
+        .map(|text| Ok::<_, Infallible>(Bytes::from(text)));
+    let mut response = Body::from_stream(events).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that buffer would hold events back.
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    response
+}
+
+/// One server-sent event.
+pub(crate) fn event(name: &str, id: Option<Revision>, data: &Value) -> String {
+    let mut text = format!("event: {name}\n");
+    if let Some(id) = id {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "id: {id}");
+    }
+    // JSON has no line breaks.
+    let _ = write!(text, "data: {data}\n\n");
+    text
+}
+
+/// Where the events of a watch come from.
+enum EventSource {
+    Ring(RingReader),
+    /// The feed itself, until the ring has every event that follows.
+    Own(BoxStream<'static, Result<Event>>, Arc<Ring>),
+}
+
+/// An open watch.
+struct WatchState {
+    source: EventSource,
+    select: Select,
+    /// The revision up to which the client has every event.
+    after: Revision,
+    quiet: u32,
+    heartbeat: Duration,
+    ending: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl WatchState {
+    /// The text of the next events; `None` ends the watch.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            let ending = self.ending.clone();
+            let heartbeat = tokio::time::sleep(self.heartbeat);
+            let text = tokio::select! {
+                text = self.read() => text?,
+                () = heartbeat => return Some(": heartbeat\n\n".to_owned()),
+                () = ending.cancelled() => return None,
+            };
+            if !text.is_empty() {
+                return Some(text);
+            }
+        }
+    }
+
+    /// Reads what is there. Cancel safe.
+    async fn read(&mut self) -> Option<String> {
+        match &mut self.source {
+            EventSource::Ring(reader) => match reader.next().await {
+                RingRead::Items(items) => {
+                    let mut text = String::new();
+                    for item in &items {
+                        if item.revision() > self.after {
+                            self.after = item.revision();
+                            self.write(&mut text, item);
+                        }
+                    }
+                    Some(text)
+                }
+                // A client that is too slow is cut off; it resumes from its last event.
+                RingRead::Lost => None,
+            },
+            EventSource::Own(events, ring) => {
+                let ring = ring.clone();
+                let event = match events.next().await? {
+                    Ok(event) => FeedItem::from(event),
+                    Err(error) => {
+                        tracing::debug!(error = error.chain(), "a watch failed");
+                        return None;
+                    }
+                };
+                self.after = event.revision();
+                let mut text = String::new();
+                self.write(&mut text, &event);
+                if let Some(reader) = ring.read_after(self.after) {
+                    self.source = EventSource::Ring(reader);
+                }
+                Some(text)
+            }
+        }
+    }
+
+    fn write(&mut self, text: &mut String, item: &FeedItem) {
+        let (name, data) = match item {
+            FeedItem::Put {
+                record, created, ..
+            } if self.select.matches(&record.entity) => {
+                let name = if *created { "added" } else { "changed" };
+                (name, super::entity::shown(record))
+            }
+            // It ceased to match, or is being deleted: clients forget it, if they had it.
+            FeedItem::Put { record, .. } => {
+                let key = &record.entity.key;
+                if !may_have_matched(&self.select, key.id()) {
+                    return self.skip(text, item.revision());
+                }
+                ("removed", json!({"id": key.id()}))
+            }
+            FeedItem::Gone { before, .. } => ("removed", json!({"id": before.entity.key.id()})),
+            FeedItem::Bookmark { revision } => {
+                text.push_str(&event("bookmark", Some(*revision), &json!({})));
+                self.quiet = 0;
+                return;
+            }
+        };
+        self.quiet = 0;
+        text.push_str(&event(name, Some(item.revision()), &data));
+    }
+
+    fn skip(&mut self, text: &mut String, revision: Revision) {
+        self.quiet += 1;
+        if self.quiet >= QUIET {
+            self.quiet = 0;
+            text.push_str(&event("bookmark", Some(revision), &json!({})));
+        }
+    }
+}
+
+/// Whether an entity with this id can ever match: ids do not change, everything else can.
+fn may_have_matched(select: &Select, id: &str) -> bool {
+    let name = id.split_once('|').map_or(id, |(_, name)| name);
+    select.ids.iter().all(|pattern| pattern.matches(name))
+}

@@ -1,0 +1,191 @@
+//! [`Feeds`]: the change feed, read once for each kind of entity, however many watch it.
+//!
+//! One task for each kind follows the feed and puts every event into a [`Ring`], from which watches
+//! read at their own pace. The same task keeps the [`Tally`] that the summary is made of.
+//!
+//! After a failure the task continues from the last revision, with a backoff. If the feed no longer
+//! continues from there, ring and tally start anew, and watches are told to list again.
+
+mod ring;
+
+pub(crate) use ring::{FeedItem, Ring, RingRead, RingReader};
+
+use crate::summary::Tally;
+use futures_util::StreamExt;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tko_core::select::MAX_PAGE;
+use tko_core::{DataApi, Error, Key, Kind, List, Result, Revision, Select, Watch};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// First and longest pause after a failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+const KINDS: [Kind; 4] = [Kind::Template, Kind::Site, Kind::Deployment, Kind::Plugin];
+
+/// The feeds of all kinds, and the tally that is kept by following them.
+pub(crate) struct Feeds {
+    rings: [Arc<Ring>; 4],
+    tally: Arc<Mutex<Tally>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Feeds {
+    /// Starts to follow the feeds, until `ending`. Call it within a runtime.
+    pub(crate) fn follow(
+        api: Arc<dyn DataApi>,
+        backlog: usize,
+        ending: CancellationToken,
+    ) -> Arc<Self> {
+        let feeds = Arc::new(Self {
+            rings: KINDS.map(|_| Arc::new(Ring::new(backlog))),
+            tally: Arc::new(Mutex::new(Tally::default())),
+            changed: watch::Sender::new(0),
+        });
+        for kind in KINDS {
+            let follower = Follower {
+                api: api.clone(),
+                kind,
+                feeds: feeds.clone(),
+            };
+            let ending = ending.clone();
+            tokio::spawn(async move {
+                ending.run_until_cancelled(follower.run()).await;
+            });
+        }
+        feeds
+    }
+
+    /// The ring of a kind.
+    pub(crate) fn ring(&self, kind: Kind) -> &Arc<Ring> {
+        &self.rings[index(kind)]
+    }
+
+    /// The tally, locked. Hold it briefly.
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes whenever the tally does.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+pub(crate) fn index(kind: Kind) -> usize {
+    match kind {
+        Kind::Template => 0,
+        Kind::Site => 1,
+        Kind::Deployment => 2,
+        Kind::Plugin => 3,
+    }
+}
+
+/// Follows the feed of one kind.
+struct Follower {
+    api: Arc<dyn DataApi>,
+    kind: Kind,
+    feeds: Arc<Feeds>,
+}
+
+impl Follower {
+    async fn run(self) {
+        let mut backoff = BACKOFF.0;
+        let mut after = None;
+        loop {
+            let failed = self.follow(&mut after, &mut backoff).await;
+            match failed {
+                Err(Error::Expired { .. }) => {
+                    tracing::warn!(kind = %self.kind, "the feed does not continue; starting anew");
+                    after = None;
+                }
+                Err(error) => {
+                    let error = error.chain();
+                    tracing::warn!(kind = %self.kind, error, ?backoff, "cannot follow the feed");
+                }
+                Ok(()) => {}
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Follows the feed until it fails. `after` is the revision up to which it was read.
+    async fn follow(&self, after: &mut Option<Revision>, backoff: &mut Duration) -> Result<()> {
+        let ring = self.feeds.ring(self.kind);
+        let anew = after.is_none();
+        let start = match *after {
+            Some(revision) => revision,
+            None => self.api.feed_position().await?.revision,
+        };
+        *after = Some(start);
+        // Entities that are being deleted are counted, too.
+        let select = Select::all(self.kind).deleting(true);
+        let mut events = self.api.watch(Watch::new(select, start));
+        let mut count = None;
+        if anew {
+            ring.restart(start);
+            self.feeds.tally().restart(self.kind);
+            count = Some(Box::pin(self.count()));
+        }
+        let mut touched = HashSet::new();
+        loop {
+            // The entities that exist are counted while events come in. An event is newer than
+            // what the listing says about the same entity, or is followed by one that is.
+            tokio::select! {
+                counted = async { count.as_mut().expect("checked").next().await },
+                    if count.is_some() =>
+                {
+                    match counted.transpose()? {
+                        Some(page) => {
+                            let mut tally = self.feeds.tally();
+                            for record in page.items {
+                                if !touched.contains(&record.entity.key) {
+                                    tally.put(&record.entity, false);
+                                }
+                            }
+                        }
+                        None => {
+                            count = None;
+                            touched = HashSet::new();
+                            self.feeds.tally().complete(self.kind, start);
+                        }
+                    }
+                    self.feeds.changed.send_modify(|count| *count += 1);
+                }
+                event = events.next() => {
+                    let Some(event) = event.transpose()? else {
+                        return Ok(());
+                    };
+                    *backoff = BACKOFF.0;
+                    let item = FeedItem::from(event);
+                    *after = Some(item.revision());
+                    if count.is_some() && let Some(key) = item.key() {
+                        touched.insert(Key::clone(key));
+                    }
+                    self.apply(&item);
+                    ring.push(item);
+                    self.feeds.changed.send_modify(|count| *count += 1);
+                }
+            }
+        }
+    }
+
+    /// The pages of all entities that exist.
+    fn count(&self) -> tko_core::BoxStream<'static, Result<tko_core::Page>> {
+        let select = Select::all(self.kind).deleting(true);
+        self.api.clone().pages(List::new(select).limit(MAX_PAGE))
+    }
+
+    fn apply(&self, item: &FeedItem) {
+        let mut tally = self.feeds.tally();
+        match item {
+            FeedItem::Put { record, .. } => tally.put(&record.entity, true),
+            FeedItem::Gone { before, .. } => tally.remove(&before.entity),
+            FeedItem::Bookmark { .. } => {}
+        }
+        tally.advance(self.kind, item.revision());
+    }
+}

@@ -1,0 +1,252 @@
+//! [`ApiQuery`]: the query of a request, read strictly, and the selections that it describes.
+
+use crate::problem::ProblemResponse;
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use tko_core::select::MetadataPatterns;
+use tko_core::view::DeploymentState;
+use tko_core::{DeploymentId, Error, Gvk, Kind, Metadata, Pattern, Result, Select};
+
+/// Most parameters of one request.
+const MAX_PARAMETERS: usize = 256;
+
+/// The parameters of a request that are not read yet. What is left at the end is an error.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ApiQuery(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for ApiQuery {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| ProblemResponse::bad(format!("malformed query: {error}")))?;
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(ProblemResponse::bad(format!(
+                "the query has {} parameters; at most {MAX_PARAMETERS} are allowed",
+                pairs.len()
+            )));
+        }
+        if pairs.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(ProblemResponse::bad(
+                "a parameter contains the character NUL",
+            ));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl ApiQuery {
+    /// Whether a parameter is there, and not empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(key, value)| key == name && !value.is_empty())
+    }
+
+    /// Takes all values of a parameter that may be repeated. Empty ones are ignored.
+    pub(crate) fn all(&mut self, name: &str) -> Vec<String> {
+        let mut values = Vec::new();
+        self.0.retain_mut(|(key, value)| {
+            let taken = key == name;
+            if taken && !value.is_empty() {
+                values.push(std::mem::take(value));
+            }
+            !taken
+        });
+        values
+    }
+
+    /// Takes a parameter that must not be repeated. An empty one is absent.
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>> {
+        let mut values = self.all(name);
+        let last = values.pop();
+        if values.is_empty() {
+            Ok(last)
+        } else {
+            Err(Error::bad(name, "is given more than once; give it once"))
+        }
+    }
+
+    /// Takes a parameter and parses it.
+    pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>> {
+        self.text(name)?
+            .map(|text| {
+                text.parse().map_err(|error| {
+                    Error::bad(name, format!("{text:?}: {error}; expected {expected}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// Takes a number.
+    pub(crate) fn number<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>> {
+        self.parsed(name, "a number that is not negative")
+    }
+
+    /// Takes `true` or `false`.
+    pub(crate) fn boolean(&mut self, name: &'static str) -> Result<Option<bool>> {
+        self.parsed(name, "true or false")
+    }
+
+    /// Takes metadata, each `KEY=VALUE`.
+    pub(crate) fn metadata(&mut self) -> Result<Metadata> {
+        let mut metadata = Metadata::default();
+        for text in self.all("metadata") {
+            let (key, value) = pair("metadata", &text)?;
+            if metadata.contains_key(key) {
+                return Err(Error::bad(
+                    "metadata",
+                    format!("key {key:?} is given twice"),
+                ));
+            }
+            metadata.insert(key, value);
+        }
+        Ok(metadata)
+    }
+
+    /// Takes the filters of a kind.
+    pub(crate) fn select(&mut self, kind: Kind) -> Result<Select> {
+        let mut select = Select::all(kind);
+        match kind {
+            Kind::Template => {
+                select.ids = self.ids("id")?;
+                select.metadata = self.patterns("metadata")?;
+            }
+            Kind::Site => {
+                select.ids = self.ids("id")?;
+                select.metadata = self.patterns("metadata")?;
+                select.template_ids = self.ids("template-id")?;
+            }
+            Kind::Deployment => {
+                select.ids = self.ids("id")?;
+                select.metadata = self.patterns("metadata")?;
+                select.template_ids = self.ids("template-id")?;
+                select.template_metadata = self.patterns("template-metadata")?;
+                select.site_ids = self.ids("site-id")?;
+                select.site_metadata = self.patterns("site-metadata")?;
+                let parent = self.text("parent")?;
+                select.parent = parent.map(|id| DeploymentId::new(&id)).transpose()?;
+                select.prepared = self.boolean("prepared")?;
+                select.approved = self.boolean("approved")?;
+            }
+            Kind::Plugin => {
+                select.plugin_type = self.parsed("type", "validate, prepare or schedule")?;
+                select.ids = self.ids("name")?;
+                select.executor = self.text("executor")?;
+                select.trigger = self.text("trigger")?.map(|text| gvk(&text)).transpose()?;
+            }
+        }
+        Ok(select)
+    }
+
+    /// Takes the state of deployments.
+    pub(crate) fn state(&mut self) -> Result<Option<DeploymentState>> {
+        self.text("state")?.map(|text| text.parse()).transpose()
+    }
+
+    fn ids(&mut self, name: &'static str) -> Result<Vec<Pattern>> {
+        let patterns = self.all(name);
+        let parsed = patterns.iter().map(|text| Pattern::id(text));
+        let parsed = parsed.collect::<std::result::Result<_, _>>();
+        parsed.map_err(|error| Error::bad(name, error.to_string()))
+    }
+
+    fn patterns(&mut self, name: &'static str) -> Result<MetadataPatterns> {
+        let mut patterns = BTreeMap::new();
+        for text in self.all(name) {
+            let (key, value) = pair(name, &text)?;
+            let pattern =
+                Pattern::value(value).map_err(|error| Error::bad(name, error.to_string()))?;
+            if patterns.insert(key.to_owned(), pattern).is_some() {
+                return Err(Error::bad(name, format!("key {key:?} is given twice")));
+            }
+        }
+        Ok(patterns)
+    }
+
+    /// Checks that every parameter was taken.
+    pub(crate) fn end(self) -> Result<()> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::bad(
+                "query",
+                format!("unknown parameter {name:?}; see /api/v1/openapi.json"),
+            )),
+        }
+    }
+}
+
+fn pair<'a>(name: &'static str, text: &'a str) -> Result<(&'a str, &'a str)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key, value)),
+        _ => Err(Error::bad(
+            name,
+            format!("expected KEY=VALUE, got {text:?}"),
+        )),
+    }
+}
+
+fn gvk(text: &str) -> Result<Gvk> {
+    let parts: Vec<&str> = text.split(',').collect();
+    let [group, version, kind] = parts[..] else {
+        let expected = format!("expected GROUP,VERSION,KIND, got {text:?}");
+        return Err(Error::bad("trigger", expected));
+    };
+    let gvk = Gvk::new(group, version, kind);
+    gvk.check_trigger()?;
+    Ok(gvk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ApiQuery;
+    use tko_core::Kind;
+
+    fn query(pairs: &[(&str, &str)]) -> ApiQuery {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        ApiQuery(pairs.iter().map(own).collect())
+    }
+
+    #[test]
+    fn filters_become_a_selection() {
+        let mut query = query(&[
+            ("template-id", "nf/*"),
+            ("metadata", "a=b*"),
+            ("prepared", "true"),
+            ("approved", ""),
+        ]);
+        let select = query.select(Kind::Deployment).expect("filters");
+        assert_eq!(select.template_ids.len(), 1);
+        assert_eq!(select.metadata["a"].as_str(), "b*");
+        assert_eq!((select.prepared, select.approved), (Some(true), None));
+        assert!(query.end().is_ok());
+    }
+
+    #[test]
+    fn what_is_malformed_or_unknown_is_refused() {
+        for (name, value) in [
+            ("prepared", "banana"),
+            ("metadata", "novalue"),
+            ("metadata", "=x"),
+            ("parent", "a/b"),
+        ] {
+            let refused = query(&[(name, value)]).select(Kind::Deployment);
+            assert!(refused.is_err(), "{name}={value}");
+        }
+        let twice = query(&[("parent", "a"), ("parent", "b")]).select(Kind::Deployment);
+        assert!(twice.is_err());
+        let mut unknown = query(&[("colour", "red")]);
+        assert!(unknown.select(Kind::Site).is_ok());
+        let error = unknown.end().expect_err("unknown");
+        assert!(error.to_string().contains("colour"), "{error}");
+    }
+}

@@ -1,0 +1,208 @@
+//! [`HttpServer`]: routes, connections, and an orderly end.
+
+use crate::context::{HttpContext, SharedContext};
+use crate::feed::Feeds;
+use crate::settings::HttpSettings;
+use crate::{access, api, compatible, dashboard, security};
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Caller, DataApi, Result};
+use tko_serve::{AcceptSettings, Access, Connection, Sockets};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+
+/// Longest time for the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time without traffic after which the peer of an HTTP/2 connection is probed.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Most headers of one request.
+const MAX_HEADERS: usize = 100;
+
+/// Serves an API as JSON over HTTP, and as a web dashboard.
+pub struct HttpServer {
+    api: Arc<dyn DataApi>,
+    settings: HttpSettings,
+    access: Access,
+}
+
+impl HttpServer {
+    /// A server that admits anyone, on loopback only.
+    pub fn new(api: Arc<dyn DataApi>) -> Self {
+        Self {
+            api,
+            settings: HttpSettings::default(),
+            access: Access::default(),
+        }
+    }
+
+    /// Sets limits and timeouts.
+    #[must_use]
+    pub fn with_settings(self, settings: HttpSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Sets TLS, authentication and the permission to be open to the network.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
+    /// [`HttpSettings::grace`] later. Watches end at once.
+    ///
+    /// # Errors
+    /// [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
+    /// certificate or key is invalid.
+    pub async fn serve(self, sockets: Sockets, shutdown: CancellationToken) -> Result<()> {
+        let addresses = sockets.addresses();
+        self.access.check(&addresses)?;
+        let insecure = self.access.is_open(&addresses);
+        if insecure {
+            tracing::warn!(
+                ?addresses,
+                "serving HTTP to the network without TLS or without authentication"
+            );
+        }
+        let ending = CancellationToken::new();
+        let broken = CancellationToken::new();
+        let grace = self.settings.grace;
+        let mut accept = AcceptSettings::default();
+        accept.tls.clone_from(&self.access.tls);
+        accept.protocols = vec!["h2", "http/1.1"];
+        accept.max_connections = self.settings.max_connections;
+        let mut connections = pin!(tko_serve::accept(sockets, &accept, &broken)?);
+        let protocol = protocol(&self.settings);
+        let routes = self.into_routes(addresses.clone(), insecure, ending.clone());
+        tracing::info!(?addresses, "serving HTTP");
+        let tasks = TaskTracker::new();
+        loop {
+            let connection = tokio::select! {
+                () = shutdown.cancelled() => break,
+                connection = connections.next() => connection,
+            };
+            match connection {
+                Some(Ok(connection)) => {
+                    let (routes, protocol) = (routes.clone(), protocol.clone());
+                    tasks.spawn(serve(connection, routes, protocol, ending.clone()));
+                }
+                Some(Err(error)) => tracing::debug!(%error, "could not accept a connection"),
+                None => break,
+            }
+        }
+        ending.cancel();
+        tasks.close();
+        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+            tracing::warn!(?grace, "breaking requests that outlasted the grace period");
+            broken.cancel();
+            tasks.wait().await;
+        }
+        Ok(())
+    }
+
+    /// The routes without a transport, to be served by one of your own, within a runtime.
+    ///
+    /// `insecure` is shown to people. Watches end when `ending` is cancelled. Authentication is
+    /// included; for client certificates the transport inserts a [`Peer`](tko_serve::Peer) into the
+    /// extensions of each request. TLS, and the rule that keeps open servers off the network, are
+    /// up to the transport.
+    pub fn into_routes(
+        self,
+        addresses: Vec<SocketAddr>,
+        insecure: bool,
+        ending: CancellationToken,
+    ) -> Router {
+        let feeds = Feeds::follow(
+            self.api.clone().with_caller(Caller::process()),
+            self.settings.backlog,
+            ending.clone(),
+        );
+        let context: SharedContext = Arc::new(HttpContext {
+            authentication: self.access.authenticator(),
+            tls: self.access.tls.is_some(),
+            requests: Arc::new(Semaphore::new(self.settings.max_requests)),
+            watches: Arc::new(Semaphore::new(self.settings.max_watches)),
+            api: self.api,
+            settings: self.settings,
+            addresses,
+            insecure,
+            feeds,
+            ending,
+        });
+        let compressed = DefaultPredicate::new()
+            .and(NotForContentType::const_new("text/event-stream"))
+            .and(NotForContentType::const_new(crate::media::NDJSON));
+        // The last layer sees a request first.
+        Router::new()
+            .merge(compatible::routes())
+            .merge(api::routes())
+            .merge(dashboard::routes())
+            .layer(from_fn_with_state(context.clone(), access::admit))
+            .merge(dashboard::public_routes())
+            .fallback(security::not_found)
+            .layer(from_fn_with_state(context.clone(), access::limit))
+            .layer(from_fn_with_state(context.clone(), security::guard))
+            .layer(CompressionLayer::new().compress_when(compressed))
+            .layer(from_fn(security::headers))
+            .with_state(context)
+    }
+}
+
+/// HTTP/1 and HTTP/2 with limits.
+fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(settings.max_header.max(8_192))
+        .max_headers(MAX_HEADERS);
+    let header = u32::try_from(settings.max_header).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .max_concurrent_streams(100)
+        .max_header_list_size(header)
+        .adaptive_window(true);
+    builder
+}
+
+/// Serves one connection until it ends, or until `ending`.
+async fn serve(
+    connection: Connection,
+    routes: Router,
+    protocol: auto::Builder<TokioExecutor>,
+    ending: CancellationToken,
+) {
+    let peer = connection.peer().clone();
+    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        routes.clone().oneshot(request)
+    });
+    let mut serving = pin!(protocol.serve_connection(TokioIo::new(connection), service));
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = ending.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(error = &*error, "a connection ended with an error");
+    }
+}

@@ -1,0 +1,72 @@
+//! [`HttpSettings`]: limits and timeouts of the server, and its name.
+
+use std::time::Duration;
+use tko_core::Limits;
+
+/// Limits and timeouts of an HTTP server, and its name.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// The name of this instance, for people. Default: `tko`.
+    pub name: String,
+    /// A description of this instance, for people. Default: empty.
+    pub description: String,
+    /// Origins of other sites whose pages may call the API, such as `https://portal.example`.
+    /// Default: none.
+    pub origins: Vec<String>,
+    /// Largest request body in bytes. Default: 64 MiB.
+    pub max_body: usize,
+    /// Largest header of a request in bytes. Default: 32 KiB.
+    pub max_header: usize,
+    /// Most requests that are worked on at once, watches not counted; further ones are refused with
+    /// 503. Default: 512.
+    pub max_requests: usize,
+    /// Most watches at once, those of dashboards included. Default: 2,000.
+    pub max_watches: usize,
+    /// Most concurrent connections; further ones wait to be accepted. Default: 10,000.
+    pub max_connections: usize,
+    /// Most deployments in one batch. Default: 10,000.
+    pub max_batch: usize,
+    /// Longest time until the response to a request begins. Default: 60 s.
+    pub timeout: Duration,
+    /// Duration of a modification if the request names none. Default: 5 minutes.
+    pub modification: Duration,
+    /// Longest modification. Default: 1 hour.
+    pub max_modification: Duration,
+    /// Interval of heartbeats on a quiet watch. Default: 15 s.
+    pub heartbeat: Duration,
+    /// Changes that are kept for watches that reconnect, for each kind of entity. A watch that is
+    /// further behind is cut off. Default: 4,096.
+    pub backlog: usize,
+    /// Most deployment ids that the compatible endpoints list with each template and site.
+    /// Default: 1,000.
+    pub max_deployment_ids: usize,
+    /// Decoding limits for a package.
+    pub limits: Limits,
+    /// Grace period for requests in flight at shutdown. Default: 10 s.
+    pub grace: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            name: "tko".to_owned(),
+            description: String::new(),
+            origins: Vec::new(),
+            max_body: 64 << 20,
+            max_header: 32 << 10,
+            max_requests: 512,
+            max_watches: 2_000,
+            max_connections: 10_000,
+            max_batch: 10_000,
+            timeout: Duration::from_mins(1),
+            modification: Duration::from_mins(5),
+            max_modification: Duration::from_hours(1),
+            heartbeat: Duration::from_secs(15),
+            backlog: 4_096,
+            max_deployment_ids: 1_000,
+            limits: Limits::default(),
+            grace: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! [`Tally`]: exact counts of all entities by state, kept by following the change feed.
+//!
+//! It remembers what each entity counted for, in a few dozen bytes, so that a change costs O(1)
+//! and can be applied twice.
+
+mod rates;
+mod states;
+
+pub(crate) use rates::Rates;
+pub(crate) use states::StateCounts;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use tko_core::view::{DeploymentState, fault, obstacle};
+use tko_core::{Entity, Key, Kind, Metadata, Revision, SiteId, TemplateId, Timestamp};
+
+/// Most different reasons that are counted apart. Deployments with further ones are counted by
+/// state only.
+const MAX_REASONS: usize = 10_000;
+
+/// Most sites with trouble that are kept with their message.
+const MAX_TROUBLED: usize = 1_000;
+
+/// Counts of all entities, by state and relation.
+#[derive(Default)]
+pub(crate) struct Tally {
+    hashers: (RandomState, RandomState),
+    deployments: HashMap<u128, Trace>,
+    states: StateCounts,
+    by_template: Counts,
+    by_site: Counts,
+    reasons: HashMap<Arc<str>, ReasonCount>,
+    templates: HashSet<TemplateId>,
+    sites: HashMap<SiteId, Metadata>,
+    troubled: BTreeMap<SiteId, Trouble>,
+    plugins: HashSet<Arc<str>>,
+    rates: Rates,
+    /// For each kind: the revision up to which the feed was applied, once all was counted.
+    read: [Option<Revision>; 4],
+}
+
+/// What one deployment counted for.
+struct Trace {
+    state: DeploymentState,
+    prepared: bool,
+    template: Option<u32>,
+    site: Option<u32>,
+    reason: Option<Arc<str>>,
+}
+
+/// Counts of deployments by the id of something else.
+#[derive(Default)]
+struct Counts {
+    numbers: HashMap<Arc<str>, u32>,
+    counts: Vec<StateCounts>,
+}
+
+impl Counts {
+    fn number(&mut self, id: &str) -> u32 {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(id.into(), number);
+        self.counts.push(StateCounts::default());
+        number
+    }
+
+    fn of(&self, id: &str) -> StateCounts {
+        let number = self.numbers.get(id);
+        number.map_or_else(StateCounts::default, |number| self.at(*number))
+    }
+
+    fn at(&self, number: u32) -> StateCounts {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        self.counts.get(at).copied().unwrap_or_default()
+    }
+
+    fn change(&mut self, number: Option<u32>, change: impl FnOnce(&mut StateCounts)) {
+        let at = number.and_then(|number| usize::try_from(number).ok());
+        if let Some(counts) = at.and_then(|at| self.counts.get_mut(at)) {
+            change(counts);
+        }
+    }
+}
+
+/// A reason why deployments do not get on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReasonCount {
+    pub(crate) count: u64,
+    /// Whether it is a fault, which needs somebody.
+    pub(crate) is_fault: bool,
+    /// The earliest time since when one of them had it.
+    pub(crate) since: Timestamp,
+}
+
+/// The condition of a site that needs attention.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    pub(crate) message: String,
+    pub(crate) since: Timestamp,
+}
+
+impl Tally {
+    /// Forgets a kind, before it is counted anew.
+    pub(crate) fn restart(&mut self, kind: Kind) {
+        self.read[super::feed::index(kind)] = None;
+        match kind {
+            Kind::Template => self.templates.clear(),
+            Kind::Site => {
+                self.sites.clear();
+                self.troubled.clear();
+            }
+            Kind::Deployment => {
+                self.deployments.clear();
+                self.states = StateCounts::default();
+                self.by_template = Counts::default();
+                self.by_site = Counts::default();
+                self.reasons.clear();
+            }
+            Kind::Plugin => self.plugins.clear(),
+        }
+    }
+
+    /// All entities of a kind were counted; events after `start` were applied.
+    pub(crate) fn complete(&mut self, kind: Kind, start: Revision) {
+        let read = &mut self.read[super::feed::index(kind)];
+        *read = Some(read.unwrap_or_default().max(start));
+    }
+
+    /// The feed of a kind was applied up to this revision.
+    pub(crate) fn advance(&mut self, kind: Kind, revision: Revision) {
+        if let Some(read) = &mut self.read[super::feed::index(kind)] {
+            *read = revision.max(*read);
+        }
+    }
+
+    /// The revision that the counts of deployments are true of; `None` while they are incomplete.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        self.read
+            .iter()
+            .copied()
+            .try_fold(Revision(0), |most, read| Some(most.max(read?)))
+    }
+
+    /// Counts an entity as it is now. `live`: it changed just now.
+    pub(crate) fn put(&mut self, entity: &Entity, live: bool) {
+        match &entity.key {
+            Key::Template(id) => {
+                if entity.deleting {
+                    self.templates.remove(id);
+                } else {
+                    self.templates.insert(id.clone());
+                }
+            }
+            Key::Plugin(id) => {
+                if entity.deleting {
+                    self.plugins.remove(id.as_str());
+                } else {
+                    self.plugins.insert(id.as_str().into());
+                }
+            }
+            Key::Site(id) => self.put_site(id, entity),
+            Key::Deployment(_) => self.put_deployment(entity, live),
+        }
+    }
+
+    fn put_site(&mut self, id: &SiteId, entity: &Entity) {
+        self.troubled.remove(id);
+        if entity.deleting {
+            self.sites.remove(id);
+            return;
+        }
+        self.sites.insert(id.clone(), entity.metadata.clone());
+        if let Some(condition) = fault(entity)
+            && self.troubled.len() < MAX_TROUBLED
+        {
+            let trouble = Trouble {
+                message: condition.message.clone(),
+                since: condition.since,
+            };
+            self.troubled.insert(id.clone(), trouble);
+        }
+    }
+
+    fn put_deployment(&mut self, entity: &Entity, live: bool) {
+        let (Some(deployment), Some(state)) = (entity.deployment(), DeploymentState::of(entity))
+        else {
+            return;
+        };
+        let hash = self.hash(entity.key.id());
+        let before = self.forget(hash);
+        if live {
+            let was_prepared = before.as_ref().is_some_and(|trace| trace.prepared);
+            let was_placed = before
+                .as_ref()
+                .is_some_and(|trace| trace.state == DeploymentState::Scheduled);
+            let prepared = deployment.prepared && !was_prepared;
+            let placed = state == DeploymentState::Scheduled && !was_placed;
+            self.rates.count(entity.updated, prepared, placed);
+        }
+        let template = deployment.template.as_ref();
+        let site = deployment.site.as_ref();
+        let template = template.map(|id| self.by_template.number(id.as_str()));
+        let site = site.map(|id| self.by_site.number(id.as_str()));
+        let reason = self.reason(entity, state);
+        self.states.add(state);
+        self.by_template
+            .change(template, |counts| counts.add(state));
+        self.by_site.change(site, |counts| counts.add(state));
+        let trace = Trace {
+            state,
+            prepared: deployment.prepared,
+            template,
+            site,
+            reason,
+        };
+        self.deployments.insert(hash, trace);
+    }
+
+    fn reason(&mut self, entity: &Entity, state: DeploymentState) -> Option<Arc<str>> {
+        let is_stuck = matches!(
+            state,
+            DeploymentState::Failing | DeploymentState::Unprepared | DeploymentState::Approved
+        );
+        let condition = obstacle(entity).filter(|_| is_stuck)?;
+        let room = self.reasons.len() < MAX_REASONS;
+        let text = match self.reasons.get_key_value(&*condition.message) {
+            Some((text, _)) => text.clone(),
+            None if room => condition.message.as_str().into(),
+            None => return None,
+        };
+        let is_fault = fault(entity).is_some();
+        let counted = self.reasons.entry(text.clone()).or_insert(ReasonCount {
+            count: 0,
+            is_fault,
+            since: condition.since,
+        });
+        counted.count += 1;
+        counted.is_fault |= is_fault;
+        if condition.since.0 < counted.since.0 {
+            counted.since = condition.since;
+        }
+        Some(text)
+    }
+
+    /// Takes back what a deployment counted for.
+    fn forget(&mut self, hash: u128) -> Option<Trace> {
+        let trace = self.deployments.remove(&hash)?;
+        self.states.remove(trace.state);
+        self.by_template
+            .change(trace.template, |counts| counts.remove(trace.state));
+        self.by_site
+            .change(trace.site, |counts| counts.remove(trace.state));
+        if let Some(reason) = &trace.reason
+            && let Some(counted) = self.reasons.get_mut(reason)
+        {
+            counted.count -= 1;
+            if counted.count == 0 {
+                self.reasons.remove(reason);
+            }
+        }
+        Some(trace)
+    }
+
+    /// An entity was removed.
+    pub(crate) fn remove(&mut self, entity: &Entity) {
+        match &entity.key {
+            Key::Template(id) => _ = self.templates.remove(id),
+            Key::Plugin(id) => _ = self.plugins.remove(id.as_str()),
+            Key::Site(id) => {
+                self.sites.remove(id);
+                self.troubled.remove(id);
+            }
+            Key::Deployment(id) => {
+                let hash = self.hash(id.as_str());
+                self.forget(hash);
+            }
+        }
+    }
+
+    /// Two independent keyed hashes: no two ids have the same in practice.
+    fn hash(&self, id: &str) -> u128 {
+        let (one, other) = (self.hashers.0.hash_one(id), self.hashers.1.hash_one(id));
+        u128::from(one) << 64 | u128::from(other)
+    }
+
+    /// The deployments by state.
+    pub(crate) fn states(&self) -> StateCounts {
+        self.states
+    }
+
+    /// The number of entities of a kind, without those that are being deleted.
+    pub(crate) fn total(&self, kind: Kind) -> u64 {
+        let total = match kind {
+            Kind::Template => self.templates.len(),
+            Kind::Site => self.sites.len(),
+            Kind::Plugin => self.plugins.len(),
+            Kind::Deployment => {
+                return self.states.total() - self.states.of(DeploymentState::Deleting);
+            }
+        };
+        u64::try_from(total).unwrap_or(u64::MAX)
+    }
+
+    /// The deployments of a template by state.
+    pub(crate) fn of_template(&self, id: &str) -> StateCounts {
+        self.by_template.of(id)
+    }
+
+    /// The deployments of a site by state.
+    pub(crate) fn of_site(&self, id: &str) -> StateCounts {
+        self.by_site.of(id)
+    }
+
+    /// All templates that have deployments, with their deployments by state.
+    pub(crate) fn templates(&self) -> Vec<(Arc<str>, StateCounts)> {
+        let counted = self.by_template.numbers.iter();
+        let counted = counted.map(|(id, number)| (id.clone(), self.by_template.at(*number)));
+        let mut counted: Vec<_> = counted.filter(|(_, counts)| counts.total() > 0).collect();
+        counted.sort_by(|(one, _), (other, _)| one.cmp(other));
+        counted
+    }
+
+    /// The deployments by state for each value of a metadata key of their sites.
+    pub(crate) fn by_site_metadata(&self, key: &str) -> BTreeMap<String, StateCounts> {
+        let mut by_value = BTreeMap::<String, StateCounts>::new();
+        for (id, metadata) in &self.sites {
+            if let Some(value) = metadata.get(key) {
+                let counts = self.by_site.of(id.as_str());
+                if let Some(sum) = by_value.get_mut(value) {
+                    sum.join(&counts);
+                } else {
+                    by_value.insert(value.to_owned(), counts);
+                }
+            }
+        }
+        by_value
+    }
+
+    /// The most frequent reasons: faults first, then those that deployments wait for.
+    pub(crate) fn reasons(&self, most: usize) -> Vec<(Arc<str>, ReasonCount)> {
+        let mut reasons: Vec<_> = self
+            .reasons
+            .iter()
+            .map(|(text, counted)| (text.clone(), *counted))
+            .collect();
+        reasons.sort_by(|(one, a), (other, b)| {
+            (b.is_fault, b.count)
+                .cmp(&(a.is_fault, a.count))
+                .then_with(|| one.cmp(other))
+        });
+        reasons.truncate(most);
+        reasons
+    }
+
+    /// Sites that need attention, and how many there are (at most 1,000).
+    pub(crate) fn troubled(&self, most: usize) -> (usize, Vec<(SiteId, Trouble)>) {
+        let shown = self.troubled.iter().take(most);
+        let shown = shown
+            .map(|(id, trouble)| (id.clone(), trouble.clone()))
+            .collect();
+        (self.troubled.len(), shown)
+    }
+
+    /// How much was prepared and placed lately.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+use super::Tally;
+use tko_core::deployment_resource::DeploymentResource;
+use tko_core::view::DeploymentState;
+use tko_core::{
+    Condition, Deployment, DeploymentId, Entity, Facts, Generation, Kind, Metadata, Revision,
+    SiteId, TemplateId,
+};
+
+fn deployment(id: &str, change: impl FnOnce(Deployment) -> Deployment) -> Entity {
+    let id = DeploymentId::new(id).expect("an id");
+    let template = TemplateId::new("nf/upf:v1").expect("an id");
+    let site = SiteId::new("lab/1").expect("an id");
+    let facts = Deployment::new(DeploymentResource::default())
+        .template(template)
+        .site(site);
+    Entity::new(id, change(facts))
+}
+
+#[test]
+fn a_change_moves_a_deployment_from_state_to_state() {
+    let mut tally = Tally::default();
+    let unprepared = deployment("a", |d| d);
+    // Counting twice counts once.
+    tally.put(&unprepared, false);
+    tally.put(&unprepared, true);
+    tally.put(&deployment("b", |d| d.prepared(true)), true);
+    assert_eq!(tally.states().of(DeploymentState::Unprepared), 1);
+    assert_eq!(tally.of_template("nf/upf:v1").total(), 2);
+    tally.put(&deployment("a", |d| d.prepared(true).approved(true)), true);
+    assert_eq!(tally.states().of(DeploymentState::Unprepared), 0);
+    assert_eq!(tally.of_site("lab/1").of(DeploymentState::Approved), 1);
+    tally.remove(&unprepared);
+    assert_eq!(
+        (tally.states().total(), tally.total(Kind::Deployment)),
+        (1, 1)
+    );
+}
+
+#[test]
+fn equal_reasons_are_counted_together() {
+    let failing = |id: &str, why: &str| {
+        let condition = Condition::new("Prepared", false, "Failed", why, Generation(1));
+        deployment(id, |d| d).conditions(vec![condition])
+    };
+    let mut tally = Tally::default();
+    tally.put(&failing("a", "no pool"), true);
+    tally.put(&failing("b", "no pool"), true);
+    tally.put(&failing("c", "no image"), true);
+    let reasons = tally.reasons(10);
+    assert_eq!((&*reasons[0].0, reasons[0].1.count), ("no pool", 2));
+    tally.remove(&failing("c", "no image"));
+    assert_eq!(tally.reasons(10).len(), 1);
+}
+
+#[test]
+fn deployments_are_counted_by_metadata_of_their_sites() {
+    let mut tally = Tally::default();
+    let metadata: Metadata = [("region", "south")].into_iter().collect();
+    let site = Entity::new(
+        SiteId::new("lab/1").expect("an id"),
+        Facts::site(None, None),
+    );
+    tally.put(&site.metadata(metadata), true);
+    tally.put(&deployment("a", |d| d), true);
+    assert_eq!(tally.by_site_metadata("region")["south"].total(), 1);
+    assert!(tally.by_site_metadata("tier").is_empty());
+}
+
+#[test]
+fn the_counts_have_a_revision_once_they_are_complete() {
+    let mut tally = Tally::default();
+    tally.advance(Kind::Site, Revision(9));
+    assert_eq!(tally.revision(), None);
+    for kind in [Kind::Template, Kind::Site, Kind::Deployment, Kind::Plugin] {
+        tally.complete(kind, Revision(3));
+    }
+    tally.advance(Kind::Deployment, Revision(5));
+    assert_eq!(tally.revision(), Some(Revision(5)));
+}

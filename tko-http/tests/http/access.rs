@@ -1,0 +1,68 @@
+//! Authentication: bearer tokens, the cookie of browsers, CORS.
+
+use crate::harness::{TestServer, answer, sent, store};
+use reqwest::StatusCode;
+use std::sync::Arc;
+use tko_http::HttpSettings;
+use tko_serve::{Access, BearerTokens};
+
+const TOKEN: &str = "a-token-of-enough-characters";
+
+async fn with_tokens(settings: HttpSettings) -> TestServer {
+    let tokens = BearerTokens::parse(TOKEN).expect("a token");
+    let access = Access::new().authentication(Arc::new(tokens));
+    TestServer::with(store(), settings, access, 0).await
+}
+
+#[tokio::test]
+async fn a_token_is_required_everywhere() {
+    let server = with_tokens(HttpSettings::default()).await;
+    for path in [
+        "/api/about",
+        "/api/site/list",
+        "/api/v1/sites",
+        "/api/v1/watch?kind=site",
+    ] {
+        let refused = sent(server.get(path), StatusCode::UNAUTHORIZED).await;
+        assert_eq!(refused.headers()["www-authenticate"], "Bearer", "{path}");
+    }
+    let wrong = server
+        .get("/api/v1/sites")
+        .bearer_auth("another-token-of-enough");
+    answer(wrong, StatusCode::UNAUTHORIZED).await;
+    let right = server.get("/api/v1/about").bearer_auth(TOKEN);
+    let about = answer(right, StatusCode::OK).await;
+    assert_eq!(about["caller"]["name"], "token-1");
+    let cookie = server
+        .get("/api/v1/about")
+        .header("cookie", format!("tko-token={TOKEN}"));
+    answer(cookie, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn only_named_origins_get_cors() {
+    let mut settings = HttpSettings::default();
+    settings.origins = vec!["https://portal.example".to_owned()];
+    let server = with_tokens(settings).await;
+    let preflight = |origin: &str| {
+        server
+            .client
+            .request(reqwest::Method::OPTIONS, server.url("/api/v1/sites"))
+            .header("origin", origin)
+            .header("access-control-request-method", "PUT")
+    };
+    let allowed = sent(preflight("https://portal.example"), StatusCode::NO_CONTENT).await;
+    let origin = &allowed.headers()["access-control-allow-origin"];
+    assert_eq!(origin, "https://portal.example");
+    assert!(
+        allowed
+            .headers()
+            .get("access-control-allow-credentials")
+            .is_none()
+    );
+    let other = preflight("https://evil.example")
+        .send()
+        .await
+        .expect("an answer");
+    assert!(other.headers().get("access-control-allow-origin").is_none());
+}

@@ -1,0 +1,165 @@
+//! Input of an attacker.
+
+use crate::harness::{TIME, TestServer, answer, sent, store};
+use reqwest::StatusCode;
+use tko_http::HttpSettings;
+use tko_serve::Access;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let mut settings = HttpSettings::default();
+    settings.max_body = 10_000;
+    settings.max_batch = 3;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    let put = server
+        .put("/api/v1/templates/t")
+        .header("content-type", "application/yaml");
+    answer(put.body("x".repeat(10_001)), StatusCode::PAYLOAD_TOO_LARGE).await;
+    let post = server
+        .post("/api/v1/deployments")
+        .header("content-type", "application/x-ndjson");
+    answer(post.body("{}\n".repeat(4)), StatusCode::PAYLOAD_TOO_LARGE).await;
+}
+
+#[tokio::test]
+async fn packages_that_cost_too_much_are_refused() {
+    let server = TestServer::start().await;
+    let deep = "[".repeat(100_000);
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n\
+                c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n\
+                e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n\
+                g: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
+    for (kind, body) in [
+        ("application/json", deep.as_str()),
+        ("application/yaml", deep.as_str()),
+        ("application/yaml", bomb),
+        ("application/cbor", "\u{7f}\u{7f}"),
+        ("application/json", "[{\"a\": 1, \"a\": 2}]"),
+    ] {
+        let put = server
+            .put("/api/v1/templates/t")
+            .header("content-type", kind);
+        answer(put.body(body.to_owned()), StatusCode::BAD_REQUEST).await;
+    }
+    let put = server
+        .put("/api/v1/templates/t")
+        .header("content-type", "text/html");
+    answer(put.body("x"), StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+}
+
+#[tokio::test]
+async fn hostile_paths_and_queries_are_harmless() {
+    let server = TestServer::start().await;
+    for path in [
+        "/api/v1/sites/%00",
+        "/api/v1/sites/%ff",
+        "/api/v1/sites/a%0Ab",
+        "/api/v1/sites/%3Cscript%3E",
+        "/api/v1/sites?cursor=%00",
+        "/api/v1/sites?metadata=%00%3Dx",
+        "/api/v1/sites/..%2F..%2Fetc%2Fpasswd%00",
+        "/api/v1/deployments/a%2Fb",
+        "/api/v1/modifications/x",
+    ] {
+        let response = server.get(path).send().await.expect("an answer");
+        let status = response.status();
+        assert!(status.is_client_error(), "{path}: {status}");
+    }
+    let many = "id=a&".repeat(300);
+    answer(
+        server.get(&format!("/api/v1/sites?{many}")),
+        StatusCode::BAD_REQUEST,
+    )
+    .await;
+    let huge = "a".repeat(20_000);
+    let response = server
+        .get(&format!("/api/v1/sites/{huge}"))
+        .send()
+        .await
+        .expect("an answer");
+    assert!(response.status().is_client_error());
+}
+
+/// Sends bytes and returns the beginning of the answer.
+async fn raw(server: &TestServer, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    stream.write_all(bytes).await.expect("it is open");
+    let mut answer = vec![0; 4_096];
+    let read = tokio::time::timeout(TIME, stream.read(&mut answer)).await;
+    let length = read.expect("in time").unwrap_or(0);
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn a_rebound_host_name_reaches_nothing() {
+    let server = TestServer::start().await;
+    for (host, status) in [
+        ("localhost:1", "200"),
+        ("127.0.0.1", "200"),
+        ("[::1]:50051", "200"),
+        ("evil.example", "421"),
+        ("localhost.evil.example", "421"),
+        ("127.0.0.1.evil.example:80", "421"),
+    ] {
+        let request = format!("GET /api/about HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let answer = raw(&server, request.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{host}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn headers_beyond_the_limit_are_refused() {
+    let server = TestServer::start().await;
+    let many = "x: y\r\n".repeat(200);
+    let request = format!("GET /api/about HTTP/1.1\r\nhost: localhost\r\n{many}\r\n");
+    assert!(
+        raw(&server, request.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
+    let huge = "y".repeat(100_000);
+    let request = format!("GET /api/about HTTP/1.1\r\nhost: localhost\r\nx: {huge}\r\n\r\n");
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    // The server may close the connection before it has read everything.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_change_anything() {
+    let server = TestServer::start().await;
+    let put = |name: &'static str, value: &'static str| {
+        server.put("/api/v1/sites/lab").header(name, value)
+    };
+    answer(put("origin", "http://evil.example"), StatusCode::FORBIDDEN).await;
+    answer(put("sec-fetch-site", "cross-site"), StatusCode::FORBIDDEN).await;
+    answer(put("sec-fetch-site", "same-origin"), StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_that_protect_browsers() {
+    let server = TestServer::start().await;
+    for (path, status) in [
+        ("/api/about", StatusCode::OK),
+        ("/none", StatusCode::NOT_FOUND),
+    ] {
+        let response = sent(server.get(path), status).await;
+        let headers = response.headers();
+        let policy = headers["content-security-policy"].to_str().expect("text");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["x-frame-options"], "DENY");
+    }
+}

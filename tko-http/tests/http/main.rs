@@ -1,0 +1,9 @@
+//! The server over real sockets.
+
+mod access;
+mod compatible;
+mod deployments;
+mod entities;
+mod harness;
+mod hostile;
+mod watches;

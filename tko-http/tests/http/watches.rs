@@ -1,0 +1,167 @@
+//! Watches: events, resume, limits, restarts.
+
+use crate::harness::{TIME, TestServer, answer, sent, store};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tko_http::HttpSettings;
+use tko_serve::Access;
+
+/// The events of a watch, one after the other.
+struct Events {
+    response: Response,
+    text: String,
+}
+
+/// One event: name, id, data.
+type SeenEvent = (String, Option<u64>, Value);
+
+impl Events {
+    async fn open(request: RequestBuilder) -> Self {
+        let response = sent(request, StatusCode::OK).await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<SeenEvent> {
+        loop {
+            while let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
+                if !event.starts_with(':') {
+                    return Some(parsed(&event));
+                }
+            }
+            let chunk = tokio::time::timeout(TIME, self.response.chunk()).await;
+            match chunk.expect("an event in time") {
+                Ok(Some(chunk)) => self.text.push_str(&String::from_utf8_lossy(&chunk)),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+fn parsed(event: &str) -> SeenEvent {
+    let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+    (
+        field("event: ").expect("a name").to_owned(),
+        field("id: ").map(|id| id.parse().expect("a number")),
+        serde_json::from_str(field("data: ").expect("data")).expect("JSON"),
+    )
+}
+
+#[tokio::test]
+async fn changes_come_as_events_and_a_watch_resumes() {
+    let server = TestServer::start().await;
+    let watch = || server.get("/api/v1/watch?kind=site&after=0");
+    let mut events = Events::open(watch()).await;
+    server.register("/api/v1/sites/a", "").await;
+    let (name, first, data) = events.next().await.expect("an event");
+    assert_eq!((&*name, &data["siteId"]), ("added", &Value::from("a")));
+    server.register("/api/v1/sites/a?metadata=x%3Dy", "").await;
+    assert_eq!(events.next().await.expect("an event").0, "changed");
+    answer(server.delete("/api/v1/sites/a"), StatusCode::NO_CONTENT).await;
+    let (name, last, data) = events.next().await.expect("an event");
+    assert_eq!((&*name, &data["id"]), ("removed", &Value::from("a")));
+    drop(events);
+    // The browser sends the last id that it saw, and the URL as it was.
+    let first = first.expect("an id").to_string();
+    let mut again = Events::open(watch().header("last-event-id", &first)).await;
+    assert_eq!(again.next().await.expect("an event").0, "changed");
+    let (name, id, _) = again.next().await.expect("an event");
+    assert_eq!((&*name, id), ("removed", last));
+}
+
+#[tokio::test]
+async fn an_old_watch_catches_up_with_the_shared_feed() {
+    let mut settings = HttpSettings::default();
+    settings.backlog = 4;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    for number in 0..20 {
+        server
+            .register(&format!("/api/v1/sites/s{number:02}"), "")
+            .await;
+    }
+    let mut events = Events::open(server.get("/api/v1/watch?kind=site&after=0")).await;
+    for number in 0..40 {
+        if number >= 20 {
+            server
+                .register(&format!("/api/v1/sites/s{number:02}"), "")
+                .await;
+        }
+        let (_, _, data) = events.next().await.expect("an event");
+        assert_eq!(data["siteId"], format!("s{number:02}"));
+    }
+}
+
+#[tokio::test]
+async fn a_filter_leaves_out_what_cannot_match() {
+    let server = TestServer::start().await;
+    let mut events = Events::open(server.get("/api/v1/watch?kind=site&after=0&id=b*")).await;
+    for site in ["a", "b1", "c", "b2"] {
+        server.register(&format!("/api/v1/sites/{site}"), "").await;
+    }
+    for site in ["b1", "b2"] {
+        assert_eq!(events.next().await.expect("an event").2["siteId"], site);
+    }
+    for query in [
+        "",
+        "kind=thing",
+        "kind=deployment&site-metadata=a%3Db",
+        "kind=site&after=x",
+    ] {
+        let refused = server.get(&format!("/api/v1/watch?{query}"));
+        answer(refused, StatusCode::BAD_REQUEST).await;
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_is_not_in_the_feed_is_told_and_the_watch_goes_on() {
+    let server = TestServer::start().await;
+    let watch = server
+        .get("/api/v1/watch?kind=site")
+        .header("last-event-id", "999999");
+    let mut events = Events::open(watch).await;
+    let (name, id, data) = events.next().await.expect("an event");
+    assert_eq!((&*name, id), ("expired", Some(0)), "{data}");
+    server.register("/api/v1/sites/a", "").await;
+    assert_eq!(events.next().await.expect("an event").0, "added");
+}
+
+#[tokio::test]
+async fn a_watch_survives_a_restart_of_the_server() {
+    let server = TestServer::start().await;
+    let mut events = Events::open(server.get("/api/v1/watch?kind=site&after=0")).await;
+    server.register("/api/v1/sites/a", "").await;
+    let (_, id, _) = events.next().await.expect("an event");
+    let port = server.address.port();
+    let store = server.stop().await;
+    assert!(events.next().await.is_none());
+    let server = TestServer::with(store, HttpSettings::default(), Access::new(), port).await;
+    server.register("/api/v1/sites/b", "").await;
+    let watch = server.get("/api/v1/watch?kind=site&after=0");
+    let id = id.expect("an id").to_string();
+    let mut again = Events::open(watch.header("last-event-id", id)).await;
+    assert_eq!(again.next().await.expect("an event").2["siteId"], "b");
+}
+
+#[tokio::test]
+async fn watches_are_limited_and_give_their_place_back() {
+    let mut settings = HttpSettings::default();
+    settings.max_watches = 1;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    let watch = || server.get("/api/v1/watch?kind=site");
+    let first = Events::open(watch()).await;
+    answer(watch(), StatusCode::SERVICE_UNAVAILABLE).await;
+    drop(first);
+    let reopened = async {
+        while watch().send().await.expect("an answer").status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIME, reopened)
+        .await
+        .expect("the place is free again");
+}
