@@ -209,7 +209,7 @@ impl Assembly {
     }
 
     fn serve_web(&mut self, door: WebDoor) {
-        let (server, sockets) = door.server(self.data());
+        let (server, sockets) = door.server(self.guarded_api());
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             let served = server.serve(sockets, stop).await;

@@ -1,7 +1,7 @@
 //! The flags that say where a gRPC server listens, and who may connect.
 
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::Error;
 use tko_grpc::server::{Access, CallerFile, Listen, ServerTls, Stack};
@@ -59,22 +59,44 @@ impl ListenArgs {
 
     /// Who may connect.
     pub(crate) fn access(&self) -> tko_core::Result<Access> {
-        let mut access = Access::new().insecure(self.insecure);
-        let callers = match &self.grpc_tokens {
-            Some(file) => Some(CallerFile::open(file)?),
-            None => None,
-        };
+        AccessFiles {
+            certificate: self.grpc_certificate.as_deref(),
+            key: self.grpc_key.as_deref(),
+            client_ca: self.grpc_client_ca.as_deref(),
+            callers: self.grpc_tokens.as_deref(),
+            client_ca_flag: "--grpc-client-ca",
+        }
+        .access(self.insecure)
+    }
+}
+
+/// The files that say who may connect to a server.
+pub(super) struct AccessFiles<'a> {
+    pub(super) certificate: Option<&'a Path>,
+    pub(super) key: Option<&'a Path>,
+    pub(super) client_ca: Option<&'a Path>,
+    pub(super) callers: Option<&'a Path>,
+    /// The flag of `client_ca`, for errors.
+    pub(super) client_ca_flag: &'static str,
+}
+
+impl AccessFiles<'_> {
+    /// Reads the files.
+    pub(super) fn access(&self, insecure: bool) -> tko_core::Result<Access> {
+        let mut access = Access::new().insecure(insecure);
+        let callers = self.callers.map(CallerFile::open).transpose()?;
         let certificates = callers.as_ref().is_some_and(CallerFile::has_certificates);
-        if certificates && self.grpc_client_ca.is_none() {
+        if certificates && self.client_ca.is_none() {
             return Err(Error::bad(
                 "callers",
-                "the file names callers by their certificate; add --grpc-client-ca, which verifies \
-                 it",
+                format!(
+                    "the file names callers by their certificate; add {}, which verifies it",
+                    self.client_ca_flag
+                ),
             ));
         }
-        if let (Some(certificate), Some(key)) = (&self.grpc_certificate, &self.grpc_key) {
-            let client_ca = self.grpc_client_ca.as_deref();
-            let mut tls = ServerTls::read(certificate, key, client_ca)?;
+        if let (Some(certificate), Some(key)) = (self.certificate, self.key) {
+            let mut tls = ServerTls::read(certificate, key, self.client_ca)?;
             // A caller with a token needs no certificate if others have only that.
             if certificates && callers.as_ref().is_some_and(CallerFile::has_tokens) {
                 tls = tls.with_optional_client_certificate();

@@ -1,6 +1,7 @@
 //! The flags that say whether and where HTTP is served: JSON and the web dashboard.
 
 use super::data::DataArgs;
+use super::listen::AccessFiles;
 use anyhow::Context;
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tko_core::DataApi;
 use tko_http::{HttpServer, HttpSettings};
-use tko_serve::{Access, BearerTokens, Listen, ServerTls, Sockets, Stack};
+use tko_serve::{Access, Listen, Sockets, Stack};
 
 /// The port unless another one is given.
 const PORT: u16 = 50051;
@@ -46,8 +47,9 @@ pub(crate) struct WebArgs {
     /// Require client certificates signed by the CA in this PEM file
     #[arg(long, value_name = "FILE", requires = "web_certificate")]
     web_client_ca: Option<PathBuf>,
-    /// Require a bearer token from this file, which has one token per line; browsers sign in with it
-    #[arg(long, value_name = "FILE")]
+    /// Admit only the callers in this file: names, hashed tokens or certificates, and roles; make
+    /// lines with tko token new. Browsers sign in with the token
+    #[arg(long, visible_alias = "web-callers", value_name = "FILE")]
     web_tokens: Option<PathBuf>,
     /// Let pages of this origin call the API, such as https://portal.example; may be repeated
     #[arg(long = "web-origin", value_name = "ORIGIN")]
@@ -109,15 +111,14 @@ impl WebArgs {
 
     /// Who may connect.
     fn access(&self, insecure: bool) -> tko_core::Result<Access> {
-        let mut access = Access::new().insecure(insecure);
-        if let (Some(certificate), Some(key)) = (&self.web_certificate, &self.web_key) {
-            let client_ca = self.web_client_ca.as_deref();
-            access = access.tls(ServerTls::read(certificate, key, client_ca)?);
+        AccessFiles {
+            certificate: self.web_certificate.as_deref(),
+            key: self.web_key.as_deref(),
+            client_ca: self.web_client_ca.as_deref(),
+            callers: self.web_tokens.as_deref(),
+            client_ca_flag: "--web-client-ca",
         }
-        if let Some(tokens) = &self.web_tokens {
-            access = access.authentication(Arc::new(BearerTokens::read(tokens)?));
-        }
-        Ok(access)
+        .access(insecure)
     }
 }
 
