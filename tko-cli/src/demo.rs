@@ -7,6 +7,7 @@ mod fleet;
 mod folder;
 mod nation;
 mod observer;
+pub(crate) mod pace;
 mod progress;
 mod report;
 
@@ -42,9 +43,12 @@ pub(crate) struct DemoArgs {
     /// Directory for the manifests; emptied first if an earlier demo made it
     #[arg(long, default_value = "tko-demo", value_name = "DIR")]
     out: PathBuf,
-    /// Keep serving the API afterwards, until interrupted
+    /// Serve the API and the dashboard from the beginning, and afterwards until interrupted
     #[arg(long)]
     serve: bool,
+    /// Slow down to this many packages a second, to watch the dashboard
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u32).range(1..))]
+    pace: Option<u32>,
     #[command(flatten)]
     listen: crate::services::listen::ListenArgs,
     #[command(flatten)]
@@ -62,10 +66,11 @@ impl DemoArgs {
     pub(crate) async fn run(self, quiet: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let mut assembly = if self.serve {
-            Assembly::serving(&self.listen, &self.web).await?
+            Assembly::serving(&self.listen, &self.web, self.pace).await?
         } else {
-            Assembly::memory().await?
+            Assembly::memory_paced(self.pace).await?
         };
+        report::opening(assembly.web_addresses(), out)?;
         // Empty the folder only after the server has started to listen.
         let root = folder::emptied(&self.out)?;
         let manifests = root.join("sites");

@@ -14,7 +14,7 @@ pub(crate) mod deployment;
 pub(crate) mod entity;
 mod selection;
 mod summary;
-mod watch;
+pub(crate) mod watch;
 
 pub(crate) use selection::{Preview, awaiting_approval};
 
@@ -120,14 +120,19 @@ pub(crate) fn plural(kind: Kind) -> &'static str {
     found.map_or("", |collection| collection.name)
 }
 
-/// The kind in the path of a request: the segment after `/api/v1/`, up to a colon.
+/// The kind in the path of a request: the first segment, or the one after `/api/v1/`, up to a
+/// colon.
 pub(crate) struct PathKind(pub(crate) Kind);
 
 impl<S: Sync> FromRequestParts<S> for PathKind {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
-        let segment = parts.uri.path().split('/').nth(3).unwrap_or_default();
+        let path = parts.uri.path();
+        let path = path
+            .strip_prefix("/api/v1/")
+            .unwrap_or(path.trim_start_matches('/'));
+        let segment = path.split('/').next().unwrap_or_default();
         let name = segment.split(':').next().unwrap_or_default();
         collection(name).map(Self)
     }

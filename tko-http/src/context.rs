@@ -7,7 +7,8 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tko_core::{Caller, DataApi, Error};
+use tko_core::role::permission;
+use tko_core::{Admission, Caller, DataApi, Entity, Error, Kind, Scope};
 use tko_serve::Authenticate;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 /// The parts of a server that all handlers share.
 pub(crate) struct HttpContext {
     pub(crate) api: Arc<dyn DataApi>,
+    /// Checks packages that are being edited, before they are saved.
+    pub(crate) admission: Option<Arc<dyn Admission>>,
     pub(crate) settings: HttpSettings,
     pub(crate) authentication: Arc<dyn Authenticate>,
     /// The addresses that the server listens on.
@@ -57,4 +60,38 @@ impl FromRequestParts<SharedContext> for ApiCaller {
             caller,
         })
     }
+}
+
+impl ApiCaller {
+    /// The parts of the data that the caller may read, if not all. What is counted and shared for
+    /// all callers must not be shown to one who is restricted.
+    pub(crate) fn scopes(&self) -> Option<Vec<Arc<Scope>>> {
+        let readers = permission("list", Some(Kind::Deployment)).map_or(&[][..], |row| row.roles);
+        let mut scopes = Vec::new();
+        for (name, scope) in self.caller.grants() {
+            if readers.iter().any(|role| role.name() == name) {
+                scopes.push(scope?.clone());
+            }
+        }
+        Some(scopes)
+    }
+
+    /// Refuses a caller who may not read everything.
+    ///
+    /// # Errors
+    /// [`Forbidden`](Error::Forbidden).
+    pub(crate) fn reads_all(&self) -> Result<(), Error> {
+        match self.scopes() {
+            None => Ok(()),
+            Some(_) => Err(Error::Forbidden(format!(
+                "{} may read a part of the data; this is about all of it",
+                self.caller
+            ))),
+        }
+    }
+}
+
+/// Whether one of the scopes covers an entity; `None` covers everything.
+pub(crate) fn covers(scopes: Option<&[Arc<Scope>]>, entity: &Entity) -> bool {
+    scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(entity)))
 }

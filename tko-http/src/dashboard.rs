@@ -1,16 +1,87 @@
-//! The web dashboard.
+//! The web dashboard: pages rendered here, kept live by one small script and one event stream.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `overview`, `lists`, `deployment`, `entity`, `topology`, `activity`, `about` | the pages |
+//! | `confirm`, `edit`, `sign_in` | the actions |
+//! | `events` | what a page is told while it is open |
+//! | `shell` | what every page shows around its content |
+//! | `html`, `yaml`, `diff`, `package` | how things are shown |
+//!
+//! Everything that comes from outside is escaped: by the templates, and by [`html::Html`].
+
+mod about;
+mod activity;
+mod assets;
+mod confirm;
+mod deployment;
+mod diff;
+mod edit;
+mod entity;
+mod events;
+mod filter_line;
+mod history;
+mod html;
+mod lists;
+mod overview;
+mod package;
+mod page;
+mod rows;
+mod shell;
+mod sign_in;
+mod topology;
+mod yaml;
+
+pub(crate) use page::missing_page;
+
 use crate::context::SharedContext;
 use axum::Router;
-use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tko_core::{Key, Kind};
 
+/// The pages that need a caller.
 pub(crate) fn routes() -> Router<SharedContext> {
     Router::new()
+        .route("/", get(overview::page))
+        .route("/events", get(events::events))
+        .route("/activity", get(activity::page))
+        .route("/about", get(about::page))
+        .route("/deployments/{id}", get(deployment::page))
+        .route("/deployments/{id}/compare", get(history::compare))
+        .route("/deployments/{id}/topology", get(topology::page))
+        .route("/deployments/{id}/approve", post(confirm::approve_one))
+        .route("/deployments/{id}/edit", post(edit::start))
+        .route("/deployments/{id}/check", post(edit::check))
+        .route("/deployments/{id}/save", post(edit::save))
+        .route("/templates/{id}", get(entity::page))
+        .route("/sites/{id}", get(entity::page))
+        .route("/plugins/{id}", get(entity::page))
+        .route("/{collection}", get(lists::page))
+        .route("/{collection}/rows", get(lists::changed_rows))
+        .route("/{collection}/confirm", get(confirm::ask))
+        .route("/{collection}/apply", post(confirm::apply))
 }
+
+/// The pages that need none.
 pub(crate) fn public_routes() -> Router<SharedContext> {
-    Router::new()
+    assets::routes()
+        .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
 }
-pub(crate) fn missing_page() -> Response {
-    http::StatusCode::NOT_FOUND.into_response()
+
+/// The path of an entity's page.
+pub(crate) fn path(key: &Key) -> String {
+    format!("/{}/{}", crate::api::plural(key.kind()), encoded(key.id()))
+}
+
+/// The kinds in the order of the navigation, with their names.
+pub(crate) fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Deployment => "Deployments",
+        Kind::Site => "Sites",
+        Kind::Template => "Templates",
+        Kind::Plugin => "Plugins",
+    }
 }
 
 /// Percent-encodes a text as one path segment or query value.

@@ -2,6 +2,7 @@
 
 use crate::problem::ProblemResponse;
 use axum::extract::{FromRequestParts, Query};
+use http::Uri;
 use http::request::Parts;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -12,6 +13,9 @@ use tko_core::{DeploymentId, Error, Gvk, Kind, Metadata, Pattern, Result, Select
 /// Most parameters of one request.
 const MAX_PARAMETERS: usize = 256;
 
+/// Most fields of one form, which can name many rows of a list.
+const MAX_FIELDS: usize = 4_096;
+
 /// The parameters of a request that are not read yet. What is left at the end is an error.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ApiQuery(Vec<(String, String)>);
@@ -20,13 +24,38 @@ impl<S: Sync> FromRequestParts<S> for ApiQuery {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        Self::from_uri(&parts.uri)
+    }
+}
+
+impl ApiQuery {
+    fn from_uri(uri: &Uri) -> Result<Self, ProblemResponse> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ProblemResponse::bad(format!("malformed query: {error}")))?;
-        if pairs.len() > MAX_PARAMETERS {
-            return Err(ProblemResponse::bad(format!(
-                "the query has {} parameters; at most {MAX_PARAMETERS} are allowed",
+        Self::checked(pairs, MAX_PARAMETERS)
+    }
+
+    /// Reads the fields of a form.
+    pub(crate) fn from_form(body: &[u8]) -> Result<Self, ProblemResponse> {
+        // A form has the syntax of a query.
+        let pairs = body
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let mut parts = pair.splitn(2, |byte| *byte == b'=');
+                let mut part = || decoded(parts.next().unwrap_or_default());
+                Ok((part()?, part()?))
+            });
+        Self::checked(pairs.collect::<Result<_, ProblemResponse>>()?, MAX_FIELDS)
+    }
+
+    fn checked(pairs: Vec<(String, String)>, most: usize) -> Result<Self, ProblemResponse> {
+        if pairs.len() > most {
+            let detail = format!(
+                "there are {} parameters; at most {most} are allowed",
                 pairs.len()
-            )));
+            );
+            return Err(ProblemResponse::bad(detail));
         }
         if pairs.iter().any(|(_, value)| value.contains('\0')) {
             return Err(ProblemResponse::bad(
@@ -35,14 +64,10 @@ impl<S: Sync> FromRequestParts<S> for ApiQuery {
         }
         Ok(Self(pairs))
     }
-}
 
-impl ApiQuery {
-    /// Whether a parameter is there, and not empty.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.0
-            .iter()
-            .any(|(key, value)| key == name && !value.is_empty())
+    /// The parameters that another syntax gave.
+    pub(crate) fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
     }
 
     /// Takes all values of a parameter that may be repeated. Empty ones are ignored.
@@ -183,6 +208,27 @@ impl ApiQuery {
             )),
         }
     }
+}
+
+/// Decodes a part of a form: `+` is a space, `%` begins two hexadecimal digits.
+fn decoded(part: &[u8]) -> Result<String, ProblemResponse> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        bytes.push(match (first, after) {
+            (b'+', _) => b' ',
+            (b'%', [one, two, after @ ..]) => {
+                rest = after;
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                let value = digit(one).zip(digit(two)).map(|(one, two)| one * 16 + two);
+                let value = value.and_then(|value| u8::try_from(value).ok());
+                value.ok_or_else(|| ProblemResponse::bad("malformed form"))?
+            }
+            (byte, _) => *byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| ProblemResponse::bad("a form must be UTF-8"))
 }
 
 fn pair<'a>(name: &'static str, text: &'a str) -> Result<(&'a str, &'a str)> {

@@ -5,6 +5,7 @@ use crate::feed::Feeds;
 use crate::settings::HttpSettings;
 use crate::{access, api, compatible, dashboard, security};
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use futures_util::StreamExt;
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Caller, DataApi, Result};
+use tko_core::{Admission, Caller, DataApi, Result};
 use tko_serve::{AcceptSettings, Access, Connection, Sockets};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ pub struct HttpServer {
     api: Arc<dyn DataApi>,
     settings: HttpSettings,
     access: Access,
+    admission: Option<Arc<dyn Admission>>,
 }
 
 impl HttpServer {
@@ -46,6 +48,7 @@ impl HttpServer {
             api,
             settings: HttpSettings::default(),
             access: Access::default(),
+            admission: None,
         }
     }
 
@@ -59,6 +62,16 @@ impl HttpServer {
     #[must_use]
     pub fn with_access(self, access: Access) -> Self {
         Self { access, ..self }
+    }
+
+    /// Checks packages while they are edited, without storing them. Give the admission of the store
+    /// behind the API; without one, only the syntax is checked until they are saved.
+    #[must_use]
+    pub fn with_admission(self, admission: Arc<dyn Admission>) -> Self {
+        Self {
+            admission: Some(admission),
+            ..self
+        }
     }
 
     /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
@@ -136,6 +149,7 @@ impl HttpServer {
             requests: Arc::new(Semaphore::new(self.settings.max_requests)),
             watches: Arc::new(Semaphore::new(self.settings.max_watches)),
             api: self.api,
+            admission: self.admission,
             settings: self.settings,
             addresses,
             insecure,
@@ -153,6 +167,7 @@ impl HttpServer {
             .layer(from_fn_with_state(context.clone(), access::admit))
             .merge(dashboard::public_routes())
             .fallback(security::not_found)
+            .layer(DefaultBodyLimit::max(context.settings.max_body))
             .layer(from_fn_with_state(context.clone(), access::limit))
             .layer(from_fn_with_state(context.clone(), security::guard))
             .layer(CompressionLayer::new().compress_when(compressed))

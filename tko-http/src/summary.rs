@@ -355,6 +355,32 @@ impl Tally {
         reasons
     }
 
+    /// How many deployments a plugin keeps from getting on: those whose reason names it.
+    pub(crate) fn failures_of(&self, plugin: &str) -> u64 {
+        let faults = self.reasons.iter().filter(|(_, counted)| counted.is_fault);
+        let named = faults.filter(|(text, _)| names(text, plugin));
+        named.map(|(_, counted)| counted.count).sum()
+    }
+
+    /// The plugins that keep deployments from getting on, by how many: id, count, and a reason.
+    pub(crate) fn failing_plugins(&self, most: usize) -> Vec<(Arc<str>, u64, Arc<str>)> {
+        let mut failing: Vec<_> = self
+            .plugins
+            .iter()
+            .filter_map(|id| {
+                let name = id.split_once('|').map_or(&**id, |(_, name)| name);
+                let faults = self.reasons.iter().filter(|(_, counted)| counted.is_fault);
+                let named: Vec<_> = faults.filter(|(text, _)| names(text, name)).collect();
+                let (text, _) = named.iter().max_by_key(|(_, counted)| counted.count)?;
+                let count: u64 = named.iter().map(|(_, counted)| counted.count).sum();
+                Some((id.clone(), count, (*text).clone()))
+            })
+            .collect();
+        failing.sort_by(|(one, a, _), (other, b, _)| b.cmp(a).then_with(|| one.cmp(other)));
+        failing.truncate(most);
+        failing
+    }
+
     /// Sites that need attention, and how many there are (at most 1,000).
     pub(crate) fn troubled(&self, most: usize) -> (usize, Vec<(SiteId, Trouble)>) {
         let shown = self.troubled.iter().take(most);
@@ -368,6 +394,18 @@ impl Tally {
     pub(crate) fn rates(&self) -> &Rates {
         &self.rates
     }
+}
+
+/// Whether a text names a plugin: as a word of its own.
+fn names(text: &str, plugin: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    text.match_indices(plugin).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + plugin.len()..].chars().next();
+        // A type may stand before the name: `prepare/NAME`.
+        !before.is_some_and(|c| is_part(c) && c != '/')
+            && !after.is_some_and(|c| is_part(c) && c != '.')
+    })
 }
 
 #[cfg(test)]

@@ -12,8 +12,21 @@ const APT_GET: [&str; 3] = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
 const INSTALL: [&str; 3] = ["install", "-y", "--no-install-recommends"];
 
 /// Installs the programs that are missing, and prints to `out` what it does.
+///
+/// An optional program that cannot be installed is named, and its tests are skipped.
 pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> {
-    let needs = missing(machine);
+    let (optional, needs): (Vec<Need>, Vec<Need>) = missing(machine)
+        .into_iter()
+        .partition(|need| need.is_optional());
+    install(machine, needs, out)?;
+    if let Err(error) = install(machine, optional, out) {
+        writeln!(out, "{error}\nskipping these tests")?;
+    }
+    Ok(())
+}
+
+/// Installs these programs.
+fn install(machine: &dyn Machine, needs: Vec<Need>, out: &mut dyn Write) -> Result<()> {
     if needs.is_empty() {
         return Ok(());
     }
@@ -55,7 +68,8 @@ pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> 
             bail!(by_hand(&needs, &why));
         }
     }
-    let still = missing(machine);
+    let mut still = missing(machine);
+    still.retain(|need| needs.contains(need));
     if !still.is_empty() {
         bail!(by_hand(
             &still,

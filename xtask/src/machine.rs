@@ -85,6 +85,9 @@ pub(crate) mod fake {
                 .with("python3 -c import ensurepip, venv", "")
                 .with("git --version", "git version 2.39.5\n")
                 .with("postgres --version", "postgres (PostgreSQL) 17.0\n")
+                .with("chromium --version", "Chromium 142.0\n")
+                .with("node --version", "v20.19.2\n")
+                .with("npm --version", "9.2.0\n")
         }
 
         pub(crate) fn with(self, command: &str, says: &str) -> Self {

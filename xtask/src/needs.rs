@@ -16,10 +16,17 @@ pub(crate) enum Need {
     Python,
     Git,
     Postgres,
+    /// A browser, and the program that drives it. The tests are skipped where they cannot be had.
+    Browser,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 3] = [Self::Python, Self::Git, Self::Postgres];
+    pub(crate) const ALL: [Self; 4] = [Self::Python, Self::Git, Self::Postgres, Self::Browser];
+
+    /// Whether the other tests run without it.
+    pub(crate) fn is_optional(self) -> bool {
+        self == Self::Browser
+    }
 
     /// The Debian packages that contain it.
     pub(crate) fn packages(self) -> &'static [&'static str] {
@@ -27,6 +34,7 @@ impl Need {
             Self::Python => &["python3", "python3-venv"],
             Self::Git => &["git"],
             Self::Postgres => &["postgresql"],
+            Self::Browser => &["chromium", "nodejs", "npm"],
         }
     }
 
@@ -38,6 +46,7 @@ impl Need {
                 "the tests of Git repositories, both as sources of packages and for manifests"
             }
             Self::Postgres => "the tests of the PostgreSQL backend",
+            Self::Browser => "the tests of the web dashboard",
         }
     }
 
@@ -49,6 +58,9 @@ impl Need {
                 .is_some(),
             Self::Git => machine.ask("git", &["--version"]).is_some(),
             Self::Postgres => postgres(machine).is_some(),
+            Self::Browser => ["chromium", "node", "npm"]
+                .iter()
+                .all(|program| machine.ask(program, &["--version"]).is_some()),
         }
     }
 }
@@ -59,6 +71,7 @@ impl fmt::Display for Need {
             Self::Python => f.write_str("Python 3 with the module venv"),
             Self::Git => f.write_str("git"),
             Self::Postgres => write!(f, "a PostgreSQL server, {POSTGRES} or newer"),
+            Self::Browser => f.write_str("Chromium and Node"),
         }
     }
 }
@@ -121,6 +134,8 @@ mod tests {
         let without = |command: &str| missing(&Fake::complete().without(command));
         assert_eq!(without("git --version"), [Need::Git]);
         assert_eq!(without("postgres --version"), [Need::Postgres]);
+        assert_eq!(without("chromium --version"), [Need::Browser]);
+        assert_eq!(without("npm --version"), [Need::Browser]);
         // Python 3 without these modules is not enough.
         let venv = Fake::complete().without("python3 -c import ensurepip, venv");
         assert_eq!(missing(&venv.with("python3 --version", "")), [Need::Python]);

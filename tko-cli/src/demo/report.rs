@@ -108,6 +108,17 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     Ok(())
 }
 
+/// Writes the address of the dashboard, which is there before anything happens.
+pub(super) fn opening(addresses: &[SocketAddr], out: &mut dyn Write) -> anyhow::Result<()> {
+    // The last one is the shortest to type.
+    if let Some(address) = addresses.last() {
+        writeln!(out, "Dashboard: http://{address}/")?;
+        writeln!(out)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
 /// Writes the addresses that the demo serves.
 pub(super) fn serving(addresses: &[SocketAddr], out: &mut dyn Write) -> anyhow::Result<()> {
     let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();

@@ -57,14 +57,24 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     /// A store in memory with default settings and without a server.
+    #[cfg(test)]
     pub(crate) async fn memory() -> anyhow::Result<Self> {
-        let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
+        Self::memory_paced(None).await
+    }
+
+    /// The same; it stores at most `pace` packages a second.
+    pub(crate) async fn memory_paced(pace: Option<u32>) -> anyhow::Result<Self> {
+        let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in().with_pace(pace));
         Self::new(&data, &schemas, None).await
     }
 
     /// A store in memory with default settings and a server.
-    pub(crate) async fn serving(listen: &ListenArgs, web: &WebArgs) -> anyhow::Result<Self> {
-        let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in());
+    pub(crate) async fn serving(
+        listen: &ListenArgs,
+        web: &WebArgs,
+        pace: Option<u32>,
+    ) -> anyhow::Result<Self> {
+        let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in().with_pace(pace));
         let metrics = MetricsArgs::default();
         Self::new(&data, &schemas, Some((listen, web, &metrics))).await
     }
@@ -209,7 +219,8 @@ impl Assembly {
     }
 
     fn serve_web(&mut self, door: WebDoor) {
-        let (server, sockets) = door.server(self.guarded_api());
+        let admission = self.store_parts.admission.clone();
+        let (server, sockets) = door.server(self.guarded_api(), admission);
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             let served = server.serve(sockets, stop).await;

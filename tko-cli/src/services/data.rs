@@ -5,12 +5,13 @@ use super::controllers::patient;
 use super::metrics::Exporter;
 use super::schema_locations::SchemaLocations;
 use super::time;
+use crate::demo::pace::PacedAdmission;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::system::{SystemClock, TimeOrderedIds};
-use tko_core::{Backend, Registry, Store, Validator};
+use tko_core::{Admission, Backend, Registry, Store, Validator};
 use tko_validate::{KubernetesVersion, MissingSchema, SchemaValidator, Validation};
 
 /// Settings of the data service
@@ -48,6 +49,9 @@ pub(crate) struct SchemaArgs {
     /// How to treat kinds without a schema: accept, warn or refuse
     #[arg(long, value_name = "POLICY", default_value = "accept")]
     missing_schemas: MissingSchema,
+    /// Most packages that are stored in a second. Not a flag: for the demo.
+    #[arg(skip)]
+    pace: Option<u32>,
 }
 
 impl DataArgs {
@@ -68,6 +72,11 @@ impl SchemaArgs {
             validator_timeout: tko_validate::VALIDATOR_TIME,
             ..Self::default()
         }
+    }
+
+    /// Limits the number of packages that are stored in a second.
+    pub(crate) fn with_pace(self, pace: Option<u32>) -> Self {
+        Self { pace, ..self }
     }
 
     /// Makes the schema validator of a server.
@@ -99,6 +108,8 @@ impl SchemaArgs {
 /// A store, with the validators that check what is stored in it.
 pub(crate) struct StoreParts {
     pub(crate) store: Store<dyn Backend>,
+    /// The admission of the store, for those who check packages without storing them.
+    pub(crate) admission: Arc<dyn Admission>,
     pub(crate) schemas: Arc<SchemaValidator>,
     pub(crate) validators: Arc<Registry<dyn Validator>>,
 }
@@ -115,13 +126,18 @@ pub(super) async fn open_store(
     let validation = Validation::by_schemas(validator.clone())
         .with_registry(validators.clone())
         .with_time(patient(schemas.validator_timeout));
+    let mut admission: Arc<dyn Admission> = Arc::new(validation);
+    if let Some(rate) = schemas.pace {
+        admission = Arc::new(PacedAdmission::new(admission, rate));
+    }
     let store = Store::new(
         data.backend.open(clock, exporter).await?,
-        Arc::new(validation),
+        admission.clone(),
         Arc::new(TimeOrderedIds),
     );
     Ok(StoreParts {
         store,
+        admission,
         schemas: validator,
         validators,
     })

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tko_core::DataApi;
+use tko_core::{Admission, DataApi};
 use tko_http::{HttpServer, HttpSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
 
@@ -129,10 +129,15 @@ impl WebDoor {
     }
 
     /// The server, and the sockets on which to serve.
-    pub(super) fn server(self, api: Arc<dyn DataApi>) -> (HttpServer, Sockets) {
+    pub(super) fn server(
+        self,
+        api: Arc<dyn DataApi>,
+        admission: Arc<dyn Admission>,
+    ) -> (HttpServer, Sockets) {
         let server = HttpServer::new(api)
             .with_settings(self.settings)
-            .with_access(self.access);
+            .with_access(self.access)
+            .with_admission(admission);
         (server, self.sockets)
     }
 }

@@ -32,10 +32,11 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Streams the changes of the selected entities after a revision.
 pub(super) async fn watch(
     State(context): State<SharedContext>,
-    ApiCaller { api, .. }: ApiCaller,
+    caller: ApiCaller,
     headers: HeaderMap,
     mut query: ApiQuery,
 ) -> HttpResult {
+    let api = &caller.api;
     let kind: Kind = query
         .parsed("kind", "template, site, deployment or plugin")?
         .ok_or_else(|| {
@@ -67,11 +68,13 @@ pub(super) async fn watch(
         .revision;
     let ring = context.feeds.ring(kind).clone();
     let wanted = resumed.map(Revision).or(after).unwrap_or(position);
-    let (expired, after) = match expired(&*api, wanted).await? {
+    let (expired, after) = match expired(&**api, wanted).await? {
         None => (None, wanted),
         Some((event, current)) => (Some(event), current),
     };
-    let source = match ring.read_after(after) {
+    // A restricted caller gets events from the API, which leaves out what the caller may not see.
+    let ring = caller.scopes().is_none().then_some(ring);
+    let source = match ring.as_ref().and_then(|ring| ring.read_after(after)) {
         Some(reader) => EventSource::Ring(reader),
         None => EventSource::Own(api.watch(Watch::new(select.clone(), after)), ring),
     };
@@ -152,7 +155,8 @@ pub(crate) fn event(name: &str, id: Option<Revision>, data: &Value) -> String {
 enum EventSource {
     Ring(RingReader),
     /// The feed itself, until the ring has every event that follows.
-    Own(BoxStream<'static, Result<Event>>, Arc<Ring>),
+    /// For a restricted caller always.
+    Own(BoxStream<'static, Result<Event>>, Option<Arc<Ring>>),
 }
 
 /// An open watch.
@@ -213,7 +217,7 @@ impl WatchState {
                 self.after = event.revision();
                 let mut text = String::new();
                 self.write(&mut text, &event);
-                if let Some(reader) = ring.read_after(self.after) {
+                if let Some(reader) = ring.and_then(|ring| ring.read_after(self.after)) {
                     self.source = EventSource::Ring(reader);
                 }
                 Some(text)

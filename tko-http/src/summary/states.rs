@@ -29,7 +29,7 @@ impl StateCounts {
         self.0.iter().sum()
     }
 
-    pub(super) fn add(&mut self, state: DeploymentState) {
+    pub(crate) fn add(&mut self, state: DeploymentState) {
         self.0[Self::at(state)] += 1;
     }
 

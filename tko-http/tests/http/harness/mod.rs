@@ -1,5 +1,7 @@
 //! A server on a free port of loopback, over a store in memory.
 
+#![allow(dead_code)] // Each test program uses a part.
+
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
-use tko_core::{Admission, Package, Result, Store, Violation};
+use tko_core::{Admission, DataApi, Package, Result, Store, Violation};
 use tko_http::{HttpServer, HttpSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
 use tokio::task::JoinHandle;
@@ -69,6 +71,18 @@ impl TestServer {
         access: Access,
         port: u16,
     ) -> Self {
+        let api = Arc::new(store.clone());
+        Self::serving(api, store, settings, access, port).await
+    }
+
+    /// A server over an API in front of a store.
+    pub(crate) async fn serving(
+        api: Arc<dyn DataApi>,
+        store: MemoryStore,
+        settings: HttpSettings,
+        access: Access,
+        port: u16,
+    ) -> Self {
         let listen = Listen {
             stack: Stack::Ipv4,
             port,
@@ -77,7 +91,8 @@ impl TestServer {
         let sockets = Sockets::bind(&listen).await.expect("loopback");
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
-        let server = HttpServer::new(Arc::new(store.clone()))
+        let server = HttpServer::new(api)
+            .with_admission(Arc::new(NoRefused))
             .with_settings(settings)
             .with_access(access);
         let serving = tokio::spawn(server.serve(sockets, stop.clone()));
@@ -98,10 +113,18 @@ impl TestServer {
     }
 
     /// Stops the server and returns its store.
-    pub(crate) async fn stop(self) -> MemoryStore {
-        self.stop.cancel();
-        self.serving.await.expect("no panic").expect("it served");
+    pub(crate) async fn stop(mut self) -> MemoryStore {
+        self.stop_now().await;
         self.store
+    }
+
+    /// Stops the server.
+    pub(crate) async fn stop_now(&mut self) {
+        self.stop.cancel();
+        (&mut self.serving)
+            .await
+            .expect("no panic")
+            .expect("it served");
     }
 
     /// The URL of a path.

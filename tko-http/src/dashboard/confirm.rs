@@ -1,0 +1,320 @@
+//! Approve and delete: one, those that are picked, or all that match. Bulk actions are asked about
+//! first, with their number; if there are more in the end, they are asked about again.
+
+use super::filter_line::LineFilter;
+use super::html::number;
+use super::page::{PageResult, go_to, rendered};
+use super::shell::{Notice, Shell};
+use super::{deployment::deployment_id, encoded, path};
+use crate::api::deployment::approve_one as approve_deployment;
+use crate::api::{PathKey, Preview, awaiting_approval, collection, plural};
+use crate::context::{ApiCaller, SharedContext};
+use crate::problem::ProblemResponse;
+use crate::query::ApiQuery;
+use askama::Template;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
+
+/// Most entities that are picked one by one.
+const MAX_PICKED: usize = 2_000;
+
+/// Most entities of one action by state or reason, which are found by searching.
+const MAX_SEARCHED: usize = 10_000;
+
+/// Ids that the question shows.
+const SHOWN: usize = 10;
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage {
+    shell: Shell,
+    heading: String,
+    question: String,
+    first: Vec<String>,
+    rest: u64,
+    rest_text: String,
+    count: u64,
+    action: String,
+    hidden: Vec<(&'static str, String)>,
+    class: &'static str,
+    verb: String,
+    back: String,
+}
+
+/// A bulk action.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BulkAction {
+    Approve,
+    Delete,
+}
+
+impl BulkAction {
+    fn take(query: &mut ApiQuery) -> Result<Self> {
+        match query.text("action")?.as_deref() {
+            Some("approve") => Ok(Self::Approve),
+            Some("delete") => Ok(Self::Delete),
+            _ => Err(Error::bad("action", "expected approve or delete")),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What an action is about.
+struct BulkTarget {
+    kind: Kind,
+    action: BulkAction,
+    picked: Vec<Key>,
+    q: String,
+    filter: LineFilter,
+}
+
+impl BulkTarget {
+    fn take(kind: Kind, query: &mut ApiQuery) -> Result<Self> {
+        let action = BulkAction::take(query)?;
+        if action == BulkAction::Approve && kind != Kind::Deployment {
+            return Err(Error::bad("action", "only deployments can be approved"));
+        }
+        let ids = query.all("id");
+        if ids.len() > MAX_PICKED {
+            return Err(Error::bad(
+                "id",
+                format!("at most {MAX_PICKED} can be picked; use a filter"),
+            ));
+        }
+        let q = query.text("q")?.unwrap_or_default();
+        Ok(Self {
+            kind,
+            action,
+            picked: ids
+                .iter()
+                .map(|id| Key::new(kind, id))
+                .collect::<Result<_>>()?,
+            filter: LineFilter::parse(kind, &q)?,
+            q,
+        })
+    }
+
+    fn select(&self) -> Select {
+        let select = self.filter.select.clone();
+        match self.action {
+            BulkAction::Approve => awaiting_approval(select),
+            BulkAction::Delete => select,
+        }
+    }
+
+    /// How many it is about, and the first ids.
+    async fn preview(&self, api: &dyn DataApi) -> Result<Preview> {
+        let found: Vec<Key> = if !self.picked.is_empty() {
+            self.picked.clone()
+        } else if self.filter.is_scanned() {
+            self.searched(api).await?
+        } else {
+            return Preview::of(api, &self.select()).await;
+        };
+        Ok(Preview {
+            count: u64::try_from(found.len()).unwrap_or(u64::MAX),
+            more: false,
+            first: found
+                .iter()
+                .take(SHOWN)
+                .map(|key| key.id().to_owned())
+                .collect(),
+        })
+    }
+
+    /// The entities that a search finds.
+    async fn searched(&self, api: &dyn DataApi) -> Result<Vec<Key>> {
+        let mut found = Vec::new();
+        let mut list = List::new(self.select());
+        loop {
+            let page = super::lists::filtered(api, list.clone(), &self.filter).await?;
+            found.extend(page.items.iter().map(|record| record.entity.key.clone()));
+            if page.next.is_none() || found.len() >= MAX_SEARCHED {
+                found.truncate(MAX_SEARCHED);
+                return Ok(found);
+            }
+            list.after = page.next;
+        }
+    }
+
+    async fn apply(&self, caller: &ApiCaller) -> Result<Bulk> {
+        let api = &caller.api;
+        let keys = if !self.picked.is_empty() {
+            self.picked.clone()
+        } else if self.filter.is_scanned() {
+            self.searched(&**api).await?
+        } else {
+            return match self.action {
+                BulkAction::Approve => api.approve(&self.select()).await,
+                BulkAction::Delete => api.purge(&self.select()).await,
+            };
+        };
+        let mut bulk = Bulk::new(0);
+        for key in keys {
+            let done = match (self.action, &key) {
+                (BulkAction::Approve, Key::Deployment(id)) => approve_deployment(api, id)
+                    .await
+                    .map_err(|problem| problem.detail().to_owned()),
+                _ => api
+                    .delete(&key)
+                    .await
+                    .or_else(gone)
+                    .map_err(|error| match error {
+                        // Nothing more can be done for anybody: say why at once.
+                        Error::Forbidden(reason) => reason,
+                        error => error.to_string(),
+                    }),
+            };
+            match done {
+                Ok(()) => bulk.done += 1,
+                Err(reason) => bulk.skipped.push((key, reason)),
+            }
+        }
+        Ok(bulk)
+    }
+}
+
+/// Deleting what somebody else deleted meanwhile succeeds.
+fn gone(error: Error) -> Result<()> {
+    match error {
+        Error::NotFound(_) => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Asks about a bulk action.
+pub(super) async fn ask(
+    Path(name): Path<String>,
+    State(context): State<SharedContext>,
+    caller: ApiCaller,
+    mut query: ApiQuery,
+) -> PageResult {
+    let kind = collection(&name)?;
+    let target = BulkTarget::take(kind, &mut query)?;
+    query.end()?;
+    let preview = target.preview(&*caller.api).await?;
+    question(&context, &caller, &target, preview, None).await
+}
+
+async fn question(
+    context: &SharedContext,
+    caller: &ApiCaller,
+    target: &BulkTarget,
+    preview: Preview,
+    notice: Option<Notice>,
+) -> PageResult {
+    let (verb, name) = (target.action.as_str(), plural(target.kind));
+    let active = match target.kind {
+        Kind::Deployment => "/deployments",
+        Kind::Site => "/sites",
+        Kind::Template => "/templates",
+        Kind::Plugin => "/plugins",
+    };
+    let count = preview.count;
+    let at_least = if preview.more { "at least " } else { "" };
+    let things = if count == 1 {
+        target.kind.as_str()
+    } else {
+        name
+    };
+    let title = format!("{}{} {things}", verb[..1].to_uppercase(), &verb[1..]);
+    let mut shell = Shell::new(context, caller, title.clone(), active, "none").await?;
+    shell.notice = notice;
+    let question = match (count, target.action) {
+        (0, BulkAction::Approve) => "Nothing here waits for approval.".to_owned(),
+        (0, BulkAction::Delete) => "Nothing matches.".to_owned(),
+        (1, BulkAction::Delete) => {
+            "It is removed from where it runs, then deleted. This cannot be undone.".to_owned()
+        }
+        (_, BulkAction::Delete) => format!(
+            "{at_least}{} {things} are removed from where they run, then deleted. This cannot be undone.",
+            number(count)
+        ),
+        (1, BulkAction::Approve) => "It will be placed on its site.".to_owned(),
+        (_, BulkAction::Approve) => {
+            format!(
+                "{at_least}{} {things} will be placed on their sites.",
+                number(count)
+            )
+        }
+    };
+    let mut hidden = vec![
+        ("action", verb.to_owned()),
+        ("q", target.q.clone()),
+        ("count", count.to_string()),
+    ];
+    hidden.extend(target.picked.iter().map(|key| ("id", key.id().to_owned())));
+    let rest = count.saturating_sub(u64::try_from(preview.first.len()).unwrap_or(0));
+    let back = match &target.picked[..] {
+        [one] => path(one),
+        _ => format!("/{name}?q={}", encoded(&target.q)),
+    };
+    rendered(&ConfirmPage {
+        heading: format!("{title}?"),
+        shell,
+        question,
+        rest,
+        rest_text: number(rest),
+        first: preview.first,
+        count,
+        action: format!("/{name}/apply"),
+        hidden,
+        class: if target.action == BulkAction::Delete {
+            "danger"
+        } else {
+            "primary"
+        },
+        verb: format!(
+            "{}{} {} {things}",
+            verb[..1].to_uppercase(),
+            &verb[1..],
+            number(count)
+        ),
+        back,
+    })
+}
+
+/// Does what was asked about.
+pub(super) async fn apply(
+    Path(name): Path<String>,
+    State(context): State<SharedContext>,
+    caller: ApiCaller,
+    body: Bytes,
+) -> PageResult {
+    let kind = collection(&name)?;
+    let mut query = ApiQuery::from_form(&body)?;
+    let target = BulkTarget::take(kind, &mut query)?;
+    let confirmed = query.number::<u64>("count")?.unwrap_or(0);
+    query.end()?;
+    let preview = target.preview(&*caller.api).await?;
+    if preview.count > confirmed {
+        let text = format!("Meanwhile there are {}.", number(preview.count));
+        let notice = Some(Notice { text, bad: true });
+        return question(&context, &caller, &target, preview, notice).await;
+    }
+    let bulk = target.apply(&caller).await?;
+    if let ([_], Some((_, reason))) = (&target.picked[..], bulk.skipped.first()) {
+        let kind = "busy";
+        return Err(ProblemResponse::new(http::StatusCode::CONFLICT, kind, reason).into());
+    }
+    let (done, skipped) = (bulk.done, bulk.skipped.len());
+    let verb = target.action.as_str();
+    let q = encoded(&target.q);
+    go_to(&format!(
+        "/{name}?q={q}&done={verb}&count={done}&skipped={skipped}"
+    ))
+}
+
+/// Approves the deployment of a page.
+pub(super) async fn approve_one(PathKey(key): PathKey, caller: ApiCaller) -> PageResult {
+    let back = path(&key);
+    approve_deployment(&caller.api, &deployment_id(key)?).await?;
+    go_to(&back)
+}

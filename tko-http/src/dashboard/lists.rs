@@ -1,0 +1,279 @@
+//! Lists: deployments, sites, templates, plugins.
+
+use super::filter_line::LineFilter;
+use super::html::{number, short};
+use super::page::{PageResult, rendered};
+use super::rows::{Column, Row, Shown, columns, row};
+use super::shell::{Notice, Shell};
+use super::{encoded, heading};
+use crate::api::{collection, plural};
+use crate::context::{ApiCaller, SharedContext};
+use crate::query::ApiQuery;
+use askama::Template;
+use axum::extract::{Path, State};
+use futures_util::{StreamExt, stream};
+use tko_core::view::{DeploymentState, obstacle};
+use tko_core::{Cursor, DataApi, Error, Key, Kind, List, Page, Record, Result, Want};
+
+/// Rows of one page.
+const ROWS: usize = 100;
+
+/// Most rows that are looked up by their ids at once.
+const MAX_LOOKUP: usize = 100;
+
+/// Rows that are looked up at the same time.
+const LOOKUPS: usize = 16;
+
+#[derive(Template)]
+#[template(path = "list.html")]
+struct ListPage {
+    shell: Shell,
+    heading: &'static str,
+    collection: &'static str,
+    total: String,
+    q: String,
+    q_encoded: String,
+    placeholder: &'static str,
+    problem: Option<String>,
+    chips: Vec<Chip>,
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+    nothing: &'static str,
+    next: Option<String>,
+    again: String,
+    can_change: bool,
+    can_approve: bool,
+}
+
+/// A link to the part of a list in one state.
+struct Chip {
+    href: String,
+    state: String,
+    label: String,
+    count: String,
+    active: bool,
+}
+
+#[derive(Template)]
+#[template(path = "rows.html")]
+struct RowsPage {
+    rows: Vec<Row>,
+    can_change: bool,
+}
+
+pub(super) async fn page(
+    Path(name): Path<String>,
+    State(context): State<SharedContext>,
+    caller: ApiCaller,
+    mut query: ApiQuery,
+) -> PageResult {
+    let kind = collection(&name)?;
+    let q = query.text("q")?.unwrap_or_default();
+    let cursor = query.text("cursor")?;
+    let done = (
+        query.text("done")?,
+        query.number::<u64>("count")?,
+        query.number::<u64>("skipped")?,
+    );
+    query.end()?;
+    let active = match kind {
+        Kind::Deployment => "/deployments",
+        Kind::Site => "/sites",
+        Kind::Template => "/templates",
+        Kind::Plugin => "/plugins",
+    };
+    let name = plural(kind);
+    let mut shell = Shell::new(&context, &caller, heading(kind), active, name).await?;
+    shell.notice = notice(done.0.as_deref(), done.1, done.2);
+    let (filter, problem) = match LineFilter::parse(kind, &q) {
+        Ok(filter) => (filter, None),
+        Err(error) => (LineFilter::all(kind), Some(error.to_string())),
+    };
+    let after = cursor
+        .map(|id| Key::new(kind, &id).map(Cursor))
+        .transpose()?;
+    let found = if problem.is_some() {
+        None
+    } else {
+        let mut list = List::new(filter.select.clone()).limit(ROWS);
+        list.after = after;
+        Some(filtered(&*caller.api, list, &filter).await?)
+    };
+    let counts = caller.scopes().is_none();
+    let shown = Shown {
+        now: shell.now,
+        counts,
+    };
+    let records = found
+        .as_ref()
+        .map(|page| page.items.as_slice())
+        .unwrap_or_default();
+    let rows: Vec<Row> = records
+        .iter()
+        .map(|one| row(&context, &one.entity, shown))
+        .collect();
+    let next = found.as_ref().and_then(|page| page.next.as_ref());
+    let q_encoded = encoded(&q);
+    let next =
+        next.map(|Cursor(key)| format!("/{name}?q={q_encoded}&cursor={}", encoded(key.id())));
+    let total = context.feeds.tally().total(kind);
+    let can_change = shell.rights.may_change(kind);
+    rendered(&ListPage {
+        heading: heading(kind),
+        collection: name,
+        total: if counts { number(total) } else { String::new() },
+        chips: chips(&context, kind, &q, &filter, counts),
+        placeholder: match kind {
+            Kind::Deployment => "--state failing --template-id 'nf/*' --site-metadata region=south",
+            Kind::Site => "--metadata Site.region=south --template-id 'site/*'",
+            Kind::Template => "--metadata NetworkFunction.type=UPF",
+            Kind::Plugin => "--type prepare --executor command",
+        },
+        nothing: if q.is_empty() {
+            "There is nothing here yet."
+        } else {
+            "Nothing matches."
+        },
+        again: format!("/{name}?q={q_encoded}"),
+        can_approve: can_change && kind == Kind::Deployment,
+        can_change,
+        columns: columns(kind),
+        shell,
+        q,
+        q_encoded,
+        problem,
+        rows,
+        next,
+    })
+}
+
+/// Reads a page of what the filter selects.
+pub(super) async fn filtered(
+    api: &dyn DataApi,
+    mut list: List,
+    filter: &LineFilter,
+) -> Result<Page> {
+    let Some(reason) = &filter.reason else {
+        return crate::api::entity::page(api, list, filter.state).await;
+    };
+    // Reasons are not indexed: a bounded number of pages is searched.
+    let most = list.most();
+    list.limit = tko_core::select::MAX_PAGE;
+    let mut page = crate::api::entity::page(api, list, filter.state).await?;
+    page.items.retain(|record| {
+        obstacle(&record.entity)
+            .is_some_and(|condition| condition.message.contains(reason.as_str()))
+    });
+    if page.items.len() > most {
+        page.items.truncate(most);
+        let last = page.items.last().map(|last| last.entity.key.clone());
+        page.next = last.map(Cursor);
+    }
+    Ok(page)
+}
+
+/// The message after a bulk action.
+fn notice(done: Option<&str>, count: Option<u64>, skipped: Option<u64>) -> Option<Notice> {
+    let verb = match done? {
+        "approve" => "approved",
+        "delete" => "deleted",
+        _ => return None,
+    };
+    let skipped = skipped.unwrap_or(0);
+    let mut text = format!("{} {verb}", number(count.unwrap_or(0)));
+    if skipped > 0 {
+        text.push_str(&format!(
+            "; {} left as they are, because they are in use",
+            number(skipped)
+        ));
+    }
+    Some(Notice {
+        text,
+        bad: skipped > 0,
+    })
+}
+
+/// The states of deployments as links.
+fn chips(
+    context: &SharedContext,
+    kind: Kind,
+    q: &str,
+    filter: &LineFilter,
+    has_counts: bool,
+) -> Vec<Chip> {
+    if kind != Kind::Deployment {
+        return Vec::new();
+    }
+    let tally = context.feeds.tally();
+    let counts = tally.states();
+    let text = |count| {
+        if has_counts {
+            short(count)
+        } else {
+            String::new()
+        }
+    };
+    let all = Chip {
+        href: "/deployments".to_owned(),
+        state: String::new(),
+        label: "all".to_owned(),
+        count: text(tally.total(kind)),
+        active: q.is_empty(),
+    };
+    let states = DeploymentState::ALL.into_iter().map(|state| Chip {
+        href: format!("/deployments?q=--state%20{state}"),
+        state: state.to_string(),
+        label: state.to_string(),
+        count: text(counts.of(state)),
+        active: filter.state == Some(state),
+    });
+    std::iter::once(all).chain(states).collect()
+}
+
+/// Rows by their ids, for a page that is open. What does not exist any more, or does not match any
+/// more, is left out.
+pub(super) async fn changed_rows(
+    Path(name): Path<String>,
+    State(context): State<SharedContext>,
+    caller: ApiCaller,
+    mut query: ApiQuery,
+) -> PageResult {
+    let kind = collection(&name)?;
+    let filter = LineFilter::parse(kind, &query.text("q")?.unwrap_or_default())?;
+    let ids = query.all("key");
+    query.end()?;
+    if ids.len() > MAX_LOOKUP {
+        let message = format!("at most {MAX_LOOKUP} rows at once; got {}", ids.len());
+        return Err(Error::bad("key", message).into());
+    }
+    let keys = ids
+        .iter()
+        .map(|id| Key::new(kind, id))
+        .collect::<Result<Vec<_>>>()?;
+    let shown = Shown {
+        now: caller.api.feed_position().await?.now,
+        counts: caller.scopes().is_none(),
+    };
+    let api = &caller.api;
+    let records: Vec<Result<Record>> = stream::iter(keys)
+        .map(async |key| api.get(&key, Want::ROW.with_deleting()).await)
+        .buffered(LOOKUPS)
+        .collect()
+        .await;
+    let rows = records.iter().filter_map(|record| record.as_ref().ok());
+    let rows = rows.filter(|record| {
+        let is_shown = filter.state == Some(DeploymentState::Deleting) || !record.entity.deleting;
+        let mut select = filter.select.clone();
+        select.deleting = true;
+        let has_state = filter
+            .state
+            .is_none_or(|state| DeploymentState::of(&record.entity) == Some(state));
+        is_shown && has_state && select.matches(&record.entity)
+    });
+    rendered(&RowsPage {
+        rows: rows
+            .map(|record| row(&context, &record.entity, shown))
+            .collect(),
+        can_change: super::shell::Rights::of(&caller.caller).may_change(kind),
+    })
+}

@@ -1,0 +1,110 @@
+//! Sign in by token, and out. The token is kept in a cookie that scripts cannot read and that other
+//! sites cannot make the browser send.
+
+use super::assets::STYLE;
+use super::page::{PageResult, go_to, rendered};
+use crate::access::{TOKEN_COOKIE, authenticate};
+use crate::context::SharedContext;
+use crate::query::ApiQuery;
+use askama::Template;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderValue, SET_COOKIE};
+use tko_core::Error;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    instance: String,
+    next: String,
+    refused: Option<String>,
+    style: &'static str,
+}
+
+/// Where to go after signing in: a path of this server, and nothing else.
+fn checked(next: Option<String>) -> String {
+    let is_local = |next: &String| {
+        next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n'])
+    };
+    next.filter(is_local).unwrap_or_else(|| "/".to_owned())
+}
+
+pub(super) async fn page(State(context): State<SharedContext>, mut query: ApiQuery) -> PageResult {
+    let next = checked(query.text("next")?);
+    shown(&context, next, None)
+}
+
+fn shown(context: &SharedContext, next: String, refused: Option<String>) -> PageResult {
+    rendered(&SignInPage {
+        instance: context.settings.name.clone(),
+        next,
+        refused,
+        style: &STYLE.url,
+    })
+}
+
+/// Checks the token and sets the cookie.
+pub(super) async fn sign_in(State(context): State<SharedContext>, body: Bytes) -> PageResult {
+    let mut form = ApiQuery::from_form(&body)?;
+    let next = checked(form.text("next")?);
+    let token = form.text("token")?.unwrap_or_default();
+    let token = token.trim();
+    let is_token =
+        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'\\');
+    if token.is_empty() || token.len() > 4_096 || !token.bytes().all(is_token) {
+        return shown(&context, next, Some("This is not a token.".to_owned()));
+    }
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
+        headers.insert(AUTHORIZATION, value);
+    }
+    match authenticate(&context, &headers, None).await {
+        Ok(_) => {
+            let secure = if context.tls { "; Secure" } else { "" };
+            let cookie =
+                format!("{TOKEN_COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict{secure}");
+            let cookie = HeaderValue::from_str(&cookie)
+                .map_err(|error| Error::internal("set the cookie", error))?;
+            let mut response = Redirect::to(&next).into_response();
+            response.headers_mut().insert(SET_COOKIE, cookie);
+            Ok(response)
+        }
+        Err(Error::Unauthenticated(_)) => shown(
+            &context,
+            next,
+            Some("This token is not known here.".to_owned()),
+        ),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes the cookie.
+pub(super) async fn sign_out() -> PageResult {
+    let mut response = go_to("/sign-in")?;
+    let cookie = format!("{TOKEN_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::checked;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for next in [
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/a\r\nb",
+            "",
+        ] {
+            assert_eq!(checked(Some(next.to_owned())), "/", "{next:?}");
+        }
+        assert_eq!(checked(Some("/sites?q=a".to_owned())), "/sites?q=a");
+    }
+}
