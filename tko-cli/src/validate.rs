@@ -13,10 +13,10 @@ use crate::console::Console;
 use crate::output::OutputFormat;
 use crate::services::data::SchemaArgs;
 use crate::services::time;
-use checker::{Checker, KindFilter};
+use checker::{KindFilter, PackageChecker};
 use clap::Args;
 use regex::Regex;
-use report::Report;
+use report::ValidationReport;
 use std::time::Duration;
 use tko_core::Error;
 
@@ -69,8 +69,8 @@ impl ValidateArgs {
             format => format,
         };
         let quiet = console.quiet;
-        let report = Report::new(format, self.summary, &mut *console.out)?;
-        let mut checker = Checker {
+        let report = ValidationReport::new(format, self.summary, &mut *console.out)?;
+        let mut checker = PackageChecker {
             validator,
             complete: !self.partial,
             time: self.schemas.validator_timeout,

@@ -19,7 +19,7 @@ use crate::structural::Structural;
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr};
 use cel::parser::PrattParser;
-use evaluate::{Evaluation, Fault};
+use evaluate::{Evaluation, RuleFault};
 use serde_json::Value;
 use std::sync::Arc;
 use value::Val;
@@ -39,17 +39,17 @@ const RESOURCE_COST: u64 = 10_000_000;
 
 /// One rule of a schema.
 #[derive(Debug)]
-pub(crate) struct Rule {
+pub(crate) struct CelRule {
     text: String,
     message: Option<String>,
     field_path: Option<String>,
-    program: Program,
-    message_program: Option<Program>,
+    program: RuleProgram,
+    message_program: Option<RuleProgram>,
 }
 
 /// A parsed expression.
 #[derive(Clone, Debug)]
-enum Program {
+enum RuleProgram {
     Parsed(Arc<IdedExpr>),
     /// It compares with the previous state.
     Transition,
@@ -57,15 +57,16 @@ enum Program {
     Wrong(String),
 }
 
-impl Rule {
+impl CelRule {
     /// Reads an item of `x-kubernetes-validations`.
     pub(crate) fn read(rule: &Value) -> Option<Self> {
         let text = |name: &str| rule.get(name).and_then(Value::as_str).map(str::to_owned);
         let optional = rule.get("optionalOldSelf") == Some(&Value::Bool(true));
         let rule_text = text("rule")?;
         Some(Self {
-            program: Program::parse(&rule_text, optional),
-            message_program: text("messageExpression").map(|text| Program::parse(&text, optional)),
+            program: RuleProgram::parse(&rule_text, optional),
+            message_program: text("messageExpression")
+                .map(|text| RuleProgram::parse(&text, optional)),
             text: rule_text,
             message: text("message").filter(|message| !message.trim().is_empty()),
             field_path: text("fieldPath"),
@@ -73,7 +74,7 @@ impl Rule {
     }
 }
 
-impl Program {
+impl RuleProgram {
     fn parse(text: &str, optional_old_self: bool) -> Self {
         if text.len() > MAX_RULE_BYTES {
             return Self::Wrong(format!("it is longer than {MAX_RULE_BYTES} bytes"));
@@ -125,14 +126,14 @@ pub(crate) fn check(schema: &Structural, resource: &Value) -> RuleOutcome {
     outcome
 }
 
-impl Rule {
+impl CelRule {
     /// Returns why the rule cannot be used, if it does not parse.
     pub(crate) fn fault(&self) -> Option<String> {
         match &self.program {
-            Program::Wrong(reason) => {
+            RuleProgram::Wrong(reason) => {
                 Some(format!("rule {:?} does not parse: {reason}", self.text))
             }
-            Program::Parsed(_) | Program::Transition => None,
+            RuleProgram::Parsed(_) | RuleProgram::Transition => None,
         }
     }
 
@@ -146,9 +147,9 @@ impl Rule {
         outcome: &mut RuleOutcome,
     ) {
         let program = match &self.program {
-            Program::Parsed(program) => program,
+            RuleProgram::Parsed(program) => program,
             // A rule that does not parse is reported at its definition.
-            Program::Transition | Program::Wrong(_) => {
+            RuleProgram::Transition | RuleProgram::Wrong(_) => {
                 outcome.skipped += 1;
                 return;
             }
@@ -164,16 +165,16 @@ impl Rule {
                 own.unwrap_or_else(|| format!("failed rule: {}", self.text))
             }
             Ok(_) => format!("rule {:?} is neither true nor false", self.text),
-            Err(Fault::Unknown(name)) => {
+            Err(RuleFault::Unknown(name)) => {
                 tracing::debug!(rule = self.text, name, "a validation rule is not checked");
                 outcome.skipped += 1;
                 return;
             }
-            Err(Fault::Cost) => format!(
+            Err(RuleFault::Cost) => format!(
                 "rule {:?} takes too long for this value; make the value smaller or simplify the rule",
                 self.text
             ),
-            Err(Fault::Failed(reason)) => {
+            Err(RuleFault::Failed(reason)) => {
                 format!("rule {:?} cannot be evaluated: {reason}", self.text)
             }
         };
@@ -183,7 +184,7 @@ impl Rule {
     }
 
     fn own_message(&self, evaluation: &mut Evaluation<'_>) -> Option<String> {
-        if let Some(Program::Parsed(program)) = &self.message_program
+        if let Some(RuleProgram::Parsed(program)) = &self.message_program
             && let Ok(Val::Text(text)) = evaluation.run(program)
             && !text.trim().is_empty()
             && !text.contains('\n')

@@ -2,7 +2,7 @@
 //! before it validates a resource. It removes nulls, applies defaults, and evaluates rules.
 
 use crate::guard;
-use crate::rules::Rule;
+use crate::rules::CelRule;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ pub(crate) struct Structural {
     pub(crate) additional: Option<Box<Structural>>,
     pub(crate) items: Option<Box<Structural>>,
     pub(crate) value_type: ValueType,
-    rules: Vec<Rule>,
+    rules: Vec<CelRule>,
     has_rules: bool,
 }
 
@@ -60,8 +60,8 @@ impl Structural {
                     .map(|(name, schema)| (name.clone(), Self::read(schema))),
             );
         }
-        let rules: Vec<Rule> = match schema.get("x-kubernetes-validations") {
-            Some(Value::Array(rules)) => rules.iter().filter_map(Rule::read).collect(),
+        let rules: Vec<CelRule> = match schema.get("x-kubernetes-validations") {
+            Some(Value::Array(rules)) => rules.iter().filter_map(CelRule::read).collect(),
             _ => Vec::new(),
         };
         let (additional, items) = (child("additionalProperties"), child("items"));
@@ -100,7 +100,7 @@ impl Structural {
         if !self.has_rules {
             return None;
         }
-        let own = self.rules.iter().find_map(Rule::fault);
+        let own = self.rules.iter().find_map(CelRule::fault);
         let mut within = self
             .properties
             .values()
@@ -114,7 +114,7 @@ impl Structural {
         &'a self,
         value: &'a Value,
         pointer: &mut String,
-        each: &mut impl FnMut(&'a [Rule], &'a Self, &'a Value, &str),
+        each: &mut impl FnMut(&'a [CelRule], &'a Self, &'a Value, &str),
     ) {
         if !self.has_rules || value.is_null() {
             return;

@@ -1,9 +1,9 @@
 //! Checks the documents of one package after the other.
 
-use super::documents::{Document, Documents};
+use super::documents::{YamlDocument, YamlDocuments};
 use super::files::{self, Found};
 use super::lines;
-use super::report::{Checked, Place, Report, ResourceStatus};
+use super::report::{Checked, Place, ResourceStatus, ValidationReport};
 use regex::Regex;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -52,7 +52,7 @@ impl KindFilter {
 }
 
 /// Checks packages.
-pub(super) struct Checker<'a> {
+pub(super) struct PackageChecker<'a> {
     pub(super) validator: SchemaValidator,
     pub(super) complete: bool,
     /// Time limit for one resource.
@@ -62,17 +62,17 @@ pub(super) struct Checker<'a> {
     pub(super) ignored: Vec<Regex>,
     /// Whether the first problem is the last.
     pub(super) stops: bool,
-    pub(super) report: Report<'a>,
+    pub(super) report: ValidationReport<'a>,
 }
 
 /// The resources of one package that were seen: file and line, by a hash of the identifier.
 #[derive(Default)]
-struct Seen {
+struct SeenResources {
     files: Vec<String>,
     places: HashMap<(u64, u64), (u32, u32)>,
 }
 
-impl Seen {
+impl SeenResources {
     /// Returns where a resource was before.
     fn before(&mut self, identifier: &Identifier, place: &Place<'_>) -> Option<String> {
         let hash = |seed: u8| {
@@ -102,7 +102,7 @@ impl Seen {
     }
 }
 
-impl Checker<'_> {
+impl PackageChecker<'_> {
     /// Whether a problem ended the check.
     pub(super) fn is_over(&self) -> bool {
         let totals = self.report.totals();
@@ -142,7 +142,7 @@ impl Checker<'_> {
             }
         }
         self.learn(definitions);
-        let mut seen = Seen::default();
+        let mut seen = SeenResources::default();
         for path in &names {
             let name = path.display().to_string();
             match files::open(path) {
@@ -170,7 +170,7 @@ impl Checker<'_> {
         self.learn(definitions);
         file.rewind()?;
         let reader = BufReader::with_capacity(1 << 16, &file);
-        self.stream(STDIN, reader, false, &mut Seen::default())
+        self.stream(STDIN, reader, false, &mut SeenResources::default())
             .await?;
         self.validator.crds().forget(SOURCE);
         Ok(())
@@ -212,10 +212,10 @@ impl Checker<'_> {
         name: &str,
         reader: impl BufRead,
         is_json: bool,
-        seen: &mut Seen,
+        seen: &mut SeenResources,
     ) -> anyhow::Result<()> {
         self.report.begin_file(name);
-        let mut documents = Documents::new(reader, limits().bytes, is_json);
+        let mut documents = YamlDocuments::new(reader, limits().bytes, is_json);
         loop {
             let document = match documents.next() {
                 Ok(Some(document)) => document,
@@ -236,9 +236,9 @@ impl Checker<'_> {
     async fn document(
         &mut self,
         name: &str,
-        document: &Document,
+        document: &YamlDocument,
         is_json: bool,
-        seen: &mut Seen,
+        seen: &mut SeenResources,
     ) -> anyhow::Result<()> {
         if document.is_cut {
             let limit = limits().bytes;
@@ -404,13 +404,13 @@ fn is_archive(name: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
-fn decoded(document: &Document, is_json: bool) -> Result<Vec<Decoded>, DecodeError> {
+fn decoded(document: &YamlDocument, is_json: bool) -> Result<Vec<Decoded>, DecodeError> {
     let format = if is_json { Format::Json } else { Format::Yaml };
     decode_placed(&document.text, format, Dialect::People, &limits())
 }
 
 /// Returns the path of a resource within its document, and how many lines after it the resource is.
-fn within(one: &Decoded, document: &Document) -> (String, usize) {
+fn within(one: &Decoded, document: &YamlDocument) -> (String, usize) {
     let is_list = document.text.trim_ascii_start().starts_with(b"[");
     let prefix = match one.at.item {
         Some(item) if is_list => format!("[{}]", item - 1),
@@ -424,7 +424,7 @@ fn within(one: &Decoded, document: &Document) -> (String, usize) {
 /// Collects the definitions of a stream; what cannot be read is reported later.
 fn collect_definitions(reader: impl BufRead, is_json: bool, found: &mut Vec<Arc<Resource>>) {
     const KIND: &[u8] = b"CustomResourceDefinition";
-    let mut documents = Documents::new(reader, limits().bytes, is_json);
+    let mut documents = YamlDocuments::new(reader, limits().bytes, is_json);
     while let Ok(Some(document)) = documents.next() {
         if document.is_cut || !document.text.windows(KIND.len()).any(|part| part == KIND) {
             continue;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 /// The text of one document, with the line at which it begins.
-pub(super) struct Document {
+pub(super) struct YamlDocument {
     pub(super) text: Vec<u8>,
     /// Line of its first byte, from 1.
     pub(super) line: usize,
@@ -13,7 +13,7 @@ pub(super) struct Document {
 
 /// Splits YAML into documents. A line that begins with `---` begins a document wherever it is: YAML
 /// allows it nowhere else.
-pub(super) struct Documents<R> {
+pub(super) struct YamlDocuments<R> {
     reader: R,
     limit: usize,
     /// Lines that were read.
@@ -23,7 +23,7 @@ pub(super) struct Documents<R> {
     is_whole: bool,
 }
 
-impl<R: BufRead> Documents<R> {
+impl<R: BufRead> YamlDocuments<R> {
     /// Reads documents of at most `limit` bytes. `is_whole` makes the whole input one document, as
     /// JSON is.
     pub(super) fn new(reader: R, limit: usize, is_whole: bool) -> Self {
@@ -40,9 +40,9 @@ impl<R: BufRead> Documents<R> {
     ///
     /// # Errors
     /// The input cannot be read.
-    pub(super) fn next(&mut self) -> io::Result<Option<Document>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<YamlDocument>> {
         let text = self.next.take();
-        let mut document = Document {
+        let mut document = YamlDocument {
             line: if text.is_some() {
                 self.lines
             } else {
@@ -106,10 +106,10 @@ fn is_content(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Documents;
+    use super::YamlDocuments;
 
     fn split(text: &str, limit: usize) -> Vec<(usize, String, bool)> {
-        let mut documents = Documents::new(text.as_bytes(), limit, false);
+        let mut documents = YamlDocuments::new(text.as_bytes(), limit, false);
         let mut found = Vec::new();
         while let Some(one) = documents.next().expect("from memory") {
             found.push((

@@ -100,7 +100,7 @@ impl Checked {
 }
 
 /// Writes a report while resources are checked.
-pub(super) struct Report<'a> {
+pub(super) struct ValidationReport<'a> {
     format: OutputFormat,
     summary: bool,
     out: &'a mut dyn Write,
@@ -110,7 +110,7 @@ pub(super) struct Report<'a> {
     reported: u64,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ValidationReport<'a> {
     /// Creates a report and writes its beginning.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Operators and functions of rules: those of CEL and those that Kubernetes adds.
 
-use super::evaluate::{Evaluated, Evaluation, Fault, mismatch};
+use super::evaluate::{Evaluated, Evaluation, RuleFault, mismatch};
 use super::value::Val;
 use super::{moment, network, text};
 use crate::formats::quantity::Quantity;
@@ -66,7 +66,7 @@ impl<'a> Evaluation<'a> {
             ) => arithmetic(name, one, other),
             (operator::IN, [item, list]) => contains(item, list).map(Val::Bool),
             (operator::INDEX, [operand, index]) => indexed(operand, index)?
-                .ok_or_else(|| Fault::Failed("no such key or index".to_owned())),
+                .ok_or_else(|| RuleFault::Failed("no such key or index".to_owned())),
             (operator::OPT_INDEX, [operand, index]) => {
                 let inner = match &*operand {
                     Val::Optional(None) => return Ok(Val::Optional(None)),
@@ -90,17 +90,17 @@ impl<'a> Evaluation<'a> {
             }
             ("duration", [Val::Text(text)]) => crate::formats::duration_nanoseconds(text)
                 .map(Val::Duration)
-                .ok_or_else(|| Fault::Failed(format!("{text:?} is not a duration"))),
+                .ok_or_else(|| RuleFault::Failed(format!("{text:?} is not a duration"))),
             ("timestamp", [Val::Text(text)]) => moment::time(text)
                 .map(Val::Time)
-                .ok_or_else(|| Fault::Failed(format!("{text:?} is not a time"))),
+                .ok_or_else(|| RuleFault::Failed(format!("{text:?} is not a time"))),
             ("timestamp" | "duration", [value @ (Val::Time(_) | Val::Duration(_))]) => {
                 Ok(value.clone())
             }
             ("isQuantity", [Val::Text(text)]) => Ok(Val::Bool(Quantity::parse(text).is_some())),
             ("quantity", [Val::Text(text)]) => Quantity::parse(text)
                 .map(Val::Quantity)
-                .ok_or_else(|| Fault::Failed(format!("{text:?} is not a quantity"))),
+                .ok_or_else(|| RuleFault::Failed(format!("{text:?} is not a quantity"))),
             ("sets.contains", [all, some]) => Ok(Val::Bool(
                 items(some)?
                     .iter()
@@ -121,11 +121,11 @@ impl<'a> Evaluation<'a> {
             (name, values) => match network::function(name, values) {
                 Some(result) => result,
                 None if name.starts_with('_') || name.starts_with('!') || name.starts_with('@') => {
-                    Err(Fault::Failed(
+                    Err(RuleFault::Failed(
                         "an operator does not apply to these types".to_owned(),
                     ))
                 }
-                None => Err(Fault::Unknown(name.to_owned())),
+                None => Err(RuleFault::Unknown(name.to_owned())),
             },
         }
     }
@@ -142,7 +142,7 @@ impl<'a> Evaluation<'a> {
             ("hasValue", [Val::Optional(inner)]) => Ok(Val::Bool(inner.is_some())),
             ("value", [Val::Optional(inner)]) => match inner {
                 Some(inner) => Ok((**inner).clone()),
-                None => Err(Fault::Failed("the optional has no value".to_owned())),
+                None => Err(RuleFault::Failed("the optional has no value".to_owned())),
             },
             ("orValue", [Val::Optional(inner), other]) => Ok(inner
                 .as_ref()
@@ -180,7 +180,7 @@ impl<'a> Evaluation<'a> {
                 let mut items = items(list)?.into_iter();
                 let first = items
                     .next()
-                    .ok_or_else(|| Fault::Failed(format!("{name} of an empty list")))?;
+                    .ok_or_else(|| RuleFault::Failed(format!("{name} of an empty list")))?;
                 Ok(items.fold(first, |best, item| {
                     if item.compare(&best) == Some(wanted) {
                         item
@@ -246,7 +246,7 @@ impl<'a> Evaluation<'a> {
             (name, [Val::Text(own), arguments @ ..]) => {
                 match text::method(self, name, own, arguments)? {
                     Some(value) => Ok(value),
-                    None => Err(Fault::Unknown(name.to_owned())),
+                    None => Err(RuleFault::Unknown(name.to_owned())),
                 }
             }
             ("join", [list @ (Val::List(_) | Val::Items(..)), separator @ ..]) => {
@@ -267,7 +267,7 @@ impl<'a> Evaluation<'a> {
             (name, values) => {
                 match network::method(name, values).or_else(|| moment::method(name, values)) {
                     Some(result) => result,
-                    None => Err(Fault::Unknown(name.to_owned())),
+                    None => Err(RuleFault::Unknown(name.to_owned())),
                 }
             }
         }
@@ -279,11 +279,11 @@ pub(super) fn number<'a>(position: Option<usize>) -> Val<'a> {
     Val::Int(position.map_or(-1, |position| i64::try_from(position).unwrap_or(i64::MAX)))
 }
 
-fn overflow() -> Fault {
-    Fault::Failed("the number is out of range".to_owned())
+fn overflow() -> RuleFault {
+    RuleFault::Failed("the number is out of range".to_owned())
 }
 
-fn items<'a>(list: &Val<'a>) -> Result<Vec<Val<'a>>, Fault> {
+fn items<'a>(list: &Val<'a>) -> Result<Vec<Val<'a>>, RuleFault> {
     match list {
         Val::List(items) => Ok(items.to_vec()),
         Val::Items(items, _) => Ok((0..items.len())
@@ -293,14 +293,14 @@ fn items<'a>(list: &Val<'a>) -> Result<Vec<Val<'a>>, Fault> {
     }
 }
 
-fn contains(item: &Val<'_>, list: &Val<'_>) -> Result<bool, Fault> {
+fn contains(item: &Val<'_>, list: &Val<'_>) -> Result<bool, RuleFault> {
     match list {
         Val::Fields(..) | Val::Map(_) => Ok(list.at(item).is_some()),
         _ => Ok(items(list)?.iter().any(|there| there.equals(item))),
     }
 }
 
-fn indexed<'a>(operand: &Val<'a>, index: &Val<'a>) -> Result<Option<Val<'a>>, Fault> {
+fn indexed<'a>(operand: &Val<'a>, index: &Val<'a>) -> Result<Option<Val<'a>>, RuleFault> {
     match (operand, index) {
         (Val::List(_) | Val::Items(..), Val::Int(index)) => Ok(usize::try_from(*index)
             .ok()
@@ -345,7 +345,7 @@ fn ordered<'a>(
 }
 
 fn arithmetic<'a>(name: &str, one: &Val<'a>, other: &Val<'a>) -> Evaluated<'a> {
-    let zero = || Fault::Failed("division by zero".to_owned());
+    let zero = || RuleFault::Failed("division by zero".to_owned());
     match (one, other) {
         (Val::Int(one), Val::Int(other)) => {
             let result = match name {
@@ -392,9 +392,9 @@ fn arithmetic<'a>(name: &str, one: &Val<'a>, other: &Val<'a>) -> Evaluated<'a> {
                 operator::SUBSTRACT => one - other,
                 operator::MULTIPLY => one * other,
                 operator::DIVIDE => one / other,
-                _ => return Err(Fault::Failed("% needs integers".to_owned())),
+                _ => return Err(RuleFault::Failed("% needs integers".to_owned())),
             })),
-            _ => Err(Fault::Failed(format!(
+            _ => Err(RuleFault::Failed(format!(
                 "{} does not apply to {} and {}",
                 name.trim_matches('_'),
                 one.type_name(),
@@ -411,7 +411,7 @@ fn arithmetic<'a>(name: &str, one: &Val<'a>, other: &Val<'a>) -> Evaluated<'a> {
 )] // In range: checked.
 fn convert<'a>(name: &str, value: &Val<'a>) -> Evaluated<'a> {
     let failed = || {
-        Fault::Failed(format!(
+        RuleFault::Failed(format!(
             "{name}() does not apply to this {}",
             value.type_name()
         ))
@@ -445,7 +445,7 @@ fn convert<'a>(name: &str, value: &Val<'a>) -> Evaluated<'a> {
         ("string", Val::Address(address)) => Some(Val::text(address.to_string())),
         ("string", Val::Network(address, length)) => Some(Val::text(format!("{address}/{length}"))),
         ("string", Val::Time(_) | Val::Duration(_) | Val::Quantity(_)) => {
-            return Err(Fault::Unknown("string".to_owned()));
+            return Err(RuleFault::Unknown("string".to_owned()));
         }
         ("bool", Val::Text(text)) => match text.as_ref() {
             "1" | "t" | "true" | "TRUE" | "True" => Some(Val::Bool(true)),

@@ -13,7 +13,7 @@ const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum RuleFault {
     /// It uses a function or a variable that is not known here.
     Unknown(String),
     /// It takes more steps than it may.
@@ -23,14 +23,14 @@ pub(super) enum Fault {
 }
 
 /// The value of an expression, or why there is none.
-pub(super) type Evaluated<'a> = Result<Val<'a>, Fault>;
+pub(super) type Evaluated<'a> = Result<Val<'a>, RuleFault>;
 
 /// A variable. The result of a loop can be a fault that later items absorb.
-type Variable<'a> = (String, Evaluated<'a>);
+type ScopeEntry<'a> = (String, Evaluated<'a>);
 
 /// The evaluation of the expressions of one rule for one value.
 pub(super) struct Evaluation<'a> {
-    variables: Vec<Variable<'a>>,
+    variables: Vec<ScopeEntry<'a>>,
     left: u64,
     patterns: HashMap<String, Regex>,
 }
@@ -83,7 +83,7 @@ impl<'a> Evaluation<'a> {
                 let mut entries = Vec::with_capacity(map.entries.len());
                 for entry in &map.entries {
                     let EntryExpr::MapEntry(entry) = &entry.expr else {
-                        return Err(Fault::Unknown("a struct".to_owned()));
+                        return Err(RuleFault::Unknown("a struct".to_owned()));
                     };
                     let key = self.run(&entry.key)?;
                     let value = self.run(&entry.value)?;
@@ -98,25 +98,25 @@ impl<'a> Evaluation<'a> {
             }
             Expr::Call(call) => self.call(call),
             Expr::Comprehension(loops) => self.comprehension(loops),
-            Expr::Struct(_) | Expr::Unspecified => Err(Fault::Unknown("a struct".to_owned())),
+            Expr::Struct(_) | Expr::Unspecified => Err(RuleFault::Unknown("a struct".to_owned())),
         }
     }
 
     /// Takes steps off the limit.
-    pub(super) fn pay(&mut self, steps: u64) -> Result<(), Fault> {
+    pub(super) fn pay(&mut self, steps: u64) -> Result<(), RuleFault> {
         let left = self.left.checked_sub(steps);
         self.left = left.unwrap_or_default();
-        left.map(drop).ok_or(Fault::Cost)
+        left.map(drop).ok_or(RuleFault::Cost)
     }
 
     /// Takes the steps of reading a whole value off the limit.
-    pub(super) fn pay_for(&mut self, value: &Val<'a>) -> Result<(), Fault> {
+    pub(super) fn pay_for(&mut self, value: &Val<'a>) -> Result<(), RuleFault> {
         let weight = value.weight(self.left.saturating_add(1));
         self.pay(weight)
     }
 
     /// Returns a compiled pattern.
-    pub(super) fn pattern(&mut self, pattern: &str) -> Result<Regex, Fault> {
+    pub(super) fn pattern(&mut self, pattern: &str) -> Result<Regex, RuleFault> {
         if let Some(known) = self.patterns.get(pattern) {
             return Ok(known.clone());
         }
@@ -124,7 +124,7 @@ impl<'a> Evaluation<'a> {
         let built = RegexBuilder::new(pattern)
             .size_limit(MAX_PATTERN_BYTES)
             .build()
-            .map_err(|_| Fault::Failed(format!("{pattern:?} is not a pattern")))?;
+            .map_err(|_| RuleFault::Failed(format!("{pattern:?} is not a pattern")))?;
         self.patterns.insert(pattern.to_owned(), built.clone());
         Ok(built)
     }
@@ -143,7 +143,7 @@ impl<'a> Evaluation<'a> {
                 "list" => Ok(Val::Type("list")),
                 "map" => Ok(Val::Type("map")),
                 "null_type" => Ok(Val::Type("null_type")),
-                other => Err(Fault::Unknown(other.to_owned())),
+                other => Err(RuleFault::Unknown(other.to_owned())),
             },
         }
     }
@@ -162,7 +162,7 @@ impl<'a> Evaluation<'a> {
                 other => Err(mismatch("?:", &other)),
             },
             (operator::NOT_STRICTLY_FALSE, [value]) => match self.run(value) {
-                Err(Fault::Cost) => Err(Fault::Cost),
+                Err(RuleFault::Cost) => Err(RuleFault::Cost),
                 Ok(Val::Bool(value)) => Ok(Val::Bool(value)),
                 _ => Ok(Val::Bool(true)),
             },
@@ -178,7 +178,7 @@ impl<'a> Evaluation<'a> {
             (operator::OPT_SELECT, [operand, name]) => {
                 let operand = self.run(operand)?;
                 let Expr::Literal(LiteralValue::String(name)) = &name.expr else {
-                    return Err(Fault::Unknown("a field of this form".to_owned()));
+                    return Err(RuleFault::Unknown("a field of this form".to_owned()));
                 };
                 optional_field(operand, name.inner())
             }
@@ -211,12 +211,12 @@ impl<'a> Evaluation<'a> {
         let first = self.run(one);
         match first {
             Ok(Val::Bool(value)) if value == decides => return Ok(Val::Bool(decides)),
-            Err(Fault::Cost) => return Err(Fault::Cost),
+            Err(RuleFault::Cost) => return Err(RuleFault::Cost),
             _ => {}
         }
         match (first, self.run(other)) {
             (_, Ok(Val::Bool(value))) if value == decides => Ok(Val::Bool(decides)),
-            (_, Err(Fault::Cost)) => Err(Fault::Cost),
+            (_, Err(RuleFault::Cost)) => Err(RuleFault::Cost),
             (Err(fault), _) | (_, Err(fault)) => Err(fault),
             (Ok(Val::Bool(_)), Ok(Val::Bool(value))) => Ok(Val::Bool(value)),
             (Ok(Val::Bool(_)), Ok(wrong)) | (Ok(wrong), _) => Err(mismatch("&& and ||", &wrong)),
@@ -235,7 +235,7 @@ impl<'a> Evaluation<'a> {
                 Ok(Val::List(_)) => std::mem::replace(value, Ok(Val::Null)),
                 other => other.clone(),
             },
-            None => Err(Fault::Unknown(name.to_owned())),
+            None => Err(RuleFault::Unknown(name.to_owned())),
         }
     }
 
@@ -281,7 +281,7 @@ impl<'a> Evaluation<'a> {
             }
             let next = self.run(&loops.loop_step);
             self.variables.truncate(inner);
-            if next == Err(Fault::Cost) {
+            if next == Err(RuleFault::Cost) {
                 return next;
             }
             self.variables[accumulator].1 = next;
@@ -309,15 +309,15 @@ fn constant<'a>(literal: &LiteralValue) -> Val<'a> {
 }
 
 /// The fault of an operation that a type does not have.
-pub(super) fn mismatch(operation: &str, value: &Val<'_>) -> Fault {
-    Fault::Failed(format!(
+pub(super) fn mismatch(operation: &str, value: &Val<'_>) -> RuleFault {
+    RuleFault::Failed(format!(
         "{operation} does not apply to {}",
         value.type_name()
     ))
 }
 
 /// Evaluates `has()`.
-fn present(operand: &Val<'_>, name: &str) -> Result<bool, Fault> {
+fn present(operand: &Val<'_>, name: &str) -> Result<bool, RuleFault> {
     match operand {
         Val::Optional(None) => Ok(false),
         Val::Optional(Some(inner)) => present(inner, name),
@@ -331,7 +331,7 @@ fn field<'a>(operand: Val<'a>, name: &str) -> Evaluated<'a> {
     }
     operand
         .select(name)?
-        .ok_or_else(|| Fault::Failed(format!("no such key: {name}")))
+        .ok_or_else(|| RuleFault::Failed(format!("no such key: {name}")))
 }
 
 fn optional_field<'a>(operand: Val<'a>, name: &str) -> Evaluated<'a> {

@@ -1,6 +1,6 @@
 //! Functions of Kubernetes for addresses and networks.
 
-use super::evaluate::{Evaluated, Fault};
+use super::evaluate::{Evaluated, RuleFault};
 use super::value::Val;
 use crate::formats;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ pub(super) fn function<'a>(name: &str, values: &[Val<'a>]) -> Option<Evaluated<'
     let [Val::Text(text)] = values else {
         return None;
     };
-    let failed = |what: &str| Err(Fault::Failed(format!("{text:?} is not {what}")));
+    let failed = |what: &str| Err(RuleFault::Failed(format!("{text:?} is not {what}")));
     Some(match name {
         "isIP" => Ok(Val::Bool(text.parse::<IpAddr>().is_ok())),
         "ip" => match text.parse() {

@@ -1,7 +1,7 @@
 //! Methods of text.
 
 use super::calls::number;
-use super::evaluate::{Evaluation, Fault};
+use super::evaluate::{Evaluation, RuleFault};
 use super::value::Val;
 
 /// Calls a method of text; `None` if there is no such method.
@@ -10,7 +10,7 @@ pub(super) fn method<'a>(
     name: &str,
     own: &str,
     arguments: &[Val<'a>],
-) -> Result<Option<Val<'a>>, Fault> {
+) -> Result<Option<Val<'a>>, RuleFault> {
     Ok(Some(match (name, arguments) {
         ("startsWith", [Val::Text(other)]) => Val::Bool(own.starts_with(other.as_ref())),
         ("endsWith", [Val::Text(other)]) => Val::Bool(own.ends_with(other.as_ref())),
@@ -24,7 +24,7 @@ pub(super) fn method<'a>(
             match usize::try_from(*index) {
                 Ok(index) if index < characters.len() => Val::text(characters[index].to_string()),
                 Ok(index) if index == characters.len() => Val::text(""),
-                _ => return Err(Fault::Failed(format!("index {index} is out of range"))),
+                _ => return Err(RuleFault::Failed(format!("index {index} is out of range"))),
             }
         }
         ("indexOf" | "lastIndexOf", [Val::Text(other)]) => {
@@ -73,7 +73,7 @@ pub(super) fn method<'a>(
 }
 
 /// Returns the characters from one index up to another.
-fn cut<'a>(own: &str, from: i64, to: i64) -> Result<Val<'a>, Fault> {
+fn cut<'a>(own: &str, from: i64, to: i64) -> Result<Val<'a>, RuleFault> {
     let length = own.chars().count();
     let to = if to == i64::MAX {
         length
@@ -84,7 +84,7 @@ fn cut<'a>(own: &str, from: i64, to: i64) -> Result<Val<'a>, Fault> {
         Ok(from) if from <= to && to <= length => Ok(Val::text(
             own.chars().skip(from).take(to - from).collect::<String>(),
         )),
-        _ => Err(Fault::Failed(format!(
+        _ => Err(RuleFault::Failed(format!(
             "substring from {from} is out of range"
         ))),
     }

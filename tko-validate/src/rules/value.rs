@@ -1,6 +1,6 @@
 //! Values of rules. Those of the resource are borrowed; the rest is made by the evaluation.
 
-use super::evaluate::Fault;
+use super::evaluate::RuleFault;
 use super::moment;
 use crate::formats::quantity::Quantity;
 use crate::structural::{Structural, ValueType};
@@ -160,7 +160,7 @@ impl<'a> Val<'a> {
     }
 
     /// Returns a field by the name that a rule uses for it.
-    pub(super) fn select(&self, name: &str) -> Result<Option<Self>, Fault> {
+    pub(super) fn select(&self, name: &str) -> Result<Option<Self>, RuleFault> {
         match self {
             Self::Fields(map, schema) => {
                 let plain = match schema {
@@ -173,7 +173,7 @@ impl<'a> Val<'a> {
                 Ok(map.get(&plain).map(|value| Self::wrap(value, schema)))
             }
             Self::Map(_) => Ok(self.at(&Self::text(name))),
-            other => Err(Fault::Failed(format!(
+            other => Err(RuleFault::Failed(format!(
                 "{} has no field {name}",
                 other.type_name()
             ))),
