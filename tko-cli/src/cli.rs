@@ -167,6 +167,11 @@ impl Cli {
             CliCommand::Scheduler(SchedulerCommand::Start(start)) => {
                 ("info", start.journal.journald)
             }
+            // The log lines of the plugin are a part of the result.
+            CliCommand::Plugin(Remote {
+                command: PluginCommand::Test(_),
+                ..
+            }) => ("info", false),
             _ => ("warn", false),
         };
         self.log.start(level, journald)

@@ -26,6 +26,9 @@ const MOUNT: &str = "test $(id -u) = 0 || set -- --user --map-root-user; \
 /// Tells those tests that no file system can be mounted.
 const WITHOUT_DISK: &str = "TKO_TEST_WITHOUT_DISK";
 
+/// The crate that is a Python package; a script builds and tests it.
+const PYTHON_CRATE: &str = "tko-python";
+
 /// How long each test program took when it last ran, relative to the workspace.
 const TIMES: &str = "target/test-times.json";
 
@@ -82,6 +85,9 @@ impl TestArgs {
             let mut command = cargo();
             command.args(self.doc_arguments());
             jobs.push(Job::new("documentation tests", command));
+        }
+        if self.has_python_tests() {
+            jobs.push(Job::new(PYTHON_CRATE, self.python_tests()));
         }
         if without_disk {
             for job in &mut jobs {
@@ -150,6 +156,34 @@ impl TestArgs {
             .env("CARGO_MANIFEST_DIR", &built.folder)
             .env("CARGO_PKG_NAME", &built.package);
         Job::new(&format!("{} {}", built.package, built.target), command)
+    }
+
+    /// The tests of the Python package have no files in `tests` that cargo knows.
+    fn has_python_tests(&self) -> bool {
+        let is_selected = if self.package.is_empty() {
+            !self.exclude.iter().any(|name| name == PYTHON_CRATE)
+        } else {
+            self.package.iter().any(|name| name == PYTHON_CRATE)
+        };
+        is_selected && self.test.is_empty() && !self.lib
+    }
+
+    /// Builds the wheel with the tests' profile in the same target folder, and tests it.
+    fn python_tests(&self) -> Command {
+        let mut command = Command::new("python3");
+        command.arg("tko-python/test.py");
+        if self.options.iter().any(|option| option == "--release") {
+            command.args(["--profile", "release"]);
+        }
+        if let Some(filter) = &self.filter {
+            command.args(["-k", filter]);
+        }
+        for (name, _) in std::env::vars_os() {
+            if is_of_this_package(&name.to_string_lossy()) {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
     /// Cargo refuses `--doc` if none of the crates has a library.
@@ -283,6 +317,21 @@ mod tests {
         let test = parsed(&["-p", "tko-cli"]);
         assert!(!test.has_doc_tests(&[built("tko-cli", false)]));
         assert!(test.has_doc_tests(&[built("tko-core", true), built("tko-cli", false)]));
+    }
+
+    #[test]
+    fn the_python_package_is_tested_like_a_crate() {
+        assert!(parsed(&[]).has_python_tests());
+        assert!(parsed(&["-p", "tko-python"]).has_python_tests());
+        assert!(!parsed(&["-p", "tko-core"]).has_python_tests());
+        assert!(!parsed(&["--exclude", "tko-python"]).has_python_tests());
+        assert!(!parsed(&["--test", "lease"]).has_python_tests());
+        let command = parsed(&["--cargo", "--release", "packages"]).python_tests();
+        let given = command.get_args().map(OsString::from);
+        assert_eq!(
+            words(given),
+            "tko-python/test.py --profile release -k packages"
+        );
     }
 
     #[test]

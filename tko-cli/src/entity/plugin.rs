@@ -1,14 +1,21 @@
 //! `tko plugin`: manages plugins.
 
+mod diff;
+mod recording;
+mod skeleton;
+mod workbench;
+
 use super::{delete, list, purge, show};
 use crate::console::Console;
 use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use crate::services::controllers::executors;
 use clap::{Args, Subcommand};
+use skeleton::NewPluginArgs;
 use tko_core::{
     DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
 };
 use tko_plugin::{PluginMetrics, Timeouts};
+use workbench::{PluginTestArgs, ReplayArgs};
 
 /// Manage plugins: programs that prepare, schedule or validate
 #[derive(Debug, Subcommand)]
@@ -28,6 +35,12 @@ pub(crate) enum PluginCommand {
     Register(RegisterArgs),
     /// Delete a plugin
     Delete(PluginName),
+    /// Call a prepare plugin for one resource and show the difference; changes nothing
+    Test(PluginTestArgs),
+    /// Make recorded calls again; fails if an answer differs
+    Replay(ReplayArgs),
+    /// Write a new plugin with a test
+    New(NewPluginArgs),
     /// Delete every plugin that matches the filters; without a filter, every plugin
     Purge {
         #[command(flatten)]
@@ -103,6 +116,9 @@ impl PluginCommand {
                 Ok(())
             }
             Self::Delete(name) => delete(data, &Key::from(name.id()?), console).await,
+            Self::Test(test) => test.run(data, console).await,
+            Self::Replay(replay) => replay.run(data, console).await,
+            Self::New(new) => new.run(console),
             Self::Purge { filter } => purge(data, &filter.select()?, console).await,
         }
     }

@@ -19,4 +19,5 @@ mod replicas;
 mod shutdown;
 mod sources;
 mod validate;
+mod workbench;
 mod workers;

@@ -3,7 +3,7 @@
 use crate::harness::{Server, plugin};
 use crate::metrics::{address, scraped};
 use tko_core::entity::PREPARED;
-use tko_core::{DeploymentId, Entity, Key};
+use tko_core::{DataApi, DeploymentId, Entity, Key, Kind, List, NewDeployment, Package, Select};
 
 /// Ways to misbehave: the mode of the worker, and a part of the condition's message.
 const HOSTILE: [(&str, &str); 7] = [
@@ -83,5 +83,60 @@ async fn faults_are_conditions_that_hold_nothing_else_back() {
         assert!(count.is_some_and(|count| count > 0), "{series}: {text}");
     }
     // The server stops its workers, also the one that hangs.
+    server.service.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes; the recipe `workers` of .ci/long runs it"]
+async fn every_deployment_ends_prepared_once_whatever_a_worker_does() {
+    let wanted = std::env::var("TKO_TEST_DEPLOYMENTS");
+    let wanted: usize = wanted.map_or(10_000, |text| text.parse().expect("a number"));
+    let up = "up --preparer-timeout 2s --metrics 127.0.0.1:0";
+    let server = Server::start(up).await;
+    let address = address(&server.service).await;
+    register(&server, "random", "Random", "random").await;
+    let client = server.client();
+    let value = serde_json::json!({
+        "apiVersion": "example.org/v1", "kind": "Random", "metadata": {"name": "it"},
+    });
+    let package = Package::from_values([value]).expect("a package");
+    for _ in 0..wanted / 1_000 {
+        let new = vec![NewDeployment::new().merge(package.clone()); 1_000];
+        for created in client.create_deployments(new).await {
+            created.expect("creates");
+        }
+    }
+    let prepared = Select::all(Kind::Deployment).prepared(true);
+    let mut polls = tokio::time::interval(std::time::Duration::from_millis(500));
+    let all = wanted / 1_000 * 1_000;
+    loop {
+        polls.tick().await;
+        let count = client.count(&prepared, u64::MAX, tko_core::Want::ROW).await;
+        let found = usize::try_from(count.expect("counts").found).expect("it fits");
+        if found == all {
+            break;
+        }
+    }
+    // Generation 1 is the creation, 2 the one preparation.
+    let mut list = List::new(prepared);
+    let mut seen = 0;
+    loop {
+        let page = client.list(&list).await.expect("lists");
+        for record in &page.items {
+            assert_eq!(record.entity.generation.0, 2, "{}", record.entity.key);
+        }
+        seen += page.items.len();
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, all);
+    let text = scraped(&address).await;
+    for line in text.lines().filter(|line| line.starts_with("tko_plugin_")) {
+        if !line.contains("_bucket") {
+            println!("{line}");
+        }
+    }
     server.service.stop().await;
 }

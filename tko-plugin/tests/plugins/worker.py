@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 import sys
 import time
 
@@ -45,6 +46,13 @@ def first_time():
 
 def call(number, document):
     """Handles one call."""
+    if mode == "random":
+        # One of 500 calls crashes, one of 1,000 hangs.
+        fate = random.random()
+        if fate < 1 / 500:
+            os.abort()
+        if fate > 1 - 1 / 1000:
+            time.sleep(600)
     if mode == "crash" or (mode == "crash_once" and first_time()):
         sys.exit("the address pool is exhausted")
     if mode == "exit":
@@ -76,7 +84,7 @@ def call(number, document):
         return {"prepared": True, "package": [{}]}
     if mode == "empty":
         return {}
-    if mode == "prepare":
+    if mode in ("prepare", "random"):
         target = document["targetResourceIdentifier"]
         for resource in document["deploymentPackage"]:
             if (resource["kind"], resource["metadata"]["name"]) == (target["kind"], target["name"]):

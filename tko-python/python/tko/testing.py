@@ -1,0 +1,231 @@
+"""Tests of plugins with pytest, and recorded calls as tests: `python -m tko.testing DIR…`.
+
+    from tko.testing import run
+
+    def test_a_port_gets_a_vlan(plugin_snapshot):
+        result = run("prepare.py", "prepare", package="input.yaml", target=("Port", "n3"))
+        assert result.prepared
+        plugin_snapshot(result.package)
+
+A recorded call is a folder with `call.json` (the input), `answer.json` (the output), and
+`plugin.json` (`type` and `arguments`): `tko plugin test --record DIR` writes it, and `tko plugin
+replay DIR` runs it, as does this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._tko import GVK, Package
+
+try:
+    import pytest
+except ImportError:  # pragma: no cover
+    pytest = None  # type: ignore[assignment]
+
+UPDATE = "TKO_UPDATE_SNAPSHOTS"
+
+
+class PluginError(AssertionError):
+    """The plugin reported an error, or broke the protocol."""
+
+
+@dataclass
+class Result:
+    """The answer of one call of a plugin."""
+
+    answer: dict[str, Any]
+    stderr: str
+    before: Package = field(default_factory=Package)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a preparer is done."""
+        return bool(self.answer.get("prepared"))
+
+    @property
+    def errors(self) -> list[str]:
+        """The errors that the plugin reported."""
+        error = self.answer.get("error") or []
+        return [error] if isinstance(error, str) else list(error)
+
+    @property
+    def package(self) -> Package:
+        """The new package of a preparer; the old one if it is not prepared."""
+        return Package(self.answer["package"]) if "package" in self.answer else self.before
+
+    def check(self) -> Result:
+        """Raises PluginError if the plugin reported an error."""
+        if self.errors:
+            raise PluginError("\n".join(self.errors) + ("\n\n" + self.stderr if self.stderr else ""))
+        return self
+
+
+PackageSource = Package | str | os.PathLike[str] | Iterable[dict[str, Any]]
+
+
+def read_package(source: PackageSource) -> Package:
+    """A package from a file of YAML, or as it is."""
+    if isinstance(source, (str, os.PathLike)):
+        return Package.parse(pathlib.Path(source).read_bytes())
+    return Package(source)
+
+
+def find_target(package: Package, target: tuple[str, str] | None) -> dict[str, str]:
+    """The protocol's identifier of the resource with this kind and name; by default of the first."""
+    for resource in package:
+        if target is None or (resource["kind"], resource["metadata"]["name"]) == target:
+            gvk = GVK(resource=resource)
+            name = resource["metadata"]["name"]
+            return {"group": gvk.group, "version": gvk.version, "kind": gvk.kind, "name": name}
+    raise LookupError(f"the package has no resource {target}")
+
+
+def run_call(arguments: Sequence[str], call: dict[str, Any], timeout: float = 30.0) -> Result:
+    """Runs a plugin once with this input document."""
+    first = str(arguments[0])
+    command = [sys.executable, *map(str, arguments)] if first.endswith(".py") else [*map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "TKO_WORKER"}
+    done = subprocess.run(
+        command,
+        input=json.dumps(call).encode(),
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        env=environment,
+    )
+    stderr = done.stderr.decode(errors="replace")
+    if done.returncode != 0:
+        raise PluginError(f"{first} exited with code {done.returncode}\n{stderr}")
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError as error:
+        raise PluginError(f"the answer of {first} is not JSON: {error}\n{stderr}") from None
+    return Result(answer, stderr)
+
+
+def run(
+    *arguments: str,
+    type: str = "prepare",
+    package: PackageSource = (),
+    target: tuple[str, str] | None = None,
+    deployments: dict[str, PackageSource] | None = None,
+    removed_deployments: dict[str, PackageSource] | None = None,
+    complete: bool = True,
+    timeout: float = 30.0,
+) -> Result:
+    """Runs a plugin once, as the executor `command` does, and returns its answer."""
+    before = read_package(package)
+    call: dict[str, Any] = {
+        "grpc": {"level2protocol": "", "address": "", "port": 0},
+        "logFile": "",
+        "logAddressPort": "",
+        "targetResourceIdentifier": find_target(before, target) if len(before) else {},
+    }
+    if type == "prepare":
+        call |= {"deploymentId": "test", "deploymentPackage": before.to_list()}
+    elif type == "validate":
+        call |= {"package": before.to_list(), "complete": complete}
+    elif type == "schedule":
+        call |= {
+            "siteId": "test",
+            "sitePackage": before.to_list(),
+            "deployments": {id: read_package(p).to_list() for id, p in (deployments or {}).items()},
+            "removedDeployments": {id: read_package(p).to_list() for id, p in (removed_deployments or {}).items()},
+        }
+    else:
+        raise ValueError(f"unknown type {type!r}; expected prepare, validate or schedule")
+    result = run_call(arguments, call, timeout)
+    result.before = before
+    return result
+
+
+def difference(expected: str, found: str, name: str) -> str:
+    """The difference of two texts, empty if they are equal."""
+    lines = difflib.unified_diff(
+        expected.splitlines(), found.splitlines(), f"{name} (expected)", f"{name} (found)", lineterm=""
+    )
+    return "\n".join(lines)
+
+
+def shown(answer: dict[str, Any]) -> str:
+    """An answer as text that is easy to compare."""
+    rest = {key: value for key, value in answer.items() if key != "package"}
+    text = json.dumps(rest, indent=2, sort_keys=True)
+    return text + "\n" + (str(Package(answer["package"])) if "package" in answer else "")
+
+
+def replay(folder: str | os.PathLike[str], timeout: float = 30.0) -> None:
+    """Runs a recorded call again; raises PluginError with the difference if the answer differs."""
+    path = pathlib.Path(folder)
+    plugin = json.loads((path / "plugin.json").read_text("utf-8"))
+    call = json.loads((path / "call.json").read_text("utf-8"))
+    expected = json.loads((path / "answer.json").read_text("utf-8"))
+    result = run_call(plugin["arguments"], call, timeout)
+    text = difference(shown(expected), shown(result.answer), str(path))
+    if text:
+        raise PluginError(text)
+
+
+def records(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """The recorded calls in a folder, and in the folders below it."""
+    return sorted(file.parent for file in pathlib.Path(folder).rglob("call.json"))
+
+
+def snapshot(package: Package, file: pathlib.Path) -> None:
+    """Compares a package with a file of YAML. Writes the file if it is missing, or to update it."""
+    found = str(package)
+    if os.environ.get(UPDATE) or not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(found, "utf-8")
+        return
+    text = difference(file.read_text("utf-8"), found, file.name)
+    if text:
+        raise PluginError(f"{text}\n\nset {UPDATE}=1 to accept this")
+
+
+if pytest is not None:
+
+    @pytest.fixture
+    def plugin_snapshot(request: pytest.FixtureRequest) -> Callable[[Package], None]:
+        """Compares a package with `snapshots/TEST.yaml` beside the test."""
+        folder = request.path.parent / "snapshots"
+        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in request.node.name)
+
+        def compare(package: Package) -> None:
+            snapshot(package, folder / f"{name}.yaml")
+
+        return compare
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the recorded calls in folders."""
+    parser = argparse.ArgumentParser(prog="python -m tko.testing", description="Run recorded calls of plugins")
+    parser.add_argument("folder", nargs="+", help="a folder with recorded calls")
+    parser.add_argument("--timeout", type=float, default=30.0, help="time limit of a call in seconds")
+    parsed = parser.parse_args(arguments)
+    failed = total = 0
+    for folder in parsed.folder:
+        for record in records(folder):
+            total += 1
+            try:
+                replay(record, parsed.timeout)
+                print(f"ok      {record}")
+            except (PluginError, OSError, subprocess.TimeoutExpired) as error:
+                failed += 1
+                print(f"FAILED  {record}\n{error}")
+    print(f"{total - failed} of {total} calls as recorded")
+    return 1 if failed or total == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Applies packages with kubectl."""
+
+from __future__ import annotations
+
+from .._plugin import execute
+from .._tko import Package
+
+
+def context(kube_context: str | None) -> tuple[str, ...]:
+    """The arguments that choose a context."""
+    return () if kube_context is None else (f"--context={kube_context}",)
+
+
+def apply(package: Package, kube_context: str | None = None) -> str:
+    """Applies the resources of a package; returns what kubectl says. An empty one needs no kubectl."""
+    if len(package) == 0:
+        return ""
+    return execute("kubectl", "apply", *context(kube_context), "--filename=-", input=str(package))
+
+
+def delete(package: Package, kube_context: str | None = None) -> str:
+    """Deletes the resources of a package. Those that do not exist are ignored."""
+    if len(package) == 0:
+        return ""
+    return execute(
+        "kubectl", "delete", *context(kube_context), "--ignore-not-found", "--filename=-", input=str(package)
+    )

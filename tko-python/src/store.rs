@@ -1,0 +1,100 @@
+//! `tko.Store`: an embedded data service.
+
+use crate::controller::RunningController;
+use crate::data::PyData;
+use crate::error::raised;
+use crate::runtime::wait;
+use crate::validation;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use std::sync::Arc;
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_backend_postgres::{Postgres, PostgresSettings};
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{Backend, Result as CoreResult, Store, WorkerApi};
+use tko_grpc::server::{Access, Listen, Server, Sockets};
+use tokio_util::sync::CancellationToken;
+
+/// A store in this process, with validation by TKO's built-in schemas.
+#[pyclass(name = "EmbeddedStore", module = "tko", frozen)]
+pub(crate) struct EmbeddedStore {
+    pub(crate) data: Arc<dyn WorkerApi>,
+    backend: &'static str,
+}
+
+async fn open(backend: Arc<dyn Backend>) -> CoreResult<Arc<dyn WorkerApi>> {
+    let validation = validation::built_in()?;
+    let ids = Arc::new(TimeOrderedIds);
+    Ok(Arc::new(Store::new(backend, validation, ids)))
+}
+
+#[pymethods]
+impl EmbeddedStore {
+    /// Opens a store: `memory`, or the URL of a PostgreSQL database.
+    #[new]
+    fn new(py: Python<'_>, backend: &str) -> PyResult<Self> {
+        let url = backend.to_owned();
+        let (name, is_postgres) = match backend {
+            "memory" => ("memory", false),
+            url if url.starts_with("postgresql://") || url.starts_with("postgres://") => {
+                ("postgresql", true)
+            }
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "unknown backend {other:?}; expected \"memory\" or \"postgresql://…\""
+                )));
+            }
+        };
+        let opened = async move {
+            let backend: Arc<dyn Backend> = if is_postgres {
+                Arc::new(Postgres::connect(PostgresSettings::new(url)).await?)
+            } else {
+                let clock = Arc::new(SystemClock::new());
+                Arc::new(Memory::new(clock, MemorySettings::default()))
+            };
+            open(backend).await
+        };
+        let data = wait(py, opened)?.map_err(|error| raised(&error))?;
+        Ok(Self {
+            data,
+            backend: name,
+        })
+    }
+
+    /// The API of this store.
+    fn api(&self) -> PyData {
+        PyData::embedded(self.data.clone())
+    }
+
+    /// Serves the store over gRPC; returns the server and its address.
+    fn serve(
+        &self,
+        py: Python<'_>,
+        address: &str,
+        port: u16,
+    ) -> PyResult<(RunningController, String)> {
+        let listen = Listen {
+            address: address.to_owned(),
+            port,
+            ..Listen::default()
+        };
+        let bound = async { Sockets::bind(&listen).await };
+        let sockets = wait(py, bound)?.map_err(|error| raised(&error))?;
+        let addresses = sockets.addresses();
+        Access::new()
+            .check(&addresses)
+            .map_err(|error| raised(&error))?;
+        let shown = addresses.first().map(ToString::to_string);
+        let stop = CancellationToken::new();
+        let server = Server::new(self.data.clone());
+        let served = server.serve(sockets, stop.clone());
+        Ok((
+            RunningController::spawn(stop, served),
+            shown.unwrap_or_default(),
+        ))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Store in {}>", self.backend)
+    }
+}

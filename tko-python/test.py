@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Builds the wheel of this package, installs it into a virtual environment, and tests it.
+
+`cargo xtask test` runs it. It needs a Rust toolchain, Python 3.10 or newer with venv, and packages from
+pip. It compiles into the target folder of the workspace, with the profile of the tests.
+
+    python3 tko-python/test.py [--profile NAME] [PYTEST ARGUMENTS]
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")).resolve()
+FOLDER = TARGET / "python"
+PYTHON = FOLDER / "venv" / "bin" / "python"
+TOOLS = ["maturin>=1.16,<2", "pytest>=8,<10", "mypy>=1.18,<3"]
+
+
+def run(*command, **options):
+    """Runs a command; returns its exit code."""
+    print("$", *command, flush=True)
+    return subprocess.run([str(part) for part in command], check=False, **options).returncode
+
+
+def check(*command, **options):
+    """Runs a command; ends the program if it fails."""
+    code = run(*command, **options)
+    if code != 0:
+        sys.exit(code)
+
+
+def install_tools():
+    """Makes the virtual environment. Without tools there are no tests."""
+    if not PYTHON.exists():
+        check(sys.executable, "-m", "venv", PYTHON.parent.parent)
+    if run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *TOOLS) != 0:
+        print("skipped all tests of tko-python: pip cannot install maturin, pytest and mypy")
+        sys.exit(0)
+
+
+def main():
+    """Builds, installs and tests."""
+    if sys.version_info < (3, 10):
+        print("skipped all tests of tko-python: they need Python 3.10 or newer")
+        return
+    arguments = sys.argv[1:]
+    profile = "dev"
+    if arguments[:1] == ["--profile"]:
+        profile, arguments = arguments[1], arguments[2:]
+    install_tools()
+    wheels = FOLDER / "wheels"
+    for old in wheels.glob("tko-*.whl"):
+        old.unlink()
+    environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET), "PATH": f"{PYTHON.parent}:{os.environ['PATH']}"}
+    check(
+        PYTHON.parent / "maturin",
+        "build",
+        "--profile",
+        profile,
+        "--out",
+        wheels,
+        "--interpreter",
+        PYTHON,
+        cwd=HERE,
+        env=environment,
+    )
+    [wheel] = wheels.glob("tko-*.whl")
+    check(PYTHON, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel)
+    # In another folder than the sources, so that the installed package is tested.
+    work = FOLDER / "work"
+    work.mkdir(exist_ok=True)
+    environment["PATH"] = f"{PYTHON.parent}:{os.environ['PATH']}"
+    tests = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", HERE, "-c", HERE / "pyproject.toml"]
+    check(*tests, HERE / "tests", *arguments, cwd=work, env=environment)
+    if not arguments:
+        check(*tests, "--doctest-modules", "--pyargs", "tko", cwd=work, env=environment)
+        check(PYTHON, "-m", "mypy", "--strict", "--cache-dir", FOLDER / "mypy", "-p", "tko", cwd=work)
+        check(PYTHON, "-m", "mypy.stubtest", "tko", "--allowlist", HERE / "tests" / "stubtest.allow", cwd=work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The client, blocking and asyncio, against an embedded server over gRPC."""
+
+import asyncio
+import signal
+import threading
+import time
+
+import pytest
+
+import tko
+
+PORT = tko.GVK("example.org", "v1", "Port")
+
+
+def port(name="n3", **spec):
+    return {"apiVersion": "example.org/v1", "kind": "Port", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def address():
+    store = tko.Store()
+    with store.serve() as server:
+        yield server.address
+
+
+@pytest.fixture
+def client(address):
+    with tko.Client(address) as client:
+        yield client
+        client.purge_deployments()
+        client.purge_templates()
+        client.purge_sites()
+        client.purge_plugins()
+
+
+def test_the_server_describes_itself(client):
+    about = client.about()
+    assert about["backend"] == "memory" and about["tko_version"] == tko.__version__
+
+
+def test_entities_make_the_round_trip(client):
+    client.register_template("nf/upf:v1", metadata={"vendor": "a"}, package=[port(vlan=1)])
+    client.register_site("edge/1", package=[])
+    id = client.create_deployment(template_id="nf/upf:v1", site_id="edge/1", merge_package=[port("n4")])
+    deployment = client.get_deployment(id)
+    assert deployment.deployment_id == deployment.deploymentId == id
+    assert deployment.template_id == "nf/upf:v1" and deployment.site_id == "edge/1"
+    assert deployment.metadata["vendor"] == "a" and deployment.prepared is False
+    package = deployment.get_package()
+    assert [port["metadata"]["name"] for port in package.iter_all(PORT)] == ["n3", "n4"]
+    ard = deployment.to_ard()
+    assert ard["deployment_id"] == id and ard["version"] == deployment.version
+    template = client.get_template("nf/upf:v1")
+    assert template.deployment_ids == [id]
+    with pytest.raises(AttributeError, match='a template has no "flavour"'):
+        _ = template.flavour
+    client.delete_deployment(id)
+    with pytest.raises(tko.NotFound, match=id):
+        client.get_deployment(id)
+
+
+def test_listings_are_iterators(client):
+    for number in range(25):
+        client.register_site(f"edge/{number:02}", metadata={"region": "south" if number % 2 else "north"})
+    assert [site.site_id for site in client.list_sites(max_count=3)] == ["edge/00", "edge/01", "edge/02"]
+    assert [site.site_id for site in client.list_sites(offset=23)] == ["edge/23", "edge/24"]
+    assert len(list(client.list_sites(metadata_patterns={"region": "s*"}))) == 12
+    assert [site.id for site in client.list_sites(site_id_patterns=["edge/1*"])][:2] == ["edge/10", "edge/11"]
+    [site] = client.list_sites(site_id_patterns=["edge/07"])
+    with pytest.raises(ValueError, match="without its package"):
+        site.get_package()
+    [site] = client.list_sites(site_id_patterns=["edge/07"], packages=True)
+    assert len(site.get_package()) == 0
+    listing = client.list_sites()
+    next(listing)
+    listing.close()
+    assert list(listing) == []
+    with pytest.raises(TypeError):
+        client.list_sites(site_id_patterns="edge/07")
+
+
+def test_errors_have_their_kind(client):
+    assert issubclass(tko.NotFound, tko.Error)
+    with pytest.raises(tko.BadArgument):
+        client.get_deployment("not an id!")
+    with pytest.raises(tko.BadArgument) as caught:
+        client.register_site(
+            "edge/1",
+            package=[
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": "a"},
+                    "data": {"n": 1},
+                    "more": 2,
+                }
+            ],
+        )
+    assert len(caught.value.violations) == 2
+    client.register_site("edge/1")
+    with pytest.raises(tko.AlreadyExists):
+        client.register_site("edge/1", expect=False)
+    with pytest.raises(tko.Unavailable, match="connect"):
+        tko.Client("127.0.0.1:9").about()
+    with pytest.raises(tko.BadArgument):
+        tko.Client("nowhere://")
+
+
+def test_modifications(client):
+    id = client.create_deployment(merge_package=[port()])
+    modification = client.start_deployment_modification(id)
+    assert modification.deployment_id == id
+    with pytest.raises(tko.Busy):
+        client.start_deployment_modification(id)
+    package = modification.get_package()
+    package[tko.Identifier(PORT, "n3")]["spec"]["vlan"] = 5
+    assert client.end_deployment_modification(modification.modification_token, package) == id
+    assert client.get_deployment(id).get_package().get_first(PORT)["spec"] == {"vlan": 5}
+    modification = client.start_deployment_modification(id)
+    client.cancel_deployment_modification(modification.modification_token)
+    version = client.get_deployment(id).version
+    client.update_deployment(id, version, [port(vlan=6)])
+    with pytest.raises(tko.Conflict):
+        client.update_deployment(id, version, [port(vlan=7)])
+    assert [change["after"].version for change in client.history("deployment", id)][-1] < version
+    assert client.count_deployments(prepared=False) == 1
+
+
+def test_plugins(client):
+    client.register_plugin("prepare", "ports", "worker", ["/p.py"], {"_worker.size": "2"}, [PORT])
+    plugin = client.get_plugin("prepare", "ports")
+    assert plugin.arguments == ["/p.py"] and plugin.triggers == [
+        {"group": "example.org", "version": "v1", "kind": "Port"}
+    ]
+    assert [plugin.name for plugin in client.list_plugins(trigger=PORT)] == ["ports"]
+    assert client.purge_plugins(executor="worker") == {"done": 1, "skipped": []}
+
+
+def test_changes_are_watched(client):
+    revision = client.revision()
+    client.register_site("edge/1")
+    client.delete_site("edge/1")
+    seen = []
+    for event in client.watch("site", after=revision):
+        if event.type != "bookmark":
+            seen.append((event.type, event.entity.id))
+        if len(seen) == 2:
+            break
+    assert seen == [("put", "edge/1"), ("gone", "edge/1")]
+
+
+def test_a_watch_can_be_closed_by_another_thread(client):
+    watch = client.watch("site")
+    threading.Timer(0.1, watch.close).start()
+    assert [event for event in watch if event.type != "bookmark"] == []
+
+
+def test_waits_release_the_lock_and_ctrl_c_ends_them(client):
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in client.watch("site"):
+            pass
+    assert time.monotonic() - started < 10
+
+
+def test_asyncio(client, address):
+    async def main():
+        async with tko.AsyncClient(address) as client:
+            await asyncio.gather(*(client.register_site(f"edge/{number}") for number in range(10)))
+            revision = await client.revision()
+            ids = [site.site_id async for site in client.list_sites()]
+            assert ids == [f"edge/{number}" for number in range(10)]
+            site = await client.get_site("edge/3")
+            assert site.site_id == "edge/3"
+            with pytest.raises(tko.NotFound):
+                await client.get_site("edge/99")
+            watch = client.watch("site", after=revision)
+            await client.delete_site("edge/3")
+            async for event in watch:
+                if event.type == "gone":
+                    assert event.entity.id == "edge/3"
+                    break
+
+    asyncio.run(main())
