@@ -143,9 +143,9 @@ impl PyData {
     fn connect(
         server: &str,
         token: Option<String>,
-        ca: Option<Vec<u8>>,
-        certificate: Option<Vec<u8>>,
-        key: Option<Vec<u8>>,
+        ca: Option<&[u8]>,
+        certificate: Option<&[u8]>,
+        key: Option<&[u8]>,
         name: Option<&str>,
         tls: bool,
         timeout: Option<f64>,
@@ -157,9 +157,9 @@ impl PyData {
                 .map_err(|error| PyTypeError::new_err(error.to_string()))?;
         }
         if tls || ca.is_some() || certificate.is_some() || name.is_some() {
-            let mut tls = ClientTls::new(ca.as_deref());
+            let mut tls = ClientTls::new(ca);
             match (certificate, key) {
-                (Some(certificate), Some(key)) => tls = tls.with_identity(&certificate, &key),
+                (Some(certificate), Some(key)) => tls = tls.with_identity(certificate, key),
                 (None, None) => {}
                 _ => return Err(PyTypeError::new_err("certificate and key go together")),
             }

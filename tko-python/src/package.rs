@@ -206,6 +206,7 @@ impl PyPackage {
     }
 
     /// The resources as a list of dicts, which still belong to this package.
+    #[allow(clippy::wrong_self_convention)] // The name in Python; resources become dicts.
     fn to_list<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         self.slots.iter_mut().map(|slot| slot.dict(py)).collect()
     }

@@ -22,7 +22,7 @@ pub(crate) struct EmbeddedStore {
     backend: &'static str,
 }
 
-async fn open(backend: Arc<dyn Backend>) -> CoreResult<Arc<dyn WorkerApi>> {
+fn open(backend: Arc<dyn Backend>) -> CoreResult<Arc<dyn WorkerApi>> {
     let validation = validation::built_in()?;
     let ids = Arc::new(TimeOrderedIds);
     Ok(Arc::new(Store::new(backend, validation, ids)))
@@ -52,7 +52,7 @@ impl EmbeddedStore {
                 let clock = Arc::new(SystemClock::new());
                 Arc::new(Memory::new(clock, MemorySettings::default()))
             };
-            open(backend).await
+            open(backend)
         };
         let data = wait(py, opened)?.map_err(|error| raised(&error))?;
         Ok(Self {
