@@ -19,5 +19,4 @@ mod replicas;
 mod shutdown;
 mod sources;
 mod validate;
-mod workbench;
 mod workers;
