@@ -100,6 +100,11 @@ pub(crate) const STATUS: &str = "SELECT h.revision, h.oldest, \
          AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL) \
          AND a.backend_type IS DISTINCT FROM 'autovacuum worker') s";
 
+/// Selects the applications of the sessions of other TKO processes in this database.
+pub(crate) const OTHER_PROCESSES: &str = "SELECT DISTINCT a.application_name FROM pg_stat_activity a \
+     WHERE a.datname = current_database() AND a.backend_type = 'client backend' \
+     AND a.application_name LIKE 'tko%' AND a.application_name <> $1 ORDER BY 1";
+
 /// Wraps a query in `COPY`, which sends each row in one message for
 /// [`RowColumns`](crate::columns::RowColumns).
 ///

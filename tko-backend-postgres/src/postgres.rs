@@ -6,6 +6,7 @@ use crate::commit::Committer;
 use crate::connect::connect;
 use crate::content::Content;
 use crate::database::Database;
+use crate::dialect;
 use crate::feed::{Feed, FeedTasks, trim};
 use crate::metrics::{Instrument, Purpose};
 use crate::monitor::DatabaseMonitor;
@@ -117,6 +118,28 @@ impl Postgres {
             repair,
         )
         .await
+    }
+
+    /// The names of the other TKO processes that are connected to this database: the applications of
+    /// their connections, each once.
+    ///
+    /// Processes are told apart by [`application`](PostgresSettings::application), so it should be
+    /// unique, and start with `tko`.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`: the sessions cannot be read.
+    pub async fn other_processes(&self) -> Result<Vec<String>> {
+        let Database {
+            pool,
+            metrics,
+            settings,
+            ..
+        } = &*self.database;
+        sqlx::query_scalar(dialect::OTHER_PROCESSES)
+            .bind(&settings.application)
+            .fetch_all(pool)
+            .sent(metrics, Purpose::FindProcesses)
+            .await
     }
 
     /// Deletes all data. Revisions continue, so that watchers have to list again.

@@ -111,10 +111,16 @@ impl Cli {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.start_logging()?;
         let mut stdout = std::io::BufWriter::new(std::io::stdout());
+        let mut nowhere = std::io::sink();
+        let is_demo = matches!(self.command, CliCommand::Demo(_));
         let mut console = Console {
             format: self.format,
             quiet: self.log.quiet,
-            out: &mut stdout,
+            out: if self.log.quiet && !is_demo {
+                &mut nowhere
+            } else {
+                &mut stdout
+            },
         };
         match self.command {
             CliCommand::Demo(demo) => demo.run(console.quiet, console.out).await?,

@@ -1,7 +1,6 @@
 //! The flags that say which data service a command talks to.
 
 use crate::services::time;
-use anyhow::Context;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,8 +71,10 @@ impl ConnectArgs {
             settings.tls = Some(ClientTls::read(self.grpc_ca.as_deref(), identity)?);
         }
         if let Some(path) = &self.grpc_token {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the token file {}", path.display()))?;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let why = format!("cannot read the token file {}: {error}", path.display());
+                tko_core::Error::bad("--grpc-token", why)
+            })?;
             settings.token = Some(text.trim().to_owned());
         }
         Ok(Client::new(settings)?)

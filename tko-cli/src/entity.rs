@@ -2,15 +2,17 @@
 
 pub(crate) mod deployment;
 pub(crate) mod plugin;
+pub(crate) mod removal;
 pub(crate) mod site;
 pub(crate) mod template;
 
 use crate::console::Console;
-use crate::filter::WindowArgs;
+use crate::filter::{StateFilter, WindowArgs};
 use crate::output::{self, ListWriter, OutputFormat};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
+use tko_core::select::MAX_PAGE;
 use tko_core::{Bulk, DataApi, Key, Kind, List, Metadata, Record, Revision, Select, Want, view};
 
 /// Most deployment ids that are shown with a template or site; `deployment list` shows all.
@@ -41,38 +43,53 @@ async fn list(
 ) -> anyhow::Result<()> {
     let mut skip = window.offset;
     let mut left = window.limit();
+    // Pages contain what is skipped, too.
+    let most = usize::try_from(skip).map_or(usize::MAX, |skip| left.saturating_add(skip));
     let mut list = List {
         select,
         after: None,
-        limit: left.min(500),
+        limit: match window.state {
+            Some(_) => MAX_PAGE,
+            None => most.min(500),
+        },
         want: Want {
             allow_stale: window.allow_stale,
             ..Want::ROW
         },
     };
+    if window.state == Some(StateFilter::Deleting) {
+        list.select.deleting = true;
+    }
     let want = list.want;
+    let mut cut = 0_u64;
     let mut shown_as_of = None;
     let format = console.format;
     let mut writer = ListWriter::new(format, console.out);
     while left > 0 {
-        let page = data.list(&list).await?;
+        let mut page = data.list(&list).await?;
         note(&mut shown_as_of, page.revision);
+        if let Some(state) = window.state {
+            page.items.retain(|record| state.matches(&record.entity));
+        }
         let skipped = usize::try_from(skip).map_or(page.items.len(), |n| n.min(page.items.len()));
         skip -= skipped as u64;
         let shown = page.items.into_iter().skip(skipped).take(left);
         let mut values = stream::iter(shown)
             .map(|record| async move {
                 let (ids, as_of) = deployment_ids(data, &record, want).await?.unzip();
-                let mut row = view::summary(&record, ids.as_deref());
+                let is_cut = ids.as_ref().is_some_and(|ids| ids.len() > MAX_IDS);
+                let shown = ids.as_ref().map(|ids| &ids[..ids.len().min(MAX_IDS)]);
+                let mut row = view::summary(&record, shown);
                 // A table has a column for every key.
                 if format != OutputFormat::Table {
                     row = view::without_empty(row);
                 }
-                anyhow::Ok((row, as_of))
+                anyhow::Ok((row, as_of, is_cut))
             })
             .buffered(AT_ONCE);
-        while let Some((value, as_of)) = values.try_next().await? {
+        while let Some((value, as_of, is_cut)) = values.try_next().await? {
             writer.item(value)?;
+            cut += u64::from(is_cut);
             if let Some(as_of) = as_of {
                 note(&mut shown_as_of, as_of);
             }
@@ -84,6 +101,12 @@ async fn list(
         }
     }
     writer.end()?;
+    if cut > 0 {
+        console.done(&format!(
+            "{cut} of them have more than {MAX_IDS} deployments, of which the first are shown; see \
+             tko deployment list"
+        ));
+    }
     if let Some(shown) = shown_as_of.filter(|_| window.allow_stale) {
         console.done(&match data.feed_position().await {
             Ok(head) if shown < head.revision => {
@@ -101,8 +124,8 @@ fn note(lowest: &mut Option<Revision>, revision: Revision) {
     *lowest = Some(lowest.map_or(revision, |lowest| lowest.min(revision)));
 }
 
-/// The first deployment ids of a template or site, and the revision that they show; `None` for
-/// other kinds.
+/// The first deployment ids of a template or site, one more than are shown, and the revision that
+/// they show; `None` for other kinds.
 async fn deployment_ids(
     data: &dyn DataApi,
     record: &Record,
@@ -119,7 +142,7 @@ async fn deployment_ids(
     };
     let mut ids = Vec::new();
     let mut as_of = None;
-    while ids.len() < MAX_IDS {
+    while ids.len() <= MAX_IDS {
         let page = data.list(&list).await?;
         note(&mut as_of, page.revision);
         ids.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
@@ -128,7 +151,7 @@ async fn deployment_ids(
             break;
         }
     }
-    ids.truncate(MAX_IDS);
+    ids.truncate(MAX_IDS + 1);
     Ok(as_of.map(|as_of| (ids, as_of)))
 }
 
@@ -146,31 +169,33 @@ async fn show(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyho
     let want = Want {
         revision: true,
         work: true,
+        deleting: true,
         ..Want::ROW
     };
     let record = data.get(key, want).await?;
     let ids = deployment_ids(data, &record, Want::ROW).await?;
-    let ids = ids.map(|(ids, _)| ids);
+    let mut ids = ids.map(|(ids, _)| ids);
+    if let Some(ids) = &mut ids
+        && ids.len() > MAX_IDS
+    {
+        ids.truncate(MAX_IDS);
+        console.done(&format!(
+            "{key} has more than {MAX_IDS} deployments, of which the first are shown; see tko \
+             deployment list"
+        ));
+    }
     let value = view::detail(&record, ids.as_deref());
     output::value(console.format, &value, console.out)
-}
-
-async fn delete(data: &dyn DataApi, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
-    let message = || format!("deleting {key}");
-    console.during(message, data.delete(key)).await?;
-    console.done(&format!("deleted {key}"));
-    Ok(())
-}
-
-async fn purge(data: &dyn DataApi, select: &Select, console: &Console<'_>) -> anyhow::Result<()> {
-    let message = || format!("deleting {}s", select.kind);
-    let bulk = console.during(message, data.purge(select)).await?;
-    report(&bulk, "deleted", select.kind, console)
 }
 
 /// Prints how many entities were changed. Skipped entities are printed too, and are an error.
 fn report(bulk: &Bulk, verb: &str, kind: Kind, console: &Console<'_>) -> anyhow::Result<()> {
     console.done(&format!("{verb} {} {kind}s", bulk.done));
+    report_skipped(bulk)
+}
+
+/// Prints skipped entities, which are an error.
+fn report_skipped(bulk: &Bulk) -> anyhow::Result<()> {
     for (key, why) in &bulk.skipped {
         eprintln!("skipped {key}: it {why}");
     }

@@ -22,10 +22,16 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("tko: {}", message(&error));
-    let kind = error
+    let cause = error
         .chain()
-        .find_map(|cause| cause.downcast_ref::<tko_core::Error>())
-        .map(tko_core::Error::kind);
+        .find_map(|cause| cause.downcast_ref::<tko_core::Error>());
+    let kind = cause.map(|cause| {
+        if names_nothing(cause) {
+            ErrorKind::NotFound
+        } else {
+            cause.kind()
+        }
+    });
     ExitCode::from(match kind {
         Some(ErrorKind::BadArgument) => 2,
         Some(ErrorKind::NotFound) => 3,
@@ -39,6 +45,16 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         Some(ErrorKind::Unauthenticated | ErrorKind::Forbidden) => 6,
         Some(ErrorKind::Expired | ErrorKind::NotImplemented | ErrorKind::Internal) | None => 1,
     })
+}
+
+/// Whether a command names another entity that does not exist, such as the template of a new
+/// deployment. To a script that is the same as an unknown id.
+fn names_nothing(error: &tko_core::Error) -> bool {
+    matches!(
+        error,
+        tko_core::Error::BadArgument { argument, message, .. }
+            if argument.ends_with(" id") && message.contains("does not exist")
+    )
 }
 
 /// Whether the reader of standard output closed the pipe, as `head` does. That is not a failure. A

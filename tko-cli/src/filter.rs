@@ -3,7 +3,7 @@
 use clap::Args;
 use std::collections::BTreeMap;
 use tko_core::select::MetadataPatterns;
-use tko_core::{DeploymentId, Gvk, Kind, Pattern, PluginType, Result, Select};
+use tko_core::{Condition, DeploymentId, Entity, Gvk, Kind, Pattern, PluginType, Result, Select};
 
 /// The flags that choose a part of a listing.
 #[derive(Debug, Args)]
@@ -22,6 +22,77 @@ pub(crate) struct WindowArgs {
     /// Allow a stale read from a replica; the revision it shows is printed
     #[arg(long)]
     pub(crate) allow_stale: bool,
+    /// Filter by state
+    #[arg(long, value_name = "STATE", value_enum)]
+    pub(crate) state: Option<StateFilter>,
+}
+
+/// A state of entities. Listings by state read every entity that the other filters select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StateFilter {
+    /// A condition says that something failed
+    Failing,
+    /// Its preparation waits for something
+    Waiting,
+    /// Approved, and not placed on a site yet
+    Unscheduled,
+    /// Being deleted: hidden from other listings until its scheduler is done
+    Deleting,
+}
+
+impl StateFilter {
+    /// Whether an entity is in this state.
+    pub(crate) fn matches(self, entity: &Entity) -> bool {
+        let is_waiting = |condition: &Condition| {
+            matches!(
+                condition.reason.as_str(),
+                "Waiting" | "AwaitingApproval" | "Moving" | "Removed" | "NoScheduler"
+            )
+        };
+        let mut conditions = entity.conditions.iter();
+        match self {
+            Self::Deleting => entity.deleting,
+            _ if entity.deleting => false,
+            Self::Failing => conditions.any(|c| c.status == Some(false) && !is_waiting(c)),
+            Self::Waiting => conditions.any(|c| c.status == Some(false) && c.reason == "Waiting"),
+            Self::Unscheduled => entity
+                .deployment()
+                .is_some_and(|d| d.approved && d.placed.is_none()),
+        }
+    }
+}
+
+/// Refuses to change every entity of a kind, unless the user says so.
+pub(crate) fn require_choice(select: &Select, all: bool) -> Result<()> {
+    if all || *select != Select::all(select.kind) {
+        return Ok(());
+    }
+    Err(tko_core::Error::bad(
+        "--all",
+        format!(
+            "no filter is given, so this would concern every {}; add a filter, or --all",
+            select.kind
+        ),
+    ))
+}
+
+/// Refuses empty filters, which an unset variable of a shell makes. They would select everything.
+fn refuse_empty<'a>(filters: impl IntoIterator<Item = (&'static str, Vec<&'a str>)>) -> Result<()> {
+    for (flag, texts) in filters {
+        if texts.iter().any(|text| text.is_empty()) {
+            let why = "is empty; name what to select, or leave the flag out";
+            return Err(tko_core::Error::bad(flag, why));
+        }
+    }
+    Ok(())
+}
+
+fn texts(patterns: &[String]) -> Vec<&str> {
+    patterns.iter().map(String::as_str).collect()
+}
+
+fn values(pairs: &[(String, String)]) -> Vec<&str> {
+    pairs.iter().map(|(_, value)| value.as_str()).collect()
 }
 
 impl WindowArgs {
@@ -56,6 +127,17 @@ impl TemplateFilter {
     }
 }
 
+impl TemplateFilter {
+    /// The selection for a change: no filter may be empty.
+    pub(crate) fn select_to_change(&self) -> Result<Select> {
+        refuse_empty([
+            ("--id", texts(&self.id)),
+            ("--metadata", values(&self.metadata)),
+        ])?;
+        self.select()
+    }
+}
+
 /// The filters for sites.
 #[derive(Debug, Args)]
 pub(crate) struct SiteFilter {
@@ -74,6 +156,15 @@ impl SiteFilter {
             template_ids: ids(&self.template_id)?,
             ..self.own.select()?
         })
+    }
+}
+
+impl SiteFilter {
+    /// The selection for a change: no filter may be empty.
+    pub(crate) fn select_to_change(&self) -> Result<Select> {
+        self.own.select_to_change()?;
+        refuse_empty([("--template-id", texts(&self.template_id))])?;
+        self.select()
     }
 }
 
@@ -155,6 +246,21 @@ impl DeploymentFilter {
     }
 }
 
+impl DeploymentFilter {
+    /// The selection for a change: no filter may be empty.
+    pub(crate) fn select_to_change(&self) -> Result<Select> {
+        refuse_empty([
+            ("--parent", self.parent.as_deref().into_iter().collect()),
+            ("--metadata", values(&self.metadata)),
+            ("--template-id", texts(&self.template_id)),
+            ("--template-metadata", values(&self.template_metadata)),
+            ("--site-id", texts(&self.site_id)),
+            ("--site-metadata", values(&self.site_metadata)),
+        ])?;
+        self.select()
+    }
+}
+
 /// The filters for plugins.
 #[derive(Debug, Args)]
 pub(crate) struct PluginFilter {
@@ -185,6 +291,17 @@ impl PluginFilter {
     }
 }
 
+impl PluginFilter {
+    /// The selection for a change: no filter may be empty.
+    pub(crate) fn select_to_change(&self) -> Result<Select> {
+        refuse_empty([
+            ("--name", texts(&self.name)),
+            ("--executor", self.executor.as_deref().into_iter().collect()),
+        ])?;
+        self.select()
+    }
+}
+
 fn ids(patterns: &[String]) -> Result<Vec<Pattern>> {
     patterns
         .iter()
@@ -199,6 +316,13 @@ fn metadata(pairs: &[(String, String)]) -> Result<MetadataPatterns> {
         if key.starts_with(tko_core::metadata::RESERVED) {
             let internal = format!("key {key:?} is internal to TKO and cannot be selected");
             return Err(tko_core::Error::bad("metadata pattern", internal));
+        }
+        if key.ends_with('!') {
+            let why = format!(
+                "{key}={text} looks like \"not equal\", which filters cannot say; KEY=PATTERN \
+                 selects what matches"
+            );
+            return Err(tko_core::Error::bad("metadata pattern", why));
         }
         let pattern = Pattern::value(text).map_err(|error| bad_pattern(&error))?;
         if patterns.insert(key.clone(), pattern).is_some() {

@@ -18,7 +18,7 @@ pub(crate) struct LogArgs {
     /// Log more: -v debug, -vv trace for TKO, -vvv trace for everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
-    /// Log only errors and print no messages
+    /// Log only errors and print nothing else, not even results
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Log to this file instead of standard error
@@ -63,6 +63,16 @@ impl LogArgs {
 
     fn lines(&self) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
         let (writer, colours) = if let Some(path) = &self.log {
+            if path.as_os_str().as_encoded_bytes().contains(&b'=') {
+                let why = format!(
+                    "-l {} names a log file; filter with --metadata KEY=PATTERN, or name the file \
+                     ./{0}",
+                    path.display()
+                );
+                if !path.starts_with(".") && !path.is_absolute() {
+                    return Err(tko_core::Error::bad("--log", why).into());
+                }
+            }
             let file = OpenOptions::new()
                 .create(true)
                 .append(true)

@@ -307,6 +307,7 @@ macro_rules! __data_checks {
                 a_modification_keeps_concurrent_changes
                 ending_without_a_change_makes_no_revision
                 concurrent_modifications_lose_nothing
+                an_edit_needs_a_new_approval
             }
             update {
                 an_update_requires_the_version_read
@@ -388,6 +389,7 @@ macro_rules! __data_checks {
                 a_step_can_delete_children
                 subscriptions_are_selectable
                 a_prepared_deployment_waits_for_nothing
+                deleted_children_are_created_again
             }
             schedule_step {
                 a_step_records_placements
@@ -396,6 +398,7 @@ macro_rules! __data_checks {
                 a_large_step_is_committed_completely
                 a_deployment_is_on_one_site_at_a_time
                 another_site_cannot_remove_a_placement
+                a_removed_parent_is_deleted
             }
             random {
                 operations_agree_with_the_model

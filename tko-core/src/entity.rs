@@ -518,3 +518,12 @@ pub const NO_SCHEDULER: &str = "NoScheduler";
 
 /// The kind of the condition that the preparation writes to deployments.
 pub const PREPARED: &str = "Prepared";
+
+/// The kind of the condition that says whether a prepared deployment is approved.
+pub const APPROVED: &str = "Approved";
+
+/// The reason of an [`APPROVED`] condition: the package was edited after a person approved it.
+///
+/// The approval of the new package is awaited. Until then the site keeps the generation that is
+/// [placed](Deployment::placed) there.
+pub const EDITED: &str = "Edited";

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `register` | registering templates, sites and plugins |
 //! | `create` | creating deployments |
-//! | `modify` | packages of deployments; modifications |
+//! | `modify`, `edit` | packages of deployments; modifications |
 //! | `update` | given metadata and packages of entities of all kinds |
 //! | `bulk` | approving and purging by selection |
 //! | `delete` | deleting, and finishing large deletions |
@@ -49,6 +49,7 @@ mod bulk;
 mod create;
 mod delete;
 mod draft;
+mod edit;
 mod modify;
 mod prepare_step;
 mod register;

@@ -12,6 +12,12 @@ use crate::entity::{Entity, Facts};
 use crate::id::{Key, SiteId};
 use crate::revision::Generation;
 use crate::work::{Enqueue, Lane, Stage};
+use std::time::Duration;
+
+/// The delay until a parent looks after a child that was deleted.
+///
+/// Children are often deleted in great numbers. So the parent works on them together.
+const CHILD_LEFT: Duration = Duration::from_secs(1);
 
 /// Returns the work to enqueue for a change of one entity.
 ///
@@ -20,6 +26,8 @@ use crate::work::{Enqueue, Lane, Stage};
 /// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it,
 ///   or has a new package; or the site that had it before reported it as removed.
 /// - Scheduling the site where a deployment is placed: the deletion of the deployment began.
+/// - Preparing the parent, after a second: the deletion of a child that its preparation created
+///   began, or has finished.
 ///
 /// `before` is `None` for a new entity, and `after` for a deleted one. A deployment counts as
 /// assigned to a site only while it is [wanted there](Entity::wanted_on): prepared, approved, and
@@ -85,7 +93,21 @@ pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue
     for site in sites {
         work.push(Enqueue::now(Stage::Schedule, site, Lane::of(site.as_str())));
     }
+    work.extend(before.and_then(|before| left_parent(before, after)));
     work
+}
+
+/// The preparation of the parent that lost a child: it may have to create the child again, and it
+/// counts its children. Only a child with an idempotency key was created by a preparation.
+fn left_parent(before: &Entity, after: Option<&Entity>) -> Option<Enqueue> {
+    let child = before.deployment()?;
+    child.idempotency_key.as_ref()?;
+    let has_left = after.is_none_or(|after| after.deleting && !before.deleting);
+    let parent = child.parent.as_ref().filter(|_| has_left)?;
+    Some(Enqueue {
+        after: CHILD_LEFT,
+        ..Enqueue::now(Stage::Prepare, parent, Lane::of(parent.as_str()))
+    })
 }
 
 /// The site where a deployment is placed, and the generation there; `None` for other kinds.

@@ -17,6 +17,9 @@
 //! | [`UPDATED`](keys::UPDATED) | all but plugins | time |
 //! | [`PREPARED`](keys::PREPARED), [`APPROVED`](keys::APPROVED) | deployment | boolean |
 //! | [`DEPLOYMENT_IDS`](keys::DEPLOYMENT_IDS) | template, site | list of text, if it was read |
+//! | [`DELETING`](keys::DELETING) | all | `true` while it is being deleted, else absent |
+//!
+//! A row of a listing shows no metadata of TKO's own ([`RESERVED`]).
 //!
 //! Only in [`detail`]:
 //!
@@ -90,6 +93,8 @@ pub mod keys {
         GENERATION = "generation";
         /// The revision of the last change.
         REVISION = "revision";
+        /// Whether an entity is being deleted.
+        DELETING = "deleting";
         /// The site that runs a deployment now.
         PLACED_ON = "placedOn";
         /// The conditions.
@@ -104,7 +109,12 @@ pub mod keys {
 /// `deployment_ids` are those of a template or site; `None` leaves the key out. They need a
 /// listing of their own, which [`deployments_of`] selects.
 pub fn summary(record: &Record, deployment_ids: Option<&[String]>) -> Value {
-    Value::Object(columns(&record.entity, deployment_ids))
+    let mut columns = columns(&record.entity, deployment_ids);
+    // TKO's own keys are for programs, and in `detail` for those who look for a reason.
+    if let Some(Value::Object(metadata)) = columns.get_mut(keys::METADATA) {
+        metadata.retain(|key, _| !key.starts_with(RESERVED));
+    }
+    Value::Object(columns)
 }
 
 /// Everything about an entity but its package.

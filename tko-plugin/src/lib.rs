@@ -18,6 +18,7 @@ pub mod lines;
 pub mod log;
 pub mod metrics;
 pub mod process;
+mod redaction;
 pub mod settings;
 pub mod stderr;
 pub mod worker;

@@ -1,5 +1,6 @@
 //! Program output made safe to show to people.
 
+use crate::redaction::redacted;
 use std::fmt::{self, Display, Formatter};
 
 /// The last bytes of a program's stderr, at most [`Tail::MOST`].
@@ -50,9 +51,10 @@ impl Display for Tail {
 /// Converts bytes to text that is safe to show.
 ///
 /// Invalid UTF-8 and control characters other than tab and line feed become U+FFFD. A carriage
-/// return before a line feed is removed.
+/// return before a line feed is removed. What looks like a secret is hidden; see
+/// [`redaction`](crate::redaction).
 pub fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
+    let text: String = String::from_utf8_lossy(bytes)
         .replace("\r\n", "\n")
         .chars()
         .map(|c| match c {
@@ -60,7 +62,8 @@ pub fn printable(bytes: &[u8]) -> String {
             c if c.is_control() => char::REPLACEMENT_CHARACTER,
             c => c,
         })
-        .collect()
+        .collect();
+    redacted(&text)
 }
 
 #[cfg(test)]

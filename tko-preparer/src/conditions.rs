@@ -32,15 +32,20 @@ pub(crate) fn finished(observed: Generation, approved: bool) -> Vec<Condition> {
     vec![prepared, approved]
 }
 
-/// A prepared deployment follows again what it tracks.
-pub(crate) fn tracked(observed: Generation) -> Condition {
-    Condition::new(
-        TRACKED,
-        true,
-        "Tracked",
-        "following what it tracks",
-        observed,
-    )
+/// A prepared deployment follows what it tracks. `outdated` children were made from another template
+/// than its Placements name now.
+pub(crate) fn tracked(observed: Generation, outdated: u64) -> Condition {
+    let (reason, message) = match outdated {
+        0 => ("Tracked", "following what it tracks".to_owned()),
+        _ => (
+            "Outdated",
+            format!(
+                "following what it tracks; {outdated} children were made from another template \
+                 than the Placement names now, and keep it; delete them to have them made anew"
+            ),
+        ),
+    };
+    Condition::new(TRACKED, true, reason, message, observed)
 }
 
 /// The condition of a blocked deployment. `open` has at least one blocker.

@@ -17,15 +17,18 @@ pub enum Phase {
     Cluster,
     /// Namespaced resources, and resources of unknown scope.
     Namespaced,
+    /// Webhook configurations and API services: clusters call what they name, which must run by then.
+    Extensions,
 }
 
 impl Phase {
-    /// The first part of a file name: `010`, `020` or `030`.
+    /// The first part of a file name: `010`, `020`, `030` or `040`.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Foundations => "010",
             Self::Cluster => "020",
             Self::Namespaced => "030",
+            Self::Extensions => "040",
         }
     }
 }
@@ -76,6 +79,9 @@ fn phase(resource: &Resource, custom: &Scopes<'_>) -> Phase {
     if is_definition(resource) || (group, kind) == ("", "Namespace") {
         return Phase::Foundations;
     }
+    if is_extension(group, kind) {
+        return Phase::Extensions;
+    }
     let cluster = match custom.get(&(group, kind)) {
         Some(cluster) => *cluster,
         None => is_cluster_scoped(gvk),
@@ -84,6 +90,16 @@ fn phase(resource: &Resource, custom: &Scopes<'_>) -> Phase {
         Phase::Cluster
     } else {
         Phase::Namespaced
+    }
+}
+
+/// Whether a cluster calls a workload that the resource names. If the resource came first, the
+/// cluster would refuse the workload itself, or fail to discover its resources.
+fn is_extension(group: &str, kind: &str) -> bool {
+    match group {
+        "admissionregistration.k8s.io" => kind.ends_with("WebhookConfiguration"),
+        "apiregistration.k8s.io" => kind == "APIService",
+        _ => false,
     }
 }
 
@@ -175,6 +191,28 @@ mod tests {
             (Phase::Namespaced, "Deployment a"),
             (Phase::Namespaced, "Narrow n"),
             (Phase::Namespaced, "ConfigMap b"),
+        ];
+        let expected = expected.map(|(phase, name)| (phase, name.to_owned()));
+        assert_eq!(found, expected);
+    }
+
+    /// O14: a webhook that is configured before its server runs refuses everything.
+    #[test]
+    fn webhook_configurations_come_after_workloads() {
+        let webhooks = "admissionregistration.k8s.io/v1";
+        let found = order(vec![
+            resource(webhooks, "ValidatingWebhookConfiguration", "v"),
+            resource(webhooks, "MutatingWebhookConfiguration", "m"),
+            resource(webhooks, "ValidatingAdmissionPolicy", "p"),
+            resource("apiregistration.k8s.io/v1", "APIService", "a"),
+            resource("apps/v1", "Deployment", "server"),
+        ]);
+        let expected = [
+            (Phase::Cluster, "ValidatingAdmissionPolicy p"),
+            (Phase::Namespaced, "Deployment server"),
+            (Phase::Extensions, "ValidatingWebhookConfiguration v"),
+            (Phase::Extensions, "MutatingWebhookConfiguration m"),
+            (Phase::Extensions, "APIService a"),
         ];
         let expected = expected.map(|(phase, name)| (phase, name.to_owned()));
         assert_eq!(found, expected);

@@ -2,7 +2,11 @@
 
 use crate::context::ScheduleContext;
 use futures_util::TryStreamExt;
-use tko_core::{Entity, Error, Generation, Kind, List, Record, Result, Select, SiteId, Want};
+use std::sync::Arc;
+use tko_core::entity::{APPROVED, EDITED};
+use tko_core::{
+    Entity, Error, Generation, Kind, List, Package, Record, Result, Select, SiteId, Want,
+};
 
 /// Deployments on one page. They come with their packages.
 const PAGE: usize = 200;
@@ -13,7 +17,8 @@ const HISTORY: usize = 100;
 /// The deployments that concern one site, in key order.
 #[derive(Default)]
 pub(crate) struct SiteDeployments {
-    /// Deployments to run here: prepared, approved, and not placed on another site.
+    /// Deployments to run here: prepared, approved, and not placed on another site. One that was edited
+    /// after its approval is here as it was placed.
     pub(crate) wanted: Vec<Record>,
     /// Deployments placed here that are to be removed.
     pub(crate) removed: Vec<Record>,
@@ -55,6 +60,8 @@ pub(crate) async fn gather(
                     record.package = None;
                     found.moving.push(record);
                 }
+            } else if here && !deleting && awaits_approval(&record.entity, site) {
+                found.wanted.push(as_placed(context, record).await?);
             } else if here {
                 found.removed.push(as_scheduled(context, record).await?);
             }
@@ -78,6 +85,70 @@ pub(crate) fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
     entity.deployment()?.placed.as_ref()
 }
 
+/// Whether a deployment was edited after its approval, and waits for the approval of the edit. Until
+/// then the site keeps what is there.
+fn awaits_approval(entity: &Entity, site: &SiteId) -> bool {
+    let is_edited = entity
+        .condition(APPROVED)
+        .is_some_and(|condition| condition.status == Some(false) && condition.reason == EDITED);
+    is_edited
+        && !entity.deleting
+        && entity
+            .deployment()
+            .is_some_and(|d| d.prepared && !d.approved && d.site.as_ref() == Some(site))
+}
+
+/// The record of the generation that is placed, with its package.
+///
+/// # Errors
+///
+/// `BadArgument` if history does not reach back so far: nothing on the site may change then.
+async fn as_placed(context: &ScheduleContext, record: Record) -> Result<Record> {
+    let at = placed(&record.entity).map(|(_, at)| *at);
+    let package = match at {
+        Some(at) => history_package(context, &record, at).await?,
+        None => None,
+    };
+    let (Some(at), Some(package)) = (at, package) else {
+        return Err(Error::bad(
+            "site",
+            format!(
+                "{} was edited after its approval, and the package that is on the site is no longer \
+                 in history; approve the edit, or delete the deployment",
+                record.entity.key
+            ),
+        ));
+    };
+    let mut entity = Entity::clone(&record.entity);
+    entity.generation = at;
+    Ok(Record {
+        entity: Arc::new(entity),
+        package: Some(package),
+        ..record
+    })
+}
+
+/// The package of a generation, if history reaches back so far.
+async fn history_package(
+    context: &ScheduleContext,
+    record: &Record,
+    generation: Generation,
+) -> Result<Option<Package>> {
+    let changes = context
+        .data
+        .history(&record.entity.key, None, HISTORY)
+        .await?;
+    // The state before the oldest change is known, too.
+    let states = changes
+        .into_iter()
+        .flat_map(|change| [change.after, change.before])
+        .flatten();
+    Ok(states
+        .into_iter()
+        .find(|state| state.entity.generation == generation)
+        .and_then(|state| state.package))
+}
+
 /// The record with the package that was scheduled, if history reaches back so far; else with its
 /// current package.
 async fn as_scheduled(context: &ScheduleContext, record: Record) -> Result<Record> {
@@ -88,15 +159,7 @@ async fn as_scheduled(context: &ScheduleContext, record: Record) -> Result<Recor
     if scheduled == generation {
         return Ok(record);
     }
-    let changes = context
-        .data
-        .history(&record.entity.key, None, HISTORY)
-        .await?;
-    let package = changes
-        .into_iter()
-        .filter_map(|change| change.after)
-        .find(|after| after.entity.generation == scheduled)
-        .and_then(|after| after.package);
+    let package = history_package(context, &record, scheduled).await?;
     Ok(Record {
         package: package.or(record.package),
         ..record

@@ -4,6 +4,7 @@
 pub mod apply;
 mod call;
 mod conditions;
+mod conflicts;
 mod context;
 mod controller;
 mod gather;

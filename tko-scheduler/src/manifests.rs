@@ -97,7 +97,8 @@ impl Manifests {
 
     /// The files of a deployment, by name, in the order in which they should be applied.
     pub fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
-        render::files(package)
+        let files = render::files(package).into_iter();
+        files.map(|(name, file)| (name, file.text)).collect()
     }
 
     /// Compares a directory with the data, and returns the number of files.

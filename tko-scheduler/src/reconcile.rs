@@ -9,6 +9,7 @@
 //! - The results are committed together with the end of the claim.
 
 use crate::call::scheduler_calls;
+use crate::conflicts::SiteConflicts;
 use crate::context::ScheduleContext;
 use crate::gather::{SiteDeployments, gather};
 use crate::report::SiteReport;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Record, Result, ScheduleStep,
-    SiteId, Stage, Want,
+    Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Result, ScheduleStep, SiteId,
+    Stage, Want,
 };
 use tko_worker::{Handle, async_trait, claim_backoff, jitter};
 
@@ -65,13 +66,19 @@ impl SiteReconciliation<'_> {
         let site = self.context.data.get(&self.claim.token.key, want).await?;
         let deployments = match gather(self.context, self.id, site.entity.deleting).await {
             Err(Error::BadArgument { message, .. }) => {
-                return self
-                    .failed(&site, &SiteDeployments::default(), &message)
-                    .await;
+                let report = SiteReport {
+                    id: self.id,
+                    site: &site,
+                    deployments: &SiteDeployments::default(),
+                    conflicts: &SiteConflicts::default(),
+                };
+                return self.failed(&report, &message).await;
             }
             gathered => gathered?,
         };
+        let conflicts = SiteConflicts::find(&deployments.wanted);
         let report = SiteReport {
+            conflicts: &conflicts,
             id: self.id,
             site: &site,
             deployments: &deployments,
@@ -100,7 +107,7 @@ impl SiteReconciliation<'_> {
         if failures.is_empty() {
             self.succeeded(&report, conditions).await
         } else {
-            self.failed(&site, &deployments, &failures.join("; ")).await
+            self.failed(&report, &failures.join("; ")).await
         }
     }
 
@@ -126,15 +133,10 @@ impl SiteReconciliation<'_> {
         }
     }
 
-    async fn failed(&self, site: &Record, deployments: &SiteDeployments, why: &str) -> Result<()> {
+    async fn failed(&self, report: &SiteReport<'_>, why: &str) -> Result<()> {
         let after = claim_backoff(self.claim);
         let attempt = self.claim.work.attempts;
         tracing::warn!(site = self.id.as_str(), attempt, next = ?after, error = why, "failed to schedule; retrying");
-        let report = SiteReport {
-            id: self.id,
-            site,
-            deployments,
-        };
         let reason = why.to_owned();
         self.commit(report.failed(why, Outcome::Retry { after, reason }))
             .await

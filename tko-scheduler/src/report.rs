@@ -1,6 +1,7 @@
 //! The commits that report how scheduling a site went.
 
 use crate::conditions;
+use crate::conflicts::SiteConflicts;
 use crate::gather::{SiteDeployments, placed};
 use std::collections::BTreeMap;
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
@@ -11,6 +12,7 @@ pub(crate) struct SiteReport<'a> {
     pub(crate) id: &'a SiteId,
     pub(crate) site: &'a Record,
     pub(crate) deployments: &'a SiteDeployments,
+    pub(crate) conflicts: &'a SiteConflicts,
 }
 
 impl SiteReport<'_> {
@@ -105,11 +107,17 @@ impl SiteReport<'_> {
             conditions::moving(&record.entity, from, self.id)
         };
         let all = self.deployments;
-        let wanted = all.wanted.iter().map(|record| (record, wanted(record)));
-        let removed = all.removed.iter().map(|record| (record, removed(record)));
-        let moving = all.moving.iter().map(|record| (record, moving(record)));
+        let wanted = all.wanted.iter().map(|record| {
+            let conflict = self.conflicts.condition(record, self.id);
+            let new = [wanted(record)].into_iter().chain(conflict);
+            (record, new.collect())
+        });
+        let off = all.removed.iter();
+        let removed = off.map(|record| (record, vec![removed(record)]));
+        let coming = all.moving.iter();
+        let moving = coming.map(|record| (record, vec![moving(record)]));
         let each = wanted.chain(removed).chain(moving);
-        let new = each.filter_map(|(record, new)| conditions::news(record, vec![new]));
+        let new = each.filter_map(|(record, new)| conditions::news(record, new));
         conditions::news(self.site, site)
             .into_iter()
             .chain(new)

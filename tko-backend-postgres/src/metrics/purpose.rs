@@ -43,6 +43,7 @@ purposes! {
     ReadNamed "read_named" "read the templates and sites of deployments"
 
     // Transactions of several statements.
+    FindProcesses "find_processes" "look for other processes"
     Begin "begin" "begin a transaction"
     End "end" "end a transaction"
 

@@ -1,8 +1,9 @@
 //! `tko deployment`: manages deployments.
 
-use super::{MODIFICATION, MetadataArgs, delete, get, list, purge, report, show};
+use super::removal::{self, PurgeArgs, RemovalArgs};
+use super::{MODIFICATION, MetadataArgs, get, list, report, show};
 use crate::console::Console;
-use crate::filter::{DeploymentFilter, WindowArgs};
+use crate::filter::{DeploymentFilter, WindowArgs, require_choice};
 use crate::output;
 use crate::source::SourceArgs;
 use anyhow::Context;
@@ -57,15 +58,22 @@ pub(crate) enum DeploymentCommand {
         #[command(flatten)]
         source: SourceArgs,
     },
-    /// Delete a deployment; its children stay
+    /// Delete a deployment; its children stay, unless --cascade is given
     Delete {
         /// Id, as printed by create
         id: DeploymentId,
+        /// Delete its children, too, with theirs
+        #[arg(long)]
+        cascade: bool,
+        #[command(flatten)]
+        removal: RemovalArgs,
     },
-    /// Delete every deployment that matches the filters; without a filter, every deployment
+    /// Delete every deployment that matches the filters
     Purge {
         #[command(flatten)]
         filter: DeploymentFilter,
+        #[command(flatten)]
+        purge: PurgeArgs,
     },
     /// Approve a deployment, or every prepared and unapproved one that matches the filters
     Approve {
@@ -73,6 +81,9 @@ pub(crate) enum DeploymentCommand {
         id: Option<DeploymentId>,
         #[command(flatten)]
         filter: DeploymentFilter,
+        /// Approve every one; required without an id or a filter
+        #[arg(long)]
+        all: bool,
     },
     /// Modify a deployment's package; nobody else can change it meanwhile
     #[command(subcommand)]
@@ -154,13 +165,23 @@ impl DeploymentCommand {
                 writeln!(console.out, "{id}")?;
                 Ok(())
             }
-            Self::Delete { id } => delete(data, &id.into(), console).await,
-            Self::Purge { filter } => purge(data, &filter.select()?, console).await,
-            Self::Approve { id, filter } => {
-                let select = filter.select()?;
+            Self::Delete {
+                id,
+                cascade: true,
+                removal,
+            } => removal::delete_cascade(data, &id, &removal, console).await,
+            Self::Delete { id, removal, .. } => {
+                removal::delete(data, &id.into(), &removal, console).await
+            }
+            Self::Purge { filter, purge } => {
+                removal::purge(data, &filter.select_to_change()?, &purge, console).await
+            }
+            Self::Approve { id, filter, all } => {
+                let select = filter.select_to_change()?;
                 if let Some(id) = id {
                     return approve_one(data, id, select, console).await;
                 }
+                require_choice(&select, all)?;
                 let approving = data.approve(&select);
                 let message = || "approving deployments".to_owned();
                 let bulk = console.during(message, approving).await?;

@@ -5,7 +5,8 @@ mod recording;
 mod skeleton;
 mod workbench;
 
-use super::{delete, list, purge, show};
+use super::removal::{self, PurgeArgs, RemovalArgs};
+use super::{list, show};
 use crate::console::Console;
 use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use crate::services::controllers::executors;
@@ -41,10 +42,12 @@ pub(crate) enum PluginCommand {
     Replay(ReplayArgs),
     /// Write a new plugin with a test
     New(NewPluginArgs),
-    /// Delete every plugin that matches the filters; without a filter, every plugin
+    /// Delete every plugin that matches the filters
     Purge {
         #[command(flatten)]
         filter: PluginFilter,
+        #[command(flatten)]
+        purge: PurgeArgs,
     },
 }
 
@@ -115,11 +118,17 @@ impl PluginCommand {
                 }
                 Ok(())
             }
-            Self::Delete(name) => delete(data, &Key::from(name.id()?), console).await,
+            Self::Delete(name) => {
+                // Nothing is lost that registering it again would not restore.
+                let args = RemovalArgs::default();
+                removal::delete(data, &Key::from(name.id()?), &args, console).await
+            }
             Self::Test(test) => test.run(data, console).await,
             Self::Replay(replay) => replay.run(data, console).await,
             Self::New(new) => new.run(console),
-            Self::Purge { filter } => purge(data, &filter.select()?, console).await,
+            Self::Purge { filter, purge } => {
+                removal::purge(data, &filter.select_to_change()?, &purge, console).await
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tko site`: manages sites.
 
-use super::{MetadataArgs, delete, get, list, purge, show};
+use super::removal::{self, PurgeArgs, RemovalArgs};
+use super::{MetadataArgs, get, list, show};
 use crate::console::Console;
 use crate::filter::{SiteFilter, WindowArgs};
 use crate::source::SourceArgs;
@@ -43,11 +44,15 @@ pub(crate) enum SiteCommand {
     Delete {
         /// Id, such as india/bangalore/south-100
         id: SiteId,
+        #[command(flatten)]
+        removal: RemovalArgs,
     },
-    /// Delete every site that matches the filters; without a filter, every site
+    /// Delete every site that matches the filters
     Purge {
         #[command(flatten)]
         filter: SiteFilter,
+        #[command(flatten)]
+        purge: PurgeArgs,
     },
 }
 
@@ -79,8 +84,12 @@ impl SiteCommand {
                 console.done(&format!("registered site {id}"));
                 Ok(())
             }
-            Self::Delete { id } => delete(data, &id.into(), console).await,
-            Self::Purge { filter } => purge(data, &filter.select()?, console).await,
+            Self::Delete { id, removal } => {
+                removal::delete(data, &id.into(), &removal, console).await
+            }
+            Self::Purge { filter, purge } => {
+                removal::purge(data, &filter.select_to_change()?, &purge, console).await
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tko template`: manages templates.
 
-use super::{MetadataArgs, delete, get, list, purge, show};
+use super::removal::{self, PurgeArgs, RemovalArgs};
+use super::{MetadataArgs, get, list, show};
 use crate::console::Console;
 use crate::filter::{TemplateFilter, WindowArgs};
 use crate::source::SourceArgs;
@@ -41,11 +42,15 @@ pub(crate) enum TemplateCommand {
     Delete {
         /// Id, such as nf/upf:v1.0.0
         id: TemplateId,
+        #[command(flatten)]
+        removal: RemovalArgs,
     },
-    /// Delete every template that matches the filters; without a filter, every template
+    /// Delete every template that matches the filters
     Purge {
         #[command(flatten)]
         filter: TemplateFilter,
+        #[command(flatten)]
+        purge: PurgeArgs,
     },
 }
 
@@ -75,8 +80,12 @@ impl TemplateCommand {
                 console.done(&format!("registered template {id}"));
                 Ok(())
             }
-            Self::Delete { id } => delete(data, &id.into(), console).await,
-            Self::Purge { filter } => purge(data, &filter.select()?, console).await,
+            Self::Delete { id, removal } => {
+                removal::delete(data, &id.into(), &removal, console).await
+            }
+            Self::Purge { filter, purge } => {
+                removal::purge(data, &filter.select_to_change()?, &purge, console).await
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::Memory;
 use tko_backend_postgres::{Postgres, PostgresSettings};
-use tko_core::system::SystemClock;
-use tko_core::{Backend, Error};
+use tko_core::system::{SystemClock, TimeOrderedIds};
+use tko_core::{Backend, Error, Ids};
 
 /// The storage backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +87,9 @@ impl ConnectionArgs {
         let mut settings = PostgresSettings::new(&self.url);
         settings.connection_timeout = self.timeout;
         settings.connections = self.most;
+        // Unique, so that processes can be told apart, also those of several machines.
+        let unique = TimeOrderedIds.next();
+        settings.application = format!("tko {} {unique}", std::process::id());
         settings
     }
 }
@@ -138,6 +141,8 @@ impl BackendArgs {
                 settings.replicas.clone_from(&self.replicas);
                 let postgres = connect(settings).await?;
                 if self.backend_clean {
+                    refuse_if_in_use(&postgres).await?;
+                    tracing::warn!("deleting everything in the backend, as --backend-clean says");
                     postgres.clear().await.context("cannot clean the backend")?;
                 }
                 if let Some(exporter) = exporter {
@@ -148,6 +153,30 @@ impl BackendArgs {
             }
         }
     }
+}
+
+/// The number of looks for other processes, and the time between them.
+const LOOKS: u32 = 10;
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Refuses to clean a database that other processes serve.
+async fn refuse_if_in_use(postgres: &Postgres) -> anyhow::Result<()> {
+    let mut others = postgres.other_processes().await?;
+    // The sessions of a process that has just ended remain for a moment.
+    for _ in 0..LOOKS {
+        if others.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+        others = postgres.other_processes().await?;
+    }
+    let why = format!(
+        "{} other processes use this database ({}), and would lose their data; stop them first, or \
+         start without --backend-clean and TKO_BACKEND_CLEAN",
+        others.len(),
+        others.join(", ")
+    );
+    Err(Error::bad("--backend-clean", why).into())
 }
 
 /// Inspect or repair the storage backend

@@ -45,7 +45,7 @@ async fn create_prints_the_bare_id_and_get_the_whole_package() {
     let server = Server::data().await;
     let ids = filled(&server).await;
     let create = format!(
-        "deployment create nf/upf:v1 -s japan/1 -m x=y,z=1 --parent {} -q",
+        "deployment create nf/upf:v1 -s japan/1 -m x=y,z=1 --parent {}",
         ids[0]
     );
     let created = server
@@ -128,7 +128,7 @@ async fn prepared_deployments_are_approved_by_id_or_by_filter() {
         .good()
         .await;
     assert_eq!(approved.stderr, "approved 3 deployments\n");
-    let approved = server.tko("deployment approve").good().await;
+    let approved = server.tko("deployment approve --all").good().await;
     assert_eq!(approved.stderr, "approved 0 deployments\n");
 }
 
@@ -137,23 +137,23 @@ async fn purge_deletes_only_matching_entities() {
     let server = Server::data().await;
     let ids = filled(&server).await;
     let purged = server
-        .tko("deployment purge --template-id nf/smf:*")
+        .tko("deployment purge --yes --template-id nf/smf:*")
         .good()
         .await;
     assert_eq!(purged.stderr, "deleted 2 deployments\n");
     let purged = server
-        .tko("deployment purge --template-id nf/smf:*")
+        .tko("deployment purge --yes --template-id nf/smf:*")
         .good()
         .await;
     assert_eq!(purged.stderr, "deleted 0 deployments\n");
     let list = server.tko("deployment list -ojson").good().await;
     assert_eq!(list.column("deploymentId"), sorted(ids[..2].to_vec()));
     let purged = server
-        .tko("site purge --metadata region=north")
+        .tko("site purge --yes --metadata region=north")
         .good()
         .await;
     assert_eq!(purged.stderr, "deleted 2 sites\n");
-    let purged = server.tko("template purge").good().await;
+    let purged = server.tko("template purge --all --yes").good().await;
     assert_eq!(purged.stderr, "deleted 3 templates\n");
     server
         .tko(&format!("deployment delete {}", ids[0]))

@@ -15,6 +15,7 @@ mod modifications;
 mod plugins;
 mod postgres;
 mod processes;
+mod removal;
 mod replicas;
 mod shutdown;
 mod sources;

@@ -152,7 +152,8 @@ async fn a_scheduler_in_python_places_and_removes() {
     let file = folder.path().join("lab%2F1").join(format!("{id}.json"));
     let text = fs::read_to_string(&file).expect("the plugin wrote it");
     assert!(text.contains("ConfigMap"), "{text}");
-    server.tko(&format!("deployment delete {id}")).good().await;
+    let delete = format!("deployment delete {id} --yes");
+    server.tko(&delete).good().await;
     gone(&server, &id).await;
     assert!(!file.exists(), "the file still exists");
 }

@@ -124,6 +124,11 @@ async fn processes_share_a_database() {
     other.service.stop().await;
     let again = Server::start(&data(&url)).await;
     assert_eq!(again.tko(list).good().await.column("templateId"), ids);
+    // O17: nobody deletes the data under a live process.
+    let clean = format!("{} --grpc-port 0 --backend-clean", data(&url));
+    let refused = tko(&clean).bad(2).await;
+    assert!(refused.contains("other processes use"), "{refused}");
+    assert_eq!(again.tko(list).good().await.column("templateId"), ids);
     again.service.stop().await;
     let clean = Server::start(&format!("{} --backend-clean", data(&url))).await;
     let none = clean.tko(list).good().await.column("templateId");

@@ -29,7 +29,7 @@ async fn nation(server: &Server, mut disturb: impl AsyncFnMut()) {
     let whole = total(EDGES);
     feed.until("prepared", |counts| counts.prepared == whole - 1)
         .await;
-    let approved = server.tko("deployment approve").good().await;
+    let approved = server.tko("deployment approve --all").good().await;
     assert_eq!(approved.stderr, "approved 4 deployments\n");
     for entity in all(&client, Kind::Deployment).await {
         let row = entity.deployment().expect("a deployment");

@@ -7,7 +7,8 @@ use crate::verdict::refused;
 use tko_core::ErrorKind::BadArgument;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, PrepareStep, Select, Subscription,
+    Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, PrepareStep, Select, Stage,
+    Subscription,
 };
 
 /// A child with an idempotency key is created once, however often one or several steps request it.
@@ -180,4 +181,72 @@ pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     let having = async |key: &str| fixture.ids(&by(Kind::Deployment, key, "*")).await;
     assert!(having("nephio.org/waits-for/site/one").await.is_empty());
     assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
+}
+
+/// A child is created again after it was deleted, however many of them: its key is free once it is
+/// gone, and the deletion enqueues the preparation of the parent (O1, O6).
+pub async fn deleted_children_are_created_again(fixture: DataFixture) {
+    const COUNT: usize = MAX_EFFECTS + 110;
+    fixture.template("t", [config("t")]).await;
+    fixture.site("s", []).await;
+    let (id, claim) = claimed(&fixture).await;
+    let step = async |from: usize, to: usize| PrepareStep {
+        effects: (from..to)
+            .map(|n| NewDeployment {
+                template: of_template("t").template,
+                ..child_of(&id, &format!("key {n}"))
+            })
+            .map(Effect::Deployment)
+            .collect(),
+        ..fixture.step(id.as_str()).await
+    };
+    let create = async |claim: &tko_core::Claim| {
+        for (from, to) in [(0, MAX_EFFECTS), (MAX_EFFECTS, COUNT)] {
+            let step = step(from, to).await;
+            let committed = fixture.data.commit_prepared(&claim.token, step).await;
+            committed.expect("it is live");
+        }
+    };
+    create(&claim).await;
+    let placed = NewDeployment {
+        site: running_on("s").site,
+        prepared: true,
+        approved: true,
+        ..child_of(&id, "placed")
+    };
+    let placed = fixture.create(placed).await;
+    fixture.place("s", &[&placed]).await;
+    let done = (claim.token.clone(), tko_core::Outcome::Done);
+    fixture.data.settle(&[done]).await.expect("it is live");
+    fixture
+        .data
+        .purge(&children(&id))
+        .await
+        .expect("it is done");
+    assert!(fixture.ids(&children(&id)).await.is_empty());
+    fixture.advance(std::time::Duration::from_secs(2)).await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    create(&claim).await;
+    assert_eq!(fixture.ids(&children(&id)).await.len(), COUNT);
+    // The placed child has its key until its site reports the removal.
+    let mut step = fixture.step(id.as_str()).await;
+    step.effects = vec![Effect::Deployment(child_of(&id, "placed"))];
+    let committed = fixture
+        .data
+        .commit_prepared(&claim.token, step.clone())
+        .await;
+    committed.expect("it is live");
+    assert_eq!(fixture.ids(&children(&id)).await.len(), COUNT);
+    let site = fixture.claim_of(Stage::Schedule, s("s")).await;
+    let removed = tko_core::ScheduleStep {
+        removed: vec![placed.clone()],
+        settle: Some(tko_core::Outcome::Done),
+        ..tko_core::ScheduleStep::default()
+    };
+    let committed = fixture.data.commit_placed(&site.token, removed).await;
+    committed.expect("it is live");
+    assert!(fixture.find(&placed).await.is_none());
+    let committed = fixture.data.commit_prepared(&claim.token, step).await;
+    committed.expect("it is live");
+    assert_eq!(fixture.ids(&children(&id)).await.len(), COUNT + 1);
 }

@@ -1,13 +1,16 @@
 //! Modifications: start, end, cancel.
 
 use super::fixture::{DataFixture, TTL};
-use super::sample::{bad, config, config_of, d, named, of_template, with};
+use super::sample::{
+    all, bad, config, config_of, d, deployment, named, of_template, running_on, with,
+};
 use crate::verdict::refused;
+use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, NotFound};
 use tko_core::{
-    Condition, DeploymentId, Error, Generation, Key, Modification, NewDeployment, Package, Stage,
-    Token,
+    Condition, DeploymentId, Error, Generation, Key, Kind, Modification, NewDeployment, Package,
+    Stage, Token,
 };
 
 async fn start(fixture: &DataFixture, id: &DeploymentId) -> (Token, Package) {
@@ -346,4 +349,39 @@ pub async fn concurrent_modifications_lose_nothing(fixture: DataFixture) {
         ended.expect("the task modifies");
     }
     assert_eq!(fixture.package(&id).await.len(), 2 + 30);
+}
+
+/// An edit of what a person approved has to be approved again; it is not wanted on its site before
+/// (O10).
+pub async fn an_edit_needs_a_new_approval(fixture: DataFixture) {
+    fixture.site("s", []).await;
+    let manual = deployment(json!({}), json!({"nephio.org/approve": "Manual"}));
+    let new = NewDeployment {
+        merge: named([config("a"), manual]),
+        ..running_on("s")
+    };
+    let id = fixture.create(new).await;
+    fixture.place("s", &[&id]).await;
+    let edit = async |change: &dyn Fn(&Package) -> Package| {
+        let edit = fixture.data.start_modification(&id, TTL).await;
+        let edit = edit.expect("it is free");
+        let package = change(edit.record.package.as_ref().expect("it comes along"));
+        let ended = fixture.data.end_modification(&edit.token, package).await;
+        ended.expect("it is valid");
+        fixture.row(&id).await
+    };
+    edit(&|package| package.clone()).await;
+    assert!(fixture.row(&id).await.wanted_on().is_some(), "no change");
+    let row = edit(&|package| with(package, config("b"))).await;
+    assert_eq!(row.wanted_on(), None);
+    let condition = row.condition("Approved").expect("it is said");
+    assert_eq!(
+        (condition.status, &*condition.reason),
+        (Some(false), "Edited")
+    );
+    let placed = row.deployment().and_then(|d| d.placed.clone());
+    assert_eq!(placed.map(|(_, at)| at), Some(tko_core::Generation(1)));
+    let bulk = fixture.data.approve(&all(Kind::Deployment)).await;
+    assert_eq!(bulk.expect("it is done").done, 1);
+    assert!(fixture.row(&id).await.wanted_on().is_some());
 }

@@ -132,7 +132,8 @@ pub async fn the_deployment_resource_keeps_its_place(fixture: DataFixture) {
     assert_eq!(names().await, ["a", "deployment", "b", "c"]);
 }
 
-/// A change of `spec.templateId` or `spec.siteId` changes the relation; an unknown id is refused.
+/// A change of `spec.siteId` changes the relation; an unknown id is refused. So is another template
+/// than before: the content would stay that of the first (O3).
 pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataFixture) {
     fixture.template("t1", []).await;
     fixture.template("t2", []).await;
@@ -144,13 +145,15 @@ pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataF
     modify(&fixture, &id, set("siteId", json!("s1")))
         .await
         .expect("the site is there");
-    modify(&fixture, &id, set("templateId", json!("t2")))
-        .await
-        .expect("the template is there");
+    refused(
+        modify(&fixture, &id, set("templateId", json!("t2"))).await,
+        &[BadArgument],
+        "another template",
+    );
     let facts = facts_of(&fixture, &id).await;
     assert_eq!(
         (facts.template, facts.site),
-        (Some(template_id("t2")), Some(site_id("s1")))
+        (Some(template_id("t1")), Some(site_id("s1")))
     );
     for (field, to) in [
         ("siteId", json!("none")),
@@ -171,7 +174,7 @@ pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataF
     let facts = facts_of(&fixture, &id).await;
     assert_eq!(
         (facts.template, facts.site),
-        (Some(template_id("t2")), None)
+        (Some(template_id("t1")), None)
     );
 }
 
@@ -242,7 +245,7 @@ pub async fn a_prepared_package_must_be_complete(fixture: DataFixture) {
 }
 
 /// After a template or site is deleted, the package still names it. The relation stays cleared
-/// until the value changes.
+/// until the value changes, or the site is registered again (O8).
 pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
@@ -277,8 +280,8 @@ pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
         .expect("the call is valid");
     assert_eq!(
         facts_of(&fixture, &id).await.site,
-        None,
-        "the value did not change"
+        Some(site_id("s")),
+        "the site is there again"
     );
     fixture.site("other", []).await;
     let moved = |p: &Package| with_head(p, |head| head["spec"]["siteId"] = json!("other"));

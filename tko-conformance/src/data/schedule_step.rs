@@ -5,9 +5,10 @@ use super::sample::{all, enqueue, running_on, s, site_id, with_head};
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
-use tko_core::ErrorKind::{ClaimExpired, Conflict};
+use tko_core::ErrorKind::{BadArgument, ClaimExpired, Conflict};
 use tko_core::{
-    Claim, Condition, DeploymentId, Generation, Key, Kind, Outcome, ScheduleStep, SiteId, Stage,
+    Claim, Condition, DeploymentId, Event, Generation, Key, Kind, NewDeployment, Outcome,
+    ScheduleStep, Select, SiteId, Stage,
 };
 
 async fn claimed(fixture: &DataFixture, site: &str) -> Claim {
@@ -265,4 +266,44 @@ pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
         place_of(&fixture, &id).await.map(|(site, _)| site),
         Some(site_id("one"))
     );
+}
+
+/// A deployment that is being deleted goes with the report of its removal although others refer to
+/// it, and a repeated report finishes an interrupted deletion (O1).
+pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    let child = NewDeployment {
+        parent: Some(id.clone()),
+        ..NewDeployment::default()
+    };
+    fixture.place("s", &[&id]).await;
+    fixture
+        .data
+        .delete(&Key::from(&id))
+        .await
+        .expect("it exists");
+    refused(
+        fixture.data.create_deployment(child).await,
+        &[BadArgument],
+        "a child of it",
+    );
+    let from = fixture.revision().await;
+    for _ in 0..2 {
+        let claim = claimed(&fixture, "s").await;
+        let step = ScheduleStep {
+            removed: vec![id.clone()],
+            ..ScheduleStep::default()
+        };
+        done(&fixture, &claim, step).await;
+    }
+    if fixture.find(&id).await.is_some() {
+        let select = Select {
+            deleting: true,
+            ..all(Kind::Deployment)
+        };
+        let is_gone = |event: &Event| matches!(event, Event::Gone { before, .. } if before.entity.key == Key::from(&id));
+        fixture.wait_until(select, from, is_gone).await;
+    }
+    assert!(fixture.find(&id).await.is_none());
 }

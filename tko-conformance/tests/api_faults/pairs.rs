@@ -4,6 +4,7 @@
 #[rustfmt::skip]
 pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("packages are reversed", "register::a_template_is_read_back"),
+    ("effects are lost", "effects::deleted_children_are_created_again"),
     ("an existing entity cannot be registered", "register::a_second_registration_replaces_the_first"),
     ("deployments follow their template", "register::a_changed_template_leaves_its_deployments_alone"),
     ("expectations are ignored", "register::expectations_are_enforced"),

@@ -8,8 +8,10 @@
 //! 1. All rows of the chunk are changed in one change set. Each must have the version that was
 //!    listed.
 //! 2. If that is refused, the rows that caused it are set aside, and the others are tried again.
-//! 3. Rows that need more than a simple deletion are deleted one by one after the chunk: those that
-//!    a scheduler holds, and those that other entities refer to.
+//! 3. Rows that other entities refer to are deleted one by one after the chunk.
+//!
+//! Rows that a scheduler holds are marked as being deleted, in the same set. Entities that are created
+//! while a purge runs stay, even if they match: a topology may create children again.
 //!
 //! The call as a whole is not atomic. If it fails, the chunks before stay changed. A repeated call
 //! continues, because entities that were approved or deleted no longer match.
@@ -78,6 +80,10 @@ impl<B: Backend + ?Sized> Store<B> {
     async fn each(&self, select: &Select, verb: BulkVerb) -> Result<Bulk> {
         let mut bulk = Bulk::default();
         let mut after = None;
+        let began = match verb {
+            BulkVerb::Purge => Some(self.backend.feed_position().await?.now),
+            BulkVerb::Approve => None,
+        };
         loop {
             let list = List {
                 select: select.clone(),
@@ -85,7 +91,9 @@ impl<B: Backend + ?Sized> Store<B> {
                 limit: CHUNK,
                 want: Want::ROW,
             };
-            let page = self.backend.list(&list).await?;
+            let mut page = self.backend.list(&list).await?;
+            page.items
+                .retain(|row| began.is_none_or(|began| row.entity.created <= began));
             for key in self.chunk(select, verb, page.items, &mut bulk).await? {
                 self.take_alone(key, &mut bulk).await?;
             }
@@ -97,7 +105,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 
     /// Puts all rows in one set; on a conflict, tries again without the conflicting rows. Returns
-    /// the keys to handle one by one: those that are held or referenced.
+    /// the keys to handle one by one: those that are referenced.
     ///
     /// A row that changed since it was listed is tried again if it still matches; this check
     /// ignores joins. A row that no longer exists is dropped without a report. After the limit of
@@ -114,10 +122,6 @@ impl<B: Backend + ?Sized> Store<B> {
     ) -> Result<Vec<Key>> {
         let mut alone = Vec::new();
         for tries in 0.. {
-            if let BulkVerb::Purge = verb {
-                let held = rows.extract_if(.., |row| is_held(&row.entity));
-                alone.extend(held.map(|row| row.entity.key.clone()));
-            }
             if rows.is_empty() {
                 break;
             }
@@ -182,7 +186,7 @@ impl BulkVerb {
     /// Drafts the change of all rows in one set, under the condition that no row changed.
     ///
     /// A deletion also requires that no entity refers to the row after the set. So a parent and all
-    /// its children can be deleted in one set.
+    /// its children can be deleted in one set. A row that a scheduler holds is marked as being deleted.
     fn draft(self, rows: &[Record]) -> ChangeDraft {
         let mut draft = ChangeDraft::because(match self {
             Self::Approve => "approved",
@@ -195,7 +199,15 @@ impl BulkVerb {
                 Self::Approve => approve(&mut draft, entity),
                 Self::Purge => {
                     draft.require(Require::Unreferenced(entity.key.clone()));
-                    draft.delete(entity);
+                    if is_held(entity) {
+                        let put = Put {
+                            deleting: true,
+                            ..Put::of(entity)
+                        };
+                        draft.put(Some(entity), put);
+                    } else {
+                        draft.delete(entity);
+                    }
                 }
             }
         }

@@ -6,15 +6,16 @@
 //! The module also has the rules for metadata and for the `Approved` condition that several
 //! operations share.
 
-use crate::change::{Change, ChangeSet, Put, Require};
-use crate::entity::{Condition, Entity, Record};
+use crate::change::{Change, ChangeSet, Put, Require, same_package};
+use crate::entity::{APPROVED, Condition, Entity, Facts, PREPARED, Record};
 use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, PRIVATE, RESERVED};
 use crate::package::Package;
 use crate::revision::{Timestamp, Version};
 use crate::triggers;
-use crate::work::Enqueue;
+use crate::work::{Enqueue, Stage};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 /// A change set in preparation, and what its drafting has read and required so far.
@@ -102,9 +103,25 @@ impl ChangeDraft {
         self.set.enqueue.push(mark);
     }
 
-    /// The finished set.
+    /// The finished set. Work that several changes enqueue is in it once, at its earliest time.
     pub(super) fn into_set(self) -> ChangeSet {
-        self.set
+        let mut set = self.set;
+        let mut known: HashMap<(Stage, Key), usize> = HashMap::new();
+        let mut enqueue: Vec<Enqueue> = Vec::with_capacity(set.enqueue.len());
+        for mark in set.enqueue {
+            match known.entry((mark.stage, mark.key.clone())) {
+                Entry::Occupied(at) => {
+                    let first = &mut enqueue[*at.get()];
+                    first.after = first.after.min(mark.after);
+                }
+                Entry::Vacant(place) => {
+                    place.insert(enqueue.len());
+                    enqueue.push(mark);
+                }
+            }
+        }
+        set.enqueue = enqueue;
+        set
     }
 }
 
@@ -144,7 +161,7 @@ pub(super) fn keep_private(before: Option<&Record>, given: &Metadata) -> Metadat
 /// changes the package.
 pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Condition> {
     let outdated = entity
-        .condition("Approved")
+        .condition(APPROVED)
         .is_some_and(|condition| condition.status != Some(approved));
     if !outdated {
         return Vec::new();
@@ -159,8 +176,34 @@ pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Conditi
     };
     let generation = entity.generation.next();
     vec![Condition::new(
-        "Approved", approved, reason, message, generation,
+        APPROVED, approved, reason, message, generation,
     )]
+}
+
+/// The conditions that a new package of a prepared deployment leaves true, for the next generation.
+///
+/// Nobody prepares such a package anew. Without this, tools would wait until the conditions are of
+/// its generation. Empty if the package does not change, or is to be prepared.
+pub(super) fn observed_again(entity: &Entity, put: &Put) -> Vec<Condition> {
+    let Facts::Deployment(new) = &put.facts else {
+        return Vec::new();
+    };
+    let body = put.body.as_ref().map_or(entity.body, Package::hash);
+    if !new.prepared || (body == entity.body && same_package(&entity.facts, &put.facts)) {
+        return Vec::new();
+    }
+    let holds = |condition: &&Condition| match condition.kind.as_str() {
+        PREPARED => condition.status == Some(true),
+        APPROVED => condition.status == Some(true) && new.approved,
+        _ => false,
+    };
+    let observed = entity.generation.next();
+    let all = entity.conditions.iter().filter(holds);
+    all.map(|condition| Condition {
+        observed,
+        ..condition.clone()
+    })
+    .collect()
 }
 
 /// A template's metadata without the reserved keys: what sites and deployments inherit from it.

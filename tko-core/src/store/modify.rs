@@ -12,15 +12,16 @@
 //! A package *names* a template and a site in its Deployment resource. The row keeps the
 //! *relations* to them apart, because deleting a template or site clears the relation but leaves
 //! the package alone. A new package changes a relation only if it names another entity than the
-//! package before. So a package that still names a deleted site is accepted, and does not restore
-//! the relation.
+//! package before. So a package that still names a deleted site is accepted. Once that site is
+//! registered again, the next package that names it restores the relation.
 //!
 //! # Approval
 //!
 //! Only a prepared deployment can be approved. A package that removes the `prepared` annotation of
-//! an approved deployment also withdraws the approval.
+//! an approved deployment also withdraws the approval. `edit` has the rules for people.
 
 use super::draft::{ChangeDraft, approval_condition, metadata};
+use super::edit::{check_template, draft_edit};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
 use crate::backend::Backend;
@@ -63,7 +64,7 @@ impl<B: Backend + ?Sized> Store<B> {
         let mut draft = ChangeDraft::because("modified");
         draft.require(Require::At(key.clone(), expect));
         let put = self.draft_package(&mut draft, &before, package).await?;
-        draft.put(Some(&before.entity), put);
+        draft_edit(&mut draft, &before, put);
         match self.commit(draft, Ack::Numbered).await {
             Ok(done) => Ok(version_of(&done, &key, Some(&before))),
             Err(error) => Err(unknown_reference(error, &key)),
@@ -98,7 +99,7 @@ impl<B: Backend + ?Sized> Store<B> {
             draft.set.under = Some(token.clone());
             draft.require(Require::At(key.clone(), before.entity.version));
             let put = self.draft_package(&mut draft, &before, package).await?;
-            draft.put(Some(&before.entity), put);
+            draft_edit(&mut draft, &before, put);
             match self.commit(draft, Ack::Numbered).await {
                 Ok(done) => return Ok(version_of(&done, key, Some(&before))),
                 Err(Error::Conflict(keys)) if keys.contains(key) => {}
@@ -135,6 +136,7 @@ impl<B: Backend + ?Sized> Store<B> {
             approved,
             body,
         } = deployment_resource::split(&restored(package, old)?)?;
+        check_template(head.template.as_ref(), old.resource.template.as_ref())?;
         let mut new = Deployment {
             // A package determines the relation from the moment it names another entity than
             // before.
@@ -160,6 +162,14 @@ impl<B: Backend + ?Sized> Store<B> {
             // Approving changed the fields beside the skeleton, and the package now has the same
             // values: no change.
             new.resource.clone_from(&old.resource);
+        }
+        // The named site was deleted, which cleared the relation, and may be registered again.
+        if new.site.is_none()
+            && let Some(id) = &new.resource.site
+            && let Some(site) = self.find(&Key::from(id), Want::ROW).await?
+            && !site.entity.deleting
+        {
+            new.site = Some(id.clone());
         }
         if new.template != old.template
             && let Some(id) = &new.template

@@ -13,7 +13,7 @@
 //! Changes by others that leave the generation alone, such as new conditions, are no conflict for
 //! the worker: this store reads again and retries.
 
-use super::draft::ChangeDraft;
+use super::draft::{ChangeDraft, observed_again};
 use super::{Store, TRIES, unknown_reference};
 use crate::api::{Effect, MAX_EFFECTS, PrepareStep};
 use crate::backend::Backend;
@@ -123,7 +123,11 @@ impl<B: Backend + ?Sized> Store<B> {
             if let Some(interests) = &step.subscriptions {
                 put.metadata = with_subscriptions(&put.metadata, interests);
             }
-            put.conditions.clone_from(&step.conditions);
+            put.conditions = observed_again(&before.entity, &put)
+                .into_iter()
+                .filter(|old| step.conditions.iter().all(|new| new.kind != old.kind))
+                .chain(step.conditions.iter().cloned())
+                .collect();
             limits::check(&put)?;
             draft.put(Some(&before.entity), put);
         } else {
@@ -133,11 +137,6 @@ impl<B: Backend + ?Sized> Store<B> {
                 draft.set.changes.push(change);
             }
         }
-        // The worker itself continues with it, and the claim's end is set below.
-        draft
-            .set
-            .enqueue
-            .retain(|mark| mark.stage != Stage::Prepare || mark.key != *own);
         for effect in &step.effects {
             match effect {
                 Effect::Deployment(new) => {
@@ -149,6 +148,11 @@ impl<B: Backend + ?Sized> Store<B> {
                 Effect::Delete(id) => self.draft_removal(draft, id).await?,
             }
         }
+        // The worker itself continues with it, and the claim's end is set below.
+        draft
+            .set
+            .enqueue
+            .retain(|mark| mark.stage != Stage::Prepare || mark.key != *own);
         draft.set.under = Some(claim.clone());
         draft.set.settle.clone_from(&step.settle);
         draft.set.progress.clone_from(&step.progress);

@@ -7,11 +7,13 @@
 //! The order of a step:
 //!
 //! 1. The reports are merged, one for each entity, and cut into chunks in the order of the keys.
-//! 2. Each chunk is committed. Deployments that it frees for deletion are then removed.
+//! 2. Each chunk is committed. It also deletes the deployments that are being deleted and are now
+//!    off the site, in the same set. If that is refused, for example because a deployment has
+//!    children, the chunk only records the removal and enqueues the deletion of these deployments.
 //! 3. If the site itself is being deleted and the scheduler is done with it, the site is removed.
 //!
 //! A step that fails midway keeps the chunks before. A report that is already recorded changes
-//! nothing when it is repeated.
+//! nothing when it is repeated, except that it enqueues a deletion that was interrupted.
 //!
 //! A deployment is placed on one site at a time. A placement on a second site is refused until the
 //! first site has reported the removal.
@@ -26,9 +28,13 @@ use crate::error::{Error, Result, Subject};
 use crate::id::{Key, SiteId};
 use crate::limits;
 use crate::revision::Generation;
-use crate::work::{Outcome, Token};
+use crate::triggers;
+use crate::work::{Enqueue, Outcome, Stage, Token};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// The number of attempts to delete deployments together with the report of their removal.
+const DELETE_TRIES: usize = 3;
 
 /// The report of a step about one entity.
 #[derive(Clone, Default)]
@@ -93,10 +99,7 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         while let Some(chunk) = chunks.next() {
             let settle = settle.clone().filter(|_| chunks.peek().is_none());
-            let removed = self.placed_chunk(claim, site, chunk, settle).await?;
-            for key in removed {
-                self.delete_entity(&key, true).await?;
-            }
+            self.placed_chunk(claim, site, chunk, settle).await?;
         }
         if leaving && !self.delete_entity(&claim.key, true).await? {
             let again = Outcome::Yield {
@@ -107,7 +110,8 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(())
     }
 
-    /// Commits one chunk. Returns the deployments that are being deleted and are no longer placed.
+    /// Commits one chunk. Deletes the deployments that are being deleted and are no longer placed,
+    /// or enqueues their deletion.
     ///
     /// A deployment is put only if its placement changes; its row must then have the version that
     /// was read. Otherwise only its conditions are merged, which needs no precondition. Entities
@@ -123,11 +127,12 @@ impl<B: Backend + ?Sized> Store<B> {
         site: &SiteId,
         chunk: &[(Key, PlacementReport)],
         settle: Option<Outcome>,
-    ) -> Result<Vec<Key>> {
+    ) -> Result<()> {
         let keys: Vec<Key> = chunk.iter().map(|(key, _)| key.clone()).collect();
-        for _ in 0..TRIES {
+        let mut deletes = true;
+        for attempt in 0..TRIES {
             let mut draft = ChangeDraft::because("scheduled");
-            let mut removed = Vec::new();
+            let mut leaving = false;
             let rows = self.backend.get(&keys, Want::ROW).await?;
             for (row, (key, report)) in rows.into_iter().zip(chunk) {
                 let Some(row) = row else { continue };
@@ -138,10 +143,18 @@ impl<B: Backend + ?Sized> Store<B> {
                 let moved = entity
                     .deployment()
                     .and_then(|deployment| with_new_placement(deployment, site, report));
-                if let Some(deployment) = moved {
-                    if deployment.placed.is_none() && entity.deleting {
-                        removed.push(key.clone());
+                if entity.deleting && report.removed && is_off(entity, moved.as_ref()) {
+                    leaving = true;
+                    if deletes {
+                        draft.require(Require::At(key.clone(), entity.version));
+                        draft.require(Require::Unreferenced(key.clone()));
+                        draft.delete(entity);
+                        continue;
                     }
+                    let lane = triggers::lane(entity);
+                    draft.mark(Enqueue::now(Stage::Delete, key.clone(), lane));
+                }
+                if let Some(deployment) = moved {
                     draft.require(Require::At(key.clone(), entity.version));
                     let put = Put {
                         facts: Facts::Deployment(Box::new(deployment)),
@@ -156,14 +169,29 @@ impl<B: Backend + ?Sized> Store<B> {
             }
             draft.set.under = Some(claim.clone());
             draft.set.settle.clone_from(&settle);
-            match self.commit(draft, Ack::Durable).await {
-                Ok(_) => return Ok(removed),
-                Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) => {}
+            // A removed row needs a revision: clients wait for it.
+            let ack = if leaving && deletes {
+                Ack::Numbered
+            } else {
+                Ack::Durable
+            };
+            match self.commit(draft, ack).await {
+                Ok(_) => return Ok(()),
+                Err(Error::Busy(_)) if leaving && deletes => deletes = false,
+                Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) => {
+                    deletes &= attempt + 1 < DELETE_TRIES;
+                }
                 Err(error) => return Err(error),
             }
         }
         Err(Error::Conflict(keys))
     }
+}
+
+/// Whether a deployment is on no site, given its new placement if that changes.
+fn is_off(entity: &Entity, moved: Option<&Deployment>) -> bool {
+    let now = moved.or(entity.deployment());
+    now.is_some_and(|deployment| deployment.placed.is_none())
 }
 
 /// Whether the deployment is still placed on another site, which must report its removal first.

@@ -4,6 +4,7 @@
 //! is asked to. The caller names the version that it read; nothing is retried.
 
 use super::draft::{ChangeDraft, inheritable, metadata};
+use super::edit::draft_edit;
 use super::register::body_of;
 use super::{Store, unknown_reference, version_of};
 use crate::api::{EntityUpdate, PackageUpdate};
@@ -52,7 +53,7 @@ impl<B: Backend + ?Sized> Store<B> {
         if let Some(given) = update.metadata {
             set_given(&mut put, &before, given);
         }
-        draft.put(Some(&before.entity), put);
+        draft_edit(&mut draft, &before, put);
         match self.commit(draft, Ack::Numbered).await {
             Ok(done) => Ok(version_of(&done, &key, Some(&before))),
             Err(error) => Err(unknown_reference(error, &key)),

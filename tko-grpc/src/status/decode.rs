@@ -86,14 +86,52 @@ fn from_code(status: Status, action: &'static str) -> Error {
         | Code::DeadlineExceeded
         | Code::Cancelled
         | Code::Unknown
-        | Code::Aborted => Error::unavailable(action, status),
+        | Code::Aborted => Error::unavailable(action, reason(&status)),
         // Made on this side from a broken connection or stream.
-        Code::Internal if status.source().is_some() => Error::unavailable(action, status),
+        Code::Internal if status.source().is_some() => Error::unavailable(action, reason(&status)),
         Code::Ok
         | Code::NotFound
         | Code::AlreadyExists
         | Code::FailedPrecondition
         | Code::Internal
         | Code::DataLoss => Error::internal(action, status),
+    }
+}
+
+/// The reason of a failure for people: the message, and the innermost source. The sources in between
+/// repeat both, with the names of types.
+fn reason(status: &Status) -> String {
+    let mut innermost = None;
+    let mut source = status.source();
+    while let Some(error) = source {
+        innermost = Some(error);
+        source = error.source();
+    }
+    let message = match status.message() {
+        "" => status.code().description(),
+        message => message,
+    };
+    match innermost.map(ToString::to_string) {
+        Some(cause) if cause != message => format!("{message}: {cause}"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+    use std::io;
+    use tonic::Status;
+
+    /// O20: the words of a broken connection name no types.
+    #[test]
+    fn a_broken_connection_is_described_in_words() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
+        let status = Status::from_error(Box::new(refused));
+        let words = reason(&status);
+        assert!(words.contains("connection refused"), "{words}");
+        for noise in ["tonic", "(", "Error", "code:"] {
+            assert!(!words.contains(noise), "{words}");
+        }
     }
 }

@@ -55,6 +55,9 @@ impl PrepareSession<'_> {
                 CallResult::Unchanged => {}
                 result => {
                     let moved = matches!(result, CallResult::Moved);
+                    if !moved {
+                        self.count_change(target);
+                    }
                     changed = true;
                     let again = self.read().await?;
                     let Some(again) = again.filter(|again| !moved && !is_prepared(again)) else {

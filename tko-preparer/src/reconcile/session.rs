@@ -2,13 +2,14 @@
 
 use crate::context::PrepareContext;
 use crate::progress::PreparerProgress;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::error::Subject;
 use tko_core::registry::Table;
 use tko_core::{
-    Claim, DeploymentId, Error, Generation, Key, Outcome, Package, PrepareStep, Preparer, Record,
-    Result, Want,
+    Claim, DeploymentId, Error, Generation, Identifier, Key, Outcome, Package, PrepareStep,
+    Preparer, Record, Result, Want,
 };
 
 /// Maximum number of conflicts before the claim is handed back.
@@ -17,6 +18,11 @@ const MAX_CONFLICTS: u32 = 8;
 const MAX_FAILURES: u32 = 3;
 /// Maximum number of calls of preparers, for each round that is allowed.
 const CALLS_PER_ROUND: usize = 100;
+
+/// Maximum number of times that the preparers of one resource may change the package in one claim.
+/// More is a loop, such as a plugin that never marks its resource prepared. It is reported before
+/// slow plugins were called a hundred times.
+const MAX_CHANGES: usize = 20;
 
 /// The result of committing a step.
 pub(super) enum StepResult {
@@ -44,6 +50,10 @@ pub(super) struct PrepareSession<'a> {
     pub(super) progress: PreparerProgress,
     /// Calls of preparers, apart from those that made headway.
     pub(super) calls: usize,
+    /// How often subscriptions of a prepared deployment were registered.
+    pub(super) retries: u32,
+    /// How often each resource was changed by its preparers.
+    changes: HashMap<Identifier, usize>,
     conflicts: u32,
     failures: u32,
 }
@@ -58,6 +68,8 @@ impl<'a> PrepareSession<'a> {
             table: context.registry.table(),
             progress: PreparerProgress::read(claim.work.progress.as_ref()),
             calls: 0,
+            retries: 0,
+            changes: HashMap::new(),
             conflicts: 0,
             failures: 0,
         })
@@ -130,9 +142,16 @@ impl<'a> PrepareSession<'a> {
         }
     }
 
+    /// Counts a change that the preparers of a resource made.
+    pub(super) fn count_change(&mut self, target: &Identifier) {
+        *self.changes.entry(target.clone()).or_default() += 1;
+    }
+
     /// Whether preparers were called so often that they probably never finish.
     pub(super) fn is_endless(&self) -> bool {
-        self.calls >= self.context.settings.max_rounds.max(1) * CALLS_PER_ROUND
+        let most = MAX_CHANGES.min(self.context.settings.max_rounds.max(1));
+        self.changes.values().any(|changes| *changes > most)
+            || self.calls >= self.context.settings.max_rounds.max(1) * CALLS_PER_ROUND
     }
 }
 

@@ -1,13 +1,15 @@
 //! Prepared deployments that follow something.
 
+use super::MAX_REGISTRATIONS;
 use super::call::CallResult;
 use super::pending::is_here;
 use super::session::{Ending, PrepareSession, is_prepared, package_of};
 use super::subscriptions::changed;
 use crate::blocker::Blocker;
-use crate::conditions::{TRACKED, blocked, tracked};
+use crate::conditions::{APPROVED, PREPARED, TRACKED, blocked, tracked};
+use crate::topology::placement::OUTDATED;
 use tko_core::registry::Handler;
-use tko_core::{Identifier, Outcome, Preparer, Record, Result};
+use tko_core::{Condition, Identifier, Outcome, Preparer, Record, Result};
 
 impl PrepareSession<'_> {
     /// Calls the preparers that follow something, and ends the claim.
@@ -23,12 +25,14 @@ impl PrepareSession<'_> {
             })
             .filter(|(_, preparers): &(_, Vec<_>)| !preparers.is_empty())
             .collect();
-        if let Some(new) = changed(record, self.tracks(&package)) {
-            self.subscribe(record, new).await?;
-            return Ok(Ending::Reread);
-        }
         if targets.is_empty() {
+            if let Some(new) = changed(record, Vec::new()) {
+                self.subscribe(record, new).await?;
+            }
             return Ok(Ending::Settled(Some(Outcome::Done)));
+        }
+        if self.track(record).await? {
+            return Ok(Ending::Reread);
         }
         let mut record = record.clone();
         let mut blockers = Vec::new();
@@ -48,14 +52,26 @@ impl PrepareSession<'_> {
 
     /// Reports how following went, if that is news.
     async fn followed(&mut self, record: &Record, open: &[Blocker]) -> Result<Ending> {
+        let wanted = if open.is_empty() {
+            self.tracks(&package_of(record))
+        } else {
+            self.subscriptions(record, open)
+        };
+        if let Some(new) = changed(record, wanted) {
+            self.subscribe(record, new).await?;
+            // Try again: it may have appeared before the subscription was registered.
+            if !open.is_empty() && self.retries < MAX_REGISTRATIONS {
+                self.retries += 1;
+                return Ok(Ending::Reread);
+            }
+        }
         let generation = record.entity.generation;
         let mut step = self.step(generation);
         if open.is_empty() {
-            let known = record.entity.condition(TRACKED);
-            if known.is_none_or(|condition| condition.status == Some(true)) {
+            step.conditions = following(record);
+            if step.conditions.is_empty() {
                 return Ok(Ending::Settled(Some(Outcome::Done)));
             }
-            step.conditions = vec![tracked(generation)];
             step.settle = Some(Outcome::Done);
         } else {
             let condition = blocked(TRACKED, open, generation);
@@ -64,4 +80,32 @@ impl PrepareSession<'_> {
         }
         self.end(step).await
     }
+}
+
+/// The new conditions of a deployment that follows what it tracks. Those that were reported about an
+/// earlier generation are reported again: nothing else is prepared in this one.
+fn following(record: &Record) -> Vec<Condition> {
+    let entity = &record.entity;
+    let mut new = Vec::new();
+    for kind in [PREPARED, APPROVED] {
+        if let Some(known) = entity.condition(kind)
+            && known.status == Some(true)
+            && known.observed != entity.generation
+        {
+            new.push(Condition {
+                observed: entity.generation,
+                ..known.clone()
+            });
+        }
+    }
+    let outdated: u64 = package_of(record)
+        .iter()
+        .filter_map(|resource| resource.get(&["status", OUTDATED])?.as_u64())
+        .sum();
+    let known = entity.condition(TRACKED);
+    let now = tracked(entity.generation, outdated);
+    if (known.is_some() || outdated > 0) && known != Some(&now) {
+        new.push(now);
+    }
+    new
 }

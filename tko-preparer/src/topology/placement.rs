@@ -13,6 +13,10 @@
 //! deletes the child, and `Keep` (the default) keeps it. A site that the same entry selects in
 //! another way keeps its child.
 //!
+//! A child that is deleted is created again, once it is gone. To get rid of children, delete their
+//! deployment with them, or remove their sites or templates from the Placement. A child keeps its
+//! template when the Placement names another: `status.outdatedDeployments` counts these.
+//!
 //! A template is never placed within itself, nor deeper than a limit: see [`Nesting`].
 
 mod children;
@@ -22,6 +26,7 @@ mod plan;
 mod tracking;
 
 pub use nesting::Nesting;
+pub(crate) use tracking::OUTDATED;
 
 use self::children::{Census, Children};
 use self::cursor::{FillResult, PlacementCursor};
@@ -109,7 +114,19 @@ impl Preparer for PlacementPreparer {
             PlacementStage::read,
         );
         if let PlacementStage::Placing(cursor) = stage {
-            let alone = first && children.are_absent().await?;
+            let (any, leaving) = if first {
+                children.existing().await?
+            } else {
+                (true, 0)
+            };
+            if leaving > 0 {
+                // Their removal enqueues this deployment.
+                return Ok(Answer::NotYet {
+                    reason: format!("waiting until {leaving} of its former children are deleted"),
+                    waits_for: vec![own_changes(&call)?],
+                });
+            }
+            let alone = !any;
             let (effects, next) = match cursor::fill(&call, &plan, &children, cursor).await? {
                 FillResult::Chunk(effects, next) => (effects, next),
                 FillResult::Waits(missing) => return Ok(missing.into()),

@@ -3,6 +3,7 @@
 mod faults;
 mod faulty;
 mod finish;
+mod operators;
 mod parts;
 mod placement;
 mod shutdown;

@@ -56,7 +56,7 @@ impl SiteFolder {
         let mut mark = json!({"site": job.site.as_str()}).to_string();
         mark.push('\n');
         let path = self.path.join(MARK);
-        self.put(&path, mark.as_bytes())
+        self.put(&path, mark.as_bytes(), false)
             .map_err(|error| failed("write", &path, error))?;
         self.fill(job)
     }
@@ -133,9 +133,9 @@ impl SiteFolder {
             folders.insert(name);
             made |= make(&path).map_err(|error| failed("create", &path, error))?;
             let mut changed = false;
-            for (name, text) in &files {
+            for (name, file) in &files {
                 let path = path.join(name);
-                let put = self.put(&path, text);
+                let put = self.put(&path, &file.text, file.is_secret);
                 changed |= put.map_err(|error| failed("write", &path, error))?;
             }
             changed |= keep_only(&path, &files.into_keys().collect())?;
@@ -147,10 +147,11 @@ impl SiteFolder {
     }
 
     /// Writes a file. Returns whether it changed.
-    fn put(&self, path: &Path, text: &[u8]) -> io::Result<bool> {
+    fn put(&self, path: &Path, text: &[u8], is_secret: bool) -> io::Result<bool> {
         match fs::symlink_metadata(path) {
             Ok(kind) if kind.is_file() => {
-                if kind.len() == text.len() as u64 && fs::read(path)? == text {
+                let same = kind.len() == text.len() as u64 && fs::read(path)? == text;
+                if same && !(is_secret && is_shared(&kind)) {
                     return Ok(false);
                 }
             }
@@ -160,9 +161,11 @@ impl SiteFolder {
             Err(error) => return Err(error),
         }
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = readable(&mut Builder::new())
-            .prefix(".tko-")
-            .tempfile_in(folder)?;
+        let mut builder = Builder::new();
+        if !is_secret {
+            readable(&mut builder);
+        }
+        let mut file = builder.prefix(".tko-").tempfile_in(folder)?;
         file.write_all(text)?;
         if self.sync {
             file.as_file().sync_all()?;
@@ -214,6 +217,20 @@ fn make(path: &Path) -> io::Result<bool> {
     }
     fs::create_dir(path)?;
     Ok(true)
+}
+
+/// Whether other users may read the file.
+fn is_shared(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        metadata.permissions().mode() & 0o077 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
 }
 
 /// Lets other users read the file, as far as the umask allows. Temporary files are private by

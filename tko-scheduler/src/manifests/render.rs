@@ -2,11 +2,22 @@
 
 use super::names;
 use crate::apply::to_apply;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use tko_core::{Format, Package, encoding};
+use tko_core::{Format, Package, Resource, encoding};
+
+/// One file of a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ManifestFile {
+    pub(super) text: Vec<u8>,
+    /// Whether it contains a Secret, which only the owner of the file may read.
+    pub(super) is_secret: bool,
+}
 
 /// The files of a package, by name: one for each resource. Names sort in the order of application.
-pub(super) fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
+///
+/// The annotations of TKO are left out: they mean nothing to a cluster.
+pub(super) fn files(package: &Package) -> BTreeMap<String, ManifestFile> {
     let resources = to_apply(package);
     let mut named: Vec<(String, _)> = Vec::with_capacity(resources.len());
     let mut uses: HashMap<String, u32> = HashMap::new();
@@ -32,10 +43,34 @@ pub(super) fn files(package: &Package) -> BTreeMap<String, Vec<u8>> {
             let hash = names::distinct(resource.identifier(), 64);
             name = format!("{prefix}-{hash}{EXTENSION}");
         }
-        let yaml = encoding::encode([resource.value()], Format::Yaml);
-        files.insert(name, yaml);
+        let gvk = resource.gvk();
+        let file = ManifestFile {
+            text: encoding::encode([&without_annotations(resource)], Format::Yaml),
+            is_secret: gvk.group.is_empty() && &*gvk.kind == "Secret",
+        };
+        files.insert(name, file);
     }
     files
+}
+
+/// The content of a resource without the annotations of TKO.
+fn without_annotations(resource: &Resource) -> Value {
+    let mut content = resource.value().clone();
+    if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut) {
+        let mut is_empty = false;
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
+            let count = annotations.len();
+            annotations.retain(|name, _| !name.starts_with("nephio.org/"));
+            is_empty = annotations.is_empty() && count > 0;
+        }
+        if is_empty {
+            metadata.remove("annotations");
+        }
+    }
+    content
 }
 
 const EXTENSION: &str = ".yaml";
@@ -69,6 +104,26 @@ mod tests {
             "030-deployment-core-upf_1.yaml",
         ];
         assert_eq!(found, expected);
+    }
+
+    /// O20, O18: a cluster does not get the annotations of TKO; Secrets are marked.
+    #[test]
+    fn annotations_of_tko_stay_here_and_secrets_are_known() {
+        let mut secret = resource("v1", "Secret", "a", "s");
+        secret["metadata"]["annotations"] = json!({"nephio.org/merge": "Override"});
+        let mut config = resource("v1", "ConfigMap", "a", "c");
+        config["metadata"]["annotations"] = json!({"nephio.org/prepared": "true", "x/y": "z"});
+        let package = Package::from_values(vec![secret, config]).expect("distinct");
+        let files = files(&package);
+        let text = |name: &str| String::from_utf8(files[name].text.clone()).expect("text");
+        assert!(files["030-secret-a-s.yaml"].is_secret);
+        assert!(!files["030-configmap-a-c.yaml"].is_secret);
+        assert!(!text("030-secret-a-s.yaml").contains("annotations"));
+        let config = text("030-configmap-a-c.yaml");
+        assert!(
+            config.contains("x/y") && !config.contains("nephio"),
+            "{config}"
+        );
     }
 
     #[test]

@@ -258,12 +258,20 @@ impl Model {
                 head.approved &= head.prepared;
             }
         }
-        // The relation follows the package only when the value changes.
+        // The content would stay that of the first template.
+        if let (Some(named), Some(before)) = (&said.template, &old.head().template)
+            && named != before
+        {
+            return Err(BadArgument);
+        }
+        // The relation follows the package only when the value changes, or when its site is back.
         if said.template != old.head().template {
             new.template = said.template;
         }
         if said.site != old.head().site {
             new.site = said.site;
+        } else if new.site.is_none() {
+            new.site = said.site.filter(|id| self.sites.contains_key(id));
         }
         let known = (new.template == old.template || self.is_template(new.template.as_ref()))
             && (new.site == old.site || self.is_site(new.site.as_ref()));

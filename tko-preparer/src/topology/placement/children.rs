@@ -5,8 +5,8 @@ use super::plan::PlacementEntry;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tko_core::{
-    Cursor, DataApi, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Result,
-    Select, SiteId, TemplateId, Want, select::MAX_PAGE,
+    Cursor, DataApi, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Record,
+    Result, Select, SiteId, TemplateId, Want, select::MAX_PAGE,
 };
 
 /// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all.
@@ -29,6 +29,11 @@ pub(super) struct Child {
     pub(super) id: DeploymentId,
     pub(super) entry: usize,
     pub(super) site: String,
+    /// The template that it was made from, unless that was deleted.
+    pub(super) template: Option<TemplateId>,
+    /// Whether it is being deleted. It has its idempotency key until it is gone, so it cannot be
+    /// created again before.
+    pub(super) is_leaving: bool,
 }
 
 impl<'a> Children<'a> {
@@ -65,19 +70,23 @@ impl<'a> Children<'a> {
         format!("{}{entry}|{site}{}", self.start, self.end).into()
     }
 
-    fn child(&self, id: &DeploymentId, key: &str) -> Option<Child> {
+    fn child(&self, record: &Record) -> Option<Child> {
+        let entity = &record.entity;
+        let key = entity.deployment()?.idempotency_key.as_deref()?;
         let (entry, site) = key
             .strip_prefix(&self.start)?
             .strip_suffix(&self.end)?
             .split_once('|')?;
         (!site.contains('|')).then_some(Child {
-            id: id.clone(),
+            id: entity.key.deployment()?.clone(),
             entry: entry.parse().ok()?,
             site: site.to_owned(),
+            template: entity.template().cloned(),
+            is_leaving: entity.deleting,
         })
     }
 
-    /// One page of children in the order of their ids, and the id to continue after; `None` on the
+    /// One page of children, also of those that are being deleted, in the order of their ids, and the id to continue after; `None` on the
     /// last page.
     pub(super) async fn page(
         &self,
@@ -86,6 +95,7 @@ impl<'a> Children<'a> {
         let list = List {
             select: Select {
                 parent: Some(self.parent.clone()),
+                deleting: true,
                 ..Select::all(Kind::Deployment)
             },
             after: after.map(|id| Cursor(Key::Deployment(id))),
@@ -93,10 +103,7 @@ impl<'a> Children<'a> {
             want: Want::ROW,
         };
         let page = self.data.list(&list).await?;
-        let children = page.items.iter().filter_map(|record| {
-            let key = record.entity.deployment()?.idempotency_key.as_deref()?;
-            self.child(record.entity.key.deployment()?, key)
-        });
+        let children = page.items.iter().filter_map(|record| self.child(record));
         let next = match page.next {
             Some(Cursor(Key::Deployment(id))) => Some(id),
             _ => None,
@@ -104,10 +111,19 @@ impl<'a> Children<'a> {
         Ok((children.collect(), next))
     }
 
-    /// Whether the first page shows that there are no children.
-    pub(super) async fn are_absent(&self) -> Result<bool> {
-        let (children, next) = self.page(None).await?;
-        Ok(children.is_empty() && next.is_none())
+    /// Whether there are children, and how many of them are being deleted.
+    pub(super) async fn existing(&self) -> Result<(bool, usize)> {
+        let (mut any, mut leaving) = (false, 0);
+        let mut after = None;
+        loop {
+            let (page, next) = self.page(after).await?;
+            any |= !page.is_empty();
+            leaving += page.iter().filter(|child| child.is_leaving).count();
+            after = next;
+            if after.is_none() {
+                return Ok((any, leaving));
+            }
+        }
     }
 }
 
@@ -144,6 +160,18 @@ impl Census {
         })
     }
 
+    /// The number of children.
+    pub(super) fn deployments(&self) -> u64 {
+        self.deployments
+    }
+
+    /// Counts a child of a page, unless it is being deleted.
+    pub(super) fn add_child(&mut self, child: &Child) {
+        if !child.is_leaving {
+            self.add(&child.id);
+        }
+    }
+
     pub(super) fn add(&mut self, id: &DeploymentId) {
         self.deployments += 1;
         if self.ids.len() < MAX_IDS {
@@ -156,7 +184,7 @@ impl Census {
         for _ in 0..PAGES {
             let (page, next) = children.page(self.after.take()).await?;
             for child in &page {
-                self.add(&child.id);
+                self.add_child(child);
             }
             self.after = next;
             if self.after.is_none() {

@@ -221,6 +221,14 @@ fn within(resource: &Resource, error: Error) -> Error {
 }
 
 impl PlacementEntry {
+    /// The template, if the entry names it rather than selecting one.
+    pub(super) fn fixed_template(&self) -> Option<&TemplateId> {
+        match &self.template {
+            TemplateChoice::Id(id) => Some(id),
+            TemplateChoice::First(_) => None,
+        }
+    }
+
     /// Looks up the template.
     pub(super) async fn template(
         &self,

@@ -5,7 +5,7 @@
 
 use super::super::resources::{finished, named};
 use super::super::{field, selection};
-use super::children::{Census, Children};
+use super::children::{Census, Child, Children};
 use super::cursor::PlacementCursor;
 use super::plan::{PlacementPlan, is_continuous};
 use serde_json::{Value, json};
@@ -57,21 +57,24 @@ pub(super) async fn follow(
 ) -> Result<Answer> {
     let mut census = Census::default();
     let mut existing = HashSet::new();
+    let mut outdated = 0_u64;
     let mut after = None;
     loop {
         let (page, next) = children.page(after).await?;
         for child in &page {
-            census.add(&child.id);
+            census.add_child(child);
             existing.insert(hash_of(child.entry, &child.site));
+            outdated += u64::from(is_outdated(plan, child));
         }
         after = next;
         if after.is_none() {
             break;
         }
     }
+    let known = json!([existing.len(), census.deployments()]);
     let (mut effects, wanted) = match missing(call, plan, children, existing).await? {
         MissingChildren::All(effects, wanted) => (effects, wanted),
-        MissingChildren::Some(effects) => return Ok(more(call, effects)),
+        MissingChildren::Some(effects) => return Ok(more(call, effects, known)),
         MissingChildren::Waits(answer) => return Ok(answer),
     };
     if plan.deletes {
@@ -79,6 +82,7 @@ pub(super) async fn follow(
             let (page, next) = children.page(after).await?;
             let left = page
                 .into_iter()
+                .filter(|child| !child.is_leaving)
                 .filter(|child| !wanted.contains(&hash_of(child.entry, &child.site)))
                 .map(|child| Effect::Delete(child.id));
             effects.extend(left.take(MAX_EFFECTS - effects.len()));
@@ -89,12 +93,31 @@ pub(super) async fn follow(
         }
     }
     if !effects.is_empty() {
-        return Ok(more(call, effects));
+        return Ok(more(call, effects, known));
+    }
+    let mut status = census.status();
+    if outdated > 0 || placement.get(&["status", OUTDATED]).is_some() {
+        status.insert(OUTDATED.to_owned(), json!(outdated));
     }
     Ok(Answer::Done {
-        package: finished(call.package, placement, census.status())?,
+        package: finished(call.package, placement, status)?,
         effects,
     })
+}
+
+/// The field of `status` that counts the children of another template than the Placement names.
+pub(crate) const OUTDATED: &str = "outdatedDeployments";
+
+/// Whether a child was made from another template than the Placement names now.
+fn is_outdated(plan: &PlacementPlan, child: &Child) -> bool {
+    let named = plan
+        .entries
+        .get(child.entry)
+        .and_then(|entry| entry.fixed_template());
+    match (named, &child.template) {
+        (Some(named), Some(template)) => named != template && !child.is_leaving,
+        _ => false,
+    }
 }
 
 /// The missing children of a Placement.
@@ -146,12 +169,21 @@ async fn missing(
     }
 }
 
-fn more(call: &PrepareCall<'_>, effects: Vec<Effect>) -> Answer {
-    let turn = call.progress.and_then(Value::as_u64).unwrap_or(0) + 1;
-    Answer::More {
-        effects,
-        progress: json!(turn),
+/// Continues with these effects. `known` describes the children that were there before.
+///
+/// If the effects of the last turn changed nothing, another turn would not either.
+fn more(call: &PrepareCall<'_>, effects: Vec<Effect>, known: Value) -> Answer {
+    let progress = json!({"known": known});
+    if call.progress == Some(&progress) {
+        return Answer::NotYet {
+            reason: format!(
+                "{} children can neither be created nor deleted now; trying again",
+                effects.len()
+            ),
+            waits_for: Vec::new(),
+        };
     }
+    Answer::More { effects, progress }
 }
 
 /// A hash of 128 bits. A collision of two sites is practically impossible.

@@ -1,0 +1,104 @@
+//! The rules for edits by people, beside those for every new package.
+//!
+//! - An edit of what a person has approved withdraws the approval, unless the edit itself approves.
+//!   The site keeps the package that is there until the new one is approved.
+//! - An edit of a prepared deployment enqueues its preparation if something in it was prepared:
+//!   preparers may follow what the package says.
+//! - An edit cannot name another template.
+
+use super::draft::{ChangeDraft, observed_again};
+use crate::annotation::{self, Approve};
+use crate::change::{Put, same_package};
+use crate::entity::{APPROVED, Condition, Deployment, EDITED, Entity, Facts, Record};
+use crate::error::{Error, Result};
+use crate::id::TemplateId;
+use crate::package::Package;
+use crate::triggers;
+use crate::work::{Enqueue, Stage};
+
+/// Adds the put of a person's edit.
+pub(super) fn draft_edit(draft: &mut ChangeDraft, before: &Record, mut put: Put) {
+    let entity = &*before.entity;
+    let body = put.body.as_ref().map_or(entity.body, Package::hash);
+    let changes = body != entity.body || !same_package(&entity.facts, &put.facts);
+    if changes && withdraws_approval(entity, &mut put.facts) {
+        let kept = match entity.deployment().and_then(|d| d.placed.as_ref()) {
+            Some((site, generation)) => {
+                format!("; until then site {site} keeps generation {generation}")
+            }
+            None => String::new(),
+        };
+        put.conditions
+            .retain(|condition| condition.kind != APPROVED);
+        put.conditions.push(Condition::new(
+            APPROVED,
+            false,
+            EDITED,
+            format!("edited after its approval; approve it again{kept}"),
+            entity.generation.next(),
+        ));
+    }
+    put.conditions.extend(observed_again(entity, &put));
+    let is_prepared = matches!(&put.facts, Facts::Deployment(new) if new.prepared);
+    let has_prepared = put.body.as_ref().is_some_and(|body| {
+        body.iter()
+            .any(|resource| annotation::is_true(resource, annotation::PREPARED))
+    });
+    if body != entity.body && is_prepared && has_prepared {
+        let key = entity.key.clone();
+        draft.mark(Enqueue::now(Stage::Prepare, key, triggers::lane(entity)));
+    }
+    draft.put(Some(entity), put);
+}
+
+/// Withdraws the approval in these facts if a person has to repeat it. Returns whether it did.
+///
+/// A person has to approve what says `approve: Manual`, before or after the edit, and what a person
+/// approved because the preparer did not.
+fn withdraws_approval(entity: &Entity, facts: &mut Facts) -> bool {
+    let (Some(old), Facts::Deployment(new)) = (entity.deployment(), facts) else {
+        return false;
+    };
+    let approver = |deployment: &Deployment| {
+        let Deployment {
+            resource,
+            prepared,
+            approved,
+            ..
+        } = deployment;
+        annotation::approve(&resource.to_resource(*prepared, *approved))
+    };
+    let by_person = entity
+        .condition(APPROVED)
+        .is_some_and(|condition| condition.reason == "Approved");
+    let is_manual = match (approver(old), approver(new)) {
+        (Approve::Manual, _) | (_, Approve::Manual) => true,
+        (_, Approve::Default) => by_person,
+        (_, Approve::Auto) => false,
+    };
+    let withdrawn = is_manual && old.approved && new.approved;
+    if withdrawn {
+        new.approved = false;
+    }
+    withdrawn
+}
+
+/// Refuses another template than before: the content would still be that of the first.
+///
+/// # Errors
+/// `BadArgument`: the package before named a template, and this one names another.
+pub(super) fn check_template(
+    named: Option<&TemplateId>,
+    before: Option<&TemplateId>,
+) -> Result<()> {
+    match (named, before) {
+        (Some(named), Some(before)) if named != before => Err(Error::bad(
+            "spec.templateId",
+            format!(
+                "cannot change from {before} to {named}: the package would keep the content of \
+                 {before}; create a deployment from {named}, then delete this one"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,111 @@
+//! Sites as operators treat them: edited deployments, shared resources, deletions in numbers.
+
+mod world;
+
+use serde_json::json;
+use tko_core::{DataApi, Kind, Package, Select, Want};
+use world::{World, key, placed};
+
+/// O10: an edit of what a person approved reaches the site only after its own approval; the site
+/// keeps what is there until then.
+#[tokio::test(start_paused = true)]
+async fn an_edit_waits_for_its_approval_while_the_site_keeps_the_old_package() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    world
+        .modify(&id, |value| {
+            if value["kind"] == "Deployment" {
+                value["metadata"]["annotations"]["nephio.org/approve"] = json!("Manual");
+            }
+        })
+        .await;
+    world
+        .data
+        .approve(&Select::all(Kind::Deployment))
+        .await
+        .expect("approved");
+    world.settle().await;
+    world.recorder.take();
+    world
+        .modify(&id, |value| {
+            if value["kind"] == "ConfigMap" {
+                value["data"]["text"] = json!("two");
+            }
+        })
+        .await;
+    world.settle().await;
+    let calls = world.recorder.take();
+    for call in &calls {
+        assert_eq!(call.removed_ids(), Vec::<&str>::new());
+        assert_eq!(call.wanted, [(id.to_string(), "one".to_owned())]);
+    }
+    let entity = world.find(&id).await.expect("there");
+    assert_eq!(placed(&entity), Some("a"));
+    let condition = entity.condition("Approved").expect("reported");
+    assert_eq!(
+        (condition.status, &*condition.reason),
+        (Some(false), "Edited")
+    );
+    world
+        .data
+        .approve(&Select::all(Kind::Deployment))
+        .await
+        .expect("approved");
+    world.settle().await;
+    let calls = world.recorder.take();
+    let last = calls.last().expect("called");
+    assert_eq!(last.wanted, [(id.to_string(), "two".to_owned())]);
+}
+
+/// O15: two deployments with the same object on one site are told so, until one of them is gone.
+#[tokio::test(start_paused = true)]
+async fn deployments_with_the_same_object_are_told_so() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let one = world.deployment("a", "one", true).await;
+    let other = world.deployment("a", "other", true).await;
+    world.settle().await;
+    for (id, named) in [(&one, &other), (&other, &one)] {
+        let entity = world.find(id).await.expect("there");
+        let condition = entity.condition("Exclusive").expect("reported");
+        assert_eq!(condition.status, Some(false));
+        let words = format!("ConfigMap core/config is also in deployment {named}");
+        assert!(condition.message.contains(&words), "{}", condition.message);
+    }
+    world.data.delete(&(&other).into()).await.expect("there");
+    world.settle().await;
+    let entity = world.find(&one).await.expect("there");
+    let condition = entity.condition("Exclusive").expect("reported");
+    assert_eq!(condition.status, Some(true));
+}
+
+/// O12: placed deployments are deleted in sets, and none stays behind, not even a parent.
+#[tokio::test(start_paused = true)]
+async fn many_placed_deployments_are_deleted() {
+    let world = World::everywhere();
+    world.site("a").await;
+    for number in 0..30 {
+        world.deployment("a", &number.to_string(), true).await;
+    }
+    let parent = world.deployment("a", "parent", true).await;
+    let child = tko_core::NewDeployment::new()
+        .parent(parent)
+        .merge(Package::default());
+    world.data.create_deployment(child).await.expect("created");
+    world.settle().await;
+    let all = Select::all(Kind::Deployment);
+    let bulk = world.data.purge(&all).await.expect("purged");
+    assert_eq!((bulk.done, bulk.skipped.len()), (32, 0));
+    let count = async |deleting: bool| {
+        let mut select = all.clone();
+        select.deleting = deleting;
+        let count = world.data.count(&select, 100, Want::ROW).await;
+        count.expect("counted").found
+    };
+    assert_eq!(count(false).await, 0);
+    world.settle().await;
+    world.settle().await;
+    assert_eq!(count(true).await, 0, "nothing stays under deletion");
+    assert!(world.find(key("a")).await.is_some());
+}
