@@ -5,9 +5,7 @@ use crate::names::{self, Named, named};
 use crate::resource::ResourceType;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use tko_core::{
-    ContentHash, DeploymentId, Gvk, Key, Kind, Package, SiteId, TemplateId, view,
-};
+use tko_core::{ContentHash, DeploymentId, Gvk, Key, Kind, Package, SiteId, TemplateId, view};
 
 /// Most bytes of all annotations.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -76,7 +74,10 @@ impl Desired {
         let site = id(spec, "siteId", SiteId::new, &mut field);
         let site = site.filter(|_| resource.entity != Kind::Site);
         let parent = id(spec, "parentDeploymentId", DeploymentId::new, &mut field);
-        let package = match spec.get("package").and_then(|package| package.get("resources")) {
+        let package = match spec
+            .get("package")
+            .and_then(|package| package.get("resources"))
+        {
             Some(Value::Array(resources)) => match Package::from_values(resources.clone()) {
                 Ok(package) => Some(package),
                 Err(error) => {
@@ -102,7 +103,9 @@ impl Desired {
             annotations,
             finalizers,
             owners,
-            generate_name: text(metadata, "generateName").unwrap_or_default().to_owned(),
+            generate_name: text(metadata, "generateName")
+                .unwrap_or_default()
+                .to_owned(),
             template,
             site,
             parent,
@@ -175,7 +178,10 @@ fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<Ca
 fn check_finalizers(finalizers: &[String], causes: &mut Vec<Cause>) {
     let mut refuse = |why: String| causes.push(Cause::invalid("metadata.finalizers", why));
     if finalizers.len() > MAX_LIST {
-        refuse(format!("are {}; at most {MAX_LIST} are allowed", finalizers.len()));
+        refuse(format!(
+            "are {}; at most {MAX_LIST} are allowed",
+            finalizers.len()
+        ));
         return;
     }
     let mut seen = BTreeSet::new();

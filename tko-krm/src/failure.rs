@@ -21,6 +21,8 @@ pub(crate) struct Failure {
     name: Option<String>,
     causes: Vec<Cause>,
     pub(crate) retry_after: Option<u32>,
+    /// Whether the object changed meanwhile, and the request may be handled again.
+    is_raced: bool,
     /// Further fields of `metadata`, such as a new `continue` token.
     metadata: Map<String, Value>,
 }
@@ -65,6 +67,7 @@ impl Failure {
             name: None,
             causes: Vec::new(),
             retry_after: None,
+            is_raced: false,
             metadata: Map::new(),
         }
     }
@@ -185,6 +188,12 @@ impl Failure {
         Box::new(Self::new(413, "RequestEntityTooLarge", message))
     }
 
+    /// A patch has more operations than allowed.
+    pub(crate) fn too_large_patch(limit: usize) -> Box<Self> {
+        let message = format!("the patch has too many operations; at most {limit} are allowed");
+        Box::new(Self::new(413, "RequestEntityTooLarge", message))
+    }
+
     /// The state at a resource version is no longer kept.
     pub(crate) fn expired(message: impl Into<String>) -> Box<Self> {
         Box::new(Self::new(410, "Expired", message))
@@ -288,6 +297,17 @@ impl Failure {
                 Self::internal(error.to_string())
             }
         }
+    }
+
+    /// Marks the failure as one of a race.
+    pub(crate) fn raced(mut self: Box<Self>) -> Box<Self> {
+        self.is_raced = true;
+        self
+    }
+
+    /// Whether the object changed meanwhile, and the request may be handled again.
+    pub(crate) fn is_raced(&self) -> bool {
+        self.is_raced
     }
 
     fn of(mut self, resource: &'static ResourceType, name: &str) -> Self {

@@ -2,13 +2,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod body;
 mod continuation;
+mod delete;
+mod desired;
 mod discovery;
 mod failure;
+mod feed;
 mod list;
+mod managed;
 mod names;
 mod object;
 mod openapi;
+mod patch;
 mod query;
 mod read;
 mod ready;
@@ -21,8 +27,13 @@ mod selector;
 mod server;
 mod service;
 mod settings;
+mod snapshot;
 mod stored;
 mod table;
+mod validation;
+mod visibility;
+mod watch;
+mod write;
 
 pub use resource::{API_VERSION, GROUP, VERSION};
 pub use server::{DOOR, KrmServer};

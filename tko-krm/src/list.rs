@@ -11,10 +11,11 @@ use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::selector::Selector;
 use crate::service::KrmService;
+use crate::snapshot::StateReader;
 use crate::table::{self, IncludeObject};
 use http::StatusCode;
 use serde_json::Value;
-use tko_core::{Cursor, List, Record, Revision};
+use tko_core::{Cursor, Record, Revision};
 
 /// Most objects of one answer with a limit.
 const MAX_LIMIT: u64 = 5_000;
@@ -131,7 +132,7 @@ pub(crate) async fn list(
     if let State::NotOlderThan(version) | State::Exact(version) = options.state {
         reach(&*request.data, version).await?;
     }
-    let listed = read(&request, &options, whole).await?;
+    let listed = read(service, &request, &options, whole).await?;
     let version = match options.state {
         State::Exact(version) => version,
         State::Current | State::NotOlderThan(_) => object::resource_version(listed.revision),
@@ -171,38 +172,59 @@ fn partial_list(meta: MetaVersion, metadata: Value, items: Value) -> Value {
 }
 
 /// Reads objects until the limit.
-async fn read(request: &ApiRequest, options: &ListOptions, whole: bool) -> Answer<Listed> {
+pub(crate) async fn read(
+    service: &KrmService,
+    request: &ApiRequest,
+    options: &ListOptions,
+    whole: bool,
+) -> Answer<Listed> {
     let limit = options.limit.map(|limit| limit.min(MAX_LIMIT));
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let failed = |error| Failure::from_other(&error);
-    let Some(select) = options.selector.to_select() else {
-        let position = request.data.feed_position().await.map_err(failed)?;
-        return Ok(Listed {
-            items: Vec::new(),
-            revision: position.revision,
-            next: None,
-        });
+    let reader = StateReader {
+        data: &*request.data,
+        feed: &service.feed,
+        caller: &request.caller,
+        selector: &options.selector,
+        want: if whole { WHOLE } else { ROW },
     };
-    let mut list = List::new(select)
-        .after(options.after.clone())
-        .want(if whole { WHOLE } else { ROW });
+    let mut at = match options.state {
+        State::Exact(version) => Some(object::revision(version)),
+        State::Current | State::NotOlderThan(_) => None,
+    };
+    let mut after = options.after.clone();
     let mut items = Vec::new();
-    let mut first = None;
     loop {
-        let missing = limit.map_or(usize::MAX, |limit| limit - items.len());
-        list.limit = missing.min(CHUNK);
-        let page = request.data.list(&list).await.map_err(failed)?;
-        let revision = *first.get_or_insert(page.revision);
-        let found = page.items.into_iter();
-        items.extend(found.filter(|record| options.selector.matches(record)));
+        let missing = limit.map_or(usize::MAX, |limit| limit.saturating_sub(items.len()));
+        let page = match reader.page(at, after.clone(), missing.min(CHUNK)).await {
+            Ok(page) => page,
+            Err(failure) if failure.code == 410 => {
+                return Err(match after {
+                    Some(after) => {
+                        let version = None;
+                        let token = Continuation { version, after }.to_token();
+                        failure.with_metadata("continue", token.into())
+                    }
+                    None => failure,
+                });
+            }
+            Err(failure) => return Err(failure),
+        };
+        // All pages are of the state of the first.
+        at = Some(page.revision);
+        items.extend(page.items);
         let is_full = limit.is_some_and(|limit| items.len() >= limit);
         if page.next.is_none() || is_full {
+            if page.next.is_some() {
+                // The rest is read at this revision: keep the changes from here on.
+                let started = service.feed.start().await;
+                started.map_err(|error| Failure::from_other(&error))?;
+            }
             return Ok(Listed {
                 items,
-                revision,
+                revision: page.revision,
                 next: page.next,
             });
         }
-        list.after = page.next;
+        after = page.next;
     }
 }

@@ -8,7 +8,9 @@ mod apply;
 mod set;
 mod typed;
 
-pub(crate) use apply::{Applied, Conflict, apply, recorded, updated};
+#[cfg(test)]
+pub(crate) use apply::Applied;
+pub(crate) use apply::{apply, recorded, updated};
 pub(crate) use set::FieldSet;
 
 use crate::resource::API_VERSION;
@@ -116,7 +118,13 @@ pub(crate) fn trimmed(object: &Value) -> Value {
     if let Some(spec) = object.get("spec").filter(|spec| !spec.is_null()) {
         trimmed.insert("spec".into(), without_nulls(spec));
     }
-    let kept = ["annotations", "finalizers", "generateName", "labels", "ownerReferences"];
+    let kept = [
+        "annotations",
+        "finalizers",
+        "generateName",
+        "labels",
+        "ownerReferences",
+    ];
     let metadata: Map<String, Value> = kept
         .iter()
         .filter_map(|key| {

@@ -116,6 +116,7 @@ pub(crate) fn metadata_value(label_value: &str) -> String {
 }
 
 /// The metadata and its literal parts for labels.
+#[derive(Debug, Default)]
 pub(crate) struct FromLabels {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) literal: BTreeMap<String, Literal>,

@@ -32,11 +32,15 @@ pub(crate) fn time(at: Timestamp) -> String {
 
 /// The UID of an entity: the same as long as it exists, and another if it is created again.
 pub(crate) fn uid(entity: &Entity) -> String {
-    let ContentHash(hash) = ContentHash::of(&json!([
+    uuid(ContentHash::of(&json!([
         entity.key.kind().as_str(),
         entity.key.id(),
         entity.created.0
-    ]));
+    ])))
+}
+
+/// A UUID from a hash.
+pub(crate) fn uuid(ContentHash(hash): ContentHash) -> String {
     let mut digits: String = hash[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))

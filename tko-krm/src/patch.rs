@@ -114,14 +114,46 @@ mod tests {
     #[test]
     fn every_operation_works_as_in_the_standard() {
         for (target, patch, expected) in [
-            (json!({"a": 1}), json!([{"op": "add", "path": "/b", "value": 2}]), json!({"a": 1, "b": 2})),
-            (json!({"a": [1, 3]}), json!([{"op": "add", "path": "/a/1", "value": 2}]), json!({"a": [1, 2, 3]})),
-            (json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 2}]), json!({"a": [1, 2]})),
-            (json!({"a": 1, "b": 2}), json!([{"op": "remove", "path": "/a"}]), json!({"b": 2})),
-            (json!({"a": 1}), json!([{"op": "replace", "path": "/a", "value": null}]), json!({"a": null})),
-            (json!({"a": {"x": 1}}), json!([{"op": "move", "from": "/a/x", "path": "/y"}]), json!({"a": {}, "y": 1})),
-            (json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1})),
-            (json!({"a/b": 1, "m~n": 2}), json!([{"op": "test", "path": "/a~1b", "value": 1}, {"op": "remove", "path": "/m~0n"}]), json!({"a/b": 1})),
+            (
+                json!({"a": 1}),
+                json!([{"op": "add", "path": "/b", "value": 2}]),
+                json!({"a": 1, "b": 2}),
+            ),
+            (
+                json!({"a": [1, 3]}),
+                json!([{"op": "add", "path": "/a/1", "value": 2}]),
+                json!({"a": [1, 2, 3]}),
+            ),
+            (
+                json!({"a": [1]}),
+                json!([{"op": "add", "path": "/a/-", "value": 2}]),
+                json!({"a": [1, 2]}),
+            ),
+            (
+                json!({"a": 1, "b": 2}),
+                json!([{"op": "remove", "path": "/a"}]),
+                json!({"b": 2}),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "replace", "path": "/a", "value": null}]),
+                json!({"a": null}),
+            ),
+            (
+                json!({"a": {"x": 1}}),
+                json!([{"op": "move", "from": "/a/x", "path": "/y"}]),
+                json!({"a": {}, "y": 1}),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "copy", "from": "/a", "path": "/b"}]),
+                json!({"a": 1, "b": 1}),
+            ),
+            (
+                json!({"a/b": 1, "m~n": 2}),
+                json!([{"op": "test", "path": "/a~1b", "value": 1}, {"op": "remove", "path": "/m~0n"}]),
+                json!({"a/b": 1}),
+            ),
         ] {
             assert_eq!(patched(target, &patch), Ok(expected), "{patch}");
         }
@@ -156,7 +188,10 @@ mod tests {
     #[test]
     fn merging_removes_nulls_and_replaces_lists() {
         let mut target = json!({"a": {"b": 1, "c": 2}, "l": [1, 2]});
-        merge(&mut target, &json!({"a": {"b": null, "d": {"e": null}}, "l": [3]}));
+        merge(
+            &mut target,
+            &json!({"a": {"b": null, "d": {"e": null}}, "l": [3]}),
+        );
         assert_eq!(target, json!({"a": {"c": 2, "d": {}}, "l": [3]}));
     }
 

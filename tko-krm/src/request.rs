@@ -4,18 +4,18 @@ use crate::accept::{Representation, Serves, negotiate};
 use crate::failure::Answer;
 use crate::query::Query;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{ACCEPT, USER_AGENT};
-use http::{HeaderMap, Method};
 use std::sync::Arc;
-use tko_core::DataApi;
+use tko_core::{Caller, DataApi};
 
 /// A request that is authenticated and has a target.
 pub(crate) struct ApiRequest {
-    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
     /// The body; empty for reads.
     pub(crate) body: Bytes,
+    pub(crate) caller: Caller,
     /// The API on behalf of the caller.
     pub(crate) data: Arc<dyn DataApi>,
 }

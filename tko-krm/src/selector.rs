@@ -36,9 +36,9 @@ impl Selector {
         self
     }
 
-    /// Whether the selection is of all objects.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
+    /// The kind of the objects.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// A selection of TKO that has at least the objects of this one; `None` if there can be none.

@@ -7,7 +7,7 @@ use http::Request;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
-use tko_core::{Clock, DataApi, Result};
+use tko_core::{Clock, DataApi, Ids, Result};
 use tko_serve::{Access, HttpSettings, Sockets, serve_http};
 use tokio_util::sync::CancellationToken;
 
@@ -18,16 +18,18 @@ pub const DOOR: &str = "kubernetes";
 pub struct KrmServer {
     data: Arc<dyn DataApi>,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
     settings: KrmSettings,
     access: Access,
 }
 
 impl KrmServer {
-    /// A server that admits anyone, on loopback only.
-    pub fn new(data: Arc<dyn DataApi>, clock: Arc<dyn Clock>) -> Self {
+    /// A server that admits anyone, on loopback only. `ids` completes names.
+    pub fn new(data: Arc<dyn DataApi>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self {
             data,
             clock,
+            ids,
             settings: KrmSettings::default(),
             access: Access::default(),
         }
@@ -67,6 +69,7 @@ impl KrmServer {
         let service = Arc::new(KrmService::new(
             self.data,
             self.clock,
+            self.ids,
             self.settings,
             self.access.authenticator(),
             shutdown.clone(),

@@ -2,6 +2,7 @@
 
 use crate::accept::{Representation, Serves};
 use crate::failure::{Answer, Failure};
+use crate::feed::Feed;
 use crate::openapi::Documents;
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -9,14 +10,14 @@ use crate::request::ApiRequest;
 use crate::route::{HealthCheck, Target};
 use crate::server::DOOR;
 use crate::settings::KrmSettings;
-use crate::{discovery, list, read};
+use crate::{delete, discovery, list, read, watch, write};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
-use tko_core::{Clock, ContentHash, DataApi, Error};
+use tko_core::{Clock, ContentHash, DataApi, Error, Ids};
 use tko_serve::{Authenticate, Credentials, Peer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,8 @@ const AUDIT_ID: &str = "audit-id";
 pub(crate) struct KrmService {
     data: Arc<dyn DataApi>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) settings: KrmSettings,
     authentication: Arc<dyn Authenticate>,
     documents: Documents,
@@ -45,13 +48,16 @@ impl KrmService {
     pub(crate) fn new(
         data: Arc<dyn DataApi>,
         clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
         settings: KrmSettings,
         authentication: Arc<dyn Authenticate>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
+            feed: Arc::new(Feed::new(data.clone(), settings.kept_changes)),
             data,
             clock,
+            ids,
             in_flight: Semaphore::new(settings.max_requests.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
             authentication,
@@ -61,7 +67,7 @@ impl KrmService {
     }
 
     /// Answers one request.
-    pub(crate) async fn respond(&self, request: Request<Body>) -> Reply {
+    pub(crate) async fn respond(self: &Arc<Self>, request: Request<Body>) -> Reply {
         let audit = request.headers().get(AUDIT_ID).cloned();
         let is_head = request.method() == Method::HEAD;
         let mut reply = match self.answer(request).await {
@@ -77,7 +83,7 @@ impl KrmService {
         reply
     }
 
-    async fn answer(&self, request: Request<Body>) -> Answer<Reply> {
+    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Answer<Reply> {
         let (head, body) = request.into_parts();
         let target = Target::of(head.uri.path())?;
         let query = Query::of(&head.uri)?;
@@ -93,14 +99,20 @@ impl KrmService {
             _ => self.read_body(body).await?,
         };
         let request = ApiRequest {
-            method: head.method,
             headers: head.headers,
             query,
             body,
-            data: self.data.clone().with_caller(caller),
+            data: self.data.clone().with_caller(caller.clone()),
+            caller,
         };
-        if verb == "watch" {
-            return self.dispatch(&target, verb, request).await;
+        match (&target, verb) {
+            (Target::Collection(resource), "watch") => {
+                return watch::watch(self.clone(), resource, None, request).await;
+            }
+            (Target::Object(resource, name), "watch") => {
+                return watch::watch(self.clone(), resource, Some(name), request).await;
+            }
+            _ => {}
         }
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Err(Failure::too_many_requests(
@@ -151,6 +163,27 @@ impl KrmService {
             (Target::Collection(resource), "list") => list::list(self, resource, request).await,
             (Target::Object(resource, name) | Target::Subresource(resource, name, _), "get") => {
                 read::get(self, resource, name, &request).await
+            }
+            (Target::Collection(resource), "create") => {
+                write::create(self, resource, &request).await
+            }
+            (Target::Object(resource, name), "update") => {
+                write::replace(self, resource, name, None, &request).await
+            }
+            (Target::Object(resource, name), "patch") => {
+                write::patch(self, resource, name, None, &request).await
+            }
+            (Target::Subresource(resource, name, subresource), "update") => {
+                write::replace(self, resource, name, Some(subresource), &request).await
+            }
+            (Target::Subresource(resource, name, subresource), "patch") => {
+                write::patch(self, resource, name, Some(subresource), &request).await
+            }
+            (Target::Object(resource, name), "delete") => {
+                delete::delete(self, resource, name, &request).await
+            }
+            (Target::Collection(resource), "deletecollection") => {
+                delete::delete_collection(self, resource, &request).await
             }
             _ => Err(Failure::method_not_allowed()),
         }

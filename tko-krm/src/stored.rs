@@ -60,11 +60,15 @@ impl StoredMetadata {
         })
     }
 
-    /// Writes it into given metadata; removes the key if there is nothing to store.
+    /// Writes it into given metadata.
     pub(crate) fn write_into(&self, given: &mut Metadata) {
-        if *self == Self::default() {
-            given.retain(|key, _| key != STORED);
-        } else if let Ok(text) = serde_json::to_string(self) {
+        // Once there is something, it stays, if only empty: a registration without it would
+        // bring back what was there before.
+        let is_needed = *self != Self::default() || given.contains_key(STORED);
+        if !is_needed {
+            return;
+        }
+        if let Ok(text) = serde_json::to_string(self) {
             given.insert(STORED, text);
         }
     }

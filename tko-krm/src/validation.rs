@@ -23,6 +23,9 @@ pub(crate) fn check(
     object: &mut Value,
     validation: FieldValidation,
 ) -> Answer<Vec<String>> {
+    if !object.is_object() {
+        return Err(Failure::bad_request("the object is not a map"));
+    }
     for (key, expected) in [("apiVersion", API_VERSION), ("kind", resource.name)] {
         match object.get(key).and_then(Value::as_str) {
             Some(value) if value == expected => {}
@@ -141,7 +144,10 @@ mod tests {
         let mut strict = object.clone();
         let refused = check(resource, &mut strict, FieldValidation::Strict).err();
         let message = refused.expect("unknown").to_status()["message"].to_string();
-        assert!(message.contains("spec.siteID") && message.contains("\\\"x\\\""), "{message}");
+        assert!(
+            message.contains("spec.siteID") && message.contains("\\\"x\\\""),
+            "{message}"
+        );
         let mut lenient = object;
         let warnings = check(resource, &mut lenient, FieldValidation::Warn);
         assert_eq!(warnings.ok().map(|all| all.len()), Some(2));

@@ -1,6 +1,7 @@
 //! Creating and updating objects.
 
 mod patching;
+mod preview;
 mod store;
 
 use crate::accept::Serves;
@@ -21,8 +22,8 @@ use crate::validation;
 use http::{HeaderValue, StatusCode};
 use patching::Transform;
 use serde_json::Value;
+use tko_core::Record;
 use tko_core::encoding::Format;
-use tko_core::{ErrorKind, Record};
 
 /// Attempts of a write that states no resource version, while others change the object.
 const ATTEMPTS: usize = 16;
@@ -125,9 +126,8 @@ pub(crate) async fn patch(
     }
     let (transform, warnings) = match media.as_str() {
         "application/json-patch+json" => {
-            let patch = serde_json::from_slice(&request.body).map_err(|error| {
-                Failure::bad_request(format!("cannot read the patch: {error}"))
-            })?;
+            let patch = serde_json::from_slice(&request.body)
+                .map_err(|error| Failure::bad_request(format!("cannot read the patch: {error}")))?;
             (Transform::Json(patch), Vec::new())
         }
         "application/merge-patch+json" => {
@@ -153,7 +153,9 @@ impl Write<'_> {
     /// The name of a new object; completes `generateName`.
     fn new_name(&self, object: &mut Value) -> Answer<String> {
         let text = |key: &str| {
-            let value = object.get("metadata").and_then(|metadata| metadata.get(key));
+            let value = object
+                .get("metadata")
+                .and_then(|metadata| metadata.get(key));
             value.and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         if !text("resourceVersion").is_empty() {
@@ -178,12 +180,11 @@ impl Write<'_> {
             name = format!("{prefix}{suffix}");
             object["metadata"]["name"] = name.as_str().into();
         }
-        if let Named::Alias = key_of(self.resource, &name)
-            .map_err(|cause| self.invalid(&name, vec![cause]))?
+        if let Named::Alias =
+            key_of(self.resource, &name).map_err(|cause| self.invalid(&name, vec![cause]))?
         {
-            check_subdomain(&name).map_err(|why| {
-                self.invalid(&name, vec![Cause::invalid("metadata.name", why)])
-            })?;
+            check_subdomain(&name)
+                .map_err(|why| self.invalid(&name, vec![Cause::invalid("metadata.name", why)]))?;
         }
         Ok(name)
     }
@@ -212,7 +213,10 @@ impl Write<'_> {
             let mut warnings = warnings.clone();
             let outcome = match subresource {
                 Some(_) => self.approve(name, &live, transform).await,
-                None => self.change_once(name, &live, transform, &mut warnings).await,
+                None => {
+                    self.change_once(name, &live, transform, &mut warnings)
+                        .await
+                }
             };
             match outcome {
                 Err(failure) if failure.is_raced() => conflict = Some(failure),
@@ -352,9 +356,4 @@ fn desired(
     object: &Value,
 ) -> Answer<Desired> {
     Desired::parse(write.resource, key, object).map_err(|causes| write.invalid(name, causes))
-}
-
-/// Whether an error means that the object changed meanwhile.
-fn is_conflict(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Conflict)
 }

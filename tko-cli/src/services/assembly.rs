@@ -255,6 +255,12 @@ impl Assembly {
         Arc::new(Guarded::new(store, RoleGuard::new()))
     }
 
+    /// The API for interfaces that serve people and programs.
+    pub(super) fn guarded_data(&self) -> Arc<dyn DataApi> {
+        let store = Arc::new(self.store_parts.store.clone());
+        Arc::new(Guarded::new(store, RoleGuard::new()))
+    }
+
     /// The API for a controller of this process, which the causes of its changes name.
     fn worker_api(&self, controller: &str) -> Arc<dyn WorkerApi> {
         let caller = Caller::process();

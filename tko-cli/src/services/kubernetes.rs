@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tko_core::system::TimeOrderedIds;
 use tko_grpc::server::{Access, BearerTokens, Listen, ServerTls, Sockets, Stack};
 use tko_krm::KrmServer;
 
@@ -79,7 +80,12 @@ impl KubernetesArgs {
             "add --kubernetes-certificate and --kubernetes-key, and --kubernetes-client-ca or \
              --kubernetes-tokens; or allow this with --insecure",
         )?;
-        let server = KrmServer::new(assembly.data(), assembly.clock()).with_access(access);
+        let server = KrmServer::new(
+            assembly.guarded_data(),
+            assembly.clock(),
+            Arc::new(TimeOrderedIds),
+        )
+        .with_access(access);
         assembly.add_server(move |stop| async move {
             let served = server.serve(sockets, stop).await;
             served.context("the Kubernetes API server failed")

@@ -142,8 +142,7 @@ pub(crate) fn apply(
         .iter()
         .find(|manager| manager.is(name, Operation::Apply) && manager.fields == wanted)
         .map_or_else(|| now.to_owned(), |manager| manager.time.clone());
-    managers
-        .retain(|manager| !manager.is(name, Operation::Apply) && !manager.fields.is_empty());
+    managers.retain(|manager| !manager.is(name, Operation::Apply) && !manager.fields.is_empty());
     if !wanted.is_empty() {
         managers.push(Manager {
             name: name.to_owned(),

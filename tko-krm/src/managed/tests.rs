@@ -56,19 +56,34 @@ fn plugin(labels: &Value, spec: &Value) -> Value {
 #[test]
 fn fields_that_the_manager_leaves_out_are_removed() {
     let mut live = Live::default();
-    live.apply("a", false, &plugin(&json!({"x": "1", "y": "2"}), &json!({"executor": "command"})))
-        .expect("nothing is there");
+    live.apply(
+        "a",
+        false,
+        &plugin(
+            &json!({"x": "1", "y": "2"}),
+            &json!({"executor": "command"}),
+        ),
+    )
+    .expect("nothing is there");
     assert_eq!(
         live.fields_of("a"),
         r#"{"f:metadata":{"f:labels":{"f:x":{},"f:y":{}}},"f:spec":{"f:executor":{}}}"#
     );
-    live.apply("a", false, &plugin(&json!({"x": "1"}), &json!({"executor": "command"})))
-        .expect("its own field");
+    live.apply(
+        "a",
+        false,
+        &plugin(&json!({"x": "1"}), &json!({"executor": "command"})),
+    )
+    .expect("its own field");
     let object = live.object.clone().expect("applied");
     assert_eq!(object["metadata"]["labels"], json!({"x": "1"}));
     let before = live.clone();
-    live.apply("a", false, &plugin(&json!({"x": "1"}), &json!({"executor": "command"})))
-        .expect("the same again");
+    live.apply(
+        "a",
+        false,
+        &plugin(&json!({"x": "1"}), &json!({"executor": "command"})),
+    )
+    .expect("the same again");
     assert_eq!(live.object, before.object);
     assert!(same(&live.managers, &before.managers), "no change");
 }
@@ -78,22 +93,36 @@ fn fields_of_others_are_conflicts_unless_forced() {
     let mut live = Live::default();
     let config = |executor: &str| plugin(&json!({}), &json!({"executor": executor}));
     live.apply("a", false, &config("command")).expect("new");
-    live.apply("b", false, &config("command")).expect("the same value is shared");
-    let conflicts = live.apply("b", false, &config("other")).expect_err("a has it");
+    live.apply("b", false, &config("command"))
+        .expect("the same value is shared");
+    let conflicts = live
+        .apply("b", false, &config("other"))
+        .expect_err("a has it");
     assert_eq!(conflicts, ["conflict with \"a\" .spec.executor"]);
     live.apply("b", true, &config("other")).expect("forced");
     assert_eq!(live.fields_of("a"), r#"{"f:metadata":{"f:labels":{}}}"#);
-    let conflicts = live.apply("a", false, &config("command")).expect_err("b has it");
+    let conflicts = live
+        .apply("a", false, &config("command"))
+        .expect_err("b has it");
     assert_eq!(conflicts.len(), 1);
 }
 
 #[test]
 fn updates_take_over_what_they_change() {
     let mut live = Live::default();
-    live.update("edit", &plugin(&json!({"x": "1"}), &json!({"executor": "command"})));
+    live.update(
+        "edit",
+        &plugin(&json!({"x": "1"}), &json!({"executor": "command"})),
+    );
     live.apply("a", false, &plugin(&json!({"y": "1"}), &json!({})))
         .expect("another label");
-    live.update("edit", &plugin(&json!({"x": "1", "y": "2"}), &json!({"executor": "command"})));
+    live.update(
+        "edit",
+        &plugin(
+            &json!({"x": "1", "y": "2"}),
+            &json!({"executor": "command"}),
+        ),
+    );
     assert!(live.fields_of("edit").contains("f:y"));
     let conflicts = live
         .apply("a", false, &plugin(&json!({"y": "1"}), &json!({})))
@@ -107,7 +136,10 @@ fn updates_take_over_what_they_change() {
 #[test]
 fn objects_of_others_belong_to_a_manager_before_the_first_apply() {
     let mut live = Live {
-        object: Some(trimmed(&plugin(&json!({"x": "1"}), &json!({"executor": "command"})))),
+        object: Some(trimmed(&plugin(
+            &json!({"x": "1"}),
+            &json!({"executor": "command"}),
+        ))),
         managers: Vec::new(),
     };
     let conflicts = live
@@ -124,12 +156,20 @@ fn lists_merge_by_their_types() {
         json!({"metadata": {"finalizers": finalizers, "ownerReferences": owners},
                "spec": {"arguments": ["a"]}})
     };
-    live.apply("a", false, &config(json!(["f/a"]), json!([owner("1")]))).expect("new");
-    live.apply("b", false, &config(json!(["f/b"]), json!([owner("2")]))).expect("beside");
+    live.apply("a", false, &config(json!(["f/a"]), json!([owner("1")])))
+        .expect("new");
+    live.apply("b", false, &config(json!(["f/b"]), json!([owner("2")])))
+        .expect("beside");
     let object = live.object.clone().expect("applied");
     assert_eq!(object["metadata"]["finalizers"], json!(["f/a", "f/b"]));
-    assert_eq!(object["metadata"]["ownerReferences"].as_array().map(Vec::len), Some(2));
-    live.apply("a", false, &json!({"spec": {"arguments": ["a"]}})).expect("its own fields");
+    assert_eq!(
+        object["metadata"]["ownerReferences"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+    live.apply("a", false, &json!({"spec": {"arguments": ["a"]}}))
+        .expect("its own fields");
     let object = live.object.expect("applied");
     assert_eq!(object["metadata"]["finalizers"], json!(["f/b"]));
     assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "2");
@@ -139,7 +179,10 @@ fn lists_merge_by_their_types() {
 fn older_managers_are_put_together() {
     let mut live = Live::default();
     for at in 0..15 {
-        let labels: Value = (0..=at).map(|n| (format!("l{n}"), json!("x"))).collect::<serde_json::Map<_, _>>().into();
+        let labels: Value = (0..=at)
+            .map(|n| (format!("l{n}"), json!("x")))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
         live.update(&format!("m{at}"), &plugin(&labels, &json!({})));
     }
     assert_eq!(live.managers.len(), 10);

@@ -100,10 +100,6 @@ impl FieldSelector {
         });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether it selects by a field that can change.
     pub(super) fn can_change(&self) -> bool {
         let fixed = [

@@ -159,12 +159,7 @@ impl Write<'_> {
     }
 
     /// Checks name, UID and resource version of a new state.
-    pub(super) fn check_preconditions(
-        &self,
-        name: &str,
-        live: &Record,
-        new: &Value,
-    ) -> Answer<()> {
+    pub(super) fn check_preconditions(&self, name: &str, live: &Record, new: &Value) -> Answer<()> {
         let text = |key: &str| {
             let value = new.get("metadata").and_then(|metadata| metadata.get(key));
             value
@@ -215,9 +210,7 @@ impl Write<'_> {
     pub(super) fn unfit(&self, name: &str, error: &PatchError) -> Box<Failure> {
         match error {
             PatchError::Malformed(why) => Failure::bad_request(why.clone()),
-            PatchError::Unfit(why) => {
-                self.invalid(name, vec![Cause::invalid("", why.clone())])
-            }
+            PatchError::Unfit(why) => self.invalid(name, vec![Cause::invalid("", why.clone())]),
             PatchError::TooLarge => Failure::too_large_patch(patch::MAX_OPERATIONS),
         }
     }
@@ -250,12 +243,7 @@ fn replace_part(object: &mut Value, applied: &Value, part: &str) {
         object[part] = new;
         return;
     }
-    for key in [
-        "annotations",
-        "finalizers",
-        "labels",
-        "ownerReferences",
-    ] {
+    for key in ["annotations", "finalizers", "labels", "ownerReferences"] {
         match new.get(key) {
             Some(value) => object[part][key] = value.clone(),
             None => {

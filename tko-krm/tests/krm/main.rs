@@ -2,3 +2,5 @@
 
 mod kubectl;
 mod serving;
+mod watches;
+mod writes;

@@ -60,7 +60,7 @@ impl Serving {
         let sockets = Sockets::bind(&listen).await.expect("loopback");
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
-        let server = KrmServer::new(data.clone(), clock)
+        let server = KrmServer::new(data.clone(), clock, Arc::new(TimeOrderedIds))
             .with_settings(settings)
             .with_access(access);
         let task = tokio::spawn(server.serve(sockets, stop.clone()));

@@ -1,0 +1,226 @@
+//! Deleting objects and collections.
+
+use crate::body::{dry_run, unknown_dry_run};
+use crate::failure::{Answer, Failure, deleted};
+use crate::list::{ListOptions, State, read as read_list};
+use crate::names;
+use crate::object;
+use crate::read::{WHOLE, find};
+use crate::reply::{self, Reply};
+use crate::request::ApiRequest;
+use crate::resource::ResourceType;
+use crate::service::KrmService;
+use crate::stored::StoredMetadata;
+use crate::table;
+use http::StatusCode;
+use serde_json::Value;
+use tko_core::encoding::{Dialect, Format, Limits, decode};
+use tko_core::{EntityUpdate, Error, Record};
+
+/// The finalizers of the garbage collector.
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// Attempts to write the time of the deletion, while others change the object.
+const ATTEMPTS: usize = 16;
+
+/// The options of a deletion.
+#[derive(Clone, Debug, Default)]
+struct DeleteOptions {
+    dry_run: bool,
+    uid: Option<String>,
+    version: Option<String>,
+    finalizer: Option<&'static str>,
+}
+
+impl DeleteOptions {
+    /// Reads the options from the body, if there is one, and from the query.
+    fn of(request: &ApiRequest) -> Answer<Self> {
+        let body = match request.body.is_empty() {
+            true => Value::Null,
+            false => decode(
+                &request.body,
+                Format::Yaml,
+                Dialect::Programs,
+                &Limits::default(),
+            )
+            .map_err(|error| {
+                let why = tko_core::error::chain(&error);
+                Failure::bad_request(format!("cannot read the options: {why}"))
+            })?
+            .into_iter()
+            .next()
+            .unwrap_or_default(),
+        };
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let mut options = Self {
+            dry_run: dry_run(&request.query)?,
+            ..Self::default()
+        };
+        for value in body
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            match value.as_str() {
+                Some("All") => options.dry_run = true,
+                other => return Err(unknown_dry_run(other.unwrap_or_default())),
+            }
+        }
+        if let Some(preconditions) = body.get("preconditions") {
+            options.uid = text(preconditions.get("uid"));
+            options.version = text(preconditions.get("resourceVersion"));
+        }
+        let policy = text(body.get("propagationPolicy"))
+            .or_else(|| request.query.get("propagationPolicy").map(str::to_owned));
+        let orphan = body.get("orphanDependents").and_then(Value::as_bool);
+        options.finalizer = match (policy.as_deref(), orphan) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::invalid_options(
+                    "propagationPolicy",
+                    "orphanDependents and propagationPolicy cannot be set together",
+                ));
+            }
+            (Some("Foreground"), None) => Some(FOREGROUND),
+            (Some("Orphan"), None) | (None, Some(true)) => Some(ORPHAN),
+            (Some("Background") | None, _) => None,
+            (Some(other), None) => {
+                return Err(Failure::invalid_options(
+                    "propagationPolicy",
+                    format!("unknown value {other:?}; expected Background, Foreground or Orphan"),
+                ));
+            }
+        };
+        Ok(options)
+    }
+}
+
+/// Answers a DELETE of an object.
+pub(crate) async fn delete(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    name: &str,
+    request: &ApiRequest,
+) -> Answer<Reply> {
+    let options = DeleteOptions::of(request)?;
+    for _ in 0..ATTEMPTS {
+        let live = find(&*request.data, resource, name, WHOLE).await?;
+        match delete_once(service, resource, name, request, &options, &live).await {
+            Err(failure) if failure.is_raced() => {}
+            Err(failure) => return Err(failure),
+            Ok(Some(object)) => return Ok(reply::json(StatusCode::OK, &object)),
+            Ok(None) => {
+                let status = deleted(resource, name, &object::uid(&live.entity));
+                return Ok(reply::json(StatusCode::OK, &status));
+            }
+        }
+    }
+    Err(Failure::conflict(resource, name, "it keeps changing"))
+}
+
+/// Deletes an object; returns it if something keeps it.
+async fn delete_once(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    name: &str,
+    request: &ApiRequest,
+    options: &DeleteOptions,
+    live: &Record,
+) -> Answer<Option<Value>> {
+    let entity = &live.entity;
+    let uid = object::uid(entity);
+    let version = object::resource_version(live.revision.unwrap_or_default()).to_string();
+    for (what, wanted, found) in [
+        ("UID", &options.uid, &uid),
+        ("ResourceVersion", &options.version, &version),
+    ] {
+        if let Some(wanted) = wanted
+            && wanted != found
+        {
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            );
+            return Err(Failure::conflict(resource, name, why));
+        }
+    }
+    if entity.deleting {
+        return Ok(Some(object::object(live)));
+    }
+    let mut stored = StoredMetadata::of(entity);
+    if let Some(finalizer) = options.finalizer
+        && stored.deletion.is_none()
+        && !stored.finalizers.iter().any(|one| one == finalizer)
+    {
+        stored.finalizers.push(finalizer.to_owned());
+    }
+    if stored.finalizers.is_empty() {
+        if !options.dry_run {
+            let done = request.data.delete(&entity.key).await;
+            done.map_err(|error| Failure::from_error(&error, resource, name))?;
+        }
+        return Ok(None);
+    }
+    // Finalizers keep the object: it only gets the time of the deletion.
+    if stored.deletion.is_none() {
+        stored.deletion = Some(object::time(service.clock.now()));
+        if options.dry_run {
+            let mut object = object::object(live);
+            object["metadata"]["deletionTimestamp"] = stored.deletion.into();
+            object["metadata"]["finalizers"] = stored.finalizers.into();
+            return Ok(Some(object));
+        }
+        let mut given = entity.given.clone();
+        stored.write_into(&mut given);
+        let update = EntityUpdate::new(&entity.key, entity.version).metadata(given);
+        match request.data.update_entity(update).await {
+            Err(error @ Error::Conflict(_)) => {
+                return Err(Failure::from_error(&error, resource, name).raced());
+            }
+            done => done.map_err(|error| Failure::from_error(&error, resource, name))?,
+        };
+    }
+    let read = request.data.get(&entity.key, WHOLE).await;
+    match read {
+        Ok(record) => Ok(Some(object::object(&record))),
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(Failure::from_error(&error, resource, name)),
+    }
+}
+
+/// Answers a DELETE of a collection: deletes what is selected, one by one.
+pub(crate) async fn delete_collection(
+    service: &KrmService,
+    resource: &'static ResourceType,
+    request: &ApiRequest,
+) -> Answer<Reply> {
+    let options = DeleteOptions::of(request)?;
+    let mut list = ListOptions::of(resource, &request.query)?;
+    list.state = State::Current;
+    let limit = list.limit;
+    let mut items = Vec::new();
+    loop {
+        list.limit = Some(limit.unwrap_or(500).min(500));
+        let listed = read_list(service, request, &list, true).await?;
+        for record in &listed.items {
+            let name = names::name_of(&record.entity.key, &record.entity.given);
+            match delete_once(service, resource, &name, request, &options, record).await {
+                // It is gone, or was changed and is not what was selected.
+                Err(failure) if failure.code == 404 || failure.is_raced() => {}
+                Err(failure) => return Err(failure),
+                Ok(_) => items.push(object::object(record)),
+            }
+        }
+        list.after = listed.next;
+        let is_full = limit.is_some_and(|limit| items.len() as u64 >= limit);
+        if list.after.is_none() || is_full {
+            break;
+        }
+    }
+    let position = request.data.feed_position().await;
+    let position = position.map_err(|error| Failure::from_other(&error))?;
+    let version = object::resource_version(position.revision);
+    let mut head = table::list_head(resource, table::list_metadata(version, None, None));
+    head["items"] = items.into();
+    Ok(reply::json(StatusCode::OK, &head))
+}

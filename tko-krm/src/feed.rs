@@ -1,0 +1,242 @@
+//! [`Feed`]: the latest changes of all entities, read once for all watches.
+//!
+//! A task follows the changes of all kinds in the order of their revisions, and keeps the last ones.
+//! Each watch reads them at its own pace. One that is too slow, or begins too far back, reads from
+//! the data service itself until it has caught up.
+
+mod dense;
+
+pub(crate) use dense::DenseChanges;
+
+use crate::object;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tko_core::{Caller, DataApi, Error, Key, Record, Result, Revision};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Shortest and longest pause after the data service failed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Most changes that a watch takes at once.
+const BATCH: usize = 256;
+
+/// One change of one entity.
+pub(crate) struct FeedChange {
+    pub(crate) revision: Revision,
+    /// The entity after the change or, if it is gone, before.
+    pub(crate) record: Record,
+    pub(crate) is_gone: bool,
+    /// Whether the entity was created.
+    pub(crate) is_new: bool,
+    /// The entity before the change, once somebody asked for it.
+    before: OnceCell<Option<Record>>,
+    /// The object as JSON, once somebody asked for it.
+    json: OnceLock<Bytes>,
+}
+
+impl FeedChange {
+    fn new(revision: Revision, record: Record, is_gone: bool, is_new: bool) -> Self {
+        Self {
+            revision,
+            record,
+            is_gone,
+            is_new,
+            before: OnceCell::new(),
+            json: OnceLock::new(),
+        }
+    }
+
+    /// The object with the resource version of the change, as JSON.
+    pub(crate) fn json(&self) -> Bytes {
+        let json = self.json.get_or_init(|| {
+            let record = self.record.clone().revision(self.revision);
+            let object = object::object(&record);
+            serde_json::to_vec(&object).unwrap_or_default().into()
+        });
+        json.clone()
+    }
+
+    /// The entity before the change.
+    pub(crate) async fn before(&self, data: &dyn DataApi) -> Result<Option<Record>> {
+        if self.is_new {
+            return Ok(None);
+        }
+        if self.is_gone {
+            return Ok(Some(self.record.clone()));
+        }
+        let key = &self.record.entity.key;
+        let read = self
+            .before
+            .get_or_try_init(|| before(data, key, self.revision));
+        Ok(read.await?.clone())
+    }
+}
+
+/// The state of an entity before its change of this revision.
+pub(crate) async fn before(
+    data: &dyn DataApi,
+    key: &Key,
+    revision: Revision,
+) -> Result<Option<Record>> {
+    let next = Revision(revision.0.saturating_add(1));
+    let changes = data.history(key, Some(next), 1).await?;
+    match changes.into_iter().next() {
+        Some(change) if change.revision == revision => Ok(change.before),
+        _ => Err(Error::Expired { oldest: revision }),
+    }
+}
+
+/// The changes that are kept.
+struct Kept {
+    /// The changes after this revision are kept.
+    after: Revision,
+    changes: VecDeque<Arc<FeedChange>>,
+}
+
+/// The latest changes, and the task that reads them.
+pub(crate) struct Feed {
+    data: Arc<dyn DataApi>,
+    most: usize,
+    kept: Arc<Mutex<Kept>>,
+    /// The revision up to which changes were read.
+    head: watch::Sender<Revision>,
+    follower: OnceCell<AbortOnDropHandle<()>>,
+}
+
+/// Where a watch stands in relation to the kept changes.
+pub(crate) enum Batch {
+    /// The next changes, and the revision up to which they are complete.
+    Changes(Vec<Arc<FeedChange>>, Revision),
+    /// The next changes are no longer kept.
+    Behind,
+}
+
+impl Feed {
+    /// A feed that keeps this many changes.
+    pub(crate) fn new(data: Arc<dyn DataApi>, most: usize) -> Self {
+        let kept = Kept {
+            after: Revision(0),
+            changes: VecDeque::new(),
+        };
+        Self {
+            // The feed serves every caller; each watch shows only what its caller may see.
+            data: data.with_caller(Caller::process()),
+            most: most.max(1),
+            kept: Arc::new(Mutex::new(kept)),
+            head: watch::Sender::new(Revision(0)),
+            follower: OnceCell::new(),
+        }
+    }
+
+    /// The data service on behalf of this process.
+    pub(crate) fn data(&self) -> &Arc<dyn DataApi> {
+        &self.data
+    }
+
+    /// Starts to follow the changes, if that has not begun.
+    pub(crate) async fn start(&self) -> Result<()> {
+        let started = self.follower.get_or_try_init(|| async {
+            let position = self.data.feed_position().await?;
+            lock(&self.kept).after = position.revision;
+            self.head.send_replace(position.revision);
+            let following = follow(
+                self.data.clone(),
+                self.kept.clone(),
+                self.head.clone(),
+                self.most,
+            );
+            Ok::<_, Error>(AbortOnDropHandle::new(tokio::spawn(following)))
+        });
+        started.await.map(|_| ())
+    }
+
+    /// The revision up to which changes were read; changes when there are more.
+    pub(crate) fn head(&self) -> watch::Receiver<Revision> {
+        self.head.subscribe()
+    }
+
+    /// The changes after a revision.
+    pub(crate) fn after(&self, revision: Revision) -> Batch {
+        let kept = lock(&self.kept);
+        if revision < kept.after {
+            return Batch::Behind;
+        }
+        let start = kept
+            .changes
+            .partition_point(|change| change.revision <= revision);
+        let changes: Vec<_> = kept.changes.range(start..).take(BATCH).cloned().collect();
+        let upto = match changes.last() {
+            Some(last) if start + changes.len() < kept.changes.len() => last.revision,
+            _ => kept
+                .changes
+                .back()
+                .map_or(kept.after, |last| last.revision)
+                .max(revision),
+        };
+        Batch::Changes(changes, upto)
+    }
+
+    /// Waits until the changes up to a revision were read, at most this long.
+    pub(crate) async fn reach(&self, revision: Revision, patience: Duration) -> bool {
+        let mut head = self.head();
+        let reached = head.wait_for(|head| *head >= revision);
+        matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+    }
+}
+
+/// Follows the changes, and keeps the last ones.
+async fn follow(
+    data: Arc<dyn DataApi>,
+    kept: Arc<Mutex<Kept>>,
+    head: watch::Sender<Revision>,
+    most: usize,
+) {
+    let mut pause = PAUSES.0;
+    loop {
+        let mut changes = DenseChanges::after(&*data, *head.borrow());
+        let error = loop {
+            match changes.next().await {
+                Ok(change) => {
+                    let revision = change.revision;
+                    let mut kept = lock(&kept);
+                    kept.changes.push_back(Arc::new(change));
+                    while kept.changes.len() > most {
+                        if let Some(oldest) = kept.changes.pop_front() {
+                            kept.after = oldest.revision;
+                        }
+                    }
+                    drop(kept);
+                    head.send_replace(revision);
+                    pause = PAUSES.0;
+                }
+                Err(error) => break error,
+            }
+        };
+        if matches!(error, Error::Expired { .. }) {
+            // The store has another history now. Watches find that they are behind.
+            tracing::warn!(error = error.chain(), "the feed of changes starts anew");
+            if let Ok(position) = data.feed_position().await {
+                let mut kept = lock(&kept);
+                kept.changes.clear();
+                kept.after = position.revision;
+                drop(kept);
+                head.send_replace(position.revision);
+            }
+        } else {
+            tracing::warn!(
+                error = error.chain(),
+                ?pause,
+                "cannot follow the changes; retrying"
+            );
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}

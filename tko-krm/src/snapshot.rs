@@ -1,0 +1,158 @@
+//! Reading the state at one revision, page by page.
+//!
+//! The data service lists the present state. What changed since the revision is undone: changed
+//! entities are left out, and their states before the first change are put in.
+
+use crate::failure::{Answer, Failure};
+use crate::feed::{Batch, DenseChanges, Feed, before};
+use crate::object;
+use crate::selector::Selector;
+use crate::visibility::is_visible;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tko_core::{Caller, Cursor, DataApi, Error, Key, Kind, List, Record, Revision, Want};
+
+/// Most changes that are undone; a listing that takes longer begins anew.
+const MAX_UNDONE: u64 = 20_000;
+
+/// How long to wait for changes that the listing has already seen.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One page of a state.
+pub(crate) struct StatePage {
+    pub(crate) items: Vec<Record>,
+    /// The revision of the state.
+    pub(crate) revision: Revision,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// Reads a state for a caller.
+#[derive(Clone, Copy)]
+pub(crate) struct StateReader<'a> {
+    pub(crate) data: &'a dyn DataApi,
+    pub(crate) feed: &'a Feed,
+    pub(crate) caller: &'a Caller,
+    pub(crate) selector: &'a Selector,
+    pub(crate) want: Want,
+}
+
+impl StateReader<'_> {
+    /// Reads a page of the present state, or of the state at `at`.
+    pub(crate) async fn page(
+        &self,
+        at: Option<Revision>,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Answer<StatePage> {
+        let Self {
+            data,
+            feed,
+            caller,
+            selector,
+            want,
+        } = *self;
+        let failed = |error: Error| Failure::from_other(&error);
+        let Some(select) = selector.to_select() else {
+            let revision = match at {
+                Some(at) => at,
+                None => data.feed_position().await.map_err(failed)?.revision,
+            };
+            return Ok(StatePage {
+                items: Vec::new(),
+                revision,
+                next: None,
+            });
+        };
+        let mut list = List::new(select).after(after.clone()).want(want);
+        list.limit = limit;
+        let page = data.list(&list).await.map_err(failed)?;
+        let mut items = page.items;
+        items.retain(|record| selector.matches(record));
+        let revision = at.unwrap_or(page.revision);
+        if page.revision > revision {
+            let range = (after.map(|cursor| cursor.0), page.next.as_ref());
+            let changed = changed(feed, selector.kind(), revision, page.revision).await?;
+            let changed = changed
+                .into_iter()
+                .filter(|(key, _)| range.0.as_ref().is_none_or(|after| key > after))
+                .filter(|(key, _)| range.1.is_none_or(|upto| *key <= upto.0));
+            for (key, first) in changed {
+                let found = items.binary_search_by(|record| record.entity.key.cmp(&key));
+                let old = before(&**feed.data(), &key, first).await.map_err(failed)?;
+                let old = old.filter(|record| {
+                    selector.matches(record) && is_visible(caller, &record.entity)
+                });
+                match (found, old) {
+                    (Ok(place), Some(old)) => items[place] = old,
+                    (Ok(place), None) => {
+                        items.remove(place);
+                    }
+                    (Err(place), Some(old)) => items.insert(place, old),
+                    (Err(_), None) => {}
+                }
+            }
+        }
+        Ok(StatePage {
+            items,
+            revision,
+            next: page.next,
+        })
+    }
+}
+
+/// The entities of a kind that changed between two revisions, each with the first change.
+async fn changed(
+    feed: &Feed,
+    kind: Kind,
+    after: Revision,
+    upto: Revision,
+) -> Answer<BTreeMap<Key, Revision>> {
+    let expired = || {
+        let version = object::resource_version(after);
+        Failure::expired(format!(
+            "The provided continue parameter is too old: the state at resource version {version} is \
+             no longer kept. Start the list anew, or use the token in this answer for the rest of \
+             the present state, which is inconsistent with the part that was read"
+        ))
+    };
+    if upto.0 - after.0 > MAX_UNDONE {
+        return Err(expired());
+    }
+    let mut changed = BTreeMap::new();
+    let mut note = |key: &Key, revision: Revision| {
+        if key.kind() == kind && revision <= upto {
+            changed.entry(key.clone()).or_insert(revision);
+        }
+    };
+    let mut at = after;
+    feed.start()
+        .await
+        .map_err(|error| Failure::from_other(&error))?;
+    if !feed.reach(upto, PATIENCE).await {
+        return Err(Failure::unavailable("the feed of changes is behind"));
+    }
+    let mut dense = None;
+    while at < upto {
+        match feed.after(at) {
+            Batch::Changes(changes, end) => {
+                for change in changes {
+                    note(&change.record.entity.key, change.revision);
+                }
+                at = end;
+            }
+            Batch::Behind => {
+                let data = feed.data();
+                let dense = dense.get_or_insert_with(|| DenseChanges::after(&**data, at));
+                match dense.next().await {
+                    Ok(change) => {
+                        note(&change.record.entity.key, change.revision);
+                        at = change.revision;
+                    }
+                    Err(Error::Expired { .. }) => return Err(expired()),
+                    Err(error) => return Err(Failure::from_other(&error)),
+                }
+            }
+        }
+    }
+    Ok(changed)
+}

@@ -1,0 +1,388 @@
+//! Watching a collection or an object.
+
+mod events;
+
+use crate::accept::Serves;
+use crate::failure::{Answer, Failure};
+use crate::feed::{Batch, DenseChanges, Feed, FeedChange};
+use crate::object;
+use crate::query::Query;
+use crate::read::{WHOLE, include};
+use crate::reply::{self, Reply};
+use crate::request::ApiRequest;
+use crate::resource::ResourceType;
+use crate::selector::Selector;
+use crate::service::KrmService;
+use crate::snapshot::StateReader;
+use crate::visibility::{is_restricted, is_visible};
+use axum::body::Body;
+use bytes::Bytes;
+use events::EventWriter;
+use futures_util::{FutureExt, StreamExt, stream};
+use http::{HeaderValue, StatusCode};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Caller, Cursor, Error, Record, Revision, Select};
+use tokio::time::Instant;
+
+/// How long a watch waits for a resource version that the server has not reached. Then the client
+/// gets `Expired`: its version is from another life of the store.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long before its end a watch sends the last bookmark.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+
+/// Objects that are read at once.
+const PAGE: usize = 500;
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// With the present objects.
+    Objects {
+        /// Whether a bookmark marks their end.
+        marks_end: bool,
+        /// The version that the state must have reached.
+        at_least: u64,
+    },
+    /// After this resource version.
+    After(u64),
+}
+
+/// What a watch asks for.
+struct WatchOptions {
+    selector: Selector,
+    start: Start,
+    bookmarks: bool,
+    timeout: Option<Duration>,
+}
+
+impl WatchOptions {
+    fn of(resource: &'static ResourceType, query: &Query) -> Answer<Self> {
+        let selector = Selector::of(resource.entity, query)?;
+        let version = query.resource_version()?;
+        let bookmarks = query.is_true("allowWatchBookmarks");
+        let matching = query.get("resourceVersionMatch");
+        let initial = query.get("sendInitialEvents");
+        let start = match (initial, matching) {
+            (None, None) => match version {
+                None | Some(0) => Start::Objects {
+                    marks_end: false,
+                    at_least: 0,
+                },
+                Some(version) => Start::After(version),
+            },
+            (None, Some(_)) => {
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    "is forbidden for a watch unless sendInitialEvents is provided",
+                ));
+            }
+            (Some(_), Some("NotOlderThan")) => match version {
+                _ if query.is_true("sendInitialEvents") => Start::Objects {
+                    marks_end: bookmarks,
+                    at_least: version.unwrap_or_default(),
+                },
+                None | Some(0) => Start::Objects {
+                    marks_end: false,
+                    at_least: 0,
+                },
+                Some(version) => Start::After(version),
+            },
+            (Some(_), _) => {
+                return Err(Failure::invalid_options(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires resourceVersionMatch=NotOlderThan",
+                ));
+            }
+        };
+        Ok(Self {
+            selector,
+            start,
+            bookmarks,
+            timeout: query.timeout()?.filter(|timeout| !timeout.is_zero()),
+        })
+    }
+}
+
+/// Answers a watch.
+pub(crate) async fn watch(
+    service: Arc<KrmService>,
+    resource: &'static ResourceType,
+    name: Option<&str>,
+    request: ApiRequest,
+) -> Answer<Reply> {
+    let representation = request.representation(Serves::Single)?;
+    let mut options = WatchOptions::of(resource, &request.query)?;
+    if let Some(name) = name {
+        options.selector = options.selector.with_name(name);
+    }
+    let include = include(&request.query)?;
+    check_permission(&request, resource).await?;
+    let length = options.timeout.unwrap_or_else(|| {
+        // Spread, so that not all watches end together.
+        let span = service.settings.watch.as_millis().max(1);
+        let spread = u128::from(service.clock.now().0.unsigned_abs()) % span;
+        service.settings.watch + Duration::from_millis(u64::try_from(spread).unwrap_or_default())
+    });
+    let writer = EventWriter {
+        resource,
+        representation,
+        include,
+        clock: service.clock.clone(),
+        has_definitions: false,
+    };
+    let watching = Watching {
+        feed: service.feed.clone(),
+        caller: request.caller.clone(),
+        data: request.data.clone(),
+        interval: service.settings.bookmark,
+        deadline: Instant::now() + length,
+        shutdown: service.shutdown.clone(),
+        at: Revision(0),
+        stage: Stage::Begin,
+        pending: VecDeque::new(),
+        next_bookmark: Instant::now() + service.settings.bookmark,
+        last_bookmark: (length > LAST_BOOKMARK).then(|| Instant::now() + length - LAST_BOOKMARK),
+        options,
+        writer,
+    };
+    let frames = stream::unfold(watching, |mut watching| async move {
+        let frame = watching.next().await?;
+        Some((Ok::<_, Infallible>(frame), watching))
+    });
+    let content = HeaderValue::from_static("application/json");
+    Ok(reply::bytes(
+        StatusCode::OK,
+        content,
+        Body::from_stream(frames),
+    ))
+}
+
+/// Asks the data service whether the caller may watch: it refuses at once.
+async fn check_permission(request: &ApiRequest, resource: &ResourceType) -> Answer<()> {
+    let failed = |error: Error| Failure::from_other(&error);
+    let position = request.data.feed_position().await.map_err(failed)?;
+    let select = Select::all(resource.entity);
+    let mut probe = request
+        .data
+        .watch(tko_core::Watch::new(select, position.revision));
+    match probe.next().now_or_never() {
+        Some(Some(Err(error @ (Error::Forbidden(_) | Error::Unauthenticated(_))))) => {
+            Err(failed(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How far a watch has come.
+enum Stage {
+    Begin,
+    /// Sends the present objects, of this revision, after this key.
+    Objects(Revision, Option<Cursor>),
+    /// Sends changes.
+    Changes,
+    /// Has caught up with nothing yet: reads changes from the data service itself.
+    Behind(DenseChanges),
+    Ended,
+}
+
+/// A running watch.
+struct Watching {
+    feed: Arc<Feed>,
+    caller: Caller,
+    data: Arc<dyn tko_core::DataApi>,
+    options: WatchOptions,
+    writer: EventWriter,
+    interval: Duration,
+    deadline: Instant,
+    next_bookmark: Instant,
+    last_bookmark: Option<Instant>,
+    shutdown: tokio_util::sync::CancellationToken,
+    /// Every change up to this revision was sent.
+    at: Revision,
+    stage: Stage,
+    pending: VecDeque<Bytes>,
+}
+
+impl Watching {
+    /// The next piece of the stream; `None` ends it.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.pending.pop_front() {
+                return Some(frame);
+            }
+            if matches!(self.stage, Stage::Ended) {
+                return None;
+            }
+            let (deadline, shutdown) = (self.deadline, self.shutdown.clone());
+            let advanced = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep_until(deadline) => return None,
+                advanced = self.advance() => advanced,
+            };
+            if let Err(failure) = advanced {
+                // The response has begun, so the failure is an event of the stream.
+                self.stage = Stage::Ended;
+                return Some(EventWriter::error(&failure));
+            }
+        }
+    }
+
+    /// Does the next step.
+    async fn advance(&mut self) -> Answer<()> {
+        let failed = |error: Error| Failure::from_other(&error);
+        match std::mem::replace(&mut self.stage, Stage::Changes) {
+            Stage::Begin => {
+                self.feed.start().await.map_err(failed)?;
+                match self.options.start {
+                    Start::After(version) => {
+                        reach(&self.feed, version).await?;
+                        self.at = object::revision(version);
+                    }
+                    Start::Objects { at_least, .. } => {
+                        reach(&self.feed, at_least).await?;
+                        let position = self.feed.data().feed_position().await.map_err(failed)?;
+                        self.stage = Stage::Objects(position.revision, None);
+                    }
+                }
+                Ok(())
+            }
+            Stage::Objects(revision, after) => self.send_objects(revision, after).await,
+            Stage::Changes => self.send_changes().await,
+            Stage::Behind(mut changes) => {
+                let next = changes.next().await;
+                let change = next.map_err(|error| expired(&error, self.at))?;
+                self.at = change.revision;
+                self.send(&change).await?;
+                if matches!(self.feed.after(self.at), Batch::Behind) {
+                    self.stage = Stage::Behind(changes);
+                }
+                Ok(())
+            }
+            Stage::Ended => Ok(()),
+        }
+    }
+
+    async fn send_objects(&mut self, revision: Revision, after: Option<Cursor>) -> Answer<()> {
+        let reader = StateReader {
+            data: &*self.data,
+            feed: &self.feed,
+            caller: &self.caller,
+            selector: &self.options.selector,
+            want: WHOLE,
+        };
+        let page = reader.page(Some(revision), after, PAGE).await?;
+        for record in &page.items {
+            let version = record.revision.unwrap_or_default();
+            self.pending
+                .push_back(self.writer.record("ADDED", record, version));
+        }
+        if let Some(next) = page.next {
+            self.stage = Stage::Objects(revision, Some(next));
+            return Ok(());
+        }
+        self.at = revision;
+        if let Start::Objects {
+            marks_end: true, ..
+        } = self.options.start
+        {
+            self.pending.push_back(self.writer.bookmark(revision, true));
+        }
+        Ok(())
+    }
+
+    /// Sends the next changes, or waits for some.
+    async fn send_changes(&mut self) -> Answer<()> {
+        let mut head = self.feed.head();
+        head.mark_unchanged();
+        match self.feed.after(self.at) {
+            Batch::Behind => {
+                let data = self.feed.data();
+                self.stage = Stage::Behind(DenseChanges::after(&**data, self.at));
+                return Ok(());
+            }
+            Batch::Changes(changes, upto) => {
+                let was_current = changes.is_empty();
+                for change in changes {
+                    self.send(&change).await?;
+                }
+                self.at = self.at.max(upto);
+                if !was_current {
+                    return Ok(());
+                }
+            }
+        }
+        let last = self.last_bookmark.unwrap_or(self.deadline);
+        let bookmark = self.next_bookmark.min(last);
+        tokio::select! {
+            changed = head.changed() => {
+                changed.map_err(|_| Failure::unavailable("the feed of changes ended"))
+            }
+            () = tokio::time::sleep_until(bookmark), if self.options.bookmarks => {
+                if bookmark == last {
+                    self.last_bookmark = None;
+                }
+                self.next_bookmark = Instant::now() + self.interval;
+                let bookmark = self.writer.bookmark(self.at, false);
+                self.pending.push_back(bookmark);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends one change, if it concerns what is watched.
+    async fn send(&mut self, change: &FeedChange) -> Answer<()> {
+        let selector = &self.options.selector;
+        if change.record.entity.key.kind() != selector.kind() {
+            return Ok(());
+        }
+        let shows =
+            |record: &Record| selector.matches(record) && is_visible(&self.caller, &record.entity);
+        let is = !change.is_gone && shows(&change.record);
+        let depends = selector.can_change() || is_restricted(&self.caller);
+        let before = if change.is_gone {
+            Some(change.record.clone())
+        } else if change.is_new {
+            None
+        } else if depends {
+            let read = change.before(&**self.feed.data()).await;
+            read.map_err(|error| expired(&error, self.at))?
+        } else {
+            Some(change.record.clone())
+        };
+        let was = before.as_ref().filter(|record| shows(record));
+        let frame = match (was, is) {
+            (None, false) => return Ok(()),
+            (None, true) => self.writer.change("ADDED", change),
+            (Some(_), true) => self.writer.change("MODIFIED", change),
+            (Some(before), false) => self.writer.record("DELETED", before, change.revision),
+        };
+        self.pending.push_back(frame);
+        Ok(())
+    }
+}
+
+/// Waits until the server has reached a resource version.
+async fn reach(feed: &Feed, version: u64) -> Answer<()> {
+    if feed.reach(object::revision(version), PATIENCE).await {
+        return Ok(());
+    }
+    Err(Failure::expired(format!(
+        "the resource version {version} is newer than the state of the server, which may have \
+         been restored or restarted; list again"
+    )))
+}
+
+fn expired(error: &Error, at: Revision) -> Box<Failure> {
+    match error {
+        Error::Expired { .. } => Failure::expired(format!(
+            "too old resource version: {}; list again",
+            object::resource_version(at)
+        )),
+        error => Failure::from_other(error),
+    }
+}

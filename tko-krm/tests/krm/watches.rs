@@ -1,0 +1,334 @@
+//! Lists and watches over HTTP, as informers use them.
+
+use crate::serving::{Serving, package};
+use futures_util::StreamExt;
+use reqwest::Client;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tko_core::{DataApi, Key, Metadata, NewTemplate, TemplateId};
+use tko_krm::KrmSettings;
+use tko_serve::Access;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn client() -> Client {
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new()
+}
+
+fn url(serving: &Serving, rest: &str) -> String {
+    format!(
+        "http://{}/apis/tko.nephio.org/v1alpha1/{rest}",
+        serving.address
+    )
+}
+
+async fn get(serving: &Serving, rest: &str) -> (u16, Value) {
+    let response = client()
+        .get(url(serving, rest))
+        .send()
+        .await
+        .expect("it is there");
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON"))
+}
+
+/// The lines of a watch.
+struct Lines {
+    chunks: futures_util::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    async fn of(serving: &Serving, rest: &str) -> Self {
+        let response = client()
+            .get(url(serving, rest))
+            .send()
+            .await
+            .expect("it is there");
+        assert_eq!(response.status(), 200);
+        Self {
+            chunks: response.bytes_stream().boxed(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("a line of JSON"));
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.chunks.next());
+            let chunk = chunk.await.expect("something comes in time")?;
+            self.buffer
+                .extend_from_slice(&chunk.expect("the connection holds"));
+        }
+    }
+
+    async fn event(&mut self) -> (String, Value) {
+        let event = self.next().await.expect("the stream goes on");
+        let kind = event["type"].as_str().expect("a type").to_owned();
+        (kind, event["object"].clone())
+    }
+}
+
+async fn register(serving: &Serving, id: &str, content: &str, labels: &[(&str, &str)]) {
+    let id = TemplateId::new(id).expect("an id");
+    let metadata: Metadata = labels.iter().copied().collect();
+    let new = NewTemplate::new(id, package(content)).metadata(metadata);
+    serving.data.register_template(new).await.expect("valid");
+}
+
+async fn delete(serving: &Serving, id: &str) {
+    let key = Key::from(TemplateId::new(id).expect("an id"));
+    serving.data.delete(&key).await.expect("it exists");
+}
+
+fn version(object: &Value) -> u64 {
+    let text = object["metadata"]["resourceVersion"].as_str();
+    text.and_then(|text| text.parse().ok())
+        .expect("a resource version")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_of_a_list_is_of_the_state_of_the_first() {
+    let serving = Serving::start().await;
+    for at in 0..10 {
+        register(&serving, &format!("t{at}"), "a", &[]).await;
+    }
+    let (_, first) = get(&serving, "templates?limit=3").await;
+    let token = first["metadata"]["continue"]
+        .as_str()
+        .expect("there is more")
+        .to_owned();
+    register(&serving, "t4", "changed", &[]).await;
+    register(&serving, "t4", "changed again", &[]).await;
+    register(&serving, "t55", "new", &[]).await;
+    delete(&serving, "t7").await;
+    let (_, second) = get(&serving, &format!("templates?limit=3&continue={token}")).await;
+    let (_, rest) = get(
+        &serving,
+        &format!(
+            "templates?continue={}",
+            second["metadata"]["continue"].as_str().expect("more")
+        ),
+    )
+    .await;
+    let mut names = Vec::new();
+    for page in [&first, &second, &rest] {
+        assert_eq!(version(page), version(&first));
+        for item in page["items"].as_array().expect("items") {
+            names.push(
+                item["metadata"]["name"]
+                    .as_str()
+                    .expect("a name")
+                    .to_owned(),
+            );
+            assert!(version(item) <= version(&first), "{item}");
+            let resources = &item["spec"]["package"]["resources"];
+            assert_eq!(resources[0]["metadata"]["name"], "a", "the old content");
+        }
+    }
+    let expected: Vec<String> = (0..10).map(|at| format!("t{at}")).collect();
+    assert_eq!(names, expected);
+    let exact = format!(
+        "templates?resourceVersion={}&resourceVersionMatch=Exact",
+        version(&first)
+    );
+    let (_, all) = get(&serving, &exact).await;
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(10));
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_every_change_and_transitions_of_selections() {
+    let serving = Serving::start().await;
+    let (_, empty) = get(&serving, "templates").await;
+    assert_eq!((version(&empty), empty["items"].clone()), (1, json!([])));
+    let mut all = Lines::of(&serving, "templates?watch=1&resourceVersion=1").await;
+    let mut some = Lines::of(&serving, "templates?watch=1&labelSelector=x%3D1").await;
+    register(&serving, "a", "a", &[]).await;
+    register(&serving, "a", "a", &[("x", "1")]).await;
+    register(&serving, "a", "b", &[("x", "1")]).await;
+    register(&serving, "a", "b", &[("x", "2")]).await;
+    delete(&serving, "a").await;
+    let mut last = 1;
+    for expected in ["ADDED", "MODIFIED", "MODIFIED", "MODIFIED", "DELETED"] {
+        let (kind, object) = all.event().await;
+        assert_eq!(kind, expected);
+        assert!(version(&object) > last, "versions rise");
+        last = version(&object);
+    }
+    for (expected, label, at) in [("ADDED", "1", 3), ("MODIFIED", "1", 4), ("DELETED", "1", 5)] {
+        let (kind, object) = some.event().await;
+        assert_eq!((kind.as_str(), version(&object)), (expected, at));
+        assert_eq!(
+            object["metadata"]["labels"]["x"], label,
+            "the content before, at the end"
+        );
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_begins_with_the_present_objects_and_has_bookmarks() {
+    let mut settings = KrmSettings::default();
+    settings.bookmark = Duration::from_millis(100);
+    let serving = Serving::with(settings, Access::new()).await;
+    serving.fill().await;
+    let query = "sites?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+                 &allowWatchBookmarks=true&resourceVersion=0";
+    let mut lines = Lines::of(&serving, query).await;
+    let (kind, object) = lines.event().await;
+    assert_eq!((kind.as_str(), &object["kind"]), ("ADDED", &json!("Site")));
+    let (kind, object) = lines.event().await;
+    assert_eq!(kind, "BOOKMARK");
+    assert_eq!(
+        object["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+    let before = version(&object);
+    register(&serving, "elsewhere", "a", &[]).await;
+    loop {
+        let (kind, object) = lines.event().await;
+        assert_eq!(kind, "BOOKMARK", "templates are not watched");
+        if version(&object) > before {
+            break;
+        }
+    }
+    let (status, refusal) = get(&serving, "sites?watch=1&sendInitialEvents=true").await;
+    assert_eq!((status, &refusal["reason"]), (422, &json!("Invalid")));
+    let mut ends = Lines::of(&serving, "plugins?watch=1&timeoutSeconds=1").await;
+    assert_eq!(ends.event().await.0, "ADDED");
+    assert!(ends.next().await.is_none(), "the watch ends in time");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_not_kept_are_expired_within_the_stream() {
+    let mut settings = KrmSettings::default();
+    settings.kept_changes = 2;
+    let serving = Serving::with(settings, Access::new()).await;
+    register(&serving, "a", "0", &[]).await;
+    let mut started = Lines::of(&serving, "templates?watch=1").await;
+    started.event().await;
+    for at in 1..10 {
+        register(&serving, "a", &at.to_string(), &[]).await;
+    }
+    // Older than the memory of the server: the feed of the store still has it.
+    let mut old = Lines::of(&serving, "templates?watch=1&resourceVersion=2").await;
+    for expected in 3..12 {
+        let (kind, object) = old.event().await;
+        assert_eq!((kind.as_str(), version(&object)), ("MODIFIED", expected));
+    }
+    let (status, ahead) = get(&serving, "templates?resourceVersion=1000").await;
+    assert_eq!((status, &ahead["reason"]), (504, &json!("Timeout")));
+    assert_eq!(
+        ahead["details"]["causes"][0]["reason"],
+        "ResourceVersionTooLarge"
+    );
+    for bad in [
+        "templates?resourceVersion=x",
+        "templates?continue=x",
+        "templates?fieldSelector=a%3Db",
+        "templates?labelSelector=%3D",
+    ] {
+        assert_eq!(get(&serving, bad).await.0, 400, "{bad}");
+    }
+    serving.stop().await;
+}
+
+/// A client that lists, watches, loses its connection at any time, and resumes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_loses_connections_ends_with_the_same_objects() {
+    let mut settings = KrmSettings::default();
+    settings.kept_changes = 5;
+    let serving = Serving::with(settings, Access::new()).await;
+    let writing = async {
+        for at in 0..300_u32 {
+            let id = format!("t{}", at * 7 % 13);
+            if at % 5 == 4 {
+                let key = Key::from(TemplateId::new(&id).expect("an id"));
+                // It may be gone already.
+                let _ = serving.data.delete(&key).await;
+            } else {
+                register(&serving, &id, &at.to_string(), &[]).await;
+            }
+        }
+        serving
+            .data
+            .feed_position()
+            .await
+            .expect("a position")
+            .revision
+            .0
+            + 1
+    };
+    let following = async {
+        let (_, list) = get(&serving, "templates").await;
+        let mut at = version(&list);
+        let mut known: BTreeMap<String, u64> = BTreeMap::new();
+        let mut note = |kind: &str, object: &Value| {
+            let name = object["metadata"]["name"]
+                .as_str()
+                .expect("a name")
+                .to_owned();
+            let new = version(object);
+            if let Some(old) = known.get(&name) {
+                assert!(new > *old, "{name} goes from {old} to {new}");
+            }
+            known.insert(name.clone(), new);
+            if kind == "DELETED" {
+                known.remove(&name);
+            }
+        };
+        for item in list["items"].as_array().expect("items") {
+            note("ADDED", item);
+        }
+        let mut taken = 0;
+        loop {
+            let query = format!(
+                "templates?watch=1&allowWatchBookmarks=1&timeoutSeconds=3&resourceVersion={at}"
+            );
+            let mut lines = Lines::of(&serving, &query).await;
+            // Cuts the connection after some events.
+            for _ in 0..=taken % 17 {
+                let Some(event) = lines.next().await else {
+                    break;
+                };
+                let kind = event["type"].as_str().expect("a type");
+                at = version(&event["object"]);
+                if kind != "BOOKMARK" {
+                    note(kind, &event["object"]);
+                }
+                taken += 1;
+            }
+            let (_, now) = get(&serving, "templates?limit=1").await;
+            if at >= version(&now) && taken > 200 {
+                return known;
+            }
+        }
+    };
+    let (_, known) = tokio::join!(writing, following);
+    let (_, list) = get(&serving, "templates").await;
+    let expected: BTreeMap<String, u64> = list["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| {
+            (
+                item["metadata"]["name"]
+                    .as_str()
+                    .expect("a name")
+                    .to_owned(),
+                version(item),
+            )
+        })
+        .collect();
+    assert_eq!(known, expected);
+    serving.stop().await;
+}
