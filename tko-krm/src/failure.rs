@@ -299,6 +299,11 @@ impl Failure {
         }
     }
 
+    /// Names the object that the failure is about.
+    pub(crate) fn about(self: Box<Self>, resource: &'static ResourceType, name: &str) -> Box<Self> {
+        Box::new((*self).of(resource, name))
+    }
+
     /// Marks the failure as one of a race.
     pub(crate) fn raced(mut self: Box<Self>) -> Box<Self> {
         self.is_raced = true;

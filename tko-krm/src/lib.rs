@@ -4,6 +4,7 @@
 mod accept;
 mod body;
 mod continuation;
+mod delegation;
 mod delete;
 mod desired;
 mod discovery;
@@ -35,6 +36,7 @@ mod visibility;
 mod watch;
 mod write;
 
+pub use delegation::{AccessReview, ClusterReviews, ClusterUser, FrontProxySettings, KubeReviews};
 pub use resource::{API_VERSION, GROUP, VERSION};
 pub use server::{DOOR, KrmServer};
 pub use settings::KrmSettings;

@@ -1,6 +1,7 @@
 //! [`KrmServer`]: serves the API on sockets.
 
-use crate::service::KrmService;
+use crate::delegation::{ClusterReviews, Delegation};
+use crate::service::{Gate, KrmService};
 use crate::settings::KrmSettings;
 use axum::body::Body;
 use http::Request;
@@ -8,8 +9,9 @@ use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tko_core::{Clock, DataApi, Ids, Result};
-use tko_serve::{Access, HttpSettings, Sockets, serve_http};
+use tko_serve::{Access, HttpSettings, ServerTls, Sockets, serve_http};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The name of this interface in credentials and in the causes of changes.
 pub const DOOR: &str = "kubernetes";
@@ -21,6 +23,7 @@ pub struct KrmServer {
     ids: Arc<dyn Ids>,
     settings: KrmSettings,
     access: Access,
+    cluster: Option<Arc<dyn ClusterReviews>>,
 }
 
 impl KrmServer {
@@ -32,6 +35,7 @@ impl KrmServer {
             ids,
             settings: KrmSettings::default(),
             access: Access::default(),
+            cluster: None,
         }
     }
 
@@ -47,16 +51,31 @@ impl KrmServer {
         Self { access, ..self }
     }
 
+    /// Authenticates and authorizes every request by a cluster, as an aggregated API server behind
+    /// it. This takes the place of the authentication of [`with_access`](Self::with_access), whose
+    /// TLS then asks for client certificates and leaves their verification to the server.
+    #[must_use]
+    pub fn with_cluster(self, reviews: Arc<dyn ClusterReviews>) -> Self {
+        Self {
+            cluster: Some(reviews),
+            ..self
+        }
+    }
+
     /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
     /// [`KrmSettings::grace`] later.
     ///
     /// # Errors
-    /// [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
-    /// certificate or key is invalid.
+    /// - [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
+    ///   certificate or key is invalid.
+    /// - [`Unavailable`](tko_core::Error::Unavailable): the cluster does not answer.
     pub async fn serve(self, sockets: Sockets, shutdown: CancellationToken) -> Result<()> {
         let addresses = sockets.addresses();
-        self.access.check(&addresses)?;
-        if self.access.is_open(&addresses) {
+        let is_delegated = self.cluster.is_some() && self.access.tls.is_some();
+        if !is_delegated {
+            self.access.check(&addresses)?;
+        }
+        if !is_delegated && self.access.is_open(&addresses) {
             tracing::warn!(
                 ?addresses,
                 "serving the Kubernetes API to the network without TLS or without authentication"
@@ -64,14 +83,27 @@ impl KrmServer {
         }
         let mut http = HttpSettings::default();
         http.accept.tls.clone_from(&self.access.tls);
+        if self.cluster.is_some() {
+            let tls = http.accept.tls.take();
+            http.accept.tls = tls.map(ServerTls::with_unverified_client_certificate);
+        }
         http.accept.max_connections = self.settings.max_connections;
         http.grace = self.settings.grace;
+        let (gate, _following) = match self.cluster {
+            None => (Gate::Local(self.access.authenticator()), None),
+            Some(reviews) => {
+                let delegation = Arc::new(Delegation::new(reviews, self.clock.clone()));
+                let following = tokio::spawn(delegation.start().await?);
+                let following = AbortOnDropHandle::new(following);
+                (Gate::Cluster(delegation), Some(following))
+            }
+        };
         let service = Arc::new(KrmService::new(
             self.data,
             self.clock,
             self.ids,
             self.settings,
-            self.access.authenticator(),
+            gate,
             shutdown.clone(),
         ));
         tracing::info!(?addresses, "serving the Kubernetes API");

@@ -1,6 +1,7 @@
 //! [`KrmService`]: authenticates each request and hands it to what it is for.
 
 use crate::accept::{Representation, Serves};
+use crate::delegation::Delegation;
 use crate::failure::{Answer, Failure};
 use crate::feed::Feed;
 use crate::openapi::Documents;
@@ -11,13 +12,14 @@ use crate::route::{HealthCheck, Target};
 use crate::server::DOOR;
 use crate::settings::KrmSettings;
 use crate::{delete, discovery, list, read, watch, write};
+use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
-use tko_core::{Clock, ContentHash, DataApi, Error, Ids};
+use tko_core::{Caller, Clock, ContentHash, DataApi, Error, Ids};
 use tko_serve::{Authenticate, Credentials, Peer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,24 @@ const AGGREGATED: HeaderValue = HeaderValue::from_static(
 /// The header that identifies a request in logs.
 const AUDIT_ID: &str = "audit-id";
 
+/// Who may make requests.
+pub(crate) enum Gate {
+    /// Whoever is authenticated here; the data service knows the roles.
+    Local(Arc<dyn Authenticate>),
+    /// Whom the cluster permits it.
+    Cluster(Arc<Delegation>),
+}
+
+/// Accepts a caller that is known already.
+struct KnownCaller(Caller);
+
+#[async_trait]
+impl Authenticate for KnownCaller {
+    async fn authenticate(&self, _: &Credentials) -> tko_core::Result<Caller> {
+        Ok(self.0.clone())
+    }
+}
+
 /// Answers requests.
 pub(crate) struct KrmService {
     data: Arc<dyn DataApi>,
@@ -37,7 +57,7 @@ pub(crate) struct KrmService {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) settings: KrmSettings,
-    authentication: Arc<dyn Authenticate>,
+    gate: Gate,
     documents: Documents,
     /// Cancelled when the server shuts down.
     pub(crate) shutdown: CancellationToken,
@@ -50,7 +70,7 @@ impl KrmService {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         settings: KrmSettings,
-        authentication: Arc<dyn Authenticate>,
+        gate: Gate,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -60,7 +80,7 @@ impl KrmService {
             ids,
             in_flight: Semaphore::new(settings.max_requests.clamp(1, Semaphore::MAX_PERMITS)),
             settings,
-            authentication,
+            gate,
             documents: Documents::new(),
             shutdown,
         }
@@ -84,15 +104,30 @@ impl KrmService {
     }
 
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> Answer<Reply> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let target = Target::of(head.uri.path())?;
         let query = Query::of(&head.uri)?;
         if let Target::Health(endpoint, check) = &target {
+            if let Some(peer) = head.extensions.get::<Peer>() {
+                peer.note_request();
+            }
             return self.health(*endpoint, check.as_deref(), &query).await;
         }
         let verb = target.verb(&head.method, &query)?;
         let peer = head.extensions.get::<Peer>();
-        let caller = self.authenticate(&head.headers, peer).await?;
+        let caller = match &self.gate {
+            Gate::Local(authentication) => {
+                authenticate(&**authentication, &head.headers, peer).await?
+            }
+            Gate::Cluster(delegation) => {
+                let user = delegation.authenticate(&mut head.headers, peer).await?;
+                let path = head.uri.path();
+                delegation.authorize(&user, &target, verb, path).await?;
+                let known = KnownCaller(Delegation::caller(&user)?);
+                // Notes that the connection is that of somebody known.
+                authenticate(&known, &head.headers, peer).await?
+            }
+        };
         tracing::debug!(%caller, verb, path = head.uri.path(), "request");
         let body = match verb {
             "get" | "list" | "watch" => Bytes::new(),
@@ -189,31 +224,6 @@ impl KrmService {
         }
     }
 
-    async fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        peer: Option<&Peer>,
-    ) -> Answer<tko_core::Caller> {
-        let mut credentials = Credentials::new(DOOR);
-        if let Some(header) = headers.get(AUTHORIZATION)
-            && let Ok(header) = header.to_str()
-        {
-            credentials = credentials.with_authorization(header);
-        }
-        if let Some(peer) = peer {
-            credentials = credentials.with_peer(peer.clone());
-        }
-        let authenticated = tko_serve::authenticate(&*self.authentication, &credentials).await;
-        authenticated.map_err(|error| {
-            tracing::debug!(?credentials, error = error.chain(), "refused a request");
-            match error {
-                Error::Forbidden(message) => Failure::forbidden(message),
-                Error::Unavailable { .. } => Failure::unavailable(error.to_string()),
-                _ => Failure::unauthorized(),
-            }
-        })
-    }
-
     /// Answers a health check. Being alive needs nothing; being ready needs the data service.
     async fn health(
         &self,
@@ -285,6 +295,32 @@ fn is_too_long(error: &axum::Error) -> bool {
         source = cause.source();
     }
     false
+}
+
+/// Authenticates a request.
+async fn authenticate(
+    authentication: &dyn Authenticate,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+) -> Answer<Caller> {
+    let mut credentials = Credentials::new(DOOR);
+    if let Some(header) = headers.get(AUTHORIZATION)
+        && let Ok(header) = header.to_str()
+    {
+        credentials = credentials.with_authorization(header);
+    }
+    if let Some(peer) = peer {
+        credentials = credentials.with_peer(peer.clone());
+    }
+    let authenticated = tko_serve::authenticate(authentication, &credentials).await;
+    authenticated.map_err(|error| {
+        tracing::debug!(?credentials, error = error.chain(), "refused a request");
+        match error {
+            Error::Forbidden(message) => Failure::forbidden(message),
+            Error::Unavailable { .. } => Failure::unavailable(error.to_string()),
+            _ => Failure::unauthorized(),
+        }
+    })
 }
 
 /// The paths of the server, for people.

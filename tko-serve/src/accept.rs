@@ -108,7 +108,7 @@ pub fn accept(
         accepted.boxed()
     });
     let handshakes = select_all(listeners).map(move |stream| match &tls {
-        Some(tls) => handshake(stream, tls.current()).boxed(),
+        Some(tls) => handshake(stream, tls.current(), tls.verifies()).boxed(),
         None => std::future::ready(Some(Connection::plain(stream))).boxed(),
     });
     Ok(handshakes
@@ -183,14 +183,14 @@ fn max_open_files() -> usize {
 }
 
 /// Completes the handshake in a task of its own, because it takes processor time.
-async fn handshake(stream: GuardedStream, tls: TlsAcceptor) -> Option<Connection> {
+async fn handshake(stream: GuardedStream, tls: TlsAcceptor, verifies: bool) -> Option<Connection> {
     let address = stream.address();
     let handshake = AbortOnDropHandle::new(tokio::spawn(tokio::time::timeout(
         HANDSHAKE_TIMEOUT,
         tls.accept(stream),
     )));
     match handshake.await {
-        Ok(Ok(Ok(stream))) => Some(Connection::tls(stream)),
+        Ok(Ok(Ok(stream))) => Some(Connection::tls(stream, verifies)),
         Ok(Ok(Err(error))) => {
             tracing::debug!(%address, %error, "TLS handshake failed");
             None

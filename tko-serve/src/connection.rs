@@ -23,6 +23,8 @@ const STRANGER_IDLE: Duration = Duration::from_mins(1);
 pub struct Peer {
     address: SocketAddr,
     certificates: Arc<[Vec<u8>]>,
+    /// Certificates that nobody has verified.
+    presented: Arc<[Vec<u8>]>,
     /// `None` for a peer that did not come through [`accept`](crate::accept).
     link: Option<PeerLink>,
 }
@@ -40,6 +42,7 @@ impl Peer {
         Self {
             address,
             certificates: Arc::new([]),
+            presented: Arc::new([]),
             link: None,
         }
     }
@@ -49,6 +52,20 @@ impl Peer {
     pub fn with_certificates(mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
         self.certificates = certificates.into_iter().collect();
         self
+    }
+
+    /// Sets certificates in DER that were not verified, the peer's own first. The handshake has
+    /// proved that the peer has the key of its own.
+    #[must_use]
+    pub fn with_presented(mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        self.presented = certificates.into_iter().collect();
+        self
+    }
+
+    /// The certificates in DER that the peer presented and nobody verified, its own first; see
+    /// [`ServerTls::with_unverified_client_certificate`](crate::ServerTls::with_unverified_client_certificate).
+    pub fn presented(&self) -> impl Iterator<Item = &[u8]> {
+        self.presented.iter().map(Vec::as_slice)
     }
 
     /// The address.
@@ -90,7 +107,9 @@ impl Peer {
 /// Peers are equal if they have the same address and certificates.
 impl PartialEq for Peer {
     fn eq(&self, other: &Self) -> bool {
-        self.address == other.address && self.certificates == other.certificates
+        self.address == other.address
+            && self.certificates == other.certificates
+            && self.presented == other.presented
     }
 }
 
@@ -117,12 +136,15 @@ impl Connection {
         }
     }
 
-    pub(crate) fn tls(stream: TlsStream<GuardedStream>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<GuardedStream>, verified: bool) -> Self {
         let (tcp, session) = stream.get_ref();
         let presented = session.peer_certificates().unwrap_or_default();
-        let peer = tcp
-            .peer()
-            .with_certificates(presented.iter().map(|certificate| certificate.to_vec()));
+        let presented = presented.iter().map(|certificate| certificate.to_vec());
+        let peer = if verified {
+            tcp.peer().with_certificates(presented)
+        } else {
+            tcp.peer().with_presented(presented)
+        };
         Self {
             stream: PlainOrTls::Tls(Box::new(stream)),
             peer,

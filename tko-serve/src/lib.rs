@@ -8,6 +8,7 @@ mod bearer_tokens;
 mod byte_budget;
 mod callers;
 mod certificate;
+mod client_roots;
 mod connection;
 mod credentials;
 mod file;
@@ -28,6 +29,7 @@ pub use bearer_tokens::BearerTokens;
 pub use byte_budget::{ByteBudget, ByteGrant};
 pub use callers::{CallerFile, caller_line};
 pub use certificate::{CertificateSubject, ClientCertificates};
+pub use client_roots::ClientRoots;
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;
 #[cfg(feature = "http")]

@@ -1,6 +1,7 @@
 //! [`ServerTls`]: the server's certificate, and the CA that signs client certificates.
 
 use crate::certificate::valid_until;
+use crate::client_roots::AnyClientCertificate;
 use crate::file::read;
 use crate::reload::Reloaded;
 use rustls::RootCertStore;
@@ -21,6 +22,7 @@ pub struct ServerTls {
     key: Arc<[u8]>,
     client_ca: Option<Arc<[u8]>>,
     client_certificate_optional: bool,
+    client_certificate_unverified: bool,
     /// The files that the PEM was read from: certificate, key and CA. Empty if it was given.
     files: Vec<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl ServerTls {
             key: key.into(),
             client_ca: client_ca.map(Into::into),
             client_certificate_optional: false,
+            client_certificate_unverified: false,
             files: Vec::new(),
         }
     }
@@ -64,9 +67,19 @@ impl ServerTls {
         self
     }
 
+    /// Asks clients for a certificate, and accepts any or none: the server verifies it itself. It
+    /// finds it in [`Peer::presented`](crate::Peer::presented).
+    #[must_use]
+    pub fn with_unverified_client_certificate(mut self) -> Self {
+        self.client_certificate_unverified = true;
+        self
+    }
+
     /// Whether the handshake fails without a client certificate.
     pub fn requires_certificate(&self) -> bool {
-        self.client_ca.is_some() && !self.client_certificate_optional
+        self.client_ca.is_some()
+            && !self.client_certificate_optional
+            && !self.client_certificate_unverified
     }
 
     /// The acceptor, which changes with the files.
@@ -74,7 +87,10 @@ impl ServerTls {
         let (tls, protocols) = (self.clone(), protocols.to_vec());
         let load = move || tls.reread()?.acceptor(&protocols);
         let acceptor = Reloaded::new("the certificates", self.files.clone(), load)?;
-        Ok(TlsAcceptors(Arc::new(acceptor)))
+        Ok(TlsAcceptors {
+            acceptor: Arc::new(acceptor),
+            verifies: !self.client_certificate_unverified,
+        })
     }
 
     /// The same with the present content of the files.
@@ -84,6 +100,7 @@ impl ServerTls {
         };
         let mut tls = Self::read(certificate, key, rest.first().map(PathBuf::as_path))?;
         tls.client_certificate_optional = self.client_certificate_optional;
+        tls.client_certificate_unverified = self.client_certificate_unverified;
         Ok(tls)
     }
 
@@ -101,6 +118,9 @@ impl ServerTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| invalid(error.into()))?;
         let builder = match &self.client_ca {
+            _ if self.client_certificate_unverified => {
+                builder.with_client_cert_verifier(Arc::new(AnyClientCertificate(provider)))
+            }
             None => builder.with_no_client_auth(),
             Some(ca) => {
                 let mut roots = RootCertStore::empty();
@@ -131,12 +151,21 @@ impl ServerTls {
 
 /// The acceptor of a server, which changes with its files.
 #[derive(Clone)]
-pub(crate) struct TlsAcceptors(Arc<Reloaded<TlsAcceptor>>);
+pub(crate) struct TlsAcceptors {
+    acceptor: Arc<Reloaded<TlsAcceptor>>,
+    /// Whether the handshake verifies client certificates.
+    verifies: bool,
+}
 
 impl TlsAcceptors {
     /// The acceptor for the next connection.
     pub(crate) fn current(&self) -> TlsAcceptor {
-        TlsAcceptor::clone(&self.0.current())
+        TlsAcceptor::clone(&self.acceptor.current())
+    }
+
+    /// Whether the handshake verifies client certificates.
+    pub(crate) fn verifies(&self) -> bool {
+        self.verifies
     }
 }
 

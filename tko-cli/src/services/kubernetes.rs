@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tko_core::system::TimeOrderedIds;
 use tko_grpc::server::{Access, BearerTokens, Listen, ServerTls, Sockets, Stack};
-use tko_krm::KrmServer;
+use tko_krm::{KrmServer, KubeReviews};
 
 /// Whether and where to serve the Kubernetes API; without an address: on loopback, for everyone
 /// there
@@ -41,8 +41,15 @@ pub(crate) struct KubernetesArgs {
     #[arg(long, value_name = "FILE", requires = "kubernetes_certificate")]
     kubernetes_client_ca: Option<PathBuf>,
     /// Require a bearer token from this file, which has one token per line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "kubernetes_cluster")]
     kubernetes_tokens: Option<PathBuf>,
+    /// Authenticate and authorize by the cluster of --kubernetes-kubeconfig, or of the pod, as an
+    /// aggregated API server behind it; requires a certificate
+    #[arg(long, requires = "kubernetes_certificate")]
+    kubernetes_cluster: bool,
+    /// Kubeconfig of the cluster [default: KUBECONFIG, or the service account of the pod]
+    #[arg(long, value_name = "FILE", requires = "kubernetes_cluster")]
+    kubernetes_kubeconfig: Option<PathBuf>,
 }
 
 impl KubernetesArgs {
@@ -75,17 +82,25 @@ impl KubernetesArgs {
         })
         .await?;
         let access = self.access(insecure)?;
-        let checked = access.check(&sockets.addresses());
-        checked.context(
-            "add --kubernetes-certificate and --kubernetes-key, and --kubernetes-client-ca or \
-             --kubernetes-tokens; or allow this with --insecure",
-        )?;
+        if !self.kubernetes_cluster {
+            let checked = access.check(&sockets.addresses());
+            checked.context(
+                "add --kubernetes-certificate and --kubernetes-key, and --kubernetes-client-ca, \
+                 --kubernetes-tokens or --kubernetes-cluster; or allow this with --insecure",
+            )?;
+        }
         let server = KrmServer::new(
             assembly.guarded_data(),
             assembly.clock(),
             Arc::new(TimeOrderedIds),
         )
         .with_access(access);
+        let server = if self.kubernetes_cluster {
+            let kubeconfig = self.kubernetes_kubeconfig.as_deref();
+            server.with_cluster(Arc::new(KubeReviews::connect(kubeconfig).await?))
+        } else {
+            server
+        };
         assembly.add_server(move |stop| async move {
             let served = server.serve(sockets, stop).await;
             served.context("the Kubernetes API server failed")

@@ -1,0 +1,267 @@
+//! [`ApiServer`]: a running API server with its etcd.
+
+use crate::certificates::{Authority, Issued};
+use crate::process::Running;
+use crate::programs::Programs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longest start.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Pause between two attempts to reach the server.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The token of the administrator.
+const ADMIN_TOKEN: &str = "admin-token-of-a-test-server";
+
+/// The name in the certificate of the front proxy.
+const FRONT_PROXY: &str = "front-proxy-client";
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file or process could not be made.
+    #[error("could not start a Kubernetes API server")]
+    Io(#[from] io::Error),
+    /// A program ended, or was not ready in time.
+    #[error("{program} did not get ready:\n{output}")]
+    NotReady {
+        /// The program.
+        program: &'static str,
+        /// The end of its output.
+        output: String,
+    },
+}
+
+/// A running API server. It ends when the value is dropped.
+pub struct ApiServer {
+    port: u16,
+    authority: Authority,
+    controller_manager: Option<Running>,
+    _api_server: Running,
+    _etcd: Running,
+    folder: TempDir,
+}
+
+impl ApiServer {
+    /// Starts etcd and the API server, and waits until it is ready. Users of tokens: `admin`, a
+    /// member of `system:masters`, and `alice` and `bob`, who have no rights; their tokens are
+    /// [`ApiServer::token`].
+    ///
+    /// # Errors
+    /// A program cannot be started, or is not ready in time.
+    pub fn start(programs: &Programs) -> Result<Self, StartError> {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name);
+        let [client, peer, port] = free_ports()?;
+        let (etcd_url, peer_url) = (
+            format!("http://127.0.0.1:{client}"),
+            format!("http://127.0.0.1:{peer}"),
+        );
+        let etcd = Running::start(
+            Command::new(programs.etcd())
+                .arg("--data-dir")
+                .arg(path("etcd"))
+                .args(["--listen-client-urls", &etcd_url])
+                .args(["--advertise-client-urls", &etcd_url])
+                .args(["--listen-peer-urls", &peer_url])
+                .args(["--initial-advertise-peer-urls", &peer_url])
+                .args(["--initial-cluster", &format!("default={peer_url}")])
+                .args(["--unsafe-no-fsync", "--log-level", "warn"]),
+            &path("etcd.log"),
+        )?;
+        let authority = Authority::new("test-ca");
+        let front_proxy_authority = Authority::new("front-proxy-ca");
+        let put = |name: &str, text: &str| std::fs::write(path(name), text).map(|()| path(name));
+        let ca = put("ca.pem", &authority.pem())?;
+        let front_proxy_ca = put("front-proxy-ca.pem", &front_proxy_authority.pem())?;
+        let (certificate, key) = keep(
+            folder.path(),
+            "server",
+            &authority.server(&["127.0.0.1", "localhost"]),
+        )?;
+        let (proxy_certificate, proxy_key) = keep(
+            folder.path(),
+            "front-proxy",
+            &front_proxy_authority.client(FRONT_PROXY, &[]),
+        )?;
+        let accounts = put("accounts.pem", &authority.client("accounts", &[]).key)?;
+        let tokens = put(
+            "tokens.csv",
+            &format!(
+                "{ADMIN_TOKEN},admin,1,\"system:masters\"\n{},alice,2\n{},bob,3\n",
+                Self::token("alice"),
+                Self::token("bob")
+            ),
+        )?;
+        let mut api_server = Command::new(programs.api_server());
+        api_server
+            .args(["--etcd-servers", &etcd_url])
+            .args(["--bind-address", "127.0.0.1"])
+            .args(["--secure-port", &port.to_string()])
+            .args(["--service-cluster-ip-range", "10.0.0.0/24"])
+            .args(["--service-account-issuer", "https://kubernetes.default.svc"])
+            .args(["--authorization-mode", "RBAC"])
+            .args(["--requestheader-allowed-names", FRONT_PROXY])
+            .args(["--requestheader-username-headers", "X-Remote-User"])
+            .args(["--requestheader-group-headers", "X-Remote-Group"])
+            .args(["--requestheader-extra-headers-prefix", "X-Remote-Extra-"]);
+        for (flag, file) in [
+            ("--cert-dir", &path("certificates")),
+            ("--tls-cert-file", &certificate),
+            ("--tls-private-key-file", &key),
+            ("--client-ca-file", &ca),
+            ("--token-auth-file", &tokens),
+            ("--service-account-key-file", &accounts),
+            ("--service-account-signing-key-file", &accounts),
+            ("--requestheader-client-ca-file", &front_proxy_ca),
+            ("--proxy-client-cert-file", &proxy_certificate),
+            ("--proxy-client-key-file", &proxy_key),
+        ] {
+            api_server.arg(flag).arg(file);
+        }
+        let api_server = Running::start(&mut api_server, &path("api-server.log"))?;
+        for (user, token) in [
+            ("admin", ADMIN_TOKEN.to_owned()),
+            ("alice", Self::token("alice")),
+            ("bob", Self::token("bob")),
+        ] {
+            put(
+                &format!("{user}.kubeconfig"),
+                &kubeconfig(port, &ca, &token),
+            )?;
+        }
+        let mut server = Self {
+            port,
+            authority,
+            controller_manager: None,
+            _api_server: api_server,
+            _etcd: etcd,
+            folder,
+        };
+        server.wait()?;
+        if let Some(program) = programs.controller_manager() {
+            server.controller_manager = Some(server.manage(&program, &accounts, &ca)?);
+        }
+        Ok(server)
+    }
+
+    /// Starts the controllers for garbage collection and namespaces.
+    fn manage(&self, program: &Path, accounts: &Path, ca: &Path) -> io::Result<Running> {
+        Running::start(
+            Command::new(program)
+                .arg("--kubeconfig")
+                .arg(self.kubeconfig("admin"))
+                .arg("--service-account-private-key-file")
+                .arg(accounts)
+                .arg("--root-ca-file")
+                .arg(ca)
+                .args(["--leader-elect=false", "--secure-port=0"])
+                .arg("--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller"),
+            &self.folder.path().join("controller-manager.log"),
+        )
+    }
+
+    fn wait(&mut self) -> Result<(), StartError> {
+        let started = Instant::now();
+        loop {
+            let ready = self.kubectl(&["get", "--raw", "/readyz"]).output();
+            if ready.is_ok_and(|output| output.status.success()) {
+                return Ok(());
+            }
+            for (program, process) in [
+                ("etcd", &mut self._etcd),
+                ("kube-apiserver", &mut self._api_server),
+            ] {
+                if process.has_ended() || started.elapsed() > PATIENCE {
+                    let output = process.output();
+                    return Err(StartError::NotReady { program, output });
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The token of a user.
+    pub fn token(user: &str) -> String {
+        match user {
+            "admin" => ADMIN_TOKEN.to_owned(),
+            user => format!("{user}-token-of-a-test-server"),
+        }
+    }
+
+    /// The address of the server.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The authority that signed the server's certificate, and that signs those of clients.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The kubeconfig of a user: `admin`, `alice` or `bob`.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.folder.path().join(format!("{user}.kubeconfig"))
+    }
+
+    /// A command of kubectl as the administrator.
+    pub fn kubectl(&self, arguments: &[&str]) -> Command {
+        self.kubectl_as("admin", arguments)
+    }
+
+    /// A command of kubectl as a user.
+    pub fn kubectl_as(&self, user: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig(user))
+            .arg("--cache-dir")
+            .arg(self.folder.path().join("kubectl-cache"))
+            .args(arguments)
+            .env("HOME", self.folder.path())
+            .env_remove("KUBECONFIG");
+        command
+    }
+
+    /// The end of the API server's log.
+    pub fn log(&self) -> String {
+        self._api_server.output()
+    }
+}
+
+fn keep(folder: &Path, name: &str, issued: &Issued) -> io::Result<(PathBuf, PathBuf)> {
+    let certificate = folder.join(format!("{name}.pem"));
+    let key = folder.join(format!("{name}-key.pem"));
+    std::fs::write(&certificate, &issued.certificate)?;
+    std::fs::write(&key, &issued.key)?;
+    Ok((certificate, key))
+}
+
+fn kubeconfig(port: u16, ca: &Path, token: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n- name: test\n  cluster:\n    server: \
+         https://127.0.0.1:{port}\n    certificate-authority: {}\nusers:\n- name: user\n  user:\n    \
+         token: {token}\ncontexts:\n- name: test\n  context:\n    cluster: test\n    user: \
+         user\ncurrent-context: test\n",
+        ca.display()
+    )
+}
+
+/// Ports that are free at present.
+fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
+    let listeners = std::array::from_fn::<_, N, _>(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = match listener {
+            Ok(listener) => listener.local_addr()?.port(),
+            Err(error) => return Err(io::Error::new(error.kind(), error.to_string())),
+        };
+    }
+    Ok(ports)
+}

@@ -1,0 +1,242 @@
+//! [`Delegation`]: authentication and authorization by the API server of a cluster.
+//!
+//! Behind the API server, requests come from its front proxy, which says whose they are. Direct
+//! requests have a client certificate or a bearer token. Every request is then authorized again by
+//! the cluster, so that its RBAC decides.
+
+mod cache;
+mod cluster;
+mod front_proxy;
+mod user;
+
+pub use cluster::{AccessReview, ClusterReviews, KubeReviews};
+pub use front_proxy::FrontProxySettings;
+pub use user::ClusterUser;
+
+use crate::failure::{Answer, Failure};
+use crate::resource::{GROUP, VERSION};
+use crate::route::Target;
+use cache::Cache;
+use front_proxy::FrontProxy;
+use http::HeaderMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tko_core::caller::ADMIN;
+use tko_core::{Caller, Clock, Result};
+use tko_serve::{CertificateSubject, Credentials, Peer};
+
+/// How long an answer of the cluster is kept.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// Most answers that are kept of each sort.
+const MOST: usize = 10_000;
+
+/// The pause between two looks at the settings of the front proxy.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The group of administrators, who may do everything.
+const MASTERS: &str = "system:masters";
+
+/// Authentication and authorization by a cluster.
+pub(crate) struct Delegation {
+    reviews: Arc<dyn ClusterReviews>,
+    clock: Arc<dyn Clock>,
+    front_proxy: Mutex<Option<Arc<FrontProxy>>>,
+    tokens: Cache<String, Option<Arc<ClusterUser>>>,
+    decisions: Cache<AccessReview, Option<String>>,
+}
+
+impl Delegation {
+    pub(crate) fn new(reviews: Arc<dyn ClusterReviews>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            reviews,
+            clock,
+            front_proxy: Mutex::new(None),
+            tokens: Cache::new(MOST, KEPT),
+            decisions: Cache::new(MOST, KEPT),
+        }
+    }
+
+    /// Reads the settings of the front proxy again and again. The first time must succeed.
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<impl Future<Output = ()> + use<>> {
+        let settings = self.reviews.front_proxy().await?;
+        self.set_front_proxy(&settings);
+        let this = Arc::downgrade(self);
+        Ok(async move {
+            let mut known = settings;
+            loop {
+                tokio::time::sleep(INTERVAL).await;
+                let Some(this) = this.upgrade() else { return };
+                match this.reviews.front_proxy().await {
+                    Ok(settings) if settings != known => {
+                        tracing::info!("the settings of the front proxy changed");
+                        this.set_front_proxy(&settings);
+                        known = settings;
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(
+                        error = error.chain(),
+                        "cannot read the settings of the front proxy; keeping the old ones"
+                    ),
+                }
+            }
+        })
+    }
+
+    fn set_front_proxy(&self, settings: &FrontProxySettings) {
+        let front_proxy = Arc::new(FrontProxy::new(settings));
+        let mut present = self
+            .front_proxy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *present = Some(front_proxy);
+    }
+
+    fn front_proxy(&self) -> Option<Arc<FrontProxy>> {
+        self.front_proxy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Finds out whose request it is. Removes the headers of the front proxy.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &mut HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Answer<Arc<ClusterUser>> {
+        let chain: Vec<&[u8]> = peer
+            .map(|peer| peer.presented().collect())
+            .unwrap_or_default();
+        let now = self.clock.now();
+        let front_proxy = self.front_proxy();
+        let asserted = front_proxy.as_ref().and_then(|front_proxy| {
+            let user = front_proxy.user(headers);
+            front_proxy.strip(headers);
+            front_proxy.trusts(&chain, now).then_some(user).flatten()
+        });
+        if let Some(user) = asserted {
+            return Ok(Arc::new(user.authenticated()));
+        }
+        if headers
+            .keys()
+            .any(|name| name.as_str().starts_with("impersonate-"))
+        {
+            return Err(Failure::forbidden(
+                "impersonation is possible through the API server of the cluster only",
+            ));
+        }
+        if let Some(front_proxy) = &front_proxy
+            && front_proxy.knows_client(&chain, now)
+            && let Some(subject) = chain.first().and_then(|leaf| CertificateSubject::of(leaf))
+            && let Some(name) = subject.common_name()
+        {
+            let groups = subject.values("O").map(str::to_owned).collect();
+            let user = ClusterUser::new(name, groups);
+            return Ok(Arc::new(user.authenticated()));
+        }
+        let credentials = match headers.get(http::header::AUTHORIZATION) {
+            Some(header) => Credentials::new(crate::DOOR)
+                .with_authorization(header.to_str().unwrap_or_default()),
+            None => return Ok(Arc::new(ClusterUser::anonymous())),
+        };
+        let Some(token) = credentials.bearer() else {
+            return Err(Failure::unauthorized());
+        };
+        // The token itself stays out of memory beyond this request.
+        let key = tko_core::ContentHash::of(&token.into()).to_string();
+        if let Some(known) = self.tokens.get(&key, now) {
+            return known.ok_or_else(Failure::unauthorized);
+        }
+        let user = self.reviews.token(token).await.map_err(|error| {
+            tracing::warn!(error = error.chain(), "cannot review a token");
+            Failure::unavailable("the cluster does not review tokens at present")
+        })?;
+        let user = user.map(|user| Arc::new(user.authenticated()));
+        self.tokens.put(key, user.clone(), now);
+        user.ok_or_else(Failure::unauthorized)
+    }
+
+    /// Asks the cluster whether the user may make the request.
+    pub(crate) async fn authorize(
+        &self,
+        user: &Arc<ClusterUser>,
+        target: &Target,
+        verb: &'static str,
+        path: &str,
+    ) -> Answer<()> {
+        if user.groups.iter().any(|group| group == MASTERS) {
+            return Ok(());
+        }
+        let (resource, name, subresource) = match target {
+            Target::Collection(resource) => (Some(*resource), "", ""),
+            Target::Object(resource, name) => (Some(*resource), name.as_str(), ""),
+            Target::Subresource(resource, name, sub) => (Some(*resource), name.as_str(), *sub),
+            _ => (None, "", ""),
+        };
+        let review = AccessReview {
+            user: user.clone(),
+            verb,
+            resource: resource.map(|resource| resource.plural),
+            name: name.to_owned(),
+            subresource,
+            path: path.to_owned(),
+        };
+        let now = self.clock.now();
+        let refusal = if let Some(known) = self.decisions.get(&review, now) {
+            known
+        } else {
+            let decision = self.reviews.access(&review).await.map_err(|error| {
+                tracing::warn!(error = error.chain(), "cannot review an access");
+                Failure::unavailable("the cluster does not review accesses at present")
+            })?;
+            self.decisions.put(review.clone(), decision.clone(), now);
+            decision
+        };
+        let Some(why) = refusal else { return Ok(()) };
+        let what = match resource {
+            Some(resource) => {
+                let sub = if subresource.is_empty() {
+                    String::new()
+                } else {
+                    format!("/{subresource}")
+                };
+                let name = if name.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {name:?}")
+                };
+                format!(
+                    "{}{sub}.{GROUP}{name} is forbidden: User {:?} cannot {verb} resource \
+                     \"{}{sub}\" in API group {GROUP:?} at the cluster scope",
+                    resource.plural, user.name, resource.plural
+                )
+            }
+            None => format!(
+                "forbidden: User {:?} cannot {verb} path {path:?}",
+                user.name
+            ),
+        };
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(": {why}")
+        };
+        let failure = Failure::forbidden(format!("{what}{why}"));
+        Err(match resource {
+            Some(resource) => failure.about(resource, name),
+            None => failure,
+        })
+    }
+
+    /// The caller of the data service. The cluster has decided what it may do.
+    pub(crate) fn caller(user: &ClusterUser) -> Answer<Caller> {
+        Caller::new(&user.name)
+            .and_then(|caller| caller.role(ADMIN))
+            .and_then(|caller| caller.door(crate::DOOR))
+            .map_err(|error| Failure::forbidden(error.to_string()))
+    }
+}
+
+/// The version of the API in reviews.
+pub(crate) const REVIEWED: (&str, &str) = (GROUP, VERSION);

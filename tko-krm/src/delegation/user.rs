@@ -1,0 +1,48 @@
+//! [`ClusterUser`]: a user of a cluster.
+
+use std::collections::BTreeMap;
+
+/// The group of everybody who is authenticated.
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// A user of a cluster, with the groups that its rights come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClusterUser {
+    /// The name.
+    pub name: String,
+    /// The UID, if there is one.
+    pub uid: Option<String>,
+    /// The groups.
+    pub groups: Vec<String>,
+    /// Further information of the authenticator, by lower-case key.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl ClusterUser {
+    /// A user in these groups.
+    pub fn new(name: impl Into<String>, groups: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            groups,
+            ..Self::default()
+        }
+    }
+
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self::new(
+            "system:anonymous",
+            vec!["system:unauthenticated".to_owned()],
+        )
+    }
+
+    /// The user, in the group of everybody who is authenticated as well.
+    #[must_use]
+    pub fn authenticated(mut self) -> Self {
+        let is_anonymous = self.name == "system:anonymous";
+        if !is_anonymous && !self.groups.iter().any(|group| group == AUTHENTICATED) {
+            self.groups.push(AUTHENTICATED.to_owned());
+        }
+        self
+    }
+}
