@@ -229,6 +229,11 @@ impl ApiServer {
         command
     }
 
+    /// Whether the controllers run that collect garbage and delete namespaces.
+    pub fn has_controllers(&self) -> bool {
+        self.controller_manager.is_some()
+    }
+
     /// The end of the API server's log.
     pub fn log(&self) -> String {
         self._api_server.output()

@@ -4,6 +4,7 @@
 
 mod growth;
 mod install;
+mod kubernetes;
 mod machine;
 mod needs;
 mod picture;
@@ -26,6 +27,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     Growth(growth::GrowthArgs),
+    Kubernetes(kubernetes::KubernetesArgs),
     Picture(picture::PictureArgs),
     Schemas(schemas::SchemasArgs),
     Test(test::TestArgs),
@@ -35,6 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let out = &mut std::io::stdout().lock();
     match Arguments::parse().task {
         Task::Growth(arguments) => arguments.run(out)?,
+        Task::Kubernetes(arguments) => arguments.run(out)?,
         Task::Picture(arguments) => arguments.run(out)?,
         Task::Schemas(arguments) => arguments.run(out)?,
         Task::Test(arguments) => return arguments.run(out),

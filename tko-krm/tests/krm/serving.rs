@@ -10,7 +10,7 @@ use tko_core::{
     Admission, DataApi, NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PluginId,
     PluginType, Result, SiteId, Store, TemplateId, Violation,
 };
-use tko_krm::{KrmServer, KrmSettings};
+use tko_krm::{ClusterReviews, KrmServer, KrmSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,15 @@ impl Serving {
     }
 
     pub(crate) async fn with(settings: KrmSettings, access: Access) -> Self {
+        Self::behind(settings, access, None).await
+    }
+
+    /// A server that may be behind a cluster.
+    pub(crate) async fn behind(
+        settings: KrmSettings,
+        access: Access,
+        cluster: Option<Arc<dyn ClusterReviews>>,
+    ) -> Self {
         let clock = Arc::new(SystemClock::new());
         let memory = Arc::new(Memory::new(clock.clone(), MemorySettings::default()));
         let data = Arc::new(Store::new(
@@ -63,6 +72,10 @@ impl Serving {
         let server = KrmServer::new(data.clone(), clock, Arc::new(TimeOrderedIds))
             .with_settings(settings)
             .with_access(access);
+        let server = match cluster {
+            Some(reviews) => server.with_cluster(reviews),
+            None => server,
+        };
         let task = tokio::spawn(server.serve(sockets, stop.clone()));
         Self {
             data,
