@@ -1,1 +1,31 @@
-//! Keeps the data of TKO in one SQLite file: durable without a server.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// | file | content |
+// |---|---|
+// | `sqlite`, `settings` | the backend and its settings |
+// | `connect`, `schema`, `fault` | connections, migrations, classification of errors |
+// | `pack`, `arena`, `term` | rows as bytes, arguments of statements, the values that rows are found by |
+// | `writer`, `commit`, `work`, `modification`, `retention` | the one task that writes, and its jobs |
+// | `read` | reads: `get`, `plan`, `walk`, `list`, `count` |
+// | `feed`, `signal` | the feed of changes, and wake-ups within a process and between processes |
+
+mod arena;
+mod commit;
+mod connect;
+mod fault;
+mod feed;
+mod modification;
+mod pack;
+mod read;
+mod retention;
+mod schema;
+mod settings;
+mod signal;
+mod sqlite;
+mod term;
+mod work;
+mod writer;
+
+pub use settings::{SqliteSettings, SqliteSync};
+pub use sqlite::Sqlite;

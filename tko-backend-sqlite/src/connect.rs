@@ -1,0 +1,148 @@
+//! Connections: one that writes, one that looks for writes of others, and a pool that reads.
+
+use crate::fault::{SqlResult, SqliteFault, translate};
+use crate::schema::{SchemaState, migrate};
+use crate::settings::{SqliteSettings, SqliteSync};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Executor, SqliteConnection};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{Clock, Error, Result};
+
+/// The file, and the connections that read it.
+#[derive(Debug)]
+pub(crate) struct SqliteFile {
+    pub(crate) settings: SqliteSettings,
+    pub(crate) pool: SqlitePool,
+}
+
+/// What every part of the backend shares.
+pub(crate) struct SqliteParts {
+    pub(crate) file: SqliteFile,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl SqliteFile {
+    /// Translates an error for callers. `action` is a verb phrase.
+    pub(crate) fn fault(&self, action: &'static str) -> impl Fn(sqlx::Error) -> Error {
+        move |error| translate(action, &self.settings.path, error)
+    }
+}
+
+/// Opens the file, creates it if it does not exist, and migrates it.
+///
+/// Returns the connection that writes beside the others.
+pub(crate) async fn connect(settings: SqliteSettings) -> Result<(SqliteFile, SqliteConnection)> {
+    let path = settings.path.clone();
+    check_folder(&path)?;
+    let fault = |error| translate("open the file", &path, error);
+    let options = options(&settings);
+    let mut writer = options.connect().await.map_err(fault)?;
+    prepare(&mut writer, &path).await?;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(settings.readers.max(1))
+        .acquire_timeout(settings.busy_timeout)
+        .test_before_acquire(false)
+        .connect_with(reading(&options))
+        .await
+        .map_err(fault)?;
+    Ok((SqliteFile { settings, pool }, writer))
+}
+
+/// Options of connections that read.
+pub(crate) fn reading(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .clone()
+        .pragma("query_only", "on")
+        .pragma("cache_size", "-4000")
+}
+
+/// Options of the connection that writes.
+pub(crate) fn options(settings: &SqliteSettings) -> SqliteConnectOptions {
+    let synchronous = match settings.sync {
+        SqliteSync::Full => SqliteSynchronous::Full,
+        SqliteSync::Normal => SqliteSynchronous::Normal,
+    };
+    SqliteConnectOptions::new()
+        .filename(&settings.path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(settings.busy_timeout)
+        .pragma("cache_size", "-16000")
+        .pragma("temp_store", "memory")
+        .pragma("wal_autocheckpoint", "2000")
+        .pragma("journal_size_limit", "67108864")
+        .statement_cache_capacity(64)
+        .disable_statement_logging()
+        // A listing of a thousand rows waits less for its reader with some room between them.
+        .row_buffer_size(256)
+        .thread_name(|number| format!("tko-sqlite-{number}"))
+}
+
+fn check_folder(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if path.is_dir() {
+        return Err(Error::bad(
+            "backend",
+            format!("{path:?} is a directory; name a file in it"),
+        ));
+    }
+    if !folder.is_dir() {
+        return Err(Error::bad(
+            "backend",
+            format!("the directory {folder:?} does not exist; create it"),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that the file is ours, and migrates it.
+async fn prepare(writer: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let fault = |error| translate("open the file", path, error);
+    if SchemaState::read(writer)
+        .await
+        .map_err(fault)?
+        .is_current()?
+    {
+        return Ok(());
+    }
+    writer.execute("BEGIN IMMEDIATE").await.map_err(fault)?;
+    // Another process may have migrated it meanwhile.
+    let state = SchemaState::read(writer).await.map_err(fault)?;
+    match state.is_current() {
+        Ok(false) => {
+            let migrated = migrate(writer, state).await;
+            finish(writer, migrated.is_ok()).await.map_err(fault)?;
+            migrated.map_err(fault)
+        }
+        other => {
+            finish(writer, false).await.map_err(fault)?;
+            other.map(drop)
+        }
+    }
+}
+
+async fn finish(writer: &mut SqliteConnection, commit: bool) -> SqlResult<()> {
+    let end = if commit { "COMMIT" } else { "ROLLBACK" };
+    writer.execute(end).await.map(drop)
+}
+
+/// Opens one more connection that reads.
+pub(crate) async fn watcher(settings: &SqliteSettings) -> SqlResult<SqliteConnection> {
+    reading(&options(settings)).connect().await
+}
+
+/// The pause before a failed background statement is tried again.
+pub(crate) fn pause_after(error: &sqlx::Error) -> Duration {
+    match SqliteFault::of(error) {
+        SqliteFault::Unavailable => Duration::from_secs(1),
+        SqliteFault::Damaged | SqliteFault::Broken => Duration::from_mins(1),
+    }
+}

@@ -1,0 +1,209 @@
+//! The backend: assembles its parts, and implements [`Backend`] by them.
+
+use crate::connect::{SqliteParts, connect};
+use crate::settings::SqliteSettings;
+use crate::signal::{WriteSignal, follow};
+use crate::writer::{WriteJob, Writer};
+use crate::{feed, read, retention, work};
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::future::select;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::change::FeedPosition;
+use tko_core::{
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Key, List,
+    Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
+};
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A storage backend in one SQLite file. Several processes of one machine may share the file.
+///
+/// Background tasks write, look for the writes of other processes, and delete old changes. They end
+/// when the backend is dropped.
+pub struct Sqlite {
+    shared: Arc<SqliteParts>,
+    writer: Writer,
+    signal: Arc<WriteSignal>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl Sqlite {
+    /// Opens the file, creates it if it does not exist, and migrates its schema to this version.
+    ///
+    /// `clock` decides when leases and modifications expire and when work is due. All processes
+    /// that share the file need the same time. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the file belongs to another program or to a later version of this one, or
+    ///   its folder does not exist.
+    /// - `Unavailable`: the file cannot be read or written.
+    /// - `Internal`: the file is damaged.
+    pub async fn open(clock: Arc<dyn Clock>, settings: SqliteSettings) -> Result<Self> {
+        let (file, connection) = connect(settings).await?;
+        let shared = Arc::new(SqliteParts { file, clock });
+        let position = feed::position(&shared).await?;
+        let signal = Arc::new(WriteSignal::new(position.revision));
+        let writer = Writer::start(connection, shared.clone(), signal.clone());
+        let watching = tokio::spawn(follow(shared.clone(), Arc::downgrade(&signal)));
+        let trimming = tokio::spawn(trim_regularly(shared.clone(), writer.clone()));
+        Ok(Self {
+            shared,
+            writer,
+            signal,
+            _tasks: [watching, trimming].map(AbortOnDropHandle::new),
+        })
+    }
+
+    /// Deletes all data. Revisions continue, so that watchers have to list again.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`: nothing was deleted.
+    pub async fn clear(&self) -> Result<()> {
+        self.writer.send(WriteJob::Clear).await
+    }
+
+    /// Deletes old changes now. A background task does so every few seconds.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`: old changes are left.
+    #[doc(hidden)]
+    pub async fn trim(&self) -> Result<()> {
+        while self.writer.send(WriteJob::Trim).await? {}
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite")
+            .field("path", &self.shared.file.settings.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Deletes old changes, as long as the backend lives.
+async fn trim_regularly(shared: Arc<SqliteParts>, writer: Writer) {
+    loop {
+        tokio::time::sleep(retention::INTERVAL).await;
+        // Looking does not write, so an idle process leaves the file alone.
+        let range = retention::range(&shared.file.pool, &shared, shared.clock.now()).await;
+        let is_due = range.is_ok_and(|(oldest, until)| until > oldest);
+        let mut more = is_due;
+        while more {
+            more = match writer.send(WriteJob::Trim).await {
+                Ok(more) => more,
+                Err(error) => {
+                    tracing::debug!(error = error.chain(), "deletion of old changes postponed");
+                    false
+                }
+            };
+        }
+    }
+}
+
+/// Wakes the next waiting claim when it is dropped: more may be due, or earlier than that one knows.
+struct PassOn<'a>(&'a Notify);
+
+impl Drop for PassOn<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
+        work::check_count(keys.len(), "keys")?;
+        let file = &self.shared.file;
+        let fault = file.fault("read entities");
+        let mut snapshot = file.pool.begin().await.map_err(&fault)?;
+        let records = read::read_records(&mut snapshot, file, keys, want).await?;
+        snapshot.commit().await.map_err(&fault)?;
+        Ok(records)
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        read::list(&self.shared.file, list).await
+    }
+
+    async fn count(&self, select: &Select, bound: u64, _: Want) -> Result<Count> {
+        read::count(&self.shared.file, select, bound).await
+    }
+
+    async fn commit(&self, changes: ChangeSet, _: Ack) -> Result<Committed> {
+        tko_core::commit::check(&changes)?;
+        let job = |reply| WriteJob::Commit(Box::new(changes), reply);
+        self.writer.send(job).await
+    }
+
+    async fn start_modification(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        want: Want,
+    ) -> Result<Modification> {
+        let job = |reply| WriteJob::Modify(key.clone(), ttl, want, reply);
+        self.writer.send(job).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let clock = &self.shared.clock;
+        let next_claim = PassOn(self.signal.due(request.stage));
+        let deadline = clock.now().plus(request.wait);
+        loop {
+            // Register before reading, so that no signal is lost in between.
+            let woken = next_claim.0.notified();
+            let mut next = work::next_ready(&self.shared, request.stage).await?;
+            let now = clock.now();
+            if request.max > 0 && next.is_some_and(|next| next <= now) {
+                let job = |reply| WriteJob::Claim(request.clone(), reply);
+                let claims = self.writer.send(job).await?;
+                if !claims.is_empty() {
+                    return Ok(claims);
+                }
+                // Another claim took it. Its lease ends later, which the next look shows.
+                next = work::next_ready(&self.shared, request.stage).await?;
+            }
+            if now >= deadline || request.max == 0 {
+                return Ok(Vec::new());
+            }
+            let until = next.map_or(deadline, |next| next.min(deadline));
+            select(pin!(woken), clock.sleep(until.since(now))).await;
+        }
+    }
+
+    async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
+        let job = |reply| WriteJob::Renew(tokens.to_vec(), ttl, reply);
+        self.writer.send(job).await
+    }
+
+    async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>> {
+        let job = |reply| WriteJob::Settle(outcomes.to_vec(), reply);
+        self.writer.send(job).await
+    }
+
+    async fn feed_position(&self) -> Result<FeedPosition> {
+        feed::position(&self.shared).await
+    }
+
+    fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {
+        feed::tail(self.shared.clone(), &self.signal, after, want)
+    }
+
+    async fn history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        feed::history(&self.shared, key, before, limit).await
+    }
+}

@@ -1,0 +1,266 @@
+//! The writer: one task with one connection, which does all writes of this process.
+//!
+//! Jobs that wait are done in one transaction, so that many writers share one flush of the disk.
+//! Each change set is judged alone: a refused one writes nothing. A job is answered after the
+//! transaction has committed. If the database refuses a statement, the whole transaction is undone,
+//! and every job in it fails.
+
+use crate::commit::{Touched, commit};
+use crate::connect::SqliteParts;
+use crate::fault::translate;
+use crate::modification;
+use crate::retention;
+use crate::signal::WriteSignal;
+use crate::work::{self, Turns};
+use sqlx::{Executor, SqliteConnection};
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::{
+    ChangeSet, Claim, ClaimRequest, Committed, Error, ErrorKind, Key, Modification, Outcome,
+    Result, Stage, Token, Want,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// The most jobs that share a transaction.
+const BATCH: usize = 64;
+
+/// Jobs that wait for the writer, before callers wait to hand over theirs.
+const QUEUE: usize = 256;
+
+type ReplySender<T> = oneshot::Sender<Result<T>>;
+
+/// One write.
+pub(crate) enum WriteJob {
+    Commit(Box<ChangeSet>, ReplySender<Committed>),
+    Modify(Key, Duration, Want, ReplySender<Modification>),
+    Claim(ClaimRequest, ReplySender<Vec<Claim>>),
+    Renew(Vec<Token>, Duration, ReplySender<Vec<bool>>),
+    Settle(Vec<(Token, Outcome)>, ReplySender<Vec<bool>>),
+    /// Deletes a batch of old changes; answers whether there may be more.
+    Trim(ReplySender<bool>),
+    /// Deletes all data.
+    Clear(ReplySender<()>),
+}
+
+/// The way to the writer.
+#[derive(Clone)]
+pub(crate) struct Writer(mpsc::Sender<WriteJob>);
+
+impl Writer {
+    /// Starts the task. It ends when all handles are gone and all jobs are done.
+    pub(crate) fn start(
+        connection: SqliteConnection,
+        shared: Arc<SqliteParts>,
+        signal: Arc<WriteSignal>,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let task = WriterTask {
+            connection,
+            shared,
+            signal,
+            turns: [None; Stage::ALL.len()],
+        };
+        tokio::spawn(task.run(receiver));
+        Self(sender)
+    }
+
+    /// Has a job done, and waits for the answer.
+    pub(crate) async fn send<T>(&self, job: impl FnOnce(ReplySender<T>) -> WriteJob) -> Result<T> {
+        let gone = || Error::unavailable("write", "the backend is shutting down");
+        let (sender, answer) = oneshot::channel();
+        self.0.send(job(sender)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// An answer that is given after the transaction, with the error if that failed.
+type PendingAnswer = Box<dyn FnOnce(Option<Error>) + Send>;
+
+/// What a job did, and whether the transaction can go on.
+struct JobDone {
+    answer: PendingAnswer,
+    touched: Touched,
+    /// Whether the job failed in the database rather than by a rule.
+    is_broken: bool,
+}
+
+fn done<T: Send + 'static>(reply: ReplySender<T>, result: Result<T>, touched: Touched) -> JobDone {
+    let is_broken = result
+        .as_ref()
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal));
+    let touched = if result.is_ok() {
+        touched
+    } else {
+        Touched::default()
+    };
+    JobDone {
+        answer: Box::new(move |failed| {
+            let result = match (failed, result) {
+                // The error of the job itself says more.
+                (Some(_), Err(error)) | (None, Err(error)) => Err(error),
+                (Some(error), Ok(_)) => Err(error),
+                (None, Ok(value)) => Ok(value),
+            };
+            // The caller may have gone: the write stands.
+            let _ = reply.send(result);
+        }),
+        touched,
+        is_broken,
+    }
+}
+
+struct WriterTask {
+    connection: SqliteConnection,
+    shared: Arc<SqliteParts>,
+    signal: Arc<WriteSignal>,
+    turns: Turns,
+}
+
+impl WriterTask {
+    async fn run(mut self, mut jobs: mpsc::Receiver<WriteJob>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while jobs.recv_many(&mut batch, BATCH).await > 0 {
+            self.transaction(&mut batch).await;
+        }
+        let close = sqlx::Connection::close(self.connection).await;
+        if let Err(error) = close {
+            tracing::debug!(%error, "failed to close the file");
+        }
+    }
+
+    /// Does all jobs of a batch in one transaction.
+    async fn transaction(&mut self, batch: &mut Vec<WriteJob>) {
+        let mut answers: Vec<PendingAnswer> = Vec::with_capacity(batch.len());
+        let mut touched = Touched::default();
+        let mut failed = self.end("BEGIN IMMEDIATE", "begin a write").await.err();
+        for job in batch.drain(..) {
+            if failed.is_some() {
+                answers.push(refuse(job));
+                continue;
+            }
+            let Some(done) = self.perform(job).await else {
+                continue;
+            };
+            answers.push(done.answer);
+            touched.merge(done.touched);
+            if done.is_broken {
+                failed = Some(Error::unavailable(
+                    "write",
+                    "another write in the same transaction failed; retry",
+                ));
+            }
+        }
+        if failed.is_none() {
+            failed = self.end("COMMIT", "commit a write").await.err();
+        }
+        if let Some(error) = failed {
+            // After some errors SQLite has rolled back by itself; then this one fails, and may.
+            let _ = self.connection.execute("ROLLBACK").await;
+            for answer in answers {
+                answer(Some(copy(&error)));
+            }
+            return;
+        }
+        self.signal.wrote(touched);
+        for answer in answers {
+            answer(None);
+        }
+    }
+
+    async fn end(&mut self, statement: &'static str, action: &'static str) -> Result<()> {
+        let path = &self.shared.file.settings.path;
+        let ended = self.connection.execute(statement).await;
+        ended
+            .map(drop)
+            .map_err(|error| translate(action, path, error))
+    }
+
+    /// Does one job. `None`: its caller is gone, and nothing was done.
+    async fn perform(&mut self, job: WriteJob) -> Option<JobDone> {
+        let Self {
+            connection,
+            shared,
+            turns,
+            ..
+        } = self;
+        let now = shared.clock.now();
+        let nothing = Touched::default();
+        Some(match job {
+            WriteJob::Commit(set, reply) => match commit(connection, shared, *set, now).await {
+                Ok((committed, touched)) => done(reply, Ok(committed), touched),
+                Err(error) => done(reply, Err(error), nothing),
+            },
+            WriteJob::Modify(key, ttl, want, reply) => {
+                let started = modification::start(connection, shared, &key, ttl, want, now).await;
+                done(reply, started, nothing)
+            }
+            WriteJob::Claim(request, reply) => {
+                if reply.is_closed() {
+                    return None;
+                }
+                let claims = work::claim(connection, shared, turns, &request, now).await;
+                done(reply, claims, nothing)
+            }
+            WriteJob::Renew(tokens, ttl, reply) => {
+                let renewed = work::renew(connection, shared, &tokens, ttl, now).await;
+                done(reply, renewed, Touched::all_stages())
+            }
+            WriteJob::Settle(outcomes, reply) => {
+                match work::settle(connection, shared, &outcomes, now).await {
+                    Ok((settled, touched)) => done(reply, Ok(settled), touched),
+                    Err(error) => done(reply, Err(error), nothing),
+                }
+            }
+            WriteJob::Trim(reply) => {
+                let trimmed = retention::trim(connection, shared, now).await;
+                done(reply, trimmed, nothing)
+            }
+            WriteJob::Clear(reply) => {
+                let cleared = clear(connection, shared).await;
+                done(reply, cleared, Touched::all_stages())
+            }
+        })
+    }
+}
+
+/// Deletes all data. One revision further, so that even a watcher at the head has to list again.
+async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM entity; DELETE FROM body; DELETE FROM term; DELETE FROM posting; \
+         DELETE FROM holder; DELETE FROM work; DELETE FROM modification; DELETE FROM change; \
+         UPDATE head SET revision = revision + 1, oldest = revision + 1;",
+    )
+    .execute(connection)
+    .await
+    .map_err(shared.file.fault("delete all data"))?;
+    Ok(())
+}
+
+/// The answer of a job that was not begun.
+fn refuse(job: WriteJob) -> PendingAnswer {
+    fn with<T: Send + 'static>(reply: ReplySender<T>) -> PendingAnswer {
+        Box::new(move |failed| {
+            let error = failed.unwrap_or_else(|| Error::unavailable("write", "it was not begun"));
+            let _ = reply.send(Err(error));
+        })
+    }
+    match job {
+        WriteJob::Commit(_, reply) => with(reply),
+        WriteJob::Modify(_, _, _, reply) => with(reply),
+        WriteJob::Claim(_, reply) => with(reply),
+        WriteJob::Renew(_, _, reply) => with(reply),
+        WriteJob::Settle(_, reply) => with(reply),
+        WriteJob::Trim(reply) => with(reply),
+        WriteJob::Clear(reply) => with(reply),
+    }
+}
+
+/// An error of the whole transaction, for one more of its jobs.
+fn copy(error: &Error) -> Error {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    let source = source.unwrap_or_else(|| error.to_string());
+    match error.kind() {
+        ErrorKind::Internal => Error::internal("write", source),
+        _ => Error::unavailable("write", source),
+    }
+}
