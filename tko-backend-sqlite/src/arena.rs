@@ -4,6 +4,9 @@
 //! rows of an argument are one JSON list of lists, read by `json_each`. Texts that may contain any
 //! character, and blobs, are in one blob, the arena; the lists have their places in it. `substr`
 //! takes them out.
+//!
+//! Parameters are written `$1`, not `?1`: several statements in one text each use some of the
+//! arguments, and sqlx counts the gaps that `?NNN` leaves as arguments of their own.
 
 use std::fmt::Write;
 

@@ -135,7 +135,7 @@ async fn changes_after(
     }
     let rows = sqlx::query(concat!(
         columns!(),
-        "WHERE c.revision > ?1 ORDER BY c.revision LIMIT ?2"
+        "WHERE c.revision > $1 ORDER BY c.revision LIMIT $2"
     ))
     .bind(from)
     .bind(BATCH)
@@ -167,7 +167,7 @@ pub(crate) async fn history(
     let mut snapshot = shared.file.pool.begin().await.map_err(&fault)?;
     let rows = sqlx::query(concat!(
         columns!(),
-        "WHERE c.kind = ?1 AND c.id = ?2 AND c.revision < ?3 ORDER BY c.revision DESC LIMIT ?4"
+        "WHERE c.kind = $1 AND c.id = $2 AND c.revision < $3 ORDER BY c.revision DESC LIMIT $4"
     ))
     .bind(key.kind() as i64)
     .bind(key.id().to_owned())

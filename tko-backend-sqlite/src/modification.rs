@@ -33,7 +33,7 @@ pub(crate) async fn start(
     let record = record
         .filter(|record| !record.entity.deleting)
         .ok_or_else(|| Error::not_found(key))?;
-    let open = "SELECT until FROM modification WHERE latest = 1 AND kind = ?1 AND id = ?2";
+    let open = "SELECT until FROM modification WHERE latest = 1 AND kind = $1 AND id = $2";
     let open = sqlx::query(open)
         .bind(key.kind() as i64)
         .bind(key.id().to_owned())
@@ -49,8 +49,8 @@ pub(crate) async fn start(
     let token = Token::new(key, format!("{MODIFICATION}{}", Uuid::new_v4().simple()));
     let until = now.plus(ttl);
     sqlx::query(
-        "UPDATE modification SET latest = 0 WHERE latest = 1 AND kind = ?1 AND id = ?2; \
-         INSERT INTO modification (secret, kind, id, until, latest) VALUES (?3, ?1, ?2, ?4, 1);",
+        "UPDATE modification SET latest = 0 WHERE latest = 1 AND kind = $1 AND id = $2; \
+         INSERT INTO modification (secret, kind, id, until, latest) VALUES ($3, $1, $2, $4, 1);",
     )
     .bind(key.kind() as i64)
     .bind(key.id().to_owned())
@@ -70,8 +70,8 @@ pub(crate) async fn renew(
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let renewed = sqlx::query(
-        "UPDATE modification SET until = ?1 \
-         WHERE secret = ?2 AND kind = ?3 AND id = ?4 AND latest = 1 AND until > ?5",
+        "UPDATE modification SET until = $1 \
+         WHERE secret = $2 AND kind = $3 AND id = $4 AND latest = 1 AND until > $5",
     )
     .bind(until.0)
     .bind(token.secret.to_string())
@@ -91,7 +91,7 @@ pub(crate) async fn close(
 ) -> Result<bool, sqlx::Error> {
     let closed = sqlx::query(
         "DELETE FROM modification \
-         WHERE secret = ?1 AND kind = ?2 AND id = ?3 AND latest = 1 AND until > ?4",
+         WHERE secret = $1 AND kind = $2 AND id = $3 AND latest = 1 AND until > $4",
     )
     .bind(token.secret.to_string())
     .bind(token.key.kind() as i64)

@@ -16,23 +16,23 @@ const BATCH: i64 = 1_000;
 const REMEMBERED: Duration = Duration::from_hours(24);
 
 /// The position of the feed, and the revision before the oldest change to keep after one batch:
-/// `?1` changes to keep, `?2` the time after which all are kept, `?3` batch.
+/// `$1` changes to keep, `$2` the time after which all are kept, `$3` batch.
 pub(crate) const RANGE: &str = "SELECT oldest, min(\
-    max(oldest, revision - ?1), oldest + ?3, \
+    max(oldest, revision - $1), oldest + $3, \
     coalesce((SELECT min(revision) - 1 FROM change \
-        WHERE revision > oldest AND revision <= oldest + ?3 AND at > ?2), oldest + ?3)) FROM head";
+        WHERE revision > oldest AND revision <= oldest + $3 AND at > $2), oldest + $3)) FROM head";
 
-/// Forgets the changes after `?1` up to `?2`, with the packages that nothing else names.
+/// Forgets the changes after `$1` up to `$2`, with the packages that nothing else names.
 const FORGET: &str = "\
 UPDATE body SET refs = refs - d.n FROM \
     (SELECT body_before AS hash, count(*) AS n FROM change \
-     WHERE revision > ?1 AND revision <= ?2 AND body_before IS NOT NULL GROUP BY body_before) d \
+     WHERE revision > $1 AND revision <= $2 AND body_before IS NOT NULL GROUP BY body_before) d \
     WHERE body.hash = d.hash; \
 DELETE FROM body WHERE refs <= 0 AND hash IN \
-    (SELECT body_before FROM change WHERE revision > ?1 AND revision <= ?2); \
-DELETE FROM change WHERE revision > ?1 AND revision <= ?2; \
-UPDATE head SET oldest = ?2; \
-DELETE FROM modification WHERE latest = 0 AND until < ?3;";
+    (SELECT body_before FROM change WHERE revision > $1 AND revision <= $2); \
+DELETE FROM change WHERE revision > $1 AND revision <= $2; \
+UPDATE head SET oldest = $2; \
+DELETE FROM modification WHERE latest = 0 AND until < $3;";
 
 /// Deletes one batch of old changes. Returns whether there may be more.
 pub(crate) async fn trim(

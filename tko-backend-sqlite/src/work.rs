@@ -19,23 +19,23 @@ use tko_core::{
 /// The lane that was claimed from last, of each stage. Each process rotates by itself.
 pub(crate) type Turns = [Option<Lane>; Stage::ALL.len()];
 
-/// The earliest work of each lane: `?1` stage.
+/// The earliest work of each lane: `$1` stage.
 static NEXT: LazyLock<String> = LazyLock::new(|| {
     let lanes: Vec<String> = (0..Lane::COUNT)
         .map(|lane| {
-            format!("SELECT (SELECT min(ready) FROM work WHERE stage = ?1 AND lane = {lane}) AS r")
+            format!("SELECT (SELECT min(ready) FROM work WHERE stage = $1 AND lane = {lane}) AS r")
         })
         .collect();
     format!("SELECT min(r) FROM ({})", lanes.join(" UNION ALL "))
 });
 
-/// Due work of each lane, the earliest first: `?1` stage, `?2` time, `?3` limit.
+/// Due work of each lane, the earliest first: `$1` stage, `$2` time, `$3` limit.
 static DUE: LazyLock<String> = LazyLock::new(|| {
     (0..Lane::COUNT).fold(String::new(), |mut sql, lane| {
         let _ = write!(
             sql,
-            "SELECT kind, id, data FROM work WHERE stage = ?1 AND lane = {lane} AND ready <= ?2 \
-             ORDER BY ready, kind, id LIMIT ?3; "
+            "SELECT kind, id, data FROM work WHERE stage = $1 AND lane = {lane} AND ready <= $2 \
+             ORDER BY ready, kind, id LIMIT $3; "
         );
         sql
     })
@@ -100,7 +100,7 @@ pub(crate) async fn claim(
 
 /// Takes numbers that were never given out; returns the first.
 async fn reserve(connection: &mut SqliteConnection, count: u64) -> Result<u64, sqlx::Error> {
-    let last: i64 = sqlx::query_scalar("UPDATE head SET number = number + ?1 RETURNING number")
+    let last: i64 = sqlx::query_scalar("UPDATE head SET number = number + $1 RETURNING number")
         .bind(signed(count))
         .fetch_one(connection)
         .await?;
@@ -246,11 +246,11 @@ impl WorkWrite {
         }
         sqlx::query(
             "UPDATE work SET lane = j.value->>3, ready = j.value->>4, \
-                 data = substr(?1, j.value->>5, j.value->>6) FROM json_each(?2) j \
+                 data = substr($1, j.value->>5, j.value->>6) FROM json_each($2) j \
                  WHERE work.kind = j.value->>0 AND work.id = j.value->>1 \
                  AND work.stage = j.value->>2; \
              DELETE FROM work WHERE (kind, id, stage) IN \
-                 (SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each(?3) j);",
+                 (SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($3) j);",
         )
         .bind(arena.into_bytes())
         .bind(put.into_text())

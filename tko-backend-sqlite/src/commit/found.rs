@@ -39,22 +39,22 @@ pub(super) struct FoundState {
 /// The first column says what a row is.
 const READ: &str = "\
 SELECT 0, revision, number FROM head; \
-SELECT 1, e.kind, e.id, e.data FROM json_each(?1) j \
+SELECT 1, e.kind, e.id, e.data FROM json_each($1) j \
     CROSS JOIN entity e ON e.kind = j.value->>0 AND e.id = j.value->>1; \
-SELECT 2, w.kind, w.id, w.stage, w.data FROM json_each(?1) j \
+SELECT 2, w.kind, w.id, w.stage, w.data FROM json_each($1) j \
     CROSS JOIN work w ON w.kind = j.value->>0 AND w.id = j.value->>1; \
-SELECT 3, m.kind, m.id, m.until, m.secret FROM json_each(?1) j \
+SELECT 3, m.kind, m.id, m.until, m.secret FROM json_each($1) j \
     CROSS JOIN modification m ON m.kind = j.value->>0 AND m.id = j.value->>1 AND m.latest = 1; \
-SELECT 4, kind, id, until FROM modification WHERE secret = ?2; \
-SELECT 5, h.idempotency_key, h.id FROM json_each(?3) j \
-    CROSS JOIN holder h ON h.idempotency_key = substr(?6, j.value->>0, j.value->>1); \
-SELECT 6, b.hash FROM json_each(?4) j \
-    CROSS JOIN body b ON b.hash = substr(?6, j.value->>0, j.value->>1); \
-SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each(?5) j \
+SELECT 4, kind, id, until FROM modification WHERE secret = $2; \
+SELECT 5, h.idempotency_key, h.id FROM json_each($3) j \
+    CROSS JOIN holder h ON h.idempotency_key = substr($6, j.value->>0, j.value->>1); \
+SELECT 6, b.hash FROM json_each($4) j \
+    CROSS JOIN body b ON b.hash = substr($6, j.value->>0, j.value->>1); \
+SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each($5) j \
     CROSS JOIN term t ON t.kind = j.value->>2 AND t.facet = j.value->>3 AND t.name = x'' \
         AND t.value = CAST(j.value->>1 AS BLOB) \
     CROSS JOIN posting p ON p.term = t.num \
-        AND p.id IN (SELECT id FROM posting WHERE term = t.num ORDER BY id LIMIT ?7);";
+        AND p.id IN (SELECT id FROM posting WHERE term = t.num ORDER BY id LIMIT $7);";
 
 /// Reads the present state.
 pub(super) async fn read(

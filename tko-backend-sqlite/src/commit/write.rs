@@ -14,55 +14,55 @@ use tko_core::{ContentHash, DeploymentId, Key, Kind, Package, Record, Revision, 
 /// The order matters: bodies before the references to them change, terms before postings.
 const WRITE: &str = "\
 INSERT INTO body (hash, refs, data) \
-    SELECT substr(?1, j.value->>0, j.value->>1), j.value->>2, \
-        substr(?1, j.value->>3, j.value->>4) FROM json_each(?2) j; \
-UPDATE body SET refs = refs + (j.value->>2) FROM json_each(?3) j \
-    WHERE hash = substr(?1, j.value->>0, j.value->>1); \
+    SELECT substr($1, j.value->>0, j.value->>1), j.value->>2, \
+        substr($1, j.value->>3, j.value->>4) FROM json_each($2) j; \
+UPDATE body SET refs = refs + (j.value->>2) FROM json_each($3) j \
+    WHERE hash = substr($1, j.value->>0, j.value->>1); \
 INSERT INTO change (revision, set_revision, at, kind, id, gone, before, body_before, cause) \
-    SELECT j.value->>0, ?17, ?18, j.value->>1, j.value->>2, j.value->>3, \
-        substr(?1, j.value->>4, j.value->>5), substr(?1, j.value->>6, j.value->>7), \
-        substr(?1, j.value->>8, j.value->>9) FROM json_each(?4) j; \
+    SELECT j.value->>0, $17, $18, j.value->>1, j.value->>2, j.value->>3, \
+        substr($1, j.value->>4, j.value->>5), substr($1, j.value->>6, j.value->>7), \
+        substr($1, j.value->>8, j.value->>9) FROM json_each($4) j; \
 INSERT INTO entity (kind, id, data) \
-    SELECT j.value->>0, j.value->>1, substr(?1, j.value->>2, j.value->>3) \
-    FROM json_each(?5) j WHERE true ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data; \
+    SELECT j.value->>0, j.value->>1, substr($1, j.value->>2, j.value->>3) \
+    FROM json_each($5) j WHERE true ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data; \
 DELETE FROM entity WHERE (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each(?6) j); \
+    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
 DELETE FROM work WHERE (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each(?6) j); \
-DELETE FROM modification WHERE latest = 1 AND until > ?18 AND (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each(?6) j); \
+    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
+DELETE FROM modification WHERE latest = 1 AND until > $18 AND (kind, id) IN \
+    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
 UPDATE modification SET latest = 0 WHERE latest = 1 AND (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each(?6) j); \
+    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
 INSERT OR IGNORE INTO term (kind, facet, name, value, num) \
-    SELECT j.value->>0, j.value->>1, substr(?1, j.value->>3, j.value->>4), \
-        substr(?1, j.value->>5, j.value->>6), ?16 - j.key FROM json_each(?7) j; \
+    SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
+        substr($1, j.value->>5, j.value->>6), $16 - j.key FROM json_each($7) j; \
 INSERT OR IGNORE INTO posting (term, id) \
-    SELECT t.num, j.value->>2 FROM json_each(?7) j CROSS JOIN term t \
+    SELECT t.num, j.value->>2 FROM json_each($7) j CROSS JOIN term t \
     ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
-        AND t.name = substr(?1, j.value->>3, j.value->>4) \
-        AND t.value = substr(?1, j.value->>5, j.value->>6); \
+        AND t.name = substr($1, j.value->>3, j.value->>4) \
+        AND t.value = substr($1, j.value->>5, j.value->>6); \
 DELETE FROM posting WHERE (term, id) IN \
-    (SELECT t.num, j.value->>2 FROM json_each(?8) j CROSS JOIN term t \
+    (SELECT t.num, j.value->>2 FROM json_each($8) j CROSS JOIN term t \
     ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
-        AND t.name = substr(?1, j.value->>3, j.value->>4) \
-        AND t.value = substr(?1, j.value->>5, j.value->>6)); \
+        AND t.name = substr($1, j.value->>3, j.value->>4) \
+        AND t.value = substr($1, j.value->>5, j.value->>6)); \
 DELETE FROM term WHERE (kind, facet, name, value) IN \
-    (SELECT j.value->>0, j.value->>1, substr(?1, j.value->>3, j.value->>4), \
-        substr(?1, j.value->>5, j.value->>6) FROM json_each(?8) j) \
+    (SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
+        substr($1, j.value->>5, j.value->>6) FROM json_each($8) j) \
     AND NOT EXISTS (SELECT 1 FROM posting p WHERE p.term = term.num); \
 DELETE FROM holder WHERE idempotency_key IN \
-    (SELECT substr(?1, j.value->>0, j.value->>1) FROM json_each(?9) j); \
+    (SELECT substr($1, j.value->>0, j.value->>1) FROM json_each($9) j); \
 INSERT INTO holder (idempotency_key, id) \
-    SELECT substr(?1, j.value->>0, j.value->>1), j.value->>2 FROM json_each(?10) j; \
+    SELECT substr($1, j.value->>0, j.value->>1), j.value->>2 FROM json_each($10) j; \
 INSERT INTO work (kind, id, stage, lane, ready, data) \
     SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, \
-        substr(?1, j.value->>5, j.value->>6) \
-    FROM json_each(?11) j WHERE true ON CONFLICT (kind, id, stage) \
+        substr($1, j.value->>5, j.value->>6) \
+    FROM json_each($11) j WHERE true ON CONFLICT (kind, id, stage) \
     DO UPDATE SET lane = excluded.lane, ready = excluded.ready, data = excluded.data; \
 DELETE FROM work WHERE (kind, id, stage) IN \
-    (SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each(?12) j); \
-DELETE FROM modification WHERE secret = ?13; \
-UPDATE head SET revision = ?14, number = ?15;";
+    (SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($12) j); \
+DELETE FROM modification WHERE secret = $13; \
+UPDATE head SET revision = $14, number = $15;";
 
 /// The arguments of [`WRITE`], as they grow.
 pub(super) struct SetWrite {

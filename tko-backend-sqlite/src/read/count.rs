@@ -19,17 +19,17 @@ pub(crate) async fn count(file: &SqliteFile, select: &Select, bound: u64) -> Res
     let found = if plan.exact {
         let sql = match plan.terms {
             Some(_) => {
-                "SELECT count(*) FROM (SELECT 1 FROM json_each(?1) j \
+                "SELECT count(*) FROM (SELECT 1 FROM json_each($1) j \
                  CROSS JOIN posting p ON p.term = j.value \
-                 WHERE ?2 OR NOT EXISTS (SELECT 1 FROM posting d WHERE d.term = \
-                     (SELECT num FROM term WHERE kind = ?3 AND facet = ?4) AND d.id = p.id) \
-                 LIMIT ?5)"
+                 WHERE $2 OR NOT EXISTS (SELECT 1 FROM posting d WHERE d.term = \
+                     (SELECT num FROM term WHERE kind = $3 AND facet = $4) AND d.id = p.id) \
+                 LIMIT $5)"
             }
             None => {
-                "SELECT count(*) FROM (SELECT 1 FROM entity e WHERE e.kind = ?3 \
-                 AND (?2 OR NOT EXISTS (SELECT 1 FROM posting d WHERE d.term = \
-                     (SELECT num FROM term WHERE kind = ?3 AND facet = ?4) AND d.id = e.id)) \
-                 LIMIT ?5)"
+                "SELECT count(*) FROM (SELECT 1 FROM entity e WHERE e.kind = $3 \
+                 AND ($2 OR NOT EXISTS (SELECT 1 FROM posting d WHERE d.term = \
+                     (SELECT num FROM term WHERE kind = $3 AND facet = $4) AND d.id = e.id)) \
+                 LIMIT $5)"
             }
         };
         let terms = plan.terms.as_deref().unwrap_or_default();

@@ -111,7 +111,7 @@ impl TermIndex<'_> {
         value: &str,
     ) -> SqlResult<Option<i64>> {
         sqlx::query_scalar(
-            "SELECT num FROM term WHERE kind = ?1 AND facet = ?2 AND name = ?3 AND value = ?4",
+            "SELECT num FROM term WHERE kind = $1 AND facet = $2 AND name = $3 AND value = $4",
         )
         .bind(kind as i64)
         .bind(facet as i64)
@@ -139,8 +139,8 @@ impl TermIndex<'_> {
         }
         let prefix = longest_prefix(patterns).as_bytes();
         let rows = sqlx::query(
-            "SELECT num, value FROM term WHERE kind = ?1 AND facet = ?2 AND name = ?3 \
-             AND value >= ?4 AND (?5 IS NULL OR value < ?5) ORDER BY value LIMIT ?6",
+            "SELECT num, value FROM term WHERE kind = $1 AND facet = $2 AND name = $3 \
+             AND value >= $4 AND ($5 IS NULL OR value < $5) ORDER BY value LIMIT $6",
         )
         .bind(kind as i64)
         .bind(facet as i64)
@@ -166,8 +166,8 @@ impl TermIndex<'_> {
     /// The number of entries of these terms, up to a bound.
     async fn size(&mut self, terms: &[i64]) -> SqlResult<i64> {
         sqlx::query_scalar(
-            "SELECT count(*) FROM (SELECT 1 FROM json_each(?1) j \
-             CROSS JOIN posting p ON p.term = j.value LIMIT ?2)",
+            "SELECT count(*) FROM (SELECT 1 FROM json_each($1) j \
+             CROSS JOIN posting p ON p.term = j.value LIMIT $2)",
         )
         .bind(terms_argument(terms))
         .bind(MAX_SIZE)
@@ -179,7 +179,7 @@ impl TermIndex<'_> {
     async fn rows(&mut self, kind: Kind, prefix: &str, bound: i64) -> SqlResult<i64> {
         sqlx::query_scalar(
             "SELECT count(*) FROM (SELECT 1 FROM entity \
-             WHERE kind = ?1 AND id >= ?2 AND id < ?3 LIMIT ?4)",
+             WHERE kind = $1 AND id >= $2 AND id < $3 LIMIT $4)",
         )
         .bind(kind as i64)
         .bind(prefix.to_owned())
@@ -209,9 +209,9 @@ impl TermIndex<'_> {
         }
         let Some(terms) = fewest else { return Ok(None) };
         let ids: Vec<i64> = sqlx::query_scalar(
-            "SELECT t.num FROM json_each(?1) j CROSS JOIN posting p ON p.term = j.value \
-             CROSS JOIN term t ON t.kind = ?2 AND t.facet = ?3 AND t.name = x'' \
-             AND t.value = CAST(p.id AS BLOB) LIMIT ?4",
+            "SELECT t.num FROM json_each($1) j CROSS JOIN posting p ON p.term = j.value \
+             CROSS JOIN term t ON t.kind = $2 AND t.facet = $3 AND t.name = x'' \
+             AND t.value = CAST(p.id AS BLOB) LIMIT $4",
         )
         .bind(terms_argument(&terms))
         .bind(Kind::Deployment as i64)

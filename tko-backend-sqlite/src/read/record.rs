@@ -35,7 +35,7 @@ pub(crate) async fn read_records(
 ) -> Result<Vec<Option<Record>>> {
     let fault = file.fault("read entities");
     let rows = sqlx::query(
-        "SELECT e.data FROM json_each(?1) j \
+        "SELECT e.data FROM json_each($1) j \
          CROSS JOIN entity e ON e.kind = j.value->>0 AND e.id = j.value->>1",
     )
     .bind(keys_argument(keys).into_text())
@@ -117,8 +117,8 @@ pub(crate) async fn read_bodies(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT b.hash, b.data FROM json_each(?2) j \
-         CROSS JOIN body b ON b.hash = substr(?1, j.value->>0, j.value->>1)",
+        "SELECT b.hash, b.data FROM json_each($2) j \
+         CROSS JOIN body b ON b.hash = substr($1, j.value->>0, j.value->>1)",
     )
     .bind(arena.into_bytes())
     .bind(rows.into_text())
@@ -144,7 +144,7 @@ pub(crate) async fn read_work(
 ) -> Result<Vec<(Key, Stage, WorkItem)>> {
     let fault = file.fault("read queued work");
     let rows = sqlx::query(
-        "SELECT w.kind, w.id, w.stage, w.data FROM json_each(?1) j \
+        "SELECT w.kind, w.id, w.stage, w.data FROM json_each($1) j \
          CROSS JOIN work w ON w.kind = j.value->>0 AND w.id = j.value->>1",
     )
     .bind(keys)

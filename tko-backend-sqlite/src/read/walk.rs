@@ -112,8 +112,8 @@ impl<'a> RowWalk<'a> {
         size: usize,
     ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT id, data FROM entity WHERE kind = ?1 AND id > ?2 AND id >= ?3 AND id < ?4 \
-             ORDER BY id LIMIT ?5",
+            "SELECT id, data FROM entity WHERE kind = $1 AND id > $2 AND id >= $3 AND id < $4 \
+             ORDER BY id LIMIT $5",
         )
         .bind(self.plan.kind as i64)
         .bind(self.after.clone())
@@ -133,8 +133,8 @@ impl<'a> RowWalk<'a> {
         size: usize,
     ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT p.id, e.data FROM posting p CROSS JOIN entity e ON e.kind = ?1 AND e.id = p.id \
-             WHERE p.term = ?2 AND p.id > ?3 AND p.id >= ?4 AND p.id < ?5 ORDER BY p.id LIMIT ?6",
+            "SELECT p.id, e.data FROM posting p CROSS JOIN entity e ON e.kind = $1 AND e.id = p.id \
+             WHERE p.term = $2 AND p.id > $3 AND p.id >= $4 AND p.id < $5 ORDER BY p.id LIMIT $6",
         )
         .bind(self.plan.kind as i64)
         .bind(term)
@@ -158,9 +158,9 @@ impl<'a> RowWalk<'a> {
     ) -> Result<BTreeSet<String>, sqlx::Error> {
         let share = (2 * size / terms.len()).max(SHARE);
         let rows = sqlx::query(
-            "SELECT j.value, p.id FROM json_each(?1) j CROSS JOIN posting p ON p.term = j.value \
-             AND p.id IN (SELECT id FROM posting WHERE term = j.value AND id > ?2 AND id >= ?3 \
-                 AND id < ?4 ORDER BY id LIMIT ?5)",
+            "SELECT j.value, p.id FROM json_each($1) j CROSS JOIN posting p ON p.term = j.value \
+             AND p.id IN (SELECT id FROM posting WHERE term = j.value AND id > $2 AND id >= $3 \
+                 AND id < $4 ORDER BY id LIMIT $5)",
         )
         .bind(terms_argument(terms))
         .bind(self.after.clone())
@@ -210,7 +210,7 @@ async fn rows_of(
     // No character of an id needs escaping in JSON.
     let list: Vec<String> = ids.iter().map(|id| format!("\"{id}\"")).collect();
     sqlx::query_scalar(
-        "SELECT e.data FROM json_each(?1) j CROSS JOIN entity e ON e.kind = ?2 AND e.id = j.value",
+        "SELECT e.data FROM json_each($1) j CROSS JOIN entity e ON e.kind = $2 AND e.id = j.value",
     )
     .bind(format!("[{}]", list.join(",")))
     .bind(kind as i64)
