@@ -8,9 +8,11 @@
 // | `pack`, `arena`, `term` | rows as bytes, arguments of statements, the values that rows are found by |
 // | `writer`, `commit`, `work`, `modification`, `retention` | the one task that writes, and its jobs |
 // | `read` | reads: `get`, `plan`, `walk`, `list`, `count` |
+// | `check` | consistency checks and repairs |
 // | `feed`, `signal` | the feed of changes, and wake-ups within a process and between processes |
 
 mod arena;
+mod check;
 mod commit;
 mod connect;
 mod fault;
@@ -27,5 +29,6 @@ mod term;
 mod work;
 mod writer;
 
+pub use check::{SqliteCheckFinding, SqliteCheckProblem, SqliteCheckReport};
 pub use settings::{SqliteSettings, SqliteSync};
 pub use sqlite::Sqlite;

@@ -1,10 +1,11 @@
 //! The backend: assembles its parts, and implements [`Backend`] by them.
 
+use crate::check::SqliteCheckReport;
 use crate::connect::{SqliteParts, connect};
 use crate::settings::SqliteSettings;
 use crate::signal::{WriteSignal, follow};
 use crate::writer::{WriteJob, Writer};
-use crate::{feed, read, retention, work};
+use crate::{check, feed, read, retention, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;
@@ -56,6 +57,26 @@ impl Sqlite {
             signal,
             _tasks: [watching, trimming].map(AbortOnDropHandle::new),
         })
+    }
+
+    /// Checks that the stored data is consistent, while the file is in use. With `repair`, fixes
+    /// every problem that can be fixed without losing data; other writes wait for it.
+    ///
+    /// The time is proportional to the amount of data.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`: the check was not completed.
+    pub async fn check(&self, repair: bool) -> Result<SqliteCheckReport> {
+        if repair {
+            return self.writer.send(WriteJob::Repair).await;
+        }
+        let file = &self.shared.file;
+        let mut snapshot = file
+            .pool
+            .begin()
+            .await
+            .map_err(file.fault("check the file"))?;
+        check::check(&mut snapshot, &self.shared, false).await
     }
 
     /// Deletes all data. Revisions continue, so that watchers have to list again.

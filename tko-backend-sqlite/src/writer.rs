@@ -5,6 +5,7 @@
 //! transaction has committed. If the database refuses a statement, the whole transaction is undone,
 //! and every job in it fails.
 
+use crate::check::{SqliteCheckReport, check};
 use crate::commit::{Touched, commit};
 use crate::connect::SqliteParts;
 use crate::fault::translate;
@@ -40,6 +41,8 @@ pub(crate) enum WriteJob {
     Trim(ReplySender<bool>),
     /// Deletes all data.
     Clear(ReplySender<()>),
+    /// Checks the file, and repairs it.
+    Repair(ReplySender<SqliteCheckReport>),
 }
 
 /// The way to the writer.
@@ -219,6 +222,10 @@ impl WriterTask {
                 let cleared = clear(connection, shared).await;
                 done(reply, cleared, Touched::all_stages())
             }
+            WriteJob::Repair(reply) => {
+                let checked = check(connection, shared, true).await;
+                done(reply, checked, Touched::all_stages())
+            }
         })
     }
 }
@@ -252,6 +259,7 @@ fn refuse(job: WriteJob) -> PendingAnswer {
         WriteJob::Settle(_, reply) => with(reply),
         WriteJob::Trim(reply) => with(reply),
         WriteJob::Clear(reply) => with(reply),
+        WriteJob::Repair(reply) => with(reply),
     }
 }
 

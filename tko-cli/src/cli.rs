@@ -12,7 +12,7 @@ use crate::function::FunctionArgs;
 use crate::kube::KubeCommand;
 use crate::logging::LogArgs;
 use crate::output::{self, OutputFormat};
-use crate::services::backend::BackendCommand;
+use crate::services::backend_command::BackendCommand;
 use crate::services::start::{DataCommand, PreparerCommand, SchedulerCommand, UpArgs};
 use crate::token::TokenCommand;
 use crate::validate::ValidateArgs;

@@ -5,13 +5,16 @@
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
 //! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `results` | flags, and the parts that are made from them |
 //! | `web` | the flags of HTTP, and its server |
+//! | `data_folder`, `backend_command` | the folder for data and its lock; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
 pub(crate) mod assembly;
 pub(crate) mod backend;
+pub(crate) mod backend_command;
 pub(crate) mod controllers;
 pub(crate) mod data;
+mod data_folder;
 pub(crate) mod functions;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;

@@ -331,6 +331,8 @@ impl Shell {
             .current_dir(work)
             .env("PATH", path)
             .env("TKO_GRPC_PORT", port.to_string())
+            // What the commands keep goes into the document's folder, not into the user's home.
+            .env("XDG_DATA_HOME", folder.path().join("data"))
             .envs(if database { postgres() } else { Vec::new() })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,28 +1,80 @@
 //! The flags that choose the storage backend, and the backend made from them.
 
+use super::data_folder::{DataFolder, data_folder, file_in};
 use super::metrics::Exporter;
 use super::time;
-use crate::console::Console;
-use crate::output;
-use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
-use serde_json::json;
+use anyhow::Context;
+use clap::Args;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::Memory;
 use tko_backend_postgres::{Postgres, PostgresSettings};
+use tko_backend_sqlite::{Sqlite, SqliteSettings, SqliteSync};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Backend, Error, Ids};
 
-/// The storage backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum BackendName {
-    /// In memory; data are lost when the process ends
-    #[default]
+/// A storage backend, as `--backend` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BackendChoice {
+    /// In memory; data are lost when the process ends.
     Memory,
-    /// In PostgreSQL
-    #[value(name = "postgresql", alias = "postgres")]
-    Postgresql,
+    /// In a SQLite file; `None` is the one in the folder for data.
+    Sqlite(Option<PathBuf>),
+    /// In PostgreSQL; `None` is the database of `--backend-connection`.
+    Postgresql(Option<String>),
+}
+
+impl FromStr for BackendChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "memory" => Ok(Self::Memory),
+            "sqlite" => Ok(Self::Sqlite(None)),
+            "postgresql" | "postgres" => Ok(Self::Postgresql(None)),
+            _ if text.starts_with("postgresql://") || text.starts_with("postgres://") => {
+                Ok(Self::Postgresql(Some(text.to_owned())))
+            }
+            _ => match text.strip_prefix("sqlite:") {
+                Some(path) if !path.is_empty() => Ok(Self::Sqlite(Some(path.into()))),
+                _ => Err(
+                    "expected memory, sqlite, sqlite:PATH, postgresql or postgresql://URL"
+                        .to_owned(),
+                ),
+            },
+        }
+    }
+}
+
+/// When a commit to SQLite is safe from a loss of power.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SyncChoice {
+    /// Before it returns
+    #[default]
+    Full,
+    /// Some time later; faster
+    Normal,
+}
+
+/// Where data are kept
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LocationArgs {
+    /// Storage backend: memory (lost when the process ends), sqlite (a file in the directory of
+    /// --data), sqlite:PATH, postgresql (the database of --backend-connection), or postgresql://URL
+    /// [default: sqlite]
+    #[arg(short, long, value_name = "BACKEND")]
+    backend: Option<BackendChoice>,
+    /// Directory for data [default: tko in $XDG_DATA_HOME, or in ~/.local/share]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// When a write to SQLite is safe from a loss of power: full (before it returns) or normal
+    /// (some time later, and faster)
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
+    sync: SyncChoice,
+    #[command(flatten)]
+    connection: ConnectionArgs,
 }
 
 /// How to reach the database
@@ -33,7 +85,7 @@ pub(crate) struct ConnectionArgs {
     #[arg(
         long = "backend-connection",
         value_name = "URL",
-        default_value = "postgresql://",
+        default_value = ANY_DATABASE,
         hide_env_values = true
     )]
     url: String,
@@ -57,11 +109,8 @@ pub(crate) struct ConnectionArgs {
 /// The storage backend and its settings
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct BackendArgs {
-    /// Storage backend
-    #[arg(short, long, value_enum, default_value_t)]
-    backend: BackendName,
     #[command(flatten)]
-    connection: ConnectionArgs,
+    location: LocationArgs,
     /// URL of a streaming standby of the database; repeat for each. Listings with --allow-stale are
     /// read from them in turn
     #[arg(
@@ -79,10 +128,18 @@ pub(crate) struct BackendArgs {
     history: usize,
 }
 
+/// The URL of the database that the environment names.
+const ANY_DATABASE: &str = "postgresql://";
+
 /// The default number of changes to keep.
 const HISTORY: usize = 100_000;
 
 impl ConnectionArgs {
+    /// Whether the user named a database.
+    fn is_given(&self) -> bool {
+        !matches!(&*self.url, "" | ANY_DATABASE)
+    }
+
     fn settings(&self) -> PostgresSettings {
         let mut settings = PostgresSettings::new(&self.url);
         settings.connection_timeout = self.timeout;
@@ -95,16 +152,59 @@ impl ConnectionArgs {
 }
 
 /// Connects to the database.
-async fn connect(settings: PostgresSettings) -> anyhow::Result<Postgres> {
+pub(super) async fn connect(settings: PostgresSettings) -> anyhow::Result<Postgres> {
     Postgres::connect(settings)
         .await
         .context("cannot connect to the backend")
+}
+
+impl LocationArgs {
+    /// The backend to use. A database that is named is meant, also without `--backend`.
+    pub(super) fn choice(&self) -> BackendChoice {
+        match &self.backend {
+            Some(choice) => choice.clone(),
+            None if self.connection.is_given() => BackendChoice::Postgresql(None),
+            None => BackendChoice::Sqlite(None),
+        }
+    }
+
+    pub(super) fn postgres_settings(&self, url: Option<String>) -> PostgresSettings {
+        let mut settings = self.connection.settings();
+        if let Some(url) = url {
+            settings.url = url;
+        }
+        settings
+    }
+
+    /// The SQLite file in the folder for data. Does not lock the folder.
+    pub(super) fn sqlite_file(&self) -> anyhow::Result<PathBuf> {
+        Ok(file_in(&data_folder(self.data.as_deref())?))
+    }
+
+    pub(super) fn sqlite_settings(&self, path: PathBuf) -> SqliteSettings {
+        let mut settings = SqliteSettings::new(path);
+        settings.sync = match self.sync {
+            SyncChoice::Full => SqliteSync::Full,
+            SyncChoice::Normal => SqliteSync::Normal,
+        };
+        settings
+    }
+}
+
+/// An open backend, with the lock of its folder.
+pub(super) struct OpenBackend {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) folder: Option<DataFolder>,
 }
 
 impl BackendArgs {
     /// The memory backend with the default settings of the flags.
     pub(crate) fn memory() -> Self {
         Self {
+            location: LocationArgs {
+                backend: Some(BackendChoice::Memory),
+                ..LocationArgs::default()
+            },
             history: HISTORY,
             ..Self::default()
         }
@@ -115,16 +215,18 @@ impl BackendArgs {
         &self,
         clock: &Arc<SystemClock>,
         exporter: Option<&mut Exporter>,
-    ) -> anyhow::Result<Arc<dyn Backend>> {
-        match self.backend {
-            BackendName::Memory => {
-                if !self.replicas.is_empty() {
-                    return Err(Error::bad(
-                        "--backend-replica",
-                        "the memory backend has no replicas; add --backend postgresql, or remove --backend-replica",
-                    )
-                    .into());
-                }
+    ) -> anyhow::Result<OpenBackend> {
+        let choice = self.location.choice();
+        if !self.replicas.is_empty() && !matches!(choice, BackendChoice::Postgresql(_)) {
+            return Err(Error::bad(
+                "--backend-replica",
+                "only PostgreSQL has replicas; add --backend postgresql, or remove --backend-replica",
+            )
+            .into());
+        }
+        let mut folder = None;
+        let backend: Arc<dyn Backend> = match choice {
+            BackendChoice::Memory => {
                 // The memory backend has no connection, and is empty at the start.
                 let settings = tko_backend_memory::MemorySettings {
                     history: self.history,
@@ -133,10 +235,31 @@ impl BackendArgs {
                 if let Some(exporter) = exporter {
                     exporter.name(memory.name());
                 }
-                Ok(Arc::new(memory))
+                Arc::new(memory)
             }
-            BackendName::Postgresql => {
-                let mut settings = self.connection.settings();
+            BackendChoice::Sqlite(path) => {
+                let path = if let Some(path) = path {
+                    path
+                } else {
+                    let path = data_folder(self.location.data.as_deref())?;
+                    let opened = DataFolder::open(path, &**clock)?;
+                    folder.insert(opened).file()
+                };
+                let mut settings = self.location.sqlite_settings(path.clone());
+                settings.history = u64::try_from(self.history).unwrap_or(u64::MAX);
+                let sqlite = Sqlite::open(clock.clone(), settings).await;
+                let sqlite = sqlite.context("cannot open the backend")?;
+                if self.backend_clean {
+                    sqlite.clear().await.context("cannot clean the backend")?;
+                }
+                if let Some(exporter) = exporter {
+                    exporter.name(sqlite.name());
+                }
+                tracing::info!(file = %path.display(), "keeping the data in SQLite");
+                Arc::new(sqlite)
+            }
+            BackendChoice::Postgresql(url) => {
+                let mut settings = self.location.postgres_settings(url);
                 settings.history = u64::try_from(self.history).unwrap_or(u64::MAX);
                 settings.replicas.clone_from(&self.replicas);
                 let postgres = connect(settings).await?;
@@ -149,9 +272,10 @@ impl BackendArgs {
                     exporter.name(postgres.name());
                     postgres.register(exporter.registry());
                 }
-                Ok(Arc::new(postgres))
+                Arc::new(postgres)
             }
-        }
+        };
+        Ok(OpenBackend { backend, folder })
     }
 }
 
@@ -177,61 +301,4 @@ async fn refuse_if_in_use(postgres: &Postgres) -> anyhow::Result<()> {
         others.join(", ")
     );
     Err(Error::bad("--backend-clean", why).into())
-}
-
-/// Inspect or repair the storage backend
-#[derive(Debug, Subcommand)]
-pub(crate) enum BackendCommand {
-    /// Check that the data in PostgreSQL are consistent; safe while in use
-    Check(CheckArgs),
-}
-
-/// The flags of `backend check`.
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    /// Repair what can be repaired without losing data
-    #[arg(long)]
-    repair: bool,
-}
-
-impl BackendCommand {
-    /// Prints the findings. Unrepaired findings are an error.
-    pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
-        let Self::Check(check) = self;
-        let postgres = connect(check.connection.settings()).await?;
-        let report = postgres.check(check.repair).await?;
-        let findings: Vec<_> = report
-            .findings
-            .iter()
-            .map(|finding| {
-                json!({
-                    "finding": finding.problem.to_string(),
-                    "count": finding.count,
-                    "repaired": finding.repaired,
-                    "examples": finding.examples,
-                    "advice": finding.problem.advice(),
-                })
-            })
-            .collect();
-        let shown = json!({
-            "entities": report.entities,
-            "bodies": report.bodies,
-            "changes": report.changes,
-            "findings": findings,
-        });
-        output::value(console.format, &shown, console.out)?;
-        console.out.flush()?;
-        let left = report.left();
-        if left > 0 {
-            let advice = if check.repair {
-                "the rest cannot be repaired; restore it from a backup"
-            } else {
-                "repair what can be repaired with --repair"
-            };
-            bail!("the backend is inconsistent: {left} findings; {advice}");
-        }
-        Ok(())
-    }
 }

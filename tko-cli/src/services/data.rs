@@ -1,7 +1,8 @@
 //! The flags of the data service, and the store made from them.
 
-use super::backend::BackendArgs;
+use super::backend::{BackendArgs, OpenBackend};
 use super::controllers::patient;
+use super::data_folder::DataFolder;
 use super::metrics::Exporter;
 use super::schema_locations::SchemaLocations;
 use super::time;
@@ -112,6 +113,8 @@ pub(crate) struct StoreParts {
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) schemas: Arc<SchemaValidator>,
     pub(crate) validators: Arc<Registry<dyn Validator>>,
+    /// Keeps other processes from the folder for data.
+    _folder: Option<DataFolder>,
 }
 
 /// Makes a store.
@@ -130,15 +133,13 @@ pub(super) async fn open_store(
     if let Some(rate) = schemas.pace {
         admission = Arc::new(PacedAdmission::new(admission, rate));
     }
-    let store = Store::new(
-        data.backend.open(clock, exporter).await?,
-        admission.clone(),
-        Arc::new(TimeOrderedIds),
-    );
+    let OpenBackend { backend, folder } = data.backend.open(clock, exporter).await?;
+    let store = Store::new(backend, admission.clone(), Arc::new(TimeOrderedIds));
     Ok(StoreParts {
         store,
         admission,
         schemas: validator,
         validators,
+        _folder: folder,
     })
 }

@@ -73,7 +73,9 @@ impl DataFolder {
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
                 // Without its content the lock still holds.
-                let _ = Read::by_ref(&mut file).take(MAX_SHOWN).read_to_string(&mut owner);
+                let _ = Read::by_ref(&mut file)
+                    .take(MAX_SHOWN)
+                    .read_to_string(&mut owner);
                 let message = format!(
                     "it is in use by {}; stop that process, or choose another directory with --data",
                     owner.trim()

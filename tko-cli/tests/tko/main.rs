@@ -19,5 +19,6 @@ mod removal;
 mod replicas;
 mod shutdown;
 mod sources;
+mod sqlite;
 mod validate;
 mod workers;

@@ -107,7 +107,7 @@ async fn every_process_of_a_fleet_is_killed_in_turn() {
     let files = files.expect("all files are as expected");
     assert!(files > wanted, "{files} files of {wanted} deployments");
     eprintln!("{deaths} deaths, {wanted} deployments on their sites, {files} files");
-    let check = format!("backend check --backend-connection {url}");
+    let check = format!("backend check --backend postgresql --backend-connection {url}");
     tko(&check).good().await;
 }
 
@@ -141,7 +141,7 @@ async fn unusable_databases_are_clear_errors() {
     let check = |url: &str| {
         let timeout = "--backend-connection-timeout 1s";
         tko(&format!(
-            "backend check {timeout} --backend-connection {url}"
+            "backend check {timeout} --backend postgresql --backend-connection {url}"
         ))
     };
     let said = check(&server.url("nowhere")).bad(2).await;
@@ -176,7 +176,7 @@ async fn damage_is_found_and_repaired() {
     let url = server.url(&name);
     let store = Server::start(&data(&url)).await;
     registered(&store, 4).await;
-    let check = format!("backend check -o json --backend-connection {url}");
+    let check = format!("backend check -o json --backend postgresql --backend-connection {url}");
     let healthy = tko(&check).good().await.json();
     assert_eq!(healthy["findings"].as_array().map(Vec::len), Some(0));
     for damage in [

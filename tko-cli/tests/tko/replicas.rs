@@ -10,9 +10,11 @@ async fn a_stale_listing_prints_its_revision() {
     let standby = primary.standby().expect("a server");
     let database = primary.create_database().expect("a database");
     let (url, replica) = (primary.url(&database), standby.url(&database));
-    tko(&format!("backend check --backend-connection {url}"))
-        .good()
-        .await;
+    tko(&format!(
+        "backend check --backend postgresql --backend-connection {url}"
+    ))
+    .good()
+    .await;
     standby.catch_up(&primary).expect("the standby catches up");
     let server = format!(
         "data start --backend postgresql --backend-connection {url} --backend-replica {replica}"

@@ -34,6 +34,10 @@ pub(crate) fn tko(arguments: &str) -> Run {
         .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         // Servers of several tests run at the same time; each takes a port of its own.
         .env("TKO_WEB_PORT", "0")
+        // Nothing is written to the home of the person who runs the tests. Tests that need data to
+        // last name a place for them.
+        .env("TKO_BACKEND", "memory")
+        .env("XDG_DATA_HOME", env!("CARGO_TARGET_TMPDIR"))
         .kill_on_drop(true)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -63,6 +67,12 @@ impl Run {
     /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Removes an environment variable.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 

@@ -35,7 +35,7 @@ impl Service {
         Self::spawn(tko(arguments), arguments)
     }
 
-    fn spawn(run: Run, arguments: &str) -> Self {
+    pub(crate) fn spawn(run: Run, arguments: &str) -> Self {
         let mut child = run
             .arg("--log-format=json")
             .into_command()

@@ -1,0 +1,96 @@
+//! Data in SQLite: kept without a flag, for one server at a time, and what happens to damaged files.
+
+use super::harness::process::{Run, example, tko};
+use super::harness::server::{Server, Service};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// Starts `tko up` or another server with its data in a folder.
+async fn start(command: &str, folder: &Path) -> Server {
+    let folder = folder.to_str().expect("a text");
+    Server::start(&format!("{command} --backend sqlite --data {folder}")).await
+}
+
+fn up(folder: &Path) -> Run {
+    tko("up --backend sqlite --grpc-port 0 --data").arg(folder)
+}
+
+#[tokio::test]
+async fn data_outlive_the_server_that_was_stopped_or_killed() {
+    let folder = folder();
+    let server = start("up", folder.path()).await;
+    let package = example("packages/upf");
+    let register = server.tko("template register nf/upf:v1.0.0 --url");
+    register.arg(package).good().await;
+    server.service.kill().await;
+
+    let server = start("up", folder.path()).await;
+    let list = "template list -o json";
+    let ids = server.tko(list).good().await.column("templateId");
+    assert_eq!(ids, ["nf/upf:v1.0.0"]);
+    let create = server.tko("deployment create nf/upf:v1.0.0");
+    let id = create.good().await.line().to_owned();
+    server.service.stop().await;
+
+    let server = start("data start", folder.path()).await;
+    let ids = server.tko("deployment list -o json").good().await;
+    assert_eq!(ids.column("deploymentId"), [id]);
+    let about = server.tko("about -o json").good().await.json();
+    assert_eq!(about["backend"], "sqlite");
+    server.service.stop().await;
+    let check = tko("backend check -o json --backend sqlite --data").arg(folder.path());
+    let report = check.good().await.json();
+    assert_eq!(report["findings"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test]
+async fn without_a_flag_the_data_are_in_the_users_folder() {
+    let folder = folder();
+    let path = folder.path().to_str().expect("a text");
+    let start = tko("up --grpc-ip-stack ipv4 --grpc-port 0")
+        .env("XDG_DATA_HOME", path)
+        .without("TKO_BACKEND");
+    let service = Service::spawn(start, "up");
+    let keeping = service.event("keeping the data in SQLite").await;
+    let file = folder.path().join("tko/tko.db");
+    assert_eq!(keeping["file"].as_str(), file.to_str());
+    service.event("serving gRPC").await;
+    assert!(file.exists());
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_refused() {
+    let folder = folder();
+    let server = start("up", folder.path()).await;
+    let said = up(folder.path()).bad(5).await;
+    for part in ["in use by process ", ", since 20", "--data"] {
+        assert!(said.contains(part), "{part:?}: {said}");
+    }
+    // Other commands may read meanwhile.
+    let check = tko("backend check --backend sqlite --data").arg(folder.path());
+    check.good().await;
+    server.service.stop().await;
+    start("up", folder.path()).await.service.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_an_error_with_a_remedy() {
+    let folder = folder();
+    fs::write(folder.path().join("tko.db"), [b'x'; 8_192]).expect("written");
+    let said = up(folder.path()).bad(1).await;
+    for part in ["is damaged", "tko backend restore"] {
+        assert!(said.contains(part), "{part:?}: {said}");
+    }
+    let said = tko("backend check --backend sqlite:/nowhere/tko.db")
+        .bad(2)
+        .await;
+    assert!(said.contains("/nowhere/tko.db"), "{said}");
+    let said = tko("backend check --backend mysql").bad(2).await;
+    assert!(said.contains("sqlite:PATH"), "{said}");
+}
