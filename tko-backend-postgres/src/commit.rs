@@ -23,11 +23,13 @@ use crate::work::WorkSignal;
 use applied::{AppliedSet, find_applied};
 use deletion_intent::DeletionGuard;
 use snapshot::{CommitSnapshot, StoredEntity};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::commit::{EmptySnapshot, Staged, check, judge};
-use tko_core::{Ack, Change, ChangeSet, Committed, Error, Key, Require, Result, Timestamp};
+use tko_core::{
+    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Require, Result, Timestamp, Version,
+};
 use write::{WritePlan, execute};
 
 /// The limit of attempts under contention.
@@ -69,10 +71,25 @@ impl Committer {
     /// # Errors
     /// As [`Backend::commit`](tko_core::Backend::commit).
     pub(crate) async fn commit(&self, set: ChangeSet, ack: Ack) -> Result<Committed> {
+        self.commit_restored(set, &BTreeMap::new(), ack).await
+    }
+
+    /// Never hands out versions up to this one.
+    pub(crate) async fn skip_past(&self, version: Version) -> Result<()> {
+        self.versions.skip_past(version).await
+    }
+
+    /// Commits a change set whose put entities become exactly those in `restored`.
+    pub(crate) async fn commit_restored(
+        &self,
+        set: ChangeSet,
+        restored: &BTreeMap<Key, Entity>,
+        ack: Ack,
+    ) -> Result<Committed> {
         check(&set)?;
         body::hash(&set).await?;
         let guard = DeletionGuard::acquire(&self.database, &set).await?;
-        let applied = self.apply(&set, guard.as_ref()).await;
+        let applied = self.apply(&set, restored, guard.as_ref()).await;
         if let Some(guard) = &guard
             && applied.is_err()
         {
@@ -100,9 +117,19 @@ impl Committer {
     }
 
     /// Reads, decides, and writes, until no other transaction interferes.
-    async fn apply(&self, set: &ChangeSet, guard: Option<&DeletionGuard>) -> Result<AppliedSet> {
+    async fn apply(
+        &self,
+        set: &ChangeSet,
+        restored: &BTreeMap<Key, Entity>,
+        guard: Option<&DeletionGuard>,
+    ) -> Result<AppliedSet> {
         let (database, skeletons) = (&*self.database, &self.content.skeletons);
-        let versions = self.versions.take(set.changes.len()).await?;
+        let mut versions = self.versions.take(set.changes.len()).await?;
+        for (version, change) in versions.iter_mut().zip(&set.changes) {
+            if let Some(entity) = restored.get(change.key()) {
+                *version = entity.version;
+            }
+        }
         let mut lost_replies = 0;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -115,14 +142,14 @@ impl Committer {
                 return Ok(applied);
             }
             let snapshot = match attempt {
-                0 if needs_no_reading(set) => None,
+                0 if restored.is_empty() && needs_no_reading(set) => None,
                 _ => {
                     let read = || CommitSnapshot::read(database, skeletons, set);
                     Some(retry_read(database, read).await?)
                 }
             };
             let changes = set.changes.clone();
-            let staged = match &snapshot {
+            let mut staged = match &snapshot {
                 // The statement sets the time.
                 None => Staged::new(
                     &EmptySnapshot::<&StoredEntity>::at(Timestamp::default()),
@@ -131,6 +158,11 @@ impl Committer {
                 ),
                 Some(snapshot) => Staged::new(&snapshot, changes, |index| versions[index]),
             };
+            for step in &mut staged.steps {
+                if let Some(entity) = restored.get(step.key()) {
+                    step.after = Some(entity.clone());
+                }
+            }
             if let Some(snapshot) = &snapshot
                 && let Err(error) = judge(&snapshot, &staged, &set.require, set.under.as_ref())
             {

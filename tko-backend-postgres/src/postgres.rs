@@ -17,13 +17,15 @@ use crate::work::{self, ClaimTurns, WorkSignal};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Key, List,
-    Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Entity, Error,
+    Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
 
 /// A storage backend in PostgreSQL. Any number of processes may share one database.
@@ -240,5 +242,46 @@ impl Backend for Postgres {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         self.feed.history(key, before, limit).await
+    }
+}
+
+#[async_trait]
+impl RestoreTarget for Postgres {
+    async fn start_restore(&self, revision: Revision) -> Result<()> {
+        let Database { pool, metrics, .. } = &*self.database;
+        let mut transaction = pool.begin().sent(metrics, Purpose::Begin).await?;
+        let entities: i64 = sqlx::query_scalar("SELECT count(*) FROM entity")
+            .fetch_one(&mut *transaction)
+            .sent(metrics, Purpose::Clear)
+            .await?;
+        if entities > 0 {
+            return Err(Error::bad(
+                "backend",
+                format!("it has {entities} entities; a backup is restored into an empty one"),
+            ));
+        }
+        let later = i64::try_from(revision.0).unwrap_or(i64::MAX - 1);
+        sqlx::query("TRUNCATE event")
+            .execute(&mut *transaction)
+            .sent(metrics, Purpose::Clear)
+            .await?;
+        sqlx::query(
+            "UPDATE head SET revision = greatest(revision, $1) + 1, \
+             oldest = greatest(revision, $1) + 1",
+        )
+        .bind(later)
+        .execute(&mut *transaction)
+        .sent(metrics, Purpose::Clear)
+        .await?;
+        transaction.commit().sent(metrics, Purpose::End).await
+    }
+
+    async fn restore_set(&self, set: ChangeSet, entities: BTreeMap<Key, Entity>) -> Result<()> {
+        let last = entities.values().map(|entity| entity.version).max();
+        if let Some(last) = last {
+            self.committer.skip_past(last).await?;
+        }
+        let committed = self.committer.commit_restored(set, &entities, Ack::Durable);
+        committed.await.map(drop)
     }
 }

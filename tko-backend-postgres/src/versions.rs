@@ -25,6 +25,22 @@ impl Versions {
         }
     }
 
+    /// Never hands out versions up to this one. Other processes may, from the blocks they have.
+    pub(crate) async fn skip_past(&self, version: Version) -> Result<()> {
+        let mut block = self.block.lock().await;
+        *block = 0..0;
+        let number = i64::try_from(version.0 / BLOCK + 1).unwrap_or(i64::MAX);
+        let skipped: i64 = sqlx::query_scalar(
+            "SELECT setval('version_block', greatest($1, (SELECT last_value FROM version_block)))",
+        )
+        .bind(number)
+        .fetch_one(&self.database.pool)
+        .sent(&self.database.metrics, Purpose::TakeVersions)
+        .await?;
+        debug_assert!(skipped >= number);
+        Ok(())
+    }
+
     /// Returns this many versions that were never handed out before, by any process.
     pub(crate) async fn take(&self, count: usize) -> Result<Vec<Version>> {
         // Held across the query, so that concurrent callers share one new block.

@@ -15,8 +15,8 @@ use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 use tko_core::commit::{Right, Staged, TokenState, WorkItem, judge};
 use tko_core::{
-    Change, ChangeSet, Committed, Error, Key, Outcome, Record, Result, Revision, Stage, Timestamp,
-    Version,
+    Change, ChangeSet, Committed, Entity, Error, Key, Outcome, Record, Result, Revision, Stage,
+    Timestamp, Version,
 };
 use write::SetWrite;
 
@@ -46,10 +46,13 @@ impl Touched {
 }
 
 /// Commits a change set that `tko_core::commit::check` accepted.
+///
+/// Put entities that are in `restored` become exactly those; for all others it is empty.
 pub(crate) async fn commit(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     mut set: ChangeSet,
+    restored: &BTreeMap<Key, Entity>,
     now: Timestamp,
 ) -> Result<(Committed, Touched)> {
     let changes = std::mem::take(&mut set.changes);
@@ -63,13 +66,26 @@ pub(crate) async fn commit(
     } = found;
     let first = head.number + 1;
     let count = changes.len() as u64;
-    let staged = Staged::new(&snapshot, changes, |index| Version(first + index as u64));
+    let versions: Vec<Version> = (first..)
+        .zip(&changes)
+        .map(|(number, change)| {
+            let restored = restored.get(change.key());
+            restored.map_or(Version(number), |entity| entity.version)
+        })
+        .collect();
+    let last = versions.iter().map(|version| version.0).max();
+    let mut staged = Staged::new(&snapshot, changes, |index| versions[index]);
     let right = judge(&snapshot, &staged, &set.require, set.under.as_ref())?;
     let mut committed = staged.committed();
     let mut touched = Touched::default();
     let mut write = SetWrite::new(now);
     if !staged.steps.is_empty() {
-        head.number += count;
+        head.number = last.unwrap_or_default().max(head.number + count);
+    }
+    for step in &mut staged.steps {
+        if let Some(entity) = restored.get(step.key()) {
+            step.after = Some(entity.clone());
+        }
     }
     let set_revision = Revision(head.revision + staged.steps.len() as u64);
     let mut exists: BTreeMap<Key, bool> = BTreeMap::new();

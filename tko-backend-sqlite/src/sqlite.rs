@@ -9,14 +9,16 @@ use crate::{check, feed, read, retention, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Key, List,
-    Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Entity,
+    Error, Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
 };
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -85,6 +87,35 @@ impl Sqlite {
     /// `Unavailable`, `Internal`: nothing was deleted.
     pub async fn clear(&self) -> Result<()> {
         self.writer.send(WriteJob::Clear).await
+    }
+
+    /// Ends the backend: finishes what was asked for, and puts everything into the file itself, so
+    /// that no other file is needed beside it.
+    ///
+    /// # Errors
+    /// `Unavailable`: another process has the file open, so the other files stay.
+    #[doc(hidden)]
+    pub async fn close(self) -> Result<()> {
+        let Self {
+            shared,
+            writer,
+            signal,
+            _tasks: tasks,
+        } = self;
+        drop((signal, tasks));
+        shared.file.pool.close().await;
+        let closed = writer.closed();
+        drop(writer);
+        closed.await;
+        let mut wal = shared.file.settings.path.clone().into_os_string();
+        wal.push("-wal");
+        if std::path::Path::new(&wal).exists() {
+            return Err(Error::unavailable(
+                "close the file",
+                "it is in use elsewhere",
+            ));
+        }
+        Ok(())
     }
 
     /// Deletes old changes now. A background task does so every few seconds.
@@ -226,5 +257,19 @@ impl Backend for Sqlite {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         feed::history(&self.shared, key, before, limit).await
+    }
+}
+
+#[async_trait]
+impl RestoreTarget for Sqlite {
+    async fn start_restore(&self, revision: Revision) -> Result<()> {
+        let job = |reply| WriteJob::StartRestore(revision, reply);
+        self.writer.send(job).await
+    }
+
+    async fn restore_set(&self, set: ChangeSet, entities: BTreeMap<Key, Entity>) -> Result<()> {
+        tko_core::commit::check(&set)?;
+        let job = |reply| WriteJob::Restore(Box::new(set), entities, reply);
+        self.writer.send(job).await.map(drop)
     }
 }

@@ -5,6 +5,7 @@
 //! transaction has committed. If the database refuses a statement, the whole transaction is undone,
 //! and every job in it fails.
 
+use crate::arena::signed;
 use crate::check::{SqliteCheckReport, check};
 use crate::commit::{Touched, commit};
 use crate::connect::SqliteParts;
@@ -14,13 +15,14 @@ use crate::retention;
 use crate::signal::WriteSignal;
 use crate::work::{self, Turns};
 use sqlx::{Executor, SqliteConnection};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    ChangeSet, Claim, ClaimRequest, Committed, Error, ErrorKind, Key, Modification, Outcome,
-    Result, Stage, Token, Want,
+    ChangeSet, Claim, ClaimRequest, Committed, Entity, Error, ErrorKind, Key, Modification,
+    Outcome, Result, Revision, Stage, Token, Want,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The most jobs that share a transaction.
 const BATCH: usize = 64;
@@ -41,13 +43,24 @@ pub(crate) enum WriteJob {
     Trim(ReplySender<bool>),
     /// Deletes all data.
     Clear(ReplySender<()>),
+    /// Prepares an empty store for the entities of a backup of this revision.
+    StartRestore(Revision, ReplySender<()>),
+    /// Commits entities of a backup.
+    Restore(
+        Box<ChangeSet>,
+        BTreeMap<Key, Entity>,
+        ReplySender<Committed>,
+    ),
     /// Checks the file, and repairs it.
     Repair(ReplySender<SqliteCheckReport>),
 }
 
 /// The way to the writer.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<WriteJob>);
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<WriteJob>,
+    ended: watch::Receiver<bool>,
+}
 
 impl Writer {
     /// Starts the task. It ends when all handles are gone and all jobs are done.
@@ -63,15 +76,31 @@ impl Writer {
             signal,
             turns: [None; Stage::ALL.len()],
         };
-        tokio::spawn(task.run(receiver));
-        Self(sender)
+        let (end, ended) = watch::channel(false);
+        tokio::spawn(async move {
+            task.run(receiver).await;
+            end.send_replace(true);
+        });
+        Self {
+            jobs: sender,
+            ended,
+        }
+    }
+
+    /// Completes when the task has ended and closed the file.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            // The sender is dropped when the task ends.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
     }
 
     /// Has a job done, and waits for the answer.
     pub(crate) async fn send<T>(&self, job: impl FnOnce(ReplySender<T>) -> WriteJob) -> Result<T> {
         let gone = || Error::unavailable("write", "the backend is shutting down");
         let (sender, answer) = oneshot::channel();
-        self.0.send(job(sender)).await.map_err(|_| gone())?;
+        self.jobs.send(job(sender)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -189,10 +218,23 @@ impl WriterTask {
         let now = shared.clock.now();
         let nothing = Touched::default();
         Some(match job {
-            WriteJob::Commit(set, reply) => match commit(connection, shared, *set, now).await {
-                Ok((committed, touched)) => done(reply, Ok(committed), touched),
-                Err(error) => done(reply, Err(error), nothing),
-            },
+            WriteJob::Commit(set, reply) => {
+                let none = BTreeMap::new();
+                match commit(connection, shared, *set, &none, now).await {
+                    Ok((committed, touched)) => done(reply, Ok(committed), touched),
+                    Err(error) => done(reply, Err(error), nothing),
+                }
+            }
+            WriteJob::Restore(set, entities, reply) => {
+                match commit(connection, shared, *set, &entities, now).await {
+                    Ok((committed, touched)) => done(reply, Ok(committed), touched),
+                    Err(error) => done(reply, Err(error), nothing),
+                }
+            }
+            WriteJob::StartRestore(revision, reply) => {
+                let started = start_restore(connection, shared, revision).await;
+                done(reply, started, nothing)
+            }
             WriteJob::Modify(key, ttl, want, reply) => {
                 let started = modification::start(connection, shared, &key, ttl, want, now).await;
                 done(reply, started, nothing)
@@ -243,6 +285,34 @@ async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Resul
     Ok(())
 }
 
+/// Makes the next revisions of an empty store later than this one.
+async fn start_restore(
+    connection: &mut SqliteConnection,
+    shared: &SqliteParts,
+    revision: Revision,
+) -> Result<()> {
+    let fault = shared.file.fault("begin to restore");
+    let entities: i64 = sqlx::query_scalar("SELECT count(*) FROM entity")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(&fault)?;
+    if entities > 0 {
+        return Err(Error::bad(
+            "backend",
+            format!("it has {entities} entities; a backup is restored into an empty one"),
+        ));
+    }
+    sqlx::query(
+        "DELETE FROM change; \
+         UPDATE head SET revision = max(revision, $1) + 1, oldest = max(revision, $1) + 1;",
+    )
+    .bind(signed(revision.0))
+    .execute(connection)
+    .await
+    .map_err(&fault)?;
+    Ok(())
+}
+
 /// The answer of a job that was not begun.
 fn refuse(job: WriteJob) -> PendingAnswer {
     fn with<T: Send + 'static>(reply: ReplySender<T>) -> PendingAnswer {
@@ -260,6 +330,8 @@ fn refuse(job: WriteJob) -> PendingAnswer {
         WriteJob::Trim(reply) => with(reply),
         WriteJob::Clear(reply) => with(reply),
         WriteJob::Repair(reply) => with(reply),
+        WriteJob::StartRestore(_, reply) => with(reply),
+        WriteJob::Restore(_, _, reply) => with(reply),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod annotation;
 pub mod api;
 pub mod backend;
+pub mod backup;
 mod builder;
 pub mod caller;
 pub mod change;

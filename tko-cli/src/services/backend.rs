@@ -159,6 +159,28 @@ pub(super) async fn connect(settings: PostgresSettings) -> anyhow::Result<Postgr
 }
 
 impl LocationArgs {
+    /// A location with the default settings of the other flags.
+    pub(super) fn of(data: Option<PathBuf>, connection: ConnectionArgs) -> Self {
+        Self {
+            data,
+            connection,
+            ..Self::default()
+        }
+    }
+
+    /// The SQLite file to create: the given one, or that in the folder for data, which is locked.
+    pub(super) fn locked_file(
+        &self,
+        path: Option<PathBuf>,
+    ) -> anyhow::Result<(PathBuf, Option<DataFolder>)> {
+        if let Some(path) = path {
+            return Ok((path, None));
+        }
+        let folder = data_folder(self.data.as_deref())?;
+        let folder = DataFolder::open(folder, &SystemClock::new())?;
+        Ok((folder.file(), Some(folder)))
+    }
+
     /// The backend to use. A database that is named is meant, also without `--backend`.
     pub(super) fn choice(&self) -> BackendChoice {
         match &self.backend {

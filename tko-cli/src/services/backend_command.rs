@@ -1,22 +1,31 @@
 //! The commands that inspect or repair the storage backend.
 
-use super::backend::{BackendChoice, LocationArgs, connect};
+use super::backend::{BackendChoice, ConnectionArgs, LocationArgs, connect};
 use crate::console::Console;
 use crate::output;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_backend_sqlite::Sqlite;
-use tko_core::Error;
+use tko_core::backup::{BackupReader, BackupSize, export, restore};
 use tko_core::system::SystemClock;
+use tko_core::{Backend, Error};
 
 /// Inspect or repair the storage backend
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackendCommand {
     /// Check that the stored data are consistent; safe while in use
     Check(CheckArgs),
+    /// Write a backup of all entities to a file; safe while in use
+    Backup(BackupArgs),
+    /// Restore a backup into an empty backend
+    Restore(RestoreArgs),
+    /// Copy all entities from one backend to an empty one
+    Copy(CopyArgs),
 }
 
 /// The flags of `backend check`.
@@ -33,8 +42,193 @@ impl BackendCommand {
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         match self {
             Self::Check(check) => check.run(console).await,
+            Self::Backup(backup) => backup.run(console).await,
+            Self::Restore(restore) => restore.run(console).await,
+            Self::Copy(copy) => copy.run(console).await,
         }
     }
+}
+
+/// The flags of `backend backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    location: LocationArgs,
+    /// File to write; it must not exist
+    file: PathBuf,
+}
+
+/// The flags of `backend restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    location: LocationArgs,
+    /// File to read
+    file: PathBuf,
+}
+
+/// The flags of `backend copy`.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    #[command(flatten)]
+    location: CopyLocation,
+    /// Backend to read: sqlite, sqlite:PATH, postgresql or postgresql://URL
+    from: BackendChoice,
+    /// Empty backend to write: sqlite, sqlite:PATH, postgresql or postgresql://URL
+    to: BackendChoice,
+}
+
+/// Where the backends of a copy are if their names do not say so
+#[derive(Debug, Args)]
+pub(crate) struct CopyLocation {
+    /// Directory for data [default: tko in $XDG_DATA_HOME, or in ~/.local/share]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+impl BackupArgs {
+    async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        let backend = open_source(&self.location, self.location.choice()).await?;
+        let size = write_backup(backend, &self.file).await?;
+        print_size(console, &size, &self.file.display().to_string())
+    }
+}
+
+impl RestoreArgs {
+    async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        let choice = self.location.choice();
+        let shown = self.file.display().to_string();
+        let input = File::open(&self.file).with_context(|| format!("cannot open {shown:?}"))?;
+        let size = restore_into(&self.location, choice, BufReader::new(input)).await?;
+        print_size(console, &size, &shown)
+    }
+}
+
+impl CopyArgs {
+    async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        if self.from == self.to {
+            return Err(Error::bad("TO", "it is the backend to read; name another one").into());
+        }
+        let location = LocationArgs::of(self.location.data, self.location.connection);
+        let backend = open_source(&location, self.from).await?;
+        // A file between them keeps the memory small and checks everything that is copied.
+        let mut between = tempfile()?;
+        let (file, _) = export(backend, BufWriter::new(&mut between)).await?;
+        drop(file);
+        between.rewind()?;
+        let size = restore_into(&location, self.to, BufReader::new(between)).await?;
+        print_size(console, &size, "the other backend")
+    }
+}
+
+/// A file without a name, which disappears with its handle.
+fn tempfile() -> anyhow::Result<File> {
+    tempfile::tempfile()
+        .context("cannot make a temporary file; set TMPDIR to a directory with space")
+}
+
+fn print_size(console: &mut Console<'_>, size: &BackupSize, file: &str) -> anyhow::Result<()> {
+    let shown = json!({"entities": size.entities, "file": file});
+    output::value(console.format, &shown, console.out)?;
+    console.out.flush()?;
+    Ok(())
+}
+
+/// Writes a backup to a new file. The name appears only when everything is on the disk.
+async fn write_backup(backend: Arc<dyn Backend>, path: &Path) -> anyhow::Result<BackupSize> {
+    if path.exists() {
+        let message = format!("the file {path:?} exists; name a new one");
+        return Err(Error::bad("FILE", message).into());
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let file = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("cannot write to the directory {folder:?}"))?;
+    let (out, size) = export(backend, BufWriter::new(file)).await?;
+    let file = out.into_inner().context("cannot write the backup")?;
+    file.as_file()
+        .sync_all()
+        .context("cannot write the backup")?;
+    file.persist_noclobber(path)
+        .with_context(|| format!("cannot create {path:?}"))?;
+    // The name is durable when its folder is.
+    File::open(folder).and_then(|folder| folder.sync_all()).ok();
+    Ok(size)
+}
+
+/// Opens a backend to read from.
+async fn open_source(
+    location: &LocationArgs,
+    choice: BackendChoice,
+) -> anyhow::Result<Arc<dyn Backend>> {
+    Ok(match choice {
+        BackendChoice::Memory => return Err(nothing_kept().into()),
+        BackendChoice::Sqlite(path) => Arc::new(open_sqlite(location, path, false).await?),
+        BackendChoice::Postgresql(url) => Arc::new(connect(location.postgres_settings(url)).await?),
+    })
+}
+
+/// Restores a backup into an empty backend.
+async fn restore_into(
+    location: &LocationArgs,
+    choice: BackendChoice,
+    input: impl Read + Send,
+) -> anyhow::Result<BackupSize> {
+    let mut reader = BackupReader::new(input)?;
+    match choice {
+        BackendChoice::Memory => Err(nothing_kept().into()),
+        BackendChoice::Sqlite(path) => {
+            // Nobody may start a server on the folder meanwhile.
+            let (path, _folder) = location.locked_file(path)?;
+            if path.exists() {
+                let message = format!("the file {path:?} exists; move it away first");
+                return Err(Error::bad("--backend", message).into());
+            }
+            // The file gets its name when it is complete.
+            let mut partial = path.clone().into_os_string();
+            partial.push(".restoring");
+            let partial = PathBuf::from(partial);
+            remove_database(&partial)?;
+            let sqlite = open_sqlite(location, Some(partial.clone()), true).await?;
+            let restored = restore(&mut reader, &sqlite).await;
+            let closed = sqlite.close().await;
+            match (restored, closed) {
+                (Ok(size), Ok(())) => {
+                    std::fs::rename(&partial, &path)
+                        .with_context(|| format!("cannot rename {partial:?} to {path:?}"))?;
+                    Ok(size)
+                }
+                (Err(error), _) | (Ok(_), Err(error)) => {
+                    remove_database(&partial)?;
+                    Err(error.into())
+                }
+            }
+        }
+        BackendChoice::Postgresql(url) => {
+            let postgres = connect(location.postgres_settings(url)).await?;
+            let restored = restore(&mut reader, &postgres).await;
+            restored.context("the database may have a part of the entities; create it anew before the next attempt")
+        }
+    }
+}
+
+/// Removes a SQLite file, with the files beside it.
+fn remove_database(path: &Path) -> anyhow::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {name:?}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The findings of a check.
