@@ -1,22 +1,26 @@
-//! What does it cost to have more? Both backends at two sizes, one table: `cargo bench`.
+//! What does it cost to have more? All backends at two sizes, one table: `cargo bench`.
 //!
 //! Sizes are given by `-- --size 10000,1000000`, or by `TKO_BENCH_SIZES` with the same text.
-//! PostgreSQL is a private server that this program starts and removes.
+//! PostgreSQL is a private server that this program starts and removes. SQLite is a file in the folder
+//! for temporary files, and SQLite alone creates one row of the size of a deployment in one table:
+//! what the disk and the library allow.
 
 mod jobs;
+mod raw_sqlite;
 mod table;
 
 use clap::Parser;
-use jobs::{JOBS, measure};
+use jobs::{JOBS, Job, measure};
 use std::sync::Arc;
 use table::Table;
 use tko_backend_memory::Memory;
 use tko_backend_postgres::Postgres;
+use tko_backend_sqlite::{Sqlite, SqliteSettings};
 use tko_benches::{clock, sample};
 use tko_core::Backend;
 use tko_postgres_server::PostgresServer;
 
-/// Measures both backends at two or more sizes and prints one table with the ratios.
+/// Measures all backends at two or more sizes and prints one table with the ratios.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo bench --")]
 struct Arguments {
@@ -30,7 +34,7 @@ struct Arguments {
     )]
     size: Vec<usize>,
     /// Measure only this backend
-    #[arg(long, value_name = "BACKEND", value_parser = ["memory", "postgresql"])]
+    #[arg(long, value_name = "BACKEND", value_parser = ["memory", "sqlite", "postgresql"])]
     backend: Option<String>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
@@ -48,6 +52,19 @@ async fn main() {
         for size in &arguments.size {
             let backend: Arc<dyn Backend> = Arc::new(memory());
             one(&backend, "memory", *size, &mut table).await;
+        }
+    }
+    if wanted("sqlite") {
+        for size in &arguments.size {
+            let folder = tempfile::tempdir().expect("a folder");
+            let settings = SqliteSettings::new(folder.path().join("tko.db"));
+            let sqlite = Sqlite::open(clock(), settings).await.expect("a backend");
+            let backend: Arc<dyn Backend> = Arc::new(sqlite);
+            one(&backend, "SQLite", *size, &mut table).await;
+            for job in [Job::Create, Job::Batch] {
+                let rate = raw_sqlite::creations(folder.path(), job, *size).await;
+                table.add(job, "SQLite alone", *size, rate);
+            }
         }
     }
     if wanted("postgresql") {

@@ -32,7 +32,10 @@ impl Table {
             let mut keys = self.rates.values().flat_map(BTreeMap::keys);
             keys.any(|(backend, _)| backend == name)
         };
-        ["memory", "PostgreSQL"].into_iter().filter(has).collect()
+        ["memory", "SQLite", "SQLite alone", "PostgreSQL"]
+            .into_iter()
+            .filter(has)
+            .collect()
     }
 }
 
