@@ -25,7 +25,7 @@ use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Entity, Error,
-    Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token, Version, Want,
 };
 
 /// A storage backend in PostgreSQL. Any number of processes may share one database.
@@ -277,9 +277,9 @@ impl RestoreTarget for Postgres {
     }
 
     async fn restore_set(&self, set: ChangeSet, entities: BTreeMap<Key, Entity>) -> Result<()> {
-        let last = entities.values().map(|entity| entity.version).max();
+        let last = entities.values().map(|entity| entity.version.0).max();
         if let Some(last) = last {
-            self.committer.skip_past(last).await?;
+            self.committer.skip_past(Version(last)).await?;
         }
         let committed = self.committer.commit_restored(set, &entities, Ack::Durable);
         committed.await.map(drop)

@@ -1,6 +1,7 @@
 //! Connections: one that writes, one that looks for writes of others, and a pool that reads.
 
 use crate::fault::{SqlResult, SqliteFault, translate};
+use crate::feed::SharedChanges;
 use crate::schema::{SchemaState, migrate};
 use crate::settings::{SqliteSettings, SqliteSync};
 use sqlx::sqlite::{
@@ -23,6 +24,7 @@ pub(crate) struct SqliteFile {
 pub(crate) struct SqliteParts {
     pub(crate) file: SqliteFile,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recent: SharedChanges,
 }
 
 impl SqliteFile {

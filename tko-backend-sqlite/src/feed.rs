@@ -1,5 +1,7 @@
 //! The feed: streams that follow the changes, and the history of an entity.
 
+mod recent;
+
 use crate::arena::{signed, unsigned};
 use crate::connect::SqliteParts;
 use crate::pack::unpack;
@@ -16,7 +18,9 @@ use tko_core::{
     Cause, ChangeRecord, ContentHash, Error, Key, Package, Record, Result, Revision, Timestamp,
     Want,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+
+pub(crate) use recent::RecentChanges;
 
 /// The most changes that a feed reads at once.
 const BATCH: i64 = 256;
@@ -111,8 +115,32 @@ pub(crate) fn tail(
     Box::pin(changes)
 }
 
+/// The changes that were read lately, without and with packages.
+pub(crate) type SharedChanges = [Mutex<RecentChanges>; 2];
+
 /// The next changes after a revision; empty if it is the last.
 async fn changes_after(
+    shared: &SqliteParts,
+    after: Revision,
+    package: bool,
+) -> Result<Vec<ChangeRecord>> {
+    let mut recent = shared.recent[usize::from(package)].lock().await;
+    let most = usize::try_from(BATCH).unwrap_or(usize::MAX);
+    if let Some(changes) = recent.after(after, most) {
+        return Ok(changes);
+    }
+    if !recent.ends_at(after) {
+        // This reader is late, and must not hold up the others.
+        drop(recent);
+        return read_after(shared, after, package).await;
+    }
+    let changes = read_after(shared, after, package).await?;
+    recent.add(&changes);
+    Ok(changes)
+}
+
+/// Reads the next changes after a revision from the file.
+async fn read_after(
     shared: &SqliteParts,
     after: Revision,
     package: bool,

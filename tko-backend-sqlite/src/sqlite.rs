@@ -47,7 +47,11 @@ impl Sqlite {
     /// - `Internal`: the file is damaged.
     pub async fn open(clock: Arc<dyn Clock>, settings: SqliteSettings) -> Result<Self> {
         let (file, connection) = connect(settings).await?;
-        let shared = Arc::new(SqliteParts { file, clock });
+        let shared = Arc::new(SqliteParts {
+            file,
+            clock,
+            recent: Default::default(),
+        });
         let position = feed::position(&shared).await?;
         let signal = Arc::new(WriteSignal::new(position.revision));
         let writer = Writer::start(connection, shared.clone(), signal.clone());

@@ -1,7 +1,6 @@
 //! Data in SQLite: kept without a flag, for one server at a time, and what happens to damaged files.
 
-use super::harness::process::{Run, example, tko};
-use super::harness::server::{Server, Service};
+use super::harness::{Run, Server, Service, example, tko};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
