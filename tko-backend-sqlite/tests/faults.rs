@@ -145,7 +145,7 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
             match words[..] {
                 ["created", id] => _ = created.insert(id.to_owned()),
                 ["counted", id, number] => {
-                    let number = number.parse().expect("a number");
+                    let number: u64 = number.parse().expect("a number");
                     let most = counted.entry(id.to_owned()).or_default();
                     *most = number.max(*most);
                 }
