@@ -127,7 +127,15 @@ async fn changes_after(
     let mut recent = shared.recent[usize::from(package)].lock().await;
     let most = usize::try_from(BATCH).unwrap_or(usize::MAX);
     if let Some(changes) = recent.after(after, most) {
-        return Ok(changes);
+        // They may be older than what the file keeps.
+        let position = position(shared).await?;
+        return if after < position.oldest || after > position.revision {
+            Err(Error::Expired {
+                oldest: position.oldest,
+            })
+        } else {
+            Ok(changes)
+        };
     }
     if !recent.ends_at(after) {
         // This reader is late, and must not hold up the others.
