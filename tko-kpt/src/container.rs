@@ -9,6 +9,7 @@ use crate::function::{FunctionCall, KrmFunction};
 use crate::reference::FunctionReference;
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
+use std::hash::{BuildHasher, RandomState};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,7 +140,7 @@ impl ContainerFunction {
         };
         let output = run_program(&self.image, &program, list, call).await;
         if output.is_ok() {
-            container.is_gone();
+            container.forget();
         }
         output
     }
@@ -224,18 +225,18 @@ impl Container {
     fn new(program: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Another process of the same number, in a container itself, may use the same runtime.
-        let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let start = start.unwrap_or_default().as_micros();
+        // A number is not enough: another process of the same id, in a container itself, may use the
+        // same runtime.
+        let random = RandomState::new().hash_one(number);
         Self {
             program: program.to_owned(),
-            name: format!("tko-function-{}-{start}-{number}", std::process::id()),
+            name: format!("tko-function-{}-{number}-{random:016x}", std::process::id()),
             is_left: true,
         }
     }
 
     /// The container has ended by itself, and its runtime removed it.
-    fn is_gone(mut self) {
+    fn forget(mut self) {
         self.is_left = false;
     }
 }
@@ -257,12 +258,12 @@ impl Drop for Container {
             .kill_on_drop(true);
         let name = self.name.clone();
         runtime.spawn(async move {
-            match tokio::time::timeout(REMOVE, command.status()).await {
-                Ok(Ok(_)) => {}
-                _ => tracing::warn!(
+            let removed = tokio::time::timeout(REMOVE, command.status()).await;
+            if !matches!(removed, Ok(Ok(_))) {
+                tracing::warn!(
                     container = name,
                     "cannot remove the container of a function"
-                ),
+                );
             }
         });
     }

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Maximum bytes of stderr that are logged for one call.
 const LOG: usize = 1 << 20;
 
-/// A function that is a program, which reads a ResourceList from stdin and writes one to stdout.
+/// A function that is a program, which reads a `ResourceList` from stdin and writes one to stdout.
 #[derive(Clone, Debug)]
 pub struct ExecFunction {
     name: String,
@@ -68,7 +68,7 @@ impl KrmFunction for ExecFunction {
 /// Runs a program on a list.
 ///
 /// # Errors
-/// The program failed, or its output is not a ResourceList. A program that reports results of
+/// The program failed, or its output is not a `ResourceList`. A program that reports results of
 /// severity error and exits with a code other than 0, as functions do, is not a failure here.
 pub(crate) async fn run_program(
     name: &str,

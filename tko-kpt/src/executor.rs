@@ -151,13 +151,12 @@ impl KptExecutor {
 
     #[cfg(feature = "wasm")]
     fn wasm(&self, name: &str, place: &str) -> Result<Arc<dyn KrmFunction>> {
-        let host = match self.wasm.get() {
-            Some(host) => host.clone(),
-            None => {
-                let host = crate::wasm::WasmHost::new(self.settings.wasm_cache.as_deref())?;
-                // Of two that start at the same time, one is kept.
-                self.wasm.get_or_init(|| Arc::new(host)).clone()
-            }
+        let host = if let Some(host) = self.wasm.get() {
+            host.clone()
+        } else {
+            let host = crate::wasm::WasmHost::new(self.settings.wasm_cache.as_deref())?;
+            // Of two that start at the same time, one is kept.
+            self.wasm.get_or_init(|| Arc::new(host)).clone()
         };
         let (fetch, memory) = (self.settings.fetch.clone(), self.settings.memory);
         let function = crate::wasm::WasmFunction::new(name, place, fetch, memory, host)?;

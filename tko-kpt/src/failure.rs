@@ -22,7 +22,7 @@ pub enum FunctionFailure {
         /// The results of severity error; at least one.
         results: Vec<FunctionResult>,
     },
-    /// The output is not a ResourceList, or its items are not resources.
+    /// The output is not a `ResourceList`, or its items are not resources.
     #[error("the output of function {function} is invalid: {problem}")]
     Output {
         /// The function.

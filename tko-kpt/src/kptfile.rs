@@ -11,6 +11,16 @@ pub const API_VERSION: &str = "kpt.dev/v1";
 /// The kind of a Kptfile.
 pub const KIND: &str = "Kptfile";
 
+/// The parts of a selection.
+const KNOWN: [&str; 6] = [
+    "apiVersion",
+    "kind",
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+];
+
 /// Maximum number of functions of one pipeline.
 const STEPS: usize = 1_000;
 
@@ -43,7 +53,7 @@ pub struct Step {
 pub enum StepConfig {
     /// None.
     None,
-    /// The data of a ConfigMap.
+    /// The data of a `ConfigMap`.
     Map(Map<String, Value>),
     /// The resource in this file, relative to the Kptfile.
     File(String),
@@ -167,14 +177,6 @@ impl Selection {
         let Value::Object(map) = value else {
             return Err(bad(at, "an entry is not a map"));
         };
-        const KNOWN: [&str; 6] = [
-            "apiVersion",
-            "kind",
-            "name",
-            "namespace",
-            "labels",
-            "annotations",
-        ];
         if let Some(unknown) = map.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             let known = KNOWN.join(", ");
             return Err(bad(

@@ -1,4 +1,4 @@
-//! The ResourceList: the input and the output of a function.
+//! The `ResourceList`: the input and the output of a function.
 //!
 //! Its wire form is one YAML or JSON document of kind `ResourceList`. Comments `# kpt-set:` travel
 //! with it: inside, they are part of each [`Item`].
@@ -11,7 +11,7 @@ use tko_core::annotation::SETTERS;
 use tko_core::encoding::{self, DecodeError, LineComment};
 use tko_core::{Dialect, Error, Format, Limits, Resource, Result};
 
-/// The `apiVersion` of a ResourceList.
+/// The `apiVersion` of a `ResourceList`.
 pub const API_VERSION: &str = "config.kubernetes.io/v1";
 /// An older `apiVersion`, which is read as well.
 pub const OLD_API_VERSION: &str = "config.kubernetes.io/v1beta1";
@@ -88,7 +88,7 @@ impl ResourceList {
     /// Reads a list.
     ///
     /// # Errors
-    /// `BadArgument`: the text is not one document of kind ResourceList, is over the limits, or an
+    /// `BadArgument`: the text is not one document of kind `ResourceList`, is over the limits, or an
     /// item is not a resource.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self> {
         let decoded = decode_any(bytes, limits);

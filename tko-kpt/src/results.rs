@@ -16,7 +16,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The name in a ResourceList: `info`, `warning` or `error`.
+    /// The name in a `ResourceList`: `info`, `warning` or `error`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -111,7 +111,7 @@ impl FunctionResult {
         }
     }
 
-    /// The content in a ResourceList.
+    /// The content in a `ResourceList`.
     pub(crate) fn to_value(&self) -> Value {
         if !self.raw.is_null() {
             return self.raw.clone();

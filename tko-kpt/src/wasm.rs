@@ -1,6 +1,6 @@
 //! Functions in WebAssembly: modules for WASI preview 1, and components that are commands.
 //!
-//! A function reads a ResourceList from stdin and writes one to stdout, as a program does. It has no
+//! A function reads a `ResourceList` from stdin and writes one to stdout, as a program does. It has no
 //! file system, no network, no environment and no arguments; its memory and its time are limited.
 //! The code is compiled once, kept on the disk, and instantiated for every call.
 
@@ -136,9 +136,12 @@ impl KrmFunction for WasmFunction {
         let inputs = list.origins();
         list.mark();
         // JSON is YAML, and read and written much faster; but it has no comments.
-        let input = blocking(&self.name, move || match list.has_setters() {
-            true => list.encode(),
-            false => list.encode_json(),
+        let input = blocking(&self.name, move || {
+            if list.has_setters() {
+                list.encode()
+            } else {
+                list.encode_json()
+            }
         });
         let limits = GuestLimits {
             time: call.timeout,

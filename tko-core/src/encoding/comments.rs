@@ -177,15 +177,14 @@ impl<'a, 'f> Places<'a, 'f> {
                     if event == Event::MappingEnd {
                         return Ok(());
                     }
-                    let key = match &event {
-                        Event::Scalar(text, ..) => text.replace('~', "~0").replace('/', "~1"),
-                        _ => {
-                            // Other keys are refused when the text is decoded.
-                            self.pointer.push_str("/?");
-                            self.node(&event, span, None)?;
-                            self.pointer.truncate(length);
-                            String::from("?")
-                        }
+                    let key = if let Event::Scalar(text, ..) = &event {
+                        text.replace('~', "~0").replace('/', "~1")
+                    } else {
+                        // Other keys are refused when the text is decoded.
+                        self.pointer.push_str("/?");
+                        self.node(&event, span, None)?;
+                        self.pointer.truncate(length);
+                        String::from("?")
                     };
                     let end = span.end.byte_offset();
                     self.pointer.push('/');

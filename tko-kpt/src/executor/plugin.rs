@@ -27,7 +27,7 @@ pub(super) struct KptPlugin {
 }
 
 impl KptPlugin {
-    /// The configuration of the function: a ConfigMap, as `kpt fn eval … -- key=value` makes it.
+    /// The configuration of the function: a `ConfigMap`, as `kpt fn eval … -- key=value` makes it.
     fn config(&self, target: &Resource) -> Result<Option<Value>> {
         if self.inputs.is_empty() {
             return Ok(None);

@@ -1,6 +1,8 @@
 //! `apply-replacements`: copies values between fields, as the replacements of kustomize do.
+//!
+//! Versions up to v0.1.1 skip fields of targets that do not exist; later ones refuse them.
 
-use super::fields::{group, kind, name, namespace, scalar, version};
+use super::fields::{group, kind, name, namespace, scalar};
 use super::scalars::implied;
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
@@ -25,7 +27,7 @@ struct FieldOptions {
     base64: bool,
 }
 
-pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(), String> {
     let Some(config) = list.function_config.clone() else {
         return Err("it is missing; expected an ApplyReplacements".to_owned());
     };
@@ -37,9 +39,10 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
     if replacements.len() > MOST {
         return Err(format!("it has more than {MOST} replacements"));
     }
+    let skips = version < FunctionVersion::new(0, 1, 2);
     let mut count = 0;
     for (at, replacement) in replacements.iter().enumerate() {
-        let applied = apply(list, replacement);
+        let applied = apply(list, replacement, skips);
         count += applied.map_err(|problem| format!("replacement {}: {problem}", at + 1))?;
     }
     let message = format!("{count} values replaced");
@@ -49,13 +52,14 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
 }
 
 /// Applies one replacement; returns how many values it set.
-fn apply(list: &mut ResourceList, replacement: &Value) -> Result<usize, String> {
+fn apply(list: &mut ResourceList, replacement: &Value, skips: bool) -> Result<usize, String> {
     let value = source_value(list, replacement)?;
     let targets = match replacement.get("targets") {
         Some(Value::Array(targets)) if !targets.is_empty() => targets,
         _ => return Err("it has no targets".to_owned()),
     };
     let mut count = 0;
+    let mut warnings = Vec::new();
     for target in targets {
         let select = target.get("select").filter(|select| select.is_object());
         let select = Selector::read(select.ok_or("a target has no select")?)?;
@@ -95,14 +99,17 @@ fn apply(list: &mut ResourceList, replacement: &Value) -> Result<usize, String> 
                     return Err(format!("{}: {problem}", named()));
                 }
                 if found == 0 && !options.create {
-                    return Err(format!(
-                        "{} is not there; set it, or allow options.create",
-                        named()
-                    ));
+                    let problem =
+                        format!("{} is not there; set it, or allow options.create", named());
+                    if !skips {
+                        return Err(problem);
+                    }
+                    warnings.push(FunctionResult::new(Severity::Warning, problem));
                 }
             }
         }
     }
+    list.results.extend(warnings);
     Ok(count)
 }
 
@@ -117,9 +124,11 @@ fn source_value(list: &ResourceList, replacement: &Value) -> Result<Value, Strin
     let select = Selector::read(source)?;
     let mut found = list.items.iter().filter(|item| select.matches(&item.value));
     let (Some(item), None) = (found.next(), found.next()) else {
-        let problem = match list.items.iter().any(|item| select.matches(&item.value)) {
-            true => "several resources match its source",
-            false => "no resource matches its source",
+        let is_any = list.items.iter().any(|item| select.matches(&item.value));
+        let problem = if is_any {
+            "several resources match its source"
+        } else {
+            "no resource matches its source"
         };
         return Err(format!("{problem} ({select}); expected exactly one"));
     };

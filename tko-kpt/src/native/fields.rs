@@ -8,13 +8,13 @@ pub(super) const CONFIG_API_VERSION: &str = "fn.kpt.dev/v1alpha1";
 
 /// The configuration of a function.
 pub(super) enum Config<'a> {
-    /// The data of a ConfigMap, with its name.
+    /// The data of a `ConfigMap`, with its name.
     Data(&'a str, Map<String, Value>),
     /// A resource of the function's own kind.
     Own(&'a Value),
 }
 
-/// Reads the configuration: a ConfigMap, or a resource of this kind.
+/// Reads the configuration: a `ConfigMap`, or a resource of this kind.
 ///
 /// # Errors
 /// A clause that says what is wrong.

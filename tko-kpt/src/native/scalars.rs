@@ -1,6 +1,7 @@
 //! Scalars as YAML writes them.
 
 use serde_json::{Number, Value};
+use std::fmt::Write;
 
 /// The value that a plain scalar with this text has in YAML 1.2.
 pub(super) fn implied(text: &str) -> Value {
@@ -99,8 +100,8 @@ fn descend(
         }
         Value::Array(items) => {
             for (at, inner) in items.iter_mut().enumerate() {
-                pointer.push_str(&format!("/{at}"));
-                path.push_str(&format!("[{at}]"));
+                let _ = write!(pointer, "/{at}");
+                let _ = write!(path, "[{at}]");
                 descend(inner, pointer, path, visit)?;
                 pointer.truncate(pointer_end);
                 path.truncate(path_end);

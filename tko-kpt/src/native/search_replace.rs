@@ -18,6 +18,15 @@ const MOST: usize = 1_000;
 /// The comments that travel with a package.
 const SETTER: &str = "kpt-set:";
 
+/// The keys of the configuration.
+const KNOWN: [&str; 5] = [
+    "by-value",
+    "by-value-regex",
+    "by-path",
+    "put-value",
+    "put-comment",
+];
+
 /// What is searched, and what is put there.
 #[derive(Default)]
 struct Search {
@@ -60,13 +69,6 @@ fn read(list: &ResourceList) -> Result<Search, String> {
         Config::Own(own) => texts(own.get("data"), "data")?,
     };
     let given: BTreeMap<String, String> = given.into_iter().collect();
-    const KNOWN: [&str; 5] = [
-        "by-value",
-        "by-value-regex",
-        "by-path",
-        "put-value",
-        "put-comment",
-    ];
     if let Some(unknown) = given.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         let known = KNOWN.join(", ");
         return Err(format!(

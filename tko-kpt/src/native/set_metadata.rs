@@ -109,6 +109,9 @@ const ANNOTATIONS: [FieldSpec<'static>; 9] = [
     ),
 ];
 
+/// The field for more places, in early versions.
+const FIELD: &str = "additionalLabelFields";
+
 /// The kind `Deployment` of TKO is not a workload, and has no pods.
 fn is_own(resource: &Value) -> bool {
     super::fields::group(resource).ends_with("nephio.org")
@@ -119,7 +122,6 @@ pub(super) fn labels(list: &mut ResourceList, version: FunctionVersion) -> Resul
         Config::Data(_, data) => (texts(Some(&Value::Object(data)), "data")?, None),
         Config::Own(own) => (texts(own.get("labels"), "labels")?, Some(own.clone())),
     };
-    const FIELD: &str = "additionalLabelFields";
     if version >= FunctionVersion::new(0, 2, 0)
         && own.as_ref().is_some_and(|own| own.get(FIELD).is_some())
     {

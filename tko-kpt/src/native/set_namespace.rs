@@ -16,12 +16,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tko_core::resource::map_in;
 
-/// The ConfigMap in packages of kpt whose name is the name of the package.
+/// The `ConfigMap` in packages of kpt whose name is the name of the package.
 const PACKAGE_CONTEXT: &str = "kptfile.kpt.dev";
 /// The namespace of resources without one.
 const DEFAULT: &str = "default";
 /// A cluster-scoped resource, in an upstream identifier.
 const NONE: &str = "~C";
+
+/// A kind, or all kinds, and a path in its resources.
+type Place = (Option<String>, String);
 
 /// What is to be set, and where.
 struct Wanted {
@@ -103,7 +106,7 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
 }
 
 /// The configuration, and additional places of early versions.
-fn read(list: &ResourceList) -> Result<(Wanted, Vec<(Option<String>, String)>), String> {
+fn read(list: &ResourceList) -> Result<(Wanted, Vec<Place>), String> {
     let text = |value: Option<&Value>| {
         value
             .and_then(Value::as_str)
@@ -239,7 +242,7 @@ fn set_subjects(value: &mut Value, set: &mut dyn FnMut(&mut Value)) {
 }
 
 /// As the versions up to v0.3: sets the namespace everywhere.
-fn set_all(list: &mut ResourceList, wanted: &str, places: &[(Option<String>, String)]) -> usize {
+fn set_all(list: &mut ResourceList, wanted: &str, places: &[Place]) -> usize {
     let mut count = 0;
     for item in &mut list.items {
         let mut set = |current: &mut Value| {

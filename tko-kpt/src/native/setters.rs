@@ -8,6 +8,7 @@ use crate::resource_list::{Item, ResourceList};
 use crate::results::{FunctionResult, Severity};
 use regex::Regex;
 use serde_json::Value;
+use std::fmt::Write;
 use tko_core::encoding::{Format, decode};
 use tko_core::{Dialect, Limits};
 
@@ -161,8 +162,12 @@ fn array(pattern: &str, setters: &Setters) -> Result<Value, String> {
 /// The value of a text that is YAML itself; `None` if it is not.
 fn parsed(text: &str) -> Option<Value> {
     // A document of one key, because the reader of packages reads maps.
-    let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
-    let document = format!("value:\n{indented}");
+    let mut document = String::from("value:\n");
+    for line in text.lines() {
+        document.push_str("  ");
+        document.push_str(line);
+        document.push('\n');
+    }
     let mut read = decode(
         document.as_bytes(),
         Format::Yaml,
@@ -250,7 +255,7 @@ fn parameterized(text: &str, setters: &[(String, String)]) -> Option<String> {
             .iter()
             .find(|(_, value)| rest.starts_with(value.as_str()));
         if let Some((name, value)) = setter {
-            pattern.push_str(&format!("${{{name}}}"));
+            let _ = write!(pattern, "${{{name}}}");
             rest = &rest[value.len()..];
             found = true;
         } else {

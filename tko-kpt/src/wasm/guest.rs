@@ -2,7 +2,6 @@
 
 use super::host::{ComponentState, ModuleState, WasmHost};
 use crate::failure::FunctionFailure;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -252,11 +251,9 @@ impl Deadline {
     }
 }
 
-fn wait(engine: Engine, time: Duration) -> impl Future<Output = ()> {
-    async move {
-        tokio::time::sleep(time).await;
-        engine.increment_epoch();
-    }
+async fn wait(engine: Engine, time: Duration) {
+    tokio::time::sleep(time).await;
+    engine.increment_epoch();
 }
 
 impl Drop for Deadline {
@@ -318,7 +315,21 @@ fn brief(error: &wasmtime::Error) -> String {
 fn is_component(code: &[u8]) -> bool {
     match code {
         [b'\0', b'a', b's', b'm', version @ ..] => version.get(2..4) == Some(&[1, 0]),
-        text => text.trim_ascii_start().starts_with(b"(component"),
+        text => without_comments(text).starts_with(b"(component"),
+    }
+}
+
+/// The text of a module from its first parenthesis on that begins no comment.
+fn without_comments(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = text.trim_ascii_start();
+        let end: &[u8] = match text {
+            [b';', b';', ..] => b"\n",
+            [b'(', b';', ..] => b";)",
+            _ => return text,
+        };
+        let found = text.windows(end.len()).position(|window| window == end);
+        text = found.map_or(&[], |at| &text[at + end.len()..]);
     }
 }
 
@@ -342,5 +353,20 @@ fn log(subject: &LogSubject, stderr: &[u8]) {
             "{}",
             printable(line)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_component;
+
+    #[test]
+    fn components_are_known_by_their_header_or_first_word() {
+        assert!(is_component(b"\0asm\x0d\0\x01\0"));
+        assert!(!is_component(b"\0asm\x01\0\0\0"));
+        assert!(is_component(b";; one\n (; two\n;) (component)"));
+        assert!(!is_component(b";; (component\n(module)"));
+        assert!(!is_component(b"(; never ends"));
+        assert!(!is_component(b"\0asm"));
     }
 }

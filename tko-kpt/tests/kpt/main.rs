@@ -3,6 +3,7 @@
 
 mod container;
 mod executor;
+mod field;
 mod hostile;
 mod kptfile;
 #[cfg(feature = "wasm")]

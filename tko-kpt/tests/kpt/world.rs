@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,15 +64,12 @@ impl World {
 
     /// Registers a plugin for the kind Workload.
     pub(crate) async fn plugin(&self, function: &str, properties: &[(&str, &str)]) {
-        let properties = properties.iter();
-        let properties = properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let new = NewPlugin::new(
-            PluginId::new(PluginType::Prepare, "test").expect("an id"),
-            "kpt".to_owned(),
-        )
-        .arguments(vec![function.to_owned()])
-        .properties(properties.collect::<BTreeMap<_, _>>())
-        .triggers(vec![Gvk::of("example.com/v1", "Workload")]);
+        let id = PluginId::new(PluginType::Prepare, "test").expect("an id");
+        let mut new = NewPlugin::new(id, KptExecutor::NAME).argument(function);
+        for (name, path) in properties {
+            new = new.property(*name, *path);
+        }
+        new.triggers = vec![Gvk::of("example.com/v1", "Workload")];
         self.store.register_plugin(new).await.expect("registers");
     }
 

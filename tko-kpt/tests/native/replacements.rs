@@ -4,8 +4,28 @@ use super::{own, resource, run, with};
 use serde_json::{Value, json};
 
 fn replace(replacements: Value, resources: Vec<Value>) -> Result<Vec<Value>, String> {
+    replace_as("v0.1.2", replacements, resources)
+}
+
+fn replace_as(
+    version: &str,
+    replacements: Value,
+    resources: Vec<Value>,
+) -> Result<Vec<Value>, String> {
     let config = own("ApplyReplacements", json!({"replacements": replacements}));
-    run("apply-replacements:v0.1.1", config, resources)
+    run(&format!("apply-replacements:{version}"), config, resources)
+}
+
+#[test]
+fn early_versions_skip_targets_that_are_not_there() {
+    let resources = vec![resource("v1", "ConfigMap", "a")];
+    let replacements = json!([{
+        "source": {"name": "a"},
+        "targets": [{"select": {"name": "a"}, "fieldPaths": ["data.x", "metadata.name"]}],
+    }]);
+    let set = replace_as("v0.1.1", replacements.clone(), resources.clone());
+    assert_eq!(set.expect("succeeds"), resources);
+    assert!(replace_as("v0.1.2", replacements, resources).is_err());
 }
 
 #[test]

@@ -16,9 +16,10 @@ impl PrepareSession<'_> {
         call: PrepareCall<'_>,
     ) -> Result<Answer> {
         let results = &self.context.results;
-        let identity = match results.is_off() {
-            true => None,
-            false => preparer.pure_identity(&call).await,
+        let identity = if results.is_off() {
+            None
+        } else {
+            preparer.pure_identity(&call).await
         };
         let Some(identity) = identity else {
             return preparer.prepare(call).await;

@@ -1,7 +1,8 @@
 //! Selectors of replacements.
 
-use super::{group, kind, name, namespace, version};
+use super::{group, kind, name, namespace};
 use crate::annotations;
+use crate::native::fields::version;
 use serde_json::Value;
 use std::fmt;
 
