@@ -1,5 +1,8 @@
 //! The native functions, on inputs like those of their documentation.
 
+// JSON is written where it is used.
+#![allow(clippy::needless_pass_by_value)]
+
 mod identity;
 mod metadata;
 mod namespace;
@@ -44,7 +47,7 @@ fn run_list(image: &str, config: Value, items: Vec<Item>) -> Result<ResourceList
     }
 }
 
-/// A ConfigMap as configuration.
+/// A `ConfigMap` as configuration.
 fn data(data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": data})
 }
