@@ -91,6 +91,14 @@ fn texts(patterns: &[String]) -> Vec<&str> {
     patterns.iter().map(String::as_str).collect()
 }
 
+/// The empty text of a state that may be any.
+fn unset(choice: Option<StateChoice>) -> Vec<&'static str> {
+    match choice {
+        Some(StateChoice::Any) => vec![""],
+        Some(StateChoice::Is(_)) | None => Vec::new(),
+    }
+}
+
 fn values(pairs: &[(String, String)]) -> Vec<&str> {
     pairs.iter().map(|(_, value)| value.as_str()).collect()
 }
@@ -256,6 +264,8 @@ impl DeploymentFilter {
             ("--template-metadata", values(&self.template_metadata)),
             ("--site-id", texts(&self.site_id)),
             ("--site-metadata", values(&self.site_metadata)),
+            ("--prepared", unset(self.prepared)),
+            ("--approved", unset(self.approved)),
         ])?;
         self.select()
     }

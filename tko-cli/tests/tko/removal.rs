@@ -13,6 +13,7 @@ async fn an_empty_filter_deletes_and_approves_nothing() {
         ("deployment purge --yes --template-id", "--template-id"),
         ("deployment purge --yes --parent", "--parent"),
         ("deployment purge --yes --all --parent", "--parent"),
+        ("deployment purge --yes --approved", "--approved"),
         ("site purge --yes --id", "--id"),
         ("site purge --yes --template-id", "--template-id"),
         ("template purge --yes --id", "--id"),
