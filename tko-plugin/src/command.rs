@@ -4,7 +4,7 @@ use crate::call::{Input, PluginAnswer, PluginCall, Target};
 use crate::channel::Channel;
 use crate::environment;
 use crate::failure::Failure;
-use crate::handler::{CallRunner, PluginHandler, Reply, aside, limits};
+use crate::handler::{CallRunner, PluginHandler, PluginReply, aside, limits};
 use crate::log::LogSubject;
 use crate::process::{self, Bounds, Program};
 use crate::settings::CommandSettings;
@@ -123,7 +123,7 @@ impl CallRunner for CommandRunner {
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<PluginReply, Failure> {
         let permit = self.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
         let channel = Channel::open(self.settings.log_channel)
@@ -154,7 +154,7 @@ impl CallRunner for CommandRunner {
         let decode = move || PluginAnswer::decode(&output.stdout, &limits(most));
         let stderr = output.stderr;
         match aside("read its answer", decode).await? {
-            Ok(answer) => Ok(Reply {
+            Ok(answer) => Ok(PluginReply {
                 answer,
                 last_line: stderr.last_line(),
                 stderr,

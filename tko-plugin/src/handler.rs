@@ -27,11 +27,11 @@ pub(crate) trait CallRunner: Send + Sync + 'static {
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
-    ) -> Result<Reply, Failure>;
+    ) -> Result<PluginReply, Failure>;
 }
 
 /// The result of a successful call.
-pub(crate) struct Reply {
+pub(crate) struct PluginReply {
     pub(crate) answer: PluginAnswer,
     pub(crate) stderr: Tail,
     /// The last line that the plugin logged, as the reason of a "not yet".
@@ -55,7 +55,7 @@ impl<C: CallRunner> PluginHandler<C> {
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<PluginReply, Failure> {
         let measured = self.stats.start();
         let reply = self
             .runner
@@ -82,8 +82,8 @@ impl<C: CallRunner> PluginHandler<C> {
         Error::unavailable(format!("{verb} {what} with plugin {}", self.id), failure)
     }
 
-    fn prepared(&self, reply: Reply) -> Result<Option<Package>, Failure> {
-        let Reply { answer, stderr, .. } = said(reply)?;
+    fn prepared(&self, reply: PluginReply) -> Result<Option<Package>, Failure> {
+        let PluginReply { answer, stderr, .. } = said(reply)?;
         match (answer.prepared, answer.package) {
             (false, _) => Ok(None),
             (true, Some(package)) => match Package::from_values(package) {
@@ -199,7 +199,7 @@ impl<C: CallRunner> Scheduler for PluginHandler<C> {
 }
 
 /// Turns errors that the plugin reported into a failure.
-fn said(reply: Reply) -> Result<Reply, Failure> {
+fn said(reply: PluginReply) -> Result<PluginReply, Failure> {
     if reply.answer.errors.is_empty() {
         return Ok(reply);
     }

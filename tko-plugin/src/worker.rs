@@ -16,10 +16,12 @@ use tokio::task::JoinSet;
 
 mod end;
 mod frame;
+mod pipes;
 mod pool;
 mod process;
 mod process_log;
 mod settings;
+mod slots;
 
 pub use settings::WorkerPoolSettings;
 

@@ -6,7 +6,7 @@ use crate::package::package_of;
 use crate::record::{PyEntity, PyModification, deployment_id};
 use crate::runtime::{ApiOperation, Finish, nothing};
 use crate::select::{plugin_type, select};
-use crate::stream::{Listing, Watching, in_runtime};
+use crate::stream::{PyListing, PyWatching, in_runtime};
 use futures_util::{StreamExt, TryStreamExt};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
@@ -431,7 +431,7 @@ impl PyData {
         offset: u64,
         max_count: i64,
         packages: bool,
-    ) -> PyResult<Listing> {
+    ) -> PyResult<PyListing> {
         let select = select(self::kind(kind)?, selection)?;
         // As in the messages of the API: absent, 0 or negative means all.
         let left = u64::try_from(max_count).ok().filter(|count| *count > 0);
@@ -444,7 +444,7 @@ impl PyData {
             list = list.limit(usize::try_from(first).unwrap_or(usize::MAX));
         }
         let pages = in_runtime(|| self.data.clone().pages(list));
-        Ok(Listing::new(pages, offset, left.unwrap_or(u64::MAX)))
+        Ok(PyListing::new(pages, offset, left.unwrap_or(u64::MAX)))
     }
 
     #[pyo3(signature = (kind, selection, after=None, packages=false))]
@@ -454,7 +454,7 @@ impl PyData {
         selection: &Bound<'_, PyDict>,
         after: Option<u64>,
         packages: bool,
-    ) -> PyResult<Watching> {
+    ) -> PyResult<PyWatching> {
         let select: Select = select(self::kind(kind)?, selection)?;
         let data = self.data.clone();
         let events = async move {
@@ -465,7 +465,7 @@ impl PyData {
             let watch = Watch::new(select, after).package(packages);
             Ok::<_, tko_core::Error>(data.watch(watch))
         };
-        Ok(Watching::new(
+        Ok(PyWatching::new(
             futures_util::stream::once(events).try_flatten().boxed(),
         ))
     }

@@ -49,8 +49,8 @@ fn _tko(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plugin_call::DecodedCall>()?;
     module.add_class::<record::PyEntity>()?;
     module.add_class::<record::PyModification>()?;
-    module.add_class::<stream::Listing>()?;
-    module.add_class::<stream::Watching>()?;
+    module.add_class::<stream::PyListing>()?;
+    module.add_class::<stream::PyWatching>()?;
     module.add_class::<stream::PyEvent>()?;
     module.add_class::<runtime::ApiOperation>()?;
     module.add_class::<data::PyData>()?;

@@ -24,8 +24,8 @@ async fn next<T>(stream: Shared<T>) -> Option<CoreResult<T>> {
 }
 
 /// The entities of a listing, read page by page, a bounded number of pages ahead.
-#[pyclass(module = "tko", frozen)]
-pub(crate) struct Listing {
+#[pyclass(name = "Listing", module = "tko", frozen)]
+pub(crate) struct PyListing {
     pages: Shared<Page>,
     window: Arc<Mutex<ListWindow>>,
 }
@@ -37,7 +37,7 @@ struct ListWindow {
     left: u64,
 }
 
-impl Listing {
+impl PyListing {
     pub(crate) fn new(pages: BoxStream<'static, CoreResult<Page>>, skip: u64, left: u64) -> Self {
         Self {
             pages: shared(pages),
@@ -93,7 +93,7 @@ async fn record(pages: Shared<Page>, window: Arc<Mutex<ListWindow>>) -> CoreResu
 }
 
 #[pymethods]
-impl Listing {
+impl PyListing {
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
@@ -142,13 +142,13 @@ fn close<T>(stream: &Shared<T>) {
 }
 
 /// The changes of a selection, without end.
-#[pyclass(module = "tko", frozen)]
-pub(crate) struct Watching {
+#[pyclass(name = "Watching", module = "tko", frozen)]
+pub(crate) struct PyWatching {
     events: Shared<Event>,
     closed: Arc<tokio::sync::Notify>,
 }
 
-impl Watching {
+impl PyWatching {
     pub(crate) fn new(events: BoxStream<'static, CoreResult<Event>>) -> Self {
         Self {
             events: shared(events),
@@ -168,7 +168,7 @@ impl Watching {
 }
 
 #[pymethods]
-impl Watching {
+impl PyWatching {
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }

@@ -21,4 +21,5 @@ mod shutdown;
 mod sources;
 mod sqlite;
 mod validate;
+mod workbench;
 mod workers;

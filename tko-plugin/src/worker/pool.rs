@@ -1,13 +1,14 @@
 //! The processes of one plugin, and calls that find a free one.
 
 use super::end::{EndReason, ProcessEnd};
-use super::process::{self, Answered, CallEnd, ProcessHandle, Slots, WorkerOrder};
+use super::process::{self, Answered, CallEnd, WorkerOrder};
 use super::settings::WorkerPoolSettings;
+use super::slots::{ProcessHandle, Slots};
 use super::{PROTOCOL, WORKER_VARIABLE};
 use crate::call::{Input, PluginAnswer, PluginCall, Target};
 use crate::environment;
 use crate::failure::Failure;
-use crate::handler::{CallRunner, Reply, aside, limits};
+use crate::handler::{CallRunner, PluginReply, aside, limits};
 use crate::log::LogSubject;
 use crate::metrics::PluginStats;
 use crate::process::Program;
@@ -322,7 +323,7 @@ impl CallRunner for Arc<PluginPool> {
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<PluginReply, Failure> {
         let call = PluginCall {
             grpc: self.call.grpc.clone().unwrap_or_default(),
             // Log lines are frames.
@@ -343,7 +344,7 @@ impl CallRunner for Arc<PluginPool> {
         let most = self.call.output;
         let decode = move || PluginAnswer::decode(&body, &limits(most));
         match aside("read its answer", decode).await? {
-            Ok(answer) => Ok(Reply {
+            Ok(answer) => Ok(PluginReply {
                 answer,
                 last_line: last_line.or_else(|| stderr.last_line()),
                 stderr,

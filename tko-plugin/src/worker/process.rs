@@ -2,11 +2,12 @@
 
 use super::PROTOCOL;
 use super::end::{EndReason, ProcessEnd};
-use super::frame::{self, Frame, FrameError};
+use super::frame::{self, Frame};
+use super::pipes::{follow, read, resident_mib, write};
 use super::pool::PluginPool;
 use super::process_log::ProcessLog;
-use crate::lines::Lines;
-use crate::log::{CHUNK, LogSubject};
+use super::slots::Slots;
+use crate::log::LogSubject;
 use crate::process::LINGER;
 use crate::process::running::{Running, exited};
 use crate::stderr::Tail;
@@ -14,37 +15,14 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Frames that are read ahead.
 const AHEAD: usize = 4;
-
-/// Bytes that are read from stdout at a time.
-const BUFFER: usize = 64 * 1024;
-
-/// A process, as its pool knows it. Without it, the process is stopped.
-#[derive(Debug)]
-pub(super) struct ProcessHandle {
-    pub(super) orders: mpsc::UnboundedSender<WorkerOrder>,
-    pub(super) slots: Arc<Slots>,
-}
-
-/// How many calls a process has, and may have.
-#[derive(Debug)]
-pub(super) struct Slots {
-    load: AtomicUsize,
-    /// Maximum calls in flight; 0 until the process is ready.
-    capacity: AtomicUsize,
-    /// Calls that the process may still get.
-    remaining: AtomicU64,
-}
 
 /// What a process is told.
 #[derive(Debug)]
@@ -84,39 +62,6 @@ struct WorkerHello {
     in_flight: Option<usize>,
 }
 
-impl Slots {
-    pub(super) fn new(calls: u64) -> Self {
-        Self {
-            load: AtomicUsize::new(0),
-            capacity: AtomicUsize::new(0),
-            remaining: AtomicU64::new(calls),
-        }
-    }
-
-    pub(super) fn load(&self) -> usize {
-        self.load.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.capacity.load(Ordering::Acquire) > 0
-    }
-
-    pub(super) fn is_free(&self) -> bool {
-        self.load() < self.capacity.load(Ordering::Acquire)
-    }
-
-    /// Takes a slot; false if it was the last call of the process. Only the pool takes slots, under
-    /// its lock.
-    pub(super) fn take(&self) -> bool {
-        self.load.fetch_add(1, Ordering::AcqRel);
-        self.remaining.fetch_sub(1, Ordering::AcqRel) > 1
-    }
-
-    fn release(&self) {
-        self.load.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// A call in flight.
 struct PendingCall {
     subject: Arc<LogSubject>,
@@ -127,7 +72,7 @@ struct PendingCall {
 }
 
 /// The state of a process, by the frame that it owes.
-enum Phase {
+enum ProcessPhase {
     /// It must say hello.
     Starting { until: Instant },
     /// Nothing is due.
@@ -144,7 +89,7 @@ struct ProcessActor {
     pending: HashMap<u64, PendingCall>,
     output: Option<mpsc::UnboundedSender<Vec<u8>>>,
     log: Arc<ProcessLog>,
-    phase: Phase,
+    phase: ProcessPhase,
     is_retired: bool,
     /// When the last call ended.
     idle_since: Instant,
@@ -190,7 +135,7 @@ pub(super) async fn run(
         pending: HashMap::new(),
         output: Some(output),
         log,
-        phase: Phase::Starting {
+        phase: ProcessPhase::Starting {
             until: now + settings.start,
         },
         is_retired: false,
@@ -264,7 +209,7 @@ pub(super) async fn run(
 
 impl ProcessActor {
     fn is_stopping(&self) -> bool {
-        matches!(self.phase, Phase::Stopping { .. })
+        matches!(self.phase, ProcessPhase::Stopping { .. })
     }
 
     fn send(&self, kind: &str, id: u64, body: &[u8]) {
@@ -277,10 +222,10 @@ impl ProcessActor {
     /// The next instant at which something is overdue.
     fn due(&self) -> Instant {
         let phase = match self.phase {
-            Phase::Starting { until } | Phase::Checking { until } | Phase::Stopping { until } => {
-                until
-            }
-            Phase::Ready { check_at } => check_at,
+            ProcessPhase::Starting { until }
+            | ProcessPhase::Checking { until }
+            | ProcessPhase::Stopping { until } => until,
+            ProcessPhase::Ready { check_at } => check_at,
         };
         let kills = self.pending.values().filter_map(|call| call.kill_at);
         kills.fold(phase, Instant::min)
@@ -300,7 +245,7 @@ impl ProcessActor {
                 }
             }
             "pong" => {
-                if let Phase::Checking { .. } = self.phase {
+                if let ProcessPhase::Checking { .. } = self.phase {
                     self.phase = self.checked();
                 }
             }
@@ -310,8 +255,8 @@ impl ProcessActor {
         Ok(())
     }
 
-    fn checked(&self) -> Phase {
-        Phase::Ready {
+    fn checked(&self) -> ProcessPhase {
+        ProcessPhase::Ready {
             check_at: Instant::now() + self.health,
         }
     }
@@ -337,12 +282,12 @@ impl ProcessActor {
             );
             return Err(EndReason::Unsuitable(why));
         }
-        if let Phase::Starting { .. } = self.phase {
+        if let ProcessPhase::Starting { .. } = self.phase {
             self.phase = self.checked();
             self.idle_since = Instant::now();
             let accepted = hello.in_flight.unwrap_or(1).max(1);
             let capacity = accepted.min(self.in_flight);
-            self.slots.capacity.store(capacity, Ordering::Release);
+            self.slots.open(capacity);
             if let Some(pool) = self.pool.upgrade() {
                 pool.ready();
             }
@@ -419,7 +364,7 @@ impl ProcessActor {
 
     /// The handle is gone: the process ends when its calls are answered.
     fn stop(&mut self) {
-        self.phase = Phase::Stopping {
+        self.phase = ProcessPhase::Stopping {
             // Their own time limits end the calls.
             until: Instant::now() + Duration::from_hours(24),
         };
@@ -430,7 +375,7 @@ impl ProcessActor {
 
     /// Tells the process to end: by a frame, and by the end of its stdin.
     fn stop_now(&mut self) {
-        self.phase = Phase::Stopping {
+        self.phase = ProcessPhase::Stopping {
             until: Instant::now() + self.grace,
         };
         self.send("stop", 0, &[]);
@@ -445,10 +390,12 @@ impl ProcessActor {
             return Err(EndReason::Hung);
         }
         match self.phase {
-            Phase::Starting { until } if until <= now => Err(EndReason::Silent(start)),
-            Phase::Checking { until } if until <= now => Err(EndReason::Unhealthy(self.health)),
-            Phase::Stopping { until } if until <= now => Err(EndReason::Stopped),
-            Phase::Ready { check_at } if check_at <= now => {
+            ProcessPhase::Starting { until } if until <= now => Err(EndReason::Silent(start)),
+            ProcessPhase::Checking { until } if until <= now => {
+                Err(EndReason::Unhealthy(self.health))
+            }
+            ProcessPhase::Stopping { until } if until <= now => Err(EndReason::Stopped),
+            ProcessPhase::Ready { check_at } if check_at <= now => {
                 // A worker that does one thing at a time cannot answer during a call.
                 if !self.pending.is_empty() {
                     self.phase = self.checked();
@@ -459,7 +406,7 @@ impl ProcessActor {
                         pool.remove(&self.slots);
                     }
                 } else {
-                    self.phase = Phase::Checking {
+                    self.phase = ProcessPhase::Checking {
                         until: now + self.health,
                     };
                     self.send("ping", 0, &[]);
@@ -500,41 +447,4 @@ impl ProcessActor {
             }
         }
     }
-}
-
-/// The resident memory of a process in MiB; `None` where `/proc` does not tell.
-fn resident_mib(process: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib >> 10)
-}
-
-async fn read(stdout: ChildStdout, limit: usize, to: mpsc::Sender<Result<Frame, FrameError>>) {
-    let mut from = BufReader::with_capacity(BUFFER, stdout);
-    while let Some(frame) = frame::read(&mut from, limit).await.transpose() {
-        let is_last = frame.is_err();
-        if to.send(frame).await.is_err() || is_last {
-            return;
-        }
-    }
-}
-
-async fn write(mut stdin: ChildStdin, mut frames: mpsc::UnboundedReceiver<Vec<u8>>) {
-    while let Some(frame) = frames.recv().await {
-        if stdin.write_all(&frame).await.is_err() {
-            // The process has closed its stdin; it ends, or its calls reach their time limits.
-            return;
-        }
-    }
-}
-
-async fn follow(mut stderr: ChildStderr, log: Arc<ProcessLog>) {
-    let mut lines = Lines::default();
-    let mut chunk = vec![0; CHUNK];
-    while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
-        log.keep(&chunk[..read]);
-        lines.push(&chunk[..read], &&*log);
-    }
-    lines.finish(&&*log);
 }
