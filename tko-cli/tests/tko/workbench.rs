@@ -30,7 +30,7 @@ async fn a_file_is_tested_recorded_and_replayed() {
         .good()
         .await;
     assert!(
-        test.text().contains("+    nephio.org/prepared: 'true'"),
+        test.text().contains("+    nephio.org/prepared: \"true\""),
         "{test}"
     );
     assert!(
