@@ -1,0 +1,44 @@
+//! Limits on what a service template may take.
+
+/// Limits on an archive and its service template.
+///
+/// The defaults leave room for 10,000 node templates. What exceeds a limit is a
+/// [`Problem`](crate::Problem), as any other mistake is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ToscaLimits {
+    /// Most entries in an archive. Default: 10,000.
+    pub entries: usize,
+    /// Most bytes of one file, unpacked. Default: 16 MiB.
+    pub file_bytes: u64,
+    /// Most bytes of all YAML files together, unpacked. Default: 64 MiB.
+    pub total_bytes: u64,
+    /// Most files that one service template imports, directly and indirectly. Default: 256.
+    pub imports: usize,
+    /// Most values in all files, with aliases expanded. Default: 2,000,000.
+    pub values: usize,
+    /// Most levels of lists and maps in one file. Default: 64.
+    pub depth: usize,
+    /// Most levels of types above a type. Default: 64.
+    pub lineage: usize,
+    /// Most bytes of text that the functions of one service template make. Default: 64 MiB.
+    pub function_bytes: usize,
+    /// Most problems that are reported; more are only counted. Default: 1,000.
+    pub problems: usize,
+}
+
+impl Default for ToscaLimits {
+    fn default() -> Self {
+        Self {
+            entries: 10_000,
+            file_bytes: 16 << 20,
+            total_bytes: 64 << 20,
+            imports: 256,
+            values: 2_000_000,
+            depth: 64,
+            lineage: 64,
+            function_bytes: 64 << 20,
+            problems: 1_000,
+        }
+    }
+}
