@@ -6,6 +6,7 @@
 //! | `Sites` | `select.metadata` | names all sites that match; resolved by Placements |
 //! | `Site` | `siteId`, or `select.metadata`, or `provisionIfNotFound` with `provisionTemplateId` and `merge` | finds or registers one site, and writes its id to `status.siteId` |
 //! | `Placement` | `templates: [{template, sites, merge}]`, `track`, `onLeave` | creates a deployment for every template and each of its sites |
+//! | `TOSCA` | `url`, `inputs` | makes the above from a service template in TOSCA (feature `tosca`) |
 //!
 //! Resources refer to others of the same package by name. See [`site`] and [`placement`].
 
@@ -16,6 +17,9 @@ mod field;
 mod merging;
 mod resources;
 mod selection;
+#[cfg(feature = "tosca")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tosca")))]
+pub mod tosca;
 
 use self::placement::{Nesting, PlacementPreparer};
 use self::resources::gvk;
@@ -33,6 +37,12 @@ pub fn native() -> Registry<dyn Preparer> {
 
 /// Adds the native preparers to a registry.
 pub fn add_to(registry: Registry<dyn Preparer>, nesting: Nesting) -> Registry<dyn Preparer> {
+    #[cfg(feature = "tosca")]
+    let registry = registry.with(
+        gvk("TOSCA"),
+        "tosca",
+        Arc::new(tosca::ToscaPreparer::default()),
+    );
     registry
         .with(gvk("Template"), "template", Arc::new(NamedResource))
         .with(gvk("Sites"), "sites", Arc::new(NamedResource))

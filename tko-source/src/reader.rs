@@ -93,6 +93,24 @@ impl SourceReader {
         Ok(files)
     }
 
+    /// Reads a source that is one file, as it is: an archive is not unpacked.
+    ///
+    /// # Errors
+    /// As [`files`](Self::files); [`Error::BadArgument`] too if the source is a folder, a git
+    /// repository, or a part of an archive.
+    pub async fn file(&self, source: &Source) -> Result<Vec<u8>> {
+        let Location::Place(place) = &source.location else {
+            return Err(Error::bad("source", format!("{source} is not one file")));
+        };
+        let budget = ReadBudget::new(source, &self.limits, self.callback.clone());
+        let read = tokio::time::timeout(self.limits.timeout, self.bytes(place, budget));
+        let (bytes, _) = read.await.map_err(|elapsed| {
+            let limit = self.limits.timeout;
+            Error::unavailable(format!("read {source} within {limit:?}"), elapsed)
+        })??;
+        Ok(bytes)
+    }
+
     /// Reads a package from a stream, such as standard input. Blocks.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::archive::ArchiveFormat;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tko_core::{Error, Result};
 
@@ -50,6 +50,19 @@ impl Source {
             }
             Location::Git { .. } => true,
         }
+    }
+
+    /// The path of a local file or folder; `None` for all other sources.
+    pub fn local_path(&self) -> Option<&Path> {
+        match &self.location {
+            Location::Place(SourcePlace::Local(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether the source is one place, rather than a part of an archive or repository.
+    pub fn is_place(&self) -> bool {
+        matches!(self.location, Location::Place(_))
     }
 }
 

@@ -75,7 +75,8 @@ impl<'a> Analysis<'a> {
     ) -> Option<TypeKey> {
         let mut found = self.lookup(kind, document, name);
         if found.len() > 1 {
-            let files: Vec<String> = found.iter().map(|key| self.canonical(key)).collect();
+            let mut files: Vec<String> = found.iter().map(|key| self.canonical(key)).collect();
+            files.sort();
             let message = format!(
                 "{} \"{name}\" is ambiguous: it may be {}; import one of their files with a prefix",
                 kind.noun(),

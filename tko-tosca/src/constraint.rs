@@ -29,7 +29,7 @@ const NAMES: [&str; 11] = [
 pub(crate) enum ToscaConstraint {
     /// The order of the value and another one is one of some; `name` is what the rule is called.
     Compare {
-        name: String,
+        name: &'static str,
         other: YamlNode,
         allowed: &'static [Ordering],
     },
@@ -39,8 +39,8 @@ pub(crate) enum ToscaConstraint {
     ValidValues(Vec<YamlNode>),
     /// The length is between these.
     Length(usize, usize),
-    /// The whole text matches.
-    Pattern(Box<Regex>),
+    /// The whole text matches; first the pattern as it is written.
+    Pattern(String, Box<Regex>),
 }
 
 impl Analysis<'_> {
@@ -133,7 +133,13 @@ impl Analysis<'_> {
         use Ordering::{Equal, Greater, Less};
         let compare = |allowed: &'static [Ordering]| {
             Some(ToscaConstraint::Compare {
-                name: name.replace('_', " "),
+                name: match name {
+                    "equal" => "equal to",
+                    "greater_than" => "greater than",
+                    "greater_or_equal" => "greater than or equal to",
+                    "less_than" => "less than",
+                    _ => "less than or equal to",
+                },
                 other: value.clone(),
                 allowed,
             })
@@ -186,7 +192,9 @@ impl Analysis<'_> {
                     .size_limit(PATTERN_BYTES)
                     .build()
                 {
-                    Ok(pattern) => Some(ToscaConstraint::Pattern(Box::new(pattern))),
+                    Ok(pattern) => {
+                        Some(ToscaConstraint::Pattern(text.to_owned(), Box::new(pattern)))
+                    }
                     Err(error) => {
                         let reason = error.to_string();
                         let reason = reason.lines().last().unwrap_or_default();
@@ -269,9 +277,9 @@ fn violation(rule: &ToscaConstraint, primitive: Primitive, value: &YamlNode) -> 
             let held = (least..=most).contains(&&length);
             (!held).then(|| format!("the length is {length}, and must be {expected}"))
         }
-        ToscaConstraint::Pattern(pattern) => {
+        ToscaConstraint::Pattern(written, pattern) => {
             let held = value.as_scalar().is_some_and(|text| pattern.is_match(text));
-            (!held).then(|| format!("{shown} does not match {}", pattern.as_str()))
+            (!held).then(|| format!("{shown} does not match {written}"))
         }
     }
 }

@@ -165,6 +165,17 @@ impl Csar {
         }
     }
 
+    /// The files of an archive or folder that was read elsewhere, by path.
+    ///
+    /// # Errors
+    /// `NoEntry`, `Meta`: as for [`from_zip`](Self::from_zip).
+    pub fn from_files(files: BTreeMap<String, String>) -> Result<Self, CsarError> {
+        Ok(Self {
+            entry: entry_of(&files)?,
+            store: Store::Archive(files),
+        })
+    }
+
     /// Whether bytes begin as a zip archive does.
     pub fn is_zip(bytes: &[u8]) -> bool {
         bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")

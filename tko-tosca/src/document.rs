@@ -84,7 +84,7 @@ impl Document {
             return None;
         };
         let Some(grammar) = version.as_scalar().and_then(Grammar::of) else {
-            let shown = version.as_scalar().unwrap_or("this");
+            let shown = version.as_scalar().unwrap_or_else(|| version.kind());
             let message = format!(
                 "version \"{shown}\" is not supported: use tosca_simple_yaml_1_3 or tosca_2_0"
             );

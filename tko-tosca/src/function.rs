@@ -1,6 +1,6 @@
 //! Functions: values that are computed from inputs and from other properties.
 
-use crate::template::Instance;
+use crate::template::{InputValue, Instance};
 use crate::yaml::{YamlContent, YamlEntry, YamlNode};
 use std::rc::Rc;
 
@@ -216,12 +216,16 @@ impl Instance<'_, '_> {
             return self.misused(whole, "get_input: NAME", site);
         };
         match self.inputs.get(name.as_str()) {
-            Some(Some(value)) => {
+            Some(InputValue::Given(value)) => {
                 let value = value.clone();
                 self.descend(whole, &value, rest, site)
             }
-            // Its own problem is reported.
-            Some(None) => None,
+            Some(InputValue::Absent) => {
+                let message = format!("input \"{name}\" has no value: give it one, or a default");
+                self.analysis.problems.error(whole.at, site.path, message);
+                None
+            }
+            Some(InputValue::Wrong) => None,
             None => {
                 let message = format!("unknown input \"{name}\"");
                 self.analysis.problems.error(whole.at, site.path, message);

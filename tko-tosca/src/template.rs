@@ -57,12 +57,23 @@ pub(crate) struct NodeTemplate {
     pub requirements: Rc<Vec<YamlNode>>,
 }
 
+/// What is known of an input.
+#[derive(Clone, Debug)]
+pub(crate) enum InputValue {
+    /// It has this value.
+    Given(YamlNode),
+    /// It is optional, and has none.
+    Absent,
+    /// It has a problem, which is reported.
+    Wrong,
+}
+
 /// A topology while its values are computed.
 pub(crate) struct Instance<'i, 'a> {
     /// Documents, types and problems.
     pub analysis: &'i mut Analysis<'a>,
-    /// Inputs by name; `None` if one has a problem.
-    pub inputs: HashMap<String, Option<YamlNode>>,
+    /// Inputs by name.
+    pub inputs: HashMap<String, InputValue>,
     /// Node templates, by name in order.
     pub nodes: Vec<NodeTemplate>,
     /// The numbers of node templates by name.
@@ -144,21 +155,27 @@ impl<'i, 'a> Instance<'i, 'a> {
                         path: &path,
                     };
                     let value = self.evaluate(&value, site);
-                    value.filter(|v| self.analysis.check(v, &definition.schema, &path).is_some())
+                    let right =
+                        |v: &YamlNode| self.analysis.check(v, &definition.schema, &path).is_some();
+                    value
+                        .filter(right)
+                        .map_or(InputValue::Wrong, InputValue::Given)
                 }
                 None if definition.required => {
                     let message = "a required input has no value: give it one";
                     self.analysis.problems.error(definition.at, &path, message);
-                    None
+                    InputValue::Wrong
                 }
-                None => None,
+                None => InputValue::Absent,
             };
             self.inputs.insert(name.to_string(), value);
         }
         if let Some(entries) = definitions.as_ref().and_then(YamlNode::as_map) {
             // A definition that could not be read still makes its name known.
             for entry in entries.iter() {
-                self.inputs.entry(entry.key.to_string()).or_insert(None);
+                self.inputs
+                    .entry(entry.key.to_string())
+                    .or_insert(InputValue::Wrong);
             }
         }
     }

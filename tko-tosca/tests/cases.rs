@@ -62,9 +62,9 @@ fn outcome(source: &str) -> String {
     let mut inputs = Map::new();
     for (index, part) in source.split("=== ").enumerate() {
         if index == 0 {
-            let own = part.starts_with("tosca_definitions_version") || part.starts_with("raw\n");
+            let own = part.starts_with("tosca_definitions_version") || part.starts_with("raw");
             let text = if own {
-                part.trim_start_matches("raw\n").to_owned()
+                part.trim_start_matches("raw").trim_start().to_owned()
             } else {
                 format!("{HEADER}{part}")
             };
