@@ -15,6 +15,7 @@ use crate::output::{self, OutputFormat};
 use crate::services::backend_command::BackendCommand;
 use crate::services::start::{DataCommand, PreparerCommand, SchedulerCommand, UpArgs};
 use crate::token::TokenCommand;
+use crate::tosca::ToscaArgs;
 use crate::validate::ValidateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -73,6 +74,7 @@ enum CliCommand {
     Validate(ValidateArgs),
     /// Run a KRM function on a ResourceList from standard input
     Fn(FunctionArgs),
+    Tosca(ToscaArgs),
     /// Convert between ids and Kubernetes names
     #[command(subcommand)]
     Kube(KubeCommand),
@@ -147,6 +149,7 @@ impl Cli {
             CliCommand::Token(token) => token.run(&console)?,
             CliCommand::Validate(validate) => validate.run(&mut console).await?,
             CliCommand::Fn(function) => function.run(console.out).await?,
+            CliCommand::Tosca(tosca) => tosca.run(console.out, &mut std::io::stderr()).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
             CliCommand::Backend(command) => command.run(&mut console).await?,
             CliCommand::Data(DataCommand::Start(start)) => start.run().await?,

@@ -23,6 +23,7 @@ mod output;
 mod services;
 mod source;
 mod token;
+mod tosca;
 mod validate;
 
 use clap::{CommandFactory, FromArgMatches};

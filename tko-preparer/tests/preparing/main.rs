@@ -9,5 +9,7 @@ mod placement;
 mod shutdown;
 mod site;
 mod subscribers;
+#[cfg(feature = "tosca")]
+mod tosca;
 mod tracking;
 mod world;
