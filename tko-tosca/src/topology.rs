@@ -95,7 +95,7 @@ pub struct Relationship {
 /// let csar = Csar::from_text("service.yaml", text);
 /// let problems = read(&csar, &serde_json::Map::new(), &ToscaLimits::default()).unwrap_err();
 /// assert_eq!(problems.len(), 1);
-/// assert!(problems[0].to_string().starts_with("service.yaml:10:44: node_templates.db"));
+/// assert!(problems[0].to_string().starts_with("service.yaml:10:45: node_templates.db"));
 /// ```
 pub fn read(
     csar: &Csar,
