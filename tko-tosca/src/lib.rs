@@ -1,4 +1,4 @@
-//! Reads and checks topologies in TOSCA.
+#![doc = include_str!("../README.md")]
 //!
 //! The crate understands the part of TOSCA Simple Profile in YAML 1.3 and of TOSCA 2.0 that
 //! describes a topology: types, node templates, properties, requirements and capabilities,

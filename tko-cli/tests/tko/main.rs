@@ -20,6 +20,7 @@ mod replicas;
 mod shutdown;
 mod sources;
 mod sqlite;
+mod tosca;
 mod validate;
 mod workbench;
 mod workers;

@@ -1,0 +1,49 @@
+//! `tko tosca check` shows topologies, problems and pictures.
+
+use crate::harness::{example, tko};
+use serde_json::Value;
+use std::fs;
+
+#[tokio::test]
+async fn a_valid_service_template_is_shown_in_every_format() {
+    let service = example("tosca/service.yaml");
+    let text = tko("tosca check -i region=pune").arg(&service).good().await;
+    assert!(text.stdout.contains("upf: network::Upf\n"), "{text}");
+    assert!(text.stdout.contains("dnn = \"pune.internet\""), "{text}");
+    let json = tko("tosca check -o json").arg(&service).good().await;
+    let document: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(document["valid"], true);
+    assert_eq!(
+        document["nodes"]["smf"]["relationships"][1]["target"],
+        "upf"
+    );
+    let dot = tko("tosca check -o dot").arg(&service).good().await;
+    assert!(
+        dot.stdout
+            .contains("\"upf\" -> \"edges\" [label=\"host\"];"),
+        "{dot}"
+    );
+    let svg = tko("tosca check -o svg").arg(&service).good().await;
+    assert!(svg.stdout.starts_with("<svg "), "{svg}");
+    let count = svg.stdout.matches("marker-end").count();
+    assert_eq!(count, 3, "three relationships are drawn: {svg}");
+}
+
+#[tokio::test]
+async fn every_problem_of_a_service_template_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bad.yaml");
+    let text = "tosca_definitions_version: tosca_simple_yaml_1_3\nnode_types:\n  A: {}\n\
+                topology_template:\n  node_templates:\n    a: {type: B}\n    b: {type: A, x: 1}\n";
+    fs::write(&path, text).expect("it is written");
+    let error = tko("tosca check").arg(&path).bad(2).await;
+    assert!(
+        error.contains("bad.yaml:6:15: node_templates.a: unknown node type \"B\""),
+        "{error}"
+    );
+    assert!(
+        error.contains("bad.yaml:7:18: node_templates.b: unknown key \"x\""),
+        "{error}"
+    );
+    assert!(error.contains("not valid: 2 problems"), "{error}");
+}
