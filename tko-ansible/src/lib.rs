@@ -1,1 +1,11 @@
-//! Runs preparers in Ansible: AWX and ansible-runner.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod awx;
+mod change;
+mod executor;
+mod runner;
+mod secret;
+
+pub use self::executor::{AnsibleExecutor, AnsibleSettings};
+pub use self::secret::SecretFolder;

@@ -1,0 +1,183 @@
+//! Schedules sites by the job templates of AWX or Automation Controller.
+//!
+//! A change of a site is one job, however often the scheduler is called and by however many
+//! processes: every job carries the site and the identity of the change in its extra variables. The
+//! newest job of the site tells what was done last. So a controller that starts again finds the job
+//! that another one launched, and follows it to its end.
+//!
+//! The API is the one of the AWX API reference: `job_templates`, `inventories`, `jobs`.
+
+mod client;
+mod job;
+
+pub(crate) use self::job::tail;
+
+use self::client::{AwxClient, Login};
+use self::job::Job;
+use crate::change::SiteChange;
+use crate::executor::AnsibleSettings;
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use tko_core::{Condition, Error, Result, ScheduleCall, Scheduler};
+
+/// The condition of a site that says how its last job ended.
+const AUTOMATED: &str = "Automated";
+
+/// Most sites of which the last job is remembered; more are looked up.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// A plugin that launches jobs.
+#[derive(Clone, Debug)]
+pub(crate) struct AwxPlugin {
+    /// The plugin's id.
+    pub id: String,
+    /// The URL of AWX, without `/api/v2/`.
+    pub host: String,
+    /// The name of the job template.
+    pub template: String,
+    /// The name of the inventory.
+    pub inventory: Option<String>,
+    /// The name to log in with.
+    pub username: Option<String>,
+    /// The password, or the secret that holds it.
+    pub password: Option<String>,
+    /// The token, or the secret that holds it.
+    pub token: Option<String>,
+    /// Further extra variables.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// The last job of a site that succeeded here.
+#[derive(Clone)]
+struct Finished {
+    change: String,
+    fence: u64,
+    message: String,
+}
+
+/// Launches one job for each change of a site.
+pub(crate) struct AwxScheduler {
+    plugin: AwxPlugin,
+    settings: AnsibleSettings,
+    http: reqwest::Client,
+    finished: Mutex<HashMap<String, Finished>>,
+}
+
+impl AwxScheduler {
+    /// A scheduler for a plugin.
+    ///
+    /// # Errors
+    /// `BadArgument`: the URL of the host or the credentials are not right.
+    pub(crate) fn new(plugin: AwxPlugin, settings: AnsibleSettings) -> Result<Self> {
+        AwxClient::check(&plugin.host)?;
+        match (&plugin.token, &plugin.username, &plugin.password) {
+            (Some(_), None, None) | (None, Some(_), Some(_)) | (None, None, None) => {}
+            _ => {
+                let message = "give either a token, or a username with a password";
+                return Err(Error::bad("_awx.token", message));
+            }
+        }
+        Ok(Self {
+            http: client::http(settings.request_timeout)?,
+            plugin,
+            settings,
+            finished: Mutex::default(),
+        })
+    }
+
+    async fn client(&self) -> Result<AwxClient> {
+        let secrets = &self.settings.secrets;
+        let login = match (
+            &self.plugin.token,
+            &self.plugin.username,
+            &self.plugin.password,
+        ) {
+            (Some(token), _, _) => Login::Token(secrets.resolve("_awx.token", token).await?),
+            (None, Some(name), Some(password)) => {
+                let password = secrets.resolve("_awx.password", password).await?;
+                Login::Password(name.clone(), password)
+            }
+            _ => Login::None,
+        };
+        AwxClient::new(&self.plugin.host, login, self.http.clone())
+    }
+
+    /// What the last job here said, if nothing can have happened to the site since.
+    fn remembered(&self, change: &SiteChange) -> Option<String> {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = finished.get_mut(&change.site)?;
+        // Any other scheduler would have had the number between.
+        if last.change != change.change || last.fence.checked_add(1) != Some(change.fence) {
+            return None;
+        }
+        last.fence = change.fence;
+        Some(last.message.clone())
+    }
+
+    fn remember(&self, change: &SiteChange, message: &str) {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        if finished.len() >= MOST_REMEMBERED && !finished.contains_key(&change.site) {
+            return;
+        }
+        let last = Finished {
+            change: change.change.clone(),
+            fence: change.fence,
+            message: message.to_owned(),
+        };
+        finished.insert(change.site.clone(), last);
+    }
+}
+
+#[async_trait]
+impl Scheduler for AwxScheduler {
+    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        let plugin = &self.plugin;
+        let configuration = json!([plugin.host, plugin.template, plugin.inventory]);
+        let change = SiteChange::new(&call, &plugin.variables, &configuration)?;
+        let observed = call.site.entity.generation;
+        let done = |message: String| {
+            vec![Condition::new(
+                AUTOMATED,
+                true,
+                "JobSucceeded",
+                message,
+                observed,
+            )]
+        };
+        if let Some(message) = self.remembered(&change) {
+            return Ok(done(message));
+        }
+        let client = self.client().await?;
+        let template = client.one("job_templates", &plugin.template).await?;
+        let job = match Job::newest(&client, template, &change).await? {
+            Some(job) => {
+                tracing::info!(
+                    plugin = plugin.id,
+                    site = change.site,
+                    job = job.url,
+                    "follows"
+                );
+                job
+            }
+            None => {
+                let inventory = match &plugin.inventory {
+                    Some(name) => Value::from(client.one("inventories", name).await?),
+                    None => Value::Null,
+                };
+                let job = Job::launch(&client, template, inventory, &change).await?;
+                tracing::info!(
+                    plugin = plugin.id,
+                    site = change.site,
+                    job = job.url,
+                    "launched"
+                );
+                job
+            }
+        };
+        let message = job.follow(&client, self.settings.poll).await?;
+        self.remember(&change, &message);
+        Ok(done(message))
+    }
+}

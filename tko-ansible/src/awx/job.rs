@@ -1,0 +1,224 @@
+//! One job: found, launched, followed, cancelled.
+
+use super::client::AwxClient;
+use crate::change::{CHANGE, SITE, SiteChange};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tko_core::{Error, ErrorKind, Result};
+
+/// Jobs of a template that are looked through for the newest one of a site, in pages.
+const PAGE: &str = "200";
+/// Most pages that are looked through.
+const MOST_PAGES: usize = 10;
+/// Requests for a job that may fail in a row because AWX is away.
+const MOST_FAILURES: u32 = 20;
+/// Lines of a job's output that a condition shows.
+const LAST_LINES: usize = 10;
+/// Most characters of them.
+const MOST_CHARACTERS: usize = 2_000;
+
+/// One job.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// Its number.
+    id: i64,
+    /// Its page, for people.
+    pub url: String,
+}
+
+impl Job {
+    fn new(client: &AwxClient, id: i64) -> Self {
+        let url = client.page(&format!("jobs/playbook/{id}"));
+        Self { id, url }
+    }
+
+    /// The newest job of the site, if it stands for this change and has not failed.
+    ///
+    /// # Errors
+    /// As requests to AWX.
+    pub(crate) async fn newest(
+        client: &AwxClient,
+        template: i64,
+        change: &SiteChange,
+    ) -> Result<Option<Self>> {
+        let path = format!("job_templates/{template}/jobs/");
+        for page in 1..=MOST_PAGES {
+            let page = page.to_string();
+            let query = [
+                ("order_by", "-id"),
+                ("page_size", PAGE),
+                ("page", page.as_str()),
+            ];
+            let answer = client.get(&path, &query).await?;
+            let results = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
+            for job in results {
+                let variables = variables_of(&job["extra_vars"]);
+                if variables.get(SITE).and_then(Value::as_str) != Some(&change.site) {
+                    continue;
+                }
+                let same = variables.get(CHANGE).and_then(Value::as_str) == Some(&change.change);
+                let failed = matches!(
+                    job["status"].as_str(),
+                    Some("failed" | "error" | "canceled") | None
+                );
+                let id = job["id"].as_i64();
+                return Ok(id
+                    .filter(|_| same && !failed)
+                    .map(|id| Self::new(client, id)));
+            }
+            if answer["next"].is_null() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Launches a job.
+    ///
+    /// # Errors
+    /// `BadArgument`: AWX ignored the variables or the inventory, because the job template does not
+    /// prompt for them. Besides as requests to AWX.
+    pub(crate) async fn launch(
+        client: &AwxClient,
+        template: i64,
+        inventory: Value,
+        change: &SiteChange,
+    ) -> Result<Self> {
+        let mut body = json!({"extra_vars": change.variables});
+        if !inventory.is_null() {
+            body["inventory"] = inventory;
+        }
+        let path = format!("job_templates/{template}/launch/");
+        let (_, answer) = client.post(&path, &body).await?;
+        let id = answer["job"].as_i64().or_else(|| answer["id"].as_i64());
+        let id = id.ok_or_else(|| client.odd(&path, "a launch without a job"))?;
+        let job = Self::new(client, id);
+        let ignored: Vec<&str> = answer["ignored_fields"]
+            .as_object()
+            .map(|fields| fields.keys().map(String::as_str).collect())
+            .unwrap_or_default();
+        if !ignored.is_empty() {
+            job.cancel(client).await;
+            let message = format!(
+                "AWX ignored {} of {}: let the job template prompt for them on launch",
+                ignored.join(", "),
+                job.url
+            );
+            return Err(Error::bad("arguments", message));
+        }
+        Ok(job)
+    }
+
+    /// Waits for the end; returns what a condition says of it. Dropping the call cancels the job.
+    ///
+    /// # Errors
+    /// - `Internal`: the job failed or was cancelled; the message has its URL and last lines.
+    /// - `Unavailable`: AWX was away for too long. The job goes on, and the next call finds it.
+    pub(crate) async fn follow(self, client: &AwxClient, first: Duration) -> Result<String> {
+        let mut guard = CancelOnDrop {
+            job: Some((self.clone(), client.clone())),
+        };
+        let (mut pause, mut failures) = (first, 0);
+        let ended = loop {
+            match client.get(&format!("jobs/{}/", self.id), &[]).await {
+                Ok(job) => {
+                    failures = 0;
+                    let status = job["status"].as_str().unwrap_or_default().to_owned();
+                    match status.as_str() {
+                        "successful" => break Ok(()),
+                        "failed" | "error" | "canceled" => {
+                            let why = job["result_traceback"].as_str().unwrap_or_default();
+                            let explained = job["job_explanation"].as_str().unwrap_or_default();
+                            break Err(format!("{status} {explained} {why}").trim().to_owned());
+                        }
+                        _ => {}
+                    }
+                }
+                Err(error)
+                    if error.kind() == ErrorKind::Unavailable && failures < MOST_FAILURES =>
+                {
+                    failures += 1;
+                }
+                Err(error) => {
+                    guard.job = None;
+                    return Err(error);
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(first * 10);
+        };
+        guard.job = None;
+        let lines = self.last_lines(client).await;
+        match ended {
+            Ok(()) => Ok(format!("{}: successful\n{lines}", self.url)
+                .trim_end()
+                .to_owned()),
+            Err(why) => {
+                let message = format!("{why}\n{lines}");
+                Err(Error::internal(
+                    format!("finish {}", self.url),
+                    message.trim_end().to_owned(),
+                ))
+            }
+        }
+    }
+
+    /// The last lines of the output; what went wrong instead if they cannot be read.
+    async fn last_lines(&self, client: &AwxClient) -> String {
+        let path = format!("jobs/{}/stdout/", self.id);
+        let text = match client.text(&path, &[("format", "txt")]).await {
+            Ok(text) => text,
+            Err(error) => return format!("its output cannot be read: {}", error.chain()),
+        };
+        tail(&text)
+    }
+
+    async fn cancel(&self, client: &AwxClient) {
+        let path = format!("jobs/{}/cancel/", self.id);
+        match client.post(&path, &Value::Object(Map::new())).await {
+            Ok(_) => tracing::info!(job = self.url, "cancelled"),
+            // AWX answers 405 if the job has ended.
+            Err(error) => tracing::warn!(job = self.url, error = error.chain(), "not cancelled"),
+        }
+    }
+}
+
+/// The last lines of a text that are not empty, for people.
+pub(crate) fn tail(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().rev().map(str::trim_end).collect();
+    lines.retain(|line| !line.is_empty());
+    lines.truncate(LAST_LINES);
+    lines.reverse();
+    let text = lines.join("\n");
+    let clean: String = text
+        .chars()
+        .filter(|c| *c == '\n' || !c.is_control())
+        .collect();
+    let skipped = clean.chars().count().saturating_sub(MOST_CHARACTERS);
+    clean.chars().skip(skipped).collect()
+}
+
+/// AWX gives extra variables as text with JSON in it.
+fn variables_of(value: &Value) -> Map<String, Value> {
+    match value {
+        Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+        Value::Object(map) => map.clone(),
+        _ => Map::new(),
+    }
+}
+
+/// Cancels a job whose call ends before it does.
+struct CancelOnDrop {
+    job: Option<(Job, AwxClient)>,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let Some((job, client)) = self.job.take() else {
+            return;
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { job.cancel(&client).await });
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Secrets by reference: what a plugin's property names is read where the plugin runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use tko_core::{Error, Result};
+
+/// Most bytes of a secret.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// What a property begins with that names a secret.
+const PREFIX: &str = "secret:";
+
+/// A folder with one secret in each file, such as a mounted Kubernetes Secret.
+///
+/// A property `secret:NAME` of a plugin means the content of the file NAME. So whoever may read
+/// plugins does not see it. Names have letters, digits, `-`, `_` and `.` only.
+#[derive(Clone, Default)]
+pub struct SecretFolder {
+    path: Option<PathBuf>,
+}
+
+impl fmt::Debug for SecretFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SecretFolder").field(&self.path).finish()
+    }
+}
+
+impl SecretFolder {
+    /// The secrets in this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: Some(path.into()),
+        }
+    }
+
+    /// The value of a property: itself, or the secret that it names. One line end is removed.
+    ///
+    /// # Errors
+    /// `BadArgument` for `property`: it names a secret, and there is no folder of secrets, the name
+    /// is not one, or the file cannot be read.
+    pub(crate) async fn resolve(&self, property: &str, value: &str) -> Result<String> {
+        let Some(name) = value.strip_prefix(PREFIX) else {
+            return Ok(value.to_owned());
+        };
+        let bad = |message: String| Err(Error::bad(property.to_owned(), message));
+        let Some(folder) = &self.path else {
+            return bad(format!(
+                "{value} names a secret: start the scheduler with --secrets DIR"
+            ));
+        };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
+            return bad(format!("{value} is not the name of a secret"));
+        }
+        let path = folder.join(name);
+        let read = async {
+            let size = tokio::fs::metadata(&path).await?.len();
+            if size > MOST_BYTES {
+                let message = format!("more than {MOST_BYTES} bytes");
+                return Err(std::io::Error::other(message));
+            }
+            tokio::fs::read_to_string(&path).await
+        };
+        match read.await {
+            Ok(text) => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
+            Err(error) => bad(format!("{value} cannot be read: {error}")),
+        }
+    }
+}

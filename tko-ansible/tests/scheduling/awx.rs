@@ -1,0 +1,312 @@
+//! Jobs of AWX: one for each change, followed, found again, cancelled.
+
+use crate::awx_server::AwxServer;
+use crate::world::{deployment, schedule, scheduler, site};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_ansible::{AnsibleSettings, SecretFolder};
+use tko_core::{ErrorKind, Result, Scheduler};
+
+fn settings() -> AnsibleSettings {
+    AnsibleSettings::default()
+        .with_poll(Duration::from_millis(1))
+        .with_request_timeout(Duration::from_secs(10))
+}
+
+fn plugin(server: &AwxServer) -> Result<Arc<dyn Scheduler>> {
+    let properties = [
+        ("_awx.host", server.url.as_str()),
+        ("_awx.inventory", "edges"),
+        ("_awx.username", "user"),
+        ("_awx.password", "word"),
+        ("region", "pune"),
+    ];
+    scheduler(settings(), &["deploy"], &properties)
+}
+
+#[tokio::test]
+async fn a_change_is_one_job_however_often_it_is_scheduled() {
+    let server = AwxServer::start(&["pending", "running", "successful"]).await;
+    let awx = plugin(&server).unwrap();
+    let (edge, wanted) = (site("edge", "a"), [deployment("one", "b")]);
+    let conditions = schedule(&*awx, &edge, &wanted, 1).await.unwrap();
+    assert_eq!(conditions[0].kind, "Automated");
+    assert_eq!(conditions[0].status, Some(true));
+    let message = &conditions[0].message;
+    let page = format!("{}/#/jobs/playbook/100: successful", server.url);
+    assert!(message.starts_with(&page), "{message}");
+    assert!(
+        message.ends_with("line 50") || message.ends_with("line 50[0m"),
+        "{message}"
+    );
+    assert!(
+        message.contains("line 41") && !message.contains("line 40"),
+        "{message}"
+    );
+    let job = server.with(|state| state.jobs[0].clone());
+    assert_eq!(job.inventory, 3);
+    assert_eq!(job.variables["region"], "pune");
+    let input = &job.variables["plugin"];
+    assert_eq!(input["siteId"], "edge");
+    assert_eq!(input["sitePackage"][0]["data"], json!({"text": "a"}));
+    assert_eq!(input["deployments"]["one"][0]["data"], json!({"text": "b"}));
+    assert_eq!(input["removedDeployments"], json!({}));
+    assert_eq!(input["targetResourceIdentifier"]["kind"], "");
+
+    // Unchanged: the next calls cost no request at all.
+    let before = server.with(|state| state.requests);
+    for fence in 2..5 {
+        let again = schedule(&*awx, &edge, &wanted, fence).await.unwrap();
+        assert_eq!(again[0].message, conditions[0].message);
+    }
+    assert_eq!(server.with(|state| state.requests), before);
+    // Somebody else may have had the site: the jobs tell.
+    schedule(&*awx, &edge, &wanted, 9).await.unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 1);
+    // A change is another job; going back is a third one.
+    schedule(&*awx, &edge, &[], 10).await.unwrap();
+    schedule(&*awx, &edge, &wanted, 11).await.unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 3);
+    // Another site is not this one.
+    schedule(&*awx, &site("other", "a"), &wanted, 1)
+        .await
+        .unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 4);
+}
+
+#[tokio::test]
+async fn a_controller_that_starts_again_follows_the_job_of_the_one_before() {
+    let server = AwxServer::start(&["running"]).await;
+    let (edge, wanted) = (site("edge", "a"), [deployment("one", "b")]);
+    let first = plugin(&server).unwrap();
+    // The process dies in the middle: nothing of its memory is left, and it cancels nothing.
+    let call = tokio::spawn({
+        let (edge, wanted) = (edge.clone(), wanted.clone());
+        async move { schedule(&*first, &edge, &wanted, 1).await }
+    });
+    while server.with(|state| state.asked) < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    server.with(|state| state.failing = (usize::MAX, 503));
+    let failed = call.await.unwrap().unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
+    server.with(|state| {
+        state.failing = (0, 0);
+        state.statuses = vec!["running", "successful"];
+        state.asked = 0;
+    });
+    let second = plugin(&server).unwrap();
+    let conditions = schedule(&*second, &edge, &wanted, 2).await.unwrap();
+    assert!(
+        conditions[0]
+            .message
+            .contains("/jobs/playbook/100: successful")
+    );
+    assert_eq!(
+        server.with(|state| (state.jobs.len(), state.cancelled.len())),
+        (1, 0)
+    );
+    // Also when it has ended meanwhile.
+    let third = plugin(&server).unwrap();
+    schedule(&*third, &edge, &wanted, 3).await.unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 1);
+}
+
+#[tokio::test]
+async fn the_newest_job_of_a_site_is_found_on_a_later_page() {
+    let server = AwxServer::start(&["successful"]).await;
+    let awx = plugin(&server).unwrap();
+    let edge = site("edge", "a");
+    schedule(&*awx, &edge, &[], 1).await.unwrap();
+    server.with(|state| {
+        let mut other = state.jobs[0].clone();
+        other.variables = json!({"tko_site": "other", "tko_change": "x"});
+        for id in 0..450 {
+            other.id = 200 + id;
+            state.jobs.push(other.clone());
+        }
+    });
+    let later = plugin(&server).unwrap();
+    schedule(&*later, &edge, &[], 5).await.unwrap();
+    assert_eq!(
+        server.with(|state| state.jobs.len()),
+        451,
+        "no job was launched"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_job_is_an_error_with_its_page_and_last_lines_and_is_launched_again() {
+    let server = AwxServer::start(&["running", "failed"]).await;
+    let awx = plugin(&server).unwrap();
+    let edge = site("edge", "a");
+    let error = schedule(&*awx, &edge, &[], 1).await.unwrap_err().chain();
+    for part in ["/#/jobs/playbook/100", "failed a task failed", "line 50"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert!(!error.contains('\x1b'), "{error:?}");
+    server.with(|state| state.statuses = vec!["successful"]);
+    schedule(&*awx, &edge, &[], 2).await.unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 2);
+}
+
+#[tokio::test]
+async fn a_call_that_ends_early_cancels_its_job() {
+    let server = AwxServer::start(&["running"]).await;
+    let awx = plugin(&server).unwrap();
+    let edge = site("edge", "a");
+    let call = tokio::spawn(async move { schedule(&*awx, &edge, &[], 1).await });
+    while server.with(|state| state.asked) < 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    call.abort();
+    let cancelled = async {
+        while server.with(|state| state.cancelled.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), cancelled)
+        .await
+        .expect("it is cancelled");
+    assert_eq!(server.with(|state| state.cancelled.clone()), [100]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_while_does_not_end_the_job() {
+    let server = AwxServer::start(&["running", "running", "successful"]).await;
+    let awx = plugin(&server).unwrap();
+    let edge = site("edge", "a");
+    let call = tokio::spawn(async move { schedule(&*awx, &edge, &[], 1).await });
+    while server.with(|state| state.asked) < 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    server.with(|state| state.failing = (5, 502));
+    call.await.unwrap().unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 1);
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do() {
+    let server = AwxServer::start(&["successful"]).await;
+    let edge = site("edge", "a");
+    let host = ("_awx.host", server.url.as_str());
+    let token = ("_awx.token", "token");
+    let outcome = async |arguments: &[&str], properties: &[(&str, &str)]| {
+        let awx = scheduler(settings(), arguments, properties)?;
+        schedule(&*awx, &edge, &[], 1).await
+    };
+    for (template, properties, expected) in [
+        (
+            "nothing",
+            vec![host, token],
+            "AWX has no job template \"nothing\"",
+        ),
+        (
+            "twice",
+            vec![host, token],
+            "AWX has several of the job template \"twice\"",
+        ),
+        (
+            "deploy",
+            vec![host, token, ("_awx.inventory", "none")],
+            "AWX has no inventory \"none\"",
+        ),
+        (
+            "deploy",
+            vec![host, ("_awx.token", "wrong")],
+            "check _awx.token",
+        ),
+        (
+            "deploy",
+            vec![host, ("_awx.token", "secret:awx")],
+            "start the scheduler with --secrets",
+        ),
+        (
+            "deploy",
+            vec![host, ("_awx.username", "user")],
+            "a username with a password",
+        ),
+        (
+            "deploy",
+            vec![host, ("_awx.hots", "x")],
+            "unknown property; expected one of _awx.host",
+        ),
+        ("deploy", vec![host, ("plugin", "x")], "choose another name"),
+        (
+            "deploy",
+            vec![("_awx.host", "ftp://x")],
+            "is not an http or https URL",
+        ),
+        (
+            "deploy",
+            vec![("_awx.host", "http://a:b@x")],
+            "do not belong into the URL",
+        ),
+        (
+            "deploy",
+            vec![("_awx.host", "http://192.0.2.1"), token],
+            "not sent without TLS",
+        ),
+        ("deploy", vec![], "give the URL of AWX, or a playbook"),
+        (
+            "deploy",
+            vec![host, ("_ansible.playbook", "x.yaml")],
+            "either _ansible.playbook or",
+        ),
+    ] {
+        let error = outcome(&[template], &properties)
+            .await
+            .expect_err(expected)
+            .chain();
+        assert!(error.contains(expected), "{expected} in {error}");
+    }
+    let error = outcome(&[], &[host])
+        .await
+        .expect_err("no template")
+        .chain();
+    assert!(error.contains("the name of the job template"), "{error}");
+    server.with(|state| state.failing = (1, 403));
+    let error = outcome(&["deploy"], &[host, token]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+    server.with(|state| state.ignored = vec!["extra_vars"]);
+    let error = outcome(&["deploy"], &[host, token])
+        .await
+        .unwrap_err()
+        .chain();
+    assert!(error.contains("ignored extra_vars"), "{error}");
+    assert_eq!(server.with(|state| state.cancelled.len()), 1);
+}
+
+#[tokio::test]
+async fn secrets_are_read_where_the_plugin_runs() {
+    let server = AwxServer::start(&["successful"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("awx-token"), "token\n").unwrap();
+    let settings = settings().with_secrets(SecretFolder::new(folder.path()));
+    let host = ("_awx.host", server.url.as_str());
+    let with = |reference: &'static str| {
+        scheduler(
+            settings.clone(),
+            &["deploy"],
+            &[host, ("_awx.token", reference)],
+        )
+        .unwrap()
+    };
+    let edge = site("edge", "a");
+    schedule(&*with("secret:awx-token"), &edge, &[], 1)
+        .await
+        .unwrap();
+    for (reference, expected) in [
+        ("secret:../awx-token", "is not the name of a secret"),
+        ("secret:.hidden", "is not the name of a secret"),
+        ("secret:", "is not the name of a secret"),
+        ("secret:missing", "cannot be read"),
+    ] {
+        let error = schedule(&*with(reference), &edge, &[], 1)
+            .await
+            .unwrap_err()
+            .chain();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Playbooks on this machine, with the real ansible-core and ansible-runner.
+//!
+//! They are installed with pip below the target folder, once. `TKO_ANSIBLE_ENV` names a Python
+//! environment that has them already. Where they cannot be had, the tests say so and end.
+
+use crate::world::{deployment, schedule, scheduler, site};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tko_ansible::AnsibleSettings;
+
+/// The folder with the programs of Ansible.
+fn programs() -> Option<&'static Path> {
+    static PROGRAMS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAMS.get_or_init(install).as_deref()
+}
+
+fn install() -> Option<PathBuf> {
+    let given = std::env::var_os("TKO_ANSIBLE_ENV").map(PathBuf::from);
+    let folder =
+        given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("ansible-2.19.14"));
+    let (bin, done) = (folder.join("bin"), folder.join("installed"));
+    if bin.join("ansible-runner").exists() && (done.exists() || bin.join("ansible").exists()) {
+        return Some(bin);
+    }
+    let run = |command: &mut Command| command.output().is_ok_and(|out| out.status.success());
+    let installed = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+        && run(Command::new(bin.join("pip")).args([
+            "install",
+            "--quiet",
+            "ansible-core==2.19.14",
+            "ansible-runner==2.4.3",
+        ]))
+        && std::fs::write(done, "").is_ok();
+    if !installed {
+        eprintln!("skipped: ansible-core and ansible-runner cannot be installed with pip here");
+    }
+    installed.then_some(bin)
+}
+
+/// A folder with a playbook, and a runner that finds the programs.
+fn playbook(tasks: &str) -> Option<(tempfile::TempDir, String, String)> {
+    let programs = programs()?;
+    let folder = tempfile::tempdir().expect("a folder");
+    let play = format!(
+        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n{tasks}"
+    );
+    let path = folder.path().join("site.yaml");
+    std::fs::write(&path, play).expect("it is written");
+    // The environment of plugins is clean: the program itself says where Ansible is.
+    let runner = folder.path().join("runner");
+    let script = format!(
+        "#!/bin/sh\nPATH={0}:$PATH\nexport PATH\nexec {0}/ansible-runner \"$@\"\n",
+        programs.display()
+    );
+    std::fs::write(&runner, script).expect("it is written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&runner, mode).expect("it is made executable");
+    let (path, runner) = (path.display().to_string(), runner.display().to_string());
+    Some((folder, path, runner))
+}
+
+#[tokio::test]
+async fn a_playbook_gets_the_input_and_its_output_is_a_condition() {
+    let tasks = "    - copy: {dest: \"{{ playbook_dir }}/out\", content: \"{{ plugin.siteId }} \
+                 {{ plugin.deployments.one[0].data.text }} {{ region }}\"}\n    - debug: {msg: well \
+                 done}\n";
+    let Some((folder, path, runner)) = playbook(tasks) else {
+        return;
+    };
+    let properties = [
+        ("_ansible.playbook", path.as_str()),
+        ("_ansible.runner", runner.as_str()),
+        ("region", "pune"),
+    ];
+    let ansible = scheduler(AnsibleSettings::default(), &[], &properties).unwrap();
+    let conditions = schedule(&*ansible, &site("edge", "a"), &[deployment("one", "b")], 1)
+        .await
+        .unwrap();
+    assert!(
+        conditions[0].message.contains("failed=0"),
+        "{}",
+        conditions[0].message
+    );
+    let written = std::fs::read_to_string(folder.path().join("out")).unwrap();
+    assert_eq!(written, "edge b pune");
+}
+
+#[tokio::test]
+async fn a_playbook_that_fails_is_an_error_with_its_last_lines() {
+    let Some((_folder, path, runner)) = playbook("    - fail: {msg: no room in the rack}\n") else {
+        return;
+    };
+    let properties = [
+        ("_ansible.playbook", path.as_str()),
+        ("_ansible.runner", runner.as_str()),
+    ];
+    let ansible = scheduler(AnsibleSettings::default(), &[], &properties).unwrap();
+    let error = schedule(&*ansible, &site("edge", "a"), &[], 1)
+        .await
+        .unwrap_err()
+        .chain();
+    assert!(error.contains("no room in the rack"), "{error}");
+}
+
+#[tokio::test]
+async fn a_playbook_that_hangs_is_ended() {
+    let Some((_folder, path, runner)) = playbook("    - command: sleep 600\n") else {
+        return;
+    };
+    let properties = [
+        ("_ansible.playbook", path.as_str()),
+        ("_ansible.runner", runner.as_str()),
+    ];
+    let settings = AnsibleSettings::default().with_playbook_timeout(Duration::from_secs(8));
+    let ansible = scheduler(settings, &[], &properties).unwrap();
+    let error = schedule(&*ansible, &site("edge", "a"), &[], 1)
+        .await
+        .unwrap_err()
+        .chain();
+    assert!(error.contains("site.yaml"), "{error}");
+}
+
+#[tokio::test]
+async fn a_playbook_that_is_not_there_is_an_error() {
+    let properties = [("_ansible.playbook", "/nowhere/site.yaml")];
+    let ansible = scheduler(AnsibleSettings::default(), &[], &properties).unwrap();
+    let error = schedule(&*ansible, &site("edge", "a"), &[], 1)
+        .await
+        .unwrap_err()
+        .chain();
+    assert!(error.contains("/nowhere/site.yaml"), "{error}");
+}
