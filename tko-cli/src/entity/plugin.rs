@@ -12,6 +12,7 @@ use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use crate::services::controllers::executors;
 use clap::{Args, Subcommand};
 use skeleton::NewPluginArgs;
+use tko_ansible::AnsibleSettings;
 use tko_core::{
     DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
 };
@@ -135,7 +136,12 @@ impl PluginCommand {
 
 /// Returns a warning if the controllers of this program have no such executor.
 fn unknown_executor(name: &str) -> Option<String> {
-    let known = executors(None, Timeouts::default(), PluginMetrics::default());
+    let known = executors(
+        None,
+        Timeouts::default(),
+        PluginMetrics::default(),
+        AnsibleSettings::default(),
+    );
     let names: Vec<&str> = known.iter().map(|executor| executor.name()).collect();
     (!names.contains(&name)).then(|| {
         format!(

@@ -14,6 +14,7 @@ use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_ansible::AnsibleSettings;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
 use tko_core::{Caller, DataApi, Executor, Guarded, PluginType, RoleGuard, WorkerApi};
@@ -172,7 +173,12 @@ impl Assembly {
             validate: time,
             ..Timeouts::default()
         };
-        let executors = executors(self.address(), timeouts, self.plugin_metrics.clone());
+        let executors = executors(
+            self.address(),
+            timeouts,
+            self.plugin_metrics.clone(),
+            AnsibleSettings::default(),
+        );
         self.validation_executors.clone_from(&executors);
         let (loaded, is_loaded) = oneshot::channel();
         self.background.spawn(async move {

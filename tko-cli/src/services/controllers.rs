@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{CommandExecutor, Grpc, PluginMetrics, Timeouts, WorkerExecutor};
@@ -69,6 +70,9 @@ pub(crate) struct SchedulerArgs {
     /// Push every commit to this remote of the repository
     #[arg(long, value_name = "REMOTE", requires = "manifests_git")]
     manifests_push: Option<String>,
+    /// Folder with secrets, one per file, that properties of plugins name as secret:NAME
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
 }
 
 /// The destination of manifests.
@@ -96,6 +100,7 @@ pub(crate) fn executors(
     data: Option<SocketAddr>,
     timeouts: Timeouts,
     metrics: PluginMetrics,
+    ansible: AnsibleSettings,
 ) -> Vec<Arc<dyn Executor>> {
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
@@ -108,6 +113,7 @@ pub(crate) fn executors(
         Arc::new(CommandExecutor::new(settings.clone())),
         Arc::new(WorkerExecutor::new(settings)),
         Arc::new(KptExecutor::new(functions)),
+        Arc::new(AnsibleExecutor::new(ansible)),
     ]
 }
 
@@ -138,13 +144,26 @@ impl PreparerArgs {
         PrepareController::new(data)
             .with_registry(kptfiles.add_to(tko_preparer::native()))
             .with_result_cache(results)
-            .with_executors(executors(address, timeouts, metrics))
+            .with_executors(executors(
+                address,
+                timeouts,
+                metrics,
+                AnsibleSettings::default(),
+            ))
             .with_clock(clock)
             .with_settings(settings)
     }
 }
 
 impl SchedulerArgs {
+    /// Settings of plugins that run in Ansible.
+    fn ansible(&self) -> AnsibleSettings {
+        let secrets = self.secrets.as_ref().map(SecretFolder::new);
+        AnsibleSettings::default()
+            .with_secrets(secrets.unwrap_or_default())
+            .with_playbook_timeout(self.scheduler_timeout)
+    }
+
     /// The destination that the flags choose.
     pub(crate) fn manifest_destination(&self) -> ManifestDestination {
         match (&self.manifests, &self.manifests_git) {
@@ -180,7 +199,7 @@ impl SchedulerArgs {
             .with_resync(controller.interval);
         ScheduleController::new(data)
             .with_registry(native(destination))
-            .with_executors(executors(address, timeouts, metrics))
+            .with_executors(executors(address, timeouts, metrics, self.ansible()))
             .with_clock(clock)
             .with_settings(settings)
     }

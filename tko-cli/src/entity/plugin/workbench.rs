@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tko_ansible::AnsibleSettings;
 use tko_core::registry::made_by;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
@@ -78,7 +79,12 @@ impl DryCall<'_> {
             prepare: self.timeout,
             ..Timeouts::default()
         };
-        let executors: Vec<Arc<dyn Executor>> = executors(None, timeouts, PluginMetrics::default());
+        let executors: Vec<Arc<dyn Executor>> = executors(
+            None,
+            timeouts,
+            PluginMetrics::default(),
+            AnsibleSettings::default(),
+        );
         let preparer = made_by(&executors, &self.plugin, |executor, plugin| {
             executor.preparer(plugin)
         })?;
