@@ -274,6 +274,7 @@ impl Default for SchedulerArgs {
             manifests: None,
             manifests_git: None,
             manifests_push: None,
+            secrets: None,
         }
     }
 }
