@@ -2,7 +2,6 @@
 
 use crate::analysis::{Analysis, TypeKey};
 use crate::document::TypeKind;
-use crate::problem::SourcePosition;
 use crate::schema::PropertyDefinitions;
 use crate::yaml::YamlNode;
 use std::collections::BTreeMap;
@@ -370,13 +369,5 @@ impl Analysis<'_> {
             self.problems.error(value.at, path, message);
         }
         parsed
-    }
-
-    /// Where a type is defined.
-    pub(crate) fn defined_at(&self, key: &TypeKey) -> SourcePosition {
-        let types = self.documents[key.document].types.get(&key.kind);
-        types
-            .and_then(|types| types.get(&key.name))
-            .map_or_else(SourcePosition::default, |e| e.at)
     }
 }
