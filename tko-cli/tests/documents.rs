@@ -1,7 +1,7 @@
 //! Runs every command and code block of the project's documents.
 //!
 //! The blocks of a document run in order, in one shell, in a folder that has only the `examples`.
-//! `tko` is in the path, and `$TKO_GRPC_PORT` is a free port. Documents that use PostgreSQL find an
+//! `tko` is in the path; `$TKO_GRPC_PORT` and `$TKO_WEB_PORT` are free ports. Documents that use PostgreSQL find an
 //! empty database by `PGHOST` and similar variables.
 //!
 //! | fence | what the test does |
@@ -297,6 +297,12 @@ fn line_matches(expected: &str, line: &str) -> bool {
     }
 }
 
+/// A port that is free now.
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    free.local_addr().expect("it has one").port()
+}
+
 /// A shell that runs a document's commands one after the other.
 struct Shell {
     folder: TempDir,
@@ -323,9 +329,7 @@ impl Shell {
             .to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = free.local_addr().expect("it has one").port();
-        drop(free);
+        let port = free_port();
         let mut bash = Command::new("bash")
             .args(["--noprofile", "--norc"])
             .current_dir(work)
@@ -333,6 +337,7 @@ impl Shell {
             .env("TKO_GRPC_PORT", port.to_string())
             // What the commands keep goes into the document's folder, not into the user's home.
             .env("XDG_DATA_HOME", folder.path().join("data"))
+            .env("TKO_WEB_PORT", free_port().to_string())
             .envs(if database { postgres() } else { Vec::new() })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -76,7 +76,7 @@ async fn list(
 async fn row(api: Arc<dyn DataApi>, record: Result<Record>, most: usize) -> Result<Value> {
     let record = record?;
     let ids = deployment_ids(api, &record.entity.key, most).await?;
-    Ok(shown(&record.entity, ids))
+    Ok(shown(&record.entity, &ids))
 }
 
 async fn deployment_ids(api: Arc<dyn DataApi>, of: &Key, most: usize) -> Result<Vec<String>> {
@@ -95,7 +95,7 @@ fn milliseconds(at: Timestamp) -> i64 {
     at.0.div_euclid(1_000)
 }
 
-fn shown(entity: &Entity, deployments: Vec<String>) -> Value {
+fn shown(entity: &Entity, deployments: &[String]) -> Value {
     let metadata: Map<String, Value> = entity
         .metadata
         .iter()

@@ -36,6 +36,7 @@ pub(crate) use page::missing_page;
 
 use crate::context::SharedContext;
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tko_core::{Key, Kind};
 
@@ -57,9 +58,10 @@ pub(crate) fn routes() -> Router<SharedContext> {
         .route("/sites/{id}", get(entity::page))
         .route("/plugins/{id}", get(entity::page))
         .route("/{collection}", get(lists::page))
-        .route("/{collection}/rows", get(lists::changed_rows))
-        .route("/{collection}/confirm", get(confirm::ask))
-        .route("/{collection}/apply", post(confirm::apply))
+        .route("/rows/{collection}", get(lists::changed_rows))
+        .route("/confirm/{collection}", get(confirm::ask))
+        .route("/apply/{collection}", post(confirm::apply))
+        .layer(from_fn(page::problems_as_pages))
 }
 
 /// The pages that need none.

@@ -35,9 +35,9 @@ pub(crate) struct Feeds {
 impl Feeds {
     /// Starts to follow the feeds, until `ending`. Call it within a runtime.
     pub(crate) fn follow(
-        api: Arc<dyn DataApi>,
+        api: &Arc<dyn DataApi>,
         backlog: usize,
-        ending: CancellationToken,
+        ending: &CancellationToken,
     ) -> Arc<Self> {
         let feeds = Arc::new(Self {
             rings: KINDS.map(|_| Arc::new(Ring::new(backlog))),
@@ -138,20 +138,17 @@ impl Follower {
                 counted = async { count.as_mut().expect("checked").next().await },
                     if count.is_some() =>
                 {
-                    match counted.transpose()? {
-                        Some(page) => {
-                            let mut tally = self.feeds.tally();
-                            for record in page.items {
-                                if !touched.contains(&record.entity.key) {
-                                    tally.put(&record.entity, false);
-                                }
+                    if let Some(page) = counted.transpose()? {
+                        let mut tally = self.feeds.tally();
+                        for record in page.items {
+                            if !touched.contains(&record.entity.key) {
+                                tally.put(&record.entity, false);
                             }
                         }
-                        None => {
-                            count = None;
-                            touched = HashSet::new();
-                            self.feeds.tally().complete(self.kind, start);
-                        }
+                    } else {
+                        count = None;
+                        touched = HashSet::new();
+                        self.feeds.tally().complete(self.kind, start);
                     }
                     self.feeds.changed.send_modify(|count| *count += 1);
                 }

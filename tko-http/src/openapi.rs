@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of `/api/v1`: one table of operations, from which the reference in
+//! The `OpenAPI` 3.1 document of `/api/v1`: one table of operations, from which the reference in
 //! `docs/` is generated, too.
 
 mod operations;
@@ -24,7 +24,7 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("plugins", "plugin", "Plugin"),
 ];
 
-/// The OpenAPI 3.1 document of `/api/v1`.
+/// The `OpenAPI` 3.1 document of `/api/v1`.
 pub fn document() -> Value {
     let mut paths = PathsBuilder::new();
     for row in OPERATIONS {
@@ -101,10 +101,11 @@ fn item(row: &OperationRow, kind: Option<(&str, &str, &str)>) -> PathItem {
     if !row.description.is_empty() {
         operation = operation.description(Some(fill(row.description)));
     }
-    let filters = row
-        .has_filters
-        .then(|| operations::filters(plural))
-        .unwrap_or_default();
+    let filters = if row.has_filters {
+        operations::filters(plural)
+    } else {
+        &[]
+    };
     for parameter in row.parameters.iter().chain(filters) {
         operation = operation.parameter(parameter_of(parameter));
     }

@@ -14,7 +14,11 @@ const MAX_VIOLATIONS: usize = 1_000;
 
 /// An error as a response. Every error of the API takes this form.
 #[derive(Debug)]
-pub(crate) struct ProblemResponse {
+pub(crate) struct ProblemResponse(Box<ProblemParts>);
+
+/// The parts of a problem. Boxed, because results of handlers carry it.
+#[derive(Debug)]
+struct ProblemParts {
     status: StatusCode,
     headers: HeaderMap,
     body: Map<String, Value>,
@@ -32,11 +36,11 @@ impl ProblemResponse {
         body.insert("title".into(), title.into());
         body.insert("status".into(), status.as_u16().into());
         body.insert("detail".into(), detail.into().into());
-        Self {
+        Self(Box::new(ProblemParts {
             status,
             headers: HeaderMap::new(),
             body,
-        }
+        }))
     }
 
     /// A bad argument of the request.
@@ -46,21 +50,21 @@ impl ProblemResponse {
 
     /// The status code.
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The message for people.
     pub(crate) fn detail(&self) -> &str {
-        self.body["detail"].as_str().unwrap_or_default()
+        self.0.body["detail"].as_str().unwrap_or_default()
     }
 
     /// The problem as JSON.
     pub(crate) fn into_value(self) -> Value {
-        Value::Object(self.body)
+        Value::Object(self.0.body)
     }
 
     fn header(mut self, name: http::HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.0.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 }
@@ -81,10 +85,13 @@ impl From<Error> for ProblemResponse {
                 violations,
                 ..
             } => {
-                problem.body.insert("argument".into(), (**argument).into());
+                problem
+                    .0
+                    .body
+                    .insert("argument".into(), (**argument).into());
                 if !violations.is_empty() {
                     let shown = violations.iter().take(MAX_VIOLATIONS).map(violation);
-                    problem.body.insert("violations".into(), shown.collect());
+                    problem.0.body.insert("violations".into(), shown.collect());
                 }
             }
             Error::Conflict(keys) => {
@@ -92,10 +99,10 @@ impl From<Error> for ProblemResponse {
                     .iter()
                     .take(MAX_VIOLATIONS)
                     .map(|key| json!({"kind": key.kind().as_str(), "id": key.id()}));
-                problem.body.insert("conflicts".into(), keys.collect());
+                problem.0.body.insert("conflicts".into(), keys.collect());
             }
             Error::Expired { oldest } => {
-                problem.body.insert("oldest".into(), oldest.0.into());
+                problem.0.body.insert("oldest".into(), oldest.0.into());
             }
             Error::Unauthenticated(_) => return problem.header(WWW_AUTHENTICATE, "Bearer"),
             Error::Busy(_) | Error::Unavailable { .. } => return problem.header(RETRY_AFTER, "1"),
@@ -145,12 +152,12 @@ pub(crate) fn violation(violation: &Violation) -> Value {
 
 impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
-        let mut response = (
-            self.status,
-            self.headers,
-            Value::Object(self.body).to_string(),
-        )
-            .into_response();
+        let ProblemParts {
+            status,
+            headers,
+            body,
+        } = *self.0;
+        let mut response = (status, headers, Value::Object(body).to_string()).into_response();
         let kind = HeaderValue::from_static(PROBLEM);
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response

@@ -139,9 +139,9 @@ impl HttpServer {
         ending: CancellationToken,
     ) -> Router {
         let feeds = Feeds::follow(
-            self.api.clone().with_caller(Caller::process()),
+            &self.api.clone().with_caller(Caller::process()),
             self.settings.backlog,
-            ending.clone(),
+            &ending,
         );
         let context: SharedContext = Arc::new(HttpContext {
             authentication: self.access.authenticator(),

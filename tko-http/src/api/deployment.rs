@@ -41,7 +41,7 @@ pub(super) async fn create(
     let content = body(&context, content).await?;
     if media::content_type(&headers) == NDJSON {
         query.end()?;
-        return batch(&context, api, content);
+        return batch(&context, api, &content);
     }
     let mut new = NewDeployment::new()
         .id(query
@@ -160,7 +160,7 @@ impl BatchLine {
 
 /// Creates a deployment for each line, and answers with a line for each, in order: its id, or a
 /// problem.
-fn batch(context: &SharedContext, api: SharedApi, content: Bytes) -> HttpResult {
+fn batch(context: &SharedContext, api: SharedApi, content: &Bytes) -> HttpResult {
     let lines: Vec<Bytes> = content
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty())

@@ -375,9 +375,9 @@ fn change(change: &ChangeRecord, with_package: bool) -> Value {
     let mut value = json!({
         "revision": change.revision.0,
         "time": view::rfc3339(change.at),
-        "cause": cause.map(|cause| cause.verb()),
-        "caller": cause.and_then(|cause| cause.caller()),
-        "door": cause.and_then(|cause| cause.door()),
+        "cause": cause.map(tko_core::Cause::verb),
+        "caller": cause.and_then(tko_core::Cause::caller),
+        "door": cause.and_then(tko_core::Cause::door),
         "after": change.after.as_ref().map(shown),
     });
     if with_package && let Some(map) = value.as_object_mut() {

@@ -9,7 +9,7 @@ use askama::Template;
 use axum::extract::State;
 use futures_util::StreamExt;
 use tko_core::view::{DeploymentState, obstacle};
-use tko_core::{ChangeRecord, Entity, Key, Revision, Timestamp};
+use tko_core::{Cause, ChangeRecord, Entity, Key, Revision, Timestamp};
 
 /// Changes on the page.
 const SHOWN: usize = 100;
@@ -66,7 +66,7 @@ pub(super) async fn latest(caller: &ApiCaller, most: usize, now: Timestamp) -> V
                 &change.key,
                 before,
                 after,
-                change.cause.as_ref().map(|cause| cause.verb()),
+                change.cause.as_ref().map(Cause::verb),
             ),
         }
     };
@@ -76,10 +76,7 @@ pub(super) async fn latest(caller: &ApiCaller, most: usize, now: Timestamp) -> V
 /// Who made a change, and by which door.
 pub(super) fn who(change: &ChangeRecord) -> String {
     let cause = change.cause.as_ref();
-    match (
-        cause.and_then(|cause| cause.caller()),
-        cause.and_then(|cause| cause.door()),
-    ) {
+    match (cause.and_then(Cause::caller), cause.and_then(Cause::door)) {
         (Some(caller), Some(door)) => format!("{caller}, {door}"),
         _ => "TKO".to_owned(),
     }

@@ -264,7 +264,7 @@ async fn question(
         rest_text: number(rest),
         first: preview.first,
         count,
-        action: format!("/{name}/apply"),
+        action: format!("/apply/{name}"),
         hidden,
         class: if target.action == BulkAction::Delete {
             "danger"

@@ -1,7 +1,7 @@
 //! The page of a deployment: how far it is, what is in the way, and what it is made of.
 
 use super::history::{ChangeRow, compare_link, rows};
-use super::html::{Html, age, marked, until};
+use super::html::{Html, age, marked, until, visible};
 use super::package::{PackageQuery, PackageView};
 use super::page::{PageResult, rendered};
 use super::shell::Shell;
@@ -27,6 +27,7 @@ const CHILDREN: usize = 100;
 
 #[derive(Template)]
 #[template(path = "deployment.html")]
+#[allow(clippy::struct_excessive_bools)] // Independent parts of the page.
 struct DeploymentPage {
     shell: Shell,
     id: String,
@@ -67,15 +68,19 @@ pub(super) struct ConditionRow {
 /// Conditions as rows.
 pub(super) fn conditions(entity: &Entity, now: Timestamp) -> Vec<ConditionRow> {
     let row = |condition: &Condition| ConditionRow {
-        kind: condition.kind.clone(),
+        kind: visible(&condition.kind),
         class: match condition.status {
             Some(true) => "scheduled",
             Some(false) if tko_core::view::fault(entity) == Some(condition) => "failing",
             Some(false) => "waiting",
             None => "unprepared",
         },
-        reason: format!("{} for {}", condition.reason, age(condition.since, now)),
-        text: condition.message.clone(),
+        reason: visible(&format!(
+            "{} for {}",
+            condition.reason,
+            age(condition.since, now)
+        )),
+        text: visible(&condition.message),
     };
     entity.conditions.iter().map(row).collect()
 }
@@ -86,7 +91,7 @@ pub(super) fn metadata(entity: &Entity) -> Vec<(String, String)> {
         .metadata
         .iter()
         .filter(|(key, _)| !key.starts_with(tko_core::metadata::RESERVED))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .map(|(key, value)| (visible(key), visible(value)))
         .collect()
 }
 
@@ -196,7 +201,15 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<Step> 
         if deployment.prepared {
             Html::text("all resources are prepared")
         } else {
-            Html::text(&said(PREPARED)).with(&work(Stage::Prepare).unwrap_or_default())
+            let why = said(PREPARED);
+            let end = if why.is_empty() || why.ends_with('.') {
+                ""
+            } else {
+                "."
+            };
+            Html::text(&why)
+                .with(end)
+                .with(&work(Stage::Prepare).unwrap_or_default())
         },
         if deployment.approved {
             Html::text("approved")
@@ -206,7 +219,6 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<Step> 
             Html::text("once it is prepared")
         },
         match (&deployment.placed, site) {
-            (Some((site, _)), _) => Html::text("on ").entity(&site.into()),
             (None, None) => Html::text("it has no site, so there is nothing to place"),
             (None, Some(site)) if deployment.approved => {
                 let said = said(SCHEDULED);
@@ -217,7 +229,7 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<Step> 
                 };
                 Html::text(&said).with(" on ").entity(&site.into())
             }
-            (None, Some(site)) => Html::text("on ").entity(&site.into()),
+            (Some((site, _)), _) | (None, Some(site)) => Html::text("on ").entity(&site.into()),
         },
     ];
     let labels = ["Created", "Prepared", "Approved", "Scheduled"];

@@ -213,7 +213,8 @@ fn facts(
                     "in progress".clone_into(&mut text);
                 }
                 if work.attempts > 0 {
-                    text.push_str(&format!(", attempt {}", work.attempts));
+                    text.push_str(", attempt ");
+                    text.push_str(&work.attempts.to_string());
                 }
                 if let Some(error) = &work.error {
                     text.push_str(": ");

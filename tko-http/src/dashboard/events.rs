@@ -15,7 +15,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Entity, Error, Key, Kind, List, Scope, Select};
+use tko_core::{Entity, Error, Key, Kind, List, Scope, Select, SiteId, TemplateId};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
@@ -81,10 +81,10 @@ impl PageScope {
     fn shown<'a>(&self, entity: &'a Entity) -> Option<&'a str> {
         match (self, &entity.key) {
             (Self::Kind(Kind::Site), Key::Deployment(_)) => {
-                entity.deployment()?.site.as_ref().map(|id| id.as_str())
+                entity.deployment()?.site.as_ref().map(SiteId::as_str)
             }
             (Self::Kind(Kind::Template), Key::Deployment(_)) => {
-                entity.template().map(|id| id.as_str())
+                entity.template().map(TemplateId::as_str)
             }
             (_, key) => Some(key.id()),
         }
@@ -117,6 +117,7 @@ pub(super) async fn events(
         next_counts: Instant::now(),
         counts_due: true,
         changed: BTreeSet::new(),
+        flush: None,
         more: 0,
         scopes: caller.scopes(),
         context,
@@ -142,6 +143,8 @@ struct PageEvents {
     next_counts: Instant,
     counts_due: bool,
     changed: BTreeSet<String>,
+    /// When the changes are told.
+    flush: Option<Instant>,
     more: u64,
     /// The parts of the data that the caller may read, if not all.
     scopes: Option<Vec<Arc<Scope>>>,
@@ -152,13 +155,12 @@ impl PageEvents {
     /// The text of the next event; `None` ends the stream, and the browser connects again.
     async fn next(&mut self) -> Option<String> {
         let heartbeat = Instant::now() + self.context.settings.heartbeat;
-        let mut flush = None::<Instant>;
         loop {
             if self.counts_due && Instant::now() >= self.next_counts {
                 return Some(self.counts());
             }
             let wake = [
-                flush,
+                self.flush,
                 self.counts_due.then_some(self.next_counts),
                 Some(heartbeat),
             ];
@@ -172,7 +174,7 @@ impl PageEvents {
                             self.note(item);
                         }
                         if !self.changed.is_empty() || self.more > 0 {
-                            flush.get_or_insert(Instant::now() + TOGETHER);
+                            self.flush.get_or_insert(Instant::now() + TOGETHER);
                         }
                     }
                 },
@@ -181,7 +183,7 @@ impl PageEvents {
                     self.counts_due = true;
                 }
                 () = tokio::time::sleep_until(wake) => {
-                    if flush.is_some_and(|at| Instant::now() >= at) {
+                    if self.flush.is_some_and(|at| Instant::now() >= at) {
                         return Some(self.changes());
                     }
                     if Instant::now() >= heartbeat {
@@ -213,6 +215,7 @@ impl PageEvents {
     }
 
     fn changes(&mut self) -> String {
+        self.flush = None;
         let (ids, more) = (
             std::mem::take(&mut self.changed),
             std::mem::take(&mut self.more),

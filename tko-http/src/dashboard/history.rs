@@ -91,17 +91,12 @@ pub(super) async fn compare(
     let to = query.number::<u64>("to")?.unwrap_or(u64::MAX - 1);
     query.end()?;
     let new = at(&*caller.api, &key, Revision(to)).await?;
-    let old = match from {
-        Some(from) => Some(at(&*caller.api, &key, Revision(from)).await?),
-        None => {
-            let before = Some(new.revision);
-            caller
-                .api
-                .history(&key, before, 1)
-                .await?
-                .into_iter()
-                .next()
-        }
+    let old = if let Some(from) = from {
+        Some(at(&*caller.api, &key, Revision(from)).await?)
+    } else {
+        let before = Some(new.revision);
+        let found = caller.api.history(&key, before, 1).await?;
+        found.into_iter().next()
     };
     let (before, after) = (old.as_ref().map(text).unwrap_or_default(), text(&new));
     let (diff, added, removed) = diff(&before, &after);

@@ -89,11 +89,7 @@ impl Html {
 
     /// Adds a link to an entity.
     pub(super) fn entity(self, key: &Key) -> Self {
-        let text = match key {
-            Key::Deployment(id) => short_id(id.as_str()),
-            key => key.id(),
-        };
-        self.link(&path(key), text)
+        self.link(&path(key), key.id())
     }
 
     /// The length in bytes.
@@ -117,9 +113,17 @@ pub(super) fn is_invisible(character: char) -> bool {
         )
 }
 
-/// The id of a deployment as people compare them: all of it, as it is short.
-pub(super) fn short_id(id: &str) -> &str {
-    id
+/// Text for templates, which escape markup: hidden characters are shown as their code.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_invisible(character) && !matches!(character, '\n' | '\t') {
+            let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// A number with separators: `1,048,576`.

@@ -182,10 +182,8 @@ fn notice(done: Option<&str>, count: Option<u64>, skipped: Option<u64>) -> Optio
     let skipped = skipped.unwrap_or(0);
     let mut text = format!("{} {verb}", number(count.unwrap_or(0)));
     if skipped > 0 {
-        text.push_str(&format!(
-            "; {} left as they are, because they are in use",
-            number(skipped)
-        ));
+        text.push_str("; left as they are, because they are in use: ");
+        text.push_str(&number(skipped));
     }
     Some(Notice {
         text,

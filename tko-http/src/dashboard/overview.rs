@@ -2,7 +2,7 @@
 
 use super::activity::{ActivityRow, latest};
 use super::filter_line::quoted;
-use super::html::{Html, age, bar, chart, number};
+use super::html::{Html, age, bar, chart, number, visible};
 use super::page::{PageResult, rendered};
 use super::shell::{Notice, Shell};
 use super::{encoded, path};
@@ -90,7 +90,7 @@ pub(super) fn state_links(counts: &StateCounts, filter: &str) -> Vec<StateLink> 
 fn label(state: DeploymentState) -> &'static str {
     match state {
         DeploymentState::Scheduled => "scheduled",
-        DeploymentState::Approved => "approved, on the way",
+        DeploymentState::Approved => "approved",
         DeploymentState::Waiting => "waiting for approval",
         DeploymentState::Unprepared => "being prepared",
         DeploymentState::Failing => "failing",
@@ -135,7 +135,7 @@ pub(super) async fn page(
             href: format!("/deployments?q={}", encoded(&line)),
             count: number(counted.count),
             state,
-            text: text.to_string(),
+            text: visible(&text),
             since: age(counted.since, now),
         }
     });
@@ -149,7 +149,7 @@ pub(super) async fn page(
             TroubledRow {
                 waiting: number(counts.total() - placed),
                 since: age(trouble.since, now),
-                text: trouble.message,
+                text: visible(&trouble.message),
                 href: path(&Key::from(&id)),
                 id: id.to_string(),
             }
@@ -162,7 +162,7 @@ pub(super) async fn page(
             href: format!("/plugins/{}", encoded(&id)),
             id: id.to_string(),
             count: number(count),
-            text: text.to_string(),
+            text: visible(&text),
         });
     let page = OverviewPage {
         total: number(counts.total()),

@@ -1,11 +1,19 @@
 //! Pages as responses, and errors as pages.
 
 use super::assets::STYLE;
-use crate::problem::ProblemResponse;
+use super::html::visible;
+use crate::problem::{PROBLEM, ProblemResponse};
 use askama::Template;
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{Html as HtmlResponse, IntoResponse, Redirect, Response};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
 use tko_core::Error;
+
+/// Most bytes of a problem that is shown as a page.
+const MAX_PROBLEM: usize = 1 << 20;
 
 /// The result of a page's handler.
 pub(super) type PageResult = Result<Response, PageError>;
@@ -38,22 +46,25 @@ struct ErrorPage<'a> {
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let status = self.0.status();
-        let title = match status {
-            StatusCode::NOT_FOUND => "Not found",
-            StatusCode::FORBIDDEN => "Not allowed",
-            StatusCode::CONFLICT => "In the way",
-            StatusCode::GONE => "Too late",
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "Refused",
-            _ => "Failed",
-        };
-        error_page(status, title, self.0.detail())
+        error_page(status, title(status), self.0.detail())
+    }
+}
+
+fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::CONFLICT => "In the way",
+        StatusCode::GONE => "Too late",
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "Refused",
+        _ => "Failed",
     }
 }
 
 fn error_page(status: StatusCode, title: &str, detail: &str) -> Response {
     let page = ErrorPage {
         title,
-        detail,
+        detail: &visible(detail),
         style: &STYLE.url,
         back: "/deployments",
     };
@@ -64,6 +75,24 @@ fn error_page(status: StatusCode, title: &str, detail: &str) -> Response {
             status.into_response()
         }
     }
+}
+
+/// Shows problems as pages to browsers that navigate.
+pub(super) async fn problems_as_pages(request: Request, next: Next) -> Response {
+    let is_page = crate::media::accepts(request.headers(), "text/html");
+    let response = next.run(request).await;
+    let kind = response.headers().get(CONTENT_TYPE);
+    if !is_page || kind.is_none_or(|kind| kind != PROBLEM) {
+        return response;
+    }
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), MAX_PROBLEM).await;
+    let problem: Value = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body).ok())
+        .unwrap_or_default();
+    let detail = problem["detail"].as_str().unwrap_or("The request failed.");
+    error_page(status, title(status), detail)
 }
 
 /// The page for paths that do not exist.
@@ -84,6 +113,7 @@ pub(super) fn rendered(page: &impl Template) -> PageResult {
 }
 
 /// Sends the browser to another page after an action.
+#[allow(clippy::unnecessary_wraps)] // Handlers return it as it is.
 pub(super) fn go_to(path: &str) -> PageResult {
     Ok(Redirect::to(path).into_response())
 }

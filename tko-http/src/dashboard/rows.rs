@@ -30,7 +30,7 @@ pub(super) fn columns(kind: Kind) -> Vec<Column> {
     let columns: &[(&str, &str)] = match kind {
         Kind::Deployment => &[
             ("State", "state"),
-            ("Deployment", "id"),
+            ("Deployment", "id mono"),
             ("Template", "id"),
             ("Site", "id"),
             ("What is in the way", "wide"),

@@ -100,10 +100,12 @@ impl Shell {
         })
     }
 
+    #[allow(clippy::unused_self)] // Templates call methods.
     pub(super) fn style(&self) -> &'static str {
         &STYLE.url
     }
 
+    #[allow(clippy::unused_self)] // Templates call methods.
     pub(super) fn script(&self) -> &'static str {
         &SCRIPT.url
     }

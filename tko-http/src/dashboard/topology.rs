@@ -13,7 +13,7 @@ use axum::extract::State;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use tko_core::view::DeploymentState;
-use tko_core::{Key, Kind, List, Record, Select, Want};
+use tko_core::{Kind, List, Record, Select, Want};
 
 /// Most children that are drawn; they are counted by template.
 const MAX_CHILDREN: usize = 5_000;
@@ -219,7 +219,7 @@ impl Drawing {
         state: Option<DeploymentState>,
     ) {
         let top = y.saturating_sub(23);
-        self.open(href, name);
+        self.open(href);
         self.0.push_svg(format_args!(
             "<rect class=\"box\" x=\"{x}.5\" y=\"{top}.5\" width=\"{}\" height=\"46\" rx=\"6\"/>",
             width - 1
@@ -234,7 +234,7 @@ impl Drawing {
     }
 
     fn leaf(&mut self, (x, y): (usize, usize), href: &str, site: &str, state: DeploymentState) {
-        self.open(href, &format!("{site}: {state}"));
+        self.open(href);
         self.0.push_svg(format_args!(
             "<rect class=\"box\" x=\"{x}.5\" y=\"{}.5\" width=\"{}\" height=\"24\" rx=\"6\"/>",
             y - 12,
@@ -301,11 +301,9 @@ impl Drawing {
         self.0.push_raw("</text>");
     }
 
-    fn open(&mut self, href: &str, label: &str) {
+    fn open(&mut self, href: &str) {
         self.0.push_raw("<a href=\"");
         self.0.push(href);
-        self.0.push_raw("\" aria-label=\"");
-        self.0.push(label);
         self.0.push_raw("\">");
     }
 

@@ -115,17 +115,6 @@ impl Ring {
         self.pushed.send_modify(|count| *count += 1);
     }
 
-    /// The latest events, newest first, at most `most`.
-    pub(crate) fn latest(&self, most: usize) -> Vec<Arc<FeedItem>> {
-        self.state()
-            .items
-            .iter()
-            .rev()
-            .take(most)
-            .cloned()
-            .collect()
-    }
-
     /// A reader of the events after this revision; `None` if some of them are not here (any more).
     pub(crate) fn read_after(self: &Arc<Self>, after: Revision) -> Option<RingReader> {
         let state = self.state();

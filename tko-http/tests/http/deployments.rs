@@ -32,7 +32,8 @@ async fn a_batch_answers_line_by_line() {
     for number in 0..450 {
         let template = if number == 7 { "none" } else { "t" };
         let line = json!({"templateId": template, "metadata": {"n": number.to_string()}});
-        lines.push_str(&format!("{line}\n"));
+        lines.push_str(&line.to_string());
+        lines.push('\n');
     }
     lines.push_str("{\"templateId\": \n");
     let post = server

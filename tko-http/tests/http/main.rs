@@ -2,6 +2,7 @@
 
 mod access;
 mod compatible;
+mod dashboard;
 mod deployments;
 mod entities;
 mod harness;

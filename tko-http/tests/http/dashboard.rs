@@ -1,0 +1,127 @@
+//! The pages of the dashboard, without a browser: every page is there, and hostile text is escaped.
+
+use crate::harness::{CONFIG, TestServer, sent};
+use reqwest::StatusCode;
+
+async fn page(server: &TestServer, path: &str) -> String {
+    let request = server.get(path).header("accept", "text/html");
+    sent(request, StatusCode::OK)
+        .await
+        .text()
+        .await
+        .expect("a page")
+}
+
+/// A percent-encoded `KEY=VALUE` that is markup.
+const HOSTILE: &str = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%3D%22%3E%3Cimg%20src%3Dx%3E%E2%80%AE";
+
+#[tokio::test]
+async fn every_page_is_served_and_hostile_metadata_is_escaped() {
+    let server = TestServer::start().await;
+    let metadata = format!("metadata={HOSTILE}");
+    server
+        .register(&format!("/api/v1/templates/nf%2Fupf?{metadata}"), CONFIG)
+        .await;
+    server
+        .register(
+            &format!("/api/v1/sites/lab%2F1?template=nf%2Fupf&{metadata}"),
+            CONFIG,
+        )
+        .await;
+    let id = server
+        .create(&format!("template=nf/upf&site=lab/1&{metadata}"))
+        .await;
+    let child = server
+        .create(&format!("template=nf/upf&parent={id}&prepared=true"))
+        .await;
+    for path in [
+        "/".to_owned(),
+        "/deployments".to_owned(),
+        "/deployments?q=--state%20waiting%20--reason%20%3Cb%3E".to_owned(),
+        "/sites".to_owned(),
+        "/templates?q=%22%3E%3Cscript%3E".to_owned(),
+        "/plugins".to_owned(),
+        "/activity".to_owned(),
+        "/about".to_owned(),
+        "/sites/lab%2F1".to_owned(),
+        "/sites/lab%2F1?view=merge&find=%3Cscript%3E".to_owned(),
+        "/templates/nf%2Fupf".to_owned(),
+        format!("/deployments/{id}"),
+        format!("/deployments/{id}?view=merge"),
+        format!("/deployments/{id}/topology"),
+        format!("/deployments/{child}/compare"),
+        format!("/rows/deployments?q=&key={id}&key={child}"),
+        "/confirm/sites?action=delete&q=lab/*".to_owned(),
+    ] {
+        let text = page(&server, &path).await;
+        assert!(!text.contains("<script>"), "{path}");
+        assert!(!text.contains("<img"), "{path}");
+        assert!(!text.contains('\u{202e}'), "{path}");
+        assert!(
+            !text.contains("style="),
+            "{path}: inline styles are against the policy"
+        );
+    }
+    let site = page(&server, "/sites/lab%2F1").await;
+    assert!(site.contains("&lt;script&gt;"), "{site}");
+}
+
+#[tokio::test]
+async fn actions_ask_first_and_count_again() {
+    let server = TestServer::start().await;
+    server.register("/api/v1/templates/t", CONFIG).await;
+    let first = server.create("template=t&prepared=true").await;
+    server.create("template=t&prepared=true").await;
+    let question = page(
+        &server,
+        "/confirm/deployments?action=approve&q=--state%20waiting",
+    )
+    .await;
+    assert!(question.contains("Approve 2 deployments"), "{question}");
+    let apply = |count: u32| {
+        let form = format!("action=approve&q=--state+waiting&count={count}");
+        let form_type = "application/x-www-form-urlencoded";
+        server
+            .post("/apply/deployments")
+            .header("content-type", form_type)
+            .body(form)
+    };
+    // There are more than were confirmed: it asks again.
+    let again = sent(apply(1), StatusCode::OK)
+        .await
+        .text()
+        .await
+        .expect("a page");
+    assert!(again.contains("Meanwhile there are 2"), "{again}");
+    let done = sent(apply(2), StatusCode::SEE_OTHER).await;
+    let to = done.headers()["location"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert!(to.contains("done=approve&count=2&skipped=0"), "{to}");
+    let approved = server.get(&format!("/api/v1/deployments/{first}"));
+    let approved: serde_json::Value = sent(approved, StatusCode::OK)
+        .await
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(approved["approved"], true);
+    let cross = apply(0).header("sec-fetch-site", "cross-site");
+    sent(cross, StatusCode::FORBIDDEN).await;
+}
+
+#[tokio::test]
+async fn errors_are_pages_for_browsers() {
+    let server = TestServer::start().await;
+    for (path, status) in [
+        ("/sites/none", StatusCode::NOT_FOUND),
+        ("/things", StatusCode::NOT_FOUND),
+        ("/a/b/c/d", StatusCode::NOT_FOUND),
+        ("/deployments?colour=red", StatusCode::BAD_REQUEST),
+        ("/deployments/a%2Fb", StatusCode::BAD_REQUEST),
+    ] {
+        let request = server.get(path).header("accept", "text/html");
+        let text = sent(request, status).await.text().await.expect("a page");
+        assert!(text.starts_with("<!doctype html>"), "{path}: {text}");
+    }
+}
