@@ -63,7 +63,7 @@ async fn every_page_is_served_and_hostile_metadata_is_escaped() {
         );
     }
     let site = page(&server, "/sites/lab%2F1").await;
-    assert!(site.contains("&lt;script&gt;"), "{site}");
+    assert!(site.contains("&#60;script&#62;"), "{site}");
 }
 
 #[tokio::test]

@@ -1,0 +1,262 @@
+// A tour through every page and action of the dashboard.
+import { chromium } from "playwright-core";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { execFileSync } from "node:child_process";
+import assert from "node:assert/strict";
+
+const { TKO_URL: url, TKO_CLOSED_URL: closedUrl, TKO_CHROMIUM: chromiumName, TKO_SHOTS: shots } = process.env;
+const executablePath = execFileSync("sh", ["-c", 'command -v "$0"', chromiumName], { encoding: "utf8" }).trim();
+const axe = readFileSync(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+const input = createInterface({ input: process.stdin });
+const ask = (what) => new Promise((resolve) => { input.once("line", resolve); console.log("ask: " + what); });
+
+const browser = await chromium.launch({
+  executablePath, headless: true,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+const problems = [];
+const watched = async (options = {}) => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", ...options });
+  const page = await context.newPage();
+  page.on("console", (message) => { if (!page.quiet) problems.push(`console of ${page.url()}: ${message.text()}`); });
+  page.on("pageerror", (error) => problems.push(`error on ${page.url()}: ${error}`));
+  page.on("dialog", (dialog) => { problems.push(`dialog on ${page.url()}: ${dialog.message()}`); dialog.dismiss(); });
+  page.on("request", (request) => {
+    const origin = new URL(request.url()).origin;
+    if (origin !== new URL(url).origin && origin !== new URL(closedUrl).origin) problems.push(`foreign request ${request.url()}`);
+  });
+  return page;
+};
+const checked = async (page, name) => {
+  // Outside of the page's own world, where its policy does not apply.
+  const session = await page.context().newCDPSession(page);
+  const { frameTree } = await session.send("Page.getFrameTree");
+  const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: "axe" });
+  await session.send("Runtime.evaluate", { contextId: executionContextId, expression: axe });
+  const { result } = await session.send("Runtime.evaluate", {
+    contextId: executionContextId, awaitPromise: true, returnByValue: true,
+    expression: `axe.run(document, { resultTypes: ["violations"] }).then(r => r.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => v.id + ": " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + " | " + n.failureSummary.replaceAll("\\n", " ").slice(0, 200)).join("; ")))`,
+  });
+  for (const found of result.value ?? [String(result.description)]) problems.push(`axe on ${name}: ${found}`);
+  await session.detach();
+};
+const until = async (what, test, limit = 5000) => {
+  const began = Date.now();
+  for (;;) {
+    try { if (await test()) return Date.now() - began; } catch (error) { if (Date.now() - began > limit) throw error; }
+    if (Date.now() - began > limit) throw new Error(`not in ${limit} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+};
+const isLive = (page) => until("live", () => page.locator("#live.on").count());
+const api = async (method, path, body, headers = {}) => {
+  const response = await fetch(url + path, { method, body, headers: { accept: "application/json", ...headers } });
+  const text = await response.text();
+  assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
+  return text ? JSON.parse(text) : null;
+};
+const shot = async (page, name) => {
+  await page.evaluate(() => document.activeElement && document.activeElement.blur());
+  await page.screenshot({ path: `${shots}/${name}.png` });
+};
+let step = "";
+const at = (name) => { step = name; };
+
+try {
+  const first = async (query) => (await api("GET", "/api/v1/deployments?" + query)).items[0].deploymentId;
+  const failing = await first("state=failing&template-id=nf/free5gc/smf:*");
+  const waiting = await first("state=waiting");
+  const topology = await first("template-id=topology/**");
+  const page = await watched();
+  const pages = [
+    ["overview", "/"],
+    ["deployments", "/deployments"],
+    ["failing", "/deployments?q=--state%20failing"],
+    ["sites", "/sites"],
+    ["templates", "/templates"],
+    ["plugins", "/plugins"],
+    ["activity", "/activity"],
+    ["about", "/about"],
+    ["deployment", `/deployments/${failing}`],
+    ["merge", `/deployments/${waiting}?view=merge`],
+    ["site", "/sites/india%2Fsouth%2Fedge-0007"],
+    ["template", "/templates/nf%2Ffree5gc%2Fsmf%3Av1.4.0"],
+    ["plugin", "/plugins/prepare%7Cfree5gc-smf"],
+    ["topology", `/deployments/${topology}/topology`],
+    ["compare", `/deployments/${failing}/compare`],
+    ["confirm", `/confirm/deployments?action=approve&q=--state%20waiting`],
+  ];
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const [name, path] of pages) {
+      at(`${name} ${scheme}`);
+      const response = await page.goto(url + path);
+      assert.equal(response.status(), 200, path);
+      await isLive(page);
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, `${name} is wider than the window`);
+      await checked(page, `${name} ${scheme}`);
+      await shot(page, `${name}-${scheme}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 400, height: 800 });
+  for (const [name, path] of pages) {
+    at(`${name} narrow`);
+    await page.goto(url + path);
+    await isLive(page);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, `${name} is wider than 400 pixels`);
+    await shot(page, `${name}-narrow`);
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+
+  at("a change is on the screen within a second");
+  await page.goto(url + "/");
+  await isLive(page);
+  const count = async () => Number((await page.locator(".legend .unprepared b").textContent()).replace(",", ""));
+  const before = await count();
+  await api("POST", "/api/v1/deployments?template=nf/free5gc/upf:v1.4.0&site=india/west/edge-0001");
+  let took = await until("the count", async () => (await count()) === before + 1, 3000);
+  console.log(`overview: a change is shown after ${took} ms`);
+  assert.ok(took < 1500, `shown after ${took} ms`);
+
+  at("a row changes in place");
+  await page.goto(url + "/deployments?q=--state%20waiting");
+  await isLive(page);
+  const target = await page.locator("tbody tr").first().getAttribute("id");
+  const other = await watched();
+  await other.goto(url + "/deployments/" + target.slice(4));
+  await isLive(other);
+  await other.getByRole("button", { name: "Approve" }).click();
+  took = await until("the row is gone", async () => (await page.locator(`[id="${target}"]`).count()) === 0, 3000);
+  console.log(`list: a change of another browser is shown after ${took} ms`);
+  await until("approved", async () => (await other.locator(".steps li").nth(2).getAttribute("class")) === "done");
+
+  at("approve all that match");
+  await page.goto(url + "/deployments?q=--state%20waiting");
+  const all = await page.locator("tbody tr").count();
+  assert.ok(all > 2);
+  await page.locator("tbody input[type=checkbox]").nth(0).check();
+  await page.locator("tbody input[type=checkbox]").nth(1).check();
+  assert.match(await page.locator(".bulk .count").textContent(), /2 selected/);
+  await page.getByRole("button", { name: "Approve…" }).click();
+  await page.getByRole("button", { name: "Approve 2 deployments" }).click();
+  assert.match(await page.locator(".notice").textContent(), /^2 approved/);
+  await page.getByRole("button", { name: "Approve…" }).click();
+  await page.getByRole("button", { name: new RegExp(`^Approve ${all - 2} deployment`) }).click();
+  assert.match(await page.locator(".notice").textContent(), new RegExp(`^${all - 2} approved`));
+  assert.equal(await page.locator("tbody tr").count(), 0);
+
+  at("delete");
+  await page.goto(url + "/deployments/" + failing);
+  await page.getByRole("link", { name: "Delete…" }).click();
+  await page.getByRole("link", { name: "Cancel" }).click();
+  await page.getByRole("link", { name: "Delete…" }).click();
+  await page.getByRole("button", { name: "Delete 1 deployment" }).click();
+  assert.match(await page.locator(".notice").textContent(), /^1 deleted/);
+
+  at("edit");
+  const edited = await first("template-id=nf/free5gc/upf:*&prepared=true");
+  await page.goto(url + "/deployments/" + edited);
+  await page.getByRole("button", { name: "Edit" }).click();
+  const area = page.getByLabel("Package in YAML");
+  const text = await area.inputValue();
+  await area.fill(text + "\n---\n: [broken");
+  await until("the problem", async () => (await page.locator(".problems .failing").count()) > 0);
+  await checked(page, "edit");
+  await area.fill(text + "---\napiVersion: x/v1\nkind: Refused\nmetadata:\n  name: refused\n");
+  await until("the refusal while typing", async () => /must not be/.test(await page.locator(".problems").textContent()));
+  await shot(page, "edit-light");
+  await page.getByRole("button", { name: "Save" }).click();
+  assert.match(await page.locator(".problems").textContent(), /must not be/);
+  await area.fill(text.replace("sessions: 20000", "sessions: 40000"));
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.waitForURL(url + "/deployments/" + edited);
+  await page.getByRole("link", { name: "diff" }).first().click();
+  assert.match(await page.locator(".code .add").first().textContent(), /sessions: 40000/);
+  await shot(page, "diff-light");
+  await page.goto(url + "/deployments/" + edited);
+  await page.getByRole("button", { name: "Edit" }).click();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.waitForURL(url + "/deployments/" + edited);
+
+  at("find, fold, keys");
+  await page.getByPlaceholder("find in the package").fill("containerport");
+  await page.getByPlaceholder("find in the package").press("Enter");
+  assert.ok((await page.locator(".code mark").count()) > 0);
+  await page.keyboard.press("Escape");
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press("s");
+  await page.waitForURL(url + "/sites");
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/sites\/india/);
+
+  at("scrolling");
+  await page.goto(url + "/deployments");
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  await until("more rows", async () => (await page.locator("tbody tr").count()) > 100);
+
+  at("filters");
+  await page.goto(url + "/deployments");
+  await page.keyboard.press("/");
+  await page.keyboard.type("--colour red\n");
+  assert.match(await page.locator("[role=alert]").textContent(), /expected --id/);
+
+  at("hostile metadata");
+  for (const path of ["/sites/lab%2Fhostile", "/sites?q=lab/*", "/deployments?q=--site-id%20lab/*"]) {
+    await page.goto(url + path);
+    assert.equal(await page.locator("main img, main script").count(), 0);
+    await checked(page, path);
+  }
+  await page.goto(url + "/sites/lab%2Fhostile");
+  await shot(page, "hostile-light");
+  assert.match(await page.locator("#facts").textContent(), /<script>alert\(1\)<\/script>/);
+  assert.match(await page.locator("#facts").textContent(), /\\u\{202e\}/);
+
+  at("a restart heals");
+  await page.goto(url + "/");
+  await isLive(page);
+  page.quiet = true; // the browser logs the connections that fail
+  other.quiet = true;
+  await ask("restart");
+  await until("it is live again", async () => (await page.locator("#live.on").count()) > 0, 15000);
+  const again = await count();
+  await api("POST", "/api/v1/deployments?template=nf/free5gc/upf:v1.4.0&site=india/west/edge-0002");
+  await until("the count after the restart", async () => (await count()) === again + 1, 5000);
+  page.quiet = false;
+
+  at("sign in and roles");
+  const guest = await watched();
+  await guest.goto(closedUrl + "/sites?q=lab/*");
+  assert.match(guest.url(), /\/sign-in\?next=/);
+  await checked(guest, "sign-in");
+  await shot(guest, "sign-in-light");
+  await guest.getByLabel("Token").fill("a-wrong-token-of-enough-length");
+  await guest.getByRole("button", { name: "Sign in" }).click();
+  assert.match(await guest.locator("[role=alert]").textContent(), /not known/);
+  await guest.getByLabel("Token").fill(process.env.TKO_VIEWER);
+  await guest.getByRole("button", { name: "Sign in" }).click();
+  await guest.waitForURL(closedUrl + "/sites?q=lab/*");
+  await isLive(guest);
+  assert.equal(await guest.evaluate(() => document.cookie), "");
+  assert.equal(await guest.locator(".bulk").count(), 0);
+  await guest.goto(closedUrl + "/deployments/" + topology);
+  assert.equal(await guest.getByRole("button", { name: "Edit" }).count(), 0);
+  await guest.getByRole("button", { name: "Sign out" }).click();
+  await guest.waitForURL(/\/sign-in/);
+  await guest.getByLabel("Token").fill(process.env.TKO_OPERATOR);
+  await guest.getByRole("button", { name: "Sign in" }).click();
+  await guest.goto(closedUrl + "/deployments/" + topology);
+  assert.equal(await guest.getByRole("button", { name: "Edit" }).count(), 1);
+
+  at("pages that do not exist");
+  page.quiet = true;
+  assert.equal((await page.goto(url + "/nothing/here")).status(), 404);
+  assert.equal((await page.goto(url + "/sites/none")).status(), 404);
+} catch (error) {
+  problems.push(`${step}: ${error.stack ?? error}`);
+}
+await browser.close();
+for (const problem of problems) console.log("problem: " + problem);
+process.exit(problems.length ? 1 : 0);
