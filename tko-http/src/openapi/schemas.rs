@@ -261,7 +261,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ),
         (
             "EncodedPackage",
-            json!({"type": "string", "description": "The encoded resources"}),
+            json!({"description": "The resources: a YAML document for each, or a CBOR array"}),
         ),
         (
             "Written",
