@@ -2,7 +2,7 @@
 
 use crate::feed::Feeds;
 use crate::problem::ProblemResponse;
-use crate::settings::HttpSettings;
+use crate::settings::HttpServerSettings;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub(crate) struct HttpContext {
     pub(crate) api: Arc<dyn DataApi>,
     /// Checks packages that are being edited, before they are saved.
     pub(crate) admission: Option<Arc<dyn Admission>>,
-    pub(crate) settings: HttpSettings,
+    pub(crate) settings: HttpServerSettings,
     pub(crate) authentication: Arc<dyn Authenticate>,
     /// The addresses that the server listens on.
     pub(crate) addresses: Vec<SocketAddr>,

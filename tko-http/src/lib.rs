@@ -19,7 +19,7 @@ mod summary;
 
 pub use openapi::document as openapi_document;
 pub use server::HttpServer;
-pub use settings::HttpSettings;
+pub use settings::HttpServerSettings;
 
 /// The name of this interface in credentials and in the causes of changes.
 pub const DOOR: &str = "http";

@@ -2,7 +2,7 @@
 
 use crate::context::{HttpContext, SharedContext};
 use crate::feed::Feeds;
-use crate::settings::HttpSettings;
+use crate::settings::HttpServerSettings;
 use crate::{access, api, compatible, dashboard, security};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -36,7 +36,7 @@ const MAX_HEADERS: usize = 100;
 /// Serves an API as JSON over HTTP, and as a web dashboard.
 pub struct HttpServer {
     api: Arc<dyn DataApi>,
-    settings: HttpSettings,
+    settings: HttpServerSettings,
     access: Access,
     admission: Option<Arc<dyn Admission>>,
 }
@@ -46,7 +46,7 @@ impl HttpServer {
     pub fn new(api: Arc<dyn DataApi>) -> Self {
         Self {
             api,
-            settings: HttpSettings::default(),
+            settings: HttpServerSettings::default(),
             access: Access::default(),
             admission: None,
         }
@@ -54,7 +54,7 @@ impl HttpServer {
 
     /// Sets limits and timeouts.
     #[must_use]
-    pub fn with_settings(self, settings: HttpSettings) -> Self {
+    pub fn with_settings(self, settings: HttpServerSettings) -> Self {
         Self { settings, ..self }
     }
 
@@ -75,7 +75,7 @@ impl HttpServer {
     }
 
     /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
-    /// [`HttpSettings::grace`] later. Watches end at once.
+    /// [`HttpServerSettings::grace`] later. Watches end at once.
     ///
     /// # Errors
     /// [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
@@ -177,7 +177,7 @@ impl HttpServer {
 }
 
 /// HTTP/1 and HTTP/2 with limits.
-fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
+fn protocol(settings: &HttpServerSettings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

@@ -1,4 +1,4 @@
-//! [`HttpSettings`]: limits and timeouts of the server, and its name.
+//! [`HttpServerSettings`]: limits and timeouts of the server, and its name.
 
 use std::time::Duration;
 use tko_core::Limits;
@@ -6,7 +6,7 @@ use tko_core::Limits;
 /// Limits and timeouts of an HTTP server, and its name.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct HttpSettings {
+pub struct HttpServerSettings {
     /// The name of this instance, for people. Default: `tko`.
     pub name: String,
     /// A description of this instance, for people. Default: empty.
@@ -47,7 +47,7 @@ pub struct HttpSettings {
     pub grace: Duration,
 }
 
-impl Default for HttpSettings {
+impl Default for HttpServerSettings {
     fn default() -> Self {
         Self {
             name: "tko".to_owned(),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tko_core::{Admission, DataApi};
-use tko_http::{HttpServer, HttpSettings};
+use tko_http::{HttpServer, HttpServerSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
 
 /// The port unless another one is given.
@@ -60,7 +60,7 @@ pub(crate) struct WebArgs {
 pub(crate) struct WebDoor {
     sockets: Sockets,
     access: Access,
-    settings: HttpSettings,
+    settings: HttpServerSettings,
 }
 
 impl WebArgs {
@@ -98,7 +98,7 @@ impl WebArgs {
             "add --web-certificate and --web-key, and --web-client-ca or --web-tokens; or allow \
              this with --insecure",
         )?;
-        let mut settings = HttpSettings::default();
+        let mut settings = HttpServerSettings::default();
         settings.name.clone_from(&data.name);
         settings.description.clone_from(&data.description);
         settings.origins.clone_from(&self.web_origins);

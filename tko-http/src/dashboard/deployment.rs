@@ -1,6 +1,6 @@
 //! The page of a deployment: how far it is, what is in the way, and what it is made of.
 
-use super::history::{ChangeRow, compare_link, rows};
+use super::history::{HistoryRow, compare_link, rows};
 use super::html::{Html, age, marked, until, visible};
 use super::package::{PackageQuery, PackageView};
 use super::page::{PageResult, rendered};
@@ -37,18 +37,18 @@ struct DeploymentPage {
     deleting: bool,
     can_change: bool,
     can_approve: bool,
-    steps: Vec<Step>,
+    steps: Vec<LifeStep>,
     family: Html,
     has_children: bool,
     metadata: Vec<(String, String)>,
     conditions: Vec<ConditionRow>,
     package: PackageView,
-    changes: Vec<ChangeRow>,
+    changes: Vec<HistoryRow>,
     compare: Option<String>,
 }
 
 /// One of the four steps of a deployment's life.
-struct Step {
+struct LifeStep {
     label: &'static str,
     class: &'static str,
     /// What the class shows, for screen readers.
@@ -171,7 +171,7 @@ fn about(deployment: &Deployment) -> Html {
 }
 
 /// The four steps. Under the one that is stuck: why, and when it is tried again.
-fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<Step> {
+fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<LifeStep> {
     let entity = &*record.entity;
     let fault = tko_core::view::fault(entity);
     let said = |kind: &str| {
@@ -253,7 +253,7 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<Step> 
             } else {
                 ("", ": not yet")
             };
-            Step {
+            LifeStep {
                 label,
                 class,
                 spoken,

@@ -2,12 +2,12 @@
 
 use super::deployment::{ConditionRow, conditions, metadata};
 use super::filter_line::quoted;
-use super::history::{ChangeRow, rows};
+use super::history::{HistoryRow, rows};
 use super::html::{Html, age, bar, number};
 use super::overview::{StateLink, state_links};
 use super::package::{PackageQuery, PackageView};
 use super::page::{PageResult, rendered};
-use super::rows::{Row, deployment_of};
+use super::rows::{ListRow, deployment_of};
 use super::shell::Shell;
 use super::{encoded, path};
 use crate::api::{PathKey, plural};
@@ -44,11 +44,11 @@ struct EntityPage {
     conditions: Vec<ConditionRow>,
     has_package: bool,
     package: PackageView,
-    deployments: Vec<Row>,
+    deployments: Vec<ListRow>,
     all_deployments: String,
     other: &'static str,
     history_label: &'static str,
-    changes: Vec<ChangeRow>,
+    changes: Vec<HistoryRow>,
 }
 
 pub(super) async fn page(

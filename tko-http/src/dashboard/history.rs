@@ -14,7 +14,7 @@ use axum::extract::State;
 use tko_core::{ChangeRecord, DataApi, Error, Format, Key, Package, Result, Revision, Timestamp};
 
 /// One change of an entity.
-pub(super) struct ChangeRow {
+pub(super) struct HistoryRow {
     pub(super) revision: String,
     pub(super) when: Html,
     pub(super) who: String,
@@ -22,7 +22,7 @@ pub(super) struct ChangeRow {
 }
 
 /// The changes as rows. Changes of the package link to what they changed.
-pub(super) fn rows(key: &Key, changes: &[ChangeRecord], now: Timestamp) -> Vec<ChangeRow> {
+pub(super) fn rows(key: &Key, changes: &[ChangeRecord], now: Timestamp) -> Vec<HistoryRow> {
     changes
         .iter()
         .map(|change| {
@@ -44,7 +44,7 @@ pub(super) fn rows(key: &Key, changes: &[ChangeRecord], now: Timestamp) -> Vec<C
                 let href = format!("{}/compare?to={revision}", path(key));
                 what = what.with(" ").link(&href, "diff");
             }
-            ChangeRow {
+            HistoryRow {
                 revision: number(change.revision.0),
                 when: when(change.at, now),
                 who: who(change),

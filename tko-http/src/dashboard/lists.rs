@@ -3,7 +3,7 @@
 use super::filter_line::LineFilter;
 use super::html::{number, short};
 use super::page::{PageResult, rendered};
-use super::rows::{Column, Row, Shown, columns, row};
+use super::rows::{ListColumn, ListRow, Shown, columns, row};
 use super::shell::{Notice, Shell};
 use super::{encoded, heading};
 use crate::api::{collection, plural};
@@ -36,8 +36,8 @@ struct ListPage {
     placeholder: &'static str,
     problem: Option<String>,
     chips: Vec<Chip>,
-    columns: Vec<Column>,
-    rows: Vec<Row>,
+    columns: Vec<ListColumn>,
+    rows: Vec<ListRow>,
     nothing: &'static str,
     next: Option<String>,
     again: String,
@@ -57,7 +57,7 @@ struct Chip {
 #[derive(Template)]
 #[template(path = "rows.html")]
 struct RowsPage {
-    rows: Vec<Row>,
+    rows: Vec<ListRow>,
     can_change: bool,
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn page(
         .as_ref()
         .map(|page| page.items.as_slice())
         .unwrap_or_default();
-    let rows: Vec<Row> = records
+    let rows: Vec<ListRow> = records
         .iter()
         .map(|one| row(&context, &one.entity, shown))
         .collect();

@@ -8,7 +8,7 @@ use tko_core::view::{DeploymentState, fault, obstacle};
 use tko_core::{Entity, Key, Kind, Timestamp};
 
 /// A column of a list.
-pub(super) struct Column {
+pub(super) struct ListColumn {
     pub(super) label: &'static str,
     pub(super) class: &'static str,
 }
@@ -20,13 +20,13 @@ pub(super) struct Cell {
 }
 
 /// A row of a list.
-pub(super) struct Row {
+pub(super) struct ListRow {
     pub(super) id: String,
     pub(super) cells: Vec<Cell>,
 }
 
 /// The columns of a list.
-pub(super) fn columns(kind: Kind) -> Vec<Column> {
+pub(super) fn columns(kind: Kind) -> Vec<ListColumn> {
     let columns: &[(&str, &str)] = match kind {
         Kind::Deployment => &[
             ("State", "state"),
@@ -61,7 +61,7 @@ pub(super) fn columns(kind: Kind) -> Vec<Column> {
     };
     columns
         .iter()
-        .map(|(label, class)| Column { label, class })
+        .map(|(label, class)| ListColumn { label, class })
         .collect()
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Shown {
 }
 
 /// The row of an entity.
-pub(super) fn row(context: &SharedContext, entity: &Entity, shown: Shown) -> Row {
+pub(super) fn row(context: &SharedContext, entity: &Entity, shown: Shown) -> ListRow {
     let now = shown.now;
     let count = |count: u64| {
         if shown.counts {
@@ -151,14 +151,14 @@ pub(super) fn row(context: &SharedContext, entity: &Entity, shown: Shown) -> Row
     if entity.key.kind() != Kind::Plugin {
         cell("age when num", when(entity.updated, now));
     }
-    Row {
+    ListRow {
         id: entity.key.id().to_owned(),
         cells,
     }
 }
 
 /// A deployment in the list of a site or template: without the column that all rows share.
-pub(super) fn deployment_of(entity: &Entity, of: Kind, now: Timestamp) -> Row {
+pub(super) fn deployment_of(entity: &Entity, of: Kind, now: Timestamp) -> ListRow {
     let deployment = entity.deployment();
     let other = match of {
         Kind::Site => optional(deployment.and_then(|d| d.template.as_ref())),
@@ -175,7 +175,7 @@ pub(super) fn deployment_of(entity: &Entity, of: Kind, now: Timestamp) -> Row {
         ),
         ("when num", when(entity.updated, now)),
     ];
-    Row {
+    ListRow {
         id: entity.key.id().to_owned(),
         cells: cells
             .into_iter()

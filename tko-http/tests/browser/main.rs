@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_http::HttpSettings;
+use tko_http::HttpServerSettings;
 use tko_serve::{Access, CallerFile};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command as AsyncCommand;
@@ -84,7 +84,7 @@ async fn every_page_and_action_works_in_a_browser() {
     let mut open = TestServer::serving(
         guarded.clone(),
         store.clone(),
-        HttpSettings::default(),
+        HttpServerSettings::default(),
         Access::new(),
         0,
     )
@@ -92,7 +92,7 @@ async fn every_page_and_action_works_in_a_browser() {
     let closed = TestServer::serving(
         guarded.clone(),
         store.clone(),
-        HttpSettings::default(),
+        HttpServerSettings::default(),
         callers(),
         0,
     )
@@ -129,7 +129,7 @@ async fn every_page_and_action_works_in_a_browser() {
                 open = TestServer::serving(
                     guarded.clone(),
                     store.clone(),
-                    HttpSettings::default(),
+                    HttpServerSettings::default(),
                     Access::new(),
                     port,
                 )

@@ -3,12 +3,12 @@
 use crate::harness::{TestServer, answer, sent, store};
 use reqwest::StatusCode;
 use std::sync::Arc;
-use tko_http::HttpSettings;
+use tko_http::HttpServerSettings;
 use tko_serve::{Access, BearerTokens};
 
 const TOKEN: &str = "a-token-of-enough-characters";
 
-async fn with_tokens(settings: HttpSettings) -> TestServer {
+async fn with_tokens(settings: HttpServerSettings) -> TestServer {
     let tokens = BearerTokens::parse(TOKEN).expect("a token");
     let access = Access::new().authentication(Arc::new(tokens));
     TestServer::with(store(), settings, access, 0).await
@@ -16,7 +16,7 @@ async fn with_tokens(settings: HttpSettings) -> TestServer {
 
 #[tokio::test]
 async fn a_token_is_required_everywhere() {
-    let server = with_tokens(HttpSettings::default()).await;
+    let server = with_tokens(HttpServerSettings::default()).await;
     for path in [
         "/api/about",
         "/api/site/list",
@@ -41,7 +41,7 @@ async fn a_token_is_required_everywhere() {
 
 #[tokio::test]
 async fn only_named_origins_get_cors() {
-    let mut settings = HttpSettings::default();
+    let mut settings = HttpServerSettings::default();
     settings.origins = vec!["https://portal.example".to_owned()];
     let server = with_tokens(settings).await;
     let preflight = |origin: &str| {

@@ -2,14 +2,14 @@
 
 use crate::harness::{TIME, TestServer, answer, sent, store};
 use reqwest::StatusCode;
-use tko_http::HttpSettings;
+use tko_http::HttpServerSettings;
 use tko_serve::Access;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let mut settings = HttpSettings::default();
+    let mut settings = HttpServerSettings::default();
     settings.max_body = 10_000;
     settings.max_batch = 3;
     let server = TestServer::with(store(), settings, Access::new(), 0).await;

@@ -3,7 +3,7 @@
 use crate::harness::{TIME, TestServer, answer, sent, store};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use tko_http::HttpSettings;
+use tko_http::HttpServerSettings;
 use tko_serve::Access;
 
 /// The events of a watch, one after the other.
@@ -76,7 +76,7 @@ async fn changes_come_as_events_and_a_watch_resumes() {
 
 #[tokio::test]
 async fn an_old_watch_catches_up_with_the_shared_feed() {
-    let mut settings = HttpSettings::default();
+    let mut settings = HttpServerSettings::default();
     settings.backlog = 4;
     let server = TestServer::with(store(), settings, Access::new(), 0).await;
     for number in 0..20 {
@@ -139,7 +139,7 @@ async fn a_watch_survives_a_restart_of_the_server() {
     let port = server.address.port();
     let store = server.stop().await;
     assert!(events.next().await.is_none());
-    let server = TestServer::with(store, HttpSettings::default(), Access::new(), port).await;
+    let server = TestServer::with(store, HttpServerSettings::default(), Access::new(), port).await;
     server.register("/api/v1/sites/b", "").await;
     let watch = server.get("/api/v1/watch?kind=site&after=0");
     let id = id.expect("an id").to_string();
@@ -149,7 +149,7 @@ async fn a_watch_survives_a_restart_of_the_server() {
 
 #[tokio::test]
 async fn watches_are_limited_and_give_their_place_back() {
-    let mut settings = HttpSettings::default();
+    let mut settings = HttpServerSettings::default();
     settings.max_watches = 1;
     let server = TestServer::with(store(), settings, Access::new(), 0).await;
     let watch = || server.get("/api/v1/watch?kind=site");

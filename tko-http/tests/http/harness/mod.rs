@@ -11,7 +11,7 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Admission, DataApi, Package, Result, Store, Violation};
-use tko_http::{HttpServer, HttpSettings};
+use tko_http::{HttpServer, HttpServerSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -61,13 +61,13 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server with default settings.
     pub(crate) async fn start() -> Self {
-        Self::with(store(), HttpSettings::default(), Access::new(), 0).await
+        Self::with(store(), HttpServerSettings::default(), Access::new(), 0).await
     }
 
     /// A server over a store.
     pub(crate) async fn with(
         store: MemoryStore,
-        settings: HttpSettings,
+        settings: HttpServerSettings,
         access: Access,
         port: u16,
     ) -> Self {
@@ -79,7 +79,7 @@ impl TestServer {
     pub(crate) async fn serving(
         api: Arc<dyn DataApi>,
         store: MemoryStore,
-        settings: HttpSettings,
+        settings: HttpServerSettings,
         access: Access,
         port: u16,
     ) -> Self {
