@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longest start.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Pause between two attempts to reach the server.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -43,8 +43,8 @@ pub struct ApiServer {
     port: u16,
     authority: Authority,
     controller_manager: Option<Running>,
-    _api_server: Running,
-    _etcd: Running,
+    server: Running,
+    etcd: Running,
     folder: TempDir,
 }
 
@@ -140,8 +140,8 @@ impl ApiServer {
             port,
             authority,
             controller_manager: None,
-            _api_server: api_server,
-            _etcd: etcd,
+            server: api_server,
+            etcd,
             folder,
         };
         server.wait()?;
@@ -175,8 +175,8 @@ impl ApiServer {
                 return Ok(());
             }
             for (program, process) in [
-                ("etcd", &mut self._etcd),
-                ("kube-apiserver", &mut self._api_server),
+                ("etcd", &mut self.etcd),
+                ("kube-apiserver", &mut self.server),
             ] {
                 if process.has_ended() || started.elapsed() > PATIENCE {
                     let output = process.output();
@@ -236,7 +236,7 @@ impl ApiServer {
 
     /// The end of the API server's log.
     pub fn log(&self) -> String {
-        self._api_server.output()
+        self.server.output()
     }
 }
 

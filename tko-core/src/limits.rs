@@ -177,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     fn site(metadata: Metadata) -> Put {
-        let mut put = Put::new(&SiteId::new("a").expect("an id"));
+        let mut put = Put::new(SiteId::new("a").expect("an id"));
         put.given = metadata;
         put
     }

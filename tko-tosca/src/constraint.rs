@@ -62,14 +62,11 @@ impl Analysis<'_> {
             return constraints;
         }
         for item in self.problems.list(Some(value), &path).iter() {
-            match item.as_map().map(|map| map.as_slice()) {
-                Some([entry]) => {
-                    constraints.extend(self.constraint(&entry.key, item, &entry.value, &path));
-                }
-                _ => {
-                    let message = "a constraint is a map with one key";
-                    self.problems.error(item.at, &path, message);
-                }
+            if let Some([entry]) = item.as_map().map(|map| map.as_slice()) {
+                constraints.extend(self.constraint(&entry.key, item, &entry.value, &path));
+            } else {
+                let message = "a constraint is a map with one key";
+                self.problems.error(item.at, &path, message);
             }
         }
         constraints

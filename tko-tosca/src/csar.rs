@@ -97,7 +97,7 @@ impl Csar {
                 let message = format!("the name of entry {index} leads out of the archive");
                 return Err(CsarError::Malformed(message));
             };
-            if !file.is_file() || !(is_yaml(&path) || path.ends_with(".meta")) {
+            if !file.is_file() || !(is_yaml(&path) || meta::PATHS.contains(&path.as_str())) {
                 continue;
             }
             let text = bounded_text(file, &path, limits.file_bytes)?;

@@ -131,7 +131,7 @@ impl Instance<'_, '_> {
             "get_property" => self.get_property(whole, &evaluated, site)?,
             "concat" => {
                 let text = self.texts(&evaluated, site)?.concat();
-                self.made(whole, text, site)?
+                self.made(whole, &text, site)?
             }
             "join" => {
                 let (list, delimiter) = match evaluated.as_slice() {
@@ -143,7 +143,7 @@ impl Instance<'_, '_> {
                     return self.misused(whole, "join: [[TEXT, …], DELIMITER]", site);
                 };
                 let text = self.texts(items, site)?.join(delimiter);
-                self.made(whole, text, site)?
+                self.made(whole, &text, site)?
             }
             _ => {
                 let usage = "token: [TEXT, SEPARATORS, INDEX]";
@@ -161,7 +161,10 @@ impl Instance<'_, '_> {
                     self.analysis.problems.error(whole.at, site.path, message);
                     return None;
                 };
-                self.made(whole, part.to_owned(), site)?
+                {
+                    let part = part.to_owned();
+                    self.made(whole, &part, site)?
+                }
             }
         };
         // A wrong result is a mistake of the call.
@@ -176,7 +179,7 @@ impl Instance<'_, '_> {
     }
 
     /// Text that a function made, within the limit of all of them.
-    fn made(&mut self, whole: &YamlNode, text: String, site: CallSite<'_>) -> Option<YamlNode> {
+    fn made(&mut self, whole: &YamlNode, text: &str, site: CallSite<'_>) -> Option<YamlNode> {
         self.made_bytes = self.made_bytes.saturating_add(text.len());
         let limit = self.analysis.limits.function_bytes;
         if self.made_bytes > limit {
@@ -184,7 +187,7 @@ impl Instance<'_, '_> {
             self.analysis.problems.error(whole.at, site.path, message);
             return None;
         }
-        Some(YamlNode::text(whole.at, &text))
+        Some(YamlNode::text(whole.at, text))
     }
 
     fn texts(&mut self, values: &[YamlNode], site: CallSite<'_>) -> Option<Vec<String>> {
@@ -196,7 +199,7 @@ impl Instance<'_, '_> {
             if bytes > self.analysis.limits.function_bytes {
                 // Refused by `made`, before the text is put together.
                 self.made_bytes = bytes;
-                return self.made(value, String::new(), site).map(|_| Vec::new());
+                return self.made(value, "", site).map(|_| Vec::new());
             }
             texts.push(text.to_owned());
         }
@@ -275,14 +278,12 @@ impl Instance<'_, '_> {
             return None;
         };
         let property = property.as_scalar().unwrap_or_default();
-        match self.capability_property_of(node, name, property, whole, site) {
-            Some(value) => self.descend(whole, &value?, rest, site),
-            None => {
-                let message = format!("capability \"{name}\" has no property \"{property}\"");
-                self.analysis.problems.error(whole.at, site.path, message);
-                None
-            }
-        }
+        let Some(value) = self.capability_property_of(node, name, property, whole, site) else {
+            let message = format!("capability \"{name}\" has no property \"{property}\"");
+            self.analysis.problems.error(whole.at, site.path, message);
+            return None;
+        };
+        self.descend(whole, &value?, rest, site)
     }
 
     /// Follows keys and indexes into a value.

@@ -95,7 +95,7 @@ impl Loader<'_> {
         let imports = analysis.documents[number].import_list.clone();
         for (index, import) in imports.iter().enumerate() {
             let trail = format!("imports[{index}]");
-            let Some((target, at, prefix)) = self.import(analysis, number, path, import, &trail)
+            let Some((target, at, prefix)) = Self::import(analysis, number, path, import, &trail)
             else {
                 continue;
             };
@@ -165,7 +165,6 @@ impl Loader<'_> {
 
     /// The path, position and prefix of one import.
     fn import(
-        &mut self,
         analysis: &mut Analysis<'_>,
         document: usize,
         importer: &str,

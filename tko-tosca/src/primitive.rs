@@ -102,9 +102,16 @@ impl Rank {
             (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(b)),
             (Self::Number(a), Self::Number(b)) => a.partial_cmp(b),
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
-            (Self::Version(a, b, c, d, e), Self::Version(f, g, h, i, j)) => {
-                Some((a, b, c, d, e).cmp(&(f, g, h, i, j)))
-            }
+            (
+                Self::Version(major, minor, fix, qualifier, build),
+                Self::Version(other_major, other_minor, other_fix, other_qualifier, other_build),
+            ) => Some((major, minor, fix, qualifier, build).cmp(&(
+                other_major,
+                other_minor,
+                other_fix,
+                other_qualifier,
+                other_build,
+            ))),
             _ => None,
         }
     }

@@ -156,19 +156,17 @@ impl Instance<'_, '_> {
             None => Target::Any,
             Some(name) => {
                 let text = self.analysis.problems.text(name, path)?;
-                match self.numbers.get(text) {
-                    Some(node) => Target::Node(*node),
-                    None => {
-                        let text = text.to_owned();
-                        let types = self.analysis.lookup(TypeKind::Node, 0, &text);
-                        if types.is_empty() {
-                            let message = format!("there is no node template \"{text}\"");
-                            self.analysis.problems.error(name.at, path, message);
-                            return None;
-                        }
-                        let kind = TypeKind::Node;
-                        Target::OfType(self.analysis.find(kind, 0, &text, name.at, path)?)
+                if let Some(node) = self.numbers.get(text) {
+                    Target::Node(*node)
+                } else {
+                    let text = text.to_owned();
+                    let kind = TypeKind::Node;
+                    if self.analysis.lookup(kind, 0, &text).is_empty() {
+                        let message = format!("there is no node template \"{text}\"");
+                        self.analysis.problems.error(name.at, path, message);
+                        return None;
                     }
+                    Target::OfType(self.analysis.find(kind, 0, &text, name.at, path)?)
                 }
             }
         };

@@ -18,21 +18,21 @@ pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> 
     let (optional, needs): (Vec<Need>, Vec<Need>) = missing(machine)
         .into_iter()
         .partition(|need| need.is_optional());
-    install(machine, needs, out)?;
-    if let Err(error) = install(machine, optional, out) {
+    install(machine, &needs, out)?;
+    if let Err(error) = install(machine, &optional, out) {
         writeln!(out, "{error}\nskipping these tests")?;
     }
     Ok(())
 }
 
 /// Installs these programs.
-fn install(machine: &dyn Machine, needs: Vec<Need>, out: &mut dyn Write) -> Result<()> {
+fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result<()> {
     if needs.is_empty() {
         return Ok(());
     }
     let rights = match rights(machine) {
         Ok(rights) => rights,
-        Err(why) => bail!(by_hand(&needs, why)),
+        Err(why) => bail!(by_hand(needs, why)),
     };
     let act = |command: &[&[&str]]| machine.act(&[&[rights], command].concat().concat());
     let (folder, file) = SETTINGS;
@@ -47,7 +47,7 @@ fn install(machine: &dyn Machine, needs: Vec<Need>, out: &mut dyn Write) -> Resu
             "mkdir -p {folder} && set -C && echo 'create_main_cluster = false' > {folder}/{file}"
         );
         if let Err(error) = act(&[&["sh", "-c", &write]]) {
-            bail!(by_hand(&needs, &error));
+            bail!(by_hand(needs, &error));
         }
     }
     let packages: Vec<&str> = needs
@@ -65,7 +65,7 @@ fn install(machine: &dyn Machine, needs: Vec<Need>, out: &mut dyn Write) -> Resu
         writeln!(out, "installing with apt-get: {}", packages.join(" "))?;
         if let Err(error) = act(&install) {
             let why = updated.err().map_or_else(String::new, |why| why + "\n") + &error;
-            bail!(by_hand(&needs, &why));
+            bail!(by_hand(needs, &why));
         }
     }
     let mut still = missing(machine);

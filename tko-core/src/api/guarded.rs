@@ -119,11 +119,8 @@ impl<D: DataApi + ?Sized> Guarded<D> {
             allow_stale: want.allow_stale,
             ..Want::ROW
         });
-        let mut count = Count {
-            found: 0,
-            more: false,
-            ..self.inner.count(select, 0, want).await?
-        };
+        let mut count = self.inner.count(select, 0, want).await?;
+        (count.found, count.more) = (0, false);
         loop {
             let page = self.inner.list(&list).await?;
             for record in &page.items {
@@ -238,7 +235,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
             Narrowed::Same => self.inner.list(list).await,
             Narrowed::One(select) => {
                 let list = List {
-                    select,
+                    select: *select,
                     ..list.clone()
                 };
                 self.inner.list(&list).await
@@ -261,7 +258,10 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         };
         match scopes.narrow(&list.select) {
             Narrowed::Same => self.inner.clone().pages(list),
-            Narrowed::One(select) => self.inner.clone().pages(List { select, ..list }),
+            Narrowed::One(select) => self.inner.clone().pages(List {
+                select: *select,
+                ..list
+            }),
             Narrowed::Filter => {
                 let pages = self.inner.clone().pages(list);
                 let covered = pages.map_ok(move |mut page| {
@@ -374,7 +374,10 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         };
         match scopes.narrow(&watch.select) {
             Narrowed::Same => self.inner.watch(watch),
-            Narrowed::One(select) => self.inner.watch(Watch { select, ..watch }),
+            Narrowed::One(select) => self.inner.watch(Watch {
+                select: *select,
+                ..watch
+            }),
             Narrowed::Filter => {
                 let events = self.inner.watch(watch);
                 events.map_ok(move |event| scopes.covered(event)).boxed()

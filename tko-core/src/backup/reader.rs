@@ -173,6 +173,7 @@ fn fixed(bytes: &[u8]) -> Result<[u8; 8]> {
         .map_err(|_| damaged("a number is too short: it is damaged"))
 }
 
+#[allow(clippy::needless_pass_by_value)] // For `map_err`.
 fn undecoded(error: crate::codec::CodecError) -> Error {
     damaged(error.to_string())
 }

@@ -25,7 +25,7 @@ pub(super) enum Narrowed {
     /// There is no restriction.
     Same,
     /// This selection has exactly what is covered.
-    One(Select),
+    One(Box<Select>),
     /// No single selection has; the results must be filtered.
     Filter,
 }
@@ -107,7 +107,9 @@ impl CallScopes {
     pub(super) fn narrow(&self, select: &Select) -> Narrowed {
         match self.scopes.as_slice() {
             [] => Narrowed::Same,
-            [scope] => scope.narrow(select).map_or(Narrowed::Filter, Narrowed::One),
+            [scope] => scope
+                .narrow(select)
+                .map_or(Narrowed::Filter, |select| Narrowed::One(Box::new(select))),
             _ => Narrowed::Filter,
         }
     }
