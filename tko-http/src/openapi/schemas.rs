@@ -261,7 +261,10 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ),
         (
             "EncodedPackage",
-            json!({"description": "The resources: a YAML document for each, or a CBOR array"}),
+            json!({
+                "type": ["object", "string", "null"],
+                "description": "The resources: a YAML document for each, or a CBOR array",
+            }),
         ),
         (
             "Written",
