@@ -1,11 +1,16 @@
 //! Logging: human-readable, JSON or journald; to standard error or a file.
 
+use crate::printable::printable;
 use anyhow::Context;
 use clap::Args;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -87,9 +92,23 @@ impl LogArgs {
             .with_writer(writer)
             .with_ansi(colours);
         Ok(match self.log_format {
-            LogFormat::Human => layer.with_target(false).boxed(),
+            LogFormat::Human => layer
+                .with_target(false)
+                .fmt_fields(debug_fn(field).delimited(" "))
+                .boxed(),
             LogFormat::Json => layer.json().boxed(),
         })
+    }
+}
+
+/// Writes a field of a log line. Control characters are escaped: they could forge lines, or reach a
+/// terminal.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = printable(&value, &[]);
+    match field.name() {
+        "message" => writer.write_str(&value),
+        name => write!(writer, "{name}={value}"),
     }
 }
 

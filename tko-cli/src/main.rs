@@ -20,6 +20,7 @@ mod function;
 mod kube;
 mod logging;
 mod output;
+mod printable;
 mod services;
 mod source;
 mod token;

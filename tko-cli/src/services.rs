@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
-//! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `results` | flags, and the parts that are made from them |
+//! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `web` | the flags of HTTP, and its server |
 //! | `data_folder`, `backend_command` | the folder for data and its lock; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
@@ -15,11 +15,14 @@ pub(crate) mod backend_command;
 pub(crate) mod controllers;
 pub(crate) mod data;
 mod data_folder;
+mod door_metrics;
 pub(crate) mod functions;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;
 pub(crate) mod metrics;
 mod plugin_metrics;
+pub(crate) mod plugins;
+mod probes;
 mod results;
 mod schema_locations;
 pub(crate) mod signals;

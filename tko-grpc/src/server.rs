@@ -30,7 +30,7 @@ pub use oversize::skipped_entities;
 pub use settings::ServerSettings;
 pub use tko_serve::{
     Access, Anyone, Authenticate, BearerTokens, CallerFile, ClientCertificates, Credentials,
-    FirstOf, Listen, Peer, ServerTls, Sockets, Stack, caller_line, new_token,
+    FirstOf, Listen, Peer, ServerTls, Sockets, Stack, caller_line, new_token, refused_credentials,
 };
 
 use crate::proto::data_server::DataServer as CompatibleServer;

@@ -6,6 +6,7 @@ use crate::environment;
 use crate::failure::Failure;
 use crate::handler::{CallRunner, PluginHandler, PluginReply, aside, limits};
 use crate::log::LogSubject;
+use crate::policy::PluginPolicy;
 use crate::process::{self, Bounds, Program};
 use crate::settings::CommandSettings;
 use async_trait::async_trait;
@@ -39,7 +40,7 @@ impl CommandExecutor {
         record: &Record,
         wanted: PluginType,
     ) -> Result<Arc<PluginHandler<CommandRunner>>> {
-        let (id, program) = program_of(record, wanted, "command")?;
+        let (id, program) = program_of(record, wanted, "command", &self.settings.policy)?;
         let properties = record.entity.plugin().map(|plugin| &plugin.properties);
         if let Some(name) = properties
             .into_iter()
@@ -72,11 +73,13 @@ impl CommandExecutor {
 /// arguments.
 ///
 /// # Errors
-/// `BadArgument`: the record is not a plugin of this type, or names no program.
+/// - `BadArgument`: the record is not a plugin of this type, or names no program.
+/// - `Forbidden`: the policy does not permit the program.
 pub(crate) fn program_of(
     record: &Record,
     wanted: PluginType,
     executor: &str,
+    policy: &PluginPolicy,
 ) -> Result<(String, Program)> {
     let (Key::Plugin(id), Some(plugin)) = (&record.entity.key, record.entity.plugin()) else {
         let message = format!("{} is not a plugin", record.entity.key);
@@ -105,7 +108,7 @@ pub(crate) fn program_of(
         path: path.clone(),
         arguments: arguments.to_vec(),
     };
-    Ok((id.to_string(), program))
+    Ok((id.to_string(), policy.permitted(program)?))
 }
 
 /// Runs one plugin's program for each call.

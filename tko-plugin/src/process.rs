@@ -1,8 +1,9 @@
 //! Runs one program within limits and leaves no process behind.
 //!
 //! The program leads its own process group. However the call ends, the group is killed before its
-//! leader is reaped, while the group number cannot belong to another process yet. A child that must
-//! outlive the call has to leave the group with `setsid`. Dropping a call kills the group at once.
+//! leader is reaped, while the group number cannot belong to another process yet. Processes that left
+//! the group, as daemons do with `setsid`, are found by a mark in their environment and killed, too.
+//! Dropping a call kills all of them at once.
 //!
 //! The whole run is one future: no task or thread outlives it.
 
@@ -20,6 +21,7 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+mod daemons;
 mod pipes;
 pub(crate) mod running;
 

@@ -1,6 +1,7 @@
 //! Settings of the executor: limits and locations.
 
 use crate::metrics::PluginMetrics;
+use crate::policy::PluginPolicy;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -34,6 +35,8 @@ pub struct CommandSettings {
     /// Names of further variables that plugins inherit, beside
     /// [`INHERITED`](crate::environment::INHERITED); a final `*` matches any ending. Default: none.
     pub environment: Vec<String>,
+    /// Which programs may run. Default: any.
+    pub policy: PluginPolicy,
     /// Measurements of calls, for metrics. Clones of the settings share them.
     pub metrics: PluginMetrics,
     /// Kind of log channel. Default: a FIFO.
@@ -90,6 +93,7 @@ impl Default for CommandSettings {
             log: 1 << 20,
             concurrency: cores.saturating_mul(NonZeroUsize::MIN.saturating_add(3)),
             python_env: python_env(),
+            policy: PluginPolicy::default(),
             environment: Vec::new(),
             metrics: PluginMetrics::default(),
             log_channel: LogChannel::default(),

@@ -72,7 +72,7 @@ impl WorkerExecutor {
         record: &Record,
         wanted: PluginType,
     ) -> Result<Arc<PluginHandler<Arc<PluginPool>>>> {
-        let (id, program) = program_of(record, wanted, "worker")?;
+        let (id, program) = program_of(record, wanted, "worker", &self.call.policy)?;
         let settings = match record.entity.plugin() {
             Some(plugin) => self.pool.clone().with_properties(&plugin.properties)?,
             None => self.pool.clone(),

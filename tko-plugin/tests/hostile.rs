@@ -238,3 +238,15 @@ async fn the_cause_is_available_to_programs() {
         "{failure:?}"
     );
 }
+
+#[tokio::test]
+async fn s17_a_daemon_in_a_session_of_its_own_does_not_survive() {
+    let fixture = Fixture::new();
+    let (_folder, file) = ids();
+    let program = plugin("daemon.py");
+    let answer = fixture.prepare(&[&*program, text(&file)]).await;
+    answer.expect("it answers");
+    for process in process_ids(&file).await {
+        death(process).await;
+    }
+}

@@ -16,7 +16,8 @@ use tko_ansible::AnsibleSettings;
 use tko_core::{
     DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
 };
-use tko_plugin::{PluginMetrics, Timeouts};
+use crate::services::plugins::PluginHost;
+use tko_plugin::Timeouts;
 use workbench::{PluginTestArgs, ReplayArgs};
 
 /// Manage plugins: programs that prepare, schedule or validate
@@ -139,7 +140,7 @@ fn unknown_executor(name: &str) -> Option<String> {
     let known = executors(
         None,
         Timeouts::default(),
-        PluginMetrics::default(),
+        PluginHost::default(),
         AnsibleSettings::default(),
     );
     let names: Vec<&str> = known.iter().map(|executor| executor.name()).collect();

@@ -1,5 +1,6 @@
 //! Values as a table: the keys of a list of maps are its columns.
 
+use crate::printable::printable;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
@@ -60,18 +61,18 @@ fn heading(key: &str) -> String {
         }
         text.extend(c.to_uppercase());
     }
-    text
+    printable(&text, &[]).into_owned()
 }
 
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text, &[]).into_owned(),
         Value::Array(items) if items.len() > 3 => format!("{} items", items.len()),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
         Value::Object(map) => map
             .iter()
-            .map(|(key, value)| format!("{key}={}", cell(value)))
+            .map(|(key, value)| format!("{}={}", printable(key, &[]), cell(value)))
             .collect::<Vec<_>>()
             .join(" "),
         other => other.to_string(),
@@ -82,6 +83,17 @@ fn cell(value: &Value) -> String {
 mod tests {
     use super::write;
     use serde_json::json;
+
+    #[test]
+    fn s14_escape_sequences_do_not_reach_the_terminal() {
+        let mut out = Vec::new();
+        let list = json!([{"id\u{1b}[1m": "\u{1b}[2Jx\ny", "metadata": {"\u{7}": "\u{9b}"}}]);
+        write(&list, &mut out).expect("writing into memory");
+        let text = String::from_utf8(out).expect("text");
+        let unsafe_ones = text.chars().filter(|c| c.is_control() && *c != '\n');
+        assert_eq!(unsafe_ones.count(), 0, "{text:?}");
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+    }
 
     #[test]
     fn a_list_of_maps_has_its_keys_as_columns() {

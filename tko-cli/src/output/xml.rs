@@ -5,10 +5,14 @@
 //! <map><string key="templateId">nf/upf</string><list key="deploymentIds"/></map>
 //! ```
 
+use crate::printable::printable;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use serde_json::Value;
 use std::io::{self, Write};
+
+/// The control characters that XML can have.
+const KEPT: [char; 3] = ['\t', '\n', '\r'];
 
 /// Writes one value and a line feed.
 pub(super) fn write(value: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -29,11 +33,11 @@ fn element<W: Write>(writer: &mut Writer<W>, key: Option<&str>, value: &Value) -
     };
     let mut start = BytesStart::new(name);
     if let Some(key) = key {
-        start.push_attribute(("key", key));
+        start.push_attribute(("key", &*printable(key, &KEPT)));
     }
     let text = match value {
         Value::Null => None,
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => Some(printable(text, &KEPT).into_owned()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         Value::Array(items) => {
             writer.write_event(Event::Start(start))?;

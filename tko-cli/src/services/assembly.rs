@@ -4,9 +4,12 @@ use super::controllers::{
     ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs, executors,
 };
 use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
+use super::door_metrics;
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
 use super::plugin_metrics;
+use super::plugins::PluginHost;
+use super::probes::{ProbeArgs, ProbeServer};
 use super::results::ResultCollector;
 use super::task_group::{TaskGroup, result};
 use super::web::{WebArgs, WebDoor};
@@ -19,7 +22,7 @@ use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
 use tko_core::{Caller, DataApi, Executor, Guarded, PluginType, RoleGuard, WorkerApi};
 use tko_grpc::server::{Access, Server, Sockets};
-use tko_plugin::{PluginMetrics, Timeouts};
+use tko_plugin::Timeouts;
 use tko_preparer::ResultCache;
 use tko_validate::CrdFeed;
 use tko_worker::{DeletionController, close_executors};
@@ -53,7 +56,7 @@ pub(crate) struct Assembly {
     /// Executors of validation plugins. They are closed last.
     validation_executors: Vec<Arc<dyn Executor>>,
     /// Measurements of the calls of all plugins.
-    plugin_metrics: PluginMetrics,
+    plugins: PluginHost,
 }
 
 impl Assembly {
@@ -66,7 +69,7 @@ impl Assembly {
     /// The same; it stores at most `pace` packages a second.
     pub(crate) async fn memory_paced(pace: Option<u32>) -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in().with_pace(pace));
-        Self::new(&data, &schemas, None).await
+        Self::new(&data, &schemas, &PluginHost::default(), None).await
     }
 
     /// A store in memory with default settings and a server.
@@ -77,24 +80,27 @@ impl Assembly {
     ) -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in().with_pace(pace));
         let metrics = MetricsArgs::default();
-        Self::new(&data, &schemas, Some((listen, web, &metrics))).await
+        let served = Some((listen, web, &metrics, &ProbeArgs::default()));
+        Self::new(&data, &schemas, &PluginHost::default(), served).await
     }
 
     /// A store with its background tasks. `served` adds a server and a metrics exporter.
     pub(crate) async fn new(
         data: &DataArgs,
         schemas: &SchemaArgs,
-        served: Option<(&ListenArgs, &WebArgs, &MetricsArgs)>,
+        plugins: &PluginHost,
+        served: Option<(&ListenArgs, &WebArgs, &MetricsArgs, &ProbeArgs)>,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
-        let (door, web_door, mut exporter) = match served {
-            Some((listen, web, metrics)) => {
+        let (door, web_door, mut exporter, probes) = match served {
+            Some((listen, web, metrics, probes)) => {
                 let exporter = metrics.open(listen.is_insecure()).await?;
+                let probes = probes.open().await?;
                 let door = Door::open(listen, data).await?;
                 let web_door = web.open(data, listen.is_insecure()).await?;
-                (Some(door), web_door, exporter)
+                (Some(door), web_door, exporter, probes)
             }
-            None => (None, None, None),
+            None => (None, None, None, None),
         };
         let results = Arc::new(ResultCache::new(0));
         if let Some(exporter) = &mut exporter {
@@ -115,10 +121,11 @@ impl Assembly {
             server: TaskGroup::default(),
             background: JoinSet::new(),
             validation_executors: Vec::new(),
-            plugin_metrics: PluginMetrics::default(),
+            plugins: PluginHost::default(),
         };
         if let Some(mut exporter) = exporter {
-            plugin_metrics::register(exporter.registry(), &assembly.plugin_metrics);
+            plugin_metrics::register(exporter.registry(), &assembly.plugins.metrics);
+            door_metrics::register(exporter.registry());
             assembly.export(exporter);
         }
         assembly.finish_deletions();
@@ -132,6 +139,9 @@ impl Assembly {
         }
         if let Some(door) = web_door {
             assembly.serve_web(door);
+        }
+        if let Some(probes) = probes {
+            assembly.answer_probes(probes);
         }
         Ok(assembly)
     }
@@ -176,7 +186,7 @@ impl Assembly {
         let executors = executors(
             self.address(),
             timeouts,
-            self.plugin_metrics.clone(),
+            self.plugins.clone(),
             AnsibleSettings::default(),
         );
         self.validation_executors.clone_from(&executors);
@@ -208,6 +218,14 @@ impl Assembly {
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             exporter.serve(stop).await;
+            Ok(())
+        });
+    }
+
+    fn answer_probes(&mut self, probes: ProbeServer) {
+        let (data, stop) = (self.data(), self.server.stop.clone());
+        self.server.tasks.spawn(async move {
+            probes.serve(data, stop).await;
             Ok(())
         });
     }
@@ -296,7 +314,7 @@ impl Assembly {
             self.results.clone(),
             self.address(),
             settings,
-            self.plugin_metrics.clone(),
+            self.plugins.clone(),
             clock,
         );
         self.controllers.grace = settings.grace;
@@ -319,7 +337,7 @@ impl Assembly {
             self.address(),
             settings,
             destination,
-            self.plugin_metrics.clone(),
+            self.plugins.clone(),
             clock,
         );
         self.controllers.grace = settings.grace;

@@ -1,5 +1,6 @@
 //! The flags of preparers and schedulers, and the controllers made from them.
 
+use super::plugins::PluginHost;
 use super::{functions, time};
 use clap::Args;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_kpt::{KptExecutor, KptfilePreparer};
-use tko_plugin::{CommandExecutor, Grpc, PluginMetrics, Timeouts, WorkerExecutor};
+use tko_plugin::{CommandExecutor, Grpc, PluginPolicy, Timeouts, WorkerExecutor};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
 use tko_worker::WorkerSettings;
@@ -99,22 +100,28 @@ pub(crate) enum ManifestDestination {
 pub(crate) fn executors(
     data: Option<SocketAddr>,
     timeouts: Timeouts,
-    metrics: PluginMetrics,
+    plugins: PluginHost,
     ansible: AnsibleSettings,
 ) -> Vec<Arc<dyn Executor>> {
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
         timeouts,
-        metrics,
+        metrics: plugins.metrics,
+        policy: plugins.policy.clone(),
+        environment: plugins.environment,
         ..tko_plugin::CommandSettings::default()
     };
-    let functions = functions::settings(timeouts.prepare);
-    vec![
+    let mut executors: Vec<Arc<dyn Executor>> = vec![
         Arc::new(CommandExecutor::new(settings.clone())),
         Arc::new(WorkerExecutor::new(settings)),
-        Arc::new(KptExecutor::new(functions)),
-        Arc::new(AnsibleExecutor::new(ansible)),
-    ]
+    ];
+    // Functions and playbooks are programs and containers that no folder limits.
+    if plugins.policy == PluginPolicy::Any {
+        let functions = functions::settings(timeouts.prepare);
+        executors.push(Arc::new(KptExecutor::new(functions)));
+        executors.push(Arc::new(AnsibleExecutor::new(ansible)));
+    }
+    executors
 }
 
 impl PreparerArgs {
@@ -125,7 +132,7 @@ impl PreparerArgs {
         results: Arc<ResultCache>,
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
-        metrics: PluginMetrics,
+        plugins: PluginHost,
         clock: Arc<dyn Clock>,
     ) -> PrepareController {
         let timeouts = Timeouts {
@@ -138,16 +145,19 @@ impl PreparerArgs {
             .with_resync(controller.interval)
             .with_auto_approve(self.auto_approve);
         results.set_limit(self.preparer_cache.saturating_mul(1 << 20));
-        let functions =
-            functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);
-        let kptfiles = KptfilePreparer::new(KptExecutor::new(functions));
+        let mut registry = tko_preparer::native();
+        if plugins.policy == PluginPolicy::Any {
+            let functions =
+                functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);
+            registry = KptfilePreparer::new(KptExecutor::new(functions)).add_to(registry);
+        }
         PrepareController::new(data)
-            .with_registry(kptfiles.add_to(tko_preparer::native()))
+            .with_registry(registry)
             .with_result_cache(results)
             .with_executors(executors(
                 address,
                 timeouts,
-                metrics,
+                plugins,
                 AnsibleSettings::default(),
             ))
             .with_clock(clock)
@@ -186,7 +196,7 @@ impl SchedulerArgs {
         address: Option<SocketAddr>,
         controller: &ControllerArgs,
         destination: ManifestDestination,
-        metrics: PluginMetrics,
+        plugins: PluginHost,
         clock: Arc<dyn Clock>,
     ) -> ScheduleController {
         let timeouts = Timeouts {
@@ -199,7 +209,7 @@ impl SchedulerArgs {
             .with_resync(controller.interval);
         ScheduleController::new(data)
             .with_registry(native(destination))
-            .with_executors(executors(address, timeouts, metrics, self.ansible()))
+            .with_executors(executors(address, timeouts, plugins, self.ansible()))
             .with_clock(clock)
             .with_settings(settings)
     }

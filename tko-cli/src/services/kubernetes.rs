@@ -1,12 +1,13 @@
 //! The Kubernetes API: its flags, and the server made from them.
 
 use super::assembly::Assembly;
+use super::listen::AccessFiles;
 use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tko_core::system::TimeOrderedIds;
-use tko_grpc::server::{Access, BearerTokens, Listen, ServerTls, Sockets, Stack};
+use tko_grpc::server::{Access, Listen, Sockets, Stack};
 use tko_krm::{KrmServer, KubeReviews};
 
 /// Whether and where to serve the Kubernetes API; without an address: on loopback, for everyone
@@ -40,7 +41,8 @@ pub(crate) struct KubernetesArgs {
     /// Require client certificates signed by the CA in this PEM file
     #[arg(long, value_name = "FILE", requires = "kubernetes_certificate")]
     kubernetes_client_ca: Option<PathBuf>,
-    /// Require a bearer token from this file, which has one token per line
+    /// Admit only the callers in this file: names, hashed tokens or certificates, and roles; make
+    /// lines with tko token new
     #[arg(long, value_name = "FILE", conflicts_with = "kubernetes_cluster")]
     kubernetes_tokens: Option<PathBuf>,
     /// Authenticate and authorize by the cluster of --kubernetes-kubeconfig, or of the pod, as an
@@ -54,16 +56,14 @@ pub(crate) struct KubernetesArgs {
 
 impl KubernetesArgs {
     fn access(&self, insecure: bool) -> tko_core::Result<Access> {
-        let mut access = Access::new().insecure(insecure);
-        if let (Some(certificate), Some(key)) = (&self.kubernetes_certificate, &self.kubernetes_key)
-        {
-            let client_ca = self.kubernetes_client_ca.as_deref();
-            access = access.tls(ServerTls::read(certificate, key, client_ca)?);
+        AccessFiles {
+            certificate: self.kubernetes_certificate.as_deref(),
+            key: self.kubernetes_key.as_deref(),
+            client_ca: self.kubernetes_client_ca.as_deref(),
+            callers: self.kubernetes_tokens.as_deref(),
+            client_ca_flag: "--kubernetes-client-ca",
         }
-        if let Some(tokens) = &self.kubernetes_tokens {
-            access = access.authentication(Arc::new(BearerTokens::read(tokens)?));
-        }
-        Ok(access)
+        .access(insecure)
     }
 
     /// Starts the server, if it is asked for.

@@ -7,6 +7,8 @@ use super::data::{DataArgs, SchemaArgs};
 use super::kubernetes::KubernetesArgs;
 use super::listen::ListenArgs;
 use super::metrics::MetricsArgs;
+use super::plugins::PluginArgs;
+use super::probes::ProbeArgs;
 use super::signals::Signals;
 use super::web::WebArgs;
 use crate::connect::ConnectArgs;
@@ -14,7 +16,6 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::sync::Arc;
 use tko_core::system::SystemClock;
-use tko_plugin::PluginMetrics;
 use tokio_util::sync::CancellationToken;
 
 /// The destination of logs
@@ -42,6 +43,10 @@ pub(crate) struct UpArgs {
     kubernetes: KubernetesArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
+    #[command(flatten)]
+    probes: ProbeArgs,
+    #[command(flatten)]
+    plugins: PluginArgs,
     #[command(flatten)]
     controllers: ControllerArgs,
     #[command(flatten)]
@@ -74,6 +79,10 @@ pub(crate) struct DataStartArgs {
     kubernetes: KubernetesArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
+    #[command(flatten)]
+    probes: ProbeArgs,
+    #[command(flatten)]
+    plugins: PluginArgs,
 }
 
 /// Run a preparer
@@ -90,6 +99,8 @@ pub(crate) struct PreparerStartArgs {
     pub(crate) journal: JournalArgs,
     #[command(flatten)]
     connect: ConnectArgs,
+    #[command(flatten)]
+    plugins: PluginArgs,
     #[command(flatten)]
     controllers: ControllerArgs,
     #[command(flatten)]
@@ -111,6 +122,8 @@ pub(crate) struct SchedulerStartArgs {
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
+    plugins: PluginArgs,
+    #[command(flatten)]
     controllers: ControllerArgs,
     #[command(flatten)]
     scheduler: SchedulerArgs,
@@ -122,7 +135,8 @@ impl UpArgs {
         let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
-            Some((&self.listen, &self.web, &self.metrics)),
+            &self.plugins.host()?,
+            Some((&self.listen, &self.web, &self.metrics, &self.probes)),
         )
         .await?;
         let insecure = self.listen.is_insecure();
@@ -140,7 +154,8 @@ impl DataStartArgs {
         let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
-            Some((&self.listen, &self.web, &self.metrics)),
+            &self.plugins.host()?,
+            Some((&self.listen, &self.web, &self.metrics, &self.probes)),
         )
         .await?;
         let insecure = self.listen.is_insecure();
@@ -172,7 +187,7 @@ impl PreparerStartArgs {
             Arc::new(tko_preparer::ResultCache::new(0)),
             address,
             &self.controllers,
-            PluginMetrics::default(),
+            self.plugins.host()?,
             clock,
         );
         let stop = CancellationToken::new();
@@ -195,7 +210,7 @@ impl SchedulerStartArgs {
             address,
             &self.controllers,
             destination,
-            PluginMetrics::default(),
+            self.plugins.host()?,
             clock,
         );
         let stop = CancellationToken::new();

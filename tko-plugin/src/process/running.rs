@@ -1,5 +1,6 @@
 //! A running program, its process group, and how it ends.
 
+use super::daemons;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -15,11 +16,17 @@ const REAP: Duration = Duration::from_secs(5);
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) group: Pid,
+    /// The mark of the processes of this run in their environment.
+    mark: String,
+    /// Whether processes that left the group were killed.
+    swept: bool,
 }
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> io::Result<Self> {
+        let mark = daemons::mark();
         let child = command
+            .env(daemons::VARIABLE, &mark)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -31,7 +38,12 @@ impl Running {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
             .expect("a process that was not waited for has an id");
-        Ok(Self { child, group })
+        Ok(Self {
+            child,
+            group,
+            mark,
+            swept: false,
+        })
     }
 
     /// Kills the process group. Safe only before the leader is reaped: later the group number may
@@ -43,13 +55,23 @@ impl Running {
     }
 
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        timeout(REAP, self.child.wait()).await?
+        let ended = timeout(REAP, self.child.wait()).await;
+        let mark = self.mark.clone();
+        self.swept = tokio::task::spawn_blocking(move || daemons::kill(&mark))
+            .await
+            .is_ok();
+        ended?
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
+        if !self.swept {
+            let mark = std::mem::take(&mut self.mark);
+            // Reading all processes takes too long for a thread that serves others.
+            std::thread::spawn(move || daemons::kill(&mark));
+        }
     }
 }
 

@@ -1,0 +1,45 @@
+//! Text that others wrote, for terminals and logs: control characters are escaped.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Escapes control characters, apart from those in `keep`: an escape sequence becomes `\u{1b}…`.
+pub(crate) fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
+    let is_plain = |c: char| !is_unsafe(c) || keep.contains(&c);
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_plain(c) {
+            escaped.push(c);
+        } else {
+            write!(escaped, "{}", c.escape_default()).expect("a string takes every write");
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a terminal may act on the character: control characters, and those that change the
+/// direction of the text around them.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn s14_control_characters_are_escaped() {
+        for (text, keep, shown) in [
+            ("plain é", &[][..], "plain é"),
+            ("\u{1b}[2J\u{7}", &[], "\\u{1b}[2J\\u{7}"),
+            ("a\nb", &[], "a\\nb"),
+            ("a\nb\u{9b}", &['\n'], "a\nb\\u{9b}"),
+            ("\u{202e}evil", &[], "\\u{202e}evil"),
+        ] {
+            assert_eq!(printable(text, keep), shown);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The flags that say which plugins may run, and with which environment.
+
+use clap::Args;
+use std::path::PathBuf;
+use tko_plugin::{PluginMetrics, PluginPolicy};
+
+/// Which plugins may run in this process
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Plugins")]
+pub(crate) struct PluginArgs {
+    /// Programs that plugins may run: any, off, or those in a folder; repeat for more folders
+    #[arg(
+        long = "plugins",
+        value_name = "any|off|DIR",
+        default_value = "any",
+        value_delimiter = ','
+    )]
+    plugins: Vec<String>,
+    /// Pass this environment variable to plugins (a final * matches any ending), beside PATH, HOME
+    /// and similar; may be repeated
+    #[arg(long = "plugin-env", value_name = "NAME", value_delimiter = ',')]
+    environment: Vec<String>,
+}
+
+/// What the executors of a process share: their measurements, policy and environment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PluginHost {
+    pub(crate) metrics: PluginMetrics,
+    pub(crate) policy: PluginPolicy,
+    pub(crate) environment: Vec<String>,
+}
+
+impl PluginArgs {
+    /// The policy and environment that the flags choose. Warns if any plugin may run as root.
+    ///
+    /// # Errors
+    /// `BadArgument`: `any` or `off` is given together with something else.
+    pub(crate) fn host(&self) -> tko_core::Result<PluginHost> {
+        let policy = match self.plugins.as_slice() {
+            [] => PluginPolicy::Any,
+            [any] if any == "any" => PluginPolicy::Any,
+            [off] if off == "off" => PluginPolicy::Off,
+            folders if folders.iter().any(|f| f == "any" || f == "off") => {
+                return Err(tko_core::Error::bad(
+                    "--plugins",
+                    "any and off exclude everything else; name folders, or one of them",
+                ));
+            }
+            folders => PluginPolicy::Within(folders.iter().map(PathBuf::from).collect()),
+        };
+        if policy == PluginPolicy::Any && rustix::process::geteuid().is_root() {
+            tracing::warn!(
+                "plugins run as root, and whoever may register plugins chooses the program; run TKO \
+                 as another user, or limit them with --plugins"
+            );
+        }
+        Ok(PluginHost {
+            policy,
+            environment: self.environment.clone(),
+            ..PluginHost::default()
+        })
+    }
+}
