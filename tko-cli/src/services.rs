@@ -2,6 +2,7 @@
 //!
 //! | file | contents |
 //! |---|---|
+//! | `admission` | validation of large packages, apart from the threads that serve everybody |
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
 //! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `web` | the flags of HTTP, and its server |
@@ -9,6 +10,7 @@
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
+mod admission;
 pub(crate) mod assembly;
 pub(crate) mod backend;
 pub(crate) mod backend_command;

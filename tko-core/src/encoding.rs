@@ -171,7 +171,7 @@ pub fn decode_placed(
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut budget = Budget::new(limits);
+    let mut budget = Budget::new(limits).with_input(bytes.len());
     let documents = match format {
         Format::Yaml => {
             let text = text(bytes, format)?;

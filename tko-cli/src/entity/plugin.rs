@@ -10,13 +10,13 @@ use super::{list, show};
 use crate::console::Console;
 use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
 use crate::services::controllers::executors;
+use crate::services::plugins::PluginHost;
 use clap::{Args, Subcommand};
 use skeleton::NewPluginArgs;
 use tko_ansible::AnsibleSettings;
 use tko_core::{
     DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
 };
-use crate::services::plugins::PluginHost;
 use tko_plugin::Timeouts;
 use workbench::{PluginTestArgs, ReplayArgs};
 

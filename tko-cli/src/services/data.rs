@@ -1,5 +1,6 @@
 //! The flags of the data service, and the store made from them.
 
+use super::admission::PatientAdmission;
 use super::backend::{BackendArgs, OpenBackend};
 use super::controllers::patient;
 use super::data_folder::DataFolder;
@@ -129,7 +130,7 @@ pub(super) async fn open_store(
     let validation = Validation::by_schemas(validator.clone())
         .with_registry(validators.clone())
         .with_time(patient(schemas.validator_timeout));
-    let mut admission: Arc<dyn Admission> = Arc::new(validation);
+    let mut admission: Arc<dyn Admission> = Arc::new(PatientAdmission::new(validation));
     if let Some(rate) = schemas.pace {
         admission = Arc::new(PacedAdmission::new(admission, rate));
     }

@@ -17,6 +17,7 @@ mod postgres;
 mod processes;
 mod removal;
 mod replicas;
+mod roles;
 mod shutdown;
 mod sources;
 mod sqlite;

@@ -31,9 +31,11 @@ pub struct Limits {
     pub values: usize,
     /// The number of YAML documents, and of resources once lists are split. Default: 100,000.
     pub documents: usize,
-    /// The values copied by YAML anchors, aliases and merge keys. Default: 1 million.
+    /// The values copied by YAML anchors, aliases and merge keys; fewer for a short input: 10,000,
+    /// and 4 for each of its bytes. Default: 1 million.
     pub alias_values: usize,
-    /// The bytes of text copied by YAML anchors, aliases and merge keys. Default: 32 MiB.
+    /// The bytes of text copied by YAML anchors, aliases and merge keys; fewer for a short input:
+    /// 1 MiB, and 64 for each of its bytes. Default: 32 MiB.
     pub alias_bytes: usize,
 }
 
@@ -99,9 +101,22 @@ pub(super) struct Budget<'a> {
     documents: usize,
     alias_values: usize,
     alias_bytes: usize,
+    /// The size of the input in bytes.
+    input: usize,
 }
 
+/// The values that aliases may copy: so many, and so many for each byte of the input.
+const ALIAS_VALUES: (usize, usize) = (10_000, 4);
+
+/// The bytes of text that aliases may copy: so many, and so many for each byte of the input.
+const ALIAS_BYTES: (usize, usize) = (1 << 20, 64);
+
 impl<'a> Budget<'a> {
+    /// The same for an input of this many bytes.
+    pub(super) fn with_input(self, input: usize) -> Self {
+        Self { input, ..self }
+    }
+
     pub(super) fn new(limits: &'a Limits) -> Self {
         Self {
             limits,
@@ -109,6 +124,7 @@ impl<'a> Budget<'a> {
             documents: 0,
             alias_values: 0,
             alias_bytes: 0,
+            input: 0,
         }
     }
 
@@ -139,13 +155,14 @@ impl<'a> Budget<'a> {
         self.values += values;
         self.alias_values += values;
         self.alias_bytes += bytes;
+        // A short input must not cost as much as a long one, so copies are limited by its length.
+        let most = ALIAS_VALUES.0 + ALIAS_VALUES.1.saturating_mul(self.input);
+        let most_values = most.min(self.limits.alias_values);
+        let most = ALIAS_BYTES.0 + ALIAS_BYTES.1.saturating_mul(self.input);
+        let most_bytes = most.min(self.limits.alias_bytes);
         within(self.values, self.limits.values, Limit::Values)?;
-        within(
-            self.alias_values,
-            self.limits.alias_values,
-            Limit::AliasValues,
-        )?;
-        within(self.alias_bytes, self.limits.alias_bytes, Limit::AliasBytes)
+        within(self.alias_values, most_values, Limit::AliasValues)?;
+        within(self.alias_bytes, most_bytes, Limit::AliasBytes)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::deployment_resource;
 use crate::entity::{Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{Key, Kind, SiteId};
+use crate::limits;
 use crate::merge::merge;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
@@ -53,6 +54,7 @@ impl<B: Backend + ?Sized> Store<B> {
         if let Some(given) = update.metadata {
             set_given(&mut put, &before, given);
         }
+        limits::check(&put)?;
         draft_edit(&mut draft, &before, put);
         match self.commit(draft, Ack::Numbered).await {
             Ok(done) => Ok(version_of(&done, &key, Some(&before))),

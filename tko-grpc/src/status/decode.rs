@@ -66,6 +66,30 @@ fn from_info(details: &google::Status, status: &Status) -> Option<wire::Error> {
     })
 }
 
+/// The alert of a TLS server that refuses the client's certificate, or requires one. It arrives
+/// after the handshake, so it looks like a broken connection.
+fn certificate_alert(status: &Status) -> Option<&'static str> {
+    const ALERTS: [&str; 7] = [
+        "CertificateRequired",
+        "BadCertificate",
+        "UnsupportedCertificate",
+        "CertificateRevoked",
+        "CertificateExpired",
+        "CertificateUnknown",
+        "UnknownCA",
+    ];
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if let Some((_, alert)) = text.split_once("received fatal alert: ") {
+            let known = |known: &&str| alert.contains(known);
+            return ALERTS.into_iter().find(known);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 fn key(text: &str) -> Option<wire::Key> {
     let (kind, id) = text.split_once(' ')?;
     let key = Key::new(kind.parse::<Kind>().ok()?, id).ok()?;
@@ -74,6 +98,12 @@ fn key(text: &str) -> Option<wire::Key> {
 
 fn from_code(status: Status, action: &'static str) -> Error {
     let message = status.message().to_owned();
+    if let Some(alert) = certificate_alert(&status) {
+        return Error::Unauthenticated(format!(
+            "the server refuses the client certificate ({alert}); present one that its client CA \
+             has signed and that is valid now"
+        ));
+    }
     match status.code() {
         // Either side found a message over the size limit.
         Code::OutOfRange | Code::ResourceExhausted | Code::InvalidArgument => {

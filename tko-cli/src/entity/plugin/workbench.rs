@@ -2,6 +2,7 @@
 
 use super::diff::difference;
 use super::recording::{PluginRecording, RecordedAnswer, recordings, yaml};
+use crate::services::plugins::PluginHost;
 use crate::console::Console;
 use crate::services::controllers::executors;
 use crate::services::time;
@@ -19,7 +20,7 @@ use tko_core::{
     Answer, DataApi, Deployment, DeploymentId, Entity, Executor, Gvk, Identifier, Ids, Key,
     Package, Plugin, PluginId, PluginType, PrepareCall, Record, Want, annotation,
 };
-use tko_plugin::{PluginMetrics, Timeouts};
+use tko_plugin::Timeouts;
 use tko_worker::close_executors;
 
 /// The flags of `plugin test`.
@@ -82,7 +83,7 @@ impl DryCall<'_> {
         let executors: Vec<Arc<dyn Executor>> = executors(
             None,
             timeouts,
-            PluginMetrics::default(),
+            PluginHost::default(),
             AnsibleSettings::default(),
         );
         let preparer = made_by(&executors, &self.plugin, |executor, plugin| {

@@ -97,6 +97,17 @@ fn alias_bombs_are_refused() {
 }
 
 #[test]
+fn s7_a_short_input_cannot_copy_as_much_as_a_long_one() {
+    let merges = |maps: usize| {
+        let keys = (0..300).fold(String::new(), |keys, i| keys + &format!("k{i}: 1, "));
+        format!("a: &a {{{keys}}}\nb:\n{}", "- <<: *a\n".repeat(maps))
+    };
+    assert!(people(&merges(30)).is_ok());
+    // 24 KB would otherwise become 600,000 values.
+    assert_eq!(limit(people(&merges(2_000))), Limit::AliasValues);
+}
+
+#[test]
 fn aliases_cannot_add_up_to_depth() {
     let brackets = |inner: &str| "[".repeat(60) + inner + &"]".repeat(60);
     let mut text = format!("a0: &a0 {}\n", brackets(""));

@@ -1,0 +1,39 @@
+//! [`PatientAdmission`]: validates large packages apart from the threads that serve everybody.
+
+use async_trait::async_trait;
+use tko_core::{Admission, Package, Result, Violation};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
+
+/// Packages of this many bytes are validated at once, where the request is.
+const SMALL: usize = 128 << 10;
+
+/// An admission that has few large packages checked at a time, each on a thread of its own. Every
+/// interface and every controller goes through it.
+pub(super) struct PatientAdmission<A> {
+    inner: A,
+    turns: Semaphore,
+}
+
+impl<A> PatientAdmission<A> {
+    /// As many large packages at a time as half of the processors, at least one.
+    pub(super) fn new(inner: A) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            inner,
+            turns: Semaphore::new((processors / 2).max(1)),
+        }
+    }
+}
+
+#[async_trait]
+impl<A: Admission> Admission for PatientAdmission<A> {
+    async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
+        let handle = Handle::current();
+        if package.size() <= SMALL || handle.runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return self.inner.admit(package, complete).await;
+        }
+        let _turn = self.turns.acquire().await;
+        tokio::task::block_in_place(|| handle.block_on(self.inner.admit(package, complete)))
+    }
+}
