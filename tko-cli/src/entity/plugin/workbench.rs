@@ -2,9 +2,9 @@
 
 use super::diff::difference;
 use super::recording::{PluginRecording, RecordedAnswer, recordings, yaml};
-use crate::services::plugins::PluginHost;
 use crate::console::Console;
 use crate::services::controllers::executors;
+use crate::services::plugins::PluginHost;
 use crate::services::time;
 use anyhow::{Context, bail};
 use clap::Args;
