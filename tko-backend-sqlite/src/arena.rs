@@ -106,14 +106,12 @@ impl RowValues<'_> {
 
     /// Adds the place of bytes, or two nulls.
     pub(crate) fn place_or_null(mut self, place: Option<Place>) -> Self {
-        match place {
-            Some(place) => self.place(place),
-            None => {
-                self.separate();
-                self.text.push_str("null,null");
-                self
-            }
+        if let Some(place) = place {
+            return self.place(place);
         }
+        self.separate();
+        self.text.push_str("null,null");
+        self
     }
 
     /// Ends the row.

@@ -93,13 +93,16 @@ fn check_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::bad(
             "backend",
-            format!("{path:?} is a directory; name a file in it"),
+            format!("\"{}\" is a directory; name a file in it", path.display()),
         ));
     }
     if !folder.is_dir() {
         return Err(Error::bad(
             "backend",
-            format!("the directory {folder:?} does not exist; create it"),
+            format!(
+                "the directory \"{}\" does not exist; create it",
+                folder.display()
+            ),
         ));
     }
     Ok(())

@@ -38,10 +38,9 @@ impl SqliteFault {
 
     fn of_code(primary: u32) -> Self {
         match primary {
-            // PERM, ABORT, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR
-            3..=10 => Self::Unavailable,
-            // FULL, CANTOPEN, PROTOCOL, NOLFS, AUTH
-            13..=15 | 22 | 23 => Self::Unavailable,
+            // PERM, ABORT, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR; FULL, CANTOPEN,
+            // PROTOCOL; NOLFS, AUTH
+            3..=10 | 13..=15 | 22 | 23 => Self::Unavailable,
             // CORRUPT, NOTADB
             11 | 26 => Self::Damaged,
             _ => Self::Broken,

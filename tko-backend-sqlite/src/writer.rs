@@ -129,8 +129,7 @@ fn done<T: Send + 'static>(reply: ReplySender<T>, result: Result<T>, touched: To
         answer: Box::new(move |failed| {
             let result = match (failed, result) {
                 // The error of the job itself says more.
-                (Some(_), Err(error)) | (None, Err(error)) => Err(error),
-                (Some(error), Ok(_)) => Err(error),
+                (_, Err(error)) | (Some(error), Ok(_)) => Err(error),
                 (None, Ok(value)) => Ok(value),
             };
             // The caller may have gone: the write stands.
@@ -314,6 +313,7 @@ async fn start_restore(
 }
 
 /// The answer of a job that was not begun.
+#[allow(clippy::match_same_arms)] // Each answer has a type of its own.
 fn refuse(job: WriteJob) -> PendingAnswer {
     fn with<T: Send + 'static>(reply: ReplySender<T>) -> PendingAnswer {
         Box::new(move |failed| {

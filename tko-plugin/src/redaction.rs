@@ -44,10 +44,7 @@ pub(crate) fn redacted(text: &str) -> String {
             && line[begin..].contains("PRIVATE KEY")
         {
             in_key = !is_end;
-            lines.push(match is_end {
-                true => Cow::Borrowed(HIDDEN),
-                false => Cow::Borrowed(line),
-            });
+            lines.push(Cow::Borrowed(if is_end { HIDDEN } else { line }));
             continue;
         }
         in_key &= !is_end;

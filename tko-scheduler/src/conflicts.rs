@@ -59,26 +59,22 @@ impl SiteConflicts {
     /// The condition of a deployment; `None` if it has no conflict and never had one.
     pub(crate) fn condition(&self, record: &Record, site: &SiteId) -> Option<Condition> {
         let entity = &record.entity;
-        let (status, reason, message) = match self.0.get(&entity.key) {
-            Some(shared) => {
-                let mut named: Vec<&str> =
-                    shared.iter().take(MAX_NAMED).map(String::as_str).collect();
-                let more = format!("and {} more", shared.len().saturating_sub(MAX_NAMED));
-                if shared.len() > MAX_NAMED {
-                    named.push(&more);
-                }
-                let message = format!(
-                    "on site {site}, {}; the one that is applied last wins: rename the resource, \
+        let (status, reason, message) = if let Some(shared) = self.0.get(&entity.key) {
+            let mut named: Vec<&str> = shared.iter().take(MAX_NAMED).map(String::as_str).collect();
+            let more = format!("and {} more", shared.len().saturating_sub(MAX_NAMED));
+            if shared.len() > MAX_NAMED {
+                named.push(&more);
+            }
+            let message = format!(
+                "on site {site}, {}; the one that is applied last wins: rename the resource, \
                      or delete one of the deployments",
-                    named.join("; ")
-                );
-                (false, "SharedResource", message)
-            }
-            None => {
-                entity.condition(EXCLUSIVE)?;
-                let message = "no other deployment of the site has its resources".to_owned();
-                (true, "Exclusive", message)
-            }
+                named.join("; ")
+            );
+            (false, "SharedResource", message)
+        } else {
+            entity.condition(EXCLUSIVE)?;
+            let message = "no other deployment of the site has its resources".to_owned();
+            (true, "Exclusive", message)
         };
         let message = shortened(&message, MAX_MESSAGE);
         Some(Condition::new(

@@ -8,7 +8,7 @@ use super::super::{field, selection};
 use super::children::{Census, Child, Children};
 use super::cursor::PlacementCursor;
 use super::plan::{PlacementPlan, is_continuous};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -173,7 +173,7 @@ async fn missing(
 ///
 /// If the effects of the last turn changed nothing, another turn would not either.
 fn more(call: &PrepareCall<'_>, effects: Vec<Effect>, known: Value) -> Answer {
-    let progress = json!({"known": known});
+    let progress = Value::Object(Map::from_iter([("known".to_owned(), known)]));
     if call.progress == Some(&progress) {
         return Answer::NotYet {
             reason: format!(

@@ -114,6 +114,7 @@ fn set(spec: &mut Map<String, Value>, path: Option<&str>, value: &Value) -> Resu
 }
 
 fn resource(api_version: &str, kind: &str, name: &str, spec: Map<String, Value>) -> Value {
+    let spec = Value::Object(spec);
     let mut metadata = json!({"name": name});
     if Gvk::of(api_version, kind).group.ends_with(PLUGIN_GROUP) {
         metadata["annotations"] = json!({PREPARE: "Postpone"});
