@@ -73,7 +73,7 @@ impl AwxScheduler {
     pub(crate) fn new(plugin: AwxPlugin, settings: AnsibleSettings) -> Result<Self> {
         AwxClient::check(&plugin.host)?;
         match (&plugin.token, &plugin.username, &plugin.password) {
-            (Some(_), None, None) | (None, Some(_), Some(_)) | (None, None, None) => {}
+            (Some(_) | None, None, None) | (None, Some(_), Some(_)) => {}
             _ => {
                 let message = "give either a token, or a username with a password";
                 return Err(Error::bad("_awx.token", message));
@@ -151,30 +151,28 @@ impl Scheduler for AwxScheduler {
         }
         let client = self.client().await?;
         let template = client.one("job_templates", &plugin.template).await?;
-        let job = match Job::newest(&client, template, &change).await? {
-            Some(job) => {
-                tracing::info!(
-                    plugin = plugin.id,
-                    site = change.site,
-                    job = job.url,
-                    "follows"
-                );
-                job
-            }
-            None => {
-                let inventory = match &plugin.inventory {
-                    Some(name) => Value::from(client.one("inventories", name).await?),
-                    None => Value::Null,
-                };
-                let job = Job::launch(&client, template, inventory, &change).await?;
-                tracing::info!(
-                    plugin = plugin.id,
-                    site = change.site,
-                    job = job.url,
-                    "launched"
-                );
-                job
-            }
+        let newest = Job::newest(&client, template, &change).await?;
+        let job = if let Some(job) = newest {
+            tracing::info!(
+                plugin = plugin.id,
+                site = change.site,
+                job = job.url,
+                "follows"
+            );
+            job
+        } else {
+            let inventory = match &plugin.inventory {
+                Some(name) => Value::from(client.one("inventories", name).await?),
+                None => Value::Null,
+            };
+            let job = Job::launch(&client, template, inventory, &change).await?;
+            tracing::info!(
+                plugin = plugin.id,
+                site = change.site,
+                job = job.url,
+                "launched"
+            );
+            job
         };
         let message = job.follow(&client, self.settings.poll).await?;
         self.remember(&change, &message);

@@ -79,7 +79,7 @@ async fn until_placed(store: &Store<dyn Backend>, parent: &DeploymentId, wanted:
 async fn until(store: &Store<dyn Backend>, parent: &DeploymentId, wanted: u64) {
     let start = Instant::now();
     while children(store, parent).await != wanted {
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > Duration::from_mins(1) {
             let want = Want::ROW.with_work();
             let parent_row = store.get(&Key::from(parent), want).await.expect("it stays");
             panic!(

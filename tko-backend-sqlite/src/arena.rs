@@ -38,7 +38,7 @@ impl Arena {
     }
 }
 
-/// RowList of an argument: a JSON list of lists.
+/// Rows of an argument: a JSON list of lists.
 #[derive(Debug, Default)]
 pub(crate) struct RowList(String);
 

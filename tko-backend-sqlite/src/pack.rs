@@ -1,4 +1,4 @@
-//! RowList, packages and work items as stored bytes.
+//! Rows, packages and work items as stored bytes.
 
 use tko_core::codec::{CodecError, Stored, decode, encode};
 use tko_core::{Error, Limits, Result};

@@ -24,7 +24,7 @@ pub(crate) enum RowFacet {
     Executor = 7,
     /// Each trigger of a plugin, as text.
     Trigger = 8,
-    /// RowList that are being deleted; the value is empty.
+    /// Rows that are being deleted; the value is empty.
     Deleting = 9,
 }
 

@@ -1,4 +1,4 @@
-//! RowList as records, with the parts that are wanted.
+//! Rows as records, with the parts that are wanted.
 
 use crate::arena::Arena;
 use crate::arena::RowList;
