@@ -32,7 +32,7 @@ impl ClientRoots {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
-            .map(|verifier| Self(verifier))
+            .map(Self)
             .map_err(|error| bad(error.to_string()))
     }
 

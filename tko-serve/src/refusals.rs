@@ -39,7 +39,9 @@ pub(crate) fn record(credentials: &Credentials, error: &Error) -> Duration {
     REFUSED.fetch_add(1, Ordering::Relaxed);
     let peer = credentials.peer().map(crate::Peer::address);
     let now = Instant::now();
-    let mut recent = RECENT.lock().unwrap_or_else(|error| error.into_inner());
+    let mut recent = RECENT
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let line = recent.line(now);
     let delay = recent.delay(peer.map(|peer| peer.ip().to_canonical()), now);
     drop(recent);
@@ -59,7 +61,9 @@ pub(crate) fn record(credentials: &Credentials, error: &Error) -> Duration {
 /// Notes that an address has valid credentials: its next refusal has the first delay.
 pub(crate) fn forget(peer: &crate::Peer) {
     if REMEMBERED.load(Ordering::Relaxed) {
-        let mut recent = RECENT.lock().unwrap_or_else(|error| error.into_inner());
+        let mut recent = RECENT
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         recent
             .addresses
             .remove(&Some(peer.address().ip().to_canonical()));

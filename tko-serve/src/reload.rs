@@ -59,7 +59,10 @@ impl<T> Reloaded<T> {
     }
 
     fn after(&self, interval: Duration) -> Arc<T> {
-        let mut state = self.state.lock().unwrap_or_else(|error| error.into_inner());
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if state.checked.elapsed() < interval {
             return state.value.clone();
         }

@@ -55,7 +55,7 @@ impl Strangers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
         self.waiting
             .lock()
-            .unwrap_or_else(|error| error.into_inner())
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -21,11 +21,11 @@ fn a_line_has_a_name_a_credential_and_roles() {
 #[test]
 fn sha256_hashes_are_as_other_tools_make_them() {
     let hashes = crate::token::TokenHashes::of("abc");
-    let hex: String = hashes
-        .sha256
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = hashes.sha256.iter().fold(String::new(), |mut hex, byte| {
+        hex.push(char::from_digit(u32::from(byte >> 4), 16).expect("four bits"));
+        hex.push(char::from_digit(u32::from(byte & 15), 16).expect("four bits"));
+        hex
+    });
     assert_eq!(
         hex,
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
