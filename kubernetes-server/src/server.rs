@@ -43,7 +43,7 @@ pub struct ApiServer {
     port: u16,
     authority: Authority,
     controller_manager: Option<Running>,
-    server: Running,
+    kube_api: Running,
     etcd: Running,
     folder: TempDir,
 }
@@ -140,7 +140,7 @@ impl ApiServer {
             port,
             authority,
             controller_manager: None,
-            server: api_server,
+            kube_api: api_server,
             etcd,
             folder,
         };
@@ -176,7 +176,7 @@ impl ApiServer {
             }
             for (program, process) in [
                 ("etcd", &mut self.etcd),
-                ("kube-apiserver", &mut self.server),
+                ("kube-apiserver", &mut self.kube_api),
             ] {
                 if process.has_ended() || started.elapsed() > PATIENCE {
                     let output = process.output();
@@ -236,7 +236,7 @@ impl ApiServer {
 
     /// The end of the API server's log.
     pub fn log(&self) -> String {
-        self.server.output()
+        self.kube_api.output()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Listing objects.
 
+mod streaming;
+
 use crate::accept::{MetaVersion, Representation, Serves};
 use crate::continuation::Continuation;
 use crate::failure::{Answer, Failure};
@@ -15,6 +17,7 @@ use crate::snapshot::StateReader;
 use crate::table::{self, IncludeObject};
 use http::StatusCode;
 use serde_json::Value;
+use std::sync::Arc;
 use tko_core::{Cursor, Record, Revision};
 
 /// Most objects of one answer with a limit.
@@ -32,6 +35,16 @@ pub(crate) enum State {
     NotOlderThan(u64),
     /// The state at this resource version.
     Exact(u64),
+}
+
+impl State {
+    /// The revision of the state, if it is certain.
+    fn revision(self) -> Option<Revision> {
+        match self {
+            Self::Exact(version) => Some(object::revision(version)),
+            Self::Current | Self::NotOlderThan(_) => None,
+        }
+    }
 }
 
 /// What a listing asks for.
@@ -115,9 +128,27 @@ pub(crate) struct Listed {
     pub(crate) next: Option<Cursor>,
 }
 
+/// The form in which a list shows its objects.
+#[derive(Clone, Copy)]
+struct ListedForm {
+    representation: Representation,
+    include: IncludeObject,
+}
+
+impl ListedForm {
+    /// The item of an object.
+    fn item(self, service: &KrmService, record: &Record) -> Value {
+        match self.representation {
+            Representation::Object | Representation::Discovery => object::object(record),
+            Representation::Metadata(meta) => table::partial(record, meta),
+            Representation::Table(meta) => row(service, record, meta, self.include),
+        }
+    }
+}
+
 /// Answers a GET of a collection.
 pub(crate) async fn list(
-    service: &KrmService,
+    service: &Arc<KrmService>,
     resource: &'static ResourceType,
     request: ApiRequest,
 ) -> Answer<Reply> {
@@ -132,30 +163,34 @@ pub(crate) async fn list(
     if let State::NotOlderThan(version) | State::Exact(version) = options.state {
         reach(&*request.data, version).await?;
     }
-    let listed = read(service, &request, &options, whole).await?;
-    let version = match options.state {
-        State::Exact(version) => version,
-        State::Current | State::NotOlderThan(_) => object::resource_version(listed.revision),
+    let form = ListedForm {
+        representation,
+        include,
     };
+    if options.limit.is_none() {
+        let want = if whole { WHOLE } else { ROW };
+        let place = (options.state.revision(), options.after);
+        let selected = (options.selector, want);
+        return streaming::all(service.clone(), resource, request, selected, form, place).await;
+    }
+    let listed = read(service, &request, &options, whole).await?;
+    let version = object::resource_version(listed.revision);
     let next = listed.next.map(|after| {
         let version = Some(version);
         Continuation { version, after }.to_token()
     });
     let metadata = table::list_metadata(version, next.as_deref(), None);
+    let items = listed.items.iter().map(|record| form.item(service, record));
     let value = match representation {
         Representation::Object | Representation::Discovery => {
             let mut head = table::list_head(resource, metadata);
-            head["items"] = listed.items.iter().map(object::object).collect();
+            head["items"] = items.collect();
             head
         }
-        Representation::Metadata(meta) => {
-            let items = listed.items.iter().map(|item| table::partial(item, meta));
-            partial_list(meta, metadata.into(), items.collect())
-        }
+        Representation::Metadata(meta) => partial_list(meta, metadata.into(), items.collect()),
         Representation::Table(meta) => {
             let mut table = table::table(meta, resource.entity, metadata.into(), true);
-            let rows = listed.items.iter();
-            table["rows"] = rows.map(|item| row(service, item, meta, include)).collect();
+            table["rows"] = items.collect();
             table
         }
     };
@@ -187,10 +222,7 @@ pub(crate) async fn read(
         selector: &options.selector,
         want: if whole { WHOLE } else { ROW },
     };
-    let mut at = match options.state {
-        State::Exact(version) => Some(object::revision(version)),
-        State::Current | State::NotOlderThan(_) => None,
-    };
+    let mut at = options.state.revision();
     let mut after = options.after.clone();
     let mut items = Vec::new();
     loop {

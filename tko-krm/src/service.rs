@@ -176,7 +176,7 @@ impl KrmService {
     }
 
     async fn dispatch(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         verb: &'static str,
         request: ApiRequest,

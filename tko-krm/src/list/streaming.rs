@@ -1,0 +1,123 @@
+//! Lists without a limit, which are written page by page.
+
+use super::{ListedForm, partial_list};
+use crate::accept::Representation;
+use crate::failure::{Answer, Failure};
+use crate::object;
+use crate::reply::{self, Reply};
+use crate::request::ApiRequest;
+use crate::resource::ResourceType;
+use crate::selector::Selector;
+use crate::service::KrmService;
+use crate::snapshot::{StatePage, StateReader};
+use crate::table;
+use axum::body::Body;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
+use tko_core::{BoxError, Cursor, Revision, Want};
+
+/// Objects that are read at once.
+const PAGE: usize = 500;
+
+/// A list of which a part is written.
+struct Writing {
+    service: Arc<KrmService>,
+    request: ApiRequest,
+    selector: Selector,
+    want: Want,
+    form: ListedForm,
+    /// The revision of the state; `None` until the first page is read.
+    at: Option<Revision>,
+    after: Option<Cursor>,
+    /// Whether an object was written, after which a comma is needed.
+    has_items: bool,
+    is_done: bool,
+}
+
+impl Writing {
+    async fn page(&self) -> Answer<StatePage> {
+        let reader = StateReader {
+            data: &*self.request.data,
+            feed: &self.service.feed,
+            caller: &self.request.caller,
+            selector: &self.selector,
+            want: self.want,
+        };
+        reader.page(self.at, self.after.clone(), PAGE).await
+    }
+
+    /// Writes the objects of a page, and the end of the list after the last one.
+    fn write(&mut self, page: StatePage, into: &mut BytesMut) -> Result<(), BoxError> {
+        for record in &page.items {
+            if std::mem::replace(&mut self.has_items, true) {
+                into.put_u8(b',');
+            }
+            let item = self.form.item(&self.service, record);
+            serde_json::to_writer(into.writer(), &item)?;
+        }
+        self.at = Some(page.revision);
+        self.after = page.next;
+        if self.after.is_none() {
+            into.put_slice(b"]}");
+            self.is_done = true;
+        }
+        Ok(())
+    }
+}
+
+/// Answers with all objects of the state at `at`, or of the present state.
+pub(super) async fn all(
+    service: Arc<KrmService>,
+    resource: &'static ResourceType,
+    request: ApiRequest,
+    (selector, want): (Selector, Want),
+    form: ListedForm,
+    (at, after): (Option<Revision>, Option<Cursor>),
+) -> Answer<Reply> {
+    let mut writing = Writing {
+        service,
+        request,
+        selector,
+        want,
+        form,
+        at,
+        after,
+        has_items: false,
+        is_done: false,
+    };
+    // A failure of the first page is an ordinary answer; a later one breaks the connection.
+    let first = writing.page().await?;
+    let version = object::resource_version(first.revision);
+    let metadata = table::list_metadata(version, None, None);
+    let head = match writing.form.representation {
+        Representation::Object | Representation::Discovery => table::list_head(resource, metadata),
+        Representation::Metadata(meta) => {
+            partial_list(meta, metadata.into(), serde_json::Value::Array(Vec::new()))
+        }
+        Representation::Table(meta) => table::table(meta, resource.entity, metadata.into(), true),
+    };
+    let internal = |error: BoxError| Failure::internal(error.to_string());
+    // The list of items is the last field, and empty.
+    let head = head.to_string();
+    let mut start = BytesMut::new();
+    start.put_slice(head.strip_suffix("]}").unwrap_or(&head).as_bytes());
+    writing.write(first, &mut start).map_err(internal)?;
+    let rest = stream::try_unfold(writing, |mut writing| async move {
+        if writing.is_done {
+            return Ok(None);
+        }
+        let page = writing.page().await.map_err(|failure| {
+            tracing::warn!(status = %failure.to_status(), "a list ends early");
+            BoxError::from("the list cannot be read to its end; start again")
+        })?;
+        let mut bytes = BytesMut::new();
+        writing.write(page, &mut bytes)?;
+        Ok::<_, BoxError>(Some((bytes.freeze(), writing)))
+    });
+    let start = stream::iter([Ok::<Bytes, BoxError>(start.freeze())]);
+    let body = Body::from_stream(futures_util::StreamExt::chain(start, rest));
+    let content = HeaderValue::from_static("application/json");
+    Ok(reply::bytes(StatusCode::OK, content, body))
+}
