@@ -1,5 +1,6 @@
 //! [`Continuation`]: where a listing continues, as the opaque `continue` token.
 
+use std::fmt::Write as _;
 use tko_core::{Cursor, Key, Kind};
 
 /// Longest token.
@@ -18,13 +19,11 @@ pub(crate) struct Continuation {
 impl Continuation {
     /// The token.
     pub(crate) fn to_token(&self) -> String {
-        let id: String = self
-            .after
-            .0
-            .id()
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let mut id = String::new();
+        for byte in self.after.0.id().bytes() {
+            // Writing into memory does not fail.
+            let _ = write!(id, "{byte:02x}");
+        }
         format!("v1.{}.{id}", self.version.unwrap_or_default())
     }
 

@@ -36,21 +36,16 @@ struct DeleteOptions {
 impl DeleteOptions {
     /// Reads the options from the body, if there is one, and from the query.
     fn of(request: &ApiRequest) -> Answer<Self> {
-        let body = match request.body.is_empty() {
-            true => Value::Null,
-            false => decode(
-                &request.body,
-                Format::Yaml,
-                Dialect::Programs,
-                &Limits::default(),
-            )
-            .map_err(|error| {
+        let body = if request.body.is_empty() {
+            Value::Null
+        } else {
+            let limits = Limits::default();
+            let decoded = decode(&request.body, Format::Yaml, Dialect::Programs, &limits);
+            let decoded = decoded.map_err(|error| {
                 let why = tko_core::error::chain(&error);
                 Failure::bad_request(format!("cannot read the options: {why}"))
-            })?
-            .into_iter()
-            .next()
-            .unwrap_or_default(),
+            })?;
+            decoded.into_iter().next().unwrap_or_default()
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let mut options = Self {

@@ -300,8 +300,14 @@ impl Failure {
     }
 
     /// Names the object that the failure is about.
-    pub(crate) fn about(self: Box<Self>, resource: &'static ResourceType, name: &str) -> Box<Self> {
-        Box::new((*self).of(resource, name))
+    pub(crate) fn about(
+        mut self: Box<Self>,
+        resource: &'static ResourceType,
+        name: &str,
+    ) -> Box<Self> {
+        self.resource = Some(resource);
+        self.name = Some(name.to_owned());
+        self
     }
 
     /// Marks the failure as one of a race.

@@ -187,7 +187,7 @@ pub(crate) async fn list(
             head["items"] = items.collect();
             head
         }
-        Representation::Metadata(meta) => partial_list(meta, metadata.into(), items.collect()),
+        Representation::Metadata(meta) => partial_list(meta, &metadata.into(), &items.collect()),
         Representation::Table(meta) => {
             let mut table = table::table(meta, resource.entity, metadata.into(), true);
             table["rows"] = items.collect();
@@ -197,7 +197,7 @@ pub(crate) async fn list(
     Ok(reply::json(StatusCode::OK, &value))
 }
 
-fn partial_list(meta: MetaVersion, metadata: Value, items: Value) -> Value {
+fn partial_list(meta: MetaVersion, metadata: &Value, items: &Value) -> Value {
     serde_json::json!({
         "kind": "PartialObjectMetadataList",
         "apiVersion": meta.api_version(),

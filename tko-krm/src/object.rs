@@ -40,11 +40,9 @@ pub(crate) fn uid(entity: &Entity) -> String {
 }
 
 /// A UUID from a hash.
-pub(crate) fn uuid(ContentHash(hash): ContentHash) -> String {
-    let mut digits: String = hash[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+pub(crate) fn uuid(hash: ContentHash) -> String {
+    let mut digits = hash.to_string();
+    digits.truncate(32);
     // Version 8 of RFC 9562, with its variant: made by rules of the program's own.
     digits.replace_range(12..13, "8");
     digits.replace_range(16..17, "a");

@@ -93,12 +93,13 @@ impl Target {
     /// method in lower case.
     pub(crate) fn verb(&self, method: &Method, query: &Query) -> Answer<&'static str> {
         let verb = match (self, method.as_str()) {
-            (Self::Collection(_), "GET" | "HEAD") if query.is_true("watch") => "watch",
+            // On an object: the older form of watching it.
+            (Self::Collection(_) | Self::Object(..), "GET" | "HEAD") if query.is_true("watch") => {
+                "watch"
+            }
             (Self::Collection(_), "GET" | "HEAD") => "list",
             (Self::Collection(_), "POST") => "create",
             (Self::Collection(_), "DELETE") => "deletecollection",
-            // The older form of watching one object.
-            (Self::Object(..), "GET") if query.is_true("watch") => "watch",
             (Self::Object(..), "DELETE") => "delete",
             (Self::Subresource(..) | Self::Object(..), "PUT") => "update",
             (Self::Subresource(..) | Self::Object(..), "PATCH") => "patch",

@@ -33,10 +33,10 @@ impl Default for KrmSettings {
             max_body: 16 << 20,
             max_requests: 400,
             max_connections: 10_000,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             grace: Duration::from_secs(10),
-            watch: Duration::from_secs(30 * 60),
-            bookmark: Duration::from_secs(60),
+            watch: Duration::from_mins(30),
+            bookmark: Duration::from_mins(1),
             kept_changes: 10_000,
         }
     }

@@ -246,6 +246,10 @@ pub(crate) fn list_metadata(
 }
 
 /// A list of objects, in the order of the keys, without its items.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "calls read like the JSON that they make"
+)]
 pub(crate) fn list_head(resource: &ResourceType, metadata: Map<String, Value>) -> Value {
     json!({
         "apiVersion": crate::resource::API_VERSION,

@@ -254,7 +254,7 @@ impl Write<'_> {
         let mut object = config.clone();
         let found = validation::check(self.resource, &mut object, self.options.validation)?;
         warnings.extend(found);
-        self.check_apply(name, &object)?;
+        Self::check_apply(name, &object)?;
         object["metadata"]["name"] = name.into();
         let uid = object["metadata"].get("uid").and_then(Value::as_str);
         if uid.is_some_and(|uid| !uid.is_empty()) {

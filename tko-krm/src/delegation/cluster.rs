@@ -76,9 +76,12 @@ impl KubeReviews {
             Some(path) => {
                 let file = kube::config::Kubeconfig::read_from(path)
                     .map_err(|error| bad(tko_core::error::chain(&error)))?;
-                kube::Config::from_custom_kubeconfig(file, &Default::default())
-                    .await
-                    .map_err(|error| bad(tko_core::error::chain(&error)))?
+                kube::Config::from_custom_kubeconfig(
+                    file,
+                    &kube::config::KubeConfigOptions::default(),
+                )
+                .await
+                .map_err(|error| bad(tko_core::error::chain(&error)))?
             }
             None => kube::Config::infer()
                 .await

@@ -93,9 +93,11 @@ pub(super) async fn all(
     let metadata = table::list_metadata(version, None, None);
     let head = match writing.form.representation {
         Representation::Object | Representation::Discovery => table::list_head(resource, metadata),
-        Representation::Metadata(meta) => {
-            partial_list(meta, metadata.into(), serde_json::Value::Array(Vec::new()))
-        }
+        Representation::Metadata(meta) => partial_list(
+            meta,
+            &metadata.into(),
+            &serde_json::Value::Array(Vec::new()),
+        ),
         Representation::Table(meta) => table::table(meta, resource.entity, metadata.into(), true),
     };
     let internal = |error: BoxError| Failure::internal(error.to_string());

@@ -29,7 +29,7 @@ fn ordinary_and_encoded_labels_come_back_byte_for_byte() {
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
     assert_eq!(shown(&given), Ok(given.clone()));
-    let metadata = from_labels(&given).ok().expect("all fit").metadata;
+    let metadata = from_labels(&given).expect("all fit").metadata;
     assert_eq!(
         metadata["Site/region"], "south west",
         "encoded labels are decoded"

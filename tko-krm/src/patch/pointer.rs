@@ -103,9 +103,11 @@ fn index(step: &str) -> Option<usize> {
 
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let steps = self.0.iter();
-        let escaped = steps.map(|step| step.replace('~', "~0").replace('/', "~1"));
-        let text: String = escaped.map(|step| format!("/{step}")).collect();
+        let mut text = String::new();
+        for step in &self.0 {
+            text.push('/');
+            text.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        }
         write!(f, "{text:?}")
     }
 }

@@ -261,9 +261,7 @@ mod tests {
             ("spec.siteId=india/south-100,metadata.namespace=", true),
             ("spec.templateId=", true),
         ] {
-            let parsed = FieldSelector::parse(Kind::Site, selector)
-                .ok()
-                .expect("well formed");
+            let parsed = FieldSelector::parse(Kind::Site, selector).expect("well formed");
             assert_eq!(parsed.matches(&record), expected, "{selector}");
             let narrowed = parsed.narrow(Kind::Site, Select::all(Kind::Site));
             let found = narrowed.is_some_and(|select| select.matches(&record.entity));

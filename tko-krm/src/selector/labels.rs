@@ -236,7 +236,7 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let read = from_labels(&labels).ok().expect("valid labels");
+        let read = from_labels(&labels).expect("valid labels");
         let stored = StoredMetadata {
             labels: read.literal,
             ..StoredMetadata::default()
@@ -272,7 +272,7 @@ mod tests {
             ("a.b/c=u*", false),
             ("other in ()", false),
         ] {
-            let parsed = LabelSelector::parse(selector).ok().expect("well formed");
+            let parsed = LabelSelector::parse(selector).expect("well formed");
             assert_eq!(parsed.matches(&record), expected, "{selector}");
             let narrowed = parsed.narrow(Select::all(Kind::Template));
             assert!(

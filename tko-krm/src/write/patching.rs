@@ -76,7 +76,7 @@ impl Write<'_> {
         let now = self.now();
         let old = managed::trimmed(&present);
         if let Transform::Apply(_) = transform {
-            self.check_apply(name, &new)?;
+            Self::check_apply(name, &new)?;
             let recorded = if self.options.manager == "kubectl" {
                 let text = stored.annotations.get(LAST_APPLIED);
                 text.map(|text| managed::recorded(text, schema))
@@ -120,7 +120,7 @@ impl Write<'_> {
                 .is_some_and(Value::is_string),
             _ => false,
         };
-        let managers = match self.given_managers(&new, &present) {
+        let managers = match Self::given_managers(&new, &present) {
             Some(managers) => managers,
             None => Self::managers(live),
         };
@@ -141,7 +141,7 @@ impl Write<'_> {
     }
 
     /// The managers that a write states itself; an empty entry resets them.
-    fn given_managers(&self, new: &Value, present: &Value) -> Option<Vec<Manager>> {
+    fn given_managers(new: &Value, present: &Value) -> Option<Vec<Manager>> {
         let entries = |object: &Value| {
             let entries = object.get("metadata")?.get("managedFields")?;
             entries.as_array().cloned()
@@ -191,7 +191,7 @@ impl Write<'_> {
     }
 
     /// Checks a configuration that is applied.
-    pub(super) fn check_apply(&self, name: &str, config: &Value) -> Answer<()> {
+    pub(super) fn check_apply(name: &str, config: &Value) -> Answer<()> {
         let metadata = config.get("metadata").unwrap_or(&Value::Null);
         let managed = metadata.get("managedFields").and_then(Value::as_array);
         if managed.is_some_and(|entries| !entries.is_empty()) {

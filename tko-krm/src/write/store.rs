@@ -366,6 +366,7 @@ fn plugin(new: NewPlugin, desired: &Desired) -> NewPlugin {
 }
 
 /// The package of a deployment, whose Deployment resource names this site; `None`: unchanged.
+#[expect(clippy::option_option, reason = "no change differs from no site")]
 fn on_site(package: Package, site: Option<Option<&SiteId>>) -> Result<Package, Error> {
     let Some(site) = site else {
         return Ok(package);
