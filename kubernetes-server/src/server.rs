@@ -90,7 +90,12 @@ impl ApiServer {
             "front-proxy",
             &front_proxy_authority.client(FRONT_PROXY, &[]),
         )?;
-        let accounts = put("accounts.pem", &authority.client("accounts", &[]).key)?;
+        // The server reads the public key of the accounts from a certificate.
+        let (accounts, accounts_key) = keep(
+            folder.path(),
+            "accounts",
+            &authority.client("accounts", &[]),
+        )?;
         let tokens = put(
             "tokens.csv",
             &format!(
@@ -118,7 +123,7 @@ impl ApiServer {
             ("--client-ca-file", &ca),
             ("--token-auth-file", &tokens),
             ("--service-account-key-file", &accounts),
-            ("--service-account-signing-key-file", &accounts),
+            ("--service-account-signing-key-file", &accounts_key),
             ("--requestheader-client-ca-file", &front_proxy_ca),
             ("--proxy-client-cert-file", &proxy_certificate),
             ("--proxy-client-key-file", &proxy_key),
@@ -146,7 +151,7 @@ impl ApiServer {
         };
         server.wait()?;
         if let Some(program) = programs.controller_manager() {
-            server.controller_manager = Some(server.manage(&program, &accounts, &ca)?);
+            server.controller_manager = Some(server.manage(&program, &accounts_key, &ca)?);
         }
         Ok(server)
     }
