@@ -1,1 +1,14 @@
-//! Helm charts in TKO: values with expressions, rendering, installation.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod chart;
+pub mod condition;
+pub mod expression;
+pub mod manifests;
+pub mod preparer;
+pub mod settings;
+mod template;
+
+pub use chart::HelmChart;
+pub use preparer::HelmPreparer;
+pub use settings::HelmSettings;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
+use tko_helm::{HelmPreparer, HelmSettings};
 use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{CommandExecutor, Grpc, PluginPolicy, Timeouts, WorkerExecutor};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
@@ -47,6 +48,12 @@ pub(crate) struct PreparerArgs {
     /// Let Kptfiles run programs of this machine (exec), with the rights of this process
     #[arg(long)]
     kptfile_exec: bool,
+    /// Program of Helm 3 or 4, which renders charts
+    #[arg(long, value_name = "PROGRAM", default_value = "helm")]
+    helm: String,
+    /// Folder that relative paths of charts start at
+    #[arg(long, value_name = "DIR")]
+    helm_charts: Option<PathBuf>,
     /// Approve prepared deployments, unless their package says otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     auto_approve: bool,
@@ -150,6 +157,11 @@ impl PreparerArgs {
             let functions =
                 functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);
             registry = KptfilePreparer::new(KptExecutor::new(functions)).add_to(registry);
+            let charts = HelmSettings::default()
+                .with_program(self.helm.clone())
+                .with_timeout(self.preparer_timeout)
+                .with_charts(self.helm_charts.clone());
+            registry = HelmPreparer::new(charts).add_to(registry);
         }
         PrepareController::new(data)
             .with_registry(registry)
@@ -271,6 +283,8 @@ impl Default for PreparerArgs {
             preparer_workers: 32,
             preparer_cache: 64,
             kptfile_exec: false,
+            helm: "helm".to_owned(),
+            helm_charts: None,
             auto_approve: true,
         }
     }

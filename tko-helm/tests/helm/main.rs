@@ -1,0 +1,7 @@
+//! Charts with the real helm and a running preparer: what charts do to deployments, and what faulty
+//! ones cannot do.
+
+mod faults;
+mod program;
+mod render;
+mod world;

