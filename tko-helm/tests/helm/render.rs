@@ -2,7 +2,7 @@
 
 use crate::world::{World, chart, chart_folder, get, has, world};
 use serde_json::{Value, json};
-use tko_core::{Key, Want};
+use tko_core::{DataApi, Key, Want};
 use tko_helm::manifests::CHART;
 
 const DEPLOYMENT: &str = "
