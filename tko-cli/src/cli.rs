@@ -3,6 +3,7 @@
 use crate::audit::{AuditArgs, HistoryArgs};
 use crate::connect::ConnectArgs;
 use crate::console::Console;
+use crate::dashboard::DashboardArgs;
 use crate::demo::DemoArgs;
 use crate::entity::deployment::DeploymentCommand;
 use crate::entity::plugin::PluginCommand;
@@ -63,6 +64,8 @@ enum CliCommand {
     Plugin(Remote<PluginCommand>),
     /// Show the server's name, version and addresses
     About(ConnectArgs),
+    /// Show the terminal dashboard: what is there and what is wrong, live
+    Dashboard(DashboardArgs),
     /// Show who changed which entity, when and how: the changes that the server keeps
     Audit(AuditArgs),
     /// Show the changes of one entity, newest first
@@ -144,6 +147,7 @@ impl Cli {
                 command.run(&data, &mut console).await?;
             }
             CliCommand::About(connect) => about(&connect, &mut console).await?,
+            CliCommand::Dashboard(dashboard) => dashboard.run().await?,
             CliCommand::Audit(audit) => audit.run(&mut console).await?,
             CliCommand::History(history) => history.run(&mut console).await?,
             CliCommand::Token(token) => token.run(&console)?,
@@ -181,6 +185,8 @@ impl Cli {
                 command: PluginCommand::Test(_),
                 ..
             }) => ("info", false),
+            // Log lines would go over the screen; it says itself what fails.
+            CliCommand::Dashboard(_) => ("off", false),
             _ => ("warn", false),
         };
         self.log.start(level, journald)

@@ -11,6 +11,7 @@ mod audit;
 mod cli;
 mod connect;
 mod console;
+mod dashboard;
 mod demo;
 mod entity;
 mod environment;

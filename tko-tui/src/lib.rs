@@ -1,1 +1,19 @@
-//! Terminal dashboard of TKO.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod action;
+mod draw;
+mod driver;
+mod fetch;
+mod filter;
+#[cfg(test)]
+mod fixture;
+mod follow;
+mod input;
+mod state;
+mod terminal;
+mod text;
+mod window;
+
+pub use terminal::{DashboardSettings, run};
+pub use text::TimeZoneOffset;
