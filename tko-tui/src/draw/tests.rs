@@ -44,7 +44,7 @@ async fn the_list_of_deployments() {
 
 #[tokio::test]
 async fn the_list_of_sites() {
-    snapshot("sites", "s", "india/").await;
+    snapshot("sites", "s", "south-100").await;
 }
 
 #[tokio::test]

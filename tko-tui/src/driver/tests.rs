@@ -139,7 +139,7 @@ async fn a_storm_of_changes_is_drawn_in_bounded_frames() {
     let store = TestStore::filled().await;
     let mut dashboard = TestDashboard::start(&store, 80, 24).await;
     dashboard.keys("s").await;
-    dashboard.until("india/").await;
+    dashboard.until("south-100").await;
     let (frames, requests) = (dashboard.driver.frames, dashboard.driver.requests);
     let begin = Instant::now();
     let api = store.store.clone();
