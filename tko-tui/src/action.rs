@@ -81,7 +81,7 @@ pub(crate) enum Motion {
 }
 
 /// Something that a person asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScreenAction {
     Quit,
     Back,
@@ -107,7 +107,7 @@ pub(crate) enum ScreenAction {
     Answer(bool),
     /// A click on a place, and whether it is the second one of a double click.
     Click(ScreenPlace, bool),
-    /// The wheel over a place.
+    /// The terminal has this width and height now.
     Resize(u16, u16),
 }
 

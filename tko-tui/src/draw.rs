@@ -254,7 +254,9 @@ fn hints(screen: &Screen) -> String {
         ScreenView::List(list) => {
             let mut text = list::position(list);
             if !list.marked.is_empty() {
-                text.push_str(&format!("  {} marked", list.marked.len()));
+                text.push_str("  ");
+                text.push_str(&number_of(list.marked.len()));
+                text.push_str(" marked");
             }
             text.push_str("  / filter  Enter open  space mark  A approve  D delete");
             text

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) const FRAME: Duration = Duration::from_millis(33);
 
 /// The shortest time between two requests for something that changed.
-const REFRESH: Duration = Duration::from_secs(1);
+const REFRESH: Duration = Duration::from_secs(2);
 
 /// Replies that wait to be applied. A feed that is faster than the screen waits.
 const WAITING: usize = 256;

@@ -23,7 +23,7 @@ use tko_core::{
 use tokio::sync::mpsc;
 
 /// The longest wait for anything: far more than a busy machine needs.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 /// A clock that stands still.
 struct StillClock;

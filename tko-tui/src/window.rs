@@ -57,15 +57,22 @@ impl RowWindow {
         self.first > 0
     }
 
-    /// The cursor to read the page for this growth after; `None` if the window cannot grow there.
-    pub(crate) fn cursor(&self, growth: Growth) -> Option<Option<Cursor>> {
+    /// Whether the window can grow.
+    pub(crate) fn can_grow(&self, growth: Growth) -> bool {
         match growth {
-            Growth::After if !self.is_loaded => Some(None),
-            Growth::After => self.next.clone().map(Some),
-            Growth::Before => self
-                .first
-                .checked_sub(1)
-                .and_then(|page| self.starts.get(page).cloned()),
+            Growth::After => self.has_next(),
+            Growth::Before => self.has_previous(),
+        }
+    }
+
+    /// The cursor to read the page for this growth after; `None` for the beginning.
+    pub(crate) fn cursor(&self, growth: Growth) -> Option<Cursor> {
+        match growth {
+            Growth::After => self.next.clone(),
+            Growth::Before => {
+                let page = self.first.checked_sub(1)?;
+                self.starts.get(page).cloned().flatten()
+            }
         }
     }
 
@@ -211,11 +218,12 @@ mod tests {
     }
 
     fn grow(window: &mut RowWindow, growth: Growth, count: usize) -> bool {
-        let Some(after) = window.cursor(growth) else {
-            return false;
-        };
-        window.grow(growth, page(after.as_ref(), count));
-        true
+        let can_grow = window.can_grow(growth);
+        if can_grow {
+            let after = window.cursor(growth);
+            window.grow(growth, page(after.as_ref(), count));
+        }
+        can_grow
     }
 
     fn ids(window: &RowWindow) -> Vec<&Key> {

@@ -22,7 +22,7 @@ use tko_tui::{DashboardSettings, run};
 const PID_FILE: &str = "TKO_TUI_TEST_PID";
 
 /// The longest wait for a screen: far more than a busy machine needs.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 /// Admits everything.
 struct AdmitsAllPackages;

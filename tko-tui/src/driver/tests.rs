@@ -6,8 +6,8 @@ use crate::fixture::{TestDashboard, TestStore};
 use crate::state::{FeedLink, ScreenView};
 use ratatui::crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use tko_core::{
-    Ack, Backend, ChangeSet, DataApi, Deployment, DeploymentId, Facts, Kind, NewSite, NewTemplate,
-    Package, Put, SiteId, TemplateId,
+    Ack, Backend, ChangeSet, DataApi, DeploymentId, Facts, Kind, NewSite, NewTemplate, Package,
+    Put, SiteId, TemplateId,
 };
 use tokio::time::Instant;
 
@@ -173,7 +173,7 @@ async fn many_deployments_cost_a_screenful_of_requests() {
         let mut set = ChangeSet::new();
         for number in 0..1_000 {
             let id = format!("d{thousand}{number:04}");
-            let facts = Facts::Deployment(Box::new(Deployment::default()));
+            let facts = Facts::Deployment(Box::default());
             set = set.put(Put::new(DeploymentId::new(&id).expect("an id")).facts(facts));
         }
         store

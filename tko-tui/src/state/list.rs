@@ -179,9 +179,9 @@ impl ListView {
         if self.is_loading || self.problem.is_some() || !self.window.is_loaded() {
             return None;
         }
-        let growth = if self.selected + body >= self.len() && self.window.has_next() {
+        let growth = if self.selected + body >= self.len() && self.window.can_grow(Growth::After) {
             Growth::After
-        } else if self.selected < body && self.window.has_previous() {
+        } else if self.selected < body && self.window.can_grow(Growth::Before) {
             Growth::Before
         } else {
             return None;
@@ -191,7 +191,7 @@ impl ListView {
             return None;
         }
         self.fills += 1;
-        let after = self.window.cursor(growth)?;
+        let after = self.window.cursor(growth);
         (self.ticket, self.is_loading) = (ticket, true);
         Some(FetchRequest::Page {
             ticket,
