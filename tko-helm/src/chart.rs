@@ -272,7 +272,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(name: &str, spec: Value) -> Result<Option<HelmChart>, String> {
+    fn read(name: &str, spec: &Value) -> Result<Option<HelmChart>, String> {
         let chart = Resource::new(json!({
             "apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec,
         }))
@@ -289,7 +289,7 @@ mod tests {
     fn a_chart_is_read_with_its_expressions() {
         let chart = read(
             "web",
-            json!({
+            &json!({
                 "chart": "oci://registry.example.com/web", "version": "1.2.3", "render": true,
                 "namespace": "{{ get('', 'v1', 'Namespace').metadata.name }}",
                 "parameters": {"replicas": "{{ 1 + 2 }}", "a.b[0]": ["{{ true }}", "plain"]},
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_condition_that_does_not_hold_skips_the_chart() {
         let spec = json!({"chart": "{{ gone }}", "when": "size(resources) > 5"});
-        assert_eq!(read("web", spec), Ok(None));
+        assert_eq!(read("web", &spec), Ok(None));
     }
 
     #[test]
@@ -369,9 +369,15 @@ mod tests {
                 "HelmChart web: spec.parameters.k.x[0]: expression",
             ),
         ] {
-            let error = read(name, spec.clone()).expect_err(words);
+            let error = read(name, &spec).expect_err(words);
             assert!(error.contains(words), "{spec}: {error}");
         }
-        assert!(read("web", json!({"chart": "a", "parameters": {"a\\.b\\,c": 1}})).is_ok());
+        assert!(
+            read(
+                "web",
+                &json!({"chart": "a", "parameters": {"a\\.b\\,c": 1}})
+            )
+            .is_ok()
+        );
     }
 }

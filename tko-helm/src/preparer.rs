@@ -58,9 +58,10 @@ impl Preparer for HelmPreparer {
                 waits_for: Vec::new(),
             });
         }
-        let chart = match is_rendered {
-            true => read(target, call.package).await?,
-            false => None,
+        let chart = if is_rendered {
+            read(target, call.package).await?
+        } else {
+            None
         };
         let rendered = match &chart {
             None => Vec::new(),

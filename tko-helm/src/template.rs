@@ -2,6 +2,7 @@
 
 use crate::chart::HelmChart;
 use crate::settings::HelmSettings;
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 use tko_core::{Error, Result};
@@ -159,8 +160,7 @@ fn walk(path: &Path, depth: usize, left: &mut usize, files: &mut String) -> Opti
         return None;
     }
     if !path.is_dir() {
-        files.push_str(&format!("{} {}\n", path.display(), file(path)?));
-        return Some(());
+        return writeln!(files, "{} {}", path.display(), file(path)?).ok();
     }
     let entries = std::fs::read_dir(path).ok()?.take(MAX_FILES + 1);
     let entries = entries.map(|entry| entry.map(|entry| entry.path()));

@@ -133,7 +133,7 @@ pub(crate) fn world() -> Option<World> {
     Some(World::new(settings.with_program(program)))
 }
 
-/// A resource HelmChart named `web`, rendered, from a folder.
+/// A resource `HelmChart` named `web`, rendered, from a folder.
 pub(crate) fn chart(folder: &Path, more: Value) -> Value {
     let mut spec = json!({"chart": folder.display().to_string(), "render": true});
     if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
