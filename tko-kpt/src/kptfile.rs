@@ -28,14 +28,14 @@ const STEPS: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pipeline {
     /// The functions that change resources, in order.
-    pub mutators: Vec<Step>,
+    pub mutators: Vec<PipelineStep>,
     /// The functions that check resources, in order; what they change is dropped.
-    pub validators: Vec<Step>,
+    pub validators: Vec<PipelineStep>,
 }
 
 /// One function of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct PipelineStep {
     /// The name for messages: its own name, or the function.
     pub name: String,
     /// The function.
@@ -101,7 +101,7 @@ impl Pipeline {
             };
             let steps = steps.iter().enumerate();
             steps
-                .map(|(at, step)| Step::read(step, &format!("pipeline.{field}[{at}]")))
+                .map(|(at, step)| PipelineStep::read(step, &format!("pipeline.{field}[{at}]")))
                 .collect()
         };
         Ok(Self {
@@ -116,7 +116,7 @@ impl Pipeline {
     }
 }
 
-impl Step {
+impl PipelineStep {
     fn read(step: &Value, at: &str) -> Result<Self> {
         let text = |field: &str| {
             let text = step.get(field).and_then(Value::as_str);

@@ -9,7 +9,7 @@ use crate::executor::KptExecutor;
 use crate::executor::call::{check_identity, items, marked, package};
 use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, run};
-use crate::kptfile::{API_VERSION, KIND, Pipeline, Step, StepConfig};
+use crate::kptfile::{API_VERSION, KIND, Pipeline, PipelineStep, StepConfig};
 use crate::resource_list::{Item, ResourceList};
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -189,7 +189,12 @@ impl PipelineRun<'_> {
     }
 
     /// Runs one function; returns the numbers of the items that it got, and its output.
-    async fn step(&self, step: &Step, role: &str, at: usize) -> Result<(Vec<usize>, Vec<Item>)> {
+    async fn step(
+        &self,
+        step: &PipelineStep,
+        role: &str,
+        at: usize,
+    ) -> Result<(Vec<usize>, Vec<Item>)> {
         let failed = |source: tko_core::BoxError| {
             let what = format!("run {role} {} ({}) of the pipeline", at + 1, step.name);
             Error::unavailable(what, source)
@@ -218,7 +223,7 @@ impl PipelineRun<'_> {
         Ok((selected, list.items))
     }
 
-    fn config(&self, step: &Step) -> Result<Option<Value>> {
+    fn config(&self, step: &PipelineStep) -> Result<Option<Value>> {
         match &step.config {
             StepConfig::None => Ok(None),
             StepConfig::Map(data) => Ok(Some(json!({

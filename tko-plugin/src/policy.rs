@@ -42,10 +42,10 @@ impl PluginPolicy {
             folders.any(|folder| path.starts_with(folder))
         });
         match permitted.as_deref().and_then(Path::to_str) {
-            Some(path) => Ok(Program {
-                path: path.to_owned(),
-                ..program
-            }),
+            Some(path) => {
+                let path = path.to_owned();
+                Ok(Program { path, ..program })
+            }
             None => {
                 let folders: Vec<String> =
                     folders.iter().map(|f| f.display().to_string()).collect();

@@ -121,7 +121,7 @@ impl Assembly {
             server: TaskGroup::default(),
             background: JoinSet::new(),
             validation_executors: Vec::new(),
-            plugins: PluginHost::default(),
+            plugins: plugins.clone(),
         };
         if let Some(mut exporter) = exporter {
             plugin_metrics::register(exporter.registry(), &assembly.plugins.metrics);

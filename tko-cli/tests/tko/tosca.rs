@@ -8,10 +8,11 @@ use std::fs;
 async fn a_valid_service_template_is_shown_in_every_format() {
     let service = example("tosca/service.yaml");
     let text = tko("tosca check -i region=pune").arg(&service).good().await;
-    assert!(text.stdout.contains("upf: network::Upf\n"), "{text}");
-    assert!(text.stdout.contains("dnn = \"pune.internet\""), "{text}");
+    let nodes = text.text();
+    assert!(nodes.contains("upf: network::Upf\n"), "{text}");
+    assert!(nodes.contains("dnn = \"pune.internet\""), "{text}");
     let json = tko("tosca check -o json").arg(&service).good().await;
-    let document: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    let document: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(document["valid"], true);
     assert_eq!(
         document["nodes"]["smf"]["relationships"][1]["target"],
@@ -19,13 +20,13 @@ async fn a_valid_service_template_is_shown_in_every_format() {
     );
     let dot = tko("tosca check -o dot").arg(&service).good().await;
     assert!(
-        dot.stdout
+        dot.text()
             .contains("\"upf\" -> \"edges\" [label=\"host\"];"),
         "{dot}"
     );
     let svg = tko("tosca check -o svg").arg(&service).good().await;
-    assert!(svg.stdout.starts_with("<svg "), "{svg}");
-    let count = svg.stdout.matches("marker-end").count();
+    assert!(svg.text().starts_with("<svg "), "{svg}");
+    let count = svg.text().matches("marker-end").count();
     assert_eq!(count, 3, "three relationships are drawn: {svg}");
 }
 

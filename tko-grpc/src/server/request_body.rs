@@ -37,7 +37,9 @@ impl CallBytes {
     }
 
     fn lock(&self) -> MutexGuard<'_, ByteGrant> {
-        self.0.lock().unwrap_or_else(|error| error.into_inner())
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
