@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -46,6 +47,8 @@ pub struct ApiServer {
     kube_api: Running,
     etcd: Running,
     folder: TempDir,
+    /// The number of commands of kubectl so far.
+    calls: AtomicUsize,
 }
 
 impl ApiServer {
@@ -148,6 +151,7 @@ impl ApiServer {
             kube_api: api_server,
             etcd,
             folder,
+            calls: AtomicUsize::new(0),
         };
         server.wait()?;
         if let Some(program) = programs.controller_manager() {
@@ -222,12 +226,14 @@ impl ApiServer {
 
     /// A command of kubectl as a user.
     pub fn kubectl_as(&self, user: &str, arguments: &[&str]) -> Command {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new("kubectl");
         command
             .arg("--kubeconfig")
             .arg(self.kubeconfig(user))
             .arg("--cache-dir")
-            .arg(self.folder.path().join("kubectl-cache"))
+            // A cache of its own: discovery changes while the tests run.
+            .arg(self.folder.path().join(format!("cache-{call}")))
             .args(arguments)
             .env("HOME", self.folder.path())
             .env_remove("KUBECONFIG");

@@ -146,7 +146,16 @@ async fn the_api_is_served_through_the_aggregator_with_its_rbac() {
     .await;
     assert!(available.success, "{available:?}\n{}", cluster.log());
 
-    let all = kubectl("get tko", "").await.ok();
+    // The cluster merges discovery some time after the service is available.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let all = loop {
+        let all = kubectl("get tko", "").await;
+        if all.success {
+            break all.stdout;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{all:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
     assert!(
         all.contains("site.tko.nephio.org/india-002fsouth-002d100"),
         "{all}"
