@@ -172,6 +172,7 @@ fn shown(change: &ChangeRecord) -> Value {
 }
 
 /// Parses a time by RFC 3339, or a duration before now.
+#[allow(clippy::disallowed_methods)] // What a person means by "ago" is the time of day.
 fn moment(text: &str) -> Result<Timestamp, String> {
     let at = match humantime::parse_rfc3339_weak(text) {
         Ok(at) => at,

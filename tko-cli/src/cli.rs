@@ -128,8 +128,8 @@ impl Cli {
             },
         };
         match self.command {
-            CliCommand::Demo(demo) => demo.run(console.quiet, console.out).await?,
-            CliCommand::Up(up) => up.run().await?,
+            CliCommand::Demo(demo) => Box::pin(demo.run(console.quiet, console.out)).await?,
+            CliCommand::Up(up) => Box::pin(up.run()).await?,
             CliCommand::Template(Remote { connect, command }) => {
                 let data = connect.client().await?;
                 command.run(&data, &mut console).await?;
@@ -156,7 +156,7 @@ impl Cli {
             CliCommand::Tosca(tosca) => tosca.run(console.out, &mut std::io::stderr()).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
             CliCommand::Backend(command) => command.run(&mut console).await?,
-            CliCommand::Data(DataCommand::Start(start)) => start.run().await?,
+            CliCommand::Data(DataCommand::Start(start)) => Box::pin(start.run()).await?,
             CliCommand::Preparer(PreparerCommand::Start(start)) => start.run().await?,
             CliCommand::Scheduler(SchedulerCommand::Start(start)) => start.run().await?,
             CliCommand::Completion { shell } => {

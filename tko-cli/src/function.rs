@@ -38,9 +38,10 @@ impl FunctionArgs {
             return Ok(());
         };
         let is_native = NativeFunction::NAMES.contains(&name.split(':').next().unwrap_or(name));
-        let reference: FunctionReference = match is_native {
-            true => format!("native:{name}").parse()?,
-            false => name.parse()?,
+        let reference: FunctionReference = if is_native {
+            format!("native:{name}").parse()?
+        } else {
+            name.parse()?
         };
         let settings = crate::services::functions::settings(self.timeout);
         let call = FunctionCall {

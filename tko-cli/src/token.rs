@@ -33,16 +33,13 @@ impl TokenCommand {
         let token = new_token()?;
         let line = caller_line(name, &token, roles)?;
         let mut out = std::io::stdout();
-        match file {
-            Some(file) => {
-                append(file, &line)?;
-                writeln!(out, "{token}")?;
-                console.done(&format!("added {name} to {}", file.display()));
-            }
-            None => {
-                writeln!(out, "token: {token}")?;
-                writeln!(out, "line: {line}")?;
-            }
+        if let Some(file) = file {
+            append(file, &line)?;
+            writeln!(out, "{token}")?;
+            console.done(&format!("added {name} to {}", file.display()));
+        } else {
+            writeln!(out, "token: {token}")?;
+            writeln!(out, "line: {line}")?;
         }
         Ok(())
     }

@@ -41,22 +41,17 @@ impl PluginPolicy {
                 .filter_map(|folder| folder.canonicalize().ok());
             folders.any(|folder| path.starts_with(folder))
         });
-        match permitted.as_deref().and_then(Path::to_str) {
-            Some(path) => {
-                let path = path.to_owned();
-                Ok(Program { path, ..program })
-            }
-            None => {
-                let folders: Vec<String> =
-                    folders.iter().map(|f| f.display().to_string()).collect();
-                Err(Error::Forbidden(format!(
-                    "{:?} is not a program in {}; copy it there and register the plugin again, or \
-                     add its folder with --plugins",
-                    program.path,
-                    folders.join(" or ")
-                )))
-            }
+        if let Some(path) = permitted.as_deref().and_then(Path::to_str) {
+            let path = path.to_owned();
+            return Ok(Program { path, ..program });
         }
+        let folders: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+        Err(Error::Forbidden(format!(
+            "{:?} is not a program in {}; copy it there and register the plugin again, or add its \
+             folder with --plugins",
+            program.path,
+            folders.join(" or ")
+        )))
     }
 }
 

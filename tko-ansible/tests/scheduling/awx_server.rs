@@ -100,7 +100,7 @@ fn refusal(state: &Shared, headers: &HeaderMap) -> Option<Response> {
     None
 }
 
-fn page(results: Vec<Value>) -> Response {
+fn page(results: &[Value]) -> Response {
     let body = json!({
         "count": results.len(), "next": null, "previous": null, "results": results,
     });
@@ -116,9 +116,9 @@ async fn templates(
         return refusal;
     }
     match query.get("name").map(String::as_str) {
-        Some("deploy") => page(vec![json!({"id": 7, "name": "deploy"})]),
-        Some("twice") => page(vec![json!({"id": 8}), json!({"id": 9})]),
-        _ => page(Vec::new()),
+        Some("deploy") => page(&[json!({"id": 7, "name": "deploy"})]),
+        Some("twice") => page(&[json!({"id": 8}), json!({"id": 9})]),
+        _ => page(&[]),
     }
 }
 
@@ -131,8 +131,8 @@ async fn inventories(
         return refusal;
     }
     match query.get("name").map(String::as_str) {
-        Some("edges") => page(vec![json!({"id": 3, "name": "edges"})]),
-        _ => page(Vec::new()),
+        Some("edges") => page(&[json!({"id": 3, "name": "edges"})]),
+        _ => page(&[]),
     }
 }
 

@@ -126,7 +126,7 @@ async fn a_deletion_is_visible_until_its_scheduler_is_done() {
     assert!(hidden.column("deploymentId").is_empty());
     let list = "deployment list --state deleting -ojson";
     let shown = server.tko(list).good().await;
-    assert_eq!(shown.column("deploymentId"), [id.clone()]);
+    assert_eq!(shown.column("deploymentId"), std::slice::from_ref(&id));
     let show = format!("deployment show {id} -ojson");
     let shown = server.tko(&show).good().await.json();
     assert_eq!(

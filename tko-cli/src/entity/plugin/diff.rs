@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn changed_lines_are_shown_with_some_around() {
-        let before: String = (0..20).map(|line| format!("{line}\n")).collect();
+        let before = (0..20).fold(String::new(), |text, line| text + &format!("{line}\n"));
         let after = before.replace("10\n", "ten\n");
         assert_eq!(
             difference(&before, &after, false),

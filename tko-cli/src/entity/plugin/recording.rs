@@ -126,21 +126,21 @@ impl PluginRecording {
             .with_context(|| format!("{}: plugin.json has no arguments", folder.display()))?;
         let answer = match (answer["prepared"].as_bool(), &answer["error"]) {
             (_, Value::String(error)) if !error.is_empty() => RecordedAnswer::Failed(error.clone()),
-            (Some(true), _) => RecordedAnswer::Prepared(package(answer["package"].take())?),
+            (Some(true), _) => RecordedAnswer::Prepared(package(&answer["package"].take())?),
             _ => RecordedAnswer::NotYet,
         };
         Ok(Self {
             arguments,
             deployment: call["deploymentId"].as_str().unwrap_or_default().to_owned(),
             target: call["targetResourceIdentifier"].take(),
-            package: package(call["deploymentPackage"].take())?,
+            package: package(&call["deploymentPackage"].take())?,
             answer,
         })
     }
 }
 
-fn package(value: Value) -> anyhow::Result<Package> {
-    let bytes = serde_json::to_vec(&value)?;
+fn package(value: &Value) -> anyhow::Result<Package> {
+    let bytes = serde_json::to_vec(value)?;
     let limits = Limits::default();
     let values = encoding::decode(&bytes, Format::Json, Dialect::Programs, &limits)?;
     Ok(Package::from_values(values)?)
