@@ -1,6 +1,6 @@
 //! Requests to the API, each a task of its own: drawing never waits for one.
 
-use crate::filter::RowFilter;
+use crate::filter::ScreenFilter;
 use crate::window::{Growth, PAGE};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) enum FetchRequest {
     Page {
         ticket: u64,
         growth: Option<Growth>,
-        filter: Box<RowFilter>,
+        filter: Box<ScreenFilter>,
         after: Option<Cursor>,
     },
     Detail {
@@ -223,7 +223,7 @@ async fn answer(api: &dyn DataApi, request: FetchRequest) -> FetchReply {
 
 async fn page(
     api: &dyn DataApi,
-    filter: &RowFilter,
+    filter: &ScreenFilter,
     after: Option<Cursor>,
     limit: usize,
 ) -> Result<Page> {

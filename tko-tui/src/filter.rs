@@ -1,4 +1,4 @@
-//! [`RowFilter`]: the filters of the command line, as one line of text.
+//! [`ScreenFilter`]: the filters of the command line, as one line of text.
 
 use tko_core::metadata::RESERVED;
 use tko_core::pattern::PatternError;
@@ -12,14 +12,14 @@ pub(crate) const MAX_LINE: usize = 4_096;
 
 /// The rows that a list shows.
 #[derive(Clone, Debug)]
-pub(crate) struct RowFilter {
+pub(crate) struct ScreenFilter {
     /// The selection that the API evaluates.
     pub(crate) select: Select,
     /// The state, which the API cannot select.
     pub(crate) state: Option<DeploymentState>,
 }
 
-impl RowFilter {
+impl ScreenFilter {
     /// Everything of a kind.
     pub(crate) fn all(kind: Kind) -> Self {
         Self {
@@ -227,7 +227,7 @@ fn words(line: &str) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::RowFilter;
+    use super::ScreenFilter;
     use tko_core::Kind;
     use tko_core::view::DeploymentState;
 
@@ -235,7 +235,7 @@ mod tests {
     fn a_line_is_read_as_the_command_line_is() {
         let line =
             "--state failing --template-id 'nf/amf:*' --prepared --approved=false 'a*' -m k=v";
-        let filter = RowFilter::parse(Kind::Deployment, line).expect("filters");
+        let filter = ScreenFilter::parse(Kind::Deployment, line).expect("filters");
         assert_eq!(filter.state, Some(DeploymentState::Failing));
         let select = &filter.select;
         assert_eq!(select.template_ids[0].as_str(), "nf/amf:*");
@@ -245,7 +245,7 @@ mod tests {
         );
         assert_eq!(select.ids[0].as_str(), "a*");
         assert!(select.metadata.contains_key("k"));
-        let split = RowFilter::parse(Kind::Deployment, "--prepared false").expect("filters");
+        let split = ScreenFilter::parse(Kind::Deployment, "--prepared false").expect("filters");
         assert_eq!(split.select.prepared, Some(false));
     }
 
@@ -261,9 +261,12 @@ mod tests {
             "--prepared=maybe",
             "-m k=v,k=w",
         ] {
-            assert!(RowFilter::parse(Kind::Deployment, line).is_err(), "{line}");
+            assert!(
+                ScreenFilter::parse(Kind::Deployment, line).is_err(),
+                "{line}"
+            );
         }
-        assert!(RowFilter::parse(Kind::Site, "--state failing").is_err());
-        assert!(RowFilter::parse(Kind::Site, &"a".repeat(5_000)).is_err());
+        assert!(ScreenFilter::parse(Kind::Site, "--state failing").is_err());
+        assert!(ScreenFilter::parse(Kind::Site, &"a".repeat(5_000)).is_err());
     }
 }

@@ -40,9 +40,9 @@ impl Clock for StillClock {
 
 /// Ids in a row: `d00000`, `d00001`.
 #[derive(Default)]
-struct CountedIds(AtomicU32);
+struct NumberedIds(AtomicU32);
 
-impl Ids for CountedIds {
+impl Ids for NumberedIds {
     fn next(&self) -> DeploymentId {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
         DeploymentId::new(&format!("d{number:05}")).expect("an id")
@@ -69,7 +69,7 @@ impl TestStore {
     /// An empty store.
     pub(crate) fn empty() -> Self {
         let backend = Arc::new(Memory::new(Arc::new(StillClock), MemorySettings::default()));
-        let ids = Arc::new(CountedIds::default());
+        let ids = Arc::new(NumberedIds::default());
         let store = Store::new(backend.clone(), Arc::new(AdmitsAll), ids);
         Self {
             backend,

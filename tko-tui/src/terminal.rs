@@ -104,8 +104,8 @@ pub async fn run(api: Arc<dyn DataApi>, settings: DashboardSettings) -> io::Resu
         hook(info);
     }));
     execute!(stdout(), EnableMouseCapture)?;
-    let mut signals = Signals::new()?;
-    let (reader, inputs) = Reader::start();
+    let mut signals = EndSignals::new()?;
+    let (reader, inputs) = TerminalReader::start();
     let screen = Screen::new(settings.zone, settings.server);
     let theme = ScreenTheme::new(settings.has_colours);
     let mut driver = Driver::new(terminal, screen, theme, api, inputs)?;
@@ -127,9 +127,9 @@ pub async fn run(api: Arc<dyn DataApi>, settings: DashboardSettings) -> io::Resu
 }
 
 /// The thread that reads the terminal: reading blocks.
-struct Reader(Arc<AtomicBool>);
+struct TerminalReader(Arc<AtomicBool>);
 
-impl Reader {
+impl TerminalReader {
     fn start() -> (Self, mpsc::Receiver<Event>) {
         let (sender, inputs) = mpsc::channel(WAITING);
         let has_ended = Arc::new(AtomicBool::new(false));
@@ -158,10 +158,10 @@ impl Reader {
 
 /// The signals that end the dashboard.
 #[cfg(unix)]
-struct Signals([tokio::signal::unix::Signal; 3]);
+struct EndSignals([tokio::signal::unix::Signal; 3]);
 
 #[cfg(unix)]
-impl Signals {
+impl EndSignals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt())?;
@@ -181,10 +181,10 @@ impl Signals {
 
 /// The signal that ends the dashboard.
 #[cfg(not(unix))]
-struct Signals;
+struct EndSignals;
 
 #[cfg(not(unix))]
-impl Signals {
+impl EndSignals {
     fn new() -> io::Result<Self> {
         Ok(Self)
     }

@@ -2,7 +2,7 @@
 
 use crate::action::Motion;
 use crate::fetch::FetchRequest;
-use crate::filter::RowFilter;
+use crate::filter::ScreenFilter;
 use crate::text::{TimeZoneOffset, safe};
 use crate::window::{Growth, RowWindow};
 use std::cmp::Ordering;
@@ -24,7 +24,7 @@ const MAX_FILLS: u8 = 4;
 #[derive(Debug)]
 pub(crate) struct ListView {
     pub(crate) kind: Kind,
-    pub(crate) filter: RowFilter,
+    pub(crate) filter: ScreenFilter,
     /// The filter as it was typed.
     pub(crate) line: String,
     pub(crate) window: RowWindow,
@@ -122,7 +122,7 @@ impl ListView {
     pub(crate) fn new(kind: Kind) -> Self {
         Self {
             kind,
-            filter: RowFilter::all(kind),
+            filter: ScreenFilter::all(kind),
             line: String::new(),
             window: RowWindow::default(),
             order: Vec::new(),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::action::{DetailTab, MenuPage, Motion, ScreenPlace};
 use crate::fetch::{ChangeVerb, FetchRequest};
-use crate::filter::{MAX_LINE, RowFilter};
+use crate::filter::{MAX_LINE, ScreenFilter};
 use tko_core::{Key, Kind};
 
 impl Screen {
@@ -40,7 +40,7 @@ impl Screen {
             MenuPage::About => ScreenView::About(AboutView::default()),
             MenuPage::List(kind) => {
                 let mut list = ListView::new(kind);
-                if let Ok(filter) = RowFilter::parse(kind, line) {
+                if let Ok(filter) = ScreenFilter::parse(kind, line) {
                     (list.filter, list.line) = (filter, line.to_owned());
                 }
                 ScreenView::List(Box::new(list))
@@ -176,7 +176,7 @@ impl Screen {
                 let ScreenView::List(list) = &mut self.view else {
                     return Vec::new();
                 };
-                match RowFilter::parse(list.kind, input.value()) {
+                match ScreenFilter::parse(list.kind, input.value()) {
                     Ok(filter) => {
                         let mut filtered = ListView::new(list.kind);
                         input.value().trim().clone_into(&mut filtered.line);
