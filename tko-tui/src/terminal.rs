@@ -157,8 +157,10 @@ impl TerminalReader {
 }
 
 /// The signals that end the dashboard.
-#[cfg(unix)]
-struct EndSignals([tokio::signal::unix::Signal; 3]);
+struct EndSignals {
+    #[cfg(unix)]
+    signals: [tokio::signal::unix::Signal; 3],
+}
 
 #[cfg(unix)]
 impl EndSignals {
@@ -166,11 +168,12 @@ impl EndSignals {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self([interrupt, terminate, signal(SignalKind::hangup())?]))
+        let signals = [interrupt, terminate, signal(SignalKind::hangup())?];
+        Ok(Self { signals })
     }
 
     async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+        let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -179,14 +182,10 @@ impl EndSignals {
     }
 }
 
-/// The signal that ends the dashboard.
-#[cfg(not(unix))]
-struct EndSignals;
-
 #[cfg(not(unix))]
 impl EndSignals {
     fn new() -> io::Result<Self> {
-        Ok(Self)
+        Ok(Self {})
     }
 
     async fn next(&mut self) {
