@@ -146,22 +146,25 @@ async fn the_api_is_served_through_the_aggregator_with_its_rbac() {
     .await;
     assert!(available.success, "{available:?}\n{}", cluster.log());
 
-    // The cluster merges discovery some time after the service is available.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    let all = loop {
-        let all = kubectl("get tko", "").await;
-        if all.success {
-            break all.stdout;
+    // The cluster merges discovery and OpenAPI some time after the service is available.
+    let eventually = async |words: &str| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(75);
+        loop {
+            let output = kubectl(words, "").await;
+            if output.success {
+                return output.stdout;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{output:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{all:?}");
-        tokio::time::sleep(Duration::from_millis(500)).await;
     };
+    let all = eventually("get tko").await;
     assert!(
         all.contains("site.tko.nephio.org/india-002fsouth-002d100"),
         "{all}"
     );
     assert!(all.contains(&id), "{all}");
-    let explained = kubectl("explain sites.spec.templateId", "").await.ok();
+    let explained = eventually("explain sites.spec.templateId").await;
     assert!(
         explained.contains("template into whose package"),
         "{explained}"
