@@ -4,4 +4,5 @@
 mod faults;
 mod program;
 mod render;
+mod repository;
 mod world;
