@@ -7,4 +7,4 @@ mod server;
 
 pub use certificates::{Authority, Issued};
 pub use programs::Programs;
-pub use server::{ApiServer, StartError};
+pub use server::{ApiServer, ClusterStartError};

@@ -1,4 +1,4 @@
-//! [`Running`]: a process that ends with its value.
+//! [`RunningProgram`]: a process that ends with its value.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +9,12 @@ use std::process::{Child, Command, Stdio};
 const SHOWN: usize = 4_000;
 
 /// A running process, whose output goes to a file.
-pub(crate) struct Running {
+pub(crate) struct RunningProgram {
     child: Child,
     log: PathBuf,
 }
 
-impl Running {
+impl RunningProgram {
     pub(crate) fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let file = File::create(log)?;
         let child = command
@@ -41,7 +41,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

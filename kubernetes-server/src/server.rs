@@ -1,7 +1,7 @@
 //! [`ApiServer`]: a running API server with its etcd.
 
 use crate::certificates::{Authority, Issued};
-use crate::process::Running;
+use crate::process::RunningProgram;
 use crate::programs::Programs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -25,7 +25,7 @@ const FRONT_PROXY: &str = "front-proxy-client";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ClusterStartError {
     /// A file or process could not be made.
     #[error("could not start a Kubernetes API server")]
     Io(#[from] io::Error),
@@ -43,9 +43,9 @@ pub enum StartError {
 pub struct ApiServer {
     port: u16,
     authority: Authority,
-    controller_manager: Option<Running>,
-    kube_api: Running,
-    etcd: Running,
+    controller_manager: Option<RunningProgram>,
+    kube_api: RunningProgram,
+    etcd: RunningProgram,
     folder: TempDir,
     /// The number of commands of kubectl so far.
     calls: AtomicUsize,
@@ -58,7 +58,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// A program cannot be started, or is not ready in time.
-    pub fn start(programs: &Programs) -> Result<Self, StartError> {
+    pub fn start(programs: &Programs) -> Result<Self, ClusterStartError> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name);
         let [client, peer, port] = free_ports()?;
@@ -66,7 +66,7 @@ impl ApiServer {
             format!("http://127.0.0.1:{client}"),
             format!("http://127.0.0.1:{peer}"),
         );
-        let etcd = Running::start(
+        let etcd = RunningProgram::start(
             Command::new(programs.etcd())
                 .arg("--data-dir")
                 .arg(path("etcd"))
@@ -133,7 +133,7 @@ impl ApiServer {
         ] {
             api_server.arg(flag).arg(file);
         }
-        let api_server = Running::start(&mut api_server, &path("api-server.log"))?;
+        let api_server = RunningProgram::start(&mut api_server, &path("api-server.log"))?;
         for (user, token) in [
             ("admin", ADMIN_TOKEN.to_owned()),
             ("alice", Self::token("alice")),
@@ -161,8 +161,8 @@ impl ApiServer {
     }
 
     /// Starts the controllers for garbage collection and namespaces.
-    fn manage(&self, program: &Path, accounts: &Path, ca: &Path) -> io::Result<Running> {
-        Running::start(
+    fn manage(&self, program: &Path, accounts: &Path, ca: &Path) -> io::Result<RunningProgram> {
+        RunningProgram::start(
             Command::new(program)
                 .arg("--kubeconfig")
                 .arg(self.kubeconfig("admin"))
@@ -176,7 +176,7 @@ impl ApiServer {
         )
     }
 
-    fn wait(&mut self) -> Result<(), StartError> {
+    fn wait(&mut self) -> Result<(), ClusterStartError> {
         let started = Instant::now();
         loop {
             let ready = self.kubectl(&["get", "--raw", "/readyz"]).output();
@@ -189,7 +189,7 @@ impl ApiServer {
             ] {
                 if process.has_ended() || started.elapsed() > PATIENCE {
                     let output = process.output();
-                    return Err(StartError::NotReady { program, output });
+                    return Err(ClusterStartError::NotReady { program, output });
                 }
             }
             std::thread::sleep(PAUSE);

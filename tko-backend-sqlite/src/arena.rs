@@ -16,17 +16,17 @@ pub(crate) struct Arena(Vec<u8>);
 
 /// The place of some bytes in an arena, as `substr` counts: from 1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct BlobPlace {
     start: usize,
     length: usize,
 }
 
 impl Arena {
     /// Adds bytes.
-    pub(crate) fn add(&mut self, bytes: &[u8]) -> Place {
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> BlobPlace {
         let start = self.0.len() + 1;
         self.0.extend_from_slice(bytes);
-        Place {
+        BlobPlace {
             start,
             length: bytes.len(),
         }
@@ -98,14 +98,14 @@ impl RowValues<'_> {
     }
 
     /// Adds the place of bytes: two values, start and length.
-    pub(crate) fn place(mut self, place: Place) -> Self {
+    pub(crate) fn place(mut self, place: BlobPlace) -> Self {
         self.separate();
         let _ = write!(self.text, "{},{}", place.start, place.length);
         self
     }
 
     /// Adds the place of bytes, or two nulls.
-    pub(crate) fn place_or_null(mut self, place: Option<Place>) -> Self {
+    pub(crate) fn place_or_null(mut self, place: Option<BlobPlace>) -> Self {
         if let Some(place) = place {
             return self.place(place);
         }

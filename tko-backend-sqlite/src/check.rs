@@ -9,7 +9,7 @@ mod rows;
 
 use crate::arena::unsigned;
 use crate::connect::SqliteParts;
-use report::Findings;
+use report::SqliteFindings;
 use sqlx::{Row, SqliteConnection};
 use tko_core::Result;
 
@@ -22,7 +22,7 @@ pub(crate) async fn check(
     repair: bool,
 ) -> Result<SqliteCheckReport> {
     let fault = parts.file.fault("check the file");
-    let mut findings = Findings::default();
+    let mut findings = SqliteFindings::default();
     let pages: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(10)")
         .fetch_all(&mut *connection)
         .await
@@ -43,35 +43,35 @@ pub(crate) async fn check(
 }
 
 /// A problem that statements find and repair.
-struct Comparison {
+struct RowComparison {
     problem: SqliteCheckProblem,
     /// Selects one text for each occurrence.
     find: &'static str,
     repair: &'static str,
 }
 
-const COMPARISONS: &[Comparison] = &[
-    Comparison {
+const COMPARISONS: &[RowComparison] = &[
+    RowComparison {
         problem: SqliteCheckProblem::Index,
         find: "SELECT 'entry of ' || p.id FROM posting p \
                LEFT JOIN term t ON t.num = p.term WHERE t.num IS NULL",
         repair: "DELETE FROM posting WHERE term NOT IN (SELECT num FROM term)",
     },
-    Comparison {
+    RowComparison {
         problem: SqliteCheckProblem::Work,
         find: "SELECT w.id FROM work w WHERE NOT EXISTS \
                (SELECT 1 FROM entity e WHERE e.kind = w.kind AND e.id = w.id)",
         repair: "DELETE FROM work WHERE NOT EXISTS \
                  (SELECT 1 FROM entity e WHERE e.kind = work.kind AND e.id = work.id)",
     },
-    Comparison {
+    RowComparison {
         problem: SqliteCheckProblem::IdempotencyKey,
         find: "SELECT h.id FROM holder h WHERE NOT EXISTS \
                (SELECT 1 FROM entity e WHERE e.kind = 2 AND e.id = h.id)",
         repair: "DELETE FROM holder WHERE NOT EXISTS \
                  (SELECT 1 FROM entity e WHERE e.kind = 2 AND e.id = holder.id)",
     },
-    Comparison {
+    RowComparison {
         problem: SqliteCheckProblem::Orphan,
         find: "SELECT lower(hex(hash)) FROM body WHERE refs <= 0",
         repair: "DELETE FROM body WHERE refs <= 0",
@@ -80,9 +80,9 @@ const COMPARISONS: &[Comparison] = &[
 
 async fn compare(
     connection: &mut SqliteConnection,
-    comparison: &Comparison,
+    comparison: &RowComparison,
     repair: bool,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     let found: Vec<String> = sqlx::query_scalar(comparison.find)
         .fetch_all(&mut *connection)
@@ -101,7 +101,7 @@ async fn compare(
 /// Revisions are dense, from the one after the oldest to the last.
 async fn feed(
     connection: &mut SqliteConnection,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     let row = sqlx::query(
         "SELECT revision - oldest, (SELECT count(*) FROM change), \

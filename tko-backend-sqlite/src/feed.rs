@@ -20,7 +20,7 @@ use tko_core::{
 };
 use tokio::sync::{Mutex, watch};
 
-pub(crate) use recent::RecentChanges;
+pub(crate) use recent::RecentRows;
 
 /// The most changes that a feed reads at once.
 const BATCH: i64 = 256;
@@ -116,7 +116,7 @@ pub(crate) fn tail(
 }
 
 /// The changes that were read lately, without and with packages.
-pub(crate) type SharedChanges = [Mutex<RecentChanges>; 2];
+pub(crate) type SharedChanges = [Mutex<RecentRows>; 2];
 
 /// The next changes after a revision; empty if it is the last.
 async fn changes_after(

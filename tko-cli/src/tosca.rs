@@ -16,7 +16,7 @@ pub(crate) struct ToscaArgs {
 
 #[derive(Debug, Subcommand)]
 enum ToscaCommand {
-    Check(CheckArgs),
+    Check(ToscaCheckArgs),
 }
 
 /// Check a service template and show what it describes
@@ -24,7 +24,7 @@ enum ToscaCommand {
 /// Prints every problem with its file, line and column. Exit code 2 if the service template is not
 /// valid.
 #[derive(Debug, Args)]
-struct CheckArgs {
+struct ToscaCheckArgs {
     /// A YAML file, a CSAR (.csar or .zip), or the folder of an unpacked CSAR
     #[arg(value_name = "FILE|DIR|CSAR")]
     path: PathBuf,
@@ -55,7 +55,7 @@ impl ToscaArgs {
     /// [`Error::BadArgument`] if the service template has problems; reading and writing may fail too.
     pub(crate) async fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<()> {
         let ToscaCommand::Check(check) = self.command;
-        let CheckArgs {
+        let ToscaCheckArgs {
             path,
             input,
             output,

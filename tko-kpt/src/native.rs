@@ -28,18 +28,18 @@ use tko_core::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct NativeFunction {
     name: String,
-    work: Work,
+    work: NativeWork,
     version: FunctionVersion,
 }
 
 /// The work of a function. The error is a clause about the configuration.
-type Work = fn(&mut ResourceList, FunctionVersion) -> Result<(), String>;
+type NativeWork = fn(&mut ResourceList, FunctionVersion) -> Result<(), String>;
 
 /// The version of a function without one.
 const NEWEST: FunctionVersion = FunctionVersion::new(u32::MAX, u32::MAX, u32::MAX);
 
 /// All native functions, in the order of their names.
-const FUNCTIONS: &[(&str, Work)] = &[
+const FUNCTIONS: &[(&str, NativeWork)] = &[
     ("apply-replacements", apply_replacements::run),
     ("apply-setters", setters::apply),
     ("create-setters", setters::create),

@@ -1,6 +1,6 @@
 //! Content negotiation: the representation that the `Accept` header asks for.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 
 /// Most clauses of an `Accept` header that are read.
 const MAX_CLAUSES: usize = 64;
@@ -66,7 +66,7 @@ struct Clause<'a> {
 }
 
 /// Chooses the representation for an `Accept` header: the best clause that can be served.
-pub(crate) fn negotiate(header: Option<&str>, serves: Serves) -> Answer<Representation> {
+pub(crate) fn negotiate(header: Option<&str>, serves: Serves) -> KrmAnswer<Representation> {
     let header = header.map(str::trim).filter(|header| !header.is_empty());
     let Some(header) = header else {
         return Ok(Representation::Object);
@@ -81,7 +81,7 @@ pub(crate) fn negotiate(header: Option<&str>, serves: Serves) -> Answer<Represen
     clauses
         .iter()
         .find_map(|clause| served(clause, serves))
-        .ok_or_else(|| Failure::not_acceptable("application/json"))
+        .ok_or_else(|| KrmFailure::not_acceptable("application/json"))
 }
 
 fn parse(text: &str) -> Option<Clause<'_>> {

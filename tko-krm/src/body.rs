@@ -1,6 +1,6 @@
 //! Bodies of writes, and the options that come with them.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::query::Query;
 use crate::request::ApiRequest;
 use http::header::CONTENT_TYPE;
@@ -28,14 +28,14 @@ pub(crate) struct WriteOptions {
 }
 
 impl WriteOptions {
-    pub(crate) fn of(request: &ApiRequest) -> Answer<Self> {
+    pub(crate) fn of(request: &ApiRequest) -> KrmAnswer<Self> {
         let query = &request.query;
         let validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Strict") => FieldValidation::Strict,
             Some("Ignore") => FieldValidation::Ignore,
             Some(other) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "fieldValidation",
                     format!("unknown value {other:?}; expected Ignore, Warn or Strict"),
                 ));
@@ -45,7 +45,7 @@ impl WriteOptions {
         if let Some(name) = named
             && let Err(why) = crate::managed::check_name(name)
         {
-            return Err(Failure::invalid_options("fieldManager", why));
+            return Err(KrmFailure::invalid_options("fieldManager", why));
         }
         let agent: String = request.user_agent().chars().take(128).collect();
         let agent = if agent.is_empty() {
@@ -64,7 +64,7 @@ impl WriteOptions {
 }
 
 /// The parameter `dryRun`: `All`, or absent.
-pub(crate) fn dry_run(query: &Query) -> Answer<bool> {
+pub(crate) fn dry_run(query: &Query) -> KrmAnswer<bool> {
     let mut dry = false;
     for value in query.all("dryRun") {
         match value {
@@ -77,8 +77,8 @@ pub(crate) fn dry_run(query: &Query) -> Answer<bool> {
 }
 
 /// The failure about an unknown value of `dryRun`.
-pub(crate) fn unknown_dry_run(value: &str) -> Box<Failure> {
-    Failure::invalid_options(
+pub(crate) fn unknown_dry_run(value: &str) -> Box<KrmFailure> {
+    KrmFailure::invalid_options(
         "dryRun",
         format!("unknown value {value:?}; the only one is All"),
     )
@@ -99,12 +99,12 @@ pub(crate) fn media_type(request: &ApiRequest) -> String {
 pub(crate) fn object(
     request: &ApiRequest,
     validation: FieldValidation,
-) -> Answer<(Value, Vec<String>)> {
+) -> KrmAnswer<(Value, Vec<String>)> {
     let format = match media_type(request).as_str() {
         "application/json" => Format::Json,
         "application/yaml" => Format::Yaml,
         _ => {
-            return Err(Failure::unsupported_media_type(
+            return Err(KrmFailure::unsupported_media_type(
                 "application/json, application/yaml",
             ));
         }
@@ -117,14 +117,14 @@ pub(crate) fn parse(
     bytes: &[u8],
     format: Format,
     validation: FieldValidation,
-) -> Answer<(Value, Vec<String>)> {
+) -> KrmAnswer<(Value, Vec<String>)> {
     let dialect = match format {
         Format::Yaml => Dialect::People,
         Format::Json | Format::Cbor => Dialect::Programs,
     };
     match decode(bytes, format, dialect, &Limits::default()) {
         Ok(mut objects) if objects.len() == 1 => Ok((objects.remove(0), Vec::new())),
-        Ok(objects) => Err(Failure::bad_request(format!(
+        Ok(objects) => Err(KrmFailure::bad_request(format!(
             "the body has {} objects; expected one",
             objects.len()
         ))),
@@ -138,10 +138,12 @@ pub(crate) fn parse(
             match lenient {
                 Some(value) if validation == FieldValidation::Warn => Ok((value, vec![why])),
                 Some(value) => Ok((value, Vec::new())),
-                None if validation == FieldValidation::Strict => Err(Failure::bad_request(
+                None if validation == FieldValidation::Strict => Err(KrmFailure::bad_request(
                     format!("strict decoding error: {why}"),
                 )),
-                None => Err(Failure::bad_request(format!("cannot read the body: {why}"))),
+                None => Err(KrmFailure::bad_request(format!(
+                    "cannot read the body: {why}"
+                ))),
             }
         }
     }

@@ -13,9 +13,9 @@ pub use cluster::{AccessReview, ClusterReviews, KubeReviews};
 pub use front_proxy::FrontProxySettings;
 pub use user::ClusterUser;
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::resource::{GROUP, VERSION};
-use crate::route::Target;
+use crate::route::RouteTarget;
 use cache::Cache;
 use front_proxy::FrontProxy;
 use http::HeaderMap;
@@ -104,7 +104,7 @@ impl Delegation {
         &self,
         headers: &mut HeaderMap,
         peer: Option<&Peer>,
-    ) -> Answer<Arc<ClusterUser>> {
+    ) -> KrmAnswer<Arc<ClusterUser>> {
         let chain: Vec<&[u8]> = peer
             .map(|peer| peer.presented().collect())
             .unwrap_or_default();
@@ -122,7 +122,7 @@ impl Delegation {
             .keys()
             .any(|name| name.as_str().starts_with("impersonate-"))
         {
-            return Err(Failure::forbidden(
+            return Err(KrmFailure::forbidden(
                 "impersonation is possible through the API server of the cluster only",
             ));
         }
@@ -141,37 +141,37 @@ impl Delegation {
             None => return Ok(Arc::new(ClusterUser::anonymous())),
         };
         let Some(token) = credentials.bearer() else {
-            return Err(Failure::unauthorized());
+            return Err(KrmFailure::unauthorized());
         };
         // The token itself stays out of memory beyond this request.
         let key = tko_core::ContentHash::of(&token.into()).to_string();
         if let Some(known) = self.tokens.get(&key, now) {
-            return known.ok_or_else(Failure::unauthorized);
+            return known.ok_or_else(KrmFailure::unauthorized);
         }
         let user = self.reviews.token(token).await.map_err(|error| {
             tracing::warn!(error = error.chain(), "cannot review a token");
-            Failure::unavailable("the cluster does not review tokens at present")
+            KrmFailure::unavailable("the cluster does not review tokens at present")
         })?;
         let user = user.map(|user| Arc::new(user.authenticated()));
         self.tokens.put(key, user.clone(), now);
-        user.ok_or_else(Failure::unauthorized)
+        user.ok_or_else(KrmFailure::unauthorized)
     }
 
     /// Asks the cluster whether the user may make the request.
     pub(crate) async fn authorize(
         &self,
         user: &Arc<ClusterUser>,
-        target: &Target,
+        target: &RouteTarget,
         verb: &'static str,
         path: &str,
-    ) -> Answer<()> {
+    ) -> KrmAnswer<()> {
         if user.groups.iter().any(|group| group == MASTERS) {
             return Ok(());
         }
         let (resource, name, subresource) = match target {
-            Target::Collection(resource) => (Some(*resource), "", ""),
-            Target::Object(resource, name) => (Some(*resource), name.as_str(), ""),
-            Target::Subresource(resource, name, sub) => (Some(*resource), name.as_str(), *sub),
+            RouteTarget::Collection(resource) => (Some(*resource), "", ""),
+            RouteTarget::Object(resource, name) => (Some(*resource), name.as_str(), ""),
+            RouteTarget::Subresource(resource, name, sub) => (Some(*resource), name.as_str(), *sub),
             _ => (None, "", ""),
         };
         let review = AccessReview {
@@ -188,7 +188,7 @@ impl Delegation {
         } else {
             let decision = self.reviews.access(&review).await.map_err(|error| {
                 tracing::warn!(error = error.chain(), "cannot review an access");
-                Failure::unavailable("the cluster does not review accesses at present")
+                KrmFailure::unavailable("the cluster does not review accesses at present")
             })?;
             self.decisions.put(review.clone(), decision.clone(), now);
             decision
@@ -222,7 +222,7 @@ impl Delegation {
         } else {
             format!(": {why}")
         };
-        let failure = Failure::forbidden(format!("{what}{why}"));
+        let failure = KrmFailure::forbidden(format!("{what}{why}"));
         Err(match resource {
             Some(resource) => failure.about(resource, name),
             None => failure,
@@ -230,11 +230,11 @@ impl Delegation {
     }
 
     /// The caller of the data service. The cluster has decided what it may do.
-    pub(crate) fn caller(user: &ClusterUser) -> Answer<Caller> {
+    pub(crate) fn caller(user: &ClusterUser) -> KrmAnswer<Caller> {
         Caller::new(&user.name)
             .and_then(|caller| caller.role(ADMIN))
             .and_then(|caller| caller.door(crate::DOOR))
-            .map_err(|error| Failure::forbidden(error.to_string()))
+            .map_err(|error| KrmFailure::forbidden(error.to_string()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deleting objects and collections.
 
 use crate::body::{dry_run, unknown_dry_run};
-use crate::failure::{Answer, Failure, deleted};
+use crate::failure::{KrmAnswer, KrmFailure, deleted};
 use crate::list::{ListOptions, State, read as read_list};
 use crate::names;
 use crate::object;
@@ -35,7 +35,7 @@ struct DeleteOptions {
 
 impl DeleteOptions {
     /// Reads the options from the body, if there is one, and from the query.
-    fn of(request: &ApiRequest) -> Answer<Self> {
+    fn of(request: &ApiRequest) -> KrmAnswer<Self> {
         let body = if request.body.is_empty() {
             Value::Null
         } else {
@@ -43,7 +43,7 @@ impl DeleteOptions {
             let decoded = decode(&request.body, Format::Yaml, Dialect::Programs, &limits);
             let decoded = decoded.map_err(|error| {
                 let why = tko_core::error::chain(&error);
-                Failure::bad_request(format!("cannot read the options: {why}"))
+                KrmFailure::bad_request(format!("cannot read the options: {why}"))
             })?;
             decoded.into_iter().next().unwrap_or_default()
         };
@@ -72,7 +72,7 @@ impl DeleteOptions {
         let orphan = body.get("orphanDependents").and_then(Value::as_bool);
         options.finalizer = match (policy.as_deref(), orphan) {
             (Some(_), Some(_)) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "propagationPolicy",
                     "orphanDependents and propagationPolicy cannot be set together",
                 ));
@@ -81,7 +81,7 @@ impl DeleteOptions {
             (Some("Orphan"), None) | (None, Some(true)) => Some(ORPHAN),
             (Some("Background") | None, _) => None,
             (Some(other), None) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "propagationPolicy",
                     format!("unknown value {other:?}; expected Background, Foreground or Orphan"),
                 ));
@@ -97,7 +97,7 @@ pub(crate) async fn delete(
     resource: &'static ResourceType,
     name: &str,
     request: &ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let options = DeleteOptions::of(request)?;
     for _ in 0..ATTEMPTS {
         let live = find(&*request.data, resource, name, WHOLE).await?;
@@ -111,7 +111,7 @@ pub(crate) async fn delete(
             }
         }
     }
-    Err(Failure::conflict(resource, name, "it keeps changing"))
+    Err(KrmFailure::conflict(resource, name, "it keeps changing"))
 }
 
 /// Deletes an object; returns it if something keeps it.
@@ -122,7 +122,7 @@ async fn delete_once(
     request: &ApiRequest,
     options: &DeleteOptions,
     live: &Record,
-) -> Answer<Option<Value>> {
+) -> KrmAnswer<Option<Value>> {
     let entity = &live.entity;
     let uid = object::uid(entity);
     let version = object::resource_version(live.revision.unwrap_or_default()).to_string();
@@ -136,7 +136,7 @@ async fn delete_once(
             let why = format!(
                 "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
             );
-            return Err(Failure::conflict(resource, name, why));
+            return Err(KrmFailure::conflict(resource, name, why));
         }
     }
     if entity.deleting {
@@ -152,7 +152,7 @@ async fn delete_once(
     if stored.finalizers.is_empty() {
         if !options.dry_run {
             let done = request.data.delete(&entity.key).await;
-            done.map_err(|error| Failure::from_error(&error, resource, name))?;
+            done.map_err(|error| KrmFailure::from_error(&error, resource, name))?;
         }
         return Ok(None);
     }
@@ -170,16 +170,16 @@ async fn delete_once(
         let update = EntityUpdate::new(&entity.key, entity.version).metadata(given);
         match request.data.update_entity(update).await {
             Err(error @ Error::Conflict(_)) => {
-                return Err(Failure::from_error(&error, resource, name).raced());
+                return Err(KrmFailure::from_error(&error, resource, name).raced());
             }
-            done => done.map_err(|error| Failure::from_error(&error, resource, name))?,
+            done => done.map_err(|error| KrmFailure::from_error(&error, resource, name))?,
         };
     }
     let read = request.data.get(&entity.key, WHOLE).await;
     match read {
         Ok(record) => Ok(Some(object::object(&record))),
         Err(Error::NotFound(_)) => Ok(None),
-        Err(error) => Err(Failure::from_error(&error, resource, name)),
+        Err(error) => Err(KrmFailure::from_error(&error, resource, name)),
     }
 }
 
@@ -188,7 +188,7 @@ pub(crate) async fn delete_collection(
     service: &KrmService,
     resource: &'static ResourceType,
     request: &ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let options = DeleteOptions::of(request)?;
     let mut list = ListOptions::of(resource, &request.query)?;
     list.state = State::Current;
@@ -213,7 +213,7 @@ pub(crate) async fn delete_collection(
         }
     }
     let position = request.data.feed_position().await;
-    let position = position.map_err(|error| Failure::from_other(&error))?;
+    let position = position.map_err(|error| KrmFailure::from_other(&error))?;
     let version = object::resource_version(position.revision);
     let mut head = table::list_head(resource, table::list_metadata(version, None, None));
     head["items"] = items.into();

@@ -1,6 +1,6 @@
 //! [`Desired`]: the parts of an object that users write, checked.
 
-use crate::failure::Cause;
+use crate::failure::StatusCause;
 use crate::names::{self, Named, named};
 use crate::resource::ResourceType;
 use serde_json::{Map, Value};
@@ -33,8 +33,8 @@ pub(crate) struct Desired {
 }
 
 /// The entity that an object with this name is about.
-pub(crate) fn key_of(resource: &'static ResourceType, name: &str) -> Result<Named, Cause> {
-    named(resource.entity, name).map_err(|why| Cause::invalid("metadata.name", why))
+pub(crate) fn key_of(resource: &'static ResourceType, name: &str) -> Result<Named, StatusCause> {
+    named(resource.entity, name).map_err(|why| StatusCause::invalid("metadata.name", why))
 }
 
 /// The hash of a package, to recognize it.
@@ -51,7 +51,7 @@ impl Desired {
         resource: &'static ResourceType,
         key: Option<&Key>,
         object: &Value,
-    ) -> Result<Self, Vec<Cause>> {
+    ) -> Result<Self, Vec<StatusCause>> {
         let mut causes = Vec::new();
         let metadata = object.get("metadata").unwrap_or(&Value::Null);
         let spec = object.get("spec").unwrap_or(&Value::Null);
@@ -67,7 +67,7 @@ impl Desired {
         let owners = owners(metadata, &mut causes);
         check_identity(resource, key, spec, &mut causes);
         let mut field = |name: &str, what: String| {
-            causes.push(Cause::invalid(format!("spec.{name}"), what));
+            causes.push(StatusCause::invalid(format!("spec.{name}"), what));
         };
         let template = id(spec, "templateId", TemplateId::new, &mut field);
         let template = template.filter(|_| resource.entity != Kind::Template);
@@ -156,27 +156,27 @@ fn id<T>(
     }
 }
 
-fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<Cause>) {
+fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<StatusCause>) {
     let mut size = 0;
     for (key, value) in annotations {
         size += key.len() + value.len();
         if !names::is_label_key(key) {
-            causes.push(Cause::invalid(
+            causes.push(StatusCause::invalid(
                 "metadata.annotations",
                 format!("{key:?} is no key of an annotation"),
             ));
         }
     }
     if size > MAX_ANNOTATIONS {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             "metadata.annotations",
             format!("have {size} bytes; at most {MAX_ANNOTATIONS} are allowed"),
         ));
     }
 }
 
-fn check_finalizers(finalizers: &[String], causes: &mut Vec<Cause>) {
-    let mut refuse = |why: String| causes.push(Cause::invalid("metadata.finalizers", why));
+fn check_finalizers(finalizers: &[String], causes: &mut Vec<StatusCause>) {
+    let mut refuse = |why: String| causes.push(StatusCause::invalid("metadata.finalizers", why));
     if finalizers.len() > MAX_LIST {
         refuse(format!(
             "are {}; at most {MAX_LIST} are allowed",
@@ -195,7 +195,7 @@ fn check_finalizers(finalizers: &[String], causes: &mut Vec<Cause>) {
     }
 }
 
-fn owners(metadata: &Value, causes: &mut Vec<Cause>) -> Vec<Map<String, Value>> {
+fn owners(metadata: &Value, causes: &mut Vec<StatusCause>) -> Vec<Map<String, Value>> {
     let items = metadata.get("ownerReferences").and_then(Value::as_array);
     let owners: Vec<Map<String, Value>> = items
         .into_iter()
@@ -203,7 +203,7 @@ fn owners(metadata: &Value, causes: &mut Vec<Cause>) -> Vec<Map<String, Value>> 
         .filter_map(|item| item.as_object().cloned())
         .collect();
     if owners.len() > MAX_LIST {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             "metadata.ownerReferences",
             format!("are {}; at most {MAX_LIST} are allowed", owners.len()),
         ));
@@ -212,7 +212,7 @@ fn owners(metadata: &Value, causes: &mut Vec<Cause>) -> Vec<Map<String, Value>> 
         for key in ["apiVersion", "kind", "name", "uid"] {
             let given = owner.get(key).and_then(Value::as_str);
             if given.is_none_or(str::is_empty) {
-                causes.push(Cause::invalid(
+                causes.push(StatusCause::invalid(
                     format!("metadata.ownerReferences[{at}].{key}"),
                     "must not be empty",
                 ));
@@ -223,7 +223,7 @@ fn owners(metadata: &Value, causes: &mut Vec<Cause>) -> Vec<Map<String, Value>> 
         .iter()
         .filter(|owner| owner.get("controller") == Some(&Value::Bool(true)));
     if controllers.count() > 1 {
-        causes.push(Cause::invalid(
+        causes.push(StatusCause::invalid(
             "metadata.ownerReferences",
             "only one reference can have controller set to true",
         ));
@@ -236,14 +236,14 @@ fn check_identity(
     resource: &'static ResourceType,
     key: Option<&Key>,
     spec: &Value,
-    causes: &mut Vec<Cause>,
+    causes: &mut Vec<StatusCause>,
 ) {
     let Some(key) = key else { return };
     let mut expect = |field: &str, expected: &str| {
         if let Some(given) = text(spec, field)
             && given != expected
         {
-            causes.push(Cause::invalid(
+            causes.push(StatusCause::invalid(
                 format!("spec.{field}"),
                 format!("is {given:?}, and the name stands for {expected:?}; leave it out"),
             ));

@@ -1,4 +1,4 @@
-//! [`Failure`]: an error as a Kubernetes `Status`.
+//! [`KrmFailure`]: an error as a Kubernetes `Status`.
 
 use crate::resource::{GROUP, ResourceType};
 use serde_json::{Map, Value, json};
@@ -9,17 +9,17 @@ use tko_core::{Error, ErrorKind};
 const RETRY_SECONDS: u32 = 1;
 
 /// The result of handling a request.
-pub(crate) type Answer<T> = std::result::Result<T, Box<Failure>>;
+pub(crate) type KrmAnswer<T> = std::result::Result<T, Box<KrmFailure>>;
 
 /// A failed request: code, reason, message and details of a `Status`.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub(crate) struct KrmFailure {
     pub(crate) code: u16,
     reason: &'static str,
     message: String,
     resource: Option<&'static ResourceType>,
     name: Option<String>,
-    causes: Vec<Cause>,
+    causes: Vec<StatusCause>,
     pub(crate) retry_after: Option<u32>,
     /// Whether the object changed meanwhile, and the request may be handled again.
     is_raced: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Failure {
 
 /// One cause in the details of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cause {
+pub(crate) struct StatusCause {
     /// A reason for programs, such as `FieldValueInvalid`.
     pub(crate) reason: Cow<'static, str>,
     /// The message for people.
@@ -38,7 +38,7 @@ pub(crate) struct Cause {
     pub(crate) field: String,
 }
 
-impl Cause {
+impl StatusCause {
     /// The cause that the value of a field is invalid.
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Cause {
     }
 }
 
-impl Failure {
+impl KrmFailure {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -120,7 +120,7 @@ impl Failure {
     pub(crate) fn apply_conflict(
         resource: &'static ResourceType,
         name: &str,
-        causes: Vec<Cause>,
+        causes: Vec<StatusCause>,
     ) -> Box<Self> {
         let many = if causes.len() == 1 { "" } else { "s" };
         let list = causes
@@ -138,7 +138,7 @@ impl Failure {
     pub(crate) fn invalid(
         resource: &'static ResourceType,
         name: &str,
-        causes: Vec<Cause>,
+        causes: Vec<StatusCause>,
     ) -> Box<Self> {
         let list = causes
             .iter()
@@ -158,7 +158,7 @@ impl Failure {
     pub(crate) fn invalid_options(field: &str, message: impl Into<String>) -> Box<Self> {
         let message = message.into();
         let mut failure = Self::new(422, "Invalid", format!("{field}: {message}"));
-        failure.causes = vec![Cause::invalid(field, message)];
+        failure.causes = vec![StatusCause::invalid(field, message)];
         Box::new(failure)
     }
 
@@ -204,7 +204,7 @@ impl Failure {
         let message = format!("Too large resource version: {asked}, current: {current}");
         let mut failure = Self::new(504, "Timeout", message);
         failure.retry_after = Some(RETRY_SECONDS);
-        failure.causes = vec![Cause {
+        failure.causes = vec![StatusCause {
             reason: "ResourceVersionTooLarge".into(),
             message: "Too large resource version".to_owned(),
             field: String::new(),
@@ -261,12 +261,15 @@ impl Failure {
                         "package" => "spec.package",
                         _ => "spec",
                     };
-                    vec![Cause::invalid(field, format!("{argument}: {message}"))]
+                    vec![StatusCause::invalid(
+                        field,
+                        format!("{argument}: {message}"),
+                    )]
                 } else {
                     violations
                         .iter()
                         .map(|violation| {
-                            Cause::invalid("spec.package.resources", violation.to_string())
+                            StatusCause::invalid("spec.package.resources", violation.to_string())
                         })
                         .collect()
                 };

@@ -1,4 +1,4 @@
-//! [`Feed`]: the latest changes of all entities, read once for all watches.
+//! [`WatchFeed`]: the latest changes of all entities, read once for all watches.
 //!
 //! A task follows the changes of all kinds in the order of their revisions, and keeps the last ones.
 //! Each watch reads them at its own pace. One that is too slow, or begins too far back, reads from
@@ -97,7 +97,7 @@ struct Kept {
 }
 
 /// The latest changes, and the task that reads them.
-pub(crate) struct Feed {
+pub(crate) struct WatchFeed {
     data: Arc<dyn DataApi>,
     most: usize,
     kept: Arc<Mutex<Kept>>,
@@ -114,7 +114,7 @@ pub(crate) enum Batch {
     Behind,
 }
 
-impl Feed {
+impl WatchFeed {
     /// A feed that keeps this many changes.
     pub(crate) fn new(data: Arc<dyn DataApi>, most: usize) -> Self {
         let kept = Kept {

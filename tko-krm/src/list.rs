@@ -4,14 +4,14 @@ mod streaming;
 
 use crate::accept::{MetaVersion, Representation, Serves};
 use crate::continuation::Continuation;
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::object;
 use crate::query::Query;
 use crate::read::{ROW, WHOLE, include, reach, row};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
-use crate::selector::Selector;
+use crate::selector::ObjectSelector;
 use crate::service::KrmService;
 use crate::snapshot::StateReader;
 use crate::table::{self, IncludeObject};
@@ -49,38 +49,38 @@ impl State {
 
 /// What a listing asks for.
 pub(crate) struct ListOptions {
-    pub(crate) selector: Selector,
+    pub(crate) selector: ObjectSelector,
     pub(crate) limit: Option<u64>,
     pub(crate) after: Option<Cursor>,
     pub(crate) state: State,
 }
 
 impl ListOptions {
-    pub(crate) fn of(resource: &'static ResourceType, query: &Query) -> Answer<Self> {
-        let selector = Selector::of(resource.entity, query)?;
+    pub(crate) fn of(resource: &'static ResourceType, query: &Query) -> KrmAnswer<Self> {
+        let selector = ObjectSelector::of(resource.entity, query)?;
         let limit = query.number("limit")?.filter(|limit| *limit > 0);
         let version = query.resource_version()?;
         let matching = query.get("resourceVersionMatch");
         if query.get("sendInitialEvents").is_some() {
-            return Err(Failure::invalid_options(
+            return Err(KrmFailure::invalid_options(
                 "sendInitialEvents",
                 "is allowed for watches only",
             ));
         }
         if let Some(token) = query.get("continue") {
             if matching.is_some() {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "resourceVersionMatch",
                     "is not allowed together with continue",
                 ));
             }
             if version.is_some_and(|version| version > 0) {
-                return Err(Failure::bad_request(
+                return Err(KrmFailure::bad_request(
                     "specifying resource version is not allowed when using continue",
                 ));
             }
             let token = Continuation::parse(resource.entity, token)
-                .ok_or_else(|| Failure::bad_request("continue key is not valid"))?;
+                .ok_or_else(|| KrmFailure::bad_request("continue key is not valid"))?;
             return Ok(Self {
                 selector,
                 limit,
@@ -94,19 +94,19 @@ impl ListOptions {
             (None | Some("NotOlderThan"), Some(version)) => State::NotOlderThan(version),
             (Some("Exact"), Some(version)) if version > 0 => State::Exact(version),
             (Some("Exact"), Some(_)) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "resourceVersionMatch",
                     "Exact is not allowed for resource version 0",
                 ));
             }
             (Some("Exact" | "NotOlderThan"), None) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "resourceVersionMatch",
                     "requires a resourceVersion",
                 ));
             }
             (Some(other), _) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "resourceVersionMatch",
                     format!("unknown value {other:?}; expected Exact or NotOlderThan"),
                 ));
@@ -151,7 +151,7 @@ pub(crate) async fn list(
     service: &Arc<KrmService>,
     resource: &'static ResourceType,
     request: ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let representation = request.representation(Serves::List)?;
     let options = ListOptions::of(resource, &request.query)?;
     let include = include(&request.query)?;
@@ -212,7 +212,7 @@ pub(crate) async fn read(
     request: &ApiRequest,
     options: &ListOptions,
     whole: bool,
-) -> Answer<Listed> {
+) -> KrmAnswer<Listed> {
     let limit = options.limit.map(|limit| limit.min(MAX_LIMIT));
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let reader = StateReader {
@@ -249,7 +249,7 @@ pub(crate) async fn read(
             if page.next.is_some() {
                 // The rest is read at this revision: keep the changes from here on.
                 let started = service.feed.start().await;
-                started.map_err(|error| Failure::from_other(&error))?;
+                started.map_err(|error| KrmFailure::from_other(&error))?;
             }
             return Ok(Listed {
                 items,

@@ -21,12 +21,12 @@ const MAX_MANAGER: usize = 128;
 
 /// How a manager wrote its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Operation {
+pub(crate) enum ManagerOperation {
     Apply,
     Update,
 }
 
-impl Operation {
+impl ManagerOperation {
     fn as_str(self) -> &'static str {
         match self {
             Self::Apply => "Apply",
@@ -39,14 +39,14 @@ impl Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manager {
     pub(crate) name: String,
-    pub(crate) operation: Operation,
+    pub(crate) operation: ManagerOperation,
     pub(crate) time: String,
     pub(crate) fields: FieldSet,
 }
 
 impl Manager {
     /// Whether both are the same manager with the same operation.
-    fn is(&self, name: &str, operation: Operation) -> bool {
+    fn is(&self, name: &str, operation: ManagerOperation) -> bool {
         self.name == name && self.operation == operation
     }
 
@@ -54,8 +54,8 @@ impl Manager {
     pub(crate) fn parse(value: &Value) -> Option<Self> {
         let text = |key: &str| value.get(key).and_then(Value::as_str);
         let operation = match text("operation")? {
-            "Apply" => Operation::Apply,
-            "Update" => Operation::Update,
+            "Apply" => ManagerOperation::Apply,
+            "Update" => ManagerOperation::Update,
             _ => return None,
         };
         if text("fieldsType").is_some_and(|kind| kind != "FieldsV1") {

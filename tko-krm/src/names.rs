@@ -7,7 +7,7 @@
 //! a part that is not is kept as it is, and [`StoredMetadata`] remembers that. So every label comes
 //! back byte for byte, and selections by label use the index of metadata.
 
-use crate::failure::Cause;
+use crate::failure::StatusCause;
 use crate::stored::{Literal, StoredMetadata};
 use std::collections::BTreeMap;
 use tko_core::kubernetes_name;
@@ -126,13 +126,16 @@ pub(crate) struct FromLabels {
 ///
 /// # Errors
 /// The labels that Kubernetes or TKO cannot have; each cause names its key.
-pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Result<FromLabels, Vec<Cause>> {
+pub(crate) fn from_labels(
+    labels: &BTreeMap<String, String>,
+) -> Result<FromLabels, Vec<StatusCause>> {
     let mut read = FromLabels {
         metadata: BTreeMap::new(),
         literal: BTreeMap::new(),
     };
     let mut causes = Vec::new();
-    let mut refuse = |message: String| causes.push(Cause::invalid("metadata.labels", message));
+    let mut refuse =
+        |message: String| causes.push(StatusCause::invalid("metadata.labels", message));
     for (label_key, label_value) in labels {
         if !is_label_key(label_key) {
             refuse(format!(

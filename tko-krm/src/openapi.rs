@@ -20,16 +20,16 @@ const V3_PATH: &str = "/openapi/v3/apis/tko.nephio.org/v1alpha1";
 
 /// Both documents, encoded once.
 pub(crate) struct Documents {
-    v2: Document,
-    v3: Document,
+    v2: OpenApiDocument,
+    v3: OpenApiDocument,
 }
 
-struct Document {
+struct OpenApiDocument {
     bytes: Bytes,
     hash: String,
 }
 
-impl Document {
+impl OpenApiDocument {
     fn new(value: &Value) -> Self {
         Self {
             bytes: serde_json::to_vec(value).unwrap_or_default().into(),
@@ -48,8 +48,8 @@ impl Document {
 impl Documents {
     pub(crate) fn new() -> Self {
         Self {
-            v2: Document::new(&document(Flavor::V2)),
-            v3: Document::new(&document(Flavor::V3)),
+            v2: OpenApiDocument::new(&document(Flavor::V2)),
+            v3: OpenApiDocument::new(&document(Flavor::V3)),
         }
     }
 

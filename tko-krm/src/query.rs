@@ -1,6 +1,6 @@
 //! Query parameters.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use http::Uri;
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Decodes the query of a URI.
-    pub(crate) fn of(uri: &Uri) -> Answer<Self> {
+    pub(crate) fn of(uri: &Uri) -> KrmAnswer<Self> {
         let Some(text) = uri.query() else {
             return Ok(Self::default());
         };
         if text.len() > MAX_QUERY {
-            return Err(Failure::bad_request("the query is too long"));
+            return Err(KrmFailure::bad_request("the query is too long"));
         }
         let pairs = text
             .split('&')
@@ -30,7 +30,7 @@ impl Query {
             .collect::<Option<Vec<_>>>();
         pairs
             .map(Self)
-            .ok_or_else(|| Failure::bad_request("the query is not correctly encoded"))
+            .ok_or_else(|| KrmFailure::bad_request("the query is not correctly encoded"))
     }
 
     /// The value of a parameter; `None` if it is absent or empty.
@@ -59,28 +59,30 @@ impl Query {
     }
 
     /// A number; `None` if it is absent or empty.
-    pub(crate) fn number(&self, name: &str) -> Answer<Option<u64>> {
+    pub(crate) fn number(&self, name: &str) -> KrmAnswer<Option<u64>> {
         self.get(name)
             .map(|text| {
                 text.parse().map_err(|_| {
-                    Failure::bad_request(format!("{name}: {text:?} is not a number, 0 or larger"))
+                    KrmFailure::bad_request(format!(
+                        "{name}: {text:?} is not a number, 0 or larger"
+                    ))
                 })
             })
             .transpose()
     }
 
     /// A resource version; `None` if it is absent or empty.
-    pub(crate) fn resource_version(&self) -> Answer<Option<u64>> {
+    pub(crate) fn resource_version(&self) -> KrmAnswer<Option<u64>> {
         let Some(text) = self.get("resourceVersion") else {
             return Ok(None);
         };
         parse_resource_version(text)
             .map(Some)
-            .ok_or_else(|| Failure::bad_request(format!("invalid resource version {text:?}")))
+            .ok_or_else(|| KrmFailure::bad_request(format!("invalid resource version {text:?}")))
     }
 
     /// `timeoutSeconds`.
-    pub(crate) fn timeout(&self) -> Answer<Option<Duration>> {
+    pub(crate) fn timeout(&self) -> KrmAnswer<Option<Duration>> {
         Ok(self.number("timeoutSeconds")?.map(Duration::from_secs))
     }
 }

@@ -1,7 +1,7 @@
 //! Reading one object.
 
 use crate::accept::{MetaVersion, Representation, Serves};
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::names::{Named, named};
 use crate::object;
 use crate::query::Query;
@@ -34,7 +34,7 @@ pub(crate) async fn get(
     resource: &'static ResourceType,
     name: &str,
     request: &ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let representation = request.representation(Serves::Single)?;
     if let Some(version) = request.query.resource_version()? {
         reach(&*request.data, version).await?;
@@ -55,7 +55,7 @@ pub(crate) fn represented(
     record: &Record,
     representation: Representation,
     query: &Query,
-) -> Answer<Value> {
+) -> KrmAnswer<Value> {
     Ok(match representation {
         Representation::Object | Representation::Discovery => object::object(record),
         Representation::Metadata(version) => table::partial(record, version),
@@ -81,10 +81,10 @@ pub(crate) fn row(
 }
 
 /// The parameter `includeObject`.
-pub(crate) fn include(query: &Query) -> Answer<IncludeObject> {
+pub(crate) fn include(query: &Query) -> KrmAnswer<IncludeObject> {
     let text = query.get("includeObject");
     IncludeObject::parse(text).ok_or_else(|| {
-        Failure::bad_request(format!(
+        KrmFailure::bad_request(format!(
             "includeObject: unknown value {text:?}; expected None, Metadata or Object"
         ))
     })
@@ -96,20 +96,20 @@ pub(crate) async fn find(
     resource: &'static ResourceType,
     name: &str,
     want: Want,
-) -> Answer<Record> {
+) -> KrmAnswer<Record> {
     let key = match named(resource.entity, name) {
         Ok(Named::Key(key)) => key,
         Ok(Named::Alias) => {
             let id = alias(data, name)
                 .await
-                .map_err(|error| Failure::from_error(&error, resource, name))?;
-            Key::Deployment(id.ok_or_else(|| Failure::not_found(resource, name))?)
+                .map_err(|error| KrmFailure::from_error(&error, resource, name))?;
+            Key::Deployment(id.ok_or_else(|| KrmFailure::not_found(resource, name))?)
         }
-        Err(_) => return Err(Failure::not_found(resource, name)),
+        Err(_) => return Err(KrmFailure::not_found(resource, name)),
     };
     data.get(&key, want)
         .await
-        .map_err(|error| Failure::from_error(&error, resource, name))
+        .map_err(|error| KrmFailure::from_error(&error, resource, name))
 }
 
 /// The deployment whose name is kept beside its id.
@@ -132,20 +132,20 @@ pub(crate) async fn alias(data: &dyn DataApi, name: &str) -> Result<Option<Deplo
 }
 
 /// Waits until the server has reached a resource version.
-pub(crate) async fn reach(data: &dyn DataApi, version: u64) -> Answer<()> {
+pub(crate) async fn reach(data: &dyn DataApi, version: u64) -> KrmAnswer<()> {
     let wanted = object::revision(version);
     let started = tokio::time::Instant::now();
     loop {
         let position = data
             .feed_position()
             .await
-            .map_err(|error| Failure::from_other(&error))?;
+            .map_err(|error| KrmFailure::from_other(&error))?;
         if position.revision >= wanted {
             return Ok(());
         }
         if started.elapsed() >= WAIT {
             let current = object::resource_version(position.revision);
-            return Err(Failure::too_new(version, current));
+            return Err(KrmFailure::too_new(version, current));
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,6 +1,6 @@
 //! Responses.
 
-use crate::failure::Failure;
+use crate::failure::KrmFailure;
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderValue, Response, StatusCode};
@@ -40,7 +40,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Reply {
 }
 
 /// The response to a failed request.
-pub(crate) fn failure(failure: &Failure) -> Reply {
+pub(crate) fn failure(failure: &KrmFailure) -> Reply {
     let status = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(status, &failure.to_status());
     if let Some(seconds) = failure.retry_after {

@@ -1,7 +1,7 @@
 //! [`ApiRequest`]: one request with its caller, target and parameters.
 
 use crate::accept::{Representation, Serves, negotiate};
-use crate::failure::Answer;
+use crate::failure::KrmAnswer;
 use crate::query::Query;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -22,7 +22,7 @@ pub(crate) struct ApiRequest {
 
 impl ApiRequest {
     /// The representation that the client asks for.
-    pub(crate) fn representation(&self, serves: Serves) -> Answer<Representation> {
+    pub(crate) fn representation(&self, serves: Serves) -> KrmAnswer<Representation> {
         negotiate(self.header(&ACCEPT), serves)
     }
 

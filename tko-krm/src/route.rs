@@ -1,6 +1,6 @@
 //! Paths of the API, and the verbs that they are used with.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::query::{Query, decode};
 use crate::resource::{GROUP, ResourceType, VERSION};
 use http::Method;
@@ -10,7 +10,7 @@ const MAX_PATH: usize = 4 * 1024;
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum RouteTarget {
     /// The paths of the server.
     Index,
     /// A health check: the endpoint, and one check of it.
@@ -46,18 +46,18 @@ pub(crate) enum HealthCheck {
     Ready,
 }
 
-impl Target {
+impl RouteTarget {
     /// Finds the target of a path.
-    pub(crate) fn of(path: &str) -> Answer<Self> {
+    pub(crate) fn of(path: &str) -> KrmAnswer<Self> {
         if path.len() > MAX_PATH {
-            return Err(Failure::no_path());
+            return Err(KrmFailure::no_path());
         }
         let segments = path
             .trim_matches('/')
             .split('/')
             .map(|segment| decode(segment, false))
             .collect::<Option<Vec<String>>>()
-            .ok_or_else(Failure::no_path)?;
+            .ok_or_else(KrmFailure::no_path)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let target = match *segments.as_slice() {
             [""] => Self::Index,
@@ -81,17 +81,17 @@ impl Target {
                     .subresources()
                     .iter()
                     .find(|one| **one == subresource)
-                    .ok_or_else(Failure::no_path)?;
+                    .ok_or_else(KrmFailure::no_path)?;
                 Self::Subresource(resource, name.to_owned(), subresource)
             }
-            _ => return Err(Failure::no_path()),
+            _ => return Err(KrmFailure::no_path()),
         };
         Ok(target)
     }
 
     /// The Kubernetes verb of a request, such as `list`; for paths that are no resources, the
     /// method in lower case.
-    pub(crate) fn verb(&self, method: &Method, query: &Query) -> Answer<&'static str> {
+    pub(crate) fn verb(&self, method: &Method, query: &Query) -> KrmAnswer<&'static str> {
         let verb = match (self, method.as_str()) {
             // On an object: the older form of watching it.
             (Self::Collection(_) | Self::Object(..), "GET" | "HEAD") if query.is_true("watch") => {
@@ -104,19 +104,19 @@ impl Target {
             (Self::Subresource(..) | Self::Object(..), "PUT") => "update",
             (Self::Subresource(..) | Self::Object(..), "PATCH") => "patch",
             (_, "GET" | "HEAD") => "get",
-            _ => return Err(Failure::method_not_allowed()),
+            _ => return Err(KrmFailure::method_not_allowed()),
         };
         Ok(verb)
     }
 }
 
-fn find(plural: &str) -> Answer<&'static ResourceType> {
-    ResourceType::find(plural).ok_or_else(Failure::no_path)
+fn find(plural: &str) -> KrmAnswer<&'static ResourceType> {
+    ResourceType::find(plural).ok_or_else(KrmFailure::no_path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::RouteTarget;
     use crate::query::Query;
     use http::Method;
 
@@ -126,7 +126,7 @@ mod tests {
         let verb = |method: Method, path: &str| {
             let uri: http::Uri = path.parse().expect("a URI");
             let query = Query::of(&uri).expect("encoded");
-            Target::of(uri.path()).ok()?.verb(&method, &query).ok()
+            RouteTarget::of(uri.path()).ok()?.verb(&method, &query).ok()
         };
         assert_eq!(verb(Method::GET, path), Some("list"));
         assert_eq!(verb(Method::GET, &format!("{path}?watch=1")), Some("watch"));

@@ -6,7 +6,7 @@
 mod fields;
 mod labels;
 
-use crate::failure::Answer;
+use crate::failure::KrmAnswer;
 use crate::query::Query;
 use fields::FieldSelector;
 use labels::LabelSelector;
@@ -14,15 +14,15 @@ use tko_core::{Kind, Record, Select};
 
 /// A selection of the objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Selector {
+pub(crate) struct ObjectSelector {
     kind: Kind,
     labels: LabelSelector,
     fields: FieldSelector,
 }
 
-impl Selector {
+impl ObjectSelector {
     /// Reads `labelSelector` and `fieldSelector`.
-    pub(crate) fn of(kind: Kind, query: &Query) -> Answer<Self> {
+    pub(crate) fn of(kind: Kind, query: &Query) -> KrmAnswer<Self> {
         Ok(Self {
             kind,
             labels: LabelSelector::parse(query.get("labelSelector").unwrap_or_default())?,

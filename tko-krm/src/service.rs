@@ -2,13 +2,13 @@
 
 use crate::accept::{Representation, Serves};
 use crate::delegation::Delegation;
-use crate::failure::{Answer, Failure};
-use crate::feed::Feed;
+use crate::failure::{KrmAnswer, KrmFailure};
+use crate::feed::WatchFeed;
 use crate::openapi::Documents;
 use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
-use crate::route::{HealthCheck, Target};
+use crate::route::{HealthCheck, RouteTarget};
 use crate::server::DOOR;
 use crate::settings::KrmSettings;
 use crate::{delete, discovery, list, read, watch, write};
@@ -55,7 +55,7 @@ pub(crate) struct KrmService {
     data: Arc<dyn DataApi>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) feed: Arc<WatchFeed>,
     pub(crate) settings: KrmSettings,
     gate: Gate,
     documents: Documents,
@@ -74,7 +74,7 @@ impl KrmService {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            feed: Arc::new(Feed::new(data.clone(), settings.kept_changes)),
+            feed: Arc::new(WatchFeed::new(data.clone(), settings.kept_changes)),
             data,
             clock,
             ids,
@@ -103,11 +103,11 @@ impl KrmService {
         reply
     }
 
-    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Answer<Reply> {
+    async fn answer(self: &Arc<Self>, request: Request<Body>) -> KrmAnswer<Reply> {
         let (mut head, body) = request.into_parts();
-        let target = Target::of(head.uri.path())?;
+        let target = RouteTarget::of(head.uri.path())?;
         let query = Query::of(&head.uri)?;
-        if let Target::Health(endpoint, check) = &target {
+        if let RouteTarget::Health(endpoint, check) = &target {
             if let Some(peer) = head.extensions.get::<Peer>() {
                 peer.note_request();
             }
@@ -141,86 +141,91 @@ impl KrmService {
             caller,
         };
         match (&target, verb) {
-            (Target::Collection(resource), "watch") => {
+            (RouteTarget::Collection(resource), "watch") => {
                 return watch::watch(self.clone(), resource, None, request).await;
             }
-            (Target::Object(resource, name), "watch") => {
+            (RouteTarget::Object(resource, name), "watch") => {
                 return watch::watch(self.clone(), resource, Some(name), request).await;
             }
             _ => {}
         }
         let Ok(_permit) = self.in_flight.try_acquire() else {
-            return Err(Failure::too_many_requests(
+            return Err(KrmFailure::too_many_requests(
                 "the server handles too many requests; retry later",
             ));
         };
         let handling = self.dispatch(&target, verb, request);
         match tokio::time::timeout(self.settings.timeout, handling).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::unavailable("the request took too long; retry")),
+            Err(_) => Err(KrmFailure::unavailable("the request took too long; retry")),
         }
     }
 
     /// Reads a body up to the limit.
-    async fn read_body(&self, body: Body) -> Answer<Bytes> {
+    async fn read_body(&self, body: Body) -> KrmAnswer<Bytes> {
         let limit = self.settings.max_body;
         let reading = axum::body::to_bytes(body, limit);
         match tokio::time::timeout(self.settings.timeout, reading).await {
             Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) if is_too_long(&error) => Err(Failure::too_large(limit)),
-            Ok(Err(error)) => Err(Failure::bad_request(format!(
+            Ok(Err(error)) if is_too_long(&error) => Err(KrmFailure::too_large(limit)),
+            Ok(Err(error)) => Err(KrmFailure::bad_request(format!(
                 "cannot read the body: {error}"
             ))),
-            Err(_) => Err(Failure::bad_request("the body came too slowly")),
+            Err(_) => Err(KrmFailure::bad_request("the body came too slowly")),
         }
     }
 
     async fn dispatch(
         self: &Arc<Self>,
-        target: &Target,
+        target: &RouteTarget,
         verb: &'static str,
         request: ApiRequest,
-    ) -> Answer<Reply> {
+    ) -> KrmAnswer<Reply> {
         match (target, verb) {
-            (Target::Index, _) => Ok(reply::json(StatusCode::OK, &index())),
-            (Target::Version, _) => Ok(reply::json(StatusCode::OK, &discovery::version())),
-            (Target::Core, _) => discovered(
+            (RouteTarget::Index, _) => Ok(reply::json(StatusCode::OK, &index())),
+            (RouteTarget::Version, _) => Ok(reply::json(StatusCode::OK, &discovery::version())),
+            (RouteTarget::Core, _) => discovered(
                 &request,
                 discovery::aggregated_core,
                 discovery::core_versions,
             ),
-            (Target::Groups, _) => discovered(&request, discovery::aggregated, discovery::groups),
-            (Target::Group, _) => Ok(reply::json(StatusCode::OK, &discovery::group())),
-            (Target::Resources, _) => Ok(reply::json(StatusCode::OK, &discovery::resources())),
-            (Target::OpenApiV2, _) => Ok(self.documents.v2(&request)),
-            (Target::OpenApiV3Index, _) => Ok(self.documents.v3_index()),
-            (Target::OpenApiV3, _) => Ok(self.documents.v3(&request)),
-            (Target::Collection(resource), "list") => list::list(self, resource, request).await,
-            (Target::Object(resource, name) | Target::Subresource(resource, name, _), "get") => {
-                read::get(self, resource, name, &request).await
+            (RouteTarget::Groups, _) => {
+                discovered(&request, discovery::aggregated, discovery::groups)
             }
-            (Target::Collection(resource), "create") => {
+            (RouteTarget::Group, _) => Ok(reply::json(StatusCode::OK, &discovery::group())),
+            (RouteTarget::Resources, _) => Ok(reply::json(StatusCode::OK, &discovery::resources())),
+            (RouteTarget::OpenApiV2, _) => Ok(self.documents.v2(&request)),
+            (RouteTarget::OpenApiV3Index, _) => Ok(self.documents.v3_index()),
+            (RouteTarget::OpenApiV3, _) => Ok(self.documents.v3(&request)),
+            (RouteTarget::Collection(resource), "list") => {
+                list::list(self, resource, request).await
+            }
+            (
+                RouteTarget::Object(resource, name) | RouteTarget::Subresource(resource, name, _),
+                "get",
+            ) => read::get(self, resource, name, &request).await,
+            (RouteTarget::Collection(resource), "create") => {
                 write::create(self, resource, &request).await
             }
-            (Target::Object(resource, name), "update") => {
+            (RouteTarget::Object(resource, name), "update") => {
                 write::replace(self, resource, name, None, &request).await
             }
-            (Target::Object(resource, name), "patch") => {
+            (RouteTarget::Object(resource, name), "patch") => {
                 write::patch(self, resource, name, None, &request).await
             }
-            (Target::Subresource(resource, name, subresource), "update") => {
+            (RouteTarget::Subresource(resource, name, subresource), "update") => {
                 write::replace(self, resource, name, Some(subresource), &request).await
             }
-            (Target::Subresource(resource, name, subresource), "patch") => {
+            (RouteTarget::Subresource(resource, name, subresource), "patch") => {
                 write::patch(self, resource, name, Some(subresource), &request).await
             }
-            (Target::Object(resource, name), "delete") => {
+            (RouteTarget::Object(resource, name), "delete") => {
                 delete::delete(self, resource, name, &request).await
             }
-            (Target::Collection(resource), "deletecollection") => {
+            (RouteTarget::Collection(resource), "deletecollection") => {
                 delete::delete_collection(self, resource, &request).await
             }
-            _ => Err(Failure::method_not_allowed()),
+            _ => Err(KrmFailure::method_not_allowed()),
         }
     }
 
@@ -230,7 +235,7 @@ impl KrmService {
         endpoint: HealthCheck,
         check: Option<&str>,
         query: &Query,
-    ) -> Answer<Reply> {
+    ) -> KrmAnswer<Reply> {
         let mut checks = vec![("ping", Ok(()))];
         if endpoint == HealthCheck::Ready {
             let draining = self.shutdown.is_cancelled();
@@ -256,7 +261,7 @@ impl KrmService {
         if let Some(name) = check {
             checks.retain(|(one, _)| *one == name);
             if checks.is_empty() {
-                return Err(Failure::no_path());
+                return Err(KrmFailure::no_path());
             }
         }
         let failed = checks.iter().any(|(_, result)| result.is_err());
@@ -302,7 +307,7 @@ async fn authenticate(
     authentication: &dyn Authenticate,
     headers: &HeaderMap,
     peer: Option<&Peer>,
-) -> Answer<Caller> {
+) -> KrmAnswer<Caller> {
     let mut credentials = Credentials::new(DOOR);
     if let Some(header) = headers.get(AUTHORIZATION)
         && let Ok(header) = header.to_str()
@@ -316,9 +321,9 @@ async fn authenticate(
     authenticated.map_err(|error| {
         tracing::debug!(?credentials, error = error.chain(), "refused a request");
         match error {
-            Error::Forbidden(message) => Failure::forbidden(message),
-            Error::Unavailable { .. } => Failure::unavailable(error.to_string()),
-            _ => Failure::unauthorized(),
+            Error::Forbidden(message) => KrmFailure::forbidden(message),
+            Error::Unavailable { .. } => KrmFailure::unavailable(error.to_string()),
+            _ => KrmFailure::unauthorized(),
         }
     })
 }
@@ -345,7 +350,7 @@ fn discovered(
     request: &ApiRequest,
     aggregated: fn() -> Value,
     plain: fn() -> Value,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     if request.representation(Serves::Discovery)? != Representation::Discovery {
         return Ok(reply::json(StatusCode::OK, &plain()));
     }

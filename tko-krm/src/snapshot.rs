@@ -3,10 +3,10 @@
 //! The data service lists the present state. What changed since the revision is undone: changed
 //! entities are left out, and their states before the first change are put in.
 
-use crate::failure::{Answer, Failure};
-use crate::feed::{Batch, DenseChanges, Feed, before};
+use crate::failure::{KrmAnswer, KrmFailure};
+use crate::feed::{Batch, DenseChanges, WatchFeed, before};
 use crate::object;
-use crate::selector::Selector;
+use crate::selector::ObjectSelector;
 use crate::visibility::is_visible;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,9 +30,9 @@ pub(crate) struct StatePage {
 #[derive(Clone, Copy)]
 pub(crate) struct StateReader<'a> {
     pub(crate) data: &'a dyn DataApi,
-    pub(crate) feed: &'a Feed,
+    pub(crate) feed: &'a WatchFeed,
     pub(crate) caller: &'a Caller,
-    pub(crate) selector: &'a Selector,
+    pub(crate) selector: &'a ObjectSelector,
     pub(crate) want: Want,
 }
 
@@ -43,7 +43,7 @@ impl StateReader<'_> {
         at: Option<Revision>,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Answer<StatePage> {
+    ) -> KrmAnswer<StatePage> {
         let Self {
             data,
             feed,
@@ -51,7 +51,7 @@ impl StateReader<'_> {
             selector,
             want,
         } = *self;
-        let failed = |error: Error| Failure::from_other(&error);
+        let failed = |error: Error| KrmFailure::from_other(&error);
         let Some(select) = selector.to_select() else {
             let revision = match at {
                 Some(at) => at,
@@ -102,14 +102,14 @@ impl StateReader<'_> {
 
 /// The entities of a kind that changed between two revisions, each with the first change.
 async fn changed(
-    feed: &Feed,
+    feed: &WatchFeed,
     kind: Kind,
     after: Revision,
     upto: Revision,
-) -> Answer<BTreeMap<Key, Revision>> {
+) -> KrmAnswer<BTreeMap<Key, Revision>> {
     let expired = || {
         let version = object::resource_version(after);
-        Failure::expired(format!(
+        KrmFailure::expired(format!(
             "The provided continue parameter is too old: the state at resource version {version} is \
              no longer kept. Start the list anew, or use the token in this answer for the rest of \
              the present state, which is inconsistent with the part that was read"
@@ -127,9 +127,9 @@ async fn changed(
     let mut at = after;
     feed.start()
         .await
-        .map_err(|error| Failure::from_other(&error))?;
+        .map_err(|error| KrmFailure::from_other(&error))?;
     if !feed.reach(upto, PATIENCE).await {
-        return Err(Failure::unavailable("the feed of changes is behind"));
+        return Err(KrmFailure::unavailable("the feed of changes is behind"));
     }
     let mut dense = None;
     while at < upto {
@@ -149,7 +149,7 @@ async fn changed(
                         at = change.revision;
                     }
                     Err(Error::Expired { .. }) => return Err(expired()),
-                    Err(error) => return Err(Failure::from_other(&error)),
+                    Err(error) => return Err(KrmFailure::from_other(&error)),
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Field validation: unknown fields and wrong types of an object.
 
 use crate::body::FieldValidation;
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::resource::{API_VERSION, ResourceType};
 use crate::schema::schema;
 use serde_json::Value;
@@ -22,9 +22,9 @@ pub(crate) fn check(
     resource: &'static ResourceType,
     object: &mut Value,
     validation: FieldValidation,
-) -> Answer<Vec<String>> {
+) -> KrmAnswer<Vec<String>> {
     if !object.is_object() {
-        return Err(Failure::bad_request("the object is not a map"));
+        return Err(KrmFailure::bad_request("the object is not a map"));
     }
     for (key, expected) in [("apiVersion", API_VERSION), ("kind", resource.name)] {
         match object.get(key).and_then(Value::as_str) {
@@ -32,7 +32,7 @@ pub(crate) fn check(
             // Missing ones are taken from the path.
             None | Some("") => object[key] = expected.into(),
             Some(value) => {
-                return Err(Failure::bad_request(format!(
+                return Err(KrmFailure::bad_request(format!(
                     "the {key} in the data ({value}) does not match the expected {key} ({expected})"
                 )));
             }
@@ -41,7 +41,7 @@ pub(crate) fn check(
     let mut faults = Faults::default();
     walk(object, schema(resource.entity), "", &mut faults);
     if !faults.types.is_empty() {
-        return Err(Failure::bad_request(format!(
+        return Err(KrmFailure::bad_request(format!(
             "{} in version \"v1alpha1\" cannot be handled as a {}: {}",
             resource.name,
             resource.name,
@@ -55,7 +55,7 @@ pub(crate) fn check(
                 .iter()
                 .map(|path| format!("unknown field {path:?}"))
                 .collect();
-            Err(Failure::bad_request(format!(
+            Err(KrmFailure::bad_request(format!(
                 "strict decoding error: {}",
                 list.join(", ")
             )))

@@ -3,15 +3,15 @@
 mod events;
 
 use crate::accept::Serves;
-use crate::failure::{Answer, Failure};
-use crate::feed::{Batch, DenseChanges, Feed, FeedChange};
+use crate::failure::{KrmAnswer, KrmFailure};
+use crate::feed::{Batch, DenseChanges, FeedChange, WatchFeed};
 use crate::object;
 use crate::query::Query;
 use crate::read::{WHOLE, include};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
-use crate::selector::Selector;
+use crate::selector::ObjectSelector;
 use crate::service::KrmService;
 use crate::snapshot::StateReader;
 use crate::visibility::{is_restricted, is_visible};
@@ -53,15 +53,15 @@ enum Start {
 
 /// What a watch asks for.
 struct WatchOptions {
-    selector: Selector,
+    selector: ObjectSelector,
     start: Start,
     bookmarks: bool,
     timeout: Option<Duration>,
 }
 
 impl WatchOptions {
-    fn of(resource: &'static ResourceType, query: &Query) -> Answer<Self> {
-        let selector = Selector::of(resource.entity, query)?;
+    fn of(resource: &'static ResourceType, query: &Query) -> KrmAnswer<Self> {
+        let selector = ObjectSelector::of(resource.entity, query)?;
         let version = query.resource_version()?;
         let bookmarks = query.is_true("allowWatchBookmarks");
         let matching = query.get("resourceVersionMatch");
@@ -75,7 +75,7 @@ impl WatchOptions {
                 Some(version) => Start::After(version),
             },
             (None, Some(_)) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "resourceVersionMatch",
                     "is forbidden for a watch unless sendInitialEvents is provided",
                 ));
@@ -92,7 +92,7 @@ impl WatchOptions {
                 Some(version) => Start::After(version),
             },
             (Some(_), _) => {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "resourceVersionMatch",
                     "sendInitialEvents requires resourceVersionMatch=NotOlderThan",
                 ));
@@ -113,7 +113,7 @@ pub(crate) async fn watch(
     resource: &'static ResourceType,
     name: Option<&str>,
     request: ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let representation = request.representation(Serves::Single)?;
     let mut options = WatchOptions::of(resource, &request.query)?;
     if let Some(name) = name {
@@ -142,7 +142,7 @@ pub(crate) async fn watch(
         deadline: Instant::now() + length,
         shutdown: service.shutdown.clone(),
         at: Revision(0),
-        stage: Stage::Begin,
+        stage: WatchStage::Begin,
         pending: VecDeque::new(),
         next_bookmark: Instant::now() + service.settings.bookmark,
         last_bookmark: (length > LAST_BOOKMARK).then(|| Instant::now() + length - LAST_BOOKMARK),
@@ -162,8 +162,8 @@ pub(crate) async fn watch(
 }
 
 /// Asks the data service whether the caller may watch: it refuses at once.
-async fn check_permission(request: &ApiRequest, resource: &ResourceType) -> Answer<()> {
-    let failed = |error: Error| Failure::from_other(&error);
+async fn check_permission(request: &ApiRequest, resource: &ResourceType) -> KrmAnswer<()> {
+    let failed = |error: Error| KrmFailure::from_other(&error);
     let position = request.data.feed_position().await.map_err(failed)?;
     let select = Select::all(resource.entity);
     let mut probe = request
@@ -178,7 +178,7 @@ async fn check_permission(request: &ApiRequest, resource: &ResourceType) -> Answ
 }
 
 /// How far a watch has come.
-enum Stage {
+enum WatchStage {
     Begin,
     /// Sends the present objects, of this revision, after this key.
     Objects(Revision, Option<Cursor>),
@@ -191,7 +191,7 @@ enum Stage {
 
 /// A running watch.
 struct Watching {
-    feed: Arc<Feed>,
+    feed: Arc<WatchFeed>,
     caller: Caller,
     data: Arc<dyn tko_core::DataApi>,
     options: WatchOptions,
@@ -203,7 +203,7 @@ struct Watching {
     shutdown: tokio_util::sync::CancellationToken,
     /// Every change up to this revision was sent.
     at: Revision,
-    stage: Stage,
+    stage: WatchStage,
     pending: VecDeque<Bytes>,
 }
 
@@ -214,7 +214,7 @@ impl Watching {
             if let Some(frame) = self.pending.pop_front() {
                 return Some(frame);
             }
-            if matches!(self.stage, Stage::Ended) {
+            if matches!(self.stage, WatchStage::Ended) {
                 return None;
             }
             let (deadline, shutdown) = (self.deadline, self.shutdown.clone());
@@ -226,17 +226,17 @@ impl Watching {
             };
             if let Err(failure) = advanced {
                 // The response has begun, so the failure is an event of the stream.
-                self.stage = Stage::Ended;
+                self.stage = WatchStage::Ended;
                 return Some(EventWriter::error(&failure));
             }
         }
     }
 
     /// Does the next step.
-    async fn advance(&mut self) -> Answer<()> {
-        let failed = |error: Error| Failure::from_other(&error);
-        match std::mem::replace(&mut self.stage, Stage::Changes) {
-            Stage::Begin => {
+    async fn advance(&mut self) -> KrmAnswer<()> {
+        let failed = |error: Error| KrmFailure::from_other(&error);
+        match std::mem::replace(&mut self.stage, WatchStage::Changes) {
+            WatchStage::Begin => {
                 self.feed.start().await.map_err(failed)?;
                 match self.options.start {
                     Start::After(version) => {
@@ -246,28 +246,28 @@ impl Watching {
                     Start::Objects { at_least, .. } => {
                         reach(&self.feed, at_least).await?;
                         let position = self.feed.data().feed_position().await.map_err(failed)?;
-                        self.stage = Stage::Objects(position.revision, None);
+                        self.stage = WatchStage::Objects(position.revision, None);
                     }
                 }
                 Ok(())
             }
-            Stage::Objects(revision, after) => self.send_objects(revision, after).await,
-            Stage::Changes => self.send_changes().await,
-            Stage::Behind(mut changes) => {
+            WatchStage::Objects(revision, after) => self.send_objects(revision, after).await,
+            WatchStage::Changes => self.send_changes().await,
+            WatchStage::Behind(mut changes) => {
                 let next = changes.next().await;
                 let change = next.map_err(|error| expired(&error, self.at))?;
                 self.at = change.revision;
                 self.send(&change).await?;
                 if matches!(self.feed.after(self.at), Batch::Behind) {
-                    self.stage = Stage::Behind(changes);
+                    self.stage = WatchStage::Behind(changes);
                 }
                 Ok(())
             }
-            Stage::Ended => Ok(()),
+            WatchStage::Ended => Ok(()),
         }
     }
 
-    async fn send_objects(&mut self, revision: Revision, after: Option<Cursor>) -> Answer<()> {
+    async fn send_objects(&mut self, revision: Revision, after: Option<Cursor>) -> KrmAnswer<()> {
         let reader = StateReader {
             data: &*self.data,
             feed: &self.feed,
@@ -282,7 +282,7 @@ impl Watching {
                 .push_back(self.writer.record("ADDED", record, version));
         }
         if let Some(next) = page.next {
-            self.stage = Stage::Objects(revision, Some(next));
+            self.stage = WatchStage::Objects(revision, Some(next));
             return Ok(());
         }
         self.at = revision;
@@ -296,13 +296,13 @@ impl Watching {
     }
 
     /// Sends the next changes, or waits for some.
-    async fn send_changes(&mut self) -> Answer<()> {
+    async fn send_changes(&mut self) -> KrmAnswer<()> {
         let mut head = self.feed.head();
         head.mark_unchanged();
         match self.feed.after(self.at) {
             Batch::Behind => {
                 let data = self.feed.data();
-                self.stage = Stage::Behind(DenseChanges::after(&**data, self.at));
+                self.stage = WatchStage::Behind(DenseChanges::after(&**data, self.at));
                 return Ok(());
             }
             Batch::Changes(changes, upto) => {
@@ -320,7 +320,7 @@ impl Watching {
         let bookmark = self.next_bookmark.min(last);
         tokio::select! {
             changed = head.changed() => {
-                changed.map_err(|_| Failure::unavailable("the feed of changes ended"))
+                changed.map_err(|_| KrmFailure::unavailable("the feed of changes ended"))
             }
             () = tokio::time::sleep_until(bookmark), if self.options.bookmarks => {
                 if bookmark == last {
@@ -335,7 +335,7 @@ impl Watching {
     }
 
     /// Sends one change, if it concerns what is watched.
-    async fn send(&mut self, change: &FeedChange) -> Answer<()> {
+    async fn send(&mut self, change: &FeedChange) -> KrmAnswer<()> {
         let selector = &self.options.selector;
         if change.record.entity.key.kind() != selector.kind() {
             return Ok(());
@@ -367,22 +367,22 @@ impl Watching {
 }
 
 /// Waits until the server has reached a resource version.
-async fn reach(feed: &Feed, version: u64) -> Answer<()> {
+async fn reach(feed: &WatchFeed, version: u64) -> KrmAnswer<()> {
     if feed.reach(object::revision(version), PATIENCE).await {
         return Ok(());
     }
-    Err(Failure::expired(format!(
+    Err(KrmFailure::expired(format!(
         "the resource version {version} is newer than the state of the server, which may have \
          been restored or restarted; list again"
     )))
 }
 
-fn expired(error: &Error, at: Revision) -> Box<Failure> {
+fn expired(error: &Error, at: Revision) -> Box<KrmFailure> {
     match error {
-        Error::Expired { .. } => Failure::expired(format!(
+        Error::Expired { .. } => KrmFailure::expired(format!(
             "too old resource version: {}; list again",
             object::resource_version(at)
         )),
-        error => Failure::from_other(error),
+        error => KrmFailure::from_other(error),
     }
 }

@@ -7,7 +7,7 @@ mod store;
 use crate::accept::Serves;
 use crate::body::{self, WriteOptions, media_type};
 use crate::desired::{Desired, key_of};
-use crate::failure::{Answer, Cause, Failure};
+use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
 use crate::managed::{self, Manager};
 use crate::names::{Named, check_subdomain};
 use crate::object;
@@ -49,8 +49,8 @@ impl Write<'_> {
         object::time(self.service.clock.now())
     }
 
-    fn invalid(&self, name: &str, causes: Vec<Cause>) -> Box<Failure> {
-        Failure::invalid(self.resource, name, causes)
+    fn invalid(&self, name: &str, causes: Vec<StatusCause>) -> Box<KrmFailure> {
+        KrmFailure::invalid(self.resource, name, causes)
     }
 }
 
@@ -58,7 +58,7 @@ fn write<'a>(
     service: &'a KrmService,
     resource: &'static ResourceType,
     request: &'a ApiRequest,
-) -> Answer<Write<'a>> {
+) -> KrmAnswer<Write<'a>> {
     request.representation(Serves::Json)?;
     Ok(Write {
         service,
@@ -73,7 +73,7 @@ pub(crate) async fn create(
     service: &KrmService,
     resource: &'static ResourceType,
     request: &ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let write = write(service, resource, request)?;
     let (mut object, mut warnings) = body::object(request, write.options.validation)?;
     let found = validation::check(resource, &mut object, write.options.validation)?;
@@ -99,7 +99,7 @@ pub(crate) async fn replace(
     name: &str,
     subresource: Option<&str>,
     request: &ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let write = write(service, resource, request)?;
     let (object, warnings) = body::object(request, write.options.validation)?;
     write
@@ -114,20 +114,21 @@ pub(crate) async fn patch(
     name: &str,
     subresource: Option<&str>,
     request: &ApiRequest,
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let write = write(service, resource, request)?;
     let validation = write.options.validation;
     let media = media_type(request);
     if write.options.force && media != "application/apply-patch+yaml" {
-        return Err(Failure::invalid_options(
+        return Err(KrmFailure::invalid_options(
             "force",
             "is allowed for apply patches only",
         ));
     }
     let (transform, warnings) = match media.as_str() {
         "application/json-patch+json" => {
-            let patch = serde_json::from_slice(&request.body)
-                .map_err(|error| Failure::bad_request(format!("cannot read the patch: {error}")))?;
+            let patch = serde_json::from_slice(&request.body).map_err(|error| {
+                KrmFailure::bad_request(format!("cannot read the patch: {error}"))
+            })?;
             (Transform::Json(patch), Vec::new())
         }
         "application/merge-patch+json" => {
@@ -136,7 +137,7 @@ pub(crate) async fn patch(
         }
         "application/apply-patch+yaml" => {
             if !write.options.names_manager {
-                return Err(Failure::invalid_options(
+                return Err(KrmFailure::invalid_options(
                     "fieldManager",
                     "is required for apply patches",
                 ));
@@ -144,14 +145,14 @@ pub(crate) async fn patch(
             let (config, warnings) = body::parse(&request.body, Format::Yaml, validation)?;
             (Transform::Apply(config), warnings)
         }
-        _ => return Err(Failure::unsupported_media_type(PATCHES)),
+        _ => return Err(KrmFailure::unsupported_media_type(PATCHES)),
     };
     write.change(name, subresource, &transform, warnings).await
 }
 
 impl Write<'_> {
     /// The name of a new object; completes `generateName`.
-    fn new_name(&self, object: &mut Value) -> Answer<String> {
+    fn new_name(&self, object: &mut Value) -> KrmAnswer<String> {
         let text = |key: &str| {
             let value = object
                 .get("metadata")
@@ -159,19 +160,20 @@ impl Write<'_> {
             value.and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         if !text("resourceVersion").is_empty() {
-            return Err(Failure::bad_request(
+            return Err(KrmFailure::bad_request(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
         if !text("namespace").is_empty() {
-            return Err(Failure::bad_request(
+            return Err(KrmFailure::bad_request(
                 "the namespace should not be set: objects have no namespaces",
             ));
         }
         let (mut name, prefix) = (text("name"), text("generateName"));
         if name.is_empty() {
             if prefix.is_empty() {
-                let cause = Cause::invalid("metadata.name", "a name or generateName is required");
+                let cause =
+                    StatusCause::invalid("metadata.name", "a name or generateName is required");
                 return Err(self.invalid("", vec![cause]));
             }
             // The end of an id differs from that of every other id of this process.
@@ -183,8 +185,9 @@ impl Write<'_> {
         if let Named::Alias =
             key_of(self.resource, &name).map_err(|cause| self.invalid(&name, vec![cause]))?
         {
-            check_subdomain(&name)
-                .map_err(|why| self.invalid(&name, vec![Cause::invalid("metadata.name", why)]))?;
+            check_subdomain(&name).map_err(|why| {
+                self.invalid(&name, vec![StatusCause::invalid("metadata.name", why)])
+            })?;
         }
         Ok(name)
     }
@@ -196,7 +199,7 @@ impl Write<'_> {
         subresource: Option<&str>,
         transform: &Transform,
         warnings: Vec<String>,
-    ) -> Answer<Reply> {
+    ) -> KrmAnswer<Reply> {
         let mut conflict = None;
         for _ in 0..ATTEMPTS {
             let found = find(&*self.request.data, self.resource, name, WHOLE).await;
@@ -224,7 +227,8 @@ impl Write<'_> {
                 Ok(stored) => return Ok(written(StatusCode::OK, &stored, &warnings)),
             }
         }
-        Err(conflict.unwrap_or_else(|| Failure::conflict(self.resource, name, "it keeps changing")))
+        Err(conflict
+            .unwrap_or_else(|| KrmFailure::conflict(self.resource, name, "it keeps changing")))
     }
 
     async fn change_once(
@@ -233,7 +237,7 @@ impl Write<'_> {
         live: &Record,
         transform: &Transform,
         warnings: &mut Vec<String>,
-    ) -> Answer<Value> {
+    ) -> KrmAnswer<Value> {
         let changed = self.transformed(name, live, transform, warnings)?;
         let states_version = changed.states_version;
         let stored = self.store_change(name, live, changed).await;
@@ -250,7 +254,7 @@ impl Write<'_> {
         name: &str,
         config: &Value,
         mut warnings: Vec<String>,
-    ) -> Answer<Reply> {
+    ) -> KrmAnswer<Reply> {
         let mut object = config.clone();
         let found = validation::check(self.resource, &mut object, self.options.validation)?;
         warnings.extend(found);
@@ -258,7 +262,7 @@ impl Write<'_> {
         object["metadata"]["name"] = name.into();
         let uid = object["metadata"].get("uid").and_then(Value::as_str);
         if uid.is_some_and(|uid| !uid.is_empty()) {
-            return Err(Failure::conflict(
+            return Err(KrmFailure::conflict(
                 self.resource,
                 name,
                 "the object does not exist, and a uid is given",
@@ -280,7 +284,7 @@ impl Write<'_> {
     }
 
     /// Approves a deployment through its subresource; nothing else there can be written.
-    async fn approve(&self, name: &str, live: &Record, transform: &Transform) -> Answer<Value> {
+    async fn approve(&self, name: &str, live: &Record, transform: &Transform) -> KrmAnswer<Value> {
         let object = object::object(live);
         let mut asked = object.clone();
         match transform {
@@ -299,7 +303,7 @@ impl Write<'_> {
                 .and_then(Value::as_bool)
         };
         let refuse = |why: &str| {
-            let cause = Cause::forbidden("status.approved", why);
+            let cause = StatusCause::forbidden("status.approved", why);
             Err(self.invalid(name, vec![cause]))
         };
         match (approved(&object), approved(&asked)) {
@@ -354,6 +358,6 @@ fn desired(
     name: &str,
     key: Option<&tko_core::Key>,
     object: &Value,
-) -> Answer<Desired> {
+) -> KrmAnswer<Desired> {
     Desired::parse(write.resource, key, object).map_err(|causes| write.invalid(name, causes))
 }

@@ -100,7 +100,7 @@ impl ResultCache {
             return Ok(made(package));
         }
         let running = self.state().running.entry(key).or_default().clone();
-        let running = Running {
+        let running = RunningCall {
             cache: self,
             key,
             lock: Some(running),
@@ -168,13 +168,13 @@ impl ResultCache {
 }
 
 /// A call that runs or waits. The last of a key removes the lock.
-struct Running<'a> {
+struct RunningCall<'a> {
     cache: &'a ResultCache,
     key: ContentHash,
     lock: Option<Arc<tokio::sync::Mutex<()>>>,
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
         drop(self.lock.take());
         let mut state = self.cache.state();

@@ -1,7 +1,7 @@
 //! The state of one reading: documents, resolved types and problems.
 
 use crate::data_type::DataType;
-use crate::document::{Document, TypeKind};
+use crate::document::{ToscaDocument, TypeKind};
 use crate::entity_type::EntityType;
 use crate::limits::ToscaLimits;
 use crate::problem::{ProblemList, SourcePosition};
@@ -24,7 +24,7 @@ pub(crate) struct Analysis<'a> {
     /// The limits.
     pub limits: &'a ToscaLimits,
     /// All files; the first is the service template.
-    pub documents: Vec<Document>,
+    pub documents: Vec<ToscaDocument>,
     /// What was found wrong so far.
     pub problems: ProblemList,
     /// Data types that were resolved; `None` if they have problems.

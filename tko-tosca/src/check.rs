@@ -4,13 +4,13 @@ use crate::analysis::Analysis;
 use crate::constraint::ToscaConstraint;
 use crate::data_type::DataType;
 use crate::primitive::Primitive;
-use crate::schema::{PropertyDefinitions, ToscaSchema, ValueType};
+use crate::schema::{PropertyDefinitions, ToscaSchema, ToscaType};
 use crate::yaml::YamlNode;
 use serde_json::{Map, Number, Value};
 use std::rc::Rc;
 
 /// A value without functions, its schema, and where it is.
-struct Checked<'c> {
+struct CheckedPlace<'c> {
     schema: &'c ToscaSchema,
     path: &'c str,
     depth: usize,
@@ -25,7 +25,7 @@ impl Analysis<'_> {
         path: &str,
     ) -> Option<Value> {
         let before = self.problems.errors();
-        let checked = Checked {
+        let checked = CheckedPlace {
             schema,
             path,
             depth: 0,
@@ -34,7 +34,7 @@ impl Analysis<'_> {
         json.filter(|_| self.problems.errors() == before)
     }
 
-    fn check_value(&mut self, value: &YamlNode, checked: &Checked<'_>) -> Option<Value> {
+    fn check_value(&mut self, value: &YamlNode, checked: &CheckedPlace<'_>) -> Option<Value> {
         if checked.depth > self.limits.depth {
             let message = format!(
                 "the value is nested deeper than {} levels, with defaults filled in",
@@ -55,14 +55,14 @@ impl Analysis<'_> {
             return None;
         }
         match &checked.schema.value_type {
-            ValueType::Primitive(primitive) => {
+            ToscaType::Primitive(primitive) => {
                 let entries = checked.schema.entries.as_ref();
                 let keys = checked.schema.keys.as_ref();
                 let json = self.check_primitive(value, *primitive, keys, entries, checked)?;
                 self.check_constraints(&checked.schema.constraints, *primitive, value, checked);
                 Some(json)
             }
-            ValueType::Named(key) => {
+            ToscaType::Named(key) => {
                 let data_type = self.data_type(key)?;
                 match data_type.primitive {
                     Some(primitive) => {
@@ -90,7 +90,7 @@ impl Analysis<'_> {
         constraints: &[ToscaConstraint],
         primitive: Primitive,
         value: &YamlNode,
-        checked: &Checked<'_>,
+        checked: &CheckedPlace<'_>,
     ) {
         for constraint in constraints {
             self.satisfies(constraint, primitive, value, checked.path);
@@ -103,7 +103,7 @@ impl Analysis<'_> {
         primitive: Primitive,
         keys: Option<&Rc<ToscaSchema>>,
         entries: Option<&Rc<ToscaSchema>>,
-        checked: &Checked<'_>,
+        checked: &CheckedPlace<'_>,
     ) -> Option<Value> {
         let scalar = value.as_scalar();
         let json = match primitive {
@@ -139,7 +139,7 @@ impl Analysis<'_> {
     }
 
     /// Reports a value of the wrong type.
-    fn wrong_type(&mut self, value: &YamlNode, expected: &str, checked: &Checked<'_>) {
+    fn wrong_type(&mut self, value: &YamlNode, expected: &str, checked: &CheckedPlace<'_>) {
         let found = match (value.as_scalar(), value.as_map().map(|map| map.as_slice())) {
             (Some(text), _) if text.chars().count() <= 60 => format!("{} ({text})", value.kind()),
             // A mistyped function looks like a map with one key.
@@ -154,13 +154,13 @@ impl Analysis<'_> {
         &mut self,
         items: &[YamlNode],
         entries: Option<&Rc<ToscaSchema>>,
-        checked: &Checked<'_>,
+        checked: &CheckedPlace<'_>,
     ) -> Option<Value> {
         let schema = Rc::clone(entries?);
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{}[{index}]", checked.path);
-            let inner = Checked {
+            let inner = CheckedPlace {
                 schema: &schema,
                 path: &path,
                 depth: checked.depth + 1,
@@ -175,7 +175,7 @@ impl Analysis<'_> {
         value: &YamlNode,
         keys: Option<&Rc<ToscaSchema>>,
         entries: Option<&Rc<ToscaSchema>>,
-        checked: &Checked<'_>,
+        checked: &CheckedPlace<'_>,
     ) -> Option<Value> {
         let schema = Rc::clone(entries?);
         let mut map = Map::new();
@@ -183,14 +183,14 @@ impl Analysis<'_> {
             let path = format!("{}.{}", checked.path, entry.key);
             if let Some(keys) = keys {
                 let key = YamlNode::text(entry.at, &entry.key);
-                let inner = Checked {
+                let inner = CheckedPlace {
                     schema: keys,
                     path: &path,
                     depth: checked.depth + 1,
                 };
                 self.check_value(&key, &inner);
             }
-            let inner = Checked {
+            let inner = CheckedPlace {
                 schema: &schema,
                 path: &path,
                 depth: checked.depth + 1,
@@ -206,7 +206,7 @@ impl Analysis<'_> {
         &mut self,
         value: &YamlNode,
         data_type: &DataType,
-        checked: &Checked<'_>,
+        checked: &CheckedPlace<'_>,
     ) -> Option<Value> {
         let Some(entries) = value.as_map() else {
             self.wrong_type(value, &format!("a map of type {}", data_type.name), checked);
@@ -235,7 +235,7 @@ impl Analysis<'_> {
                 continue;
             };
             let path = format!("{}.{name}", checked.path);
-            let inner = Checked {
+            let inner = CheckedPlace {
                 schema: &definition.schema,
                 path: &path,
                 depth: checked.depth + 1,

@@ -55,10 +55,10 @@ pub enum CsarError {
 /// The files of a service template: a CSAR, a folder, or one file with its neighbours.
 pub struct Csar {
     entry: String,
-    store: Store,
+    store: CsarFiles,
 }
 
-enum Store {
+enum CsarFiles {
     /// YAML files of a zip archive, by path.
     Archive(BTreeMap<String, String>),
     /// Files below a folder, read when they are asked for.
@@ -113,7 +113,7 @@ impl Csar {
         let entry = entry_of(&files)?;
         Ok(Self {
             entry,
-            store: Store::Archive(files),
+            store: CsarFiles::Archive(files),
         })
     }
 
@@ -153,7 +153,7 @@ impl Csar {
         let entry = name.ok_or_else(|| CsarError::NoEntry("the name is not UTF-8".to_owned()))?;
         Ok(Self {
             entry: entry.to_owned(),
-            store: Store::Folder(folder),
+            store: CsarFiles::Folder(folder),
         })
     }
 
@@ -161,7 +161,7 @@ impl Csar {
     pub fn from_text(name: &str, text: &str) -> Self {
         Self {
             entry: name.to_owned(),
-            store: Store::Archive(BTreeMap::from([(name.to_owned(), text.to_owned())])),
+            store: CsarFiles::Archive(BTreeMap::from([(name.to_owned(), text.to_owned())])),
         }
     }
 
@@ -172,7 +172,7 @@ impl Csar {
     pub fn from_files(files: BTreeMap<String, String>) -> Result<Self, CsarError> {
         Ok(Self {
             entry: entry_of(&files)?,
-            store: Store::Archive(files),
+            store: CsarFiles::Archive(files),
         })
     }
 
@@ -199,7 +199,7 @@ impl Csar {
         }
         Ok(Self {
             entry: entry_of(&files)?,
-            store: Store::Folder(root),
+            store: CsarFiles::Folder(root),
         })
     }
 
@@ -219,8 +219,8 @@ impl Csar {
         limits: &ToscaLimits,
     ) -> Result<Option<String>, CsarError> {
         match &self.store {
-            Store::Archive(files) => Ok(files.get(path).cloned()),
-            Store::Folder(root) => read_below(root, path, limits.file_bytes),
+            CsarFiles::Archive(files) => Ok(files.get(path).cloned()),
+            CsarFiles::Folder(root) => read_below(root, path, limits.file_bytes),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::analysis::{Analysis, TypeKey};
 use crate::constraint::ToscaConstraint;
 use crate::primitive::Primitive;
-use crate::schema::{PropertyDefinitions, ToscaSchema, ValueType};
+use crate::schema::{PropertyDefinitions, ToscaSchema, ToscaType};
 use std::rc::Rc;
 
 /// A data type with all that it inherits: a primitive with rules, or fields.
@@ -101,12 +101,12 @@ impl Analysis<'_> {
         let fields = self.properties(key.document, fields, inherited, &fields_path);
         if let Some(primitive) = primitive {
             let known = ToscaSchema {
-                value_type: ValueType::Primitive(primitive),
+                value_type: ToscaType::Primitive(primitive),
                 constraints: Vec::new(),
                 keys,
                 entries,
             };
-            let value_type = ValueType::Primitive(primitive);
+            let value_type = ToscaType::Primitive(primitive);
             let schema = self.finish_schema(
                 key.document,
                 definition,

@@ -56,7 +56,7 @@ pub(crate) struct Import {
 
 /// One file.
 #[derive(Debug)]
-pub(crate) struct Document {
+pub(crate) struct ToscaDocument {
     /// The keywords of its version.
     pub grammar: &'static Grammar,
     /// What its types are called elsewhere.
@@ -71,7 +71,7 @@ pub(crate) struct Document {
     pub topology: Option<YamlNode>,
 }
 
-impl Document {
+impl ToscaDocument {
     /// Reads the top level of a file. `None`, with the problem, if it is not TOSCA.
     pub(crate) fn read(node: &YamlNode, problems: &mut ProblemList) -> Option<Self> {
         if node.as_map().is_none() {

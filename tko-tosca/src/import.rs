@@ -5,7 +5,7 @@
 
 use crate::analysis::Analysis;
 use crate::csar::Csar;
-use crate::document::{Document, Import};
+use crate::document::{Import, ToscaDocument};
 use crate::problem::SourcePosition;
 use crate::yaml::{self, YamlNode};
 use std::collections::HashMap;
@@ -158,7 +158,7 @@ impl Loader<'_> {
             &mut self.values,
             &mut analysis.problems,
         )?;
-        let document = Document::read(&node, &mut analysis.problems)?;
+        let document = ToscaDocument::read(&node, &mut analysis.problems)?;
         analysis.documents.push(document);
         Some(analysis.documents.len() - 1)
     }

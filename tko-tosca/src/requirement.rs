@@ -12,13 +12,13 @@ use std::rc::Rc;
 /// One requirement of a node template, read.
 struct Assignment {
     at: SourcePosition,
-    target: Target,
+    target: RequirementTarget,
     capability: Option<String>,
     relationship: Option<Rc<EntityType>>,
 }
 
 /// What an assignment says of the other node.
-enum Target {
+enum RequirementTarget {
     /// Nothing.
     Any,
     /// This node template.
@@ -107,7 +107,7 @@ impl Instance<'_, '_> {
             for _ in 0..missing.min(self.nodes.len() as u64 + 1) {
                 let any = Assignment {
                     at,
-                    target: Target::Any,
+                    target: RequirementTarget::Any,
                     capability: None,
                     relationship: None,
                 };
@@ -153,11 +153,11 @@ impl Instance<'_, '_> {
             Some(value)
         };
         let target = match name {
-            None => Target::Any,
+            None => RequirementTarget::Any,
             Some(name) => {
                 let text = self.analysis.problems.text(name, path)?;
                 if let Some(node) = self.numbers.get(text) {
-                    Target::Node(*node)
+                    RequirementTarget::Node(*node)
                 } else {
                     let text = text.to_owned();
                     let kind = TypeKind::Node;
@@ -166,7 +166,7 @@ impl Instance<'_, '_> {
                         self.analysis.problems.error(name.at, path, message);
                         return None;
                     }
-                    Target::OfType(self.analysis.find(kind, 0, &text, name.at, path)?)
+                    RequirementTarget::OfType(self.analysis.find(kind, 0, &text, name.at, path)?)
                 }
             }
         };
@@ -196,7 +196,7 @@ impl Instance<'_, '_> {
         // A named target is looked up directly; its capabilities are few.
         let of_target: Vec<(usize, Rc<str>)>;
         let candidates = match assignment.target {
-            Target::Node(target) => {
+            RequirementTarget::Node(target) => {
                 let capabilities = &self.nodes[target].node_type.capabilities;
                 of_target = capabilities
                     .keys()
@@ -220,9 +220,9 @@ impl Instance<'_, '_> {
                             .any(|key| offered.capability.is_a(key))
                 });
             let right_node = match &assignment.target {
-                Target::Any => *candidate != node,
-                Target::Node(_) => true,
-                Target::OfType(key) => *candidate != node && other.is_a(key),
+                RequirementTarget::Any => *candidate != node,
+                RequirementTarget::Node(_) => true,
+                RequirementTarget::OfType(key) => *candidate != node && other.is_a(key),
             };
             let right_type = definition.node.as_ref().is_none_or(|key| other.is_a(key));
             if !(right_capability && right_node && right_type) {
@@ -281,7 +281,7 @@ impl Instance<'_, '_> {
             .map(|key| self.analysis.canonical(key));
         let of_type = node_type.map_or_else(String::new, |name| format!(" of type {name}"));
         match assignment.target {
-            Target::Node(node) => {
+            RequirementTarget::Node(node) => {
                 let name = &self.nodes[node].name;
                 if !of_type.is_empty()
                     && !definition

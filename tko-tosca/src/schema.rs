@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// The type of a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum ValueType {
+pub(crate) enum ToscaType {
     /// A type that TOSCA itself defines.
     Primitive(Primitive),
     /// A data type.
@@ -22,7 +22,7 @@ pub(crate) enum ValueType {
 #[derive(Clone, Debug)]
 pub(crate) struct ToscaSchema {
     /// The type.
-    pub value_type: ValueType,
+    pub value_type: ToscaType,
     /// Rules for the value.
     pub constraints: Vec<ToscaConstraint>,
     /// The schema of a map's keys.
@@ -53,10 +53,10 @@ pub(crate) type PropertyDefinitions = BTreeMap<Rc<str>, Rc<PropertyDefinition>>;
 
 impl Analysis<'_> {
     /// The type that a name means in a document.
-    fn value_type(&mut self, document: usize, name: &YamlNode, path: &str) -> Option<ValueType> {
+    fn value_type(&mut self, document: usize, name: &YamlNode, path: &str) -> Option<ToscaType> {
         let text = self.problems.text(name, path)?.to_owned();
         if let Some(primitive) = Primitive::named(&text) {
-            return Some(ValueType::Primitive(primitive));
+            return Some(ToscaType::Primitive(primitive));
         }
         if self.documents[document].grammar.is_2_0() && matches!(text.as_str(), "scalar" | "bytes")
         {
@@ -65,7 +65,7 @@ impl Analysis<'_> {
             return None;
         }
         self.find(TypeKind::Data, document, &text, name.at, path)
-            .map(ValueType::Named)
+            .map(ToscaType::Named)
     }
 
     /// Reads a schema: the name of a type, or a map.
@@ -108,7 +108,7 @@ impl Analysis<'_> {
         document: usize,
         definition: &YamlNode,
         inherited: Option<&ToscaSchema>,
-        value_type: ValueType,
+        value_type: ToscaType,
         constraints: Vec<ToscaConstraint>,
         path: &str,
     ) -> Option<ToscaSchema> {
@@ -128,7 +128,7 @@ impl Analysis<'_> {
         )?;
         let needs = matches!(
             value_type,
-            ValueType::Primitive(Primitive::List | Primitive::Map)
+            ToscaType::Primitive(Primitive::List | Primitive::Map)
         );
         if needs && entries.is_none() {
             let message = "key \"entry_schema\" is missing: it says the type of the entries";
@@ -144,11 +144,11 @@ impl Analysis<'_> {
     }
 
     /// Whether values of a type are values of another one too.
-    fn is_compatible(&mut self, narrow: &ValueType, wide: &ValueType) -> bool {
+    fn is_compatible(&mut self, narrow: &ToscaType, wide: &ToscaType) -> bool {
         if narrow == wide {
             return true;
         }
-        let ValueType::Named(key) = narrow else {
+        let ToscaType::Named(key) = narrow else {
             return false;
         };
         let Some(data_type) = self.data_type(key) else {
@@ -156,8 +156,8 @@ impl Analysis<'_> {
             return true;
         };
         match wide {
-            ValueType::Named(wide) => data_type.lineage.contains(wide),
-            ValueType::Primitive(wide) => data_type.primitive == Some(*wide),
+            ToscaType::Named(wide) => data_type.lineage.contains(wide),
+            ToscaType::Primitive(wide) => data_type.primitive == Some(*wide),
         }
     }
 

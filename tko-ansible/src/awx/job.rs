@@ -115,7 +115,7 @@ impl Job {
     /// - `Internal`: the job failed or was cancelled; the message has its URL and last lines.
     /// - `Unavailable`: AWX was away for too long. The job goes on, and the next call finds it.
     pub(crate) async fn follow(self, client: &AwxClient, first: Duration) -> Result<String> {
-        let mut guard = CancelOnDrop {
+        let mut guard = CancelJobOnDrop {
             job: Some((self.clone(), client.clone())),
         };
         let (mut pause, mut failures) = (first, 0);
@@ -208,11 +208,11 @@ fn variables_of(value: &Value) -> Map<String, Value> {
 }
 
 /// Cancels a job whose call ends before it does.
-struct CancelOnDrop {
+struct CancelJobOnDrop {
     job: Option<(Job, AwxClient)>,
 }
 
-impl Drop for CancelOnDrop {
+impl Drop for CancelJobOnDrop {
     fn drop(&mut self) {
         let Some((job, client)) = self.job.take() else {
             return;

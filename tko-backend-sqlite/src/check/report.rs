@@ -102,14 +102,14 @@ impl SqliteCheckReport {
 
 /// Findings as they are made.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct SqliteFindings {
     pub(super) entities: u64,
     pub(super) bodies: u64,
     pub(super) changes: u64,
     found: Vec<SqliteCheckFinding>,
 }
 
-impl Findings {
+impl SqliteFindings {
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

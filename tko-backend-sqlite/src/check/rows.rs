@@ -1,6 +1,6 @@
 //! Checks of every row: its bytes, its values in the index, its package, and its references.
 
-use super::report::{Findings, SqliteCheckProblem};
+use super::report::{SqliteCheckProblem, SqliteFindings};
 use crate::arena::{Arena, RowList, unsigned};
 use crate::connect::SqliteParts;
 use crate::pack::unpack;
@@ -39,7 +39,7 @@ pub(super) async fn check(
     connection: &mut SqliteConnection,
     parts: &SqliteParts,
     repair: bool,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<()> {
     let fault = parts.file.fault("check the file");
     let mut uses: HashMap<ContentHash, i64> = HashMap::new();
@@ -110,7 +110,7 @@ async fn index(
     connection: &mut SqliteConnection,
     records: &[Record],
     repair: bool,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<u64, sqlx::Error> {
     let mut total = 0;
     for record in records {
@@ -155,7 +155,7 @@ async fn superfluous(
     connection: &mut SqliteConnection,
     values: u64,
     repair: bool,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM posting")
         .fetch_one(&mut *connection)
@@ -207,7 +207,7 @@ async fn holders(
     connection: &mut SqliteConnection,
     records: &[Record],
     repair: bool,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     for record in records {
         let Some(deployment) = record.entity.deployment() else {
@@ -240,7 +240,7 @@ async fn holders(
 async fn references(
     connection: &mut SqliteConnection,
     records: &[Record],
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     let mut rows = RowList::default();
     let mut named = Vec::new();
@@ -282,7 +282,7 @@ async fn bodies(
     connection: &mut SqliteConnection,
     mut uses: HashMap<ContentHash, i64>,
     repair: bool,
-    findings: &mut Findings,
+    findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     let mut after = 0_i64;
     loop {

@@ -1,7 +1,7 @@
 //! Writes the steps of a change set, in one round trip.
 
 use super::found::Head;
-use crate::arena::{Arena, Place, RowList, signed};
+use crate::arena::{Arena, BlobPlace, RowList, signed};
 use crate::fault::SqlResult;
 use crate::pack::pack;
 use crate::term::{Term, terms};
@@ -272,7 +272,13 @@ impl SetWrite {
 }
 
 /// Adds the row of a work item: kind, id, stage, lane, ready, data.
-pub(crate) fn put_work(rows: &mut RowList, key: &Key, stage: Stage, item: &WorkItem, data: Place) {
+pub(crate) fn put_work(
+    rows: &mut RowList,
+    key: &Key,
+    stage: Stage,
+    item: &WorkItem,
+    data: BlobPlace,
+) {
     rows.row()
         .number(key.kind() as i64)
         .id(key.id())

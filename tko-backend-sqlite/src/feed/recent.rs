@@ -11,9 +11,9 @@ const KEPT: usize = 1_024;
 
 /// The last changes: dense, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct RecentChanges(VecDeque<ChangeRecord>);
+pub(crate) struct RecentRows(VecDeque<ChangeRecord>);
 
-impl RecentChanges {
+impl RecentRows {
     /// Whether a reader that has read up to this revision needs changes newer than all of these.
     pub(super) fn ends_at(&self, after: Revision) -> bool {
         self.0.back().is_none_or(|last| last.revision <= after)
@@ -46,7 +46,7 @@ impl RecentChanges {
 
 #[cfg(test)]
 mod tests {
-    use super::RecentChanges;
+    use super::RecentRows;
     use tko_core::{ChangeRecord, Key, Kind, Revision, Timestamp};
 
     fn changes(revisions: std::ops::Range<u64>) -> Vec<ChangeRecord> {
@@ -58,14 +58,14 @@ mod tests {
         revisions.map(change).collect()
     }
 
-    fn after(recent: &RecentChanges, revision: u64) -> Option<Vec<u64>> {
+    fn after(recent: &RecentRows, revision: u64) -> Option<Vec<u64>> {
         let found = recent.after(Revision(revision), 3)?;
         Some(found.iter().map(|change| change.revision.0).collect())
     }
 
     #[test]
     fn readers_get_dense_changes_or_none() {
-        let mut recent = RecentChanges::default();
+        let mut recent = RecentRows::default();
         assert!(recent.ends_at(Revision(0)));
         assert_eq!(after(&recent, 0), None);
         recent.add(&changes(5..9));

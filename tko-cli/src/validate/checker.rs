@@ -3,7 +3,7 @@
 use super::documents::{YamlDocument, YamlDocuments};
 use super::files::{self, Found};
 use super::lines;
-use super::report::{Checked, Place, ResourceStatus, ValidationReport};
+use super::report::{CheckedFile, ReportPlace, ResourceStatus, ValidationReport};
 use regex::Regex;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -74,7 +74,7 @@ struct SeenResources {
 
 impl SeenResources {
     /// Returns where a resource was before.
-    fn before(&mut self, identifier: &Identifier, place: &Place<'_>) -> Option<String> {
+    fn before(&mut self, identifier: &Identifier, place: &ReportPlace<'_>) -> Option<String> {
         let hash = |seed: u8| {
             let mut hasher = DefaultHasher::new();
             (seed, identifier).hash(&mut hasher);
@@ -189,7 +189,7 @@ impl PackageChecker<'_> {
         self.report.begin_file(url);
         self.learn(package.resources().to_vec());
         for resource in &package {
-            let place = Place { file: url, line: 0 };
+            let place = ReportPlace { file: url, line: 0 };
             self.resource(resource, &place, &[], "").await?;
             if self.is_over() {
                 break;
@@ -263,7 +263,7 @@ impl PackageChecker<'_> {
         };
         for one in decoded {
             let (prefix, start) = within(&one, document);
-            let place = Place {
+            let place = ReportPlace {
                 file: name,
                 line: document.line + start,
             };
@@ -302,12 +302,12 @@ impl PackageChecker<'_> {
     async fn resource(
         &mut self,
         resource: &Arc<Resource>,
-        place: &Place<'_>,
+        place: &ReportPlace<'_>,
         text: &[u8],
         prefix: &str,
     ) -> anyhow::Result<()> {
         let gvk = resource.gvk();
-        let mut checked = Checked::new(resource);
+        let mut checked = CheckedFile::new(resource);
         if self.skip.iter().any(|filter| filter.matches(gvk)) {
             checked.status = ResourceStatus::Skipped;
             return self.report.resource(place, &checked);
@@ -359,10 +359,10 @@ impl PackageChecker<'_> {
     fn resource_with(
         &mut self,
         resource: &Arc<Resource>,
-        place: &Place<'_>,
+        place: &ReportPlace<'_>,
         message: &str,
     ) -> anyhow::Result<()> {
-        let mut checked = Checked::new(resource);
+        let mut checked = CheckedFile::new(resource);
         checked.refuse(place.line, "", message);
         self.report.resource(place, &checked)
     }
@@ -375,10 +375,10 @@ impl PackageChecker<'_> {
         message: &str,
         is_unavailable: bool,
     ) -> anyhow::Result<()> {
-        let mut checked = Checked::default();
+        let mut checked = CheckedFile::default();
         checked.is_unavailable = is_unavailable;
         checked.fail(line, message);
-        self.report.resource(&Place { file, line }, &checked)
+        self.report.resource(&ReportPlace { file, line }, &checked)
     }
 }
 

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use tko_core::{Gvk, Identifier, Resource};
 
 /// Where a resource is.
-pub(super) struct Place<'a> {
+pub(super) struct ReportPlace<'a> {
     pub(super) file: &'a str,
     /// Line from 1; 0 if it is not known.
     pub(super) line: usize,
 }
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for ReportPlace<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {
             0 => write!(f, "{}", shown(self.file)),
@@ -43,7 +43,7 @@ pub(super) enum ResourceStatus {
 }
 
 /// One problem of a resource.
-pub(super) struct Problem {
+pub(super) struct ReportedProblem {
     line: usize,
     path: String,
     message: String,
@@ -51,15 +51,15 @@ pub(super) struct Problem {
 
 /// A resource that was checked, or a document that could not be.
 #[derive(Default)]
-pub(super) struct Checked {
+pub(super) struct CheckedFile {
     identifier: Option<Identifier>,
     pub(super) status: ResourceStatus,
-    problems: Vec<Problem>,
+    problems: Vec<ReportedProblem>,
     pub(super) skipped_rules: usize,
     pub(super) is_unavailable: bool,
 }
 
-impl Checked {
+impl CheckedFile {
     /// Creates a valid resource without problems.
     pub(super) fn new(resource: &Arc<Resource>) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl Checked {
         if self.status != ResourceStatus::Error {
             self.status = ResourceStatus::Invalid;
         }
-        self.problems.push(Problem {
+        self.problems.push(ReportedProblem {
             line,
             path: path.to_owned(),
             message: message.to_owned(),
@@ -175,7 +175,11 @@ impl<'a> ValidationReport<'a> {
     }
 
     /// Reports a resource.
-    pub(super) fn resource(&mut self, place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
+    pub(super) fn resource(
+        &mut self,
+        place: &ReportPlace<'_>,
+        checked: &CheckedFile,
+    ) -> anyhow::Result<()> {
         self.totals.add(
             checked.status,
             checked.problems.len(),
@@ -192,14 +196,14 @@ impl<'a> ValidationReport<'a> {
     }
 
     /// Lists only what is not valid, as kubeconform does.
-    fn json(&mut self, place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
+    fn json(&mut self, place: &ReportPlace<'_>, checked: &CheckedFile) -> anyhow::Result<()> {
         let status = match checked.status {
             ResourceStatus::Invalid => "statusInvalid",
             ResourceStatus::Error => "statusError",
             _ => return Ok(()),
         };
         let name = checked.name();
-        let messages: Vec<String> = checked.problems.iter().map(Problem::text).collect();
+        let messages: Vec<String> = checked.problems.iter().map(ReportedProblem::text).collect();
         let problems: Vec<Value> = checked
             .problems
             .iter()
@@ -222,7 +226,7 @@ impl<'a> ValidationReport<'a> {
         Ok(())
     }
 
-    fn junit(&mut self, place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
+    fn junit(&mut self, place: &ReportPlace<'_>, checked: &CheckedFile) -> anyhow::Result<()> {
         // A file that cannot be opened has no suite of its own yet.
         let is_alone = self.suite.is_none();
         if is_alone {
@@ -270,7 +274,7 @@ impl<'a> ValidationReport<'a> {
         if is_alone { self.end_file() } else { Ok(()) }
     }
 
-    fn tap(&mut self, place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
+    fn tap(&mut self, place: &ReportPlace<'_>, checked: &CheckedFile) -> anyhow::Result<()> {
         self.reported += 1;
         let (number, name) = (self.reported, checked.name());
         let title = format!("{place} {name}").replace('#', "\\#");
@@ -311,7 +315,7 @@ impl<'a> ValidationReport<'a> {
 }
 
 /// Writes problems to standard error, as other commands do.
-fn write_text(place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
+fn write_text(place: &ReportPlace<'_>, checked: &CheckedFile) -> anyhow::Result<()> {
     let mut lines = String::new();
     for problem in &checked.problems {
         lines.push_str(&line(place, problem, &checked.name()));
@@ -321,7 +325,7 @@ fn write_text(place: &Place<'_>, checked: &Checked) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Problem {
+impl ReportedProblem {
     fn text(&self) -> String {
         if self.path.is_empty() {
             self.message.clone()
@@ -332,8 +336,8 @@ impl Problem {
 }
 
 /// Returns a problem as one line: file and line, the resource if it is named, path and message.
-fn line(place: &Place<'_>, problem: &Problem, resource: &str) -> String {
-    let at = Place {
+fn line(place: &ReportPlace<'_>, problem: &ReportedProblem, resource: &str) -> String {
+    let at = ReportPlace {
         file: place.file,
         line: problem.line,
     };

@@ -13,7 +13,7 @@ mod path;
 mod selector;
 
 use path::FieldPath;
-use selector::Selector;
+use selector::ReplacementSelector;
 
 /// Maximum number of replacements of one configuration.
 const MOST: usize = 10_000;
@@ -62,11 +62,11 @@ fn apply(list: &mut ResourceList, replacement: &Value, skips: bool) -> Result<us
     let mut warnings = Vec::new();
     for target in targets {
         let select = target.get("select").filter(|select| select.is_object());
-        let select = Selector::read(select.ok_or("a target has no select")?)?;
+        let select = ReplacementSelector::read(select.ok_or("a target has no select")?)?;
         let reject = match target.get("reject") {
             Some(Value::Array(reject)) => reject
                 .iter()
-                .map(Selector::read)
+                .map(ReplacementSelector::read)
                 .collect::<Result<Vec<_>, _>>()?,
             _ => Vec::new(),
         };
@@ -121,7 +121,7 @@ fn source_value(list: &ResourceList, replacement: &Value) -> Result<Value, Strin
         .get("source")
         .filter(|source| source.is_object());
     let source = source.ok_or("it has no source")?;
-    let select = Selector::read(source)?;
+    let select = ReplacementSelector::read(source)?;
     let mut found = list.items.iter().filter(|item| select.matches(&item.value));
     let (Some(item), None) = (found.next(), found.next()) else {
         let is_any = list.items.iter().any(|item| select.matches(&item.value));

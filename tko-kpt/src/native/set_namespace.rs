@@ -24,7 +24,7 @@ const DEFAULT: &str = "default";
 const NONE: &str = "~C";
 
 /// A kind, or all kinds, and a path in its resources.
-type Place = (Option<String>, String);
+type NamespacePlace = (Option<String>, String);
 
 /// What is to be set, and where.
 struct Wanted {
@@ -106,7 +106,7 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
 }
 
 /// The configuration, and additional places of early versions.
-fn read(list: &ResourceList) -> Result<(Wanted, Vec<Place>), String> {
+fn read(list: &ResourceList) -> Result<(Wanted, Vec<NamespacePlace>), String> {
     let text = |value: Option<&Value>| {
         value
             .and_then(Value::as_str)
@@ -242,7 +242,7 @@ fn set_subjects(value: &mut Value, set: &mut dyn FnMut(&mut Value)) {
 }
 
 /// As the versions up to v0.3: sets the namespace everywhere.
-fn set_all(list: &mut ResourceList, wanted: &str, places: &[Place]) -> usize {
+fn set_all(list: &mut ResourceList, wanted: &str, places: &[NamespacePlace]) -> usize {
     let mut count = 0;
     for item in &mut list.items {
         let mut set = |current: &mut Value| {

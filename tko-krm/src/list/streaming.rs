@@ -2,12 +2,12 @@
 
 use super::{ListedForm, partial_list};
 use crate::accept::Representation;
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::object;
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
-use crate::selector::Selector;
+use crate::selector::ObjectSelector;
 use crate::service::KrmService;
 use crate::snapshot::{StatePage, StateReader};
 use crate::table;
@@ -25,7 +25,7 @@ const PAGE: usize = 500;
 struct Writing {
     service: Arc<KrmService>,
     request: ApiRequest,
-    selector: Selector,
+    selector: ObjectSelector,
     want: Want,
     form: ListedForm,
     /// The revision of the state; `None` until the first page is read.
@@ -37,7 +37,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn page(&self) -> Answer<StatePage> {
+    async fn page(&self) -> KrmAnswer<StatePage> {
         let reader = StateReader {
             data: &*self.request.data,
             feed: &self.service.feed,
@@ -72,10 +72,10 @@ pub(super) async fn all(
     service: Arc<KrmService>,
     resource: &'static ResourceType,
     request: ApiRequest,
-    (selector, want): (Selector, Want),
+    (selector, want): (ObjectSelector, Want),
     form: ListedForm,
     (at, after): (Option<Revision>, Option<Cursor>),
-) -> Answer<Reply> {
+) -> KrmAnswer<Reply> {
     let mut writing = Writing {
         service,
         request,
@@ -100,7 +100,7 @@ pub(super) async fn all(
         ),
         Representation::Table(meta) => table::table(meta, resource.entity, metadata.into(), true),
     };
-    let internal = |error: BoxError| Failure::internal(error.to_string());
+    let internal = |error: BoxError| KrmFailure::internal(error.to_string());
     // The list of items is the last field, and empty.
     let head = head.to_string();
     let mut start = BytesMut::new();

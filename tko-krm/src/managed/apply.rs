@@ -2,7 +2,7 @@
 
 use super::set::FieldSet;
 use super::typed::{compare, fields, merge, remove};
-use super::{Manager, Operation, trimmed};
+use super::{Manager, ManagerOperation, trimmed};
 use serde_json::Value;
 
 /// Most managers that update; the fields of older ones are given to one name.
@@ -49,7 +49,7 @@ pub(crate) fn updated(
     let changed = found.written.union(&found.removed);
     let mut own = FieldSet::default();
     for manager in &mut managers {
-        if manager.is(name, Operation::Update) {
+        if manager.is(name, ManagerOperation::Update) {
             own = std::mem::take(&mut manager.fields);
         } else {
             manager.fields = manager.fields.difference(&changed);
@@ -60,7 +60,7 @@ pub(crate) fn updated(
     if !own.is_empty() {
         managers.push(Manager {
             name: name.to_owned(),
-            operation: Operation::Update,
+            operation: ManagerOperation::Update,
             time: now.to_owned(),
             fields: own,
         });
@@ -90,7 +90,7 @@ pub(crate) fn apply(
         if !there.is_empty() {
             managers.push(Manager {
                 name: BEFORE_FIRST_APPLY.to_owned(),
-                operation: Operation::Update,
+                operation: ManagerOperation::Update,
                 time: now.to_owned(),
                 fields: there,
             });
@@ -102,12 +102,12 @@ pub(crate) fn apply(
     let merged = merge(live, config, schema);
     let had = managers
         .iter()
-        .find(|manager| manager.is(name, Operation::Apply))
+        .find(|manager| manager.is(name, ManagerOperation::Apply))
         .map(|manager| manager.fields.clone())
         .unwrap_or_default();
     let others = managers
         .iter()
-        .filter(|manager| !manager.is(name, Operation::Apply))
+        .filter(|manager| !manager.is(name, ManagerOperation::Apply))
         .fold(FieldSet::default(), |all, one| all.union(&one.fields));
     let left_out = had.difference(&wanted).difference(&others);
     let kept = others.union(&wanted);
@@ -115,15 +115,15 @@ pub(crate) fn apply(
     let found = compare(live, &object, schema);
     let mut conflicts = Vec::new();
     for manager in &mut managers {
-        if manager.is(name, Operation::Apply) {
+        if manager.is(name, ManagerOperation::Apply) {
             continue;
         }
         let taken = manager.fields.intersection(&found.written);
         let refused = taken.difference(allowed);
         if !force && !refused.is_empty() {
             let who = match manager.operation {
-                Operation::Apply => format!("conflict with {:?}", manager.name),
-                Operation::Update => format!(
+                ManagerOperation::Apply => format!("conflict with {:?}", manager.name),
+                ManagerOperation::Update => format!(
                     "conflict with {:?} using tko.nephio.org/v1alpha1",
                     manager.name
                 ),
@@ -140,13 +140,14 @@ pub(crate) fn apply(
     }
     let time = managers
         .iter()
-        .find(|manager| manager.is(name, Operation::Apply) && manager.fields == wanted)
+        .find(|manager| manager.is(name, ManagerOperation::Apply) && manager.fields == wanted)
         .map_or_else(|| now.to_owned(), |manager| manager.time.clone());
-    managers.retain(|manager| !manager.is(name, Operation::Apply) && !manager.fields.is_empty());
+    managers
+        .retain(|manager| !manager.is(name, ManagerOperation::Apply) && !manager.fields.is_empty());
     if !wanted.is_empty() {
         managers.push(Manager {
             name: name.to_owned(),
-            operation: Operation::Apply,
+            operation: ManagerOperation::Apply,
             time,
             fields: wanted,
         });
@@ -168,7 +169,7 @@ pub(crate) fn recorded(text: &str, schema: &Value) -> FieldSet {
 /// Gives the fields of the oldest managers that update to one name, if there are too many.
 fn capped(mut managers: Vec<Manager>) -> Vec<Manager> {
     let mut updating: Vec<usize> = (0..managers.len())
-        .filter(|at| managers[*at].operation == Operation::Update)
+        .filter(|at| managers[*at].operation == ManagerOperation::Update)
         .collect();
     if updating.len() <= MAX_UPDATE_MANAGERS {
         return managers;
@@ -190,7 +191,7 @@ fn capped(mut managers: Vec<Manager>) -> Vec<Manager> {
         0,
         Manager {
             name: ANCIENT.to_owned(),
-            operation: Operation::Update,
+            operation: ManagerOperation::Update,
             time,
             fields: ancient,
         },

@@ -112,7 +112,7 @@ pub(super) fn fields(value: &Value, schema: &Value) -> FieldSet {
 
 /// The fields in which two values differ.
 #[derive(Debug, Default)]
-pub(super) struct Comparison {
+pub(super) struct FieldComparison {
     /// Fields that are added or modified.
     pub(super) written: FieldSet,
     /// Fields that are removed.
@@ -120,8 +120,8 @@ pub(super) struct Comparison {
 }
 
 /// Compares two values.
-pub(super) fn compare(old: &Value, new: &Value, schema: &Value) -> Comparison {
-    let mut found = Comparison::default();
+pub(super) fn compare(old: &Value, new: &Value, schema: &Value) -> FieldComparison {
+    let mut found = FieldComparison::default();
     compare_at(old, new, schema, &mut Vec::new(), &mut found);
     found
 }
@@ -131,7 +131,7 @@ fn compare_at(
     new: &Value,
     schema: &Value,
     path: &mut Vec<PathElement>,
-    found: &mut Comparison,
+    found: &mut FieldComparison,
 ) {
     let (Some(before), Some(after)) = (parts(old, schema), parts(new, schema)) else {
         if old != new {

@@ -1,6 +1,6 @@
 //! Field selectors: the name, and the facts by which TKO can select.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::names::{self, Named};
 use crate::stored::NAME;
 use std::str::FromStr;
@@ -34,10 +34,10 @@ fn fields(kind: Kind) -> &'static [&'static str] {
 
 /// A field selector: all requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct FieldSelector(Vec<Requirement>);
+pub(crate) struct FieldSelector(Vec<FieldRequirement>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Requirement {
+struct FieldRequirement {
     field: &'static str,
     value: String,
     equal: bool,
@@ -46,7 +46,7 @@ struct Requirement {
 }
 
 impl FieldSelector {
-    pub(super) fn parse(kind: Kind, text: &str) -> Answer<Self> {
+    pub(super) fn parse(kind: Kind, text: &str) -> KrmAnswer<Self> {
         let mut all = Vec::new();
         for term in split(text) {
             if term.trim().is_empty() {
@@ -59,7 +59,7 @@ impl FieldSelector {
             } else if let Some((name, value)) = term.split_once('=') {
                 (name, value, true)
             } else {
-                return Err(Failure::bad_request(format!(
+                return Err(KrmFailure::bad_request(format!(
                     "invalid field selector {text:?}: {term:?} has no operator"
                 )));
             };
@@ -69,21 +69,21 @@ impl FieldSelector {
                 .chain(fields(kind))
                 .find(|field| **field == name)
                 .ok_or_else(|| {
-                    Failure::bad_request(format!(
+                    KrmFailure::bad_request(format!(
                         "field label not supported: {name:?}; expected {METADATA_NAME}, {}",
                         fields(kind).join(", ")
                     ))
                 })?;
             let value = unescaped(value);
             let like = like(kind, field, &value)?;
-            all.push(Requirement {
+            all.push(FieldRequirement {
                 field,
                 value,
                 equal,
                 like,
             });
             if all.len() > MAX_REQUIREMENTS {
-                return Err(Failure::bad_request(format!(
+                return Err(KrmFailure::bad_request(format!(
                     "a field selector has at most {MAX_REQUIREMENTS} requirements"
                 )));
             }
@@ -92,7 +92,7 @@ impl FieldSelector {
     }
 
     pub(super) fn require_name(&mut self, name: &str) {
-        self.0.push(Requirement {
+        self.0.push(FieldRequirement {
             field: METADATA_NAME,
             value: name.to_owned(),
             equal: true,
@@ -159,7 +159,7 @@ impl FieldSelector {
 }
 
 /// The pattern for ids that a name with `*` means; only templates and sites have them.
-fn like(kind: Kind, field: &str, value: &str) -> Answer<Option<Pattern>> {
+fn like(kind: Kind, field: &str, value: &str) -> KrmAnswer<Option<Pattern>> {
     let takes = field == METADATA_NAME && matches!(kind, Kind::Template | Kind::Site);
     if !takes || !value.contains('*') {
         return Ok(None);
@@ -173,7 +173,7 @@ fn like(kind: Kind, field: &str, value: &str) -> Answer<Option<Pattern>> {
         .and_then(|pieces| Pattern::id(&pieces.join("*")).map_err(|error| error.to_string()));
     match pattern {
         Ok(pattern) => Ok(Some(pattern)),
-        Err(error) => Err(Failure::bad_request(format!("{field}: {error}"))),
+        Err(error) => Err(KrmFailure::bad_request(format!("{field}: {error}"))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Label selectors: the whole grammar of Kubernetes, and `*` in the value after `=`.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{KrmAnswer, KrmFailure};
 use crate::names::{self, is_label_key, metadata_key};
 use crate::stored::StoredMetadata;
 use std::collections::BTreeSet;
@@ -11,10 +11,10 @@ const MAX_REQUIREMENTS: usize = 256;
 
 /// A label selector: all requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct LabelSelector(Vec<Requirement>);
+pub(crate) struct LabelSelector(Vec<LabelRequirement>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Requirement {
+struct LabelRequirement {
     key: String,
     test: Test,
 }
@@ -31,17 +31,17 @@ enum Test {
 }
 
 impl LabelSelector {
-    pub(super) fn parse(text: &str) -> Answer<Self> {
+    pub(super) fn parse(text: &str) -> KrmAnswer<Self> {
         let mut reader = Reader { text, at: 0 };
         let mut all = Vec::new();
         reader.skip_space();
         while !reader.is_at_end() {
             let requirement = reader.requirement();
             all.push(requirement.map_err(|why| {
-                Failure::bad_request(format!("unable to parse label selector {text:?}: {why}"))
+                KrmFailure::bad_request(format!("unable to parse label selector {text:?}: {why}"))
             })?);
             if all.len() > MAX_REQUIREMENTS {
-                return Err(Failure::bad_request(format!(
+                return Err(KrmFailure::bad_request(format!(
                     "a label selector has at most {MAX_REQUIREMENTS} requirements"
                 )));
             }
@@ -67,7 +67,7 @@ impl LabelSelector {
 
     /// Adds the requirements that the index of metadata can answer.
     pub(super) fn narrow(&self, mut select: Select) -> Select {
-        for Requirement { key, test } in &self.0 {
+        for LabelRequirement { key, test } in &self.0 {
             let pattern = match test {
                 Test::In(values) if values.len() == 1 => values
                     .first()
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         &rest[..end]
     }
 
-    fn requirement(&mut self) -> Result<Requirement, String> {
+    fn requirement(&mut self) -> Result<LabelRequirement, String> {
         let absent = self.take("!");
         let key = self.word().to_owned();
         if !is_label_key(&key) {
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
         if !self.is_at_end() && !self.take(",") {
             return Err(format!("found {:?}; expected \",\"", self.rest()));
         }
-        Ok(Requirement { key, test })
+        Ok(LabelRequirement { key, test })
     }
 
     fn set(&mut self) -> Result<BTreeSet<String>, String> {

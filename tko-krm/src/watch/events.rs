@@ -1,7 +1,7 @@
 //! Events of a watch as lines of JSON.
 
 use crate::accept::Representation;
-use crate::failure::Failure;
+use crate::failure::KrmFailure;
 use crate::feed::FeedChange;
 use crate::object;
 use crate::resource::{API_VERSION, ResourceType};
@@ -80,7 +80,7 @@ impl EventWriter {
     }
 
     /// The event of a failure, after which the stream ends.
-    pub(super) fn error(failure: &Failure) -> Bytes {
+    pub(super) fn error(failure: &KrmFailure) -> Bytes {
         let status = serde_json::to_vec(&failure.to_status()).unwrap_or_default();
         line("ERROR", &status)
     }

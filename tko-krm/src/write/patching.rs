@@ -1,7 +1,7 @@
 //! What a write makes of the present object.
 
 use super::Write;
-use crate::failure::{Answer, Cause, Failure};
+use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
 use crate::managed::{self, Manager};
 use crate::object;
 use crate::patch::{self, PatchError};
@@ -41,7 +41,7 @@ impl Write<'_> {
         live: &Record,
         transform: &Transform,
         warnings: &mut Vec<String>,
-    ) -> Answer<Changed> {
+    ) -> KrmAnswer<Changed> {
         let present = object::object(live);
         let mut new = match transform {
             Transform::Replace(new) => new.clone(),
@@ -94,12 +94,12 @@ impl Write<'_> {
                 &now,
             );
             let applied = applied.map_err(|conflicts| {
-                let causes = conflicts.into_iter().map(|conflict| Cause {
+                let causes = conflicts.into_iter().map(|conflict| StatusCause {
                     reason: "FieldManagerConflict".into(),
                     message: conflict.manager,
                     field: conflict.field,
                 });
-                Failure::apply_conflict(self.resource, name, causes.collect())
+                KrmFailure::apply_conflict(self.resource, name, causes.collect())
             })?;
             let mut object = present;
             for part in ["spec", "metadata"] {
@@ -159,7 +159,12 @@ impl Write<'_> {
     }
 
     /// Checks name, UID and resource version of a new state.
-    pub(super) fn check_preconditions(&self, name: &str, live: &Record, new: &Value) -> Answer<()> {
+    pub(super) fn check_preconditions(
+        &self,
+        name: &str,
+        live: &Record,
+        new: &Value,
+    ) -> KrmAnswer<()> {
         let text = |key: &str| {
             let value = new.get("metadata").and_then(|metadata| metadata.get(key));
             value
@@ -167,7 +172,7 @@ impl Write<'_> {
                 .filter(|text| !text.is_empty())
         };
         if let Some(given) = text("name").filter(|given| *given != name) {
-            return Err(Failure::bad_request(format!(
+            return Err(KrmFailure::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
         }
@@ -176,11 +181,11 @@ impl Write<'_> {
             let why = format!(
                 "Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
             );
-            return Err(Failure::conflict(self.resource, name, why));
+            return Err(KrmFailure::conflict(self.resource, name, why));
         }
         let version = object::resource_version(live.revision.unwrap_or_default()).to_string();
         if text("resourceVersion").is_some_and(|given| given != version) {
-            return Err(Failure::conflict(
+            return Err(KrmFailure::conflict(
                 self.resource,
                 name,
                 "the object has been modified; please apply your changes to the latest version and \
@@ -191,15 +196,17 @@ impl Write<'_> {
     }
 
     /// Checks a configuration that is applied.
-    pub(super) fn check_apply(name: &str, config: &Value) -> Answer<()> {
+    pub(super) fn check_apply(name: &str, config: &Value) -> KrmAnswer<()> {
         let metadata = config.get("metadata").unwrap_or(&Value::Null);
         let managed = metadata.get("managedFields").and_then(Value::as_array);
         if managed.is_some_and(|entries| !entries.is_empty()) {
-            return Err(Failure::bad_request("metadata.managedFields must be nil"));
+            return Err(KrmFailure::bad_request(
+                "metadata.managedFields must be nil",
+            ));
         }
         let given = metadata.get("name").and_then(Value::as_str);
         match given {
-            Some(given) if given != name => Err(Failure::bad_request(format!(
+            Some(given) if given != name => Err(KrmFailure::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             ))),
             _ => Ok(()),
@@ -207,11 +214,13 @@ impl Write<'_> {
     }
 
     /// The failure about a JSON patch.
-    pub(super) fn unfit(&self, name: &str, error: &PatchError) -> Box<Failure> {
+    pub(super) fn unfit(&self, name: &str, error: &PatchError) -> Box<KrmFailure> {
         match error {
-            PatchError::Malformed(why) => Failure::bad_request(why.clone()),
-            PatchError::Unfit(why) => self.invalid(name, vec![Cause::invalid("", why.clone())]),
-            PatchError::TooLarge => Failure::too_large_patch(patch::MAX_OPERATIONS),
+            PatchError::Malformed(why) => KrmFailure::bad_request(why.clone()),
+            PatchError::Unfit(why) => {
+                self.invalid(name, vec![StatusCause::invalid("", why.clone())])
+            }
+            PatchError::TooLarge => KrmFailure::too_large_patch(patch::MAX_OPERATIONS),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::patching::Changed;
 use super::{Write, desired, preview};
 use crate::desired::{self, Desired, key_of};
-use crate::failure::{Answer, Cause, Failure};
+use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
 use crate::managed::{self, Manager};
 use crate::names::{self, Named};
 use crate::object;
@@ -27,17 +27,18 @@ struct EntityChanges {
 
 impl Write<'_> {
     /// The API that stores: in a dry run, one that only checks.
-    fn data(&self) -> Answer<Arc<dyn DataApi>> {
+    fn data(&self) -> KrmAnswer<Arc<dyn DataApi>> {
         let data = self.request.data.clone();
         if !self.options.dry_run {
             return Ok(data);
         }
-        data.dry_run()
-            .ok_or_else(|| Failure::invalid_options("dryRun", "this data service has no dry runs"))
+        data.dry_run().ok_or_else(|| {
+            KrmFailure::invalid_options("dryRun", "this data service has no dry runs")
+        })
     }
 
-    fn failed(&self, name: &str, error: &Error) -> Box<Failure> {
-        Failure::from_error(error, self.resource, name)
+    fn failed(&self, name: &str, error: &Error) -> Box<KrmFailure> {
+        KrmFailure::from_error(error, self.resource, name)
     }
 
     /// Stores a new object, and returns it as it is stored.
@@ -46,7 +47,7 @@ impl Write<'_> {
         name: &str,
         object: &Value,
         managers: &[Manager],
-    ) -> Answer<Value> {
+    ) -> KrmAnswer<Value> {
         let named = key_of(self.resource, name).map_err(|cause| self.invalid(name, vec![cause]))?;
         let (key, is_alias) = match named {
             Named::Key(key) => (key, false),
@@ -104,7 +105,7 @@ impl Write<'_> {
         match done {
             Err(Error::Busy(_)) => {
                 let why = "object is being deleted: it already exists";
-                return Err(Failure::conflict(self.resource, name, why));
+                return Err(KrmFailure::conflict(self.resource, name, why));
             }
             done => done.map_err(|error| self.failed(name, &error))?,
         }
@@ -121,14 +122,14 @@ impl Write<'_> {
         name: &str,
         live: &Record,
         changed: Changed,
-    ) -> Answer<Value> {
+    ) -> KrmAnswer<Value> {
         let entity = &live.entity;
         let desired = desired(self, name, Some(&entity.key), &changed.object)?;
         self.check_immutable(name, live, &desired)?;
         let old = StoredMetadata::of(entity);
         if entity.deleting {
             let why = "the object is being deleted, and TKO is removing it from its site";
-            return Err(Failure::conflict(self.resource, name, why));
+            return Err(KrmFailure::conflict(self.resource, name, why));
         }
         if old.deletion.is_some() {
             self.check_finalizers(name, &old, &desired)?;
@@ -172,14 +173,14 @@ impl Write<'_> {
         self.read_back(name, &entity.key).await
     }
 
-    fn check_immutable(&self, name: &str, live: &Record, desired: &Desired) -> Answer<()> {
+    fn check_immutable(&self, name: &str, live: &Record, desired: &Desired) -> KrmAnswer<()> {
         let Some(deployment) = live.entity.deployment() else {
             return Ok(());
         };
         let mut causes = Vec::new();
         let mut check = |field: &str, same: bool| {
             if !same {
-                causes.push(Cause::forbidden(
+                causes.push(StatusCause::forbidden(
                     format!("spec.{field}"),
                     "cannot change; delete the deployment and create another",
                 ));
@@ -202,19 +203,24 @@ impl Write<'_> {
         }
     }
 
-    fn check_finalizers(&self, name: &str, old: &StoredMetadata, desired: &Desired) -> Answer<()> {
+    fn check_finalizers(
+        &self,
+        name: &str,
+        old: &StoredMetadata,
+        desired: &Desired,
+    ) -> KrmAnswer<()> {
         let mut finalizers = desired.finalizers.iter();
         let Some(added) = finalizers.find(|one| !old.finalizers.contains(one)) else {
             return Ok(());
         };
         let why =
             format!("no new finalizers can be added if the object is being deleted: {added:?}");
-        let cause = Cause::forbidden("metadata.finalizers", why);
+        let cause = StatusCause::forbidden("metadata.finalizers", why);
         Err(self.invalid(name, vec![cause]))
     }
 
     /// Deletes an object whose last finalizer was removed.
-    async fn finish_deletion(&self, name: &str, live: &Record) -> Answer<Value> {
+    async fn finish_deletion(&self, name: &str, live: &Record) -> KrmAnswer<Value> {
         let mut object = object::object(live);
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.shift_remove("finalizers");
@@ -227,18 +233,18 @@ impl Write<'_> {
     }
 
     /// Approves a deployment.
-    pub(super) async fn store_approval(&self, name: &str, live: &Record) -> Answer<Value> {
+    pub(super) async fn store_approval(&self, name: &str, live: &Record) -> KrmAnswer<Value> {
         let key = &live.entity.key;
         let select = Select::all(Kind::Deployment).id(Pattern::literal(key.id()));
         let bulk = self.request.data.approve(&select).await;
         let bulk = bulk.map_err(|error| self.failed(name, &error))?;
         if let Some((_, why)) = bulk.skipped.first() {
-            return Err(Failure::conflict(self.resource, name, why));
+            return Err(KrmFailure::conflict(self.resource, name, why));
         }
         self.read_back(name, key).await
     }
 
-    async fn read_back(&self, name: &str, key: &Key) -> Answer<Value> {
+    async fn read_back(&self, name: &str, key: &Key) -> KrmAnswer<Value> {
         let read = self.request.data.get(key, WHOLE).await;
         read.map(|record| object::object(&record))
             .map_err(|error| self.failed(name, &error))

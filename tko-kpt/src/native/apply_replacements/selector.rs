@@ -8,19 +8,19 @@ use std::fmt;
 
 /// The resources that a source or target means. Empty texts match everything.
 #[derive(Debug, Default)]
-pub(super) struct Selector {
+pub(super) struct ReplacementSelector {
     group: String,
     version: String,
     kind: String,
     name: String,
     namespace: String,
-    labels: Vec<Requirement>,
-    annotations: Vec<Requirement>,
+    labels: Vec<ReplacementRequirement>,
+    annotations: Vec<ReplacementRequirement>,
 }
 
 /// One requirement of a label selector.
 #[derive(Debug)]
-struct Requirement {
+struct ReplacementRequirement {
     key: String,
     /// The accepted values; `None` if the key alone counts.
     values: Option<Vec<String>>,
@@ -28,7 +28,7 @@ struct Requirement {
     negated: bool,
 }
 
-impl Selector {
+impl ReplacementSelector {
     /// Reads a selector.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Selector {
     }
 }
 
-impl Requirement {
+impl ReplacementRequirement {
     fn is_met(&self, found: Option<&str>) -> bool {
         let matches = match (&self.values, found) {
             (_, None) => false,
@@ -92,7 +92,7 @@ impl Requirement {
 }
 
 /// Parses `a=b,c!=d,e,!f,g in (h,i),j notin (k)`.
-fn requirements(text: &str) -> Result<Vec<Requirement>, String> {
+fn requirements(text: &str) -> Result<Vec<ReplacementRequirement>, String> {
     let mut parts = vec![String::new()];
     let mut depth = 0_usize;
     for c in text.chars() {
@@ -114,8 +114,8 @@ fn requirements(text: &str) -> Result<Vec<Requirement>, String> {
     parts.map(requirement).collect()
 }
 
-fn requirement(part: &str) -> Result<Requirement, String> {
-    let new = |key: &str, values: Option<Vec<String>>, negated| Requirement {
+fn requirement(part: &str) -> Result<ReplacementRequirement, String> {
+    let new = |key: &str, values: Option<Vec<String>>, negated| ReplacementRequirement {
         key: key.trim().to_owned(),
         values,
         negated,
@@ -152,7 +152,7 @@ fn requirement(part: &str) -> Result<Requirement, String> {
     Ok(new(part, None, false))
 }
 
-impl fmt::Display for Selector {
+impl fmt::Display for ReplacementSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             ("group", &self.group),
