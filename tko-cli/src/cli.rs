@@ -132,19 +132,27 @@ impl Cli {
             CliCommand::Up(up) => Box::pin(up.run()).await?,
             CliCommand::Template(Remote { connect, command }) => {
                 let data = connect.client().await?;
-                command.run(&data, &mut console).await?;
+                connect
+                    .explain(command.run(&data, &mut console).await)
+                    .await?;
             }
             CliCommand::Site(Remote { connect, command }) => {
                 let data = connect.client().await?;
-                command.run(&data, &mut console).await?;
+                connect
+                    .explain(command.run(&data, &mut console).await)
+                    .await?;
             }
             CliCommand::Deployment(Remote { connect, command }) => {
                 let data = connect.client().await?;
-                command.run(&data, &mut console).await?;
+                connect
+                    .explain(command.run(&data, &mut console).await)
+                    .await?;
             }
             CliCommand::Plugin(Remote { connect, command }) => {
                 let data = connect.client().await?;
-                command.run(&data, &mut console).await?;
+                connect
+                    .explain(command.run(&data, &mut console).await)
+                    .await?;
             }
             CliCommand::About(connect) => about(&connect, &mut console).await?,
             CliCommand::Dashboard(dashboard) => dashboard.run().await?,
@@ -194,7 +202,10 @@ impl Cli {
 }
 
 async fn about(connect: &ConnectArgs, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let about = connect.client().await?.server().await?;
+    let client = connect.client().await?;
+    let about = connect
+        .explain(client.server().await.map_err(Into::into))
+        .await?;
     let shown = serde_json::json!({
         "instanceName": about.name,
         "instanceDescription": about.description,

@@ -80,6 +80,21 @@ impl ConnectArgs {
         Ok(Client::new(settings)?)
     }
 
+    /// Adds the address to an error of a server that cannot be reached.
+    pub(crate) async fn explain<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+        let is_away = |error: &anyhow::Error| {
+            let cause = error.downcast_ref::<tko_core::Error>();
+            cause.is_some_and(|cause| cause.kind() == tko_core::ErrorKind::Unavailable)
+        };
+        match result {
+            Err(error) if is_away(&error) => {
+                let address = format!("data service at {}:{}", self.host().await, self.grpc_port);
+                Err(error.context(address))
+            }
+            result => result,
+        }
+    }
+
     /// The address at which plugins of this process reach the data service; `None` if its name does
     /// not resolve now.
     pub(crate) async fn reached(&self) -> Option<SocketAddr> {

@@ -32,7 +32,7 @@ struct ToscaCheckArgs {
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = input)]
     input: Vec<(String, Value)>,
     /// Format of the output: a list of nodes, JSON, or a picture
-    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: ToscaOutput,
 }
 

@@ -128,6 +128,9 @@ pub fn detail(record: &Record, deployment_ids: Option<&[String]>) -> Value {
     if let Some(revision) = record.revision {
         map.insert(keys::REVISION.into(), revision.0.into());
     }
+    if entity.deleting {
+        map.insert(keys::DELETING.into(), true.into());
+    }
     if let Some((site, _)) = entity.deployment().and_then(|d| d.placed.as_ref()) {
         map.insert(keys::PLACED_ON.into(), site.as_str().into());
     }

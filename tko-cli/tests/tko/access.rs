@@ -77,7 +77,7 @@ async fn with_tls_and_tokens_a_client_needs_both() {
         .bad(5)
         .await;
     let missing = list(format!("--grpc-ca {ca} --grpc-token /nowhere"))
-        .bad(1)
+        .bad(2)
         .await;
     assert!(missing.contains("/nowhere"), "{missing}");
 }

@@ -162,7 +162,13 @@ async fn unknown_names_and_forbidden_characters_are_refused() {
         ("deployment create", "needs a template"),
         ("deployment list -m nephio.org/waits-for/site=*", "internal"),
     ] {
-        let error = server.tko(command).bad(2).await;
+        // What does not exist is "not found" to scripts.
+        let code = if said.contains("does not exist") {
+            3
+        } else {
+            2
+        };
+        let error = server.tko(command).bad(code).await;
         assert!(error.contains(said), "{command}: {error}");
     }
     let empty = server.tko("template register").arg("").bad(2).await;

@@ -77,8 +77,8 @@ async fn a_deletion_says_what_it_will_do() {
 async fn a_cascade_deletes_all_descendants() {
     let server = Server::data().await;
     let ids = filled(&server).await;
-    let grandchild = format!("deployment create --parent {}", ids[3]);
-    server.tko(&grandchild).good().await;
+    let grandchild = format!("deployment create --stdin --parent {}", ids[3]);
+    server.tko(&grandchild).stdin(CONFIG).good().await;
     let delete = format!("deployment delete --cascade {}", ids[2]);
     let dry = server.tko(&format!("{delete} --dry-run")).good().await;
     assert!(

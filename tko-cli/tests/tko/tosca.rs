@@ -11,20 +11,20 @@ async fn a_valid_service_template_is_shown_in_every_format() {
     let nodes = text.text();
     assert!(nodes.contains("upf: network::Upf\n"), "{text}");
     assert!(nodes.contains("dnn = \"pune.internet\""), "{text}");
-    let json = tko("tosca check -o json").arg(&service).good().await;
+    let json = tko("tosca check --output json").arg(&service).good().await;
     let document: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(document["valid"], true);
     assert_eq!(
         document["nodes"]["smf"]["relationships"][1]["target"],
         "upf"
     );
-    let dot = tko("tosca check -o dot").arg(&service).good().await;
+    let dot = tko("tosca check --output dot").arg(&service).good().await;
     assert!(
         dot.text()
             .contains("\"upf\" -> \"edges\" [label=\"host\"];"),
         "{dot}"
     );
-    let svg = tko("tosca check -o svg").arg(&service).good().await;
+    let svg = tko("tosca check --output svg").arg(&service).good().await;
     assert!(svg.text().starts_with("<svg "), "{svg}");
     let count = svg.text().matches("marker-end").count();
     assert_eq!(count, 3, "three relationships are drawn: {svg}");

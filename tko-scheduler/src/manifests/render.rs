@@ -54,7 +54,7 @@ pub(super) fn files(package: &Package) -> BTreeMap<String, ManifestFile> {
 }
 
 /// The content of a resource without the annotations of TKO.
-fn without_annotations(resource: &Resource) -> Value {
+pub(super) fn without_annotations(resource: &Resource) -> Value {
     let mut content = resource.value().clone();
     if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut) {
         let mut is_empty = false;

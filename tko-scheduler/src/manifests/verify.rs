@@ -3,6 +3,7 @@
 
 use super::blocking::blocking;
 use super::names;
+use super::render::without_annotations;
 use crate::apply::to_apply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -81,7 +82,7 @@ async fn wanted(data: &dyn DataApi, site: &SiteId) -> Result<SiteContents> {
             let package = record.package.unwrap_or_default();
             let hashes = to_apply(&package)
                 .into_iter()
-                .map(|(_, resource)| resource.hash())
+                .map(|(_, resource)| ContentHash::of(&without_annotations(resource)))
                 .collect();
             contents.insert(names::folder(id.as_str()), hashes);
         }
