@@ -285,6 +285,8 @@ async fn every_statement_is_counted() {
     let limit = Duration::from_mins(1);
     let by_chance = tokio::time::timeout(limit, by_chance).await;
     by_chance.expect("it happens now and then");
+    let others = store.other_processes().await.expect("they are found");
+    assert!(others.len() <= scrapes.len(), "{others:?}");
     store.clear().await.expect("it is deleted");
     let known: BTreeSet<String> = scrape::known();
     assert!(known.len() > 40, "{known:?}");

@@ -1,6 +1,6 @@
 //! Backups: the entities of a store as one stream of bytes, the same for every backend.
 //!
-//! [`export`] reads any [`Backend`] while it is in use, and writes its state at one revision.
+//! [`export`] reads any [`Backend`](crate::Backend) while it is in use, and writes its state at one revision.
 //! [`restore`] reads such a stream into an empty store that implements [`RestoreTarget`]. Versions,
 //! generations, times and conditions stay as they were. Three things are not part of a backup:
 //!

@@ -52,7 +52,7 @@ impl Display for Tail {
 ///
 /// Invalid UTF-8 and control characters other than tab and line feed become U+FFFD. A carriage
 /// return before a line feed is removed. What looks like a secret is hidden; see
-/// [`redaction`](crate::redaction).
+/// the module `redaction`.
 pub fn printable(bytes: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(bytes)
         .replace("\r\n", "\n")

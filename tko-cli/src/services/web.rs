@@ -51,6 +51,7 @@ pub(crate) struct WebArgs {
     /// lines with tko token new. Browsers sign in with the token
     #[arg(long, visible_alias = "web-callers", value_name = "FILE")]
     web_tokens: Option<PathBuf>,
+    #[allow(rustdoc::bare_urls)] // It is shown as help.
     /// Let pages of this origin call the API, such as https://portal.example; may be repeated
     #[arg(long = "web-origin", value_name = "ORIGIN")]
     web_origins: Vec<String>,
