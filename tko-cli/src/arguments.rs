@@ -68,14 +68,13 @@ impl CommandLine {
                     arguments.extend(given.next());
                 }
             } else if let Some(known) = flag.anywhere(root).filter(|_| path.len() == 1) {
-                let needs_value = flag.needs_value(known);
-                moved.push(argument);
-                if needs_value {
-                    moved.extend(given.next());
+                let mut group = vec![argument];
+                if flag.needs_value(known) {
+                    group.extend(given.next());
                 }
+                moved.push(group);
             } else if let Some(takes_value) = flag.without_effect() {
-                let dashes = if flag.is_long { "--" } else { "-" };
-                ignored.push(format!("{dashes}{}", flag.name));
+                ignored.push(flag.shown());
                 if takes_value && !flag.has_value {
                     given.next();
                 }
@@ -84,7 +83,18 @@ impl CommandLine {
             }
         }
         let behind = behind.unwrap_or(arguments.len());
-        arguments.splice(behind..behind, moved);
+        let mut kept = Vec::new();
+        for group in moved {
+            // A flag that only other subcommands have has no effect on this one.
+            let flag = group[0].to_str().and_then(Flag::read);
+            let without_effect =
+                flag.filter(|flag| flag.of(&path).is_none() && flag.without_effect().is_some());
+            match without_effect {
+                Some(flag) => ignored.push(flag.shown()),
+                None => kept.extend(group),
+            }
+        }
+        arguments.splice(behind..behind, kept);
         Self { arguments, ignored }
     }
 }
@@ -98,6 +108,12 @@ struct Flag<'a> {
 }
 
 impl<'a> Flag<'a> {
+    /// The flag without its value.
+    fn shown(&self) -> String {
+        let dashes = if self.is_long { "--" } else { "-" };
+        format!("{dashes}{}", self.name)
+    }
+
     fn read(text: &'a str) -> Option<Self> {
         if let Some(long) = text.strip_prefix("--") {
             let (name, value) = long

@@ -77,6 +77,8 @@ fn certificate_alert(status: &Status) -> Option<&'static str> {
         "CertificateExpired",
         "CertificateUnknown",
         "UnknownCA",
+        // A certificate by another authority of the same name.
+        "DecryptError",
     ];
     let mut cause = status.source();
     while let Some(error) = cause {
