@@ -69,7 +69,7 @@ fn from_info(details: &google::Status, status: &Status) -> Option<wire::Error> {
 /// The alert of a TLS server that refuses the client's certificate, or requires one. It arrives
 /// after the handshake, so it looks like a broken connection.
 fn certificate_alert(status: &Status) -> Option<&'static str> {
-    const ALERTS: [&str; 7] = [
+    const ALERTS: [&str; 8] = [
         "CertificateRequired",
         "BadCertificate",
         "UnsupportedCertificate",
