@@ -31,7 +31,7 @@ pub(crate) struct PluginHost {
 }
 
 impl PluginArgs {
-    /// The policy and environment that the flags choose. Warns if any plugin may run as root.
+    /// The policy and environment that the flags choose.
     ///
     /// # Errors
     /// `BadArgument`: `any` or `off` is given together with something else.
@@ -48,16 +48,22 @@ impl PluginArgs {
             }
             folders => PluginPolicy::Within(folders.iter().map(PathBuf::from).collect()),
         };
-        if policy == PluginPolicy::Any && rustix::process::geteuid().is_root() {
-            tracing::warn!(
-                "plugins run as root, and whoever may register plugins chooses the program; run TKO \
-                 as another user, or limit them with --plugins"
-            );
-        }
         Ok(PluginHost {
             policy,
             environment: self.environment.clone(),
             ..PluginHost::default()
         })
+    }
+}
+
+impl PluginHost {
+    /// Warns if any plugin may run as root. For services that have started.
+    pub(crate) fn warn_of_root(&self) {
+        if self.policy == PluginPolicy::Any && rustix::process::geteuid().is_root() {
+            tracing::warn!(
+                "plugins run as root, and who may register plugins chooses the program; run TKO as \
+                 another user, or limit them with --plugins"
+            );
+        }
     }
 }

@@ -132,13 +132,15 @@ pub(crate) struct SchedulerStartArgs {
 impl UpArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
+        let plugins = self.plugins.host()?;
         let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
-            &self.plugins.host()?,
+            &plugins,
             Some((&self.listen, &self.web, &self.metrics, &self.probes)),
         )
         .await?;
+        plugins.warn_of_root();
         let insecure = self.listen.is_insecure();
         self.kubernetes.serve(&mut assembly, insecure).await?;
         assembly.prepare(&self.preparer, &self.controllers);
@@ -151,13 +153,15 @@ impl UpArgs {
 impl DataStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
+        let plugins = self.plugins.host()?;
         let mut assembly = Assembly::new(
             &self.data,
             &self.schemas,
-            &self.plugins.host()?,
+            &plugins,
             Some((&self.listen, &self.web, &self.metrics, &self.probes)),
         )
         .await?;
+        plugins.warn_of_root();
         let insecure = self.listen.is_insecure();
         self.kubernetes.serve(&mut assembly, insecure).await?;
         run_until_signal(assembly, signals).await
@@ -181,13 +185,15 @@ impl PreparerStartArgs {
         let client = Arc::new(self.connect.client().await?);
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
+        let plugins = self.plugins.host()?;
+        plugins.warn_of_root();
         let preparer = &self.preparer;
         let controller = preparer.controller(
             client,
             Arc::new(tko_preparer::ResultCache::new(0)),
             address,
             &self.controllers,
-            self.plugins.host()?,
+            plugins,
             clock,
         );
         let stop = CancellationToken::new();
@@ -203,6 +209,8 @@ impl SchedulerStartArgs {
         let client = Arc::new(self.connect.client().await?);
         let address = self.connect.reached().await;
         let clock = Arc::new(SystemClock::new());
+        let plugins = self.plugins.host()?;
+        plugins.warn_of_root();
         let scheduler = &self.scheduler;
         let destination = scheduler.manifest_destination();
         let controller = scheduler.controller(
@@ -210,7 +218,7 @@ impl SchedulerStartArgs {
             address,
             &self.controllers,
             destination,
-            self.plugins.host()?,
+            plugins,
             clock,
         );
         let stop = CancellationToken::new();
