@@ -37,8 +37,7 @@ def install_tools():
     if not PYTHON.exists():
         check(sys.executable, "-m", "venv", PYTHON.parent.parent)
     if run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *TOOLS) != 0:
-        print("skipped all tests of tko-python: pip cannot install maturin, pytest and mypy")
-        sys.exit(0)
+        sys.exit("pip cannot install maturin, pytest and mypy")
 
 
 def main():

@@ -9,6 +9,7 @@ mod builder;
 pub mod caller;
 pub mod change;
 pub mod clock;
+pub mod cluster_scope;
 pub mod codec;
 pub mod commit;
 pub mod deployment_resource;

@@ -33,8 +33,10 @@
 //!
 //! Times are text, see [`rfc3339`].
 
+mod filter_line;
 mod state;
 
+pub use filter_line::{FilterLine, MAX_FILTER_LINE, quoted_filter};
 pub use state::{DeploymentState, fault, obstacle};
 
 use crate::entity::{Condition, Entity, Facts, Record};

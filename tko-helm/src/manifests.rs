@@ -4,10 +4,10 @@ use crate::chart::HelmChart;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tko_core::cluster_scope::is_cluster_scoped;
 use tko_core::encoding::{Dialect, Format, Limits, decode};
 use tko_core::resource::map_in;
 use tko_core::{Error, Identifier, Package, Resource, Result, deployment_resource};
-use tko_scheduler::apply::is_cluster_scoped;
 
 /// The annotation of rendered resources: the chart that they are from, as `NAME` or
 /// `NAMESPACE/NAME` of its resource.

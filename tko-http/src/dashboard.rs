@@ -19,7 +19,6 @@ mod diff;
 mod edit;
 mod entity;
 mod events;
-mod filter_line;
 mod history;
 mod html;
 mod lists;

@@ -65,11 +65,6 @@ impl ApiQuery {
         Ok(Self(pairs))
     }
 
-    /// The parameters that another syntax gave.
-    pub(crate) fn from_pairs(pairs: Vec<(String, String)>) -> Self {
-        Self(pairs)
-    }
-
     /// Takes all values of a parameter that may be repeated. Empty ones are ignored.
     pub(crate) fn all(&mut self, name: &str) -> Vec<String> {
         let mut values = Vec::new();

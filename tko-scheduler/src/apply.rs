@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tko_core::{Gvk, Package, Resource};
+use tko_core::cluster_scope::is_cluster_scoped;
+use tko_core::{Package, Resource};
 
 /// A phase of applying. Earlier phases are applied first, and removed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,48 +102,6 @@ fn is_extension(group: &str, kind: &str) -> bool {
         "apiregistration.k8s.io" => kind == "APIService",
         _ => false,
     }
-}
-
-/// Whether a built-in kind of Kubernetes is cluster-scoped, in any version of its group.
-pub fn is_cluster_scoped(gvk: &Gvk) -> bool {
-    let kinds: &[&str] = match &*gvk.group {
-        "" => &["ComponentStatus", "Namespace", "Node", "PersistentVolume"],
-        "admissionregistration.k8s.io" => &[
-            "MutatingAdmissionPolicy",
-            "MutatingAdmissionPolicyBinding",
-            "MutatingWebhookConfiguration",
-            "ValidatingAdmissionPolicy",
-            "ValidatingAdmissionPolicyBinding",
-            "ValidatingWebhookConfiguration",
-        ],
-        "apiextensions.k8s.io" => &["CustomResourceDefinition"],
-        "apiregistration.k8s.io" => &["APIService"],
-        "authentication.k8s.io" => &["SelfSubjectReview", "TokenReview"],
-        "authorization.k8s.io" => &[
-            "SelfSubjectAccessReview",
-            "SelfSubjectRulesReview",
-            "SubjectAccessReview",
-        ],
-        "certificates.k8s.io" => &["CertificateSigningRequest", "ClusterTrustBundle"],
-        "flowcontrol.apiserver.k8s.io" => &["FlowSchema", "PriorityLevelConfiguration"],
-        "internal.apiserver.k8s.io" => &["StorageVersion"],
-        "networking.k8s.io" => &["ClusterCIDR", "IPAddress", "IngressClass", "ServiceCIDR"],
-        "node.k8s.io" => &["RuntimeClass"],
-        "policy" => &["PodSecurityPolicy"],
-        "rbac.authorization.k8s.io" => &["ClusterRole", "ClusterRoleBinding"],
-        "resource.k8s.io" => &["DeviceClass", "DeviceTaintRule", "ResourceSlice"],
-        "scheduling.k8s.io" => &["PriorityClass"],
-        "storage.k8s.io" => &[
-            "CSIDriver",
-            "CSINode",
-            "StorageClass",
-            "VolumeAttachment",
-            "VolumeAttributesClass",
-        ],
-        "storagemigration.k8s.io" => &["StorageVersionMigration"],
-        _ => &[],
-    };
-    kinds.contains(&&*gvk.kind)
 }
 
 #[cfg(test)]

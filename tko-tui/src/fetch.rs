@@ -1,11 +1,11 @@
 //! Requests to the API, each a task of its own: drawing never waits for one.
 
-use crate::filter::ScreenFilter;
 use crate::window::{Growth, PAGE};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tko_core::change::{ChangeRecord, FeedPosition};
 use tko_core::select::MAX_PAGE;
+use tko_core::view::FilterLine;
 use tko_core::view::{fault, obstacle};
 use tko_core::{
     Count, Cursor, DataApi, Error, Event, Key, Kind, List, Page, Pattern, Record, Result, Select,
@@ -57,7 +57,7 @@ pub(crate) enum FetchRequest {
     Page {
         ticket: u64,
         growth: Option<Growth>,
-        filter: Box<ScreenFilter>,
+        filter: Box<FilterLine>,
         after: Option<Cursor>,
     },
     Detail {
@@ -223,7 +223,7 @@ async fn answer(api: &dyn DataApi, request: FetchRequest) -> FetchReply {
 
 async fn page(
     api: &dyn DataApi,
-    filter: &ScreenFilter,
+    filter: &FilterLine,
     after: Option<Cursor>,
     limit: usize,
 ) -> Result<Page> {
@@ -240,7 +240,7 @@ async fn page(
         let found = found.get_or_insert_with(|| Page::new(page.revision, Vec::new()));
         found.next = page.next;
         for record in page.items {
-            if !filter.has_state(&record.entity) {
+            if !filter.fits(&record.entity) {
                 continue;
             }
             if found.items.len() == limit {

@@ -5,7 +5,6 @@ mod action;
 mod draw;
 mod driver;
 mod fetch;
-mod filter;
 #[cfg(test)]
 mod fixture;
 mod follow;

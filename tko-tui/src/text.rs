@@ -6,7 +6,7 @@ use std::str::FromStr;
 use tko_core::{Error, Timestamp, view};
 
 /// Most characters of one line that are kept. Longer lines are cut off.
-const MAX_LINE: usize = 4_096;
+const MAX_FILTER_LINE: usize = 4_096;
 
 /// Whether a character could move the cursor, reorder other text, or be invisible.
 fn is_hostile(c: char) -> bool {
@@ -22,7 +22,7 @@ fn is_hostile(c: char) -> bool {
 /// One line of text that cannot harm a terminal: control characters, marks of direction and
 /// invisible characters are escaped, such as `\u{1b}`.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
-    let cut = text.char_indices().nth(MAX_LINE).map(|(at, _)| at);
+    let cut = text.char_indices().nth(MAX_FILTER_LINE).map(|(at, _)| at);
     let kept = &text[..cut.unwrap_or(text.len())];
     if cut.is_none() && !kept.contains(is_hostile) {
         return Cow::Borrowed(kept);

@@ -13,16 +13,18 @@ const INSTALL: [&str; 3] = ["install", "-y", "--no-install-recommends"];
 
 /// Installs the programs that are missing, and prints to `out` what it does.
 ///
-/// An optional program that cannot be installed is named, and its tests are skipped.
-pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<()> {
+/// An optional program that cannot be installed is named. Returns such programs: their tests must be
+/// skipped.
+pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<Vec<Need>> {
     let (optional, needs): (Vec<Need>, Vec<Need>) = missing(machine)
         .into_iter()
         .partition(|need| need.is_optional());
     install(machine, &needs, out)?;
     if let Err(error) = install(machine, &optional, out) {
         writeln!(out, "{error}\nskipping these tests")?;
+        return Ok(optional);
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 /// Installs these programs.
@@ -125,7 +127,9 @@ mod tests {
     /// The lines it prints, and how it ends.
     fn provided(machine: &Fake) -> (Vec<String>, Result<(), String>) {
         let mut out = Vec::new();
-        let ended = provide(machine, &mut out).map_err(|error| error.to_string());
+        let ended = provide(machine, &mut out)
+            .map(|_| ())
+            .map_err(|error| error.to_string());
         let said = String::from_utf8(out).expect("text");
         (said.lines().map(str::to_owned).collect(), ended)
     }

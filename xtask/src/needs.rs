@@ -28,6 +28,16 @@ impl Need {
         self == Self::Browser
     }
 
+    /// Its name in `TKO_TEST_WITHOUT`, which tells tests that it is absent.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Git => "git",
+            Self::Postgres => "postgres",
+            Self::Browser => "browser",
+        }
+    }
+
     /// The Debian packages that contain it.
     pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {

@@ -26,6 +26,9 @@ const MOUNT: &str = "test $(id -u) = 0 || set -- --user --map-root-user; \
 /// Tells those tests that no file system can be mounted.
 const WITHOUT_DISK: &str = "TKO_TEST_WITHOUT_DISK";
 
+/// Names programs that are absent, separated by commas: their tests are skipped.
+const WITHOUT: &str = "TKO_TEST_WITHOUT";
+
 /// The crate that is a Python package; a script builds and tests it.
 const PYTHON_CRATE: &str = "tko-python";
 
@@ -70,7 +73,7 @@ pub(crate) struct TestArgs {
 impl TestArgs {
     /// Returns 0 if all tests passed, otherwise the exit code of a program that failed.
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<ExitCode> {
-        provide(&Here, out)?;
+        let absent = provide(&Here, out)?;
         let without_disk = !has_disks(&Here);
         if without_disk {
             writeln!(
@@ -89,9 +92,13 @@ impl TestArgs {
         if self.has_python_tests() {
             jobs.push(Job::new(PYTHON_CRATE, self.python_tests()));
         }
-        if without_disk {
-            for job in &mut jobs {
+        for job in &mut jobs {
+            if without_disk {
                 job.command.env(WITHOUT_DISK, "1");
+            }
+            if !absent.is_empty() {
+                let names: Vec<&str> = absent.iter().map(|need| need.name()).collect();
+                job.command.env(WITHOUT, names.join(","));
             }
         }
         let times = Path::new(TIMES);

@@ -6,6 +6,7 @@ use crate::output;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -237,6 +238,36 @@ struct CheckOutcome {
     left: u64,
 }
 
+impl CheckOutcome {
+    /// What was checked (entities, bodies, changes), the findings, and how many of them are left.
+    fn new([entities, bodies, changes]: [u64; 3], findings: Vec<Value>, left: u64) -> Self {
+        let shown = json!({
+            "entities": entities,
+            "bodies": bodies,
+            "changes": changes,
+            "findings": findings,
+        });
+        Self { shown, left }
+    }
+}
+
+/// One finding, as both backends describe it.
+fn finding(
+    problem: &dyn Display,
+    count: u64,
+    repaired: u64,
+    examples: &[String],
+    advice: &str,
+) -> Value {
+    json!({
+        "finding": problem.to_string(),
+        "count": count,
+        "repaired": repaired,
+        "examples": examples,
+        "advice": advice,
+    })
+}
+
 impl CheckArgs {
     /// Prints the findings. Unrepaired findings are an error.
     async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -262,55 +293,45 @@ impl CheckArgs {
     async fn postgres(&self, url: Option<String>) -> anyhow::Result<CheckOutcome> {
         let postgres = connect(self.location.postgres_settings(url)).await?;
         let report = postgres.check(self.repair).await?;
-        let findings: Vec<_> = report
-            .findings
-            .iter()
-            .map(|finding| {
-                json!({
-                    "finding": finding.problem.to_string(),
-                    "count": finding.count,
-                    "repaired": finding.repaired,
-                    "examples": finding.examples,
-                    "advice": finding.problem.advice(),
-                })
-            })
-            .collect();
-        Ok(CheckOutcome {
-            shown: json!({
-                "entities": report.entities,
-                "bodies": report.bodies,
-                "changes": report.changes,
-                "findings": findings,
-            }),
-            left: report.left(),
-        })
+        let findings = report.findings.iter().map(|found| {
+            let advice = found.problem.advice();
+            let examples = &found.examples;
+            finding(
+                &found.problem,
+                found.count,
+                found.repaired,
+                examples,
+                advice,
+            )
+        });
+        let (entities, bodies, changes) = (report.entities, report.bodies, report.changes);
+        Ok(CheckOutcome::new(
+            [entities, bodies, changes],
+            findings.collect(),
+            report.left(),
+        ))
     }
 
     async fn sqlite(&self, path: Option<PathBuf>) -> anyhow::Result<CheckOutcome> {
         let sqlite = open_sqlite(&self.location, path, false).await?;
         let report = sqlite.check(self.repair).await?;
-        let findings: Vec<_> = report
-            .findings
-            .iter()
-            .map(|finding| {
-                json!({
-                    "finding": finding.problem.to_string(),
-                    "count": finding.count,
-                    "repaired": finding.repaired,
-                    "examples": finding.examples,
-                    "advice": finding.problem.advice(),
-                })
-            })
-            .collect();
-        Ok(CheckOutcome {
-            shown: json!({
-                "entities": report.entities,
-                "bodies": report.bodies,
-                "changes": report.changes,
-                "findings": findings,
-            }),
-            left: report.left(),
-        })
+        let findings = report.findings.iter().map(|found| {
+            let advice = found.problem.advice();
+            let examples = &found.examples;
+            finding(
+                &found.problem,
+                found.count,
+                found.repaired,
+                examples,
+                advice,
+            )
+        });
+        let (entities, bodies, changes) = (report.entities, report.bodies, report.changes);
+        Ok(CheckOutcome::new(
+            [entities, bodies, changes],
+            findings.collect(),
+            report.left(),
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`DeploymentState`]: one word for how far a deployment is, for lists, counts and colours.
 
 use crate::entity::{Condition, Entity, PREPARED, SCHEDULED};
+use crate::select::Select;
 
 /// Reasons of conditions that do not hold and yet need nobody: the work goes on by itself.
 const IN_PROGRESS: [&str; 4] = ["Waiting", "AwaitingApproval", "Moving", "Scheduling"];
@@ -33,6 +34,26 @@ pub enum DeploymentState {
 }
 
 impl DeploymentState {
+    /// Restricts a selection so that it has all deployments of this state, and few others.
+    ///
+    /// What the selection says already stays.
+    pub fn narrow(self, select: &mut Select) {
+        match self {
+            Self::Approved | Self::Scheduled => {
+                select.approved.get_or_insert(true);
+            }
+            Self::Waiting => {
+                select.prepared.get_or_insert(true);
+                select.approved.get_or_insert(false);
+            }
+            Self::Unprepared => {
+                select.prepared.get_or_insert(false);
+            }
+            Self::Deleting => select.deleting = true,
+            Self::Failing => {}
+        }
+    }
+
     /// All states, in the order in which people read them.
     pub const ALL: [Self; 6] = [
         Self::Scheduled,

@@ -96,16 +96,7 @@ pub(crate) async fn page(
     let Some(state) = state else {
         return api.list(&list).await;
     };
-    match state {
-        DeploymentState::Approved | DeploymentState::Scheduled => list.select.approved = Some(true),
-        DeploymentState::Waiting => {
-            list.select.prepared = Some(true);
-            list.select.approved = Some(false);
-        }
-        DeploymentState::Unprepared => list.select.prepared = Some(false),
-        DeploymentState::Deleting => list.select.deleting = true,
-        DeploymentState::Failing => {}
-    }
+    state.narrow(&mut list.select);
     let most = list.most();
     list.limit = MAX_PAGE;
     let mut found = None::<Page>;

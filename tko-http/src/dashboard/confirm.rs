@@ -1,7 +1,6 @@
 //! Approve and delete: one, those that are picked, or all that match. Bulk actions are asked about
 //! first, with their number; if there are more in the end, they are asked about again.
 
-use super::filter_line::LineFilter;
 use super::html::number;
 use super::page::{PageResult, go_to, rendered};
 use super::shell::{Notice, Shell};
@@ -14,6 +13,7 @@ use crate::query::ApiQuery;
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use tko_core::view::FilterLine;
 use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
 
 /// Most entities that are picked one by one.
@@ -72,7 +72,7 @@ struct BulkTarget {
     action: BulkAction,
     picked: Vec<Key>,
     q: String,
-    filter: LineFilter,
+    filter: FilterLine,
 }
 
 impl BulkTarget {
@@ -89,6 +89,14 @@ impl BulkTarget {
             ));
         }
         let q = query.text("q")?.unwrap_or_default();
+        let filter = FilterLine::parse(kind, &q)?;
+        if ids.is_empty() && filter.is_everything() {
+            return Err(Error::bad(
+                "filter",
+                "nothing is selected, and there is no filter; select rows, or filter by --id '**' \
+                 for all",
+            ));
+        }
         Ok(Self {
             kind,
             action,
@@ -96,7 +104,7 @@ impl BulkTarget {
                 .iter()
                 .map(|id| Key::new(kind, id))
                 .collect::<Result<_>>()?,
-            filter: LineFilter::parse(kind, &q)?,
+            filter,
             q,
         })
     }

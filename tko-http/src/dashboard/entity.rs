@@ -1,7 +1,6 @@
 //! The pages of templates, sites and plugins.
 
 use super::deployment::{ConditionRow, conditions, metadata};
-use super::filter_line::quoted;
 use super::history::{HistoryRow, rows};
 use super::html::{Html, age, bar, number};
 use super::overview::{StateLink, state_links};
@@ -16,6 +15,7 @@ use crate::query::ApiQuery;
 use crate::summary::StateCounts;
 use askama::Template;
 use axum::extract::State;
+use tko_core::view::quoted_filter;
 use tko_core::{Key, Kind, List, Package, Plugin, Timestamp, Want, view};
 
 /// Changes on the page.
@@ -82,8 +82,8 @@ pub(super) async fn page(
     };
     let deployments = page.map(|page| page.items).unwrap_or_default();
     let filter = match kind {
-        Kind::Template => format!("--template-id {}", quoted(key.id())),
-        _ => format!("--site-id {}", quoted(key.id())),
+        Kind::Template => format!("--template-id {}", quoted_filter(key.id())),
+        _ => format!("--site-id {}", quoted_filter(key.id())),
     };
     let counts = {
         let tally = context.feeds.tally();

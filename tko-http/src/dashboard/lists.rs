@@ -1,6 +1,5 @@
 //! Lists: deployments, sites, templates, plugins.
 
-use super::filter_line::LineFilter;
 use super::html::{number, short};
 use super::page::{PageResult, rendered};
 use super::rows::{ListColumn, ListRow, Shown, columns, row};
@@ -12,7 +11,7 @@ use crate::query::ApiQuery;
 use askama::Template;
 use axum::extract::{Path, State};
 use futures_util::{StreamExt, stream};
-use tko_core::view::{DeploymentState, obstacle};
+use tko_core::view::{DeploymentState, FilterLine};
 use tko_core::{Cursor, DataApi, Error, Key, Kind, List, Page, Record, Result, Want};
 
 /// Rows of one page.
@@ -85,9 +84,9 @@ pub(super) async fn page(
     let name = plural(kind);
     let mut shell = Shell::new(&context, &caller, heading(kind), active, name).await?;
     shell.notice = notice(done.0.as_deref(), done.1, done.2);
-    let (filter, problem) = match LineFilter::parse(kind, &q) {
+    let (filter, problem) = match FilterLine::parse(kind, &q) {
         Ok(filter) => (filter, None),
-        Err(error) => (LineFilter::all(kind), Some(error.to_string())),
+        Err(error) => (FilterLine::all(kind), Some(error.to_string())),
     };
     let after = cursor
         .map(|id| Key::new(kind, &id).map(Cursor))
@@ -151,19 +150,16 @@ pub(super) async fn page(
 pub(super) async fn filtered(
     api: &dyn DataApi,
     mut list: List,
-    filter: &LineFilter,
+    filter: &FilterLine,
 ) -> Result<Page> {
-    let Some(reason) = &filter.reason else {
+    if filter.reason.is_none() {
         return crate::api::entity::page(api, list, filter.state).await;
-    };
+    }
     // Reasons are not indexed: a bounded number of pages is searched.
     let most = list.most();
     list.limit = tko_core::select::MAX_PAGE;
     let mut page = crate::api::entity::page(api, list, filter.state).await?;
-    page.items.retain(|record| {
-        obstacle(&record.entity)
-            .is_some_and(|condition| condition.message.contains(reason.as_str()))
-    });
+    page.items.retain(|record| filter.fits(&record.entity));
     if page.items.len() > most {
         page.items.truncate(most);
         let last = page.items.last().map(|last| last.entity.key.clone());
@@ -196,7 +192,7 @@ fn chips(
     context: &SharedContext,
     kind: Kind,
     q: &str,
-    filter: &LineFilter,
+    filter: &FilterLine,
     has_counts: bool,
 ) -> Vec<Chip> {
     if kind != Kind::Deployment {
@@ -237,7 +233,7 @@ pub(super) async fn changed_rows(
     mut query: ApiQuery,
 ) -> PageResult {
     let kind = collection(&name)?;
-    let filter = LineFilter::parse(kind, &query.text("q")?.unwrap_or_default())?;
+    let filter = FilterLine::parse(kind, &query.text("q")?.unwrap_or_default())?;
     let ids = query.all("key");
     query.end()?;
     if ids.len() > MAX_LOOKUP {
@@ -263,10 +259,7 @@ pub(super) async fn changed_rows(
         let is_shown = filter.state == Some(DeploymentState::Deleting) || !record.entity.deleting;
         let mut select = filter.select.clone();
         select.deleting = true;
-        let has_state = filter
-            .state
-            .is_none_or(|state| DeploymentState::of(&record.entity) == Some(state));
-        is_shown && has_state && select.matches(&record.entity)
+        is_shown && filter.fits(&record.entity) && select.matches(&record.entity)
     });
     rendered(&RowsPage {
         rows: rows

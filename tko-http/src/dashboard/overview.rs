@@ -1,7 +1,6 @@
 //! The overview: what is there, and what is wrong.
 
 use super::activity::{ActivityRow, latest};
-use super::filter_line::quoted;
 use super::html::{Html, age, bar, chart, number, visible};
 use super::page::{PageResult, rendered};
 use super::shell::{Notice, Shell};
@@ -12,7 +11,7 @@ use crate::summary::StateCounts;
 use askama::Template;
 use axum::extract::State;
 use tko_core::Key;
-use tko_core::view::DeploymentState;
+use tko_core::view::{DeploymentState, quoted_filter};
 
 /// Reasons, sites and plugins that are shown.
 const REASONS: usize = 10;
@@ -130,7 +129,7 @@ pub(super) async fn page(
         } else {
             ""
         };
-        let line = format!("{filter}--reason {}", quoted(&text));
+        let line = format!("{filter}--reason {}", quoted_filter(&text));
         ReasonRow {
             href: format!("/deployments?q={}", encoded(&line)),
             count: number(counted.count),

@@ -39,7 +39,7 @@ fn node_packages() -> Option<PathBuf> {
             .stdout(Stdio::null())
             .status();
         if !installed.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: npm cannot install playwright-core and axe-core");
+            assert_without("npm cannot install playwright-core and axe-core");
             return None;
         }
     }
@@ -59,9 +59,18 @@ fn chromium() -> Option<&'static str> {
             asked.status().is_ok_and(|status| status.success())
         });
     if found.is_none() {
-        eprintln!("skipped: chromium is not installed; cargo xtask test installs it");
+        assert_without("chromium is not installed; cargo xtask test installs it");
     }
     found
+}
+
+/// Fails unless the tests are told that there is no browser.
+fn assert_without(problem: &str) {
+    let without = std::env::var("TKO_TEST_WITHOUT").unwrap_or_default();
+    assert!(
+        without.split(',').any(|name| name == "browser"),
+        "{problem}; TKO_TEST_WITHOUT=browser skips this test"
+    );
 }
 
 /// The callers of the servers with authentication: an operator, and a viewer.

@@ -2,6 +2,7 @@
 
 use crate::resource_list::ResourceList;
 use serde_json::{Map, Value};
+use tko_core::Gvk;
 
 /// The group of the catalog's own kinds of configuration.
 pub(super) const CONFIG_API_VERSION: &str = "fn.kpt.dev/v1alpha1";
@@ -257,29 +258,10 @@ fn walk_new(value: &mut Value, keys: &[&str], edit: &mut dyn FnMut(&mut Value)) 
     }
 }
 
-/// Kinds of Kubernetes that have no namespace.
+/// Whether a resource is of a built-in kind that has no namespace.
 pub(super) fn is_cluster_scoped(resource: &Value) -> bool {
-    let built_in = |kinds: &[&str]| kinds.contains(&kind(resource));
-    match group(resource) {
-        "" => built_in(&["ComponentStatus", "Namespace", "Node", "PersistentVolume"]),
-        "admissionregistration.k8s.io"
-        | "apiregistration.k8s.io"
-        | "certificates.k8s.io"
-        | "flowcontrol.apiserver.k8s.io"
-        | "internal.apiserver.k8s.io"
-        | "node.k8s.io"
-        | "scheduling.k8s.io"
-        | "storagemigration.k8s.io" => true,
-        "apiextensions.k8s.io" => built_in(&["CustomResourceDefinition"]),
-        "authentication.k8s.io" => built_in(&["TokenReview", "SelfSubjectReview"]),
-        "authorization.k8s.io" => !built_in(&["LocalSubjectAccessReview"]),
-        "networking.k8s.io" => built_in(&["IngressClass", "IPAddress", "ServiceCIDR"]),
-        "policy" => built_in(&["PodSecurityPolicy"]),
-        "rbac.authorization.k8s.io" => built_in(&["ClusterRole", "ClusterRoleBinding"]),
-        "resource.k8s.io" => built_in(&["DeviceClass", "ResourceSlice"]),
-        "storage.k8s.io" => !built_in(&["CSIStorageCapacity"]),
-        _ => false,
-    }
+    let api_version = text_at(resource, &["apiVersion"]).unwrap_or_default();
+    tko_core::cluster_scope::is_cluster_scoped(&Gvk::of(api_version, kind(resource)))
 }
 
 /// Whether the group is one of Kubernetes itself, so that the scope of its kinds is known.

@@ -58,9 +58,11 @@ impl Kubectl {
                 home: tempfile::tempdir().expect("a temporary folder"),
             })
             .collect();
-        if all.is_empty() {
-            eprintln!("skipped: kubectl is not installed");
-        }
+        let without = std::env::var("TKO_TEST_WITHOUT").unwrap_or_default();
+        assert!(
+            !all.is_empty() || without.split(',').any(|name| name == "kubectl"),
+            "kubectl is not installed; TKO_TEST_WITHOUT=kubectl skips its tests"
+        );
         all
     }
 

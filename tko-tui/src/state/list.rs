@@ -2,12 +2,12 @@
 
 use crate::action::Motion;
 use crate::fetch::FetchRequest;
-use crate::filter::ScreenFilter;
 use crate::text::{TimeZoneOffset, safe};
 use crate::window::{Growth, RowWindow};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tko_core::view::FilterLine;
 use tko_core::view::{DeploymentState, obstacle};
 use tko_core::{Entity, Event, Key, Kind, Page, Result};
 
@@ -24,7 +24,7 @@ const MAX_FILLS: u8 = 4;
 #[derive(Debug)]
 pub(crate) struct ListView {
     pub(crate) kind: Kind,
-    pub(crate) filter: ScreenFilter,
+    pub(crate) filter: FilterLine,
     /// The filter as it was typed.
     pub(crate) line: String,
     pub(crate) window: RowWindow,
@@ -122,7 +122,7 @@ impl ListView {
     pub(crate) fn new(kind: Kind) -> Self {
         Self {
             kind,
-            filter: ScreenFilter::all(kind),
+            filter: FilterLine::all(kind),
             line: String::new(),
             window: RowWindow::default(),
             order: Vec::new(),

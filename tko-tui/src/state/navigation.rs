@@ -6,7 +6,7 @@ use super::{
 };
 use crate::action::{DetailTab, MenuPage, Motion, ScreenPlace};
 use crate::fetch::{ChangeVerb, FetchRequest};
-use crate::filter::{MAX_LINE, ScreenFilter};
+use tko_core::view::{FilterLine, MAX_FILTER_LINE};
 use tko_core::{Key, Kind};
 
 impl Screen {
@@ -40,7 +40,7 @@ impl Screen {
             MenuPage::About => ScreenView::About(AboutView::default()),
             MenuPage::List(kind) => {
                 let mut list = ListView::new(kind);
-                if let Ok(filter) = ScreenFilter::parse(kind, line) {
+                if let Ok(filter) = FilterLine::parse(kind, line) {
                     (list.filter, list.line) = (filter, line.to_owned());
                 }
                 ScreenView::List(Box::new(list))
@@ -165,7 +165,7 @@ impl Screen {
             return;
         };
         let is_insertion = matches!(request, tui_input::InputRequest::InsertChar(_));
-        if !is_insertion || input.value().len() < MAX_LINE {
+        if !is_insertion || input.value().len() < MAX_FILTER_LINE {
             input.handle(request);
         }
     }
@@ -176,7 +176,7 @@ impl Screen {
                 let ScreenView::List(list) = &mut self.view else {
                     return Vec::new();
                 };
-                match ScreenFilter::parse(list.kind, input.value()) {
+                match FilterLine::parse(list.kind, input.value()) {
                     Ok(filter) => {
                         let mut filtered = ListView::new(list.kind);
                         input.value().trim().clone_into(&mut filtered.line);

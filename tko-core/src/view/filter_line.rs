@@ -1,30 +1,46 @@
-//! [`ScreenFilter`]: the filters of the command line, as one line of text.
+//! [`FilterLine`]: the filters of the command line, as one line of text, for dashboards.
 
-use tko_core::metadata::RESERVED;
-use tko_core::pattern::PatternError;
-use tko_core::resource::Gvk;
-use tko_core::select::MetadataPatterns;
-use tko_core::view::DeploymentState;
-use tko_core::{DeploymentId, Entity, Error, Kind, Pattern, Result, Select};
+use super::state::{DeploymentState, obstacle};
+use crate::entity::Entity;
+use crate::error::{Error, Result};
+use crate::id::{DeploymentId, Kind};
+use crate::metadata::RESERVED;
+use crate::pattern::{Pattern, PatternError};
+use crate::resource::Gvk;
+use crate::select::{MetadataPatterns, Select};
 
 /// Longest filter line, in bytes.
-pub(crate) const MAX_LINE: usize = 4_096;
+pub const MAX_FILTER_LINE: usize = 4_096;
 
-/// The rows that a list shows.
+/// The rows of a list that a line of text selects.
+///
+/// ```
+/// use tko_core::Kind;
+/// use tko_core::view::{DeploymentState, FilterLine};
+///
+/// let filter = FilterLine::parse(Kind::Deployment, "--state failing --template-id 'nf/*'")?;
+/// assert_eq!(filter.state, Some(DeploymentState::Failing));
+/// assert_eq!(filter.select.template_ids[0].as_str(), "nf/*");
+/// # Ok::<(), tko_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct ScreenFilter {
+pub struct FilterLine {
     /// The selection that the API evaluates.
-    pub(crate) select: Select,
-    /// The state, which the API cannot select.
-    pub(crate) state: Option<DeploymentState>,
+    pub select: Select,
+    /// The state, which the API cannot select. For deployments only.
+    pub state: Option<DeploymentState>,
+    /// A part of the message of the condition that is in the way, which the API cannot select
+    /// either. For deployments only.
+    pub reason: Option<String>,
 }
 
-impl ScreenFilter {
+impl FilterLine {
     /// Everything of a kind.
-    pub(crate) fn all(kind: Kind) -> Self {
+    pub fn all(kind: Kind) -> Self {
         Self {
             select: Select::all(kind),
             state: None,
+            reason: None,
         }
     }
 
@@ -33,9 +49,9 @@ impl ScreenFilter {
     ///
     /// # Errors
     /// `BadArgument`: a filter is unknown, is malformed, or does not fit the kind.
-    pub(crate) fn parse(kind: Kind, line: &str) -> Result<Self> {
-        if line.len() > MAX_LINE {
-            let message = format!("is longer than {MAX_LINE} bytes");
+    pub fn parse(kind: Kind, line: &str) -> Result<Self> {
+        if line.len() > MAX_FILTER_LINE {
+            let message = format!("is longer than {MAX_FILTER_LINE} bytes");
             return Err(Error::bad("filter", message));
         }
         let mut filter = Self::all(kind);
@@ -65,6 +81,7 @@ impl ScreenFilter {
             ("prepared", Kind::Deployment) => select.prepared = Some(boolean(name, value)?),
             ("approved", Kind::Deployment) => select.approved = Some(boolean(name, value)?),
             ("state", Kind::Deployment) => self.state = Some(need()?.parse()?),
+            ("reason", Kind::Deployment) => self.reason = Some(need()?.to_owned()),
             ("parent", Kind::Deployment) => select.parent = Some(DeploymentId::new(need()?)?),
             ("site-id", Kind::Deployment) => select.site_ids.push(id_pattern(need()?)?),
             ("template-id", Kind::Deployment | Kind::Site) => {
@@ -94,34 +111,49 @@ impl ScreenFilter {
     }
 
     /// The selection that finds all rows of the wanted state with as few others as possible.
-    pub(crate) fn narrowed(&self) -> Select {
+    pub fn narrowed(&self) -> Select {
         let mut select = self.select.clone();
-        match self.state {
-            Some(DeploymentState::Approved | DeploymentState::Scheduled) => {
-                select.approved.get_or_insert(true);
-            }
-            Some(DeploymentState::Waiting) => {
-                select.prepared.get_or_insert(true);
-                select.approved.get_or_insert(false);
-            }
-            Some(DeploymentState::Unprepared) => {
-                select.prepared.get_or_insert(false);
-            }
-            Some(DeploymentState::Deleting) => select.deleting = true,
-            Some(DeploymentState::Failing) | None => {}
+        if let Some(state) = self.state {
+            state.narrow(&mut select);
         }
         select
     }
 
-    /// Whether the state of a row is the wanted one.
-    pub(crate) fn has_state(&self, entity: &Entity) -> bool {
-        self.state
-            .is_none_or(|state| DeploymentState::of(entity) == Some(state))
+    /// Whether the line selects all entities of its kind.
+    pub fn is_everything(&self) -> bool {
+        let select = &self.select;
+        !self.is_scanned()
+            && select.ids.is_empty()
+            && select.template_ids.is_empty()
+            && select.site_ids.is_empty()
+            && select.metadata.is_empty()
+            && select.template_metadata.is_empty()
+            && select.site_metadata.is_empty()
+            && select.parent.is_none()
+            && select.prepared.is_none()
+            && select.approved.is_none()
+            && select.plugin_type.is_none()
+            && select.executor.is_none()
+            && select.trigger.is_none()
+    }
+
+    /// Whether rows must be looked at one by one, because the API cannot select all that is wanted.
+    pub fn is_scanned(&self) -> bool {
+        self.state.is_some() || self.reason.is_some()
+    }
+
+    /// Whether a row has the state and the reason that are wanted.
+    pub fn fits(&self, entity: &Entity) -> bool {
+        let has_state = |state| DeploymentState::of(entity) == Some(state);
+        let has_reason = |reason: &String| {
+            obstacle(entity).is_some_and(|condition| condition.message.contains(reason.as_str()))
+        };
+        self.state.is_none_or(has_state) && self.reason.as_ref().is_none_or(has_reason)
     }
 
     /// Whether a row belongs to the list; `None` if the row alone cannot tell.
-    pub(crate) fn matches(&self, entity: &Entity) -> Option<bool> {
-        if !self.narrowed().matches(entity) || !self.has_state(entity) {
+    pub fn matches(&self, entity: &Entity) -> Option<bool> {
+        if !self.narrowed().matches(entity) || !self.fits(entity) {
             return Some(false);
         }
         self.select.is_watchable().then_some(true)
@@ -141,13 +173,14 @@ fn flag(word: &str) -> Option<&str> {
 }
 
 /// The filters of a kind, for messages.
-pub(crate) fn known(kind: Kind) -> &'static str {
+fn known(kind: Kind) -> &'static str {
     match kind {
         Kind::Template => "--id PATTERN, --metadata KEY=PATTERN",
         Kind::Site => "--id PATTERN, --metadata KEY=PATTERN, --template-id PATTERN",
         Kind::Deployment => {
             "--id, --template-id or --site-id PATTERN, --metadata, --template-metadata or \
-             --site-metadata KEY=PATTERN, --parent ID, --prepared, --approved, --state STATE"
+             --site-metadata KEY=PATTERN, --parent ID, --prepared, --approved, --state STATE, --reason \
+             TEXT"
         }
         Kind::Plugin => {
             "--type TYPE, --name PATTERN, --executor NAME, --trigger GROUP,VERSION,KIND"
@@ -225,17 +258,38 @@ fn words(line: &str) -> Result<Vec<String>> {
     Ok(words)
 }
 
+/// Quotes a value for a filter line, if it needs quotes.
+pub fn quoted_filter(value: &str) -> String {
+    let is_plain = !value.is_empty()
+        && !value.starts_with('-')
+        && !value.contains(|c: char| c.is_whitespace() || c == '\'' || c == '"');
+    if is_plain {
+        return value.to_owned();
+    }
+    // A quote of one kind within is put into quotes of the other kind.
+    let mut quoted = String::from("'");
+    for character in value.chars() {
+        if character == '\'' {
+            quoted.push_str("'\"'\"'");
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ScreenFilter;
-    use tko_core::Kind;
-    use tko_core::view::DeploymentState;
+    use super::{FilterLine, quoted_filter, words};
+    use crate::id::Kind;
+    use crate::view::DeploymentState;
 
     #[test]
     fn a_line_is_read_as_the_command_line_is() {
         let line =
             "--state failing --template-id 'nf/amf:*' --prepared --approved=false 'a*' -m k=v";
-        let filter = ScreenFilter::parse(Kind::Deployment, line).expect("filters");
+        let filter = FilterLine::parse(Kind::Deployment, line).expect("filters");
         assert_eq!(filter.state, Some(DeploymentState::Failing));
         let select = &filter.select;
         assert_eq!(select.template_ids[0].as_str(), "nf/amf:*");
@@ -245,7 +299,7 @@ mod tests {
         );
         assert_eq!(select.ids[0].as_str(), "a*");
         assert!(select.metadata.contains_key("k"));
-        let split = ScreenFilter::parse(Kind::Deployment, "--prepared false").expect("filters");
+        let split = FilterLine::parse(Kind::Deployment, "--prepared false").expect("filters");
         assert_eq!(split.select.prepared, Some(false));
     }
 
@@ -261,12 +315,67 @@ mod tests {
             "--prepared=maybe",
             "-m k=v,k=w",
         ] {
+            assert!(FilterLine::parse(Kind::Deployment, line).is_err(), "{line}");
+        }
+        assert!(FilterLine::parse(Kind::Site, "--state failing").is_err());
+        assert!(FilterLine::parse(Kind::Site, &"a".repeat(5_000)).is_err());
+    }
+
+    #[test]
+    fn an_empty_line_is_everything_and_nothing_else_is() {
+        for kind in Kind::ALL {
             assert!(
-                ScreenFilter::parse(Kind::Deployment, line).is_err(),
-                "{line}"
+                FilterLine::parse(kind, " ")
+                    .expect("no filters")
+                    .is_everything()
             );
         }
-        assert!(ScreenFilter::parse(Kind::Site, "--state failing").is_err());
-        assert!(ScreenFilter::parse(Kind::Site, &"a".repeat(5_000)).is_err());
+        for line in [
+            "**",
+            "--id a",
+            "--template-id a",
+            "--site-id a",
+            "-m k=v",
+            "--template-metadata k=v",
+            "--site-metadata k=v",
+            "--parent 0123456789abcdefghij",
+            "--prepared",
+            "--approved=false",
+            "--state waiting",
+            "--reason quota",
+        ] {
+            let filter = FilterLine::parse(Kind::Deployment, line).expect(line);
+            assert!(!filter.is_everything(), "{line}");
+        }
+        for line in [
+            "--type prepare",
+            "--executor command",
+            "--trigger g,v1,K",
+            "a*",
+        ] {
+            let filter = FilterLine::parse(Kind::Plugin, line).expect(line);
+            assert!(!filter.is_everything(), "{line}");
+        }
+    }
+
+    /// A state adds to what the line says, and never replaces it.
+    #[test]
+    fn a_state_narrows_and_contradicts_nothing() {
+        let line = "--state approved --approved=false";
+        let filter = FilterLine::parse(Kind::Deployment, line).expect("filters");
+        assert_eq!(filter.narrowed().approved, Some(false));
+        let filter = FilterLine::parse(Kind::Deployment, "--state waiting").expect("a filter");
+        let select = filter.narrowed();
+        assert_eq!(
+            (select.prepared, select.approved),
+            (Some(true), Some(false))
+        );
+    }
+
+    #[test]
+    fn quoted_values_are_read_back() {
+        for value in ["a", "", "a b", "it's", "\"x\" 'y'", "--flag", "a\tb"] {
+            assert_eq!(words(&quoted_filter(value)).expect("closed"), [value]);
+        }
     }
 }
