@@ -12,8 +12,8 @@ const PREFIX: &str = "secret:";
 
 /// A folder with one secret in each file, such as a mounted Kubernetes Secret.
 ///
-/// A property `secret:NAME` of a plugin means the content of the file NAME. So whoever may read
-/// plugins does not see it. Names have letters, digits, `-`, `_` and `.` only.
+/// A plugin's property with the value `secret:NAME` stands for the content of the file NAME. People
+/// who can read the plugin see only the name. Names have letters, digits, `-`, `_` and `.` only.
 #[derive(Clone, Default)]
 pub struct SecretFolder {
     path: Option<PathBuf>,

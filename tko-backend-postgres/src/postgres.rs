@@ -125,7 +125,7 @@ impl Postgres {
     /// The names of the other TKO processes that are connected to this database: the applications of
     /// their connections, each once.
     ///
-    /// Processes are told apart by [`application`](PostgresSettings::application), so it should be
+    /// Processes are distinguished by [`application`](PostgresSettings::application), so it should be
     /// unique, and start with `tko`.
     ///
     /// # Errors

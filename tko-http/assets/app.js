@@ -196,7 +196,8 @@
   const picked = () => {
     if (!bulk) return;
     const count = body.querySelectorAll("input[type=checkbox]:checked").length;
-    bulk.querySelector(".count").textContent = count ? count + " selected" : "none selected: all that match";
+    const shown = bulk.querySelector(".count");
+    shown.textContent = count ? count + " selected" : shown.dataset.none;
   };
   if (list) {
     list.addEventListener("change", (event) => {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `overview`, `lists`, `deployment`, `entity`, `topology`, `activity`, `about` | the pages |
 //! | `confirm`, `edit`, `sign_in` | the actions |
-//! | `events` | what a page is told while it is open |
+//! | `events` | the events that an open page receives |
 //! | `shell` | what every page shows around its content |
 //! | `html`, `yaml`, `diff`, `package` | how things are shown |
 //!

@@ -4,7 +4,8 @@
 //! read at their own pace. The same task keeps the [`Tally`] that the summary is made of.
 //!
 //! After a failure the task continues from the last revision, with a backoff. If the feed no longer
-//! continues from there, ring and tally start anew, and watches are told to list again.
+//! continues from there, ring and tally start anew, and watches end with the error that makes
+//! clients list again.
 
 mod ring;
 

@@ -34,7 +34,7 @@ const AUDIT_ID: &str = "audit-id";
 
 /// Who may make requests.
 pub(crate) enum Gate {
-    /// Whoever is authenticated here; the data service knows the roles.
+    /// Every authenticated caller; the data service knows the roles.
     Local(Arc<dyn Authenticate>),
     /// Whom the cluster permits it.
     Cluster(Arc<Delegation>),

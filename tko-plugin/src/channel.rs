@@ -1,6 +1,6 @@
 //! Log channels: a FIFO or a TCP port from a program to its caller.
 //!
-//! Each call has its own [`Channel`], so its lines need no prefix to be told apart from those of
+//! Each call has its own [`Channel`], so its lines need no prefix to distinguish them from those of
 //! other calls.
 
 use crate::log::LineLog;

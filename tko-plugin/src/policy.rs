@@ -4,7 +4,7 @@ use crate::process::Program;
 use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
 
-/// Which programs plugins may run. Default: any, because whoever may register plugins is trusted.
+/// Which programs plugins may run. Default: any, because callers who may register plugins are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PluginPolicy {
     /// Any program of this machine.

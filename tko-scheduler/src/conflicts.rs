@@ -1,6 +1,6 @@
 //! Deployments of one site that contain the same resource of a cluster.
 //!
-//! Whoever applies the manifests last wins, and removing one deployment removes the resource of the
+//! The deployment that is applied last wins, and removing one deployment removes the resource of the
 //! other. So every deployment concerned gets a condition that names the others.
 
 use crate::apply::to_apply;
@@ -132,7 +132,7 @@ mod tests {
         Record::new(Entity::new(&id, Deployment::default())).package(package)
     }
 
-    /// O15: deployments with the same object of a site are told so, whatever its version.
+    /// O15: deployments with the same object on a site get a condition, whatever its version.
     #[test]
     fn deployments_that_share_an_object_are_told_so() {
         let site = SiteId::new("s").expect("an id");

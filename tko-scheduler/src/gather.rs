@@ -86,7 +86,7 @@ pub(crate) fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
 }
 
 /// Whether a deployment was edited after its approval, and waits for the approval of the edit. Until
-/// then the site keeps what is there.
+/// then the site keeps its manifests.
 fn awaits_approval(entity: &Entity, site: &SiteId) -> bool {
     let is_edited = entity
         .condition(APPROVED)

@@ -58,7 +58,7 @@ async fn an_edit_waits_for_its_approval_while_the_site_keeps_the_old_package() {
     assert_eq!(last.wanted, [(id.to_string(), "two".to_owned())]);
 }
 
-/// O15: two deployments with the same object on one site are told so, until one of them is gone.
+/// O15: two deployments with the same object on one site have a condition until one is gone.
 #[tokio::test(start_paused = true)]
 async fn deployments_with_the_same_object_are_told_so() {
     let world = World::everywhere();

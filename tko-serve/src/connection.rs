@@ -73,7 +73,7 @@ impl Peer {
         self.address
     }
 
-    /// Notes that a complete request arrived, whoever makes it.
+    /// Notes that a complete request arrived, with or without credentials.
     ///
     /// A connection without any is closed after
     /// [`AcceptSettings::first_request`](crate::AcceptSettings::first_request), and one without an

@@ -71,7 +71,7 @@ pub(crate) struct ConnectionProgress {
 }
 
 impl ConnectionProgress {
-    /// Notes a request, whoever makes it.
+    /// Notes a request, with or without credentials.
     pub(crate) fn request(&self) {
         self.requested.store(true, Ordering::Relaxed);
     }

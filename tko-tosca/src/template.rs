@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub(crate) enum ComputedValue {
     /// Not yet.
     Pending,
-    /// It is being computed: whoever asks for it now is part of a loop.
+    /// It is being computed: a call that asks for it now closes a loop.
     Open,
     /// Computed; `None` if that failed, with a problem.
     Done(Option<YamlNode>),

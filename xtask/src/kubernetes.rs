@@ -23,7 +23,7 @@ const GO: &str = "1.26.0";
 /// the default is target/kubernetes/bin.
 #[derive(Args)]
 pub(crate) struct KubernetesArgs {
-    /// Build again what is there already
+    /// Build programs again that are built already
     #[arg(long)]
     force: bool,
 }

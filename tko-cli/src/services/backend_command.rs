@@ -240,7 +240,7 @@ struct CheckOutcome {
 
 impl CheckOutcome {
     /// What was checked (entities, bodies, changes), the findings, and how many of them are left.
-    fn new([entities, bodies, changes]: [u64; 3], findings: Vec<Value>, left: u64) -> Self {
+    fn new([entities, bodies, changes]: [u64; 3], findings: &[Value], left: u64) -> Self {
         let shown = json!({
             "entities": entities,
             "bodies": bodies,
@@ -307,7 +307,7 @@ impl CheckArgs {
         let (entities, bodies, changes) = (report.entities, report.bodies, report.changes);
         Ok(CheckOutcome::new(
             [entities, bodies, changes],
-            findings.collect(),
+            &findings.collect::<Vec<_>>(),
             report.left(),
         ))
     }
@@ -329,7 +329,7 @@ impl CheckArgs {
         let (entities, bodies, changes) = (report.entities, report.bodies, report.changes);
         Ok(CheckOutcome::new(
             [entities, bodies, changes],
-            findings.collect(),
+            &findings.collect::<Vec<_>>(),
             report.left(),
         ))
     }

@@ -114,7 +114,7 @@ impl<'a> ValidationReport<'a> {
     /// Creates a report and writes its beginning.
     ///
     /// # Errors
-    /// The format is none of reports, or writing fails.
+    /// The format is not one of reports, or writing fails.
     pub(super) fn new(
         format: OutputFormat,
         summary: bool,

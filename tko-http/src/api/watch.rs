@@ -61,7 +61,7 @@ pub(super) async fn watch(
         }
     };
     let permit = watch_permit(&context)?;
-    // Whoever may list the selection may watch it.
+    // A caller who may list the selection may watch it.
     let position = api
         .list(&List::new(select.clone()).limit(1))
         .await?
@@ -188,7 +188,7 @@ impl WatchState {
         }
     }
 
-    /// Reads what is there. Cancel safe.
+    /// Reads the entities that exist. Cancel safe.
     async fn read(&mut self) -> Option<String> {
         match &mut self.source {
             EventSource::Ring(reader) => match reader.next().await {

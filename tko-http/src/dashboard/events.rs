@@ -1,4 +1,5 @@
-//! What an open page is told: counts once a second at most, and which entities of its scope changed.
+//! The events for an open page: counts, at most once a second, and the entities of its scope that
+//! changed.
 //!
 //! A page's scope is `all`, a collection such as `sites`, or an entity such as `sites/lab%2F1`. The
 //! page reads what it needs anew, so events name entities and nothing more.
@@ -19,13 +20,13 @@ use tko_core::{Entity, Error, Key, Kind, List, Scope, Select, SiteId, TemplateId
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-/// Changes within this time are told together.
+/// Changes within this time make one event.
 const TOGETHER: Duration = Duration::from_millis(200);
 
 /// Shortest time between two events with counts.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(1);
 
-/// Most ids of one event. Of the others, only the number is told.
+/// Most ids of one event. Of further ones, the event has only the number.
 const MAX_IDS: usize = 200;
 
 /// What a page shows.
@@ -102,7 +103,7 @@ pub(super) async fn events(
     let scope = PageScope::parse(&scope)?;
     query.end()?;
     let permit = watch_permit(&context)?;
-    // Whoever may list deployments may know that one changed.
+    // A caller who may list deployments may know that one changed.
     caller
         .api
         .list(&List::new(Select::all(Kind::Deployment)).limit(1))
@@ -143,7 +144,7 @@ struct PageEvents {
     next_counts: Instant,
     counts_due: bool,
     changed: BTreeSet<String>,
-    /// When the changes are told.
+    /// When the event with the changes is sent.
     flush: Option<Instant>,
     more: u64,
     /// The parts of the data that the caller may read, if not all.

@@ -1,4 +1,4 @@
-//! The overview: what is there, and what is wrong.
+//! The overview: counts by state, and what is wrong.
 
 use super::activity::{ActivityRow, latest};
 use super::html::{Html, age, bar, chart, number, visible};

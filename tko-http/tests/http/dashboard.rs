@@ -78,6 +78,19 @@ async fn actions_ask_first_and_count_again() {
     )
     .await;
     assert!(question.contains("Approve 2 deployments"), "{question}");
+    // Nothing selected and no filter is not everything.
+    for action in ["approve", "delete"] {
+        let path = format!("/confirm/deployments?action={action}&q=");
+        let refused = sent(server.get(&path), StatusCode::BAD_REQUEST).await;
+        let refused = refused.text().await.expect("a page");
+        assert!(refused.contains("nothing is selected"), "{refused}");
+        let form = format!("action={action}&q=&count=100");
+        let form_type = "application/x-www-form-urlencoded";
+        let all = server
+            .post("/apply/deployments")
+            .header("content-type", form_type);
+        sent(all.body(form), StatusCode::BAD_REQUEST).await;
+    }
     let apply = |count: u32| {
         let form = format!("action=approve&q=--state+waiting&count={count}");
         let form_type = "application/x-www-form-urlencoded";

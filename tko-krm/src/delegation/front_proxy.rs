@@ -90,7 +90,7 @@ impl FrontProxy {
             .is_some_and(|roots| roots.verifies(chain, now))
     }
 
-    /// The user that the headers name, whoever sent them.
+    /// The user that the headers name. Does not check who sent them.
     pub(super) fn user(&self, headers: &HeaderMap) -> Option<ClusterUser> {
         let settings = &self.settings;
         let first = |names: &[String]| {

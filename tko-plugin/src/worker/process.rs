@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// Frames that are read ahead.
 const AHEAD: usize = 4;
 
-/// What a process is told.
+/// A message to a process.
 #[derive(Debug)]
 pub(super) enum WorkerOrder {
     Call {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Closes stdin without reading it and answers: whoever writes the input must bear a broken pipe."""
+"""Closes stdin without reading it and answers: the controller must survive a broken pipe."""
 
 import os
 

@@ -1,4 +1,4 @@
-//! Names of Kubernetes objects and of what is in them.
+//! Names of Kubernetes objects and of their parts.
 
 pub(super) const LABEL: &str = "a DNS label: at most 63 lower case letters, digits and '-', with a letter or digit at both ends";
 pub(super) const LABEL_1035: &str = "a DNS label that begins with a letter: at most 63 lower case letters, digits and '-', with a letter or digit at the end";
