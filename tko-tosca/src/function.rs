@@ -161,10 +161,7 @@ impl Instance<'_, '_> {
                     self.analysis.problems.error(whole.at, site.path, message);
                     return None;
                 };
-                {
-                    let part = part.to_owned();
-                    self.made(whole, &part, site)?
-                }
+                self.made(whole, part, site)?
             }
         };
         // A wrong result is a mistake of the call.
