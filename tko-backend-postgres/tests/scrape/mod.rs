@@ -88,18 +88,14 @@ impl Scrape {
 
     /// The purposes of statements that were sent.
     pub(crate) fn names(&self) -> BTreeSet<String> {
-        let text = self.text();
-        let counted = text.lines().filter(|line| line.starts_with(COUNT));
-        counted
-            .map(|line| line.split('"').nth(1).expect("a label").to_owned())
-            .collect()
+        names(&self.text())
     }
 
     /// Buckets rise up to the count, and statements took some time.
     pub(crate) fn is_sound(&self) {
         let text = self.text();
         assert!(text.ends_with("# EOF\n"), "{text}");
-        for name in self.names() {
+        for name in names(&text) {
             let buckets: Vec<u64> = text
                 .lines()
                 .filter_map(|line| {
@@ -117,4 +113,12 @@ impl Scrape {
             assert!(count > 0 && buckets.last() == Some(&count), "{name}");
         }
     }
+}
+
+/// The purposes of statements that were sent, in one text of metrics.
+fn names(text: &str) -> BTreeSet<String> {
+    let counted = text.lines().filter(|line| line.starts_with(COUNT));
+    counted
+        .map(|line| line.split('"').nth(1).expect("a label").to_owned())
+        .collect()
 }
