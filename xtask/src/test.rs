@@ -59,6 +59,10 @@ pub(crate) struct TestArgs {
     /// Run this many test programs at a time
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(2).expect("not zero"))]
     programs: NonZeroUsize,
+    /// Run a test program that failed again, alone, up to this many times; one that then passes is
+    /// reported as unstable
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u8,
     /// Pass this option to cargo as well, such as --release
     #[arg(long = "cargo", value_name = "OPTION", allow_hyphen_values = true)]
     options: Vec<OsString>,
@@ -103,7 +107,7 @@ impl TestArgs {
         }
         let times = Path::new(TIMES);
         let mut known = Times::read(times);
-        let code = run_all(jobs, self.programs.get(), &mut known, out)?;
+        let code = run_all(jobs, self.programs.get(), self.retries, &mut known, out)?;
         // Only the order of the next run depends on this file.
         if let Err(error) = known.write(times) {
             writeln!(out, "could not write {TIMES}: {error}")?;

@@ -59,9 +59,12 @@ impl Times {
     }
 }
 
+/// If more programs than this fail, none is run again: that is not chance.
+const MOST_AGAIN: usize = 3;
+
 /// How a program ended.
 struct Ended {
-    name: String,
+    job: Job,
     status: io::Result<ExitStatus>,
     took: Duration,
     output: Vec<u8>,
@@ -76,10 +79,18 @@ impl Ended {
         let seconds = self.took.as_secs_f64();
         match &self.status {
             Ok(status) if status.success() => {
-                writeln!(out, "\n-- {} ({seconds:.1} s)", self.name)?;
+                writeln!(out, "\n-- {} ({seconds:.1} s)", self.job.name)?;
             }
-            Ok(status) => writeln!(out, "\n-- {} FAILED: {status} ({seconds:.1} s)", self.name)?,
-            Err(error) => writeln!(out, "\n-- {} FAILED: could not run it: {error}", self.name)?,
+            Ok(status) => writeln!(
+                out,
+                "\n-- {} FAILED: {status} ({seconds:.1} s)",
+                self.job.name
+            )?,
+            Err(error) => writeln!(
+                out,
+                "\n-- {} FAILED: could not run it: {error}",
+                self.job.name
+            )?,
         }
         out.write_all(&self.output)?;
         out.flush()?;
@@ -89,11 +100,13 @@ impl Ended {
 
 /// Runs all jobs, `at_once` of them at a time, and prints the output of each when it ends.
 ///
-/// The output of failed jobs is printed again at the end. Returns 0 if all passed, otherwise the
-/// exit code of one that failed.
+/// A job that fails is run again, alone, up to `retries` times, unless many failed; one that then
+/// passes is reported as unstable. The output of failed jobs is printed again at the end. Returns
+/// 0 if all passed in the end, otherwise the exit code of one that failed.
 pub(super) fn run_all(
     mut jobs: Vec<Job>,
     at_once: usize,
+    retries: u8,
     times: &mut Times,
     out: &mut dyn Write,
 ) -> Result<ExitCode> {
@@ -111,26 +124,59 @@ pub(super) fn run_all(
         drop(send);
         for ended in ended {
             ended.print(out)?;
-            times.0.insert(ended.name.clone(), ended.took.as_secs_f64());
+            let took = ended.took.as_secs_f64();
+            times.0.insert(ended.job.name.clone(), took);
             if !ended.passed() {
                 failed.push(ended);
             }
         }
         anyhow::Ok(())
     })?;
+    let (unstable, failed) = run_again(failed, retries, out)?;
     for ended in &failed {
         writeln!(out, "\nagain, because it failed:")?;
         ended.print(out)?;
     }
     let passed = count - failed.len();
     writeln!(out, "\n{passed} of {count} test programs passed")?;
+    for name in &unstable {
+        writeln!(out, "unstable: {name} failed at first, and passed alone")?;
+    }
     for ended in &failed {
-        writeln!(out, "failed: {}", ended.name)?;
+        writeln!(out, "failed: {}", ended.job.name)?;
     }
     Ok(match failed.first() {
         None => ExitCode::SUCCESS,
         Some(ended) => code(ended.status.as_ref().ok().copied()),
     })
+}
+
+/// Runs failed jobs again. Returns the names of those that passed, and those that failed.
+fn run_again(
+    failed: Vec<Ended>,
+    retries: u8,
+    out: &mut dyn Write,
+) -> Result<(Vec<String>, Vec<Ended>)> {
+    if failed.len() > MOST_AGAIN {
+        return Ok((Vec::new(), failed));
+    }
+    let (mut unstable, mut still) = (Vec::new(), Vec::new());
+    for mut ended in failed {
+        for _ in 0..retries {
+            if ended.passed() {
+                break;
+            }
+            writeln!(out, "\nalone, because it failed beside others:")?;
+            ended = run(ended.job);
+            ended.print(out)?;
+        }
+        if ended.passed() {
+            unstable.push(ended.job.name);
+        } else {
+            still.push(ended);
+        }
+    }
+    Ok((unstable, still))
 }
 
 fn work(queue: &Mutex<Vec<Job>>, ended: &Sender<Ended>) {
@@ -152,7 +198,7 @@ fn run(mut job: Job) -> Ended {
         Err(error) => (Err(error), Vec::new()),
     };
     Ended {
-        name: job.name,
+        job,
         status,
         took: began.elapsed(),
         output,
@@ -196,8 +242,17 @@ mod tests {
     }
 
     fn run(jobs: Vec<Job>, at_once: usize, times: &mut Times) -> (ExitCode, String) {
+        run_with_retries(jobs, at_once, 0, times)
+    }
+
+    fn run_with_retries(
+        jobs: Vec<Job>,
+        at_once: usize,
+        retries: u8,
+        times: &mut Times,
+    ) -> (ExitCode, String) {
         let mut out = Vec::new();
-        let code = run_all(jobs, at_once, times, &mut out).expect("it can print");
+        let code = run_all(jobs, at_once, retries, times, &mut out).expect("it can print");
         (code, String::from_utf8(out).expect("text"))
     }
 
@@ -225,6 +280,43 @@ mod tests {
         assert_eq!(out.matches("wrong\n").count(), 2, "{out}");
         let end = "wrong\n\n2 of 3 test programs passed\nfailed: bad\n";
         assert!(out.ends_with(end), "{out}");
+    }
+
+    #[test]
+    fn a_program_that_passes_when_run_again_is_reported_as_unstable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let once = || {
+            let path = folder.path().join("seen");
+            let path = path.display();
+            job(
+                "once",
+                &format!("[ -e {path} ] || {{ touch {path}; exit 7; }}"),
+            )
+        };
+        let (code, out) = run_with_retries(vec![once()], 1, 1, &mut Times::default());
+        assert_eq!(code, ExitCode::SUCCESS, "{out}");
+        let end = "1 of 1 test programs passed\n\
+                   unstable: once failed at first, and passed alone\n";
+        assert!(out.ends_with(end), "{out}");
+        // Without retries it fails.
+        std::fs::remove_file(folder.path().join("seen")).expect("it was there");
+        assert_eq!(
+            run(vec![once()], 1, &mut Times::default()).0,
+            ExitCode::from(7)
+        );
+    }
+
+    #[test]
+    fn a_program_that_fails_each_time_and_many_failures_stay_failures() {
+        let bad = |name| job(name, "echo wrong; exit 3");
+        let (code, out) = run_with_retries(vec![bad("a")], 1, 2, &mut Times::default());
+        assert_eq!(code, ExitCode::from(3));
+        // At first, twice alone, and at the end.
+        assert_eq!(out.matches("wrong\n").count(), 4, "{out}");
+        let many = ["a", "b", "c", "d"].map(bad).into();
+        let (code, out) = run_with_retries(many, 2, 2, &mut Times::default());
+        assert_eq!(code, ExitCode::from(3));
+        assert!(!out.contains("alone"), "{out}");
     }
 
     #[test]
