@@ -1,23 +1,17 @@
 //! The state of one reading: documents, resolved types and problems.
 
+mod constraint;
+mod data_type;
+mod entity_type;
+mod schema;
+
 use crate::data_type::DataType;
-use crate::document::{ToscaDocument, TypeKind};
+use crate::document::{ToscaDocument, TypeKey, TypeKind};
 use crate::entity_type::EntityType;
 use crate::limits::ToscaLimits;
 use crate::problem::{ProblemList, SourcePosition};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-
-/// Where a type is defined: this identifies it, whatever it is called elsewhere.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct TypeKey {
-    /// What kind of type it is.
-    pub kind: TypeKind,
-    /// The number of the document that defines it.
-    pub document: usize,
-    /// Its name in that document.
-    pub name: Rc<str>,
-}
 
 /// The state of one reading.
 pub(crate) struct Analysis<'a> {

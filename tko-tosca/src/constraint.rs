@@ -1,28 +1,9 @@
 //! Constraints: rules that a value must satisfy beyond its type.
 
-use crate::analysis::Analysis;
 use crate::primitive::{Primitive, Rank};
 use crate::yaml::{YamlContent, YamlNode};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use std::cmp::Ordering;
-
-/// Most bytes that a compiled pattern takes.
-const PATTERN_BYTES: usize = 256 << 10;
-
-/// Names of constraints, for messages.
-const NAMES: [&str; 11] = [
-    "equal",
-    "greater_than",
-    "greater_or_equal",
-    "less_than",
-    "less_or_equal",
-    "in_range",
-    "valid_values",
-    "length",
-    "min_length",
-    "max_length",
-    "pattern",
-];
 
 /// A rule that a value must satisfy.
 #[derive(Clone, Debug)]
@@ -43,240 +24,60 @@ pub(crate) enum ToscaConstraint {
     Pattern(String, Box<Regex>),
 }
 
-impl Analysis<'_> {
-    /// Reads a list of constraints (1.3), or a validation clause (2.0).
-    pub(crate) fn constraints(
-        &mut self,
-        document: usize,
-        definition: &YamlNode,
-        path: &str,
-    ) -> Vec<ToscaConstraint> {
-        let grammar = self.documents[document].grammar;
-        let path = format!("{path}.{}", grammar.constraints);
-        let Some(value) = definition.get(grammar.constraints) else {
-            return Vec::new();
-        };
-        let mut constraints = Vec::new();
-        if grammar.is_2_0() {
-            self.validation(value, &path, 0, &mut constraints);
-            return constraints;
-        }
-        for item in self.problems.list(Some(value), &path).iter() {
-            if let Some([entry]) = item.as_map().map(|map| map.as_slice()) {
-                constraints.extend(self.constraint(&entry.key, item, &entry.value, &path));
-            } else {
-                let message = "a constraint is a map with one key";
-                self.problems.error(item.at, &path, message);
-            }
-        }
-        constraints
-    }
-
-    /// Reads a validation clause: `$and` of `$NAME: [$value, ARGUMENT…]`.
-    fn validation(
-        &mut self,
-        clause: &YamlNode,
-        path: &str,
-        depth: usize,
-        into: &mut Vec<ToscaConstraint>,
-    ) {
-        let Some([entry]) = clause.as_map().map(|map| map.as_slice()) else {
-            let message = "a validation clause is a map with one key, the name of a function";
-            self.problems.error(clause.at, path, message);
-            return;
-        };
-        let name = entry.key.strip_prefix('$').unwrap_or(&entry.key);
-        let arguments = self.problems.list(Some(&entry.value), path);
-        if name == "and" && depth < self.limits.depth {
-            for argument in arguments.iter() {
-                self.validation(argument, path, depth + 1, into);
-            }
-            return;
-        }
-        let name = if name == "matches" { "pattern" } else { name };
-        let [first, rest @ ..] = arguments.as_slice() else {
-            let message = format!("{} needs arguments, the first of them $value", entry.key);
-            self.problems.error(entry.at, path, message);
-            return;
-        };
-        if first.as_scalar() != Some("$value") || !NAMES.contains(&name) || rest.is_empty() {
-            let message = format!(
-                "validation {} is not supported: use $and of $equal, $in_range, $matches and the \
-                 like, with $value as the first argument",
-                entry.key
-            );
-            self.problems.error(entry.at, path, message);
-            return;
-        }
-        let several = matches!(name, "in_range" | "valid_values") && rest.len() > 1;
-        let argument = match rest {
-            [one] if !several => one.clone(),
-            several => YamlNode {
-                at: entry.value.at,
-                content: YamlContent::List(std::rc::Rc::new(several.to_vec())),
-            },
-        };
-        into.extend(self.constraint(name, clause, &argument, path));
-    }
-
-    /// Reads one constraint.
-    fn constraint(
-        &mut self,
-        name: &str,
-        whole: &YamlNode,
-        value: &YamlNode,
-        path: &str,
-    ) -> Option<ToscaConstraint> {
-        use Ordering::{Equal, Greater, Less};
-        let compare = |allowed: &'static [Ordering]| {
-            Some(ToscaConstraint::Compare {
-                name: match name {
-                    "equal" => "equal to",
-                    "greater_than" => "greater than",
-                    "greater_or_equal" => "greater than or equal to",
-                    "less_than" => "less than",
-                    _ => "less than or equal to",
-                },
-                other: value.clone(),
+impl ToscaConstraint {
+    /// Why a value does not satisfy the constraint; `None` if it does.
+    pub(crate) fn violation(&self, primitive: Primitive, value: &YamlNode) -> Option<String> {
+        let rank = |node: &YamlNode| -> Option<Rank> { primitive.rank(node) };
+        let shown = value.as_scalar().unwrap_or("the value");
+        let text = |node: &YamlNode| node.as_scalar().unwrap_or("?").to_owned();
+        match self {
+            Self::Compare {
+                name,
+                other,
                 allowed,
-            })
-        };
-        let wrong = |analysis: &mut Self, expected: &str| {
-            let message = format!("constraint {name} needs {expected}, not {}", value.kind());
-            analysis.problems.error(value.at, path, message);
-            None
-        };
-        let length = || {
-            value
-                .as_integer()
-                .and_then(|number| usize::try_from(number).ok())
-        };
-        match name {
-            "equal" => compare(&[Equal]),
-            "greater_than" => compare(&[Greater]),
-            "greater_or_equal" => compare(&[Greater, Equal]),
-            "less_than" => compare(&[Less]),
-            "less_or_equal" => compare(&[Less, Equal]),
-            "in_range" => match value.as_list().map(|list| list.as_slice()) {
-                Some([low, high]) => {
-                    let high = (high.as_scalar() != Some("UNBOUNDED")).then(|| high.clone());
-                    Some(ToscaConstraint::InRange(low.clone(), high))
-                }
-                _ => wrong(self, "a list of two bounds"),
-            },
-            "valid_values" => match value.as_list() {
-                Some(list) => Some(ToscaConstraint::ValidValues(list.to_vec())),
-                None => wrong(self, "a list"),
-            },
-            "length" => match length() {
-                Some(exact) => Some(ToscaConstraint::Length(exact, exact)),
-                None => wrong(self, "an integer from 0"),
-            },
-            "min_length" => match length() {
-                Some(least) => Some(ToscaConstraint::Length(least, usize::MAX)),
-                None => wrong(self, "an integer from 0"),
-            },
-            "max_length" => match length() {
-                Some(most) => Some(ToscaConstraint::Length(0, most)),
-                None => wrong(self, "an integer from 0"),
-            },
-            "pattern" => {
-                let Some(text) = value.as_scalar() else {
-                    return wrong(self, "a regular expression");
+            } => {
+                let order = rank(value)?.compare(&rank(other)?);
+                let held = order.is_some_and(|order| allowed.contains(&order));
+                (!held).then(|| format!("{shown} is not {name} {}", text(other)))
+            }
+            Self::InRange(low, high) => {
+                let own = rank(value)?;
+                let above = own.compare(&rank(low)?).is_none_or(Ordering::is_ge);
+                let below = match high {
+                    Some(high) => own.compare(&rank(high)?).is_none_or(Ordering::is_le),
+                    None => true,
                 };
-                let whole_text = format!("^(?:{text})$");
-                match RegexBuilder::new(&whole_text)
-                    .size_limit(PATTERN_BYTES)
-                    .build()
-                {
-                    Ok(pattern) => {
-                        Some(ToscaConstraint::Pattern(text.to_owned(), Box::new(pattern)))
-                    }
-                    Err(error) => {
-                        let reason = error.to_string();
-                        let reason = reason.lines().last().unwrap_or_default();
-                        let message = format!("\"{text}\" is not a regular expression: {reason}");
-                        self.problems.error(value.at, path, message);
-                        None
-                    }
-                }
+                let high = high.as_ref().map_or_else(|| "UNBOUNDED".to_owned(), text);
+                (!(above && below))
+                    .then(|| format!("{shown} is not in range [{}, {high}]", text(low)))
             }
-            _ => {
-                let message = format!(
-                    "unknown constraint \"{name}\": expected {}",
-                    crate::keys::either(&NAMES)
-                );
-                self.problems.error(whole.at, path, message);
-                None
+            Self::ValidValues(values) => {
+                let own = rank(value)?;
+                let held = values
+                    .iter()
+                    .filter_map(rank)
+                    .any(|other| own.compare(&other) == Some(Ordering::Equal));
+                let names: Vec<String> = values.iter().map(text).collect();
+                (!held).then(|| format!("{shown} is not one of {}", names.join(", ")))
             }
-        }
-    }
-
-    /// Checks a value of a primitive type against a constraint.
-    pub(crate) fn satisfies(
-        &mut self,
-        constraint: &ToscaConstraint,
-        primitive: Primitive,
-        value: &YamlNode,
-        path: &str,
-    ) {
-        if let Some(reason) = violation(constraint, primitive, value) {
-            self.problems.error(value.at, path, reason);
-        }
-    }
-}
-
-/// Why a value does not satisfy a constraint; `None` if it does.
-fn violation(rule: &ToscaConstraint, primitive: Primitive, value: &YamlNode) -> Option<String> {
-    let rank = |node: &YamlNode| -> Option<Rank> { primitive.rank(node) };
-    let shown = value.as_scalar().unwrap_or("the value");
-    let text = |node: &YamlNode| node.as_scalar().unwrap_or("?").to_owned();
-    match rule {
-        ToscaConstraint::Compare {
-            name,
-            other,
-            allowed,
-        } => {
-            let order = rank(value)?.compare(&rank(other)?);
-            let held = order.is_some_and(|order| allowed.contains(&order));
-            (!held).then(|| format!("{shown} is not {name} {}", text(other)))
-        }
-        ToscaConstraint::InRange(low, high) => {
-            let own = rank(value)?;
-            let above = own.compare(&rank(low)?).is_none_or(Ordering::is_ge);
-            let below = match high {
-                Some(high) => own.compare(&rank(high)?).is_none_or(Ordering::is_le),
-                None => true,
-            };
-            let high = high.as_ref().map_or_else(|| "UNBOUNDED".to_owned(), text);
-            (!(above && below)).then(|| format!("{shown} is not in range [{}, {high}]", text(low)))
-        }
-        ToscaConstraint::ValidValues(values) => {
-            let own = rank(value)?;
-            let held = values
-                .iter()
-                .filter_map(rank)
-                .any(|other| own.compare(&other) == Some(Ordering::Equal));
-            let names: Vec<String> = values.iter().map(text).collect();
-            (!held).then(|| format!("{shown} is not one of {}", names.join(", ")))
-        }
-        ToscaConstraint::Length(least, most) => {
-            let length = match &value.content {
-                YamlContent::Scalar { text, .. } => text.chars().count(),
-                YamlContent::List(items) => items.len(),
-                YamlContent::Map(entries) => entries.len(),
-            };
-            let expected = match (least, most) {
-                (least, most) if least == most => format!("{least}"),
-                (0, most) => format!("at most {most}"),
-                (least, _) => format!("at least {least}"),
-            };
-            let held = (least..=most).contains(&&length);
-            (!held).then(|| format!("the length is {length}, and must be {expected}"))
-        }
-        ToscaConstraint::Pattern(written, pattern) => {
-            let held = value.as_scalar().is_some_and(|text| pattern.is_match(text));
-            (!held).then(|| format!("{shown} does not match {written}"))
+            Self::Length(least, most) => {
+                let length = match &value.content {
+                    YamlContent::Scalar { text, .. } => text.chars().count(),
+                    YamlContent::List(items) => items.len(),
+                    YamlContent::Map(entries) => entries.len(),
+                };
+                let expected = match (least, most) {
+                    (least, most) if least == most => format!("{least}"),
+                    (0, most) => format!("at most {most}"),
+                    (least, _) => format!("at least {least}"),
+                };
+                let held = (least..=most).contains(&&length);
+                (!held).then(|| format!("the length is {length}, and must be {expected}"))
+            }
+            Self::Pattern(written, pattern) => {
+                let held = value.as_scalar().is_some_and(|text| pattern.is_match(text));
+                (!held).then(|| format!("{shown} does not match {written}"))
+            }
         }
     }
 }

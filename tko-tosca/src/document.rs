@@ -45,6 +45,17 @@ impl TypeKind {
     }
 }
 
+/// Where a type is defined: this identifies it, whatever it is called elsewhere.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct TypeKey {
+    /// What kind of type it is.
+    pub kind: TypeKind,
+    /// The number of the document that defines it.
+    pub document: usize,
+    /// Its name in that document.
+    pub name: Rc<str>,
+}
+
 /// A file that another one imports.
 #[derive(Clone, Debug)]
 pub(crate) struct Import {

@@ -24,14 +24,14 @@ enum RequirementTarget {
     /// This node template.
     Node(usize),
     /// Any node of this type.
-    OfType(crate::analysis::TypeKey),
+    OfType(crate::document::TypeKey),
 }
 
 /// How often each capability of each node is used, and nodes by the capabilities they offer.
 #[derive(Default)]
 pub(crate) struct CapabilityUse {
     used: HashMap<(usize, Rc<str>), u64>,
-    offers: HashMap<crate::analysis::TypeKey, Vec<(usize, Rc<str>)>>,
+    offers: HashMap<crate::document::TypeKey, Vec<(usize, Rc<str>)>>,
 }
 
 impl CapabilityUse {

@@ -1,5 +1,6 @@
 //! A wrapper around the schema library: the only module that compiles schemas.
 
+use crate::finding::{Findings, SchemaFinding};
 use crate::formats;
 use crate::guard;
 use crate::message::{Explainer, path};
@@ -14,36 +15,6 @@ use tko_core::Resource;
 
 /// Maximum size in bytes of a compiled pattern. Patterns match in linear time.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
-
-/// One problem in a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SchemaFinding {
-    /// Path such as `spec.containers[0].image`; empty for the whole resource.
-    pub(crate) path: String,
-    /// What is wrong and what would be right.
-    pub(crate) message: String,
-}
-
-/// The problems in a resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Findings {
-    /// Problems in the order of the schema.
-    pub(crate) list: Vec<SchemaFinding>,
-    /// Number of further problems that are not listed.
-    pub(crate) more: usize,
-    /// Number of validation rules that were not evaluated.
-    pub(crate) skipped_rules: usize,
-}
-
-impl Findings {
-    /// Creates a list with one problem.
-    pub(crate) fn one(finding: SchemaFinding) -> Self {
-        Self {
-            list: vec![finding],
-            ..Self::default()
-        }
-    }
-}
 
 /// A compiled schema.
 pub(crate) struct CompiledSchema {

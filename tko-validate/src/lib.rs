@@ -6,6 +6,7 @@ mod bounded;
 mod compiled;
 mod crds;
 mod definitions;
+mod finding;
 mod formats;
 mod guard;
 mod message;

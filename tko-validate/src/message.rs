@@ -6,7 +6,7 @@ mod phrases;
 pub(crate) use path::path;
 pub(crate) use phrases::nearest;
 
-use crate::compiled::{Findings, SchemaFinding};
+use crate::finding::{Findings, SchemaFinding};
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use path::join;

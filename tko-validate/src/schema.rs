@@ -1,7 +1,8 @@
 //! The schema of one kind, compiled on first use.
 
-use crate::compiled::{CompiledSchema, Findings, SchemaFinding};
+use crate::compiled::CompiledSchema;
 use crate::definitions::{Definitions, rebase_references};
+use crate::finding::{Findings, SchemaFinding};
 use crate::guard;
 use crate::structural::Structural;
 use crate::transform::{OBJECT_META, identity, transform, transform_custom, without_prose};

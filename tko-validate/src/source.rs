@@ -5,6 +5,7 @@ mod directory;
 mod file_names;
 mod known_groups;
 mod native;
+mod own_groups;
 mod path_template;
 #[cfg(feature = "remote")]
 mod remote;
@@ -17,7 +18,10 @@ pub use path_template::PathTemplate;
 pub use remote::UrlTemplate;
 
 pub(crate) use known_groups::unknown_kind;
-pub(crate) use native::{Native, is_free, is_own_group};
+pub(crate) use native::Native;
+#[cfg(test)]
+pub(crate) use own_groups::OWN_GROUPS;
+pub(crate) use own_groups::{is_free, is_own_group};
 
 use crate::schema::Schema;
 use async_trait::async_trait;

@@ -1,8 +1,8 @@
 //! The schema validator: the default for kinds without a registered validator.
 
 use crate::bounded::Bounded;
-use crate::compiled::{Findings, SchemaFinding};
 use crate::crds::Crds;
+use crate::finding::{Findings, SchemaFinding};
 use crate::guard;
 use crate::schema::Schema;
 use crate::source::{BuiltIn, Native, SchemaSource, is_free, unknown_kind};

@@ -1,6 +1,6 @@
 use super::phrases::distance;
 use super::{Explainer, path};
-use crate::compiled::Findings;
+use crate::finding::Findings;
 use serde_json::{Value, json};
 
 fn findings(schema: &Value, resource: &Value, limit: usize) -> Findings {

@@ -1,7 +1,8 @@
 //! Operators and functions of rules: those of CEL and those that Kubernetes adds.
 
-use super::evaluate::{Evaluated, Evaluation, RuleFault, mismatch};
-use super::value::Val;
+use super::evaluate::{Evaluation, mismatch};
+use super::fault::RuleFault;
+use super::value::{Evaluated, Val};
 use super::{moment, network, text};
 use crate::formats::quantity::Quantity;
 use cel::common::ast::operators as operator;

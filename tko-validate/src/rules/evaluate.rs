@@ -1,6 +1,7 @@
 //! Evaluation of one expression, step by step, with a limit.
 
-use super::value::Val;
+use super::fault::RuleFault;
+use super::value::{Evaluated, Val};
 use cel::IdedExpr;
 use cel::common::ast::operators as operator;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
@@ -10,20 +11,6 @@ use std::rc::Rc;
 
 /// Maximum size in bytes of a compiled pattern.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
-
-/// Why an expression has no value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RuleFault {
-    /// It uses a function or a variable that is not known here.
-    Unknown(String),
-    /// It takes more steps than it may.
-    Cost,
-    /// It has no value for this input.
-    Failed(String),
-}
-
-/// The value of an expression, or why there is none.
-pub(super) type Evaluated<'a> = Result<Val<'a>, RuleFault>;
 
 /// A variable. The result of a loop can be a fault that later items absorb.
 type ScopeEntry<'a> = (String, Evaluated<'a>);

@@ -1,7 +1,6 @@
 //! Times and durations in rules.
 
-use super::evaluate::Evaluated;
-use super::value::Val;
+use super::value::{Evaluated, Val};
 
 const SECOND: i128 = 1_000_000_000;
 

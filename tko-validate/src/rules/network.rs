@@ -1,7 +1,7 @@
 //! Functions of Kubernetes for addresses and networks.
 
-use super::evaluate::{Evaluated, RuleFault};
-use super::value::Val;
+use super::fault::RuleFault;
+use super::value::{Evaluated, Val};
 use crate::formats;
 use std::net::IpAddr;
 

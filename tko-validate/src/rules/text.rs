@@ -1,7 +1,8 @@
 //! Methods of text.
 
 use super::calls::number;
-use super::evaluate::{Evaluation, RuleFault};
+use super::evaluate::Evaluation;
+use super::fault::RuleFault;
 use super::value::Val;
 
 /// Calls a method of text; `None` if there is no such method.

@@ -1,6 +1,6 @@
 //! Values of rules. Those of the resource are borrowed; the rest is made by the evaluation.
 
-use super::evaluate::RuleFault;
+use super::fault::RuleFault;
 use super::moment;
 use crate::formats::quantity::Quantity;
 use crate::structural::{Structural, ValueType};
@@ -37,6 +37,9 @@ pub(super) enum Val<'a> {
     Network(IpAddr, u8),
     Type(&'static str),
 }
+
+/// The value of an expression, or why there is none.
+pub(super) type Evaluated<'a> = Result<Val<'a>, RuleFault>;
 
 impl<'a> Val<'a> {
     /// Makes a value of the resource one of a rule.

@@ -82,18 +82,15 @@ impl Native {
     }
 }
 
-/// Returns true for the groups whose kinds are all TKO's own. Only those of metadata are free in
-/// their names.
-pub(crate) fn is_own_group(group: &str) -> bool {
-    KINDS
-        .iter()
-        .any(|(api_version, _, _)| api_version.split('/').next() == Some(group))
-}
+#[cfg(test)]
+mod tests {
+    use super::KINDS;
+    use crate::source::{OWN_GROUPS, is_own_group};
 
-/// Returns true if resources of this group are inputs that only plugins or schedulers understand.
-/// They pass if no source has their schema, even where missing schemas are refused.
-pub(crate) fn is_free(gvk: &Gvk) -> bool {
-    *gvk.group == *"infra.nephio.org"
-        || *gvk.group == *"plugin.nephio.org"
-        || gvk.group.ends_with(".plugin.nephio.org")
+    #[test]
+    fn own_groups_are_those_of_own_kinds() {
+        let groups = KINDS.map(|(version, _, _)| version.split('/').next().expect("a group"));
+        assert!(groups.into_iter().all(is_own_group));
+        assert!(OWN_GROUPS.into_iter().all(|group| groups.contains(&group)));
+    }
 }
