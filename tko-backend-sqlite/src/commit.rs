@@ -10,6 +10,7 @@ mod write;
 use crate::connect::SqliteParts;
 use crate::modification::LEASE;
 use crate::pack::pack;
+use crate::signal::Touched;
 use found::FoundState;
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
@@ -21,29 +22,6 @@ use tko_core::{
 use write::SetWrite;
 
 pub(crate) use write::put_work;
-
-/// The stages of which work may be due after a job of the writer, and whether there are changes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Touched {
-    pub(crate) stages: [bool; Stage::ALL.len()],
-    pub(crate) revision: Option<Revision>,
-}
-
-impl Touched {
-    pub(crate) fn all_stages() -> Self {
-        Self {
-            stages: [true; Stage::ALL.len()],
-            revision: None,
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: Self) {
-        for (stage, also) in self.stages.iter_mut().zip(other.stages) {
-            *stage |= also;
-        }
-        self.revision = self.revision.max(other.revision);
-    }
-}
 
 /// Commits a change set that `tko_core::commit::check` accepted.
 ///

@@ -18,9 +18,9 @@ use tko_core::{
     Cause, ChangeRecord, ContentHash, Error, Key, Package, Record, Result, Revision, Timestamp,
     Want,
 };
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
-pub(crate) use recent::RecentRows;
+pub(crate) use recent::SharedChanges;
 
 /// The most changes that a feed reads at once.
 const BATCH: i64 = 256;
@@ -114,9 +114,6 @@ pub(crate) fn tail(
     });
     Box::pin(changes)
 }
-
-/// The changes that were read lately, without and with packages.
-pub(crate) type SharedChanges = [Mutex<RecentRows>; 2];
 
 /// The next changes after a revision; empty if it is the last.
 async fn changes_after(

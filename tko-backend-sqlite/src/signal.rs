@@ -5,7 +5,6 @@
 //! while there are writes of others, and seldom otherwise.
 
 use crate::arena::unsigned;
-use crate::commit::Touched;
 use crate::connect::{SqliteParts, pause_after, watcher};
 use sqlx::SqliteConnection;
 use std::sync::{Arc, Weak};
@@ -15,6 +14,29 @@ use tokio::sync::{Notify, watch};
 
 /// The shortest pause between two looks.
 const SHORTEST: Duration = Duration::from_millis(10);
+
+/// The stages of which work may be due after a job of the writer, and whether there are changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Touched {
+    pub(crate) stages: [bool; Stage::ALL.len()],
+    pub(crate) revision: Option<Revision>,
+}
+
+impl Touched {
+    pub(crate) fn all_stages() -> Self {
+        Self {
+            stages: [true; Stage::ALL.len()],
+            revision: None,
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (stage, also) in self.stages.iter_mut().zip(other.stages) {
+            *stage |= also;
+        }
+        self.revision = self.revision.max(other.revision);
+    }
+}
 
 /// The signals that end waits.
 pub(crate) struct WriteSignal {

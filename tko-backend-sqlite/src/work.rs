@@ -1,11 +1,12 @@
 //! Work: claims, renewals and settlements.
 
 use crate::arena::{Arena, RowList, signed, unsigned};
-use crate::commit::{Touched, put_work};
+use crate::commit::put_work;
 use crate::connect::SqliteParts;
 use crate::modification::{self, lease_token};
 use crate::pack::{pack, unpack};
 use crate::read::stored_key;
+use crate::signal::Touched;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::fmt::Write;

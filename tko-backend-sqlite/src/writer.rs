@@ -7,11 +7,12 @@
 
 use crate::arena::signed;
 use crate::check::{SqliteCheckReport, check};
-use crate::commit::{Touched, commit};
+use crate::commit::commit;
 use crate::connect::SqliteParts;
 use crate::fault::translate;
 use crate::modification;
 use crate::retention;
+use crate::signal::Touched;
 use crate::signal::WriteSignal;
 use crate::work::{self, Turns};
 use sqlx::{Executor, SqliteConnection};

@@ -5,7 +5,7 @@
 //! into the cause of every change, where history and audit find it.
 
 use crate::error::{Error, Result};
-use crate::role::Scope;
+use crate::scope::Scope;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::ops::Deref;

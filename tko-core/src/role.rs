@@ -18,14 +18,13 @@
 //! ```
 
 mod permissions;
-mod scope;
 
 pub use permissions::{PERMISSIONS, Permission, permission};
-pub use scope::{NarrowError, Scope};
 
 use crate::api::{ApiCall, Guard};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
+use crate::scope::Scope;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -32,7 +32,7 @@ pub(crate) async fn admit(
                 .uri()
                 .path_and_query()
                 .map_or("/", |path| path.as_str());
-            let next = crate::dashboard::encoded(path);
+            let next = crate::query::encoded(path);
             Redirect::to(&format!("/sign-in?next={next}")).into_response()
         }
         Err(error) => ProblemResponse::from(error).into_response(),

@@ -31,6 +31,7 @@ mod sign_in;
 mod topology;
 mod yaml;
 
+pub(crate) use crate::query::encoded;
 pub(crate) use page::missing_page;
 
 use crate::context::SharedContext;
@@ -83,21 +84,4 @@ pub(crate) fn heading(kind: Kind) -> &'static str {
         Kind::Template => "Templates",
         Kind::Plugin => "Plugins",
     }
-}
-
-/// Percent-encodes a text as one path segment or query value.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
-                encoded.push(digit.to_ascii_uppercase());
-            }
-        }
-    }
-    encoded
 }

@@ -172,19 +172,6 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
         .map(|(_, value)| value)
 }
 
-/// The answer for paths that do not exist.
-pub(crate) async fn not_found(request: Request) -> Response {
-    if crate::media::accepts(request.headers(), "text/html") {
-        return crate::dashboard::missing_page();
-    }
-    ProblemResponse::new(
-        StatusCode::NOT_FOUND,
-        "not-found",
-        "there is nothing at this path; see /api/v1/openapi.json",
-    )
-    .into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{check_origin, cookie};

@@ -2,12 +2,15 @@
 
 use crate::context::{HttpContext, SharedContext};
 use crate::feed::Feeds;
+use crate::problem::ProblemResponse;
 use crate::settings::HttpServerSettings;
 use crate::{access, api, compatible, dashboard, security};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -166,7 +169,7 @@ impl HttpServer {
             .merge(dashboard::routes())
             .layer(from_fn_with_state(context.clone(), access::admit))
             .merge(dashboard::public_routes())
-            .fallback(security::not_found)
+            .fallback(not_found)
             .layer(DefaultBodyLimit::max(context.settings.max_body))
             .layer(from_fn_with_state(context.clone(), access::limit))
             .layer(from_fn_with_state(context.clone(), security::guard))
@@ -220,4 +223,17 @@ async fn serve(
     if let Err(error) = served {
         tracing::debug!(error = &*error, "a connection ended with an error");
     }
+}
+
+/// The answer for paths that do not exist.
+async fn not_found(request: Request) -> Response {
+    if crate::media::accepts(request.headers(), "text/html") {
+        return crate::dashboard::missing_page();
+    }
+    ProblemResponse::new(
+        StatusCode::NOT_FOUND,
+        "not-found",
+        "there is nothing at this path; see /api/v1/openapi.json",
+    )
+    .into_response()
 }

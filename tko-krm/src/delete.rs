@@ -1,6 +1,7 @@
 //! Deleting objects and collections.
 
 use crate::body::{dry_run, unknown_dry_run};
+use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure, deleted};
 use crate::list::{ListOptions, State, read as read_list};
 use crate::names;
@@ -9,7 +10,6 @@ use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
-use crate::service::KrmService;
 use crate::stored::StoredMetadata;
 use crate::table;
 use http::StatusCode;
@@ -93,7 +93,7 @@ impl DeleteOptions {
 
 /// Answers a DELETE of an object.
 pub(crate) async fn delete(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     name: &str,
     request: &ApiRequest,
@@ -101,7 +101,7 @@ pub(crate) async fn delete(
     let options = DeleteOptions::of(request)?;
     for _ in 0..ATTEMPTS {
         let live = find(&*request.data, resource, name, WHOLE).await?;
-        match delete_once(service, resource, name, request, &options, &live).await {
+        match delete_once(context, resource, name, request, &options, &live).await {
             Err(failure) if failure.is_raced() => {}
             Err(failure) => return Err(failure),
             Ok(Some(object)) => return Ok(reply::json(StatusCode::OK, &object)),
@@ -116,7 +116,7 @@ pub(crate) async fn delete(
 
 /// Deletes an object; returns it if something keeps it.
 async fn delete_once(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     name: &str,
     request: &ApiRequest,
@@ -158,7 +158,7 @@ async fn delete_once(
     }
     // Finalizers keep the object: it only gets the time of the deletion.
     if stored.deletion.is_none() {
-        stored.deletion = Some(object::time(service.clock.now()));
+        stored.deletion = Some(object::time(context.clock.now()));
         if options.dry_run {
             let mut object = object::object(live);
             object["metadata"]["deletionTimestamp"] = stored.deletion.into();
@@ -185,7 +185,7 @@ async fn delete_once(
 
 /// Answers a DELETE of a collection: deletes what is selected, one by one.
 pub(crate) async fn delete_collection(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
@@ -196,10 +196,10 @@ pub(crate) async fn delete_collection(
     let mut items = Vec::new();
     loop {
         list.limit = Some(limit.unwrap_or(500).min(500));
-        let listed = read_list(service, request, &list, true).await?;
+        let listed = read_list(context, request, &list, true).await?;
         for record in &listed.items {
             let name = names::name_of(&record.entity.key, &record.entity.given);
-            match delete_once(service, resource, &name, request, &options, record).await {
+            match delete_once(context, resource, &name, request, &options, record).await {
                 // It is gone, or was changed and is not what was selected.
                 Err(failure) if failure.code == 404 || failure.is_raced() => {}
                 Err(failure) => return Err(failure),

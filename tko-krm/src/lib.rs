@@ -3,6 +3,7 @@
 
 mod accept;
 mod body;
+mod context;
 mod continuation;
 mod delegation;
 mod delete;
@@ -38,5 +39,5 @@ mod write;
 
 pub use delegation::{AccessReview, ClusterReviews, ClusterUser, FrontProxySettings, KubeReviews};
 pub use resource::{API_VERSION, GROUP, VERSION};
-pub use server::{DOOR, KrmServer};
-pub use settings::KrmSettings;
+pub use server::KrmServer;
+pub use settings::{DOOR, KrmSettings};

@@ -3,6 +3,7 @@
 mod streaming;
 
 use crate::accept::{MetaVersion, Representation, Serves};
+use crate::context::KrmContext;
 use crate::continuation::Continuation;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::object;
@@ -12,7 +13,6 @@ use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::selector::ObjectSelector;
-use crate::service::KrmService;
 use crate::snapshot::StateReader;
 use crate::table::{self, IncludeObject};
 use http::StatusCode;
@@ -137,18 +137,18 @@ struct ListedForm {
 
 impl ListedForm {
     /// The item of an object.
-    fn item(self, service: &KrmService, record: &Record) -> Value {
+    fn item(self, context: &KrmContext, record: &Record) -> Value {
         match self.representation {
             Representation::Object | Representation::Discovery => object::object(record),
             Representation::Metadata(meta) => table::partial(record, meta),
-            Representation::Table(meta) => row(service, record, meta, self.include),
+            Representation::Table(meta) => row(context, record, meta, self.include),
         }
     }
 }
 
 /// Answers a GET of a collection.
 pub(crate) async fn list(
-    service: &Arc<KrmService>,
+    context: &Arc<KrmContext>,
     resource: &'static ResourceType,
     request: ApiRequest,
 ) -> KrmAnswer<Reply> {
@@ -171,16 +171,16 @@ pub(crate) async fn list(
         let want = if whole { WHOLE } else { ROW };
         let place = (options.state.revision(), options.after);
         let selected = (options.selector, want);
-        return streaming::all(service.clone(), resource, request, selected, form, place).await;
+        return streaming::all(context.clone(), resource, request, selected, form, place).await;
     }
-    let listed = read(service, &request, &options, whole).await?;
+    let listed = read(context, &request, &options, whole).await?;
     let version = object::resource_version(listed.revision);
     let next = listed.next.map(|after| {
         let version = Some(version);
         Continuation { version, after }.to_token()
     });
     let metadata = table::list_metadata(version, next.as_deref(), None);
-    let items = listed.items.iter().map(|record| form.item(service, record));
+    let items = listed.items.iter().map(|record| form.item(context, record));
     let value = match representation {
         Representation::Object | Representation::Discovery => {
             let mut head = table::list_head(resource, metadata);
@@ -208,7 +208,7 @@ fn partial_list(meta: MetaVersion, metadata: &Value, items: &Value) -> Value {
 
 /// Reads objects until the limit.
 pub(crate) async fn read(
-    service: &KrmService,
+    context: &KrmContext,
     request: &ApiRequest,
     options: &ListOptions,
     whole: bool,
@@ -217,7 +217,7 @@ pub(crate) async fn read(
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let reader = StateReader {
         data: &*request.data,
-        feed: &service.feed,
+        feed: &context.feed,
         caller: &request.caller,
         selector: &options.selector,
         want: if whole { WHOLE } else { ROW },
@@ -248,7 +248,7 @@ pub(crate) async fn read(
         if page.next.is_none() || is_full {
             if page.next.is_some() {
                 // The rest is read at this revision: keep the changes from here on.
-                let started = service.feed.start().await;
+                let started = context.feed.start().await;
                 started.map_err(|error| KrmFailure::from_other(&error))?;
             }
             return Ok(Listed {

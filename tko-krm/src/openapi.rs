@@ -2,9 +2,8 @@
 
 mod build;
 
-use crate::reply::{self, Reply};
+use crate::reply::{self, Reply, tagged};
 use crate::request::ApiRequest;
-use crate::service::tagged;
 use axum::body::Body;
 use build::{Flavor, document};
 use bytes::Bytes;

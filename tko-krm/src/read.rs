@@ -1,6 +1,7 @@
 //! Reading one object.
 
 use crate::accept::{MetaVersion, Representation, Serves};
+use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::names::{Named, named};
 use crate::object;
@@ -8,7 +9,6 @@ use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
-use crate::service::KrmService;
 use crate::stored::NAME;
 use crate::table::{self, IncludeObject};
 use http::StatusCode;
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers a GET of one object.
 pub(crate) async fn get(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     name: &str,
     request: &ApiRequest,
@@ -45,13 +45,13 @@ pub(crate) async fn get(
         _ => ROW,
     };
     let record = find(&*request.data, resource, name, want).await?;
-    let value = represented(service, &record, representation, &request.query)?;
+    let value = represented(context, &record, representation, &request.query)?;
     Ok(reply::json(StatusCode::OK, &value))
 }
 
 /// An object in a representation.
 pub(crate) fn represented(
-    service: &KrmService,
+    context: &KrmContext,
     record: &Record,
     representation: Representation,
     query: &Query,
@@ -64,7 +64,7 @@ pub(crate) fn represented(
             let at = object::resource_version(record.revision.unwrap_or_default());
             let metadata = Value::Object(table::list_metadata(at, None, None));
             let mut table = table::table(version, kind, metadata, true);
-            table["rows"] = vec![row(service, record, version, include(query)?)].into();
+            table["rows"] = vec![row(context, record, version, include(query)?)].into();
             table
         }
     })
@@ -72,12 +72,12 @@ pub(crate) fn represented(
 
 /// The row of an object in a table.
 pub(crate) fn row(
-    service: &KrmService,
+    context: &KrmContext,
     record: &Record,
     version: MetaVersion,
     include: IncludeObject,
 ) -> Value {
-    table::row(record, version, include, service.clock.now())
+    table::row(record, version, include, context.clock.now())
 }
 
 /// The parameter `includeObject`.

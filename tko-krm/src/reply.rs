@@ -1,8 +1,9 @@
 //! Responses.
 
 use crate::failure::KrmFailure;
+use crate::request::ApiRequest;
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
@@ -45,6 +46,28 @@ pub(crate) fn failure(failure: &KrmFailure) -> Reply {
     let mut reply = json(status, &failure.to_status());
     if let Some(seconds) = failure.retry_after {
         reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    reply
+}
+
+/// A response with an entity tag; without a body if the client has it already.
+pub(crate) fn tagged(
+    request: &ApiRequest,
+    tag: &str,
+    reply: impl FnOnce(StatusCode) -> Reply,
+) -> Reply {
+    let known = request
+        .header(&IF_NONE_MATCH)
+        .is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag));
+    let mut reply = if known {
+        let mut reply = reply(StatusCode::NOT_MODIFIED);
+        *reply.body_mut() = Body::empty();
+        reply
+    } else {
+        reply(StatusCode::OK)
+    };
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        reply.headers_mut().insert(ETAG, tag);
     }
     reply
 }

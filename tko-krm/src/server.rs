@@ -13,9 +13,6 @@ use tko_serve::{Access, HttpSettings, ServerTls, Sockets, serve_http};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The name of this interface in credentials and in the causes of changes.
-pub const DOOR: &str = "kubernetes";
-
 /// Serves an API of TKO as a Kubernetes API.
 pub struct KrmServer {
     data: Arc<dyn DataApi>,

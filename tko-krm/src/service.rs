@@ -1,21 +1,21 @@
 //! [`KrmService`]: authenticates each request and hands it to what it is for.
 
 use crate::accept::{Representation, Serves};
+use crate::context::KrmContext;
 use crate::delegation::Delegation;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::WatchFeed;
 use crate::openapi::Documents;
 use crate::query::Query;
-use crate::reply::{self, Reply};
+use crate::reply::{self, Reply, tagged};
 use crate::request::ApiRequest;
 use crate::route::{HealthCheck, RouteTarget};
-use crate::server::DOOR;
-use crate::settings::KrmSettings;
+use crate::settings::{DOOR, KrmSettings};
 use crate::{delete, discovery, list, read, watch, write};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
@@ -53,14 +53,9 @@ impl Authenticate for KnownCaller {
 /// Answers requests.
 pub(crate) struct KrmService {
     data: Arc<dyn DataApi>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) ids: Arc<dyn Ids>,
-    pub(crate) feed: Arc<WatchFeed>,
-    pub(crate) settings: KrmSettings,
+    context: Arc<KrmContext>,
     gate: Gate,
     documents: Documents,
-    /// Cancelled when the server shuts down.
-    pub(crate) shutdown: CancellationToken,
     in_flight: Semaphore,
 }
 
@@ -74,15 +69,17 @@ impl KrmService {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            feed: Arc::new(WatchFeed::new(data.clone(), settings.kept_changes)),
-            data,
-            clock,
-            ids,
             in_flight: Semaphore::new(settings.max_requests.clamp(1, Semaphore::MAX_PERMITS)),
-            settings,
+            context: Arc::new(KrmContext {
+                clock,
+                ids,
+                feed: Arc::new(WatchFeed::new(data.clone(), settings.kept_changes)),
+                settings,
+                shutdown,
+            }),
+            data,
             gate,
             documents: Documents::new(),
-            shutdown,
         }
     }
 
@@ -142,10 +139,10 @@ impl KrmService {
         };
         match (&target, verb) {
             (RouteTarget::Collection(resource), "watch") => {
-                return watch::watch(self.clone(), resource, None, request).await;
+                return watch::watch(self.context.clone(), resource, None, request).await;
             }
             (RouteTarget::Object(resource, name), "watch") => {
-                return watch::watch(self.clone(), resource, Some(name), request).await;
+                return watch::watch(self.context.clone(), resource, Some(name), request).await;
             }
             _ => {}
         }
@@ -155,7 +152,7 @@ impl KrmService {
             ));
         };
         let handling = self.dispatch(&target, verb, request);
-        match tokio::time::timeout(self.settings.timeout, handling).await {
+        match tokio::time::timeout(self.context.settings.timeout, handling).await {
             Ok(answer) => answer,
             Err(_) => Err(KrmFailure::unavailable("the request took too long; retry")),
         }
@@ -163,9 +160,9 @@ impl KrmService {
 
     /// Reads a body up to the limit.
     async fn read_body(&self, body: Body) -> KrmAnswer<Bytes> {
-        let limit = self.settings.max_body;
+        let limit = self.context.settings.max_body;
         let reading = axum::body::to_bytes(body, limit);
-        match tokio::time::timeout(self.settings.timeout, reading).await {
+        match tokio::time::timeout(self.context.settings.timeout, reading).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) if is_too_long(&error) => Err(KrmFailure::too_large(limit)),
             Ok(Err(error)) => Err(KrmFailure::bad_request(format!(
@@ -198,32 +195,32 @@ impl KrmService {
             (RouteTarget::OpenApiV3Index, _) => Ok(self.documents.v3_index()),
             (RouteTarget::OpenApiV3, _) => Ok(self.documents.v3(&request)),
             (RouteTarget::Collection(resource), "list") => {
-                list::list(self, resource, request).await
+                list::list(&self.context, resource, request).await
             }
             (
                 RouteTarget::Object(resource, name) | RouteTarget::Subresource(resource, name, _),
                 "get",
-            ) => read::get(self, resource, name, &request).await,
+            ) => read::get(&self.context, resource, name, &request).await,
             (RouteTarget::Collection(resource), "create") => {
-                write::create(self, resource, &request).await
+                write::create(&self.context, resource, &request).await
             }
             (RouteTarget::Object(resource, name), "update") => {
-                write::replace(self, resource, name, None, &request).await
+                write::replace(&self.context, resource, name, None, &request).await
             }
             (RouteTarget::Object(resource, name), "patch") => {
-                write::patch(self, resource, name, None, &request).await
+                write::patch(&self.context, resource, name, None, &request).await
             }
             (RouteTarget::Subresource(resource, name, subresource), "update") => {
-                write::replace(self, resource, name, Some(subresource), &request).await
+                write::replace(&self.context, resource, name, Some(subresource), &request).await
             }
             (RouteTarget::Subresource(resource, name, subresource), "patch") => {
-                write::patch(self, resource, name, Some(subresource), &request).await
+                write::patch(&self.context, resource, name, Some(subresource), &request).await
             }
             (RouteTarget::Object(resource, name), "delete") => {
-                delete::delete(self, resource, name, &request).await
+                delete::delete(&self.context, resource, name, &request).await
             }
             (RouteTarget::Collection(resource), "deletecollection") => {
-                delete::delete_collection(self, resource, &request).await
+                delete::delete_collection(&self.context, resource, &request).await
             }
             _ => Err(KrmFailure::method_not_allowed()),
         }
@@ -238,7 +235,7 @@ impl KrmService {
     ) -> KrmAnswer<Reply> {
         let mut checks = vec![("ping", Ok(()))];
         if endpoint == HealthCheck::Ready {
-            let draining = self.shutdown.is_cancelled();
+            let draining = self.context.shutdown.is_cancelled();
             checks.push((
                 "shutdown",
                 if draining {
@@ -360,26 +357,4 @@ fn discovered(
         let body = serde_json::to_vec(&document).unwrap_or_default();
         reply::bytes(status, AGGREGATED, body)
     }))
-}
-
-/// A response with an entity tag; without a body if the client has it already.
-pub(crate) fn tagged(
-    request: &ApiRequest,
-    tag: &str,
-    reply: impl FnOnce(StatusCode) -> Reply,
-) -> Reply {
-    let known = request
-        .header(&IF_NONE_MATCH)
-        .is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag));
-    let mut reply = if known {
-        let mut reply = reply(StatusCode::NOT_MODIFIED);
-        *reply.body_mut() = Body::empty();
-        reply
-    } else {
-        reply(StatusCode::OK)
-    };
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        reply.headers_mut().insert(ETAG, tag);
-    }
-    reply
 }

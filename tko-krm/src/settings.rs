@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The name of this interface in credentials and in the causes of changes.
+pub const DOOR: &str = "kubernetes";
+
 /// Limits and timeouts of a [`KrmServer`](crate::KrmServer).
 #[derive(Clone, Debug)]
 #[non_exhaustive]

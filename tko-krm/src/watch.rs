@@ -3,6 +3,7 @@
 mod events;
 
 use crate::accept::Serves;
+use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::{Batch, DenseChanges, FeedChange, WatchFeed};
 use crate::object;
@@ -12,7 +13,6 @@ use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::selector::ObjectSelector;
-use crate::service::KrmService;
 use crate::snapshot::StateReader;
 use crate::visibility::{is_restricted, is_visible};
 use axum::body::Body;
@@ -109,7 +109,7 @@ impl WatchOptions {
 
 /// Answers a watch.
 pub(crate) async fn watch(
-    service: Arc<KrmService>,
+    context: Arc<KrmContext>,
     resource: &'static ResourceType,
     name: Option<&str>,
     request: ApiRequest,
@@ -123,28 +123,28 @@ pub(crate) async fn watch(
     check_permission(&request, resource).await?;
     let length = options.timeout.unwrap_or_else(|| {
         // Spread, so that not all watches end together.
-        let span = service.settings.watch.as_millis().max(1);
-        let spread = u128::from(service.clock.now().0.unsigned_abs()) % span;
-        service.settings.watch + Duration::from_millis(u64::try_from(spread).unwrap_or_default())
+        let span = context.settings.watch.as_millis().max(1);
+        let spread = u128::from(context.clock.now().0.unsigned_abs()) % span;
+        context.settings.watch + Duration::from_millis(u64::try_from(spread).unwrap_or_default())
     });
     let writer = EventWriter {
         resource,
         representation,
         include,
-        clock: service.clock.clone(),
+        clock: context.clock.clone(),
         has_definitions: false,
     };
     let watching = Watching {
-        feed: service.feed.clone(),
+        feed: context.feed.clone(),
         caller: request.caller.clone(),
         data: request.data.clone(),
-        interval: service.settings.bookmark,
+        interval: context.settings.bookmark,
         deadline: Instant::now() + length,
-        shutdown: service.shutdown.clone(),
+        shutdown: context.shutdown.clone(),
         at: Revision(0),
         stage: WatchStage::Begin,
         pending: VecDeque::new(),
-        next_bookmark: Instant::now() + service.settings.bookmark,
+        next_bookmark: Instant::now() + context.settings.bookmark,
         last_bookmark: (length > LAST_BOOKMARK).then(|| Instant::now() + length - LAST_BOOKMARK),
         options,
         writer,

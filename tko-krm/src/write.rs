@@ -6,6 +6,7 @@ mod store;
 
 use crate::accept::Serves;
 use crate::body::{self, WriteOptions, media_type};
+use crate::context::KrmContext;
 use crate::desired::{Desired, key_of};
 use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
 use crate::managed::{self, Manager};
@@ -16,7 +17,6 @@ use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::schema::schema;
-use crate::service::KrmService;
 use crate::stored::StoredMetadata;
 use crate::validation;
 use http::{HeaderValue, StatusCode};
@@ -37,7 +37,7 @@ const PATCHES: &str =
 
 /// A write in progress: what it is about, and its options.
 pub(crate) struct Write<'a> {
-    pub(crate) service: &'a KrmService,
+    pub(crate) context: &'a KrmContext,
     pub(crate) resource: &'static ResourceType,
     pub(crate) request: &'a ApiRequest,
     pub(crate) options: WriteOptions,
@@ -46,7 +46,7 @@ pub(crate) struct Write<'a> {
 impl Write<'_> {
     /// The present time, as managers and deletions have it.
     fn now(&self) -> String {
-        object::time(self.service.clock.now())
+        object::time(self.context.clock.now())
     }
 
     fn invalid(&self, name: &str, causes: Vec<StatusCause>) -> Box<KrmFailure> {
@@ -55,13 +55,13 @@ impl Write<'_> {
 }
 
 fn write<'a>(
-    service: &'a KrmService,
+    context: &'a KrmContext,
     resource: &'static ResourceType,
     request: &'a ApiRequest,
 ) -> KrmAnswer<Write<'a>> {
     request.representation(Serves::Json)?;
     Ok(Write {
-        service,
+        context,
         resource,
         request,
         options: WriteOptions::of(request)?,
@@ -70,11 +70,11 @@ fn write<'a>(
 
 /// Answers a POST to a collection.
 pub(crate) async fn create(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
-    let write = write(service, resource, request)?;
+    let write = write(context, resource, request)?;
     let (mut object, mut warnings) = body::object(request, write.options.validation)?;
     let found = validation::check(resource, &mut object, write.options.validation)?;
     warnings.extend(found);
@@ -94,13 +94,13 @@ pub(crate) async fn create(
 
 /// Answers a PUT of an object or a subresource.
 pub(crate) async fn replace(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     name: &str,
     subresource: Option<&str>,
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
-    let write = write(service, resource, request)?;
+    let write = write(context, resource, request)?;
     let (object, warnings) = body::object(request, write.options.validation)?;
     write
         .change(name, subresource, &Transform::Replace(object), warnings)
@@ -109,13 +109,13 @@ pub(crate) async fn replace(
 
 /// Answers a PATCH of an object or a subresource.
 pub(crate) async fn patch(
-    service: &KrmService,
+    context: &KrmContext,
     resource: &'static ResourceType,
     name: &str,
     subresource: Option<&str>,
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
-    let write = write(service, resource, request)?;
+    let write = write(context, resource, request)?;
     let validation = write.options.validation;
     let media = media_type(request);
     if write.options.force && media != "application/apply-patch+yaml" {
@@ -177,7 +177,7 @@ impl Write<'_> {
                 return Err(self.invalid("", vec![cause]));
             }
             // The end of an id differs from that of every other id of this process.
-            let id = self.service.ids.next();
+            let id = self.context.ids.next();
             let suffix = &id.as_str()[id.as_str().len().saturating_sub(5)..];
             name = format!("{prefix}{suffix}");
             object["metadata"]["name"] = name.as_str().into();

@@ -1,7 +1,7 @@
 //! The environment of plugins: programs get what they need to run, and none of the controller's
 //! secrets.
 
-use crate::process::Program;
+use crate::program::Program;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::iter;

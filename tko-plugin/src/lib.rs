@@ -19,6 +19,7 @@ pub mod log;
 pub mod metrics;
 pub mod policy;
 pub mod process;
+mod program;
 mod redaction;
 pub mod settings;
 pub mod stderr;

@@ -1,6 +1,6 @@
 //! [`PluginPolicy`]: which programs plugins may run.
 
-use crate::process::Program;
+use crate::program::Program;
 use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
 
@@ -68,7 +68,7 @@ fn find(program: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::PluginPolicy;
-    use crate::process::Program;
+    use crate::program::Program;
     use std::os::unix::fs::symlink;
 
     #[test]

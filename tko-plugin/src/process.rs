@@ -10,6 +10,7 @@
 use crate::channel::Channel;
 use crate::failure::Failure;
 use crate::log::{LineLog, LogSubject, Stream};
+pub use crate::program::Program;
 use crate::stderr::Tail;
 use rustix::process::{Pid, Signal};
 use std::future::Future;
@@ -31,15 +32,6 @@ use running::{Running, exited, send};
 /// How long pipes may stay open after the program has ended, because one of its children holds
 /// them.
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
-
-/// The program to run.
-#[derive(Clone, Debug, Default)]
-pub struct Program {
-    /// A path, or a name to look up in `PATH`. Relative paths start at the current directory.
-    pub path: String,
-    /// Arguments in order; no shell interprets them.
-    pub arguments: Vec<String>,
-}
 
 /// Limits of one run.
 #[derive(Clone, Copy, Debug)]

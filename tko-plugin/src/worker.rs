@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 mod end;
 mod frame;
+mod order;
 mod pipes;
 mod pool;
 mod process;
@@ -23,15 +24,10 @@ mod process_log;
 mod settings;
 mod slots;
 
+pub use frame::{PROTOCOL, WORKER_VARIABLE};
 pub use settings::WorkerPoolSettings;
 
 use pool::PluginPool;
-
-/// The version of the worker protocol.
-pub const PROTOCOL: u32 = 1;
-
-/// The variable that tells a program that it is a worker; its value is the version of the protocol.
-pub const WORKER_VARIABLE: &str = "TKO_WORKER";
 
 /// Creates handlers for plugins that name the executor `worker`.
 ///

@@ -1,7 +1,7 @@
 //! [`Access`]: who may connect, and the rule that keeps open servers off the network.
 
 use crate::authenticate::{Anyone, Authenticate};
-use crate::certificate::ClientCertificates;
+use crate::client_certificates::ClientCertificates;
 use crate::tls::ServerTls;
 use std::fmt;
 use std::net::SocketAddr;

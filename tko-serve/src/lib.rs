@@ -8,6 +8,7 @@ mod bearer_tokens;
 mod byte_budget;
 mod callers;
 mod certificate;
+mod client_certificates;
 mod client_roots;
 mod connection;
 mod credentials;
@@ -28,7 +29,8 @@ pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, au
 pub use bearer_tokens::BearerTokens;
 pub use byte_budget::{ByteBudget, ByteGrant};
 pub use callers::{CallerFile, caller_line};
-pub use certificate::{CertificateSubject, ClientCertificates};
+pub use certificate::CertificateSubject;
+pub use client_certificates::ClientCertificates;
 pub use client_roots::ClientRoots;
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;

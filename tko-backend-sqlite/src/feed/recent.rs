@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use tko_core::{ChangeRecord, Revision};
+use tokio::sync::Mutex;
 
 /// The number of changes that are kept.
 const KEPT: usize = 1_024;
@@ -43,6 +44,9 @@ impl RecentRows {
         self.0.drain(..excess);
     }
 }
+
+/// The changes that were read lately, without and with packages.
+pub(crate) type SharedChanges = [Mutex<RecentRows>; 2];
 
 #[cfg(test)]
 mod tests {

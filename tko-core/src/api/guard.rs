@@ -33,7 +33,7 @@ use super::{
 use crate::caller::Caller;
 use crate::error::Result;
 use crate::id::{DeploymentId, Key, Kind};
-use crate::role::Scope;
+use crate::scope::Scope;
 use crate::select::{List, Select};
 use crate::work::{ClaimRequest, Enqueue, Outcome, Token};
 use std::sync::Arc;

@@ -2,13 +2,13 @@
 
 use super::{ListedForm, partial_list};
 use crate::accept::Representation;
+use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::object;
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::selector::ObjectSelector;
-use crate::service::KrmService;
 use crate::snapshot::{StatePage, StateReader};
 use crate::table;
 use axum::body::Body;
@@ -23,7 +23,7 @@ const PAGE: usize = 500;
 
 /// A list of which a part is written.
 struct Writing {
-    service: Arc<KrmService>,
+    context: Arc<KrmContext>,
     request: ApiRequest,
     selector: ObjectSelector,
     want: Want,
@@ -40,7 +40,7 @@ impl Writing {
     async fn page(&self) -> KrmAnswer<StatePage> {
         let reader = StateReader {
             data: &*self.request.data,
-            feed: &self.service.feed,
+            feed: &self.context.feed,
             caller: &self.request.caller,
             selector: &self.selector,
             want: self.want,
@@ -54,7 +54,7 @@ impl Writing {
             if std::mem::replace(&mut self.has_items, true) {
                 into.put_u8(b',');
             }
-            let item = self.form.item(&self.service, record);
+            let item = self.form.item(&self.context, record);
             serde_json::to_writer(into.writer(), &item)?;
         }
         self.at = Some(page.revision);
@@ -69,7 +69,7 @@ impl Writing {
 
 /// Answers with all objects of the state at `at`, or of the present state.
 pub(super) async fn all(
-    service: Arc<KrmService>,
+    context: Arc<KrmContext>,
     resource: &'static ResourceType,
     request: ApiRequest,
     (selector, want): (ObjectSelector, Want),
@@ -77,7 +77,7 @@ pub(super) async fn all(
     (at, after): (Option<Revision>, Option<Cursor>),
 ) -> KrmAnswer<Reply> {
     let mut writing = Writing {
-        service,
+        context,
         request,
         selector,
         want,

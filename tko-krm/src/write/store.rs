@@ -51,7 +51,7 @@ impl Write<'_> {
         let named = key_of(self.resource, name).map_err(|cause| self.invalid(name, vec![cause]))?;
         let (key, is_alias) = match named {
             Named::Key(key) => (key, false),
-            Named::Alias => (Key::from(&self.service.ids.next()), true),
+            Named::Alias => (Key::from(&self.context.ids.next()), true),
         };
         let known = (!is_alias).then_some(&key);
         let desired = desired(self, name, known, object)?;
@@ -110,7 +110,7 @@ impl Write<'_> {
             done => done.map_err(|error| self.failed(name, &error))?,
         }
         if self.options.dry_run {
-            let id = self.service.ids.next();
+            let id = self.context.ids.next();
             return Ok(preview::of_new(name, object, managers, &id, &self.now()));
         }
         self.read_back(name, &key).await

@@ -1,6 +1,6 @@
 //! How the process of a worker ended, and what that means for the calls that it had.
 
-use super::PROTOCOL;
+use super::frame::PROTOCOL;
 use crate::failure::{Failure, seconds};
 use crate::stderr::Tail;
 use std::io;

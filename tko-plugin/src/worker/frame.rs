@@ -11,6 +11,12 @@
 use crate::stderr::printable;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
+/// The version of the worker protocol.
+pub const PROTOCOL: u32 = 1;
+
+/// The variable that tells a program that it is a worker; its value is the version of the protocol.
+pub const WORKER_VARIABLE: &str = "TKO_WORKER";
+
 /// Maximum length of the first line in bytes, its line feed included.
 const MAX_LINE: usize = 64;
 

@@ -1,18 +1,19 @@
 //! The processes of one plugin, and calls that find a free one.
 
 use super::end::{EndReason, ProcessEnd};
-use super::process::{self, Answered, CallEnd, WorkerOrder};
+use super::frame::{PROTOCOL, WORKER_VARIABLE};
+use super::order::{Answered, CallEnd, WorkerOrder};
+use super::process;
 use super::settings::WorkerPoolSettings;
 use super::slots::{ProcessHandle, Slots};
-use super::{PROTOCOL, WORKER_VARIABLE};
 use crate::call::{Input, PluginAnswer, PluginCall, Target};
 use crate::environment;
 use crate::failure::Failure;
 use crate::handler::{CallRunner, PluginReply, aside, limits};
 use crate::log::LogSubject;
 use crate::metrics::PluginStats;
-use crate::process::Program;
 use crate::process::running::Running;
+use crate::program::Program;
 use crate::settings::CommandSettings;
 use async_trait::async_trait;
 use std::io;

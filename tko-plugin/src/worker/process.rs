@@ -1,8 +1,8 @@
 //! One process of a worker: a task that owns its pipes and its calls.
 
-use super::PROTOCOL;
 use super::end::{EndReason, ProcessEnd};
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, PROTOCOL};
+use super::order::{Answered, CallEnd, WorkerOrder};
 use super::pipes::{follow, read, resident_mib, write};
 use super::pool::PluginPool;
 use super::process_log::ProcessLog;
@@ -10,7 +10,6 @@ use super::slots::Slots;
 use crate::log::LogSubject;
 use crate::process::LINGER;
 use crate::process::running::{Running, exited};
-use crate::stderr::Tail;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
@@ -23,33 +22,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Frames that are read ahead.
 const AHEAD: usize = 4;
-
-/// A message to a process.
-#[derive(Debug)]
-pub(super) enum WorkerOrder {
-    Call {
-        id: u64,
-        document: Arc<[u8]>,
-        subject: Arc<LogSubject>,
-        reply: oneshot::Sender<CallEnd>,
-    },
-    Cancel(u64),
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub(super) enum CallEnd {
-    Answered(Answered),
-    Ended(Arc<ProcessEnd>),
-}
-
-/// The answer of a call, not yet decoded.
-#[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) body: Vec<u8>,
-    pub(super) stderr: Tail,
-    pub(super) last_line: Option<String>,
-}
 
 /// The body of a worker's hello. Unknown keys are ignored.
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,6 @@
 //! A process as its pool sees it: how many calls it has, and may have.
 
-use super::process::WorkerOrder;
+use super::order::WorkerOrder;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::mpsc;

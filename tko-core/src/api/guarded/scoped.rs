@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::{SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::package::Package;
-use crate::role::{NarrowError, Scope};
+use crate::scope::{NarrowError, Scope};
 use crate::select::Select;
 use std::sync::Arc;
 
