@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Builds the wheel of this package, installs it into a virtual environment, and tests it.
+"""Builds the wheel of this package, installs it into a virtual environment, and tests it. Then it
+tests the Ansible collection, which uses the wheel, with `ansible/test.py`.
 
 `cargo xtask test` runs it. It needs a Rust toolchain, Python 3.10 or newer with venv, and packages from
 pip. It compiles into the target folder of the workspace, with the profile of the tests.
@@ -78,6 +79,7 @@ def main():
         check(*tests, "--doctest-modules", "--pyargs", "tko", cwd=work, env=environment)
         check(PYTHON, "-m", "mypy", "--strict", "--cache-dir", FOLDER / "mypy", "-p", "tko", cwd=work)
         check(PYTHON, "-m", "mypy.stubtest", "tko", "--allowlist", HERE / "tests" / "stubtest.allow", cwd=work)
+        check(PYTHON, HERE.parent / "ansible" / "test.py")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ const WITHOUT: &str = "TKO_TEST_WITHOUT";
 /// The crate that is a Python package; a script builds and tests it.
 const PYTHON_CRATE: &str = "tko-python";
 
+/// Names the `tko` that the tests of the Ansible collection use.
+const PROGRAM: &str = "TKO_TEST_PROGRAM";
+
 /// How long each test program took when it last ran, relative to the workspace.
 const TIMES: &str = "target/test-times.json";
 
@@ -183,8 +186,15 @@ impl TestArgs {
     fn python_tests(&self) -> Command {
         let mut command = Command::new("python3");
         command.arg("tko-python/test.py");
-        if self.options.iter().any(|option| option == "--release") {
+        let is_release = self.options.iter().any(|option| option == "--release");
+        if is_release {
             command.args(["--profile", "release"]);
+        }
+        // Cargo builds the programs of all crates whose tests it builds.
+        if self.package.is_empty() && !self.exclude.iter().any(|name| name == "tko-cli") {
+            let profile = if is_release { "release" } else { "debug" };
+            let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+            command.env(PROGRAM, Path::new(&target).join(profile).join("tko"));
         }
         if let Some(filter) = &self.filter {
             command.args(["-k", filter]);
@@ -230,7 +240,7 @@ fn is_of_this_package(variable: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Built, MOUNT, TestArgs, has_disks, is_of_this_package};
+    use super::{Built, MOUNT, PROGRAM, TestArgs, has_disks, is_of_this_package};
     use crate::machine::fake::Fake;
     use clap::Parser;
     use std::ffi::OsString;
@@ -343,6 +353,22 @@ mod tests {
             words(given),
             "tko-python/test.py --profile release -k packages"
         );
+    }
+
+    #[test]
+    fn the_collection_is_tested_with_the_program_that_was_built() {
+        let program = |given: &[&str]| {
+            let command = parsed(given).python_tests();
+            let mut set = command.get_envs();
+            let found = set.find_map(|(name, value)| (name == PROGRAM).then_some(value));
+            found.flatten().map(std::path::PathBuf::from)
+        };
+        let is_in =
+            |given: &[&str], end: &str| program(given).is_some_and(|path| path.ends_with(end));
+        assert!(is_in(&[], "debug/tko"));
+        assert!(is_in(&["--cargo", "--release"], "release/tko"));
+        assert_eq!(program(&["-p", "tko-python"]), None);
+        assert_eq!(program(&["--exclude", "tko-cli"]), None);
     }
 
     #[test]
