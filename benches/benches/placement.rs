@@ -46,12 +46,7 @@ async fn prepared_fleet() -> Store<dyn Backend> {
         ("upf", example("upf")),
         ("topology", topology.expect("YAML")),
     ] {
-        let new = NewTemplate {
-            id: id.parse().expect("an id"),
-            metadata: Metadata::default(),
-            package,
-            expect: Expect::Absent,
-        };
+        let new = NewTemplate::new(id.parse().expect("an id"), package).expect(Expect::Absent);
         store.register_template(new).await.expect("valid");
     }
     store
@@ -59,19 +54,12 @@ async fn prepared_fleet() -> Store<dyn Backend> {
 
 /// Measures from the creation of the topology until it is prepared, when all children exist.
 async fn place(store: Store<dyn Backend>) {
-    let new = NewDeployment {
-        template: Some("topology".parse().expect("an id")),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().template("topology".parse().expect("an id"));
     let id = store.create_deployment(new).await.expect("valid");
-    let mut events = store.watch(Watch {
-        select: Select {
-            prepared: Some(true),
-            ..Select::all(Kind::Deployment)
-        },
-        after: Revision::default(),
-        package: false,
-    });
+    let mut events = store.watch(Watch::new(
+        Select::all(Kind::Deployment).prepared(true),
+        Revision::default(),
+    ));
     let stop = CancellationToken::new();
     let preparing = PrepareController::new(Arc::new(store.clone())).with_clock(clock());
     let running = tokio::spawn(preparing.run(stop.clone()));
@@ -85,10 +73,7 @@ async fn place(store: Store<dyn Backend>) {
     }
     stop.cancel();
     running.await.expect("no panic").expect("ends well");
-    let children = Select {
-        parent: Some(id),
-        ..Select::all(Kind::Deployment)
-    };
+    let children = Select::all(Kind::Deployment).parent(id);
     let count = store
         .count(&children, 2 * SITES as u64, Want::ROW)
         .await

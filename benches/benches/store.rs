@@ -39,25 +39,19 @@ fn sizes() -> Vec<usize> {
 }
 
 fn list(select: Select, after: Option<Cursor>) -> List {
-    List {
-        select,
-        after,
-        limit: PAGE,
-        want: Want::ROW,
-    }
+    List::new(select).after(after).limit(PAGE)
 }
 
 async fn fleet(size: usize) -> Fleet {
     let store = tko_benches::store(&clock());
     fill(&store, size).await;
-    let middle = Select {
-        metadata: [(
+    let middle = Select::all(Kind::Deployment).metadata_patterns(
+        [(
             "serial".to_owned(),
             Pattern::literal(&(size / 2).to_string()),
         )]
         .into(),
-        ..Select::all(Kind::Deployment)
-    };
+    );
     let page = store.list(&list(middle, None)).await.expect("a page");
     Fleet {
         middle: page.items[0].entity.key.clone(),
@@ -98,9 +92,8 @@ fn at_size(c: &mut Criterion) {
         group.bench_function("page in the middle", |b| {
             fleet.page(b, &runtime, &list(all(), middle()), PAGE);
         });
-        let by = |key: &str, pattern: Pattern| Select {
-            metadata: [(key.to_owned(), pattern)].into(),
-            ..all()
+        let by = |key: &str, pattern: Pattern| {
+            all().metadata_patterns([(key.to_owned(), pattern)].into())
         };
         group.bench_function("page by metadata, one in four", |b| {
             let select = by("region", Pattern::literal("south"));
@@ -115,25 +108,13 @@ fn at_size(c: &mut Criterion) {
             fleet.page(b, &runtime, &list(select, None), 0);
         });
         group.bench_function("page by template", |b| {
-            let select = Select {
-                template_ids: vec![Pattern::literal(template(7).as_str())],
-                ..all()
-            };
+            let select = all().template_id(Pattern::literal(template(7).as_str()));
             // At the smallest size each template has so many deployments.
-            let request = List {
-                limit: 50,
-                ..list(select, None)
-            };
+            let request = list(select, None).limit(50);
             fleet.page(b, &runtime, &request, 50);
         });
         group.bench_function("claim and hand back", |b| {
-            let request = ClaimRequest {
-                stage: Stage::Prepare,
-                worker: "bench".to_owned(),
-                max: 1,
-                lease: Duration::from_secs(30),
-                wait: Duration::ZERO,
-            };
+            let request = ClaimRequest::new(Stage::Prepare, "bench").lease(Duration::from_secs(30));
             b.to_async(&runtime).iter(|| async {
                 let claims = fleet.store.claim(&request).await.expect("claims");
                 let token = claims.into_iter().next().expect("all are due").token;
@@ -175,10 +156,7 @@ fn commits(c: &mut Criterion) {
                 let condition = Condition::new("Bench", true, "Bench", &words, Generation(1));
                 Change::Conditions(key.clone(), vec![condition])
             });
-            let set = ChangeSet {
-                changes: changes.collect(),
-                ..ChangeSet::default()
-            };
+            let set = ChangeSet::new().changes(changes.collect());
             memory.commit(set, Ack::Durable).await.expect("commits");
         });
     });

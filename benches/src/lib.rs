@@ -76,9 +76,9 @@ pub fn site(number: usize) -> SiteId {
 
 /// The request that creates the deployment of this number: five metadata, one of them unique.
 pub fn deployment(number: usize) -> NewDeployment {
-    NewDeployment {
-        template: Some(template(number)),
-        metadata: Metadata::from_iter([
+    NewDeployment::new()
+        .template(template(number))
+        .metadata(Metadata::from_iter([
             ("serial", number.to_string()),
             ("rack", (number % 1_000).to_string()),
             ("slot", (number % 50).to_string()),
@@ -87,9 +87,7 @@ pub fn deployment(number: usize) -> NewDeployment {
                 "region",
                 ["north", "south", "east", "west"][number % 4].to_owned(),
             ),
-        ]),
-        ..NewDeployment::default()
-    }
+        ]))
 }
 
 /// Registers the templates and creates `count` deployments of them, all due to be prepared.
@@ -99,12 +97,7 @@ pub fn deployment(number: usize) -> NewDeployment {
 pub async fn fill(store: &Store<dyn Backend>, count: usize) {
     let package = example("upf");
     for number in 0..TEMPLATES {
-        let new = NewTemplate {
-            id: template(number),
-            metadata: Metadata::default(),
-            package: package.clone(),
-            expect: Expect::Absent,
-        };
+        let new = NewTemplate::new(template(number), package.clone()).expect(Expect::Absent);
         store.register_template(new).await.expect("valid");
     }
     for start in (0..count).step_by(BATCH) {
@@ -122,13 +115,9 @@ pub async fn fill(store: &Store<dyn Backend>, count: usize) {
 pub async fn fill_sites(store: &Store<dyn Backend>, count: usize) {
     for number in 0..count {
         let region = if number % 10 == 0 { "south" } else { "north" };
-        let new = NewSite {
-            id: site(number),
-            template: None,
-            metadata: Metadata::from_iter([("Site.region", region)]),
-            package: Package::default(),
-            expect: Expect::Absent,
-        };
+        let new = NewSite::new(site(number), Package::default())
+            .metadata(Metadata::from_iter([("Site.region", region)]))
+            .expect(Expect::Absent);
         store.register_site(new).await.expect("valid");
     }
 }

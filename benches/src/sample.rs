@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
     Ack, Backend, Change, ChangeSet, Enqueue, Facts, Generation, Ids, Key, Lane, Metadata, Package,
@@ -85,21 +84,12 @@ fn package(number: usize) -> Package {
 /// If the backend refuses them.
 pub async fn templates(backend: &Arc<dyn Backend>) {
     for number in 0..TEMPLATES {
-        let put = Put {
-            key: Key::Template(template(number)),
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            facts: Facts::Template,
-            deleting: false,
-            conditions: Vec::new(),
-            body: Some(package(number)),
-        };
-        let set = ChangeSet {
-            require: vec![Require::Absent(put.key.clone())],
-            changes: vec![Change::Put(put)],
-            ..ChangeSet::default()
-        };
+        let put = Put::new(Key::Template(template(number)))
+            .facts(Facts::Template)
+            .body(package(number));
+        let set = ChangeSet::new()
+            .require(Require::Absent(put.key.clone()))
+            .put(put);
         backend.commit(set, Ack::Durable).await.expect("a template");
     }
 }
@@ -123,32 +113,19 @@ pub fn creations(numbers: Range<usize>) -> ChangeSet {
             let key = Key::Template(template.clone());
             set.require.push(Require::Generation(key, Generation(1)));
         }
-        set.enqueue.push(Enqueue {
-            stage: Stage::Prepare,
-            key: key.clone(),
-            lane: Lane::of(template.as_str()),
-            after: Duration::ZERO,
-        });
-        set.changes.push(Change::Put(Put {
-            key,
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: metadata(number),
-            facts: Facts::Deployment(Box::new(tko_core::Deployment {
-                parent: None,
-                template: Some(template),
-                origin: None,
-                site: None,
-                prepared: false,
-                approved: false,
-                placed: None,
-                idempotency_key: None,
-                resource: split.resource,
-            })),
-            deleting: false,
-            conditions: Vec::new(),
-            body: Some(split.body),
-        }));
+        set.enqueue.push(Enqueue::now(
+            Stage::Prepare,
+            key.clone(),
+            Lane::of(template.as_str()),
+        ));
+        set.changes.push(Change::Put(
+            Put::new(key)
+                .metadata(metadata(number))
+                .facts(Facts::Deployment(Box::new(
+                    tko_core::Deployment::new(split.resource).template(template),
+                )))
+                .body(split.body),
+        ));
     }
     set
 }

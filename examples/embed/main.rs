@@ -8,8 +8,8 @@ use tko_backend_memory::Memory;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
     Answer, Condition, DataApi, Error, Gvk, NewDeployment, NewSite, NewTemplate, Package,
-    PrepareCall, Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler, Store,
-    Want, annotation,
+    PrepareCall, Preparer, Record, Registry, Resource, Result, ScheduleCall, Scheduler, SiteId,
+    Store, TemplateId, Want, annotation,
 };
 use tko_preparer::PrepareController;
 use tko_scheduler::ScheduleController;
@@ -79,11 +79,9 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
         .await?;
     data.register_site(NewSite::new("edge/1".parse()?, rack))
         .await?;
-    let deployment = NewDeployment {
-        template: Some("slice/gold:v1".parse()?),
-        site: Some("edge/1".parse()?),
-        ..NewDeployment::default()
-    };
+    let deployment = NewDeployment::new()
+        .template(TemplateId::new("slice/gold:v1")?)
+        .site(SiteId::new("edge/1")?);
     let id = data.create_deployment(deployment).await?;
 
     let message = told.recv().await;

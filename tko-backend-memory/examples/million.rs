@@ -10,12 +10,12 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_backend_memory::{Memory, MemorySettings};
-use tko_core::api::{DataApi, Expect, NewDeployment, NewSite, NewTemplate};
+use tko_core::api::{DataApi, NewDeployment, NewSite, NewTemplate};
 use tko_core::select::MetadataPatterns;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
     Ack, Admission, Backend, ChangeSet, ClaimRequest, Kind, List, Metadata, Outcome, Package,
-    Pattern, Put, Result, Select, SiteId, Stage, Store, TemplateId, Violation, Want,
+    Pattern, Put, Result, Select, SiteId, Stage, Store, TemplateId, Violation,
 };
 
 /// The number of deployments on each site.
@@ -51,12 +51,7 @@ impl Bench {
         let memory = Arc::new(memory);
         let store = Store::new(memory.clone(), Arc::new(Anything), Arc::new(TimeOrderedIds));
         store
-            .register_template(NewTemplate {
-                id: template()?,
-                metadata: Metadata::default(),
-                package: package()?,
-                expect: Expect::Any,
-            })
+            .register_template(NewTemplate::new(template()?, package()?))
             .await?;
         Ok(Self {
             memory,
@@ -72,13 +67,10 @@ impl Bench {
             for _ in 0..CHUNK / PER_SITE {
                 let site = SiteId::new(&format!("site/{:06}", self.created / PER_SITE))?;
                 self.store
-                    .register_site(NewSite {
-                        id: site.clone(),
-                        template: None,
-                        metadata: Metadata::from_iter([("Site.region", "south")]),
-                        package: Package::default(),
-                        expect: Expect::Any,
-                    })
+                    .register_site(
+                        NewSite::new(site.clone(), Package::default())
+                            .metadata(Metadata::from_iter([("Site.region", "south")])),
+                    )
                     .await?;
                 for _ in 0..PER_SITE {
                     new.push(deployment(site.clone())?);
@@ -106,21 +98,10 @@ impl Bench {
             ("one site's 20", of_site),
             ("100 sites by metadata", by_metadata),
         ] {
-            let list = List {
-                select,
-                after: None,
-                limit: 100,
-                want: Want::ROW,
-            };
+            let list = List::new(select).limit(100);
             measure(what, async || self.memory.list(&list).await.map(drop)).await?;
         }
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: "million".to_owned(),
-            max: 1,
-            lease: Duration::from_mins(1),
-            wait: Duration::ZERO,
-        };
+        let request = ClaimRequest::new(Stage::Prepare, "million").lease(Duration::from_mins(1));
         let site = SiteId::new("site/000000")?;
         measure("create from template", async || {
             let new = deployment(site.clone())?;
@@ -143,12 +124,7 @@ impl Bench {
     }
 
     async fn measure_commits(&self, all: Select) -> Result<()> {
-        let list = List {
-            select: all,
-            after: None,
-            limit: 1,
-            want: Want::ROW,
-        };
+        let list = List::new(all).limit(1);
         let page = self.memory.list(&list).await?;
         let Some(record) = page.items.first() else {
             return Ok(());
@@ -158,10 +134,7 @@ impl Bench {
             let mut put = Put::of(&record.entity);
             round += 1;
             put.metadata.insert("round", round.to_string());
-            let set = ChangeSet {
-                changes: vec![tko_core::Change::Put(put)],
-                ..ChangeSet::default()
-            };
+            let set = ChangeSet::new().change(tko_core::Change::Put(put));
             self.memory.commit(set, Ack::Numbered).await.map(drop)
         })
         .await
@@ -211,17 +184,7 @@ fn package() -> Result<Package> {
 }
 
 fn deployment(site: SiteId) -> Result<NewDeployment> {
-    Ok(NewDeployment {
-        id: None,
-        parent: None,
-        template: Some(template()?),
-        site: Some(site),
-        metadata: Metadata::default(),
-        merge: Package::default(),
-        prepared: false,
-        approved: false,
-        idempotency_key: None,
-    })
+    Ok(NewDeployment::new().template(template()?).site(site))
 }
 
 /// The resident memory of this process in bytes, where the system reports it.

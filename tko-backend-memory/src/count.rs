@@ -99,10 +99,7 @@ impl<'a> RunningCount<'a> {
     }
 
     fn count(&self) -> Count {
-        Count {
-            found: self.found.min(self.bound),
-            more: self.found > self.bound,
-        }
+        Count::new(self.found.min(self.bound), self.found > self.bound)
     }
 }
 

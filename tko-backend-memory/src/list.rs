@@ -11,11 +11,7 @@ pub(crate) fn page(state: &MemoryState, list: &List) -> (Page, usize) {
     let rows = &state.of(list.select.kind).rows;
     let after = list.after.as_ref().map(|Cursor(key)| key);
     let mut walk = QueryPlan::new(state, &list.select).walk(after);
-    let mut page = Page {
-        revision: state.revision(),
-        items: Vec::new(),
-        next: None,
-    };
+    let mut page = Page::new(state.revision(), Vec::new());
     while let Some((key, slot)) = walk.next() {
         let row = rows.row(slot);
         if state.selects(&list.select, &row.entity) {

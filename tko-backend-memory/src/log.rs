@@ -30,15 +30,10 @@ impl LogEntry {
 
     fn record(&self, revision: u64, package: bool) -> ChangeRecord {
         let record = |row: &Option<MemoryRow>| row.as_ref().map(|row| row.record(package, true));
-        ChangeRecord {
-            revision: Revision(revision),
-            set: self.set,
-            at: self.at,
-            key: self.key().clone(),
-            before: record(&self.before),
-            after: record(&self.after),
-            cause: self.cause.clone(),
-        }
+        ChangeRecord::new(Revision(revision), self.set, self.at, self.key().clone())
+            .before(record(&self.before))
+            .after(record(&self.after))
+            .cause(self.cause.clone())
     }
 }
 

@@ -135,11 +135,7 @@ impl Backend for Memory {
         let until = now.plus(ttl);
         let secret = format!("edit.{}", Uuid::new_v4().simple());
         match state.modifications.open(key, secret, until, now) {
-            Some(token) => Ok(Modification {
-                token,
-                until,
-                record,
-            }),
+            Some(token) => Ok(Modification::new(token, until, record)),
             None => Err(Error::Busy(key.clone())),
         }
     }
@@ -172,11 +168,11 @@ impl Backend for Memory {
 
     async fn feed_position(&self) -> Result<FeedPosition> {
         let state = self.0.read();
-        Ok(FeedPosition {
-            revision: state.log.last(),
-            oldest: state.log.oldest(),
-            now: self.0.clock.now(),
-        })
+        Ok(FeedPosition::new(
+            state.log.last(),
+            state.log.oldest(),
+            self.0.clock.now(),
+        ))
     }
 
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {

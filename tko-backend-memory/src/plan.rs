@@ -295,11 +295,9 @@ fn joined<'a>(
     kind: Kind,
     patterns: &MetadataPatterns,
 ) -> Option<Vec<&'a Posting>> {
-    let select = Select {
-        metadata: patterns.clone(),
-        deleting: true,
-        ..Select::all(kind)
-    };
+    let select = Select::all(kind)
+        .metadata_patterns(patterns.clone())
+        .deleting(true);
     let mut lists = Vec::new();
     let mut walk = QueryPlan::new(state, &select).walk(None);
     while let Some((key, slot)) = walk.next() {

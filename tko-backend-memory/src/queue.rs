@@ -113,12 +113,7 @@ impl Queue {
         let secret: Arc<str> = format!("{LEASE}{}", Uuid::new_v4().simple()).into();
         self.change(&key, |item| item.lease(secret.clone(), until));
         let work = self.work(&key)?;
-        Some(Claim {
-            token: Token { key, secret },
-            work,
-            fence,
-            until,
-        })
+        Some(Claim::new(Token::new(key, secret), work, fence, until))
     }
 
     /// Whether this token proves a live lease.

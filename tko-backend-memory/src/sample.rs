@@ -46,16 +46,9 @@ pub(crate) fn key(kind: Kind, id: &str) -> Key {
 }
 
 pub(crate) fn put(key: Key, facts: Facts, metadata: &[(&str, &str)]) -> Put {
-    Put {
-        key,
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: metadata.iter().copied().collect(),
-        facts,
-        deleting: false,
-        conditions: Vec::new(),
-        body: None,
-    }
+    Put::new(key)
+        .metadata(metadata.iter().copied().collect::<Metadata>())
+        .facts(facts)
 }
 
 pub(crate) fn template(id: &str, metadata: &[(&str, &str)]) -> Put {
@@ -79,19 +72,11 @@ pub(crate) fn plugin(id: &str, plugin: Plugin) -> Put {
 pub(crate) fn deployment(id: &str, change: impl FnOnce(&mut Deployment)) -> Put {
     let asked = deployment_resource::asked(None, None, false, false);
     let package = Package::new(vec![Arc::new(asked)]).expect("one resource");
-    let mut facts = Deployment {
-        parent: None,
-        template: None,
-        origin: None,
-        site: None,
-        prepared: false,
-        approved: false,
-        placed: None,
-        idempotency_key: None,
-        resource: deployment_resource::split(&package)
+    let mut facts = Deployment::new(
+        deployment_resource::split(&package)
             .expect("it is there")
             .resource,
-    };
+    );
     change(&mut facts);
     let facts = Facts::Deployment(Box::new(facts));
     put(key(Kind::Deployment, id), facts, &[])
@@ -115,10 +100,7 @@ pub(crate) fn placed(id: &str) -> (SiteId, Generation) {
 
 /// A change set with these puts.
 pub(crate) fn puts(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
-    ChangeSet {
-        changes: puts.into_iter().map(Change::Put).collect(),
-        ..ChangeSet::default()
-    }
+    ChangeSet::new().changes(puts.into_iter().map(Change::Put).collect())
 }
 
 /// Commits a change set that must succeed.

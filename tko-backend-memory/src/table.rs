@@ -21,12 +21,9 @@ pub(crate) struct MemoryRow {
 impl MemoryRow {
     /// The row as a record, without its work.
     pub(crate) fn record(&self, package: bool, revision: bool) -> Record {
-        Record {
-            entity: self.entity.clone(),
-            package: package.then(|| Package::clone(&self.body)),
-            revision: revision.then_some(self.revision),
-            work: Vec::new(),
-        }
+        Record::new(self.entity.clone())
+            .package(package.then(|| Package::clone(&self.body)))
+            .revision(revision.then_some(self.revision))
     }
 }
 

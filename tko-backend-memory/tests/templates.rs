@@ -75,10 +75,7 @@ impl World {
 }
 
 fn from(number: usize) -> NewDeployment {
-    NewDeployment {
-        template: Some(template(number)),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new().template(template(number))
 }
 
 /// A package of one resource with this name.
@@ -179,10 +176,7 @@ async fn a_change_by_another_store_is_noticed() {
 async fn a_refusal_is_based_on_the_current_template() {
     let one = world();
     let other = Store::new(one.backend.clone(), Arc::new(Strict), one.ids.clone());
-    let prepared = || NewDeployment {
-        prepared: true,
-        ..from(0)
-    };
+    let prepared = || from(0).prepared(true);
     let needy = |spec: serde_json::Value| {
         let value = json!({
             "apiVersion": "example.org/v1", "kind": "Need", "metadata": {"name": "n"}, "spec": spec

@@ -256,41 +256,42 @@ impl<'a> EntityRow<'a> {
                         site.as_deref().map(SiteId::new).transpose()?,
                     ),
                 };
-                Facts::Deployment(Box::new(Deployment {
-                    parent: self.parent.as_deref().map(DeploymentId::new).transpose()?,
-                    template,
-                    origin,
-                    site,
-                    prepared: self.prepared,
-                    approved: self.approved,
-                    placed: place.zip(rest.placed.map(Generation)),
-                    idempotency_key: rest.once.map(Into::into),
-                    resource: DeploymentResource {
-                        skeleton: decoder.resource(self.skeleton).unwrap_or_else(|| {
-                            is_missing = true;
-                            BLANK.clone()
-                        }),
-                        at: rest.head.unwrap_or_default(),
-                        template: named_template,
-                        site: named_site,
-                    },
-                }))
+                Facts::Deployment(Box::new(
+                    Deployment::new(
+                        DeploymentResource::new(
+                            decoder.resource(self.skeleton).unwrap_or_else(|| {
+                                is_missing = true;
+                                BLANK.clone()
+                            }),
+                            rest.head.unwrap_or_default(),
+                        )
+                        .template(named_template)
+                        .site(named_site),
+                    )
+                    .parent(self.parent.as_deref().map(DeploymentId::new).transpose()?)
+                    .template(template)
+                    .origin(origin)
+                    .site(site)
+                    .prepared(self.prepared)
+                    .approved(self.approved)
+                    .placed(place.zip(rest.placed.map(Generation)))
+                    .idempotency_key(rest.once.map(Into::into)),
+                ))
             }
         };
-        let entity = Arc::new(Entity {
-            key,
-            version: Version(self.version.unsigned_abs()),
-            generation: Generation(self.generation.unsigned_abs()),
-            created: Timestamp(self.created),
-            updated: Timestamp(self.updated),
-            deleting: self.deleting,
-            inherited: rest.inherited,
-            given: rest.given,
-            metadata: self.metadata,
-            conditions: rest.conditions,
-            facts,
-            body: self.body,
-        });
+        let entity = Arc::new(
+            Entity::new(key, facts)
+                .version(Version(self.version.unsigned_abs()))
+                .generation(Generation(self.generation.unsigned_abs()))
+                .created(Timestamp(self.created))
+                .updated(Timestamp(self.updated))
+                .deleting(self.deleting)
+                .inherited(rest.inherited)
+                .given(rest.given)
+                .metadata(self.metadata)
+                .conditions(rest.conditions)
+                .body(self.body),
+        );
         Ok((entity, is_missing))
     }
 }

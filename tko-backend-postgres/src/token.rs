@@ -43,8 +43,5 @@ pub(crate) fn modification_token(key: &Key, uuid: Uuid) -> Token {
 }
 
 fn token(key: &Key, prefix: &str, uuid: Uuid) -> Token {
-    Token {
-        key: key.clone(),
-        secret: format!("{prefix}{}", uuid.simple()).into(),
-    }
+    Token::new(key.clone(), format!("{prefix}{}", uuid.simple()))
 }

@@ -47,12 +47,7 @@ async fn cancelling_a_request_stops_its_statement() {
         .execute(&mut *lock)
         .await
         .expect("locked");
-    let list = List {
-        select: Select::all(Kind::Site),
-        after: None,
-        limit: 10,
-        want: Want::ROW,
-    };
+    let list = List::new(Select::all(Kind::Site)).limit(10);
     let mut judged = Select::all(Kind::Site);
     let value = Pattern::value("*a").expect("a pattern");
     judged.metadata.insert("key".to_owned(), value);

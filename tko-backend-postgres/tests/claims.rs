@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, Change, ChangeSet, Claim, ClaimRequest, Enqueue, Error, ErrorKind, Facts, Key,
-    Kind, Lane, Metadata, Outcome, Package, Put, Require, Result, Stage,
+    Kind, Lane, Outcome, Package, Put, Require, Result, Stage,
 };
 use tko_postgres_server::{PostgresServer, PostgresServerSettings};
 
@@ -28,25 +28,19 @@ fn due() -> ChangeSet {
     let mut set = ChangeSet::default();
     for key in keys {
         set.require.push(Require::Absent(key.clone()));
-        set.enqueue.push(Enqueue {
-            stage: Stage::Schedule,
-            key: key.clone(),
-            lane: Lane::of(key.id()),
-            after: Duration::ZERO,
-        });
-        set.changes.push(Change::Put(Put {
-            key,
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            facts: Facts::Site {
-                template: None,
-                origin: None,
-            },
-            deleting: false,
-            conditions: Vec::new(),
-            body: Some(Package::default()),
-        }));
+        set.enqueue.push(Enqueue::now(
+            Stage::Schedule,
+            key.clone(),
+            Lane::of(key.id()),
+        ));
+        set.changes.push(Change::Put(
+            Put::new(key)
+                .facts(Facts::Site {
+                    template: None,
+                    origin: None,
+                })
+                .body(Package::default()),
+        ));
     }
     set
 }
@@ -93,13 +87,10 @@ fn answer<T>(result: Result<T, Error>) -> Option<T> {
 
 /// Claims and settles until nothing is due, and no lease expires, for longer than a lease.
 async fn work(store: Arc<Postgres>, worker: usize) -> Vec<Seen> {
-    let request = ClaimRequest {
-        stage: Stage::Schedule,
-        worker: format!("worker {worker}"),
-        max: 4,
-        lease: LEASE,
-        wait: 3 * LEASE,
-    };
+    let request = ClaimRequest::new(Stage::Schedule, format!("worker {worker}"))
+        .max(4)
+        .lease(LEASE)
+        .wait(3 * LEASE);
     let (mut seen, mut turn) = (Vec::new(), worker);
     loop {
         let Some(claims) = answer(store.claim(&request).await) else {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
+    Ack, Backend, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
     Revision, Want,
 };
 use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings};
@@ -72,31 +72,19 @@ async fn referenced_entities_are_not_deleted() {
         let key = site(&format!("site/{round}"));
         let new = set(Require::Absent(key.clone()), put(&key, a_site(), 0));
         stores[0].commit(new, Ack::Durable).await.expect("a site");
-        let delete = ChangeSet {
-            require: vec![
-                Require::Exists(key.clone()),
-                Require::Unreferenced(key.clone()),
-            ],
-            changes: vec![Change::Delete(key.clone())],
-            ..ChangeSet::default()
-        };
+        let delete = ChangeSet::new()
+            .require(Require::Exists(key.clone()))
+            .require(Require::Unreferenced(key.clone()))
+            .delete(key.clone());
         let id = DeploymentId::new(&format!("d{round:04}")).expect("an id");
         let asked = tko_core::deployment_resource::asked(None, key.site(), false, false);
         let package = Package::new(vec![Arc::new(asked)]).expect("a package");
         let head = tko_core::deployment_resource::split(&package)
             .expect("it has one")
             .resource;
-        let facts = Facts::Deployment(Box::new(tko_core::Deployment {
-            parent: None,
-            template: None,
-            origin: None,
-            site: key.site().cloned(),
-            prepared: false,
-            approved: false,
-            placed: None,
-            idempotency_key: None,
-            resource: head,
-        }));
+        let facts = Facts::Deployment(Box::new(
+            tko_core::Deployment::new(head).site(key.site().cloned()),
+        ));
         let mut create = set(
             Require::Exists(key.clone()),
             put(&Key::from(id.clone()), facts, 0),

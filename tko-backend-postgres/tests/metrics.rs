@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, ClaimRequest, Deployment, DeploymentId, Enqueue, ErrorKind,
-    Facts, Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put, Require, Resource,
-    Revision, Select, Stage, TemplateId, Token, Want, deployment_resource,
+    Ack, Backend, ChangeSet, ClaimRequest, Deployment, DeploymentId, Enqueue, ErrorKind, Facts,
+    Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put, Require, Resource, Revision,
+    Select, Stage, TemplateId, Token, Want, deployment_resource,
 };
 use tko_postgres_server::shared;
 
@@ -46,16 +46,10 @@ fn site(id: &str) -> Key {
 }
 
 fn put(key: &Key, facts: Facts, body: Package) -> Put {
-    Put {
-        key: key.clone(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::from_iter([("one", "1"), ("two", "2")]),
-        facts,
-        deleting: false,
-        conditions: Vec::new(),
-        body: Some(body),
-    }
+    Put::new(key.clone())
+        .metadata(Metadata::from_iter([("one", "1"), ("two", "2")]))
+        .facts(facts)
+        .body(body)
 }
 
 fn a_site(key: &Key) -> Put {
@@ -67,30 +61,22 @@ fn a_site(key: &Key) -> Put {
 }
 
 fn new(put: Put) -> ChangeSet {
-    ChangeSet {
-        require: vec![Require::Absent(put.key.clone())],
-        changes: vec![Change::Put(put)],
-        ..ChangeSet::default()
-    }
+    ChangeSet::new()
+        .require(Require::Absent(put.key.clone()))
+        .put(put)
 }
 
 fn again(put: Put) -> ChangeSet {
-    ChangeSet {
-        require: vec![Require::Exists(put.key.clone())],
-        changes: vec![Change::Put(put)],
-        ..ChangeSet::default()
-    }
+    ChangeSet::new()
+        .require(Require::Exists(put.key.clone()))
+        .put(put)
 }
 
 fn deleted(key: &Key) -> ChangeSet {
-    ChangeSet {
-        require: vec![
-            Require::Exists(key.clone()),
-            Require::Unreferenced(key.clone()),
-        ],
-        changes: vec![Change::Delete(key.clone())],
-        ..ChangeSet::default()
-    }
+    ChangeSet::new()
+        .require(Require::Exists(key.clone()))
+        .require(Require::Unreferenced(key.clone()))
+        .delete(key.clone())
 }
 
 fn package(text: &str) -> Package {
@@ -103,19 +89,13 @@ fn package(text: &str) -> Package {
 fn deployment(id: &str, template: &TemplateId, once: &str) -> Put {
     let asked = deployment_resource::asked(Some(template), None, false, false);
     let asked = Package::new(vec![Arc::new(asked)]).expect("a package");
-    let deployment = Deployment {
-        parent: None,
-        template: Some(template.clone()),
-        origin: None,
-        site: None,
-        prepared: false,
-        approved: false,
-        placed: None,
-        idempotency_key: Some(once.into()),
-        resource: deployment_resource::split(&asked)
+    let deployment = Deployment::new(
+        deployment_resource::split(&asked)
             .expect("it has one")
             .resource,
-    };
+    )
+    .template(template.clone())
+    .idempotency_key(Arc::<str>::from(once));
     let key = Key::from(DeploymentId::new(id).expect("an id"));
     put(
         &key,
@@ -125,13 +105,9 @@ fn deployment(id: &str, template: &TemplateId, once: &str) -> Put {
 }
 
 fn claim(wait: Duration) -> ClaimRequest {
-    ClaimRequest {
-        stage: Stage::Schedule,
-        worker: "w".to_owned(),
-        max: 1,
-        lease: Duration::from_mins(1),
-        wait,
-    }
+    ClaimRequest::new(Stage::Schedule, "w")
+        .lease(Duration::from_mins(1))
+        .wait(wait)
 }
 
 fn labelled(kind: Kind, labels: &[(&str, &str)]) -> Select {
@@ -155,12 +131,7 @@ async fn read(store: &Arc<Postgres>, key: &Key) {
         .get(std::slice::from_ref(key), Want::ROW)
         .await
         .expect("it is read");
-    let list = |select: Select| List {
-        select,
-        after: None,
-        limit: 10,
-        want: Want::ROW,
-    };
+    let list = |select: Select| List::new(select).limit(10);
     let both = labelled(Kind::Deployment, &[("one", "1"), ("two", "2")]);
     store.list(&list(both.clone())).await.expect("a page");
     let mut joined = Select::all(Kind::Deployment);
@@ -211,10 +182,10 @@ async fn work(store: &Postgres, key: &Key) {
     commit(store, under.clone()).await;
     let ended = store.settle(&[(lease, outcome)]).await;
     assert_eq!(ended.expect("settled"), [true]);
-    under.under = Some(Token {
-        key: key.clone(),
-        secret: "edit.00000000000000000000000000000000".into(),
-    });
+    under.under = Some(Token::new(
+        key.clone(),
+        "edit.00000000000000000000000000000000",
+    ));
     let refused = store.commit(under, Ack::Durable).await;
     refused.expect_err("there is no such edit");
 }
@@ -230,10 +201,7 @@ async fn deployments(store: &Postgres, other: &Postgres) -> TemplateId {
     }
     let found = new(deployment("d3", &template, "o1"));
     commit(store, found).await;
-    let want = Want {
-        package: true,
-        ..Want::ROW
-    };
+    let want = Want::ROW.with_package();
     let id = Key::new(Kind::Deployment, "d1").expect("an id");
     other.get(&[id], want).await.expect("it is read");
     let refused = store.commit(deleted(&key), Ack::Durable).await;

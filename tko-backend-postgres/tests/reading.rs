@@ -15,11 +15,7 @@ use tko_core::{
     Resource, Select, SiteId, Stage, TemplateId, Want, deployment_resource,
 };
 
-const WANT: Want = Want {
-    package: true,
-    work: true,
-    ..Want::ROW
-};
+const WANT: Want = Want::ROW.with_package().with_work();
 
 /// Pseudo-random numbers that are the same in every run.
 struct Dice(u64);
@@ -79,16 +75,11 @@ fn put(dice: &mut Dice, key: impl Into<Key>, n: u64, facts: Facts) -> Put {
             dice.text(&["", "a\0b", "\u{1}", "50%_", "é\u{10ffff}", "a\\"]),
         );
     }
-    Put {
-        key: key.into(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata,
-        facts,
-        deleting: dice.is(20),
-        conditions: Vec::new(),
-        body: dice.is(2).then(|| package(&format!("p{n}"))),
-    }
+    Put::new(key)
+        .metadata(metadata)
+        .facts(facts)
+        .deleting(dice.is(20))
+        .body(dice.is(2).then(|| package(&format!("p{n}"))))
 }
 
 /// One entity of each kind, in a random state.
@@ -97,11 +88,9 @@ fn puts(dice: &mut Dice, n: u64) -> Vec<Put> {
     if n < 20 {
         puts.push(put(dice, template_id(n), n, Facts::Template));
         let name = format!("p{n}");
-        let plugin = Plugin {
-            executor: dice.text(&["command", "script"]).to_owned(),
-            triggers: vec![Gvk::new("example.org", "v1", &format!("K{}", n % 3))],
-            ..Plugin::default()
-        };
+        let plugin = Plugin::default()
+            .executor(dice.text(&["command", "script"]).to_owned())
+            .triggers(vec![Gvk::new("example.org", "v1", &format!("K{}", n % 3))]);
         let kind = PluginType::ALL[usize::try_from(n % 3).expect("it fits")];
         let id = PluginId::new(kind, &name).expect("a name");
         puts.push(put(dice, id, n, Facts::Plugin(Arc::new(plugin))));
@@ -117,21 +106,20 @@ fn puts(dice: &mut Dice, n: u64) -> Vec<Put> {
     let asked = Package::new(vec![Arc::new(deployment_resource::asked(
         None, None, false, false,
     ))]);
-    let facts = Deployment {
-        parent: dice
-            .is(5)
-            .then(|| format!("d{:04}", n / 40).parse().expect("an id")),
-        template: (!dice.is(10)).then(|| template_id(dice.roll(20))),
-        origin: None,
-        site: (!dice.is(6)).then(|| site_id(dice.roll(60))),
-        prepared,
-        approved: prepared && dice.is(2),
-        placed: dice.is(3).then(|| (site_id(dice.roll(60)), Generation(1))),
-        idempotency_key: None,
-        resource: deployment_resource::split(&asked.expect("one resource"))
+    let facts = Deployment::new(
+        deployment_resource::split(&asked.expect("one resource"))
             .expect("it is there")
             .resource,
-    };
+    )
+    .parent(
+        dice.is(5)
+            .then(|| format!("d{:04}", n / 40).parse().expect("an id")),
+    )
+    .template((!dice.is(10)).then(|| template_id(dice.roll(20))))
+    .site((!dice.is(6)).then(|| site_id(dice.roll(60))))
+    .prepared(prepared)
+    .approved(prepared && dice.is(2))
+    .placed(dice.is(3).then(|| (site_id(dice.roll(60)), Generation(1))));
     let id: tko_core::DeploymentId = format!("d{n:04}").parse().expect("an id");
     puts.push(put(dice, id, n, Facts::Deployment(Box::new(facts))));
     puts
@@ -303,15 +291,13 @@ async fn both(harness: &Harness, dice: &mut Dice, many: u64) -> (Arc<dyn Backend
     let memory = Memory::new(Arc::new(ManualClock::default()), MemorySettings::default());
     let all: Vec<Put> = (0..many).flat_map(|n| puts(dice, n)).collect();
     for part in all.chunks(500) {
-        let due = part.iter().filter(|_| dice.is(4)).map(|put| Enqueue {
-            after: Duration::from_hours(1),
-            ..Enqueue::now(Stage::Delete, put.key.clone(), Lane::of(put.key.id()))
+        let due = part.iter().filter(|_| dice.is(4)).map(|put| {
+            Enqueue::now(Stage::Delete, put.key.clone(), Lane::of(put.key.id()))
+                .after(Duration::from_hours(1))
         });
-        let set = ChangeSet {
-            enqueue: due.collect(),
-            changes: part.iter().cloned().map(Change::Put).collect(),
-            ..ChangeSet::default()
-        };
+        let set = ChangeSet::new()
+            .enqueued(due)
+            .changes(part.iter().cloned().map(Change::Put).collect());
         memory
             .commit(set.clone(), Ack::Durable)
             .await
@@ -331,14 +317,13 @@ async fn selections_return_the_same_as_memory() {
     let (postgres, memory) = both(&harness, &mut dice, 1_000).await;
     let mut some = 0;
     for round in 0..300 {
-        let list = List {
-            select: select(&mut dice),
-            after: dice
-                .is(4)
-                .then(|| Cursor(Key::from(template_id(dice.roll(20))))),
-            limit: [0, 1, 7, 100][usize::try_from(dice.roll(4)).expect("it fits")],
-            want: if dice.is(2) { WANT } else { Want::ROW },
-        };
+        let list = List::new(select(&mut dice))
+            .after(
+                dice.is(4)
+                    .then(|| Cursor(Key::from(template_id(dice.roll(20))))),
+            )
+            .limit([0, 1, 7, 100][usize::try_from(dice.roll(4)).expect("it fits")])
+            .want(if dice.is(2) { WANT } else { Want::ROW });
         let (found, expected) = (walk(&*postgres, &list).await, walk(&memory, &list).await);
         let keys = |records: &[Record]| -> Vec<Key> {
             records

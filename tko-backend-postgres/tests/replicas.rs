@@ -59,15 +59,9 @@ impl Pair {
 
 /// A list of all sites.
 fn list(allow_stale: bool) -> List {
-    List {
-        select: Select::all(Kind::Site),
-        after: None,
-        limit: 0,
-        want: Want {
-            allow_stale,
-            ..Want::ROW
-        },
-    }
+    let mut want = Want::ROW;
+    want.allow_stale = allow_stale;
+    List::new(Select::all(Kind::Site)).limit(0).want(want)
 }
 
 /// Returns the revision of a list, and the number of sites.
@@ -108,10 +102,7 @@ async fn a_stale_read_shows_one_state_and_its_revision() {
     for (allow_stale, expected) in [(false, 15), (true, 10)] {
         // In one page, and in several.
         for limit in [0, 4] {
-            let list = List {
-                limit,
-                ..list(allow_stale)
-            };
+            let list = list(allow_stale).limit(limit);
             let pages: Vec<Page> = store
                 .clone()
                 .pages(list)
@@ -163,10 +154,7 @@ async fn nothing_depends_on_a_replica() {
     pair.standby.pause_replay().expect("it stops");
     // Sites before and after the ones that the replica shows, which it does not show.
     fill(&writer, [0, SITES + 1].into_iter()).await;
-    let list_of_100 = List {
-        limit: 100,
-        ..list(true)
-    };
+    let list_of_100 = list(true).limit(100);
     let mut pages = store.clone().pages(list_of_100);
     let mut sites = Vec::new();
     let mut revisions = Vec::new();

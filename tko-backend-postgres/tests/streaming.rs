@@ -7,7 +7,7 @@ use sites::{fill, site};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tko_backend_postgres::{Postgres, PostgresSettings};
-use tko_core::{Backend, ErrorKind, Kind, List, Select, Want};
+use tko_core::{Backend, ErrorKind, Kind, List, Select};
 use tko_postgres_server::PostgresServer;
 
 /// More than one statement's rows.
@@ -36,12 +36,9 @@ async fn kill(server: &PostgresServer, database: &str, ended: &AtomicBool, kills
 
 /// Lists everything with small pages. Returns whether the listing completed.
 async fn list_all(store: &Arc<Postgres>, limit: usize) -> bool {
-    let mut pages = store.clone().pages(List {
-        select: Select::all(Kind::Site),
-        after: None,
-        limit,
-        want: Want::ROW,
-    });
+    let mut pages = store
+        .clone()
+        .pages(List::new(Select::all(Kind::Site)).limit(limit));
     let mut listed = 0;
     let mut last = false;
     while let Some(page) = pages.next().await {

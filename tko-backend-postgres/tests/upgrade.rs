@@ -2,31 +2,19 @@
 
 use sqlx::{Connection, Executor, PgConnection};
 use tko_backend_postgres::{Postgres, PostgresSettings};
-use tko_core::{
-    Ack, Backend, Change, ChangeSet, Facts, Key, Kind, Metadata, Package, Put, Require, Want,
-};
+use tko_core::{Ack, Backend, ChangeSet, Facts, Key, Kind, Metadata, Package, Put, Require, Want};
 use tko_postgres_server::shared;
 
 fn creation(id: &str) -> ChangeSet {
     let key = Key::new(Kind::Site, id).expect("an id");
-    let put = Put {
-        key: key.clone(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::from_iter([("k", "v")]),
-        facts: Facts::Site {
+    let put = Put::new(key.clone())
+        .metadata(Metadata::from_iter([("k", "v")]))
+        .facts(Facts::Site {
             template: None,
             origin: None,
-        },
-        deleting: false,
-        conditions: Vec::new(),
-        body: Some(Package::default()),
-    };
-    ChangeSet {
-        require: vec![Require::Absent(key)],
-        changes: vec![Change::Put(put)],
-        ..ChangeSet::default()
-    }
+        })
+        .body(Package::default());
+    ChangeSet::new().require(Require::Absent(key)).put(put)
 }
 
 async fn open(database: &str) -> Postgres {
@@ -86,11 +74,9 @@ async fn a_process_works_on_the_schema_of_a_later_version() {
         let entity = found[0].as_ref().expect("it is there").entity.clone();
         let mut put = Put::of(&entity);
         put.metadata.insert("by", id);
-        let set = ChangeSet {
-            require: vec![Require::At(key, entity.version)],
-            changes: vec![Change::Put(put)],
-            ..ChangeSet::default()
-        };
+        let set = ChangeSet::new()
+            .require(Require::At(key, entity.version))
+            .put(put);
         store.commit(set, Ack::Numbered).await.expect("it changes");
     }
     let report = started.check(false).await.expect("it is looked at");

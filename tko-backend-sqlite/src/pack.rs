@@ -9,12 +9,10 @@ const MAX_BYTES: usize = 512 << 20;
 /// The limits for values that this program wrote. They are wider than those of input, because a
 /// stored package may need more bytes than the input that it came from.
 fn limits() -> Limits {
-    Limits {
-        bytes: MAX_BYTES,
-        values: 64_000_000,
-        documents: 1_000_000,
-        ..Limits::default()
-    }
+    Limits::new()
+        .bytes(MAX_BYTES)
+        .values(64_000_000)
+        .documents(1_000_000)
 }
 
 /// Encodes a value for storage.

@@ -188,16 +188,10 @@ async fn settle(
 
 /// Finds the deployment that is invalid on purpose, and the message of its condition.
 async fn refused(data: &dyn DataApi) -> anyhow::Result<(DeploymentId, String)> {
-    use tko_core::{Key, Kind, List, Pattern, Select, Want};
-    let list = List {
-        select: Select {
-            template_ids: vec![Pattern::literal("nf/nwdaf:v0.9.0")],
-            ..Select::all(Kind::Deployment)
-        },
-        after: None,
-        limit: 2,
-        want: Want::ROW,
-    };
+    use tko_core::{Key, Kind, List, Pattern, Select};
+    let list =
+        List::new(Select::all(Kind::Deployment).template_id(Pattern::literal("nf/nwdaf:v0.9.0")))
+            .limit(2);
     let page = data.list(&list).await?;
     let record = page.items.first().context("there is no nwdaf deployment")?;
     let condition = record

@@ -45,18 +45,13 @@ async fn list(
     let mut left = window.limit();
     // Pages contain what is skipped, too.
     let most = usize::try_from(skip).map_or(usize::MAX, |skip| left.saturating_add(skip));
-    let mut list = List {
-        select,
-        after: None,
-        limit: match window.state {
+    let mut list = List::new(select)
+        .limit(match window.state {
             Some(_) => MAX_PAGE,
             None => most.min(500),
-        },
-        want: Want {
-            allow_stale: window.allow_stale,
-            ..Want::ROW
-        },
-    };
+        })
+        .want(Want::ROW);
+    list.want.allow_stale = window.allow_stale;
     if window.state == Some(StateFilter::Deleting) {
         list.select.deleting = true;
     }
@@ -134,12 +129,7 @@ async fn deployment_ids(
     let Some(select) = view::deployments_of(&record.entity.key) else {
         return Ok(None);
     };
-    let mut list = List {
-        select,
-        after: None,
-        limit: MAX_IDS,
-        want,
-    };
+    let mut list = List::new(select).limit(MAX_IDS).want(want);
     let mut ids = Vec::new();
     let mut as_of = None;
     while ids.len() <= MAX_IDS {
@@ -166,12 +156,7 @@ async fn get(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyhow
 
 /// Prints everything about an entity but its package.
 async fn show(data: &dyn DataApi, key: &Key, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let want = Want {
-        revision: true,
-        work: true,
-        deleting: true,
-        ..Want::ROW
-    };
+    let want = Want::ROW.with_revision().with_work().with_deleting();
     let record = data.get(key, want).await?;
     let ids = deployment_ids(data, &record, Want::ROW).await?;
     let mut ids = ids.map(|(ids, _)| ids);

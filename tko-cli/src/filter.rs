@@ -127,11 +127,9 @@ pub(crate) struct TemplateFilter {
 impl TemplateFilter {
     /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
-        Ok(Select {
-            ids: ids(&self.id)?,
-            metadata: metadata(&self.metadata)?,
-            ..Select::all(Kind::Template)
-        })
+        Ok(Select::all(Kind::Template)
+            .ids(ids(&self.id)?)
+            .metadata_patterns(metadata(&self.metadata)?))
     }
 }
 
@@ -159,11 +157,10 @@ pub(crate) struct SiteFilter {
 impl SiteFilter {
     /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
-        Ok(Select {
-            kind: Kind::Site,
-            template_ids: ids(&self.template_id)?,
-            ..self.own.select()?
-        })
+        let mut select = self.own.select()?;
+        select.kind = Kind::Site;
+        select.template_ids = ids(&self.template_id)?;
+        Ok(select)
     }
 }
 
@@ -240,17 +237,15 @@ impl DeploymentFilter {
     /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
         let parent = self.parent.as_deref().filter(|id| !id.is_empty());
-        Ok(Select {
-            parent: parent.map(DeploymentId::new).transpose()?,
-            metadata: metadata(&self.metadata)?,
-            template_ids: ids(&self.template_id)?,
-            template_metadata: metadata(&self.template_metadata)?,
-            site_ids: ids(&self.site_id)?,
-            site_metadata: metadata(&self.site_metadata)?,
-            prepared: self.prepared.and_then(StateChoice::wanted),
-            approved: self.approved.and_then(StateChoice::wanted),
-            ..Select::all(Kind::Deployment)
-        })
+        Ok(Select::all(Kind::Deployment)
+            .parent(parent.map(DeploymentId::new).transpose()?)
+            .metadata_patterns(metadata(&self.metadata)?)
+            .template_ids(ids(&self.template_id)?)
+            .template_metadata_patterns(metadata(&self.template_metadata)?)
+            .site_ids(ids(&self.site_id)?)
+            .site_metadata_patterns(metadata(&self.site_metadata)?)
+            .prepared(self.prepared.and_then(StateChoice::wanted))
+            .approved(self.approved.and_then(StateChoice::wanted)))
     }
 }
 
@@ -291,13 +286,11 @@ pub(crate) struct PluginFilter {
 impl PluginFilter {
     /// The selection that these flags make.
     pub(crate) fn select(&self) -> Result<Select> {
-        Ok(Select {
-            plugin_type: self.plugin_type,
-            ids: ids(&self.name)?,
-            executor: self.executor.clone().filter(|name| !name.is_empty()),
-            trigger: self.trigger.clone(),
-            ..Select::all(Kind::Plugin)
-        })
+        Ok(Select::all(Kind::Plugin)
+            .plugin_type(self.plugin_type)
+            .ids(ids(&self.name)?)
+            .executor(self.executor.clone().filter(|name| !name.is_empty()))
+            .trigger(self.trigger.clone()))
     }
 }
 

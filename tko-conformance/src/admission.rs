@@ -17,11 +17,11 @@ impl Admission for Strict {
         let mut violations = Vec::new();
         for resource in package {
             let mut refuse = |path: &str, message: &str| {
-                violations.push(Violation {
-                    resource: Some(resource.identifier().clone()),
-                    path: path.to_owned(),
-                    message: message.to_owned(),
-                });
+                violations.push(
+                    Violation::new(message.to_owned())
+                        .resource(resource.identifier().clone())
+                        .path(path),
+                );
             };
             if resource.get(&["spec", "bad"]).is_some() {
                 refuse("spec.bad", "must not be set; remove it");

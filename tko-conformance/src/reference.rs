@@ -152,11 +152,7 @@ impl Backend for Reference {
 
     async fn feed_position(&self) -> Result<FeedPosition> {
         let (state, now) = self.now();
-        Ok(FeedPosition {
-            revision: state.revision(),
-            oldest: state.oldest(),
-            now,
-        })
+        Ok(FeedPosition::new(state.revision(), state.oldest(), now))
     }
 
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>> {

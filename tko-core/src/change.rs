@@ -33,6 +33,7 @@ pub const MAX_CHANGES: usize = 1_000;
 /// # Ok::<(), tko_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ChangeSet {
     /// Preconditions, checked in the same transaction.
     pub require: Vec<Require>,
@@ -64,6 +65,13 @@ impl ChangeSet {
         self
     }
 
+    /// Adds preconditions.
+    #[must_use]
+    pub fn requirements(mut self, require: impl IntoIterator<Item = Require>) -> Self {
+        self.require.extend(require);
+        self
+    }
+
     /// Adds a change.
     #[must_use]
     pub fn change(mut self, change: Change) -> Self {
@@ -89,6 +97,13 @@ impl ChangeSet {
         self.change(Change::Conditions(key.into(), conditions))
     }
 
+    /// Adds pieces of work to enqueue.
+    #[must_use]
+    pub fn enqueued(mut self, work: impl IntoIterator<Item = Enqueue>) -> Self {
+        self.enqueue.extend(work);
+        self
+    }
+
     /// Adds work to enqueue.
     #[must_use]
     pub fn enqueue(mut self, work: Enqueue) -> Self {
@@ -97,6 +112,8 @@ impl ChangeSet {
     }
 
     chainable! {
+        /// Sets all changes.
+        changes: Vec<Change>;
         /// Sets the modification or lease that permits the set.
         under: into Option<Token>;
         /// Sets how the lease ends.
@@ -171,6 +188,7 @@ impl Change {
 
 /// The result of a commit.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Committed {
     /// The revision of the last change; `None` if nothing changed, or if the commit did not wait
     /// for revisions ([`Ack::Durable`]).
@@ -210,6 +228,7 @@ pub enum Ack {
 
 /// One record of the change feed: one change of one entity.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ChangeRecord {
     /// The revision of this change.
     pub revision: Revision,
@@ -253,6 +272,7 @@ impl ChangeRecord {
 
 /// A person's exclusive right to change one entity's package, for a limited time.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Modification {
     /// The proof of the right; committing or cancelling under it ends the modification.
     pub token: Token,
@@ -275,6 +295,7 @@ impl Modification {
 
 /// The extent of the change feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FeedPosition {
     /// The last revision.
     pub revision: Revision,

@@ -51,6 +51,7 @@ pub fn identifier() -> Identifier {
 
 /// The Deployment resource in parts: the skeleton, its place in the package, and the ids in it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DeploymentResource {
     /// The resource with the four facts blanked where they are plain text.
     pub skeleton: Arc<Resource>,
@@ -74,6 +75,8 @@ impl DeploymentResource {
     }
 
     chainable! {
+        /// Sets the index of the resource in the whole package.
+        at: usize;
         /// Sets the template that the resource names.
         template: into Option<TemplateId>;
         /// Sets the site that the resource names.
@@ -139,6 +142,7 @@ pub fn asked(
 
 /// The parts of a deployment's package.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Split {
     /// The part that is kept in the row.
     pub resource: DeploymentResource,

@@ -13,7 +13,7 @@ use crate::resource::Gvk;
 use crate::revision::{Generation, Revision, Timestamp, Version};
 use crate::work::Work;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A statement about the state of an entity, for people and programs.
 ///
@@ -31,6 +31,7 @@ use std::sync::Arc;
 /// assert!(Condition::merge(&merged, vec![waiting], Timestamp(9)).is_none());
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Condition {
     /// The kind, such as `Prepared`, `Valid` or `Scheduled`.
     pub kind: String,
@@ -67,6 +68,8 @@ impl Condition {
     }
 
     chainable! {
+        /// Sets the generation that the condition describes.
+        observed: Generation;
         /// Sets the time at which the status last changed. For backends.
         since: Timestamp;
     }
@@ -110,6 +113,7 @@ impl PartialEq for Condition {
 
 /// The facts of a deployment.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Deployment {
     /// The deployment whose preparation created it. Cleared when the parent is deleted.
     pub parent: Option<DeploymentId>,
@@ -171,6 +175,7 @@ impl Deployment {
 
 /// The facts of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plugin {
     /// The name of the executor that runs it, such as `command`.
     pub executor: String,
@@ -193,6 +198,8 @@ impl Plugin {
     }
 
     chainable! {
+        /// Sets the name of the executor.
+        executor: into String;
         /// Sets the arguments.
         arguments: Vec<String>;
         /// Sets the properties.
@@ -257,6 +264,7 @@ impl From<Plugin> for Facts {
 
 /// The row of an entity: everything but the body.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Entity {
     /// The kind and id.
     pub key: Key,
@@ -291,6 +299,7 @@ impl Entity {
     ///
     /// For backends, which decode rows and set every field, and for tests.
     pub fn new(key: impl Into<Key>, facts: impl Into<Facts>) -> Self {
+        static EMPTY: LazyLock<ContentHash> = LazyLock::new(|| Package::default().hash());
         Self {
             key: key.into(),
             version: Version::default(),
@@ -303,7 +312,7 @@ impl Entity {
             metadata: Metadata::default(),
             conditions: Vec::new(),
             facts: facts.into(),
-            body: Package::default().hash(),
+            body: *EMPTY,
         }
     }
 
@@ -395,6 +404,7 @@ impl Entity {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // Five independent options.
+#[non_exhaustive]
 pub struct Want {
     /// Whether to read the package.
     pub package: bool,
@@ -473,6 +483,7 @@ impl Want {
 
 /// An entity as read from a backend or the API.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Record {
     /// The row.
     pub entity: Arc<Entity>,
@@ -497,6 +508,8 @@ impl Record {
     }
 
     chainable! {
+        /// Sets the row.
+        entity: into Arc<Entity>;
         /// Sets the package.
         package: into Option<Package>;
         /// Sets the revision of the last change.

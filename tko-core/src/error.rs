@@ -18,6 +18,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One fault that validation found in a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// The resource with the fault; `None` means the package as a whole.
     pub resource: Option<Identifier>,
@@ -169,6 +170,7 @@ fn list(keys: &[Key]) -> String {
 ///
 /// The set is closed: each boundary maps every kind in one exhaustive match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// [`Error::BadArgument`].
     BadArgument,

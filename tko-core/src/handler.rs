@@ -48,6 +48,7 @@ pub trait Validator: Send + Sync + 'static {
 }
 
 /// The arguments of [`Preparer::prepare`].
+#[non_exhaustive]
 pub struct PrepareCall<'a> {
     /// The deployment, with its package.
     pub deployment: &'a Record,
@@ -90,6 +91,8 @@ impl<'a> PrepareCall<'a> {
     }
 
     chainable! {
+        /// Sets the package.
+        package: &'a Package;
         /// Sets the resources that are still to be prepared.
         pending: &'a [Identifier];
         /// Sets the progress of the last call.
@@ -167,6 +170,7 @@ pub trait Preparer: Send + Sync + 'static {
 }
 
 /// The arguments of [`Scheduler::schedule`].
+#[non_exhaustive]
 pub struct ScheduleCall<'a> {
     /// The site, with its package.
     pub site: &'a Record,

@@ -28,6 +28,7 @@ pub mod package;
 pub mod pattern;
 pub mod registry;
 pub mod resource;
+pub mod retry;
 pub mod revision;
 pub mod role;
 pub mod scope;

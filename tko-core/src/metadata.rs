@@ -301,6 +301,13 @@ fn owned((key, value): (&str, &str)) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
+impl<K: AsRef<str>, V: AsRef<str>, const N: usize> From<[(K, V); N]> for Metadata {
+    /// Collects pairs; of several values for one key, the last counts.
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
 impl From<BTreeMap<String, String>> for Metadata {
     /// Converts the map without sorting again.
     fn from(map: BTreeMap<String, String>) -> Self {

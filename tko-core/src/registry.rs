@@ -43,16 +43,18 @@ use crate::error::{Error, Result};
 use crate::handler::{Executor, Preparer, Scheduler, Validator};
 use crate::id::{Key, Kind, PluginType};
 use crate::resource::Gvk;
+use crate::retry::Retry;
 use crate::revision::Revision;
 use crate::select::{List, MAX_PAGE, Select};
-use crate::work::backoff;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A handler with the name by which people know it.
 ///
 /// Clones share the handler.
+#[non_exhaustive]
 pub struct Handler<T: ?Sized> {
     /// The id of a plugin, or the name that the assembly gave to a native handler.
     pub name: Arc<str>,
@@ -289,28 +291,28 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     /// The registry has the change when `changed` is called. A trigger may be passed twice, if the
     /// old and the new plugin both have it.
     ///
-    /// A watch that ends or fails is begun again after a pause. The pause is one second at first
-    /// and doubles up to five minutes, until an event arrives. If the feed has
-    /// [`Expired`](Error::Expired), all plugins are read again, and `changed` is not called for the
-    /// changes that were missed.
-    pub async fn follow(mut self, clock: &dyn Clock, mut changed: impl FnMut(&[Gvk])) {
-        let mut failures = 0;
+    /// A watch that ends or fails is begun again after the pauses of [`Retry`], which start over
+    /// when an event arrives. If the feed has [`Expired`](Error::Expired), all plugins are read
+    /// again, and `changed` is not called for the changes that were missed.
+    ///
+    /// # Errors
+    /// Only a [permanent](crate::retry::is_permanent) one.
+    pub async fn follow(
+        mut self,
+        clock: Arc<dyn Clock>,
+        mut changed: impl FnMut(&[Gvk]),
+    ) -> Result<Infallible> {
+        let mut retry = Retry::new(clock);
+        let action = format!("follow {} plugins", self.plugin_type);
         loop {
-            let error = match self.watch(&mut changed, &mut failures).await {
-                Ok(()) => None,
-                Err(Error::Expired { .. }) => self.read().await.err(),
-                Err(error) => Some(error),
+            let ended = match self.watch(&mut changed, &mut retry).await {
+                Err(Error::Expired { .. }) => self.read().await,
+                ended => ended,
             };
-            failures += 1;
-            if let Some(error) = error {
-                tracing::warn!(
-                    attempt = failures,
-                    error = %error.chain(),
-                    "cannot follow {} plugins; retrying",
-                    self.plugin_type
-                );
+            match ended {
+                Ok(()) => retry.pause_before_reopening().await,
+                Err(error) => retry.pause(&action, error).await?,
             }
-            clock.sleep(backoff(failures, 0.0)).await;
         }
     }
 
@@ -352,10 +354,10 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         Ok(())
     }
 
-    /// Applies the events of one watch until it ends. Each event resets `failures`.
+    /// Applies the events of one watch until it ends. Each event resets `retry`.
     ///
     /// The position moves with every event, also a bookmark, so that a later watch repeats nothing.
-    async fn watch(&mut self, changed: &mut impl FnMut(&[Gvk]), failures: &mut u32) -> Result<()> {
+    async fn watch(&mut self, changed: &mut impl FnMut(&[Gvk]), retry: &mut Retry) -> Result<()> {
         let mut events = self.data.watch(Watch {
             select: self.select(),
             after: self.at,
@@ -363,7 +365,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         });
         while let Some(event) = events.next().await {
             let event = event?;
-            *failures = 0;
+            retry.reset();
             self.at = event.revision();
             let (key, new) = match event {
                 Event::Put { record, .. } => (record.entity.key.clone(), Some(self.entry(&record))),

@@ -15,6 +15,7 @@ use std::fmt;
 /// a deployment. A pattern for something that the entity does not have does not match, so a
 /// restricted role never covers plugins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Scope {
     /// The pattern for the template's id.
     pub template: Option<Pattern>,
@@ -104,6 +105,7 @@ fn matches(pattern: Option<&Pattern>, id: Option<&str>) -> bool {
 
 /// Why a [`Scope`] and a selection cannot be one selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NarrowError {
     /// The scope covers no entity of the kind.
     Nothing,

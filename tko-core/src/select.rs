@@ -35,6 +35,7 @@ pub type MetadataPatterns = BTreeMap<String, Pattern>;
 /// # Ok::<(), tko_core::pattern::PatternError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Select {
     /// The kind of entity.
     pub kind: Kind,
@@ -134,7 +135,34 @@ impl Select {
         self
     }
 
+    /// Sets all patterns for metadata values.
+    #[must_use]
+    pub fn metadata_patterns(mut self, patterns: MetadataPatterns) -> Self {
+        self.metadata = patterns;
+        self
+    }
+
+    /// Sets all patterns for the template's metadata values.
+    #[must_use]
+    pub fn template_metadata_patterns(mut self, patterns: MetadataPatterns) -> Self {
+        self.template_metadata = patterns;
+        self
+    }
+
+    /// Sets all patterns for the site's metadata values.
+    #[must_use]
+    pub fn site_metadata_patterns(mut self, patterns: MetadataPatterns) -> Self {
+        self.site_metadata = patterns;
+        self
+    }
+
     chainable! {
+        /// Sets all patterns for the id, or for a plugin's name.
+        ids: Vec<Pattern>;
+        /// Sets all patterns for the template's id.
+        template_ids: Vec<Pattern>;
+        /// Sets all patterns for the site's id.
+        site_ids: Vec<Pattern>;
         /// Sets the exact parent.
         parent: into Option<DeploymentId>;
         /// Sets whether deployments must be prepared, or must not be.
@@ -258,6 +286,7 @@ pub struct Cursor(pub Key);
 
 /// A request for one page of a listing.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct List {
     /// The entities to list.
     pub select: Select,
@@ -281,6 +310,8 @@ impl List {
     }
 
     chainable! {
+        /// Sets the entities to list.
+        select: Select;
         /// Sets the page to continue after.
         after: into Option<Cursor>;
         /// Sets the most records of the page.
@@ -300,6 +331,7 @@ impl List {
 
 /// One page of a listing: records in key order, all of one instant.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Page {
     /// The page contains at least every change up to this revision.
     ///
@@ -331,6 +363,7 @@ impl Page {
 
 /// The number of matching entities, exact up to a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Count {
     /// The number found; at most the bound.
     pub found: u64,

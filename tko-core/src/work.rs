@@ -89,6 +89,7 @@ impl Lane {
 /// Enqueuing merges with work that is already queued for the stage and key: the earlier due time
 /// wins, and work that is claimed becomes due again after its claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Enqueue {
     /// The stage that does the work.
     pub stage: Stage,
@@ -119,6 +120,7 @@ impl Enqueue {
 
 /// One piece of queued work. Its changes make no revisions.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Work {
     /// The stage that does the work.
     pub stage: Stage,
@@ -171,6 +173,7 @@ impl Work {
 /// A token cannot be guessed, and is worthless once its lease or modification has ended. Clients
 /// pass it on as the text of [`Token::encode`]. `Debug` omits the secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct Token {
     /// The key that was leased or put under modification.
     pub key: Key,
@@ -227,6 +230,7 @@ impl fmt::Debug for Token {
 ///     .wait(Duration::from_secs(10));
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClaimRequest {
     /// The stage to claim work of.
     pub stage: Stage,
@@ -264,6 +268,7 @@ impl ClaimRequest {
 
 /// A worker's lease on one piece of due work.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Claim {
     /// The proof of the lease.
     pub token: Token,

@@ -89,10 +89,7 @@ fn a_token_survives_as_text_and_its_debug_is_no_secret() {
         (Kind::Plugin, "prepare|x"),
         (Kind::Deployment, "01ab"),
     ] {
-        let token = Token {
-            key: Key::new(kind, id).expect("an id"),
-            secret: "s3cr.et-1".into(),
-        };
+        let token = Token::new(Key::new(kind, id).expect("an id"), "s3cr.et-1");
         assert_eq!(Token::decode(&token.encode()).expect("encoded"), token);
         assert!(!format!("{token:?}").contains("s3cr"));
     }

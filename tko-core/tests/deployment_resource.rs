@@ -6,17 +6,12 @@ use tko_core::{Deployment, Package, SiteId, TemplateId};
 
 fn deployment(of: &Package) -> (Deployment, Package) {
     let parts = split(of).expect("it has a Deployment resource");
-    let deployment = Deployment {
-        parent: None,
-        template: parts.resource.template.clone(),
-        origin: None,
-        site: parts.resource.site.clone(),
-        prepared: parts.prepared,
-        approved: parts.approved,
-        placed: None,
-        idempotency_key: None,
-        resource: parts.resource,
-    };
+    let (template, site) = (parts.resource.template.clone(), parts.resource.site.clone());
+    let deployment = Deployment::new(parts.resource)
+        .template(template)
+        .site(site)
+        .prepared(parts.prepared)
+        .approved(parts.approved);
     (deployment, parts.body)
 }
 

@@ -79,7 +79,8 @@ pub fn code(kind: ErrorKind) -> Code {
         ErrorKind::Forbidden => Code::PermissionDenied,
         ErrorKind::NotImplemented => Code::Unimplemented,
         ErrorKind::Unavailable => Code::Unavailable,
-        ErrorKind::Internal => Code::Internal,
+        // Internal, and kinds that a later version adds.
+        _ => Code::Internal,
     }
 }
 
@@ -97,6 +98,7 @@ pub fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Forbidden => "FORBIDDEN",
         ErrorKind::NotImplemented => "NOT_IMPLEMENTED",
         ErrorKind::Unavailable => "UNAVAILABLE",
-        ErrorKind::Internal => "INTERNAL",
+        // Internal, and kinds that a later version adds.
+        _ => "INTERNAL",
     }
 }

@@ -37,10 +37,7 @@ pub fn resources(
     manifests: &[u8],
     limit: usize,
 ) -> Result<Vec<Arc<Resource>>> {
-    let limits = Limits {
-        bytes: limit,
-        ..Limits::default()
-    };
+    let limits = Limits::new().bytes(limit);
     let bad = |reason: String| {
         Error::bad(
             format!("HelmChart {}", chart.release),

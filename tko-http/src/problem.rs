@@ -133,7 +133,8 @@ fn status(error: &Error) -> (StatusCode, &'static str) {
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
         ErrorKind::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not-implemented"),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        // Internal, and kinds that a later version adds.
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }
 

@@ -205,10 +205,7 @@ async fn equal_input() {
     });
     let package = Package::from_values([resource]).expect("a package");
     for _ in 0..DEPLOYMENTS {
-        let new = NewDeployment {
-            merge: package.clone(),
-            ..NewDeployment::default()
-        };
+        let new = NewDeployment::new().merge(package.clone());
         store.create_deployment(new).await.expect("creates");
     }
     let stop = CancellationToken::new();

@@ -108,10 +108,7 @@ pub(crate) async fn decode_output(
     most: usize,
 ) -> Result<ResourceList, FunctionFailure> {
     let decoded = blocking(name, move || {
-        let limits = Limits {
-            bytes: most,
-            ..Limits::default()
-        };
+        let limits = Limits::new().bytes(most);
         let mut list = ResourceList::decode(&bytes, &limits)?;
         list.unmark(inputs);
         Ok::<_, tko_core::Error>(list)

@@ -210,13 +210,13 @@ impl ResourceList {
     fn comments(&self) -> impl Iterator<Item = LineComment> {
         let items = self.items.iter().enumerate();
         items.flat_map(|(at, item)| {
-            item.setters
-                .iter()
-                .map(move |(pointer, pattern)| LineComment {
-                    document: 1,
-                    pointer: format!("/items/{at}{pointer}"),
-                    text: format!("{SETTER} {pattern}"),
-                })
+            item.setters.iter().map(move |(pointer, pattern)| {
+                LineComment::new(
+                    1,
+                    format!("/items/{at}{pointer}"),
+                    format!("{SETTER} {pattern}"),
+                )
+            })
         })
     }
 

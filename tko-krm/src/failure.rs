@@ -295,7 +295,8 @@ impl KrmFailure {
                 tracing::warn!(error = error.chain(), "the data service is unavailable");
                 Self::unavailable(error.to_string())
             }
-            ErrorKind::Internal => {
+            // Internal, and kinds that a later version adds.
+            _ => {
                 tracing::error!(error = error.chain(), "a request failed");
                 Self::internal(error.to_string())
             }

@@ -163,11 +163,11 @@ impl<C: CallRunner> Validator for PluginHandler<C> {
             .call(subject, Some(target), input, timeout)
             .await
             .map_err(|failure| self.failed("validate", target, failure))?;
-        let violations = reply.answer.errors.into_iter().map(|message| Violation {
-            resource: Some(target.clone()),
-            path: String::new(),
-            message,
-        });
+        let violations = reply
+            .answer
+            .errors
+            .into_iter()
+            .map(|message| Violation::new(message).resource(target.clone()));
         Ok(violations.collect())
     }
 }
@@ -225,10 +225,7 @@ fn packages_of(records: &[Record]) -> Result<Deployments> {
 
 /// The limits of any package: an answer may contain a whole one.
 pub(crate) fn limits(bytes: usize) -> Limits {
-    Limits {
-        bytes,
-        ..Limits::default()
-    }
+    Limits::new().bytes(bytes)
 }
 
 /// Runs CPU-heavy work on a blocking thread, so that large packages do not delay other calls.

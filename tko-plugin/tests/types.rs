@@ -107,11 +107,8 @@ async fn a_validator_returns_its_violations() {
     ] {
         let package = Package::from_values(values).expect("a package");
         let violations = validator.validate(&package, &target, complete).await;
-        let expected = expected.map(|message| Violation {
-            resource: Some(target.clone()),
-            path: String::new(),
-            message: message.to_owned(),
-        });
+        let expected =
+            expected.map(|message| Violation::new(message.to_owned()).resource(target.clone()));
         assert_eq!(violations.expect("it judges"), Vec::from_iter(expected));
     }
 }

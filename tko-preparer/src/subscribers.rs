@@ -24,7 +24,7 @@ use tko_core::subscription::{
 };
 use tko_core::{
     Enqueue, Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Metadata, Result, Revision,
-    Select, Stage, Want, Watch, triggers,
+    Select, Stage, Watch, triggers,
 };
 use tko_worker::{Ready, Retry};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -118,11 +118,10 @@ impl SubscriberFeed {
     }
 
     fn watch(&self, kind: Kind) -> BoxStream<'static, (Kind, Result<Event>)> {
-        let watch = Watch {
-            select: Select::all(kind),
-            after: self.positions.get(&kind).copied().unwrap_or_default(),
-            package: false,
-        };
+        let watch = Watch::new(
+            Select::all(kind),
+            self.positions.get(&kind).copied().unwrap_or_default(),
+        );
         let events = self.context.data.watch(watch);
         Box::pin(events.map(move |event| (kind, event)))
     }
@@ -215,12 +214,7 @@ impl SubscriberFeed {
         let anything = Pattern::value("*").expect("a star is a pattern");
         let mut select = Select::all(Kind::Deployment);
         select.metadata.insert(key.to_owned(), anything);
-        let list = List {
-            select,
-            after: None,
-            limit: 0,
-            want: Want::ROW,
-        };
+        let list = List::new(select).limit(0);
         let mut pages = self.context.data.clone().pages(list);
         while let Some(page) = pages.try_next().await? {
             for record in &page.items {

@@ -111,12 +111,7 @@ fn key(kind_name: &str, id: &str) -> PyResult<Key> {
 }
 
 fn options() -> Want {
-    Want {
-        package: true,
-        revision: true,
-        work: true,
-        ..Want::ROW
-    }
+    Want::ROW.with_package().with_revision().with_work()
 }
 
 /// Reads an entity, and the ids of the deployments of a template or site.
@@ -435,9 +430,9 @@ impl PyData {
         let select = select(self::kind(kind)?, selection)?;
         // As in the messages of the API: absent, 0 or negative means all.
         let left = u64::try_from(max_count).ok().filter(|count| *count > 0);
-        let mut list = List::new(select).want(Want {
-            package: packages,
-            ..Want::ROW
+        let mut list = List::new(select).want(match packages {
+            true => Want::PACKAGE,
+            false => Want::ROW,
         });
         if let Some(wanted) = left {
             let first = wanted.saturating_add(offset);

@@ -74,7 +74,8 @@ pub(crate) fn raised(error: &CoreError) -> PyErr {
         ErrorKind::Forbidden => Forbidden::new_err(text),
         ErrorKind::NotImplemented => Unsupported::new_err(text),
         ErrorKind::Unavailable => Unavailable::new_err(text),
-        ErrorKind::Internal => Internal::new_err(text),
+        // Internal, and kinds that a later version adds.
+        _ => Internal::new_err(text),
     }
 }
 

@@ -66,10 +66,7 @@ fn document(bytes: &[u8]) -> PyResult<Map<String, Value>> {
         return Ok(map);
     }
     // A call holds several packages.
-    let limits = Limits {
-        bytes: 1 << 30,
-        ..Limits::default()
-    };
+    let limits = Limits::new().bytes(1 << 30);
     let documents = encoding::decode(bytes, Format::Yaml, Dialect::Programs, &limits)
         .map_err(|error| PyValueError::new_err(format!("the input is not YAML: {error}")))?;
     match documents.into_iter().next() {

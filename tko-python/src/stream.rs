@@ -216,7 +216,7 @@ impl PyEvent {
         match self.0 {
             Event::Put { .. } => "put",
             Event::Gone { .. } => "gone",
-            Event::Bookmark { .. } => "bookmark",
+            _ => "bookmark",
         }
     }
 
@@ -232,7 +232,7 @@ impl PyEvent {
         match &self.0 {
             Event::Put { record, .. } => Some(PyEntity::new(record.clone())),
             Event::Gone { before, .. } => Some(PyEntity::new(before.clone())),
-            Event::Bookmark { .. } => None,
+            _ => None,
         }
     }
 

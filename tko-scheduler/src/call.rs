@@ -48,13 +48,12 @@ impl SchedulerCall<'_> {
             None => format!("scheduler {name} failed: {why}"),
         };
         let scheduler = self.scheduler.handler.as_ref().map_err(|why| failed(why))?;
-        let call = scheduler.schedule(ScheduleCall {
-            site,
-            target: self.target,
-            wanted: &deployments.wanted,
-            removed: &deployments.removed,
-            fence,
-        });
+        let call = scheduler.schedule(
+            ScheduleCall::new(site, fence)
+                .target(self.target)
+                .wanted(&deployments.wanted)
+                .removed(&deployments.removed),
+        );
         match guarded(&*context.clock, context.settings.timeout, call).await {
             Ok(answer) => answer.map_err(|error| failed(&error.chain())),
             Err(failure) => Err(failed(&failure.to_string())),

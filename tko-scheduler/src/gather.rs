@@ -38,16 +38,13 @@ pub(crate) async fn gather(
     deleting: bool,
 ) -> Result<SiteDeployments> {
     let mut found = SiteDeployments::default();
-    let list = List {
-        select: Select {
-            concerning: Some(site.clone()),
-            deleting: true,
-            ..Select::all(Kind::Deployment)
-        },
-        after: None,
-        limit: PAGE,
-        want: Want::PACKAGE,
-    };
+    let list = List::new(
+        Select::all(Kind::Deployment)
+            .concerning(site.clone())
+            .deleting(true),
+    )
+    .limit(PAGE)
+    .want(Want::PACKAGE);
     let mut pages = context.data.clone().pages(list);
     while let Some(page) = pages.try_next().await? {
         for mut record in page.items {
@@ -121,11 +118,7 @@ async fn as_placed(context: &ScheduleContext, record: Record) -> Result<Record> 
     };
     let mut entity = Entity::clone(&record.entity);
     entity.generation = at;
-    Ok(Record {
-        entity: Arc::new(entity),
-        package: Some(package),
-        ..record
-    })
+    Ok(record.entity(Arc::new(entity)).package(package))
 }
 
 /// The package of a generation, if history reaches back so far.
@@ -160,8 +153,8 @@ async fn as_scheduled(context: &ScheduleContext, record: Record) -> Result<Recor
         return Ok(record);
     }
     let package = history_package(context, &record, scheduled).await?;
-    Ok(Record {
-        package: package.or(record.package),
-        ..record
+    Ok(match package {
+        Some(package) => record.package(package),
+        None => record,
     })
 }

@@ -59,10 +59,7 @@ struct SiteReconciliation<'a> {
 impl SiteReconciliation<'_> {
     /// Works until a commit has settled the claim.
     async fn run(&self) -> Result<()> {
-        let want = Want {
-            deleting: true,
-            ..Want::PACKAGE
-        };
+        let want = Want::PACKAGE.with_deleting();
         let site = self.context.data.get(&self.claim.token.key, want).await?;
         let deployments = match gather(self.context, self.id, site.entity.deleting).await {
             Err(Error::BadArgument { message, .. }) => {
@@ -180,10 +177,7 @@ impl SiteReconciliation<'_> {
     }
 
     async fn enqueue(&self, after: Duration) -> Result<()> {
-        let work = Enqueue {
-            after,
-            ..Enqueue::now(Stage::Schedule, self.id, Lane::of(self.id.as_str()))
-        };
+        let work = Enqueue::now(Stage::Schedule, self.id, Lane::of(self.id.as_str())).after(after);
         self.context.data.enqueue(vec![work]).await
     }
 }

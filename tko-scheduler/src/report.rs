@@ -33,11 +33,11 @@ impl SiteReport<'_> {
             let started = conditions::started(&self.site.entity);
             conditions.push((self.site.entity.key.clone(), vec![started]));
         }
-        Some(ScheduleStep {
-            placed,
-            conditions,
-            ..ScheduleStep::default()
-        })
+        Some(
+            ScheduleStep::new()
+                .all_placed(placed)
+                .all_conditions(conditions),
+        )
     }
 
     /// All schedulers succeeded, and reported these conditions of the site.
@@ -54,13 +54,12 @@ impl SiteReport<'_> {
             |wanted| conditions::scheduled(&wanted.entity, self.id),
             |removed| conditions::removed(&removed.entity, self.id),
         );
-        ScheduleStep {
-            // New deployments were recorded as placed by `started`.
-            placed: self.placements(|at, now| at.is_some_and(|at| at != now)),
-            removed: self.deployments.removed.iter().filter_map(id_of).collect(),
-            conditions,
-            settle: Some(settle),
-        }
+        // New deployments were recorded as placed by `started`.
+        ScheduleStep::new()
+            .all_placed(self.placements(|at, now| at.is_some_and(|at| at != now)))
+            .all_removed(self.deployments.removed.iter().filter_map(id_of))
+            .all_conditions(conditions)
+            .settle(settle)
     }
 
     /// A scheduler failed, or the site has too many deployments.
@@ -70,11 +69,9 @@ impl SiteReport<'_> {
             |wanted| conditions::failed_on(&wanted.entity, self.id, why),
             |removed| conditions::removal_failed(&removed.entity, self.id, why),
         );
-        ScheduleStep {
-            conditions,
-            settle: Some(settle),
-            ..ScheduleStep::default()
-        }
+        ScheduleStep::new()
+            .all_conditions(conditions)
+            .settle(settle)
     }
 
     /// No scheduler serves the site. Deployments that are placed stay placed: nothing removes them.
@@ -88,11 +85,9 @@ impl SiteReport<'_> {
             let unserved = conditions::unserved_on(&record.entity, self.id);
             conditions::news(record, vec![unserved])
         }));
-        ScheduleStep {
-            conditions,
-            settle: Some(settle),
-            ..ScheduleStep::default()
-        }
+        ScheduleStep::new()
+            .all_conditions(conditions)
+            .settle(settle)
     }
 
     /// The new conditions of the site, and of each deployment.

@@ -52,12 +52,10 @@ mod tests {
             let condition = Condition::new("Scheduled", true, "Scheduled", "", Generation(1));
             (Key::from(id), vec![condition])
         };
-        let step = ScheduleStep {
-            placed: ids.iter().map(|id| (id.clone(), Generation(1))).collect(),
-            removed: Vec::new(),
-            conditions: ids.iter().rev().map(report).collect(),
-            settle: Some(Outcome::Done),
-        };
+        let step = ScheduleStep::new()
+            .all_placed(ids.iter().map(|id| (id.clone(), Generation(1))))
+            .all_conditions(ids.iter().rev().map(report))
+            .settle(Outcome::Done);
         let steps = in_steps(step);
         let sizes: Vec<_> = steps.iter().map(|step| step.placed.len()).collect();
         assert_eq!(sizes, [STEP, 1]);
@@ -74,10 +72,7 @@ mod tests {
 
     #[test]
     fn an_empty_report_settles_the_claim() {
-        let step = ScheduleStep {
-            settle: Some(Outcome::Done),
-            ..ScheduleStep::default()
-        };
+        let step = ScheduleStep::new().settle(Outcome::Done);
         let steps = in_steps(step);
         assert_eq!(steps.len(), 1);
         assert_eq!(steps[0].settle, Some(Outcome::Done));

@@ -77,19 +77,12 @@ impl SiteSweep {
     }
 
     async fn sweep(&self, scope: &SweepScope) -> Result<()> {
-        let mut list = List {
-            select: Select {
-                deleting: true,
-                ..Select::all(Kind::Site)
-            },
-            after: None,
-            limit: PAGE,
-            want: Want {
-                package: matches!(scope, SweepScope::WithTriggers(_)),
-                work: matches!(scope, SweepScope::Idle(_)),
-                ..Want::ROW
-            },
-        };
+        let mut want = Want::ROW;
+        want.package = matches!(scope, SweepScope::WithTriggers(_));
+        want.work = matches!(scope, SweepScope::Idle(_));
+        let mut list = List::new(Select::all(Kind::Site).deleting(true))
+            .limit(PAGE)
+            .want(want);
         let mut retry = Retry::new(self.context.clock.clone());
         loop {
             match self.enqueue_page(&list, scope).await {
@@ -136,9 +129,6 @@ impl SweepScope {
                 Duration::ZERO
             }
         };
-        Some(Enqueue {
-            after,
-            ..Enqueue::now(Stage::Schedule, id, Lane::of(id.as_str()))
-        })
+        Some(Enqueue::now(Stage::Schedule, id, Lane::of(id.as_str())).after(after))
     }
 }

@@ -57,10 +57,7 @@ async fn a_site_is_due_exactly_when_its_wanted_deployments_change() {
 }
 
 fn select(id: &tko_core::DeploymentId) -> tko_core::Select {
-    tko_core::Select {
-        ids: vec![tko_core::Pattern::literal(id.as_str())],
-        ..tko_core::Select::all(tko_core::Kind::Deployment)
-    }
+    tko_core::Select::all(tko_core::Kind::Deployment).id(tko_core::Pattern::literal(id.as_str()))
 }
 
 #[tokio::test(start_paused = true)]

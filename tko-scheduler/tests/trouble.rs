@@ -34,10 +34,7 @@ async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
         message.starts_with("not scheduled on site a: scheduler recorder failed: "),
         "{message}"
     );
-    let want = Want {
-        work: true,
-        ..Want::ROW
-    };
+    let want = Want::ROW.with_work();
     let work = world.data.get(&key("a"), want).await.expect("there").work;
     assert_eq!(work[0].attempts, 1);
     assert!(

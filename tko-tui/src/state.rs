@@ -365,7 +365,7 @@ impl Screen {
             let (entity, is_gone) = match event {
                 Event::Put { record, .. } => (&record.entity, false),
                 Event::Gone { before, .. } => (&before.entity, true),
-                Event::Bookmark { .. } => continue,
+                _ => continue,
             };
             self.changes += 1;
             let state = match DeploymentState::of(entity) {

@@ -101,16 +101,15 @@ impl Validation {
             };
         }
         if !guard::is_shallow(resource.value()) {
-            return Ok(vec![Violation {
-                resource: Some(target.clone()),
-                path: String::new(),
-                message: too_deep().message,
-            }]);
+            return Ok(vec![
+                Violation::new(too_deep().message).resource(target.clone()),
+            ]);
         }
         let mut violations = Vec::new();
         for Handler {
             name,
             handler: part,
+            ..
         } in parts
         {
             let validator = part.map_err(|reason| {
@@ -221,11 +220,8 @@ impl ViolationTally {
 
     fn finish(mut self) -> Vec<Violation> {
         if self.more > 0 {
-            self.violations.push(Violation {
-                resource: None,
-                path: String::new(),
-                message: format!("and {} more violations", self.more),
-            });
+            self.violations
+                .push(Violation::new(format!("and {} more violations", self.more)));
         }
         self.violations
     }

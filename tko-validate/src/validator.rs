@@ -295,10 +295,10 @@ impl SchemaValidator {
     ) -> Result<SchemaVerdict> {
         let (findings, without_schema) = self.findings(package, resource, complete).await?;
         let identifier = resource.identifier();
-        let violation = |path, message| Violation {
-            resource: Some(identifier.clone()),
-            path,
-            message,
+        let violation = |path, message| {
+            Violation::new(message)
+                .resource(identifier.clone())
+                .path(path)
         };
         let mut violations: Vec<Violation> = findings
             .list

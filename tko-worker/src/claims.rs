@@ -2,7 +2,6 @@
 
 use crate::handle::Handle;
 use crate::lease::{Lease, Leases};
-use crate::retry::Retry;
 use crate::settings::WorkerSettings;
 use crate::settlement::outcome_of;
 use futures_util::FutureExt;
@@ -11,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::retry::Retry;
 use tko_core::{
     Claim, ClaimRequest, Clock, MAX_CHANGES, Outcome, Result, Stage, Timestamp, Token, WorkerApi,
 };
@@ -158,14 +158,11 @@ async fn answered(request: &mut Option<BoxFuture<'static, Result<Claimed>>>) -> 
 
 async fn request(context: Arc<Context>, max: usize) -> Result<Claimed> {
     let settings = &context.settings;
-    let request = ClaimRequest {
-        stage: context.stage,
-        worker: settings.name.clone(),
-        max,
-        lease: settings.lease,
+    let request = ClaimRequest::new(context.stage, settings.name.clone())
+        .max(max)
+        .lease(settings.lease)
         // The lease counts from before the request: a longer wait would use it up.
-        wait: LONG_POLL.min(settings.lease / 3),
-    };
+        .wait(LONG_POLL.min(settings.lease / 3));
     let mut retry = Retry::new(context.clock.clone());
     loop {
         let requested = context.clock.now();

@@ -1,10 +1,10 @@
 //! Plugins of a registry, kept current.
 
-use crate::retry::Retry;
 use crate::worker::Ready;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tko_core::registry::{PluginFeed, made_by};
+use tko_core::retry::Retry;
 use tko_core::{Clock, Executor, Gvk, PluginType, Record, Registry, Result, WorkerApi};
 
 /// Keeps the plugins of a registry current: loads all of one type, then follows their changes.
@@ -32,7 +32,7 @@ impl<T: ?Sized + Send + Sync> PluginFollower<T> {
     ///
     /// # Errors
     ///
-    /// A [permanent](crate::is_permanent) error of loading. Any other is retried.
+    /// A [permanent](crate::is_permanent) error. Any other is retried.
     pub async fn follow(
         self,
         ready: Ready,
@@ -49,8 +49,7 @@ impl<T: ?Sized + Send + Sync> PluginFollower<T> {
             }
         };
         ready.set();
-        feed.follow(&*self.clock, changed).await;
-        std::future::pending().await
+        feed.follow(self.clock, changed).await
     }
 }
 

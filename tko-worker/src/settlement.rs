@@ -83,24 +83,18 @@ mod tests {
     }
 
     fn claim(attempts: u32) -> Claim {
-        Claim {
-            token: Token {
-                key: key("own"),
-                secret: "x".into(),
-            },
-            work: Work {
-                stage: Stage::Schedule,
-                key: key("own"),
-                lane: Lane::of("own"),
-                due: Timestamp::default(),
-                attempts,
-                error: None,
-                progress: None,
-                leased: None,
-            },
-            fence: 1,
-            until: Timestamp::default(),
-        }
+        Claim::new(
+            Token::new(key("own"), "x"),
+            Work::new(
+                Stage::Schedule,
+                key("own"),
+                Lane::of("own"),
+                Timestamp::default(),
+            )
+            .attempts(attempts),
+            1,
+            Timestamp::default(),
+        )
     }
 
     fn after(error: Error) -> Option<Outcome> {

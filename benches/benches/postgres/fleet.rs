@@ -65,13 +65,12 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
     let bar = &progress("sites registered", size);
     stream::iter(0..size)
         .map(|number| async move {
-            let site = NewSite {
-                id: format!("edge/{number:07}").parse().expect("an id"),
-                template: None,
-                metadata: Metadata::from_iter([("Site.fleet", "all")]),
-                package: Package::default(),
-                expect: Expect::Absent,
-            };
+            let site = NewSite::new(
+                format!("edge/{number:07}").parse().expect("an id"),
+                Package::default(),
+            )
+            .metadata(Metadata::from_iter([("Site.fleet", "all")]))
+            .expect(Expect::Absent);
             bar.inc(1);
             client.register_site(site).await
         })
@@ -103,20 +102,13 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
         let new = NewTemplate::new(id.parse().expect("an id"), package);
         client.register_template(new).await.expect("valid");
     }
-    NewDeployment {
-        template: Some("topology".parse().expect("an id")),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new().template("topology".parse().expect("an id"))
 }
 
 /// Measures from the creation of the topology until every deployment is on its site.
 async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec<Moment>) {
     let head = client.feed_position().await.expect("the head");
-    let mut events = client.watch(Watch {
-        select: Select::all(Kind::Deployment),
-        after: head.revision,
-        package: false,
-    });
+    let mut events = client.watch(Watch::new(Select::all(Kind::Deployment), head.revision));
     let bar: ProgressBar = progress("deployments on their sites", size);
     let start = Instant::now();
     let top = Key::from(&client.create_deployment(top).await.expect("created"));

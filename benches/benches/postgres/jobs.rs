@@ -72,18 +72,9 @@ pub(crate) async fn mixed(backend: &Arc<dyn Backend>) -> Speed {
         let mut select = Select::all(Kind::Deployment);
         let value = Pattern::value(&format!("r{:03}", count % 1_000)).expect("a pattern");
         select.metadata.insert("rack".to_owned(), value);
-        List {
-            select,
-            after: None,
-            limit: 100,
-            want: Want::ROW,
-        }
+        List::new(select).limit(100)
     };
-    let first = List {
-        limit: 1_000,
-        select: Select::all(Kind::Deployment),
-        ..page(0)
-    };
+    let first = page(0).limit(1_000).select(Select::all(Kind::Deployment));
     let known = backend.list(&first).await.expect("a page").items;
     let known: &Vec<Key> = &known.iter().map(|r| r.entity.key.clone()).collect();
     speed(CALLERS, TIME, |caller, count| async move {
@@ -119,12 +110,7 @@ pub(crate) type Pages = BoxStream<'static, tko_core::Result<Page>>;
 /// Reads all rows, page by page.
 pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> Speed {
     let start = Instant::now();
-    let list = List {
-        select: Select::all(Kind::Deployment),
-        after: None,
-        limit: 1_000,
-        want: Want::ROW,
-    };
+    let list = List::new(Select::all(Kind::Deployment)).limit(1_000);
     let mut pages = pages(list);
     let mut count = 0;
     while let Some(page) = pages.next().await {
@@ -134,13 +120,9 @@ pub(crate) async fn stream(pages: impl FnOnce(List) -> Pages) -> Speed {
 }
 
 fn request(caller: usize, max: usize) -> ClaimRequest {
-    ClaimRequest {
-        stage: Stage::Prepare,
-        worker: format!("worker {caller}"),
-        max,
-        lease: Duration::from_secs(30),
-        wait: Duration::ZERO,
-    }
+    ClaimRequest::new(Stage::Prepare, format!("worker {caller}"))
+        .max(max)
+        .lease(Duration::from_secs(30))
 }
 
 /// The most items that one measurement settles.

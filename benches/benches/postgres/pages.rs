@@ -21,12 +21,7 @@ pub(crate) struct PageCost {
 
 /// A cursor that half of the deployments precede.
 async fn middle(backend: &Arc<dyn Backend>, size: usize) -> Option<Cursor> {
-    let mut list = List {
-        select: Select::all(Kind::Deployment),
-        after: None,
-        limit: 1_000,
-        want: Want::ROW,
-    };
+    let mut list = List::new(Select::all(Kind::Deployment)).limit(1_000);
     let mut skipped = 0;
     while skipped < size / 2 {
         let page = backend.list(&list).await.expect("a page");
@@ -50,14 +45,11 @@ fn cases(middle: Option<&Cursor>) -> Vec<(&'static str, Select, Option<Cursor>, 
     };
     let mut both = by("tier", "1");
     both.metadata.insert("rack".to_owned(), value("r001"));
-    let of_template = |pattern: &str| Select {
-        template_ids: vec![Pattern::id(pattern).expect("a pattern")],
-        ..all.clone()
+    let of_template = |pattern: &str| {
+        all.clone()
+            .template_id(Pattern::id(pattern).expect("a pattern"))
     };
-    let unprepared = Select {
-        prepared: Some(false),
-        ..all.clone()
-    };
+    let unprepared = all.clone().prepared(false);
     let exactly = of_template(template(7).as_str());
     let there = || middle.cloned();
     vec![
@@ -100,12 +92,7 @@ pub(crate) async fn measure(
 ) -> Vec<PageCost> {
     let mut costs = Vec::new();
     for (name, select, after, bar) in cases(middle(backend, size).await.as_ref()) {
-        let list = List {
-            select,
-            after,
-            limit: 100,
-            want: Want::ROW,
-        };
+        let list = List::new(select).after(after).limit(100);
         costs.push(cost(backend, pool, name, &list, bar).await);
     }
     costs

@@ -67,12 +67,10 @@ pub(crate) async fn measure(world: &World, report: &mut Report) {
 
 /// A creation as users request it: what differs is merged into the template's package.
 fn new(number: usize) -> NewDeployment {
-    NewDeployment {
-        template: Some(template(number)),
-        metadata: metadata(number),
-        merge: Package::from_values([own(number)]).expect("a package"),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new()
+        .template(template(number))
+        .metadata(metadata(number))
+        .merge(Package::from_values([own(number)]).expect("a package"))
 }
 
 /// Creates one deployment at a time, with several callers.
@@ -107,12 +105,7 @@ async fn create_in_batches(client: &Arc<Client>) -> Speed {
 
 /// The median time of a page of a hundred.
 async fn page<D: DataApi + ?Sized>(data: &D, select: Select) -> Duration {
-    let list = List {
-        select,
-        after: None,
-        limit: 100,
-        want: Want::ROW,
-    };
+    let list = List::new(select).limit(100);
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
@@ -126,11 +119,7 @@ async fn page<D: DataApi + ?Sized>(data: &D, select: Select) -> Duration {
 /// Ids of new deployments, from a watch.
 async fn news(client: &Arc<Client>) -> BoxStream<'static, String> {
     let head = client.feed_position().await.expect("the head");
-    let watch = Watch {
-        select: Select::all(Kind::Deployment),
-        after: head.revision,
-        package: false,
-    };
+    let watch = Watch::new(Select::all(Kind::Deployment), head.revision);
     let put = |event| async {
         match event {
             Ok(Event::Put { record, .. }) => Some(record.entity.key.id().to_owned()),

@@ -18,22 +18,16 @@ fn put(number: usize) -> Put {
     let id: SiteId = format!("region-{:02}/edge-{number:07}", number % 40)
         .parse()
         .expect("an id");
-    Put {
-        key: id.into(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::from_iter([
+    Put::new(id)
+        .metadata(Metadata::from_iter([
             ("Site.region", format!("region-{:02}", number % 40)),
             ("Site.rack", format!("r{:03}", number % 1_000)),
-        ]),
-        facts: Facts::Site {
+        ]))
+        .facts(Facts::Site {
             template: None,
             origin: None,
-        },
-        deleting: false,
-        conditions: Vec::new(),
-        body: Some(Package::default()),
-    }
+        })
+        .body(Package::default())
 }
 
 /// Registers the sites and lists them.
@@ -60,22 +54,14 @@ pub(crate) async fn measure(world: &World, count: usize, report: &mut Report) {
         select.metadata.insert(key.to_owned(), value);
         select
     };
-    let under = Select {
-        ids: vec![Pattern::id("region-07/**").expect("a pattern")],
-        ..Select::all(Kind::Site)
-    };
+    let under = Select::all(Kind::Site).id(Pattern::id("region-07/**").expect("a pattern"));
     let cases = [
         ("sites: label, 1 of 1,000", by("Site.rack", "r007")),
         ("sites: label, 1 of 40", by("Site.region", "region-07")),
         ("sites: path prefix", under),
     ];
     for (name, select) in cases {
-        let list = List {
-            select,
-            after: None,
-            limit: 100,
-            want: Want::ROW,
-        };
+        let list = List::new(select).limit(100);
         let cost: PageCost = cost(&world.backend, &world.pool, name, &list, 550.0).await;
         report.page(&cost);
     }

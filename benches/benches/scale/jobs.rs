@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_benches::sample::{creations, fresh};
 use tko_benches::speed::{CALLERS, Inputs, Speed, speed};
-use tko_core::{Ack, Backend, ClaimRequest, Kind, List, Outcome, Pattern, Select, Stage, Want};
+use tko_core::{Ack, Backend, ClaimRequest, Kind, List, Outcome, Pattern, Select, Stage};
 
 /// How long a job is measured.
 const TIME: Duration = Duration::from_secs(3);
@@ -82,12 +82,7 @@ async fn pages(backend: &Arc<dyn Backend>, select: Select) -> Speed {
 }
 
 fn list(select: Select, limit: usize) -> List {
-    List {
-        select,
-        after: None,
-        limit,
-        want: Want::ROW,
-    }
+    List::new(select).limit(limit)
 }
 
 /// Several times, as once is soon over.
@@ -114,13 +109,9 @@ async fn claims(backend: &Arc<dyn Backend>) -> Speed {
     };
     let back = &back;
     speed(CALLERS, TIME, |caller, _| async move {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: format!("worker {caller}"),
-            max: 10,
-            lease: Duration::from_secs(30),
-            wait: Duration::ZERO,
-        };
+        let request = ClaimRequest::new(Stage::Prepare, format!("worker {caller}"))
+            .max(10)
+            .lease(Duration::from_secs(30));
         let claims = backend.claim(&request).await.expect("claims");
         let back = claims.into_iter().map(|claim| (claim.token, back.clone()));
         let back: Vec<_> = back.collect();

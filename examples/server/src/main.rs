@@ -74,10 +74,7 @@ async fn use_it(address: &str) -> Result<()> {
     let package = Package::from_values([slice()])?;
     let template = NewTemplate::new("slice/gold:v1".parse()?, package);
     alice.register_template(template).await?;
-    let deployment = NewDeployment {
-        template: Some("slice/gold:v1".parse()?),
-        ..NewDeployment::default()
-    };
+    let deployment = NewDeployment::new().template("slice/gold:v1".parse()?);
     let id = alice.create_deployment(deployment).await?;
 
     prepared(&alice, &id).await?;

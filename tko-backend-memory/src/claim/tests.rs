@@ -27,16 +27,9 @@ impl Fixture {
     }
 
     async fn enqueue(&self, name: &str, lane: u8, after: Duration) {
-        let enqueue = Enqueue {
-            stage: Stage::Prepare,
-            key: key(Kind::Deployment, name),
-            lane: Lane::new(lane),
-            after,
-        };
-        let set = ChangeSet {
-            enqueue: vec![enqueue],
-            ..ChangeSet::default()
-        };
+        let enqueue =
+            Enqueue::now(Stage::Prepare, key(Kind::Deployment, name), Lane::new(lane)).after(after);
+        let set = ChangeSet::new().enqueue(enqueue);
         self.store
             .commit(set, Ack::Durable)
             .await
@@ -44,13 +37,10 @@ impl Fixture {
     }
 
     fn claim(&self, max: usize, wait: Duration) -> impl Future<Output = Vec<Claim>> + Send + use<> {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: "w".to_owned(),
-            max,
-            lease: LEASE,
-            wait,
-        };
+        let request = ClaimRequest::new(Stage::Prepare, "w")
+            .max(max)
+            .lease(LEASE)
+            .wait(wait);
         let store = self.store.clone();
         async move { store.claim(&request).await.expect("claims are answered") }
     }
@@ -65,10 +55,7 @@ impl Fixture {
     }
 
     async fn work(&self, name: &str) -> Option<tko_core::Work> {
-        let want = Want {
-            work: true,
-            ..Want::ROW
-        };
+        let want = Want::ROW.with_work();
         let keys = [key(Kind::Deployment, name)];
         let mut found = self.store.get(&keys, want).await.expect("one key");
         found.pop().flatten().expect("it is there").work.pop()
@@ -186,15 +173,13 @@ async fn deleting_ends_work_and_lease_and_unknown_keys_are_not_enqueued() {
     fixture.enqueue("nobody", 0, Duration::ZERO).await;
     let claims = fixture.claim_now(9).await;
     assert_eq!(names(&claims), ["a"]);
-    let delete = ChangeSet {
-        changes: vec![tko_core::Change::Delete(key(Kind::Deployment, "a"))],
-        enqueue: vec![Enqueue::now(
+    let delete = ChangeSet::new()
+        .change(tko_core::Change::Delete(key(Kind::Deployment, "a")))
+        .enqueue(Enqueue::now(
             Stage::Prepare,
             key(Kind::Deployment, "a"),
             Lane::new(0),
-        )],
-        ..ChangeSet::default()
-    };
+        ));
     fixture
         .store
         .commit(delete, Ack::Durable)
@@ -252,10 +237,7 @@ async fn many_waiting_claims_share_work_that_is_enqueued_at_once() {
     let due = all
         .iter()
         .map(|name| Enqueue::now(Stage::Prepare, key(Kind::Deployment, name), Lane::new(0)));
-    let set = ChangeSet {
-        enqueue: due.collect(),
-        ..ChangeSet::default()
-    };
+    let set = ChangeSet::new().enqueued(due);
     fixture
         .store
         .commit(set, Ack::Durable)

@@ -5,7 +5,7 @@ use crate::list::tests::deployments;
 use crate::sample::{commit, deployment, key, puts, site, state, template, template_id};
 use crate::state::MemoryState;
 use crate::walk::MAX_VISITED;
-use tko_core::{Change, ChangeSet, Count, Kind, Pattern, Select};
+use tko_core::{ChangeSet, Count, Kind, Pattern, Select};
 
 /// The count, and the number of index entries read.
 pub(crate) fn count(state: &MemoryState, select: &Select, bound: u64) -> (Count, usize) {
@@ -42,7 +42,7 @@ fn one_facet_is_counted_without_reading_rows() {
 }
 
 fn found(found: u64) -> tko_core::Count {
-    tko_core::Count { found, more: false }
+    tko_core::Count::new(found, false)
 }
 
 #[test]
@@ -68,10 +68,7 @@ fn many() -> (MemoryState, Select) {
 }
 
 fn delete(state: &mut MemoryState, id: &str) {
-    let set = ChangeSet {
-        changes: vec![Change::Delete(key(Kind::Site, id))],
-        ..ChangeSet::default()
-    };
+    let set = ChangeSet::new().delete(key(Kind::Site, id));
     commit(state, set);
 }
 

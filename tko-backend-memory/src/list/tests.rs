@@ -8,20 +8,13 @@ use crate::sample::{
     template_id,
 };
 use crate::state::MemoryState;
-use tko_core::{
-    Change, ChangeSet, Cursor, Gvk, Kind, List, Pattern, Plugin, PluginType, Put, Select, Want,
-};
+use tko_core::{ChangeSet, Cursor, Gvk, Kind, List, Pattern, Plugin, PluginType, Put, Select};
 
 /// All ids in order, read in pages, and the largest number of index entries read for one page.
 fn walk(state: &MemoryState, select: &Select, limit: usize) -> (Vec<String>, usize) {
     let (mut ids, mut most, mut after) = (Vec::new(), 0, None);
     loop {
-        let list = List {
-            select: select.clone(),
-            after,
-            limit,
-            want: Want::ROW,
-        };
+        let list = List::new(select.clone()).after(after).limit(limit);
         let (page, visited) = page(state, &list);
         most = most.max(visited);
         ids.extend(page.items.iter().map(|r| r.entity.key.id().to_owned()));
@@ -203,11 +196,9 @@ fn relations_and_state_lead_to_their_rows() {
 fn plugins_are_found_by_type_executor_trigger_and_name() {
     let trigger = Gvk::new("g", "v1", "K");
     let state = state((0..300).map(|n| {
-        let facts = Plugin {
-            executor: format!("e{}", n % 100),
-            triggers: vec![trigger.clone(); usize::from(n == 5) * 2],
-            ..Plugin::default()
-        };
+        let facts = Plugin::default()
+            .executor(format!("e{}", n % 100))
+            .triggers(vec![trigger.clone(); usize::from(n == 5) * 2]);
         let plugin_type = PluginType::ALL[n % 3];
         plugin(&format!("{plugin_type}|p{}", n / 3), facts)
     }));
@@ -255,10 +246,7 @@ fn indexes_follow_every_change_of_a_row() {
     assert!(!is_found(&state, &|s| s.site_ids = id("a")));
     assert!(is_found(&state, &|s| s.concerning = Some(site_id("c"))));
     assert!(!is_found(&state, &|s| s.prepared = Some(false)));
-    let delete = ChangeSet {
-        changes: vec![Change::Delete(key(Kind::Deployment, "d"))],
-        ..ChangeSet::default()
-    };
+    let delete = ChangeSet::new().delete(key(Kind::Deployment, "d"));
     commit(&mut state, delete);
     assert!(!is_found(&state, &by_template("b")));
     assert!(!is_found(&state, &by_metadata("b")));
@@ -268,19 +256,11 @@ fn indexes_follow_every_change_of_a_row() {
 #[test]
 fn a_cursor_continues_after_deleted_rows() {
     let mut state = state(sites(20));
-    let list = |after| List {
-        select: all(Kind::Site),
-        after,
-        limit: 10,
-        want: Want::ROW,
-    };
+    let list = |after| List::new(all(Kind::Site)).after(after).limit(10);
     let (first, _) = page(&state, &list(None));
     let last = first.items[9].entity.key.clone();
     assert_eq!(first.next, Some(Cursor(last.clone())));
-    let delete = ChangeSet {
-        changes: vec![Change::Delete(last)],
-        ..ChangeSet::default()
-    };
+    let delete = ChangeSet::new().delete(last);
     commit(&mut state, delete);
     let (second, _) = page(&state, &list(first.next));
     assert_eq!((second.items.len(), second.next), (10, None));

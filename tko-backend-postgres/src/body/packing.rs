@@ -75,13 +75,11 @@ pub(super) fn unpack_package(
     dictionary: Option<&TemplateDictionary>,
 ) -> Result<Package> {
     let bytes = unpack(packed, dictionary)?;
-    let limits = Limits {
-        bytes: usize::MAX,
-        depth: MAX_DEPTH,
-        values: usize::MAX,
-        documents: usize::MAX,
-        ..Limits::default()
-    };
+    let limits = Limits::new()
+        .bytes(usize::MAX)
+        .depth(MAX_DEPTH)
+        .values(usize::MAX)
+        .documents(usize::MAX);
     Package::decode(&bytes, Format::Cbor, Dialect::Programs, &limits)
         .map_err(|error| Error::internal("decode a stored package", error))
 }

@@ -10,7 +10,7 @@ use crate::row::COLUMNS;
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use tko_core::{Ack, Change, ChangeSet, Entity, Error, Facts, Key, Put, Require, Result};
+use tko_core::{Ack, ChangeSet, Entity, Error, Facts, Key, Put, Require, Result};
 
 /// Checks all entities.
 pub(super) async fn check(checker: &Checker<'_>, report: &mut CheckReport) -> Result<()> {
@@ -113,12 +113,10 @@ async fn clear(checker: &Checker<'_>, entity: &Entity, target: &Key) -> Result<b
         }
         _ => return Ok(false),
     }
-    let set = ChangeSet {
-        require: vec![Require::At(entity.key.clone(), entity.version)],
-        changes: vec![Change::Put(put)],
-        cause: Some("backend check".into()),
-        ..ChangeSet::default()
-    };
+    let set = ChangeSet::new()
+        .require(Require::At(entity.key.clone(), entity.version))
+        .put(put)
+        .cause("backend check");
     match checker.committer.commit(set, Ack::Durable).await {
         Ok(_) => Ok(true),
         Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Ok(false),

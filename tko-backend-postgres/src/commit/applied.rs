@@ -55,15 +55,15 @@ pub(super) async fn find_applied(
         .last()
         .map(|(key, version)| ((*key).clone(), **version));
     Ok(Some(AppliedSet {
-        committed: Committed {
-            revision: None,
-            versions: written
-                .iter()
-                .filter(|(key, _)| snapshot.rows.contains_key(*key))
-                .map(|(key, version)| ((*key).clone(), **version))
-                .collect(),
-            existing,
-        },
+        committed: Committed::new()
+            .versions(
+                written
+                    .iter()
+                    .filter(|(key, _)| snapshot.rows.contains_key(*key))
+                    .map(|(key, version)| ((*key).clone(), **version))
+                    .collect(),
+            )
+            .existing(existing),
         numbering: Some((*id, last)),
     }))
 }

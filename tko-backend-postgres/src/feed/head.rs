@@ -38,9 +38,9 @@ pub(super) async fn position(database: &Database) -> Result<FeedPosition> {
             .fetch_one(&database.pool)
             .sent(&database.metrics, Purpose::Head)
             .await?;
-    Ok(FeedPosition {
-        revision: Revision(revision.unsigned_abs()),
-        oldest: Revision(oldest.unsigned_abs()),
-        now: Timestamp(now),
-    })
+    Ok(FeedPosition::new(
+        Revision(revision.unsigned_abs()),
+        Revision(oldest.unsigned_abs()),
+        Timestamp(now),
+    ))
 }

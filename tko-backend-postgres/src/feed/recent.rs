@@ -120,14 +120,13 @@ mod tests {
 
     fn changes(revisions: std::ops::RangeInclusive<u64>) -> Vec<ChangeRecord> {
         let key = Key::Deployment(DeploymentId::new("a").expect("an id"));
-        let change = |revision| ChangeRecord {
-            revision: Revision(revision),
-            set: Revision(revision),
-            at: Timestamp(0),
-            key: key.clone(),
-            before: None,
-            after: None,
-            cause: None,
+        let change = |revision| {
+            ChangeRecord::new(
+                Revision(revision),
+                Revision(revision),
+                Timestamp(0),
+                key.clone(),
+            )
         };
         revisions.map(change).collect()
     }

@@ -147,23 +147,24 @@ async fn records(
                     Some(found.ok_or(Error::Expired { oldest })?)
                 }
             };
-            *record = Some(Record {
-                entity: entity.clone(),
-                package,
-                revision: state.revision.map(|number| Revision(number.unsigned_abs())),
-                work: Vec::new(),
-            });
+            *record = Some(
+                Record::new(entity.clone())
+                    .package(package)
+                    .revision(state.revision.map(|number| Revision(number.unsigned_abs()))),
+            );
         }
         let [before, after] = states;
-        records.push(ChangeRecord {
-            revision: Revision(change.revision.unsigned_abs()),
-            set: Revision(change.set.unsigned_abs()),
-            at: Timestamp(change.at),
-            key: change.key,
-            before,
-            after,
-            cause: change.cause.map(Into::into),
-        });
+        records.push(
+            ChangeRecord::new(
+                Revision(change.revision.unsigned_abs()),
+                Revision(change.set.unsigned_abs()),
+                Timestamp(change.at),
+                change.key,
+            )
+            .before(before)
+            .after(after)
+            .cause(change.cause.map(Into::into)),
+        );
     }
     Ok(records)
 }

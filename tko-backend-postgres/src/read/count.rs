@@ -32,10 +32,7 @@ pub(crate) async fn count(
         let database = &reader.database;
         retry_read(database, || find(reader, &database.pool, select, bound)).await?
     };
-    Ok(Count {
-        found: found.min(bound),
-        more: found > bound,
-    })
+    Ok(Count::new(found.min(bound), found > bound))
 }
 
 /// Returns the number of selected entities, or any number above `bound`.

@@ -175,27 +175,27 @@ pub(super) async fn records(
             }
             None => want.package.then(Package::default),
         };
-        records.push(Record {
-            package,
-            revision: found.revision,
-            work: found.work,
-            entity,
-        });
+        records.push(
+            Record::new(entity)
+                .package(package)
+                .revision(found.revision)
+                .work(found.work),
+        );
     }
     Ok(records)
 }
 
 impl WorkJson {
     fn work(self, key: &Key) -> Result<Work> {
-        Ok(Work {
-            stage: stage_of(self.stage)?,
-            key: key.clone(),
-            lane: Lane::new(self.lane),
-            due: Timestamp(self.at),
-            attempts: self.attempts,
-            error: self.error,
-            progress: self.progress,
-            leased: self.until.map(Timestamp),
-        })
+        Ok(Work::new(
+            stage_of(self.stage)?,
+            key.clone(),
+            Lane::new(self.lane),
+            Timestamp(self.at),
+        )
+        .attempts(self.attempts)
+        .error(self.error)
+        .progress(self.progress)
+        .leased(self.until.map(Timestamp)))
     }
 }

@@ -106,9 +106,9 @@ pub(super) async fn read(reader: &EntityReader, pool: &PgPool, list: &List) -> R
 
 /// Completes a page. Missing contents are read from the primary, where they are the same.
 pub(super) async fn page(reader: &EntityReader, list: &List, rows: PageRows) -> Result<Page> {
-    Ok(Page {
-        revision: Revision(rows.head.unsigned_abs()),
-        items: records(&reader.content, rows.found, list.want).await?,
-        next: rows.next,
-    })
+    Ok(Page::new(
+        Revision(rows.head.unsigned_abs()),
+        records(&reader.content, rows.found, list.want).await?,
+    )
+    .next(rows.next))
 }

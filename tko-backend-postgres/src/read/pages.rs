@@ -271,11 +271,7 @@ impl PageReader {
             found.retain(|found| !found.is_deleting());
         }
         let page = tokio::spawn(async move {
-            Ok(Page {
-                revision,
-                items: records(&reader.content, found, want).await?,
-                next,
-            })
+            Ok(Page::new(revision, records(&reader.content, found, want).await?).next(next))
         });
         async move { page.await.unwrap_or_else(|error| Err(failed_task(error))) }.boxed()
     }

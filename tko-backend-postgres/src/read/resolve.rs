@@ -43,11 +43,9 @@ async fn resolve_one(
     metrics: &StatementMetrics,
     connection: &mut PgConnection,
 ) -> Result<()> {
-    let select = Select {
-        metadata: filter.patterns.clone(),
-        deleting: true,
-        ..Select::all(filter.kind)
-    };
+    let select = Select::all(filter.kind)
+        .metadata_patterns(filter.patterns.clone())
+        .deleting(true);
     let mut walk = SelectionWalk::new(metrics, &select, MAX_RESOLVED + 1);
     let found = walk
         .collect(connection, &mut RelationFilters::none())

@@ -14,7 +14,7 @@ use crate::settings::PostgresSettings;
 use crate::sql::BuiltSql;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
-use tko_core::{Key, Kind, Pattern, Select, Want};
+use tko_core::{DeploymentId, Key, Kind, Pattern, Select, SiteId, Want};
 use tko_postgres_server::shared;
 
 const DEPLOYMENTS: u32 = 100_000;
@@ -105,46 +105,23 @@ async fn copied(connection: &mut PgConnection, select: &Select) -> Option<(usize
 /// merged value, and some for rows that match only one of two labels.
 fn selections() -> Vec<(&'static str, Select, usize, i64)> {
     let all = || Select::all(Kind::Deployment);
-    let labels = |labels: &[(&str, &str)]| Select {
-        metadata: labels
-            .iter()
-            .map(|(key, value)| {
-                let pattern = Pattern::value(value).expect("a pattern");
-                ((*key).to_owned(), pattern)
-            })
-            .collect(),
-        ..all()
+    let labels = |labels: &[(&str, &str)]| {
+        all().metadata_patterns(
+            labels
+                .iter()
+                .map(|(key, value)| {
+                    let pattern = Pattern::value(value).expect("a pattern");
+                    ((*key).to_owned(), pattern)
+                })
+                .collect(),
+        )
     };
     let ids = |text: &str| vec![Pattern::id(text).expect("a pattern")];
     vec![
         ("all", all(), 100, 0),
-        (
-            "one",
-            Select {
-                ids: ids("d0000007"),
-                ..all()
-            },
-            1,
-            0,
-        ),
-        (
-            "ids by prefix",
-            Select {
-                ids: ids("d00001**"),
-                ..all()
-            },
-            100,
-            0,
-        ),
-        (
-            "no such ids",
-            Select {
-                ids: ids("x**"),
-                ..all()
-            },
-            0,
-            0,
-        ),
+        ("one", all().ids(ids("d0000007")), 1, 0),
+        ("ids by prefix", all().ids(ids("d00001**")), 100, 0),
+        ("no such ids", all().ids(ids("x**")), 0, 0),
         ("a rare label", labels(&[("few", "v7")]), 100, 0),
         ("a frequent label", labels(&[("most", "v1")]), 100, 0),
         ("a label of the newest", labels(&[("late", "yes")]), 100, 0),
@@ -169,88 +146,30 @@ fn selections() -> Vec<(&'static str, Select, usize, i64)> {
         ),
         ("no label by prefix", labels(&[("some", "x*")]), 0, 0),
         ("one of unique labels", labels(&[("own", "own-77")]), 1, 0),
-        (
-            "a template",
-            Select {
-                template_ids: ids("nf/1:v7"),
-                ..all()
-            },
-            100,
-            0,
-        ),
+        ("a template", all().template_ids(ids("nf/1:v7")), 100, 0),
         (
             "templates by prefix",
-            Select {
-                template_ids: ids("nf/1:**"),
-                ..all()
-            },
+            all().template_ids(ids("nf/1:**")),
             100,
             20 * 100,
         ),
-        (
-            "no such template",
-            Select {
-                template_ids: ids("nf/1:v8"),
-                ..all()
-            },
-            0,
-            0,
-        ),
-        (
-            "a site",
-            Select {
-                site_ids: ids("edge/7"),
-                ..all()
-            },
-            50,
-            0,
-        ),
-        (
-            "no site by prefix",
-            Select {
-                site_ids: ids("lab/**"),
-                ..all()
-            },
-            0,
-            0,
-        ),
+        ("no such template", all().template_ids(ids("nf/1:v8")), 0, 0),
+        ("a site", all().site_ids(ids("edge/7")), 50, 0),
+        ("no site by prefix", all().site_ids(ids("lab/**")), 0, 0),
         (
             "a parent",
-            Select {
-                parent: Some("d0000100".parse().expect("an id")),
-                ..all()
-            },
+            all().parent(DeploymentId::new("d0000100").expect("an id")),
             1,
             0,
         ),
         (
             "around a site",
-            Select {
-                concerning: Some("edge/7".parse().expect("an id")),
-                ..all()
-            },
+            all().concerning(SiteId::new("edge/7").expect("an id")),
             100,
             0,
         ),
-        (
-            "unprepared",
-            Select {
-                prepared: Some(false),
-                ..all()
-            },
-            100,
-            0,
-        ),
-        (
-            "unapproved",
-            Select {
-                prepared: Some(true),
-                approved: Some(false),
-                ..all()
-            },
-            100,
-            0,
-        ),
+        ("unprepared", all().prepared(false), 100, 0),
+        ("unapproved", all().prepared(true).approved(false), 100, 0),
     ]
 }
 

@@ -136,14 +136,14 @@ impl ConditionJson {
     }
 
     fn condition(self) -> Condition {
-        Condition {
-            kind: self.kind,
-            status: self.status,
-            reason: self.reason,
-            message: self.message,
-            observed: Generation(self.observed),
-            since: Timestamp(self.since),
-        }
+        Condition::new(
+            self.kind,
+            self.status,
+            self.reason,
+            self.message,
+            Generation(self.observed),
+        )
+        .since(Timestamp(self.since))
     }
 }
 
@@ -168,15 +168,14 @@ impl PluginJson {
     }
 
     pub(super) fn plugin(self) -> Plugin {
-        Plugin {
-            executor: self.executor,
-            arguments: self.arguments,
-            properties: self.properties,
-            triggers: self
-                .triggers
-                .iter()
-                .map(|(group, version, kind)| Gvk::new(group, version, kind))
-                .collect(),
-        }
+        Plugin::new(self.executor)
+            .arguments(self.arguments)
+            .properties(self.properties)
+            .triggers(
+                self.triggers
+                    .iter()
+                    .map(|(group, version, kind)| Gvk::new(group, version, kind))
+                    .collect(),
+            )
     }
 }

@@ -247,20 +247,20 @@ async fn next_due(database: &Database, stage: Stage) -> Result<(Timestamp, Optio
 impl LeasedRow {
     fn claim(self) -> Result<Claim> {
         let key = key_of(self.kind, &self.id)?;
-        Ok(Claim {
-            token: lease_token(&key, self.token),
-            work: Work {
-                stage: stage_of(self.stage)?,
+        Ok(Claim::new(
+            lease_token(&key, self.token),
+            Work::new(
+                stage_of(self.stage)?,
                 key,
-                lane: Lane::new(u8::try_from(self.lane).unwrap_or(u8::MAX)),
-                due: Timestamp(self.due),
-                attempts: self.attempts.unsigned_abs(),
-                error: self.error,
-                progress: self.progress.map(|Json(progress)| progress),
-                leased: Some(Timestamp(self.until)),
-            },
-            fence: self.fence.unsigned_abs(),
-            until: Timestamp(self.until),
-        })
+                Lane::new(u8::try_from(self.lane).unwrap_or(u8::MAX)),
+                Timestamp(self.due),
+            )
+            .attempts(self.attempts.unsigned_abs())
+            .error(self.error)
+            .progress(self.progress.map(|Json(progress)| progress))
+            .leased(Timestamp(self.until)),
+            self.fence.unsigned_abs(),
+            Timestamp(self.until),
+        ))
     }
 }

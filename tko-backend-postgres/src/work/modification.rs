@@ -38,11 +38,11 @@ pub(crate) async fn start_modification(
     let mut found = get(reader, std::slice::from_ref(key), want).await?;
     let record = found.pop().flatten().filter(|r| !r.entity.deleting);
     match (until, record) {
-        (Some(until), Some(record)) => Ok(Modification {
-            token: modification_token(key, uuid),
-            until: Timestamp(until),
+        (Some(until), Some(record)) => Ok(Modification::new(
+            modification_token(key, uuid),
+            Timestamp(until),
             record,
-        }),
+        )),
         (None, Some(_)) => Err(Error::Busy(key.clone())),
         (_, None) => Err(Error::not_found(key)),
     }

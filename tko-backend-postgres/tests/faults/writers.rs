@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Error, ErrorKind, Facts, Key, Kind, Metadata, Package, Put,
-    Require, Revision, Want,
+    Ack, Backend, ChangeSet, Error, ErrorKind, Facts, Key, Kind, Metadata, Package, Put, Require,
+    Revision, Want,
 };
 use tko_postgres_server::PostgresServer;
 
@@ -26,16 +26,10 @@ pub(crate) fn site(id: &str) -> Key {
 }
 
 pub(crate) fn put(key: &Key, facts: Facts, count: u64) -> Put {
-    Put {
-        key: key.clone(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::from_iter([("count", count.to_string())]),
-        facts,
-        deleting: false,
-        conditions: Vec::new(),
-        body: Some(Package::default()),
-    }
+    Put::new(key.clone())
+        .metadata(Metadata::from_iter([("count", count.to_string())]))
+        .facts(facts)
+        .body(Package::default())
 }
 
 pub(crate) fn a_site() -> Facts {
@@ -46,11 +40,7 @@ pub(crate) fn a_site() -> Facts {
 }
 
 pub(crate) fn set(require: Require, put: Put) -> ChangeSet {
-    ChangeSet {
-        require: vec![require],
-        changes: vec![Change::Put(put)],
-        ..ChangeSet::default()
-    }
+    ChangeSet::new().require(require).put(put)
 }
 
 pub(crate) async fn read(store: &Postgres, key: &Key) -> Option<Arc<tko_core::Entity>> {

@@ -1,7 +1,7 @@
 //! Sites by number.
 
 use tko_backend_postgres::Postgres;
-use tko_core::{Ack, Backend, Change, ChangeSet, Facts, Key, Kind, Metadata, Put};
+use tko_core::{Ack, Backend, Change, ChangeSet, Facts, Key, Kind, Put};
 
 /// Keys in the order of their numbers, up to 99,999.
 pub(crate) fn site(n: usize) -> Key {
@@ -12,23 +12,13 @@ pub(crate) fn site(n: usize) -> Key {
 pub(crate) async fn fill(store: &Postgres, sites: impl Iterator<Item = usize>) {
     let sites: Vec<usize> = sites.collect();
     for part in sites.chunks(1_000) {
-        let puts = part.iter().map(|n| Put {
-            key: site(*n),
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            facts: Facts::Site {
+        let puts = part.iter().map(|n| {
+            Put::new(site(*n)).facts(Facts::Site {
                 template: None,
                 origin: None,
-            },
-            deleting: false,
-            conditions: Vec::new(),
-            body: None,
+            })
         });
-        let set = ChangeSet {
-            changes: puts.map(Change::Put).collect(),
-            ..ChangeSet::default()
-        };
+        let set = ChangeSet::new().changes(puts.map(Change::Put).collect());
         store.commit(set, Ack::Numbered).await.expect("written");
     }
 }

@@ -6,8 +6,7 @@ use super::progress::DemoProgress;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tko_core::{
-    DataApi, DeploymentId, Expect, Metadata, NewDeployment, NewSite, NewTemplate, Package,
-    TemplateId,
+    DataApi, DeploymentId, Expect, NewDeployment, NewSite, NewTemplate, Package, TemplateId,
 };
 use tko_source::SourceFile;
 
@@ -35,12 +34,7 @@ pub(super) async fn register(
     progress: &mut DemoProgress,
 ) -> anyhow::Result<()> {
     for (folder, id) in TEMPLATES {
-        let new = NewTemplate {
-            id: id.parse()?,
-            metadata: Metadata::default(),
-            package: example(folder)?,
-            expect: Expect::Absent,
-        };
+        let new = NewTemplate::new(id.parse()?, example(folder)?).expect(Expect::Absent);
         let registered = data.register_template(new).await;
         registered.with_context(|| format!("cannot register template {id}"))?;
     }
@@ -49,13 +43,9 @@ pub(super) async fn register(
         .map(|site| {
             let template = template.clone();
             async move {
-                let new = NewSite {
-                    id: site.site_id()?,
-                    template: Some(template),
-                    metadata: Metadata::default(),
-                    package: site.package()?,
-                    expect: Expect::Absent,
-                };
+                let new = NewSite::new(site.site_id()?, site.package()?)
+                    .template(template)
+                    .expect(Expect::Absent);
                 let registered = data.register_site(new).await;
                 registered.with_context(|| format!("cannot register site {}", site.id))
             }
@@ -79,9 +69,6 @@ fn example(folder: &str) -> anyhow::Result<Package> {
 
 /// Creates the national deployment, the ancestor of all others.
 pub(super) async fn create(data: &dyn DataApi) -> anyhow::Result<DeploymentId> {
-    let new = NewDeployment {
-        template: Some(NATIONAL.parse()?),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().template(TemplateId::new(NATIONAL)?);
     Ok(data.create_deployment(new).await?)
 }

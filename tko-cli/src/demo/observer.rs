@@ -43,11 +43,7 @@ impl FleetObserver {
         for kind in [Kind::Site, Kind::Deployment] {
             let (data, seen, told) = (data.clone(), seen.clone(), told.clone());
             tasks.spawn(async move {
-                let mut events = data.watch(Watch {
-                    select: Select::all(kind),
-                    after: Revision::default(),
-                    package: false,
-                });
+                let mut events = data.watch(Watch::new(Select::all(kind), Revision::default()));
                 while let Some(event) = events.next().await {
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                     seen.take(event?);
@@ -88,7 +84,7 @@ impl FleetCounter {
                 Some(FleetTally::of(&record.entity)),
             ),
             Event::Gone { before, .. } => (before.entity.key.clone(), None),
-            Event::Bookmark { .. } => return,
+            _ => return,
         };
         let before = match after {
             Some(tally) => self.counted.insert(key, tally),

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    DataApi, Dialect, Event, Expect, Format, Kind, Limits, Metadata, NewDeployment, NewSite,
-    Package, Revision, Select, Watch,
+    DataApi, Dialect, Event, Expect, Format, Kind, Limits, NewDeployment, NewSite, Package,
+    Revision, Select, SiteId, Watch,
 };
 use tko_scheduler::Manifests;
 
@@ -30,25 +30,17 @@ async fn scheduled(root: &Path) -> Assembly {
     let limits = Limits::default();
     let package = Package::decode(yaml, Format::Yaml, Dialect::People, &limits);
     let data = assembly.data();
-    let site = NewSite {
-        id: "here".parse().expect("an id"),
-        template: None,
-        metadata: Metadata::default(),
-        package: Package::default(),
-        expect: Expect::Absent,
-    };
+    let site =
+        NewSite::new("here".parse().expect("an id"), Package::default()).expect(Expect::Absent);
     data.register_site(site).await.expect("valid");
-    let deployment = NewDeployment {
-        site: Some("here".parse().expect("an id")),
-        merge: package.expect("YAML"),
-        ..NewDeployment::default()
-    };
+    let deployment = NewDeployment::new()
+        .site(SiteId::new("here").expect("an id"))
+        .merge(package.expect("YAML"));
     data.create_deployment(deployment).await.expect("valid");
-    let mut events = data.watch(Watch {
-        select: Select::all(Kind::Deployment),
-        after: Revision::default(),
-        package: false,
-    });
+    let mut events = data.watch(Watch::new(
+        Select::all(Kind::Deployment),
+        Revision::default(),
+    ));
     while let Some(event) = events.next().await {
         if let Event::Put { record, .. } = event.expect("in memory")
             && let Some(condition) = record.entity.condition(SCHEDULED)

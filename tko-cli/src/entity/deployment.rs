@@ -149,16 +149,14 @@ impl DeploymentCommand {
                     let message = "a deployment needs a template, or a package by --url or --stdin";
                     return Err(tko_core::Error::bad("template", message).into());
                 }
-                let new = NewDeployment {
-                    parent,
-                    template,
-                    site,
-                    prepared,
-                    approved,
-                    metadata: metadata.metadata(),
-                    merge: source.package(console).await?,
-                    ..NewDeployment::default()
-                };
+                let new = NewDeployment::new()
+                    .parent(parent)
+                    .template(template)
+                    .site(site)
+                    .prepared(prepared)
+                    .approved(approved)
+                    .metadata(metadata.metadata())
+                    .merge(source.package(console).await?);
                 let creating = data.create_deployment(new);
                 let message = || "creating the deployment".to_owned();
                 let id = console.during(message, creating).await?;
@@ -210,10 +208,7 @@ async fn approve_one(
         console.done(&format!("already approved: {}", key.id()));
         return Ok(());
     }
-    let select = Select {
-        ids: vec![Pattern::literal(key.id())],
-        ..select
-    };
+    let select = select.id(Pattern::literal(key.id()));
     let bulk = data.approve(&select).await?;
     report(&bulk, "approved", select.kind, console)
 }

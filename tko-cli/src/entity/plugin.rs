@@ -14,9 +14,7 @@ use crate::services::plugins::PluginHost;
 use clap::{Args, Subcommand};
 use skeleton::NewPluginArgs;
 use tko_ansible::AnsibleSettings;
-use tko_core::{
-    DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select, Want,
-};
+use tko_core::{DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select};
 use tko_plugin::Timeouts;
 use workbench::{PluginTestArgs, ReplayArgs};
 
@@ -158,12 +156,7 @@ async fn warn_of_executors(
     select: Select,
     console: &Console<'_>,
 ) -> anyhow::Result<()> {
-    let mut list = List {
-        select,
-        after: None,
-        limit: 500,
-        want: Want::ROW,
-    };
+    let mut list = List::new(select).limit(500);
     loop {
         let page = data.list(&list).await?;
         for record in &page.items {

@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::filter::{SiteFilter, WindowArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
-use tko_core::{DataApi, Expect, NewSite, SiteId, TemplateId};
+use tko_core::{DataApi, NewSite, SiteId, TemplateId};
 
 /// Manage sites
 #[derive(Debug, Subcommand)]
@@ -72,13 +72,9 @@ impl SiteCommand {
                 metadata,
                 source,
             } => {
-                let new = NewSite {
-                    id: id.clone(),
-                    template,
-                    metadata: metadata.metadata(),
-                    package: source.package(console).await?,
-                    expect: Expect::Any,
-                };
+                let new = NewSite::new(id.clone(), source.package(console).await?)
+                    .template(template)
+                    .metadata(metadata.metadata());
                 let message = || format!("registering site {id}");
                 console.during(message, data.register_site(new)).await?;
                 console.done(&format!("registered site {id}"));

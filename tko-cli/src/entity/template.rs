@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::filter::{TemplateFilter, WindowArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
-use tko_core::{DataApi, Expect, NewTemplate, TemplateId};
+use tko_core::{DataApi, NewTemplate, TemplateId};
 
 /// Manage templates
 #[derive(Debug, Subcommand)]
@@ -69,12 +69,8 @@ impl TemplateCommand {
                 metadata,
                 source,
             } => {
-                let new = NewTemplate {
-                    id: id.clone(),
-                    metadata: metadata.metadata(),
-                    package: source.package(console).await?,
-                    expect: Expect::Any,
-                };
+                let new = NewTemplate::new(id.clone(), source.package(console).await?)
+                    .metadata(metadata.metadata());
                 let message = || format!("registering template {id}");
                 console.during(message, data.register_template(new)).await?;
                 console.done(&format!("registered template {id}"));

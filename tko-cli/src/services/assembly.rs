@@ -169,8 +169,7 @@ impl Assembly {
             let feed = CrdFeed::load(&store, &crds).await?;
             // The receiver is gone if the assembly ends.
             let _ = loaded.send(());
-            feed.follow(&*clock).await;
-            Ok(())
+            match feed.follow(clock).await? {}
         });
         self.wait(is_loaded).await
     }
@@ -200,8 +199,7 @@ impl Assembly {
             let feed = PluginFeed::load(&store, PluginType::Validate, &registry, &make).await?;
             // The receiver is gone if the assembly ends.
             let _ = loaded.send(());
-            feed.follow(&*clock, |_| {}).await;
-            Ok(())
+            match feed.follow(clock, |_| {}).await? {}
         });
         self.wait(is_loaded).await
     }

@@ -386,10 +386,7 @@ impl PackageChecker<'_> {
 const SOURCE: &str = "the package";
 
 fn limits() -> Limits {
-    Limits {
-        documents: 1_000_000,
-        ..Limits::default()
-    }
+    Limits::new().documents(1_000_000)
 }
 
 fn is_json(path: &Path) -> bool {

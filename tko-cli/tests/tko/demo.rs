@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tko_core::{DataApi, Kind, List, Pattern, Select, Want};
+use tko_core::{DataApi, Kind, List, Pattern, Select};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -142,16 +142,8 @@ async fn suggested_commands_work() {
     let listed = server.tko(sites).good().await;
     assert_eq!(listed.text().lines().count(), 1 + 7 + 3, "{listed}");
     // What is approved gets placed.
-    let select = Select {
-        template_ids: vec![Pattern::literal("nf/amf:v1.0.0")],
-        ..Select::all(Kind::Deployment)
-    };
-    let list = List {
-        select,
-        after: None,
-        limit: 10,
-        want: Want::ROW,
-    };
+    let select = Select::all(Kind::Deployment).template_id(Pattern::literal("nf/amf:v1.0.0"));
+    let list = List::new(select).limit(10);
     for record in server.client().list(&list).await.expect("a page").items {
         let scheduled = |entity: &tko_core::Entity| {
             let condition = entity.condition(tko_core::entity::SCHEDULED);

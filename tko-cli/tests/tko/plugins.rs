@@ -160,15 +160,10 @@ async fn a_scheduler_in_python_places_and_removes() {
 
 /// Waits until a deployment's row is gone, which is after its removal from the site.
 async fn gone(server: &Server, id: &str) {
-    let select = Select {
-        deleting: true,
-        ..Select::all(Kind::Deployment)
-    };
-    let mut events = server.client().watch(Watch {
-        select,
-        after: Revision::default(),
-        package: false,
-    });
+    let select = Select::all(Kind::Deployment).deleting(true);
+    let mut events = server
+        .client()
+        .watch(Watch::new(select, Revision::default()));
     let gone = async {
         while let Some(event) = events.next().await {
             let event = event.expect("the watch goes on");

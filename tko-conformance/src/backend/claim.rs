@@ -10,18 +10,12 @@ const STEP: Duration = Duration::from_secs(5);
 
 /// Creates deployments and enqueues work for each: id, lane, delay in seconds.
 async fn due(fixture: &BackendFixture, work: &[(&str, u8, u64)]) {
-    let mark = |(id, lane, after): &(&str, u8, u64)| Enqueue {
-        after: Duration::from_secs(*after),
-        ..Enqueue::now(Stage::Prepare, d(id), Lane::new(*lane))
+    let mark = |(id, lane, after): &(&str, u8, u64)| {
+        Enqueue::now(Stage::Prepare, d(id), Lane::new(*lane)).after(Duration::from_secs(*after))
     };
-    let due = work.iter().map(mark).collect();
+    let due = work.iter().map(mark);
     let puts = work.iter().map(|(id, ..)| deployment(id));
-    fixture
-        .commit(ChangeSet {
-            enqueue: due,
-            ..set(puts)
-        })
-        .await;
+    fixture.commit(set(puts).enqueued(due)).await;
 }
 
 fn ids(claims: &[Claim]) -> Vec<&str> {
@@ -185,11 +179,7 @@ pub async fn an_expired_lease_is_due_work(fixture: BackendFixture) {
     let progress = Some(serde_json::json!({"at": 7}));
     let under = Some(first.token.clone());
     fixture
-        .commit(ChangeSet {
-            under,
-            progress: progress.clone(),
-            ..ChangeSet::default()
-        })
+        .commit(ChangeSet::new().under(under).progress(progress.clone()))
         .await;
     fixture.advance(TTL + STEP).await;
     let second = fixture.claim_one(Stage::Prepare).await;
@@ -368,12 +358,8 @@ pub async fn stages_take_separate_turns(fixture: BackendFixture) {
         let all = sites.iter().enumerate();
         all.map(move |(n, id)| Enqueue::now(stage, s(id), Lane::new(lanes[n % 2])))
     });
-    let enqueue = enqueue.collect();
     fixture
-        .commit(ChangeSet {
-            enqueue,
-            ..set(sites.iter().map(|id| site(id)))
-        })
+        .commit(set(sites.iter().map(|id| site(id))).enqueued(enqueue))
         .await;
     let mut served: BTreeMap<Stage, Vec<u8>> = BTreeMap::new();
     for _ in 0..4 {

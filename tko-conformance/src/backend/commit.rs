@@ -62,21 +62,18 @@ pub async fn a_refused_set_changes_nothing(fixture: BackendFixture) {
         .find(d("d"))
         .await
         .map(|r| (r.entity.version, r.revision, r.work));
-    let whole = || ChangeSet {
-        enqueue: vec![Enqueue::now(Stage::Schedule, s("s"), Lane::new(0))],
-        under: Some(lease.clone()),
-        settle: Some(Outcome::Done),
-        progress: Some(json!("further")),
-        ..changes([
+    let whole = || {
+        changes([
             Change::Put(template("new")),
             Change::Put(deployment("d").with_resources(&["b"])),
             Change::Delete(s("s")),
         ])
+        .enqueue(Enqueue::now(Stage::Schedule, s("s"), Lane::new(0)))
+        .under(lease.clone())
+        .settle(Outcome::Done)
+        .progress(json!("further"))
     };
-    let conflict = ChangeSet {
-        require: vec![Require::At(s("s"), Version(u64::MAX))],
-        ..whole()
-    };
+    let conflict = whole().require(Require::At(s("s"), Version(u64::MAX)));
     let mut busy = whole();
     busy.changes.push(Change::Delete(s("held")));
     let mut twice = whole();
@@ -215,20 +212,15 @@ pub async fn both_acknowledgements_hold(fixture: BackendFixture) {
 
 /// Work that a set enqueues is due once the set can be read, and not before its time.
 pub async fn a_set_enqueues_work(fixture: BackendFixture) {
-    let later = Enqueue {
-        after: Duration::from_secs(30),
-        ..Enqueue::now(Stage::Prepare, d("later"), Lane::new(2))
-    };
+    let later =
+        Enqueue::now(Stage::Prepare, d("later"), Lane::new(2)).after(Duration::from_secs(30));
     let due = vec![
         Enqueue::now(Stage::Prepare, d("now"), Lane::new(1)),
         later,
         Enqueue::now(Stage::Prepare, d("missing"), Lane::new(1)),
     ];
     fixture
-        .commit(ChangeSet {
-            enqueue: due,
-            ..set([deployment("now"), deployment("later")])
-        })
+        .commit(set([deployment("now"), deployment("later")]).enqueued(due))
         .await;
     let claim = fixture.claim_one(Stage::Prepare).await;
     assert_eq!((claim.work.key, claim.work.lane), (d("now"), Lane::new(1)));
@@ -268,21 +260,13 @@ pub async fn a_commit_under_a_lease_stores_progress(fixture: BackendFixture) {
         let child = deployment(&format!("c{}", fixture.revision().await)).parent("d");
         let under = Some(lease.clone());
         fixture
-            .commit(ChangeSet {
-                under,
-                progress: step,
-                ..set([child])
-            })
+            .commit(set([child]).under(under).progress(step))
             .await;
         assert_eq!(progress().await, seen);
     }
     let settle = Some(Outcome::Done);
     fixture
-        .commit(ChangeSet {
-            under: Some(lease),
-            settle,
-            ..ChangeSet::default()
-        })
+        .commit(ChangeSet::new().under(lease).settle(settle))
         .await;
     assert!(
         fixture.work(Stage::Prepare, d("d")).await.is_none(),
@@ -295,11 +279,10 @@ pub async fn too_much_progress_is_refused(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
-    let with = |bytes: usize| ChangeSet {
-        under: Some(lease.clone()),
-        // The text has two quotes as JSON.
-        progress: Some(Value::String("x".repeat(bytes - 2))),
-        ..ChangeSet::default()
+    let with = |bytes: usize| {
+        ChangeSet::new()
+            .under(lease.clone())
+            .progress(Value::String("x".repeat(bytes - 2)))
     };
     let result = fixture.try_commit(with(MAX_PROGRESS + 1)).await;
     refused(result, &[ErrorKind::BadArgument], "progress over 64 KiB");
@@ -312,10 +295,7 @@ pub async fn an_ended_lease_commits_nothing(fixture: BackendFixture) {
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lapsed = fixture.claim_one(Stage::Prepare).await.token;
     fixture.advance(TTL + TTL).await;
-    let put = |under: &Token| ChangeSet {
-        under: Some(under.clone()),
-        ..set([template("t")])
-    };
+    let put = |under: &Token| set([template("t")]).under(under.clone());
     refused(
         fixture.try_commit(put(&lapsed)).await,
         &[ErrorKind::ClaimExpired],
@@ -347,10 +327,7 @@ pub async fn a_lease_ends_with_its_entity(fixture: BackendFixture) {
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     fixture.commit(changes([Change::Delete(d("d"))])).await;
     fixture.put([deployment("d")]).await;
-    let under = ChangeSet {
-        under: Some(lease.clone()),
-        ..set([template("t")])
-    };
+    let under = set([template("t")]).under(lease.clone());
     refused(
         fixture.try_commit(under).await,
         &[ErrorKind::ClaimExpired],
@@ -377,8 +354,8 @@ pub async fn concurrent_sets_stay_contiguous(fixture: BackendFixture) {
         tasks.spawn(async move {
             for round in 0..EACH {
                 let puts = (0..SIZE).map(|n| site(&format!("s{task}x{round}x{n}")));
-                let cause = Some(format!("{task}x{round}").into());
-                let done = own.commit(ChangeSet { cause, ..set(puts) }).await;
+                let cause = format!("{task}x{round}");
+                let done = own.commit(set(puts).cause(cause)).await;
                 assert!(done.revision.is_some());
                 tokio::task::yield_now().await;
             }
@@ -415,12 +392,8 @@ pub async fn work_of_an_absent_key_is_dropped(fixture: BackendFixture) {
     let enqueue = Stage::ALL
         .into_iter()
         .flat_map(|stage| ["gone", "missing"].map(|id| Enqueue::now(stage, s(id), Lane::new(1))));
-    let enqueue = enqueue.collect();
     fixture
-        .commit(ChangeSet {
-            enqueue,
-            ..changes([Change::Delete(s("gone"))])
-        })
+        .commit(changes([Change::Delete(s("gone"))]).enqueued(enqueue))
         .await;
     fixture.put([site("gone"), site("missing")]).await;
     for stage in Stage::ALL {
@@ -437,17 +410,11 @@ pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     fixture.enqueue(Stage::Prepare, [d("d")]).await;
     let lease = fixture.claim_one(Stage::Prepare).await.token;
-    let secret = |secret: &str| Token {
-        secret: secret.into(),
-        ..lease.clone()
-    };
+    let secret = |secret: &str| Token::new(lease.key.clone(), secret);
     let mut guess = lease.secret.to_string();
     let last = guess.pop();
     guess.push(if last == Some('0') { '1' } else { '0' });
-    let moved = Token {
-        key: d("other"),
-        ..lease.clone()
-    };
+    let moved = Token::new(d("other"), lease.secret.clone());
     // A backend may be unable to tell a guessed lease token from one that has ended.
     let either = [ErrorKind::NotFound, ErrorKind::ClaimExpired];
     for (token, kinds) in [
@@ -457,10 +424,7 @@ pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
         (moved, &either[..]),
     ] {
         let under = Some(token.clone());
-        let put = ChangeSet {
-            under,
-            ..set([template("t")])
-        };
+        let put = set([template("t")]).under(under);
         refused(fixture.try_commit(put).await, kinds, "an unknown token");
         let renewed = fixture
             .backend
@@ -493,17 +457,15 @@ pub async fn a_set_enqueues_before_it_settles(fixture: BackendFixture) {
     ];
     for (outcome, attempts) in outcomes.into_iter().zip([2, 2, 1]) {
         let under = Some(fixture.claim_one(Stage::Prepare).await.token);
-        let later = Enqueue {
-            after: Duration::from_secs(30),
-            ..Enqueue::now(Stage::Prepare, d("d"), Lane::new(2))
-        };
+        let later =
+            Enqueue::now(Stage::Prepare, d("d"), Lane::new(2)).after(Duration::from_secs(30));
         fixture
-            .commit(ChangeSet {
-                under,
-                enqueue: vec![later],
-                settle: Some(outcome.clone()),
-                ..ChangeSet::default()
-            })
+            .commit(
+                ChangeSet::new()
+                    .under(under)
+                    .enqueue(later)
+                    .settle(outcome.clone()),
+            )
             .await;
         let claim = fixture.claim_one(Stage::Prepare).await;
         assert_eq!(
@@ -525,11 +487,11 @@ pub async fn settle_and_progress_need_a_token(fixture: BackendFixture) {
     let lease = fixture.claim_one(Stage::Prepare).await.token;
     let before = fixture.work(Stage::Prepare, d("d")).await;
     fixture
-        .commit(ChangeSet {
-            settle: Some(Outcome::Done),
-            progress: Some(json!("further")),
-            ..set([template("t"), deployment("d").with_label("k", "v")])
-        })
+        .commit(
+            set([template("t"), deployment("d").with_label("k", "v")])
+                .settle(Outcome::Done)
+                .progress(json!("further")),
+        )
         .await;
     assert!(
         fixture.find(t("t")).await.is_some(),

@@ -2,7 +2,7 @@
 
 use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, all, changes, id_pattern, s, site, template};
-use tko_core::{Change, Count, Kind, Select, Want};
+use tko_core::{Change, Count, Kind, Want};
 
 /// A count is exact up to its bound, and tells whether there are more.
 pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
@@ -21,17 +21,15 @@ pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
             .count(&all(Kind::Site), bound, Want::ROW)
             .await;
         let count = count.expect("the count succeeds");
-        assert_eq!(count, Count { found, more }, "with the bound {bound}");
+        assert_eq!(count, Count::new(found, more), "with the bound {bound}");
     }
 }
 
 /// A count follows entities that are created, changed, marked and deleted.
 pub async fn a_count_follows_every_change(fixture: BackendFixture) {
-    let select = Select {
-        ids: vec![id_pattern("a*")],
-        metadata: [("k".to_owned(), super::sample::value_pattern("v"))].into(),
-        ..all(Kind::Site)
-    };
+    let select = all(Kind::Site)
+        .id(id_pattern("a*"))
+        .metadata_patterns([("k".to_owned(), super::sample::value_pattern("v"))].into());
     let count = async || {
         let count = fixture.backend.count(&select, 100, Want::ROW).await;
         count.expect("the count succeeds").found

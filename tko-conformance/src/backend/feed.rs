@@ -5,7 +5,7 @@ use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, changes, condition, package, s, set, site, value_of};
 use futures_util::StreamExt;
 use std::time::Duration;
-use tko_core::{Change, ChangeRecord, ChangeSet, Error, Record, Result, Revision, Want};
+use tko_core::{Change, ChangeRecord, Error, Record, Result, Revision, Want};
 
 const STEP: Duration = Duration::from_secs(5);
 
@@ -15,12 +15,8 @@ fn body(record: Option<&Record>) -> Option<&tko_core::Package> {
 
 /// Each change has its state before and after, its time, its cause and its set.
 pub async fn a_change_comes_with_its_previous_state(fixture: BackendFixture) {
-    let cause = Some("why".into());
     fixture
-        .commit(ChangeSet {
-            cause,
-            ..set([site("s").with_resources(&["a"])])
-        })
+        .commit(set([site("s").with_resources(&["a"])]).cause("why"))
         .await;
     let first = fixture.row(s("s")).await;
     fixture.advance(STEP).await;

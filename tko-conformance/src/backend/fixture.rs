@@ -12,13 +12,11 @@ use tko_core::{
 };
 
 /// Requests every part of an entity.
-pub(crate) const ALL: Want = Want {
-    package: true,
-    revision: true,
-    work: true,
-    deleting: true,
-    allow_stale: false,
-};
+pub(crate) const ALL: Want = Want::ROW
+    .with_package()
+    .with_revision()
+    .with_work()
+    .with_deleting();
 
 /// The length of leases and modifications where it does not matter.
 pub(crate) const TTL: Duration = Duration::from_mins(1);
@@ -104,11 +102,7 @@ impl BackendFixture {
         let due = keys
             .into_iter()
             .map(|k| Enqueue::now(stage, k, Lane::new(0)));
-        self.commit(ChangeSet {
-            enqueue: due.collect(),
-            ..ChangeSet::default()
-        })
-        .await;
+        self.commit(ChangeSet::new().enqueued(due)).await;
     }
 
     /// Reads every part of an entity, if it exists.
@@ -142,12 +136,7 @@ impl BackendFixture {
 
     /// Lists a selection page by page, and checks the rules of pages.
     pub(crate) async fn walk(&self, select: &Select, limit: usize) -> Vec<Record> {
-        let mut list = List {
-            select: select.clone(),
-            after: None,
-            limit,
-            want: ALL,
-        };
+        let mut list = List::new(select.clone()).limit(limit).want(ALL);
         let mut all: Vec<Record> = Vec::new();
         for _ in 0..10_000 {
             let page = self.backend.list(&list).await.expect("the page is read");
@@ -225,11 +214,5 @@ impl BackendFixture {
 
 /// A claim request without waiting, for leases of [`TTL`].
 pub(crate) fn request(stage: Stage, max: usize) -> ClaimRequest {
-    ClaimRequest {
-        stage,
-        worker: "worker".to_owned(),
-        max,
-        lease: TTL,
-        wait: Duration::ZERO,
-    }
+    ClaimRequest::new(stage, "worker").max(max).lease(TTL)
 }

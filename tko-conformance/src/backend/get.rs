@@ -15,14 +15,19 @@ use tko_core::{
 /// Every field of every kind is read back as it was put.
 pub async fn every_field_is_read_back(fixture: BackendFixture) {
     let mut scheduler = plugin(PluginType::Schedule, "p");
-    scheduler.facts = Facts::Plugin(Arc::new(Plugin {
-        executor: "command".to_owned(),
-        arguments: vec!["run".to_owned(), "-v".to_owned()],
-        properties: [("_image", "example.org/p:1"), ("color", "")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-        triggers: vec![Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Thing")],
-    }));
+    scheduler.facts = Facts::Plugin(Arc::new(
+        Plugin::new("command")
+            .arguments(vec!["run".to_owned(), "-v".to_owned()])
+            .properties(
+                [("_image", "example.org/p:1"), ("color", "")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+            )
+            .triggers(vec![
+                Gvk::new("", "v1", "Pod"),
+                Gvk::new("g", "v1", "Thing"),
+            ]),
+    ));
     let puts = [
         template("t")
             .with_resources(&["a", "b"])
@@ -91,12 +96,7 @@ pub async fn metadata_may_be_any_text(fixture: BackendFixture) {
     for record in fixture.walk(&select, 0).await {
         is(&record.entity, 2);
     }
-    let list = List {
-        select,
-        after: None,
-        limit: 0,
-        want: Want::ROW,
-    };
+    let list = List::new(select).limit(0);
     let pages: Vec<_> = fixture.backend.clone().pages(list).collect().await;
     let pages: Vec<_> = pages.into_iter().collect::<Result<_, _>>().expect("pages");
     let read: Vec<_> = pages.iter().flat_map(|page| &page.items).collect();

@@ -2,7 +2,7 @@
 
 use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, changes, d, deployment, deployment_id, s, set, site};
-use tko_core::{Change, ChangeSet, Require};
+use tko_core::{Change, Require};
 
 /// A second creation under one idempotency key is skipped, and names the holder of the key.
 pub async fn a_second_creation_is_skipped(fixture: BackendFixture) {
@@ -24,12 +24,7 @@ pub async fn the_rest_of_the_set_is_committed(fixture: BackendFixture) {
         deployment("c").idempotency_key("l"),
         deployment("e"),
     ];
-    let done = fixture
-        .commit(ChangeSet {
-            require,
-            ..set(puts)
-        })
-        .await;
+    let done = fixture.commit(set(puts).requirements(require)).await;
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
     assert_eq!(fixture.revision().await, 3);
     assert!(fixture.find(d("c")).await.is_some() && fixture.find(d("e")).await.is_some());
@@ -42,12 +37,7 @@ pub async fn a_skipped_creation_references_nothing(fixture: BackendFixture) {
         .await;
     let put = deployment("b").idempotency_key("k").site("s");
     let require = vec![Require::Unreferenced(s("s"))];
-    let done = fixture
-        .try_commit(ChangeSet {
-            require,
-            ..set([put])
-        })
-        .await;
+    let done = fixture.try_commit(set([put]).requirements(require)).await;
     let done = done.expect("nothing refers to the site after this set");
     assert_eq!(done.existing, [(d("b"), deployment_id("a"))]);
 }

@@ -11,12 +11,7 @@ use tko_core::{
 };
 
 fn page_of(select: Select, limit: usize) -> List {
-    List {
-        select,
-        after: None,
-        limit,
-        want: Want::ROW,
-    }
+    List::new(select).limit(limit)
 }
 
 /// A listing is in byte order of the ids, whatever the order of creation.
@@ -71,13 +66,7 @@ pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
         (exact, 20),
         (like, 20),
         (joined, 10),
-        (
-            Select {
-                prepared: Some(false),
-                ..all(Kind::Deployment)
-            },
-            45,
-        ),
+        (all(Kind::Deployment).prepared(false), 45),
         (all(Kind::Site), 0),
     ];
     for (select, count) in selects {
@@ -89,12 +78,10 @@ pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
                     .iter()
                     .filter(|r| after.as_ref().is_none_or(|after| r.entity.key > *after));
                 let rest: Vec<_> = rest.map(|r| format!("{r:?}")).collect();
-                let list = List {
-                    select: select.clone(),
-                    after: after.map(Cursor),
-                    limit,
-                    want: ALL,
-                };
+                let list = List::new(select.clone())
+                    .after(after.map(Cursor))
+                    .limit(limit)
+                    .want(ALL);
                 let pages: Vec<_> = fixture.backend.clone().pages(list).collect().await;
                 assert!(!pages.is_empty(), "at least one page comes");
                 let pages: Vec<_> = pages
@@ -235,10 +222,7 @@ pub async fn entities_under_deletion_are_hidden(fixture: BackendFixture) {
         .put([site("a"), site("b").being_deleted(), site("c")])
         .await;
     assert_eq!(fixture.ids(&all(Kind::Site)).await, ["a", "c"]);
-    let with_deleting = Select {
-        deleting: true,
-        ..all(Kind::Site)
-    };
+    let with_deleting = all(Kind::Site).deleting(true);
     assert_eq!(fixture.ids(&with_deleting).await, ["a", "b", "c"]);
 }
 
@@ -271,10 +255,7 @@ pub async fn a_page_shows_everything_up_to_its_revision(fixture: BackendFixture)
 pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
     let id = |n: usize| format!("s{n:02}");
     fixture.put((0..30).map(|n| site(&id(n)))).await;
-    let mut list = List {
-        want: ALL,
-        ..page_of(all(Kind::Site), 4)
-    };
+    let mut list = page_of(all(Kind::Site), 4).want(ALL);
     let mut known: BTreeMap<Key, String> = BTreeMap::new();
     let mut seen: Vec<Key> = Vec::new();
     let mut first = None;
@@ -332,13 +313,7 @@ pub async fn list_then_feed_is_exact(fixture: BackendFixture) {
 /// A stale page names an existing revision, and the feed from there has exactly the missing
 /// changes.
 pub async fn a_stale_page_names_a_past_revision(fixture: BackendFixture) {
-    let list = List {
-        want: Want {
-            allow_stale: true,
-            ..Want::ROW
-        },
-        ..page_of(all(Kind::Site), 2)
-    };
+    let list = page_of(all(Kind::Site), 2).want(Want::ROW.with_stale());
     let mut there = BTreeSet::new();
     for n in 0..12 {
         let new = s(&format!("s{n:02}"));
@@ -426,9 +401,9 @@ pub async fn a_page_shows_one_instant(fixture: BackendFixture) {
 
 /// A changed row at once enters the selections of its new state and leaves those of its old one.
 pub async fn a_changed_row_moves_between_selections(fixture: BackendFixture) {
-    let value = |value: &str| Select {
-        metadata: [("k".to_owned(), super::sample::value_pattern(value))].into(),
-        ..all(Kind::Site)
+    let value = |value: &str| {
+        all(Kind::Site)
+            .metadata_patterns([("k".to_owned(), super::sample::value_pattern(value))].into())
     };
     let put = |v: &str| -> Put { site("s").with_label("k", v) };
     fixture.put([put("one")]).await;

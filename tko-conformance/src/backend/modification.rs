@@ -21,10 +21,7 @@ async fn edit(fixture: &BackendFixture, key: &Key) -> Modification {
 }
 
 fn under(token: &Token, puts: impl IntoIterator<Item = Put>) -> ChangeSet {
-    ChangeSet {
-        under: Some(token.clone()),
-        ..set(puts)
-    }
+    set(puts).under(token.clone())
 }
 
 #[track_caller]
@@ -134,10 +131,7 @@ pub async fn a_modification_allows_conditions(fixture: BackendFixture) {
     fixture.put([deployment("d").site("s")]).await;
     let require = vec![Require::Exists(s("s"))];
     fixture
-        .commit(ChangeSet {
-            require,
-            ..set([template("t")])
-        })
+        .commit(set([template("t")]).requirements(require))
         .await;
     fixture.enqueue(Stage::Schedule, [s("s")]).await;
     assert_eq!(fixture.claim_one(Stage::Schedule).await.work.key, s("s"));
@@ -173,23 +167,13 @@ pub async fn a_commit_without_changes_ends_the_modification(fixture: BackendFixt
     fixture.put([site("s")]).await;
     for nothing in [set([]), set([site("s")]), set([template("t")])] {
         let token = edit(&fixture, &s("s")).await.token;
-        fixture
-            .commit(ChangeSet {
-                under: Some(token.clone()),
-                ..nothing
-            })
-            .await;
+        fixture.commit(nothing.under(token.clone())).await;
         let again = fixture.try_commit(under(&token, [])).await;
         of_claim(&refused(again, &[NotFound], "a used token"), &s("s"));
     }
     let token = edit(&fixture, &s("s")).await.token;
     let delete = changes([Change::Delete(s("s"))]);
-    fixture
-        .commit(ChangeSet {
-            under: Some(token),
-            ..delete
-        })
-        .await;
+    fixture.commit(delete.under(token)).await;
     fixture.put([site("s")]).await;
     edit(&fixture, &s("s")).await;
 }
@@ -200,7 +184,7 @@ pub async fn a_refused_commit_keeps_the_modification(fixture: BackendFixture) {
     let token = edit(&fixture, &s("s")).await.token;
     let require = vec![Require::Exists(t("missing"))];
     let put = || under(&token, [site("s").with_label("k", "v")]);
-    let result = fixture.try_commit(ChangeSet { require, ..put() }).await;
+    let result = fixture.try_commit(put().requirements(require)).await;
     refused(result, &[NotFound], "a reference to an absent entity");
     let result = fixture
         .backend
@@ -259,15 +243,9 @@ pub async fn an_unknown_token_is_not_found(fixture: BackendFixture) {
         let mut secret = real.secret.to_string();
         let last = secret.pop();
         secret.push(if last == Some('0') { '1' } else { '0' });
-        Token {
-            secret: secret.into(),
-            ..real.clone()
-        }
+        Token::new(real.key.clone(), secret)
     };
-    let moved = Token {
-        key: s("other"),
-        ..real.clone()
-    };
+    let moved = Token::new(s("other"), real.secret.clone());
     for made_up in [changed, moved] {
         let result = fixture.try_commit(under(&made_up, [template("t")])).await;
         of_claim(

@@ -4,9 +4,7 @@ use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, changes, condition, d, deployment, s, set, site, t, template};
 use crate::verdict::{names, refused};
 use tko_core::ErrorKind::{AlreadyExists, Conflict, NotFound};
-use tko_core::{
-    Change, ChangeSet, Committed, Error, Generation, Key, Put, Require, Result, Subject, Version,
-};
+use tko_core::{Change, Committed, Error, Generation, Key, Put, Require, Result, Subject, Version};
 
 /// Commits a harmless put under these preconditions.
 async fn under(
@@ -14,10 +12,7 @@ async fn under(
     require: impl IntoIterator<Item = Require>,
 ) -> Result<Committed> {
     fixture
-        .try_commit(ChangeSet {
-            require: require.into_iter().collect(),
-            ..set([mark()])
-        })
+        .try_commit(set([mark()]).requirements(require))
         .await
 }
 
@@ -176,10 +171,7 @@ pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) 
         let require = || vec![Require::Unreferenced(key.clone())];
         let sure = async |what: Vec<Change>| {
             fixture
-                .try_commit(ChangeSet {
-                    require: require(),
-                    ..changes(what)
-                })
+                .try_commit(changes(what).requirements(require()))
                 .await
         };
         sure(Vec::new()).await.expect("nothing refers to it");
@@ -198,12 +190,7 @@ pub async fn unreferenced_is_checked_after_the_changes(fixture: BackendFixture) 
             .await
             .expect("this set clears the relation");
         fixture.put([referrer.clone()]).await;
-        fixture
-            .put([Put {
-                deleting: true,
-                ..referrer.clone()
-            }])
-            .await;
+        fixture.put([referrer.clone().deleting(true)]).await;
         let result = sure(Vec::new()).await;
         refused(
             result,
@@ -278,13 +265,7 @@ pub async fn compare_and_swap_loses_no_update(fixture: BackendFixture) {
                 tokio::task::yield_now().await;
                 let next = site("counter").with_label("n", &(read + 1).to_string());
                 let require = vec![Require::At(s("counter"), row.version)];
-                match own
-                    .try_commit(ChangeSet {
-                        require,
-                        ..set([next])
-                    })
-                    .await
-                {
+                match own.try_commit(set([next]).requirements(require)).await {
                     Ok(_) => done += 1,
                     Err(Error::Conflict(_)) => {}
                     Err(other) => panic!("a conflict or none: {other:?}"),

@@ -5,7 +5,7 @@ use super::sample::{
     PutBuilder, changes, condition, d, deployment, package, plugin, s, set, site, t, template,
 };
 use std::time::Duration;
-use tko_core::{Change, ChangeSet, Condition, Facts, Generation, PluginType, Put, Stage};
+use tko_core::{Change, ChangeSet, Facts, Generation, PluginType, Put, Stage};
 
 const STEP: Duration = Duration::from_secs(5);
 
@@ -115,14 +115,8 @@ pub async fn a_change_without_effect_is_skipped(fixture: BackendFixture) {
     fixture.put([same()]).await;
     let before = fixture.read(s("s")).await;
     fixture.advance(STEP).await;
-    let without_body = Put {
-        body: None,
-        ..same()
-    };
-    let without_conditions = Put {
-        conditions: Vec::new(),
-        ..same()
-    };
+    let without_body = same().body(None);
+    let without_conditions = same().conditions(Vec::new());
     let nothing = [
         set([same()]),
         set([without_body]),
@@ -188,10 +182,8 @@ pub async fn conditions_are_merged_by_kind(fixture: BackendFixture) {
 /// `since` is the store's time of the last change of status, whatever value was passed.
 pub async fn a_condition_keeps_the_time_of_its_status(fixture: BackendFixture) {
     let say = async |status: bool, reason: &str| {
-        let said = Condition {
-            since: fixture.feed_position().await.now.plus(TTL),
-            ..condition("C", status, reason)
-        };
+        let said =
+            condition("C", status, reason).since(fixture.feed_position().await.now.plus(TTL));
         fixture
             .commit(changes([Change::Conditions(s("s"), vec![said])]))
             .await;

@@ -45,10 +45,7 @@ async fn settle(fixture: &BackendFixture, token: &Token) -> bool {
 /// Commits an empty set under this token.
 async fn under(fixture: &BackendFixture, token: &Token) -> Result<Committed> {
     fixture
-        .try_commit(ChangeSet {
-            under: Some(token.clone()),
-            ..ChangeSet::default()
-        })
+        .try_commit(ChangeSet::new().under(token.clone()))
         .await
 }
 
@@ -74,10 +71,7 @@ pub async fn a_renewed_lease_lasts_longer(fixture: BackendFixture) {
     assert!(left > NEARLY && left <= TTL, "{left:?}");
     fixture.advance(NEARLY).await;
     fixture
-        .commit(ChangeSet {
-            under: Some(live.clone()),
-            ..set([template("t")])
-        })
+        .commit(set([template("t")]).under(live.clone()))
         .await;
     assert!(fixture.find(t("t")).await.is_some());
     fixture.advance(STEP + STEP).await;

@@ -4,8 +4,8 @@ use serde_json::json;
 use std::sync::Arc;
 use tko_core::{
     Change, ChangeSet, Condition, Deployment, DeploymentId, Entity, Facts, Generation, Gvk, Key,
-    Kind, Metadata, Package, Pattern, Plugin, PluginId, PluginType, Put, Select, SiteId,
-    TemplateId, Version, deployment_resource,
+    Kind, Package, Pattern, Plugin, PluginId, PluginType, Put, Select, SiteId, TemplateId, Version,
+    deployment_resource,
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
@@ -38,41 +38,20 @@ pub(crate) fn deployment(id: &str) -> Put {
     let head = deployment_resource::split(&package)
         .expect("it exists")
         .resource;
-    let facts = Deployment {
-        parent: None,
-        template: None,
-        origin: None,
-        site: None,
-        prepared: false,
-        approved: false,
-        placed: None,
-        idempotency_key: None,
-        resource: head,
-    };
+    let facts = Deployment::new(head);
     put(deployment_id(id), Facts::Deployment(Box::new(facts)))
 }
 
 pub(crate) fn plugin(plugin: PluginType, name: &str) -> Put {
-    let facts = Plugin {
-        executor: "command".to_owned(),
-        triggers: vec![Gvk::new("example.org", "v1", name)],
-        ..Plugin::default()
-    };
+    let facts = Plugin::default()
+        .executor("command".to_owned())
+        .triggers(vec![Gvk::new("example.org", "v1", name)]);
     let id = PluginId::new(plugin, name).expect("the plugin name is valid");
     put(id, Facts::Plugin(Arc::new(facts)))
 }
 
 fn put(key: impl Into<Key>, facts: Facts) -> Put {
-    Put {
-        key: key.into(),
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::default(),
-        facts,
-        deleting: false,
-        conditions: Vec::new(),
-        body: None,
-    }
+    Put::new(key).facts(facts)
 }
 
 /// Short methods that set fields of a put.
@@ -96,10 +75,7 @@ pub(crate) trait PutBuilder: Sized {
 
 impl PutBuilder for Put {
     fn with_resources(self, names: &[&str]) -> Self {
-        Self {
-            body: Some(package(names)),
-            ..self
-        }
+        self.body(package(names))
     }
 
     fn with_given(mut self, key: &str, value: &str) -> Self {
@@ -164,10 +140,7 @@ impl PutBuilder for Put {
     }
 
     fn being_deleted(self) -> Self {
-        Self {
-            deleting: true,
-            ..self
-        }
+        self.deleting(true)
     }
 
     fn with_condition(mut self, condition: Condition) -> Self {
@@ -221,18 +194,12 @@ pub(crate) fn value_of<'a>(entity: &'a Entity, key: &str) -> Option<&'a str> {
 
 /// A change set of these puts.
 pub(crate) fn set(puts: impl IntoIterator<Item = Put>) -> ChangeSet {
-    ChangeSet {
-        changes: puts.into_iter().map(Change::Put).collect(),
-        ..ChangeSet::default()
-    }
+    ChangeSet::new().changes(puts.into_iter().map(Change::Put).collect())
 }
 
 /// A change set of these changes.
 pub(crate) fn changes(changes: impl IntoIterator<Item = Change>) -> ChangeSet {
-    ChangeSet {
-        changes: changes.into_iter().collect(),
-        ..ChangeSet::default()
-    }
+    ChangeSet::new().changes(changes.into_iter().collect())
 }
 
 /// The key of a template.

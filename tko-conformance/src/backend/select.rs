@@ -57,16 +57,10 @@ pub async fn id_patterns_filter(fixture: BackendFixture) {
         (&["in/ka/1", "in/ka/2"], &[]),
         (&["nowhere"], &[]),
     ] {
-        let select = Select {
-            ids: ids(patterns),
-            ..all(Kind::Site)
-        };
+        let select = all(Kind::Site).ids(ids(patterns));
         selects(&fixture, &select, expected).await;
     }
-    let literal = Select {
-        ids: vec![Pattern::literal("in/ka")],
-        ..all(Kind::Site)
-    };
+    let literal = all(Kind::Site).id(Pattern::literal("in/ka"));
     selects(&fixture, &literal, &["in/ka"]).await;
 }
 
@@ -92,10 +86,7 @@ pub async fn metadata_patterns_filter(fixture: BackendFixture) {
         (&[("Cloud", "*")], &[]),
         (&[("region", "i*n")], &["a", "c"]),
     ] {
-        let select = Select {
-            metadata: by(patterns),
-            ..all(Kind::Site)
-        };
+        let select = all(Kind::Site).metadata_patterns(by(patterns));
         selects(&fixture, &select, expected).await;
     }
 }
@@ -121,10 +112,7 @@ pub async fn template_ids_filter(fixture: BackendFixture) {
         (Kind::Site, &["**"], &["s1"]),
         (Kind::Site, &["nf/b"], &[]),
     ] {
-        let select = Select {
-            template_ids: ids(patterns),
-            ..all(kind)
-        };
+        let select = all(kind).template_ids(ids(patterns));
         selects(&fixture, &select, expected).await;
     }
 }
@@ -141,10 +129,7 @@ pub async fn site_ids_filter(fixture: BackendFixture) {
             deployment("d"),
         ])
         .await;
-    let by_site = |patterns: &[&str]| Select {
-        site_ids: ids(patterns),
-        ..deployments()
-    };
+    let by_site = |patterns: &[&str]| deployments().site_ids(ids(patterns));
     selects(&fixture, &by_site(&["x/*"]), &["a", "b"]).await;
     selects(&fixture, &by_site(&["x/1"]), &["a"]).await;
     selects(&fixture, &by_site(&["**"]), &["a", "b", "c"]).await;
@@ -164,10 +149,7 @@ pub async fn a_parent_filters(fixture: BackendFixture) {
             deployment("p"),
         ])
         .await;
-    let children = |of: &str| Select {
-        parent: Some(deployment_id(of)),
-        ..deployments()
-    };
+    let children = |of: &str| deployments().parent(deployment_id(of));
     selects(&fixture, &children("p"), &["a", "c"]).await;
     fixture.put([deployment("a")]).await;
     selects(&fixture, &children("p"), &["c"]).await;
@@ -193,10 +175,10 @@ pub async fn template_and_site_metadata_filter(fixture: BackendFixture) {
             deployment("f"),
         ])
         .await;
-    let of = |template: &[(&str, &str)], site: &[(&str, &str)]| Select {
-        template_metadata: by(template),
-        site_metadata: by(site),
-        ..deployments()
+    let of = |template: &[(&str, &str)], site: &[(&str, &str)]| {
+        deployments()
+            .template_metadata_patterns(by(template))
+            .site_metadata_patterns(by(site))
     };
     selects(&fixture, &of(&[("kind", "upf")], &[]), &["a", "b"]).await;
     selects(&fixture, &of(&[], &[("region", "in")]), &["a", "c"]).await;
@@ -221,11 +203,7 @@ pub async fn prepared_and_approved_filter(fixture: BackendFixture) {
         (Some(true), Some(true), &["c"]),
         (Some(false), Some(true), &[]),
     ] {
-        let select = Select {
-            prepared,
-            approved,
-            ..deployments()
-        };
+        let select = deployments().prepared(prepared).approved(approved);
         selects(&fixture, &select, expected).await;
     }
 }
@@ -242,11 +220,7 @@ pub async fn a_concerned_site_filters(fixture: BackendFixture) {
             deployment("f").site("s").placed("s"),
         ])
         .await;
-    let concerning = |deleting| Select {
-        concerning: Some(site_id("s")),
-        deleting,
-        ..deployments()
-    };
+    let concerning = |deleting| deployments().concerning(site_id("s")).deleting(deleting);
     selects(&fixture, &concerning(false), &["a", "b", "f"]).await;
     selects(&fixture, &concerning(true), &["a", "b", "e", "f"]).await;
     fixture
@@ -257,13 +231,12 @@ pub async fn a_concerned_site_filters(fixture: BackendFixture) {
 
 /// Plugins are filtered by type and name pattern, and by exact executor and trigger.
 pub async fn plugin_fields_filter(fixture: BackendFixture) {
-    let with = |put: Put, executor: &str, triggers: &[Gvk]| Put {
-        facts: Facts::Plugin(std::sync::Arc::new(Plugin {
-            executor: executor.to_owned(),
-            triggers: triggers.to_vec(),
-            ..Plugin::default()
-        })),
-        ..put
+    let with = |put: Put, executor: &str, triggers: &[Gvk]| {
+        put.facts(Facts::Plugin(std::sync::Arc::new(
+            Plugin::default()
+                .executor(executor.to_owned())
+                .triggers(triggers.to_vec()),
+        )))
     };
     let (core, other) = (Gvk::new("", "v1", "Pod"), Gvk::new("g", "v1", "Pod"));
     fixture
@@ -282,10 +255,7 @@ pub async fn plugin_fields_filter(fixture: BackendFixture) {
         ])
         .await;
     let plugins = || all(Kind::Plugin);
-    let of_type = |plugin_type| Select {
-        plugin_type: Some(plugin_type),
-        ..plugins()
-    };
+    let of_type = |plugin_type| plugins().plugin_type(plugin_type);
     selects(
         &fixture,
         &plugins(),
@@ -293,23 +263,14 @@ pub async fn plugin_fields_filter(fixture: BackendFixture) {
     )
     .await;
     selects(&fixture, &of_type(PluginType::Schedule), &["schedule|a"]).await;
-    let named = |pattern| Select {
-        ids: ids(&[pattern]),
-        ..plugins()
-    };
+    let named = |pattern| plugins().ids(ids(&[pattern]));
     selects(&fixture, &named("a"), &["prepare|a", "schedule|a"]).await;
     selects(&fixture, &named("*"), &["prepare|a", "schedule|a"]).await;
     selects(&fixture, &named("b/*"), &["validate|b/c"]).await;
-    let run_by = |executor: &str| Select {
-        executor: Some(executor.to_owned()),
-        ..plugins()
-    };
+    let run_by = |executor: &str| plugins().executor(executor.to_owned());
     selects(&fixture, &run_by("command"), &["prepare|a", "schedule|a"]).await;
     selects(&fixture, &run_by("comm*"), &[]).await;
-    let triggered = |trigger: &Gvk| Select {
-        trigger: Some(trigger.clone()),
-        ..plugins()
-    };
+    let triggered = |trigger: &Gvk| plugins().trigger(trigger.clone());
     selects(&fixture, &triggered(&other), &["prepare|a", "schedule|a"]).await;
     selects(&fixture, &triggered(&core), &["prepare|a"]).await;
     selects(&fixture, &triggered(&Gvk::new("", "v2", "Pod")), &[]).await;
@@ -347,19 +308,17 @@ pub async fn all_filters_must_match(fixture: BackendFixture) {
             full("z").prepared(),
         ])
         .await;
-    let select = Select {
-        ids: ids(&["a*"]),
-        metadata: by(&[("k", "v")]),
-        parent: Some(deployment_id("p")),
-        template_ids: ids(&["t"]),
-        template_metadata: by(&[("k", "*")]),
-        site_ids: ids(&["s"]),
-        site_metadata: by(&[("k", "v")]),
-        prepared: Some(true),
-        approved: Some(false),
-        concerning: Some(site_id("s")),
-        ..deployments()
-    };
+    let select = deployments()
+        .ids(ids(&["a*"]))
+        .metadata_patterns(by(&[("k", "v")]))
+        .parent(deployment_id("p"))
+        .template_ids(ids(&["t"]))
+        .template_metadata_patterns(by(&[("k", "*")]))
+        .site_ids(ids(&["s"]))
+        .site_metadata_patterns(by(&[("k", "v")]))
+        .prepared(true)
+        .approved(false)
+        .concerning(site_id("s"));
     selects(&fixture, &select, &["a", "aa"]).await;
     fixture
         .commit(changes([Change::Delete(super::sample::d("a"))]))
@@ -401,22 +360,11 @@ pub async fn several_filters_combine(fixture: BackendFixture) {
             child("b2y", "q", "t2", "s3"),
         ])
         .await;
-    let of_site = |patterns: &[(&str, &str)]| Select {
-        site_metadata: by(patterns),
-        ..deployments()
-    };
-    let of_template = |patterns: &[(&str, &str)]| Select {
-        template_metadata: by(patterns),
-        ..deployments()
-    };
-    let under = |parent: &str, select: Select| Select {
-        parent: Some(deployment_id(parent)),
-        ..select
-    };
-    let named = |patterns: &[&str], select: Select| Select {
-        ids: ids(patterns),
-        ..select
-    };
+    let of_site = |patterns: &[(&str, &str)]| deployments().site_metadata_patterns(by(patterns));
+    let of_template =
+        |patterns: &[(&str, &str)]| deployments().template_metadata_patterns(by(patterns));
+    let under = |parent: &str, select: Select| select.parent(deployment_id(parent));
+    let named = |patterns: &[&str], select: Select| select.ids(ids(patterns));
     let in_edge = [("region", "in"), ("tier", "edge")];
     let upf_x = [("kind", "upf"), ("vendor", "x")];
     for (select, expected) in [
@@ -450,10 +398,7 @@ pub async fn site_metadata_filters_ignore_placement(fixture: BackendFixture) {
             deployment("e").site("gone").placed("s1"),
         ])
         .await;
-    let of = |region: &str| Select {
-        site_metadata: by(&[("region", region)]),
-        ..deployments()
-    };
+    let of = |region: &str| deployments().site_metadata_patterns(by(&[("region", region)]));
     selects(&fixture, &of("in"), &["a"]).await;
     selects(&fixture, &of("us"), &[]).await;
     selects(&fixture, &of("*"), &["a"]).await;
@@ -465,14 +410,8 @@ pub async fn entities_under_deletion_still_join(fixture: BackendFixture) {
     let place = || site("s").with_label("region", "in");
     fixture.put([source(), place()]).await;
     fixture.put([deployment("d").template("t").site("s")]).await;
-    let of_template = Select {
-        template_metadata: by(&[("kind", "upf")]),
-        ..deployments()
-    };
-    let of_site = Select {
-        site_metadata: by(&[("region", "in")]),
-        ..deployments()
-    };
+    let of_template = deployments().template_metadata_patterns(by(&[("kind", "upf")]));
+    let of_site = deployments().site_metadata_patterns(by(&[("region", "in")]));
     fixture
         .put([source().being_deleted(), place().being_deleted()])
         .await;

@@ -30,11 +30,7 @@ async fn progress(fixture: &BackendFixture, token: &Token) {
     let under = Some(token.clone());
     let progress = Some(json!({"at": 1}));
     fixture
-        .commit(ChangeSet {
-            under,
-            progress,
-            ..ChangeSet::default()
-        })
+        .commit(ChangeSet::new().under(under).progress(progress))
         .await;
 }
 
@@ -152,12 +148,7 @@ pub async fn an_enqueue_brings_retried_work_forward(fixture: BackendFixture) {
 pub async fn work_that_fails_three_times_moves_to_the_failing_lane(fixture: BackendFixture) {
     fixture.put([deployment("d")]).await;
     let due = vec![Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))];
-    fixture
-        .commit(ChangeSet {
-            enqueue: due,
-            ..ChangeSet::default()
-        })
-        .await;
+    fixture.commit(ChangeSet::new().enqueued(due)).await;
     let mut lanes = Vec::new();
     for _ in 0..Lane::PATIENCE + 2 {
         let claim = fixture.claim_one(Stage::Prepare).await;
@@ -249,13 +240,7 @@ pub async fn a_commit_settles_its_lease(fixture: BackendFixture) {
     let commit = async |under: &Token, settle: Outcome, word: &str| {
         let put = super::sample::PutBuilder::with_label(template("t"), "k", word);
         let under = Some(under.clone());
-        fixture
-            .commit(ChangeSet {
-                under,
-                settle: Some(settle),
-                ..set([put])
-            })
-            .await;
+        fixture.commit(set([put]).under(under).settle(settle)).await;
         let row = fixture.row(t("t")).await;
         assert_eq!(row.metadata.get("k"), Some(word));
     };
@@ -291,12 +276,7 @@ pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: BackendFixture
     let failing = fixture.claim_one(Stage::Prepare).await;
     assert_eq!(failing.work.lane, Lane::FAILING);
     let again = vec![Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))];
-    fixture
-        .commit(ChangeSet {
-            enqueue: again,
-            ..ChangeSet::default()
-        })
-        .await;
+    fixture.commit(ChangeSet::new().enqueued(again)).await;
     settle(&fixture, &failing.token, Outcome::Done).await;
     let next = fixture.claim_one(Stage::Prepare).await;
     assert_eq!((next.work.lane, next.work.attempts), (Lane::new(3), 1));
@@ -310,16 +290,8 @@ pub async fn work_enqueued_again_leaves_the_failing_lane(fixture: BackendFixture
 /// Work enqueued for later while it is leased is not lost: it is due once the lease is settled.
 pub async fn a_delayed_enqueue_under_a_lease_is_not_lost(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
-    let later = Enqueue {
-        after: Duration::from_secs(30),
-        ..Enqueue::now(Stage::Prepare, d("d"), Lane::new(3))
-    };
-    fixture
-        .commit(ChangeSet {
-            enqueue: vec![later],
-            ..ChangeSet::default()
-        })
-        .await;
+    let later = Enqueue::now(Stage::Prepare, d("d"), Lane::new(3)).after(Duration::from_secs(30));
+    fixture.commit(ChangeSet::new().enqueue(later)).await;
     assert!(
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "the lease holds"

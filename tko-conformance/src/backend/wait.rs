@@ -4,23 +4,15 @@
 use super::fixture::{BackendFixture, LONG, TTL, request};
 use super::sample::{d, deployment, set};
 use std::time::Duration;
-use tko_core::{ChangeSet, Claim, ClaimRequest, Enqueue, Lane, Outcome, Stage};
+use tko_core::{Claim, Enqueue, Lane, Outcome, Stage};
 
 const STEP: Duration = Duration::from_secs(5);
 
 /// Creates a deployment and enqueues work for it with a delay in seconds.
 async fn due(fixture: &BackendFixture, id: &str, after: u64) {
-    let mark = Enqueue {
-        after: Duration::from_secs(after),
-        ..Enqueue::now(Stage::Prepare, d(id), Lane::new(0))
-    };
+    let mark = Enqueue::now(Stage::Prepare, d(id), Lane::new(0)).after(Duration::from_secs(after));
     let due = vec![mark];
-    fixture
-        .commit(ChangeSet {
-            enqueue: due,
-            ..set([deployment(id)])
-        })
-        .await;
+    fixture.commit(set([deployment(id)]).enqueued(due)).await;
 }
 
 fn ids(claims: &[Claim]) -> Vec<&str> {
@@ -31,10 +23,7 @@ fn ids(claims: &[Claim]) -> Vec<&str> {
 pub async fn a_waiting_claim_ends_with_new_work(fixture: BackendFixture) {
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
-        let request = ClaimRequest {
-            wait: LONG,
-            ..request(Stage::Prepare, 10)
-        };
+        let request = request(Stage::Prepare, 10).wait(LONG);
         other.backend.claim(&request).await
     });
     tokio::task::yield_now().await;
@@ -49,10 +38,7 @@ pub async fn a_waiting_claim_ends_when_work_becomes_due(fixture: BackendFixture)
     for round in ["due", "expired"] {
         let other = fixture.beside().await;
         let waiting = tokio::spawn(async move {
-            let request = ClaimRequest {
-                wait: LONG,
-                ..request(Stage::Prepare, 10)
-            };
+            let request = request(Stage::Prepare, 10).wait(LONG);
             other.backend.claim(&request).await
         });
         tokio::task::yield_now().await;
@@ -68,10 +54,7 @@ pub async fn a_waiting_claim_ends_with_yielded_work(fixture: BackendFixture) {
     let first = fixture.claim_one(Stage::Prepare).await;
     let other = fixture.beside().await;
     let waiting = tokio::spawn(async move {
-        let request = ClaimRequest {
-            wait: LONG,
-            ..request(Stage::Prepare, 10)
-        };
+        let request = request(Stage::Prepare, 10).wait(LONG);
         other.backend.claim(&request).await
     });
     tokio::task::yield_now().await;
@@ -93,10 +76,7 @@ pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
     assert!(fixture.claim(Stage::Prepare, 10).await.is_empty());
     let other = fixture.beside().await;
     let mut waiting = tokio::spawn(async move {
-        let request = ClaimRequest {
-            wait: Duration::from_millis(200),
-            ..request(Stage::Prepare, 10)
-        };
+        let request = request(Stage::Prepare, 10).wait(Duration::from_millis(200));
         other.backend.claim(&request).await
     });
     // The claim starts to wait when its task is scheduled, so time advances until it ends.
@@ -113,10 +93,7 @@ pub async fn a_claim_returns_empty_after_its_wait(fixture: BackendFixture) {
 
 /// A claim that is dropped while it waits leases nothing.
 pub async fn a_dropped_claim_leases_nothing(fixture: BackendFixture) {
-    let request = ClaimRequest {
-        wait: LONG,
-        ..request(Stage::Prepare, 10)
-    };
+    let request = request(Stage::Prepare, 10).wait(LONG);
     for _ in 0..3 {
         let mut waiting = fixture.backend.claim(&request);
         assert!(futures_util::poll!(&mut waiting).is_pending());

@@ -6,11 +6,9 @@ use crate::verdict::refused;
 use tko_core::{Bulk, ErrorKind, Kind, NewDeployment, Want};
 
 fn new(prepared: bool, word: &str) -> NewDeployment {
-    NewDeployment {
-        prepared,
-        metadata: [("word", word)].into_iter().collect(),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new()
+        .prepared(prepared)
+        .metadata([("word", word)])
 }
 
 /// Matching deployments that are prepared and not yet approved are approved, in row and package;
@@ -20,24 +18,13 @@ pub async fn matching_prepared_deployments_are_approved(fixture: DataFixture) {
         fixture.create(new(true, "yes")).await,
         fixture.create(new(false, "yes")).await,
         fixture.create(new(true, "no")).await,
-        fixture
-            .create(NewDeployment {
-                approved: true,
-                ..new(true, "yes")
-            })
-            .await,
+        fixture.create(new(true, "yes").approved(true)).await,
     ];
     let bulk = fixture
         .data
         .approve(&by(Kind::Deployment, "word", "yes"))
         .await;
-    assert_eq!(
-        bulk.expect("it is done"),
-        Bulk {
-            done: 1,
-            skipped: Vec::new()
-        }
-    );
+    assert_eq!(bulk.expect("it is done"), Bulk::new(1));
     let mut approved = Vec::new();
     for id in &ids {
         let record = fixture.read(id).await;

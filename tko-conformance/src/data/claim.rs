@@ -35,10 +35,7 @@ pub async fn a_claim_is_renewed_and_settled(fixture: DataFixture) {
         fixture.claim(Stage::Prepare, 10).await.is_empty(),
         "it is leased"
     );
-    let dead = Token {
-        secret: "lease.none".into(),
-        ..claim.token.clone()
-    };
+    let dead = Token::new(claim.token.key.clone(), "lease.none");
     fixture.advance(Duration::from_secs(40)).await;
     let renewed = fixture
         .data
@@ -129,10 +126,7 @@ pub async fn enqueued_work_is_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.drain(Stage::Schedule).await;
     let before = fixture.revision().await;
-    let later = Enqueue {
-        after: TTL,
-        ..enqueue(Stage::Schedule, site_id("b"))
-    };
+    let later = enqueue(Stage::Schedule, site_id("b")).after(TTL);
     let marks = vec![
         enqueue(Stage::Schedule, site_id("a")),
         later,
@@ -180,13 +174,10 @@ pub async fn at_most_1000_are_enqueued_at_once(fixture: DataFixture) {
 pub async fn a_waiting_claim_ends_with_new_work(fixture: DataFixture) {
     let other = fixture.beside();
     let waiting = tokio::spawn(async move {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: "worker".to_owned(),
-            max: 10,
-            lease: TTL,
-            wait: Duration::from_secs(50),
-        };
+        let request = ClaimRequest::new(Stage::Prepare, "worker")
+            .max(10)
+            .lease(TTL)
+            .wait(Duration::from_secs(50));
         other.data.claim(&request).await
     });
     tokio::task::yield_now().await;

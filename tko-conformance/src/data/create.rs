@@ -22,12 +22,10 @@ pub async fn a_deployment_is_merged_with_its_template(fixture: DataFixture) {
         .await;
     fixture.site("s", []).await;
     let parent = fixture.create(NewDeployment::default()).await;
-    let new = NewDeployment {
-        parent: Some(parent.clone()),
-        site: Some(site_id("s")),
-        merge: named([config("z"), config_of("x", "own")]),
-        ..of_template("t")
-    };
+    let new = of_template("t")
+        .parent(parent.clone())
+        .site(site_id("s"))
+        .merge(named([config("z"), config_of("x", "own")]));
     let id = fixture.create(new).await;
     let record = fixture.read(&id).await;
     let package = record.package.expect("it was requested");
@@ -54,12 +52,7 @@ pub async fn a_deployment_is_merged_with_its_template(fixture: DataFixture) {
 /// A deployment needs no template, site or parent.
 pub async fn a_deployment_needs_no_template(fixture: DataFixture) {
     let merge = named([config("a")]);
-    let id = fixture
-        .create(NewDeployment {
-            merge,
-            ..NewDeployment::default()
-        })
-        .await;
+    let id = fixture.create(NewDeployment::new().merge(merge)).await;
     let package = fixture.package(&id).await;
     assert_eq!(package.len(), 2);
     let head = head_of(&package);
@@ -82,10 +75,7 @@ pub async fn ids_are_generated_or_given(fixture: DataFixture) {
         made.push(fixture.create(NewDeployment::default()).await);
     }
     assert!(made.windows(2).all(|pair| pair[0] < pair[1]), "{made:?}");
-    let bring = || NewDeployment {
-        id: Some(deployment_id("mine")),
-        ..NewDeployment::default()
-    };
+    let bring = || NewDeployment::new().id(deployment_id("mine"));
     assert_eq!(fixture.create(bring()).await, deployment_id("mine"));
     let error = refused(
         fixture.data.create_deployment(bring()).await,
@@ -103,23 +93,11 @@ pub async fn unknown_references_are_refused(fixture: DataFixture) {
     fixture.template("t", []).await;
     let before = fixture.revision().await;
     let unknown = [
-        NewDeployment {
-            template: Some(template_id("no/t")),
-            ..NewDeployment::default()
-        },
-        NewDeployment {
-            site: Some(site_id("no/t")),
-            ..of_template("t")
-        },
-        NewDeployment {
-            parent: Some(deployment_id("not")),
-            ..of_template("t")
-        },
+        NewDeployment::new().template(template_id("no/t")),
+        of_template("t").site(site_id("no/t")),
+        of_template("t").parent(deployment_id("not")),
         // Only the package names it.
-        NewDeployment {
-            merge: named([deployment(json!({"siteId": "no/t"}), json!({}))]),
-            ..of_template("t")
-        },
+        of_template("t").merge(named([deployment(json!({"siteId": "no/t"}), json!({}))])),
     ];
     for new in unknown {
         let error = refused(
@@ -140,10 +118,8 @@ pub async fn unknown_references_are_refused(fixture: DataFixture) {
 /// A merged package must be partially valid, and completely valid if it is to be prepared.
 pub async fn an_invalid_merged_package_is_refused(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
-    let merging = |resources: Vec<Value>, prepared| NewDeployment {
-        merge: named(resources),
-        prepared,
-        ..of_template("t")
+    let merging = |resources: Vec<Value>, prepared| {
+        of_template("t").merge(named(resources)).prepared(prepared)
     };
     let before = fixture.revision().await;
     for wrong in [merging(vec![bad("b")], false), merging(vec![], true)] {
@@ -166,11 +142,7 @@ pub async fn an_invalid_merged_package_is_refused(fixture: DataFixture) {
 
 /// `prepared` and `approved` set the annotations; `approved` requires `prepared`.
 pub async fn prepared_and_approved_are_annotations(fixture: DataFixture) {
-    let new = |prepared, approved| NewDeployment {
-        prepared,
-        approved,
-        ..NewDeployment::default()
-    };
+    let new = |prepared, approved| NewDeployment::new().prepared(prepared).approved(approved);
     for (prepared, approved) in [(false, false), (true, false), (true, true)] {
         let record = fixture
             .read(&fixture.create(new(prepared, approved)).await)
@@ -217,10 +189,7 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
     assert_eq!(head.get(&["spec", "templateId"]), Some(&json!("t")));
     let names: Vec<&str> = package.iter().map(|r| &*r.identifier().name).collect();
     assert_eq!(names, ["a", "deployment", "b"], "in its place");
-    let moved = NewDeployment {
-        site: Some(site_id("s2")),
-        ..of_template("t")
-    };
+    let moved = of_template("t").site(site_id("s2"));
     let moved = fixture.row(&fixture.create(moved).await).await;
     assert_eq!(
         moved.deployment().and_then(|d| d.site.clone()),
@@ -232,12 +201,7 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
 pub async fn old_fields_are_ignored(fixture: DataFixture) {
     let old = deployment(json!({"prepared": true, "approved": true}), json!({}));
     let merge = named([old]);
-    let id = fixture
-        .create(NewDeployment {
-            merge,
-            ..NewDeployment::default()
-        })
-        .await;
+    let id = fixture.create(NewDeployment::new().merge(merge)).await;
     let row = fixture.row(&id).await;
     let facts = row.deployment().expect("it is a deployment");
     assert!(!facts.prepared && !facts.approved);
@@ -246,17 +210,11 @@ pub async fn old_fields_are_ignored(fixture: DataFixture) {
 /// A second creation under one idempotency key returns the first id and creates nothing. The key is
 /// free again after that deployment is deleted.
 pub async fn a_second_creation_returns_the_first_id(fixture: DataFixture) {
-    let new = || NewDeployment {
-        idempotency_key: Some("key".into()),
-        ..NewDeployment::default()
-    };
+    let new = || NewDeployment::new().idempotency_key("key");
     let first = fixture.create(new()).await;
     let before = fixture.revision().await;
     assert_eq!(fixture.create(new()).await, first);
-    let brought = NewDeployment {
-        id: Some(deployment_id("other")),
-        ..new()
-    };
+    let brought = new().id(deployment_id("other"));
     assert_eq!(fixture.create(brought).await, first);
     assert_eq!(fixture.revision().await, before);
     fixture
@@ -274,18 +232,9 @@ pub async fn each_of_many_creations_succeeds_or_fails_alone(fixture: DataFixture
     let count = 1_203;
     let new = (0..count).map(|n| match n % 400 {
         7 => of_template("none"),
-        8 => NewDeployment {
-            merge: named([bad("b")]),
-            ..of_template("t")
-        },
-        9 => NewDeployment {
-            idempotency_key: Some("same".into()),
-            ..of_template("t")
-        },
-        _ => NewDeployment {
-            merge: named([config(&format!("c{n}"))]),
-            ..of_template("t")
-        },
+        8 => of_template("t").merge(named([bad("b")])),
+        9 => of_template("t").idempotency_key("same"),
+        _ => of_template("t").merge(named([config(&format!("c{n}"))])),
     });
     let answers = fixture.data.create_deployments(new.collect()).await;
     assert_eq!(answers.len(), count);

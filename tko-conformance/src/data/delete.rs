@@ -8,29 +8,22 @@ use super::sample::{
 use crate::verdict::refused;
 use serde_json::json;
 use tko_core::ErrorKind::{Busy, NotFound};
-use tko_core::{
-    Error, Event, Key, Kind, NewDeployment, NewSite, Outcome, Pattern, ScheduleStep, Select, Stage,
-};
+use tko_core::{Error, Event, Key, Kind, NewDeployment, Outcome, Pattern, ScheduleStep, Stage};
 
 /// Deleting a template, site or parent clears the relation and never deletes deployments.
 pub async fn relations_are_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;
-    let site = NewSite {
-        template: Some(template_id("t")),
-        ..new_site("s", [])
-    };
+    let site = new_site("s", []).template(template_id("t"));
     fixture
         .data
         .register_site(site)
         .await
         .expect("the call is valid");
     let parent = fixture.create(NewDeployment::default()).await;
-    let child = NewDeployment {
-        id: Some(deployment_id("child")),
-        parent: Some(parent.clone()),
-        site: Some(site_id("s")),
-        ..of_template("t")
-    };
+    let child = of_template("t")
+        .id(deployment_id("child"))
+        .parent(parent.clone())
+        .site(site_id("s"));
     fixture.create(child).await;
     let generation = fixture.row(d("child")).await.generation;
     for key in [t("t"), s("s"), Key::from(&parent)] {
@@ -53,10 +46,7 @@ pub async fn relations_are_cleared(fixture: DataFixture) {
 /// A site outlives its template.
 pub async fn a_site_outlives_its_template(fixture: DataFixture) {
     fixture.template("t", [config("a")]).await;
-    let site = NewSite {
-        template: Some(template_id("t")),
-        ..new_site("s", [])
-    };
+    let site = new_site("s", []).template(template_id("t"));
     fixture
         .data
         .register_site(site)
@@ -102,10 +92,7 @@ pub async fn a_deleted_entity_can_be_created_again(fixture: DataFixture) {
 async fn many(fixture: &DataFixture, count: usize) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        ..of_template("t")
-    };
+    let new = of_template("t").site(site_id("s"));
     let made = fixture.data.create_deployments(vec![new; count]).await;
     assert!(made.iter().all(Result::is_ok));
 }
@@ -116,10 +103,7 @@ async fn is_cleared(fixture: &DataFixture, key: Key, count: usize) {
     assert!(!fixture.is_seen(&key).await, "hidden at once");
     if fixture.find(&key).await.is_some() {
         let gone = |event: &Event| matches!(event, Event::Gone { .. });
-        let select = Select {
-            deleting: true,
-            ..all(key.kind())
-        };
+        let select = all(key.kind()).deleting(true);
         fixture.wait_until(select, from, gone).await;
     }
     assert!(fixture.find(&key).await.is_none(), "{key} is gone");
@@ -183,18 +167,11 @@ pub async fn concurrent_creations_lose_to_a_deletion(fixture: DataFixture) {
     }
     if fixture.find(t("t")).await.is_some() {
         let gone = |event: &Event| matches!(event, Event::Gone { .. });
-        let select = Select {
-            deleting: true,
-            ..all(Kind::Template)
-        };
+        let select = all(Kind::Template).deleting(true);
         fixture.wait_until(select, from, gone).await;
     }
     let pattern = Pattern::literal("t");
-    let select = Select {
-        template_ids: vec![pattern],
-        deleting: true,
-        ..all(Kind::Deployment)
-    };
+    let select = all(Kind::Deployment).template_id(pattern).deleting(true);
     assert!(
         fixture.ids(&select).await.is_empty(),
         "nothing refers to it"
@@ -226,10 +203,7 @@ pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
         .expect("it is live");
     if fixture.find(t("t")).await.is_some() {
         let gone = |event: &Event| matches!(event, Event::Gone { .. });
-        let select = Select {
-            deleting: true,
-            ..all(Kind::Template)
-        };
+        let select = all(Kind::Template).deleting(true);
         fixture.wait_until(select, from, gone).await;
     }
     assert_eq!(fixture.row(&id).await.template(), None);
@@ -254,21 +228,17 @@ pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataF
         "again",
     );
     let claim = fixture.claim_of(Stage::Schedule, site_id("s")).await;
-    let select = Select {
-        concerning: Some(site_id("s")),
-        deleting: true,
-        ..all(Kind::Deployment)
-    };
+    let select = all(Kind::Deployment)
+        .concerning(site_id("s"))
+        .deleting(true);
     assert_eq!(
         fixture.ids(&select).await,
         [id.to_string()],
         "the scheduler sees it"
     );
-    let step = ScheduleStep {
-        removed: vec![id.clone()],
-        settle: Some(Outcome::Done),
-        ..ScheduleStep::default()
-    };
+    let step = ScheduleStep::new()
+        .removed(id.clone())
+        .settle(Outcome::Done);
     fixture
         .data
         .commit_placed(&claim.token, step)

@@ -6,21 +6,17 @@ use super::sample::{all, by, config, deployment_id, of_template, running_on, s, 
 use crate::verdict::refused;
 use tko_core::ErrorKind::BadArgument;
 use tko_core::api::MAX_EFFECTS;
-use tko_core::{
-    Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, PrepareStep, Select, Stage,
-    Subscription,
-};
+use tko_core::{Effect, Event, Generation, Key, Kind, Pattern, Stage, Subscription};
 
 /// A child with an idempotency key is created once, however often one or several steps request it.
 pub async fn a_child_is_created_once(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     for round in 0..3 {
-        let step = PrepareStep {
-            effects: (0..=round)
+        let step = fixture.step(id.as_str()).await.effects(
+            (0..=round)
                 .flat_map(|n| vec![Effect::Deployment(child_of(&id, &format!("key {n}"))); 2])
                 .collect(),
-            ..fixture.step(id.as_str()).await
-        };
+        );
         fixture
             .data
             .commit_prepared(&claim.token, step)
@@ -34,15 +30,13 @@ pub async fn a_child_is_created_once(fixture: DataFixture) {
 pub async fn a_step_has_at_most_500_effects(fixture: DataFixture) {
     fixture.template("t", [config("t")]).await;
     let (id, claim) = claimed(&fixture).await;
-    let step = async |count: usize| PrepareStep {
-        effects: (0..count)
-            .map(|n| NewDeployment {
-                template: of_template("t").template,
-                ..child_of(&id, &format!("key {n}"))
-            })
-            .map(Effect::Deployment)
-            .collect(),
-        ..fixture.step(id.as_str()).await
+    let step = async |count: usize| {
+        fixture.step(id.as_str()).await.effects(
+            (0..count)
+                .map(|n| child_of(&id, &format!("key {n}")).template(of_template("t").template))
+                .map(Effect::Deployment)
+                .collect(),
+        )
     };
     let result = fixture
         .data
@@ -64,18 +58,15 @@ pub async fn a_step_can_delete_children(fixture: DataFixture) {
     fixture.site("s", []).await;
     let (id, claim) = claimed(&fixture).await;
     let plain = fixture.create(child_of(&id, "plain")).await;
-    let running = NewDeployment {
-        parent: Some(id.clone()),
-        ..running_on("s")
-    };
+    let running = running_on("s").parent(id.clone());
     let placed = fixture.create(running).await;
     fixture.place("s", &[&placed]).await;
     let from = fixture.revision().await;
     let gone = [plain.clone(), placed.clone(), deployment_id("none")];
-    let step = PrepareStep {
-        effects: gone.into_iter().map(Effect::Delete).collect(),
-        ..fixture.step(id.as_str()).await
-    };
+    let step = fixture
+        .step(id.as_str())
+        .await
+        .effects(gone.into_iter().map(Effect::Delete).collect());
     fixture
         .data
         .commit_prepared(&claim.token, step)
@@ -86,10 +77,7 @@ pub async fn a_step_can_delete_children(fixture: DataFixture) {
         "hidden at once"
     );
     if fixture.find(&plain).await.is_some() {
-        let select = Select {
-            deleting: true,
-            ..all(Kind::Deployment)
-        };
+        let select = all(Kind::Deployment).deleting(true);
         let is_plain = |event: &Event| matches!(event, Event::Gone { before, .. } if before.entity.key == Key::from(&plain));
         fixture.wait_until(select, from, is_plain).await;
     }
@@ -111,10 +99,7 @@ pub async fn subscriptions_are_selectable(fixture: DataFixture) {
             .await
     };
     let step = async |interests: Option<Vec<Subscription>>| {
-        let step = PrepareStep {
-            subscriptions: interests,
-            ..fixture.step(id.as_str()).await
-        };
+        let step = fixture.step(id.as_str()).await.subscriptions(interests);
         fixture
             .data
             .commit_prepared(&claim.token, step)
@@ -133,10 +118,10 @@ pub async fn subscriptions_are_selectable(fixture: DataFixture) {
     step(Some(vec![Subscription::Entity(s("two"))])).await;
     assert!(waiting("one").await.is_empty());
     assert_eq!(waiting("two").await, [id.to_string()]);
-    let changed = PrepareStep {
-        package: Some(with(&fixture.package(&id).await, config("b"))),
-        ..fixture.step(id.as_str()).await
-    };
+    let changed = fixture
+        .step(id.as_str())
+        .await
+        .package(with(&fixture.package(&id).await, config("b")));
     fixture
         .data
         .commit_prepared(&claim.token, changed)
@@ -160,19 +145,19 @@ pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
         metadata: [("region".to_owned(), pattern)].into(),
         persistent: true,
     };
-    let step = PrepareStep {
-        subscriptions: Some(vec![Subscription::Entity(s("one")), tracking]),
-        ..fixture.step(id.as_str()).await
-    };
+    let step = fixture
+        .step(id.as_str())
+        .await
+        .subscriptions(vec![Subscription::Entity(s("one")), tracking]);
     fixture
         .data
         .commit_prepared(&claim.token, step)
         .await
         .expect("it is live");
-    let step = PrepareStep {
-        package: Some(prepared(&fixture.package(&id).await)),
-        ..fixture.step(id.as_str()).await
-    };
+    let step = fixture
+        .step(id.as_str())
+        .await
+        .package(prepared(&fixture.package(&id).await));
     fixture
         .data
         .commit_prepared(&claim.token, step)
@@ -190,15 +175,13 @@ pub async fn deleted_children_are_created_again(fixture: DataFixture) {
     fixture.template("t", [config("t")]).await;
     fixture.site("s", []).await;
     let (id, claim) = claimed(&fixture).await;
-    let step = async |from: usize, to: usize| PrepareStep {
-        effects: (from..to)
-            .map(|n| NewDeployment {
-                template: of_template("t").template,
-                ..child_of(&id, &format!("key {n}"))
-            })
-            .map(Effect::Deployment)
-            .collect(),
-        ..fixture.step(id.as_str()).await
+    let step = async |from: usize, to: usize| {
+        fixture.step(id.as_str()).await.effects(
+            (from..to)
+                .map(|n| child_of(&id, &format!("key {n}")).template(of_template("t").template))
+                .map(Effect::Deployment)
+                .collect(),
+        )
     };
     let create = async |claim: &tko_core::Claim| {
         for (from, to) in [(0, MAX_EFFECTS), (MAX_EFFECTS, COUNT)] {
@@ -208,12 +191,10 @@ pub async fn deleted_children_are_created_again(fixture: DataFixture) {
         }
     };
     create(&claim).await;
-    let placed = NewDeployment {
-        site: running_on("s").site,
-        prepared: true,
-        approved: true,
-        ..child_of(&id, "placed")
-    };
+    let placed = child_of(&id, "placed")
+        .site(running_on("s").site)
+        .prepared(true)
+        .approved(true);
     let placed = fixture.create(placed).await;
     fixture.place("s", &[&placed]).await;
     let done = (claim.token.clone(), tko_core::Outcome::Done);
@@ -238,11 +219,9 @@ pub async fn deleted_children_are_created_again(fixture: DataFixture) {
     committed.expect("it is live");
     assert_eq!(fixture.ids(&children(&id)).await.len(), COUNT);
     let site = fixture.claim_of(Stage::Schedule, s("s")).await;
-    let removed = tko_core::ScheduleStep {
-        removed: vec![placed.clone()],
-        settle: Some(tko_core::Outcome::Done),
-        ..tko_core::ScheduleStep::default()
-    };
+    let removed = tko_core::ScheduleStep::new()
+        .removed(placed.clone())
+        .settle(tko_core::Outcome::Done);
     let committed = fixture.data.commit_placed(&site.token, removed).await;
     committed.expect("it is live");
     assert!(fixture.find(&placed).await.is_none());

@@ -8,25 +8,20 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Claim, ClaimRequest, DeploymentId, Entity, Event, Expect, Key, List, Metadata, NewDeployment,
-    NewSite, NewTemplate, Outcome, Package, PrepareStep, Record, Revision, ScheduleStep, Select,
-    Stage, Version, Want, Watch, WorkerApi,
+    Claim, ClaimRequest, DeploymentId, Entity, Event, Key, List, NewDeployment, NewSite,
+    NewTemplate, Outcome, Package, PrepareStep, Record, Revision, ScheduleStep, Select, Stage,
+    Version, Want, Watch, WorkerApi,
 };
 
 /// Requests every part of an entity, also under deletion.
-pub(crate) const ALL: Want = Want {
-    package: true,
-    revision: true,
-    work: true,
-    deleting: true,
-    allow_stale: false,
-};
+pub(crate) const ALL: Want = Want::ROW
+    .with_package()
+    .with_revision()
+    .with_work()
+    .with_deleting();
 
 /// Requests what users see, with the package.
-pub(crate) const PEOPLE: Want = Want {
-    deleting: false,
-    ..ALL
-};
+pub(crate) const PEOPLE: Want = Want::PACKAGE.with_revision().with_work();
 
 /// The length of leases and modifications where it does not matter.
 pub(crate) const TTL: Duration = Duration::from_mins(1);
@@ -73,25 +68,14 @@ impl DataFixture {
 
     /// Registers a template of these resources.
     pub(crate) async fn template(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
-        let new = NewTemplate {
-            id: template_id(id),
-            metadata: Metadata::default(),
-            package: named(resources),
-            expect: Expect::Any,
-        };
+        let new = NewTemplate::new(template_id(id), named(resources));
         let version = self.data.register_template(new).await;
         version.expect("the template is valid")
     }
 
     /// Registers a site of these resources, without a template.
     pub(crate) async fn site(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
-        let new = NewSite {
-            id: site_id(id),
-            template: None,
-            metadata: Metadata::default(),
-            package: named(resources),
-            expect: Expect::Any,
-        };
+        let new = NewSite::new(site_id(id), named(resources));
         self.data
             .register_site(new)
             .await
@@ -145,12 +129,7 @@ impl DataFixture {
 
     /// Lists a selection page by page.
     pub(crate) async fn walk(&self, select: &Select, limit: usize) -> Vec<Record> {
-        let mut list = List {
-            select: select.clone(),
-            after: None,
-            limit,
-            want: ALL,
-        };
+        let mut list = List::new(select.clone()).limit(limit).want(ALL);
         let mut all = Vec::new();
         for _ in 0..10_000 {
             let page = self.data.list(&list).await.expect("the page is read");
@@ -171,11 +150,9 @@ impl DataFixture {
     /// Watches after `after` until the entity `last` is put, and returns the events before that,
     /// with packages and without bookmarks.
     pub(crate) async fn told(&self, select: &Select, after: u64, last: &str) -> Vec<Event> {
-        let mut events = self.data.watch(Watch {
-            select: select.clone(),
-            after: Revision(after),
-            package: true,
-        });
+        let mut events = self
+            .data
+            .watch(Watch::new(select.clone(), Revision(after)).package(true));
         let mut told = Vec::new();
         let mut at = after;
         while let Some(event) = events.next().await {
@@ -185,7 +162,7 @@ impl DataFixture {
             match &event {
                 Event::Put { record, .. } if record.entity.key.id() == last => return told,
                 Event::Put { .. } | Event::Gone { .. } => told.push(event),
-                Event::Bookmark { .. } => {}
+                _ => {}
             }
         }
         panic!("the feed does not end");
@@ -210,13 +187,7 @@ impl DataFixture {
 
     /// Claims work that is due now.
     pub(crate) async fn claim(&self, stage: Stage, max: usize) -> Vec<Claim> {
-        let request = ClaimRequest {
-            stage,
-            worker: "worker".to_owned(),
-            max,
-            lease: TTL,
-            wait: Duration::ZERO,
-        };
+        let request = ClaimRequest::new(stage, "worker").max(max).lease(TTL);
         let claims = self.data.claim(&request).await;
         claims.expect("due work can be claimed")
     }
@@ -242,16 +213,10 @@ impl DataFixture {
 
     /// A prepare step that changes nothing yet.
     pub(crate) async fn step(&self, id: &str) -> PrepareStep {
-        PrepareStep {
-            deployment: deployment_id(id),
-            expect: self.row(deployment_id(id)).await.generation,
-            package: None,
-            effects: Vec::new(),
-            conditions: Vec::new(),
-            subscriptions: None,
-            progress: None,
-            settle: None,
-        }
+        PrepareStep::new(
+            deployment_id(id),
+            self.row(deployment_id(id)).await.generation,
+        )
     }
 
     /// Reports these deployments as placed on a site, under a claim that is then done.
@@ -261,10 +226,7 @@ impl DataFixture {
             .await
             .expect("the site is there");
         let claim = self.claim_of(Stage::Schedule, site_id(site)).await;
-        let mut step = ScheduleStep {
-            settle: Some(Outcome::Done),
-            ..ScheduleStep::default()
-        };
+        let mut step = ScheduleStep::new().settle(Outcome::Done);
         for id in there {
             step.placed
                 .push(((*id).clone(), self.row(*id).await.generation));
@@ -281,11 +243,7 @@ impl DataFixture {
         after: u64,
         wanted: impl Fn(&Event) -> bool,
     ) {
-        let mut events = self.data.watch(Watch {
-            select,
-            after: Revision(after),
-            package: false,
-        });
+        let mut events = self.data.watch(Watch::new(select, Revision(after)));
         loop {
             let next = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
             match next {

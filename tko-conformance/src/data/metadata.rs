@@ -6,7 +6,7 @@ use super::sample::{
     template_id, value_of, with,
 };
 use serde_json::json;
-use tko_core::{Kind, Metadata, NewDeployment, NewSite, NewTemplate};
+use tko_core::{Kind, Metadata};
 
 fn given(pairs: &[(&str, &str)]) -> Metadata {
     pairs.iter().copied().collect()
@@ -65,14 +65,11 @@ pub async fn annotations_control_gathering(fixture: DataFixture) {
 
 /// Given metadata override those of the package, which override those of the template.
 pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
-    let new = NewTemplate {
-        metadata: given(&[
-            ("X.a", "template"),
-            ("X.b", "template"),
-            ("X.c", "template"),
-        ]),
-        ..new_template("t", [])
-    };
+    let new = new_template("t", []).metadata(given(&[
+        ("X.a", "template"),
+        ("X.b", "template"),
+        ("X.c", "template"),
+    ]));
     fixture
         .data
         .register_template(new)
@@ -83,22 +80,18 @@ pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
         json!({"b": "package", "c": "package", "e": "package"}),
     )];
     let metadata = given(&[("X.c", "given"), ("X.f", "given")]);
-    let site = NewSite {
-        template: Some(template_id("t")),
-        metadata: metadata.clone(),
-        ..new_site("s", package.clone())
-    };
+    let site = new_site("s", package.clone())
+        .template(template_id("t"))
+        .metadata(metadata.clone());
     fixture
         .data
         .register_site(site)
         .await
         .expect("the call is valid");
-    let new = NewDeployment {
-        id: Some(deployment_id("d")),
-        merge: named(package),
-        metadata,
-        ..of_template("t")
-    };
+    let new = of_template("t")
+        .id(deployment_id("d"))
+        .merge(named(package))
+        .metadata(metadata);
     fixture.create(new).await;
     let expected = given(&[
         ("X.a", "template"),
@@ -113,20 +106,19 @@ pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
 
 /// A new package replaces the gathered metadata and keeps those of the template and those given.
 pub async fn a_new_package_replaces_gathered_metadata(fixture: DataFixture) {
-    let template = |value: &str| NewTemplate {
-        metadata: given(&[("X.a", value), ("X.b", value)]),
-        ..new_template("t", [])
-    };
+    let template =
+        |value: &str| new_template("t", []).metadata(given(&[("X.a", value), ("X.b", value)]));
     fixture
         .data
         .register_template(template("old"))
         .await
         .expect("the call is valid");
-    let new = NewDeployment {
-        metadata: given(&[("X.c", "given")]),
-        merge: named([facts("X", json!({"b": "1", "c": "1", "gone": "1"}))]),
-        ..of_template("t")
-    };
+    let new = of_template("t")
+        .metadata(given(&[("X.c", "given")]))
+        .merge(named([facts(
+            "X",
+            json!({"b": "1", "c": "1", "gone": "1"}),
+        )]));
     let id = fixture.create(new).await;
     fixture
         .data

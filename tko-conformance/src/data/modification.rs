@@ -21,12 +21,7 @@ async fn start(fixture: &DataFixture, id: &DeploymentId) -> (Token, Package) {
 
 async fn one(fixture: &DataFixture) -> DeploymentId {
     let merge = named([config("a")]);
-    fixture
-        .create(NewDeployment {
-            merge,
-            ..NewDeployment::default()
-        })
-        .await
+    fixture.create(NewDeployment::new().merge(merge)).await
 }
 
 /// Starting returns the whole package and the deadline. Ending replaces the package and returns the
@@ -62,12 +57,7 @@ pub async fn a_modification_replaces_the_package(fixture: DataFixture) {
 /// A live modification makes others busy: modifying, updating, deleting. Bulk deletion and approval
 /// skip the deployment.
 pub async fn a_live_modification_makes_others_busy(fixture: DataFixture) {
-    let id = fixture
-        .create(NewDeployment {
-            prepared: true,
-            ..NewDeployment::default()
-        })
-        .await;
+    let id = fixture.create(NewDeployment::new().prepared(true)).await;
     let (token, package) = start(&fixture, &id).await;
     let version = fixture.row(&id).await.version;
     refused(
@@ -225,14 +215,8 @@ pub async fn unknown_tokens_and_deployments_are_not_found(fixture: DataFixture) 
     );
     let id = one(&fixture).await;
     let (token, package) = start(&fixture, &id).await;
-    let made_up = Token {
-        secret: format!("{}x", token.secret).into(),
-        ..token.clone()
-    };
-    let elsewhere = Token {
-        key: d("missing"),
-        ..token.clone()
-    };
+    let made_up = Token::new(token.key.clone(), format!("{}x", token.secret));
+    let elsewhere = Token::new(d("missing"), token.secret.clone());
     for unknown in [made_up, elsewhere] {
         let result = fixture
             .data
@@ -296,11 +280,7 @@ pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
 /// A modification that changes nothing ends without a revision, also after a concurrent approval.
 pub async fn ending_without_a_change_makes_no_revision(fixture: DataFixture) {
     let merge = named([config("a")]);
-    let new = NewDeployment {
-        merge,
-        prepared: true,
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().merge(merge).prepared(true);
     let id = fixture.create(new).await;
     for approve in [false, true] {
         if approve {
@@ -356,10 +336,7 @@ pub async fn concurrent_modifications_lose_nothing(fixture: DataFixture) {
 pub async fn an_edit_needs_a_new_approval(fixture: DataFixture) {
     fixture.site("s", []).await;
     let manual = deployment(json!({}), json!({"nephio.org/approve": "Manual"}));
-    let new = NewDeployment {
-        merge: named([config("a"), manual]),
-        ..running_on("s")
-    };
+    let new = running_on("s").merge(named([config("a"), manual]));
     let id = fixture.create(new).await;
     fixture.place("s", &[&id]).await;
     let edit = async |change: &dyn Fn(&Package) -> Package| {

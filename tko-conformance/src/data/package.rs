@@ -85,13 +85,11 @@ pub async fn numbers_and_order_survive(fixture: DataFixture) {
 /// A missing Deployment resource is restored by a modification, unchanged.
 pub async fn a_missing_deployment_resource_is_restored(fixture: DataFixture) {
     fixture.site("s", []).await;
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        merge: named([config("a")]),
-        prepared: true,
-        approved: true,
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new()
+        .site(site_id("s"))
+        .merge(named([config("a")]))
+        .prepared(true)
+        .approved(true);
     let id = fixture.create(new).await;
     let before = fixture.package(&id).await;
     modify(&fixture, &id, |_| named([config("b")]))
@@ -219,12 +217,7 @@ pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {
 /// A package that becomes prepared must be completely valid.
 pub async fn a_prepared_package_must_be_complete(fixture: DataFixture) {
     let merge = named([super::sample::need("n", None)]);
-    let id = fixture
-        .create(NewDeployment {
-            merge,
-            ..NewDeployment::default()
-        })
-        .await;
+    let id = fixture.create(NewDeployment::new().merge(merge)).await;
     let prepared = |package: &Package| {
         with_head(package, |head| {
             head["metadata"]["annotations"] = json!({"nephio.org/prepared": "true"});
@@ -249,10 +242,7 @@ pub async fn a_prepared_package_must_be_complete(fixture: DataFixture) {
 pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        ..of_template("t")
-    };
+    let new = of_template("t").site(site_id("s"));
     let id = fixture.create(new).await;
     fixture.data.delete(&t("t")).await.expect("it exists");
     fixture
@@ -298,10 +288,7 @@ pub async fn several_deployment_resources_are_refused(fixture: DataFixture) {
     one["metadata"]["namespace"] = json!("a");
     other["metadata"]["namespace"] = json!("b");
     let merge = named([one, other, facts("X", json!({"k": "v"}))]);
-    let new = NewDeployment {
-        merge,
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().merge(merge);
     refused(
         fixture.data.create_deployment(new).await,
         &[BadArgument],

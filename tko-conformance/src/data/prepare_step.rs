@@ -10,36 +10,26 @@ use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, Conflict, NotFound};
 use tko_core::{
-    Claim, Condition, DeploymentId, Effect, Generation, Key, Kind, NewDeployment, NewSite, Outcome,
-    Package, PrepareStep, Select, Stage,
+    Claim, Condition, DeploymentId, Effect, Generation, Key, Kind, NewDeployment, Outcome, Package,
+    Select, Stage,
 };
 
 /// Creates a deployment and claims its preparation.
 pub(super) async fn claimed(fixture: &DataFixture) -> (DeploymentId, Claim) {
     let merge = named([config("a")]);
-    let id = fixture
-        .create(NewDeployment {
-            merge,
-            ..NewDeployment::default()
-        })
-        .await;
+    let id = fixture.create(NewDeployment::new().merge(merge)).await;
     let claim = fixture.claim_of(Stage::Prepare, &id).await;
     (id, claim)
 }
 
 pub(super) fn child_of(parent: &DeploymentId, once: &str) -> NewDeployment {
-    NewDeployment {
-        parent: Some(parent.clone()),
-        idempotency_key: Some(once.into()),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new()
+        .parent(parent.clone())
+        .idempotency_key(once)
 }
 
 pub(super) fn children(of: &DeploymentId) -> Select {
-    Select {
-        parent: Some(of.clone()),
-        ..all(Kind::Deployment)
-    }
+    all(Kind::Deployment).parent(of.clone())
 }
 
 pub(super) fn prepared(package: &Package) -> Package {
@@ -55,30 +45,24 @@ pub async fn a_step_commits_completely(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let package = with(&fixture.package(&id).await, config("b"));
     let before = fixture.revision().await;
-    let new = NewSite {
-        metadata: [("type", "provisioned")].into_iter().collect(),
-        ..new_site("provisioned/1", [config("p")])
-    };
-    let step = PrepareStep {
-        package: Some(package.clone()),
-        effects: vec![
+    let new = new_site("provisioned/1", [config("p")]).metadata([("type", "provisioned")]);
+    let step = fixture
+        .step(id.as_str())
+        .await
+        .package(package.clone())
+        .effects(vec![
             Effect::Site(new),
             Effect::Deployment(child_of(&id, "one")),
-            Effect::Deployment(NewDeployment {
-                template: of_template("t").template,
-                ..child_of(&id, "two")
-            }),
-        ],
-        conditions: vec![Condition::new(
+            Effect::Deployment(child_of(&id, "two").template(of_template("t").template)),
+        ])
+        .conditions(vec![Condition::new(
             "Prepared",
             false,
             "Going",
             "on",
             Generation(1),
-        )],
-        progress: Some(json!({"at": 1})),
-        ..fixture.step(id.as_str()).await
-    };
+        )])
+        .progress(json!({"at": 1}));
     let generation = fixture
         .data
         .commit_prepared(&claim.token, step)
@@ -119,21 +103,18 @@ pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     let package = fixture.package(&id).await;
     let base = fixture.step(id.as_str()).await;
-    let child = |new: NewDeployment| PrepareStep {
-        package: Some(with(&package, config("b"))),
-        effects: vec![
-            Effect::Site(new_site("new", [])),
-            Effect::Deployment(child_of(&id, "fine")),
-            Effect::Deployment(new),
-        ],
-        progress: Some(json!("further")),
-        settle: Some(Outcome::Done),
-        ..base.clone()
+    let child = |new: NewDeployment| {
+        base.clone()
+            .package(with(&package, config("b")))
+            .effects(vec![
+                Effect::Site(new_site("new", [])),
+                Effect::Deployment(child_of(&id, "fine")),
+                Effect::Deployment(new),
+            ])
+            .progress(json!("further"))
+            .settle(Outcome::Done)
     };
-    let merging = |resource| NewDeployment {
-        merge: named([resource]),
-        ..child_of(&id, "x")
-    };
+    let merging = |resource| child_of(&id, "x").merge(named([resource]));
     let incomplete = prepared(&with(&package, need("n", None)));
     let (before, row) = (fixture.revision().await, fixture.row(&id).await.version);
     for (what, step, kinds) in [
@@ -145,34 +126,22 @@ pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
         ),
         (
             "a child on a site of the same step",
-            child(NewDeployment {
-                site: Some(site_id("new")),
-                ..child_of(&id, "x")
-            }),
+            child(child_of(&id, "x").site(site_id("new"))),
             [BadArgument],
         ),
         (
             "an invalid package",
-            PrepareStep {
-                package: Some(with(&package, bad("b"))),
-                ..base.clone()
-            },
+            base.clone().package(with(&package, bad("b"))),
             [BadArgument],
         ),
         (
             "prepared, but incomplete",
-            PrepareStep {
-                package: Some(incomplete),
-                ..base.clone()
-            },
+            base.clone().package(incomplete),
             [BadArgument],
         ),
         (
             "another generation",
-            PrepareStep {
-                expect: Generation(7),
-                ..child(child_of(&id, "y"))
-            },
+            child(child_of(&id, "y")).expect(Generation(7)),
             [Conflict],
         ),
     ] {
@@ -209,10 +178,10 @@ pub async fn a_refused_step_changes_nothing(fixture: DataFixture) {
 /// A step under a lost claim is `ClaimExpired`.
 pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
-    let step = PrepareStep {
-        effects: vec![Effect::Deployment(child_of(&id, "one"))],
-        ..fixture.step(id.as_str()).await
-    };
+    let step = fixture
+        .step(id.as_str())
+        .await
+        .effects(vec![Effect::Deployment(child_of(&id, "one"))]);
     fixture.advance(TTL + Duration::from_secs(1)).await;
     let result = fixture
         .data
@@ -226,10 +195,7 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
         .await;
     refused(result, &[ClaimExpired], "a claim that another took over");
     assert!(fixture.ids(&children(&id)).await.is_empty());
-    let step = PrepareStep {
-        settle: Some(Outcome::Done),
-        ..step
-    };
+    let step = step.settle(Outcome::Done);
     fixture
         .data
         .commit_prepared(&next.token, step.clone())
@@ -245,13 +211,10 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
 /// User changes win over a step: a step computed before them conflicts.
 pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
-    let step = PrepareStep {
-        package: Some(with(
-            &fixture.package(&id).await,
-            config_of("a", "worker's"),
-        )),
-        ..fixture.step(id.as_str()).await
-    };
+    let step = fixture.step(id.as_str()).await.package(with(
+        &fixture.package(&id).await,
+        config_of("a", "worker's"),
+    ));
     let record = fixture.read(&id).await;
     let package = record.package.expect("it was requested");
     let changed = with(&package, config_of("a", "person's"));
@@ -266,10 +229,10 @@ pub async fn user_changes_win_over_a_step(fixture: DataFixture) {
         "the version that it read has changed",
     );
     assert_eq!(fixture.package(&id).await, changed);
-    let again = PrepareStep {
-        package: Some(with(&changed, config("b"))),
-        ..fixture.step(id.as_str()).await
-    };
+    let again = fixture
+        .step(id.as_str())
+        .await
+        .package(with(&changed, config("b")));
     fixture
         .data
         .commit_prepared(&claim.token, again)
@@ -286,27 +249,24 @@ pub async fn a_modification_blocks_a_step(fixture: DataFixture) {
         .await
         .expect("leases do not block users");
     let base = fixture.step(id.as_str()).await;
-    let changing = PrepareStep {
-        package: Some(with(&fixture.package(&id).await, config("b"))),
-        effects: vec![Effect::Deployment(child_of(&id, "one"))],
-        ..base.clone()
-    };
+    let changing = base
+        .clone()
+        .package(with(&fixture.package(&id).await, config("b")))
+        .effects(vec![Effect::Deployment(child_of(&id, "one"))]);
     let result = fixture
         .data
         .commit_prepared(&claim.token, changing.clone())
         .await;
     refused(result, &[Busy], "a step");
     assert!(fixture.ids(&children(&id)).await.is_empty());
-    let saying = PrepareStep {
-        conditions: vec![Condition::new(
-            "Prepared",
-            false,
-            "Busy",
-            "another client modifies it",
-            base.expect,
-        )],
-        ..base
-    };
+    let expect = base.expect;
+    let saying = base.condition(Condition::new(
+        "Prepared",
+        false,
+        "Busy",
+        "another client modifies it",
+        expect,
+    ));
     fixture
         .data
         .commit_prepared(&claim.token, saying)
@@ -345,10 +305,7 @@ pub async fn conditions_alone_are_committed(fixture: DataFixture) {
     let say = async |kind: &str, reason: &str| {
         let base = fixture.step(id.as_str()).await;
         let said = Condition::new(kind, false, reason, "in words", base.expect);
-        let step = PrepareStep {
-            conditions: vec![said],
-            ..base
-        };
+        let step = base.conditions(vec![said]);
         fixture
             .data
             .commit_prepared(&claim.token, step)
@@ -374,10 +331,7 @@ pub async fn conditions_alone_are_committed(fixture: DataFixture) {
 pub async fn a_prepared_deployment_moves_to_scheduling(fixture: DataFixture) {
     fixture.site("s", []).await;
     fixture.drain(Stage::Schedule).await;
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().site(site_id("s"));
     let id = fixture.create(new).await;
     let claim = fixture.claim_of(Stage::Prepare, &id).await;
     let package = with_head(&fixture.package(&id).await, |head| {
@@ -386,11 +340,11 @@ pub async fn a_prepared_deployment_moves_to_scheduling(fixture: DataFixture) {
             "nephio.org/approved": "true",
         });
     });
-    let step = PrepareStep {
-        package: Some(package),
-        settle: Some(Outcome::Done),
-        ..fixture.step(id.as_str()).await
-    };
+    let step = fixture
+        .step(id.as_str())
+        .await
+        .package(package)
+        .settle(Outcome::Done);
     fixture
         .data
         .commit_prepared(&claim.token, step)

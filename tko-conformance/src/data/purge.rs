@@ -6,10 +6,7 @@ use tko_core::{Bulk, Event, Key, Kind, NewDeployment, Select};
 
 /// All matches of any kind are deleted and counted; others stay.
 pub async fn all_matches_are_deleted(fixture: DataFixture) {
-    let word = |word: &str| NewDeployment {
-        metadata: [("word", word)].into_iter().collect(),
-        ..NewDeployment::default()
-    };
+    let word = |word: &str| NewDeployment::new().metadata([("word", word)]);
     fixture.create(word("yes")).await;
     let stays = fixture.create(word("no")).await;
     fixture.create(word("yes")).await;
@@ -17,13 +14,7 @@ pub async fn all_matches_are_deleted(fixture: DataFixture) {
         .data
         .purge(&by(Kind::Deployment, "word", "yes"))
         .await;
-    assert_eq!(
-        bulk.expect("it is done"),
-        Bulk {
-            done: 2,
-            skipped: Vec::new()
-        }
-    );
+    assert_eq!(bulk.expect("it is done"), Bulk::new(2));
     assert_eq!(
         fixture.ids(&all(Kind::Deployment)).await,
         [stays.to_string()]
@@ -48,10 +39,7 @@ pub async fn referenced_entities_are_deleted_too(fixture: DataFixture) {
         fixture.template(id, [config("a")]).await;
     }
     let parent = fixture.create(of_template("t1")).await;
-    let child = NewDeployment {
-        parent: Some(parent),
-        ..of_template("t2")
-    };
+    let child = of_template("t2").parent(parent);
     fixture.create(child).await;
     let bulk = fixture
         .data

@@ -8,8 +8,8 @@ use super::sample::{
 use crate::verdict::refused;
 use serde_json::json;
 use tko_core::{
-    Caller, DataApi, Error, ErrorKind, Key, Kind, NewDeployment, NewSite, Pattern, PluginType,
-    Revision, Select, Subject, Want,
+    Caller, DataApi, Error, ErrorKind, Key, Kind, NewDeployment, Pattern, PluginType, Revision,
+    Select, Subject, Want,
 };
 
 /// The server has a name.
@@ -60,10 +60,7 @@ pub async fn entities_under_deletion_are_hidden(fixture: DataFixture) {
         0
     );
     assert!(fixture.read(&id).await.entity.deleting, "for workers");
-    let select = Select {
-        deleting: true,
-        ..all(Kind::Deployment)
-    };
+    let select = all(Kind::Deployment).deleting(true);
     assert_eq!(fixture.ids(&select).await, [id.to_string()]);
 }
 
@@ -85,11 +82,9 @@ pub async fn requested_parts_are_included(fixture: DataFixture) {
 /// Pages of any size give the whole listing, in byte order and with whole packages.
 pub async fn pages_give_the_whole_listing(fixture: DataFixture) {
     for n in 0..12 {
-        let new = NewDeployment {
-            id: Some(deployment_id(&format!("d{n:02}"))),
-            merge: named([config(&format!("c{n}"))]),
-            ..NewDeployment::default()
-        };
+        let new = NewDeployment::new()
+            .id(deployment_id(&format!("d{n:02}")))
+            .merge(named([config(&format!("c{n}"))]));
         fixture.create(new).await;
     }
     let whole = fixture.walk(&all(Kind::Deployment), 0).await;
@@ -118,10 +113,7 @@ pub async fn every_filter_works(fixture: DataFixture) {
         .template("nf/a", [facts("T", json!({"k": "a"}))])
         .await;
     fixture.template("nf/b", []).await;
-    let site = NewSite {
-        template: Some(template_id("nf/a")),
-        ..new_site("in/1", [facts("S", json!({"k": "in"}))])
-    };
+    let site = new_site("in/1", [facts("S", json!({"k": "in"}))]).template(template_id("nf/a"));
     fixture
         .data
         .register_site(site)
@@ -133,173 +125,61 @@ pub async fn every_filter_works(fixture: DataFixture) {
         .register_plugin(new_plugin("x/y"))
         .await
         .expect("the call is valid");
-    let create = async |id: &str, new: NewDeployment| {
-        fixture
-            .create(NewDeployment {
-                id: Some(deployment_id(id)),
-                ..new
-            })
-            .await
-    };
+    let create =
+        async |id: &str, new: NewDeployment| fixture.create(new.id(deployment_id(id))).await;
     let parent = create("p", NewDeployment::default()).await;
-    let full = NewDeployment {
-        parent: Some(parent.clone()),
-        site: Some(site_id("in/1")),
-        prepared: true,
-        metadata: [("m", "v/w")].into_iter().collect(),
-        ..of_template("nf/a")
-    };
+    let full = of_template("nf/a")
+        .parent(parent.clone())
+        .site(site_id("in/1"))
+        .prepared(true)
+        .metadata([("m", "v/w")]);
     create("a", full).await;
-    create(
-        "b",
-        NewDeployment {
-            site: Some(site_id("us/1")),
-            ..of_template("nf/b")
-        },
-    )
-    .await;
+    create("b", of_template("nf/b").site(site_id("us/1"))).await;
     let id = |text: &str| vec![Pattern::id(text).expect("the pattern is valid")];
     let of = |kind| all(kind);
     let deployments = || of(Kind::Deployment);
     let value = |key: &str, text: &str| by(Kind::Deployment, key, text).metadata;
     let cases: Vec<(Select, &[&str])> = vec![
+        (of(Kind::Template).ids(id("nf/*")), &["nf/a", "nf/b"]),
+        (of(Kind::Template).ids(id("*")), &[]),
         (
-            Select {
-                ids: id("nf/*"),
-                ..of(Kind::Template)
-            },
-            &["nf/a", "nf/b"],
-        ),
-        (
-            Select {
-                ids: id("*"),
-                ..of(Kind::Template)
-            },
-            &[],
-        ),
-        (
-            Select {
-                ids: id("**1"),
-                template_ids: id("**"),
-                ..of(Kind::Site)
-            },
+            of(Kind::Site).ids(id("**1")).template_ids(id("**")),
             &["in/1"],
         ),
         (by(Kind::Site, "S.k", "i*"), &["in/1"]),
         (by(Kind::Deployment, "m", "v*"), &["a"]),
         (by(Kind::Deployment, "n", "*"), &[]),
+        (deployments().parent(parent), &["a"]),
+        (deployments().template_ids(id("nf/*")), &["a", "b"]),
+        (deployments().template_ids(id("**")), &["a", "b"]),
         (
-            Select {
-                parent: Some(parent),
-                ..deployments()
-            },
+            deployments().template_metadata_patterns(value("T.k", "a")),
             &["a"],
         ),
+        (deployments().site_ids(id("us/*")), &["b"]),
         (
-            Select {
-                template_ids: id("nf/*"),
-                ..deployments()
-            },
-            &["a", "b"],
-        ),
-        (
-            Select {
-                template_ids: id("**"),
-                ..deployments()
-            },
-            &["a", "b"],
-        ),
-        (
-            Select {
-                template_metadata: value("T.k", "a"),
-                ..deployments()
-            },
+            deployments().site_metadata_patterns(value("S.k", "*")),
             &["a"],
         ),
+        (deployments().prepared(true), &["a"]),
+        (deployments().prepared(false), &["b", "p"]),
+        (deployments().approved(true), &[]),
+        (deployments().concerning(site_id("in/1")), &["a"]),
         (
-            Select {
-                site_ids: id("us/*"),
-                ..deployments()
-            },
-            &["b"],
-        ),
-        (
-            Select {
-                site_metadata: value("S.k", "*"),
-                ..deployments()
-            },
-            &["a"],
-        ),
-        (
-            Select {
-                prepared: Some(true),
-                ..deployments()
-            },
-            &["a"],
-        ),
-        (
-            Select {
-                prepared: Some(false),
-                ..deployments()
-            },
-            &["b", "p"],
-        ),
-        (
-            Select {
-                approved: Some(true),
-                ..deployments()
-            },
-            &[],
-        ),
-        (
-            Select {
-                concerning: Some(site_id("in/1")),
-                ..deployments()
-            },
-            &["a"],
-        ),
-        (
-            Select {
-                plugin_type: Some(PluginType::Prepare),
-                ..of(Kind::Plugin)
-            },
+            of(Kind::Plugin).plugin_type(PluginType::Prepare),
             &["prepare|x/y"],
         ),
+        (of(Kind::Plugin).plugin_type(PluginType::Validate), &[]),
         (
-            Select {
-                plugin_type: Some(PluginType::Validate),
-                ..of(Kind::Plugin)
-            },
-            &[],
-        ),
-        (
-            Select {
-                executor: Some("command".to_owned()),
-                ..of(Kind::Plugin)
-            },
+            of(Kind::Plugin).executor("command".to_owned()),
             &["prepare|x/y"],
         ),
+        (of(Kind::Plugin).executor("comm".to_owned()), &[]),
         (
-            Select {
-                executor: Some("comm".to_owned()),
-                ..of(Kind::Plugin)
-            },
-            &[],
-        ),
-        (
-            Select {
-                trigger: new_plugin("x").triggers.pop(),
-                ..of(Kind::Plugin)
-            },
+            of(Kind::Plugin).trigger(new_plugin("x").triggers.pop()),
             &["prepare|x/y"],
         ),
-        (
-            Select {
-                ids: id("x/*"),
-                ..of(Kind::Plugin)
-            },
-            &["prepare|x/y"],
-        ),
+        (of(Kind::Plugin).ids(id("x/*")), &["prepare|x/y"]),
     ];
     for (select, expected) in cases {
         assert_eq!(fixture.ids(&select).await, expected, "{select:?}");

@@ -19,10 +19,7 @@ pub async fn a_template_is_read_back(fixture: DataFixture) {
         config("a"),
         facts("Nf", json!({"b": 1, "a": 2})),
     ];
-    let new = NewTemplate {
-        metadata: [("given", "by me")].into_iter().collect(),
-        ..new_template("nf/a:v1", package)
-    };
+    let new = new_template("nf/a:v1", package).metadata([("given", "by me")]);
     let version = fixture
         .data
         .register_template(new.clone())
@@ -71,10 +68,7 @@ pub async fn a_changed_template_leaves_its_deployments_alone(fixture: DataFixtur
             [config_of("a", "old"), facts("Nf", json!({"v": "old"}))],
         )
         .await;
-    let new = NewSite {
-        template: Some(template_id("t")),
-        ..new_site("s", [])
-    };
+    let new = new_site("s", []).template(template_id("t"));
     fixture
         .data
         .register_site(new)
@@ -103,10 +97,8 @@ pub async fn a_changed_template_leaves_its_deployments_alone(fixture: DataFixtur
 
 /// `Expect` is enforced: absent, an exact version, or any. A refusal changes nothing.
 pub async fn expectations_are_enforced(fixture: DataFixture) {
-    let expecting = |expect: Expect, word: &str| NewTemplate {
-        expect,
-        ..new_template("t", [config_of("a", word)])
-    };
+    let expecting =
+        |expect: Expect, word: &str| new_template("t", [config_of("a", word)]).expect(expect);
     let register = async |new: NewTemplate| fixture.data.register_template(new).await;
     let nowhere = register(expecting(Expect::At(Version(7)), "a")).await;
     refused(nowhere, &[NotFound], "a version of an absent entity");
@@ -137,10 +129,7 @@ pub async fn expectations_are_enforced(fixture: DataFixture) {
     );
     assert_eq!(fixture.row(t("t")).await.version, second);
     assert_eq!(fixture.revision().await, 2);
-    let site = |expect: Expect| NewSite {
-        expect,
-        ..new_site("s", [])
-    };
+    let site = |expect: Expect| new_site("s", []).expect(expect);
     let register = async |new: NewSite| fixture.data.register_site(new).await;
     let version = register(site(Expect::Absent)).await.expect("it is absent");
     refused(
@@ -202,10 +191,8 @@ pub async fn an_invalid_package_is_refused_with_every_violation(fixture: DataFix
 /// A template must be partially valid; a site must be completely valid after merging.
 pub async fn templates_may_be_incomplete_but_sites_may_not(fixture: DataFixture) {
     fixture.template("t", [need("n", None)]).await;
-    let of_t = |resources: Vec<serde_json::Value>| NewSite {
-        template: Some(template_id("t")),
-        ..new_site("s", resources)
-    };
+    let of_t =
+        |resources: Vec<serde_json::Value>| new_site("s", resources).template(template_id("t"));
     let result = fixture.data.register_site(of_t(vec![])).await;
     refused(result, &[BadArgument], "an incomplete site");
     assert!(fixture.find(s("s")).await.is_none());
@@ -236,22 +223,16 @@ pub async fn unknown_annotation_values_are_refused(fixture: DataFixture) {
 
 /// A site is its template's package and metadata with its own merged in.
 pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
-    let new = NewTemplate {
-        metadata: [("a", "template's"), ("b", "template's")]
-            .into_iter()
-            .collect(),
-        ..new_template("t", [config_of("x", "template's"), config("y")])
-    };
+    let new = new_template("t", [config_of("x", "template's"), config("y")])
+        .metadata([("a", "template's"), ("b", "template's")]);
     fixture
         .data
         .register_template(new)
         .await
         .expect("the call is valid");
-    let new = NewSite {
-        template: Some(template_id("t")),
-        metadata: [("b", "site's")].into_iter().collect(),
-        ..new_site("s", [config("z"), config_of("x", "site's")])
-    };
+    let new = new_site("s", [config("z"), config_of("x", "site's")])
+        .template(template_id("t"))
+        .metadata([("b", "site's")]);
     let version = fixture
         .data
         .register_site(new)
@@ -264,10 +245,7 @@ pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
     assert_eq!(record.package, Some(merged));
     assert_eq!(value_of(&record.entity, "a"), Some("template's"));
     assert_eq!(value_of(&record.entity, "b"), Some("site's"));
-    let unknown = NewSite {
-        template: Some(template_id("none")),
-        ..new_site("u", [])
-    };
+    let unknown = new_site("u", []).template(template_id("none"));
     refused(
         fixture.data.register_site(unknown).await,
         &[BadArgument],
@@ -279,10 +257,7 @@ pub async fn a_site_is_merged_with_its_template(fixture: DataFixture) {
 /// A site that is registered again keeps its deployments.
 pub async fn a_site_keeps_its_deployments(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().site(site_id("s"));
     let id = fixture.create(new).await;
     let before = fixture.row(&id).await.version;
     fixture.site("s", [config("b")]).await;
@@ -355,10 +330,7 @@ pub async fn an_entity_under_deletion_is_busy(fixture: DataFixture) {
         matches!(&error, Error::Busy(key) if *key == s("s")),
         "{error:?}"
     );
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().site(site_id("s"));
     refused(
         fixture.data.create_deployment(new).await,
         &[BadArgument],

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use tko_core::{
-    DeploymentId, Enqueue, Entity, Expect, Gvk, Key, Kind, Lane, Metadata, NewDeployment,
-    NewPlugin, NewSite, NewTemplate, Package, Pattern, PluginId, PluginType, Resource, Select,
-    SiteId, Stage, TemplateId, deployment_resource,
+    DeploymentId, Enqueue, Entity, Gvk, Key, Kind, Lane, NewDeployment, NewPlugin, NewSite,
+    NewTemplate, Package, Pattern, PluginId, PluginType, Resource, Select, SiteId, Stage,
+    TemplateId, deployment_resource,
 };
 
 pub(crate) fn template_id(id: &str) -> TemplateId {
@@ -136,22 +136,11 @@ pub(crate) fn with(package: &Package, resource: Value) -> Package {
 }
 
 pub(crate) fn new_template(id: &str, resources: impl Into<Vec<Value>>) -> NewTemplate {
-    NewTemplate {
-        id: template_id(id),
-        metadata: Metadata::default(),
-        package: named(resources),
-        expect: Expect::Any,
-    }
+    NewTemplate::new(template_id(id), named(resources))
 }
 
 pub(crate) fn new_site(id: &str, resources: impl Into<Vec<Value>>) -> NewSite {
-    NewSite {
-        id: site_id(id),
-        template: None,
-        metadata: Metadata::default(),
-        package: named(resources),
-        expect: Expect::Any,
-    }
+    NewSite::new(site_id(id), named(resources))
 }
 
 pub(crate) fn new_plugin(name: &str) -> NewPlugin {
@@ -169,20 +158,15 @@ pub(crate) fn new_plugin(name: &str) -> NewPlugin {
 
 /// A deployment of a template.
 pub(crate) fn of_template(id: &str) -> NewDeployment {
-    NewDeployment {
-        template: Some(template_id(id)),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new().template(template_id(id))
 }
 
 /// A deployment on a site, prepared and approved already.
 pub(crate) fn running_on(site: &str) -> NewDeployment {
-    NewDeployment {
-        site: Some(site_id(site)),
-        prepared: true,
-        approved: true,
-        ..NewDeployment::default()
-    }
+    NewDeployment::new()
+        .site(site_id(site))
+        .prepared(true)
+        .approved(true)
 }
 
 pub(crate) fn enqueue(stage: Stage, key: impl Into<Key>) -> Enqueue {
@@ -196,10 +180,7 @@ pub(crate) fn all(kind: Kind) -> Select {
 /// Selects by exactly this metadata value.
 pub(crate) fn by(kind: Kind, key: &str, value: &str) -> Select {
     let pattern = Pattern::value(value).expect("the pattern is valid");
-    Select {
-        metadata: [(key.to_owned(), pattern)].into(),
-        ..all(kind)
-    }
+    all(kind).metadata_patterns([(key.to_owned(), pattern)].into())
 }
 
 /// The value of a metadata key.

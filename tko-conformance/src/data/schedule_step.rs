@@ -8,7 +8,7 @@ use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, ClaimExpired, Conflict};
 use tko_core::{
     Claim, Condition, DeploymentId, Event, Generation, Key, Kind, NewDeployment, Outcome,
-    ScheduleStep, Select, SiteId, Stage,
+    ScheduleStep, SiteId, Stage,
 };
 
 async fn claimed(fixture: &DataFixture, site: &str) -> Claim {
@@ -27,10 +27,7 @@ async fn place_of(fixture: &DataFixture, id: &DeploymentId) -> Option<(SiteId, G
 }
 
 async fn done(fixture: &DataFixture, claim: &Claim, step: ScheduleStep) {
-    let step = ScheduleStep {
-        settle: Some(Outcome::Done),
-        ..step
-    };
+    let step = step.settle(Outcome::Done);
     fixture
         .data
         .commit_placed(&claim.token, step)
@@ -53,11 +50,10 @@ pub async fn a_step_records_placements(fixture: DataFixture) {
         )]
     };
     let claim = claimed(&fixture, "s").await;
-    let step = ScheduleStep {
-        placed: vec![(id.clone(), Generation(1))],
-        conditions: vec![(s("s"), said("Site")), (Key::from(&id), said("There"))],
-        ..ScheduleStep::default()
-    };
+    let step = ScheduleStep::new()
+        .placed(id.clone(), Generation(1))
+        .conditions(s("s"), said("Site"))
+        .conditions(Key::from(&id), said("There"));
     done(&fixture, &claim, step).await;
     assert_eq!(
         place_of(&fixture, &id).await,
@@ -77,11 +73,9 @@ pub async fn a_step_records_placements(fixture: DataFixture) {
     );
     let claim = claimed(&fixture, "s").await;
     let before = fixture.revision().await;
-    let same = ScheduleStep {
-        placed: vec![(id.clone(), Generation(1))],
-        conditions: vec![(Key::from(&id), said("There"))],
-        ..ScheduleStep::default()
-    };
+    let same = ScheduleStep::new()
+        .placed(id.clone(), Generation(1))
+        .conditions(Key::from(&id), said("There"));
     done(&fixture, &claim, same).await;
     assert_eq!(
         fixture.revision().await,
@@ -89,15 +83,7 @@ pub async fn a_step_records_placements(fixture: DataFixture) {
         "equal conditions are no change"
     );
     let claim = claimed(&fixture, "s").await;
-    done(
-        &fixture,
-        &claim,
-        ScheduleStep {
-            removed: vec![id.clone()],
-            ..ScheduleStep::default()
-        },
-    )
-    .await;
+    done(&fixture, &claim, ScheduleStep::new().removed(id.clone())).await;
     assert_eq!(place_of(&fixture, &id).await, None);
 }
 
@@ -106,23 +92,17 @@ pub async fn a_step_without_outcome_keeps_the_claim(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
     let claim = claimed(&fixture, "s").await;
-    let there = ScheduleStep {
-        placed: vec![(id.clone(), Generation(1))],
-        ..ScheduleStep::default()
-    };
+    let there = ScheduleStep::new().placed(id.clone(), Generation(1));
     fixture
         .data
         .commit_placed(&claim.token, there)
         .await
         .expect("the call is valid");
     assert!(fixture.claim(Stage::Schedule, 10).await.is_empty());
-    let later = ScheduleStep {
-        settle: Some(Outcome::Retry {
-            after: Duration::ZERO,
-            reason: "unreachable".to_owned(),
-        }),
-        ..ScheduleStep::default()
-    };
+    let later = ScheduleStep::new().settle(Outcome::Retry {
+        after: Duration::ZERO,
+        reason: "unreachable".to_owned(),
+    });
     fixture
         .data
         .commit_placed(&claim.token, later)
@@ -139,10 +119,7 @@ pub async fn a_lost_claim_is_expired(fixture: DataFixture) {
     let id = fixture.create(running_on("s")).await;
     let claim = claimed(&fixture, "s").await;
     fixture.advance(TTL + Duration::from_secs(1)).await;
-    let there = || ScheduleStep {
-        placed: vec![(id.clone(), Generation(1))],
-        ..ScheduleStep::default()
-    };
+    let there = || ScheduleStep::new().placed(id.clone(), Generation(1));
     refused(
         fixture.data.commit_placed(&claim.token, there()).await,
         &[ClaimExpired],
@@ -175,11 +152,9 @@ pub async fn a_large_step_is_committed_completely(fixture: DataFixture) {
         let said = Condition::new("Scheduled", true, "There", "it runs", Generation(1));
         (Key::from(id), vec![said])
     };
-    let step = ScheduleStep {
-        placed: ids.iter().map(|id| (id.clone(), Generation(1))).collect(),
-        conditions: ids.iter().map(said).collect(),
-        ..ScheduleStep::default()
-    };
+    let step = ScheduleStep::new()
+        .all_placed(ids.iter().map(|id| (id.clone(), Generation(1))))
+        .all_conditions(ids.iter().map(said));
     done(&fixture, &claim, step).await;
     let all = fixture.walk(&all(Kind::Deployment), 0).await;
     let placed = all.iter().filter(|record| {
@@ -214,24 +189,13 @@ pub async fn a_deployment_is_on_one_site_at_a_time(fixture: DataFixture) {
         .expect("the call is valid");
     assert_eq!(fixture.drain(Stage::Schedule).await, ["new", "old"]);
     let claim = claimed(&fixture, "new").await;
-    let there = || ScheduleStep {
-        placed: vec![(id.clone(), Generation(2))],
-        ..ScheduleStep::default()
-    };
+    let there = || ScheduleStep::new().placed(id.clone(), Generation(2));
     let result = fixture.data.commit_placed(&claim.token, there()).await;
     refused(result, &[Conflict], "a deployment placed elsewhere");
     let back = [(claim.token, Outcome::Done)];
     fixture.data.settle(&back).await.expect("the call succeeds");
     let claim = claimed(&fixture, "old").await;
-    done(
-        &fixture,
-        &claim,
-        ScheduleStep {
-            removed: vec![id.clone()],
-            ..ScheduleStep::default()
-        },
-    )
-    .await;
+    done(&fixture, &claim, ScheduleStep::new().removed(id.clone())).await;
     assert_eq!(
         fixture.drain(Stage::Schedule).await,
         ["new"],
@@ -253,15 +217,7 @@ pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
     let id = fixture.create(running_on("one")).await;
     fixture.place("one", &[&id]).await;
     let claim = claimed(&fixture, "two").await;
-    done(
-        &fixture,
-        &claim,
-        ScheduleStep {
-            removed: vec![id.clone()],
-            ..ScheduleStep::default()
-        },
-    )
-    .await;
+    done(&fixture, &claim, ScheduleStep::new().removed(id.clone())).await;
     assert_eq!(
         place_of(&fixture, &id).await.map(|(site, _)| site),
         Some(site_id("one"))
@@ -273,10 +229,7 @@ pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
 pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
-    let child = NewDeployment {
-        parent: Some(id.clone()),
-        ..NewDeployment::default()
-    };
+    let child = NewDeployment::new().parent(id.clone());
     fixture.place("s", &[&id]).await;
     fixture
         .data
@@ -291,17 +244,11 @@ pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
     let from = fixture.revision().await;
     for _ in 0..2 {
         let claim = claimed(&fixture, "s").await;
-        let step = ScheduleStep {
-            removed: vec![id.clone()],
-            ..ScheduleStep::default()
-        };
+        let step = ScheduleStep::new().removed(id.clone());
         done(&fixture, &claim, step).await;
     }
     if fixture.find(&id).await.is_some() {
-        let select = Select {
-            deleting: true,
-            ..all(Kind::Deployment)
-        };
+        let select = all(Kind::Deployment).deleting(true);
         let is_gone = |event: &Event| matches!(event, Event::Gone { before, .. } if before.entity.key == Key::from(&id));
         fixture.wait_until(select, from, is_gone).await;
     }

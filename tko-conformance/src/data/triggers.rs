@@ -6,9 +6,7 @@ use super::sample::{
     with_head,
 };
 use serde_json::{Value, json};
-use tko_core::{
-    Condition, DeploymentId, Key, Lane, NewDeployment, NewSite, Outcome, Package, Stage,
-};
+use tko_core::{Condition, DeploymentId, Key, Lane, NewDeployment, Outcome, Package, Stage};
 
 const SITES: Stage = Stage::Schedule;
 
@@ -42,12 +40,7 @@ fn move_to(site: Value) -> impl Fn(&Package) -> Package {
 /// while it is unprepared.
 pub async fn unprepared_deployments_are_due(fixture: DataFixture) {
     let raw = fixture.create(NewDeployment::default()).await;
-    let ready = fixture
-        .create(NewDeployment {
-            prepared: true,
-            ..NewDeployment::default()
-        })
-        .await;
+    let ready = fixture.create(NewDeployment::new().prepared(true)).await;
     assert_eq!(fixture.drain(Stage::Prepare).await, [raw.to_string()]);
     change(&fixture, &raw, |p| with(p, config("a"))).await;
     change(&fixture, &ready, |p| with(p, config("a"))).await;
@@ -70,10 +63,7 @@ pub async fn unprepared_deployments_are_due(fixture: DataFixture) {
 pub async fn other_changes_make_no_deployment_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
-    let new = NewDeployment {
-        site: Some(site_id("s")),
-        ..of_template("t")
-    };
+    let new = of_template("t").site(site_id("s"));
     let id = fixture.create(new).await;
     let claim = fixture.claim_of(Stage::Prepare, &id).await;
     let mut step = fixture.step(id.as_str()).await;
@@ -106,10 +96,7 @@ pub async fn a_changed_site_is_due(fixture: DataFixture) {
     assert!(fixture.drain(SITES).await.is_empty(), "it is unchanged");
     fixture.site("s", [config("b")]).await;
     assert_eq!(fixture.drain(SITES).await, ["s"], "another package");
-    let new = NewSite {
-        metadata: [("k", "v")].into_iter().collect(),
-        ..new_site("s", [config("b")])
-    };
+    let new = new_site("s", [config("b")]).metadata([("k", "v")]);
     fixture
         .data
         .register_site(new)
@@ -128,10 +115,7 @@ pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
     let due = async |what: &str, expected: &[&str]| {
         assert_eq!(fixture.drain(SITES).await, expected, "{what}");
     };
-    let raw = NewDeployment {
-        site: Some(site_id("one")),
-        ..NewDeployment::default()
-    };
+    let raw = NewDeployment::new().site(site_id("one"));
     let id = fixture.create(raw).await;
     due("created, unprepared", &[]).await;
     change(&fixture, &id, |p| with(p, config("a"))).await;
@@ -176,10 +160,7 @@ pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
 pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
     fixture.template("t", []).await;
     fixture.site("s", []).await;
-    let running = NewDeployment {
-        template: of_template("t").template,
-        ..running_on("s")
-    };
+    let running = running_on("s").template(of_template("t").template);
     let id = fixture.create(running).await;
     fixture.drain(SITES).await;
     fixture
@@ -195,15 +176,11 @@ pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
         "it runs",
         fixture.row(&id).await.generation,
     );
-    let step = tko_core::ScheduleStep {
-        placed: vec![(id.clone(), fixture.row(&id).await.generation)],
-        conditions: vec![
-            (Key::from(&id), vec![said.clone()]),
-            (site_id("s").into(), vec![said]),
-        ],
-        settle: Some(Outcome::Done),
-        ..tko_core::ScheduleStep::default()
-    };
+    let step = tko_core::ScheduleStep::new()
+        .placed(id.clone(), fixture.row(&id).await.generation)
+        .conditions(&id, vec![said.clone()])
+        .conditions(site_id("s"), vec![said])
+        .settle(Outcome::Done);
     fixture
         .data
         .commit_placed(&claim.token, step)
@@ -254,11 +231,9 @@ pub async fn a_deleted_site_is_due_once_more(fixture: DataFixture) {
         Some(1),
         "its last package is there"
     );
-    let step = tko_core::ScheduleStep {
-        removed: vec![id.clone()],
-        settle: Some(Outcome::Done),
-        ..tko_core::ScheduleStep::default()
-    };
+    let step = tko_core::ScheduleStep::new()
+        .removed(id.clone())
+        .settle(Outcome::Done);
     fixture
         .data
         .commit_placed(&claim.token, step)
@@ -267,10 +242,7 @@ pub async fn a_deleted_site_is_due_once_more(fixture: DataFixture) {
     if fixture.find(site_id("s")).await.is_some() {
         // The site may be due once more for its own change.
         let from = 0;
-        let select = tko_core::Select {
-            deleting: true,
-            ..super::sample::all(tko_core::Kind::Site)
-        };
+        let select = super::sample::all(tko_core::Kind::Site).deleting(true);
         fixture
             .wait_until(select, from, |event| {
                 matches!(event, tko_core::Event::Gone { .. })

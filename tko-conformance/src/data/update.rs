@@ -9,12 +9,7 @@ use tko_core::{Error, Key, NewDeployment, Version};
 /// An update replaces the package at the version read; otherwise it conflicts and changes nothing.
 pub async fn an_update_requires_the_version_read(fixture: DataFixture) {
     let merge = named([config("a")]);
-    let id = fixture
-        .create(NewDeployment {
-            merge,
-            ..NewDeployment::default()
-        })
-        .await;
+    let id = fixture.create(NewDeployment::new().merge(merge)).await;
     let record = fixture.read(&id).await;
     let read = record.entity.version;
     let package = record.package.expect("it was requested");

@@ -6,16 +6,13 @@ use crate::verdict::refused;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use tko_core::{
-    ErrorKind, Event, Expect, Generation, Key, Kind, List, Metadata, NewDeployment, NewSite,
-    Revision, Watch,
+    ErrorKind, Event, Expect, Generation, Key, Kind, List, Metadata, NewDeployment, Revision, Watch,
 };
 
 async fn site(fixture: &DataFixture, id: &str, word: &str) {
-    let new = NewSite {
-        metadata: [("word", word)].into_iter().collect(),
-        expect: Expect::Any,
-        ..super::sample::new_site(id, [])
-    };
+    let new = super::sample::new_site(id, [])
+        .metadata([("word", word)])
+        .expect(Expect::Any);
     fixture
         .data
         .register_site(new)
@@ -36,7 +33,7 @@ fn in_short(events: &[Event]) -> Vec<(u64, String)> {
         Event::Gone { revision, before } => {
             (revision.0, format!("gone {}", before.entity.key.id()))
         }
-        Event::Bookmark { revision } => (revision.0, "bookmark".to_owned()),
+        event => (event.revision().0, "bookmark".to_owned()),
     };
     events.iter().map(short).collect()
 }
@@ -75,10 +72,7 @@ pub async fn a_watch_reports_matching_changes(fixture: DataFixture) {
 /// revision.
 pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
     let id = fixture
-        .create(NewDeployment {
-            id: Some(deployment_id("d")),
-            ..NewDeployment::default()
-        })
+        .create(NewDeployment::new().id(deployment_id("d")))
         .await;
     let first = fixture.package(&id).await;
     let version = fixture.row(&id).await.version;
@@ -93,10 +87,7 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
         .await
         .expect("it exists");
     fixture
-        .create(NewDeployment {
-            id: Some(deployment_id("last")),
-            ..NewDeployment::default()
-        })
+        .create(NewDeployment::new().id(deployment_id("last")))
         .await;
     let told = fixture.told(&all(Kind::Deployment), 0, "last").await;
     let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
@@ -106,7 +97,7 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
         let record = match event {
             Event::Put { record, .. } => record,
             Event::Gone { before, .. } => before,
-            Event::Bookmark { .. } => unreachable!("bookmarks are left out"),
+            _ => unreachable!("bookmarks are left out"),
         };
         let package = record.package.as_ref().expect("it was requested");
         head_of(package);
@@ -114,11 +105,9 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
     }
     let (one, two) = (Generation(1), Generation(2));
     assert_eq!(sizes, [(1, one), (2, two), (2, two)]);
-    let mut plain = fixture.data.watch(Watch {
-        select: all(Kind::Deployment),
-        after: Revision(0),
-        package: false,
-    });
+    let mut plain = fixture
+        .data
+        .watch(Watch::new(all(Kind::Deployment), Revision(0)));
     match plain.next().await {
         Some(Ok(Event::Put { record, .. })) => assert!(record.package.is_none()),
         other => panic!("the first event is expected, but the answer is {other:?}"),
@@ -128,19 +117,13 @@ pub async fn an_event_has_the_whole_package(fixture: DataFixture) {
 /// For users, an entity is gone when its deletion starts.
 pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     fixture.site("s", []).await;
-    let new = NewDeployment {
-        id: Some(deployment_id("d")),
-        ..running_on("s")
-    };
+    let new = running_on("s").id(deployment_id("d"));
     let id = fixture.create(new).await;
     fixture.place("s", &[&id]).await;
     let from = fixture.revision().await;
     fixture.data.delete(&d("d")).await.expect("it exists");
     fixture
-        .create(NewDeployment {
-            id: Some(deployment_id("last")),
-            ..NewDeployment::default()
-        })
+        .create(NewDeployment::new().id(deployment_id("last")))
         .await;
     let told = fixture.told(&all(Kind::Deployment), from, "last").await;
     let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
@@ -157,11 +140,7 @@ pub async fn joins_cannot_be_watched(fixture: DataFixture) {
         } else {
             select.site_metadata = metadata.clone();
         }
-        let watch = Watch {
-            select,
-            after: Revision(0),
-            package: false,
-        };
+        let watch = Watch::new(select, Revision(0));
         let mut events = fixture.data.watch(watch);
         let first = events.next().await.expect("the call succeeds");
         refused(first, &[ErrorKind::BadArgument], "the watch");
@@ -178,13 +157,7 @@ pub async fn a_position_no_longer_kept_is_expired(fixture: DataFixture) {
     for n in 0..60 {
         site(&fixture, "s", &n.to_string()).await;
     }
-    let watch = |after| {
-        fixture.data.watch(Watch {
-            select: all(Kind::Site),
-            after,
-            package: false,
-        })
-    };
+    let watch = |after| fixture.data.watch(Watch::new(all(Kind::Site), after));
     let mut events = watch(Revision(0));
     let first = events.next().await.expect("the call succeeds");
     refused(first, &[ErrorKind::Expired], "the position 0");
@@ -244,12 +217,7 @@ pub async fn list_then_watch_is_exact(fixture: DataFixture) {
     }
     let select = by(Kind::Site, "word", "yes*");
     let mut known: BTreeMap<Key, Metadata> = BTreeMap::new();
-    let mut list = List {
-        select: select.clone(),
-        after: None,
-        limit: 3,
-        want: PEOPLE,
-    };
+    let mut list = List::new(select.clone()).limit(3).want(PEOPLE);
     let mut first = None;
     loop {
         let page = fixture.data.list(&list).await.expect("the page is read");
@@ -282,7 +250,7 @@ pub async fn list_then_watch_is_exact(fixture: DataFixture) {
                 known.insert(record.entity.key.clone(), record.entity.metadata.clone());
             }
             Event::Gone { before, .. } => drop(known.remove(&before.entity.key)),
-            Event::Bookmark { .. } => {}
+            _ => {}
         }
     }
     known.remove(&s("last"));

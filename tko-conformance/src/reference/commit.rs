@@ -157,19 +157,13 @@ impl ReferenceState {
             };
             let revision = Revision(self.revision().0 + 1);
             let new = new.map(|row| ReferenceRow { revision, ..row });
-            let whole = Want {
-                revision: true,
-                ..Want::PACKAGE
-            };
-            self.feed.push(ChangeRecord {
-                revision,
-                set: revision,
-                at: now,
-                key: key.clone(),
-                before: old.map(|row| row.record(whole)),
-                after: new.as_ref().map(|row| row.record(whole)),
-                cause: set.cause.clone(),
-            });
+            let whole = Want::PACKAGE.with_revision();
+            self.feed.push(
+                ChangeRecord::new(revision, revision, now, key.clone())
+                    .before(old.map(|row| row.record(whole)))
+                    .after(new.as_ref().map(|row| row.record(whole)))
+                    .cause(set.cause.clone()),
+            );
             committed.revision = Some(revision);
             if let Some(row) = new {
                 committed.versions.push((key.clone(), row.entity.version));
@@ -236,12 +230,11 @@ impl ReferenceState {
     ) -> Option<AppliedChange> {
         let old = self.rows.get(key)?.clone();
         let conditions = Condition::merge(&old.entity.conditions, new, now)?;
-        let entity = Entity {
-            conditions,
-            version: Version(self.give()),
-            updated: now,
-            ..(*old.entity).clone()
-        };
+        let entity = (*old.entity)
+            .clone()
+            .conditions(conditions)
+            .version(Version(self.give()))
+            .updated(now);
         let new = ReferenceRow {
             entity: Arc::new(entity),
             ..old.clone()

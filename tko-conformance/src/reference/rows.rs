@@ -48,24 +48,21 @@ impl ReferenceState {
             .collect();
         let more = keys.len() > limit;
         keys.truncate(limit);
-        Page {
-            revision: self.revision(),
-            next: keys
-                .last()
-                .filter(|_| more)
-                .map(|key| Cursor((*key).clone())),
-            items: keys
-                .into_iter()
+        let next = keys
+            .last()
+            .filter(|_| more)
+            .map(|key| Cursor((*key).clone()));
+        Page::new(
+            self.revision(),
+            keys.into_iter()
                 .filter_map(|key| self.record(key, list.want))
                 .collect(),
-        }
+        )
+        .next(next)
     }
 
     pub(crate) fn count(&self, select: &Select, bound: u64) -> Count {
         let all = self.matching(select).count() as u64;
-        Count {
-            found: all.min(bound),
-            more: all > bound,
-        }
+        Count::new(all.min(bound), all > bound)
     }
 }

@@ -35,12 +35,9 @@ pub(super) struct ReferenceRow {
 
 impl ReferenceRow {
     pub(super) fn record(&self, want: Want) -> Record {
-        Record {
-            entity: self.entity.clone(),
-            package: want.package.then(|| self.body.clone()),
-            revision: want.revision.then_some(self.revision),
-            work: Vec::new(),
-        }
+        Record::new(self.entity.clone())
+            .package(want.package.then(|| self.body.clone()))
+            .revision(want.revision.then_some(self.revision))
     }
 }
 

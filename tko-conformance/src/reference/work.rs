@@ -71,21 +71,14 @@ impl ReferenceState {
         if self.open_edit(key, now).is_some() {
             return Err(Error::Busy(key.clone()));
         }
-        let token = Token {
-            key: key.clone(),
-            secret: self.secret(EDIT).into(),
-        };
+        let token = Token::new(key.clone(), self.secret(EDIT));
         let until = now.plus(ttl);
         self.edits.push(ReferenceModification {
             token: token.clone(),
             until,
             ended: false,
         });
-        Ok(Modification {
-            token,
-            until,
-            record,
-        })
+        Ok(Modification::new(token, until, record))
     }
 
     pub(super) fn mark(&mut self, mark: Enqueue, now: Timestamp) {
@@ -95,16 +88,7 @@ impl ReferenceState {
         let due = now.plus(mark.after);
         let at = (mark.stage, mark.key.clone());
         let item = self.work.entry(at).or_insert_with(|| ReferenceWork {
-            work: Work {
-                stage: mark.stage,
-                key: mark.key,
-                lane: mark.lane,
-                due,
-                attempts: 0,
-                error: None,
-                progress: None,
-                leased: None,
-            },
+            work: Work::new(mark.stage, mark.key, mark.lane, due),
             token: None,
             marked: None,
         });
@@ -179,10 +163,7 @@ impl ReferenceState {
         lease: Duration,
         now: Timestamp,
     ) -> Claim {
-        let token = Token {
-            key: key.clone(),
-            secret: self.secret(LEASE).into(),
-        };
+        let token = Token::new(key.clone(), self.secret(LEASE));
         let at = (stage, key.clone());
         let fence = self.fences.entry(at.clone()).or_default();
         *fence += 1;
@@ -193,12 +174,7 @@ impl ReferenceState {
         item.work.leased = Some(until);
         item.token = Some(token.clone());
         item.marked = None;
-        Claim {
-            token,
-            work: item.work.clone(),
-            fence,
-            until,
-        }
+        Claim::new(token, item.work.clone(), fence, until)
     }
 
     fn leased(&mut self, token: &Token) -> Option<&mut ReferenceWork> {

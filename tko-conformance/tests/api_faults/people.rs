@@ -83,12 +83,9 @@ impl Broken {
         }
         let version = self.inner.register_template(new).await?;
         if self.is("deployments follow their template") {
-            let list = List {
-                select: Select::all(Kind::Deployment),
-                after: None,
-                limit: 0,
-                want: Want::PACKAGE,
-            };
+            let list = List::new(Select::all(Kind::Deployment))
+                .limit(0)
+                .want(Want::PACKAGE);
             for record in self.inner.list(&list).await?.items {
                 let id = record
                     .entity
@@ -151,10 +148,7 @@ impl Broken {
     }
 
     pub(crate) async fn broken_list(&self, list: &List) -> Result<Page> {
-        let mut list = List {
-            select: self.selected(&list.select),
-            ..list.clone()
-        };
+        let mut list = list.clone().select(self.selected(&list.select));
         if self.is("the cursor is ignored") {
             list.after = None;
         }
@@ -178,10 +172,7 @@ impl Broken {
         if self.is("deployments go with their parent")
             && let Key::Deployment(id) = key
         {
-            let select = Select {
-                parent: Some(id.clone()),
-                ..Select::all(Kind::Deployment)
-            };
+            let select = Select::all(Kind::Deployment).parent(id.clone());
             self.inner.purge(&select).await?;
         }
         match self.inner.delete(key).await {
@@ -201,12 +192,7 @@ impl Broken {
         if !self.is("a hundred are approved") {
             return self.inner.approve(&select).await;
         }
-        let list = List {
-            select,
-            after: None,
-            limit: 100,
-            want: Want::ROW,
-        };
+        let list = List::new(select).limit(100);
         let mut bulk = Bulk::default();
         for record in self.inner.list(&list).await?.items {
             let mut one = list.select.clone();
@@ -274,13 +260,7 @@ fn resumed(inner: Arc<dyn tko_core::WorkerApi>, watch: Watch) -> BoxStream<'stat
         .flat_map(move |item| match item {
             Err(Error::Expired { oldest }) => {
                 let after = oldest;
-                resumed(
-                    inner.clone(),
-                    Watch {
-                        after,
-                        ..watch.clone()
-                    },
-                )
+                resumed(inner.clone(), watch.clone().after(after))
             }
             item => stream::once(async { item }).boxed(),
         })

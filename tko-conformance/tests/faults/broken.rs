@@ -10,9 +10,9 @@ use std::time::Duration;
 use tko_conformance::Reference;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, Change, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Condition,
-    Count, DeploymentId, Enqueue, Generation, Key, List, Modification, Outcome, Page, Record,
-    Result, Revision, Select, Stage, Timestamp, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Condition, Count,
+    DeploymentId, Enqueue, Generation, Key, List, Modification, Outcome, Page, Record, Result,
+    Revision, Select, Stage, Timestamp, Token, Want,
 };
 use tokio::sync::Notify;
 
@@ -82,19 +82,13 @@ impl Broken {
     pub(crate) async fn make_noise(&self, key: &Key) -> Option<Revision> {
         let number = self.noise.fetch_add(1, Ordering::Relaxed);
         let said = Condition::new("Noise", true, format!("N{number}"), "", Generation(1));
-        let set = ChangeSet {
-            changes: vec![Change::Conditions(key.clone(), vec![said])],
-            ..ChangeSet::default()
-        };
+        let set = ChangeSet::new().conditions(key.clone(), vec![said]);
         let done = self.inner.commit(set, Ack::Numbered).await;
         done.expect("conditions are let through").revision
     }
 
     pub(crate) async fn mark(&self, stage: Stage, key: &Key) {
-        let set = ChangeSet {
-            enqueue: vec![Enqueue::now(stage, key, tko_core::Lane::new(0))],
-            ..ChangeSet::default()
-        };
+        let set = ChangeSet::new().enqueue(Enqueue::now(stage, key, tko_core::Lane::new(0)));
         let done = self.inner.commit(set, Ack::Durable).await;
         done.expect("marks are taken");
     }

@@ -149,16 +149,13 @@ impl Broken {
     }
 
     async fn waited_for(&self, request: ClaimRequest) -> Result<Vec<Claim>> {
-        let at_once = ClaimRequest {
-            wait: Duration::ZERO,
-            ..request.clone()
-        };
+        let at_once = request.clone().wait(Duration::ZERO);
         if self.is("claims never wait") {
             return self.inner.claim(&at_once).await;
         }
         if self.is("claims wait for ever") {
             let wait = FOR_EVER;
-            return self.inner.claim(&ClaimRequest { wait, ..request }).await;
+            return self.inner.claim(&request.wait(wait)).await;
         }
         if self.is("a dropped claim continues") {
             let inner = self.inner.clone();
@@ -181,10 +178,7 @@ impl Broken {
             "the first lane is always first",
         ];
         if self.is_any(&by_lane) {
-            let all = ClaimRequest {
-                max: 1_000,
-                ..at_once
-            };
+            let all = at_once.max(1_000);
             let mut claims = self.inner.claim(&all).await?;
             claims.sort_by_key(|claim| claim.work.lane);
             let back = claims.split_off(request.max.min(claims.len()));
@@ -203,10 +197,7 @@ impl Broken {
 
     /// Claims from the lane after the one from which any stage was last served.
     async fn in_shared_turn(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
-        let all = ClaimRequest {
-            max: 1_000,
-            ..request.clone()
-        };
+        let all = request.clone().max(1_000);
         let mut claims = self.inner.claim(&all).await?;
         let turn = self.memo().turn;
         claims.sort_by_key(|claim| {
@@ -225,15 +216,9 @@ impl Broken {
     /// Enqueues work that is due within a tick, so that it is due now.
     async fn claimed_early(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         let now = self.inner.feed_position().await?.now;
-        let list = List {
-            select: Select::all(Kind::Deployment),
-            after: None,
-            limit: 0,
-            want: Want {
-                work: true,
-                ..Want::ROW
-            },
-        };
+        let list = List::new(Select::all(Kind::Deployment))
+            .limit(0)
+            .want(Want::ROW.with_work());
         for record in self.inner.list(&list).await?.items {
             for work in record.work {
                 if work.due > now && work.due <= now.plus(TICK) {
@@ -323,13 +308,9 @@ impl Broken {
     }
 
     async fn settle_anyhow(&self, token: &Token, outcome: Outcome) -> Result<bool> {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: String::new(),
-            max: 1_000,
-            lease: FOR_EVER,
-            wait: Duration::ZERO,
-        };
+        let request = ClaimRequest::new(Stage::Prepare, String::new())
+            .max(1_000)
+            .lease(FOR_EVER);
         let mut live = false;
         for claim in self.inner.claim(&request).await? {
             let wanted = claim.work.key == token.key;

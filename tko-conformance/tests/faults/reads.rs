@@ -149,10 +149,7 @@ impl Broken {
         {
             return Ok(page.clone());
         }
-        let mut list = List {
-            select: self.selected(&list.select),
-            ..list.clone()
-        };
+        let mut list = list.clone().select(self.selected(&list.select));
         let after = list.after.clone();
         if self.is("the cursor is ignored") {
             list.after = None;
@@ -193,10 +190,7 @@ impl Broken {
             page.next = Some(Cursor(end));
         }
         if self.is("a listing mixes kinds") && list.select.kind == Kind::Site {
-            let other = List {
-                select: Select::all(Kind::Template),
-                ..list.clone()
-            };
+            let other = list.clone().select(Select::all(Kind::Template));
             page.items.extend(self.inner.list(&other).await?.items);
         }
         if self.is("a stale page names a future revision") && list.want.allow_stale {
@@ -252,15 +246,7 @@ impl Broken {
 
     /// All rows of a kind.
     async fn rows(&self, kind: Kind) -> Result<BTreeMap<Key, Arc<Entity>>> {
-        let list = List {
-            select: Select {
-                deleting: true,
-                ..Select::all(kind)
-            },
-            after: None,
-            limit: 0,
-            want: Want::ROW,
-        };
+        let list = List::new(Select::all(kind).deleting(true)).limit(0);
         let page = self.inner.list(&list).await?;
         let rows = page.items.into_iter().map(|record| record.entity);
         Ok(rows.map(|entity| (entity.key.clone(), entity)).collect())
@@ -268,10 +254,7 @@ impl Broken {
 
     /// A page of the matches that pass this filter.
     async fn filtered(&self, list: &List, filter: impl Fn(&Entity) -> bool) -> Result<Page> {
-        let all = List {
-            limit: 0,
-            ..list.clone()
-        };
+        let all = list.clone().limit(0);
         let mut page = self.inner.list(&all).await?;
         page.items.retain(|record| filter(&record.entity));
         if page.items.len() > list.most() {
@@ -284,10 +267,7 @@ impl Broken {
 
     /// One page made of many small ones, read one after the other.
     async fn in_pieces(&self, list: &List, size: usize, limit: usize) -> Result<Page> {
-        let mut small = List {
-            limit: size,
-            ..list.clone()
-        };
+        let mut small = list.clone().limit(size);
         let mut page = self.inner.list(&small).await?;
         while page.items.len() < limit && page.next.is_some() {
             tokio::task::yield_now().await;

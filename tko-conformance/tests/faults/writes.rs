@@ -294,10 +294,7 @@ impl Broken {
             let Change::Delete(key) = change else {
                 continue;
             };
-            let want = Want {
-                work: true,
-                ..Want::ROW
-            };
+            let want = Want::ROW.with_work();
             let work = self.find(key, want).await.map(|record| record.work);
             let marks = work.into_iter().flatten();
             let marks = marks.filter(|work| !delete_stage || work.stage == tko_core::Stage::Delete);
@@ -337,10 +334,7 @@ impl Broken {
         let before = |set: &mut ChangeSet, of: fn(&Require) -> bool| {
             let (first, later) = std::mem::take(&mut set.require).into_iter().partition(of);
             set.require = later;
-            ChangeSet {
-                require: first,
-                ..ChangeSet::default()
-            }
+            ChangeSet::new().requirements(first)
         };
         if self.is("Unreferenced is checked before the changes") {
             let first = before(&mut set, |r| matches!(r, Require::Unreferenced(_)));
@@ -349,10 +343,7 @@ impl Broken {
         if self.is("a set settles before it enqueues") && set.settle.is_some() {
             let enqueue = std::mem::take(&mut set.enqueue);
             let done = self.inner.commit(set, ack).await?;
-            let enqueue = ChangeSet {
-                enqueue,
-                ..ChangeSet::default()
-            };
+            let enqueue = ChangeSet::new().enqueued(enqueue);
             self.inner.commit(enqueue, ack).await?;
             return Ok(done);
         }
@@ -365,12 +356,7 @@ impl Broken {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let freely = ChangeSet {
-            under: None,
-            settle: None,
-            progress: None,
-            ..set.clone()
-        };
+        let freely = set.clone().under(None).settle(None).progress(None);
         let unknown = set
             .under
             .as_ref()
@@ -412,7 +398,7 @@ impl Broken {
             }
             Error::Busy(key) if self.is("writers ignore modifications") => {
                 let under = self.memo().edits.get(&key).cloned();
-                self.inner.commit(ChangeSet { under, ..freely }, ack).await
+                self.inner.commit(freely.under(under), ack).await
             }
             error => {
                 if self.is("a refused commit ends the modification")

@@ -28,6 +28,7 @@ pub enum Expect {
 
 /// A template to register: created, or replaced whole.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewTemplate {
     /// The template to create or replace.
     pub id: TemplateId,
@@ -60,6 +61,7 @@ impl NewTemplate {
 
 /// A site to register: created, or replaced whole.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewSite {
     /// The site to create or replace.
     pub id: SiteId,
@@ -98,6 +100,7 @@ impl NewSite {
 
 /// A plugin to register: created, or replaced whole.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewPlugin {
     /// The type and name of the plugin.
     pub id: PluginId,
@@ -176,6 +179,7 @@ impl NewPlugin {
 /// # Ok::<(), tko_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct NewDeployment {
     /// The id; chosen by the store if absent. A client that may retry chooses it itself, or sets
     /// [`idempotency_key`](Self::idempotency_key).
@@ -243,6 +247,7 @@ impl NewDeployment {
 /// # Ok::<(), tko_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct EntityUpdate {
     /// The entity to change.
     pub key: Key,
@@ -290,6 +295,7 @@ impl EntityUpdate {
 
 /// The result of a bulk call. Each entity is changed atomically; the call as a whole is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Bulk {
     /// How many entities were changed.
     pub done: u64,
@@ -314,6 +320,7 @@ impl Bulk {
 
 /// A request for the changes of the entities that match a selection.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Watch {
     /// The entities to watch. A selection by a template's or a site's metadata is refused, because
     /// a change of a template or site makes no event for its deployments.
@@ -336,6 +343,8 @@ impl Watch {
     }
 
     chainable! {
+        /// Sets the revision after which changes count.
+        after: Revision;
         /// Sets whether events carry packages.
         package: bool;
     }
@@ -343,6 +352,7 @@ impl Watch {
 
 /// One event of a watch. Revisions rise strictly from event to event.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Event {
     /// An entity was created, changed, or began to match.
     Put {
@@ -380,6 +390,7 @@ impl Event {
 
 /// A description of the data service, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct About {
     /// The name of the backend, such as `memory`.
     pub backend: String,

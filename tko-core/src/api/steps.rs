@@ -31,6 +31,7 @@ pub enum Effect {
 
 /// One step of preparing one deployment; committed whole or not at all.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PrepareStep {
     /// The deployment.
     pub deployment: DeploymentId,
@@ -66,6 +67,8 @@ impl PrepareStep {
     }
 
     chainable! {
+        /// Sets the generation that the step was computed from.
+        expect: Generation;
         /// Sets the new package.
         package: into Option<Package>;
         /// Sets all effects.
@@ -97,6 +100,7 @@ impl PrepareStep {
 
 /// One step of scheduling one site.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ScheduleStep {
     /// Deployments that are on the site, or are about to be put there, each with the generation of
     /// the package. Commit this *before* putting anything on the site: a deployment that is not
@@ -134,6 +138,33 @@ impl ScheduleStep {
     #[must_use]
     pub fn conditions(mut self, key: impl Into<Key>, conditions: Vec<Condition>) -> Self {
         self.conditions.push((key.into(), conditions));
+        self
+    }
+
+    /// Adds deployments that are on the site, or are about to be put there.
+    #[must_use]
+    pub fn all_placed(
+        mut self,
+        deployments: impl IntoIterator<Item = (DeploymentId, Generation)>,
+    ) -> Self {
+        self.placed.extend(deployments);
+        self
+    }
+
+    /// Adds deployments that are no longer on the site.
+    #[must_use]
+    pub fn all_removed(mut self, deployments: impl IntoIterator<Item = DeploymentId>) -> Self {
+        self.removed.extend(deployments);
+        self
+    }
+
+    /// Adds conditions of the site and of its deployments.
+    #[must_use]
+    pub fn all_conditions(
+        mut self,
+        conditions: impl IntoIterator<Item = (Key, Vec<Condition>)>,
+    ) -> Self {
+        self.conditions.extend(conditions);
         self
     }
 

@@ -14,6 +14,7 @@ use crate::revision::{Generation, Timestamp, Version};
 /// creates a deployment with an idempotency key that is in use is dropped as well, and reported in
 /// [`Committed::existing`](super::Committed::existing).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Put {
     /// The kind and id of the entity.
     pub key: Key,

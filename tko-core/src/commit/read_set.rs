@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 /// All that a change set depends on, read before its changes are staged.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ReadSet<R> {
     /// The rows of all keys that the set changes or requires, and any others.
     pub rows: BTreeMap<Key, R>,

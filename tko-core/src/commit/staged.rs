@@ -28,6 +28,7 @@ use std::sync::Arc;
 /// A backend writes all steps of a change set atomically. It can check that the row is unchanged
 /// by comparing the version of `before`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Step<R> {
     /// The position of its change in the change set, from 0.
     pub index: usize,
@@ -59,6 +60,7 @@ impl<R: StoredRow> Step<R> {
 
 /// The effect of a change set on a snapshot. Changes without effect are left out.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Staged<R> {
     /// The rows to write, in the order of their changes.
     pub steps: Vec<Step<R>>,

@@ -28,6 +28,7 @@ use std::time::Duration;
 /// A backend that claims in the order of [`ready`](Self::ready) within each lane needs nothing that
 /// sweeps: an expired lease is due work.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct WorkItem {
     /// The lane in which it is claimed.
     pub lane: Lane,
@@ -47,6 +48,7 @@ pub struct WorkItem {
 
 /// A lease of a [`WorkItem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WorkLease {
     /// The secret of its token.
     pub secret: Arc<str>,

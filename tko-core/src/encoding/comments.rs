@@ -13,6 +13,7 @@ use super::limits::MAX_DEPTH;
 
 /// A comment at the end of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LineComment {
     /// The document of the stream, from 1; empty documents count.
     pub document: usize,
@@ -20,6 +21,17 @@ pub struct LineComment {
     pub pointer: String,
     /// The text of the comment, without `#` and the spaces around it.
     pub text: String,
+}
+
+impl LineComment {
+    /// A comment about the value at this JSON pointer of a document, counted from 1.
+    pub fn new(document: usize, pointer: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            document,
+            pointer: pointer.into(),
+            text: text.into(),
+        }
+    }
 }
 
 /// Finds the comments that begin with `start` at the ends of lines of YAML.

@@ -17,8 +17,9 @@ pub const MAX_DEPTH: usize = 120;
 /// Limits on one input; an input beyond them is refused as a whole.
 ///
 /// The defaults accept every bundle met in practice, including more than a thousand large manifests
-/// in one stream. Change one with `Limits { bytes: 1 << 20, ..Limits::default() }`.
+/// in one stream. Change one with `Limits::new().bytes(1 << 20)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The size of the input in bytes. Default: 32 MiB.
     pub bytes: usize,
@@ -39,8 +40,9 @@ pub struct Limits {
     pub alias_bytes: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// The limits that fit most inputs.
+    pub const fn new() -> Self {
         Self {
             bytes: 32 << 20,
             depth: 100,
@@ -49,6 +51,54 @@ impl Default for Limits {
             alias_values: 1_000_000,
             alias_bytes: 32 << 20,
         }
+    }
+
+    /// Sets the size of the input in bytes.
+    #[must_use]
+    pub const fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Sets the levels of maps and lists in one resource.
+    #[must_use]
+    pub const fn depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// Sets the number of values in the whole input.
+    #[must_use]
+    pub const fn values(mut self, values: usize) -> Self {
+        self.values = values;
+        self
+    }
+
+    /// Sets the number of documents and resources.
+    #[must_use]
+    pub const fn documents(mut self, documents: usize) -> Self {
+        self.documents = documents;
+        self
+    }
+
+    /// Sets the number of values that aliases copy.
+    #[must_use]
+    pub const fn alias_values(mut self, values: usize) -> Self {
+        self.alias_values = values;
+        self
+    }
+
+    /// Sets the bytes of text that aliases copy.
+    #[must_use]
+    pub const fn alias_bytes(mut self, bytes: usize) -> Self {
+        self.alias_bytes = bytes;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

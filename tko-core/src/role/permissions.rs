@@ -5,6 +5,7 @@ use crate::id::Kind;
 
 /// One row of [`PERMISSIONS`].
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Permission {
     /// The name of the call, as [`ApiCall::name`](crate::ApiCall::name).
     pub call: &'static str,

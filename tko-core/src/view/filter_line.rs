@@ -24,6 +24,7 @@ pub const MAX_FILTER_LINE: usize = 4_096;
 /// # Ok::<(), tko_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FilterLine {
     /// The selection that the API evaluates.
     pub select: Select,

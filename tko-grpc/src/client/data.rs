@@ -29,10 +29,7 @@ fn bulk(answer: wire::BulkResponse) -> Result<Bulk> {
         let of = required("key", skipped.key.as_ref()).and_then(unpack_key)?;
         Ok((of, skipped.reason))
     });
-    Ok(Bulk {
-        done: answer.done,
-        skipped: skipped.collect::<Result<_>>().map_err(garbled)?,
-    })
+    Ok(Bulk::new(answer.done).skipped(skipped.collect::<Result<_>>().map_err(garbled)?))
 }
 
 #[async_trait]
@@ -42,9 +39,7 @@ impl DataApi for Client {
     }
 
     async fn about(&self) -> Result<About> {
-        self.server().await.map(|server| About {
-            backend: server.backend,
-        })
+        self.server().await.map(|server| About::new(server.backend))
     }
 
     async fn register_template(&self, new: NewTemplate) -> Result<Version> {
@@ -148,10 +143,7 @@ impl DataApi for Client {
                 data.count(request).await
             })
             .await?;
-        Ok(Count {
-            found: answer.found,
-            more: answer.more,
-        })
+        Ok(Count::new(answer.found, answer.more))
     }
 
     async fn delete(&self, of: &Key) -> Result<()> {
@@ -225,11 +217,11 @@ impl DataApi for Client {
             .await?;
         let table = self.table(&answer.packages)?;
         let modification = || {
-            Ok(Modification {
-                token: Token::decode(&answer.token)?,
-                until: unpack_timestamp(answer.until.as_ref())?,
-                record: unpack_record(required("record", answer.record)?, &table)?,
-            })
+            Ok(Modification::new(
+                Token::decode(&answer.token)?,
+                unpack_timestamp(answer.until.as_ref())?,
+                unpack_record(required("record", answer.record)?, &table)?,
+            ))
         };
         modification().map_err(garbled)
     }
@@ -269,11 +261,11 @@ impl DataApi for Client {
                 |mut data, request| async move { data.head(request).await },
             )
             .await?;
-        Ok(FeedPosition {
-            revision: Revision(answer.revision),
-            oldest: Revision(answer.oldest),
-            now: unpack_timestamp(answer.now.as_ref()).map_err(garbled)?,
-        })
+        Ok(FeedPosition::new(
+            Revision(answer.revision),
+            Revision(answer.oldest),
+            unpack_timestamp(answer.now.as_ref()).map_err(garbled)?,
+        ))
     }
 
     fn watch(&self, watch: Watch) -> BoxStream<'static, Result<Event>> {

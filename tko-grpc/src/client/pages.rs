@@ -63,11 +63,10 @@ impl ListingStream {
                 Ok(None) => {
                     // An empty listing still has one page.
                     let items = self.pages.pop_front().map(|page| page.items);
-                    return Ok(Page {
-                        revision: required("revision", self.revision).map_err(garbled)?,
-                        items: items.unwrap_or_default(),
-                        next: None,
-                    });
+                    return Ok(Page::new(
+                        required("revision", self.revision).map_err(garbled)?,
+                        items.unwrap_or_default(),
+                    ));
                 }
                 Err(error @ Error::Unavailable { .. }) if self.tries > 1 => {
                     tracing::debug!(error = error.chain(), "resuming a listing");
@@ -124,11 +123,8 @@ impl ListingStream {
             if let Some(last) = items.last() {
                 self.list.after = Some(Cursor(last.entity.key.clone()));
             }
-            self.pages.push_back(Page {
-                revision,
-                items,
-                next: self.list.after.clone(),
-            });
+            self.pages
+                .push_back(Page::new(revision, items).next(self.list.after.clone()));
         }
         Ok(())
     }

@@ -49,11 +49,11 @@ impl Client {
                     last = message.next;
                 }
                 let last = last.map(|last| unpack_key(&last).map(Cursor));
-                Ok(Page {
-                    revision: required("revision", revision.map(Revision)).map_err(garbled)?,
+                Ok(Page::new(
+                    required("revision", revision.map(Revision)).map_err(garbled)?,
                     items,
-                    next: last.transpose().map_err(garbled)?,
-                })
+                )
+                .next(last.transpose().map_err(garbled)?))
             })
         };
         self.repeat(attempt).await

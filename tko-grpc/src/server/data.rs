@@ -332,11 +332,8 @@ impl data_server::Data for DataService {
         let api = self.0.api(request.extensions());
         let request = request.into_inner();
         let select = select(request.select.as_ref()).map_err(|error| options.refuse(&error))?;
-        let events = api.watch(Watch {
-            select,
-            after: Revision(request.after),
-            package: request.package,
-        });
+        let events =
+            api.watch(Watch::new(select, Revision(request.after)).package(request.package));
         let max = self.0.settings.max_message;
         let messages = events.map_ok(move |event| event_message(&event, max));
         Ok(self.0.stream(options, Lifetime::UntilShutdown, messages))
@@ -374,7 +371,7 @@ fn event_message(event: &Event, max: usize) -> wire::WatchResponse {
     match event {
         Event::Put { record, .. } => skip(&record.entity.key, size),
         Event::Gone { before, .. } => skip(&before.entity.key, size),
-        Event::Bookmark { .. } => {}
+        _ => {}
     }
     let revision = event.revision();
     pack_event(&Event::Bookmark { revision })

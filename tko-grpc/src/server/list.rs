@@ -30,17 +30,17 @@ pub(super) fn messages(
     request: &wire::ListRequest,
     max: usize,
 ) -> Result<impl Stream<Item = Result<wire::ListResponse>> + Send + 'static> {
-    let list = List {
-        select: unpack_select(required("select", request.select.as_ref())?)?,
-        after: request
-            .after
-            .as_ref()
-            .map(unpack_key)
-            .transpose()?
-            .map(Cursor),
-        limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
-        want: unpack_want(request.want),
-    };
+    let list = List::new(unpack_select(required("select", request.select.as_ref())?)?)
+        .after(
+            request
+                .after
+                .as_ref()
+                .map(unpack_key)
+                .transpose()?
+                .map(Cursor),
+        )
+        .limit(usize::try_from(request.limit).unwrap_or(usize::MAX))
+        .want(unpack_want(request.want));
     let one_page = request.one_page;
     let limit = (request.limit > 0).then_some(request.limit);
     let pages = if one_page {

@@ -24,10 +24,7 @@ pub(super) fn pages(
     let left = limit.map_or(usize::MAX, |left| {
         usize::try_from(left).unwrap_or(usize::MAX)
     });
-    let list = List {
-        limit: left.clamp(1, max),
-        ..list
-    };
+    let list = list.limit(left.clamp(1, max));
     let pages = if left <= max {
         // One page may be enough, so nothing is read ahead.
         select::pages(list, move |list| {
@@ -63,12 +60,7 @@ pub(super) fn records(
     limit: Option<u64>,
     want: Want,
 ) -> impl Stream<Item = Result<Record>> + Send + 'static {
-    let list = List {
-        select,
-        after: None,
-        limit: 0,
-        want,
-    };
+    let list = List::new(select).limit(0).want(want);
     pages(api, list, limit)
         .map_ok(|page| stream::iter(page.items.into_iter().map(Ok)))
         .try_flatten()

@@ -32,15 +32,14 @@ impl controller_server::Controller for WorkerService {
                         format!("the name is longer than {MAX_WORKER} bytes; choose a shorter one"),
                     ));
                 }
-                let request = ClaimRequest {
-                    stage: unpack_stage(request.stage)?,
-                    worker: request.worker,
-                    max: usize::try_from(request.max)
-                        .unwrap_or(MAX_CHANGES)
-                        .min(MAX_CHANGES),
-                    lease: unpack_duration("lease", request.lease.as_ref())?,
-                    wait: unpack_duration("wait", request.wait.as_ref())?.min(settings.max_wait),
-                };
+                let request = ClaimRequest::new(unpack_stage(request.stage)?, request.worker)
+                    .max(
+                        usize::try_from(request.max)
+                            .unwrap_or(MAX_CHANGES)
+                            .min(MAX_CHANGES),
+                    )
+                    .lease(unpack_duration("lease", request.lease.as_ref())?)
+                    .wait(unpack_duration("wait", request.wait.as_ref())?.min(settings.max_wait));
                 within("lease", request.lease, settings.max_lease)?;
                 let claims = tokio::select! {
                     biased;

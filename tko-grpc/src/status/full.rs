@@ -116,13 +116,11 @@ fn pack_violation(violation: &Violation) -> wire::Violation {
 }
 
 fn unpack_violation(violation: wire::Violation) -> Violation {
-    Violation {
-        resource: violation.resource.map(|of| Identifier {
+    Violation::new(violation.message)
+        .resource(violation.resource.map(|of| Identifier {
             gvk: unpack_gvk(&of.gvk.unwrap_or_default()),
             name: of.name.into(),
             namespace: of.namespace.map(Into::into),
-        }),
-        path: violation.path,
-        message: violation.message,
-    }
+        }))
+        .path(violation.path)
 }

@@ -9,15 +9,13 @@ fn key(kind: Kind, id: &str) -> Key {
 }
 
 fn violation(resource: Option<&str>, path: &str) -> Violation {
-    Violation {
-        resource: resource.map(|name| Identifier {
+    Violation::new("muß weg: 100 %")
+        .resource(resource.map(|name| Identifier {
             gvk: Gvk::new("a.b", "v1", "C"),
             name: name.into(),
             namespace: Some("d".into()),
-        }),
-        path: path.to_owned(),
-        message: "muß weg: 100 %".to_owned(),
-    }
+        }))
+        .path(path)
 }
 
 /// An error of each kind, and its code.

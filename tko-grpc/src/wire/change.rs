@@ -50,12 +50,11 @@ pub(crate) fn pack_template(new: &NewTemplate, table: &mut Packer) -> wire::NewT
 }
 
 pub(crate) fn unpack_template(new: wire::NewTemplate, table: &Unpacker) -> Result<NewTemplate> {
-    Ok(NewTemplate {
-        id: new.id.parse()?,
-        metadata: new.metadata.into(),
-        package: taken(new.package, table)?,
-        expect: unpack_expect(new.expect),
-    })
+    Ok(
+        NewTemplate::new(new.id.parse()?, taken(new.package, table)?)
+            .metadata(new.metadata)
+            .expect(unpack_expect(new.expect)),
+    )
 }
 
 pub(crate) fn pack_site(new: &NewSite, table: &mut Packer) -> wire::NewSite {
@@ -69,13 +68,10 @@ pub(crate) fn pack_site(new: &NewSite, table: &mut Packer) -> wire::NewSite {
 }
 
 pub(crate) fn unpack_site(new: wire::NewSite, table: &Unpacker) -> Result<NewSite> {
-    Ok(NewSite {
-        id: new.id.parse()?,
-        template: id(new.template.as_deref())?,
-        metadata: new.metadata.into(),
-        package: taken(new.package, table)?,
-        expect: unpack_expect(new.expect),
-    })
+    Ok(NewSite::new(new.id.parse()?, taken(new.package, table)?)
+        .template(id(new.template.as_deref())?)
+        .metadata(new.metadata)
+        .expect(unpack_expect(new.expect)))
 }
 
 pub(crate) fn pack_plugin(new: NewPlugin) -> wire::NewPlugin {
@@ -93,15 +89,14 @@ pub(crate) fn pack_plugin(new: NewPlugin) -> wire::NewPlugin {
 
 pub(crate) fn unpack_plugin(new: wire::NewPlugin) -> Result<NewPlugin> {
     let plugin = required("plugin type", unpack_plugin_type(new.r#type)?)?;
-    Ok(NewPlugin {
-        id: PluginId::new(plugin, &new.name)?,
-        executor: new.executor,
-        arguments: new.arguments,
-        properties: new.properties,
-        triggers: new.triggers.iter().map(unpack_gvk).collect(),
-        metadata: new.metadata.into(),
-        expect: unpack_expect(new.expect),
-    })
+    Ok(
+        NewPlugin::new(PluginId::new(plugin, &new.name)?, new.executor)
+            .arguments(new.arguments)
+            .properties(new.properties)
+            .triggers(new.triggers.iter().map(unpack_gvk).collect())
+            .metadata(new.metadata)
+            .expect(unpack_expect(new.expect)),
+    )
 }
 
 pub(crate) fn pack_deployment(new: &NewDeployment, table: &mut Packer) -> wire::NewDeployment {
@@ -122,17 +117,17 @@ pub(crate) fn unpack_deployment(
     new: wire::NewDeployment,
     table: &Unpacker,
 ) -> Result<NewDeployment> {
-    Ok(NewDeployment {
-        id: id(new.id.as_deref())?,
-        parent: id(new.parent.as_deref())?,
-        template: id(new.template.as_deref())?,
-        site: id(new.site.as_deref())?,
-        metadata: new.metadata.into(),
-        merge: taken(new.merge, table)?,
-        prepared: new.prepared,
-        approved: new.approved,
-        idempotency_key: new.once.map(Into::into),
-    })
+    let mut deployment = NewDeployment::new()
+        .id(id(new.id.as_deref())?)
+        .parent(id(new.parent.as_deref())?)
+        .template(id(new.template.as_deref())?)
+        .site(id(new.site.as_deref())?)
+        .metadata(new.metadata)
+        .merge(taken(new.merge, table)?)
+        .prepared(new.prepared)
+        .approved(new.approved);
+    deployment.idempotency_key = new.once.map(Into::into);
+    Ok(deployment)
 }
 
 pub(crate) fn pack_change(change: &ChangeRecord, table: &mut Packer) -> wire::ChangeRecord {
@@ -153,15 +148,15 @@ pub(crate) fn unpack_change(change: wire::ChangeRecord, table: &Unpacker) -> Res
             .map(|record| unpack_record(record, table))
             .transpose()
     };
-    Ok(ChangeRecord {
-        revision: Revision(change.revision),
-        set: Revision(change.set),
-        at: unpack_timestamp(change.at.as_ref())?,
-        key: required_key(change.key.as_ref())?,
-        before: record(change.before)?,
-        after: record(change.after)?,
-        cause: change.cause.map(Into::into),
-    })
+    Ok(ChangeRecord::new(
+        Revision(change.revision),
+        Revision(change.set),
+        unpack_timestamp(change.at.as_ref())?,
+        required_key(change.key.as_ref())?,
+    )
+    .before(record(change.before)?)
+    .after(record(change.after)?)
+    .cause(change.cause.map(Into::into)))
 }
 
 pub(crate) fn pack_event(event: &Event) -> wire::WatchResponse {
@@ -177,7 +172,8 @@ pub(crate) fn pack_event(event: &Event) -> wire::WatchResponse {
         Event::Gone { before, .. } => Some(Packed::Gone(Gone {
             before: Some(pack_record(before, &mut table)),
         })),
-        Event::Bookmark { .. } => None,
+        // For a client, an event that it does not know is a bookmark.
+        _ => None,
     };
     wire::WatchResponse {
         packages: table.finish(),

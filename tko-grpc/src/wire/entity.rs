@@ -13,7 +13,6 @@ use super::scalar::{generation, timestamp, unpack_timestamp};
 use super::table::{Packer, Unpacker};
 use super::work::{pack_work, unpack_work};
 use crate::proto::v1alpha2 as wire;
-use std::sync::Arc;
 use tko_core::{Condition, Record, Result, Revision, Want};
 
 /// Field numbers of the metadata maps of an entity.
@@ -38,13 +37,14 @@ pub(crate) fn pack_want(want: Want) -> wire::Want {
 
 /// Absent means the row only.
 pub(crate) fn unpack_want(want: Option<wire::Want>) -> Want {
-    want.map_or(Want::ROW, |want| Want {
-        package: want.package,
-        revision: want.revision,
-        work: want.work,
-        deleting: want.deleting,
-        allow_stale: want.any_revision,
-    })
+    let asked = want.unwrap_or_default();
+    let mut want = Want::ROW;
+    want.package = asked.package;
+    want.revision = asked.revision;
+    want.work = asked.work;
+    want.deleting = asked.deleting;
+    want.allow_stale = asked.any_revision;
+    want
 }
 
 pub(crate) fn pack_condition(condition: &Condition) -> wire::Condition {
@@ -88,14 +88,14 @@ pub(crate) fn pack_record(record: &Record, table: &mut Packer) -> wire::Record {
 }
 
 pub(crate) fn unpack_record(record: wire::Record, table: &Unpacker) -> Result<Record> {
-    Ok(Record {
-        entity: Arc::new(read::entity(&record.entity, table)?),
-        package: table.maybe(record.package)?,
-        revision: record.revision.map(Revision),
-        work: record
-            .work
-            .into_iter()
-            .map(unpack_work)
-            .collect::<Result<_>>()?,
-    })
+    Ok(Record::new(read::entity(&record.entity, table)?)
+        .package(table.maybe(record.package)?)
+        .revision(record.revision.map(Revision))
+        .work(
+            record
+                .work
+                .into_iter()
+                .map(unpack_work)
+                .collect::<Result<_>>()?,
+        ))
 }

@@ -34,23 +34,27 @@ pub(crate) fn pack_select(select: &Select) -> wire::Select {
 }
 
 pub(crate) fn unpack_select(select: &wire::Select) -> Result<Select> {
-    Ok(Select {
-        ids: id_patterns("id pattern", &select.ids)?,
-        metadata: value_patterns("metadata pattern", &select.metadata)?,
-        parent: id(select.parent.as_deref())?,
-        template_ids: id_patterns("template id pattern", &select.template_ids)?,
-        template_metadata: value_patterns("template metadata pattern", &select.template_metadata)?,
-        site_ids: id_patterns("site id pattern", &select.site_ids)?,
-        site_metadata: value_patterns("site metadata pattern", &select.site_metadata)?,
-        prepared: select.prepared,
-        approved: select.approved,
-        concerning: id(select.concerning.as_deref())?,
-        plugin_type: unpack_plugin_type(select.plugin_type)?,
-        executor: select.executor.clone(),
-        trigger: select.trigger.as_ref().map(unpack_gvk),
-        deleting: select.deleting,
-        ..Select::all(unpack_kind(select.kind)?)
-    })
+    Ok(Select::all(unpack_kind(select.kind)?)
+        .ids(id_patterns("id pattern", &select.ids)?)
+        .metadata_patterns(value_patterns("metadata pattern", &select.metadata)?)
+        .parent(id(select.parent.as_deref())?)
+        .template_ids(id_patterns("template id pattern", &select.template_ids)?)
+        .template_metadata_patterns(value_patterns(
+            "template metadata pattern",
+            &select.template_metadata,
+        )?)
+        .site_ids(id_patterns("site id pattern", &select.site_ids)?)
+        .site_metadata_patterns(value_patterns(
+            "site metadata pattern",
+            &select.site_metadata,
+        )?)
+        .prepared(select.prepared)
+        .approved(select.approved)
+        .concerning(id(select.concerning.as_deref())?)
+        .plugin_type(unpack_plugin_type(select.plugin_type)?)
+        .executor(select.executor.clone())
+        .trigger(select.trigger.as_ref().map(unpack_gvk))
+        .deleting(select.deleting))
 }
 
 /// Parses patterns for ids.

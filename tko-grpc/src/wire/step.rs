@@ -53,27 +53,30 @@ pub(crate) fn unpack_prepared(
         ));
     }
     let table = Unpacker::new(&request.packages, limits)?;
-    let step = PrepareStep {
-        deployment: request.deployment.parse()?,
-        expect: generation(request.expect),
-        package: table.maybe(request.package)?,
-        effects: request
-            .effects
-            .into_iter()
-            .map(|effect| unpack_effect(effect, &table))
-            .collect::<Result<_>>()?,
-        conditions: unpack_conditions(request.conditions)?,
-        subscriptions: request
-            .interests
-            .map(|all| all.interests.iter().map(unpack_interest).collect())
-            .transpose()?,
-        progress: request
-            .progress
-            .as_deref()
-            .map(unpack_progress)
-            .transpose()?,
-        settle: request.settle.map(unpack_outcome).transpose()?,
-    };
+    let step = PrepareStep::new(request.deployment.parse()?, generation(request.expect))
+        .package(table.maybe(request.package)?)
+        .effects(
+            request
+                .effects
+                .into_iter()
+                .map(|effect| unpack_effect(effect, &table))
+                .collect::<Result<_>>()?,
+        )
+        .conditions(unpack_conditions(request.conditions)?)
+        .subscriptions(
+            request
+                .interests
+                .map(|all| all.interests.iter().map(unpack_interest).collect())
+                .transpose()?,
+        )
+        .progress(
+            request
+                .progress
+                .as_deref()
+                .map(unpack_progress)
+                .transpose()?,
+        )
+        .settle(request.settle.map(unpack_outcome).transpose()?);
     Ok((Token::decode(&request.token)?, step))
 }
 
@@ -104,29 +107,34 @@ pub(crate) fn pack_placed(token: &Token, step: &ScheduleStep) -> wire::CommitPla
 
 /// The token of the lease, and the step.
 pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token, ScheduleStep)> {
-    let step = ScheduleStep {
-        placed: request
-            .there
-            .into_iter()
-            .map(|there| Ok((there.deployment.parse()?, generation(there.generation))))
-            .collect::<Result<_>>()?,
-        removed: request
-            .gone
-            .iter()
-            .map(|deployment| deployment.parse())
-            .collect::<Result<_>>()?,
-        conditions: request
-            .conditions
-            .into_iter()
-            .map(|of| {
-                Ok((
-                    required_key(of.key.as_ref())?,
-                    unpack_conditions(of.conditions)?,
-                ))
-            })
-            .collect::<Result<_>>()?,
-        settle: request.settle.map(unpack_outcome).transpose()?,
-    };
+    let step = ScheduleStep::new()
+        .all_placed(
+            request
+                .there
+                .into_iter()
+                .map(|there| Ok((there.deployment.parse()?, generation(there.generation))))
+                .collect::<Result<Vec<_>>>()?,
+        )
+        .all_removed(
+            request
+                .gone
+                .iter()
+                .map(|deployment| deployment.parse())
+                .collect::<Result<Vec<_>>>()?,
+        )
+        .all_conditions(
+            request
+                .conditions
+                .into_iter()
+                .map(|of| {
+                    Ok((
+                        required_key(of.key.as_ref())?,
+                        unpack_conditions(of.conditions)?,
+                    ))
+                })
+                .collect::<Result<Vec<_>>>()?,
+        )
+        .settle(request.settle.map(unpack_outcome).transpose()?);
     Ok((Token::decode(&request.token)?, step))
 }
 

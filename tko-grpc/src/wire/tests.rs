@@ -25,10 +25,7 @@ fn package(name: &str) -> Package {
 }
 
 fn token() -> Token {
-    Token {
-        key: Key::new(Kind::Deployment, "a1").expect("an id"),
-        secret: "s.3-x".into(),
-    }
+    Token::new(Key::new(Kind::Deployment, "a1").expect("an id"), "s.3-x")
 }
 
 #[test]
@@ -74,23 +71,21 @@ fn durations_of_up_to_ten_years_survive_a_round_trip() {
 #[test]
 fn a_selection_survives_a_round_trip() {
     let value = |text: &str| Pattern::value(text).expect("a pattern");
-    let select = Select {
-        ids: vec![Pattern::id("a/*/\\*").expect("a pattern")],
-        metadata: [("k".to_owned(), value("v*"))].into(),
-        parent: Some(DeploymentId::new("p").expect("an id")),
-        template_ids: vec![Pattern::id("**").expect("a pattern")],
-        template_metadata: [("t".to_owned(), value("*"))].into(),
-        site_ids: vec![Pattern::id("s").expect("a pattern")],
-        site_metadata: [("s".to_owned(), value(""))].into(),
-        prepared: Some(true),
-        approved: Some(false),
-        concerning: Some(SiteId::new("c").expect("an id")),
-        plugin_type: Some(PluginType::Schedule),
-        executor: Some(String::new()),
-        trigger: Some(Gvk::new("", "v1", "A")),
-        deleting: true,
-        ..Select::all(Kind::Deployment)
-    };
+    let select = Select::all(Kind::Deployment)
+        .id(Pattern::id("a/*/\\*").expect("a pattern"))
+        .metadata_patterns([("k".to_owned(), value("v*"))].into())
+        .parent(DeploymentId::new("p").expect("an id"))
+        .template_id(Pattern::id("**").expect("a pattern"))
+        .template_metadata_patterns([("t".to_owned(), value("*"))].into())
+        .site_id(Pattern::id("s").expect("a pattern"))
+        .site_metadata_patterns([("s".to_owned(), value(""))].into())
+        .prepared(true)
+        .approved(false)
+        .concerning(SiteId::new("c").expect("an id"))
+        .plugin_type(PluginType::Schedule)
+        .executor(String::new())
+        .trigger(Gvk::new("", "v1", "A"))
+        .deleting(true);
     assert_eq!(unpack_select(&pack_select(&select)).ok(), Some(select));
     let all = Select::all(Kind::Template);
     assert_eq!(unpack_select(&pack_select(&all)).ok(), Some(all));
@@ -109,32 +104,24 @@ fn a_selection_survives_a_round_trip() {
 
 #[test]
 fn a_prepare_step_sends_shared_packages_once() {
-    let child = NewDeployment {
-        template: Some(TemplateId::new("t").expect("an id")),
-        site: Some(SiteId::new("s").expect("an id")),
-        metadata: [("k", "v")].into_iter().collect(),
-        merge: package("shared"),
-        prepared: true,
-        idempotency_key: Some("once".into()),
-        ..NewDeployment::default()
-    };
-    let site = NewSite {
-        id: SiteId::new("new").expect("an id"),
-        template: None,
-        metadata: [("k", "v")].into_iter().collect(),
-        package: package("site"),
-        expect: Expect::At(Version(9)),
-    };
+    let child = NewDeployment::new()
+        .template(TemplateId::new("t").expect("an id"))
+        .site(SiteId::new("s").expect("an id"))
+        .metadata([("k", "v")])
+        .merge(package("shared"))
+        .prepared(true)
+        .idempotency_key("once");
+    let site = NewSite::new(SiteId::new("new").expect("an id"), package("site"))
+        .metadata([("k", "v")])
+        .expect(Expect::At(Version(9)));
     let mut effects = vec![Effect::Deployment(child); 498];
     effects.push(Effect::Site(site));
     effects.push(Effect::Delete(DeploymentId::new("gone").expect("an id")));
-    let step = PrepareStep {
-        deployment: DeploymentId::new("a1").expect("an id"),
-        expect: Generation(3),
-        package: Some(package("own")),
-        effects,
-        conditions: vec![Condition::new("Ready", None, "R", "m", Generation(3))],
-        subscriptions: Some(vec![
+    let step = PrepareStep::new(DeploymentId::new("a1").expect("an id"), Generation(3))
+        .package(package("own"))
+        .effects(effects)
+        .conditions(vec![Condition::new("Ready", None, "R", "m", Generation(3))])
+        .subscriptions(vec![
             Subscription::Entity(Key::new(Kind::Site, "s").expect("an id")),
             Subscription::Preparer(Gvk::new("a", "v1", "B")),
             Subscription::Selection {
@@ -142,13 +129,12 @@ fn a_prepare_step_sends_shared_packages_once() {
                 metadata: [("k".to_owned(), Pattern::value("v*").expect("a pattern"))].into(),
                 persistent: true,
             },
-        ]),
-        progress: Some(json!({"at": [1, 2.5, null]})),
-        settle: Some(Outcome::Retry {
+        ])
+        .progress(json!({"at": [1, 2.5, null]}))
+        .settle(Outcome::Retry {
             after: Duration::from_millis(1_500),
             reason: "no".to_owned(),
-        }),
-    };
+        });
     let packed = pack_prepared(&token(), &step);
     assert_eq!(packed.packages.len(), 3);
     let (under, back) = unpack_prepared(packed, &Limits::default()).expect("sound");
@@ -163,15 +149,13 @@ fn a_prepare_step_sends_shared_packages_once() {
     assert!(first.merge.shares(&last.merge));
     assert_eq!(first.merge, package("shared"));
 
-    let least = PrepareStep {
-        package: None,
-        effects: Vec::new(),
-        conditions: Vec::new(),
-        subscriptions: None,
-        progress: Some(json!(null)),
-        settle: None,
-        ..step
-    };
+    let least = step
+        .package(None)
+        .effects(Vec::new())
+        .conditions(Vec::new())
+        .subscriptions(None)
+        .progress(json!(null))
+        .settle(None);
     let packed = pack_prepared(&token(), &least);
     let (_, back) = unpack_prepared(packed, &Limits::default()).expect("sound");
     assert_eq!(format!("{back:?}"), format!("{least:?}"));
@@ -180,15 +164,15 @@ fn a_prepare_step_sends_shared_packages_once() {
 #[test]
 fn a_schedule_step_survives_a_round_trip() {
     let id = |id: &str| DeploymentId::new(id).expect("an id");
-    let step = ScheduleStep {
-        placed: vec![(id("a"), Generation(1)), (id("b"), Generation(u64::MAX))],
-        removed: vec![id("c")],
-        conditions: vec![(
+    let step = ScheduleStep::new()
+        .placed(id("a"), Generation(1))
+        .placed(id("b"), Generation(u64::MAX))
+        .removed(id("c"))
+        .conditions(
             Key::new(Kind::Site, "s").expect("an id"),
             vec![Condition::new("Scheduled", true, "R", "m", Generation(3))],
-        )],
-        settle: Some(Outcome::Done),
-    };
+        )
+        .settle(Outcome::Done);
     let (under, back) = unpack_placed(pack_placed(&token(), &step)).expect("sound");
     assert_eq!(under, token());
     assert_eq!(format!("{back:?}"), format!("{step:?}"));
@@ -197,31 +181,21 @@ fn a_schedule_step_survives_a_round_trip() {
 #[test]
 fn work_claims_and_outcomes_survive_a_round_trip() {
     let key = Key::new(Kind::Deployment, "a1").expect("an id");
-    let claim = Claim {
-        token: token(),
-        work: Work {
-            stage: Stage::Prepare,
-            key: key.clone(),
-            lane: Lane::FAILING,
-            due: Timestamp(5),
-            attempts: 3,
-            error: Some("no".to_owned()),
-            progress: Some(json!([1.0, 18_446_744_073_709_551_615_u64])),
-            leased: Some(Timestamp(7)),
-        },
-        fence: 8,
-        until: Timestamp(9),
-    };
+    let claim = Claim::new(
+        token(),
+        Work::new(Stage::Prepare, key.clone(), Lane::FAILING, Timestamp(5))
+            .attempts(3)
+            .error("no".to_owned())
+            .progress(json!([1.0, 18_446_744_073_709_551_615_u64]))
+            .leased(Timestamp(7)),
+        8,
+        Timestamp(9),
+    );
     let back = unpack_claim(pack_claim(&claim)).expect("sound");
     assert_eq!(format!("{back:?}"), format!("{claim:?}"));
     assert_eq!(back.token, claim.token);
     for stage in Stage::ALL {
-        let mark = Enqueue {
-            stage,
-            key: key.clone(),
-            lane: Lane::new(4),
-            after: Duration::from_secs(3),
-        };
+        let mark = Enqueue::now(stage, key.clone(), Lane::new(4)).after(Duration::from_secs(3));
         assert_eq!(unpack_mark(&pack_mark(&mark)).ok(), Some(mark));
     }
     let after = Duration::from_secs(1);
@@ -238,10 +212,7 @@ fn the_limits_apply_to_all_packages_of_a_table_together() {
     assert_eq!(places, [0, 1, 0]);
     let packages = packer.finish();
     // A package has a list, a map, three strings of identity, the data map and three numbers.
-    let limits = Limits {
-        values: 11,
-        ..Limits::default()
-    };
+    let limits = Limits::new().values(11);
     assert!(Unpacker::new(&packages[..1], &limits).is_ok());
     let both = Unpacker::new(&packages, &limits).err().expect("too many");
     assert!(both.to_string().contains("values"), "{both}");

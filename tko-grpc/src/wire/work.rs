@@ -41,19 +41,20 @@ pub(crate) fn pack_work(work: &Work) -> wire::Work {
 }
 
 pub(crate) fn unpack_work(work: wire::Work) -> Result<Work> {
-    Ok(Work {
-        stage: unpack_stage(work.stage)?,
-        key: required_key(work.key.as_ref())?,
-        lane: unpack_lane(work.lane)?,
-        due: unpack_timestamp(work.due.as_ref())?,
-        attempts: work.attempts,
-        error: work.error,
-        progress: work.progress.as_deref().map(unpack_progress).transpose()?,
-        leased: work
-            .leased
+    Ok(Work::new(
+        unpack_stage(work.stage)?,
+        required_key(work.key.as_ref())?,
+        unpack_lane(work.lane)?,
+        unpack_timestamp(work.due.as_ref())?,
+    )
+    .attempts(work.attempts)
+    .error(work.error)
+    .progress(work.progress.as_deref().map(unpack_progress).transpose()?)
+    .leased(
+        work.leased
             .map(|leased| unpack_timestamp(Some(&leased)))
             .transpose()?,
-    })
+    ))
 }
 
 fn unpack_lane(number: u32) -> Result<Lane> {
@@ -79,12 +80,12 @@ pub(crate) fn pack_claim(claim: &Claim) -> wire::Claim {
 }
 
 pub(crate) fn unpack_claim(claim: wire::Claim) -> Result<Claim> {
-    Ok(Claim {
-        token: Token::decode(&claim.token)?,
-        work: unpack_work(required("work", claim.work)?)?,
-        fence: claim.fence,
-        until: unpack_timestamp(claim.until.as_ref())?,
-    })
+    Ok(Claim::new(
+        Token::decode(&claim.token)?,
+        unpack_work(required("work", claim.work)?)?,
+        claim.fence,
+        unpack_timestamp(claim.until.as_ref())?,
+    ))
 }
 
 pub(crate) fn pack_mark(work: &Enqueue) -> wire::Mark {
@@ -97,12 +98,12 @@ pub(crate) fn pack_mark(work: &Enqueue) -> wire::Mark {
 }
 
 pub(crate) fn unpack_mark(mark: &wire::Mark) -> Result<Enqueue> {
-    Ok(Enqueue {
-        stage: unpack_stage(mark.stage)?,
-        key: required_key(mark.key.as_ref())?,
-        lane: unpack_lane(mark.lane)?,
-        after: unpack_duration("after", mark.after.as_ref())?,
-    })
+    Ok(Enqueue::now(
+        unpack_stage(mark.stage)?,
+        required_key(mark.key.as_ref())?,
+        unpack_lane(mark.lane)?,
+    )
+    .after(unpack_duration("after", mark.after.as_ref())?))
 }
 
 pub(crate) fn pack_outcome(outcome: &Outcome) -> wire::Outcome {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendCall, Between, CallObserver, CountedIds, ManualClock, Strict};
-use tko_core::{DataApi, Error, ErrorKind, Kind, List, Result, Select, Store, Want};
+use tko_core::{DataApi, Error, ErrorKind, Kind, List, Result, Select, Store};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
 use tko_grpc::server::{Access, ServerSettings};
@@ -49,12 +49,7 @@ async fn serving() -> (Serving, Arc<Breaking>) {
 }
 
 fn all(limit: usize) -> List {
-    List {
-        select: Select::all(Kind::Deployment),
-        after: None,
-        limit,
-        want: Want::ROW,
-    }
+    List::new(Select::all(Kind::Deployment)).limit(limit)
 }
 
 #[tokio::test]

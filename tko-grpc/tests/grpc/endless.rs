@@ -65,25 +65,15 @@ fn none<T>() -> Result<T> {
 fn record(number: usize) -> Record {
     let id = TemplateId::new(&format!("template-{number:012}")).expect("an id");
     let metadata: Metadata = [("ballast", "x".repeat(4_096))].into_iter().collect();
-    Record {
-        entity: Arc::new(Entity {
-            key: Key::Template(id),
-            version: Version(1),
-            generation: Generation(1),
-            created: Timestamp(1),
-            updated: Timestamp(1),
-            deleting: false,
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata,
-            conditions: Vec::new(),
-            facts: Facts::Template,
-            body: Package::default().hash(),
-        }),
-        package: None,
-        revision: None,
-        work: Vec::new(),
-    }
+    Record::new(
+        Entity::new(Key::Template(id), Facts::Template)
+            .version(Version(1))
+            .generation(Generation(1))
+            .created(Timestamp(1))
+            .updated(Timestamp(1))
+            .metadata(metadata)
+            .body(Package::default().hash()),
+    )
 }
 
 #[async_trait]
@@ -101,11 +91,7 @@ impl DataApi for Endless {
 
     async fn list(&self, list: &List) -> Result<Page> {
         if list.select.kind != tko_core::Kind::Template {
-            return Ok(Page {
-                revision: Revision(1),
-                items: Vec::new(),
-                next: None,
-            });
+            return Ok(Page::new(Revision(1), Vec::new()));
         }
         let mut page = 0;
         self.0.send_modify(|state| {
@@ -113,11 +99,8 @@ impl DataApi for Endless {
             page = state.pages;
         });
         let items: Vec<_> = (0..100).map(|at| record(page * 1_000 + at)).collect();
-        Ok(Page {
-            revision: Revision(1),
-            next: items.last().map(|last| Cursor(last.entity.key.clone())),
-            items,
-        })
+        let next = items.last().map(|last| Cursor(last.entity.key.clone()));
+        Ok(Page::new(Revision(1), items).next(next))
     }
 
     fn watch(&self, _: Watch) -> BoxStream<'static, Result<Event>> {

@@ -27,11 +27,7 @@ async fn endless() -> (Endless, Serving) {
 }
 
 fn all() -> Watch {
-    Watch {
-        select: Select::all(Kind::Template),
-        after: Revision(0),
-        package: false,
-    }
+    Watch::new(Select::all(Kind::Template), Revision(0))
 }
 
 #[tokio::test]
@@ -76,13 +72,9 @@ async fn a_claim_of_a_disconnected_worker_stops_waiting() {
     let (data, serving) = endless().await;
     let client = serving.client();
     let claim = tokio::spawn(async move {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: "a".to_owned(),
-            max: 1,
-            lease: Duration::from_secs(10),
-            wait: Duration::from_secs(50),
-        };
+        let request = ClaimRequest::new(Stage::Prepare, "a")
+            .lease(Duration::from_secs(10))
+            .wait(Duration::from_secs(50));
         client.claim(&request).await.map(|claims| claims.len())
     });
     data.until(|state| state.waiting == 1).await;
@@ -120,13 +112,9 @@ async fn shutdown_ends_watches_and_waiting_claims_with_unavailable() {
     events.next().await.expect("an event").expect("no error");
     let claiming = client.clone();
     let claim = tokio::spawn(async move {
-        let request = ClaimRequest {
-            stage: Stage::Prepare,
-            worker: "a".to_owned(),
-            max: 1,
-            lease: Duration::from_secs(10),
-            wait: Duration::from_secs(50),
-        };
+        let request = ClaimRequest::new(Stage::Prepare, "a")
+            .lease(Duration::from_secs(10))
+            .wait(Duration::from_secs(50));
         claiming.claim(&request).await.map(|claims| claims.len())
     });
     data.until(|state| state.waiting == 2).await;

@@ -250,12 +250,11 @@ async fn a_page_of_packages_may_be_larger_than_any_message() {
             .expect("below the limit");
     }
     let page = client
-        .list(&tko_core::List {
-            select: tko_core::Select::all(tko_core::Kind::Template),
-            after: None,
-            limit: 0,
-            want: tko_core::Want::PACKAGE,
-        })
+        .list(
+            &tko_core::List::new(tko_core::Select::all(tko_core::Kind::Template))
+                .limit(0)
+                .want(tko_core::Want::PACKAGE),
+        )
         .await
         .expect("a page of 5 MB");
     assert_eq!(page.items.len(), 5);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tko_backend_memory::Memory;
 use tko_conformance::{CountedIds, ManualClock, Strict};
 use tko_core::{
-    DataApi, Expect, NewDeployment, NewTemplate, Package, Result, Store, TemplateId, WorkerApi,
+    DataApi, NewDeployment, NewTemplate, Package, Result, Store, TemplateId, WorkerApi,
 };
 use tko_grpc::client::{self, Client};
 use tko_grpc::proto::data_client::DataClient;
@@ -112,19 +112,12 @@ pub(crate) const CONFIG: &str =
     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  answer: \"42\"\n";
 
 pub(crate) fn template(id: &str) -> NewTemplate {
-    NewTemplate {
-        id: TemplateId::new(id).expect("an id"),
-        metadata: [("colour", "blue")].into_iter().collect(),
-        package: package(CONFIG),
-        expect: Expect::Any,
-    }
+    NewTemplate::new(TemplateId::new(id).expect("an id"), package(CONFIG))
+        .metadata([("colour", "blue")])
 }
 
 pub(crate) fn from_template(id: &str) -> NewDeployment {
-    NewDeployment {
-        template: Some(TemplateId::new(id).expect("an id")),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new().template(TemplateId::new(id).expect("an id"))
 }
 
 /// Registers a template and creates deployments of it; returns their ids in order.

@@ -63,10 +63,7 @@ async fn errors_reach_the_client_unchanged() {
         .expect_err("late");
     assert!(matches!(error, Error::ClaimExpired(key) if key == Key::from(&id)));
 
-    let unknown = Token {
-        key: Key::from(&id),
-        secret: "never".into(),
-    };
+    let unknown = Token::new(Key::from(&id), "never");
     let error = client
         .end_modification(&unknown, late)
         .await

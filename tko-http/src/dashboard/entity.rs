@@ -61,10 +61,8 @@ pub(super) async fn page(
     query.end()?;
     let api = &*caller.api;
     let kind = key.kind();
-    let want = Want {
-        package: kind != Kind::Plugin,
-        ..Want::ROW.with_work().with_deleting()
-    };
+    let mut want = Want::ROW.with_work().with_deleting();
+    want.package = kind != Kind::Plugin;
     let record = api.get(&key, want).await?;
     let entity = record.entity.clone();
     let (active, name) = match kind {

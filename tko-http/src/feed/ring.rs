@@ -52,7 +52,9 @@ impl From<Event> for FeedItem {
                 created: entered,
             },
             Event::Gone { revision, before } => Self::Gone { revision, before },
-            Event::Bookmark { revision } => Self::Bookmark { revision },
+            event => Self::Bookmark {
+                revision: event.revision(),
+            },
         }
     }
 }

@@ -74,20 +74,15 @@ impl World {
     }
 
     pub(crate) async fn deploy(&self, resources: Vec<Value>) -> DeploymentId {
-        let new = NewDeployment {
-            merge: Package::from_values(resources).expect("a package"),
-            ..NewDeployment::default()
-        };
+        let new = NewDeployment::new().merge(Package::from_values(resources).expect("a package"));
         self.store.create_deployment(new).await.expect("creates")
     }
 
     /// The deployment, once the preparer has reported on it.
     pub(crate) async fn reported(&self, id: &DeploymentId) -> (Record, Condition) {
-        let mut events = self.store.watch(Watch {
-            select: Select::all(Kind::Deployment),
-            after: Revision::default(),
-            package: true,
-        });
+        let mut events = self
+            .store
+            .watch(Watch::new(Select::all(Kind::Deployment), Revision::default()).package(true));
         let wait = async {
             loop {
                 let event = events.next().await.expect("goes on").expect("an event");

@@ -86,6 +86,6 @@ fn change(event: Event) -> FeedChange {
             entered,
         } => FeedChange::new(revision, record, false, entered),
         Event::Gone { revision, before } => FeedChange::new(revision, before, true, false),
-        Event::Bookmark { .. } => unreachable!("bookmarks are not kept"),
+        _ => unreachable!("bookmarks are not kept"),
     }
 }

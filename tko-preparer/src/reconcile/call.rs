@@ -111,15 +111,15 @@ impl PrepareSession<'_> {
         loop {
             self.calls += 1;
             let progress = self.progress.get(generation, target, name);
-            let call = PrepareCall {
-                deployment: record,
+            let call = PrepareCall::new(
+                record,
                 package,
                 target,
-                pending,
-                progress,
-                data: &*self.context.data,
-                ids: &*self.context.ids,
-            };
+                &*self.context.data,
+                &*self.context.ids,
+            )
+            .pending(pending)
+            .progress(progress);
             match self.ask(&**preparer, call).await {
                 Ok(Answer::Done { package, effects }) => {
                     return Ok(TurnResult::Done(package, effects));

@@ -26,11 +26,7 @@ impl PrepareSession<'_> {
         };
         let (package, deployment) = Withheld::take(call.package);
         let key = [identity, hash_of(call.target), package.hash()];
-        let call = PrepareCall {
-            package: &package,
-            progress: None,
-            ..call
-        };
+        let call = call.package(&package).progress(None);
         let done = |package| Answer::Done {
             package,
             effects: Vec::new(),

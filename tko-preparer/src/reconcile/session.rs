@@ -130,16 +130,7 @@ impl<'a> PrepareSession<'a> {
 
     /// A step without changes, for the deployment as of this generation.
     pub(super) fn step(&self, expect: Generation) -> PrepareStep {
-        PrepareStep {
-            deployment: self.id.clone(),
-            expect,
-            package: None,
-            effects: Vec::new(),
-            conditions: Vec::new(),
-            subscriptions: None,
-            progress: None,
-            settle: None,
-        }
+        PrepareStep::new(self.id.clone(), expect)
     }
 
     /// Counts a change that the preparers of a resource made.

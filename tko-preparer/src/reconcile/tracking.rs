@@ -92,10 +92,7 @@ fn following(record: &Record) -> Vec<Condition> {
             && known.status == Some(true)
             && known.observed != entity.generation
         {
-            new.push(Condition {
-                observed: entity.generation,
-                ..known.clone()
-            });
+            new.push(known.clone().observed(entity.generation));
         }
     }
     let outdated: u64 = package_of(record)

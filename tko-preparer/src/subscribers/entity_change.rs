@@ -43,7 +43,7 @@ impl EntityChange {
                 let prior = PriorState::Known(before.entity.metadata.clone());
                 (before.entity.key.clone(), revision, prior, None)
             }
-            Event::Bookmark { .. } => return,
+            _ => return,
         };
         changes
             .entry(key)

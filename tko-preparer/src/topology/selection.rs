@@ -35,15 +35,7 @@ pub(super) async fn first(
     kind: Kind,
     metadata: &MetadataPatterns,
 ) -> Result<Option<Key>> {
-    let mut list = List {
-        select: Select {
-            metadata: metadata.clone(),
-            ..Select::all(kind)
-        },
-        after: None,
-        limit: 1,
-        want: Want::ROW,
-    };
+    let mut list = List::new(Select::all(kind).metadata_patterns(metadata.clone())).limit(1);
     loop {
         let page = data.list(&list).await?;
         if let Some(record) = page.items.first() {

@@ -139,12 +139,9 @@ async fn provision(call: &PrepareCall<'_>, site: &Resource) -> Result<Answer> {
         None => merge::merge(&Package::default(), &merging.package)?,
     };
     tracing::info!(deployment = %deployment_id(call)?, resource = %call.target, site = %id, "provisioning a site");
-    let new = NewSite {
-        id: id.clone(),
-        template,
-        metadata: Metadata::from_iter([("type", "provisioned")]),
-        package,
-        expect: Expect::Absent,
-    };
+    let new = NewSite::new(id.clone(), package)
+        .template(template)
+        .metadata(Metadata::from_iter([("type", "provisioned")]))
+        .expect(Expect::Absent);
     found(call, site, &id, vec![Effect::Site(new)])
 }

@@ -64,10 +64,7 @@ async fn assert_children(w: &World, parent: &DeploymentId, seed: u64) {
         assert_eq!(annotations[annotation::PREPARE], "Here");
         assert_eq!(annotations[annotation::PREPARED], "true");
     }
-    let provisioned = Select {
-        ids: vec![Pattern::id("provisioned/*").expect("a pattern")],
-        ..Select::all(Kind::Site)
-    };
+    let provisioned = Select::all(Kind::Site).id(Pattern::id("provisioned/*").expect("a pattern"));
     assert_eq!(w.all(provisioned).await.len(), 1, "seed {seed}");
     let placement = w
         .resource(parent, "Placement", "p")

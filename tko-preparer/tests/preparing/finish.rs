@@ -305,10 +305,7 @@ async fn preparing_again_calls_only_preparers_of_unprepared_resources() {
 async fn a_thousand_deployments_are_shared_by_three_preparers() {
     let w = world();
     w.template("ok", vec![part("Marks", "m")]).await;
-    let new = NewDeployment {
-        template: Some(crate::world::template_id("ok")),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().template(crate::world::template_id("ok"));
     for created in w.store.create_deployments(vec![new; 1_000]).await {
         created.expect("valid");
     }
@@ -328,15 +325,8 @@ async fn preparers_on_several_threads_in_real_time_prepare_each_once() {
     let w = world();
     w.template("ok", vec![part("Marks", "m")]).await;
     let running: Vec<_> = (0..3).map(|_| w.start()).collect();
-    let prepared = Select {
-        prepared: Some(true),
-        ..Select::all(Kind::Deployment)
-    };
-    let mut events = w.store.watch(Watch {
-        select: prepared.clone(),
-        after: Revision(0),
-        package: false,
-    });
+    let prepared = Select::all(Kind::Deployment).prepared(true);
+    let mut events = w.store.watch(Watch::new(prepared.clone(), Revision(0)));
     for _ in 0..300 {
         w.create("ok").await;
     }

@@ -62,12 +62,14 @@ fn example() -> Vec<Value> {
 async fn prepare_world(w: &World) {
     w.template("nf/upf", vec![part("Upf", "u")]).await;
     w.store
-        .register_template(tko_core::NewTemplate {
-            id: crate::world::template_id("nf/smf"),
-            metadata: [("type", "smf")].into_iter().collect(),
-            package: crate::world::package(vec![part("Smf", "s")]),
-            expect: tko_core::Expect::Any,
-        })
+        .register_template(
+            tko_core::NewTemplate::new(
+                crate::world::template_id("nf/smf"),
+                crate::world::package(vec![part("Smf", "s")]),
+            )
+            .metadata([("type", "smf")])
+            .expect(tko_core::Expect::Any),
+        )
         .await
         .expect("valid");
     w.site("edge/1", &[]).await;
@@ -289,12 +291,14 @@ async fn a_template_is_waited_for() {
         let message = w.until_says(&id, PREPARED, "Waiting").await;
         assert!(message.contains(words), "{message}");
         w.store
-            .register_template(tko_core::NewTemplate {
-                id: crate::world::template_id("late/a"),
-                metadata: [("is", "late")].into_iter().collect(),
-                package: tko_core::Package::default(),
-                expect: tko_core::Expect::Any,
-            })
+            .register_template(
+                tko_core::NewTemplate::new(
+                    crate::world::template_id("late/a"),
+                    tko_core::Package::default(),
+                )
+                .metadata([("is", "late")])
+                .expect(tko_core::Expect::Any),
+            )
             .await
             .expect("valid");
         w.until_prepared(&id).await;

@@ -165,13 +165,7 @@ async fn a_concurrent_change_by_a_person_is_kept_and_prepared() {
 async fn work_that_is_enqueued_during_its_claim_is_due_again() {
     let w = world();
     let id = w.deploy(vec![]).await;
-    let request = ClaimRequest {
-        stage: Stage::Prepare,
-        worker: "by hand".to_owned(),
-        max: 1,
-        lease: Duration::from_secs(30),
-        wait: Duration::ZERO,
-    };
+    let request = ClaimRequest::new(Stage::Prepare, "by hand").lease(Duration::from_secs(30));
     let claim = w.store.claim(&request).await.expect("answers").remove(0);
     w.edit(&id, |package| {
         package.with(Arc::new(Resource::new(part("Marks", "m")).expect("valid")))

@@ -13,11 +13,8 @@ async fn site_of(w: &World, id: &DeploymentId, name: &str) -> Option<String> {
 }
 
 async fn provisioned(w: &World) -> Vec<tko_core::Record> {
-    w.all(Select {
-        ids: vec![Pattern::id("provisioned/*").expect("a pattern")],
-        ..Select::all(Kind::Site)
-    })
-    .await
+    w.all(Select::all(Kind::Site).id(Pattern::id("provisioned/*").expect("a pattern")))
+        .await
 }
 
 #[tokio::test(start_paused = true)]

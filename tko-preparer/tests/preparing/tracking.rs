@@ -162,30 +162,23 @@ async fn a_site_change_that_affects_no_selection_enqueues_nothing() {
     let id = begin(&w, None).await;
     let claimed = w.backend.claimed.load(Ordering::Relaxed);
     // Like each condition that a scheduler writes.
-    let deployed = NewDeployment {
-        site: Some(crate::world::site_id("a")),
-        merge: Package::default(),
-        ..NewDeployment::default()
-    };
+    let deployed = NewDeployment::new()
+        .site(crate::world::site_id("a"))
+        .merge(Package::default());
     let other = w.store.create_deployment(deployed).await.expect("valid");
     w.until_prepared(&other).await;
-    let claims = tko_core::ClaimRequest {
-        stage: tko_core::Stage::Schedule,
-        worker: "s".to_owned(),
-        max: 10,
-        lease: std::time::Duration::from_secs(30),
-        wait: std::time::Duration::ZERO,
-    };
+    let claims = tko_core::ClaimRequest::new(tko_core::Stage::Schedule, "s")
+        .max(10)
+        .lease(std::time::Duration::from_secs(30))
+        .wait(std::time::Duration::ZERO);
     for claim in tko_core::WorkerApi::claim(&*w.store, &claims)
         .await
         .expect("answers")
     {
         let told = Condition::new("Scheduled", true, "Scheduled", "", tko_core::Generation(1));
-        let step = tko_core::ScheduleStep {
-            conditions: vec![(claim.work.key.clone(), vec![told])],
-            settle: Some(tko_core::Outcome::Done),
-            ..tko_core::ScheduleStep::default()
-        };
+        let step = tko_core::ScheduleStep::new()
+            .conditions(claim.work.key.clone(), vec![told])
+            .settle(tko_core::Outcome::Done);
         tko_core::WorkerApi::commit_placed(&*w.store, &claim.token, step)
             .await
             .expect("live");

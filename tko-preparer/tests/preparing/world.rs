@@ -12,9 +12,9 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::Between;
 use tko_core::{
-    Admission, Backend, Clock, Condition, DataApi, Deployment, DeploymentId, Executor, Expect, Ids,
-    Key, Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer, Record,
-    Registry, Result, Select, SiteId, Store, TemplateId, Timestamp, Violation, Want, WorkerApi,
+    Admission, Backend, Clock, Condition, DataApi, Deployment, DeploymentId, Executor, Ids, Key,
+    Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer, Record, Registry,
+    Result, Select, SiteId, Store, TemplateId, Timestamp, Violation, Want, WorkerApi,
 };
 use tko_preparer::{PrepareController, PrepareSettings};
 use tko_worker::CancellationToken;
@@ -56,23 +56,17 @@ impl Admission for Strict {
                     && resource.get(&["spec", "value"]).is_none())
         });
         Ok(wrong
-            .map(|resource| Violation {
-                resource: Some(resource.identifier().clone()),
-                path: "spec".to_owned(),
-                message: "is wrong".to_owned(),
+            .map(|resource| {
+                Violation::new("is wrong")
+                    .resource(resource.identifier().clone())
+                    .path("spec")
             })
             .collect())
     }
 }
 
 /// The row, the package, and the work.
-pub(crate) const ALL: Want = Want {
-    package: true,
-    revision: false,
-    work: true,
-    deleting: false,
-    allow_stale: false,
-};
+pub(crate) const ALL: Want = Want::ROW.with_package().with_work();
 
 pub(crate) struct World {
     pub(crate) backend: Arc<Faulty>,
@@ -151,40 +145,24 @@ impl World {
     }
 
     pub(crate) async fn template(&self, id: &str, resources: Vec<Value>) {
-        let new = NewTemplate {
-            id: template_id(id),
-            metadata: Metadata::default(),
-            package: package(resources),
-            expect: Expect::Any,
-        };
+        let new = NewTemplate::new(template_id(id), package(resources));
         self.store.register_template(new).await.expect("valid");
     }
 
     pub(crate) async fn site(&self, id: &str, metadata: &[(&str, &str)]) {
-        let new = NewSite {
-            id: site_id(id),
-            template: None,
-            metadata: metadata.iter().copied().collect(),
-            package: Package::default(),
-            expect: Expect::Any,
-        };
+        let new = NewSite::new(site_id(id), Package::default())
+            .metadata(metadata.iter().copied().collect::<Metadata>());
         self.store.register_site(new).await.expect("valid");
     }
 
     pub(crate) async fn create(&self, template: &str) -> DeploymentId {
-        let new = NewDeployment {
-            template: Some(template_id(template)),
-            ..NewDeployment::default()
-        };
+        let new = NewDeployment::new().template(template_id(template));
         self.store.create_deployment(new).await.expect("valid")
     }
 
     /// A deployment of exactly these resources.
     pub(crate) async fn deploy(&self, resources: Vec<Value>) -> DeploymentId {
-        let new = NewDeployment {
-            merge: package(resources),
-            ..NewDeployment::default()
-        };
+        let new = NewDeployment::new().merge(package(resources));
         self.store.create_deployment(new).await.expect("valid")
     }
 
@@ -232,12 +210,7 @@ impl World {
     }
 
     pub(crate) async fn all(&self, select: Select) -> Vec<Record> {
-        let mut list = List {
-            select,
-            after: None,
-            limit: 0,
-            want: ALL,
-        };
+        let mut list = List::new(select).limit(0).want(ALL);
         let mut all = Vec::new();
         loop {
             let page = self.store.list(&list).await.expect("it answers");
@@ -250,11 +223,8 @@ impl World {
     }
 
     pub(crate) async fn children(&self, parent: &DeploymentId) -> Vec<Record> {
-        self.all(Select {
-            parent: Some(parent.clone()),
-            ..Select::all(Kind::Deployment)
-        })
-        .await
+        self.all(Select::all(Kind::Deployment).parent(parent.clone()))
+            .await
     }
 
     /// The sites of the children, in order.
@@ -270,10 +240,7 @@ impl World {
     }
 
     pub(crate) async fn unprepared(&self) -> u64 {
-        let select = Select {
-            prepared: Some(false),
-            ..Select::all(Kind::Deployment)
-        };
+        let select = Select::all(Kind::Deployment).prepared(false);
         self.store
             .count(&select, 100_000, Want::ROW)
             .await
@@ -299,10 +266,7 @@ impl World {
 
     /// The number of unprepared deployments.
     async fn said(&self) -> String {
-        let unprepared = Select {
-            prepared: Some(false),
-            ..Select::all(Kind::Deployment)
-        };
+        let unprepared = Select::all(Kind::Deployment).prepared(false);
         let all = self.all(unprepared).await;
         let said = all.iter().take(5).map(|record| {
             let Record { entity, work, .. } = record;

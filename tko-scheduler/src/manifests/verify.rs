@@ -21,12 +21,7 @@ type SiteContents = BTreeMap<String, BTreeSet<ContentHash>>;
 pub(super) async fn verify(data: &dyn DataApi, root: &Path) -> Result<usize> {
     let mut folders = BTreeSet::new();
     let mut files = 0;
-    let mut list = List {
-        select: Select::all(Kind::Site),
-        after: None,
-        limit: 500,
-        want: Want::ROW,
-    };
+    let mut list = List::new(Select::all(Kind::Site)).limit(500);
     loop {
         let page = data.list(&list).await?;
         for record in &page.items {
@@ -62,17 +57,14 @@ fn differs(message: String) -> Error {
 
 async fn wanted(data: &dyn DataApi, site: &SiteId) -> Result<SiteContents> {
     let mut contents = SiteContents::new();
-    let mut list = List {
-        select: Select {
-            site_ids: vec![Pattern::literal(site.as_str())],
-            prepared: Some(true),
-            approved: Some(true),
-            ..Select::all(Kind::Deployment)
-        },
-        after: None,
-        limit: 100,
-        want: Want::PACKAGE,
-    };
+    let mut list = List::new(
+        Select::all(Kind::Deployment)
+            .site_id(Pattern::literal(site.as_str()))
+            .prepared(true)
+            .approved(true),
+    )
+    .limit(100)
+    .want(Want::PACKAGE);
     loop {
         let page = data.list(&list).await?;
         for record in page.items {

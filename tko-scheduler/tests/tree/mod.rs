@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tko_core::entity::Facts;
 use tko_core::{
-    Condition, Entity, Generation, Key, Metadata, Package, Record, Result, ScheduleCall, Scheduler,
-    SiteId, Timestamp, Version,
+    Condition, Entity, Generation, Key, Package, Record, Result, ScheduleCall, Scheduler, SiteId,
+    Timestamp, Version,
 };
 
 /// A call for one site.
@@ -83,13 +83,9 @@ impl Call {
             .iter()
             .map(|id| deployment(id, &Vec::new()))
             .collect();
-        let call = ScheduleCall {
-            site: &site,
-            target: None,
-            wanted: &wanted,
-            removed: &removed,
-            fence: self.fence,
-        };
+        let call = ScheduleCall::new(&site, self.fence)
+            .wanted(&wanted)
+            .removed(&removed);
         scheduler.schedule(call).await
     }
 }
@@ -101,25 +97,15 @@ fn record(key: Key, resources: Vec<Value>) -> Record {
         template: None,
         origin: None,
     };
-    Record {
-        entity: Arc::new(Entity {
-            key,
-            version: Version(1),
-            generation: Generation(1),
-            created: Timestamp(1),
-            updated: Timestamp(1),
-            deleting: false,
-            inherited: Metadata::default(),
-            given: Metadata::default(),
-            metadata: Metadata::default(),
-            conditions: Vec::new(),
-            facts,
-            body: tko_core::ContentHash::of(&json!(null)),
-        }),
-        package: Some(package),
-        revision: None,
-        work: Vec::new(),
-    }
+    Record::new(
+        Entity::new(key, facts)
+            .version(Version(1))
+            .generation(Generation(1))
+            .created(Timestamp(1))
+            .updated(Timestamp(1))
+            .body(tko_core::ContentHash::of(&json!(null))),
+    )
+    .package(package)
 }
 
 /// The text of all files that are not hidden, by path.

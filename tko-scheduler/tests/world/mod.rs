@@ -11,10 +11,10 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Admission, Clock, Condition, DeploymentId, Entity, Error, Executor, Expect, Gvk, Ids, Key,
-    Metadata, NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer, Record,
-    Registry, Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator, Violation,
-    Want, WorkerApi,
+    Admission, Clock, Condition, DeploymentId, Entity, Error, Executor, Gvk, Ids, Key,
+    NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer, Record, Registry,
+    Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator, Violation, Want,
+    WorkerApi,
 };
 use tko_scheduler::{ScheduleController, ScheduleSettings};
 use tko_worker::CancellationToken;
@@ -254,25 +254,20 @@ impl World {
     }
 
     pub async fn site_with(&self, id: &str, resources: Vec<Value>) {
-        let new = NewSite {
-            id: SiteId::new(id).expect("valid"),
-            template: None,
-            metadata: Metadata::default(),
-            package: Package::from_values(resources).expect("distinct"),
-            expect: Expect::Any,
-        };
+        let new = NewSite::new(
+            SiteId::new(id).expect("valid"),
+            Package::from_values(resources).expect("distinct"),
+        );
         self.data.register_site(new).await.expect("registered");
     }
 
     /// Creates a prepared deployment for this site, with this text in its package.
     pub async fn deployment(&self, site: &str, text: &str, approved: bool) -> DeploymentId {
-        let new = NewDeployment {
-            site: Some(SiteId::new(site).expect("valid")),
-            merge: Package::from_values([config(text)]).expect("one"),
-            prepared: true,
-            approved,
-            ..NewDeployment::default()
-        };
+        let new = NewDeployment::new()
+            .site(SiteId::new(site).expect("valid"))
+            .merge(Package::from_values([config(text)]).expect("one"))
+            .prepared(true)
+            .approved(approved);
         self.data.create_deployment(new).await.expect("created")
     }
 
@@ -328,10 +323,7 @@ impl World {
     }
 
     pub async fn find(&self, key: impl Into<Key>) -> Option<Arc<Entity>> {
-        let want = Want {
-            deleting: true,
-            ..Want::ROW
-        };
+        let want = Want::ROW.with_deleting();
         let found = self.data.get(&key.into(), want).await;
         found.ok().map(|record| record.entity)
     }

@@ -3,7 +3,9 @@
 use super::{Crds, is_crd};
 use futures_util::StreamExt;
 use std::collections::HashSet;
-use tko_core::work::backoff;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tko_core::retry::Retry;
 use tko_core::{
     Clock, DataApi, Error, Event, Key, Kind, List, Package, Record, Result, Revision, Select, Want,
     Watch,
@@ -41,33 +43,30 @@ impl<'a> CrdFeed<'a> {
     }
 
     /// Follows the change feed forever; drop the future to stop.
-    pub async fn follow(mut self, clock: &dyn Clock) {
-        let mut failures = 0;
+    ///
+    /// # Errors
+    /// Only a [permanent](tko_core::retry::is_permanent) one.
+    pub async fn follow(mut self, clock: Arc<dyn Clock>) -> Result<Infallible> {
+        let mut retry = Retry::new(clock);
         loop {
-            let error = match self.watch(&mut failures).await {
-                Ok(()) => None,
-                Err(Error::Expired { .. }) => self.read().await.err(),
-                Err(error) => Some(error),
+            let ended = match self.watch(&mut retry).await {
+                Err(Error::Expired { .. }) => self.read().await,
+                ended => ended,
             };
-            failures += 1;
-            if let Some(error) = error {
-                tracing::warn!(
-                    attempt = failures,
-                    error = %error.chain(),
-                    "cannot follow templates for their CustomResourceDefinitions; retrying"
-                );
+            match ended {
+                Ok(()) => retry.pause_before_reopening().await,
+                Err(error) => {
+                    let action = "follow templates for their CustomResourceDefinitions";
+                    retry.pause(action, error).await?;
+                }
             }
-            clock.sleep(backoff(failures, 0.0)).await;
         }
     }
 
     async fn read(&mut self) -> Result<()> {
-        let mut list = List {
-            select: Select::all(Kind::Template),
-            after: None,
-            limit: PAGE,
-            want: Want::PACKAGE,
-        };
+        let mut list = List::new(Select::all(Kind::Template))
+            .limit(PAGE)
+            .want(Want::PACKAGE);
         let mut first = None;
         let mut gone = std::mem::take(&mut self.sources);
         loop {
@@ -89,20 +88,18 @@ impl<'a> CrdFeed<'a> {
         Ok(())
     }
 
-    async fn watch(&mut self, failures: &mut u32) -> Result<()> {
-        let mut events = self.data.watch(Watch {
-            select: Select::all(Kind::Template),
-            after: self.at,
-            package: true,
-        });
+    async fn watch(&mut self, retry: &mut Retry) -> Result<()> {
+        let mut events = self
+            .data
+            .watch(Watch::new(Select::all(Kind::Template), self.at).package(true));
         while let Some(event) = events.next().await {
             let event = event?;
-            *failures = 0;
+            retry.reset();
             self.at = event.revision();
             match event {
                 Event::Put { record, .. } => self.learn(&record),
                 Event::Gone { before, .. } => self.forget(&before.entity.key),
-                Event::Bookmark { .. } => {}
+                _ => {}
             }
         }
         Ok(())

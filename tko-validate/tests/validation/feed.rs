@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
-use tko_core::{Admission, DataApi, Error, Expect, Key, Metadata, NewTemplate, Store, TemplateId};
+use tko_core::{Admission, DataApi, Error, Key, NewTemplate, Store, TemplateId};
 use tko_validate::{CrdFeed, Crds, SchemaValidator, Validation};
 
 const CRD: &str = "
@@ -32,12 +32,7 @@ fn id(text: &str) -> TemplateId {
 }
 
 async fn register(store: &Store<Memory>, name: &str, yaml: &str) -> Result<(), Error> {
-    let new = NewTemplate {
-        id: id(name),
-        metadata: Metadata::default(),
-        package: package(yaml),
-        expect: Expect::Any,
-    };
+    let new = NewTemplate::new(id(name), package(yaml));
     store.register_template(new).await.map(|_| ())
 }
 
@@ -80,7 +75,7 @@ async fn templates_teach_what_they_define_until_they_do_so_no_more() {
     let feed = CrdFeed::load(&store, crds).await.expect("loaded");
     until(&validator, false).await;
 
-    let clock = SystemClock::new();
+    let clock = Arc::new(SystemClock::new());
     let changes = async {
         let other = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
         register(&store, "before", other).await.expect("sound");
@@ -94,7 +89,7 @@ async fn templates_teach_what_they_define_until_they_do_so_no_more() {
         until(&validator, true).await;
     };
     tokio::select! {
-        () = feed.follow(&clock) => unreachable!("it goes on for ever"),
+        ended = feed.follow(clock) => panic!("it goes on for ever, but: {ended:?}"),
         () = changes => {}
     }
 }

@@ -31,14 +31,14 @@ impl Validator for Does {
     ) -> Result<Vec<Violation>> {
         match self {
             Self::Pass => Ok(Vec::new()),
-            Self::Refuse(message) => Ok(vec![Violation {
-                resource: Some(target.clone()),
-                path: "spec".to_owned(),
-                message: format!(
+            Self::Refuse(message) => Ok(vec![
+                Violation::new(format!(
                     "{message} (of {} resources, complete: {complete})",
                     package.len()
-                ),
-            }]),
+                ))
+                .resource(target.clone())
+                .path("spec"),
+            ]),
             Self::Fail => Err(Error::unavailable("ask", "nobody answers")),
             Self::Panic => panic!("out of paper"),
             Self::Hang => std::future::pending().await,
@@ -123,9 +123,9 @@ async fn plugins_change_while_in_use_and_a_broken_one_is_an_error() {
     let plugin = |part: Result<Arc<dyn Validator>, Arc<str>>| {
         (
             vec![foo()],
-            Handler {
-                name: "validate|x".into(),
-                handler: part,
+            match part {
+                Ok(part) => Handler::new("validate|x", part),
+                Err(reason) => Handler::unavailable("validate|x", reason),
             },
         )
     };

@@ -3,26 +3,16 @@
 use crate::fixture::{Fixture, seconds};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tko_core::{
-    DataApi, Error, Expect, Key, Metadata, NewDeployment, NewTemplate, Package, TemplateId, Want,
-};
+use tko_core::{DataApi, Error, Key, NewDeployment, NewTemplate, Package, TemplateId, Want};
 use tko_worker::{CancellationToken, DeletionController};
 
 #[tokio::test(start_paused = true)]
 async fn a_deletion_waits_for_a_modification_of_a_referrer_without_spinning() {
     let f = Fixture::new();
     let template = TemplateId::new("t").expect("a valid id");
-    let new = NewTemplate {
-        id: template.clone(),
-        metadata: Metadata::default(),
-        package: Package::default(),
-        expect: Expect::Any,
-    };
+    let new = NewTemplate::new(template.clone(), Package::default());
     f.store.register_template(new).await.expect("registered");
-    let new = NewDeployment {
-        template: Some(template.clone()),
-        ..NewDeployment::default()
-    };
+    let new = NewDeployment::new().template(template.clone());
     let id = f.store.create_deployment(new).await.expect("created");
     let minute = Duration::from_mins(1);
     f.store.start_modification(&id, minute).await.expect("free");
@@ -36,16 +26,7 @@ async fn a_deletion_waits_for_a_modification_of_a_referrer_without_spinning() {
     let claims = f.faults.claims.load(Ordering::Relaxed);
     assert!(claims < 250, "{claims} claims in a minute");
     seconds(3).await;
-    let gone = f
-        .store
-        .get(
-            &key,
-            Want {
-                deleting: true,
-                ..Want::ROW
-            },
-        )
-        .await;
+    let gone = f.store.get(&key, Want::ROW.with_deleting()).await;
     assert!(matches!(gone, Err(Error::NotFound(_))), "{gone:?}");
     let record = f
         .store

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendCall, Between, CallObserver, CountedIds};
 use tko_core::{
-    Admission, Backend, Claim, Clock, DataApi, Error, Expect, Key, Metadata, NewSite, Outcome,
-    Package, Result, SiteId, Stage, Store, Timestamp, Violation, Want, Work,
+    Admission, Backend, Claim, Clock, DataApi, Error, Key, NewSite, Outcome, Package, Result,
+    SiteId, Stage, Store, Timestamp, Violation, Want, Work,
 };
 use tko_worker::{CancellationToken, Handle, Worker, WorkerSettings};
 use tokio::task::JoinHandle;
@@ -222,13 +222,7 @@ impl Fixture {
     /// Registers sites, whose scheduling is then due.
     pub(crate) async fn sites<const N: usize>(&self, ids: [&str; N]) {
         for id in ids {
-            let new = NewSite {
-                id: SiteId::new(id).expect("a valid id"),
-                template: None,
-                metadata: Metadata::default(),
-                package: Package::default(),
-                expect: Expect::Any,
-            };
+            let new = NewSite::new(SiteId::new(id).expect("a valid id"), Package::default());
             self.store.register_site(new).await.expect("registered");
         }
     }
@@ -258,10 +252,7 @@ impl Fixture {
 
     /// The due work of a site.
     pub(crate) async fn work(&self, site: &str) -> Option<Work> {
-        let want = Want {
-            work: true,
-            ..Want::ROW
-        };
+        let want = Want::ROW.with_work();
         let key = Key::Site(SiteId::new(site).expect("a valid id"));
         let record = self.store.get(&key, want).await.expect("registered");
         record.work.into_iter().next()

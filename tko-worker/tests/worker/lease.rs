@@ -166,10 +166,10 @@ impl Fixture {
 }
 
 fn token(number: usize) -> Token {
-    Token {
-        key: Key::new(Kind::Site, &format!("s{number}")).expect("a good id"),
-        secret: "x".into(),
-    }
+    Token::new(
+        Key::new(Kind::Site, &format!("s{number}")).expect("a good id"),
+        "x",
+    )
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use super::server::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use tko_core::{
-    DataApi, Dialect, Entity, Expect, Format, Kind, Limits, List, Metadata, NewSite, Package,
-    Select, Want,
+    DataApi, Dialect, Entity, Expect, Format, Kind, Limits, List, NewSite, Package, Select,
+    TemplateId,
 };
 use tko_grpc::client::Client;
 
@@ -65,13 +65,9 @@ fn site(id: &str, region: &str, more: &str) -> NewSite {
         Dialect::People,
         &Limits::default(),
     );
-    NewSite {
-        id: id.parse().expect("an id"),
-        template: Some("site/edge-cluster:v1.0.0".parse().expect("an id")),
-        metadata: Metadata::default(),
-        package: package.expect("a package"),
-        expect: Expect::Absent,
-    }
+    NewSite::new(id.parse().expect("an id"), package.expect("a package"))
+        .template(TemplateId::new("site/edge-cluster:v1.0.0").expect("an id"))
+        .expect(Expect::Absent)
 }
 
 /// Creates the national deployment, the ancestor of all others.
@@ -92,12 +88,7 @@ pub(crate) fn total(edges: usize) -> usize {
 
 /// All entities of one kind.
 pub(crate) async fn all(client: &Client, kind: Kind) -> Vec<std::sync::Arc<Entity>> {
-    let mut list = List {
-        select: Select::all(kind),
-        after: None,
-        limit: 500,
-        want: Want::ROW,
-    };
+    let mut list = List::new(Select::all(kind)).limit(500);
     let mut entities = Vec::new();
     loop {
         let page = client.list(&list).await.expect("a page");

@@ -64,11 +64,10 @@ pub(crate) struct Feed(watch::Receiver<FeedCounts>);
 
 impl Feed {
     pub(crate) fn of(client: &Client) -> Self {
-        let mut events = client.watch(Watch {
-            select: Select::all(Kind::Deployment),
-            after: Revision::default(),
-            package: false,
-        });
+        let mut events = client.watch(Watch::new(
+            Select::all(Kind::Deployment),
+            Revision::default(),
+        ));
         let (tell, counts) = watch::channel(FeedCounts::default());
         tokio::spawn(async move {
             let mut there: HashMap<Key, State> = HashMap::new();
@@ -80,7 +79,7 @@ impl Feed {
                         (was, Some(state))
                     }
                     Ok(Event::Gone { before, .. }) => (there.remove(&before.entity.key), None),
-                    Ok(Event::Bookmark { .. }) => continue,
+                    Ok(_) => continue,
                     // Receivers notice the closed channel.
                     Err(_) => return,
                 };

@@ -191,11 +191,7 @@ impl Server {
     pub(crate) async fn until(&self, key: &Key, what: &str, is: impl Fn(&Entity) -> bool) {
         let mut select = Select::all(key.kind());
         select.ids.push(Pattern::literal(key.id()));
-        let mut events = self.client().watch(Watch {
-            select,
-            after: Revision::default(),
-            package: false,
-        });
+        let mut events = self.client().watch(Watch::new(select, Revision::default()));
         let seen = async {
             while let Some(event) = events.next().await {
                 if let Event::Put { record, .. } = event.expect("the watch goes on")

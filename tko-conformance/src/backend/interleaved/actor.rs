@@ -113,18 +113,13 @@ impl Actor {
                 let puts: Vec<Put> = puts.collect();
                 let site = site.filter(|_| keys.iter().any(|k| k.kind() == Kind::Deployment));
                 require.extend(site.map(|number| Require::Exists(key(number))));
-                self.commit(ChangeSet {
-                    require,
-                    ..set(puts)
-                })
-                .await
-                .map(drop)
+                self.commit(set(puts).requirements(require)).await.map(drop)
             }
             Action::Delete(number) => {
                 let key = key(*number);
                 let require = vec![Require::Unreferenced(key.clone())];
                 let delete = changes([Change::Delete(key)]);
-                self.commit(ChangeSet { require, ..delete }).await.map(drop)
+                self.commit(delete.requirements(require)).await.map(drop)
             }
             Action::Create(once) => {
                 let id = format!("new{}x{}", self.number, self.commits);
@@ -145,12 +140,7 @@ impl Actor {
                     key(*number),
                     Lane::new(*number),
                 )];
-                self.commit(ChangeSet {
-                    enqueue: due,
-                    ..ChangeSet::default()
-                })
-                .await
-                .map(drop)
+                self.commit(ChangeSet::new().enqueued(due)).await.map(drop)
             }
             Action::Work { max, commit, done } => self.work(act, *max, *commit, *done).await,
         }
@@ -182,10 +172,7 @@ impl Actor {
     async fn commit(&mut self, set: ChangeSet) -> Result<Option<Committed>, String> {
         self.commits += 1;
         let name = format!("{}x{}", self.number, self.commits);
-        let set = ChangeSet {
-            cause: Some(name.as_str().into()),
-            ..set
-        };
+        let set = set.cause(name.as_str());
         let asked = self.notes.now();
         let result = self
             .fixture
@@ -225,7 +212,7 @@ impl Actor {
         let under = Some(token.clone());
         let word = u8::try_from(self.commits % 3).unwrap_or(0);
         let put = set([look(key, word, None)]);
-        let committed = used && self.commit(ChangeSet { under, ..put }).await?.is_some();
+        let committed = used && self.commit(put.under(under)).await?.is_some();
         if !committed {
             let end = [(token.clone(), Outcome::Done)];
             let settled = self.fixture.backend.settle(&end).await;
@@ -261,11 +248,7 @@ impl Actor {
             let under = Some(claim.token.clone());
             let settle = Some(end.clone());
             let child = deployment(&format!("c{}x{}", self.number, self.commits));
-            let set = ChangeSet {
-                under,
-                settle,
-                ..set([child])
-            };
+            let set = set([child]).under(under).settle(settle);
             let committed = commit && self.commit(set).await?.is_some();
             let mut live = committed;
             if !committed {

@@ -123,12 +123,10 @@ pub(super) fn select(choice: &RandomSelect) -> Select {
         Some(number) => [("word".to_owned(), value_pattern(word(number)))].into(),
     };
     let kind = [Kind::Template, Kind::Site, Kind::Deployment][usize::from(choice.kind)];
-    let mut select = Select {
-        ids: patterns(choice.id),
-        metadata: words(choice.word),
-        deleting: choice.deleting,
-        ..all(kind)
-    };
+    let mut select = all(kind)
+        .ids(patterns(choice.id))
+        .metadata_patterns(words(choice.word))
+        .deleting(choice.deleting);
     if kind == Kind::Template {
         return select;
     }

@@ -11,8 +11,8 @@ use crate::explore::ensure;
 use crate::reference::ReferenceState;
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{
-    Ack, Change, ChangeSet, ClaimRequest, Enqueue, Facts, Key, Kind, Lane, Require, Revision,
-    Timestamp, Token, Version, Want,
+    Ack, Change, ChangeSet, Enqueue, Facts, Key, Kind, Lane, Require, Revision, Timestamp, Token,
+    Version, Want,
 };
 
 /// The number of changes that the backend must keep.
@@ -51,10 +51,7 @@ impl BackendPair {
     }
 
     fn token(&self, number: TokenNumber) -> (Token, Token) {
-        let made_up = Token {
-            key: d("d0"),
-            secret: "made.up".into(),
-        };
+        let made_up = Token::new(d("d0"), "made.up");
         let at = self.tokens.len().checked_sub(usize::from(number) + 1);
         let given = at.and_then(|at| self.tokens.get(at));
         given.cloned().unwrap_or((made_up.clone(), made_up))
@@ -85,10 +82,9 @@ impl BackendPair {
                 }
             }
             Operation::Claim { stage, max, lease } => {
-                let request = ClaimRequest {
-                    lease: naming::length(*lease),
-                    ..crate::backend::fixture::request(naming::stage(*stage), usize::from(*max))
-                };
+                let request =
+                    crate::backend::fixture::request(naming::stage(*stage), usize::from(*max))
+                        .lease(naming::length(*lease));
                 let claims = self.fixture.backend.claim(&request).await;
                 self.claimed(&request, claims.map_err(|error| error.chain())?)
                     .await
@@ -201,37 +197,39 @@ impl BackendPair {
         let changes: Vec<Change> = changes
             .map(|(key, alter)| self.change(*key, alter))
             .collect();
-        let mark = |(stage, key, lane, after): &(u8, u8, u8, u8)| Enqueue {
-            after: naming::length(*after),
-            ..Enqueue::now(naming::stage(*stage), naming::key(*key), Lane::new(*lane))
+        let mark = |(stage, key, lane, after): &(u8, u8, u8, u8)| {
+            Enqueue::now(naming::stage(*stage), naming::key(*key), Lane::new(*lane))
+                .after(naming::length(*after))
         };
         let under = draft.under.map(|number| self.token(number));
-        let (subject_require, model_require) = draft
+        let (subject_require, model_require): (Vec<_>, Vec<_>) = draft
             .require
             .iter()
             .map(|(need, key)| self.require(need, naming::key(*key)))
             .unzip();
-        let model = ChangeSet {
-            require: model_require,
-            changes,
-            enqueue: draft.due.iter().map(mark).collect(),
-            settle: draft
-                .settle
-                .as_ref()
-                .filter(|_| under.is_some())
-                .map(naming::outcome),
-            progress: draft
-                .progress
-                .filter(|_| under.is_some())
-                .map(naming::progress),
-            under: under.as_ref().map(|(_, model)| model.clone()),
-            cause: Some(format!("commit {}", self.commits).into()),
-        };
-        let subject = ChangeSet {
-            require: subject_require,
-            under: under.map(|(subject, _)| subject),
-            ..model.clone()
-        };
+        let model = ChangeSet::new()
+            .requirements(model_require)
+            .changes(changes)
+            .enqueued(draft.due.iter().map(mark))
+            .settle(
+                draft
+                    .settle
+                    .as_ref()
+                    .filter(|_| under.is_some())
+                    .map(naming::outcome),
+            )
+            .progress(
+                draft
+                    .progress
+                    .filter(|_| under.is_some())
+                    .map(naming::progress),
+            )
+            .under(under.as_ref().map(|(_, model)| model.clone()))
+            .cause(format!("commit {}", self.commits));
+        let subject = model
+            .clone()
+            .requirements(subject_require)
+            .under(under.map(|(subject, _)| subject));
         (subject, model)
     }
 

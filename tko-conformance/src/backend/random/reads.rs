@@ -11,12 +11,7 @@ use tko_core::{Error, Key, List, Record, Revision, Want};
 
 impl BackendPair {
     pub(super) async fn list(&self, choice: &RandomSelect, limit: usize) -> Result<(), String> {
-        let mut list = List {
-            select: naming::select(choice),
-            after: None,
-            limit,
-            want: ALL,
-        };
+        let mut list = List::new(naming::select(choice)).limit(limit).want(ALL);
         let mut subject: Vec<Record> = Vec::new();
         for _ in 0..1_000 {
             let page = self.fixture.backend.list(&list).await;

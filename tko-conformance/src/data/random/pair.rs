@@ -11,8 +11,8 @@ use crate::explore::ensure;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use tko_core::{
-    DeploymentId, Entity, ErrorKind, Expect, Key, Kind, Metadata, NewDeployment, NewSite,
-    NewTemplate, Package, Pattern, Record, Result, Select, Stage, Version,
+    DeploymentId, Entity, ErrorKind, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate,
+    Package, Pattern, Record, Result, Select, Stage, Version,
 };
 
 pub(super) struct ApiPair {
@@ -60,12 +60,8 @@ impl ApiPair {
                 items,
                 given: word,
             } => {
-                let new = NewTemplate {
-                    id: template_id(&template_name(*id)),
-                    metadata: Metadata::from(given(*word)),
-                    package: item::package(items),
-                    expect: Expect::Any,
-                };
+                let new = NewTemplate::new(template_id(&template_name(*id)), item::package(items))
+                    .metadata(Metadata::from(given(*word)));
                 let model = self.model.register_template(*id, items, *word);
                 alike(data.register_template(new).await.map(drop), model)
             }
@@ -75,13 +71,9 @@ impl ApiPair {
                 items,
                 given: word,
             } => {
-                let new = NewSite {
-                    id: site_id(&site_name(*id)),
-                    template: template.map(|id| template_id(&template_name(id))),
-                    metadata: Metadata::from(given(*word)),
-                    package: item::package(items),
-                    expect: Expect::Any,
-                };
+                let new = NewSite::new(site_id(&site_name(*id)), item::package(items))
+                    .template(template.map(|id| template_id(&template_name(id))))
+                    .metadata(Metadata::from(given(*word)));
                 let model = self.model.register_site(*id, *template, items, *word);
                 alike(data.register_site(new).await.map(drop), model)
             }
@@ -146,17 +138,16 @@ impl ApiPair {
     async fn create(&mut self, creation: &Creation) -> Result<bool, String> {
         let id = format!("d{:03}", self.ids.len());
         let parent = creation.parent.map(|number| self.made(number));
-        let new = NewDeployment {
-            id: Some(deployment_id(&id)),
-            parent: parent.as_deref().map(deployment_id),
-            template: creation.template.map(|id| template_id(&template_name(id))),
-            site: creation.site.map(|id| site_id(&site_name(id))),
-            metadata: Metadata::from(given(creation.given)),
-            merge: item::package(&creation.items),
-            prepared: creation.prepared,
-            approved: creation.approved,
-            idempotency_key: creation.once.map(|number| format!("once {number}").into()),
-        };
+        let mut new = NewDeployment::new()
+            .id(deployment_id(&id))
+            .parent(parent.as_deref().map(deployment_id))
+            .template(creation.template.map(|id| template_id(&template_name(id))))
+            .site(creation.site.map(|id| site_id(&site_name(id))))
+            .metadata(Metadata::from(given(creation.given)))
+            .merge(item::package(&creation.items))
+            .prepared(creation.prepared)
+            .approved(creation.approved);
+        new.idempotency_key = creation.once.map(|number| format!("once {number}").into());
         let made = self.fixture.data.create_deployment(new).await;
         let model = self.model.create(&id, parent, creation);
         self.ids.push(id);

@@ -8,17 +8,18 @@ use crate::wire::table::decode;
 use tko_core::{Format, Kind, Limits, Modification, NewDeployment, Record, Result, Select};
 
 pub(super) fn new(create: proto::CreateDeployment, limits: &Limits) -> Result<NewDeployment> {
-    Ok(NewDeployment {
-        id: None,
-        parent: id(text(&create.parent_deployment_id))?,
-        template: id(text(&create.template_id))?,
-        site: id(text(&create.site_id))?,
-        metadata: create.merge_metadata.into(),
-        merge: decode(&create.merge_package_format, &create.merge_package, limits)?,
-        prepared: create.prepared,
-        approved: create.approved,
-        idempotency_key: None,
-    })
+    Ok(NewDeployment::new()
+        .parent(id(text(&create.parent_deployment_id))?)
+        .template(id(text(&create.template_id))?)
+        .site(id(text(&create.site_id))?)
+        .metadata(create.merge_metadata)
+        .merge(decode(
+            &create.merge_package_format,
+            &create.merge_package,
+            limits,
+        )?)
+        .prepared(create.prepared)
+        .approved(create.approved))
 }
 
 pub(super) fn listed(record: &Record) -> proto::ListedDeployment {
@@ -75,18 +76,25 @@ pub(super) fn started(
 
 pub(super) fn select(select: &proto::SelectDeployments) -> Result<Select> {
     let parent = select.parent_deployment_id.as_deref().and_then(text);
-    Ok(Select {
-        parent: id(parent)?,
-        metadata: value_patterns("metadataPatterns", &select.metadata_patterns)?,
-        template_ids: id_patterns("templateIdPatterns", &select.template_id_patterns)?,
-        template_metadata: value_patterns(
+    Ok(Select::all(Kind::Deployment)
+        .parent(id(parent)?)
+        .metadata_patterns(value_patterns(
+            "metadataPatterns",
+            &select.metadata_patterns,
+        )?)
+        .template_ids(id_patterns(
+            "templateIdPatterns",
+            &select.template_id_patterns,
+        )?)
+        .template_metadata_patterns(value_patterns(
             "templateMetadataPatterns",
             &select.template_metadata_patterns,
-        )?,
-        site_ids: id_patterns("siteIdPatterns", &select.site_id_patterns)?,
-        site_metadata: value_patterns("siteMetadataPatterns", &select.site_metadata_patterns)?,
-        prepared: select.prepared,
-        approved: select.approved,
-        ..Select::all(Kind::Deployment)
-    })
+        )?)
+        .site_ids(id_patterns("siteIdPatterns", &select.site_id_patterns)?)
+        .site_metadata_patterns(value_patterns(
+            "siteMetadataPatterns",
+            &select.site_metadata_patterns,
+        )?)
+        .prepared(select.prepared)
+        .approved(select.approved))
 }

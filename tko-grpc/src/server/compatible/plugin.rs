@@ -49,13 +49,13 @@ fn gvk(gvk: &proto::Gvk) -> Gvk {
 pub(super) fn select(select: &proto::SelectPlugins) -> Result<Select> {
     let plugin_type = select.r#type.as_deref().and_then(text);
     let trigger = select.trigger.as_ref();
-    Ok(Select {
-        plugin_type: plugin_type.map(str::parse).transpose()?,
-        ids: id_patterns("namePatterns", &select.name_patterns)?,
-        executor: select.executor.as_deref().and_then(text).map(str::to_owned),
-        trigger: trigger
-            .filter(|trigger| **trigger != proto::Gvk::default())
-            .map(gvk),
-        ..Select::all(Kind::Plugin)
-    })
+    Ok(Select::all(Kind::Plugin)
+        .plugin_type(plugin_type.map(str::parse).transpose()?)
+        .ids(id_patterns("namePatterns", &select.name_patterns)?)
+        .executor(select.executor.as_deref().and_then(text).map(str::to_owned))
+        .trigger(
+            trigger
+                .filter(|trigger| **trigger != proto::Gvk::default())
+                .map(gvk),
+        ))
 }

@@ -122,10 +122,7 @@ mod tests {
     fn a_purge_that_skipped_something_lists_it() {
         assert!(purged(&Bulk::default()).deleted);
         let key = Key::new(Kind::Deployment, "a").expect("an id");
-        let answer = purged(&Bulk {
-            done: 3,
-            skipped: vec![(key, "under modification".to_owned())],
-        });
+        let answer = purged(&Bulk::new(3).skipped(vec![(key, "under modification".to_owned())]));
         assert!(!answer.deleted);
         assert_eq!(
             answer.not_deleted_reason,

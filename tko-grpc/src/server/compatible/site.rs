@@ -5,16 +5,15 @@ use crate::proto;
 use crate::wire::scalar::{id, metadata, timestamp};
 use crate::wire::select::{id_patterns, value_patterns};
 use crate::wire::table::decode;
-use tko_core::{Expect, Format, Kind, Limits, NewSite, Record, Result, Select};
+use tko_core::{Format, Kind, Limits, NewSite, Record, Result, Select};
 
 pub(super) fn new(site: proto::Site, limits: &Limits) -> Result<NewSite> {
-    Ok(NewSite {
-        id: site.site_id.parse()?,
-        template: id(text(&site.template_id))?,
-        metadata: site.metadata.into(),
-        package: decode(&site.package_format, &site.package, limits)?,
-        expect: Expect::Any,
-    })
+    Ok(NewSite::new(
+        site.site_id.parse()?,
+        decode(&site.package_format, &site.package, limits)?,
+    )
+    .template(id(text(&site.template_id))?)
+    .metadata(site.metadata))
 }
 
 pub(super) fn whole(record: &Record, deployment_ids: Vec<String>, format: Format) -> proto::Site {
@@ -51,10 +50,14 @@ fn template(record: &Record) -> String {
 }
 
 pub(super) fn select(select: &proto::SelectSites) -> Result<Select> {
-    Ok(Select {
-        ids: id_patterns("siteIdPatterns", &select.site_id_patterns)?,
-        template_ids: id_patterns("templateIdPatterns", &select.template_id_patterns)?,
-        metadata: value_patterns("metadataPatterns", &select.metadata_patterns)?,
-        ..Select::all(Kind::Site)
-    })
+    Ok(Select::all(Kind::Site)
+        .ids(id_patterns("siteIdPatterns", &select.site_id_patterns)?)
+        .template_ids(id_patterns(
+            "templateIdPatterns",
+            &select.template_id_patterns,
+        )?)
+        .metadata_patterns(value_patterns(
+            "metadataPatterns",
+            &select.metadata_patterns,
+        )?))
 }

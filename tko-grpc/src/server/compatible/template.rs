@@ -5,15 +5,14 @@ use crate::proto;
 use crate::wire::scalar::{metadata, timestamp};
 use crate::wire::select::{id_patterns, value_patterns};
 use crate::wire::table::decode;
-use tko_core::{Expect, Format, Kind, Limits, NewTemplate, Record, Result, Select};
+use tko_core::{Format, Kind, Limits, NewTemplate, Record, Result, Select};
 
 pub(super) fn new(template: proto::Template, limits: &Limits) -> Result<NewTemplate> {
-    Ok(NewTemplate {
-        id: template.template_id.parse()?,
-        metadata: template.metadata.into(),
-        package: decode(&template.package_format, &template.package, limits)?,
-        expect: Expect::Any,
-    })
+    Ok(NewTemplate::new(
+        template.template_id.parse()?,
+        decode(&template.package_format, &template.package, limits)?,
+    )
+    .metadata(template.metadata))
 }
 
 pub(super) fn whole(
@@ -44,9 +43,13 @@ pub(super) fn listed(record: &Record, deployment_ids: Vec<String>) -> proto::Lis
 }
 
 pub(super) fn select(select: &proto::SelectTemplates) -> Result<Select> {
-    Ok(Select {
-        ids: id_patterns("templateIdPatterns", &select.template_id_patterns)?,
-        metadata: value_patterns("metadataPatterns", &select.metadata_patterns)?,
-        ..Select::all(Kind::Template)
-    })
+    Ok(Select::all(Kind::Template)
+        .ids(id_patterns(
+            "templateIdPatterns",
+            &select.template_id_patterns,
+        )?)
+        .metadata_patterns(value_patterns(
+            "metadataPatterns",
+            &select.metadata_patterns,
+        )?))
 }

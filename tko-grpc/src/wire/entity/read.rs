@@ -45,27 +45,25 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
     let key = required("key", key)?;
     let body = body.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     let given = maps.read(GIVEN)?;
-    Ok(Entity {
-        facts: facts_of(&key, facts, table)?,
-        key,
-        version: Version(version),
-        generation: Generation(generation),
-        created: unpack_timestamp(created.as_ref())?,
-        updated: unpack_timestamp(updated.as_ref())?,
-        deleting,
-        inherited: maps.read(INHERITED)?,
+    let facts = facts_of(&key, facts, table)?;
+    Ok(Entity::new(key, facts)
+        .version(Version(version))
+        .generation(Generation(generation))
+        .created(unpack_timestamp(created.as_ref())?)
+        .updated(unpack_timestamp(updated.as_ref())?)
+        .deleting(deleting)
+        .inherited(maps.read(INHERITED)?)
         // Equal maps share memory.
-        metadata: if maps.are_same(METADATA, GIVEN) {
+        .metadata(if maps.are_same(METADATA, GIVEN) {
             given.clone()
         } else {
             maps.read(METADATA)?
-        },
-        given,
-        conditions,
-        body: ContentHash(
-            body.ok_or_else(|| Error::bad("body", "the content hash does not have 32 bytes"))?,
-        ),
-    })
+        })
+        .given(given)
+        .conditions(conditions)
+        .body(ContentHash(body.ok_or_else(|| {
+            Error::bad("body", "the content hash does not have 32 bytes")
+        })?)))
 }
 
 fn entity_key(fields: Fields<'_>) -> Result<Key> {
@@ -158,12 +156,12 @@ fn facts_of(key: &Key, facts: Option<Field<'_>>, table: &Unpacker) -> Result<Fac
         }
         (Kind::Plugin, Some((PLUGIN, facts))) => {
             let plugin: wire::PluginFacts = facts.whole()?;
-            Ok(Facts::Plugin(Arc::new(Plugin {
-                executor: plugin.executor,
-                arguments: plugin.arguments,
-                properties: plugin.properties,
-                triggers: plugin.triggers.iter().map(unpack_gvk).collect(),
-            })))
+            Ok(Facts::Plugin(Arc::new(
+                Plugin::new(plugin.executor)
+                    .arguments(plugin.arguments)
+                    .properties(plugin.properties)
+                    .triggers(plugin.triggers.iter().map(unpack_gvk).collect()),
+            )))
         }
         _ => Err(Error::bad(
             "facts",
@@ -194,22 +192,20 @@ fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
             _ => {}
         }
     }
-    Ok(Deployment {
-        resource: resource_of(
-            required("head", head)?,
-            template.as_ref(),
-            site.as_ref(),
-            table,
-        )?,
-        parent,
-        template,
-        origin,
-        site,
-        prepared,
-        approved,
-        placed,
-        idempotency_key: once,
-    })
+    Ok(Deployment::new(resource_of(
+        required("head", head)?,
+        template.as_ref(),
+        site.as_ref(),
+        table,
+    )?)
+    .parent(parent)
+    .template(template)
+    .origin(origin)
+    .site(site)
+    .prepared(prepared)
+    .approved(approved)
+    .placed(placed)
+    .idempotency_key(once))
 }
 
 /// Decodes the Deployment resource. It usually names the deployment's own template and site.
@@ -231,12 +227,12 @@ fn resource_of(
             _ => {}
         }
     }
-    Ok(DeploymentResource {
-        skeleton: table.resource(u32::try_from(skeleton).unwrap_or(u32::MAX))?,
-        at: usize::try_from(at).unwrap_or(usize::MAX),
-        template: named_template,
-        site: named_site,
-    })
+    Ok(DeploymentResource::new(
+        table.resource(u32::try_from(skeleton).unwrap_or(u32::MAX))?,
+        usize::try_from(at).unwrap_or(usize::MAX),
+    )
+    .template(named_template)
+    .site(named_site))
 }
 
 /// Parses an id; shares the known one if they are equal, which is usual.

@@ -6,8 +6,8 @@ use prost::Message;
 use serde_json::json;
 use std::sync::Arc;
 use tko_core::{
-    Condition, ContentHash, Deployment, Entity, Facts, Generation, Gvk, Key, Kind, Limits,
-    Metadata, Package, Plugin, Record, Timestamp, Version, deployment_resource,
+    Condition, ContentHash, Deployment, DeploymentId, Entity, Facts, Generation, Gvk, Key, Kind,
+    Limits, Metadata, Package, Plugin, Record, TemplateId, Timestamp, Version, deployment_resource,
 };
 
 /// A Deployment resource.
@@ -25,70 +25,46 @@ fn head() -> deployment_resource::DeploymentResource {
 
 fn of(kind: Kind, id: &str, facts: Facts) -> Entity {
     let long = "ü".repeat(200);
-    Entity {
-        key: Key::new(kind, id).expect("an id"),
-        version: Version(u64::MAX),
-        generation: Generation(3),
-        created: Timestamp(-1),
-        updated: Timestamp(1_700_000_000_123_456),
-        deleting: true,
-        inherited: [("a", "1"), ("long", &long)].into_iter().collect(),
-        given: [("", ""), ("b", "2")].into_iter().collect(),
-        metadata: [("", ""), ("a", "1"), ("b", "2"), ("long", &long)]
-            .into_iter()
-            .collect(),
-        conditions: vec![
+    Entity::new(Key::new(kind, id).expect("an id"), facts)
+        .version(Version(u64::MAX))
+        .generation(Generation(3))
+        .created(Timestamp(-1))
+        .updated(Timestamp(1_700_000_000_123_456))
+        .deleting(true)
+        .inherited([("a", "1"), ("long", &long)])
+        .given([("", ""), ("b", "2")])
+        .metadata([("", ""), ("a", "1"), ("b", "2"), ("long", &long)])
+        .conditions(vec![
             Condition::new("Ready", true, "R", "m", Generation(2)),
             Condition::new("Prepared", None, "", "", Generation(0)),
-        ],
-        facts,
-        body: ContentHash([7; 32]),
-    }
+        ])
+        .body(ContentHash([7; 32]))
 }
 
 fn deployment() -> Deployment {
     let id = |id: &str| Some(id.parse().expect("an id"));
-    Deployment {
-        parent: Some("p".parse().expect("an id")),
-        template: Some("t".parse().expect("an id")),
-        origin: Some(Version(0)),
-        site: id("other"),
-        prepared: true,
-        approved: true,
-        placed: id("s").map(|site| (site, Generation(2))),
-        idempotency_key: Some("once".into()),
-        resource: deployment_resource::DeploymentResource { at: 300, ..head() },
-    }
+    Deployment::new(head().at(300))
+        .parent(DeploymentId::new("p").expect("an id"))
+        .template(TemplateId::new("t").expect("an id"))
+        .origin(Version(0))
+        .site(id("other"))
+        .prepared(true)
+        .approved(true)
+        .placed(id("s").map(|site| (site, Generation(2))))
+        .idempotency_key(Arc::<str>::from("once"))
 }
 
 /// For each kind, an entity with all fields and one with as few as possible.
 fn entities() -> Vec<Entity> {
-    let plugin = Plugin {
-        executor: "e".to_owned(),
-        arguments: vec!["a".to_owned(), String::new()],
-        properties: [("k".to_owned(), "v".to_owned())].into(),
-        triggers: vec![Gvk::new("", "v1", "A"), Gvk::new("g", "v1", "B")],
-    };
+    let plugin = Plugin::new("e")
+        .arguments(vec!["a".to_owned(), String::new()])
+        .properties([("k".to_owned(), "v".to_owned())].into())
+        .triggers(vec![Gvk::new("", "v1", "A"), Gvk::new("g", "v1", "B")]);
     let site = |template: Option<&str>| Facts::Site {
         template: template.map(|id| id.parse().expect("an id")),
         origin: template.map(|_| Version(9)),
     };
-    let plain = Deployment {
-        parent: None,
-        template: None,
-        origin: None,
-        site: None,
-        prepared: false,
-        approved: false,
-        placed: None,
-        idempotency_key: None,
-        resource: deployment_resource::DeploymentResource {
-            template: None,
-            site: None,
-            at: 0,
-            ..head()
-        },
-    };
+    let plain = Deployment::new(head().template(None).site(None).at(0));
     let full = [
         of(Kind::Template, "t", Facts::Template),
         of(Kind::Site, "s/1", site(Some("t"))),
@@ -109,23 +85,18 @@ fn entities() -> Vec<Entity> {
         of(
             Kind::Plugin,
             "schedule|x",
-            Facts::Plugin(Arc::new(Plugin {
-                executor: String::new(),
-                arguments: Vec::new(),
-                properties: [].into(),
-                triggers: Vec::new(),
-            })),
+            Facts::Plugin(Arc::new(Plugin::new(String::new()).properties([].into()))),
         ),
     ];
-    let least = least.map(|entity| Entity {
-        version: Version(0),
-        generation: Generation(0),
-        deleting: false,
-        inherited: Metadata::default(),
-        given: Metadata::default(),
-        metadata: Metadata::default(),
-        conditions: Vec::new(),
-        ..entity
+    let least = least.map(|entity| {
+        entity
+            .version(Version(0))
+            .generation(Generation(0))
+            .deleting(false)
+            .inherited(Metadata::default())
+            .given(Metadata::default())
+            .metadata(Metadata::default())
+            .conditions(Vec::new())
     });
     full.into_iter().chain(least).collect()
 }
@@ -137,12 +108,7 @@ fn text(entity: &Entity) -> String {
 }
 
 fn packed(entity: &Entity) -> (wire::Record, Unpacker) {
-    let record = Record {
-        entity: Arc::new(entity.clone()),
-        package: None,
-        revision: None,
-        work: Vec::new(),
-    };
+    let record = Record::new(entity.clone());
     let mut table = Packer::default();
     let packed = pack_record(&record, &mut table);
     let table = Unpacker::new(&table.finish(), &Limits::default()).expect("sound");

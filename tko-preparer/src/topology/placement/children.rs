@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tko_core::{
     Cursor, DataApi, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Record,
-    Result, Select, SiteId, TemplateId, Want, select::MAX_PAGE,
+    Result, Select, SiteId, TemplateId,
 };
 
 /// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all.
@@ -56,14 +56,14 @@ impl<'a> Children<'a> {
         template: &TemplateId,
         site: &SiteId,
     ) -> Effect {
-        Effect::Deployment(NewDeployment {
-            parent: Some(self.parent.clone()),
-            template: Some(template.clone()),
-            site: Some(site.clone()),
-            merge: entry.merge.clone(),
-            idempotency_key: Some(self.key(index, site)),
-            ..NewDeployment::default()
-        })
+        Effect::Deployment(
+            NewDeployment::new()
+                .parent(self.parent.clone())
+                .template(template.clone())
+                .site(site.clone())
+                .merge(entry.merge.clone())
+                .idempotency_key(self.key(index, site)),
+        )
     }
 
     fn key(&self, entry: usize, site: &SiteId) -> Arc<str> {
@@ -92,16 +92,12 @@ impl<'a> Children<'a> {
         &self,
         after: Option<DeploymentId>,
     ) -> Result<(Vec<Child>, Option<DeploymentId>)> {
-        let list = List {
-            select: Select {
-                parent: Some(self.parent.clone()),
-                deleting: true,
-                ..Select::all(Kind::Deployment)
-            },
-            after: after.map(|id| Cursor(Key::Deployment(id))),
-            limit: MAX_PAGE,
-            want: Want::ROW,
-        };
+        let list = List::new(
+            Select::all(Kind::Deployment)
+                .parent(self.parent.clone())
+                .deleting(true),
+        )
+        .after(after.map(|id| Cursor(Key::Deployment(id))));
         let page = self.data.list(&list).await?;
         let children = page.items.iter().filter_map(|record| self.child(record));
         let next = match page.next {

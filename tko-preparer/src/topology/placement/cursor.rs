@@ -5,9 +5,7 @@ use super::plan::{MissingTemplate, PlacementPlan, PlacementSites};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use tko_core::api::MAX_EFFECTS;
-use tko_core::{
-    Cursor, Effect, Key, Kind, List, PrepareCall, Result, Select, SiteId, TemplateId, Want,
-};
+use tko_core::{Cursor, Effect, Key, Kind, List, PrepareCall, Result, Select, SiteId, TemplateId};
 
 /// Maximum number of pages of sites that one call reads: pages may be short.
 const PAGES: usize = 50;
@@ -73,15 +71,9 @@ impl PlacementCursor {
                 Ok(Some(vec![site.clone()]))
             }
             Some(PlacementSites::Many(metadata)) => {
-                let list = List {
-                    select: Select {
-                        metadata: metadata.clone(),
-                        ..Select::all(Kind::Site)
-                    },
-                    after: self.after.take().map(|id| Cursor(Key::Site(id))),
-                    limit: max,
-                    want: Want::ROW,
-                };
+                let list = List::new(Select::all(Kind::Site).metadata_patterns(metadata.clone()))
+                    .after(self.after.take().map(|id| Cursor(Key::Site(id))))
+                    .limit(max);
                 let page = call.data.list(&list).await?;
                 match page.next {
                     Some(Cursor(Key::Site(id))) => self.after = Some(id),

@@ -1,10 +1,11 @@
-//! Retries of requests to the store.
+//! Retries of requests to the store, by everything that works or follows its feed.
 
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::work::backoff;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::work::backoff;
-use tko_core::{Clock, Error, ErrorKind, Result};
 
 /// Longest pause: a store that was away for hours is noticed soon after it is back.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
