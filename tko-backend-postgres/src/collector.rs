@@ -180,7 +180,7 @@ impl StatementMetrics {
             |totals: &PurposeMetrics| totals.buckets.iter().any(|count| read(count) > 0);
         Purpose::ALL
             .iter()
-            .zip(&self.0)
+            .zip(&self.purposes)
             .filter(move |(_, totals)| has_occurred(totals))
     }
 }

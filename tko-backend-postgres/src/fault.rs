@@ -45,6 +45,18 @@ impl SqlFault {
     }
 }
 
+/// Whether the connection was lost, so that another connection may succeed.
+pub(crate) fn is_connection_lost(error: &SqlError) -> bool {
+    match error {
+        SqlError::Io(_) | SqlError::Protocol(_) => true,
+        // admin_shutdown, crash_shutdown, cannot_connect_now
+        SqlError::Database(error) => {
+            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03"))
+        }
+        _ => false,
+    }
+}
+
 /// Whether a failed write certainly was not applied.
 ///
 /// That holds if the statement was never sent, or if the server reports that it aborted it, as when

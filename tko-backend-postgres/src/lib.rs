@@ -5,7 +5,7 @@
 // |---|---|
 // | `postgres` | the backend: assembles all other modules |
 // | `database`, `settings`, `connect` | the pool and its settings; connecting and migrating |
-// | `metrics`, `fault`, `retry`, `cancel_on_drop` | one statement: its duration, its errors, its connection |
+// | `metrics`, `fault`, `throttle`, `retry`, `cancel_on_drop` | one statement: its duration, its errors, its connection |
 // | `dialect`, `sql` | features that only PostgreSQL has; the builder of statements |
 // | `codes`, `token`, `columns`, `row`, `facet` | the format of stored data |
 // | `content`, `skeletons`, `body`, `record`, `versions` | contents that rows refer to, with caches |
@@ -42,6 +42,7 @@ mod row;
 mod settings;
 mod skeletons;
 mod sql;
+mod throttle;
 mod token;
 mod versions;
 mod work;

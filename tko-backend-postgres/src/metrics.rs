@@ -4,12 +4,13 @@
 //! its future, or by [`StatementMetrics::rows`] around its rows. Each takes a purpose, so no
 //! statement goes uncounted.
 //!
-//! A measurement is three additions, without locks or allocation. A scrape reads the totals
+//! A measurement is three additions, without allocation. A scrape reads the totals
 //! (`collector`).
 
 mod purpose;
 
 use crate::fault::{SqlFault, fault};
+use crate::throttle::ConnectionThrottle;
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt;
 use sqlx::Error as SqlError;
@@ -31,9 +32,13 @@ pub(crate) const FAILURES: [&str; 5] = ["retry", "taken", "unavailable", "broken
 /// The position of the label for a statement that was dropped before its answer was complete.
 const CANCELLED: usize = 4;
 
-/// Durations and failures of all statements of a process, by purpose.
+/// Durations and failures of all statements of a process, by purpose, and their throttle.
 #[derive(Debug)]
-pub(crate) struct StatementMetrics(pub(crate) [PurposeMetrics; Purpose::ALL.len()]);
+pub(crate) struct StatementMetrics {
+    pub(crate) purposes: [PurposeMetrics; Purpose::ALL.len()],
+    /// Every statement that is measured passes it.
+    throttle: ConnectionThrottle,
+}
 
 /// Durations and failures of the statements of one purpose.
 #[derive(Debug, Default)]
@@ -47,7 +52,10 @@ pub(crate) struct PurposeMetrics {
 
 impl Default for StatementMetrics {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| PurposeMetrics::default()))
+        Self {
+            purposes: std::array::from_fn(|_| PurposeMetrics::default()),
+            throttle: ConnectionThrottle::default(),
+        }
     }
 }
 
@@ -55,7 +63,7 @@ impl StatementMetrics {
     /// Starts the clock of a statement.
     fn start(&self, purpose: Purpose) -> RunningStatement<'_> {
         RunningStatement {
-            totals: &self.0[purpose as usize],
+            totals: &self.purposes[purpose as usize],
             start: Instant::now(),
             has_ended: false,
         }
@@ -129,8 +137,12 @@ pub(crate) trait Instrument: Sized + Send {
     {
         async move {
             let mut running = metrics.start(purpose);
-            let result = self.await;
+            let result = match metrics.throttle.pass().await {
+                Ok(()) => self.await,
+                Err(error) => Err(error),
+            };
             running.end(result.as_ref().err());
+            metrics.throttle.note(result.as_ref().err());
             result
         }
     }

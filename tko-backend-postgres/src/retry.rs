@@ -1,21 +1,10 @@
 //! Retrying reads whose connection was lost.
 
 use crate::database::Database;
+use crate::fault::is_connection_lost;
 use sqlx::Error as SqlError;
 use std::error::Error as _;
 use tko_core::{Error, Result};
-
-/// Whether the connection was lost, so that another connection may succeed.
-fn is_connection_lost(error: &SqlError) -> bool {
-    match error {
-        SqlError::Io(_) | SqlError::Protocol(_) => true,
-        // admin_shutdown, crash_shutdown, cannot_connect_now
-        SqlError::Database(error) => {
-            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03"))
-        }
-        _ => false,
-    }
-}
 
 /// Runs a read, and runs it again if its connection was lost.
 ///

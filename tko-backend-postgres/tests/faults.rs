@@ -3,6 +3,8 @@
 
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/proxy.rs"]
+mod proxy;
 #[path = "faults/writers.rs"]
 mod writers;
 

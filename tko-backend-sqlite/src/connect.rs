@@ -41,6 +41,7 @@ pub(crate) async fn connect(settings: SqliteSettings) -> Result<(SqliteFile, Sql
     let path = settings.path.clone();
     check_folder(&path)?;
     let fault = |error| translate("open the file", &path, error);
+    create_private(&path);
     let options = options(&settings);
     let mut writer = options.connect().await.map_err(fault)?;
     prepare(&mut writer, &path).await?;
@@ -83,6 +84,18 @@ pub(crate) fn options(settings: &SqliteSettings) -> SqliteConnectOptions {
         // A listing of a thousand rows waits less for its reader with some room between them.
         .row_buffer_size(256)
         .thread_name(|number| format!("tko-sqlite-{number}"))
+}
+
+/// Creates the file so that only its owner may read it, because packages may have secrets. The
+/// files beside it get the same permissions.
+fn create_private(path: &Path) {
+    let mut create = std::fs::OpenOptions::new();
+    create.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut create, 0o600);
+    // If it cannot be created, opening it tells why; if it exists, its permissions are not ours to
+    // change.
+    let _ = create.open(path);
 }
 
 fn check_folder(path: &Path) -> Result<()> {

@@ -364,3 +364,23 @@ async fn a_foreign_file_is_refused() {
     let error = opened.expect_err("it is not ours");
     assert_eq!(error.kind(), ErrorKind::BadArgument, "{error:?}");
 }
+
+/// Packages may have secrets, so nobody else may read the files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_is_private() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tko.db");
+    let store = open(&path).await;
+    store
+        .commit(create(&site("a")), Ack::Durable)
+        .await
+        .expect("committed");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path()).expect("a folder") {
+        let entry = entry.expect("a file");
+        let mode = entry.metadata().expect("there").mode();
+        assert_eq!(mode & 0o077, 0, "{:?}: {mode:o}", entry.file_name());
+        files += 1;
+    }
+    assert!(files >= 2, "the file, and its log");
+}

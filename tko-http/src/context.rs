@@ -1,6 +1,7 @@
 //! [`HttpContext`]: what all handlers share, and [`ApiCaller`], the API on behalf of one caller.
 
 use crate::feed::Feeds;
+use crate::plugin_calls::CallCounter;
 use crate::problem::ProblemResponse;
 use crate::settings::HttpServerSettings;
 use axum::extract::FromRequestParts;
@@ -18,6 +19,8 @@ pub(crate) struct HttpContext {
     pub(crate) api: Arc<dyn DataApi>,
     /// Checks packages that are being edited, before they are saved.
     pub(crate) admission: Option<Arc<dyn Admission>>,
+    /// How often plugins were called in this process, if it counts.
+    pub(crate) plugin_calls: Option<CallCounter>,
     pub(crate) settings: HttpServerSettings,
     pub(crate) authentication: Arc<dyn Authenticate>,
     /// The addresses that the server listens on.

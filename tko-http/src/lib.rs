@@ -10,6 +10,7 @@ mod feed;
 mod listing;
 mod media;
 mod openapi;
+mod plugin_calls;
 mod problem;
 mod query;
 mod security;
@@ -18,6 +19,7 @@ mod settings;
 mod summary;
 
 pub use openapi::document as openapi_document;
+pub use plugin_calls::PluginCalls;
 pub use server::HttpServer;
 pub use settings::HttpServerSettings;
 

@@ -2,6 +2,7 @@
 
 use crate::context::{HttpContext, SharedContext};
 use crate::feed::Feeds;
+use crate::plugin_calls::{CallCounter, PluginCalls};
 use crate::problem::ProblemResponse;
 use crate::settings::HttpServerSettings;
 use crate::{access, api, compatible, dashboard, security};
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Admission, Caller, DataApi, Result};
+use tko_core::{Admission, Caller, DataApi, PluginId, Result};
 use tko_serve::{AcceptSettings, Access, Connection, Sockets};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,7 @@ pub struct HttpServer {
     settings: HttpServerSettings,
     access: Access,
     admission: Option<Arc<dyn Admission>>,
+    plugin_calls: Option<CallCounter>,
 }
 
 impl HttpServer {
@@ -52,6 +54,7 @@ impl HttpServer {
             settings: HttpServerSettings::default(),
             access: Access::default(),
             admission: None,
+            plugin_calls: None,
         }
     }
 
@@ -73,6 +76,19 @@ impl HttpServer {
     pub fn with_admission(self, admission: Arc<dyn Admission>) -> Self {
         Self {
             admission: Some(admission),
+            ..self
+        }
+    }
+
+    /// Shows how often plugins were called in this process. `calls` gives `None` for a plugin that
+    /// nothing in this process has called.
+    #[must_use]
+    pub fn with_plugin_calls(
+        self,
+        calls: impl Fn(&PluginId) -> Option<PluginCalls> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            plugin_calls: Some(Box::new(calls)),
             ..self
         }
     }
@@ -153,6 +169,7 @@ impl HttpServer {
             watches: Arc::new(Semaphore::new(self.settings.max_watches)),
             api: self.api,
             admission: self.admission,
+            plugin_calls: self.plugin_calls,
             settings: self.settings,
             addresses,
             insecure,

@@ -3,6 +3,7 @@
 //! A condition is written only when its words change. So none contains counters of attempts, or
 //! times: those are in the site's due work.
 
+use crate::manifests::CONDITION;
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
 use tko_core::{Condition, Entity, Key, Record, SiteId};
 use tko_worker::shortened;
@@ -48,6 +49,12 @@ pub(crate) fn moving(entity: &Entity, from: &SiteId, to: &SiteId) -> Condition {
 /// The site could not be scheduled.
 pub(crate) fn failed(entity: &Entity, why: &str) -> Condition {
     scheduling(entity, false, "SchedulerFailed", why)
+}
+
+/// The manifests of a site were written once, and could not be written now.
+pub(crate) fn manifests_unknown(site: &Entity) -> Condition {
+    let message = "the last write failed; see the condition Scheduled";
+    Condition::new(CONDITION, None, "SchedulerFailed", message, site.generation)
 }
 
 /// A deployment of a site that could not be scheduled.

@@ -69,7 +69,7 @@ impl SiteReconciliation<'_> {
                     deployments: &SiteDeployments::default(),
                     conflicts: &SiteConflicts::default(),
                 };
-                return self.failed(&report, &message).await;
+                return self.failed(&report, &message, Vec::new()).await;
             }
             gathered => gathered?,
         };
@@ -104,7 +104,7 @@ impl SiteReconciliation<'_> {
         if failures.is_empty() {
             self.succeeded(&report, conditions).await
         } else {
-            self.failed(&report, &failures.join("; ")).await
+            self.failed(&report, &failures.join("; "), conditions).await
         }
     }
 
@@ -130,12 +130,17 @@ impl SiteReconciliation<'_> {
         }
     }
 
-    async fn failed(&self, report: &SiteReport<'_>, why: &str) -> Result<()> {
+    async fn failed(
+        &self,
+        report: &SiteReport<'_>,
+        why: &str,
+        reported: Vec<Condition>,
+    ) -> Result<()> {
         let after = claim_backoff(self.claim);
         let attempt = self.claim.work.attempts;
         tracing::warn!(site = self.id.as_str(), attempt, next = ?after, error = why, "failed to schedule; retrying");
         let reason = why.to_owned();
-        self.commit(report.failed(why, Outcome::Retry { after, reason }))
+        self.commit(report.failed(why, reported, Outcome::Retry { after, reason }))
             .await
     }
 

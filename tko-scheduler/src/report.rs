@@ -3,6 +3,7 @@
 use crate::conditions;
 use crate::conflicts::SiteConflicts;
 use crate::gather::{SiteDeployments, placed};
+use crate::manifests;
 use std::collections::BTreeMap;
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
 use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, Record, ScheduleStep, SiteId};
@@ -43,14 +44,8 @@ impl SiteReport<'_> {
     /// All schedulers succeeded, and reported these conditions of the site.
     pub(crate) fn succeeded(&self, reported: Vec<Condition>, settle: Outcome) -> ScheduleStep {
         let own = conditions::site_scheduled(&self.site.entity);
-        // One of each kind: two that alternate would be written again and again.
-        let kinds: BTreeMap<String, Condition> = reported
-            .into_iter()
-            .chain([own])
-            .map(|condition| (condition.kind.clone(), condition))
-            .collect();
         let conditions = self.conditions(
-            kinds.into_values().collect(),
+            one_of_each_kind(reported.into_iter().chain([own])),
             |wanted| conditions::scheduled(&wanted.entity, self.id),
             |removed| conditions::removed(&removed.entity, self.id),
         );
@@ -62,10 +57,23 @@ impl SiteReport<'_> {
             .settle(settle)
     }
 
-    /// A scheduler failed, or the site has too many deployments.
-    pub(crate) fn failed(&self, why: &str, settle: Outcome) -> ScheduleStep {
+    /// A scheduler failed, or the site has too many deployments. Others reported these conditions
+    /// of the site.
+    pub(crate) fn failed(
+        &self,
+        why: &str,
+        reported: Vec<Condition>,
+        settle: Outcome,
+    ) -> ScheduleStep {
+        let site = &self.site.entity;
+        // What was written before may be there in part.
+        let stale = site
+            .condition(manifests::CONDITION)
+            .filter(|condition| condition.status == Some(true))
+            .map(|_| conditions::manifests_unknown(site));
+        let own = conditions::failed(site, why);
         let conditions = self.conditions(
-            vec![conditions::failed(&self.site.entity, why)],
+            one_of_each_kind(stale.into_iter().chain(reported).chain([own])),
             |wanted| conditions::failed_on(&wanted.entity, self.id, why),
             |removed| conditions::removal_failed(&removed.entity, self.id, why),
         );
@@ -136,4 +144,12 @@ impl SiteReport<'_> {
 
 fn id_of(record: &Record) -> Option<DeploymentId> {
     record.entity.key.deployment().cloned()
+}
+
+/// The last condition of each kind: two that alternate would be written again and again.
+fn one_of_each_kind(conditions: impl Iterator<Item = Condition>) -> Vec<Condition> {
+    let kinds: BTreeMap<String, Condition> = conditions
+        .map(|condition| (condition.kind.clone(), condition))
+        .collect();
+    kinds.into_values().collect()
 }

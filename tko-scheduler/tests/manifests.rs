@@ -279,3 +279,31 @@ async fn resources_for_orchestration_are_left_out() {
     assert_eq!(paths(root.path()), Vec::<String>::new());
     assert!(!Path::new(&root.path().join("a/d1")).exists());
 }
+
+/// O18: a Secret is for the tool that applies it, not for everybody on the machine.
+#[cfg(unix)]
+#[tokio::test]
+async fn o18_secrets_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = TempDir::new().expect("a directory");
+    let manifests = Manifests::directory(root.path());
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "core"},
+        "stringData": {"password": "one"},
+    });
+    let call = Call::of("a").with("d1", vec![secret, config("one")]);
+    call.fence(1).make(&manifests).await.expect("written");
+    let mode = |name: &str| {
+        let file = root.path().join("a/d1").join(name);
+        fs::metadata(file).expect("there").permissions().mode() & 0o777
+    };
+    let all = paths(root.path());
+    let name = all.iter().find(|path| path.contains("secret"));
+    let name = name.expect("written").rsplit('/').next().expect("a name");
+    assert_eq!(mode(name), 0o600);
+    // One that somebody opened is closed again.
+    let file = root.path().join("a/d1").join(name);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("ours");
+    call.fence(2).make(&manifests).await.expect("written");
+    assert_eq!(mode(name), 0o600);
+}

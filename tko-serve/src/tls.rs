@@ -208,3 +208,58 @@ impl fmt::Debug for ServerTls {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ServerTls, TlsAcceptors};
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use std::path::Path;
+    use std::sync::Arc;
+    use tokio_rustls::TlsConnector;
+
+    /// Writes a new certificate and its key. Returns the certificate.
+    fn renew(folder: &Path) -> CertificateDer<'static> {
+        let new = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
+        std::fs::write(folder.join("certificate"), new.cert.pem()).expect("written");
+        std::fs::write(folder.join("key"), new.signing_key.serialize_pem()).expect("written");
+        new.cert.der().clone()
+    }
+
+    /// Whether a client that trusts only this certificate completes a handshake.
+    async fn trusts(acceptors: &TlsAcceptors, certificate: &CertificateDer<'static>) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (client, server) = tokio::io::duplex(1 << 16);
+        acceptors.acceptor.check_now();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, _) = tokio::join!(
+            connector.connect(name, client),
+            acceptors.current().accept(server)
+        );
+        client.is_ok()
+    }
+
+    #[tokio::test]
+    async fn s13_a_changed_certificate_is_used_and_an_invalid_one_is_not() {
+        let folder = std::env::temp_dir().join(format!("tko-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let first = renew(&folder);
+        let tls = ServerTls::read(&folder.join("certificate"), &folder.join("key"), None);
+        let acceptors = tls.expect("read").acceptors(&[]).expect("valid");
+        assert!(trusts(&acceptors, &first).await);
+        let second = renew(&folder);
+        assert!(trusts(&acceptors, &second).await);
+        assert!(!trusts(&acceptors, &first).await);
+        std::fs::write(folder.join("certificate"), "cut o").expect("written");
+        assert!(trusts(&acceptors, &second).await, "the former one is kept");
+        std::fs::remove_dir_all(&folder).expect("it exists");
+    }
+}

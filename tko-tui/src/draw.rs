@@ -342,4 +342,6 @@ fn draw_keys(frame: &mut Frame<'_>, theme: ScreenTheme, area: Rect) {
 }
 
 #[cfg(test)]
+mod pictures;
+#[cfg(test)]
 mod tests;

@@ -6,21 +6,29 @@ use crate::dialect;
 use crate::monitor::DatabaseMonitor;
 use crate::work::WorkSignal;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The time between two polls, which make up for lost notifications.
 const POLL: Duration = Duration::from_millis(500);
 
-/// The pause before a lost connection is opened again.
-const RECONNECT: Duration = Duration::from_millis(500);
+/// The first and the longest pause before a lost connection is opened again.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 
 /// Receives the notifications of numbering passes, as long as the process runs.
 pub(super) async fn listen(database: Arc<Database>, head: Arc<FeedHead>, signal: Arc<WorkSignal>) {
+    let mut pause = RECONNECT.0;
     loop {
+        let start = Instant::now();
         if let Err(error) = receive(&database, &head, &signal).await {
             tracing::debug!(%error, "notifications interrupted; polling meanwhile");
         }
-        tokio::time::sleep(RECONNECT).await;
+        // A connection that lasted was a good one.
+        pause = if start.elapsed() > RECONNECT.1 {
+            RECONNECT.0
+        } else {
+            (pause * 2).min(RECONNECT.1)
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

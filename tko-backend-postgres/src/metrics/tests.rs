@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The counts of each bucket, and of each failure.
 fn counts(metrics: &StatementMetrics, purpose: Purpose) -> (Vec<u64>, Vec<u64>) {
-    let totals = &metrics.0[purpose as usize];
+    let totals = &metrics.purposes[purpose as usize];
     let buckets = totals.buckets.iter().map(|n| n.load(Ordering::Relaxed));
     let failures = totals.failures.iter().map(|n| n.load(Ordering::Relaxed));
     (buckets.collect(), failures.collect())
@@ -18,7 +18,7 @@ fn a_duration_counts_in_its_smallest_bucket() {
     for (bucket, bound) in BOUNDS.iter().enumerate() {
         for (micros, expected) in [(*bound, bucket), (*bound + 1, bucket + 1)] {
             let metrics = StatementMetrics::default();
-            metrics.0[Purpose::Get as usize].add(Duration::from_micros(micros));
+            metrics.purposes[Purpose::Get as usize].add(Duration::from_micros(micros));
             let (buckets, _) = counts(&metrics, Purpose::Get);
             assert_eq!(buckets[expected], 1, "{micros} µs");
             assert_eq!(buckets.iter().sum::<u64>(), 1);

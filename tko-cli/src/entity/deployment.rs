@@ -193,7 +193,7 @@ impl DeploymentCommand {
 async fn approve_one(
     data: &dyn DataApi,
     id: DeploymentId,
-    select: Select,
+    mut select: Select,
     console: &Console<'_>,
 ) -> anyhow::Result<()> {
     let key = id.into();
@@ -208,7 +208,7 @@ async fn approve_one(
         console.done(&format!("already approved: {}", key.id()));
         return Ok(());
     }
-    let select = select.id(Pattern::literal(key.id()));
+    select.ids = vec![Pattern::literal(key.id())];
     let bulk = data.approve(&select).await?;
     report(&bulk, "approved", select.kind, console)
 }

@@ -242,7 +242,8 @@ impl Assembly {
 
     fn serve_web(&mut self, door: WebDoor) {
         let admission = self.store_parts.admission.clone();
-        let (server, sockets) = door.server(self.guarded_api(), admission);
+        let (server, sockets) =
+            door.server(self.guarded_api(), admission, self.plugins.metrics.clone());
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             let served = server.serve(sockets, stop).await;

@@ -7,8 +7,9 @@ use clap::{ArgAction, Args};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tko_core::{Admission, DataApi};
-use tko_http::{HttpServer, HttpServerSettings};
+use tko_core::{Admission, DataApi, PluginId};
+use tko_http::{HttpServer, HttpServerSettings, PluginCalls};
+use tko_plugin::PluginMetrics;
 use tko_serve::{Access, Listen, Sockets, Stack};
 
 /// The port unless another one is given.
@@ -134,11 +135,25 @@ impl WebDoor {
         self,
         api: Arc<dyn DataApi>,
         admission: Arc<dyn Admission>,
+        plugins: PluginMetrics,
     ) -> (HttpServer, Sockets) {
         let server = HttpServer::new(api)
             .with_settings(self.settings)
             .with_access(self.access)
-            .with_admission(admission);
+            .with_admission(admission)
+            .with_plugin_calls(move |id| calls(&plugins, id));
         (server, self.sockets)
     }
+}
+
+/// The calls of a plugin by the services of this process; `None` if there were none.
+fn calls(metrics: &PluginMetrics, id: &PluginId) -> Option<PluginCalls> {
+    let totals = metrics.read();
+    let totals = totals.iter().find(|totals| totals.plugin == id.as_str())?;
+    let calls = PluginCalls::new()
+        .ended(totals.buckets.iter().sum())
+        .failed(totals.failed)
+        .timed_out(totals.timed_out)
+        .running(totals.running);
+    Some(calls)
 }

@@ -2,6 +2,7 @@
 //! input, stopped and killed.
 
 mod access;
+mod attack;
 mod bad_input;
 mod commands;
 mod crash;

@@ -18,7 +18,7 @@ use crate::proto::{self, data_server};
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use shared::{deleted, purged, registered, window};
+use shared::{deleted, not_empty, purged, registered, window};
 use std::sync::Arc;
 use tko_core::{Key, Kind, Record, Result, Select, Token, Want, WorkerApi};
 use tonic::{Request, Response, Status};
@@ -299,8 +299,11 @@ impl data_server::Data for CompatibleService {
         &self,
         request: Request<proto::SelectDeployments>,
     ) -> Result<Response<proto::DeleteResponse>, Status> {
-        self.purge(request, |select| deployment::select(&select))
-            .await
+        self.purge(request, |select| {
+            not_empty("parentDeploymentId", select.parent_deployment_id.as_deref())?;
+            deployment::select(&select)
+        })
+        .await
     }
 
     async fn start_deployment_modification(
@@ -406,6 +409,11 @@ impl data_server::Data for CompatibleService {
         &self,
         request: Request<proto::SelectPlugins>,
     ) -> Result<Response<proto::DeleteResponse>, Status> {
-        self.purge(request, |select| plugin::select(&select)).await
+        self.purge(request, |select| {
+            not_empty("type", select.r#type.as_deref())?;
+            not_empty("executor", select.executor.as_deref())?;
+            plugin::select(&select)
+        })
+        .await
     }
 }

@@ -536,3 +536,42 @@ async fn unknown_references_are_bad_arguments_and_absence_is_not_found() {
         Code::InvalidArgument
     );
 }
+
+/// O2: an empty filter, as an unset variable makes it, never means everything in a purge.
+#[tokio::test]
+async fn o2_an_empty_filter_purges_nothing() {
+    let serving = Serving::start().await;
+    let mut client = serving.existing();
+    register(&mut client, "t", &[]).await;
+    let kept = create(&mut client, "t", "", "").await;
+    let select = proto::SelectDeployments {
+        parent_deployment_id: Some(String::new()),
+        ..Default::default()
+    };
+    let refused = client.purge_deployments(select).await;
+    assert_eq!(refused.expect_err("refused").code(), Code::InvalidArgument);
+    for plugins in [
+        proto::SelectPlugins {
+            r#type: Some(String::new()),
+            ..Default::default()
+        },
+        proto::SelectPlugins {
+            executor: Some(String::new()),
+            ..Default::default()
+        },
+    ] {
+        let refused = client.purge_plugins(plugins).await;
+        assert_eq!(refused.expect_err("refused").code(), Code::InvalidArgument);
+    }
+    // A pattern that is empty matches nothing.
+    let select = proto::SelectDeployments {
+        template_id_patterns: texts(&[""]),
+        ..Default::default()
+    };
+    let answer = client.purge_deployments(select).await.expect("an answer");
+    assert!(answer.into_inner().deleted);
+    let request = proto::ListDeployments::default();
+    let left = all(client.list_deployments(request).await).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].deployment_id, kept);
+}

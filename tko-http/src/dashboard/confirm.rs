@@ -13,6 +13,9 @@ use crate::query::ApiQuery;
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use futures_util::StreamExt;
+use std::pin::pin;
+use std::sync::Arc;
 use tko_core::view::FilterLine;
 use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
 
@@ -21,6 +24,9 @@ const MAX_PICKED: usize = 2_000;
 
 /// Most entities of one action by state or reason, which are found by searching.
 const MAX_SEARCHED: usize = 10_000;
+
+/// Entities of one action that are changed at the same time.
+const AT_ONCE: usize = 16;
 
 /// Ids that the question shows.
 const SHOWN: usize = 10;
@@ -164,28 +170,37 @@ impl BulkTarget {
                 BulkAction::Delete => api.purge(&self.select()).await,
             };
         };
+        let changes = keys.into_iter().map(|key| async move {
+            let done = self.change(api, &key).await;
+            (key, done)
+        });
+        let mut changes = pin!(futures_util::stream::iter(changes).buffered(AT_ONCE));
         let mut bulk = Bulk::new(0);
-        for key in keys {
-            let done = match (self.action, &key) {
-                (BulkAction::Approve, Key::Deployment(id)) => approve_deployment(api, id)
-                    .await
-                    .map_err(|problem| problem.detail().to_owned()),
-                _ => api
-                    .delete(&key)
-                    .await
-                    .or_else(gone)
-                    .map_err(|error| match error {
-                        // Nothing more can be done for anybody: say why at once.
-                        Error::Forbidden(reason) => reason,
-                        error => error.to_string(),
-                    }),
-            };
+        while let Some((key, done)) = changes.next().await {
             match done {
                 Ok(()) => bulk.done += 1,
                 Err(reason) => bulk.skipped.push((key, reason)),
             }
         }
         Ok(bulk)
+    }
+
+    /// Changes one entity, or says why not.
+    async fn change(&self, api: &Arc<dyn DataApi>, key: &Key) -> Result<(), String> {
+        match (self.action, key) {
+            (BulkAction::Approve, Key::Deployment(id)) => approve_deployment(api, id)
+                .await
+                .map_err(|problem| problem.detail().to_owned()),
+            _ => api
+                .delete(key)
+                .await
+                .or_else(gone)
+                .map_err(|error| match error {
+                    // Nothing more can be done for anybody: say why at once.
+                    Error::Forbidden(reason) => reason,
+                    error => error.to_string(),
+                }),
+        }
     }
 }
 

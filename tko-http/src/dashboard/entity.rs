@@ -196,6 +196,14 @@ fn facts(
                     Html::text(&format!("{} {}", gvk.api_version(), gvk.kind)),
                 ));
             }
+            let calls = context.plugin_calls.as_ref().and_then(|calls| calls(id));
+            facts.push((
+                "Calls",
+                match calls {
+                    Some(calls) => Html::text(&calls.to_string()),
+                    None => Html::text("none in this process; others count theirs as metrics"),
+                },
+            ));
             facts.push((
                 "In the way of",
                 Html::text(&format!("{} deployments", number(failures))),

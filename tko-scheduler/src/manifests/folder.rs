@@ -117,7 +117,36 @@ impl SiteFolder {
     }
 
     /// Writes all files, and removes everything else.
+    ///
+    /// New files come first, so that a resource that moves from one deployment to another is there
+    /// all the time. Only on a full disk, what is to be removed makes room before.
     fn fill(&self, job: &SiteManifests) -> Result<WriteSummary> {
+        match self.write_and_remove(job) {
+            Err(error) if is_full(&error) => {
+                self.make_room(job)?;
+                self.write_and_remove(job)
+            }
+            written => written,
+        }
+    }
+
+    /// Removes everything that is in no manifest of the job.
+    fn make_room(&self, job: &SiteManifests) -> Result<()> {
+        let mut folders = BTreeSet::from([MARK.to_owned()]);
+        for (id, package) in &job.wanted {
+            let files: BTreeSet<String> = render::files(package).into_keys().collect();
+            let name = names::folder(id.as_str());
+            let path = self.path.join(&name);
+            if !files.is_empty() && path.is_dir() {
+                keep_only(&path, &files)?;
+            }
+            folders.insert(name);
+        }
+        keep_only(&self.path, &folders)?;
+        Ok(())
+    }
+
+    fn write_and_remove(&self, job: &SiteManifests) -> Result<WriteSummary> {
         let mut written = WriteSummary::default();
         let mut folders = BTreeSet::from([MARK.to_owned()]);
         let mut made = false;
@@ -246,4 +275,16 @@ fn readable<'a, 'b>(builder: &'a mut Builder<'b, 'b>) -> &'a mut Builder<'b, 'b>
 
 fn failed(what: &'static str, path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("{what} {}", path.display()), error)
+}
+
+/// Whether there was no room on the disk.
+fn is_full(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        )
+    })
 }

@@ -95,9 +95,14 @@ impl Service {
         log.lines[first..].join("\n")
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("a running process")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("a running process");
+        let id = self.id();
         let id = i32::try_from(id).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process id"), signal).expect("our own process");
     }

@@ -226,10 +226,8 @@ impl BackendPair {
             )
             .under(under.as_ref().map(|(_, model)| model.clone()))
             .cause(format!("commit {}", self.commits));
-        let subject = model
-            .clone()
-            .requirements(subject_require)
-            .under(under.map(|(subject, _)| subject));
+        let mut subject = model.clone().under(under.map(|(subject, _)| subject));
+        subject.require = subject_require;
         (subject, model)
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
-use tko_core::{Bulk, Format, Key, Record, Result, Want, WorkerApi, view};
+use tko_core::{Bulk, Error, Format, Key, Record, Result, Want, WorkerApi, view};
 
 /// The package format of responses to requests that prefer none.
 ///
@@ -45,6 +45,15 @@ pub(super) fn encoded(record: &Record, format: Format) -> (String, Bytes) {
 /// `None` for an empty text.
 pub(super) fn text(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// Refuses a filter of a purge that is there and empty. In a list it means nothing; here an unset
+/// variable of the caller would mean everything.
+pub(super) fn not_empty(name: &'static str, filter: Option<&str>) -> Result<()> {
+    match filter {
+        Some("") => Err(Error::bad(name, "is empty; leave it out to select any")),
+        _ => Ok(()),
+    }
 }
 
 /// The ids of a template's or site's deployments, in order, at most `max`.
