@@ -12,12 +12,12 @@
 
 mod applied;
 mod deletion_intent;
+mod queue;
 mod session;
 mod snapshot;
 mod write;
 
 use crate::body;
-use crate::codes::Stages;
 use crate::content::Content;
 use crate::database::Database;
 use crate::fault::{SqlFault, fault, was_not_applied};
@@ -28,6 +28,7 @@ use crate::versions::Versions;
 use crate::work::WorkSignal;
 use applied::{AppliedSet, find_applied};
 use deletion_intent::DeletionGuard;
+use queue::{CommitQueue, QueueAnswer, Turn};
 use session::{CommitSession, locks_first};
 use snapshot::{CommitSnapshot, StoredEntity};
 use std::collections::{BTreeMap, HashSet};
@@ -36,7 +37,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::commit::{EmptySnapshot, Staged, check, judge};
 use tko_core::{
-    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Require, Result, Timestamp, Version,
+    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Kind, Require, Result, Stage, Timestamp,
+    Version,
 };
 use tokio::sync::Semaphore;
 use write::WritePlan;
@@ -54,7 +56,7 @@ const LOST_REPLIES: u32 = 5;
 pub(crate) struct Committer {
     database: Arc<Database>,
     content: Arc<Content>,
-    versions: Versions,
+    versions: Arc<Versions>,
     feed: Arc<Feed>,
     signal: Arc<WorkSignal>,
     /// The change sets that are being committed.
@@ -62,6 +64,16 @@ pub(crate) struct Committer {
     /// Permits for transactions of several statements. They may need a second connection for
     /// contents that are not cached.
     sessions: Semaphore,
+    queue: Arc<CommitQueue>,
+}
+
+/// What an attempt to commit a set together with others left.
+#[derive(Default)]
+struct EarlierAttempt {
+    /// The versions that were reserved for it.
+    versions: Option<Vec<Version>>,
+    /// Whether its reply was lost, so that it may have been applied.
+    was_lost: bool,
 }
 
 /// Counts a change set until it is dropped.
@@ -80,10 +92,12 @@ impl Committer {
         feed: &Arc<Feed>,
         signal: &Arc<WorkSignal>,
     ) -> Self {
+        let versions = Arc::new(Versions::new(database.clone()));
         Self {
+            queue: Arc::new(CommitQueue::new(database, content, &versions)),
             database: database.clone(),
             content: content.clone(),
-            versions: Versions::new(database.clone()),
+            versions,
             feed: feed.clone(),
             signal: signal.clone(),
             running: AtomicUsize::new(0),
@@ -96,7 +110,26 @@ impl Committer {
     /// # Errors
     /// As [`Backend::commit`](tko_core::Backend::commit).
     pub(crate) async fn commit(&self, set: ChangeSet, ack: Ack) -> Result<Committed> {
-        self.commit_restored(set, &BTreeMap::new(), ack).await
+        check(&set)?;
+        body::hash(&set).await?;
+        let set = Arc::new(set);
+        let none = BTreeMap::new();
+        let applied = match self.queue.turn(&set) {
+            Turn::Alone(_turn) => {
+                let earlier = EarlierAttempt::default();
+                self.apply_alone(&set, &none, earlier).await?
+            }
+            Turn::Together(answer) => match answer.await {
+                Ok(QueueAnswer::Applied(applied)) => applied,
+                Ok(QueueAnswer::Refused(error)) => return Err(error),
+                Ok(QueueAnswer::Alone(earlier)) => self.apply_alone(&set, &none, earlier).await?,
+                Err(_) => {
+                    let lost = "the process is shutting down; read before repeating them";
+                    return Err(Error::unavailable(Purpose::Commit.action(), lost));
+                }
+            },
+        };
+        self.finish(&set, applied, ack).await
     }
 
     /// Never hands out versions up to this one.
@@ -113,26 +146,41 @@ impl Committer {
     ) -> Result<Committed> {
         check(&set)?;
         body::hash(&set).await?;
-        let guard = DeletionGuard::acquire(&self.database, &set).await?;
-        let applied = self.apply(&set, restored, guard.as_ref()).await;
+        let earlier = EarlierAttempt::default();
+        let applied = self.apply_alone(&set, restored, earlier).await?;
+        self.finish(&set, applied, ack).await
+    }
+
+    /// Applies a set by a statement of its own.
+    async fn apply_alone(
+        &self,
+        set: &ChangeSet,
+        restored: &BTreeMap<Key, Entity>,
+        earlier: EarlierAttempt,
+    ) -> Result<AppliedSet> {
+        let guard = DeletionGuard::acquire(&self.database, set).await?;
+        let applied = self.apply(set, restored, guard.as_ref(), earlier).await;
         if let Some(guard) = &guard
             && applied.is_err()
         {
             guard.release(&self.database).await;
         }
+        applied
+    }
+
+    /// Tells the rest of the process about a set that was applied, and waits as `ack` says.
+    async fn finish(&self, set: &ChangeSet, applied: AppliedSet, ack: Ack) -> Result<Committed> {
         let AppliedSet {
             mut committed,
             numbering,
-        } = applied?;
+        } = applied;
         for change in &set.changes {
             if let Key::Template(id) = change.key() {
                 self.content.bodies.forget(id);
             }
         }
-        let stages = match set.settle {
-            Some(_) => Stages::ALL,
-            None => set.enqueue.iter().map(|work| work.stage).collect(),
-        };
+        let stages = set.enqueue.iter().map(|work| work.stage);
+        let stages = stages.chain(stages_of_settled(set)).collect();
         self.signal.wake_stages(stages);
         if let Some(revision) = committed.revision {
             self.feed.advance(revision);
@@ -155,6 +203,7 @@ impl Committer {
         set: &ChangeSet,
         restored: &BTreeMap<Key, Entity>,
         guard: Option<&DeletionGuard>,
+        earlier: EarlierAttempt,
     ) -> Result<AppliedSet> {
         let (database, skeletons) = (&*self.database, &self.content.skeletons);
         self.running.fetch_add(1, Ordering::Relaxed);
@@ -164,13 +213,16 @@ impl Committer {
             true => self.sessions.acquire().await.ok(),
             false => None,
         };
-        let mut versions = self.versions.take(set.changes.len()).await?;
+        let mut versions = match earlier.versions {
+            Some(versions) => versions,
+            None => self.versions.take(set.changes.len()).await?,
+        };
         for (version, change) in versions.iter_mut().zip(&set.changes) {
             if let Some(entity) = restored.get(change.key()) {
                 *version = entity.version;
             }
         }
-        let mut lost_replies = 0;
+        let mut lost_replies = u32::from(earlier.was_lost);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 let pause = BACKOFF.0 * 2_u32.pow(attempt.min(8));
@@ -273,6 +325,19 @@ impl Committer {
             "other clients keep changing the same entities; retry later",
         ))
     }
+}
+
+/// The stages whose work may be due once a set has settled its lease: work that was enqueued during
+/// the lease is.
+fn stages_of_settled(set: &ChangeSet) -> impl Iterator<Item = Stage> {
+    let settled = set.under.as_ref().filter(|_| set.settle.is_some());
+    let stages: &[Stage] = match settled.map(|token| token.key.kind()) {
+        None => &[],
+        Some(Kind::Site) => &[Stage::Schedule, Stage::Delete],
+        Some(Kind::Deployment) => &[Stage::Prepare, Stage::Delete],
+        Some(Kind::Template | Kind::Plugin) => &[Stage::Delete],
+    };
+    stages.iter().copied()
 }
 
 /// Whether the statement alone can decide a change set, without reading first.

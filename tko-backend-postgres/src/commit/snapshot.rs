@@ -109,15 +109,9 @@ impl CommitSnapshot {
         skeletons: &Skeletons,
         set: &ChangeSet,
     ) -> Result<Self> {
-        let keys: BTreeSet<&Key> = set
-            .changes
-            .iter()
-            .map(Change::key)
-            .chain(set.require.iter().map(Require::key))
-            .chain(set.under.as_ref().map(|token| &token.key))
-            .collect();
+        let keys: BTreeSet<&Key> = keys(set).collect();
         let (now, rows) = rows(database, skeletons, &keys).await?;
-        let holders = holders(database, set, &database.pool).await?;
+        let holders = holders(database, &set.changes, &database.pool).await?;
         let referenced = referenced(database, set, &database.pool).await?;
         let (token, claim) = match &set.under {
             Some(token) => {
@@ -176,7 +170,7 @@ impl CommitSnapshot {
             .sent(&database.metrics, Purpose::ReadChanged)
             .await?;
         let (now, rows) = decoded(skeletons, &found).await?;
-        let holders = holders(database, set, &mut *transaction).await?;
+        let holders = holders(database, &set.changes, &mut *transaction).await?;
         let (token, claim) = match &set.under {
             Some(token) => {
                 let row = rows.get(&token.key);
@@ -204,6 +198,93 @@ impl CommitSnapshot {
         self.referenced = referenced(database, set, transaction).await?;
         Ok(())
     }
+}
+
+impl CommitSnapshot {
+    /// Reads the same for several change sets: one snapshot for each. None of them may require
+    /// [`Require::Unreferenced`] or be under a modification.
+    pub(super) async fn read_all(
+        database: &Database,
+        skeletons: &Skeletons,
+        sets: &[&ChangeSet],
+    ) -> Result<Vec<Self>> {
+        let all: BTreeSet<&Key> = sets.iter().flat_map(|set| keys(set)).collect();
+        let changes = sets.iter().flat_map(|set| &set.changes);
+        let ((now, rows), holders, leases) = tokio::try_join!(
+            rows(database, skeletons, &all),
+            holders(database, changes, &database.pool),
+            leases(database, sets),
+        )?;
+        let snapshots = sets.iter().map(|set| {
+            let lease = set.under.as_ref().and_then(lease_of);
+            let live = lease.and_then(|lease| Some((*leases.get(&lease)?, lease)));
+            let (token, claim) = match live {
+                Some((stage, lease)) => (
+                    TokenState::Live(Right::Lease(stage)),
+                    Some(LiveClaim::Lease(stage, lease)),
+                ),
+                None if set.under.is_some() => (TokenState::Expired, None),
+                None => (TokenState::Unknown, None),
+            };
+            Self {
+                now,
+                rows: keys(set)
+                    .filter_map(|key| Some((key.clone(), rows.get(key)?.clone())))
+                    .collect(),
+                holders: holders.clone(),
+                referenced: HashSet::new(),
+                token,
+                claim,
+            }
+        });
+        Ok(snapshots.collect())
+    }
+}
+
+/// The keys of the rows that a change set depends on.
+pub(super) fn keys(set: &ChangeSet) -> impl Iterator<Item = &Key> {
+    set.changes
+        .iter()
+        .map(Change::key)
+        .chain(set.require.iter().map(Require::key))
+        .chain(set.under.as_ref().map(|token| &token.key))
+}
+
+/// The secret of a token, if it is of a lease.
+pub(super) fn lease_of(token: &Token) -> Option<Uuid> {
+    match TokenSecret::of(token) {
+        TokenSecret::Lease(lease) => Some(lease),
+        TokenSecret::Modification(_) | TokenSecret::Unknown => None,
+    }
+}
+
+/// Reads the stages of the live leases of these change sets.
+async fn leases(database: &Database, sets: &[&ChangeSet]) -> Result<HashMap<Uuid, Stage>> {
+    let tokens = sets.iter().filter_map(|set| {
+        let token = set.under.as_ref()?;
+        Some((&token.key, lease_of(token)?))
+    });
+    let (keys, leases): (Vec<&Key>, Vec<Uuid>) = tokens.unzip();
+    if leases.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (kinds, ids) = key_arrays(keys);
+    let sql = format!(
+        "SELECT w.token, w.stage FROM unnest($1::smallint[], $2::text[], $3::uuid[]) \
+         k(kind, id, token) JOIN work w ON {ALL_STAGES} AND w.kind = k.kind AND w.id = k.id \
+         AND w.token = k.token WHERE w.until > now_us()"
+    );
+    let found: Vec<(Uuid, i16)> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(kinds)
+        .bind(ids)
+        .bind(leases)
+        .fetch_all(&database.pool)
+        .sent(&database.metrics, Purpose::FindLease)
+        .await?;
+    let found = found.into_iter();
+    found
+        .map(|(token, stage)| Ok((token, stage_of(stage)?)))
+        .collect()
 }
 
 async fn token_state(
@@ -322,12 +403,11 @@ async fn decoded(
 /// Reads the holders of the idempotency keys that the change set puts.
 async fn holders(
     database: &Database,
-    set: &ChangeSet,
+    changes: impl IntoIterator<Item = &Change>,
     executor: impl PgExecutor<'_>,
 ) -> Result<HashMap<Arc<str>, DeploymentId>> {
-    let wanted: HashMap<Vec<u8>, Arc<str>> = set
-        .changes
-        .iter()
+    let wanted: HashMap<Vec<u8>, Arc<str>> = changes
+        .into_iter()
         .filter_map(|change| match change {
             Change::Put(put) => match &put.facts {
                 Facts::Deployment(deployment) => deployment.idempotency_key.clone(),

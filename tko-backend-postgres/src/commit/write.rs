@@ -14,6 +14,7 @@ mod changes;
 mod claim;
 mod facets;
 mod gate;
+mod joint;
 mod plan;
 mod rows;
 mod work;
@@ -25,7 +26,8 @@ use crate::sql::{BuiltSql, SqlBuilder};
 use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
 use tko_core::Revision;
 
-pub(super) use plan::WritePlan;
+pub(super) use joint::JointPlan;
+pub(super) use plan::{StagedSet, WritePlan};
 
 /// A change set that was written.
 #[derive(Clone, Copy, Debug)]

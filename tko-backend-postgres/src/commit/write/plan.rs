@@ -75,7 +75,7 @@ impl<'a> WritePlan<'a> {
         Ok(plan)
     }
 
-    async fn add_rows(&mut self, content: &Content) -> Result<()> {
+    pub(super) async fn add_rows(&mut self, content: &Content) -> Result<()> {
         let staged = self.staged;
         let resources: Vec<&Arc<Resource>> = staged
             .after()
@@ -157,7 +157,7 @@ impl<'a> WritePlan<'a> {
 }
 
 /// The work whose lease `claim` is.
-fn leased(claim: Option<LiveClaim>, set: &ChangeSet) -> Option<(Stage, &Key)> {
+pub(super) fn leased(claim: Option<LiveClaim>, set: &ChangeSet) -> Option<(Stage, &Key)> {
     match (claim, &set.under) {
         (Some(LiveClaim::Lease(stage, _)), Some(token)) => Some((stage, &token.key)),
         _ => None,
@@ -172,7 +172,7 @@ fn new_body<'a>(step: &'a Step<&StoredEntity>) -> Option<&'a Package> {
 /// Returns the work to enqueue: for entities that the set writes or the leased work, and for others.
 ///
 /// The work of others is enqueued after the commit, but leased work before its lease is settled.
-fn enqueued<'a>(
+pub(super) fn enqueued<'a>(
     set: &'a ChangeSet,
     staged: &StagedSet<'_>,
     leased: Option<(Stage, &Key)>,
