@@ -66,9 +66,13 @@ impl SharedReads {
     /// Returns one page of a listing.
     pub(crate) async fn list(&self, of: &List) -> Result<Page> {
         if let Some(key) = labelled::key_of(of) {
-            return match self.without_label(key).await? {
-                Some(page) => Ok(page),
-                None => list(&self.reader, of).await,
+            let turn = self.without_label(key);
+            return match turn {
+                ReadTurn::Alone(_counted) => list(&self.reader, of).await,
+                ReadTurn::Together(answer) => match answer.await {
+                    Ok(Some(page)) => Ok(page),
+                    Ok(None) | Err(_) => list(&self.reader, of).await,
+                },
             };
         }
         let Some(site) = concerning::site_of(of) else {
@@ -91,8 +95,8 @@ impl SharedReads {
 }
 
 impl SharedReads {
-    /// Returns the page of deployments with this metadata key if there are none.
-    async fn without_label(&self, key: &str) -> Result<Option<Page>> {
+    /// Asks for the page of deployments with this metadata key if there are none.
+    fn without_label(&self, key: &str) -> ReadTurn<'_, Option<Page>> {
         let sort = ReadSort {
             want: Want::ROW,
             limit: 0,
@@ -103,15 +107,7 @@ impl SharedReads {
             let reader = reader.clone();
             Box::pin(async move { labelled::empty_pages(&reader, &keys).await })
         };
-        let most = MAX_CHANGES;
-        match self.labels.turn(sort, || key.to_owned(), most, run) {
-            // Counted while it asks: the next ones wait for it, and are asked about together.
-            ReadTurn::Alone(_counted) => {
-                let pages = labelled::empty_pages(&self.reader, &[key.to_owned()]).await?;
-                Ok(pages.into_iter().next().flatten())
-            }
-            ReadTurn::Together(answer) => Ok(answer.await.unwrap_or_default()),
-        }
+        self.labels.turn(sort, || key.to_owned(), MAX_CHANGES, run)
     }
 }
 
