@@ -36,8 +36,8 @@ async fn read(reader: &EntityReader, keys: &[String]) -> Result<Vec<Option<Page>
     let mut connection = reader.acquire(&reader.database.pool).await?;
     // One snapshot: the pages have every change up to the revision.
     let sql = "SELECT revision, ARRAY(SELECT k.nth FROM unnest($1::text[]) WITH ORDINALITY \
-               k(key, nth) WHERE EXISTS (SELECT 1 FROM facet f WHERE f.kind = $2 AND f.key = k.key)) \
-               FROM head";
+               k(key, nth) CROSS JOIN LATERAL \
+               (SELECT 1 FROM facet f WHERE f.kind = $2 AND f.key = k.key LIMIT 1) x) FROM head";
     let (head, known): (i64, Vec<i64>) = sqlx::query_as(sql)
         .bind(indexed)
         .bind(DEPLOYMENT)
