@@ -1,13 +1,19 @@
 //! Change sets: read, decided by the rules of [`tko_core::commit`], and written by one statement.
 //!
 //! The statement carries the versions of the rows that were read, and writes nothing if one of them
-//! changed. Then the change set is read and decided again. So no row is locked in between.
+//! changed. Then the change set is read and decided again. So no row is locked in between, unless
+//! deployments are deleted (`session`).
+//!
+//! If a process commits one change set alone, the statement also gives its changes their revisions.
+//! Otherwise a numbering pass does so later, for many sets at once.
 //!
 //! Versions are reserved once for a change set, for all attempts. If a reply is lost, they show
 //! whether the statement was applied.
 
 mod applied;
 mod deletion_intent;
+mod queue;
+mod session;
 mod snapshot;
 mod write;
 
@@ -17,20 +23,25 @@ use crate::database::Database;
 use crate::fault::{SqlFault, fault, was_not_applied};
 use crate::feed::Feed;
 use crate::metrics::Purpose;
-use crate::retry::retry_read;
+use crate::retry::{is_contended, retry_read};
 use crate::versions::Versions;
 use crate::work::WorkSignal;
 use applied::{AppliedSet, find_applied};
 use deletion_intent::DeletionGuard;
+use queue::{CommitQueue, QueueAnswer, Turn};
+use session::{CommitSession, locks_first};
 use snapshot::{CommitSnapshot, StoredEntity};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::commit::{EmptySnapshot, Staged, check, judge};
 use tko_core::{
-    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Require, Result, Timestamp, Version,
+    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Kind, Require, Result, Stage, Timestamp,
+    Version,
 };
-use write::{WritePlan, execute};
+use tokio::sync::Semaphore;
+use write::WritePlan;
 
 /// The limit of attempts under contention.
 const ATTEMPTS: u32 = 200;
@@ -45,9 +56,33 @@ const LOST_REPLIES: u32 = 5;
 pub(crate) struct Committer {
     database: Arc<Database>,
     content: Arc<Content>,
-    versions: Versions,
+    versions: Arc<Versions>,
     feed: Arc<Feed>,
     signal: Arc<WorkSignal>,
+    /// The change sets that are being committed.
+    running: AtomicUsize,
+    /// Permits for transactions of several statements. They may need a second connection for
+    /// contents that are not cached.
+    sessions: Semaphore,
+    queue: Arc<CommitQueue>,
+}
+
+/// What an attempt to commit a set together with others left.
+#[derive(Default)]
+struct EarlierAttempt {
+    /// The versions that were reserved for it.
+    versions: Option<Vec<Version>>,
+    /// Whether its reply was lost, so that it may have been applied.
+    was_lost: bool,
+}
+
+/// Counts a change set until it is dropped.
+struct RunningCommit<'a>(&'a AtomicUsize);
+
+impl Drop for RunningCommit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Committer {
@@ -57,12 +92,16 @@ impl Committer {
         feed: &Arc<Feed>,
         signal: &Arc<WorkSignal>,
     ) -> Self {
+        let versions = Arc::new(Versions::new(database.clone()));
         Self {
+            queue: Arc::new(CommitQueue::new(database, content, &versions)),
             database: database.clone(),
             content: content.clone(),
-            versions: Versions::new(database.clone()),
+            versions,
             feed: feed.clone(),
             signal: signal.clone(),
+            running: AtomicUsize::new(0),
+            sessions: Semaphore::new(database.settings.pool_size() as usize / 2),
         }
     }
 
@@ -71,7 +110,26 @@ impl Committer {
     /// # Errors
     /// As [`Backend::commit`](tko_core::Backend::commit).
     pub(crate) async fn commit(&self, set: ChangeSet, ack: Ack) -> Result<Committed> {
-        self.commit_restored(set, &BTreeMap::new(), ack).await
+        check(&set)?;
+        body::hash(&set).await?;
+        let set = Arc::new(set);
+        let none = BTreeMap::new();
+        let applied = match self.queue.turn(&set) {
+            Turn::Alone(_turn) => {
+                let earlier = EarlierAttempt::default();
+                self.apply_alone(&set, &none, earlier).await?
+            }
+            Turn::Together(answer) => match answer.await {
+                Ok(QueueAnswer::Applied(applied)) => applied,
+                Ok(QueueAnswer::Refused(error)) => return Err(error),
+                Ok(QueueAnswer::Alone(earlier)) => self.apply_alone(&set, &none, earlier).await?,
+                Err(_) => {
+                    let lost = "the process is shutting down; read before repeating them";
+                    return Err(Error::unavailable(Purpose::Commit.action(), lost));
+                }
+            },
+        };
+        self.finish(&set, applied, ack).await
     }
 
     /// Never hands out versions up to this one.
@@ -88,24 +146,47 @@ impl Committer {
     ) -> Result<Committed> {
         check(&set)?;
         body::hash(&set).await?;
-        let guard = DeletionGuard::acquire(&self.database, &set).await?;
-        let applied = self.apply(&set, restored, guard.as_ref()).await;
+        let earlier = EarlierAttempt::default();
+        let applied = self.apply_alone(&set, restored, earlier).await?;
+        self.finish(&set, applied, ack).await
+    }
+
+    /// Applies a set by a statement of its own.
+    async fn apply_alone(
+        &self,
+        set: &ChangeSet,
+        restored: &BTreeMap<Key, Entity>,
+        earlier: EarlierAttempt,
+    ) -> Result<AppliedSet> {
+        let guard = DeletionGuard::acquire(&self.database, set).await?;
+        let applied = self.apply(set, restored, guard.as_ref(), earlier).await;
         if let Some(guard) = &guard
             && applied.is_err()
         {
             guard.release(&self.database).await;
         }
+        applied
+    }
+
+    /// Tells the rest of the process about a set that was applied, and waits as `ack` says.
+    async fn finish(&self, set: &ChangeSet, applied: AppliedSet, ack: Ack) -> Result<Committed> {
         let AppliedSet {
             mut committed,
             numbering,
-        } = applied?;
+        } = applied;
         for change in &set.changes {
             if let Key::Template(id) = change.key() {
                 self.content.bodies.forget(id);
             }
         }
-        if set.settle.is_some() || !set.enqueue.is_empty() {
-            self.signal.wake();
+        let stages = set.enqueue.iter().map(|work| work.stage);
+        let stages = stages.chain(stages_of_settled(set)).collect();
+        self.signal.wake_stages(stages);
+        if let Some(revision) = committed.revision {
+            self.feed.advance(revision);
+            if ack == Ack::Durable {
+                committed.revision = None;
+            }
         }
         if let Some((id, last)) = numbering {
             self.feed.request_pass();
@@ -122,15 +203,26 @@ impl Committer {
         set: &ChangeSet,
         restored: &BTreeMap<Key, Entity>,
         guard: Option<&DeletionGuard>,
+        earlier: EarlierAttempt,
     ) -> Result<AppliedSet> {
         let (database, skeletons) = (&*self.database, &self.content.skeletons);
-        let mut versions = self.versions.take(set.changes.len()).await?;
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let _running = RunningCommit(&self.running);
+        let locks_first = locks_first(set);
+        let _permit = match locks_first {
+            true => self.sessions.acquire().await.ok(),
+            false => None,
+        };
+        let mut versions = match earlier.versions {
+            Some(versions) => versions,
+            None => self.versions.take(set.changes.len()).await?,
+        };
         for (version, change) in versions.iter_mut().zip(&set.changes) {
             if let Some(entity) = restored.get(change.key()) {
                 *version = entity.version;
             }
         }
-        let mut lost_replies = 0;
+        let mut lost_replies = u32::from(earlier.was_lost);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 let pause = BACKOFF.0 * 2_u32.pow(attempt.min(8));
@@ -141,13 +233,28 @@ impl Committer {
             {
                 return Ok(applied);
             }
-            let snapshot = match attempt {
+            let mut session = CommitSession::of_statements();
+            let mut snapshot = match attempt {
                 0 if restored.is_empty() && needs_no_reading(set) => None,
+                _ if locks_first => match CommitSession::begin(database, skeletons, set).await {
+                    Ok((begun, snapshot)) => {
+                        session = begun;
+                        Some(snapshot)
+                    }
+                    Err(error) if is_contended(&error) => continue,
+                    Err(error) => return Err(error),
+                },
                 _ => {
                     let read = || CommitSnapshot::read(database, skeletons, set);
                     Some(retry_read(database, read).await?)
                 }
             };
+            // The statement itself looks for references. Usually there are none.
+            if attempt > 0
+                && let Some(snapshot) = &mut snapshot
+            {
+                session.read_references(database, set, snapshot).await?;
+            }
             let changes = set.changes.clone();
             let mut staged = match &snapshot {
                 // The statement sets the time.
@@ -166,6 +273,10 @@ impl Committer {
             if let Some(snapshot) = &snapshot
                 && let Err(error) = judge(&snapshot, &staged, &set.require, set.under.as_ref())
             {
+                // The error is about the references, too.
+                if locks_first && attempt == 0 {
+                    continue;
+                }
                 // It may fail because of an earlier attempt whose reply was lost.
                 return match lost_replies {
                     0 => Err(error),
@@ -174,16 +285,24 @@ impl Committer {
                         .ok_or(error),
                 };
             }
-            let plan =
+            let mut plan =
                 WritePlan::new(&self.content, set, &staged, snapshot.as_ref(), guard).await?;
-            match execute(&plan, database).await {
-                Ok(Some(id)) => {
+            // One pass for many sets costs less than numbering each.
+            if self.running.load(Ordering::Relaxed) == 1 {
+                plan.number_from(self.feed.low());
+            }
+            match session.write(&plan, database).await {
+                Ok(Some(written)) => {
                     let last = staged.steps.last();
                     let last = last.map(|step| (step.key().clone(), step.version));
-                    let needs_numbers = last.is_some() || plan.enqueues_others();
+                    let has_numbers = written.revision.is_some();
+                    let needs_numbers = !has_numbers && (last.is_some() || plan.enqueues_others());
                     return Ok(AppliedSet {
-                        committed: staged.committed(),
-                        numbering: needs_numbers.then_some((id, last)),
+                        committed: Committed {
+                            revision: written.revision,
+                            ..staged.committed()
+                        },
+                        numbering: needs_numbers.then_some((written.id, last)),
                     });
                 }
                 Ok(None) => {}
@@ -206,6 +325,19 @@ impl Committer {
             "other clients keep changing the same entities; retry later",
         ))
     }
+}
+
+/// The stages whose work may be due once a set has settled its lease: work that was enqueued during
+/// the lease is.
+fn stages_of_settled(set: &ChangeSet) -> impl Iterator<Item = Stage> {
+    let settled = set.under.as_ref().filter(|_| set.settle.is_some());
+    let stages: &[Stage] = match settled.map(|token| token.key.kind()) {
+        None => &[],
+        Some(Kind::Site) => &[Stage::Schedule, Stage::Delete],
+        Some(Kind::Deployment) => &[Stage::Prepare, Stage::Delete],
+        Some(Kind::Template | Kind::Plugin) => &[Stage::Delete],
+    };
+    stages.iter().copied()
 }
 
 /// Whether the statement alone can decide a change set, without reading first.

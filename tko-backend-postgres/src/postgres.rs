@@ -10,7 +10,7 @@ use crate::dialect;
 use crate::feed::{Feed, FeedTasks, trim};
 use crate::metrics::{Instrument, Purpose};
 use crate::monitor::DatabaseMonitor;
-use crate::read::{self, EntityReader};
+use crate::read::{self, EntityReader, SharedReads};
 use crate::replica::{self, ReplicaTasks, Replicas};
 use crate::settings::PostgresSettings;
 use crate::work::{self, ClaimTurns, WorkSignal};
@@ -35,6 +35,7 @@ use tko_core::{
 pub struct Postgres {
     database: Arc<Database>,
     reader: Arc<EntityReader>,
+    reads: SharedReads,
     committer: Committer,
     feed: Arc<Feed>,
     signal: Arc<WorkSignal>,
@@ -69,10 +70,12 @@ impl Postgres {
             content: content.clone(),
             replicas,
         });
+        let reads = SharedReads::new(reader.clone());
         Ok(Self {
             committer: Committer::new(&database, &content, &feed, &signal),
             database,
             reader,
+            reads,
             feed,
             signal,
             turns: ClaimTurns::default(),
@@ -187,11 +190,11 @@ impl Backend for Postgres {
     }
 
     async fn get(&self, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
-        read::get(&self.reader, keys, want).await
+        self.reads.get(keys, want).await
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        read::list(&self.reader, list).await
+        self.reads.list(list).await
     }
 
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {

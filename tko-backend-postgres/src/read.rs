@@ -6,10 +6,12 @@
 //! several statements in one snapshot.
 
 mod choose;
+mod concerning;
 mod count;
 mod found;
 mod get;
 mod join;
+mod labelled;
 mod list;
 mod merge;
 mod pages;
@@ -18,13 +20,14 @@ mod reader;
 mod resolve;
 mod statements;
 mod text;
+mod together;
 mod walk;
 
 pub(crate) use count::count;
 pub(crate) use get::get;
-pub(crate) use list::list;
 pub(crate) use pages::pages;
 pub(crate) use reader::{EntityReader, ONE_SNAPSHOT};
+pub(crate) use together::SharedReads;
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,8 @@ pub(crate) struct SqlBuilder<V = PgArguments> {
     /// Common table expressions, joined by commas.
     parts: String,
     is_recursive: bool,
+    /// Whether tables of a single row are arrays, too.
+    has_arrays: bool,
     values: V,
 }
 
@@ -89,6 +91,15 @@ impl<V: SqlValues> SqlBuilder<V> {
 }
 
 impl SqlBuilder {
+    /// A builder whose text does not depend on whether tables have one row: such a statement is
+    /// planned for fewer shapes.
+    pub(crate) fn of_arrays() -> Self {
+        Self {
+            has_arrays: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds a parameter of any type.
     pub(crate) fn bind<'q, T>(&mut self, value: T) -> sqlx::Result<Placeholder>
     where
@@ -99,7 +110,7 @@ impl SqlBuilder {
 
     /// Starts a table of this many rows, for use in `FROM`.
     pub(crate) fn table(&mut self, rows: usize) -> SqlTable<'_> {
-        SqlTable::new(&mut self.values, rows)
+        SqlTable::new(&mut self.values, rows == 1 && !self.has_arrays)
     }
 }
 

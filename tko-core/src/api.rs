@@ -270,6 +270,31 @@ pub trait WorkerApi: DataApi {
     /// Leases due work, as [`Backend::claim`](crate::Backend::claim).
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>>;
 
+    /// Leases due work like [`claim`](Self::claim), and reads the entity of each piece after that.
+    ///
+    /// `None`: it was not read, or does not exist; [`get`](DataApi::get) tells. The default reads
+    /// none.
+    async fn claim_records(
+        &self,
+        request: &ClaimRequest,
+        want: Want,
+    ) -> Result<Vec<(Claim, Option<Record>)>> {
+        let _ = want;
+        let claims = self.claim(request).await?;
+        Ok(claims.into_iter().map(|claim| (claim, None)).collect())
+    }
+
+    /// Reads the first page of each of these listings, in order, as [`list`](DataApi::list).
+    ///
+    /// The default reads one after the other.
+    async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
+        let mut pages = Vec::with_capacity(lists.len());
+        for list in lists {
+            pages.push(self.list(list).await?);
+        }
+        Ok(pages)
+    }
+
     /// Extends leases and modifications, as [`Backend::renew`](crate::Backend::renew).
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
 

@@ -82,6 +82,7 @@ use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use draft::ChangeDraft;
 use futures_core::stream::BoxStream;
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -386,6 +387,30 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         self.backend.claim(request).await
+    }
+
+    async fn claim_records(
+        &self,
+        request: &ClaimRequest,
+        want: Want,
+    ) -> Result<Vec<(Claim, Option<Record>)>> {
+        let claims = self.backend.claim(request).await?;
+        let keys: Vec<Key> = claims.iter().map(|claim| claim.work.key.clone()).collect();
+        // The claims are leased: a failure must not lose them.
+        let records = match self.backend.get(&keys, want).await {
+            Ok(records) => records,
+            Err(_) => vec![None; keys.len()],
+        };
+        let visible = |record: &Record| want.deleting || !record.entity.deleting;
+        let records = records
+            .into_iter()
+            .map(|record| record.filter(visible).map(whole));
+        Ok(claims.into_iter().zip(records).collect())
+    }
+
+    /// Reads all at the same time: a backend may join them.
+    async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
+        try_join_all(lists.iter().map(|list| self.list(list))).await
     }
 
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {

@@ -12,6 +12,7 @@ mod call;
 mod data;
 mod pages;
 mod settings;
+mod steps;
 mod streams;
 mod worker;
 
@@ -22,6 +23,7 @@ use crate::proto::v1alpha2::controller_client::ControllerClient;
 use crate::proto::v1alpha2::data_client::DataClient;
 use crate::status;
 use std::sync::Arc;
+use steps::StepQueue;
 use tko_core::{Error, Result};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -41,6 +43,7 @@ pub struct Client {
     data: DataClient<ClientChannel>,
     controller: ControllerClient<ClientChannel>,
     settings: Arc<ClientSettings>,
+    steps: Arc<StepQueue>,
 }
 
 impl Client {
@@ -61,6 +64,7 @@ impl Client {
                 .max_decoding_message_size(max)
                 .max_encoding_message_size(max),
             settings: Arc::new(settings),
+            steps: Arc::default(),
         })
     }
 

@@ -24,6 +24,7 @@ mod oversize;
 mod pages;
 mod request_body;
 mod settings;
+mod steps;
 mod worker;
 
 pub use oversize::skipped_entities;

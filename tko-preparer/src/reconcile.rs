@@ -4,7 +4,8 @@
 //! once, in package order, on the package that the resource before left. Each answer of a preparer
 //! is committed before the next preparer is called. If a round changed something, another round
 //! follows. A round without changes ends the work: the deployment is finished, or its condition
-//! says what it waits for.
+//! says what it waits for. An answer that leaves nothing to prepare, and has no effects, is
+//! committed together with that end.
 
 mod call;
 mod pending;
@@ -19,7 +20,7 @@ use crate::blocker::Blocker;
 use crate::context::PrepareContext;
 use session::{Ending, PrepareSession, StepResult, is_prepared, refusal};
 use std::sync::Arc;
-use tko_core::{Claim, Outcome, Result};
+use tko_core::{Claim, Outcome, Record, Result, Want};
 use tko_worker::{Handle, async_trait};
 
 /// Maximum number of times that subscriptions are registered before the claim ends.
@@ -39,8 +40,20 @@ impl PrepareHandle {
 #[async_trait]
 impl Handle for PrepareHandle {
     async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>> {
+        self.handle_record(claim, None).await
+    }
+
+    fn want(&self) -> Option<Want> {
+        Some(Want::PACKAGE)
+    }
+
+    async fn handle_record(
+        &self,
+        claim: &Claim,
+        record: Option<Record>,
+    ) -> Result<Option<Outcome>> {
         match PrepareSession::new(&self.context, claim) {
-            Some(mut session) => session.run().await,
+            Some(mut session) => session.run(record).await,
             None => Ok(Some(Outcome::Done)),
         }
     }
@@ -48,14 +61,19 @@ impl Handle for PrepareHandle {
 
 impl PrepareSession<'_> {
     /// Works until the claim ends. Returns the outcome that is still to be settled, if any.
-    async fn run(&mut self) -> Result<Option<Outcome>> {
+    /// `first` is the deployment, if it was read after the claim.
+    async fn run(&mut self, mut first: Option<Record>) -> Result<Option<Outcome>> {
         let max_rounds = self.context.settings.max_rounds.max(1);
         let mut failed: Vec<Blocker> = Vec::new();
         let (mut rounds, mut registrations) = (0, 0);
         loop {
             self.table = self.context.registry.table();
-            let Some(record) = self.read().await? else {
-                return Ok(Some(Outcome::Done));
+            let record = match first.take() {
+                Some(record) => record,
+                None => match self.read().await? {
+                    Some(record) => record,
+                    None => return Ok(Some(Outcome::Done)),
+                },
             };
             let ending = if is_prepared(&record) {
                 self.follow(&record).await?
@@ -66,6 +84,9 @@ impl PrepareSession<'_> {
                 Ending::Reread
             } else {
                 let round = self.round(record, std::mem::take(&mut failed)).await?;
+                if round.finished {
+                    return Ok(None);
+                }
                 rounds += usize::from(round.changed && !round.moved);
                 if round.changed {
                     continue;

@@ -14,7 +14,7 @@ mod entity_change;
 
 use crate::context::PrepareContext;
 use entity_change::{EntityChange, load_prior_states};
-use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, select};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, select};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,8 +31,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Maximum number of events in one batch.
 const BATCH: usize = 1_000;
-/// Maximum number of concurrent lookups.
-const LOOKUPS: usize = 16;
+/// Maximum number of lookups in one call.
+const LOOKUPS: usize = 200;
+/// Maximum number of histories that are read at the same time.
+const HISTORIES: usize = 16;
 /// The kinds whose changes are followed.
 const KINDS: [Kind; 2] = [Kind::Site, Kind::Template];
 
@@ -153,18 +155,22 @@ impl SubscriberFeed {
 
     /// Enqueues all deployments that have one of these metadata keys.
     async fn enqueue_all_with(&self, keys: Vec<String>) -> Result<()> {
-        let mut found = stream::iter(keys)
-            .map(|key| async move {
-                let mut work = Vec::new();
-                self.for_each(&key, |entity, _| work.push(preparation(entity)))
-                    .await?;
-                Ok(work)
-            })
-            .buffer_unordered(LOOKUPS);
+        let data = &self.context.data;
         let mut all = Vec::new();
-        while let Some(work) = found.next().await {
-            let work: Result<Vec<Enqueue>> = work;
-            all.extend(work?);
+        for keys in keys.chunks(LOOKUPS) {
+            let lists: Vec<List> = keys.iter().map(|key| with(key)).collect();
+            let pages = data.list_all(&lists).await?;
+            for (page, list) in pages.into_iter().zip(lists) {
+                all.extend(page.items.iter().map(|record| preparation(&record.entity)));
+                let Some(after) = page.next else { continue };
+                let mut rest = data.clone().pages(List {
+                    after: Some(after),
+                    ..list
+                });
+                while let Some(page) = rest.try_next().await? {
+                    all.extend(page.items.iter().map(|record| preparation(&record.entity)));
+                }
+            }
         }
         self.enqueue(all).await
     }
@@ -185,7 +191,7 @@ impl SubscriberFeed {
             .await?;
             let persistent = is_persistent(&key);
             if persistent && !selections.is_empty() {
-                load_prior_states(&*self.context.data, changes, LOOKUPS).await?;
+                load_prior_states(&*self.context.data, changes, HISTORIES).await?;
             }
             selections.retain(|selection, _| {
                 let matches = |metadata: &Metadata| cares(selection, metadata);
@@ -211,11 +217,7 @@ impl SubscriberFeed {
 
     /// Calls `found` with every deployment that has this metadata key, and its value.
     async fn for_each(&self, key: &str, mut found: impl FnMut(&Entity, &str)) -> Result<()> {
-        let anything = Pattern::value("*").expect("a star is a pattern");
-        let mut select = Select::all(Kind::Deployment);
-        select.metadata.insert(key.to_owned(), anything);
-        let list = List::new(select).limit(0);
-        let mut pages = self.context.data.clone().pages(list);
+        let mut pages = self.context.data.clone().pages(with(key));
         while let Some(page) = pages.try_next().await? {
             for record in &page.items {
                 if let Some(value) = record.entity.metadata.get(key) {
@@ -235,6 +237,14 @@ impl SubscriberFeed {
         }
         Ok(())
     }
+}
+
+/// The listing of all deployments that have this metadata key.
+fn with(key: &str) -> List {
+    let anything = Pattern::value("*").expect("a star is a pattern");
+    let mut select = Select::all(Kind::Deployment);
+    select.metadata.insert(key.to_owned(), anything);
+    List::new(select).limit(0)
 }
 
 fn preparation(entity: &Entity) -> Enqueue {

@@ -18,10 +18,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Result, ScheduleStep, SiteId,
-    Stage, Want,
+    Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Record, Result, ScheduleStep,
+    SiteId, Stage, Want,
 };
 use tko_worker::{Handle, async_trait, claim_backoff, jitter};
+
+/// What is read of a site.
+const SITE: Want = Want {
+    deleting: true,
+    ..Want::PACKAGE
+};
 
 /// Interval at which a site checks whether deployments that move to it may come, in case the event
 /// of their removal was missed.
@@ -41,11 +47,27 @@ impl ScheduleHandle {
 #[async_trait]
 impl Handle for ScheduleHandle {
     async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>> {
+        self.handle_record(claim, None).await
+    }
+
+    fn want(&self) -> Option<Want> {
+        Some(SITE)
+    }
+
+    async fn handle_record(
+        &self,
+        claim: &Claim,
+        record: Option<Record>,
+    ) -> Result<Option<Outcome>> {
         let Key::Site(id) = &claim.token.key else {
             return Ok(Some(Outcome::Done));
         };
         let context = &*self.context;
-        SiteReconciliation { context, claim, id }.run().await?;
+        let site = match record {
+            Some(site) => site,
+            None => context.data.get(&claim.token.key, SITE).await?,
+        };
+        SiteReconciliation { context, claim, id }.run(site).await?;
         Ok(None)
     }
 }
@@ -58,9 +80,7 @@ struct SiteReconciliation<'a> {
 
 impl SiteReconciliation<'_> {
     /// Works until a commit has settled the claim.
-    async fn run(&self) -> Result<()> {
-        let want = Want::PACKAGE.with_deleting();
-        let site = self.context.data.get(&self.claim.token.key, want).await?;
+    async fn run(&self, site: Record) -> Result<()> {
         let deployments = match gather(self.context, self.id, site.entity.deleting).await {
             Err(Error::BadArgument { message, .. }) => {
                 let report = SiteReport {

@@ -12,13 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::retry::Retry;
 use tko_core::{
-    Claim, ClaimRequest, Clock, MAX_CHANGES, Outcome, Result, Stage, Timestamp, Token, WorkerApi,
+    Claim, ClaimRequest, Clock, MAX_CHANGES, Outcome, Record, Result, Stage, Timestamp, Token,
+    WorkerApi,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait of one request for work. Work that becomes due meanwhile ends it early.
 const LONG_POLL: Duration = Duration::from_secs(10);
+
+/// Longest wait, while less than half of the places are free, until the free ones are filled.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// Longest wait for the request in flight after unfinished work was handed back.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
@@ -41,7 +45,7 @@ struct Context {
 }
 
 struct Claimed {
-    claims: Vec<Claim>,
+    claims: Vec<(Claim, Option<Record>)>,
     /// When they were requested, by the worker's clock: leases count from here.
     requested: Timestamp,
 }
@@ -75,16 +79,24 @@ impl ClaimLoop {
     /// # Errors
     /// A permanent error of claiming.
     pub(crate) async fn run(&mut self, shutdown: &CancellationToken) -> Result<()> {
+        let mut linger: Option<BoxFuture<'static, ()>> = None;
+        let mut lingered = false;
         loop {
             let running = self.tasks.len();
             let free = self.context.settings.concurrency.saturating_sub(running);
-            if self.request.is_none() && free > 0 {
+            // Many pieces are claimed at once, if work is done so fast that many are free soon.
+            let is_enough = free * 2 >= self.context.settings.concurrency;
+            if self.request.is_none() && free > 0 && (is_enough || lingered) {
                 self.request = Some(Box::pin(request(self.context.clone(), free)));
+                (linger, lingered) = (None, false);
+            } else if self.request.is_none() && free > 0 && linger.is_none() {
+                linger = Some(self.context.clock.sleep(LINGER));
             }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                Some(_) = self.tasks.join_next() => {}
+                Some(_) = self.tasks.join_next() => while self.tasks.try_join_next().is_some() {},
+                () = elapsed(&mut linger) => lingered = true,
                 claimed = answered(&mut self.request) => self.start(claimed?),
             }
         }
@@ -99,16 +111,17 @@ impl ClaimLoop {
         } = &*self.context;
         if clock.now() >= claimed.requested.plus(settings.lease) {
             // The answer took longer than the lease: no work could be done under it.
-            let tokens = claimed.claims.into_iter().map(|claim| claim.token);
+            let tokens = claimed.claims.into_iter().map(|(claim, _)| claim.token);
             let late = hand_back(self.context.clone(), tokens.collect());
             self.tasks.spawn(async {
                 late.await;
             });
             return;
         }
-        for claim in claimed.claims {
+        for (claim, record) in claimed.claims {
             let lease = leases.hold(&claim.token, claimed.requested);
-            self.tasks.spawn(work(self.context.clone(), claim, lease));
+            self.tasks
+                .spawn(work(self.context.clone(), claim, record, lease));
         }
     }
 
@@ -123,7 +136,7 @@ impl ClaimLoop {
                 Some(_) = self.tasks.join_next() => {}
                 claimed = answered(&mut self.request) => {
                     let claims = claimed.map_or_else(|_| Vec::new(), |claimed| claimed.claims);
-                    let tokens = claims.into_iter().map(|claim| claim.token).collect();
+                    let tokens = claims.into_iter().map(|(claim, _)| claim.token).collect();
                     hand_back(context.clone(), tokens).await;
                 }
             }
@@ -140,9 +153,18 @@ impl ClaimLoop {
         if let Either::Left((Ok(claimed), _)) =
             select(pin!(answered(&mut self.request)), late).await
         {
-            let tokens = claimed.claims.into_iter().map(|claim| claim.token);
+            let tokens = claimed.claims.into_iter().map(|(claim, _)| claim.token);
             hand_back(context, tokens.collect()).await;
         }
+    }
+}
+
+/// The end of a pause, which is then gone. Never ends without one.
+async fn elapsed(pause: &mut Option<BoxFuture<'static, ()>>) {
+    let ended = OptionFuture::from(pause.as_mut()).await;
+    *pause = None;
+    if ended.is_none() {
+        pending().await
     }
 }
 
@@ -166,7 +188,14 @@ async fn request(context: Arc<Context>, max: usize) -> Result<Claimed> {
     let mut retry = Retry::new(context.clock.clone());
     loop {
         let requested = context.clock.now();
-        match context.data.claim(&request).await {
+        let claims = match context.handle.want() {
+            Some(want) => context.data.claim_records(&request, want).await,
+            None => {
+                let claims = context.data.claim(&request).await;
+                claims.map(|claims| claims.into_iter().map(|claim| (claim, None)).collect())
+            }
+        };
+        match claims {
             Ok(claims) => return Ok(Claimed { claims, requested }),
             Err(error) => retry.pause("claim work", error).await?,
         }
@@ -174,9 +203,9 @@ async fn request(context: Arc<Context>, max: usize) -> Result<Claimed> {
 }
 
 /// Works on one claim, and settles it.
-async fn work(context: Arc<Context>, claim: Claim, lease: Lease) {
+async fn work(context: Arc<Context>, claim: Claim, record: Option<Record>, lease: Lease) {
     let work = async {
-        let handled = AssertUnwindSafe(context.handle.handle(&claim)).catch_unwind();
+        let handled = AssertUnwindSafe(context.handle.handle_record(&claim, record)).catch_unwind();
         let Some(outcome) = outcome_of(&claim, handled.await) else {
             return;
         };

@@ -1,7 +1,7 @@
 //! The work of a controller.
 
 use async_trait::async_trait;
-use tko_core::{Claim, Outcome, Result};
+use tko_core::{Claim, Outcome, Record, Result, Want};
 
 /// Performs claimed work. A [`Worker`](crate::Worker) calls it once for every claim.
 ///
@@ -37,4 +37,25 @@ pub trait Handle: Send + Sync + 'static {
     ///   without counting the attempt.
     /// - any other: retried after a backoff, and shown as the reason of the retry.
     async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>>;
+
+    /// What [`handle_record`](Self::handle_record) wants to know of the entity of its work. `None`,
+    /// the default: nothing.
+    fn want(&self) -> Option<Want> {
+        None
+    }
+
+    /// Works on one claim like [`handle`](Self::handle), with the entity as it was read after the
+    /// claim. `None`: it was not read, or does not exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    async fn handle_record(
+        &self,
+        claim: &Claim,
+        record: Option<Record>,
+    ) -> Result<Option<Outcome>> {
+        drop(record);
+        self.handle(claim).await
+    }
 }

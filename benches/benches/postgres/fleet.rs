@@ -2,6 +2,7 @@
 //! topology to as many sites as it has deployments.
 
 use super::backend::World;
+use super::profile;
 use super::report::{Bar, Moment, Report};
 use super::role::{Process, Role, prepared_by_plugin};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -30,15 +31,21 @@ pub(crate) async fn measure(
     server: &PostgresServer,
     sizes: &[usize],
     latency: Duration,
+    profile: bool,
     report: &mut Report,
 ) {
     let mut least = None;
     for &size in sizes {
         report.begin(size);
         let world = World::new(server).await;
-        let data = Process::start(Role::Data, &world.url, latency).await;
+        let data = Process::start(Role::Data, &world.url, latency, profile).await;
         let client = Client::new(ClientSettings::new(&data.told)).expect("a client");
         let top = registered(&client, size).await;
+        let started = if profile {
+            Some(profile::start(&world).await)
+        } else {
+            None
+        };
         let mut workers = Vec::new();
         for role in [
             Role::Preparer,
@@ -46,9 +53,12 @@ pub(crate) async fn measure(
             Role::Preparer,
             Role::Scheduler,
         ] {
-            workers.push(Process::start(role, &data.told, latency).await);
+            workers.push(Process::start(role, &data.told, latency, false).await);
         }
         let (took, moments) = run(&client, top, size).await;
+        if let Some(started) = started {
+            println!("{}", started.table(&world, size).await);
+        }
         report.speed(JOB, &Speed::of(size, took), None);
         report.growth(JOB, 0.8);
         report.moments(moments);
@@ -57,6 +67,9 @@ pub(crate) async fn measure(
         report.number("fleet: buffers of a claim, each", buffers, bar);
         least = least.or(Some(buffers));
         drop(workers);
+        if profile {
+            println!("{}", profile::calls(&data.end().await));
+        }
     }
 }
 

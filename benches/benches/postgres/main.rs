@@ -11,6 +11,7 @@ mod jobs;
 mod memory;
 mod pages;
 mod plots;
+mod profile;
 mod raw;
 mod remote;
 mod report;
@@ -37,6 +38,9 @@ struct Arguments {
     /// Fleet: time that the simulated plugins take for each deployment and each site, in ms
     #[arg(long, value_name = "MS", default_value_t = 5)]
     latency: u64,
+    /// Fleet: also print where the time goes: by statement, by call and by process
+    #[arg(long)]
+    profile: bool,
     /// Write figures (JSON) and plots (SVG) into this folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -76,7 +80,7 @@ async fn main() -> ExitCode {
     arguments.size.dedup();
     let latency = Duration::from_millis(arguments.latency);
     if let Some(role) = arguments.role {
-        role.play(latency).await;
+        role.play(latency, arguments.profile).await;
         return ExitCode::SUCCESS;
     }
     let server = tko_benches::postgres_server();
@@ -86,7 +90,10 @@ async fn main() -> ExitCode {
             let through = arguments.mode == Mode::Grpc;
             growth::measure(&server, &arguments.size, through, &mut report).await;
         }
-        Mode::Fleet => fleet::measure(&server, &arguments.size, latency, &mut report).await,
+        Mode::Fleet => {
+            let profile = arguments.profile;
+            fleet::measure(&server, &arguments.size, latency, profile, &mut report).await;
+        }
     }
     report.print();
     if let Some(folder) = arguments.output

@@ -31,7 +31,7 @@ fn selects() -> [(&'static str, Select); 2] {
 
 /// Measures the jobs of the backend through gRPC, and the backend again for comparison.
 pub(crate) async fn measure(world: &World, report: &mut Report) {
-    let server = Process::start(Role::Data, &world.url, Duration::ZERO).await;
+    let server = Process::start(Role::Data, &world.url, Duration::ZERO, false).await;
     let client = Client::new(ClientSettings::new(&server.told)).expect("a client");
     let client = Arc::new(client);
     let World { backend, pool, .. } = world;

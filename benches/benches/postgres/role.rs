@@ -1,12 +1,14 @@
 //! Processes of a fleet: this program, started in a role. Each ends when its standard input does,
 //! so that none outlives the process that started it.
 
+use super::profile::CallCounts;
 use async_trait::async_trait;
 use clap::ValueEnum;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_postgres::Postgres;
+use tko_core::api::Guarded;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
     Answer, Backend, Condition, Error, Gvk, PrepareCall, Preparer, Registry, Result, ScheduleCall,
@@ -18,7 +20,7 @@ use tko_preparer::PrepareController;
 use tko_scheduler::ScheduleController;
 use tko_validate::{SchemaValidator, Validation};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Stdin, stdin};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
 /// The kind of resource that the simulated plugin prepares.
@@ -40,17 +42,19 @@ pub(crate) enum Role {
 pub(crate) struct Process {
     /// What it printed when it was ready.
     pub(crate) told: String,
-    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    child: Child,
 }
 
 impl Process {
     /// Starts a process and waits until it is ready.
-    pub(crate) async fn start(role: Role, with: &str, latency: Duration) -> Self {
+    pub(crate) async fn start(role: Role, with: &str, latency: Duration, profile: bool) -> Self {
         let program = std::env::current_exe().expect("this program");
         let role = role.to_possible_value().expect("it has a name");
         let mut child = Command::new(program)
             .args(["--role", role.get_name()])
             .args(["--latency", &latency.as_millis().to_string()])
+            .args(profile.then_some("--profile"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -60,23 +64,32 @@ impl Process {
         let line = format!("{with}\n");
         input.write_all(line.as_bytes()).await.expect("it listens");
         let output = child.stdout.take().expect("it is piped");
-        let told = BufReader::new(output).lines().next_line().await;
+        let mut lines = BufReader::new(output).lines();
+        let told = lines.next_line().await;
         Self {
             told: told.expect("text").expect("it gets ready"),
-            _child: child,
+            lines,
+            child,
         }
+    }
+
+    /// Ends the process. Returns the next line that it prints.
+    pub(crate) async fn end(mut self) -> String {
+        drop(self.child.stdin.take());
+        let line = self.lines.next_line().await.expect("text");
+        line.unwrap_or_default()
     }
 }
 
 impl Role {
     /// Plays the role until standard input ends.
-    pub(crate) async fn play(self, latency: Duration) {
+    pub(crate) async fn play(self, latency: Duration, profile: bool) {
         let mut input = BufReader::new(stdin()).lines();
         let with = input.next_line().await.expect("text").expect("with whom");
         let stop = CancellationToken::new();
         tokio::spawn(until_the_end(input, stop.clone()));
         match self {
-            Self::Data => serve(&with, stop).await,
+            Self::Data => serve(&with, stop, profile).await,
             Self::Preparer => {
                 let plugin = Arc::new(Simulated(latency));
                 let native = tko_preparer::native().with(prepared_by_plugin(), "simulated", plugin);
@@ -113,13 +126,22 @@ pub(crate) fn store(backend: Arc<dyn Backend>) -> Store<dyn Backend> {
     Store::new(backend, Arc::new(validation), Arc::new(TimeOrderedIds))
 }
 
-async fn serve(url: &str, stop: CancellationToken) {
+async fn serve(url: &str, stop: CancellationToken, profile: bool) {
     let settings = tko_backend_postgres::PostgresSettings::new(url);
     let backend = Postgres::connect(settings).await.expect("a store");
     let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
     println!("{}", sockets.addresses()[0]);
-    let served = Server::new(Arc::new(store(Arc::new(backend)))).serve(sockets, stop);
-    served.await.expect("it ends well");
+    let store = Arc::new(store(Arc::new(backend)));
+    if profile {
+        let calls = CallCounts::default();
+        let counted = Guarded::new(store, calls.clone());
+        let served = Server::new(Arc::new(counted)).serve(sockets, stop);
+        served.await.expect("it ends well");
+        println!("{}", calls.line());
+    } else {
+        let served = Server::new(store).serve(sockets, stop);
+        served.await.expect("it ends well");
+    }
 }
 
 /// A plugin that only takes time.

@@ -20,10 +20,10 @@ pub(crate) struct SqlTable<'a> {
 }
 
 impl<'a> SqlTable<'a> {
-    pub(super) fn new(values: &'a mut PgArguments, rows: usize) -> Self {
+    pub(super) fn new(values: &'a mut PgArguments, is_single: bool) -> Self {
         Self {
             values,
-            is_single: rows == 1,
+            is_single,
             columns: String::new(),
             arrays: String::new(),
             names: String::new(),

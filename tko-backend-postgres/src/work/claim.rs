@@ -22,6 +22,9 @@ const MAX_CLAIMED: usize = 1_000;
 /// How often a waiting claim polls: another process may have ended a lease.
 const POLL: Duration = Duration::from_millis(500);
 
+/// The least time between two searches of a claim that waits.
+const GAP: Duration = Duration::from_millis(10);
+
 /// How long scans continue from the end of the last one, before they start from the beginning.
 const FLOOR_AGE: Duration = Duration::from_secs(2);
 
@@ -54,7 +57,8 @@ const CLAIM: &str = "WITH active AS MATERIALIZED ( \
      attempts = w.attempts + 1, again = NULL, fence = nextval('fence'), worker = $4 \
      FROM chosen c WHERE w.stage = $1 AND w.kind = c.kind AND w.id = c.id \
      RETURNING w.stage, w.kind, w.id, w.lane, w.due, w.attempts, w.error, w.progress, w.until, \
-     w.fence, w.token, c.at, c.place, (SELECT bool_or(suspect) FROM ordered) AS suspects";
+     w.fence, w.token, c.at, c.place, (SELECT bool_or(suspect) FROM ordered) AS suspects, \
+     (SELECT most FROM quota) AS most";
 
 /// A row that [`CLAIM`] returns.
 #[derive(FromRow)]
@@ -76,6 +80,17 @@ struct LeasedRow {
     place: i64,
     /// Whether the claim met suspect work, which waits until it comes first.
     suspects: bool,
+    /// The share of each lane.
+    most: i64,
+}
+
+/// The result of one search.
+struct Leased {
+    claims: Vec<Claim>,
+    /// Whether it met suspect work, which is claimed only if it comes first.
+    met_suspect: bool,
+    /// Whether a lane may have more: it gave its whole share.
+    has_more: bool,
 }
 
 /// The position of this process in one stage.
@@ -124,6 +139,14 @@ impl ClaimTurns {
         self.lock()[stage as usize].since = None;
     }
 
+    /// Whether scans of this stage leave out work before some point.
+    fn has_floors(&self, stage: Stage) -> bool {
+        self.lock()[stage as usize]
+            .floors
+            .iter()
+            .any(|floor| *floor > 0)
+    }
+
     fn advance(&self, stage: Stage, leased: &[LeasedRow]) {
         let cursor = &mut self.lock()[stage as usize];
         if let Some(last) = leased.last() {
@@ -149,9 +172,15 @@ pub(crate) async fn claim(
     if max == 0 {
         return Ok(Vec::new());
     }
-    let mut listener = signal.listener();
+    let mut listener = signal.listener(request.stage);
     let mut end = None;
+    let mut last: Option<Instant> = None;
     loop {
+        if let Some(last) = last {
+            // Under load, work becomes due piece by piece: look for many at once.
+            tokio::time::sleep_until(last + GAP).await;
+        }
+        last = Some(Instant::now());
         listener.clear();
         let claims = take(database, turns, request, max).await?;
         if !claims.is_empty() || request.wait.is_zero() {
@@ -175,28 +204,30 @@ async fn take(
     request: &ClaimRequest,
     max: usize,
 ) -> Result<Vec<Claim>> {
-    let (mut claims, met_suspect) = take_once(database, turns, request, max, true).await?;
-    // Try again: one lane had less than its share, or the work is before the floors.
-    if claims.len() < max && !met_suspect {
+    let first = take_once(database, turns, request, max, true).await?;
+    let mut claims = first.claims;
+    // Try again: one lane had less than its share and another one has more, or the work is before
+    // the floors.
+    let may_be_before = claims.is_empty() && turns.has_floors(request.stage);
+    if claims.len() < max && !first.met_suspect && (first.has_more || may_be_before) {
         if claims.is_empty() {
             turns.reset(request.stage);
         }
-        let first = claims.len();
-        let (more, _) = take_once(database, turns, request, max - first, first == 0).await?;
-        claims.extend(more);
+        let taken = claims.len();
+        let more = take_once(database, turns, request, max - taken, taken == 0).await?;
+        claims.extend(more.claims);
     }
     Ok(claims)
 }
 
-/// Claims by one statement. Returns whether it met suspect work, which it takes only if it comes
-/// first and `is_first` is set.
+/// Claims by one statement. Takes suspect work only if it comes first and `is_first` is set.
 async fn take_once(
     database: &Database,
     turns: &ClaimTurns,
     request: &ClaimRequest,
     max: usize,
     is_first: bool,
-) -> Result<(Vec<Claim>, bool)> {
+) -> Result<Leased> {
     let cursor = turns.of(request.stage);
     let mut retries = 0;
     let mut leased: Vec<LeasedRow> = loop {
@@ -224,11 +255,24 @@ async fn take_once(
     leased.sort_by_key(|row| row.place);
     turns.advance(request.stage, &leased);
     let met_suspect = leased.iter().any(|row| row.suspects);
+    let mut lanes = [0_i64; LANES];
+    let mut has_more = false;
+    for row in &leased {
+        let lane = usize::try_from(row.lane).unwrap_or_default();
+        if let Some(of) = lanes.get_mut(lane) {
+            *of += 1;
+            has_more |= *of >= row.most;
+        }
+    }
     let claims = leased
         .into_iter()
         .map(LeasedRow::claim)
         .collect::<Result<_>>()?;
-    Ok((claims, met_suspect))
+    Ok(Leased {
+        claims,
+        met_suspect,
+        has_more,
+    })
 }
 
 /// Reads the store's time, and the time from which the next work may be claimed.

@@ -151,6 +151,18 @@ impl<T: WorkerApi + ?Sized> WorkerApi for Arc<T> {
         (**self).claim(request).await
     }
 
+    async fn claim_records(
+        &self,
+        request: &ClaimRequest,
+        want: Want,
+    ) -> Result<Vec<(Claim, Option<Record>)>> {
+        (**self).claim_records(request, want).await
+    }
+
+    async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
+        (**self).list_all(lists).await
+    }
+
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {
         (**self).renew(tokens, ttl).await
     }

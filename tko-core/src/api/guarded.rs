@@ -19,6 +19,7 @@ use crate::select::{Count, List, Page, Select};
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use scoped::{CallScopes, Narrowed};
 use std::sync::Arc;
@@ -429,6 +430,29 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
         self.check_whole(ApiCall::Claim(request))?;
         self.inner.claim(request).await
+    }
+
+    /// Hands out the records that the caller may read; it is asked about each.
+    async fn claim_records(
+        &self,
+        request: &ClaimRequest,
+        want: Want,
+    ) -> Result<Vec<(Claim, Option<Record>)>> {
+        self.check_whole(ApiCall::Claim(request))?;
+        let mut claimed = self.inner.claim_records(request, want).await?;
+        for (_, record) in &mut claimed {
+            let is_allowed = |record: &Record| {
+                let scopes = self.check(ApiCall::Get(&record.entity.key));
+                scopes.is_ok_and(|scopes| scopes.covers(&record.entity))
+            };
+            *record = record.take().filter(is_allowed);
+        }
+        Ok(claimed)
+    }
+
+    /// Asks about each listing.
+    async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
+        try_join_all(lists.iter().map(|list| self.list(list))).await
     }
 
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>> {

@@ -173,6 +173,17 @@ impl<R: StoredRow + Clone> Staged<R> {
         }
     }
 
+    /// Adds the steps of a change set that changes other keys, so that one transaction can write
+    /// both. The positions of its changes stay those in its own set.
+    pub fn join(&mut self, other: Self) {
+        self.steps.extend(other.steps);
+        self.existing.extend(other.existing);
+        self.unchanged.extend(other.unchanged);
+        self.holders.extend(other.holders);
+        self.taken.extend(other.taken);
+        self.keys.extend(other.keys);
+    }
+
     /// Adds a step and its key.
     fn push(&mut self, key: Key, step: Step<R>) {
         self.keys.insert(key);

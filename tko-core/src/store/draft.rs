@@ -12,7 +12,7 @@ use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, PRIVATE, RESERVED};
 use crate::package::Package;
-use crate::revision::{Timestamp, Version};
+use crate::revision::{Generation, Timestamp, Version};
 use crate::triggers;
 use crate::work::{Enqueue, Stage};
 use std::collections::hash_map::Entry;
@@ -71,8 +71,8 @@ impl ChangeDraft {
     /// creates the entity.
     ///
     /// The resulting row is computed by the same rule as in the backend. A put that changes nothing
-    /// triggers no work.
-    pub(super) fn put(&mut self, before: Option<&Entity>, put: Put) {
+    /// triggers no work. Returns the generation of the resulting row; `None` if nothing changes.
+    pub(super) fn put(&mut self, before: Option<&Entity>, put: Put) -> Option<Generation> {
         let body = match (&put.body, before) {
             (Some(body), _) => body.hash(),
             (None, Some(entity)) => entity.body,
@@ -82,12 +82,13 @@ impl ChangeDraft {
         let preview = put
             .clone()
             .apply(before, body, Version::default(), Timestamp::default());
-        if let Some(after) = preview {
+        if let Some(after) = &preview {
             self.set
                 .enqueue
-                .extend(triggers::triggered(before, Some(&after)));
+                .extend(triggers::triggered(before, Some(after)));
         }
         self.set.changes.push(Change::Put(put));
+        preview.map(|after| after.generation)
     }
 
     /// Adds a deletion, and the work that it triggers. `before` is the row as it was read.

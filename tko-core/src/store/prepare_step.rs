@@ -31,9 +31,6 @@ use crate::work::{Enqueue, Stage, Token};
 impl<B: Backend + ?Sized> Store<B> {
     /// Commits a step under its claim. Returns the generation that the deployment has afterwards.
     ///
-    /// The generation is read after the commit. If the deployment was removed by then, the
-    /// generation is that of the step.
-    ///
     /// # Errors
     /// - `BadArgument`: there are more than [`MAX_EFFECTS`] effects; the package or an effect is
     ///   refused; or a reference does not exist.
@@ -73,15 +70,12 @@ impl<B: Backend + ?Sized> Store<B> {
             }
             let mut draft = ChangeDraft::because("prepared");
             draft.may_remember = attempt == 0;
-            match self.draft_step(&mut draft, claim, &step, &before).await {
+            let generation = match self.draft_step(&mut draft, claim, &step, &before).await {
                 Err(_) if draft.remembered => continue,
                 drafted => drafted?,
-            }
+            };
             match self.commit(draft, Ack::Durable).await {
-                Ok(_) => {
-                    let after = self.find(&own, Want::ROW).await?;
-                    return Ok(after.map_or(step.expect, |record| record.entity.generation));
-                }
+                Ok(_) => return Ok(generation),
                 // A template was registered again, or only conditions changed: the worker need not
                 // know.
                 Err(Error::Conflict(_)) => {}
@@ -91,7 +85,7 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![own]))
     }
 
-    /// Adds everything in the step to the draft.
+    /// Adds everything in the step to the draft. Returns the generation that the deployment then has.
     ///
     /// - With a new package or new subscriptions the whole row is put, so the row must have the
     ///   version that was read. The conditions of the step replace those that a new package alone
@@ -110,8 +104,9 @@ impl<B: Backend + ?Sized> Store<B> {
         claim: &Token,
         step: &PrepareStep,
         before: &Record,
-    ) -> Result<()> {
+    ) -> Result<Generation> {
         let own = &before.entity.key;
+        let mut generation = step.expect;
         let put = match (&step.package, &step.subscriptions) {
             (Some(package), _) => Some(self.draft_package(draft, before, package).await?),
             (None, Some(_)) => Some(Put::of(&before.entity)),
@@ -129,7 +124,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 .chain(step.conditions.iter().cloned())
                 .collect();
             limits::check(&put)?;
-            draft.put(Some(&before.entity), put);
+            generation = draft.put(Some(&before.entity), put).unwrap_or(generation);
         } else {
             draft.require(Require::Generation(own.clone(), step.expect));
             if !step.conditions.is_empty() {
@@ -156,7 +151,7 @@ impl<B: Backend + ?Sized> Store<B> {
         draft.set.under = Some(claim.clone());
         draft.set.settle.clone_from(&step.settle);
         draft.set.progress.clone_from(&step.progress);
-        Ok(())
+        Ok(generation)
     }
 
     /// Marks a deployment as being deleted. The deletion worker, or the scheduler that has placed

@@ -11,10 +11,16 @@ use crate::wire::table::Packer;
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use std::sync::Arc;
-use tko_core::{ChangeRecord, Cursor, List, Page, Record, Result, Revision, WorkerApi};
+use tko_core::{ChangeRecord, Cursor, Error, List, Page, Record, Result, Revision, WorkerApi};
 
 /// A message is sent once it has this many bytes; the last record may exceed it.
 const MESSAGE: usize = 256 * 1024;
+
+/// Most listings of one call, and those read at the same time. Their pages share a message.
+const MAX_LISTS: usize = 1_000;
+const LISTS: usize = 200;
+/// Most records of each of their pages.
+const SHORT_PAGE: usize = 100;
 
 /// Changes read from the API at a time.
 const CHANGES: usize = 50;
@@ -30,17 +36,7 @@ pub(super) fn messages(
     request: &wire::ListRequest,
     max: usize,
 ) -> Result<impl Stream<Item = Result<wire::ListResponse>> + Send + 'static> {
-    let list = List::new(unpack_select(required("select", request.select.as_ref())?)?)
-        .after(
-            request
-                .after
-                .as_ref()
-                .map(unpack_key)
-                .transpose()?
-                .map(Cursor),
-        )
-        .limit(usize::try_from(request.limit).unwrap_or(usize::MAX))
-        .want(unpack_want(request.want));
+    let list = unpack_list(request)?;
     let one_page = request.one_page;
     let limit = (request.limit > 0).then_some(request.limit);
     let pages = if one_page {
@@ -58,6 +54,64 @@ pub(super) fn messages(
             page_messages(page, revision, one_page, max)
         })
         .try_flatten())
+}
+
+fn unpack_list(request: &wire::ListRequest) -> Result<List> {
+    let select = unpack_select(required("select", request.select.as_ref())?)?;
+    let after = request.after.as_ref().map(unpack_key).transpose()?;
+    Ok(List::new(select)
+        .after(after.map(Cursor))
+        .limit(usize::try_from(request.limit).unwrap_or(usize::MAX))
+        .want(unpack_want(request.want)))
+}
+
+/// The first pages of several listings, as many as fit into one message.
+pub(super) async fn first_pages(
+    api: Arc<dyn WorkerApi>,
+    request: &wire::ListPagesRequest,
+) -> Result<wire::ListPagesResponse> {
+    if request.lists.len() > MAX_LISTS {
+        return Err(Error::bad(
+            "lists",
+            format!(
+                "there are {}; at most {MAX_LISTS} are read by one call: read them in parts",
+                request.lists.len()
+            ),
+        ));
+    }
+    if request.lists.is_empty() {
+        // Also then, only workers may make the call.
+        api.settle(&[]).await?;
+    }
+    let lists = request.lists.iter().map(|list| {
+        let list = unpack_list(list)?;
+        Ok(List {
+            limit: list.most().min(SHORT_PAGE),
+            ..list
+        })
+    });
+    let lists: Vec<List> = lists.collect::<Result<_>>()?;
+    let mut table = Packer::default();
+    let mut pages = Vec::with_capacity(lists.len());
+    for some in lists.chunks(LISTS) {
+        if table.bytes() >= MESSAGE {
+            break;
+        }
+        for page in api.list_all(some).await? {
+            let records = page.items.iter();
+            pages.push(wire::list_pages_response::Page {
+                records: records
+                    .map(|record| pack_record(record, &mut table))
+                    .collect(),
+                revision: page.revision.0,
+                next: page.next.map(|cursor| key(&cursor.0)),
+            });
+        }
+    }
+    Ok(wire::ListPagesResponse {
+        packages: table.finish(),
+        pages,
+    })
 }
 
 /// The messages of one page, encoded as the client takes them.

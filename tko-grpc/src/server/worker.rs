@@ -2,10 +2,14 @@
 
 use super::call::{ServiceContext, stopping};
 use super::data::{table_weight, within};
+use super::list::first_pages;
+use super::steps::{commit_steps, steps_weight};
 use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_server;
+use crate::wire::entity::{pack_record, unpack_want};
 use crate::wire::scalar::{required, tokens, unpack_duration, unpack_stage};
 use crate::wire::step::{unpack_placed, unpack_prepared};
+use crate::wire::table::Packer;
 use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
 use std::sync::Arc;
 use tko_core::{ClaimRequest, Error, MAX_CHANGES, Token};
@@ -13,6 +17,9 @@ use tonic::{Request, Response, Status};
 
 /// Longest name of a worker, in bytes.
 const MAX_WORKER: usize = 1_024;
+
+/// Records are added to the answer to a claim until they have this many bytes.
+const MAX_RECORDS: usize = 1 << 20;
 
 /// Implements `tko.v1alpha2.Controller`.
 pub(super) struct WorkerService(pub(super) Arc<ServiceContext>);
@@ -32,6 +39,7 @@ impl controller_server::Controller for WorkerService {
                         format!("the name is longer than {MAX_WORKER} bytes; choose a shorter one"),
                     ));
                 }
+                let want = request.want.map(|want| unpack_want(Some(want)));
                 let request = ClaimRequest::new(unpack_stage(request.stage)?, request.worker)
                     .max(
                         usize::try_from(request.max)
@@ -41,14 +49,31 @@ impl controller_server::Controller for WorkerService {
                     .lease(unpack_duration("lease", request.lease.as_ref())?)
                     .wait(unpack_duration("wait", request.wait.as_ref())?.min(settings.max_wait));
                 within("lease", request.lease, settings.max_lease)?;
-                let claims = tokio::select! {
+                let claim = async {
+                    match want {
+                        Some(want) => api.claim_records(&request, want).await,
+                        None => {
+                            let claims = api.claim(&request).await?;
+                            Ok(claims.into_iter().map(|claim| (claim, None)).collect())
+                        }
+                    }
+                };
+                let claimed = tokio::select! {
                     biased;
-                    claims = api.claim(&request) => claims?,
+                    claimed = claim => claimed?,
                     () = self.0.ending.cancelled() => return Err(stopping()),
                 };
-                Ok(wire::ClaimResponse {
-                    claims: claims.iter().map(pack_claim).collect(),
-                })
+                let mut answer = wire::ClaimResponse::default();
+                let mut table = Packer::default();
+                for (claim, record) in &claimed {
+                    answer.claims.push(pack_claim(claim));
+                    // The worker asks for what is left out.
+                    if let Some(record) = record.as_ref().filter(|_| table.bytes() < MAX_RECORDS) {
+                        answer.records.push(pack_record(record, &mut table));
+                    }
+                }
+                answer.packages = table.finish();
+                Ok(answer)
             })
             .await
     }
@@ -131,6 +156,28 @@ impl controller_server::Controller for WorkerService {
                 let (token, step) = unpack_placed(request)?;
                 api.commit_placed(&token, step).await?;
                 Ok(wire::CommitPlacedResponse {})
+            })
+            .await
+    }
+
+    async fn commit_steps(
+        &self,
+        request: Request<wire::CommitStepsRequest>,
+    ) -> Result<Response<wire::CommitStepsResponse>, Status> {
+        self.0
+            .answer_packages(request, steps_weight, |api, request| async move {
+                commit_steps(api, request, &self.0.settings.limits).await
+            })
+            .await
+    }
+
+    async fn list_pages(
+        &self,
+        request: Request<wire::ListPagesRequest>,
+    ) -> Result<Response<wire::ListPagesResponse>, Status> {
+        self.0
+            .answer(request, |api, request| async move {
+                first_pages(api, &request).await
             })
             .await
     }

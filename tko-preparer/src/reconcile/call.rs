@@ -1,6 +1,7 @@
 //! Calls the preparers of one resource, and commits their answers.
 
-use super::session::{PrepareSession, StepResult, package_of, refusal};
+use super::pending::pending;
+use super::session::{PrepareSession, StepResult, is_prepared, package_of, refusal};
 use crate::blocker::Blocker;
 use crate::progress::PreparerProgress;
 use serde_json::Value;
@@ -16,6 +17,8 @@ use tko_worker::{CallFailure, guarded};
 pub(super) enum CallResult {
     /// A change was committed.
     Changed,
+    /// The deployment was finished with the last change, and the claim has ended.
+    Finished,
     /// Something moved: read the deployment again.
     Moved,
     /// The resource could not be prepared.
@@ -75,6 +78,18 @@ impl PrepareSession<'_> {
             let blocker = Blocker::failed(target, last, message);
             return Ok(CallResult::Blocked(blocker));
         }
+        if effects.is_empty() && self.is_last(record, &package) {
+            let last = Record {
+                package: Some(package.clone()),
+                ..record.clone()
+            };
+            match self.finish(&last).await? {
+                StepResult::Committed => return Ok(CallResult::Finished),
+                StepResult::Moved => return Ok(CallResult::Moved),
+                // The change alone may be valid; what is missing is reported after it.
+                StepResult::Refused(_) => {}
+            }
+        }
         let mut step = self.step(record.entity.generation);
         step.package = (package != before).then_some(package);
         step.effects = effects;
@@ -90,6 +105,13 @@ impl PrepareSession<'_> {
                 CallResult::Blocked(Blocker::refused(target, preparers, &refusal(&error)))
             }
         })
+    }
+
+    /// Whether nothing is left to do but to finish the deployment, with this package.
+    fn is_last(&self, record: &Record, package: &Package) -> bool {
+        !is_prepared(record)
+            && pending(package, &self.table).is_empty()
+            && Self::is_tracked(record, &self.tracks(package))
     }
 
     /// Calls one preparer until it is done.

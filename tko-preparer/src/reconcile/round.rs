@@ -14,6 +14,8 @@ pub(super) struct RoundResult {
     pub(super) record: Record,
     /// Whether something was committed, or has to be read again.
     pub(super) changed: bool,
+    /// Whether the deployment was finished, and the claim has ended.
+    pub(super) finished: bool,
     /// Whether the round ended early because something moved.
     pub(super) moved: bool,
     /// Reasons why resources could not be prepared.
@@ -38,6 +40,7 @@ impl PrepareSession<'_> {
                 return Ok(RoundResult {
                     record,
                     changed: changed || self.is_endless(),
+                    finished: false,
                     moved: false,
                     blockers,
                 });
@@ -53,6 +56,15 @@ impl PrepareSession<'_> {
             match self.prepare(&record, &pending, target).await? {
                 CallResult::Blocked(blocker) => blockers.push(blocker),
                 CallResult::Unchanged => {}
+                CallResult::Finished => {
+                    return Ok(RoundResult {
+                        record,
+                        changed: true,
+                        finished: true,
+                        moved: false,
+                        blockers,
+                    });
+                }
                 result => {
                     let moved = matches!(result, CallResult::Moved);
                     if !moved {
@@ -64,6 +76,7 @@ impl PrepareSession<'_> {
                         return Ok(RoundResult {
                             record,
                             changed,
+                            finished: false,
                             moved,
                             blockers,
                         });

@@ -47,14 +47,19 @@ impl PrepareSession<'_> {
     /// in between is missed. Returns whether there was anything to register.
     pub(super) async fn track(&mut self, record: &Record) -> Result<bool> {
         let tracks = self.tracks(&package_of(record));
-        let metadata = &record.entity.metadata;
-        let known = subscription::metadata(&tracks)
-            .iter()
-            .all(|(key, value)| metadata.get(key) == Some(value));
+        let known = Self::is_tracked(record, &tracks);
         if !known {
             self.subscribe(record, tracks).await?;
         }
         Ok(!known)
+    }
+
+    /// Whether these subscriptions are registered.
+    pub(super) fn is_tracked(record: &Record, tracks: &[Subscription]) -> bool {
+        let metadata = &record.entity.metadata;
+        subscription::metadata(tracks)
+            .iter()
+            .all(|(key, value)| metadata.get(key) == Some(value))
     }
 
     /// Subscribes to everything that these wait for. Returns whether anything of it is new.

@@ -40,7 +40,7 @@ impl PrepareSession<'_> {
             match self.call(&record, &[], &target, &preparers).await? {
                 CallResult::Blocked(blocker) => blockers.push(blocker),
                 CallResult::Unchanged => {}
-                CallResult::Moved => return Ok(Ending::Reread),
+                CallResult::Moved | CallResult::Finished => return Ok(Ending::Reread),
                 CallResult::Changed => match self.read().await?.filter(is_prepared) {
                     Some(again) => record = again,
                     None => return Ok(Ending::Reread),

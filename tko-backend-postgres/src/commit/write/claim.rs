@@ -12,7 +12,7 @@ use tko_core::{Lane, Outcome};
 const LEASED: &str = "w.stage = l.stage AND w.kind = l.kind AND w.id = l.id";
 
 /// Assignments that end a lease.
-const FREE: &str = "token = NULL, until = NULL, worker = NULL, again = NULL";
+pub(super) const FREE: &str = "token = NULL, until = NULL, worker = NULL, again = NULL";
 
 /// Locks the leased work, or the modified entity, after the changed rows.
 pub(super) fn lock(

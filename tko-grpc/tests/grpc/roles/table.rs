@@ -227,6 +227,8 @@ pub(super) fn versioned() -> Vec<Row> {
         request.encode_to_vec(),
         WORKERS,
     );
+    row("Controller", "CommitSteps", vec![], WORKERS);
+    row("Controller", "ListPages", vec![], WORKERS);
     rows
 }
 

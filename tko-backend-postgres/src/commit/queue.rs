@@ -1,0 +1,327 @@
+//! The queue: change sets that arrive while another one is committed are written together.
+//!
+//! A set that finds nothing in its way is committed at once and alone, so a single caller waits for
+//! nothing. The others wait while a task reads for all of them by one statement, judges each by
+//! itself, and writes by one statement what was not refused. If that statement does not apply,
+//! because something changed meanwhile, they are read and judged again, and after some attempts each
+//! is committed alone.
+
+use super::applied::AppliedSet;
+use super::snapshot::{CommitSnapshot, StoredEntity, keys, lease_of};
+use super::write::{JointPlan, StagedSet};
+use super::{EarlierAttempt, needs_no_reading};
+use crate::content::Content;
+use crate::database::Database;
+use crate::fault::{SqlFault, was_not_applied};
+use crate::versions::Versions;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tko_core::commit::{EmptySnapshot, Staged, judge};
+use tko_core::{Change, ChangeSet, Error, Key, Require, Result, Timestamp, Version};
+use tokio::sync::oneshot;
+
+/// The limit of changes of a set that is written together with others.
+const MAX_OF_ONE: usize = 50;
+
+/// The limits of sets and of changes that are written together.
+const MAX_SETS: usize = 200;
+const MAX_CHANGES: usize = 1_000;
+
+/// The limit of attempts before each set is committed alone.
+const ATTEMPTS: u32 = 3;
+
+/// Sets that wait to be committed together.
+pub(super) struct CommitQueue {
+    database: Arc<Database>,
+    content: Arc<Content>,
+    versions: Arc<Versions>,
+    /// The number of callers that commit alone.
+    alone: AtomicUsize,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: Vec<WaitingSet>,
+    /// Whether a task takes what waits.
+    is_running: bool,
+}
+
+struct WaitingSet {
+    set: Arc<ChangeSet>,
+    answer: oneshot::Sender<QueueAnswer>,
+}
+
+/// How a set may be committed.
+pub(super) enum Turn<'a> {
+    /// At once, by the caller.
+    Alone(AloneTurn<'a>),
+    /// Together with others, by a task that answers.
+    Together(oneshot::Receiver<QueueAnswer>),
+}
+
+/// The answer for one set.
+pub(super) enum QueueAnswer {
+    Applied(AppliedSet),
+    Refused(Error),
+    /// It was not written together with others, as far as is known.
+    Alone(EarlierAttempt),
+}
+
+/// Counts a caller until it is dropped.
+pub(super) struct AloneTurn<'a>(Option<&'a AtomicUsize>);
+
+impl Drop for AloneTurn<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = self.0 {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl CommitQueue {
+    pub(super) fn new(
+        database: &Arc<Database>,
+        content: &Arc<Content>,
+        versions: &Arc<Versions>,
+    ) -> Self {
+        Self {
+            database: database.clone(),
+            content: content.clone(),
+            versions: versions.clone(),
+            alone: AtomicUsize::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides how a set is committed: alone if nothing else is being committed.
+    pub(super) fn turn(self: &Arc<Self>, set: &Arc<ChangeSet>) -> Turn<'_> {
+        if !may_be_joined(set) {
+            return Turn::Alone(AloneTurn(None));
+        }
+        let mut state = self.lock();
+        if !state.is_running && self.alone.load(Ordering::SeqCst) == 0 {
+            self.alone.fetch_add(1, Ordering::SeqCst);
+            return Turn::Alone(AloneTurn(Some(&self.alone)));
+        }
+        let (answer, answered) = oneshot::channel();
+        let set = set.clone();
+        state.waiting.push(WaitingSet { set, answer });
+        if !state.is_running {
+            state.is_running = true;
+            // A task: callers may stop polling, and others must not wait for them.
+            let running = RunningQueue {
+                queue: self.clone(),
+                has_ended: false,
+            };
+            tokio::spawn(running.run());
+        }
+        Turn::Together(answered)
+    }
+
+    /// Takes the next sets that can be written together; none ends the task.
+    fn next(&self) -> Vec<WaitingSet> {
+        let mut state = self.lock();
+        let waiting = std::mem::take(&mut state.waiting);
+        let sets: Vec<Arc<ChangeSet>> = waiting.iter().map(|of| of.set.clone()).collect();
+        let (mut changed, mut named) = (HashSet::new(), HashSet::new());
+        let (mut taken, mut changes) = (Vec::new(), 0);
+        for (of, set) in waiting.into_iter().zip(&sets) {
+            let written = || set.changes.iter().map(Change::key);
+            let fits = taken.len() < MAX_SETS
+                && changes + set.changes.len() <= MAX_CHANGES
+                && !written().any(|key| named.contains(key))
+                && !keys(set).any(|key| changed.contains(key));
+            if !fits {
+                state.waiting.push(of);
+                continue;
+            }
+            changes += set.changes.len();
+            changed.extend(written());
+            named.extend(keys(set));
+            taken.push(of);
+        }
+        if taken.is_empty() {
+            state.is_running = false;
+        }
+        taken
+    }
+
+    /// Commits these sets, and answers each.
+    async fn commit(&self, mut waiting: Vec<WaitingSet>) {
+        let sets: Vec<Arc<ChangeSet>> = waiting.iter().map(|of| of.set.clone()).collect();
+        let mut versions = Vec::new();
+        for set in &sets {
+            match self.versions.take(set.changes.len()).await {
+                Ok(taken) => versions.push(taken),
+                Err(_) => return alone(waiting, Vec::new(), false),
+            }
+        }
+        let mut left: Vec<&ChangeSet> = sets.iter().map(|set| &**set).collect();
+        for _ in 0..ATTEMPTS {
+            let attempt = self.attempt(&left, &versions).await;
+            let Ok(Attempt { mut refused, ended }) = attempt else {
+                break;
+            };
+            // From the last one, so that positions stay valid.
+            while let Some((at, error)) = refused.pop() {
+                let _ = waiting.remove(at).answer.send(QueueAnswer::Refused(error));
+                left.remove(at);
+                versions.remove(at);
+            }
+            match ended {
+                AttemptEnd::Applied(applied) => {
+                    for (of, applied) in waiting.into_iter().zip(applied) {
+                        // The caller may be gone.
+                        let _ = of.answer.send(QueueAnswer::Applied(applied));
+                    }
+                    return;
+                }
+                AttemptEnd::Moved => {}
+                AttemptEnd::Lost => return alone(waiting, versions, true),
+            }
+        }
+        alone(waiting, versions, false);
+    }
+
+    /// Reads, judges and writes once.
+    async fn attempt(&self, sets: &[&ChangeSet], versions: &[Vec<Version>]) -> Result<Attempt> {
+        let (database, content) = (&*self.database, &*self.content);
+        let snapshots = if sets.iter().all(|set| needs_no_reading(set)) {
+            None
+        } else {
+            Some(CommitSnapshot::read_all(database, &content.skeletons, sets).await?)
+        };
+        let now = snapshots.as_ref().and_then(|all| Some(all.first()?.now));
+        let mut plan = JointPlan::new(now);
+        let (mut refused, mut applied) = (Vec::new(), Vec::new());
+        for (at, (set, versions)) in sets.iter().zip(versions).enumerate() {
+            let changes = set.changes.clone();
+            let version = |index: usize| versions[index];
+            let snapshot = snapshots.as_ref().map(|all| &all[at]);
+            let staged: StagedSet<'_> = match snapshot {
+                // The statement sets the time.
+                None => Staged::new(
+                    &EmptySnapshot::<&StoredEntity>::at(Timestamp::default()),
+                    changes,
+                    version,
+                ),
+                Some(snapshot) => Staged::new(&snapshot, changes, version),
+            };
+            if let Some(snapshot) = snapshot
+                && let Err(error) = judge(&snapshot, &staged, &set.require, set.under.as_ref())
+            {
+                refused.push((at, error));
+                continue;
+            }
+            let last = staged.steps.last();
+            let last = last.map(|step| (step.key().clone(), step.version));
+            applied.push((staged.committed(), last));
+            plan.add(set, staged, snapshot);
+        }
+        if applied.is_empty() {
+            let ended = AttemptEnd::Applied(Vec::new());
+            return Ok(Attempt { refused, ended });
+        }
+        let ended = match plan.execute(content, database).await? {
+            Ok(Some(ids)) => {
+                let each = applied.into_iter().zip(ids).enumerate();
+                let each = each.map(|(at, ((committed, last), id))| {
+                    let needs_numbers = last.is_some() || plan.enqueues_others(at);
+                    AppliedSet {
+                        committed,
+                        numbering: needs_numbers.then_some((id, last)),
+                    }
+                });
+                AttemptEnd::Applied(each.collect())
+            }
+            Ok(None) => AttemptEnd::Moved,
+            Err(error) => match SqlFault::of(&error) {
+                SqlFault::Unavailable if !was_not_applied(&error) => {
+                    tracing::warn!(%error, "reply to a commit lost; checking whether it was applied");
+                    AttemptEnd::Lost
+                }
+                _ => AttemptEnd::Moved,
+            },
+        };
+        Ok(Attempt { refused, ended })
+    }
+}
+
+/// The result of an attempt: the refused sets by position, and the end of the others.
+struct Attempt {
+    refused: Vec<(usize, Error)>,
+    ended: AttemptEnd,
+}
+
+enum AttemptEnd {
+    Applied(Vec<AppliedSet>),
+    Moved,
+    /// The reply was lost.
+    Lost,
+}
+
+/// Lets each caller commit its set alone.
+fn alone(waiting: Vec<WaitingSet>, versions: Vec<Vec<Version>>, was_lost: bool) {
+    let mut versions = versions.into_iter();
+    for of in waiting {
+        let earlier = EarlierAttempt {
+            versions: versions.next(),
+            was_lost,
+        };
+        let _ = of.answer.send(QueueAnswer::Alone(earlier));
+    }
+}
+
+/// The task of a queue. If it ends early, those who wait are told.
+struct RunningQueue {
+    queue: Arc<CommitQueue>,
+    has_ended: bool,
+}
+
+impl RunningQueue {
+    async fn run(mut self) {
+        loop {
+            let next = self.queue.next();
+            if next.is_empty() {
+                self.has_ended = true;
+                return;
+            }
+            self.queue.commit(next).await;
+        }
+    }
+}
+
+impl Drop for RunningQueue {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let mut state = self.queue.lock();
+            state.is_running = false;
+            state.waiting.clear();
+        }
+    }
+}
+
+/// Whether a set can be written together with others.
+fn may_be_joined(set: &ChangeSet) -> bool {
+    let is_leased = |key: &Key| set.under.as_ref().is_some_and(|token| token.key == *key);
+    set.changes.len() <= MAX_OF_ONE
+        && set
+            .under
+            .as_ref()
+            .is_none_or(|token| lease_of(token).is_some())
+        && !set
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::Delete(_)))
+        && !set
+            .require
+            .iter()
+            .any(|require| matches!(require, Require::Unreferenced(_)))
+        && (set.settle.is_some() || !set.enqueue.iter().any(|work| is_leased(&work.key)))
+}

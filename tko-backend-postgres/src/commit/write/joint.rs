@@ -1,0 +1,365 @@
+//! The statement that writes several change sets together: all, or none.
+//!
+//! It has the parts of the statement for one set, with these differences: `ids` has the id of each
+//! set, taken after the last lock and in the order of the sets, and `lease` has the leases of all.
+//! The sets change different keys, and none requires a key that another one changes.
+
+use super::claim::FREE;
+use super::plan::{OwnWork, StagedSet, WritePlan, enqueued, leased};
+use super::{facets, gate, rows, work};
+use crate::codes::{count, key_arrays, micros, signed, stage_number};
+use crate::commit::snapshot::{CommitSnapshot, LiveClaim};
+use crate::content::Content;
+use crate::database::Database;
+use crate::metrics::{Instrument, Purpose};
+use crate::sql::{BuiltSql, SqlBuilder};
+use sqlx::AssertSqlSafe;
+use std::time::Duration;
+use tko_core::commit::{Staged, Step};
+use tko_core::{ChangeSet, Enqueue, Lane, Outcome, Result, Timestamp};
+use uuid::Uuid;
+
+/// A filter for the row `w` of the lease `l`.
+const LEASED: &str = "w.stage = l.stage AND w.kind = l.kind AND w.id = l.id";
+
+/// One of the sets, apart from the rows that it writes.
+struct JointSet<'a> {
+    set: &'a ChangeSet,
+    claim: Option<LiveClaim>,
+    /// The number of its steps.
+    steps: usize,
+    /// The lane of its leased work, if the set enqueues that again.
+    again: Option<i16>,
+    own: Vec<OwnWork<'a>>,
+    others: Vec<&'a Enqueue>,
+}
+
+/// Several change sets, judged and ready to be written by one statement.
+pub(in crate::commit) struct JointPlan<'a> {
+    sets: Vec<JointSet<'a>>,
+    /// Everything that all of them require.
+    required: ChangeSet,
+    staged: StagedSet<'a>,
+    now: Option<Timestamp>,
+}
+
+impl<'a> JointPlan<'a> {
+    /// A plan for no set. `now` is the time of the snapshots; without, the statement sets the time.
+    pub(in crate::commit) fn new(now: Option<Timestamp>) -> Self {
+        Self {
+            sets: Vec::new(),
+            required: ChangeSet::default(),
+            staged: Staged::new(
+                &tko_core::commit::EmptySnapshot::at(Timestamp::default()),
+                Vec::new(),
+                |_| tko_core::Version::default(),
+            ),
+            now,
+        }
+    }
+
+    /// Adds a set.
+    pub(in crate::commit) fn add(
+        &mut self,
+        set: &'a ChangeSet,
+        staged: StagedSet<'a>,
+        snapshot: Option<&CommitSnapshot>,
+    ) {
+        let claim = snapshot.and_then(|snapshot| snapshot.claim);
+        let leased = leased(claim, set);
+        let (mut own, others) = enqueued(set, &staged, leased);
+        let is_leased = |work: &OwnWork<'_>| leased == Some((work.stage, work.key));
+        let again = own
+            .iter()
+            .find(|work| is_leased(work))
+            .map(|work| work.again);
+        own.retain(|work| !is_leased(work));
+        self.required.require.extend(set.require.iter().cloned());
+        self.sets.push(JointSet {
+            set,
+            claim,
+            steps: staged.steps.len(),
+            again,
+            own,
+            others,
+        });
+        self.staged.join(staged);
+    }
+
+    /// Whether work of other entities is enqueued by the set at this position.
+    pub(in crate::commit) fn enqueues_others(&self, at: usize) -> bool {
+        !self.sets[at].others.is_empty()
+    }
+
+    /// Writes all sets. Returns their ids, in order; `None` if the state changed since it was read.
+    ///
+    /// # Errors
+    /// The outer error is of preparing; the inner one is of the statement.
+    pub(in crate::commit) async fn execute(
+        &mut self,
+        content: &Content,
+        database: &Database,
+    ) -> Result<sqlx::Result<Option<Vec<i64>>>> {
+        let sets = self.sets.iter_mut();
+        let own = sets.flat_map(|of| std::mem::take(&mut of.own)).collect();
+        let mut plan = WritePlan {
+            set: &self.required,
+            own,
+            staged: &self.staged,
+            guard: None,
+            claim: None,
+            now: self.now.map(|now| now.0),
+            rows: Vec::with_capacity(self.staged.steps.len()),
+            bodies: Vec::new(),
+            others: Vec::new(),
+            numbers_from: None,
+        };
+        plan.add_rows(content).await?;
+        let statement = statement(&plan, &self.sets);
+        let BuiltSql { text, values } = match statement {
+            Ok(built) => built,
+            Err(error) => return Ok(Err(error)),
+        };
+        let ids: sqlx::Result<Vec<i64>> = sqlx::query_scalar_with(AssertSqlSafe(text), values)
+            .fetch_all(&database.pool)
+            .measured(&database.metrics, Purpose::Commit)
+            .await;
+        Ok(ids.map(|ids| (ids.len() == self.sets.len()).then_some(ids)))
+    }
+}
+
+fn statement(plan: &WritePlan<'_>, sets: &[JointSet<'_>]) -> sqlx::Result<BuiltSql> {
+    let mut sql = SqlBuilder::of_arrays();
+    let mut gate = Vec::new();
+    gate::lock(plan, &mut sql, &mut gate)?;
+    let has_leases = lock_leases(sets, &mut sql, &mut gate)?;
+    gate::requirements(plan, &mut sql, &mut gate)?;
+    let gate = match gate.is_empty() {
+        true => "true".to_owned(),
+        false => gate.join(" AND "),
+    };
+    sql.with("gate", format_args!("SELECT 1 WHERE {gate}"));
+    let done = rows::write(plan, &mut sql)?;
+    let after = match done.as_slice() {
+        [] => String::new(),
+        parts => format!(" WHERE {}", rows::all_of(parts)),
+    };
+    let most = sql.bind(count(sets.len()))?;
+    sql.with_materialized(
+        "ids",
+        format_args!(
+            "SELECT x.n, nextval('change_set') AS id \
+             FROM gate CROSS JOIN generate_series(1, {most}) x(n){after}"
+        ),
+    );
+    // For the parts that do not depend on the set.
+    sql.with_materialized("s", "SELECT max(i.id) AS id FROM ids i HAVING count(*) > 0");
+    rows::contents(plan, &mut sql)?;
+    facets::write(plan, &mut sql)?;
+    work::own(plan, &mut sql)?;
+    if has_leases {
+        settle(&mut sql);
+    }
+    changes(plan, sets, &mut sql)?;
+    marks(sets, &mut sql)?;
+    Ok(sql.finish("SELECT i.id FROM ids i ORDER BY i.n"))
+}
+
+/// Locks the leased work of all sets, after the changed rows. Returns whether there is any.
+fn lock_leases(
+    sets: &[JointSet<'_>],
+    sql: &mut SqlBuilder,
+    gate: &mut Vec<String>,
+) -> sqlx::Result<bool> {
+    let mut keys = Vec::new();
+    let (mut stages, mut tokens) = (Vec::<i16>::new(), Vec::<Uuid>::new());
+    let (mut outcomes, mut delays) = (Vec::<Option<i16>>::new(), Vec::<i64>::new());
+    let (mut reasons, mut lanes) = (Vec::<Option<String>>::new(), Vec::<Option<i16>>::new());
+    let mut progress = Vec::<Option<String>>::new();
+    for of in sets {
+        let (Some(LiveClaim::Lease(stage, lease)), Some(token)) = (of.claim, &of.set.under) else {
+            continue;
+        };
+        keys.push(&token.key);
+        stages.push(stage_number(stage));
+        tokens.push(lease);
+        let (outcome, after, reason) = match &of.set.settle {
+            None => (None, Duration::ZERO, None),
+            Some(Outcome::Done) => (Some(0), Duration::ZERO, None),
+            // PostgreSQL accepts no NUL in a text.
+            Some(Outcome::Retry { after, reason }) => {
+                (Some(1), *after, Some(reason.replace('\0', "\u{fffd}")))
+            }
+            Some(Outcome::Yield { after }) => (Some(2), *after, None),
+        };
+        outcomes.push(outcome);
+        delays.push(micros(after));
+        reasons.push(reason);
+        lanes.push(of.again);
+        progress.push(of.set.progress.as_ref().map(ToString::to_string));
+    }
+    if keys.is_empty() {
+        return Ok(false);
+    }
+    let leases = keys.len();
+    let after_rows = if gate.is_empty() {
+        ""
+    } else {
+        " AND (SELECT count(*) FROM locked) >= 0"
+    };
+    let rows = sql
+        .table(leases)
+        .keys(key_arrays(keys))?
+        .column("stage", "smallint", stages)?
+        .column("token", "uuid", tokens)?
+        .column("outcome", "smallint", outcomes)?
+        .column("after", "bigint", delays)?
+        .column("reason", "text", reasons)?
+        .column("lane", "smallint", lanes)?
+        .column("progress", "text", progress)?
+        .named("k");
+    sql.with_materialized(
+        "lease",
+        format_args!(
+            "SELECT w.stage, w.kind, w.id, w.attempts, coalesce(k.lane, w.again) AS again, \
+             k.outcome, k.after, k.reason, k.progress FROM {rows} JOIN work w \
+             ON w.stage = k.stage AND w.kind = k.kind AND w.id = k.id AND w.token = k.token \
+             WHERE w.until > now_us(){after_rows} ORDER BY w.stage, w.kind, w.id FOR UPDATE OF w"
+        ),
+    );
+    let leases = sql.bind(count(leases))?;
+    gate.push(format!("(SELECT count(*) FROM lease) = {leases}"));
+    Ok(true)
+}
+
+/// Adds the parts that end or update the leases.
+fn settle(sql: &mut SqlBuilder) {
+    let progress = "CASE WHEN l.progress IS NULL THEN w.progress \
+                    WHEN l.progress = 'null' THEN NULL ELSE l.progress::json END";
+    sql.with(
+        "kept",
+        format_args!(
+            "UPDATE work w SET progress = {progress} FROM s CROSS JOIN lease l \
+             WHERE {LEASED} AND l.outcome IS NULL AND l.progress IS NOT NULL"
+        ),
+    );
+    sql.with(
+        "finished",
+        format_args!(
+            "DELETE FROM work w USING s CROSS JOIN lease l \
+             WHERE {LEASED} AND l.outcome = 0 AND l.again IS NULL"
+        ),
+    );
+    let (patience, failing) = (Lane::PATIENCE, Lane::FAILING.number());
+    let due = "CASE WHEN l.again IS NULL THEN now_us() + l.after ELSE now_us() END";
+    sql.with(
+        "ended",
+        format_args!(
+            "UPDATE work w SET {FREE}, at = {due}, due = {due}, \
+             attempts = CASE l.outcome WHEN 0 THEN 0 WHEN 1 THEN l.attempts \
+                 ELSE greatest(l.attempts - 1, 0) END, \
+             lane = CASE WHEN l.outcome = 0 THEN l.again \
+                 WHEN l.outcome = 1 AND l.attempts >= {patience} THEN {failing} ELSE w.lane END, \
+             error = CASE l.outcome WHEN 0 THEN NULL WHEN 1 THEN l.reason ELSE w.error END, \
+             progress = CASE WHEN l.outcome = 0 THEN NULL ELSE {progress} END \
+             FROM s CROSS JOIN lease l \
+             WHERE {LEASED} AND (l.outcome > 0 OR l.outcome = 0 AND l.again IS NOT NULL)"
+        ),
+    );
+}
+
+/// Adds the part that inserts the changes of all steps, each under the id of its set.
+fn changes(plan: &WritePlan<'_>, sets: &[JointSet<'_>], sql: &mut SqlBuilder) -> sqlx::Result<()> {
+    if plan.staged.steps.is_empty() {
+        return Ok(());
+    }
+    let (kinds, ids) = key_arrays(plan.staged.steps.iter().map(Step::key));
+    let rows = ids.len();
+    let (mut numbers, mut ordinals) = (Vec::<i64>::with_capacity(rows), Vec::with_capacity(rows));
+    let mut causes = Vec::with_capacity(rows);
+    for (number, of) in (1..).zip(sets) {
+        for ordinal in (0_i16..).take(of.steps) {
+            numbers.push(number);
+            ordinals.push(ordinal);
+            causes.push(of.set.cause.as_deref().map(str::to_owned));
+        }
+    }
+    let mut versions = Vec::with_capacity(rows);
+    let (mut gone, mut bodies) = (Vec::new(), Vec::new());
+    for (step, row) in plan.staged.steps.iter().zip(&plan.rows) {
+        versions.push(signed(step.version.0));
+        gone.push(row.is_none());
+        let after = row.as_ref().map_or(0, |row| row.body_at);
+        let before = step.before.map(|found| found.body_at);
+        bodies.push(before.filter(|before| *before != 0 && *before != after));
+    }
+    let rows = sql
+        .table(rows)
+        .column("n", "bigint", numbers)?
+        .column("ordinal", "smallint", ordinals)?
+        .keys((kinds, ids))?
+        .column("version", "bigint", versions)?
+        .column("gone", "boolean", gone)?
+        .column("body_before", "bigint", bodies)?
+        .column("cause", "text", causes)?
+        .named("c");
+    let now = match plan.now {
+        Some(now) => sql.bind(now)?.to_string(),
+        None => "now_us()".to_owned(),
+    };
+    let is_new = plan.staged.steps.iter().all(|step| step.before.is_none());
+    // From the snapshot of the statement: a locked row still has the version that was read.
+    let before = if is_new {
+        "NULL::json"
+    } else {
+        "(SELECT row_to_json(e) FROM entity e WHERE e.kind = c.kind AND e.id = c.id)"
+    };
+    sql.with(
+        "changes",
+        format_args!(
+            "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
+             SELECT i.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, {now}, c.id, {before}, c.cause \
+             FROM ids i JOIN {rows} ON c.n = i.n"
+        ),
+    );
+    Ok(())
+}
+
+/// Adds the part that records work for other entities, each under the id of its set.
+fn marks(sets: &[JointSet<'_>], sql: &mut SqlBuilder) -> sqlx::Result<()> {
+    let mut keys = Vec::new();
+    let (mut numbers, mut ordinals) = (Vec::<i64>::new(), Vec::<i16>::new());
+    let (mut stages, mut lanes) = (Vec::<i16>::new(), Vec::<i16>::new());
+    let mut after = Vec::<i64>::new();
+    for (number, of) in (1..).zip(sets) {
+        for (ordinal, work) in (0..).zip(&of.others) {
+            keys.push(&work.key);
+            numbers.push(number);
+            ordinals.push(ordinal);
+            stages.push(stage_number(work.stage));
+            lanes.push(i16::from(work.lane.number()));
+            after.push(micros(work.after));
+        }
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let rows = sql
+        .table(keys.len())
+        .column("n", "bigint", numbers)?
+        .column("ordinal", "smallint", ordinals)?
+        .column("stage", "smallint", stages)?
+        .keys(key_arrays(keys))?
+        .column("lane", "smallint", lanes)?
+        .column("after", "bigint", after)?
+        .named("m");
+    sql.with(
+        "marks",
+        format_args!(
+            "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
+             SELECT i.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
+             FROM ids i JOIN {rows} ON m.n = i.n"
+        ),
+    );
+    Ok(())
+}
