@@ -25,6 +25,7 @@ mod pages;
 mod request_body;
 mod settings;
 mod steps;
+mod windows;
 mod worker;
 
 pub use oversize::skipped_entities;
@@ -192,6 +193,7 @@ impl Server {
             open,
             ending,
             workshop: Workshop::new(),
+            window_ends: std::sync::Arc::default(),
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))
             .max_decoding_message_size(max)
