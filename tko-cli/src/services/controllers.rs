@@ -1,6 +1,8 @@
 //! The flags of preparers and schedulers, and the controllers made from them.
 
+use super::clusters::ClusterArgs;
 use super::plugins::PluginHost;
+use super::pods::program_executors;
 use super::{functions, time};
 use clap::Args;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_helm::{HelmPreparer, HelmSettings};
 use tko_kpt::{KptExecutor, KptfilePreparer};
-use tko_plugin::{CommandExecutor, Grpc, PluginPolicy, Timeouts, WorkerExecutor};
+use tko_plugin::{Grpc, PluginPolicy, Timeouts};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
 use tko_worker::WorkerSettings;
@@ -81,6 +83,8 @@ pub(crate) struct SchedulerArgs {
     /// Folder with secrets, one per file, that properties of plugins name as secret:NAME
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    #[command(flatten)]
+    clusters: ClusterArgs,
 }
 
 /// The destination of manifests.
@@ -113,15 +117,12 @@ pub(crate) fn executors(
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
         timeouts,
-        metrics: plugins.metrics,
+        metrics: plugins.metrics.clone(),
         policy: plugins.policy.clone(),
-        environment: plugins.environment,
+        environment: plugins.environment.clone(),
         ..tko_plugin::CommandSettings::default()
     };
-    let mut executors: Vec<Arc<dyn Executor>> = vec![
-        Arc::new(CommandExecutor::new(settings.clone())),
-        Arc::new(WorkerExecutor::new(settings)),
-    ];
+    let mut executors = program_executors(&settings, &plugins);
     // Functions and playbooks are programs and containers that no folder limits.
     if plugins.policy == PluginPolicy::Any {
         let functions = functions::settings(timeouts.prepare);
@@ -220,7 +221,10 @@ impl SchedulerArgs {
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
         ScheduleController::new(data)
-            .with_registry(native(destination))
+            .with_registry(
+                self.clusters
+                    .add_to(native(destination), self.scheduler_timeout),
+            )
             .with_executors(executors(address, timeouts, plugins, self.ansible()))
             .with_clock(clock)
             .with_settings(settings)
@@ -299,6 +303,7 @@ impl Default for SchedulerArgs {
             manifests_git: None,
             manifests_push: None,
             secrets: None,
+            clusters: ClusterArgs::default(),
         }
     }
 }
