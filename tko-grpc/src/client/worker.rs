@@ -4,14 +4,14 @@ use super::Client;
 use super::call::garbled;
 use crate::proto::v1alpha2 as wire;
 use crate::wire::scalar::{duration, generation, stage};
-use crate::wire::step::{pack_placed, pack_prepared};
+use crate::wire::step::{pack_placed, pack_prepared, pack_report};
 use crate::wire::work::{pack_mark, pack_outcome, unpack_claim};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Caller, Claim, ClaimRequest, Enqueue, Generation, Outcome, PrepareStep, Result, ScheduleStep,
-    Token, WorkerApi,
+    Caller, Claim, ClaimRequest, Condition, Enqueue, Generation, Key, Outcome, PrepareStep, Result,
+    ScheduleStep, Token, WorkerApi,
 };
 
 #[async_trait]
@@ -118,6 +118,19 @@ impl WorkerApi for Client {
             time,
             request,
             |mut controller, request| async move { controller.commit_placed(request).await },
+        )
+        .await
+        .map(|_| ())
+    }
+
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        let request = pack_report(key, &conditions);
+        let time = self.settings.timeout;
+        self.work(
+            "report conditions",
+            time,
+            request,
+            |mut controller, request| async move { controller.report(request).await },
         )
         .await
         .map(|_| ())

@@ -227,6 +227,11 @@ pub(super) fn versioned() -> Vec<Row> {
         request.encode_to_vec(),
         WORKERS,
     );
+    let request = wire::ReportRequest {
+        key: Some(key(Kind::Site)),
+        ..Default::default()
+    };
+    row("Controller", "Report", request.encode_to_vec(), WORKERS);
     rows
 }
 
