@@ -5,6 +5,8 @@ use crate::connect::ConnectArgs;
 use crate::console::Console;
 use crate::dashboard::DashboardArgs;
 use crate::demo::DemoArgs;
+#[cfg(feature = "catalog")]
+use crate::entity::catalog::{CatalogCommand, InventoryCommand};
 use crate::entity::deployment::DeploymentCommand;
 use crate::entity::plugin::PluginCommand;
 use crate::entity::site::SiteCommand;
@@ -63,6 +65,12 @@ enum CliCommand {
     Deployment(Remote<DeploymentCommand>),
     /// Manage plugins: programs that prepare, schedule or validate
     Plugin(Remote<PluginCommand>),
+    /// Manage catalogs: templates from folders, git, OCI registries and web servers
+    #[cfg(feature = "catalog")]
+    Catalog(Remote<CatalogCommand>),
+    /// Manage inventories: sites from folders, Ansible, Kubernetes, NetBox and programs
+    #[cfg(feature = "catalog")]
+    Inventory(Remote<InventoryCommand>),
     /// Show the server's name, version and addresses
     About(ConnectArgs),
     /// Show the terminal dashboard: what is there and what is wrong, live
@@ -158,6 +166,25 @@ impl Cli {
                     .explain(command.run(&data, &mut console).await)
                     .await?;
             }
+            #[cfg(feature = "catalog")]
+            CliCommand::Catalog(Remote {
+                connect,
+                command: CatalogCommand::Start(start),
+            }) => Box::pin(start.run(&connect)).await?,
+            #[cfg(feature = "catalog")]
+            CliCommand::Catalog(Remote { connect, command }) => {
+                let data = connect.client().await?;
+                connect
+                    .explain(command.run(&data, &mut console).await)
+                    .await?;
+            }
+            #[cfg(feature = "catalog")]
+            CliCommand::Inventory(Remote { connect, command }) => {
+                let data = connect.client().await?;
+                connect
+                    .explain(command.run(&data, &mut console).await)
+                    .await?;
+            }
             CliCommand::About(connect) => about(&connect, &mut console).await?,
             CliCommand::Dashboard(dashboard) => dashboard.run().await?,
             CliCommand::Audit(audit) => audit.run(&mut console).await?,
@@ -193,6 +220,11 @@ impl Cli {
             CliCommand::Scheduler(SchedulerCommand::Start(start)) => {
                 ("info", start.journal.journald)
             }
+            #[cfg(feature = "catalog")]
+            CliCommand::Catalog(Remote {
+                command: CatalogCommand::Start(start),
+                ..
+            }) => ("info", start.journal.journald),
             // The log lines of the plugin are a part of the result.
             CliCommand::Plugin(Remote {
                 command: PluginCommand::Test(_),

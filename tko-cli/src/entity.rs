@@ -1,5 +1,7 @@
 //! The commands for templates, sites, deployments and plugins, and what they have in common.
 
+#[cfg(feature = "catalog")]
+pub(crate) mod catalog;
 pub(crate) mod deployment;
 pub(crate) mod plugin;
 pub(crate) mod removal;

@@ -269,7 +269,7 @@ impl DeploymentFilter {
 /// The filters for plugins.
 #[derive(Debug, Args)]
 pub(crate) struct PluginFilter {
-    /// Filter by type: validate, prepare or schedule
+    /// Filter by type: validate, prepare, schedule, catalog or inventory
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     plugin_type: Option<PluginType>,
     /// Filter by name: * matches within a segment, ** also across / and :

@@ -5,6 +5,7 @@
 //! | `admission` | validation of large packages, apart from the threads that serve everybody |
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
 //! | `backend`, `data`, `controllers`, `clusters`, `charts`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `pods`, `probes`, `results` | flags, and the parts that are made from them |
+//! | `catalog` | catalogs and inventories: flags, and their controller |
 //! | `web` | the flags of HTTP, and its server |
 //! | `data_folder`, `backend_command` | the folder for data and its lock; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
@@ -14,6 +15,8 @@ mod admission;
 pub(crate) mod assembly;
 pub(crate) mod backend;
 pub(crate) mod backend_command;
+#[cfg(feature = "catalog")]
+pub(crate) mod catalog;
 mod charts;
 mod clusters;
 pub(crate) mod controllers;

@@ -20,7 +20,7 @@ pub use steps::{Effect, MAX_EFFECTS, PrepareStep, ScheduleStep};
 
 use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
-use crate::entity::{Record, Want};
+use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::package::Package;
@@ -326,4 +326,16 @@ pub trait WorkerApi: DataApi {
     /// As [`commit_prepared`](Self::commit_prepared); also
     /// - `Conflict`: a deployment that the step reports as placed is still placed on another site.
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()>;
+
+    /// Merges conditions by kind into those of one entity. Does nothing if the entity does not
+    /// exist, or has these conditions already.
+    ///
+    /// For controllers that work without claims, such as those of catalogs.
+    ///
+    /// # Errors
+    /// - `NotImplemented`: this API cannot do that; the default.
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        let _ = (key, conditions);
+        Err(Error::NotImplemented("reporting conditions".into()))
+    }
 }

@@ -156,13 +156,23 @@ pub enum PluginType {
     Schedule,
     /// It validates packages.
     Validate,
+    /// It registers templates from outside.
+    Catalog,
+    /// It registers sites from outside.
+    Inventory,
 }
 
 impl PluginType {
     /// All plugin types, in order.
-    pub const ALL: [Self; 3] = [Self::Prepare, Self::Schedule, Self::Validate];
+    pub const ALL: [Self; 5] = [
+        Self::Prepare,
+        Self::Schedule,
+        Self::Validate,
+        Self::Catalog,
+        Self::Inventory,
+    ];
 
-    /// The text of the type in ids: `prepare`, `schedule` or `validate`.
+    /// The text of the type in ids: `prepare`, `schedule`, `validate`, `catalog` or `inventory`.
     ///
     /// The texts differ in their first letter, by which [`PluginId::plugin_type`] finds the type.
     pub fn as_str(self) -> &'static str {
@@ -170,6 +180,8 @@ impl PluginType {
             Self::Prepare => "prepare",
             Self::Schedule => "schedule",
             Self::Validate => "validate",
+            Self::Catalog => "catalog",
+            Self::Inventory => "inventory",
         }
     }
 }
@@ -191,7 +203,10 @@ impl FromStr for PluginType {
             .ok_or_else(|| {
                 Error::bad(
                     "plugin type",
-                    format!("unknown plugin type {text:?}; expected prepare, schedule or validate"),
+                    format!(
+                        "unknown plugin type {text:?}; expected prepare, schedule, validate, \
+                         catalog or inventory"
+                    ),
                 )
             })
     }
@@ -231,6 +246,8 @@ impl PluginId {
         match self.0.as_bytes().first() {
             Some(b'p') => PluginType::Prepare,
             Some(b's') => PluginType::Schedule,
+            Some(b'c') => PluginType::Catalog,
+            Some(b'i') => PluginType::Inventory,
             _ => PluginType::Validate,
         }
     }

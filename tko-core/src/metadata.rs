@@ -34,6 +34,14 @@ pub const RESERVED: &str = "nephio.org/";
 /// the metadata that selections see: for data that other interfaces keep with an entity.
 pub const PRIVATE: &str = "nephio.org/_";
 
+/// The prefixes of keys that say where an entity is from: a catalog or an inventory.
+///
+/// Sites and deployments do not inherit them from their template.
+pub const PROVENANCE: [&str; 2] = ["Catalog.", "Inventory."];
+
+/// The given metadata key of a site that its inventory no longer has; placements skip such sites.
+pub const INVENTORY_GONE: &str = "Inventory.gone";
+
 /// A map of strings, in the byte order of its keys. Cloning copies a pointer.
 ///
 /// All pairs are in one allocation, because stores hold and decode very many of these maps. An

@@ -66,10 +66,10 @@ use crate::api::{
 use crate::backend::Backend;
 use crate::caller::Caller;
 use crate::change::{
-    Ack, ChangeRecord, ChangeSet, Committed, FeedPosition, MAX_CHANGES, Modification,
+    Ack, Change, ChangeRecord, ChangeSet, Committed, FeedPosition, MAX_CHANGES, Modification,
 };
 use crate::clock::Ids;
-use crate::entity::{Record, Want};
+use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result, Subject};
 use crate::feed::whole;
 use crate::handler::Admission;
@@ -444,5 +444,15 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
 
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         self.placed_step(claim, step).await
+    }
+
+    async fn report(&self, key: &Key, mut conditions: Vec<Condition>) -> Result<()> {
+        limits::bounded(&mut conditions)?;
+        let mut draft = ChangeDraft::because("reported");
+        draft
+            .set
+            .changes
+            .push(Change::Conditions(key.clone(), conditions));
+        self.commit(draft, Ack::Numbered).await.map(|_| ())
     }
 }

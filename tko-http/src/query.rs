@@ -159,7 +159,8 @@ impl ApiQuery {
                 select.approved = self.boolean("approved")?;
             }
             Kind::Plugin => {
-                select.plugin_type = self.parsed("type", "validate, prepare or schedule")?;
+                select.plugin_type =
+                    self.parsed("type", "validate, prepare, schedule, catalog or inventory")?;
                 select.ids = self.ids("name")?;
                 select.executor = self.text("executor")?;
                 select.trigger = self.text("trigger")?.map(|text| gvk(&text)).transpose()?;

@@ -54,7 +54,7 @@ pub(crate) enum PluginCommand {
 /// The arguments that name a plugin.
 #[derive(Debug, Args)]
 pub(crate) struct PluginName {
-    /// Type: validate, prepare or schedule
+    /// Type: validate, prepare, schedule, catalog or inventory
     #[arg(value_name = "TYPE")]
     plugin_type: PluginType,
     /// Name, such as gateway
@@ -106,7 +106,10 @@ impl PluginCommand {
             Self::Get(name) => show(data, &Key::from(name.id()?), console).await,
             Self::Register(args) => {
                 let id = args.name.id()?;
-                let warning = unknown_executor(&args.executor);
+                let warning = match is_source(&id) {
+                    true => None,
+                    false => unknown_executor(&args.executor),
+                };
                 let new = NewPlugin::new(id.clone(), args.executor)
                     .arguments(args.arguments)
                     .properties(args.properties.into_iter().collect())
@@ -131,6 +134,14 @@ impl PluginCommand {
             }
         }
     }
+}
+
+/// Whether a plugin is a catalog or inventory, which have executors of their own.
+fn is_source(id: &PluginId) -> bool {
+    matches!(
+        id.plugin_type(),
+        PluginType::Catalog | PluginType::Inventory
+    )
 }
 
 /// Returns a warning if the controllers of this program have no such executor.
@@ -160,7 +171,9 @@ async fn warn_of_executors(
     loop {
         let page = data.list(&list).await?;
         for record in &page.items {
-            if let Facts::Plugin(plugin) = &record.entity.facts
+            if let (Facts::Plugin(plugin), Key::Plugin(id)) =
+                (&record.entity.facts, &record.entity.key)
+                && !is_source(id)
                 && let Some(warning) = unknown_executor(&plugin.executor)
             {
                 console.done(&format!("warning: {}: {warning}", record.entity.key));

@@ -57,6 +57,9 @@ pub(crate) struct Assembly {
     validation_executors: Vec<Arc<dyn Executor>>,
     /// Measurements of the calls of all plugins.
     plugins: PluginHost,
+    /// Measurements of the syncs of catalogs and inventories.
+    #[cfg(feature = "catalog")]
+    catalog_metrics: tko_catalog::CatalogMetrics,
 }
 
 impl Assembly {
@@ -122,10 +125,14 @@ impl Assembly {
             background: JoinSet::new(),
             validation_executors: Vec::new(),
             plugins: plugins.clone(),
+            #[cfg(feature = "catalog")]
+            catalog_metrics: tko_catalog::CatalogMetrics::default(),
         };
         if let Some(mut exporter) = exporter {
             plugin_metrics::register(exporter.registry(), &assembly.plugins.metrics);
             door_metrics::register(exporter.registry());
+            #[cfg(feature = "catalog")]
+            assembly.catalog_metrics.register(exporter.registry());
             assembly.export(exporter);
         }
         assembly.finish_deletions();
@@ -344,6 +351,24 @@ impl Assembly {
         self.controllers
             .tasks
             .spawn(async move { controller.run(stop).await.context("the scheduler failed") });
+    }
+
+    /// Starts the controller of catalogs and inventories.
+    #[cfg(feature = "catalog")]
+    pub(crate) fn follow_catalogs(
+        &mut self,
+        args: &super::catalog::CatalogArgs,
+        secrets: Option<std::path::PathBuf>,
+    ) {
+        let controller = args
+            .controller(self.worker_api("catalog"), secrets, &self.plugins)
+            .with_clock(self.clock.clone())
+            .with_metrics(self.catalog_metrics.clone());
+        let stop = self.controllers.stop.clone();
+        self.controllers.tasks.spawn(async move {
+            let ended = controller.run(stop).await;
+            ended.context("the controller of catalogs failed")
+        });
     }
 
     /// Waits until a part ends by itself, which is always an error.

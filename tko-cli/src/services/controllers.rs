@@ -185,6 +185,12 @@ impl SchedulerArgs {
             .with_playbook_timeout(self.scheduler_timeout)
     }
 
+    /// The folder with secrets.
+    #[cfg(feature = "catalog")]
+    pub(super) fn secrets(&self) -> Option<PathBuf> {
+        self.secrets.clone()
+    }
+
     /// The destination that the flags choose.
     pub(crate) fn manifest_destination(&self) -> ManifestDestination {
         match (&self.manifests, &self.manifests_git) {

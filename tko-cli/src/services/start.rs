@@ -2,6 +2,8 @@
 //! `tko scheduler start`.
 
 use super::assembly::Assembly;
+#[cfg(feature = "catalog")]
+use super::catalog::CatalogArgs;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
 use super::data::{DataArgs, SchemaArgs};
 use super::kubernetes::KubernetesArgs;
@@ -53,6 +55,9 @@ pub(crate) struct UpArgs {
     preparer: PreparerArgs,
     #[command(flatten)]
     scheduler: SchedulerArgs,
+    #[cfg(feature = "catalog")]
+    #[command(flatten)]
+    catalogs: CatalogArgs,
 }
 
 /// Run the data service
@@ -150,6 +155,8 @@ impl UpArgs {
         assembly.prepare(&self.preparer, &self.controllers);
         let destination = self.scheduler.manifest_destination();
         assembly.schedule(&self.scheduler, &self.controllers, destination);
+        #[cfg(feature = "catalog")]
+        assembly.follow_catalogs(&self.catalogs, self.scheduler.secrets());
         run_until_signal(assembly, signals).await
     }
 }
@@ -234,7 +241,7 @@ impl SchedulerStartArgs {
     }
 }
 
-async fn run_until_signal_or_end(
+pub(super) async fn run_until_signal_or_end(
     run: impl Future<Output = anyhow::Result<()>>,
     stop: &CancellationToken,
     mut signals: Signals,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
-use crate::entity::{Record, Want};
+use crate::entity::{Condition, Record, Want};
 use crate::error::Result;
 use crate::id::{DeploymentId, Key};
 use crate::package::Package;
@@ -181,5 +181,9 @@ impl<T: WorkerApi + ?Sized> WorkerApi for Arc<T> {
 
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         (**self).commit_placed(claim, step).await
+    }
+
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        (**self).report(key, conditions).await
     }
 }

@@ -125,6 +125,8 @@ pub enum ApiCall<'a> {
     CommitPrepared(&'a Token, &'a PrepareStep),
     /// [`WorkerApi::commit_placed`](super::WorkerApi::commit_placed).
     CommitPlaced(&'a Token, &'a ScheduleStep),
+    /// [`WorkerApi::report`](super::WorkerApi::report).
+    Report(&'a Key),
 }
 
 /// The kind of an [`ApiCall`].
@@ -174,6 +176,7 @@ impl ApiCall<'_> {
             Self::Enqueue(_) => "enqueue",
             Self::CommitPrepared(..) => "commit_prepared",
             Self::CommitPlaced(..) => "commit_placed",
+            Self::Report(_) => "report",
         }
     }
 
@@ -201,7 +204,8 @@ impl ApiCall<'_> {
             | Self::Settle(_)
             | Self::Enqueue(_)
             | Self::CommitPrepared(..)
-            | Self::CommitPlaced(..) => None,
+            | Self::CommitPlaced(..)
+            | Self::Report(_) => None,
         }
     }
 
@@ -260,7 +264,8 @@ impl ApiCall<'_> {
             | Self::Settle(_)
             | Self::Enqueue(_)
             | Self::CommitPrepared(..)
-            | Self::CommitPlaced(..) => CallKind::Work,
+            | Self::CommitPlaced(..)
+            | Self::Report(_) => CallKind::Work,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
 use crate::deployment_resource;
-use crate::entity::{Record, Want};
+use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::package::Package;
@@ -478,5 +478,10 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         self.check_whole(ApiCall::CommitPlaced(claim, &step))?;
         self.inner.commit_placed(claim, step).await
+    }
+
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        self.check_whole(ApiCall::Report(key))?;
+        self.inner.report(key, conditions).await
     }
 }

@@ -54,6 +54,7 @@ pub const PERMISSIONS: &[Permission] = &[
     row("enqueue", &[], WORKERS),
     row("commit_prepared", &[], WORKERS),
     row("commit_placed", &[], WORKERS),
+    row("report", &[], WORKERS),
 ];
 
 const fn row(

@@ -10,7 +10,7 @@ use crate::change::{Change, ChangeSet, Put, Require, same_package};
 use crate::entity::{APPROVED, Condition, Entity, Facts, PREPARED, Record};
 use crate::hash::ContentHash;
 use crate::id::Key;
-use crate::metadata::{Metadata, PRIVATE, RESERVED};
+use crate::metadata::{Metadata, PRIVATE, PROVENANCE, RESERVED};
 use crate::package::Package;
 use crate::revision::{Generation, Timestamp, Version};
 use crate::triggers;
@@ -207,9 +207,12 @@ pub(super) fn observed_again(entity: &Entity, put: &Put) -> Vec<Condition> {
     .collect()
 }
 
-/// A template's metadata without the reserved keys: what sites and deployments inherit from it.
+/// A template's metadata without the reserved keys, and those of its provenance: what sites and
+/// deployments inherit from it.
 pub(super) fn inheritable(template: &Entity) -> Metadata {
     let mut metadata = template.metadata.clone();
-    metadata.retain(|key, _| !key.starts_with(RESERVED));
+    metadata.retain(|key, _| {
+        !key.starts_with(RESERVED) && !PROVENANCE.iter().any(|prefix| key.starts_with(prefix))
+    });
     metadata
 }

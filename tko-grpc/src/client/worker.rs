@@ -7,7 +7,7 @@ use crate::proto::v1alpha2::commit_steps_request::step::Step;
 use crate::wire::entity::{pack_want, unpack_record};
 use crate::wire::scalar::{duration, generation, key, stage, unpack_key};
 use crate::wire::select::pack_select;
-use crate::wire::step::{pack_placed, pack_prepared};
+use crate::wire::step::{pack_placed, pack_prepared, pack_report};
 use crate::wire::table::Unpacker;
 use crate::wire::work::{pack_mark, pack_outcome, unpack_claim};
 use async_trait::async_trait;
@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Caller, Claim, ClaimRequest, Cursor, DataApi, Enqueue, Error, Generation, Key, List, Outcome,
-    Page, PrepareStep, Record, Result, Revision, ScheduleStep, Token, Want, WorkerApi,
+    Caller, Claim, ClaimRequest, Condition, Cursor, DataApi, Enqueue, Error, Generation, Key, List,
+    Outcome, Page, PrepareStep, Record, Result, Revision, ScheduleStep, Token, Want, WorkerApi,
 };
 
 fn pack_list(list: &List) -> wire::ListRequest {
@@ -196,5 +196,18 @@ impl WorkerApi for Client {
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let step = Step::Placed(pack_placed(claim, &step));
         self.commit_step(step).await.map(|_| ())
+    }
+
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        let request = pack_report(key, &conditions);
+        let time = self.settings.timeout;
+        self.work(
+            "report conditions",
+            time,
+            request,
+            |mut controller, request| async move { controller.report(request).await },
+        )
+        .await
+        .map(|_| ())
     }
 }

@@ -8,7 +8,7 @@ use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_server;
 use crate::wire::entity::{pack_record, unpack_want};
 use crate::wire::scalar::{required, tokens, unpack_duration, unpack_stage};
-use crate::wire::step::{unpack_placed, unpack_prepared};
+use crate::wire::step::{unpack_placed, unpack_prepared, unpack_report};
 use crate::wire::table::Packer;
 use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
 use std::sync::Arc;
@@ -156,6 +156,19 @@ impl controller_server::Controller for WorkerService {
                 let (token, step) = unpack_placed(request)?;
                 api.commit_placed(&token, step).await?;
                 Ok(wire::CommitPlacedResponse {})
+            })
+            .await
+    }
+
+    async fn report(
+        &self,
+        request: Request<wire::ReportRequest>,
+    ) -> Result<Response<wire::ReportResponse>, Status> {
+        self.0
+            .answer(request, |api, request| async move {
+                let (key, conditions) = unpack_report(request)?;
+                api.report(&key, conditions).await?;
+                Ok(wire::ReportResponse {})
             })
             .await
     }

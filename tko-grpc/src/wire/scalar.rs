@@ -48,6 +48,8 @@ pub(crate) fn plugin_type(plugin: PluginType) -> wire::PluginType {
         PluginType::Prepare => wire::PluginType::Prepare,
         PluginType::Schedule => wire::PluginType::Schedule,
         PluginType::Validate => wire::PluginType::Validate,
+        PluginType::Catalog => wire::PluginType::Catalog,
+        PluginType::Inventory => wire::PluginType::Inventory,
     }
 }
 
@@ -58,6 +60,8 @@ pub(crate) fn unpack_plugin_type(number: i32) -> Result<Option<PluginType>> {
         Ok(wire::PluginType::Prepare) => Ok(Some(PluginType::Prepare)),
         Ok(wire::PluginType::Schedule) => Ok(Some(PluginType::Schedule)),
         Ok(wire::PluginType::Validate) => Ok(Some(PluginType::Validate)),
+        Ok(wire::PluginType::Catalog) => Ok(Some(PluginType::Catalog)),
+        Ok(wire::PluginType::Inventory) => Ok(Some(PluginType::Inventory)),
         Err(_) => Err(unknown("plugin type", number)),
     }
 }

@@ -10,7 +10,9 @@ use super::table::{Packer, Unpacker};
 use super::work::{pack_outcome, pack_progress, unpack_outcome, unpack_progress};
 use crate::proto::v1alpha2 as wire;
 use tko_core::api::MAX_EFFECTS;
-use tko_core::{Effect, Error, Limits, PrepareStep, Result, ScheduleStep, Subscription, Token};
+use tko_core::{
+    Condition, Effect, Error, Key, Limits, PrepareStep, Result, ScheduleStep, Subscription, Token,
+};
 
 pub(crate) fn pack_prepared(token: &Token, step: &PrepareStep) -> wire::CommitPreparedRequest {
     let mut table = Packer::default();
@@ -136,6 +138,20 @@ pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token
         )
         .settle(request.settle.map(unpack_outcome).transpose()?);
     Ok((Token::decode(&request.token)?, step))
+}
+
+pub(crate) fn pack_report(of: &Key, conditions: &[Condition]) -> wire::ReportRequest {
+    wire::ReportRequest {
+        key: Some(key(of)),
+        conditions: conditions.iter().map(pack_condition).collect(),
+    }
+}
+
+pub(crate) fn unpack_report(request: wire::ReportRequest) -> Result<(Key, Vec<Condition>)> {
+    Ok((
+        required_key(request.key.as_ref())?,
+        unpack_conditions(request.conditions)?,
+    ))
 }
 
 fn pack_effect(effect: &Effect, table: &mut Packer) -> wire::Effect {

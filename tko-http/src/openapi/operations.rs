@@ -110,7 +110,7 @@ fn kind() -> Value {
     json!({"type": "string", "enum": ["template", "site", "deployment", "plugin"]})
 }
 fn plugin_type() -> Value {
-    json!({"type": "string", "enum": ["validate", "prepare", "schedule"]})
+    json!({"type": "string", "enum": ["validate", "prepare", "schedule", "catalog", "inventory"]})
 }
 
 const ID: Parameter = path("id", "The id, percent-encoded as one segment");

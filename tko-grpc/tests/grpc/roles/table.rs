@@ -229,6 +229,11 @@ pub(super) fn versioned() -> Vec<Row> {
     );
     row("Controller", "CommitSteps", vec![], WORKERS);
     row("Controller", "ListPages", vec![], WORKERS);
+    let request = wire::ReportRequest {
+        key: Some(key(Kind::Site)),
+        ..Default::default()
+    };
+    row("Controller", "Report", request.encode_to_vec(), WORKERS);
     rows
 }
 

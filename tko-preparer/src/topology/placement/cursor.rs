@@ -5,6 +5,7 @@ use super::plan::{MissingTemplate, PlacementPlan, PlacementSites};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use tko_core::api::MAX_EFFECTS;
+use tko_core::metadata::INVENTORY_GONE;
 use tko_core::{Cursor, Effect, Key, Kind, List, PrepareCall, Result, Select, SiteId, TemplateId};
 
 /// Maximum number of pages of sites that one call reads: pages may be short.
@@ -79,7 +80,11 @@ impl PlacementCursor {
                     Some(Cursor(Key::Site(id))) => self.after = Some(id),
                     _ => self.name += 1,
                 }
-                let sites = page.items.iter();
+                // A site that its inventory no longer has gets nothing new.
+                let sites = page
+                    .items
+                    .iter()
+                    .filter(|site| !site.entity.given.contains_key(INVENTORY_GONE));
                 Ok(Some(
                     sites
                         .filter_map(|site| site.entity.key.site().cloned())

@@ -1,0 +1,252 @@
+//! Catalogs in git repositories, read by the program git.
+//!
+//! Nothing is checked out: trees and blobs are read from the object store. So no hook runs, no
+//! submodule is fetched, and no name or link in a repository can lead to a file of this machine.
+
+mod contents;
+mod repository;
+
+use super::entry::CatalogEntry;
+use super::layout::{below, is_version, packages};
+use super::offer::{CatalogSource, Content, Listing, OfferList};
+use crate::report::SyncProblem;
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use contents::GitContent;
+use repository::{GitRef, Repository};
+use tko_core::{Error, Result};
+use tko_source::SourceFile;
+
+/// Digits of a commit id that a revision shows.
+const SHORT: usize = 12;
+
+/// A repository of packages.
+pub(super) struct GitCatalog {
+    repository: Repository,
+    contents: Vec<GitContent>,
+    /// The refs of the last listing, and the listing. Equal refs have equal content.
+    last: Option<(Vec<GitRef>, Listing)>,
+}
+
+impl GitCatalog {
+    pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
+        Ok(Self {
+            repository: Repository::open(entry, settings).await?,
+            contents: Vec::new(),
+            last: None,
+        })
+    }
+
+    /// The templates of one commit as a whole.
+    async fn add_commit(
+        &mut self,
+        offers: &mut OfferList<'_>,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+        of: &Whole<'_>,
+    ) -> Result<()> {
+        let tree = self.repository.tree(of.commit, settings).await?;
+        let files: Vec<(usize, &str)> = tree
+            .files
+            .iter()
+            .enumerate()
+            .filter_map(|(at, file)| Some((at, below(&entry.root, &file.name)?)))
+            .collect();
+        for (folder, members) in packages(entry, files.iter().copied()) {
+            let place = match (entry.root.as_str(), folder.as_str()) {
+                ("", folder) => folder.to_owned(),
+                (root, "") => root.to_owned(),
+                (root, folder) => format!("{root}/{folder}"),
+            };
+            let Some(digest) = tree.folder(&place) else {
+                continue;
+            };
+            offers.add(&Content {
+                folder: &folder,
+                version: of.version,
+                alias: of.alias,
+                revision: of.revision,
+                digest,
+                content: self.contents.len(),
+            });
+            let files = members.into_iter().filter_map(|at| tree.files.get(at));
+            self.contents
+                .push(GitContent::Files(files.cloned().collect()));
+        }
+        if offers.listing.offers.is_empty() && tree.files.is_empty() {
+            let why = "it has no YAML file";
+            offers
+                .listing
+                .problems
+                .push(SyncProblem::new(of.revision, why));
+        }
+        Ok(())
+    }
+
+    /// The templates of tags that name one package each.
+    async fn add_package_tags(
+        &mut self,
+        offers: &mut OfferList<'_>,
+        entry: &CatalogEntry,
+        tags: &[(&GitRef, &str, &str)],
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let places: Vec<String> = tags
+            .iter()
+            .map(|(tag, path, _)| format!("{}:{path}", tag.commit))
+            .collect();
+        let trees = self.repository.trees(&places, settings).await?;
+        for ((tag, path, version), tree) in tags.iter().zip(trees) {
+            let Some(tree) = tree else {
+                let why = format!("the tag {} names no folder {path:?}", tag.short());
+                offers.listing.problems.push(SyncProblem::new(*path, why));
+                continue;
+            };
+            let folder = below(&entry.root, path).unwrap_or(path);
+            offers.add(&Content {
+                folder,
+                version: Some(version),
+                alias: "",
+                revision: &revision(tag),
+                digest: &tree,
+                content: self.contents.len(),
+            });
+            let path = (*path).to_owned();
+            self.contents.push(GitContent::Tree { tree, path });
+        }
+        Ok(())
+    }
+}
+
+/// A commit that is read as a whole.
+struct Whole<'a> {
+    commit: &'a str,
+    version: Option<&'a str>,
+    alias: &'a str,
+    revision: &'a str,
+}
+
+#[async_trait]
+impl CatalogSource for GitCatalog {
+    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+        let remote = self.repository.remote_refs(settings).await?;
+        let chosen = choose(entry, &remote)?;
+        if let Some((refs, listing)) = &self.last
+            && *refs == chosen.refs
+        {
+            return Ok(listing.clone());
+        }
+        self.last = None;
+        self.contents.clear();
+        self.repository.fetch(&chosen.refs, settings).await?;
+        let mut offers = OfferList::new(entry, settings);
+        let mut package_tags = Vec::new();
+        for reference in &chosen.refs {
+            let short = reference.short();
+            if reference.is_branch() {
+                let alias = entry.alias.clone().unwrap_or_else(|| short.to_owned());
+                let of = Whole {
+                    commit: &reference.commit,
+                    version: None,
+                    alias: &alias,
+                    revision: &revision(reference),
+                };
+                self.add_commit(&mut offers, entry, settings, &of).await?;
+            } else if let Some((path, version)) = short.rsplit_once('/') {
+                package_tags.push((reference, path, version));
+            } else {
+                let of = Whole {
+                    commit: &reference.commit,
+                    version: Some(short),
+                    alias: "",
+                    revision: &revision(reference),
+                };
+                self.add_commit(&mut offers, entry, settings, &of).await?;
+            }
+        }
+        self.add_package_tags(&mut offers, entry, &package_tags, settings)
+            .await?;
+        let mut listing = offers.listing;
+        listing.revision = match chosen.refs.as_slice() {
+            [one] => revision(one),
+            many => format!("{} tags and branches ({})", many.len(), state(many)),
+        };
+        self.last = Some((chosen.refs, listing.clone()));
+        Ok(listing)
+    }
+
+    async fn load(
+        &mut self,
+        content: usize,
+        settings: &CatalogSettings,
+    ) -> Result<Vec<SourceFile>> {
+        let content = self.contents.get(content).cloned();
+        let content = content.ok_or_else(|| Error::bad("package", "it is not listed any more"))?;
+        self.repository.load(&content, settings).await
+    }
+
+    async fn finish(&mut self) {
+        self.repository.rest().await;
+    }
+}
+
+/// The revision of a ref, for people: `v1@0123456789ab`.
+fn revision(reference: &GitRef) -> String {
+    let commit = reference.commit.get(..SHORT).unwrap_or(&reference.commit);
+    format!("{}@{commit}", reference.short())
+}
+
+/// A short digest of all refs.
+fn state(refs: &[GitRef]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for reference in refs {
+        hasher.update(reference.name.as_bytes());
+        hasher.update(reference.commit.as_bytes());
+    }
+    hasher.finalize().to_hex().chars().take(SHORT).collect()
+}
+
+/// The refs that a catalog reads.
+struct ChosenRefs {
+    refs: Vec<GitRef>,
+}
+
+/// Chooses the refs: the branch and the tags that the catalog names; or else all tags that look
+/// like versions; or else the default branch.
+fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<ChosenRefs> {
+    let is_tag = |reference: &&GitRef| {
+        let short = reference.short();
+        let last = short.rsplit('/').next().unwrap_or(short);
+        !reference.is_branch()
+            && match &entry.tags {
+                Some(pattern) => pattern.matches(short),
+                None => is_version(last),
+            }
+    };
+    let mut refs: Vec<GitRef> = Vec::new();
+    if entry.branch.is_none() || entry.tags.is_some() {
+        refs.extend(remote.refs.iter().filter(is_tag).cloned());
+    }
+    let branch = match &entry.branch {
+        Some(branch) => Some(branch.as_str()),
+        None if refs.is_empty() && entry.tags.is_none() => remote.default_branch.as_deref(),
+        None => None,
+    };
+    if let Some(branch) = branch {
+        let name = format!("refs/heads/{branch}");
+        match remote.refs.iter().find(|reference| reference.name == name) {
+            Some(reference) => refs.push(reference.clone()),
+            None => {
+                let why = format!("the repository has no branch {branch:?}");
+                return Err(Error::bad("branch", why));
+            }
+        }
+    }
+    if refs.is_empty() && entry.tags.is_none() {
+        return Err(Error::bad(
+            "url",
+            "the repository has neither versions nor a default branch",
+        ));
+    }
+    Ok(ChosenRefs { refs })
+}

@@ -1,0 +1,145 @@
+//! What is read from git's object store: trees, and the files of packages.
+
+use crate::settings::CatalogSettings;
+use std::collections::HashMap;
+use tko_core::{Error, Result};
+
+/// A file of a commit that a package may have.
+#[derive(Clone, Debug)]
+pub(super) struct TreeFile {
+    /// The path from the root of the repository.
+    pub(super) name: String,
+    /// The id of the blob.
+    pub(super) blob: String,
+    pub(super) size: u64,
+    /// Whether it is a symbolic link.
+    pub(super) is_link: bool,
+}
+
+/// The files of one package.
+#[derive(Clone, Debug)]
+pub(super) enum GitContent {
+    /// The files are known.
+    Files(Vec<TreeFile>),
+    /// All files of a tree, which is at `path`.
+    Tree { tree: String, path: String },
+}
+
+/// All YAML files of a commit, and the ids of its folders.
+#[derive(Debug, Default)]
+pub(super) struct TreeListing {
+    pub(super) files: Vec<TreeFile>,
+    folders: HashMap<String, String>,
+}
+
+impl TreeListing {
+    /// The id of the tree of a folder; the empty path is the root.
+    pub(super) fn folder(&self, path: &str) -> Option<&str> {
+        self.folders.get(path).map(String::as_str)
+    }
+
+    /// Parses the output of `git ls-tree -r -t -z -l`. `root` is the id of the tree itself.
+    ///
+    /// # Errors
+    /// `BadArgument`: it has too many entries.
+    pub(super) fn parse(output: &[u8], root: &str, settings: &CatalogSettings) -> Result<Self> {
+        let mut listing = Self::default();
+        listing.folders.insert(String::new(), root.to_owned());
+        let entries = output
+            .split(|byte| *byte == 0)
+            .filter(|entry| !entry.is_empty());
+        for (count, entry) in entries.enumerate() {
+            if count >= settings.source.max_files {
+                let most = settings.source.max_files;
+                let why = format!("a commit has more than {most} files and folders");
+                return Err(Error::bad("url", why));
+            }
+            // A name that is not UTF-8 cannot be shown or registered.
+            let Ok(entry) = std::str::from_utf8(entry) else {
+                continue;
+            };
+            let Some((facts, name)) = entry.split_once('\t') else {
+                continue;
+            };
+            let mut facts = facts.split_ascii_whitespace();
+            let (Some(mode), Some(kind), Some(id), size) =
+                (facts.next(), facts.next(), facts.next(), facts.next())
+            else {
+                continue;
+            };
+            match kind {
+                "tree" => {
+                    listing.folders.insert(name.to_owned(), id.to_owned());
+                }
+                "blob" if crate::catalog::directory::is_yaml(name) => {
+                    if name.matches('/').count() > settings.source.max_depth {
+                        continue;
+                    }
+                    listing.files.push(TreeFile {
+                        name: name.to_owned(),
+                        blob: id.to_owned(),
+                        size: size.and_then(|size| size.parse().ok()).unwrap_or(u64::MAX),
+                        is_link: mode == "120000",
+                    });
+                }
+                // Submodules are commits; they are not followed.
+                _ => {}
+            }
+        }
+        Ok(listing)
+    }
+}
+
+/// Refuses the files of a package that are links, or too large together, before they are read.
+///
+/// # Errors
+/// `BadArgument`: names the file.
+pub(super) fn check(files: &[TreeFile], settings: &CatalogSettings) -> Result<()> {
+    let mut left = settings.source.max_bytes;
+    for file in files {
+        if file.is_link {
+            let why = format!(
+                "{} is a link, and links are not followed; replace it with a copy of the file",
+                file.name
+            );
+            return Err(Error::bad("package", why));
+        }
+        left = left.checked_sub(file.size).ok_or_else(|| {
+            let most = settings.source.max_bytes;
+            let why = format!("{}: the package has more than {most} bytes", file.name);
+            Error::bad("package", why)
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TreeListing, check};
+    use crate::settings::CatalogSettings;
+    use tko_source::SourceLimits;
+
+    #[test]
+    fn hostile_trees_are_bounded() {
+        let settings = CatalogSettings::default()
+            .with_source(SourceLimits::default().with_max_files(4).with_max_depth(2));
+        let parse = |text: &[u8]| TreeListing::parse(text, "root", &settings);
+        let listing = parse(
+            b"040000 tree t1       -\ta\0100644 blob b1      10\ta/x.yaml\0\
+              120000 blob b2      10\ta/link.yaml\0160000 commit c1       -\ta/module\0",
+        )
+        .expect("a listing");
+        assert_eq!(listing.folder("a"), Some("t1"));
+        assert_eq!(listing.folder(""), Some("root"));
+        assert_eq!(listing.files.len(), 2);
+        let error = check(&listing.files, &settings).expect_err("a link");
+        assert!(error.to_string().contains("a/link.yaml is a link"));
+        let garbage = parse(b"\0\xff\xff\t\0100644\tx.yaml\0no tab\0").expect("nothing");
+        assert!(garbage.files.is_empty());
+        let deep = parse(b"100644 blob b 1\ta/b/c/x.yaml\0").expect("skipped");
+        assert!(deep.files.is_empty());
+        let unknown = parse(b"100644 blob b huge\tx.yaml\0").expect("a file");
+        assert!(check(&unknown.files, &settings).is_err());
+        assert!(parse(&b"100644 blob b 1\ta.yaml\0".repeat(5)).is_err());
+    }
+}

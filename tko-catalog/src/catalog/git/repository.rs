@@ -1,0 +1,656 @@
+//! A bare copy of a remote repository, which is fetched and read by the program git.
+
+use super::contents::{GitContent, TreeFile, TreeListing, check};
+use crate::catalog::entry::{CatalogEntry, public_url};
+use crate::program::{not_started, output};
+use crate::properties::Properties;
+use crate::settings::CatalogSettings;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tko_core::{Error, Result};
+use tko_source::SourceFile;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// Settings of git that no configuration file of this machine overrides.
+const CONFIGURATION: [&str; 12] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.symlinks=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "transfer.fsckObjects=true",
+    "protocol.allow=never",
+    "protocol.https.allow=always",
+    "protocol.http.allow=always",
+    "protocol.ssh.allow=always",
+];
+
+/// Most refs of a repository.
+const MAX_REFS: usize = 200_000;
+
+/// The time between two looks at the size of a copy that grows.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A tag or branch, and the commit that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GitRef {
+    /// The full name, such as `refs/tags/v1`.
+    pub(super) name: String,
+    pub(super) commit: String,
+}
+
+impl GitRef {
+    pub(super) fn is_branch(&self) -> bool {
+        self.name.starts_with("refs/heads/")
+    }
+
+    /// The name without `refs/tags/` or `refs/heads/`.
+    pub(super) fn short(&self) -> &str {
+        let rest = self.name.strip_prefix("refs/").unwrap_or(&self.name);
+        rest.split_once('/').map_or(rest, |(_, short)| short)
+    }
+}
+
+/// The tags and branches of a remote repository.
+pub(super) struct RemoteRefs {
+    pub(super) refs: Vec<GitRef>,
+    pub(super) default_branch: Option<String>,
+}
+
+/// A bare copy.
+pub(super) struct Repository {
+    url: String,
+    path: PathBuf,
+    is_local: bool,
+    /// The header that authenticates, and the URL that it is sent to.
+    authorization: Option<(String, String)>,
+    /// A reader of objects that runs.
+    reader: Option<ObjectReader>,
+    /// Removes a copy that is not kept.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+struct ObjectReader {
+    _child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Repository {
+    pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
+        let (url, is_local) = checked(&entry.url, settings)?;
+        let properties = Properties(&entry.properties);
+        let authorization = match properties.secret("token", settings).await? {
+            None => None,
+            Some(token) => Some(authorization(&url, properties.text("user"), &token)?),
+        };
+        let (path, temporary) = match &settings.cache {
+            Some(cache) => {
+                let digest = blake3::hash(format!("{}\0{url}", entry.name).as_bytes());
+                let name: String = digest.to_hex().chars().take(32).collect();
+                (cache.join(name), None)
+            }
+            None => {
+                let folder = tempfile::tempdir()
+                    .map_err(|error| Error::internal("make a folder for a repository", error))?;
+                (folder.path().join("copy"), Some(folder))
+            }
+        };
+        Ok(Self {
+            url,
+            path,
+            is_local,
+            authorization,
+            reader: None,
+            _temporary: temporary,
+        })
+    }
+
+    /// A command of git that no repository and no user configuration can extend.
+    fn git(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        for setting in CONFIGURATION {
+            command.args(["-c", setting]);
+        }
+        if self.is_local {
+            command.args(["-c", "protocol.file.allow=always"]);
+        }
+        command
+            .arg("--git-dir")
+            .arg(&self.path)
+            .args(arguments)
+            .current_dir("/")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("LC_ALL", "C")
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .env_remove("GIT_INDEX_FILE")
+            .env_remove("GIT_EXTERNAL_DIFF");
+        if std::env::var_os("GIT_SSH_COMMAND").is_none() {
+            command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
+        }
+        if let Some((header, place)) = &self.authorization {
+            // In the environment, because everybody on the machine can read arguments.
+            command
+                .env("GIT_CONFIG_COUNT", "1")
+                .env("GIT_CONFIG_KEY_0", format!("http.{place}.extraHeader"))
+                .env("GIT_CONFIG_VALUE_0", header);
+        }
+        command
+    }
+
+    async fn run(&self, arguments: &[&str], what: &str, most: usize) -> Result<Vec<u8>> {
+        let url = public_url(&self.url);
+        let run = output(self.git(arguments), &format!("{what} {url}"), most).await;
+        // git repeats the URL, which has no secret: they are not accepted in URLs.
+        run.map_err(|error| explained(error, &url))
+    }
+
+    /// The tags and branches of the remote repository.
+    pub(super) async fn remote_refs(&mut self, settings: &CatalogSettings) -> Result<RemoteRefs> {
+        self.create().await?;
+        let url = self.url.clone();
+        let arguments = [
+            "ls-remote",
+            "--symref",
+            "--",
+            &url,
+            "HEAD",
+            "refs/heads/*",
+            "refs/tags/*",
+        ];
+        let out = self.run(&arguments, "read the refs of", settings.max_listing_bytes);
+        let out = out.await?;
+        let text = String::from_utf8_lossy(&out);
+        let mut found = RemoteRefs {
+            refs: Vec::new(),
+            default_branch: None,
+        };
+        for line in text.lines() {
+            let Some((object, name)) = line.split_once('\t') else {
+                continue;
+            };
+            if let Some(target) = object.strip_prefix("ref: refs/heads/") {
+                found.default_branch = Some(target.to_owned());
+            } else if let Some(tag) = name.strip_suffix("^{}") {
+                // The commit of an annotated tag comes after the tag.
+                if let Some(last) = found.refs.last_mut().filter(|last| last.name == tag) {
+                    object.clone_into(&mut last.commit);
+                }
+            } else if name.starts_with("refs/") && is_object_id(object) {
+                found.refs.push(GitRef {
+                    name: name.to_owned(),
+                    commit: object.to_owned(),
+                });
+            }
+            if found.refs.len() > MAX_REFS {
+                let why = format!("the repository has more than {MAX_REFS} tags and branches");
+                return Err(Error::bad("url", why));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the copy, if there is none.
+    async fn create(&mut self) -> Result<()> {
+        if self.path.join("HEAD").exists() {
+            return Ok(());
+        }
+        let cannot = |error| Error::internal("make a folder for a repository", error);
+        tokio::fs::create_dir_all(&self.path)
+            .await
+            .map_err(cannot)?;
+        // Without a template no hook is copied.
+        let arguments = ["init", "--quiet", "--bare", "--template="];
+        self.run(&arguments, "make a copy of", 1 << 20)
+            .await
+            .map(|_| ())
+    }
+
+    /// Fetches the commits that the copy does not have.
+    pub(super) async fn fetch(
+        &mut self,
+        refs: &[GitRef],
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        self.reader = None;
+        let present = self.present(refs, settings).await?;
+        let wanted: Vec<&GitRef> = refs
+            .iter()
+            .zip(present)
+            .filter_map(|(reference, is_present)| (!is_present).then_some(reference))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if size(self.path.clone()).await > settings.max_repository_bytes {
+            // Objects that nothing refers to any more are only dropped with the whole copy.
+            let cannot = |error| Error::internal("remove a copy of a repository", error);
+            tokio::fs::remove_dir_all(&self.path)
+                .await
+                .map_err(cannot)?;
+            self.create().await?;
+        }
+        let specs: Vec<String> = wanted
+            .iter()
+            .map(|reference| format!("+{0}:{0}", reference.name))
+            .collect();
+        match self.fetch_specs(&specs, true, settings).await {
+            // Web servers without the program git offer no shallow copies.
+            Err(error) if error.chain().to_string().contains("shallow") => {
+                self.fetch_specs(&specs, false, settings).await?;
+            }
+            fetched => fetched?,
+        }
+        let present = self.present(refs, settings).await?;
+        if present.iter().all(|is_present| *is_present) {
+            return Ok(());
+        }
+        let why = "a tag or branch changed meanwhile; the next sync tries again";
+        let url = public_url(&self.url);
+        Err(Error::unavailable(format!("fetch {url}"), why))
+    }
+
+    async fn fetch_specs(
+        &self,
+        specs: &[String],
+        shallow: bool,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let url = public_url(&self.url);
+        let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+        arguments.extend(["--no-write-fetch-head", "--force", "--stdin"]);
+        if shallow {
+            arguments.extend(["--depth", "1"]);
+        }
+        arguments.extend(["--", &self.url]);
+        let mut command = self.git(&arguments);
+        let list = tempfile::NamedTempFile::new()
+            .and_then(|mut file| {
+                use std::io::Write;
+                file.write_all(specs.join("\n").as_bytes())?;
+                file.write_all(b"\n")?;
+                std::fs::File::open(file.path())
+            })
+            .map_err(|error| Error::internal("write the list of refs", error))?;
+        command.stdin(list);
+        let what = format!("fetch {url}");
+        let fetched = crate::program::output_with_input(command, &what, 1 << 20);
+        let too_large = self.watch_size(settings.max_repository_bytes);
+        tokio::select! {
+            fetched = fetched => fetched.map(|_| ()).map_err(|error| explained(error, &url)),
+            error = too_large => Err(error),
+        }
+    }
+
+    /// Completes with an error when the copy is larger than `most` bytes.
+    async fn watch_size(&self, most: u64) -> Error {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if size(self.path.clone()).await > most {
+                let why = format!(
+                    "the copy of the repository has more than {most} bytes; name a branch or fewer \
+                     tags"
+                );
+                return Error::bad("url", why);
+            }
+        }
+    }
+
+    /// Whether the copy has each of these commits.
+    async fn present(&self, refs: &[GitRef], settings: &CatalogSettings) -> Result<Vec<bool>> {
+        let names: Vec<String> = refs
+            .iter()
+            .map(|r| format!("{}^{{tree}}", r.commit))
+            .collect();
+        let found = self.check_objects(&names, settings).await?;
+        Ok(found.into_iter().map(|found| found.is_some()).collect())
+    }
+
+    /// The tree at each place `COMMIT:PATH`; `None` if there is none.
+    pub(super) async fn trees(
+        &self,
+        places: &[String],
+        settings: &CatalogSettings,
+    ) -> Result<Vec<Option<String>>> {
+        let found = self.check_objects(places, settings).await?;
+        let tree = |(id, kind): (String, String)| (kind == "tree").then_some(id);
+        Ok(found
+            .into_iter()
+            .map(|found| found.and_then(tree))
+            .collect())
+    }
+
+    /// The id and type of each object, by one process.
+    async fn check_objects(
+        &self,
+        names: &[String],
+        settings: &CatalogSettings,
+    ) -> Result<Vec<Option<(String, String)>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut input = tempfile::tempfile()
+            .map_err(|error| Error::internal("write a list of objects", error))?;
+        {
+            use std::io::{Seek, Write};
+            let written = input
+                .write_all(names.join("\n").as_bytes())
+                .and_then(|()| input.write_all(b"\n"))
+                .and_then(|()| input.rewind());
+            written.map_err(|error| Error::internal("write a list of objects", error))?;
+        }
+        let mut command = self.git(&["cat-file", "--batch-check"]);
+        command.stdin(input);
+        let what = "read the objects of a repository";
+        let out = crate::program::output_with_input(command, what, settings.max_listing_bytes);
+        let out = out.await?;
+        let text = String::from_utf8_lossy(&out);
+        let found: Vec<_> = text
+            .lines()
+            .map(|line| {
+                let mut words = line.split(' ');
+                match (words.next(), words.next(), words.next()) {
+                    (Some(id), Some(kind), Some(_)) if is_object_id(id) => {
+                        Some((id.to_owned(), kind.to_owned()))
+                    }
+                    _ => None,
+                }
+            })
+            .collect();
+        if found.len() == names.len() {
+            return Ok(found);
+        }
+        Err(Error::unavailable(what, "git answered something else"))
+    }
+
+    /// All YAML files and folders of a commit.
+    pub(super) async fn tree(
+        &self,
+        commit: &str,
+        settings: &CatalogSettings,
+    ) -> Result<TreeListing> {
+        let root = self
+            .check_objects(&[format!("{commit}^{{tree}}")], settings)
+            .await?;
+        let Some(Some((root, _))) = root.into_iter().next() else {
+            let why = "the commit is not in the copy";
+            return Err(Error::unavailable("read a commit", why));
+        };
+        self.list_tree(&root, settings).await
+    }
+
+    async fn list_tree(&self, tree: &str, settings: &CatalogSettings) -> Result<TreeListing> {
+        let arguments = ["ls-tree", "-r", "-t", "-z", "-l", "--full-tree", tree];
+        let out = self
+            .run(&arguments, "list", settings.max_listing_bytes)
+            .await?;
+        TreeListing::parse(&out, tree, settings)
+    }
+
+    /// Reads the files of a package.
+    pub(super) async fn load(
+        &mut self,
+        content: &GitContent,
+        settings: &CatalogSettings,
+    ) -> Result<Vec<SourceFile>> {
+        let files: Vec<TreeFile> = match content {
+            GitContent::Files(files) => files.clone(),
+            GitContent::Tree { tree, path } => {
+                let listed = self.list_tree(tree, settings).await?.files.into_iter();
+                let placed = listed.map(|file| TreeFile {
+                    name: format!("{path}/{}", file.name),
+                    ..file
+                });
+                placed.collect()
+            }
+        };
+        check(&files, settings)?;
+        let mut read = Vec::with_capacity(files.len());
+        for file in files {
+            let bytes = self.blob(&file).await;
+            if bytes.is_err() {
+                self.reader = None;
+            }
+            read.push(SourceFile {
+                name: file.name,
+                bytes: bytes?,
+            });
+        }
+        Ok(read)
+    }
+
+    /// Reads one blob, by a process that stays for the next one.
+    async fn blob(&mut self, file: &TreeFile) -> Result<Vec<u8>> {
+        let failed =
+            |error: std::io::Error| Error::unavailable("read a file of a repository", error);
+        if self.reader.is_none() {
+            self.reader = Some(self.start_reader()?);
+        }
+        let Some(reader) = &mut self.reader else {
+            return Err(failed(std::io::ErrorKind::NotConnected.into()));
+        };
+        let request = format!("{}\n", file.blob);
+        reader
+            .stdin
+            .write_all(request.as_bytes())
+            .await
+            .map_err(failed)?;
+        reader.stdin.flush().await.map_err(failed)?;
+        let mut header = String::new();
+        reader.stdout.read_line(&mut header).await.map_err(failed)?;
+        // The size is that of the listing, which was checked.
+        let expected = format!("{} blob {}\n", file.blob, file.size);
+        if header != expected {
+            let why = format!("{}: git answered {:?}", file.name, header.trim());
+            return Err(Error::unavailable("read a file of a repository", why));
+        }
+        let mut bytes = vec![0; usize::try_from(file.size).unwrap_or_default() + 1];
+        reader.stdout.read_exact(&mut bytes).await.map_err(failed)?;
+        bytes.pop();
+        Ok(bytes)
+    }
+
+    fn start_reader(&self) -> Result<ObjectReader> {
+        let mut child = self
+            .git(&["cat-file", "--batch"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| not_started("git", error))?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok(ObjectReader {
+                _child: child,
+                stdin,
+                stdout: BufReader::new(stdout),
+            }),
+            _ => Err(Error::unavailable("read a repository", "git has no pipes")),
+        }
+    }
+
+    /// Ends the reader of objects.
+    pub(super) async fn rest(&mut self) {
+        if let Some(ObjectReader {
+            mut _child,
+            stdin,
+            stdout,
+        }) = self.reader.take()
+        {
+            drop((stdin, stdout));
+            // It ends with its input; dropping it kills one that does not.
+            let _ = tokio::time::timeout(Duration::from_secs(1), _child.wait()).await;
+        }
+    }
+}
+
+/// A URL that git may read, and whether it is on this machine.
+///
+/// # Errors
+/// `BadArgument`: another scheme, a password in the URL, or a local one that is not allowed.
+fn checked(url: &str, settings: &CatalogSettings) -> Result<(String, bool)> {
+    let bad = |why: &str| Err(Error::bad("url", why.to_owned()));
+    if url.chars().any(char::is_control) {
+        return bad("the URL has control characters");
+    }
+    if url.starts_with('/') || url.starts_with("file://") {
+        let path = crate::catalog::directory::local_path(url, settings)?;
+        return Ok((format!("file://{}", path.display()), true));
+    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // user@host:path
+        let is_ssh = url.split_once(':').is_some_and(|(host, path)| {
+            let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
+            !host.is_empty()
+                && !host.starts_with('-')
+                && host.chars().all(fine)
+                && !path.starts_with(':')
+        });
+        return match is_ssh {
+            true => Ok((url.to_owned(), false)),
+            false => bad("expected a URL with https, http, ssh or file, or user@host:path"),
+        };
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if rest.starts_with('-') || authority.is_empty() {
+        return bad("the URL has no host");
+    }
+    match (scheme, authority.split_once('@')) {
+        ("https" | "http", Some(_)) => bad(
+            "the URL has a user; write user and token as properties, the token as env:NAME, file:PATH \
+             or secret:NAME",
+        ),
+        ("ssh", Some((user, _))) if user.contains(':') => bad("the URL has a password"),
+        ("https" | "http" | "ssh", _) => Ok((url.to_owned(), false)),
+        _ => bad("expected a URL with https, http, ssh or file, or user@host:path"),
+    }
+}
+
+/// The header that authenticates, and the URL that it is for.
+///
+/// # Errors
+/// `BadArgument`: the URL has no TLS and is not on this machine.
+fn authorization(url: &str, user: Option<&str>, token: &str) -> Result<(String, String)> {
+    let Some((scheme, rest)) = url.split_once("://").filter(|(s, _)| s.starts_with("http")) else {
+        return Err(Error::bad(
+            "token",
+            "a token is for http and https; ssh uses its keys",
+        ));
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    crate::http::require_tls(url, "token")?;
+    if token.chars().any(char::is_control) {
+        return Err(Error::bad("token", "the token has control characters"));
+    }
+    let pair = format!("{}:{token}", user.unwrap_or("git"));
+    let header = format!(
+        "Authorization: Basic {}",
+        crate::http::base64(pair.as_bytes())
+    );
+    Ok((header, format!("{scheme}://{authority}/")))
+}
+
+fn is_object_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Adds advice to an error of git.
+fn explained(error: Error, url: &str) -> Error {
+    let text = error.chain().to_string();
+    let is_refused = [
+        "Authentication failed",
+        "could not read Username",
+        "Permission denied",
+        "403",
+    ];
+    if is_refused.iter().any(|part| text.contains(part)) {
+        return Error::Unauthenticated(format!(
+            "{url}: git is refused; set the property token, or give git its credentials ({text})"
+        ));
+    }
+    error
+}
+
+/// Bytes of all files below a folder; what cannot be read counts nothing.
+async fn size(path: PathBuf) -> u64 {
+    tokio::task::spawn_blocking(move || size_below(&path))
+        .await
+        .unwrap_or_default()
+}
+
+fn size_below(root: &Path) -> u64 {
+    let mut sum = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => sum += metadata.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{authorization, checked};
+    use crate::settings::CatalogSettings;
+
+    #[test]
+    fn no_url_is_an_option_a_program_or_a_secret() {
+        let remote = CatalogSettings::default();
+        let local = CatalogSettings::default().with_local(true);
+        for fine in [
+            "https://h/r.git",
+            "http://h:1/r",
+            "ssh://git@h/r",
+            "git@h:r.git",
+            "h:r",
+        ] {
+            assert!(checked(fine, &remote).is_ok(), "{fine}");
+        }
+        for bad in [
+            "ext::sh -c id",
+            "--upload-pack=id",
+            "-oProxyCommand=id:x",
+            "git://h/r",
+            "ssh://-oProxyCommand=id/r",
+            "https://u:p@h/r",
+            "https://token@h/r",
+            "ssh://u:p@h/r",
+            "https:///r",
+            "https://h/\nr",
+            "ftp://h/r",
+            "/here",
+            "file:///here",
+            "r",
+        ] {
+            assert!(checked(bad, &remote).is_err(), "{bad}");
+        }
+        assert_eq!(
+            checked("/here", &local).expect("a path"),
+            ("file:///here".into(), true)
+        );
+    }
+
+    #[test]
+    fn a_token_goes_to_its_host_by_tls() {
+        let (header, place) = authorization("https://h:1/a/b", Some("u"), "t").expect("a header");
+        assert_eq!(header, "Authorization: Basic dTp0");
+        assert_eq!(place, "https://h:1/");
+        assert!(authorization("http://h/a", None, "t").is_err());
+        assert!(authorization("http://127.0.0.1:9/a", None, "t").is_ok());
+        assert!(authorization("https://h/a", None, "t\nX: y").is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! Catalogs in archives on web servers.
+
+use super::directory::digest;
+use super::entry::CatalogEntry;
+use super::layout::{below, packages};
+use super::offer::{CatalogSource, Content, Listing, OfferList};
+use crate::http::{HttpClient, require_tls, web_url};
+use crate::properties::Properties;
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderName, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode, Url};
+use std::io::Write;
+use tko_core::{Error, Result};
+use tko_source::{SourceFile, SourceReader};
+
+/// The alias of the newest content of a package without a version.
+const ALIAS: &str = "latest";
+
+/// The endings of archives, longest first.
+const ENDINGS: [&str; 6] = [".tar.gz", ".tgz", ".tar", ".zip", ".yaml", ".yml"];
+
+/// An archive of packages, or one file.
+pub(super) struct HttpCatalog {
+    client: HttpClient,
+    url: Url,
+    authorization: Option<String>,
+    /// The `ETag` of the last listing, and the listing.
+    last: Option<(String, Listing)>,
+    /// The files of each content; only during a sync.
+    contents: Option<Vec<Vec<SourceFile>>>,
+}
+
+impl HttpCatalog {
+    pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
+        let url = web_url(&entry.url)?;
+        let token = Properties(&entry.properties)
+            .secret("token", settings)
+            .await?;
+        if token.is_some() {
+            require_tls(&entry.url, "token")?;
+        }
+        Ok(Self {
+            client: HttpClient::new(settings)?,
+            url,
+            authorization: token.map(|token| format!("Bearer {token}")),
+            last: None,
+            contents: None,
+        })
+    }
+
+    /// Downloads the archive; `None` if it has not changed.
+    async fn download(
+        &self,
+        etag: Option<&str>,
+        settings: &CatalogSettings,
+    ) -> Result<Option<(Option<String>, Vec<u8>)>> {
+        let mut headers: Vec<(HeaderName, String)> = Vec::new();
+        headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag.to_owned())));
+        let authorization = self.authorization.clone();
+        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
+        let most = settings.max_listing_bytes;
+        let reply = self
+            .client
+            .request(Method::GET, &self.url, &headers, most)
+            .await?;
+        if reply.status == StatusCode::NOT_MODIFIED && etag.is_some() {
+            return Ok(None);
+        }
+        reply.check(&self.url)?;
+        let etag = reply.header("etag").map(str::to_owned);
+        Ok(Some((etag, reply.bytes)))
+    }
+
+    /// The files of each package.
+    async fn unpack(
+        &self,
+        bytes: Vec<u8>,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<Vec<(String, Vec<SourceFile>)>> {
+        let files = unpack(ending(&self.url), bytes, settings).await?;
+        let listed = files.iter().enumerate();
+        let names: Vec<(usize, &str)> = listed
+            .filter_map(|(at, file)| Some((at, below(&entry.root, &file.name)?)))
+            .collect();
+        let found = packages(entry, names.iter().copied());
+        let mut files: Vec<Option<SourceFile>> = files.into_iter().map(Some).collect();
+        let packages = found.into_iter().map(|(folder, members)| {
+            let members = members.into_iter();
+            let members = members.filter_map(|at| files.get_mut(at).and_then(Option::take));
+            (folder, members.collect())
+        });
+        Ok(packages.collect())
+    }
+}
+
+/// The ending of a URL that says what is there.
+fn ending(url: &Url) -> &'static str {
+    let path = url.path();
+    ENDINGS
+        .into_iter()
+        .find(|ending| path.ends_with(ending))
+        .unwrap_or(".yaml")
+}
+
+/// The YAML files of an archive, with names relative to it.
+pub(super) async fn unpack(
+    ending: &str,
+    bytes: Vec<u8>,
+    settings: &CatalogSettings,
+) -> Result<Vec<SourceFile>> {
+    let cannot = |error: std::io::Error| Error::internal("keep an archive", error);
+    let mut file = tempfile::Builder::new()
+        .suffix(ending)
+        .tempfile()
+        .map_err(cannot)?;
+    file.write_all(&bytes).map_err(cannot)?;
+    drop(bytes);
+    let place = file.path().to_string_lossy().into_owned();
+    let limits = settings.source.clone();
+    let most = limits.max_bytes.max(settings.max_listing_bytes as u64);
+    let reader = SourceReader::new().with_limits(limits.with_max_bytes(most));
+    let files = reader.files(&place.parse()?).await;
+    // The name of the temporary file says nothing to people.
+    let files = files.map_err(|error| match error {
+        Error::BadArgument {
+            argument,
+            message,
+            violations,
+        } => Error::BadArgument {
+            argument,
+            message: message.replace(&place, "the archive"),
+            violations,
+        },
+        other => other,
+    })?;
+    let relative = files.into_iter().map(|file| SourceFile {
+        name: relative(&file.name, &place),
+        bytes: file.bytes,
+    });
+    Ok(relative.collect())
+}
+
+/// The name of a file within an archive, without the place of the archive.
+fn relative(name: &str, place: &str) -> String {
+    if name == place {
+        return "package.yaml".to_owned();
+    }
+    let name = name.strip_prefix(place).unwrap_or(name);
+    name.trim_start_matches(['!', '/', ':'])
+        .trim_start_matches("./")
+        .to_owned()
+}
+
+#[async_trait]
+impl CatalogSource for HttpCatalog {
+    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+        let etag = self.last.as_ref().map(|(etag, _)| etag.as_str());
+        let Some((etag, bytes)) = self.download(etag, settings).await? else {
+            let last = self.last.as_ref().map(|(_, listing)| listing.clone());
+            return Ok(last.unwrap_or_default());
+        };
+        let packages = self.unpack(bytes, entry, settings).await?;
+        let mut offers = OfferList::new(entry, settings);
+        let (mut all, mut contents) = (blake3::Hasher::new(), Vec::new());
+        for (folder, files) in packages {
+            let digest = digest(&folder, &files);
+            all.update(digest.as_bytes());
+            offers.add(&Content {
+                folder: &folder,
+                version: None,
+                alias: entry.alias.as_deref().unwrap_or(ALIAS),
+                revision: etag.as_deref().unwrap_or_default(),
+                digest: &digest,
+                content: contents.len(),
+            });
+            contents.push(files);
+        }
+        let mut listing = offers.listing;
+        listing.revision = etag
+            .clone()
+            .unwrap_or_else(|| all.finalize().to_hex().chars().take(12).collect());
+        self.last = etag.map(|etag| (etag, listing.clone()));
+        self.contents = Some(contents);
+        Ok(listing)
+    }
+
+    async fn load(&mut self, content: usize, _: &CatalogSettings) -> Result<Vec<SourceFile>> {
+        let Some(contents) = &self.contents else {
+            // A template was deleted by hand, and the archive has not changed. It is read again.
+            self.last = None;
+            let why = "the archive is not kept; the next sync reads it again";
+            return Err(Error::unavailable("read a package", why));
+        };
+        let files = contents.get(content).cloned();
+        files.ok_or_else(|| Error::bad("package", "it is not listed any more"))
+    }
+
+    async fn finish(&mut self) {
+        self.contents = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative;
+
+    #[test]
+    fn names_are_relative_to_the_archive() {
+        for (name, expected) in [
+            ("/tmp/x.zip!a/b.yaml", "a/b.yaml"),
+            ("/tmp/x.zip/a.yaml", "a.yaml"),
+            ("./a/b.yaml", "a/b.yaml"),
+            ("/tmp/x.zip", "package.yaml"),
+        ] {
+            assert_eq!(relative(name, "/tmp/x.zip"), expected);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Catalogs in OCI registries: each tag of a repository is a version of one package.
+
+mod registry;
+
+use super::entry::CatalogEntry;
+use super::layout::is_version;
+use super::offer::{CatalogSource, Content, Listing, OfferList};
+use crate::report::SyncProblem;
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use registry::{Manifest, Registry};
+use tko_core::{BoxFuture, Error, Result};
+use tko_source::SourceFile;
+
+/// How many manifests are asked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// Media types of layers that are archives of YAML files: those of Flux, of kpt, of ORAS.
+const ARCHIVES: [(&str, &str); 5] = [
+    ("application/vnd.cncf.flux.content.v1.tar+gzip", ".tar.gz"),
+    ("application/vnd.oci.image.layer.v1.tar+gzip", ".tar.gz"),
+    (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        ".tar.gz",
+    ),
+    ("application/vnd.oci.image.layer.v1.tar", ".tar"),
+    ("application/vnd.kpt.content.v1.tar+gzip", ".tar.gz"),
+];
+
+/// The media type of a Helm chart.
+const HELM: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+
+/// A repository of a registry.
+pub(super) struct OciCatalog {
+    registry: Registry,
+    contents: Vec<TaggedManifest>,
+}
+
+/// A tag, and the digest of its manifest.
+#[derive(Clone, Debug)]
+struct TaggedManifest {
+    tag: String,
+    digest: String,
+}
+
+impl OciCatalog {
+    pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
+        Ok(Self {
+            registry: Registry::open(entry, settings).await?,
+            contents: Vec::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl CatalogSource for OciCatalog {
+    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+        let mut tags = self.registry.tags(settings).await?;
+        tags.retain(|tag| match &entry.tags {
+            Some(pattern) => pattern.matches(tag),
+            None => is_version(tag),
+        });
+        tags.sort();
+        let registry = &self.registry;
+        let mut calls: Vec<BoxFuture<'_, (String, Result<String>)>> = Vec::new();
+        for tag in tags {
+            calls.push(Box::pin(async move {
+                let digest = registry.digest(&tag).await;
+                (tag, digest)
+            }));
+        }
+        let mut digests = stream::iter(calls).buffered(AT_ONCE);
+        let mut offers = OfferList::new(entry, settings);
+        let mut contents = Vec::new();
+        let mut all = blake3::Hasher::new();
+        while let Some((tag, digest)) = digests.next().await {
+            let digest = match digest {
+                Ok(digest) => digest,
+                Err(error @ (Error::Unavailable { .. } | Error::Unauthenticated(_))) => {
+                    return Err(error);
+                }
+                // A tag that was deleted meanwhile.
+                Err(error) => {
+                    offers.listing.problems.push(SyncProblem::of(tag, &error));
+                    continue;
+                }
+            };
+            all.update(tag.as_bytes());
+            all.update(digest.as_bytes());
+            offers.add(&Content {
+                folder: registry.repository(),
+                version: Some(&tag),
+                alias: "",
+                revision: &tag,
+                digest: &digest,
+                content: contents.len(),
+            });
+            contents.push(TaggedManifest { tag, digest });
+        }
+        drop(digests);
+        self.contents = contents;
+        let mut listing = offers.listing;
+        let revision: String = all.finalize().to_hex().chars().take(12).collect();
+        listing.revision = format!("{} tags ({revision})", self.contents.len());
+        Ok(listing)
+    }
+
+    async fn load(
+        &mut self,
+        content: usize,
+        settings: &CatalogSettings,
+    ) -> Result<Vec<SourceFile>> {
+        let content = self.contents.get(content).cloned();
+        let content = content.ok_or_else(|| Error::bad("package", "it is not listed any more"))?;
+        let manifest = self.registry.manifest(&content.digest).await?;
+        files(&self.registry, &content.tag, &manifest, settings).await
+    }
+}
+
+/// The files of an artifact.
+///
+/// # Errors
+/// `BadArgument`: it has no layer with packages, or more bytes than allowed.
+async fn files(
+    registry: &Registry,
+    tag: &str,
+    manifest: &Manifest,
+    settings: &CatalogSettings,
+) -> Result<Vec<SourceFile>> {
+    if manifest.layers.iter().any(|layer| layer.media_type == HELM) {
+        return Ok(vec![chart(registry, tag)]);
+    }
+    let most = settings.source.max_bytes;
+    let mut left = most;
+    let mut files: Vec<SourceFile> = Vec::new();
+    for layer in &manifest.layers {
+        let title = layer
+            .title
+            .as_deref()
+            .filter(|title| super::directory::is_yaml(title));
+        let archive = ARCHIVES
+            .iter()
+            .find(|(media, _)| *media == layer.media_type);
+        if title.is_none() && archive.is_none() {
+            continue;
+        }
+        left = left.checked_sub(layer.size).ok_or_else(|| {
+            let why = format!("{tag}: the artifact has more than {most} bytes");
+            Error::bad("package", why)
+        })?;
+        let bytes = registry.blob(layer).await?;
+        match (title, archive) {
+            (Some(title), _) => files.push(SourceFile {
+                name: title.to_owned(),
+                bytes,
+            }),
+            (None, Some((_, ending))) => {
+                // Later layers replace files of earlier ones.
+                for file in super::http::unpack(ending, bytes, settings).await? {
+                    files.retain(|known| known.name != file.name);
+                    files.push(file);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    if files.is_empty() {
+        let found: Vec<&str> = manifest
+            .layers
+            .iter()
+            .map(|l| l.media_type.as_str())
+            .collect();
+        let why = format!(
+            "{tag}: no layer has packages; its layers are {}",
+            found.join(", ")
+        );
+        return Err(Error::bad("package", why));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A package with one Helm chart, which refers to the artifact.
+fn chart(registry: &Registry, tag: &str) -> SourceFile {
+    let repository = registry.repository();
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let chart = serde_json::json!({
+        "apiVersion": "workload.nephio.org/v1alpha1",
+        "kind": "HelmChart",
+        "metadata": {"name": name},
+        "spec": {"chart": registry.url(), "version": tag},
+    });
+    // JSON is YAML.
+    SourceFile {
+        name: "chart.yaml".to_owned(),
+        bytes: chart.to_string().into_bytes(),
+    }
+}

@@ -1,0 +1,157 @@
+//! What a source offers, and the trait of executors.
+
+use super::entry::CatalogEntry;
+use super::layout::{check_path, short, versioned};
+use crate::report::SyncProblem;
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use std::collections::HashMap;
+use tko_core::{Result, TemplateId};
+use tko_source::SourceFile;
+
+/// A template that a source offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) id: TemplateId,
+    /// The place within the source, for people.
+    pub(crate) path: String,
+    /// The revision of the source that has it.
+    pub(crate) revision: String,
+    /// The digest of the content. Equal digests mean equal content.
+    pub(crate) digest: String,
+    /// Whether the template may get other content: an alias of the newest version.
+    pub(crate) moves: bool,
+    /// The executor's own number of the content.
+    pub(crate) content: usize,
+}
+
+/// All that a source offers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) revision: String,
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) problems: Vec<SyncProblem>,
+}
+
+/// The source of one catalog. It may keep what it has read until the next sync.
+#[async_trait]
+pub(crate) trait CatalogSource: Send {
+    /// Lists everything that the source offers.
+    ///
+    /// # Errors
+    /// The source cannot be read as a whole. What is wrong with one package is a problem instead.
+    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing>;
+
+    /// Reads the files of one content of the last listing.
+    ///
+    /// # Errors
+    /// It cannot be read, or exceeds the limits.
+    async fn load(&mut self, content: usize, settings: &CatalogSettings)
+    -> Result<Vec<SourceFile>>;
+
+    /// Releases what is only needed during a sync, such as processes.
+    async fn finish(&mut self) {}
+}
+
+/// Collects offers, each id once.
+pub(crate) struct OfferList<'a> {
+    entry: &'a CatalogEntry,
+    settings: &'a CatalogSettings,
+    known: HashMap<TemplateId, usize>,
+    pub(crate) listing: Listing,
+}
+
+/// One content of a source, before it has an id.
+pub(crate) struct Content<'a> {
+    /// The folder below the root of the catalog; empty for the root itself.
+    pub(crate) folder: &'a str,
+    /// The version that the source gives it; `None` takes it from the folder or the digest.
+    pub(crate) version: Option<&'a str>,
+    /// The alias of content without a version; empty for none.
+    pub(crate) alias: &'a str,
+    pub(crate) revision: &'a str,
+    pub(crate) digest: &'a str,
+    pub(crate) content: usize,
+}
+
+impl<'a> OfferList<'a> {
+    pub(crate) fn new(entry: &'a CatalogEntry, settings: &'a CatalogSettings) -> Self {
+        Self {
+            entry,
+            settings,
+            known: HashMap::new(),
+            listing: Listing::default(),
+        }
+    }
+
+    /// Adds the template of a content. Without a version, the version is the short digest, and the
+    /// alias follows it.
+    pub(crate) fn add(&mut self, content: &Content<'_>) {
+        let item = match content.folder {
+            "" => self.entry.name.clone(),
+            folder => folder.to_owned(),
+        };
+        if let Err(error) = check_path(content.folder) {
+            self.listing.problems.push(SyncProblem::of(item, &error));
+            return;
+        }
+        let found = match content.version {
+            Some(version) => Some((content.folder, version)),
+            None => versioned(content.folder),
+        };
+        match found {
+            Some((path, version)) => self.offer(&item, path, version, false, content),
+            None => {
+                self.offer(&item, content.folder, short(content.digest), false, content);
+                if !content.alias.is_empty() {
+                    self.offer(&item, content.folder, content.alias, true, content);
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, item: &str, path: &str, version: &str, moves: bool, of: &Content<'_>) {
+        let path = if path.is_empty() {
+            self.entry.name.as_str()
+        } else {
+            path
+        };
+        let problems = &mut self.listing.problems;
+        let id = match self.entry.id.id(&self.entry.name, path, version) {
+            Ok(id) => id,
+            Err(error) => return problems.push(SyncProblem::of(item, &error)),
+        };
+        if let Some(other) = self.known.get(&id) {
+            let other = &self.listing.offers[*other];
+            if other.digest != of.digest {
+                let why = format!(
+                    "template {id} is also made of {}; rename one, or set another id pattern",
+                    other.path
+                );
+                problems.push(SyncProblem::new(item, why));
+            }
+            return;
+        }
+        if self.known.len() >= self.settings.max_templates {
+            if self.known.len() == self.settings.max_templates {
+                let why = format!(
+                    "the catalog has more than {} templates; name a part of it with path or tags",
+                    self.settings.max_templates
+                );
+                if problems.last().is_none_or(|last| last.why != why) {
+                    problems.push(SyncProblem::new(item, why));
+                }
+            }
+            return;
+        }
+        self.known.insert(id.clone(), self.listing.offers.len());
+        self.listing.offers.push(Offer {
+            id,
+            path: item.to_owned(),
+            revision: of.revision.to_owned(),
+            digest: of.digest.to_owned(),
+            moves,
+            content: of.content,
+        });
+    }
+}

@@ -1,0 +1,285 @@
+//! Compares the offers of a source with what is registered, and registers the difference.
+//!
+//! A sync of an unchanged source writes nothing: each template carries the digest of its content.
+
+use super::entry::CatalogEntry;
+use super::offer::{CatalogSource, Offer};
+use crate::provenance::{
+    CATALOG, CATALOG_DIGEST, CATALOG_GONE, CATALOG_PATH, CATALOG_REVISION, CATALOG_URL,
+};
+use crate::report::{SyncProblem, SyncReport};
+use crate::settings::CatalogSettings;
+use futures_util::{StreamExt, stream};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tko_core::{
+    BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, List, Metadata,
+    NewTemplate, Pattern, Result, Select, TemplateId, Want,
+};
+use tko_source::package_of;
+
+/// How many registrations are made at the same time.
+const AT_ONCE: usize = 8;
+
+/// How many packages are read before they are registered.
+const CHUNK: usize = 32;
+
+/// One sync of one catalog.
+pub(crate) struct CatalogSync<'a> {
+    pub(crate) data: &'a dyn DataApi,
+    pub(crate) entry: &'a CatalogEntry,
+    pub(crate) settings: &'a CatalogSettings,
+}
+
+/// What has to be done for an offer.
+enum Action {
+    Create,
+    Replace(Arc<Entity>),
+    /// The content is the same; the mark that it is gone is not true any more.
+    Unmark(Arc<Entity>),
+}
+
+impl CatalogSync<'_> {
+    /// Syncs once.
+    ///
+    /// # Errors
+    /// The source or the store cannot be reached; what was registered until then stays.
+    pub(crate) async fn run(&self, source: &mut dyn CatalogSource) -> Result<SyncReport> {
+        let listing = source.list(self.entry, self.settings).await?;
+        let own = self.own().await?;
+        let mut report = SyncReport {
+            revision: listing.revision,
+            total: listing.offers.len(),
+            problems: listing.problems,
+            ..SyncReport::default()
+        };
+        let mut actions = Vec::new();
+        for offer in &listing.offers {
+            if let Some(action) = self.action(offer, own.get(&offer.id), &mut report) {
+                actions.push((offer, action));
+            }
+        }
+        for chunk in actions.chunks(CHUNK) {
+            self.apply(chunk, source, &mut report).await?;
+        }
+        let offered: HashSet<&TemplateId> = listing.offers.iter().map(|offer| &offer.id).collect();
+        for (id, entity) in &own {
+            if !offered.contains(id) {
+                self.vanished(id, entity, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    /// The templates that this catalog registered.
+    async fn own(&self) -> Result<HashMap<TemplateId, Arc<Entity>>> {
+        let select =
+            Select::all(Kind::Template).metadata(CATALOG, Pattern::literal(&self.entry.name));
+        let mut own = HashMap::new();
+        let mut list = List::new(select);
+        list.limit = tko_core::select::MAX_PAGE;
+        loop {
+            let page = self.data.list(&list).await?;
+            for record in page.items {
+                let Key::Template(id) = &record.entity.key else {
+                    continue;
+                };
+                // A package can have this key, too; only what was given counts.
+                if record.entity.given.get(CATALOG) == Some(&self.entry.name) {
+                    own.insert(id.clone(), record.entity.clone());
+                }
+            }
+            list.after = page.next;
+            if list.after.is_none() {
+                return Ok(own);
+            }
+        }
+    }
+
+    fn action(
+        &self,
+        offer: &Offer,
+        own: Option<&Arc<Entity>>,
+        report: &mut SyncReport,
+    ) -> Option<Action> {
+        let Some(entity) = own else {
+            return Some(Action::Create);
+        };
+        if entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) {
+            let is_marked = entity.given.contains_key(CATALOG_GONE);
+            return is_marked.then(|| Action::Unmark(entity.clone()));
+        }
+        if offer.moves || self.entry.mutable {
+            return Some(Action::Replace(entity.clone()));
+        }
+        let why = format!(
+            "version {} has other content than when it was registered (at {}); publish a new \
+             version, or set mutable to true",
+            offer.id,
+            entity
+                .given
+                .get(CATALOG_REVISION)
+                .unwrap_or("an unknown revision")
+        );
+        report.problems.push(SyncProblem::new(&offer.path, why));
+        None
+    }
+
+    /// Reads the packages of a chunk one after the other, then registers them together.
+    async fn apply(
+        &self,
+        chunk: &[(&Offer, Action)],
+        source: &mut dyn CatalogSource,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        let mut ready = Vec::new();
+        for (offer, action) in chunk {
+            if let Action::Unmark(entity) = action {
+                self.mark(entity, None).await?;
+                report.changed += 1;
+                continue;
+            }
+            let files = match source.load(offer.content, self.settings).await {
+                Ok(files) => files,
+                Err(error @ Error::Unavailable { .. }) => return Err(error),
+                Err(error) => {
+                    report.problems.push(SyncProblem::of(&offer.path, &error));
+                    continue;
+                }
+            };
+            match package_of(files) {
+                Ok(package) if package.is_empty() => {
+                    report
+                        .problems
+                        .push(SyncProblem::new(&offer.path, "it has no resource"));
+                }
+                Ok(package) => {
+                    let expect = match action {
+                        Action::Replace(entity) => Expect::At(entity.version),
+                        _ => Expect::Absent,
+                    };
+                    let new = NewTemplate::new(offer.id.clone(), package)
+                        .metadata(self.provenance(offer))
+                        .expect(expect);
+                    ready.push((*offer, new));
+                }
+                Err(error) => report.problems.push(SyncProblem::of(&offer.path, &error)),
+            }
+        }
+        let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
+        for (offer, new) in ready {
+            calls.push(Box::pin(async move {
+                let is_new = new.expect == Expect::Absent;
+                (offer, is_new, self.data.register_template(new).await)
+            }));
+        }
+        let mut registered = stream::iter(calls).buffer_unordered(AT_ONCE);
+        while let Some((offer, is_new, result)) = registered.next().await {
+            match result {
+                Ok(_) if is_new => report.created += 1,
+                Ok(_) => report.changed += 1,
+                Err(error) => self.refused(offer, error, report).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns a refused registration into a problem, unless the store cannot be reached.
+    async fn refused(&self, offer: &Offer, error: Error, report: &mut SyncReport) -> Result<()> {
+        let why = match error {
+            Error::AlreadyExists(_) => {
+                let key = Key::from(&offer.id);
+                let owner = match self.data.get(&key, Want::ROW).await {
+                    // Another process of this catalog was faster.
+                    Ok(record)
+                        if record.entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) =>
+                    {
+                        return Ok(());
+                    }
+                    Ok(record) => record.entity.given.get(CATALOG).map(str::to_owned),
+                    Err(Error::NotFound(_)) => None,
+                    Err(error) => return Err(error),
+                };
+                match owner {
+                    Some(name) => format!("template {} belongs to the catalog {name}", offer.id),
+                    None => format!(
+                        "template {} exists and is not from a catalog; delete it, or set another id \
+                         pattern",
+                        offer.id
+                    ),
+                }
+            }
+            Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_) => {
+                format!(
+                    "template {} changed meanwhile; the next sync tries again",
+                    offer.id
+                )
+            }
+            error @ Error::BadArgument { .. } => error.chain().to_string(),
+            error => return Err(error),
+        };
+        report.problems.push(SyncProblem::new(&offer.path, why));
+        Ok(())
+    }
+
+    /// The metadata that say where a template is from.
+    fn provenance(&self, offer: &Offer) -> Metadata {
+        [
+            (CATALOG, self.entry.name.as_str()),
+            (CATALOG_DIGEST, &offer.digest),
+            (CATALOG_PATH, &offer.path),
+            (CATALOG_REVISION, &offer.revision),
+            (CATALOG_URL, &self.entry.public_url()),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    /// Marks a template that the source no longer has, or removes it if nothing refers to it.
+    async fn vanished(
+        &self,
+        id: &TemplateId,
+        entity: &Arc<Entity>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        if self.entry.prune && !self.is_referred_to(id).await? {
+            match self.data.delete(&entity.key).await {
+                Ok(()) => report.removed += 1,
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+            return Ok(());
+        }
+        if !entity.given.contains_key(CATALOG_GONE) {
+            self.mark(entity, Some("true")).await?;
+            report.gone += 1;
+        }
+        Ok(())
+    }
+
+    async fn is_referred_to(&self, id: &TemplateId) -> Result<bool> {
+        for kind in [Kind::Deployment, Kind::Site] {
+            let select = Select::all(kind)
+                .template_id(Pattern::literal(id.as_str()))
+                .deleting(true);
+            if self.data.count(&select, 1, Want::ROW).await?.found > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets or removes the mark that a template is gone. A concurrent change wins.
+    async fn mark(&self, entity: &Entity, gone: Option<&str>) -> Result<()> {
+        let mut metadata = entity.given.clone();
+        match gone {
+            Some(value) => metadata.insert(CATALOG_GONE, value),
+            None => metadata.retain(|key, _| key != CATALOG_GONE),
+        }
+        let update = EntityUpdate::new(entity.key.clone(), entity.version).metadata(metadata);
+        match self.data.update_entity(update).await {
+            Ok(_) | Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The controller of catalogs and inventories.
+
+use crate::follow::{EntryEvent, follow};
+use crate::metrics::CatalogMetrics;
+use crate::provenance::SYNC_DONE;
+use crate::settings::CatalogSettings;
+use crate::worker::{EntryWorker, SyncContext};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tko_core::system::SystemClock;
+use tko_core::work::backoff;
+use tko_core::{Clock, Entity, Error, Key, Metadata, PluginType, Result, Timestamp, WorkerApi};
+use tko_worker::CancellationToken;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Entries that wait to be looked at.
+const QUEUE: usize = 64;
+
+/// Syncs the registered catalogs and inventories until it is shut down.
+///
+/// A catalog is a plugin of type `catalog`, an inventory one of type `inventory`. Every write is
+/// idempotent and has a precondition, so several controllers may run; each then reads the sources by
+/// itself.
+pub struct CatalogController {
+    data: Arc<dyn WorkerApi>,
+    clock: Arc<dyn Clock>,
+    settings: CatalogSettings,
+    metrics: CatalogMetrics,
+}
+
+/// What the controller knows about one entry.
+struct Tracked {
+    entity: Arc<Entity>,
+    /// When it syncs next.
+    due: Timestamp,
+    /// What it keeps between syncs; `None` while it syncs.
+    worker: Option<Box<EntryWorker>>,
+    failures: u32,
+    /// Whether it changed or was asked for while it synced.
+    again: bool,
+}
+
+/// A sync that ended.
+struct Ended {
+    key: Key,
+    worker: Box<EntryWorker>,
+    /// The time until the next one; `None` after a failure.
+    next: Option<Duration>,
+}
+
+impl CatalogController {
+    /// A controller for the entries of `data`, with the system's clock and default settings.
+    pub fn new(data: Arc<dyn WorkerApi>) -> Self {
+        Self {
+            data,
+            clock: Arc::new(SystemClock::new()),
+            settings: CatalogSettings::default(),
+            metrics: CatalogMetrics::default(),
+        }
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: CatalogSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Counts syncs in these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: CatalogMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Works until `shutdown`. Syncs in progress are dropped where they are: what they registered
+    /// stays, and the next sync goes on. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A [permanent](tko_worker::is_permanent) error of reading the entries. An unreachable store is
+    /// no error: the controller retries until it is back.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        let (sender, mut events) = mpsc::channel(QUEUE);
+        let mut follower = tokio::spawn(follow(self.data.clone(), self.clock.clone(), sender));
+        let context = Arc::new(SyncContext {
+            data: self.data,
+            settings: self.settings,
+            metrics: self.metrics,
+        });
+        tracing::info!("catalogs and inventories: started");
+        let mut entries = Entries {
+            tracked: HashMap::new(),
+            running: JoinSet::new(),
+            clock: self.clock,
+            context,
+        };
+        let ended = loop {
+            entries.start_due();
+            let sleep = entries.sleep();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break Ok(()),
+                Some(event) = events.recv() => entries.apply(event),
+                ended = &mut follower => break match ended {
+                    Ok(ended) => ended,
+                    Err(error) => Err(Error::internal("follow catalogs and inventories", error)),
+                },
+                Some(ended) = entries.running.join_next() => entries.ended(ended),
+                () = sleep => {}
+            }
+        };
+        follower.abort();
+        entries.running.shutdown().await;
+        tracing::info!("catalogs and inventories: stopped");
+        ended
+    }
+}
+
+/// All entries, and the syncs in progress.
+struct Entries {
+    tracked: HashMap<Key, Tracked>,
+    running: JoinSet<Ended>,
+    clock: Arc<dyn Clock>,
+    context: Arc<SyncContext>,
+}
+
+impl Entries {
+    fn apply(&mut self, event: EntryEvent) {
+        let now = self.clock.now();
+        match event {
+            EntryEvent::Absent(key) => {
+                self.tracked.remove(&key);
+                let (kind, name) = labels(&key);
+                self.context.metrics.forget((kind, name));
+            }
+            EntryEvent::Present(entity) => match self.tracked.get_mut(&entity.key) {
+                Some(tracked) => {
+                    // The controller's own conditions are no reason to sync.
+                    let is_asked = tracked.entity.facts != entity.facts
+                        || asked(&tracked.entity) != asked(&entity);
+                    if is_asked {
+                        tracked.failures = 0;
+                        tracked.due = now;
+                        tracked.again = tracked.worker.is_none();
+                    }
+                    tracked.entity = entity;
+                }
+                None => {
+                    let tracked = Tracked {
+                        entity: entity.clone(),
+                        due: now,
+                        worker: Some(Box::default()),
+                        failures: 0,
+                        again: false,
+                    };
+                    self.tracked.insert(entity.key.clone(), tracked);
+                }
+            },
+        }
+    }
+
+    /// Starts the syncs that are due, the longest overdue first.
+    fn start_due(&mut self) {
+        let now = self.clock.now();
+        while self.running.len() < self.context.settings.concurrency {
+            let due = self
+                .tracked
+                .iter_mut()
+                .filter(|(_, tracked)| tracked.worker.is_some() && tracked.due <= now)
+                .min_by_key(|(_, tracked)| tracked.due);
+            let Some((key, tracked)) = due else { return };
+            let Some(mut worker) = tracked.worker.take() else {
+                return;
+            };
+            tracked.again = false;
+            let (key, entity, context) =
+                (key.clone(), tracked.entity.clone(), self.context.clone());
+            self.running.spawn(async move {
+                let next = worker.sync(&context, &entity).await;
+                Ended { key, worker, next }
+            });
+        }
+    }
+
+    /// Completes when the next sync is due.
+    fn sleep(&self) -> tko_core::BoxFuture<'static, ()> {
+        let is_full = self.running.len() >= self.context.settings.concurrency;
+        let waiting = self
+            .tracked
+            .values()
+            .filter(|tracked| tracked.worker.is_some());
+        match waiting.map(|tracked| tracked.due).min() {
+            Some(due) if !is_full => self.clock.sleep_until(due),
+            _ => Box::pin(std::future::pending()),
+        }
+    }
+
+    fn ended(&mut self, ended: std::result::Result<Ended, tokio::task::JoinError>) {
+        let now = self.clock.now();
+        let Ended { key, worker, next } = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // The worker of the panicked sync is lost with its state.
+                tracing::error!(%error, "a sync of a catalog or inventory failed unexpectedly");
+                for tracked in self.tracked.values_mut().filter(|t| t.worker.is_none()) {
+                    tracked.again = false;
+                }
+                self.restart_lost(now);
+                return;
+            }
+        };
+        let Some(tracked) = self.tracked.get_mut(&key) else {
+            return;
+        };
+        tracked.worker = Some(worker);
+        if tracked.again {
+            tracked.due = now;
+            return;
+        }
+        let pause = match next {
+            Some(pause) => {
+                tracked.failures = 0;
+                pause
+            }
+            None => {
+                tracked.failures = tracked.failures.saturating_add(1);
+                backoff(tracked.failures, tko_worker::jitter())
+            }
+        };
+        tracked.due = now.plus(pause);
+    }
+
+    /// Gives a new worker to the entries whose sync panicked, once no other sync runs.
+    fn restart_lost(&mut self, now: Timestamp) {
+        if !self.running.is_empty() {
+            return;
+        }
+        for tracked in self.tracked.values_mut().filter(|t| t.worker.is_none()) {
+            tracked.worker = Some(Box::default());
+            tracked.failures = tracked.failures.saturating_add(1);
+            tracked.due = now.plus(backoff(tracked.failures, 0.0));
+        }
+    }
+}
+
+/// What people asked of an entry: its given metadata without the controller's own answer.
+fn asked(entity: &Entity) -> Metadata {
+    let mut given = entity.given.clone();
+    given.retain(|key, _| key != SYNC_DONE);
+    given
+}
+
+/// The type and name of an entry, for metrics.
+pub(crate) fn labels(key: &Key) -> (&'static str, &str) {
+    match key {
+        Key::Plugin(id) if id.plugin_type() == PluginType::Inventory => ("inventory", id.name()),
+        Key::Plugin(id) => ("catalog", id.name()),
+        key => ("catalog", key.id()),
+    }
+}

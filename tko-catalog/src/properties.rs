@@ -1,0 +1,209 @@
+//! The properties of a plugin, read with their defaults, and secrets by reference.
+
+use crate::settings::CatalogSettings;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tko_core::{Error, Result};
+
+/// Most bytes of a secret.
+const MAX_SECRET: u64 = 64 << 10;
+
+/// The properties of one catalog or inventory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Properties<'a>(pub(crate) &'a BTreeMap<String, String>);
+
+impl<'a> Properties<'a> {
+    /// The value of a property, without spaces around it; `None` if it is absent or empty.
+    pub(crate) fn text(self, name: &str) -> Option<&'a str> {
+        let value = self.0.get(name)?.trim();
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// A property that must be there.
+    ///
+    /// # Errors
+    /// `BadArgument`: it is absent.
+    pub(crate) fn required(self, name: &str) -> Result<&'a str> {
+        self.text(name).ok_or_else(|| {
+            Error::bad(
+                name.to_owned(),
+                format!("the property {name:?} is missing; set it with --property"),
+            )
+        })
+    }
+
+    /// A property that is `true` or `false`; false if it is absent.
+    ///
+    /// # Errors
+    /// `BadArgument`: it is something else.
+    pub(crate) fn flag(self, name: &str) -> Result<bool> {
+        match self.text(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(Error::bad(
+                name.to_owned(),
+                format!("{other:?} is neither true nor false"),
+            )),
+        }
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// `BadArgument`: it is not a number from `least` to `most`.
+    pub(crate) fn number(self, name: &str, default: f64, least: f64, most: f64) -> Result<f64> {
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
+        text.parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| {
+                Error::bad(
+                    name.to_owned(),
+                    format!("{text:?} is not a number from {least} to {most}"),
+                )
+            })
+    }
+
+    /// A time: a number with a unit `s`, `m`, `h` or `d`, or of seconds.
+    ///
+    /// # Errors
+    /// `BadArgument`: it is not a time.
+    pub(crate) fn time(self, name: &str, default: Duration) -> Result<Duration> {
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
+        let (number, unit) = match text.char_indices().last() {
+            Some((at, 's')) => (&text[..at], 1),
+            Some((at, 'm')) => (&text[..at], 60),
+            Some((at, 'h')) => (&text[..at], 3_600),
+            Some((at, 'd')) => (&text[..at], 86_400),
+            _ => (text, 1),
+        };
+        number
+            .trim()
+            .parse::<u32>()
+            .ok()
+            .map(|number| Duration::from_secs(u64::from(number) * unit))
+            .ok_or_else(|| {
+                Error::bad(
+                    name.to_owned(),
+                    format!(
+                        "{text:?} is not a time; write a whole number with s, m, h or d, such as 5m"
+                    ),
+                )
+            })
+    }
+
+    /// Resolves a property that names a secret: `env:NAME`, `file:PATH` or `secret:NAME`.
+    ///
+    /// # Errors
+    /// `BadArgument`: the value is none of these forms, or the secret cannot be read here.
+    pub(crate) async fn secret(
+        self,
+        name: &str,
+        settings: &CatalogSettings,
+    ) -> Result<Option<String>> {
+        match self.text(name) {
+            None => Ok(None),
+            Some(reference) => resolve(name, reference, settings).await.map(Some),
+        }
+    }
+}
+
+/// Reads a secret by its reference. One line end is removed.
+///
+/// # Errors
+/// As [`Properties::secret`].
+pub(crate) async fn resolve(
+    property: &str,
+    reference: &str,
+    settings: &CatalogSettings,
+) -> Result<String> {
+    let bad = |why: String| Error::bad(property.to_owned(), why);
+    let forbidden = |what: &str| {
+        bad(format!(
+            "this controller does not read {what}; use secret:NAME with its folder of secrets"
+        ))
+    };
+    let path = match reference.split_once(':') {
+        Some(("env", name)) => {
+            if !settings.local {
+                return Err(forbidden("environment variables"));
+            }
+            return std::env::var(name)
+                .map_err(|_| bad(format!("the environment variable {name:?} is not set")));
+        }
+        Some(("file", path)) if settings.local => path.into(),
+        Some(("file", _)) => return Err(forbidden("files")),
+        Some(("secret", name)) => {
+            let folder = settings.secrets.as_ref().ok_or_else(|| {
+                bad(format!(
+                    "{reference} needs a folder of secrets; start the controller with --secrets DIR"
+                ))
+            })?;
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
+                return Err(bad(format!("{reference} is not the name of a secret")));
+            }
+            folder.join(name)
+        }
+        _ => {
+            return Err(bad(
+                "a secret is not written here; write env:NAME, file:PATH or secret:NAME".into(),
+            ));
+        }
+    };
+    let cannot = |error: std::io::Error| bad(format!("cannot read {reference}: {error}"));
+    let size = tokio::fs::metadata(&path).await.map_err(cannot)?.len();
+    if size > MAX_SECRET {
+        return Err(bad(format!("{reference} has more than {MAX_SECRET} bytes")));
+    }
+    let text = tokio::fs::read_to_string(&path).await.map_err(cannot)?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Properties, resolve};
+    use crate::settings::CatalogSettings;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    #[test]
+    fn times_have_units() {
+        let minute = Duration::from_secs(60);
+        for (text, seconds) in [("90", 90), ("5m", 300), ("2 h", 7_200), ("1d", 86_400)] {
+            let map = BTreeMap::from([("interval".to_owned(), text.to_owned())]);
+            let time = Properties(&map).time("interval", minute).expect("a time");
+            assert_eq!(time.as_secs(), seconds);
+        }
+        for text in ["5 minutes", "-1s", "m", "1.5h", "9999999999d"] {
+            let map = BTreeMap::from([("interval".to_owned(), text.to_owned())]);
+            assert!(Properties(&map).time("interval", minute).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn secrets_come_from_the_folder_of_secrets_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("token"), "abc\n").expect("a file");
+        let settings = CatalogSettings::default().with_secrets(Some(folder.path().into()));
+        let secret = resolve("token", "secret:token", &settings).await;
+        assert_eq!(secret.expect("a secret"), "abc");
+        for reference in [
+            "secret:../token",
+            "secret:.hidden",
+            "secret:",
+            "secret:none",
+            "env:PATH",
+            "file:/etc/hostname",
+            "abc",
+        ] {
+            let error = resolve("token", reference, &settings).await;
+            assert!(error.is_err(), "{reference}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The metadata keys that say where a template or site is from.
+//!
+//! They are given metadata, so they can be selected and shown like others. Whether an entity belongs
+//! to a catalog or inventory is decided by its given metadata alone: a package cannot claim it.
+
+/// The catalog that registered a template.
+pub const CATALOG: &str = "Catalog.name";
+/// The URL of the catalog, without secrets.
+pub const CATALOG_URL: &str = "Catalog.url";
+/// The place of the template within the catalog.
+pub const CATALOG_PATH: &str = "Catalog.path";
+/// The revision of the source: a commit, a tag, or an `ETag`.
+pub const CATALOG_REVISION: &str = "Catalog.revision";
+/// The digest of the content that was registered.
+pub const CATALOG_DIGEST: &str = "Catalog.digest";
+/// `true` if the source no longer has the template.
+pub const CATALOG_GONE: &str = "Catalog.gone";
+
+/// The inventory that registered a site.
+pub const INVENTORY: &str = "Inventory.name";
+/// The name of the site in its inventory.
+pub const INVENTORY_ITEM: &str = "Inventory.item";
+/// The digest of what the inventory said about the site.
+pub const INVENTORY_DIGEST: &str = "Inventory.digest";
+/// The time at which the inventory no longer had the site, by RFC 3339; absent while it has it.
+pub use tko_core::metadata::INVENTORY_GONE;
+
+/// Asks for a sync at once, as given metadata of a catalog or inventory. Any new value does.
+pub const SYNC_REQUESTED: &str = "Sync.requested";
+/// The request that the last sync answered. The controller writes it.
+pub const SYNC_DONE: &str = "Sync.done";
+/// The digest of the disappearance that a person accepted, as given metadata of an inventory.
+pub const SYNC_ACCEPTED: &str = "Sync.accepted";

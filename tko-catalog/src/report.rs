@@ -1,0 +1,143 @@
+//! The result of a sync, and the conditions that say it.
+
+use std::fmt::Write;
+use tko_core::{Condition, Error, Generation};
+
+/// The kind of the condition that says whether the last sync reached its source and was made.
+pub const SYNCED: &str = "Synced";
+/// The kind of the condition that says whether everything in the source is registered.
+pub const COMPLETE: &str = "Complete";
+/// The reason of a [`SYNCED`] condition: too many sites vanished at once.
+pub const MASS_DISAPPEARANCE: &str = "MassDisappearance";
+
+/// Most problems that a condition lists.
+const MAX_LISTED: usize = 20;
+/// Longest text of one problem in a condition, in characters.
+const MAX_TEXT: usize = 500;
+
+/// One part of a source that could not be registered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SyncProblem {
+    /// The package, site or file.
+    pub item: String,
+    /// The reason: what is wrong, and what to do.
+    pub why: String,
+}
+
+impl SyncProblem {
+    /// A problem of this part of the source.
+    pub fn new(item: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            item: item.into(),
+            why: why.into(),
+        }
+    }
+
+    /// An error about this part of the source.
+    pub(crate) fn of(item: impl Into<String>, error: &Error) -> Self {
+        Self::new(item, error.chain().to_string())
+    }
+}
+
+/// The result of one sync.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyncReport {
+    /// The revision of the source.
+    pub revision: String,
+    /// How many templates or sites the source has.
+    pub total: usize,
+    /// How many were registered for the first time.
+    pub created: usize,
+    /// How many were registered again, or marked.
+    pub changed: usize,
+    /// How many were marked as gone.
+    pub gone: usize,
+    /// How many were removed.
+    pub removed: usize,
+    /// What could not be registered.
+    pub problems: Vec<SyncProblem>,
+    /// The disappearance that stopped the sync, if one did.
+    pub stopped: Option<MassDisappearance>,
+}
+
+/// A disappearance of sites that needs a person's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MassDisappearance {
+    /// How many sites vanished.
+    pub vanished: usize,
+    /// How many sites the inventory had.
+    pub of: usize,
+    /// The digest of the sites that vanished, which an acceptance names.
+    pub digest: String,
+}
+
+impl SyncReport {
+    /// The number of writes.
+    pub fn writes(&self) -> usize {
+        self.created + self.changed + self.gone + self.removed
+    }
+
+    /// The conditions of the entity after this sync. Equal reports have equal conditions.
+    pub(crate) fn conditions(&self, noun: &str, at: Generation) -> Vec<Condition> {
+        let synced = match &self.stopped {
+            Some(stop) => Condition::new(
+                SYNCED,
+                false,
+                MASS_DISAPPEARANCE,
+                format!(
+                    "{} of {} sites vanished at once, which is more than the limit; nothing was \
+                     changed. Check the inventory; if they are really gone, run tko inventory sync \
+                     --accept (disappearance {})",
+                    stop.vanished, stop.of, stop.digest
+                ),
+                at,
+            ),
+            None => {
+                let mut message = format!("{} {noun}", self.total);
+                if !self.revision.is_empty() {
+                    let _ = write!(message, " at {}", self.revision);
+                }
+                Condition::new(SYNCED, true, "Synced", message, at)
+            }
+        };
+        vec![synced, self.complete(at)]
+    }
+
+    fn complete(&self, at: Generation) -> Condition {
+        if self.problems.is_empty() {
+            return Condition::new(COMPLETE, true, "Complete", "everything is registered", at);
+        }
+        let mut problems: Vec<&SyncProblem> = self.problems.iter().collect();
+        problems.sort();
+        let mut message = match problems.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        for problem in problems.iter().take(MAX_LISTED) {
+            let why = match problem.why.char_indices().nth(MAX_TEXT) {
+                Some((end, _)) => format!("{}…", &problem.why[..end]),
+                None => problem.why.clone(),
+            };
+            let _ = write!(message, "; {}: {why}", problem.item);
+        }
+        if problems.len() > MAX_LISTED {
+            let _ = write!(message, "; and {} more", problems.len() - MAX_LISTED);
+        }
+        Condition::new(COMPLETE, false, "Problems", message, at)
+    }
+}
+
+/// The condition of an entity whose sync failed.
+pub(crate) fn failure(error: &Error, at: Generation) -> Condition {
+    let reason = match error {
+        Error::Unavailable { .. } => "Unavailable",
+        Error::Unauthenticated(_) => "Unauthenticated",
+        Error::Forbidden(_) => "Forbidden",
+        Error::BadArgument { .. } => "Invalid",
+        Error::NotImplemented(_) => "NotImplemented",
+        _ => "Failed",
+    };
+    let message = format!("{}; what is registered stays", error.chain());
+    Condition::new(SYNCED, false, reason, message, at)
+}

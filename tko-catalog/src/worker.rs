@@ -1,0 +1,171 @@
+//! One sync of one entry, with its conditions, metrics and log lines.
+
+use crate::catalog::entry::CatalogEntry;
+use crate::catalog::offer::CatalogSource;
+use crate::catalog::{self, sync::CatalogSync};
+use crate::controller::labels;
+use crate::metrics::CatalogMetrics;
+use crate::provenance::{SYNC_DONE, SYNC_REQUESTED};
+use crate::report::{SyncReport, failure};
+use crate::settings::CatalogSettings;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tko_core::{Condition, Entity, EntityUpdate, Error, Result, Timestamp, Want, WorkerApi};
+
+/// How often the answer to a request is written again after a conflict.
+const ANSWER_TRIES: usize = 3;
+
+/// What all syncs of a controller share.
+pub(crate) struct SyncContext {
+    pub(crate) data: Arc<dyn WorkerApi>,
+    pub(crate) settings: CatalogSettings,
+    pub(crate) metrics: CatalogMetrics,
+}
+
+/// What an entry keeps between its syncs.
+#[derive(Default)]
+pub(crate) struct EntryWorker {
+    catalog: Option<(CatalogEntry, Box<dyn CatalogSource>)>,
+}
+
+impl EntryWorker {
+    /// Syncs once and reports it. Returns the time until the next sync; `None` after a failure that
+    /// is worth retrying soon.
+    pub(crate) async fn sync(
+        &mut self,
+        context: &SyncContext,
+        entity: &Entity,
+    ) -> Option<Duration> {
+        let (kind, name) = labels(&entity.key);
+        let begun = Instant::now();
+        let limit = context.settings.timeout;
+        let synced = tokio::time::timeout(limit, self.run(context, entity)).await;
+        let synced = synced.unwrap_or_else(|elapsed| {
+            let action = format!("sync within {limit:?}");
+            Err(Error::unavailable(action, elapsed))
+        });
+        let took = begun.elapsed();
+        let (conditions, next) = match &synced {
+            Ok((report, interval)) => {
+                log(kind, name, report, took);
+                let noun = if kind == "inventory" {
+                    "sites"
+                } else {
+                    "templates"
+                };
+                (report.conditions(noun, entity.generation), Some(*interval))
+            }
+            Err(error) => {
+                tracing::warn!(kind, name, error = %error.chain(), "sync failed");
+                // A wrong property does not heal by itself.
+                let patient = matches!(error, Error::BadArgument { .. } | Error::NotImplemented(_));
+                let next = patient.then_some(context.settings.interval);
+                (vec![failure(error, entity.generation)], next)
+            }
+        };
+        let report = synced.as_ref().ok().map(|(report, _)| report);
+        context.metrics.count((kind, name), report, took);
+        if let Err(error) = say(context, entity, conditions).await {
+            tracing::warn!(kind, name, error = %error.chain(), "failed to report the sync");
+            return None;
+        }
+        next
+    }
+
+    async fn run(
+        &mut self,
+        context: &SyncContext,
+        entity: &Entity,
+    ) -> Result<(SyncReport, Duration)> {
+        let settings = &context.settings;
+        let entry = CatalogEntry::read(entity, settings)?;
+        let is_known = self
+            .catalog
+            .as_ref()
+            .is_some_and(|(known, _)| *known == entry);
+        if !is_known {
+            self.catalog = None;
+            let source = catalog::source(&entry, settings).await?;
+            self.catalog = Some((entry, source));
+        }
+        let Some((entry, source)) = &mut self.catalog else {
+            return Err(Error::unavailable("open the source", "it is not there"));
+        };
+        let sync = CatalogSync {
+            data: &context.data,
+            entry,
+            settings,
+        };
+        let synced = sync.run(&mut **source).await;
+        source.finish().await;
+        Ok((synced?, entry.interval))
+    }
+}
+
+fn log(kind: &str, name: &str, report: &SyncReport, took: Duration) {
+    if report.writes() == 0 {
+        tracing::debug!(
+            kind,
+            name,
+            total = report.total,
+            ?took,
+            "synced; nothing changed"
+        );
+    } else {
+        tracing::info!(
+            kind,
+            name,
+            total = report.total,
+            created = report.created,
+            changed = report.changed,
+            gone = report.gone,
+            removed = report.removed,
+            problems = report.problems.len(),
+            revision = report.revision,
+            ?took,
+            "synced"
+        );
+    }
+}
+
+/// Writes the conditions that say something new.
+async fn say(context: &SyncContext, entity: &Entity, conditions: Vec<Condition>) -> Result<()> {
+    let current = context.data.get(&entity.key, Want::ROW).await;
+    let known = match &current {
+        Ok(record) => &record.entity.conditions,
+        // It was removed meanwhile.
+        Err(Error::NotFound(_)) => return Ok(()),
+        Err(_) => &entity.conditions,
+    };
+    if Condition::merge(known, conditions.clone(), Timestamp::default()).is_some() {
+        context.data.report(&entity.key, conditions).await?;
+    }
+    answer(context, entity).await
+}
+
+/// Writes which request this sync answered, if it answered a new one.
+async fn answer(context: &SyncContext, entity: &Entity) -> Result<()> {
+    let Some(request) = entity.given.get(SYNC_REQUESTED) else {
+        return Ok(());
+    };
+    if entity.given.get(SYNC_DONE) == Some(request) {
+        return Ok(());
+    }
+    // Conditions changed the version; a newer request is answered by the next sync.
+    for _ in 0..ANSWER_TRIES {
+        let current = match context.data.get(&entity.key, Want::ROW).await {
+            Ok(record) => record.entity,
+            Err(Error::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut given = current.given.clone();
+        given.insert(SYNC_DONE, request);
+        let update = EntityUpdate::new(current.key.clone(), current.version).metadata(given);
+        match context.data.update_entity(update).await {
+            Err(Error::Conflict(_)) => {}
+            Ok(_) | Err(Error::NotFound(_) | Error::Busy(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Catalogs in folders.
+
+use crate::support::{Fixture, assert_synced, condition, config, value};
+use std::fs;
+use std::path::Path;
+use tko_core::{DataApi, Key, NewDeployment, NewTemplate, Package, TemplateId};
+
+const ID: &str = "catalog|core";
+
+fn write(root: &Path, name: &str, text: &str) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    fs::write(path, text).expect("a file");
+}
+
+fn url(root: &Path) -> String {
+    root.to_str().expect("text").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packages_become_templates_that_say_where_they_are_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "nf/upf/v1/upf.yaml", &config("upf", "1"));
+    write(folder.path(), "nf/upf/v2/upf.yaml", &config("upf", "2"));
+    write(folder.path(), "nf/smf/smf.yaml", &config("smf", "1"));
+    write(folder.path(), "README.md", "not a package");
+    let fixture = Fixture::new();
+    let entity = fixture
+        .add(ID, "directory", &[("url", &url(folder.path()))])
+        .await;
+    assert_synced(&entity);
+    let upf = fixture.template("nf/upf:v1").await.expect("a template");
+    assert_eq!(value(upf.package.as_ref()), "1");
+    let given = &upf.entity.given;
+    assert_eq!(given.get("Catalog.name"), Some("core"));
+    assert_eq!(given.get("Catalog.path"), Some("nf/upf/v1"));
+    assert!(given.contains_key("Catalog.digest") && given.contains_key("Catalog.revision"));
+    assert!(fixture.template("nf/upf:v2").await.is_some());
+    // A package without a version has one by its content, and an alias.
+    let smf = fixture.template("nf/smf:latest").await.expect("the alias");
+    let digest = smf.entity.given.get("Catalog.digest").expect("a digest");
+    let pinned = format!("nf/smf:{}", &digest[..12]);
+    assert!(fixture.template(&pinned).await.is_some());
+    assert_eq!(fixture.templates().await.len(), 4);
+    // Deployments do not inherit where their template is from.
+    let new = NewDeployment::new().template(TemplateId::new("nf/upf:v1").expect("an id"));
+    let id = fixture.store.create_deployment(new).await.expect("created");
+    let deployment = fixture.entity(&Key::from(&id)).await.expect("it exists");
+    assert!(
+        deployment
+            .metadata
+            .keys()
+            .all(|key| !key.starts_with("Catalog."))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_without_a_change_writes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..200 {
+        let name = format!("packages/p{number}/v1/a.yaml");
+        write(folder.path(), &name, &config("a", &number.to_string()));
+    }
+    let fixture = Fixture::new();
+    let properties = [("url", &*url(folder.path())), ("path", "packages/*/v*")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    assert_eq!(fixture.templates().await.len(), 200);
+    let before = fixture.revision().await;
+    fixture.sync(ID).await;
+    // The request and its answer are the only changes.
+    assert_eq!(fixture.revision().await, before + 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_never_changes_unless_that_is_allowed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "upf/v1/upf.yaml", &config("upf", "1"));
+    let fixture = Fixture::new();
+    let place = url(folder.path());
+    fixture
+        .add(ID, "directory", &[("url", &place), ("path", "*/*")])
+        .await;
+    write(folder.path(), "upf/v1/upf.yaml", &config("upf", "changed"));
+    let entity = fixture.sync(ID).await;
+    let complete = condition(&entity, "Complete");
+    assert_eq!(complete.status, Some(false));
+    assert!(
+        complete.message.contains("upf:v1 has other content"),
+        "{}",
+        complete.message
+    );
+    let read = fixture.template("upf:v1").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "1");
+    let properties = [("url", &*place), ("path", "*/*"), ("mutable", "true")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    let read = fixture.template("upf:v1").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "changed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["used", "unused"] {
+        write(
+            folder.path(),
+            &format!("{name}/v1/a.yaml"),
+            &config(name, "1"),
+        );
+    }
+    let fixture = Fixture::new();
+    let place = url(folder.path());
+    fixture.add(ID, "directory", &[("url", &place)]).await;
+    let new = NewDeployment::new().template(TemplateId::new("used:v1").expect("an id"));
+    fixture.store.create_deployment(new).await.expect("created");
+    fs::remove_dir_all(folder.path().join("used")).expect("removed");
+    fs::remove_dir_all(folder.path().join("unused")).expect("removed");
+    fixture.sync(ID).await;
+    for id in ["used:v1", "unused:v1"] {
+        let template = fixture.template(id).await.expect("it stays");
+        assert_eq!(template.entity.given.get("Catalog.gone"), Some("true"));
+    }
+    fixture
+        .add(ID, "directory", &[("url", &place), ("prune", "true")])
+        .await;
+    assert_eq!(fixture.templates().await, ["used:v1"]);
+    // What comes back is not gone any more.
+    write(folder.path(), "used/v1/a.yaml", &config("used", "1"));
+    fixture.sync(ID).await;
+    let template = fixture.template("used:v1").await.expect("it stays");
+    assert!(!template.entity.given.contains_key("Catalog.gone"));
+    // A catalog that vanishes as a whole deletes nothing.
+    fs::rename(folder.path(), folder.path().with_extension("away")).expect("renamed");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(false));
+    assert_eq!(fixture.templates().await, ["used:v1"]);
+    fs::rename(folder.path().with_extension("away"), folder.path()).expect("renamed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_package_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "good/v1/a.yaml", &config("good", "1"));
+    write(folder.path(), "torn/v1/a.yaml", "a: [\n");
+    write(folder.path(), "empty/v1/a.yaml", "# nothing\n");
+    write(folder.path(), "sp ace/v1/a.yaml", &config("a", "1"));
+    write(
+        folder.path(),
+        "giant/v1/a.yaml",
+        &config("a", &"x".repeat(2 << 20)),
+    );
+    fs::create_dir_all(folder.path().join("link/v1")).expect("a folder");
+    std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link/v1/a.yaml"))
+        .expect("a link");
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("cycle")).expect("a link");
+    let limits = tko_source::SourceLimits::default().with_max_bytes(1 << 20);
+    let settings = tko_catalog::CatalogSettings::default()
+        .with_local(true)
+        .with_source(limits);
+    let fixture = Fixture::with(settings);
+    let entity = fixture
+        .add(ID, "directory", &[("url", &url(folder.path()))])
+        .await;
+    assert_eq!(fixture.templates().await, ["good:v1"]);
+    assert_eq!(condition(&entity, "Synced").status, Some(true));
+    let message = &condition(&entity, "Complete").message;
+    for part in [
+        "torn/v1/a.yaml: ",
+        "line",
+        "empty/v1: it has no resource",
+        "sp ace",
+        "giant",
+        "links are not followed",
+    ] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert!(message.starts_with("5 problems"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_of_others_are_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "upf/v1/upf.yaml", &config("upf", "catalog"));
+    let fixture = Fixture::new();
+    let bytes = config("upf", "mine");
+    let package = Package::decode(
+        bytes.as_bytes(),
+        tko_core::Format::Yaml,
+        tko_core::Dialect::People,
+        &tko_core::Limits::default(),
+    );
+    let id = TemplateId::new("upf:v1").expect("an id");
+    let new = NewTemplate::new(id, package.expect("a package"));
+    fixture
+        .store
+        .register_template(new)
+        .await
+        .expect("registered");
+    let place = url(folder.path());
+    let entity = fixture
+        .add(ID, "directory", &[("url", &place), ("mutable", "true")])
+        .await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.contains("is not from a catalog"), "{message}");
+    let read = fixture.template("upf:v1").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "mine");
+    let entity = fixture
+        .add(
+            "catalog|first",
+            "directory",
+            &[("url", &place), ("id", "a/{path}:{version}")],
+        )
+        .await;
+    assert_synced(&entity);
+    let entity = fixture
+        .add(
+            "catalog|second",
+            "directory",
+            &[("url", &place), ("id", "a/{path}:{version}")],
+        )
+        .await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(
+        message.contains("belongs to the catalog first"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_properties_and_restricted_controllers_are_told() {
+    let fixture = Fixture::with(tko_catalog::CatalogSettings::default());
+    for (properties, part) in [
+        (&[("url", "/here")][..], "reads no local files"),
+        (&[("ulr", "/here")], "unknown property"),
+        (&[("path", "*")], "property \"url\" is missing"),
+        (
+            &[("url", "/here"), ("mutable", "yes")],
+            "neither true nor false",
+        ),
+        (&[("url", "/here"), ("id", "{path}")], "has no {version}"),
+    ] {
+        let entity = fixture.add(ID, "directory", properties).await;
+        let synced = condition(&entity, "Synced");
+        assert_eq!((synced.status, &*synced.reason), (Some(false), "Invalid"));
+        assert!(
+            synced.message.contains(part),
+            "{part} in {}",
+            synced.message
+        );
+    }
+    let entity = fixture.add(ID, "nothing", &[("url", "/here")]).await;
+    assert!(
+        condition(&entity, "Synced")
+            .message
+            .contains("unknown executor")
+    );
+}

@@ -1,0 +1,262 @@
+//! Catalogs in git repositories, which the tests make.
+
+use crate::support::{Fixture, assert_synced, condition, config, value};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tko_catalog::CatalogSettings;
+use tko_source::SourceLimits;
+
+const ID: &str = "catalog|core";
+
+/// A repository in a temporary folder.
+pub struct Repository {
+    folder: tempfile::TempDir,
+}
+
+impl Repository {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let repository = Self { folder };
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.git(&["config", "user.name", "test"]);
+        repository.git(&["config", "user.email", "test@example.com"]);
+        repository
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("file://{}", self.path().display())
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(arguments)
+            .current_dir(self.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .expect("git runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "git {arguments:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+
+    pub fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", "change"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_are_versions_and_never_change() {
+    let repository = Repository::new();
+    repository.write("nf/upf/upf.yaml", &config("upf", "1"));
+    repository.write("nf/smf/smf.yaml", &config("smf", "1"));
+    repository.commit();
+    repository.git(&["tag", "nf/upf/v1"]);
+    repository.git(&["tag", "--annotate", "--message", "all", "v1.0"]);
+    let fixture = Fixture::new();
+    let url = repository.url();
+    assert_synced(&fixture.add(ID, "git", &[("url", &url)]).await);
+    assert_eq!(
+        fixture.templates().await,
+        ["nf/smf:v1.0", "nf/upf:v1", "nf/upf:v1.0"]
+    );
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    let upf = fixture.template("nf/upf:v1").await.expect("a template");
+    let revision = upf
+        .entity
+        .given
+        .get("Catalog.revision")
+        .expect("a revision");
+    assert_eq!(revision, format!("nf/upf/v1@{}", &commit[..12]));
+    let before = fixture.revision().await;
+    fixture.sync(ID).await;
+    assert_eq!(
+        fixture.revision().await,
+        before + 2,
+        "only the request and its answer"
+    );
+    // A new tag is a new version; a moved tag is refused.
+    repository.write("nf/upf/upf.yaml", &config("upf", "2"));
+    repository.commit();
+    repository.git(&["tag", "nf/upf/v2"]);
+    repository.git(&["tag", "--force", "nf/upf/v1"]);
+    let entity = fixture.sync(ID).await;
+    let complete = condition(&entity, "Complete");
+    assert_eq!(complete.status, Some(false));
+    assert!(
+        complete
+            .message
+            .starts_with("1 problem; nf/upf: version nf/upf:v1 has other")
+    );
+    let read = |id: &'static str| fixture.template(id);
+    assert_eq!(
+        value(read("nf/upf:v2").await.expect("new").package.as_ref()),
+        "2"
+    );
+    assert_eq!(
+        value(read("nf/upf:v1").await.expect("kept").package.as_ref()),
+        "1"
+    );
+    // A deleted tag is marked.
+    repository.git(&["tag", "--delete", "nf/upf/v2"]);
+    fixture.sync(ID).await;
+    let gone = read("nf/upf:v2").await.expect("it stays");
+    assert_eq!(gone.entity.given.get("Catalog.gone"), Some("true"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_branch_makes_versions_by_content_and_moves_an_alias() {
+    let repository = Repository::new();
+    repository.write("packages/a/a.yaml", &config("a", "1"));
+    repository.write("packages/b/b.yaml", &config("b", "1"));
+    repository.commit();
+    let fixture = Fixture::new();
+    let url = repository.url();
+    let properties = [("url", &*url), ("branch", "main"), ("root", "packages")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    assert_eq!(fixture.templates().await.len(), 4);
+    repository.write("packages/a/a.yaml", &config("a", "2"));
+    repository.commit();
+    assert_synced(&fixture.sync(ID).await);
+    // Only the package that changed has a new version.
+    assert_eq!(fixture.templates().await.len(), 5);
+    let read = fixture.template("a:main").await.expect("the alias");
+    assert_eq!(value(read.package.as_ref()), "2");
+    // A force push to another history.
+    repository.git(&["checkout", "--quiet", "--orphan", "other"]);
+    repository.write("packages/a/a.yaml", &config("a", "3"));
+    repository.commit();
+    repository.git(&["branch", "--force", "--move", "other", "main"]);
+    assert_synced(&fixture.sync(ID).await);
+    let read = fixture.template("a:main").await.expect("the alias");
+    assert_eq!(value(read.package.as_ref()), "3");
+    // Away, and back.
+    let away = repository.path().with_extension("away");
+    fs::rename(repository.path(), &away).expect("renamed");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(&*condition(&entity, "Synced").reason, "Unavailable");
+    assert_eq!(fixture.templates().await.len(), 6);
+    fs::rename(&away, repository.path()).expect("renamed");
+    assert_synced(&fixture.sync(ID).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_repository_runs_nothing_and_leads_nowhere() {
+    let repository = Repository::new();
+    let secret = tempfile::tempdir().expect("a folder");
+    let secret_file = secret.path().join("secret.yaml");
+    fs::write(&secret_file, config("secret", "secret")).expect("a file");
+    repository.write("good/a.yaml", &config("good", "1"));
+    repository.write("torn/a.yaml", "{{{");
+    repository.write("giant/a.yaml", &config("giant", &"x".repeat(2 << 20)));
+    fs::create_dir_all(repository.path().join("link")).expect("a folder");
+    std::os::unix::fs::symlink(&secret_file, repository.path().join("link/a.yaml"))
+        .expect("a link");
+    std::os::unix::fs::symlink(secret.path(), repository.path().join("folder")).expect("a link");
+    repository.write(".gitattributes", "*.yaml filter=evil\n");
+    repository.commit();
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    let module = format!("160000,{commit},module");
+    repository.git(&["update-index", "--add", "--cacheinfo", &module]);
+    repository.git(&["commit", "--quiet", "--message", "a submodule"]);
+    // Hooks of the repository, and a program that its own configuration names.
+    let ran = secret.path().join("ran");
+    let hook = format!("#!/bin/sh\ntouch {}\n", ran.display());
+    for name in ["post-checkout", "reference-transaction", "pre-upload"] {
+        let path = repository.path().join(".git/hooks").join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, &hook).expect("a hook");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).expect("executable");
+    }
+    let program = format!("touch {}; exec git pack-objects", ran.display());
+    repository.git(&["config", "uploadpack.packObjectsHook", &program]);
+    let limits = SourceLimits::default().with_max_bytes(1 << 20);
+    let settings = CatalogSettings::default()
+        .with_local(true)
+        .with_source(limits);
+    let fixture = Fixture::with(settings);
+    let url = repository.url();
+    let entity = fixture
+        .add(
+            ID,
+            "git",
+            &[("url", &url), ("branch", "main"), ("path", "*")],
+        )
+        .await;
+    let ids = fixture.templates().await;
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(ids.contains(&"good:main".to_owned()));
+    let message = &condition(&entity, "Complete").message;
+    for part in [
+        "torn/a.yaml: ",
+        "giant/a.yaml: the package has more than",
+        "link/a.yaml is a link",
+    ] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert!(!message.contains("secret"), "{message}");
+    assert!(!ran.exists(), "a program of the repository ran");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_addresses_are_told() {
+    let repository = Repository::new();
+    let fixture = Fixture::new();
+    let url = repository.url();
+    for (properties, part) in [
+        (&[("url", "ext::sh -c id")][..], "expected a URL"),
+        (
+            &[("url", "https://user:password@h/r")],
+            "the URL has a user",
+        ),
+        (
+            &[("url", &*url), ("branch", "--upload-pack=id")],
+            "not the name of a branch",
+        ),
+        (&[("url", &*url), ("branch", "none")], "has no branch"),
+        (&[("url", &*url)], "neither versions nor"),
+        (
+            &[("url", "https://h/r"), ("token", "abc")],
+            "a secret is not written here",
+        ),
+    ] {
+        let entity = fixture.add(ID, "git", properties).await;
+        let message = &condition(&entity, "Synced").message;
+        assert!(message.contains(part), "{part} in {message}");
+        assert!(!message.contains("password@"), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_grows_too_large_is_refused() {
+    let repository = Repository::new();
+    repository.write("a/a.yaml", &config("a", "1"));
+    repository.commit();
+    let settings = CatalogSettings::default()
+        .with_local(true)
+        .with_max_repository_bytes(10);
+    let fixture = Fixture::with(settings);
+    let url = repository.url();
+    // Small repositories may be whole before their size is seen; then the next fetch starts anew.
+    fixture
+        .add(ID, "git", &[("url", &url), ("branch", "main")])
+        .await;
+    repository.write("a/a.yaml", &config("a", "2"));
+    repository.commit();
+    let entity = fixture.sync(ID).await;
+    assert_synced(&entity);
+    let read = fixture.template("a:main").await.expect("the alias");
+    assert_eq!(value(read.package.as_ref()), "2");
+}

@@ -1,0 +1,5 @@
+//! Catalogs and inventories, from their sources to the store.
+
+mod directory;
+mod git;
+mod support;
