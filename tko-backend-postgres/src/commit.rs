@@ -297,11 +297,10 @@ impl Committer {
                     let last = last.map(|step| (step.key().clone(), step.version));
                     let has_numbers = written.revision.is_some();
                     let needs_numbers = !has_numbers && (last.is_some() || plan.enqueues_others());
+                    let mut committed = staged.committed();
+                    committed.revision = written.revision;
                     return Ok(AppliedSet {
-                        committed: Committed {
-                            revision: written.revision,
-                            ..staged.committed()
-                        },
+                        committed,
                         numbering: needs_numbers.then_some((written.id, last)),
                     });
                 }

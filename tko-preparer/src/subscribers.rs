@@ -163,10 +163,7 @@ impl SubscriberFeed {
             for (page, list) in pages.into_iter().zip(lists) {
                 all.extend(page.items.iter().map(|record| preparation(&record.entity)));
                 let Some(after) = page.next else { continue };
-                let mut rest = data.clone().pages(List {
-                    after: Some(after),
-                    ..list
-                });
+                let mut rest = data.clone().pages(list.after(after));
                 while let Some(page) = rest.try_next().await? {
                     all.extend(page.items.iter().map(|record| preparation(&record.entity)));
                 }

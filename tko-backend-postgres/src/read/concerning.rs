@@ -16,11 +16,9 @@ use tko_core::{Cursor, Kind, List, Page, Result, Revision, Select, SiteId};
 /// else.
 pub(super) fn site_of(list: &List) -> Option<&SiteId> {
     let site = list.select.concerning.as_ref()?;
-    let alone = Select {
-        concerning: Some(site.clone()),
-        deleting: list.select.deleting,
-        ..Select::all(Kind::Deployment)
-    };
+    let alone = Select::all(Kind::Deployment)
+        .concerning(site.clone())
+        .deleting(list.select.deleting);
     let is_alone = list.after.is_none() && !list.want.allow_stale && list.select == alone;
     is_alone.then_some(site)
 }
@@ -83,11 +81,7 @@ async fn read(reader: &EntityReader, sites: &[SiteId], sort: ReadSort) -> Result
         let last = items.last().filter(|_| has_more);
         let next = last.map(|last| Cursor(last.entity.key.clone()));
         items.retain(|record| sort.deleting || !record.entity.deleting);
-        Page {
-            revision: Revision(head.unsigned_abs()),
-            items,
-            next,
-        }
+        Page::new(Revision(head.unsigned_abs()), items).next(next)
     });
     Ok(pages.collect())
 }

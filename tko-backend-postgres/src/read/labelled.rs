@@ -15,11 +15,9 @@ pub(super) fn key_of(list: &List) -> Option<&str> {
     if pattern.as_str() != "*" || list.after.is_some() || list.want.allow_stale {
         return None;
     }
-    let alone = Select {
-        metadata: list.select.metadata.clone(),
-        deleting: list.select.deleting,
-        ..Select::all(Kind::Deployment)
-    };
+    let alone = Select::all(Kind::Deployment)
+        .metadata_patterns(list.select.metadata.clone())
+        .deleting(list.select.deleting);
     (list.select.metadata.len() == 1 && list.select == alone).then_some(key)
 }
 
@@ -45,11 +43,7 @@ async fn read(reader: &EntityReader, keys: &[String]) -> Result<Vec<Option<Page>
         .sent(&reader.database.metrics, Purpose::List)
         .await?;
     connection.release();
-    let page = Page {
-        revision: Revision(head.unsigned_abs()),
-        items: Vec::new(),
-        next: None,
-    };
+    let page = Page::new(Revision(head.unsigned_abs()), Vec::new());
     let mut pages = vec![Some(page); keys.len()];
     for nth in known {
         if let Some(page) = pages.get_mut(usize::try_from(nth - 1).unwrap_or_default()) {

@@ -31,13 +31,10 @@ fn pack_list(list: &List) -> wire::ListRequest {
 
 fn unpack_page(page: wire::list_pages_response::Page, table: &Unpacker) -> Result<Page> {
     let records = page.records.into_iter();
-    Ok(Page {
-        revision: Revision(page.revision),
-        items: records
-            .map(|record| unpack_record(record, table))
-            .collect::<Result<_>>()?,
-        next: page.next.as_ref().map(unpack_key).transpose()?.map(Cursor),
-    })
+    let items = records.map(|record| unpack_record(record, table));
+    let page_of = Page::new(Revision(page.revision), items.collect::<Result<_>>()?);
+    let next = page.next.as_ref().map(unpack_key).transpose()?;
+    Ok(page_of.next(next.map(Cursor)))
 }
 
 impl Client {

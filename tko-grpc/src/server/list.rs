@@ -85,10 +85,8 @@ pub(super) async fn first_pages(
     }
     let lists = request.lists.iter().map(|list| {
         let list = unpack_list(list)?;
-        Ok(List {
-            limit: list.most().min(SHORT_PAGE),
-            ..list
-        })
+        let most = list.most().min(SHORT_PAGE);
+        Ok(list.limit(most))
     });
     let lists: Vec<List> = lists.collect::<Result<_>>()?;
     let mut table = Packer::default();

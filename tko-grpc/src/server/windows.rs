@@ -87,12 +87,7 @@ impl CallerWindows {
         offset: usize,
         count: Option<usize>,
     ) -> Result<BoxStream<'static, Result<Record>>> {
-        let mut list = List {
-            select,
-            after: None,
-            limit: 0,
-            want: Want::ROW,
-        };
+        let mut list = List::new(select).limit(0);
         let limit = |rows: usize| Some(u64::try_from(rows).unwrap_or(u64::MAX));
         let known = self.ends.find(self.caller.as_ref(), &list.select, offset);
         if let (Some(end), Some(count)) = (known, count) {

@@ -79,10 +79,8 @@ impl PrepareSession<'_> {
             return Ok(CallResult::Blocked(blocker));
         }
         if effects.is_empty() && self.is_last(record, &package) {
-            let last = Record {
-                package: Some(package.clone()),
-                ..record.clone()
-            };
+            let mut last = record.clone();
+            last.package = Some(package.clone());
             match self.finish(&last).await? {
                 StepResult::Committed => return Ok(CallResult::Finished),
                 StepResult::Moved => return Ok(CallResult::Moved),
