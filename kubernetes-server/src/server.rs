@@ -44,7 +44,10 @@ pub struct ApiServer {
     port: u16,
     authority: Authority,
     controller_manager: Option<RunningProgram>,
-    kube_api: RunningProgram,
+    /// `None` while it is stopped.
+    kube_api: Option<RunningProgram>,
+    /// The command that starts it.
+    kube_api_command: Command,
     etcd: RunningProgram,
     folder: TempDir,
     /// The number of commands of kubectl so far.
@@ -107,8 +110,8 @@ impl ApiServer {
                 Self::token("bob")
             ),
         )?;
-        let mut api_server = Command::new(programs.api_server());
-        api_server
+        let mut kube_api_command = Command::new(programs.api_server());
+        kube_api_command
             .args(["--etcd-servers", &etcd_url])
             .args(["--bind-address", "127.0.0.1"])
             .args(["--secure-port", &port.to_string()])
@@ -131,9 +134,9 @@ impl ApiServer {
             ("--proxy-client-cert-file", &proxy_certificate),
             ("--proxy-client-key-file", &proxy_key),
         ] {
-            api_server.arg(flag).arg(file);
+            kube_api_command.arg(flag).arg(file);
         }
-        let api_server = RunningProgram::start(&mut api_server, &path("api-server.log"))?;
+        let kube_api = RunningProgram::start(&mut kube_api_command, &path("api-server.log"))?;
         for (user, token) in [
             ("admin", ADMIN_TOKEN.to_owned()),
             ("alice", Self::token("alice")),
@@ -148,7 +151,8 @@ impl ApiServer {
             port,
             authority,
             controller_manager: None,
-            kube_api: api_server,
+            kube_api: Some(kube_api),
+            kube_api_command,
             etcd,
             folder,
             calls: AtomicUsize::new(0),
@@ -183,10 +187,9 @@ impl ApiServer {
             if ready.is_ok_and(|output| output.status.success()) {
                 return Ok(());
             }
-            for (program, process) in [
-                ("etcd", &mut self.etcd),
-                ("kube-apiserver", &mut self.kube_api),
-            ] {
+            let kube_api = self.kube_api.iter_mut();
+            let kube_api = kube_api.map(|process| ("kube-apiserver", process));
+            for (program, process) in [("etcd", &mut self.etcd)].into_iter().chain(kube_api) {
                 if process.has_ended() || started.elapsed() > PATIENCE {
                     let output = process.output();
                     return Err(ClusterStartError::NotReady { program, output });
@@ -247,7 +250,23 @@ impl ApiServer {
 
     /// The end of the API server's log.
     pub fn log(&self) -> String {
-        self.kube_api.output()
+        let running = self.kube_api.as_ref();
+        running.map(RunningProgram::output).unwrap_or_default()
+    }
+
+    /// Stops the API server. Its data stay: etcd goes on.
+    pub fn stop_api(&mut self) {
+        self.kube_api = None;
+    }
+
+    /// Starts the API server again, on the same port, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_api(&mut self) -> Result<(), ClusterStartError> {
+        let log = self.folder.path().join("api-server.log");
+        self.kube_api = Some(RunningProgram::start(&mut self.kube_api_command, &log)?);
+        self.wait()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The flags of preparers and schedulers, and the controllers made from them.
 
+use super::clusters::ClusterArgs;
 use super::plugins::PluginHost;
 use super::{functions, time};
 use clap::Args;
@@ -81,6 +82,8 @@ pub(crate) struct SchedulerArgs {
     /// Folder with secrets, one per file, that properties of plugins name as secret:NAME
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    #[command(flatten)]
+    clusters: ClusterArgs,
 }
 
 /// The destination of manifests.
@@ -220,7 +223,10 @@ impl SchedulerArgs {
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
         ScheduleController::new(data)
-            .with_registry(native(destination))
+            .with_registry(
+                self.clusters
+                    .add_to(native(destination), self.scheduler_timeout),
+            )
             .with_executors(executors(address, timeouts, plugins, self.ansible()))
             .with_clock(clock)
             .with_settings(settings)
@@ -299,6 +305,7 @@ impl Default for SchedulerArgs {
             manifests_git: None,
             manifests_push: None,
             secrets: None,
+            clusters: ClusterArgs::default(),
         }
     }
 }

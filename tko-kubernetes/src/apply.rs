@@ -1,0 +1,632 @@
+//! Brings one set of objects into one cluster.
+//!
+//! - What is there is read by the label of the set, one list for each kind. Only differences are
+//!   written.
+//! - The parent of the set names every kind and namespace *before* an object is written there. So
+//!   after a crash nothing is where no one looks.
+//! - An object that is there without the label was made by something else. It is applied like any
+//!   other, and marked: it is never deleted, only released.
+
+use crate::applyset::{ApplySet, PART_OF, Scope};
+use crate::client::ClusterClient;
+use crate::desired::{DesiredObject, ObjectKey, Unfit, WantedResource, desired, distinct};
+use crate::failure::RequestFailure;
+use crate::health::{Health, health};
+use crate::kinds::{GroupKind, ServedKind};
+use crate::memory::SiteMemory;
+use crate::ownership::{HASH, has_hash, owns};
+use crate::settings::KubernetesSettings;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tko_core::{Error, Result};
+use tko_scheduler::apply::Phase;
+use tokio::time::{Instant, sleep};
+
+/// The annotation of objects that something else had made.
+pub(crate) const ADOPTED: &str = "tko.nephio.org/adopted";
+
+/// The pauses between two looks at an object that changes by itself.
+const PAUSES: [u64; 5] = [50, 100, 250, 500, 1_000];
+
+/// The phases in the order of applying.
+const PHASES: [Phase; 4] = [
+    Phase::Foundations,
+    Phase::Cluster,
+    Phase::Namespaced,
+    Phase::Extensions,
+];
+
+/// An object in the cluster, with its kind.
+pub(crate) struct LiveObject {
+    pub(crate) served: ServedKind,
+    pub(crate) value: Value,
+}
+
+/// An object that could not be applied or removed.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectFailure {
+    /// The object, for people.
+    pub(crate) object: String,
+    /// The deployment that it belongs to; empty if none has it any more.
+    pub(crate) owner: String,
+    pub(crate) why: String,
+}
+
+/// What one run found.
+#[derive(Debug, Default)]
+pub(crate) struct ApplyReport {
+    /// The number of objects that were wanted.
+    pub(crate) wanted: usize,
+    pub(crate) failures: Vec<ObjectFailure>,
+    /// Objects that others keep changing, which are left as they are.
+    pub(crate) contested: Vec<String>,
+    /// The health of each object that is there, with its deployment.
+    pub(crate) health: Vec<(ObjectKey, String, Health)>,
+}
+
+/// One run for one set of objects.
+pub(crate) struct Application<'a> {
+    pub(crate) client: &'a ClusterClient,
+    pub(crate) set: ApplySet,
+    pub(crate) settings: &'a KubernetesSettings,
+    pub(crate) memory: &'a SiteMemory,
+    pub(crate) force: bool,
+    pub(crate) fence: u64,
+    /// Set once the cluster does not answer: nothing else is tried then.
+    pub(crate) lost: AtomicBool,
+}
+
+/// The identity of an object in a package: kind, namespace if any, and name.
+pub(crate) type RemovedKeys = HashSet<(GroupKind, Option<String>, String)>;
+
+impl Application<'_> {
+    /// Applies, removes, and reports.
+    ///
+    /// # Errors
+    /// The cluster as a whole cannot be worked on. Failures of single objects are in the report.
+    pub(crate) async fn run(
+        &self,
+        wanted: &[WantedResource],
+        removed: &RemovedKeys,
+    ) -> Result<ApplyReport> {
+        if wanted.len() > self.settings.max_objects {
+            return Err(Error::bad(
+                "site",
+                format!(
+                    "the site has {} objects, more than the maximum of {}; spread its deployments \
+                     over several sites",
+                    wanted.len(),
+                    self.settings.max_objects
+                ),
+            ));
+        }
+        let mut report = ApplyReport {
+            wanted: wanted.len(),
+            ..ApplyReport::default()
+        };
+        let (objects, mut unknown) = self
+            .resolve(wanted.iter().collect(), &mut report.failures)
+            .await?;
+        let mut objects = distinct(objects);
+        let known = self.known_scope().await?;
+        if known.is_none() && wanted.is_empty() {
+            return Ok(report);
+        }
+        let mut scope = known.clone().unwrap_or_default();
+        let target = self.scope_of(&objects);
+        let mut live = self.live(&scope.union(&target), &objects).await?;
+        let keys: HashSet<ObjectKey> = objects.iter().map(|one| one.key.clone()).collect();
+        let changed = objects.iter().any(|one| !self.is_settled(one, &live));
+        let surplus = live.keys().any(|key| !keys.contains(key));
+        if known.is_none() || changed || surplus || !unknown.is_empty() {
+            self.write_scope(&mut scope, &target, known.is_some(), &objects).await?;
+        }
+        for phase in PHASES {
+            if phase == Phase::Cluster && !unknown.is_empty() {
+                let found = self.late_kinds(&mut unknown, &objects, &mut report).await?;
+                let more = self.scope_of(&found);
+                self.write_scope(&mut scope, &more, true, &objects).await?;
+                objects = distinct(objects.into_iter().chain(found).collect());
+            }
+            let of_phase = objects.iter().filter(|one| one.phase == phase);
+            let results = join_all(of_phase.map(|one| self.bring(one, &live))).await;
+            for result in results {
+                match result {
+                    Ok(Some(Applied { key, object, contested })) => {
+                        if contested {
+                            report.contested.push(key.to_string());
+                        }
+                        live.insert(key, object);
+                    }
+                    Ok(None) => {}
+                    Err(failure) => report.failures.push(failure),
+                }
+            }
+            self.check_contact(&report)?;
+            if phase == Phase::Foundations {
+                self.wait_for_definitions(&objects, &mut live, &mut report).await?;
+            }
+        }
+        report.failures.extend(unknown.iter().map(|one| self.unknown_kind(one)));
+        self.prune(&objects, &live, removed, &mut report).await?;
+        self.finish(scope, known.is_some(), &objects, &report).await?;
+        report.health = self.health(&objects, &live);
+        Ok(report)
+    }
+
+    /// The objects of resources, and the resources of kinds that the cluster does not serve.
+    async fn resolve<'b>(
+        &self,
+        wanted: Vec<&'b WantedResource>,
+        failures: &mut Vec<ObjectFailure>,
+    ) -> Result<(Vec<DesiredObject>, Vec<&'b WantedResource>)> {
+        let (mut objects, mut unknown) = (Vec::new(), Vec::new());
+        for one in wanted {
+            match desired(one, self.client, &self.set.namespace).await {
+                Ok(object) => objects.push(object),
+                Err(Unfit::UnknownKind) => unknown.push(one),
+                Err(Unfit::Invalid(why)) => failures.push(ObjectFailure {
+                    object: one.resource.identifier().to_string(),
+                    owner: one.owner.clone(),
+                    why,
+                }),
+                Err(Unfit::Failed(failure)) => return Err(of_cluster(&failure)),
+            }
+        }
+        Ok((objects, unknown))
+    }
+
+    /// Where the members can be, from memory if no one else worked on the site since.
+    async fn known_scope(&self) -> Result<Option<Scope>> {
+        if let Some(scope) = self.memory.scope(self.fence) {
+            return Ok(Some(scope));
+        }
+        let parent = self.client.get(&self.parent_path()).await;
+        let Some(parent) = parent.map_err(|failure| of_cluster(&failure))? else {
+            return Ok(None);
+        };
+        let scope = self.set.scope(&parent);
+        scope.map(Some).map_err(|why| Error::bad("site", why))
+    }
+
+    pub(crate) fn parent_path(&self) -> String {
+        format!("/api/v1/namespaces/{}/configmaps/{}", self.set.namespace, self.set.name)
+    }
+
+    fn scope_of(&self, objects: &[DesiredObject]) -> Scope {
+        let namespaces = objects.iter().map(|one| one.key.namespace.clone());
+        Scope {
+            kinds: objects.iter().map(|one| one.key.kind.clone()).collect(),
+            namespaces: namespaces
+                .filter(|namespace| !namespace.is_empty())
+                .chain([self.set.namespace.clone()])
+                .collect(),
+        }
+    }
+
+    /// Extends the scope of the parent, if it must be.
+    async fn write_scope(
+        &self,
+        scope: &mut Scope,
+        more: &Scope,
+        exists: bool,
+        objects: &[DesiredObject],
+    ) -> Result<()> {
+        let all = scope.union(more);
+        if exists && all == *scope {
+            return Ok(());
+        }
+        let parent = self.set.parent(&all);
+        let path = self.parent_path();
+        let mut written = self.client.apply(&path, &parent, true).await;
+        if written.as_ref().is_err_and(|failure| failure.code() == 404) {
+            // The namespace of the inventory may be one of the site's own.
+            let own = objects.iter().find(|one| {
+                one.key.kind.kind == "Namespace" && one.key.name == self.set.namespace
+            });
+            if let Some(own) = own {
+                let body = self.body(own, false);
+                let made = self.client.apply(&own.path(), &body, self.force).await;
+                made.map_err(|failure| of_cluster(&failure))?;
+                written = self.client.apply(&path, &parent, true).await;
+            }
+        }
+        written.map_err(|failure| {
+            let set = &self.set;
+            let what = format!("write the inventory ConfigMap {}/{}", set.namespace, set.name);
+            Error::unavailable(what, failure.to_string())
+        })?;
+        *scope = all;
+        Ok(())
+    }
+
+    /// The members that are there.
+    async fn live(
+        &self,
+        scope: &Scope,
+        objects: &[DesiredObject],
+    ) -> Result<HashMap<ObjectKey, LiveObject>> {
+        let own: HashMap<&GroupKind, &ServedKind> =
+            objects.iter().map(|one| (&one.key.kind, &one.served)).collect();
+        let lists = scope.kinds.iter().map(async |kind| {
+            let served = match own.get(kind) {
+                Some(served) => Some((*served).clone()),
+                None => self.client.preferred_kind(kind).await?,
+            };
+            // A kind that is not served any more took its objects along.
+            let Some(served) = served else {
+                return Ok(Vec::new());
+            };
+            let items = self.members(&served, scope).await?;
+            let of_kind = items.into_iter().map(|value| live_object(kind, &served, value));
+            Ok(of_kind.collect::<Vec<_>>())
+        });
+        let mut all = HashMap::new();
+        for list in join_all(lists).await {
+            all.extend(list.map_err(|failure: RequestFailure| of_cluster(&failure))?);
+        }
+        Ok(all)
+    }
+
+    async fn members(
+        &self,
+        served: &ServedKind,
+        scope: &Scope,
+    ) -> Result<Vec<Value>, RequestFailure> {
+        let selector = self.set.selector();
+        let max = self.settings.max_objects;
+        let list = async |namespace: Option<&str>| {
+            let path = served.path(namespace, None);
+            match self.client.list(&path, &selector, max).await {
+                // The kind went away since it was discovered.
+                Err(failure) if failure.code() == 404 => Ok(Vec::new()),
+                listed => listed,
+            }
+        };
+        if !served.namespaced {
+            return list(None).await;
+        }
+        if scope.namespaces.len() > 1 && !self.memory.is_confined() {
+            match list(None).await {
+                Err(failure) if failure.code() == 403 => self.memory.confine(),
+                listed => return listed,
+            }
+        }
+        let mut all = Vec::new();
+        for namespace in &scope.namespaces {
+            all.extend(list(Some(namespace)).await?);
+        }
+        Ok(all)
+    }
+
+    /// Whether nothing has to be written for an object.
+    fn is_settled(&self, object: &DesiredObject, live: &HashMap<ObjectKey, LiveObject>) -> bool {
+        live.get(&object.key)
+            .is_some_and(|found| self.is_as_applied(object, &found.value))
+    }
+
+    fn is_as_applied(&self, object: &DesiredObject, live: &Value) -> bool {
+        has_hash(live, &object.hash)
+            && live.pointer("/metadata/deletionTimestamp").is_none()
+            && (owns(live, &object.body) || self.memory.is_opaque(&object.key, &object.hash))
+    }
+
+    /// The object with the labels and annotations that TKO adds.
+    fn body(&self, object: &DesiredObject, adopted: bool) -> Value {
+        let mut body = object.body.clone();
+        if let Some(map) = body.as_object_mut() {
+            let metadata = tko_core::resource::map_in(map, "metadata");
+            tko_core::resource::map_in(metadata, "labels")
+                .insert(PART_OF.to_owned(), json!(self.set.id));
+            let annotations = tko_core::resource::map_in(metadata, "annotations");
+            annotations.insert(HASH.to_owned(), json!(object.hash));
+            if adopted {
+                annotations.insert(ADOPTED.to_owned(), json!("true"));
+            }
+        }
+        body
+    }
+
+    /// Applies an object if it has to be. Returns it as it is then, unless nothing changed.
+    async fn bring(
+        &self,
+        object: &DesiredObject,
+        live: &HashMap<ObjectKey, LiveObject>,
+    ) -> Result<Option<Applied>, ObjectFailure> {
+        if self.is_settled(object, live) || self.lost.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let brought = match live.get(&object.key) {
+            Some(found) => self.update(object, &found.value, &object.path()).await,
+            None => self.create(object, &object.path()).await,
+        };
+        let (value, contested) = brought.map_err(|why| ObjectFailure {
+            object: object.key.to_string(),
+            owner: object.owner.clone(),
+            why,
+        })?;
+        let mut applied = Applied {
+            key: object.key.clone(),
+            object: LiveObject {
+                served: object.served.clone(),
+                value,
+            },
+            contested,
+        };
+        name_kind(&object.key.kind, &object.served, &mut applied.object.value);
+        Ok(Some(applied))
+    }
+
+    /// An object that has no label of ours: it is new, or was made by something else.
+    async fn create(&self, object: &DesiredObject, path: &str) -> Result<(Value, bool), String> {
+        let found = self.client.get(path).await.map_err(|failure| self.said(&failure))?;
+        let Some(found) = found else {
+            return self.write(object, path, false).await;
+        };
+        let label = found.pointer("/metadata/labels").and_then(|all| all.get(PART_OF));
+        match label.and_then(Value::as_str) {
+            Some(id) if id == self.set.id => self.update(object, &found, path).await,
+            Some(id) => Err(format!(
+                "it belongs to another ApplySet ({id}), such as another site of the same cluster; \
+                 remove it there, or from this package"
+            )),
+            None => self.write(object, path, true).await,
+        }
+    }
+
+    async fn update(
+        &self,
+        object: &DesiredObject,
+        found: &Value,
+        path: &str,
+    ) -> Result<(Value, bool), String> {
+        if self.is_as_applied(object, found) {
+            return Ok((found.clone(), false));
+        }
+        if found.pointer("/metadata/deletionTimestamp").is_some() {
+            return Err(format!(
+                "it is being deleted{}; it is created again when it is gone",
+                finalizers(found)
+            ));
+        }
+        if has_hash(found, &object.hash) {
+            // Something else changed it since it was applied.
+            if !self.memory.correct(&object.key, self.settings.corrections) {
+                return Ok((found.clone(), true));
+            }
+            self.client.counters().corrected();
+        }
+        self.write(object, path, is_adopted(found)).await
+    }
+
+    async fn write(
+        &self,
+        object: &DesiredObject,
+        path: &str,
+        adopted: bool,
+    ) -> Result<(Value, bool), String> {
+        let body = self.body(object, adopted);
+        let written = self.client.apply(path, &body, self.force).await;
+        let written = written.map_err(|failure| self.said(&failure))?;
+        if !owns(&written, &object.body) {
+            // Its fields are recorded in a way that this program does not understand. The hash alone
+            // decides from now on, or it would be written again and again.
+            self.memory.opaque(&object.key, &object.hash);
+        }
+        Ok((written, false))
+    }
+
+    /// The words of a failure. Notes that the cluster is lost, if it is.
+    pub(crate) fn said(&self, failure: &RequestFailure) -> String {
+        if failure.is_of_the_cluster() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        failure.to_string()
+    }
+
+    /// Stops if the cluster is lost.
+    fn check_contact(&self, report: &ApplyReport) -> Result<()> {
+        match report.failures.last() {
+            Some(failure) if self.lost.load(Ordering::Relaxed) => {
+                Err(Error::unavailable("reach the cluster of the site", failure.why.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the definitions are established.
+    async fn wait_for_definitions(
+        &self,
+        objects: &[DesiredObject],
+        live: &mut HashMap<ObjectKey, LiveObject>,
+        report: &mut ApplyReport,
+    ) -> Result<()> {
+        let until = Instant::now() + self.settings.patience;
+        for object in objects.iter().filter(|one| one.is_definition()) {
+            let mut pauses = Pauses::default();
+            loop {
+                let Some(found) = live.get(&object.key) else { break };
+                let why = match health(&found.value) {
+                    Health::Current => break,
+                    Health::InProgress(why) if Instant::now() < until => {
+                        pauses.next().await;
+                        let read = self.client.get(&object.path()).await;
+                        let read = read.map_err(|failure| of_cluster(&failure))?;
+                        if let (Some(value), Some(found)) = (read, live.get_mut(&object.key)) {
+                            found.value = value;
+                            name_kind(&object.key.kind, &object.served, &mut found.value);
+                            continue;
+                        }
+                        why
+                    }
+                    Health::InProgress(why) | Health::Failed(why) => why,
+                    Health::Terminating => "it is being deleted".to_owned(),
+                };
+                report.failures.push(ObjectFailure {
+                    object: object.key.to_string(),
+                    owner: object.owner.clone(),
+                    why: format!("the definition is not established: {why}"),
+                });
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Resolves kinds that the site's own definitions have just brought. The cluster serves them a
+    /// moment after they are established.
+    async fn late_kinds<'b>(
+        &self,
+        unknown: &mut Vec<&'b WantedResource>,
+        objects: &[DesiredObject],
+        report: &mut ApplyReport,
+    ) -> Result<Vec<DesiredObject>> {
+        let defined: HashSet<(&str, &str)> = objects
+            .iter()
+            .filter(|one| one.is_definition())
+            .filter_map(|one| {
+                let group = one.body.pointer("/spec/group")?.as_str()?;
+                Some((group, one.body.pointer("/spec/names/kind")?.as_str()?))
+            })
+            .collect();
+        let is_own = |one: &WantedResource| {
+            let gvk = one.resource.gvk();
+            defined.contains(&(&*gvk.group, &*gvk.kind))
+        };
+        let until = Instant::now() + self.settings.patience;
+        let (mut found, mut pauses) = (Vec::new(), Pauses::default());
+        loop {
+            self.client.kinds.forget();
+            let waiting = std::mem::take(unknown);
+            let (more, still) = self.resolve(waiting, &mut report.failures).await?;
+            *unknown = still;
+            found.extend(more);
+            if !unknown.iter().any(|one| is_own(one)) || Instant::now() >= until {
+                return Ok(found);
+            }
+            pauses.next().await;
+        }
+    }
+
+    fn unknown_kind(&self, wanted: &WantedResource) -> ObjectFailure {
+        // Ask again next time.
+        self.client.kinds.forget();
+        let gvk = wanted.resource.gvk();
+        ObjectFailure {
+            object: wanted.resource.identifier().to_string(),
+            owner: wanted.owner.clone(),
+            why: format!(
+                "the cluster has no kind {} in {}; install its CustomResourceDefinition there, or \
+                 add it to a package of the site",
+                gvk.kind,
+                gvk.api_version()
+            ),
+        }
+    }
+
+    /// Reduces the parent to what is there, or removes it with the last object.
+    async fn finish(
+        &self,
+        scope: Scope,
+        existed: bool,
+        objects: &[DesiredObject],
+        report: &ApplyReport,
+    ) -> Result<()> {
+        self.memory.forget_scope();
+        if !report.failures.is_empty() {
+            return Ok(());
+        }
+        if objects.is_empty() {
+            return if existed { self.delete_parent().await } else { Ok(()) };
+        }
+        let target = self.scope_of(objects);
+        if target != scope {
+            let parent = self.set.parent(&target);
+            let written = self.client.apply(&self.parent_path(), &parent, true).await;
+            written.map_err(|failure| of_cluster(&failure))?;
+        }
+        self.memory.remember_scope(self.fence, target);
+        Ok(())
+    }
+
+    fn health(
+        &self,
+        objects: &[DesiredObject],
+        live: &HashMap<ObjectKey, LiveObject>,
+    ) -> Vec<(ObjectKey, String, Health)> {
+        let there = objects.iter().filter_map(|object| {
+            let found = live.get(&object.key)?;
+            Some((object.key.clone(), object.owner.clone(), health(&found.value)))
+        });
+        there.collect()
+    }
+}
+
+struct Applied {
+    key: ObjectKey,
+    object: LiveObject,
+    contested: bool,
+}
+
+/// Growing pauses.
+#[derive(Default)]
+pub(crate) struct Pauses(usize);
+
+impl Pauses {
+    pub(crate) async fn next(&mut self) {
+        let pause = PAUSES[self.0.min(PAUSES.len() - 1)];
+        self.0 += 1;
+        sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// Whether something else had made the object.
+pub(crate) fn is_adopted(object: &Value) -> bool {
+    let annotations = object.pointer("/metadata/annotations");
+    annotations.and_then(|all| all.get(ADOPTED)).is_some_and(|value| value == "true")
+}
+
+/// The finalizers that keep an object, for people.
+pub(crate) fn finalizers(object: &Value) -> String {
+    let all = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let names: Vec<&str> = all.into_iter().flatten().filter_map(Value::as_str).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(", and waits for {}", names.join(", ")),
+    }
+}
+
+/// Items of a list do not name their kind.
+fn name_kind(kind: &GroupKind, served: &ServedKind, value: &mut Value) {
+    if let Some(map) = value.as_object_mut() {
+        map.insert("apiVersion".to_owned(), json!(served.api_version()));
+        map.insert("kind".to_owned(), json!(kind.kind));
+    }
+}
+
+fn live_object(
+    kind: &GroupKind,
+    served: &ServedKind,
+    mut value: Value,
+) -> (ObjectKey, LiveObject) {
+    name_kind(kind, served, &mut value);
+    let text = |name: &str| {
+        let text = value["metadata"][name].as_str();
+        text.unwrap_or_default().to_owned()
+    };
+    let key = ObjectKey {
+        kind: kind.clone(),
+        namespace: text("namespace"),
+        name: text("name"),
+    };
+    let served = served.clone();
+    (key, LiveObject { served, value })
+}
+
+/// A failure of everything that is to be done in a cluster.
+pub(crate) fn of_cluster(failure: &RequestFailure) -> Error {
+    Error::unavailable("work on the cluster of the site", failure.to_string())
+}

@@ -1,0 +1,223 @@
+//! [`Clusters`]: the clients of all clusters, by credentials.
+
+use crate::client::ClusterClient;
+use crate::kubeconfig::{MAX_BYTES, locate, of_file, of_secret};
+use crate::limit::RequestLimit;
+use crate::memory::SiteMemory;
+use crate::metrics::ClusterCounters;
+use crate::settings::KubernetesSettings;
+use crate::target::{KubeconfigReference, SiteTarget};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kube::Config;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tko_core::{Error, Result, error::chain};
+
+/// Maximum number of sites whose clients are kept.
+const MAX_SITES: usize = 4_096;
+
+/// The client of a site's cluster, and what is remembered of the site.
+#[derive(Clone)]
+pub(crate) struct SiteCluster {
+    pub(crate) client: Arc<ClusterClient>,
+    pub(crate) memory: Arc<SiteMemory>,
+    /// The hash of the credentials.
+    credentials: [u8; 32],
+}
+
+/// The credentials of a cluster, not connected yet.
+struct Credentials {
+    config: Config,
+    hash: [u8; 32],
+}
+
+/// The clients of all clusters.
+pub(crate) struct Clusters {
+    settings: Arc<KubernetesSettings>,
+    counters: Arc<ClusterCounters>,
+    sites: Mutex<HashMap<String, SiteCluster>>,
+    infrastructure: Mutex<HashMap<String, Arc<SiteMemory>>>,
+    /// Limits by the address of the cluster, which several sites may share.
+    limits: Mutex<HashMap<String, Arc<RequestLimit>>>,
+}
+
+impl Clusters {
+    pub(crate) fn new(settings: Arc<KubernetesSettings>, counters: Arc<ClusterCounters>) -> Self {
+        Self {
+            settings,
+            counters,
+            sites: Mutex::default(),
+            infrastructure: Mutex::default(),
+            limits: Mutex::default(),
+        }
+    }
+
+    /// The cluster of a site. Its credentials are read again each time.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the kubeconfig is missing or not valid.
+    /// - `Unavailable`: the management cluster cannot be asked for the kubeconfig.
+    pub(crate) async fn site(&self, site: &str, target: &SiteTarget) -> Result<SiteCluster> {
+        let context = target.context.clone();
+        let credentials = match &target.kubeconfig {
+            KubeconfigReference::File(file) => {
+                let Some(folder) = &self.settings.kubeconfigs else {
+                    return Err(Error::bad(
+                        "spec.kubeconfig.file",
+                        "this scheduler has no folder of kubeconfigs; start it with --kubeconfigs \
+                         DIR",
+                    ));
+                };
+                self.file(&locate(folder, file).await?, context).await?
+            }
+            KubeconfigReference::Secret {
+                name,
+                namespace,
+                key,
+            } => {
+                let namespace = namespace.as_deref();
+                self.secret(name, namespace, key, context).await?
+            }
+        };
+        self.connected(site, credentials)
+    }
+
+    /// The management cluster.
+    ///
+    /// # Errors
+    /// `BadArgument`: there is none, or its kubeconfig is not valid.
+    pub(crate) async fn management(&self) -> Result<SiteCluster> {
+        let credentials = match &self.settings.management {
+            Some(path) => self.file(path, None).await?,
+            None if self.settings.in_cluster => {
+                let config = Config::incluster().map_err(|error| {
+                    Error::bad("the service account of the pod", chain(&error))
+                })?;
+                Credentials { config, hash: [0; 32] }
+            }
+            None => {
+                return Err(Error::bad(
+                    "site",
+                    "it needs a management cluster, and this scheduler has none; start it with \
+                     --management-kubeconfig FILE",
+                ));
+            }
+        };
+        // No id of a site is empty.
+        self.connected("", credentials)
+    }
+
+    async fn file(&self, path: &Path, context: Option<String>) -> Result<Credentials> {
+        let bytes = tokio::fs::read(path).await.map_err(|error| {
+            Error::bad("kubeconfig", format!("{} cannot be read: {error}", path.display()))
+        })?;
+        let hash = hash_of(&bytes, context.as_deref());
+        let config = of_file(path, context).await?;
+        Ok(Credentials { config, hash })
+    }
+
+    async fn secret(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+        key: &str,
+        context: Option<String>,
+    ) -> Result<Credentials> {
+        let management = self.management().await?;
+        let namespace = namespace.unwrap_or(&management.client.namespace);
+        let full = format!("{namespace}/{name}");
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        let secret = management.client.get(&path).await.map_err(|failure| {
+            let action = format!("read Secret {full} of the management cluster");
+            Error::unavailable(action, failure.to_string())
+        })?;
+        let bad = |message: String| Error::bad("kubeconfig", message);
+        let secret = secret.ok_or_else(|| {
+            bad(format!(
+                "the management cluster has no Secret {full}; create it, or wait until the cluster \
+                 is provisioned"
+            ))
+        })?;
+        let value = secret.get("data").and_then(|data| data.get(key)?.as_str());
+        let value = value.ok_or_else(|| bad(format!("Secret {full} has no key {key:?}")))?;
+        if value.len() > 2 * MAX_BYTES {
+            return Err(bad(format!("Secret {full} is too large")));
+        }
+        let bytes = STANDARD.decode(value).ok();
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = text.ok_or_else(|| bad(format!("Secret {full} is not text")))?;
+        let hash = hash_of(text.as_bytes(), context.as_deref());
+        let config = of_secret(&text, &full, context).await?;
+        Ok(Credentials { config, hash })
+    }
+
+    /// A client with these credentials, the same as before if they are.
+    fn connected(&self, site: &str, credentials: Credentials) -> Result<SiteCluster> {
+        if let Some(known) = locked(&self.sites).get(site)
+            && known.credentials == credentials.hash
+        {
+            return Ok(known.clone());
+        }
+        let Credentials { config, hash } = credentials;
+        let limit = self.limit(&config.cluster_url.to_string());
+        let namespace = config.default_namespace.clone();
+        let client = kube::Client::try_from(config)
+            .map_err(|error| Error::bad("kubeconfig", chain(&error)))?;
+        let made = SiteCluster {
+            client: Arc::new(ClusterClient::new(
+                client,
+                namespace,
+                limit,
+                self.settings.request_timeout,
+                self.counters.clone(),
+            )),
+            memory: Arc::default(),
+            credentials: hash,
+        };
+        let mut sites = locked(&self.sites);
+        if sites.len() >= MAX_SITES {
+            // Forgetting costs a few reads.
+            sites.clear();
+        }
+        sites.insert(site.to_owned(), made.clone());
+        Ok(made)
+    }
+
+    fn limit(&self, url: &str) -> Arc<RequestLimit> {
+        let mut limits = locked(&self.limits);
+        // Limits that no client has any more.
+        limits.retain(|_, limit| Arc::strong_count(limit) > 1);
+        let new = || Arc::new(RequestLimit::new(self.settings.in_flight, self.settings.rate));
+        limits.entry(url.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// What is remembered of the infrastructure of a site.
+    pub(crate) fn infrastructure_memory(&self, site: &str) -> Arc<SiteMemory> {
+        let mut all = locked(&self.infrastructure);
+        if all.len() >= MAX_SITES {
+            all.clear();
+        }
+        all.entry(site.to_owned()).or_default().clone()
+    }
+
+    /// Forgets a site.
+    pub(crate) fn forget(&self, site: &str) {
+        locked(&self.sites).remove(site);
+        locked(&self.infrastructure).remove(site);
+    }
+}
+
+fn hash_of(text: &[u8], context: Option<&str>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(text);
+    hasher.update([0]);
+    hasher.update(context.unwrap_or_default());
+    hasher.finalize().into()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod apply;
+mod applyset;
+mod client;
+mod clusters;
+mod conditions;
+mod desired;
+mod failure;
+mod health;
+mod infrastructure;
+mod kinds;
+mod kubeconfig;
+mod limit;
+mod memory;
+mod metrics;
+mod ownership;
+mod prune;
+mod scheduler;
+mod settings;
+mod target;
+
+pub use self::metrics::{ClusterCounters, ClusterTotals};
+pub use self::scheduler::KubernetesScheduler;
+pub use self::settings::KubernetesSettings;

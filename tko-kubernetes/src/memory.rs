@@ -1,0 +1,115 @@
+//! [`SiteMemory`]: what a process remembers of a site, to read and write less. A restart forgets it
+//! without harm.
+
+use crate::applyset::Scope;
+use crate::desired::ObjectKey;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The time in which corrections are counted.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What a process remembers of one set of objects.
+#[derive(Default)]
+pub(crate) struct SiteMemory {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The scope of the parent, and the number of the call that wrote it.
+    scope: Option<(u64, Scope)>,
+    /// The credentials do not reach beyond namespaces.
+    confined: bool,
+    /// Objects whose record of fields is not understood, with the hash of what was applied.
+    opaque: HashMap<ObjectKey, String>,
+    corrections: HashMap<ObjectKey, Vec<Instant>>,
+}
+
+impl SiteMemory {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The scope, if the last call for the site was in this process. Otherwise another process may
+    /// have changed it.
+    pub(crate) fn scope(&self, fence: u64) -> Option<Scope> {
+        let inner = self.lock();
+        let (last, scope) = inner.scope.as_ref()?;
+        (last.checked_add(1) == Some(fence)).then(|| scope.clone())
+    }
+
+    pub(crate) fn remember_scope(&self, fence: u64, scope: Scope) {
+        self.lock().scope = Some((fence, scope));
+    }
+
+    pub(crate) fn forget_scope(&self) {
+        self.lock().scope = None;
+    }
+
+    pub(crate) fn is_confined(&self) -> bool {
+        self.lock().confined
+    }
+
+    pub(crate) fn confine(&self) {
+        self.lock().confined = true;
+    }
+
+    pub(crate) fn is_opaque(&self, key: &ObjectKey, hash: &str) -> bool {
+        self.lock().opaque.get(key).is_some_and(|known| known == hash)
+    }
+
+    pub(crate) fn opaque(&self, key: &ObjectKey, hash: &str) {
+        self.lock().opaque.insert(key.clone(), hash.to_owned());
+    }
+
+    /// Counts a correction; false if there were `most` within an hour.
+    pub(crate) fn correct(&self, key: &ObjectKey, most: usize) -> bool {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        inner.corrections.retain(|_, times| {
+            times.retain(|at| now.duration_since(*at) < HOUR);
+            !times.is_empty()
+        });
+        let times = inner.corrections.entry(key.clone()).or_default();
+        if times.len() >= most {
+            return false;
+        }
+        times.push(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SiteMemory;
+    use crate::applyset::Scope;
+    use crate::desired::ObjectKey;
+    use crate::kinds::GroupKind;
+    use std::time::Duration;
+
+    #[test]
+    fn the_scope_is_known_only_to_the_next_call() {
+        let memory = SiteMemory::default();
+        memory.remember_scope(7, Scope::default());
+        assert!(memory.scope(8).is_some());
+        assert!(memory.scope(9).is_none(), "another process worked in between");
+        assert!(memory.scope(7).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn corrections_are_limited_within_an_hour() {
+        let memory = SiteMemory::default();
+        let key = ObjectKey {
+            kind: GroupKind::parse("ConfigMap").expect("a kind"),
+            namespace: "a".to_owned(),
+            name: "b".to_owned(),
+        };
+        assert!(memory.correct(&key, 2) && memory.correct(&key, 2));
+        assert!(!memory.correct(&key, 2));
+        tokio::time::advance(Duration::from_mins(61)).await;
+        assert!(memory.correct(&key, 2));
+    }
+}

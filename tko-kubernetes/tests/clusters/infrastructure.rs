@@ -1,0 +1,65 @@
+//! Sites that Cluster API provisions. Its controllers do not run here: the test plays their part.
+
+use crate::world::{World, definition, deleting, deployment, map, site_of};
+use serde_json::{Value, json};
+
+fn cluster_definition() -> Value {
+    let mut definition = definition("Cluster");
+    definition["metadata"]["name"] = json!("clusters.cluster.x-k8s.io");
+    definition["spec"]["group"] = json!("cluster.x-k8s.io");
+    definition["spec"]["versions"][0]["name"] = json!("v1beta2");
+    definition["spec"]["versions"][0]["subresources"] = json!({"status": {}});
+    definition
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
+async fn a_provisioned_site_is_made_used_and_removed() {
+    let world = World::start().await;
+    let scheduler = world.scheduler();
+    let cluster = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+        "metadata": {"name": "c1", "namespace": "fleet"}, "spec": {"size": 3},
+    });
+    let site = site_of(
+        "a",
+        vec![
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleet"}}),
+            cluster,
+            map(Some("fleet"), "machines", "3"),
+            json!({"apiVersion": "infra.nephio.org/v1", "kind": "Never", "metadata": {"name": "x"}}),
+        ],
+    );
+    let wanted = [deployment("smf", vec![map(None, "settings", "1")])];
+    world.refused(&scheduler, &site, &wanted, "the cluster has no kind Cluster").await;
+    world.kubectl("apply -f -", &cluster_definition().to_string()).await;
+    world.kubectl("wait crd clusters.cluster.x-k8s.io --for=condition=Established --timeout=60s", "").await;
+    world.refused(&scheduler, &site, &wanted, "is being provisioned").await;
+    assert!(world.object("configmap machines -n fleet").await.is_some());
+    let patch = "patch clusters.cluster.x-k8s.io c1 -n fleet --subresource=status --type=merge -p";
+    world.kubectl(&format!("{patch} {{\"status\":{{\"phase\":\"Provisioned\",\"conditions\":[{{\"type\":\"ControlPlaneAvailable\",\"status\":\"False\",\"reason\":\"NoMachine\"}}]}}}}"), "").await;
+    world.refused(&scheduler, &site, &wanted, "ControlPlaneAvailable (NoMachine").await;
+    world.kubectl(&format!("{patch} {{\"status\":{{\"initialization\":{{\"controlPlaneInitialized\":true}}}}}}"), "").await;
+    world.refused(&scheduler, &site, &wanted, "has no Secret fleet/c1-kubeconfig").await;
+
+    let admin = std::fs::read_to_string(world.folder.path().join("admin.yaml")).expect("a file");
+    let authority = admin.lines().find_map(|line| line.trim().strip_prefix("certificate-authority: "));
+    let authority = authority.expect("it has one");
+    let data = crate::world::base64(&std::fs::read(authority).expect("a file"));
+    let text = admin.replace(
+        &format!("certificate-authority: {authority}"),
+        &format!("certificate-authority-data: {data}"),
+    );
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "c1-kubeconfig", "namespace": "fleet"}, "stringData": {"value": text},
+    });
+    world.kubectl("apply -f -", &secret.to_string()).await;
+    world.schedule(&scheduler, &site, &wanted, &[]).await.expect("applied");
+    assert!(world.object("configmap settings").await.is_some());
+
+    world.schedule(&scheduler, &deleting(&site), &[], &wanted).await.expect("removed");
+    assert!(world.object("configmap settings").await.is_none());
+    assert!(world.object("namespace fleet").await.is_none(), "with the cluster in it");
+    world.schedule(&scheduler, &deleting(&site), &[], &wanted).await.expect("idempotent");
+}

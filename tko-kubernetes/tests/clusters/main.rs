@@ -1,0 +1,11 @@
+//! The scheduler on a real Kubernetes API server.
+//!
+//! These tests need the programs that `cargo xtask kubernetes` builds, and are run by
+//! `bash .ci/long kubernetes`.
+
+mod applying;
+mod crashes;
+mod infrastructure;
+mod removing;
+mod trouble;
+mod world;
