@@ -14,6 +14,7 @@ use crate::kube::KubeCommand;
 use crate::logging::LogArgs;
 use crate::output::{self, OutputFormat};
 use crate::services::backend_command::BackendCommand;
+use crate::services::pods::KubernetesExecArgs;
 use crate::services::start::{DataCommand, PreparerCommand, SchedulerCommand, UpArgs};
 use crate::token::TokenCommand;
 use crate::tosca::ToscaArgs;
@@ -93,6 +94,9 @@ enum CliCommand {
     /// Run a scheduler
     #[command(subcommand)]
     Scheduler(SchedulerCommand),
+    // Plugins in pods are run by it.
+    #[command(hide = true)]
+    KubernetesExec(KubernetesExecArgs),
     /// Print a completion script for a shell
     Completion {
         /// Shell to print it for
@@ -167,6 +171,7 @@ impl Cli {
             CliCommand::Data(DataCommand::Start(start)) => Box::pin(start.run()).await?,
             CliCommand::Preparer(PreparerCommand::Start(start)) => start.run().await?,
             CliCommand::Scheduler(SchedulerCommand::Start(start)) => start.run().await?,
+            CliCommand::KubernetesExec(exec) => exec.run().await?,
             CliCommand::Completion { shell } => {
                 // The generator panics if writing fails, for example into a closed pipe.
                 let mut script = Vec::new();

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `admission` | validation of large packages, apart from the threads that serve everybody |
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
-//! | `backend`, `data`, `controllers`, `clusters`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `probes`, `results` | flags, and the parts that are made from them |
+//! | `backend`, `data`, `controllers`, `clusters`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `pods`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `web` | the flags of HTTP, and its server |
 //! | `data_folder`, `backend_command` | the folder for data and its lock; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
@@ -25,6 +25,7 @@ pub(crate) mod listen;
 pub(crate) mod metrics;
 mod plugin_metrics;
 pub(crate) mod plugins;
+pub(crate) mod pods;
 mod probes;
 mod results;
 mod schema_locations;

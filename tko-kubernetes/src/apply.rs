@@ -7,7 +7,7 @@
 //! - An object that is there without the label was made by something else. It is applied like any
 //!   other, and marked: it is never deleted, only released.
 
-use crate::applyset::{ApplySet, PART_OF, Scope};
+use crate::applyset::{ApplySet, PART_OF, SET};
 use crate::client::ClusterClient;
 use crate::desired::{DesiredObject, ObjectKey, Unfit, WantedResource, desired, distinct};
 use crate::failure::RequestFailure;
@@ -74,7 +74,6 @@ pub(crate) struct Application<'a> {
     pub(crate) settings: &'a KubernetesSettings,
     pub(crate) memory: &'a SiteMemory,
     pub(crate) force: bool,
-    pub(crate) fence: u64,
     /// Set once the cluster does not answer: nothing else is tried then.
     pub(crate) lost: AtomicBool,
 }
@@ -111,18 +110,22 @@ impl Application<'_> {
             .resolve(wanted.iter().collect(), &mut report.failures)
             .await?;
         let mut objects = distinct(objects);
-        let known = self.known_scope().await?;
-        if known.is_none() && wanted.is_empty() {
+        let inventory = self.inventory().await?;
+        let exists = inventory.parent.is_some();
+        if !exists && wanted.is_empty() {
             return Ok(report);
         }
-        let mut scope = known.clone().unwrap_or_default();
+        let mut scope = inventory.scope.clone();
         let target = self.scope_of(&objects);
-        let mut live = self.live(&scope.union(&target), &objects).await?;
+        let mut live = self
+            .live(&scope.union(&target), &objects, &inventory)
+            .await?;
         let keys: HashSet<ObjectKey> = objects.iter().map(|one| one.key.clone()).collect();
         let changed = objects.iter().any(|one| !self.is_settled(one, &live));
         let surplus = live.keys().any(|key| !keys.contains(key));
-        if known.is_none() || changed || surplus || !unknown.is_empty() {
-            self.write_scope(&mut scope, &target, known.is_some(), &objects).await?;
+        if !exists || changed || surplus || !unknown.is_empty() {
+            self.write_scope(&mut scope, &target, exists, &objects)
+                .await?;
         }
         for phase in PHASES {
             if phase == Phase::Cluster && !unknown.is_empty() {
@@ -135,7 +138,11 @@ impl Application<'_> {
             let results = join_all(of_phase.map(|one| self.bring(one, &live))).await;
             for result in results {
                 match result {
-                    Ok(Some(Applied { key, object, contested })) => {
+                    Ok(Some(Applied {
+                        key,
+                        object,
+                        contested,
+                    })) => {
                         if contested {
                             report.contested.push(key.to_string());
                         }
@@ -147,12 +154,16 @@ impl Application<'_> {
             }
             self.check_contact(&report)?;
             if phase == Phase::Foundations {
-                self.wait_for_definitions(&objects, &mut live, &mut report).await?;
+                self.wait_for_definitions(&objects, &mut live, &mut report)
+                    .await?;
             }
         }
-        report.failures.extend(unknown.iter().map(|one| self.unknown_kind(one)));
+        report
+            .failures
+            .extend(unknown.iter().map(|one| self.unknown_kind(one)));
         self.prune(&objects, &live, removed, &mut report).await?;
-        self.finish(scope, known.is_some(), &objects, &report).await?;
+        self.finish(scope, inventory.parent.as_ref(), &objects, &report)
+            .await?;
         report.health = self.health(&objects, &live);
         Ok(report)
     }
@@ -179,129 +190,6 @@ impl Application<'_> {
         Ok((objects, unknown))
     }
 
-    /// Where the members can be, from memory if no one else worked on the site since.
-    async fn known_scope(&self) -> Result<Option<Scope>> {
-        if let Some(scope) = self.memory.scope(self.fence) {
-            return Ok(Some(scope));
-        }
-        let parent = self.client.get(&self.parent_path()).await;
-        let Some(parent) = parent.map_err(|failure| of_cluster(&failure))? else {
-            return Ok(None);
-        };
-        let scope = self.set.scope(&parent);
-        scope.map(Some).map_err(|why| Error::bad("site", why))
-    }
-
-    pub(crate) fn parent_path(&self) -> String {
-        format!("/api/v1/namespaces/{}/configmaps/{}", self.set.namespace, self.set.name)
-    }
-
-    fn scope_of(&self, objects: &[DesiredObject]) -> Scope {
-        let namespaces = objects.iter().map(|one| one.key.namespace.clone());
-        Scope {
-            kinds: objects.iter().map(|one| one.key.kind.clone()).collect(),
-            namespaces: namespaces
-                .filter(|namespace| !namespace.is_empty())
-                .chain([self.set.namespace.clone()])
-                .collect(),
-        }
-    }
-
-    /// Extends the scope of the parent, if it must be.
-    async fn write_scope(
-        &self,
-        scope: &mut Scope,
-        more: &Scope,
-        exists: bool,
-        objects: &[DesiredObject],
-    ) -> Result<()> {
-        let all = scope.union(more);
-        if exists && all == *scope {
-            return Ok(());
-        }
-        let parent = self.set.parent(&all);
-        let path = self.parent_path();
-        let mut written = self.client.apply(&path, &parent, true).await;
-        if written.as_ref().is_err_and(|failure| failure.code() == 404) {
-            // The namespace of the inventory may be one of the site's own.
-            let own = objects.iter().find(|one| {
-                one.key.kind.kind == "Namespace" && one.key.name == self.set.namespace
-            });
-            if let Some(own) = own {
-                let body = self.body(own, false);
-                let made = self.client.apply(&own.path(), &body, self.force).await;
-                made.map_err(|failure| of_cluster(&failure))?;
-                written = self.client.apply(&path, &parent, true).await;
-            }
-        }
-        written.map_err(|failure| {
-            let set = &self.set;
-            let what = format!("write the inventory ConfigMap {}/{}", set.namespace, set.name);
-            Error::unavailable(what, failure.to_string())
-        })?;
-        *scope = all;
-        Ok(())
-    }
-
-    /// The members that are there.
-    async fn live(
-        &self,
-        scope: &Scope,
-        objects: &[DesiredObject],
-    ) -> Result<HashMap<ObjectKey, LiveObject>> {
-        let own: HashMap<&GroupKind, &ServedKind> =
-            objects.iter().map(|one| (&one.key.kind, &one.served)).collect();
-        let lists = scope.kinds.iter().map(async |kind| {
-            let served = match own.get(kind) {
-                Some(served) => Some((*served).clone()),
-                None => self.client.preferred_kind(kind).await?,
-            };
-            // A kind that is not served any more took its objects along.
-            let Some(served) = served else {
-                return Ok(Vec::new());
-            };
-            let items = self.members(&served, scope).await?;
-            let of_kind = items.into_iter().map(|value| live_object(kind, &served, value));
-            Ok(of_kind.collect::<Vec<_>>())
-        });
-        let mut all = HashMap::new();
-        for list in join_all(lists).await {
-            all.extend(list.map_err(|failure: RequestFailure| of_cluster(&failure))?);
-        }
-        Ok(all)
-    }
-
-    async fn members(
-        &self,
-        served: &ServedKind,
-        scope: &Scope,
-    ) -> Result<Vec<Value>, RequestFailure> {
-        let selector = self.set.selector();
-        let max = self.settings.max_objects;
-        let list = async |namespace: Option<&str>| {
-            let path = served.path(namespace, None);
-            match self.client.list(&path, &selector, max).await {
-                // The kind went away since it was discovered.
-                Err(failure) if failure.code() == 404 => Ok(Vec::new()),
-                listed => listed,
-            }
-        };
-        if !served.namespaced {
-            return list(None).await;
-        }
-        if scope.namespaces.len() > 1 && !self.memory.is_confined() {
-            match list(None).await {
-                Err(failure) if failure.code() == 403 => self.memory.confine(),
-                listed => return listed,
-            }
-        }
-        let mut all = Vec::new();
-        for namespace in &scope.namespaces {
-            all.extend(list(Some(namespace)).await?);
-        }
-        Ok(all)
-    }
-
     /// Whether nothing has to be written for an object.
     fn is_settled(&self, object: &DesiredObject, live: &HashMap<ObjectKey, LiveObject>) -> bool {
         live.get(&object.key)
@@ -315,12 +203,13 @@ impl Application<'_> {
     }
 
     /// The object with the labels and annotations that TKO adds.
-    fn body(&self, object: &DesiredObject, adopted: bool) -> Value {
+    pub(crate) fn body(&self, object: &DesiredObject, adopted: bool) -> Value {
         let mut body = object.body.clone();
         if let Some(map) = body.as_object_mut() {
             let metadata = tko_core::resource::map_in(map, "metadata");
-            tko_core::resource::map_in(metadata, "labels")
-                .insert(PART_OF.to_owned(), json!(self.set.id));
+            let labels = tko_core::resource::map_in(metadata, "labels");
+            labels.insert(PART_OF.to_owned(), json!(self.set.id));
+            labels.insert(SET.to_owned(), json!(self.set.id));
             let annotations = tko_core::resource::map_in(metadata, "annotations");
             annotations.insert(HASH.to_owned(), json!(object.hash));
             if adopted {
@@ -362,11 +251,17 @@ impl Application<'_> {
 
     /// An object that has no label of ours: it is new, or was made by something else.
     async fn create(&self, object: &DesiredObject, path: &str) -> Result<(Value, bool), String> {
-        let found = self.client.get(path).await.map_err(|failure| self.said(&failure))?;
+        let found = self
+            .client
+            .get(path)
+            .await
+            .map_err(|failure| self.said(&failure))?;
         let Some(found) = found else {
             return self.write(object, path, false).await;
         };
-        let label = found.pointer("/metadata/labels").and_then(|all| all.get(PART_OF));
+        let label = found
+            .pointer("/metadata/labels")
+            .and_then(|all| all.get(PART_OF));
         match label.and_then(Value::as_str) {
             Some(id) if id == self.set.id => self.update(object, &found, path).await,
             Some(id) => Err(format!(
@@ -430,9 +325,10 @@ impl Application<'_> {
     /// Stops if the cluster is lost.
     fn check_contact(&self, report: &ApplyReport) -> Result<()> {
         match report.failures.last() {
-            Some(failure) if self.lost.load(Ordering::Relaxed) => {
-                Err(Error::unavailable("reach the cluster of the site", failure.why.clone()))
-            }
+            Some(failure) if self.lost.load(Ordering::Relaxed) => Err(Error::unavailable(
+                "reach the cluster of the site",
+                failure.why.clone(),
+            )),
             _ => Ok(()),
         }
     }
@@ -448,7 +344,9 @@ impl Application<'_> {
         for object in objects.iter().filter(|one| one.is_definition()) {
             let mut pauses = Pauses::default();
             loop {
-                let Some(found) = live.get(&object.key) else { break };
+                let Some(found) = live.get(&object.key) else {
+                    break;
+                };
                 let why = match health(&found.value) {
                     Health::Current => break,
                     Health::InProgress(why) if Instant::now() < until => {
@@ -527,31 +425,6 @@ impl Application<'_> {
         }
     }
 
-    /// Reduces the parent to what is there, or removes it with the last object.
-    async fn finish(
-        &self,
-        scope: Scope,
-        existed: bool,
-        objects: &[DesiredObject],
-        report: &ApplyReport,
-    ) -> Result<()> {
-        self.memory.forget_scope();
-        if !report.failures.is_empty() {
-            return Ok(());
-        }
-        if objects.is_empty() {
-            return if existed { self.delete_parent().await } else { Ok(()) };
-        }
-        let target = self.scope_of(objects);
-        if target != scope {
-            let parent = self.set.parent(&target);
-            let written = self.client.apply(&self.parent_path(), &parent, true).await;
-            written.map_err(|failure| of_cluster(&failure))?;
-        }
-        self.memory.remember_scope(self.fence, target);
-        Ok(())
-    }
-
     fn health(
         &self,
         objects: &[DesiredObject],
@@ -559,7 +432,11 @@ impl Application<'_> {
     ) -> Vec<(ObjectKey, String, Health)> {
         let there = objects.iter().filter_map(|object| {
             let found = live.get(&object.key)?;
-            Some((object.key.clone(), object.owner.clone(), health(&found.value)))
+            Some((
+                object.key.clone(),
+                object.owner.clone(),
+                health(&found.value),
+            ))
         });
         there.collect()
     }
@@ -586,13 +463,21 @@ impl Pauses {
 /// Whether something else had made the object.
 pub(crate) fn is_adopted(object: &Value) -> bool {
     let annotations = object.pointer("/metadata/annotations");
-    annotations.and_then(|all| all.get(ADOPTED)).is_some_and(|value| value == "true")
+    annotations
+        .and_then(|all| all.get(ADOPTED))
+        .is_some_and(|value| value == "true")
 }
 
 /// The finalizers that keep an object, for people.
 pub(crate) fn finalizers(object: &Value) -> String {
-    let all = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    let names: Vec<&str> = all.into_iter().flatten().filter_map(Value::as_str).collect();
+    let all = object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    let names: Vec<&str> = all
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     match names.is_empty() {
         true => String::new(),
         false => format!(", and waits for {}", names.join(", ")),
@@ -600,30 +485,11 @@ pub(crate) fn finalizers(object: &Value) -> String {
 }
 
 /// Items of a list do not name their kind.
-fn name_kind(kind: &GroupKind, served: &ServedKind, value: &mut Value) {
+pub(crate) fn name_kind(kind: &GroupKind, served: &ServedKind, value: &mut Value) {
     if let Some(map) = value.as_object_mut() {
         map.insert("apiVersion".to_owned(), json!(served.api_version()));
         map.insert("kind".to_owned(), json!(kind.kind));
     }
-}
-
-fn live_object(
-    kind: &GroupKind,
-    served: &ServedKind,
-    mut value: Value,
-) -> (ObjectKey, LiveObject) {
-    name_kind(kind, served, &mut value);
-    let text = |name: &str| {
-        let text = value["metadata"][name].as_str();
-        text.unwrap_or_default().to_owned()
-    };
-    let key = ObjectKey {
-        kind: kind.clone(),
-        namespace: text("namespace"),
-        name: text("name"),
-    };
-    let served = served.clone();
-    (key, LiveObject { served, value })
 }
 
 /// A failure of everything that is to be done in a cluster.

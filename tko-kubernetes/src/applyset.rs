@@ -14,6 +14,8 @@ use std::fmt::Write;
 
 /// The label of the members.
 pub(crate) const PART_OF: &str = "applyset.kubernetes.io/part-of";
+/// The label of the members and of the parent, so that one list has both.
+pub(crate) const SET: &str = "tko.nephio.org/set";
 /// The label of the parent.
 const ID: &str = "applyset.kubernetes.io/id";
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
@@ -64,19 +66,22 @@ impl ApplySet {
         }
     }
 
-    /// The selector of the members.
+    /// The selector of the members and the parent.
     pub(crate) fn selector(&self) -> String {
-        format!("{PART_OF}={}", self.id)
+        format!("{SET}={}", self.id)
     }
 
     /// The parent, as it is applied.
     pub(crate) fn parent(&self, scope: &Scope) -> Value {
-        let others = scope.namespaces.iter().filter(|one| **one != self.namespace);
+        let others = scope
+            .namespaces
+            .iter()
+            .filter(|one| **one != self.namespace);
         json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {
                 "name": self.name, "namespace": self.namespace,
-                "labels": {ID: self.id},
+                "labels": {ID: self.id, SET: self.id},
                 "annotations": {
                     TOOLING: concat!("tko/v", env!("CARGO_PKG_VERSION")),
                     KINDS: joined(scope.kinds.iter().map(ToString::to_string)),
@@ -151,7 +156,10 @@ mod tests {
 
     fn scope(kinds: &[&str], namespaces: &[&str]) -> Scope {
         Scope {
-            kinds: kinds.iter().filter_map(|text| GroupKind::parse(text)).collect(),
+            kinds: kinds
+                .iter()
+                .filter_map(|text| GroupKind::parse(text))
+                .collect(),
             namespaces: namespaces.iter().map(|text| (*text).to_owned()).collect(),
         }
     }
@@ -174,7 +182,10 @@ mod tests {
         let parent = set.parent(&scope);
         assert_eq!(set.scope(&parent), Ok(scope));
         let annotations = &parent["metadata"]["annotations"];
-        assert_eq!(annotations["applyset.kubernetes.io/additional-namespaces"], "other");
+        assert_eq!(
+            annotations["applyset.kubernetes.io/additional-namespaces"],
+            "other"
+        );
     }
 
     #[test]

@@ -163,7 +163,11 @@ impl ClusterClient {
             .map_err(|error| RequestFailure::Unreadable(error.to_string()))?;
         let _turn = self.limit.turn().await;
         let exchange = async {
-            let answer = self.client.send(request).await.map_err(|error| of_kube(&error))?;
+            let answer = self
+                .client
+                .send(request)
+                .await
+                .map_err(|error| of_kube(&error))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER);
             let bytes = body.collect().await;
@@ -229,8 +233,16 @@ mod tests {
     fn an_answer_that_is_no_status_is_shown() {
         let failure = understood(StatusCode::BAD_GATEWAY, b"<html>bad gateway</html>");
         let said = failure.expect_err("a refusal").to_string();
-        assert!(said.contains("502") && said.contains("bad gateway"), "{said}");
+        assert!(
+            said.contains("502") && said.contains("bad gateway"),
+            "{said}"
+        );
         let failure = understood(StatusCode::OK, b"<html>");
-        assert!(failure.expect_err("no JSON").to_string().contains("not valid"));
+        assert!(
+            failure
+                .expect_err("no JSON")
+                .to_string()
+                .contains("not valid")
+        );
     }
 }

@@ -93,10 +93,12 @@ impl Clusters {
         let credentials = match &self.settings.management {
             Some(path) => self.file(path, None).await?,
             None if self.settings.in_cluster => {
-                let config = Config::incluster().map_err(|error| {
-                    Error::bad("the service account of the pod", chain(&error))
-                })?;
-                Credentials { config, hash: [0; 32] }
+                let config = Config::incluster()
+                    .map_err(|error| Error::bad("the service account of the pod", chain(&error)))?;
+                Credentials {
+                    config,
+                    hash: [0; 32],
+                }
             }
             None => {
                 return Err(Error::bad(
@@ -112,7 +114,10 @@ impl Clusters {
 
     async fn file(&self, path: &Path, context: Option<String>) -> Result<Credentials> {
         let bytes = tokio::fs::read(path).await.map_err(|error| {
-            Error::bad("kubeconfig", format!("{} cannot be read: {error}", path.display()))
+            Error::bad(
+                "kubeconfig",
+                format!("{} cannot be read: {error}", path.display()),
+            )
         })?;
         let hash = hash_of(&bytes, context.as_deref());
         let config = of_file(path, context).await?;
@@ -190,7 +195,12 @@ impl Clusters {
         let mut limits = locked(&self.limits);
         // Limits that no client has any more.
         limits.retain(|_, limit| Arc::strong_count(limit) > 1);
-        let new = || Arc::new(RequestLimit::new(self.settings.in_flight, self.settings.rate));
+        let new = || {
+            Arc::new(RequestLimit::new(
+                self.settings.in_flight,
+                self.settings.rate,
+            ))
+        };
         limits.entry(url.to_owned()).or_insert_with(new).clone()
     }
 

@@ -49,8 +49,16 @@ pub(crate) fn ready(report: &ApplyReport, site: &Entity) -> Condition {
                 "something else keeps changing {}; TKO leaves {} as {} for an hour; find out which \
                  program it is by metadata.managedFields",
                 listed(&report.contested),
-                if report.contested.len() == 1 { "it" } else { "them" },
-                if report.contested.len() == 1 { "it is" } else { "they are" },
+                if report.contested.len() == 1 {
+                    "it"
+                } else {
+                    "them"
+                },
+                if report.contested.len() == 1 {
+                    "it is"
+                } else {
+                    "they are"
+                },
             ),
         );
     }
@@ -74,7 +82,11 @@ pub(crate) fn ready(report: &ApplyReport, site: &Entity) -> Condition {
         return condition(false, "ObjectsFailed", listed(&failed));
     }
     if !waiting.is_empty() {
-        let message = format!("{} of {all} objects are not ready: {}", waiting.len(), listed(&waiting));
+        let message = format!(
+            "{} of {all} objects are not ready: {}",
+            waiting.len(),
+            listed(&waiting)
+        );
         return condition(false, "Progressing", message);
     }
     let message = match all {
@@ -128,7 +140,11 @@ mod tests {
             ..ApplyReport::default()
         };
         let said = failure(&report).expect("an error").chain();
-        for part in ["100 of 200", "ConfigMap edge/0 of smf: quota exceeded", "97 more"] {
+        for part in [
+            "100 of 200",
+            "ConfigMap edge/0 of smf: quota exceeded",
+            "97 more",
+        ] {
             assert!(said.contains(part), "{said}");
         }
         assert!(failure(&ApplyReport::default()).is_none());
@@ -145,9 +161,19 @@ mod tests {
         };
         let condition = ready(&health(Health::Current), &site());
         assert_eq!(condition.status, Some(true));
-        let condition = ready(&health(Health::InProgress("1 of 2 pods".to_owned())), &site());
-        assert_eq!((condition.status, &*condition.reason), (Some(false), "Progressing"));
-        assert!(condition.message.contains("Deployment.apps edge/b of smf: 1 of 2 pods"));
+        let condition = ready(
+            &health(Health::InProgress("1 of 2 pods".to_owned())),
+            &site(),
+        );
+        assert_eq!(
+            (condition.status, &*condition.reason),
+            (Some(false), "Progressing")
+        );
+        assert!(
+            condition
+                .message
+                .contains("Deployment.apps edge/b of smf: 1 of 2 pods")
+        );
         let condition = ready(&health(Health::Failed("crash".to_owned())), &site());
         assert_eq!(condition.reason, "ObjectsFailed");
     }

@@ -229,9 +229,7 @@ mod tests {
     #[test]
     fn foundations_of_all_deployments_come_first() {
         let package = |name: &str| {
-            let resource = |api: &str, kind: &str| {
-                json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}})
-            };
+            let resource = |api: &str, kind: &str| json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}});
             let resources = vec![resource("v1", "ConfigMap"), resource("v1", "Namespace")];
             Package::from_values(resources).expect("a package")
         };
@@ -241,6 +239,9 @@ mod tests {
             .iter()
             .map(|one| one.resource.identifier().to_string())
             .collect();
-        assert_eq!(order, ["Namespace a", "Namespace b", "ConfigMap a", "ConfigMap b"]);
+        assert_eq!(
+            order,
+            ["Namespace a", "Namespace b", "ConfigMap a", "ConfigMap b"]
+        );
     }
 }

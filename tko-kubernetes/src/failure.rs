@@ -69,9 +69,9 @@ impl fmt::Display for RequestFailure {
             return write!(f, "{}", Conflict(status));
         }
         match status.code {
-            401 => f.write_str(
-                "the cluster refuses the credentials; renew those in the kubeconfig",
-            ),
+            401 => {
+                f.write_str("the cluster refuses the credentials; renew those in the kubeconfig")
+            }
             403 if status.message.contains("exceeded quota") => write!(
                 f,
                 "quota exceeded: {message}; raise the ResourceQuota of the namespace, or remove \
@@ -172,7 +172,10 @@ mod tests {
                 json!({"code": 403, "reason": "Forbidden", "message": "configmaps is forbidden: User \"x\" cannot list resource"}),
                 "by RBAC",
             ),
-            (json!({"code": 401, "message": "Unauthorized"}), "renew those in the kubeconfig"),
+            (
+                json!({"code": 401, "message": "Unauthorized"}),
+                "renew those in the kubeconfig",
+            ),
             (
                 json!({"code": 404, "message": "namespaces \"x\" not found"}),
                 "add the Namespace to the package",
@@ -181,7 +184,10 @@ mod tests {
                 json!({"code": 422, "message": "Service \"a\" is invalid: spec.clusterIP: field is immutable"}),
                 "delete the object",
             ),
-            (json!({"code": 503, "message": "try again"}), "TKO tries again"),
+            (
+                json!({"code": 503, "message": "try again"}),
+                "TKO tries again",
+            ),
         ] {
             let said = said(status);
             assert!(said.contains(expected), "{said}");

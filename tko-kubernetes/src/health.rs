@@ -48,7 +48,9 @@ fn number(object: &Value, path: &str) -> i64 {
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
-    conditions.iter().find(|condition| condition["type"] == kind)
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
 }
 
 fn message(condition: &Value) -> String {
@@ -101,7 +103,9 @@ fn wanted(object: &Value) -> i64 {
 /// The workload's controller writes the observed generation first of all.
 fn unseen(object: &Value) -> Option<Health> {
     match object.pointer("/status/observedGeneration") {
-        None => Some(Health::InProgress("no controller has seen it yet".to_owned())),
+        None => Some(Health::InProgress(
+            "no controller has seen it yet".to_owned(),
+        )),
         Some(_) => observed(object),
     }
 }
@@ -117,7 +121,9 @@ fn deployment(object: &Value) -> Health {
     unseen(object)
         .or_else(|| {
             let updated = count("updatedReplicas");
-            progress(updated >= wanted, || format!("{updated} of {wanted} pods are updated"))
+            progress(updated >= wanted, || {
+                format!("{updated} of {wanted} pods are updated")
+            })
         })
         .or_else(|| {
             let old = count("replicas") - count("updatedReplicas");
@@ -138,14 +144,18 @@ fn stateful_set(object: &Value) -> Health {
     unseen(object)
         .or_else(|| {
             let ready = count("readyReplicas");
-            progress(ready >= wanted, || format!("{ready} of {wanted} pods are ready"))
+            progress(ready >= wanted, || {
+                format!("{ready} of {wanted} pods are ready")
+            })
         })
         .or_else(|| {
             let updated = object.pointer("/status/updateRevision");
             let is_partial = object.pointer("/spec/updateStrategy/rollingUpdate/partition");
             let same = updated == object.pointer("/status/currentRevision");
             let is_partial = is_partial.is_some_and(|at| at.as_i64() != Some(0));
-            progress(same || is_partial, || "pods of the old revision are still there".to_owned())
+            progress(same || is_partial, || {
+                "pods of the old revision are still there".to_owned()
+            })
         })
         .unwrap_or(Health::Current)
 }
@@ -156,7 +166,9 @@ fn daemon_set(object: &Value) -> Health {
     unseen(object)
         .or_else(|| {
             let updated = count("updatedNumberScheduled");
-            progress(updated >= wanted, || format!("{updated} of {wanted} pods are updated"))
+            progress(updated >= wanted, || {
+                format!("{updated} of {wanted} pods are updated")
+            })
         })
         .or_else(|| {
             let available = count("numberAvailable");
@@ -213,7 +225,9 @@ fn phase(object: &Value, wanted: &str) -> Health {
 fn service(object: &Value) -> Health {
     let kind = object.pointer("/spec/type").and_then(Value::as_str);
     let ingress = object.pointer("/status/loadBalancer/ingress");
-    let has_address = ingress.and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let has_address = ingress
+        .and_then(Value::as_array)
+        .is_some_and(|all| !all.is_empty());
     if kind == Some("LoadBalancer") && !has_address {
         return Health::InProgress("the load balancer has no address".to_owned());
     }
@@ -272,19 +286,67 @@ mod tests {
     fn workloads_are_current_when_all_pods_are() {
         for (kind, status, expected) in [
             ("Deployment", json!({}), "progress"),
-            ("Deployment", json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}), "progress"),
-            ("Deployment", json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}), "progress"),
-            ("Deployment", json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}), "progress"),
-            ("Deployment", json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}), "current"),
-            ("Deployment", json!({"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}), "failed"),
-            ("StatefulSet", json!({"observedGeneration": 2, "readyReplicas": 1}), "progress"),
-            ("StatefulSet", json!({"observedGeneration": 2, "readyReplicas": 2, "currentRevision": "a", "updateRevision": "b"}), "progress"),
-            ("StatefulSet", json!({"observedGeneration": 2, "readyReplicas": 2, "currentRevision": "b", "updateRevision": "b"}), "current"),
-            ("DaemonSet", json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}), "progress"),
-            ("DaemonSet", json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}), "current"),
-            ("ReplicaSet", json!({"observedGeneration": 2, "availableReplicas": 2}), "current"),
+            (
+                "Deployment",
+                json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
+                "progress",
+            ),
+            (
+                "Deployment",
+                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
+                "progress",
+            ),
+            (
+                "Deployment",
+                json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}),
+                "progress",
+            ),
+            (
+                "Deployment",
+                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
+                "current",
+            ),
+            (
+                "Deployment",
+                json!({"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}),
+                "failed",
+            ),
+            (
+                "StatefulSet",
+                json!({"observedGeneration": 2, "readyReplicas": 1}),
+                "progress",
+            ),
+            (
+                "StatefulSet",
+                json!({"observedGeneration": 2, "readyReplicas": 2, "currentRevision": "a", "updateRevision": "b"}),
+                "progress",
+            ),
+            (
+                "StatefulSet",
+                json!({"observedGeneration": 2, "readyReplicas": 2, "currentRevision": "b", "updateRevision": "b"}),
+                "current",
+            ),
+            (
+                "DaemonSet",
+                json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}),
+                "progress",
+            ),
+            (
+                "DaemonSet",
+                json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}),
+                "current",
+            ),
+            (
+                "ReplicaSet",
+                json!({"observedGeneration": 2, "availableReplicas": 2}),
+                "current",
+            ),
         ] {
-            let found = of("apps/v1", kind, json!({"spec": {"replicas": 2}, "status": status.clone()}));
+            let found = of(
+                "apps/v1",
+                kind,
+                json!({"spec": {"replicas": 2}, "status": status.clone()}),
+            );
             assert_eq!(word(&found), expected, "{kind} {status}");
         }
     }
@@ -294,22 +356,91 @@ mod tests {
         let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": "m"}]});
         for (api, kind, rest, expected) in [
             ("v1", "ConfigMap", json!({}), "current"),
-            ("v1", "Pod", json!({"status": {"phase": "Pending"}}), "progress"),
-            ("v1", "Pod", json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}), "current"),
-            ("v1", "Pod", json!({"status": {"phase": "Failed", "message": "evicted"}}), "failed"),
-            ("v1", "PersistentVolumeClaim", json!({"status": {"phase": "Pending"}}), "progress"),
-            ("v1", "Service", json!({"spec": {"type": "LoadBalancer"}}), "progress"),
-            ("v1", "Service", json!({"spec": {"type": "ClusterIP"}}), "current"),
-            ("batch/v1", "Job", json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}}), "failed"),
-            ("batch/v1", "Job", json!({"status": {"startTime": "x"}}), "current"),
+            (
+                "v1",
+                "Pod",
+                json!({"status": {"phase": "Pending"}}),
+                "progress",
+            ),
+            (
+                "v1",
+                "Pod",
+                json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}),
+                "current",
+            ),
+            (
+                "v1",
+                "Pod",
+                json!({"status": {"phase": "Failed", "message": "evicted"}}),
+                "failed",
+            ),
+            (
+                "v1",
+                "PersistentVolumeClaim",
+                json!({"status": {"phase": "Pending"}}),
+                "progress",
+            ),
+            (
+                "v1",
+                "Service",
+                json!({"spec": {"type": "LoadBalancer"}}),
+                "progress",
+            ),
+            (
+                "v1",
+                "Service",
+                json!({"spec": {"type": "ClusterIP"}}),
+                "current",
+            ),
+            (
+                "batch/v1",
+                "Job",
+                json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}}),
+                "failed",
+            ),
+            (
+                "batch/v1",
+                "Job",
+                json!({"status": {"startTime": "x"}}),
+                "current",
+            ),
             ("x.example/v1", "Wide", json!({}), "current"),
-            ("x.example/v1", "Wide", json!({"status": ready("False")}), "progress"),
-            ("x.example/v1", "Wide", json!({"status": ready("True")}), "current"),
-            ("x.example/v1", "Wide", json!({"status": {"observedGeneration": 1}}), "progress"),
-            ("x.example/v1", "Wide", json!({"status": {"conditions": [{"type": "Stalled", "status": "True"}]}}), "failed"),
-            ("x.example/v1", "Wide", json!({"status": {"conditions": "?"}}), "current"),
+            (
+                "x.example/v1",
+                "Wide",
+                json!({"status": ready("False")}),
+                "progress",
+            ),
+            (
+                "x.example/v1",
+                "Wide",
+                json!({"status": ready("True")}),
+                "current",
+            ),
+            (
+                "x.example/v1",
+                "Wide",
+                json!({"status": {"observedGeneration": 1}}),
+                "progress",
+            ),
+            (
+                "x.example/v1",
+                "Wide",
+                json!({"status": {"conditions": [{"type": "Stalled", "status": "True"}]}}),
+                "failed",
+            ),
+            (
+                "x.example/v1",
+                "Wide",
+                json!({"status": {"conditions": "?"}}),
+                "current",
+            ),
         ] {
-            assert_eq!(word(&of(api, kind, rest.clone())), expected, "{kind} {rest}");
+            assert_eq!(
+                word(&of(api, kind, rest.clone())),
+                expected,
+                "{kind} {rest}"
+            );
         }
     }
 

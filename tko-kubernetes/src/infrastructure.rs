@@ -21,7 +21,6 @@ pub(crate) struct Infrastructure<'a> {
     pub(crate) site: &'a str,
     pub(crate) package: &'a Package,
     pub(crate) cluster: &'a ProvisionedCluster,
-    pub(crate) fence: u64,
 }
 
 impl Infrastructure<'_> {
@@ -63,7 +62,6 @@ impl Infrastructure<'_> {
             // The memory of the management cluster is that of no site.
             memory: &self.clusters.infrastructure_memory(self.site),
             force: false,
-            fence: self.fence,
             lost: AtomicBool::new(false),
         };
         application.run(wanted, &RemovedKeys::new()).await
@@ -112,16 +110,33 @@ fn provisioned(cluster: &Value) -> Result<(), String> {
     if phase == Some("Provisioned") && initialized {
         return Ok(());
     }
-    let conditions = cluster.pointer("/status/conditions").and_then(Value::as_array);
+    let conditions = cluster
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
     let open = conditions.into_iter().flatten().filter(|condition| {
         condition["status"] != "True"
-            && !matches!(condition["type"].as_str(), Some("Paused" | "Deleting" | "RollingOut" | "ScalingUp" | "ScalingDown" | "Remediating"))
+            && !matches!(
+                condition["type"].as_str(),
+                Some(
+                    "Paused"
+                        | "Deleting"
+                        | "RollingOut"
+                        | "ScalingUp"
+                        | "ScalingDown"
+                        | "Remediating"
+                )
+            )
     });
     let named: Vec<String> = open
         .take(3)
         .map(|condition| {
             let part = |name: &str| condition[name].as_str().unwrap_or_default();
-            crate::failure::shown(&format!("{} ({} {})", part("type"), part("reason"), part("message")))
+            crate::failure::shown(&format!(
+                "{} ({} {})",
+                part("type"),
+                part("reason"),
+                part("message")
+            ))
         })
         .collect();
     if !named.is_empty() {
@@ -156,8 +171,15 @@ mod tests {
             {"type": "Paused", "status": "False"},
         ]}}));
         let why = why.expect_err("it is not ready");
-        assert_eq!(why, "its open conditions are InfrastructureReady (NoMachines of this size)");
-        assert!(provisioned(&json!({})).expect_err("unknown").contains("unknown"));
+        assert_eq!(
+            why,
+            "its open conditions are InfrastructureReady (NoMachines of this size)"
+        );
+        assert!(
+            provisioned(&json!({}))
+                .expect_err("unknown")
+                .contains("unknown")
+        );
         let early = json!({"status": {"phase": "Provisioned"}});
         assert!(provisioned(&early).is_err(), "no control plane yet");
     }

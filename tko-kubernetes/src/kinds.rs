@@ -14,6 +14,10 @@ pub(crate) struct GroupKind {
 }
 
 impl GroupKind {
+    pub(crate) fn is_config_map(&self) -> bool {
+        self.group.is_empty() && self.kind == "ConfigMap"
+    }
+
     /// Reads `Kind.group` or `Kind`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, group) = text.split_once('.').unwrap_or((text, ""));
@@ -43,6 +47,15 @@ pub(crate) struct ServedKind {
 }
 
 impl ServedKind {
+    /// ConfigMaps, which every cluster serves.
+    pub(crate) fn config_map() -> Self {
+        Self {
+            base: "/api/v1".to_owned(),
+            plural: "configmaps".to_owned(),
+            namespaced: true,
+        }
+    }
+
     /// The `apiVersion` of its objects.
     pub(crate) fn api_version(&self) -> &str {
         let base = self.base.trim_start_matches("/apis/");
@@ -70,10 +83,7 @@ impl ServedKind {
 /// Whether this can be a segment of a path: a name of an object, namespace, group, version or kind.
 pub(crate) fn is_name(text: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
-    (1..=253).contains(&text.len())
-        && text != "."
-        && text != ".."
-        && text.chars().all(is_allowed)
+    (1..=253).contains(&text.len()) && text != "." && text != ".." && text.chars().all(is_allowed)
 }
 
 type Kinds = Arc<HashMap<String, ServedKind>>;
@@ -190,7 +200,10 @@ mod tests {
         assert_eq!(kinds.len(), 2);
         let path = kinds["Deployment"].path(Some("a"), Some("b"));
         assert_eq!(path, "/apis/apps/v1/namespaces/a/deployments/b");
-        assert_eq!(kinds["Class"].path(Some("a"), None), "/apis/apps/v1/classes");
+        assert_eq!(
+            kinds["Class"].path(Some("a"), None),
+            "/apis/apps/v1/classes"
+        );
     }
 
     #[test]

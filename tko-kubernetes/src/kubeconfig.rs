@@ -32,7 +32,9 @@ pub(crate) async fn locate(folder: &Path, file: &str) -> Result<PathBuf> {
         .await
         .map_err(unreadable)?;
     if !path.starts_with(&root) {
-        return Err(bad(format!("{file:?} leads out of the folder of kubeconfigs")));
+        return Err(bad(format!(
+            "{file:?} leads out of the folder of kubeconfigs"
+        )));
     }
     let found = tokio::fs::metadata(&path).await.map_err(unreadable)?;
     if !found.is_file() || found.len() > MAX_BYTES as u64 {
@@ -80,11 +82,17 @@ pub(crate) async fn of_secret(text: &str, name: &str, context: Option<String>) -
 
 /// The first field that names something on this machine.
 fn local_reference(kubeconfig: &Kubeconfig) -> Option<&'static str> {
-    let mut clusters = kubeconfig.clusters.iter().filter_map(|c| c.cluster.as_ref());
+    let mut clusters = kubeconfig
+        .clusters
+        .iter()
+        .filter_map(|c| c.cluster.as_ref());
     if clusters.any(|cluster| cluster.certificate_authority.is_some()) {
         return Some("certificate-authority");
     }
-    let users = kubeconfig.auth_infos.iter().filter_map(|u| u.auth_info.as_ref());
+    let users = kubeconfig
+        .auth_infos
+        .iter()
+        .filter_map(|u| u.auth_info.as_ref());
     for user in users {
         for (field, there) in [
             ("exec", user.exec.is_some()),
@@ -129,7 +137,16 @@ mod tests {
         std::fs::write(folder.join("sub/a.yaml"), "x").expect("a file");
         std::os::unix::fs::symlink("../secret", folder.join("link")).expect("a link");
         std::os::unix::fs::symlink("sub/a.yaml", folder.join("near")).expect("a link");
-        for file in ["", "../secret", "/etc/passwd", "sub/../../secret", "link", "sub", "none", "."] {
+        for file in [
+            "",
+            "../secret",
+            "/etc/passwd",
+            "sub/../../secret",
+            "link",
+            "sub",
+            "none",
+            ".",
+        ] {
             let located = locate(&folder, file).await;
             assert!(located.is_err(), "{file}: {located:?}");
         }
@@ -147,11 +164,15 @@ mod tests {
             "{auth-provider: {name: gcp}}",
         ] {
             let text = SECRET.replace("USER", user);
-            let error = of_secret(&text, "ns/name", None).await.expect_err("a refusal");
+            let error = of_secret(&text, "ns/name", None)
+                .await
+                .expect_err("a refusal");
             assert!(error.to_string().contains("embed"), "{error}");
         }
         let text = SECRET.replace("USER", "{token: abc}");
-        let config = of_secret(&text, "ns/name", None).await.expect("it is valid");
+        let config = of_secret(&text, "ns/name", None)
+            .await
+            .expect("it is valid");
         assert_eq!(config.default_namespace, "edge");
         let other = of_secret(&text, "ns/name", Some("other".to_owned())).await;
         assert!(other.is_err(), "there is no such context");

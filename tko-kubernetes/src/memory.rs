@@ -1,7 +1,6 @@
 //! [`SiteMemory`]: what a process remembers of a site, to read and write less. A restart forgets it
 //! without harm.
 
-use crate::applyset::Scope;
 use crate::desired::ObjectKey;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,8 +18,7 @@ pub(crate) struct SiteMemory {
 
 #[derive(Default)]
 struct Inner {
-    /// The scope of the parent, and the number of the call that wrote it.
-    scope: Option<(u64, Scope)>,
+    wide: bool,
     /// The credentials do not reach beyond namespaces.
     confined: bool,
     /// Objects whose record of fields is not understood, with the hash of what was applied.
@@ -33,20 +31,14 @@ impl SiteMemory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The scope, if the last call for the site was in this process. Otherwise another process may
-    /// have changed it.
-    pub(crate) fn scope(&self, fence: u64) -> Option<Scope> {
-        let inner = self.lock();
-        let (last, scope) = inner.scope.as_ref()?;
-        (last.checked_add(1) == Some(fence)).then(|| scope.clone())
+    /// Whether the site had objects in several namespaces. Decides which list is tried first, and
+    /// nothing else.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.lock().wide
     }
 
-    pub(crate) fn remember_scope(&self, fence: u64, scope: Scope) {
-        self.lock().scope = Some((fence, scope));
-    }
-
-    pub(crate) fn forget_scope(&self) {
-        self.lock().scope = None;
+    pub(crate) fn widen(&self, wide: bool) {
+        self.lock().wide = wide;
     }
 
     pub(crate) fn is_confined(&self) -> bool {
@@ -58,7 +50,10 @@ impl SiteMemory {
     }
 
     pub(crate) fn is_opaque(&self, key: &ObjectKey, hash: &str) -> bool {
-        self.lock().opaque.get(key).is_some_and(|known| known == hash)
+        self.lock()
+            .opaque
+            .get(key)
+            .is_some_and(|known| known == hash)
     }
 
     pub(crate) fn opaque(&self, key: &ObjectKey, hash: &str) {
@@ -85,19 +80,9 @@ impl SiteMemory {
 #[cfg(test)]
 mod tests {
     use super::SiteMemory;
-    use crate::applyset::Scope;
     use crate::desired::ObjectKey;
     use crate::kinds::GroupKind;
     use std::time::Duration;
-
-    #[test]
-    fn the_scope_is_known_only_to_the_next_call() {
-        let memory = SiteMemory::default();
-        memory.remember_scope(7, Scope::default());
-        assert!(memory.scope(8).is_some());
-        assert!(memory.scope(9).is_none(), "another process worked in between");
-        assert!(memory.scope(7).is_none());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn corrections_are_limited_within_an_hour() {

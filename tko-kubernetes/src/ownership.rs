@@ -19,12 +19,17 @@ pub(crate) fn is_unchanged(live: &Value, applied: &Value, hash: &str) -> bool {
 /// Whether the object was applied with this hash.
 pub(crate) fn has_hash(live: &Value, hash: &str) -> bool {
     let annotations = live.pointer("/metadata/annotations");
-    annotations.and_then(|all| all.get(HASH)).and_then(Value::as_str) == Some(hash)
+    annotations
+        .and_then(|all| all.get(HASH))
+        .and_then(Value::as_str)
+        == Some(hash)
 }
 
 /// Whether TKO owns each field of `applied` in the object.
 pub(crate) fn owns(live: &Value, applied: &Value) -> bool {
-    let records = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let records = live
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
     let ours = records.into_iter().flatten().find(|record| {
         record["manager"] == MANAGER
             && record["operation"] == "Apply"
@@ -175,7 +180,10 @@ mod tests {
     #[test]
     fn an_object_without_our_record_is_a_change() {
         assert!(!owns(&json!({"metadata": {}}), &applied()));
-        assert!(!owns(&json!({"metadata": {"managedFields": "?"}}), &applied()));
+        assert!(!owns(
+            &json!({"metadata": {"managedFields": "?"}}),
+            &applied()
+        ));
     }
 
     #[test]

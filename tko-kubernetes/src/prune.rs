@@ -4,7 +4,7 @@ use crate::apply::{
     Application, ApplyReport, LiveObject, ObjectFailure, Pauses, RemovedKeys, finalizers,
     is_adopted, of_cluster,
 };
-use crate::applyset::PART_OF;
+use crate::applyset::{PART_OF, SET};
 use crate::client::Deletion;
 use crate::desired::{DesiredObject, ObjectKey};
 use crate::ownership::HASH;
@@ -41,13 +41,14 @@ impl Application<'_> {
     ) -> Result<()> {
         let desired: HashSet<&ObjectKey> = objects.iter().map(|one| &one.key).collect();
         let is_whole = report.failures.is_empty();
-        let is_surplus = |key: &ObjectKey| {
-            !desired.contains(key) && (is_whole || self.is_removed(key, removed))
-        };
+        let is_surplus =
+            |key: &ObjectKey| !desired.contains(key) && (is_whole || self.is_removed(key, removed));
         let surplus: Vec<_> = live.iter().filter(|(key, _)| is_surplus(key)).collect();
         let mut waiting = Vec::new();
         for phase in PHASES {
-            let of_phase = surplus.iter().filter(|(key, found)| phase_of(key, found) == phase);
+            let of_phase = surplus
+                .iter()
+                .filter(|(key, found)| phase_of(key, found) == phase);
             let results = join_all(of_phase.map(|(key, found)| self.remove(key, found)));
             for result in results.await {
                 match result {
@@ -105,12 +106,7 @@ impl Application<'_> {
 
     /// Takes an object out of the set. Fields that only TKO owns go with an object that something
     /// else had made; an object that is to be kept keeps them.
-    async fn release(
-        &self,
-        key: &ObjectKey,
-        found: &LiveObject,
-        path: &str,
-    ) -> Result<(), String> {
+    async fn release(&self, key: &ObjectKey, found: &LiveObject, path: &str) -> Result<(), String> {
         if !is_kept(&found.value) {
             let mut metadata = json!({"name": key.name});
             if !key.namespace.is_empty() {
@@ -126,7 +122,7 @@ impl Application<'_> {
             // It is not valid without these fields: leave them.
         }
         let unmarked = json!({"metadata": {
-            "labels": {PART_OF: null},
+            "labels": {PART_OF: null, SET: null},
             "annotations": {HASH: null, crate::apply::ADOPTED: null},
         }});
         match self.client.merge(path, &unmarked).await {
@@ -167,22 +163,19 @@ impl Application<'_> {
     }
 
     /// Deletes the parent of an empty set.
-    pub(crate) async fn delete_parent(&self) -> Result<()> {
-        let path = self.parent_path();
-        let parent = self.client.get(&path).await;
-        if let Some(parent) = parent.map_err(|failure| of_cluster(&failure))? {
-            let uid = parent["metadata"]["uid"].as_str().unwrap_or_default();
-            let deleted = self.client.delete(&path, uid).await;
-            deleted.map_err(|failure| of_cluster(&failure))?;
-        }
-        Ok(())
+    pub(crate) async fn delete_parent(&self, parent: &Value) -> Result<()> {
+        let uid = parent["metadata"]["uid"].as_str().unwrap_or_default();
+        let deleted = self.client.delete(&self.parent_path(), uid).await;
+        deleted.map(|_| ()).map_err(|failure| of_cluster(&failure))
     }
 }
 
 fn is_kept(object: &Value) -> bool {
     let annotations = object.pointer("/metadata/annotations");
     KEEP.iter().any(|(name, value)| {
-        annotations.and_then(|all| all.get(*name)).is_some_and(|found| found == value)
+        annotations
+            .and_then(|all| all.get(*name))
+            .is_some_and(|found| found == value)
     })
 }
 
@@ -209,7 +202,10 @@ mod tests {
     fn objects_can_be_kept_by_the_annotations_of_cli_utils() {
         let with = |name: &str, value: &str| json!({"metadata": {"annotations": {name: value}}});
         assert!(is_kept(&with("cli-utils.sigs.k8s.io/on-remove", "keep")));
-        assert!(is_kept(&with("client.lifecycle.config.k8s.io/deletion", "detach")));
+        assert!(is_kept(&with(
+            "client.lifecycle.config.k8s.io/deletion",
+            "detach"
+        )));
         assert!(!is_kept(&with("cli-utils.sigs.k8s.io/on-remove", "other")));
         assert!(!is_kept(&json!({})));
     }

@@ -13,9 +13,7 @@ use crate::target::{SiteTarget, triggers};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tko_core::{
-    Condition, Error, Package, Record, Registry, Result, ScheduleCall, Scheduler,
-};
+use tko_core::{Condition, Error, Package, Record, Registry, Result, ScheduleCall, Scheduler};
 use tko_scheduler::apply::to_apply;
 
 /// Applies the deployments of each site to the site's cluster.
@@ -73,7 +71,6 @@ impl KubernetesScheduler {
                 site: &site,
                 package,
                 cluster,
-                fence: call.fence,
             }),
             None => None,
         };
@@ -112,22 +109,25 @@ impl KubernetesScheduler {
         target: &SiteTarget,
         call: &ScheduleCall<'_>,
     ) -> Result<ApplyReport> {
-        let namespace = target.namespace.as_ref().unwrap_or(&cluster.client.namespace);
+        let namespace = target
+            .namespace
+            .as_ref()
+            .unwrap_or(&cluster.client.namespace);
         let application = Application {
             client: &cluster.client,
             set: ApplySet::new("site", site, namespace),
             settings: &self.settings,
             memory: &cluster.memory,
             force: target.force,
-            fence: call.fence,
             lost: AtomicBool::new(false),
         };
-        let ran = application.run(&wanted(call.wanted), &removed(call.removed)).await;
+        let ran = application
+            .run(&wanted(call.wanted), &removed(call.removed))
+            .await;
         if ran.as_ref().is_ok_and(|report| report.failures.is_empty()) {
             return ran;
         }
         // Whatever is remembered may be why.
-        cluster.memory.forget_scope();
         cluster.client.kinds.forget();
         ran
     }
@@ -164,7 +164,9 @@ fn wanted(deployments: &[Record]) -> Vec<WantedResource> {
 }
 
 fn removed(deployments: &[Record]) -> RemovedKeys {
-    let packages = deployments.iter().filter_map(|record| record.package.as_ref());
+    let packages = deployments
+        .iter()
+        .filter_map(|record| record.package.as_ref());
     let resources = packages.flat_map(to_apply);
     resources
         .map(|(_, resource)| {
@@ -174,8 +176,12 @@ fn removed(deployments: &[Record]) -> RemovedKeys {
                 kind: identifier.gvk.kind.to_string(),
             };
             let namespace = resource.get(&["metadata", "namespace"]);
-            let namespace = namespace.and_then(|value| value.as_str()).map(str::to_owned);
-            let name = resource.get(&["metadata", "name"]).and_then(|value| value.as_str());
+            let namespace = namespace
+                .and_then(|value| value.as_str())
+                .map(str::to_owned);
+            let name = resource
+                .get(&["metadata", "name"])
+                .and_then(|value| value.as_str());
             (kind, namespace, name.unwrap_or_default().to_owned())
         })
         .collect()

@@ -148,7 +148,9 @@ fn existing(resource: &Resource, provisioned: Option<ProvisionedCluster>) -> Res
             );
         }
     };
-    if let KubeconfigReference::Secret { name, namespace, .. } = &kubeconfig
+    if let KubeconfigReference::Secret {
+        name, namespace, ..
+    } = &kubeconfig
         && !(is_name(name) && namespace.as_deref().is_none_or(is_name))
     {
         return bad(".kubeconfig.secretRef", "is not the name of a Secret");
@@ -219,9 +221,14 @@ mod tests {
 
     #[test]
     fn an_existing_cluster_is_named_by_file_or_by_secret() {
-        let file = target(&[cluster(json!({"kubeconfig": {"file": "a.yaml"}, "context": "x"}))]);
+        let file = target(&[cluster(
+            json!({"kubeconfig": {"file": "a.yaml"}, "context": "x"}),
+        )]);
         let file = file.expect("it is valid");
-        assert_eq!(file.kubeconfig, KubeconfigReference::File("a.yaml".to_owned()));
+        assert_eq!(
+            file.kubeconfig,
+            KubeconfigReference::File("a.yaml".to_owned())
+        );
         assert_eq!(file.context.as_deref(), Some("x"));
         let secret = json!({"kubeconfig": {"secretRef": {"name": "a", "namespace": "b"}}});
         let secret = target(&[cluster(secret)]).expect("it is valid");
@@ -258,17 +265,33 @@ mod tests {
         for (spec, expected) in [
             (json!({}), "neither file nor secretRef"),
             (json!({"kubeconfig": {"file": 1}}), "is not text"),
-            (json!({"kubeconfig": {"file": "a", "secretRef": {"name": "b"}}}), "choose one"),
-            (json!({"kubeconfig": {"secretRef": {"name": "../b"}}}), "not the name of a Secret"),
-            (json!({"kubeconfig": {"file": "a"}, "namespace": "a/b"}), "name of a namespace"),
+            (
+                json!({"kubeconfig": {"file": "a", "secretRef": {"name": "b"}}}),
+                "choose one",
+            ),
+            (
+                json!({"kubeconfig": {"secretRef": {"name": "../b"}}}),
+                "not the name of a Secret",
+            ),
+            (
+                json!({"kubeconfig": {"file": "a"}, "namespace": "a/b"}),
+                "name of a namespace",
+            ),
         ] {
-            let error = target(&[cluster(spec)]).expect_err("it is wrong").to_string();
+            let error = target(&[cluster(spec)])
+                .expect_err("it is wrong")
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
         let mut second = cluster(json!({"kubeconfig": {"file": "a"}}));
         second["metadata"]["name"] = json!("second");
         let two = [cluster(json!({"kubeconfig": {"file": "a"}})), second];
-        assert!(target(&two).expect_err("two").to_string().contains("one cluster"));
+        assert!(
+            target(&two)
+                .expect_err("two")
+                .to_string()
+                .contains("one cluster")
+        );
         assert!(target(&[]).is_err());
     }
 }

@@ -36,6 +36,7 @@ enum Endpoint {
         listener: TcpListener,
         address: SocketAddr,
     },
+    Closed,
 }
 
 impl Channel {
@@ -46,6 +47,7 @@ impl Channel {
     pub async fn open(kind: LogChannel) -> io::Result<Self> {
         match kind {
             LogChannel::Tcp(ip) => Self::tcp(ip).await,
+            LogChannel::Stderr => Ok(Self(Endpoint::Closed)),
             LogChannel::Fifo => match Self::fifo() {
                 Ok(channel) => Ok(channel),
                 Err(error) => {
@@ -80,18 +82,18 @@ impl Channel {
         Ok(Self(Endpoint::Tcp { listener, address }))
     }
 
-    /// Returns the path of the FIFO; empty for a TCP channel.
+    /// Returns the path of the FIFO; empty for another channel.
     pub fn log_file(&self) -> String {
         match &self.0 {
             Endpoint::Fifo { path, .. } => path.display().to_string(),
-            Endpoint::Tcp { .. } => String::new(),
+            Endpoint::Tcp { .. } | Endpoint::Closed => String::new(),
         }
     }
 
-    /// Returns the address as `host:port` or `[ipv6]:port`; empty for a FIFO.
+    /// Returns the address as `host:port` or `[ipv6]:port`; empty for another channel.
     pub fn log_address_port(&self) -> String {
         match &self.0 {
-            Endpoint::Fifo { .. } => String::new(),
+            Endpoint::Fifo { .. } | Endpoint::Closed => String::new(),
             Endpoint::Tcp { address, .. } => address.to_string(),
         }
     }
@@ -117,6 +119,7 @@ impl Channel {
                 drop(directory);
             }
             Endpoint::Tcp { listener, .. } => read_connections(listener, closing, log).await,
+            Endpoint::Closed => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::clusters::ClusterArgs;
 use super::plugins::PluginHost;
+use super::pods::program_executors;
 use super::{functions, time};
 use clap::Args;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_helm::{HelmPreparer, HelmSettings};
 use tko_kpt::{KptExecutor, KptfilePreparer};
-use tko_plugin::{CommandExecutor, Grpc, PluginPolicy, Timeouts, WorkerExecutor};
+use tko_plugin::{Grpc, PluginPolicy, Timeouts};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
 use tko_worker::WorkerSettings;
@@ -116,15 +117,12 @@ pub(crate) fn executors(
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
         timeouts,
-        metrics: plugins.metrics,
+        metrics: plugins.metrics.clone(),
         policy: plugins.policy.clone(),
-        environment: plugins.environment,
+        environment: plugins.environment.clone(),
         ..tko_plugin::CommandSettings::default()
     };
-    let mut executors: Vec<Arc<dyn Executor>> = vec![
-        Arc::new(CommandExecutor::new(settings.clone())),
-        Arc::new(WorkerExecutor::new(settings)),
-    ];
+    let mut executors = program_executors(&settings, &plugins);
     // Functions and playbooks are programs and containers that no folder limits.
     if plugins.policy == PluginPolicy::Any {
         let functions = functions::settings(timeouts.prepare);

@@ -20,6 +20,10 @@ pub(crate) struct PluginArgs {
     /// and similar; may be repeated
     #[arg(long = "plugin-env", value_name = "NAME", value_delimiter = ',')]
     environment: Vec<String>,
+    /// Kubeconfig of the cluster for plugins that run in pods [default: the service account of the
+    /// pod]
+    #[arg(long = "plugin-kubeconfig", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 }
 
 /// What the executors of a process share: their measurements, policy and environment.
@@ -28,6 +32,8 @@ pub(crate) struct PluginHost {
     pub(crate) metrics: PluginMetrics,
     pub(crate) policy: PluginPolicy,
     pub(crate) environment: Vec<String>,
+    /// The kubeconfig of the cluster for plugins that run in pods.
+    pub(crate) kubeconfig: Option<PathBuf>,
 }
 
 impl PluginArgs {
@@ -51,6 +57,7 @@ impl PluginArgs {
         Ok(PluginHost {
             policy,
             environment: self.environment.clone(),
+            kubeconfig: self.kubeconfig.clone(),
             ..PluginHost::default()
         })
     }

@@ -16,10 +16,16 @@ fn round(number: usize) -> Vec<Record> {
         ],
     )];
     if number.is_multiple_of(2) {
-        all.push(deployment("slices", vec![definition("Slice"), custom("Slice", "a")]));
+        all.push(deployment(
+            "slices",
+            vec![definition("Slice"), custom("Slice", "a")],
+        ));
     }
     if number % 3 != 1 {
-        all.push(deployment("work", vec![workload("w"), workload(&format!("w{number}"))]));
+        all.push(deployment(
+            "work",
+            vec![workload("w"), workload(&format!("w{number}"))],
+        ));
     }
     all
 }
@@ -35,7 +41,9 @@ async fn a_scheduler_that_dies_at_any_point_ends_exact() {
         let text = if success {
             text
         } else {
-            world.kubectl("get configmap,deployment,crd,namespace -A -o name", "").await
+            world
+                .kubectl("get configmap,deployment,crd,namespace -A -o name", "")
+                .await
         };
         let mut lines: Vec<String> = text
             .lines()
@@ -59,7 +67,9 @@ async fn a_scheduler_that_dies_at_any_point_ends_exact() {
             continue;
         }
         let fresh = world.scheduler();
-        let done = world.schedule(&fresh, &site, &wanted, &before_removed).await;
+        let done = world
+            .schedule(&fresh, &site, &wanted, &before_removed)
+            .await;
         done.expect("the next process finishes");
         let mut expected = before.clone();
         for record in &wanted {
@@ -80,6 +90,9 @@ async fn a_scheduler_that_dies_at_any_point_ends_exact() {
         before_removed = wanted;
     }
     let fresh = world.scheduler();
-    world.schedule(&fresh, &site, &[], &before_removed).await.expect("removed");
+    world
+        .schedule(&fresh, &site, &[], &before_removed)
+        .await
+        .expect("removed");
     assert_eq!(listed().await, before);
 }

@@ -31,19 +31,58 @@ async fn a_provisioned_site_is_made_used_and_removed() {
         ],
     );
     let wanted = [deployment("smf", vec![map(None, "settings", "1")])];
-    world.refused(&scheduler, &site, &wanted, "the cluster has no kind Cluster").await;
-    world.kubectl("apply -f -", &cluster_definition().to_string()).await;
-    world.kubectl("wait crd clusters.cluster.x-k8s.io --for=condition=Established --timeout=60s", "").await;
-    world.refused(&scheduler, &site, &wanted, "is being provisioned").await;
+    world
+        .refused(
+            &scheduler,
+            &site,
+            &wanted,
+            "the cluster has no kind Cluster",
+        )
+        .await;
+    world
+        .kubectl("apply -f -", &cluster_definition().to_string())
+        .await;
+    world
+        .kubectl(
+            "wait crd clusters.cluster.x-k8s.io --for=condition=Established --timeout=60s",
+            "",
+        )
+        .await;
+    world
+        .refused(&scheduler, &site, &wanted, "is being provisioned")
+        .await;
     assert!(world.object("configmap machines -n fleet").await.is_some());
     let patch = "patch clusters.cluster.x-k8s.io c1 -n fleet --subresource=status --type=merge -p";
     world.kubectl(&format!("{patch} {{\"status\":{{\"phase\":\"Provisioned\",\"conditions\":[{{\"type\":\"ControlPlaneAvailable\",\"status\":\"False\",\"reason\":\"NoMachine\"}}]}}}}"), "").await;
-    world.refused(&scheduler, &site, &wanted, "ControlPlaneAvailable (NoMachine").await;
-    world.kubectl(&format!("{patch} {{\"status\":{{\"initialization\":{{\"controlPlaneInitialized\":true}}}}}}"), "").await;
-    world.refused(&scheduler, &site, &wanted, "has no Secret fleet/c1-kubeconfig").await;
+    world
+        .refused(
+            &scheduler,
+            &site,
+            &wanted,
+            "ControlPlaneAvailable (NoMachine",
+        )
+        .await;
+    world
+        .kubectl(
+            &format!(
+                "{patch} {{\"status\":{{\"initialization\":{{\"controlPlaneInitialized\":true}}}}}}"
+            ),
+            "",
+        )
+        .await;
+    world
+        .refused(
+            &scheduler,
+            &site,
+            &wanted,
+            "has no Secret fleet/c1-kubeconfig",
+        )
+        .await;
 
     let admin = std::fs::read_to_string(world.folder.path().join("admin.yaml")).expect("a file");
-    let authority = admin.lines().find_map(|line| line.trim().strip_prefix("certificate-authority: "));
+    let authority = admin
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("certificate-authority: "));
     let authority = authority.expect("it has one");
     let data = crate::world::base64(&std::fs::read(authority).expect("a file"));
     let text = admin.replace(
@@ -55,11 +94,23 @@ async fn a_provisioned_site_is_made_used_and_removed() {
         "metadata": {"name": "c1-kubeconfig", "namespace": "fleet"}, "stringData": {"value": text},
     });
     world.kubectl("apply -f -", &secret.to_string()).await;
-    world.schedule(&scheduler, &site, &wanted, &[]).await.expect("applied");
+    world
+        .schedule(&scheduler, &site, &wanted, &[])
+        .await
+        .expect("applied");
     assert!(world.object("configmap settings").await.is_some());
 
-    world.schedule(&scheduler, &deleting(&site), &[], &wanted).await.expect("removed");
+    world
+        .schedule(&scheduler, &deleting(&site), &[], &wanted)
+        .await
+        .expect("removed");
     assert!(world.object("configmap settings").await.is_none());
-    assert!(world.object("namespace fleet").await.is_none(), "with the cluster in it");
-    world.schedule(&scheduler, &deleting(&site), &[], &wanted).await.expect("idempotent");
+    assert!(
+        world.object("namespace fleet").await.is_none(),
+        "with the cluster in it"
+    );
+    world
+        .schedule(&scheduler, &deleting(&site), &[], &wanted)
+        .await
+        .expect("idempotent");
 }

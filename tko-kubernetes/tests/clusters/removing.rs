@@ -1,6 +1,8 @@
 //! What is removed, and what is not.
 
-use crate::world::{World, custom, definition, deleting, deployment, map, site, site_with, workload};
+use crate::world::{
+    World, custom, definition, deleting, deployment, map, site, site_with, workload,
+};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,32 +13,78 @@ async fn what_is_gone_from_the_packages_is_gone_from_the_cluster() {
     let site = site("a", "admin.yaml");
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "core"}});
     let first = [
-        deployment("smf", vec![namespace, map(Some("core"), "one", "1"), map(Some("core"), "two", "1"), workload("smf")]),
-        deployment("upf", vec![definition("Slice"), custom("Slice", "a"), map(None, "upf", "1")]),
+        deployment(
+            "smf",
+            vec![
+                namespace,
+                map(Some("core"), "one", "1"),
+                map(Some("core"), "two", "1"),
+                workload("smf"),
+            ],
+        ),
+        deployment(
+            "upf",
+            vec![
+                definition("Slice"),
+                custom("Slice", "a"),
+                map(None, "upf", "1"),
+            ],
+        ),
     ];
-    world.schedule(&scheduler, &site, &first, &[]).await.expect("applied");
+    world
+        .schedule(&scheduler, &site, &first, &[])
+        .await
+        .expect("applied");
     // A resource leaves a package.
     let smaller = [
-        deployment("smf", vec![map(Some("core"), "one", "1"), json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "core"}})]),
+        deployment(
+            "smf",
+            vec![
+                map(Some("core"), "one", "1"),
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "core"}}),
+            ],
+        ),
         first[1].clone(),
     ];
-    world.schedule(&scheduler, &site, &smaller, &[]).await.expect("pruned");
+    world
+        .schedule(&scheduler, &site, &smaller, &[])
+        .await
+        .expect("pruned");
     assert!(world.object("configmap two -n core").await.is_none());
     assert!(world.object("deployment smf").await.is_none());
     assert!(world.object("configmap one -n core").await.is_some());
     // A deployment leaves, by a process that remembers nothing: with kinds and namespaces of its own.
     let other = world.scheduler();
-    world.schedule(&other, &site, &first[1..], &first[..1]).await.expect("pruned");
-    assert!(world.object("namespace core").await.is_none(), "gone, not only going");
+    world
+        .schedule(&other, &site, &first[1..], &first[..1])
+        .await
+        .expect("pruned");
+    assert!(
+        world.object("namespace core").await.is_none(),
+        "gone, not only going"
+    );
     assert!(world.object("slices.x.example a").await.is_some());
     // The site leaves. Nothing stays, the inventory included.
-    world.schedule(&other, &deleting(&site), &[], &first[1..]).await.expect("removed");
+    world
+        .schedule(&other, &deleting(&site), &[], &first[1..])
+        .await
+        .expect("removed");
     assert!(world.object("crd slices.x.example").await.is_none());
     let left = world.kubectl("get configmap -A -o name", "").await;
-    let left: Vec<_> = left.lines().filter(|name| !name.contains("kube-root-ca") && !name.contains("extension-apiserver")).collect();
-    assert!(left.iter().all(|name| !name.contains("tko") && !name.contains("upf")), "{left:?}");
+    let left: Vec<_> = left
+        .lines()
+        .filter(|name| !name.contains("kube-root-ca") && !name.contains("extension-apiserver"))
+        .collect();
+    assert!(
+        left.iter()
+            .all(|name| !name.contains("tko") && !name.contains("upf")),
+        "{left:?}"
+    );
     // Once more, which costs nothing.
-    world.schedule(&other, &deleting(&site), &[], &first[1..]).await.expect("idempotent");
+    world
+        .schedule(&other, &deleting(&site), &[], &first[1..])
+        .await
+        .expect("idempotent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,12 +93,28 @@ async fn an_object_that_moves_between_deployments_is_not_made_anew() {
     let world = World::start().await;
     let scheduler = world.scheduler();
     let site = site("a", "admin.yaml");
-    let before = [deployment("smf", vec![map(None, "settings", "1"), map(None, "smf", "1")])];
-    world.schedule(&scheduler, &site, &before, &[]).await.expect("applied");
-    let uid = world.object("configmap settings").await.expect("it is there")["metadata"]["uid"].clone();
+    let before = [deployment(
+        "smf",
+        vec![map(None, "settings", "1"), map(None, "smf", "1")],
+    )];
+    world
+        .schedule(&scheduler, &site, &before, &[])
+        .await
+        .expect("applied");
+    let uid = world
+        .object("configmap settings")
+        .await
+        .expect("it is there")["metadata"]["uid"]
+        .clone();
     let after = [deployment("upf", vec![map(None, "settings", "1")])];
-    world.schedule(&scheduler, &site, &after, &before).await.expect("moved");
-    let found = world.object("configmap settings").await.expect("it is there");
+    world
+        .schedule(&scheduler, &site, &after, &before)
+        .await
+        .expect("moved");
+    let found = world
+        .object("configmap settings")
+        .await
+        .expect("it is there");
     assert_eq!(found["metadata"]["uid"], uid);
     assert!(world.object("configmap smf").await.is_none());
 }
@@ -62,27 +126,54 @@ async fn what_another_tool_made_is_released_and_not_deleted() {
     let scheduler = world.scheduler();
     let force = json!({"nephio.org/force-conflicts": "true"});
     let site = site_with("a", &json!({"kubeconfig": {"file": "admin.yaml"}}), &force);
-    world.kubectl("create configmap settings --from-literal=own=1", "").await;
-    world.kubectl("create configmap kept --from-literal=own=1", "").await;
+    world
+        .kubectl("create configmap settings --from-literal=own=1", "")
+        .await;
+    world
+        .kubectl("create configmap kept --from-literal=own=1", "")
+        .await;
     let mut kept = map(None, "detached", "1");
     kept["metadata"]["annotations"] = json!({"cli-utils.sigs.k8s.io/on-remove": "keep"});
     let wanted = [deployment("smf", vec![map(None, "settings", "1"), kept])];
-    world.schedule(&scheduler, &site, &wanted, &[]).await.expect("applied");
-    let found = world.object("configmap settings").await.expect("it is there");
+    world
+        .schedule(&scheduler, &site, &wanted, &[])
+        .await
+        .expect("applied");
+    let found = world
+        .object("configmap settings")
+        .await
+        .expect("it is there");
     assert_eq!(found["data"], json!({"own": "1", "value": "1"}));
     // Again, by another process: the mark stays.
-    world.schedule(&world.scheduler(), &site, &wanted, &[]).await.expect("unchanged");
-    world.schedule(&scheduler, &site, &[], &wanted).await.expect("removed");
-    let found = world.object("configmap settings").await.expect("another tool made it");
+    world
+        .schedule(&world.scheduler(), &site, &wanted, &[])
+        .await
+        .expect("unchanged");
+    world
+        .schedule(&scheduler, &site, &[], &wanted)
+        .await
+        .expect("removed");
+    let found = world
+        .object("configmap settings")
+        .await
+        .expect("another tool made it");
     assert_eq!(found["data"], json!({"own": "1"}));
     assert!(!found["metadata"].to_string().contains("nephio"), "{found}");
-    let detached = world.object("configmap detached").await.expect("it is kept");
+    let detached = world
+        .object("configmap detached")
+        .await
+        .expect("it is kept");
     assert_eq!(detached["data"], json!({"value": "1"}));
     assert!(detached["metadata"].get("labels").is_none(), "{detached}");
 
     // Another site of the same cluster does not take it.
     let second = crate::world::site("b", "admin.yaml");
-    world.schedule(&scheduler, &site, &wanted, &[]).await.expect("applied");
+    world
+        .schedule(&scheduler, &site, &wanted, &[])
+        .await
+        .expect("applied");
     let stolen = [deployment("amf", vec![map(None, "settings", "2")])];
-    world.refused(&scheduler, &second, &stolen, "belongs to another ApplySet").await;
+    world
+        .refused(&scheduler, &second, &stolen, "belongs to another ApplySet")
+        .await;
 }

@@ -62,7 +62,10 @@ impl World {
             use std::process::Stdio;
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let mut command = server.kubectl(&words);
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
             let mut child = command.spawn().expect("kubectl is installed");
             let mut stdin = child.stdin.take().expect("it is piped");
             stdin.write_all(input.as_bytes()).expect("it reads");
@@ -70,8 +73,15 @@ impl World {
             child.wait_with_output().expect("it ends")
         });
         let output = run.await.expect("it does not panic");
-        let text = if output.status.success() { output.stdout } else { output.stderr };
-        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+        let text = if output.status.success() {
+            output.stdout
+        } else {
+            output.stderr
+        };
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 
     /// An object as JSON; `None` if it does not exist.
@@ -122,7 +132,9 @@ impl World {
              admin}}\nsubjects: [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
         );
         self.kubectl("apply -f -", &objects).await;
-        let token = self.kubectl(&format!("create token tko -n {name}"), "").await;
+        let token = self
+            .kubectl(&format!("create token tko -n {name}"), "")
+            .await;
         self.tenant_kubeconfig(name, token.trim());
     }
 
@@ -140,7 +152,9 @@ impl World {
 
     fn tenant_kubeconfig(&self, name: &str, token: &str) {
         let admin = std::fs::read_to_string(self.server.kubeconfig("admin")).expect("a file");
-        let authority = admin.lines().find(|line| line.contains("certificate-authority:"));
+        let authority = admin
+            .lines()
+            .find(|line| line.contains("certificate-authority:"));
         let text = format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster:\n    server: {}\n{}\nusers:\n- \
              name: u\n  user: {{token: {token}}}\ncontexts:\n- name: x\n  context: {{cluster: c, user: \

@@ -1,0 +1,254 @@
+//! What is in the cluster: the parent of a set, and its members.
+
+use crate::apply::{Application, ApplyReport, LiveObject, name_kind, of_cluster};
+use crate::applyset::Scope;
+use crate::desired::{DesiredObject, ObjectKey};
+use crate::failure::RequestFailure;
+use crate::kinds::{GroupKind, ServedKind};
+use futures_util::future::join_all;
+use serde_json::Value;
+use std::collections::HashMap;
+use tko_core::{Error, Result};
+
+/// The parent of a set, and what was read with it.
+pub(crate) struct Inventory {
+    pub(crate) parent: Option<Value>,
+    pub(crate) scope: Scope,
+    /// The ConfigMaps among the members.
+    maps: Vec<Value>,
+    /// Whether they are those of all namespaces.
+    is_wide: bool,
+}
+
+impl Application<'_> {
+    /// Reads the parent, together with the ConfigMaps among the members: one list has both.
+    pub(crate) async fn inventory(&self) -> Result<Inventory> {
+        let served = ServedKind::config_map();
+        let list = async |namespace: Option<&str>| {
+            let path = served.path(namespace, None);
+            let selector = self.set.selector();
+            self.client
+                .list(&path, &selector, self.settings.max_objects)
+                .await
+        };
+        let mut is_wide = self.memory.is_wide() && !self.memory.is_confined();
+        let listed = if is_wide {
+            match list(None).await {
+                Err(failure) if failure.code() == 403 => {
+                    self.memory.confine();
+                    is_wide = false;
+                    list(Some(&self.set.namespace)).await
+                }
+                listed => listed,
+            }
+        } else {
+            list(Some(&self.set.namespace)).await
+        };
+        let mut maps = listed.map_err(|failure| of_cluster(&failure))?;
+        let is_parent = |map: &Value| {
+            map["metadata"]["name"] == self.set.name
+                && map["metadata"]["namespace"] == self.set.namespace
+        };
+        let parent = maps
+            .iter()
+            .position(is_parent)
+            .map(|at| maps.swap_remove(at));
+        let scope = match &parent {
+            Some(parent) => self.scope(parent)?,
+            None => Scope::default(),
+        };
+        Ok(Inventory {
+            parent,
+            scope,
+            maps,
+            is_wide,
+        })
+    }
+
+    fn scope(&self, parent: &Value) -> Result<Scope> {
+        let scope = self.set.scope(parent);
+        scope.map_err(|why| Error::bad("site", why))
+    }
+
+    pub(crate) fn parent_path(&self) -> String {
+        format!(
+            "/api/v1/namespaces/{}/configmaps/{}",
+            self.set.namespace, self.set.name
+        )
+    }
+
+    pub(crate) fn scope_of(&self, objects: &[DesiredObject]) -> Scope {
+        let namespaces = objects.iter().map(|one| one.key.namespace.clone());
+        Scope {
+            kinds: objects.iter().map(|one| one.key.kind.clone()).collect(),
+            namespaces: namespaces
+                .filter(|namespace| !namespace.is_empty())
+                .chain([self.set.namespace.clone()])
+                .collect(),
+        }
+    }
+
+    /// Extends the scope of the parent, if it must be.
+    pub(crate) async fn write_scope(
+        &self,
+        scope: &mut Scope,
+        more: &Scope,
+        exists: bool,
+        objects: &[DesiredObject],
+    ) -> Result<()> {
+        let all = scope.union(more);
+        if exists && all == *scope {
+            return Ok(());
+        }
+        let parent = self.set.parent(&all);
+        let path = self.parent_path();
+        if !exists {
+            // Something else may have the name: then it has no label of ours.
+            let found = self.client.get(&path).await;
+            if let Some(found) = found.map_err(|failure| of_cluster(&failure))? {
+                self.scope(&found)?;
+            }
+        }
+        let mut written = self.client.apply(&path, &parent, true).await;
+        if written.as_ref().is_err_and(|failure| failure.code() == 404) {
+            // The namespace of the inventory may be one of the site's own.
+            let own = objects
+                .iter()
+                .find(|one| one.key.kind.kind == "Namespace" && one.key.name == self.set.namespace);
+            if let Some(own) = own {
+                let body = self.body(own, false);
+                let made = self.client.apply(&own.path(), &body, self.force).await;
+                made.map_err(|failure| of_cluster(&failure))?;
+                written = self.client.apply(&path, &parent, true).await;
+            }
+        }
+        written.map_err(|failure| {
+            let set = &self.set;
+            let what = format!(
+                "write the inventory ConfigMap {}/{}",
+                set.namespace, set.name
+            );
+            Error::unavailable(what, failure.to_string())
+        })?;
+        *scope = all;
+        Ok(())
+    }
+
+    /// The members that are there.
+    pub(crate) async fn live(
+        &self,
+        scope: &Scope,
+        objects: &[DesiredObject],
+        inventory: &Inventory,
+    ) -> Result<HashMap<ObjectKey, LiveObject>> {
+        let is_wide = scope.namespaces.len() > 1;
+        self.memory.widen(is_wide);
+        let own: HashMap<&GroupKind, &ServedKind> = objects
+            .iter()
+            .map(|one| (&one.key.kind, &one.served))
+            .collect();
+        let lists = scope.kinds.iter().map(async |kind| {
+            let served = match own.get(kind) {
+                Some(served) => Some((*served).clone()),
+                None => self.client.preferred_kind(kind).await?,
+            };
+            // A kind that is not served any more took its objects along.
+            let Some(served) = served else {
+                return Ok(Vec::new());
+            };
+            let is_read = kind.is_config_map() && (inventory.is_wide || !is_wide);
+            let items = if is_read {
+                inventory.maps.clone()
+            } else {
+                self.members(&served, scope).await?
+            };
+            let of_kind = items
+                .into_iter()
+                .map(|value| live_object(kind, &served, value));
+            // The parent is no member of itself.
+            let members = of_kind.filter(|(key, _)| {
+                !(key.kind.is_config_map()
+                    && key.name == self.set.name
+                    && key.namespace == self.set.namespace)
+            });
+            Ok(members.collect::<Vec<_>>())
+        });
+        let mut all = HashMap::new();
+        for list in join_all(lists).await {
+            all.extend(list.map_err(|failure: RequestFailure| of_cluster(&failure))?);
+        }
+        Ok(all)
+    }
+
+    async fn members(
+        &self,
+        served: &ServedKind,
+        scope: &Scope,
+    ) -> Result<Vec<Value>, RequestFailure> {
+        let selector = self.set.selector();
+        let max = self.settings.max_objects;
+        let list = async |namespace: Option<&str>| {
+            let path = served.path(namespace, None);
+            match self.client.list(&path, &selector, max).await {
+                // The kind went away since it was discovered.
+                Err(failure) if failure.code() == 404 => Ok(Vec::new()),
+                listed => listed,
+            }
+        };
+        if !served.namespaced {
+            return list(None).await;
+        }
+        if scope.namespaces.len() > 1 && !self.memory.is_confined() {
+            match list(None).await {
+                Err(failure) if failure.code() == 403 => self.memory.confine(),
+                listed => return listed,
+            }
+        }
+        let mut all = Vec::new();
+        for namespace in &scope.namespaces {
+            all.extend(list(Some(namespace)).await?);
+        }
+        Ok(all)
+    }
+
+    /// Reduces the parent to what is there, or removes it with the last object.
+    pub(crate) async fn finish(
+        &self,
+        scope: Scope,
+        parent: Option<&Value>,
+        objects: &[DesiredObject],
+        report: &ApplyReport,
+    ) -> Result<()> {
+        if !report.failures.is_empty() {
+            return Ok(());
+        }
+        if objects.is_empty() {
+            return match parent {
+                Some(parent) => self.delete_parent(parent).await,
+                None => Ok(()),
+            };
+        }
+        let target = self.scope_of(objects);
+        if target != scope {
+            let parent = self.set.parent(&target);
+            let written = self.client.apply(&self.parent_path(), &parent, true).await;
+            written.map_err(|failure| of_cluster(&failure))?;
+        }
+        Ok(())
+    }
+}
+
+fn live_object(kind: &GroupKind, served: &ServedKind, mut value: Value) -> (ObjectKey, LiveObject) {
+    name_kind(kind, served, &mut value);
+    let text = |name: &str| {
+        let text = value["metadata"][name].as_str();
+        text.unwrap_or_default().to_owned()
+    };
+    let key = ObjectKey {
+        kind: kind.clone(),
+        namespace: text("namespace"),
+        name: text("name"),
+    };
+    let served = served.clone();
+    (key, LiveObject { served, value })
+}
