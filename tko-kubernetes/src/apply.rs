@@ -287,14 +287,21 @@ impl Application<'_> {
                 finalizers(found)
             ));
         }
-        if has_hash(found, &object.hash) {
-            // Something else changed it since it was applied.
-            if !self.memory.correct(&object.key, self.settings.corrections) {
-                return Ok((found.clone(), true));
-            }
+        // With this hash, something else changed it since it was applied.
+        let is_correction = has_hash(found, &object.hash);
+        if is_correction
+            && !self
+                .memory
+                .may_correct(&object.key, self.settings.corrections)
+        {
+            return Ok((found.clone(), true));
+        }
+        let written = self.write(object, path, is_adopted(found)).await?;
+        if is_correction {
+            self.memory.corrected(&object.key);
             self.client.counters().corrected();
         }
-        self.write(object, path, is_adopted(found)).await
+        Ok(written)
     }
 
     async fn write(

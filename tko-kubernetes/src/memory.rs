@@ -60,20 +60,22 @@ impl SiteMemory {
         self.lock().opaque.insert(key.clone(), hash.to_owned());
     }
 
-    /// Counts a correction; false if there were `most` within an hour.
-    pub(crate) fn correct(&self, key: &ObjectKey, most: usize) -> bool {
+    /// Whether there were fewer than `most` corrections of an object within an hour.
+    pub(crate) fn may_correct(&self, key: &ObjectKey, most: usize) -> bool {
         let now = Instant::now();
         let mut inner = self.lock();
         inner.corrections.retain(|_, times| {
             times.retain(|at| now.duration_since(*at) < HOUR);
             !times.is_empty()
         });
+        inner.corrections.get(key).map_or(0, Vec::len) < most
+    }
+
+    /// Counts a correction.
+    pub(crate) fn corrected(&self, key: &ObjectKey) {
+        let mut inner = self.lock();
         let times = inner.corrections.entry(key.clone()).or_default();
-        if times.len() >= most {
-            return false;
-        }
-        times.push(now);
-        true
+        times.push(Instant::now());
     }
 }
 
@@ -92,9 +94,12 @@ mod tests {
             namespace: "a".to_owned(),
             name: "b".to_owned(),
         };
-        assert!(memory.correct(&key, 2) && memory.correct(&key, 2));
-        assert!(!memory.correct(&key, 2));
+        for _ in 0..2 {
+            assert!(memory.may_correct(&key, 2));
+            memory.corrected(&key);
+        }
+        assert!(!memory.may_correct(&key, 2));
         tokio::time::advance(Duration::from_mins(61)).await;
-        assert!(memory.correct(&key, 2));
+        assert!(memory.may_correct(&key, 2));
     }
 }
