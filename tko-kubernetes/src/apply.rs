@@ -404,8 +404,10 @@ impl Application<'_> {
         let until = Instant::now() + self.settings.patience;
         let (mut found, mut pauses) = (Vec::new(), Pauses::default());
         loop {
-            self.client.kinds.forget();
             let waiting = std::mem::take(unknown);
+            for one in &waiting {
+                self.client.kinds.forget_group(&one.resource.gvk().group);
+            }
             let (more, still) = self.resolve(waiting, &mut report.failures).await?;
             *unknown = still;
             found.extend(more);
@@ -417,9 +419,9 @@ impl Application<'_> {
     }
 
     fn unknown_kind(&self, wanted: &WantedResource) -> ObjectFailure {
-        // Ask again next time.
-        self.client.kinds.forget();
         let gvk = wanted.resource.gvk();
+        // Ask again next time.
+        self.client.kinds.forget_group(&gvk.group);
         ObjectFailure {
             object: wanted.resource.identifier().to_string(),
             owner: wanted.owner.clone(),

@@ -19,6 +19,12 @@ pub(crate) const MANAGER: &str = "tko";
 /// Maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// Attempts of a request that the cluster is too busy for.
+const ATTEMPTS: u32 = 5;
+
+/// The longest pause that a cluster may ask for before the second attempt.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 
@@ -139,6 +145,7 @@ impl ClusterClient {
         }
     }
 
+    /// Sends a request, and again if the cluster asks for it: all requests here can be repeated.
     async fn send(
         &self,
         method: Method,
@@ -151,6 +158,25 @@ impl ClusterClient {
                 .map_err(|error| RequestFailure::Unreadable(error.to_string()))?,
             None => Vec::new(),
         };
+        let mut attempt = 1;
+        loop {
+            let answer = self.exchange(&method, path, bytes.clone(), content_type);
+            let failure = match answer.await {
+                Err(failure) if failure.is_busy() && attempt < ATTEMPTS => failure,
+                answer => return answer,
+            };
+            tokio::time::sleep(failure.pause().min(MAX_PAUSE) * attempt).await;
+            attempt += 1;
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        bytes: Vec<u8>,
+        content_type: &str,
+    ) -> Answer<Value> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -163,11 +189,8 @@ impl ClusterClient {
             .map_err(|error| RequestFailure::Unreadable(error.to_string()))?;
         let _turn = self.limit.turn().await;
         let exchange = async {
-            let answer = self
-                .client
-                .send(request)
-                .await
-                .map_err(|error| of_kube(&error))?;
+            let answer = self.client.send(request).await;
+            let answer = answer.map_err(|error| of_kube(&error))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER);
             let bytes = body.collect().await;

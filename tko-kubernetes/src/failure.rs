@@ -2,6 +2,7 @@
 
 use kube::core::Status;
 use std::fmt;
+use std::time::Duration;
 
 /// Maximum length of a message of a cluster in an error, in bytes.
 const MAX_MESSAGE: usize = 600;
@@ -36,6 +37,23 @@ impl RequestFailure {
                 let mut causes = details.causes.iter();
                 causes.any(|cause| cause.reason == "FieldManagerConflict")
             })
+    }
+
+    /// Whether the cluster has no time now, such as for a kind that it is about to serve.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.code(), 429 | 503)
+    }
+
+    /// The pause that the cluster asks for.
+    pub(crate) fn pause(&self) -> Duration {
+        let asked = match self {
+            Self::Refused(status) => status.details.as_ref().map(|all| all.retry_after_seconds),
+            _ => None,
+        };
+        match asked {
+            Some(seconds @ 1..) => Duration::from_secs(seconds.into()),
+            _ => Duration::from_millis(250),
+        }
     }
 
     /// Whether every other request to this cluster would fail as well.
