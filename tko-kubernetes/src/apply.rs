@@ -138,7 +138,7 @@ impl Application<'_> {
             let results = join_all(of_phase.map(|one| self.bring(one, &live))).await;
             for result in results {
                 match result {
-                    Ok(Some(Applied {
+                    Ok(Some(AppliedObject {
                         key,
                         object,
                         contested,
@@ -224,7 +224,7 @@ impl Application<'_> {
         &self,
         object: &DesiredObject,
         live: &HashMap<ObjectKey, LiveObject>,
-    ) -> Result<Option<Applied>, ObjectFailure> {
+    ) -> Result<Option<AppliedObject>, ObjectFailure> {
         if self.is_settled(object, live) || self.lost.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -237,7 +237,7 @@ impl Application<'_> {
             owner: object.owner.clone(),
             why,
         })?;
-        let mut applied = Applied {
+        let mut applied = AppliedObject {
             key: object.key.clone(),
             object: LiveObject {
                 served: object.served.clone(),
@@ -451,7 +451,7 @@ impl Application<'_> {
     }
 }
 
-struct Applied {
+struct AppliedObject {
     key: ObjectKey,
     object: LiveObject,
     contested: bool,

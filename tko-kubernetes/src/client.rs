@@ -28,7 +28,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 
-type Answer<T> = std::result::Result<T, RequestFailure>;
+type ClusterAnswer<T> = std::result::Result<T, RequestFailure>;
 
 /// Requests to one cluster.
 pub(crate) struct ClusterClient {
@@ -73,7 +73,7 @@ impl ClusterClient {
     }
 
     /// Reads an object or a document of discovery; `None` if it does not exist.
-    pub(crate) async fn get(&self, path: &str) -> Answer<Option<Value>> {
+    pub(crate) async fn get(&self, path: &str) -> ClusterAnswer<Option<Value>> {
         self.counters.read();
         match self.send(Method::GET, path, None, "").await {
             Ok(value) => Ok(Some(value)),
@@ -83,7 +83,12 @@ impl ClusterClient {
     }
 
     /// Lists the objects with a label, in pages; at most `max` of them.
-    pub(crate) async fn list(&self, path: &str, selector: &str, max: usize) -> Answer<Vec<Value>> {
+    pub(crate) async fn list(
+        &self,
+        path: &str,
+        selector: &str,
+        max: usize,
+    ) -> ClusterAnswer<Vec<Value>> {
         let mut all = Vec::new();
         let mut next = String::new();
         loop {
@@ -110,7 +115,12 @@ impl ClusterClient {
     }
 
     /// Applies an object on the server's side; returns it as it is then.
-    pub(crate) async fn apply(&self, path: &str, body: &Value, force: bool) -> Answer<Value> {
+    pub(crate) async fn apply(
+        &self,
+        path: &str,
+        body: &Value,
+        force: bool,
+    ) -> ClusterAnswer<Value> {
         self.counters.wrote();
         let query = format!("{path}?fieldManager={MANAGER}&force={force}");
         let kind = "application/apply-patch+yaml";
@@ -118,7 +128,7 @@ impl ClusterClient {
     }
 
     /// Changes an object by a merge patch.
-    pub(crate) async fn merge(&self, path: &str, body: &Value) -> Answer<Value> {
+    pub(crate) async fn merge(&self, path: &str, body: &Value) -> ClusterAnswer<Value> {
         self.counters.wrote();
         let query = format!("{path}?fieldManager={MANAGER}");
         let kind = "application/merge-patch+json";
@@ -126,7 +136,7 @@ impl ClusterClient {
     }
 
     /// Deletes the object with this UID, and what it owns. Another object of its name is kept.
-    pub(crate) async fn delete(&self, path: &str, uid: &str) -> Answer<Deletion> {
+    pub(crate) async fn delete(&self, path: &str, uid: &str) -> ClusterAnswer<Deletion> {
         self.counters.wrote();
         let options = json!({
             "kind": "DeleteOptions", "apiVersion": "v1",
@@ -152,7 +162,7 @@ impl ClusterClient {
         path: &str,
         body: Option<&Value>,
         content_type: &str,
-    ) -> Answer<Value> {
+    ) -> ClusterAnswer<Value> {
         let bytes = match body {
             Some(body) => serde_json::to_vec(body)
                 .map_err(|error| RequestFailure::Unreadable(error.to_string()))?,
@@ -176,7 +186,7 @@ impl ClusterClient {
         path: &str,
         bytes: Vec<u8>,
         content_type: &str,
-    ) -> Answer<Value> {
+    ) -> ClusterAnswer<Value> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -215,7 +225,7 @@ fn of_kube(error: &kube::Error) -> RequestFailure {
     }
 }
 
-fn understood(status: StatusCode, bytes: &[u8]) -> Answer<Value> {
+fn understood(status: StatusCode, bytes: &[u8]) -> ClusterAnswer<Value> {
     if status.is_success() {
         return serde_json::from_slice(bytes)
             .map_err(|error| RequestFailure::Unreadable(error.to_string()));

@@ -84,7 +84,7 @@ impl fmt::Display for RequestFailure {
         };
         let message = shown(&status.message);
         if self.is_conflict_of_managers() {
-            return write!(f, "{}", Conflict(status));
+            return write!(f, "{}", ManagerConflict(status));
         }
         match status.code {
             401 => {
@@ -125,9 +125,9 @@ impl fmt::Display for RequestFailure {
 }
 
 /// A conflict of field managers, by manager and field.
-struct Conflict<'a>(&'a Status);
+struct ManagerConflict<'a>(&'a Status);
 
-impl fmt::Display for Conflict<'_> {
+impl fmt::Display for ManagerConflict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 5;
         let causes = self.0.details.iter().flat_map(|details| &details.causes);
