@@ -138,7 +138,7 @@ impl Application<'_> {
             let results = join_all(of_phase.map(|one| self.bring(one, &live))).await;
             for result in results {
                 match result {
-                    Ok(Some(Applied {
+                    Ok(Some(AppliedObject {
                         key,
                         object,
                         contested,
@@ -224,7 +224,7 @@ impl Application<'_> {
         &self,
         object: &DesiredObject,
         live: &HashMap<ObjectKey, LiveObject>,
-    ) -> Result<Option<Applied>, ObjectFailure> {
+    ) -> Result<Option<AppliedObject>, ObjectFailure> {
         if self.is_settled(object, live) || self.lost.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -237,7 +237,7 @@ impl Application<'_> {
             owner: object.owner.clone(),
             why,
         })?;
-        let mut applied = Applied {
+        let mut applied = AppliedObject {
             key: object.key.clone(),
             object: LiveObject {
                 served: object.served.clone(),
@@ -404,8 +404,10 @@ impl Application<'_> {
         let until = Instant::now() + self.settings.patience;
         let (mut found, mut pauses) = (Vec::new(), Pauses::default());
         loop {
-            self.client.kinds.forget();
             let waiting = std::mem::take(unknown);
+            for one in &waiting {
+                self.client.kinds.forget_group(&one.resource.gvk().group);
+            }
             let (more, still) = self.resolve(waiting, &mut report.failures).await?;
             *unknown = still;
             found.extend(more);
@@ -417,9 +419,9 @@ impl Application<'_> {
     }
 
     fn unknown_kind(&self, wanted: &WantedResource) -> ObjectFailure {
-        // Ask again next time.
-        self.client.kinds.forget();
         let gvk = wanted.resource.gvk();
+        // Ask again next time.
+        self.client.kinds.forget_group(&gvk.group);
         ObjectFailure {
             object: wanted.resource.identifier().to_string(),
             owner: wanted.owner.clone(),
@@ -449,7 +451,7 @@ impl Application<'_> {
     }
 }
 
-struct Applied {
+struct AppliedObject {
     key: ObjectKey,
     object: LiveObject,
     contested: bool,

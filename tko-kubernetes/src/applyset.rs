@@ -35,13 +35,13 @@ pub(crate) struct ApplySet {
 
 /// Where the members of a set can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Scope {
+pub(crate) struct SetScope {
     pub(crate) kinds: BTreeSet<GroupKind>,
     /// All namespaces, that of the parent included.
     pub(crate) namespaces: BTreeSet<String>,
 }
 
-impl Scope {
+impl SetScope {
     /// Everything that is in one of the two.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl ApplySet {
     }
 
     /// The parent, as it is applied.
-    pub(crate) fn parent(&self, scope: &Scope) -> Value {
+    pub(crate) fn parent(&self, scope: &SetScope) -> Value {
         let others = scope
             .namespaces
             .iter()
@@ -96,7 +96,7 @@ impl ApplySet {
     ///
     /// # Errors
     /// The object is not the parent of this set: another tool or another site has it.
-    pub(crate) fn scope(&self, parent: &Value) -> Result<Scope, String> {
+    pub(crate) fn scope(&self, parent: &Value) -> Result<SetScope, String> {
         let metadata = &parent["metadata"];
         let text = |kind: &str, name: &str| {
             let value = metadata.get(kind).and_then(|all| all.get(name));
@@ -114,7 +114,7 @@ impl ApplySet {
         let kinds = text("annotations", KINDS).split(',');
         let namespaces = text("annotations", NAMESPACES).split(',');
         let namespaces = namespaces.filter(|name| crate::kinds::is_name(name));
-        Ok(Scope {
+        Ok(SetScope {
             kinds: kinds.filter_map(GroupKind::parse).collect(),
             namespaces: namespaces
                 .map(str::to_owned)
@@ -150,12 +150,12 @@ fn parent_name(role: &str, owner: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ApplySet, Scope};
+    use super::{ApplySet, SetScope};
     use crate::kinds::GroupKind;
     use serde_json::json;
 
-    fn scope(kinds: &[&str], namespaces: &[&str]) -> Scope {
-        Scope {
+    fn scope(kinds: &[&str], namespaces: &[&str]) -> SetScope {
+        SetScope {
             kinds: kinds
                 .iter()
                 .filter_map(|text| GroupKind::parse(text))
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_config_map_of_something_else_is_not_taken() {
         let set = ApplySet::new("site", "a", "edge");
-        let mut parent = set.parent(&Scope::default());
+        let mut parent = set.parent(&SetScope::default());
         parent["metadata"]["annotations"]["tko.nephio.org/owner"] = json!("b");
         assert!(set.scope(&parent).is_err());
         assert!(set.scope(&json!({"metadata": {"name": set.name}})).is_err());

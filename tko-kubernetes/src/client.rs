@@ -19,10 +19,16 @@ pub(crate) const MANAGER: &str = "tko";
 /// Maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// Attempts of a request that the cluster is too busy for.
+const ATTEMPTS: u32 = 5;
+
+/// The longest pause that a cluster may ask for before the second attempt.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 
-type Answer<T> = std::result::Result<T, RequestFailure>;
+type ClusterAnswer<T> = std::result::Result<T, RequestFailure>;
 
 /// Requests to one cluster.
 pub(crate) struct ClusterClient {
@@ -67,7 +73,7 @@ impl ClusterClient {
     }
 
     /// Reads an object or a document of discovery; `None` if it does not exist.
-    pub(crate) async fn get(&self, path: &str) -> Answer<Option<Value>> {
+    pub(crate) async fn get(&self, path: &str) -> ClusterAnswer<Option<Value>> {
         self.counters.read();
         match self.send(Method::GET, path, None, "").await {
             Ok(value) => Ok(Some(value)),
@@ -77,7 +83,12 @@ impl ClusterClient {
     }
 
     /// Lists the objects with a label, in pages; at most `max` of them.
-    pub(crate) async fn list(&self, path: &str, selector: &str, max: usize) -> Answer<Vec<Value>> {
+    pub(crate) async fn list(
+        &self,
+        path: &str,
+        selector: &str,
+        max: usize,
+    ) -> ClusterAnswer<Vec<Value>> {
         let mut all = Vec::new();
         let mut next = String::new();
         loop {
@@ -104,7 +115,12 @@ impl ClusterClient {
     }
 
     /// Applies an object on the server's side; returns it as it is then.
-    pub(crate) async fn apply(&self, path: &str, body: &Value, force: bool) -> Answer<Value> {
+    pub(crate) async fn apply(
+        &self,
+        path: &str,
+        body: &Value,
+        force: bool,
+    ) -> ClusterAnswer<Value> {
         self.counters.wrote();
         let query = format!("{path}?fieldManager={MANAGER}&force={force}");
         let kind = "application/apply-patch+yaml";
@@ -112,7 +128,7 @@ impl ClusterClient {
     }
 
     /// Changes an object by a merge patch.
-    pub(crate) async fn merge(&self, path: &str, body: &Value) -> Answer<Value> {
+    pub(crate) async fn merge(&self, path: &str, body: &Value) -> ClusterAnswer<Value> {
         self.counters.wrote();
         let query = format!("{path}?fieldManager={MANAGER}");
         let kind = "application/merge-patch+json";
@@ -120,7 +136,7 @@ impl ClusterClient {
     }
 
     /// Deletes the object with this UID, and what it owns. Another object of its name is kept.
-    pub(crate) async fn delete(&self, path: &str, uid: &str) -> Answer<Deletion> {
+    pub(crate) async fn delete(&self, path: &str, uid: &str) -> ClusterAnswer<Deletion> {
         self.counters.wrote();
         let options = json!({
             "kind": "DeleteOptions", "apiVersion": "v1",
@@ -139,18 +155,38 @@ impl ClusterClient {
         }
     }
 
+    /// Sends a request, and again if the cluster asks for it: all requests here can be repeated.
     async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         content_type: &str,
-    ) -> Answer<Value> {
+    ) -> ClusterAnswer<Value> {
         let bytes = match body {
             Some(body) => serde_json::to_vec(body)
                 .map_err(|error| RequestFailure::Unreadable(error.to_string()))?,
             None => Vec::new(),
         };
+        let mut attempt = 1;
+        loop {
+            let answer = self.exchange(&method, path, bytes.clone(), content_type);
+            let failure = match answer.await {
+                Err(failure) if failure.is_busy() && attempt < ATTEMPTS => failure,
+                answer => return answer,
+            };
+            tokio::time::sleep(failure.pause().min(MAX_PAUSE) * attempt).await;
+            attempt += 1;
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        bytes: Vec<u8>,
+        content_type: &str,
+    ) -> ClusterAnswer<Value> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -163,11 +199,8 @@ impl ClusterClient {
             .map_err(|error| RequestFailure::Unreadable(error.to_string()))?;
         let _turn = self.limit.turn().await;
         let exchange = async {
-            let answer = self
-                .client
-                .send(request)
-                .await
-                .map_err(|error| of_kube(&error))?;
+            let answer = self.client.send(request).await;
+            let answer = answer.map_err(|error| of_kube(&error))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER);
             let bytes = body.collect().await;
@@ -192,7 +225,7 @@ fn of_kube(error: &kube::Error) -> RequestFailure {
     }
 }
 
-fn understood(status: StatusCode, bytes: &[u8]) -> Answer<Value> {
+fn understood(status: StatusCode, bytes: &[u8]) -> ClusterAnswer<Value> {
     if status.is_success() {
         return serde_json::from_slice(bytes)
             .map_err(|error| RequestFailure::Unreadable(error.to_string()));

@@ -29,7 +29,7 @@ pub(crate) struct SiteCluster {
 }
 
 /// The credentials of a cluster, not connected yet.
-struct Credentials {
+struct ClusterCredentials {
     config: Config,
     hash: [u8; 32],
 }
@@ -95,7 +95,7 @@ impl Clusters {
             None if self.settings.in_cluster => {
                 let config = Config::incluster()
                     .map_err(|error| Error::bad("the service account of the pod", chain(&error)))?;
-                Credentials {
+                ClusterCredentials {
                     config,
                     hash: [0; 32],
                 }
@@ -112,7 +112,7 @@ impl Clusters {
         self.connected("", credentials)
     }
 
-    async fn file(&self, path: &Path, context: Option<String>) -> Result<Credentials> {
+    async fn file(&self, path: &Path, context: Option<String>) -> Result<ClusterCredentials> {
         let bytes = tokio::fs::read(path).await.map_err(|error| {
             Error::bad(
                 "kubeconfig",
@@ -121,7 +121,7 @@ impl Clusters {
         })?;
         let hash = hash_of(&bytes, context.as_deref());
         let config = of_file(path, context).await?;
-        Ok(Credentials { config, hash })
+        Ok(ClusterCredentials { config, hash })
     }
 
     async fn secret(
@@ -130,7 +130,7 @@ impl Clusters {
         namespace: Option<&str>,
         key: &str,
         context: Option<String>,
-    ) -> Result<Credentials> {
+    ) -> Result<ClusterCredentials> {
         let management = self.management().await?;
         let namespace = namespace.unwrap_or(&management.client.namespace);
         let full = format!("{namespace}/{name}");
@@ -156,17 +156,17 @@ impl Clusters {
         let text = text.ok_or_else(|| bad(format!("Secret {full} is not text")))?;
         let hash = hash_of(text.as_bytes(), context.as_deref());
         let config = of_secret(&text, &full, context).await?;
-        Ok(Credentials { config, hash })
+        Ok(ClusterCredentials { config, hash })
     }
 
     /// A client with these credentials, the same as before if they are.
-    fn connected(&self, site: &str, credentials: Credentials) -> Result<SiteCluster> {
+    fn connected(&self, site: &str, credentials: ClusterCredentials) -> Result<SiteCluster> {
         if let Some(known) = locked(&self.sites).get(site)
             && known.credentials == credentials.hash
         {
             return Ok(known.clone());
         }
-        let Credentials { config, hash } = credentials;
+        let ClusterCredentials { config, hash } = credentials;
         let limit = self.limit(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
         let client = kube::Client::try_from(config)

@@ -2,6 +2,7 @@
 
 use kube::core::Status;
 use std::fmt;
+use std::time::Duration;
 
 /// Maximum length of a message of a cluster in an error, in bytes.
 const MAX_MESSAGE: usize = 600;
@@ -38,6 +39,23 @@ impl RequestFailure {
             })
     }
 
+    /// Whether the cluster has no time now, such as for a kind that it is about to serve.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.code(), 429 | 503)
+    }
+
+    /// The pause that the cluster asks for.
+    pub(crate) fn pause(&self) -> Duration {
+        let asked = match self {
+            Self::Refused(status) => status.details.as_ref().map(|all| all.retry_after_seconds),
+            _ => None,
+        };
+        match asked {
+            Some(seconds @ 1..) => Duration::from_secs(seconds.into()),
+            _ => Duration::from_millis(250),
+        }
+    }
+
     /// Whether every other request to this cluster would fail as well.
     pub(crate) fn is_of_the_cluster(&self) -> bool {
         match self {
@@ -66,7 +84,7 @@ impl fmt::Display for RequestFailure {
         };
         let message = shown(&status.message);
         if self.is_conflict_of_managers() {
-            return write!(f, "{}", Conflict(status));
+            return write!(f, "{}", ManagerConflict(status));
         }
         match status.code {
             401 => {
@@ -107,9 +125,9 @@ impl fmt::Display for RequestFailure {
 }
 
 /// A conflict of field managers, by manager and field.
-struct Conflict<'a>(&'a Status);
+struct ManagerConflict<'a>(&'a Status);
 
-impl fmt::Display for Conflict<'_> {
+impl fmt::Display for ManagerConflict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 5;
         let causes = self.0.details.iter().flat_map(|details| &details.causes);

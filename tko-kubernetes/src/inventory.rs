@@ -1,7 +1,7 @@
 //! What is in the cluster: the parent of a set, and its members.
 
 use crate::apply::{Application, ApplyReport, LiveObject, name_kind, of_cluster};
-use crate::applyset::Scope;
+use crate::applyset::SetScope;
 use crate::desired::{DesiredObject, ObjectKey};
 use crate::failure::RequestFailure;
 use crate::kinds::{GroupKind, ServedKind};
@@ -13,7 +13,7 @@ use tko_core::{Error, Result};
 /// The parent of a set, and what was read with it.
 pub(crate) struct Inventory {
     pub(crate) parent: Option<Value>,
-    pub(crate) scope: Scope,
+    pub(crate) scope: SetScope,
     /// The ConfigMaps among the members.
     maps: Vec<Value>,
     /// Whether they are those of all namespaces.
@@ -55,7 +55,7 @@ impl Application<'_> {
             .map(|at| maps.swap_remove(at));
         let scope = match &parent {
             Some(parent) => self.scope(parent)?,
-            None => Scope::default(),
+            None => SetScope::default(),
         };
         Ok(Inventory {
             parent,
@@ -65,7 +65,7 @@ impl Application<'_> {
         })
     }
 
-    fn scope(&self, parent: &Value) -> Result<Scope> {
+    fn scope(&self, parent: &Value) -> Result<SetScope> {
         let scope = self.set.scope(parent);
         scope.map_err(|why| Error::bad("site", why))
     }
@@ -77,9 +77,9 @@ impl Application<'_> {
         )
     }
 
-    pub(crate) fn scope_of(&self, objects: &[DesiredObject]) -> Scope {
+    pub(crate) fn scope_of(&self, objects: &[DesiredObject]) -> SetScope {
         let namespaces = objects.iter().map(|one| one.key.namespace.clone());
-        Scope {
+        SetScope {
             kinds: objects.iter().map(|one| one.key.kind.clone()).collect(),
             namespaces: namespaces
                 .filter(|namespace| !namespace.is_empty())
@@ -91,8 +91,8 @@ impl Application<'_> {
     /// Extends the scope of the parent, if it must be.
     pub(crate) async fn write_scope(
         &self,
-        scope: &mut Scope,
-        more: &Scope,
+        scope: &mut SetScope,
+        more: &SetScope,
         exists: bool,
         objects: &[DesiredObject],
     ) -> Result<()> {
@@ -137,7 +137,7 @@ impl Application<'_> {
     /// The members that are there.
     pub(crate) async fn live(
         &self,
-        scope: &Scope,
+        scope: &SetScope,
         objects: &[DesiredObject],
         inventory: &Inventory,
     ) -> Result<HashMap<ObjectKey, LiveObject>> {
@@ -183,7 +183,7 @@ impl Application<'_> {
     async fn members(
         &self,
         served: &ServedKind,
-        scope: &Scope,
+        scope: &SetScope,
     ) -> Result<Vec<Value>, RequestFailure> {
         let selector = self.set.selector();
         let max = self.settings.max_objects;
@@ -214,7 +214,7 @@ impl Application<'_> {
     /// Reduces the parent to what is there, or removes it with the last object.
     pub(crate) async fn finish(
         &self,
-        scope: Scope,
+        scope: SetScope,
         parent: Option<&Value>,
         objects: &[DesiredObject],
         report: &ApplyReport,

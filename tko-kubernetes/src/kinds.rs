@@ -97,7 +97,13 @@ pub(crate) struct KindCache {
 }
 
 impl KindCache {
-    /// Forgets everything: kinds came or went.
+    /// Forgets the kinds of a group: some came or went.
+    pub(crate) fn forget_group(&self, group: &str) {
+        locked(&self.versions).retain(|(of, _), _| of != group);
+        locked(&self.preferred).remove(group);
+    }
+
+    /// Forgets everything.
     pub(crate) fn forget(&self) {
         let (mut versions, mut preferred) = (locked(&self.versions), locked(&self.preferred));
         versions.clear();

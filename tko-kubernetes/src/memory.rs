@@ -13,11 +13,11 @@ const HOUR: Duration = Duration::from_hours(1);
 /// What a process remembers of one set of objects.
 #[derive(Default)]
 pub(crate) struct SiteMemory {
-    inner: Mutex<Inner>,
+    inner: Mutex<Remembered>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct Remembered {
     wide: bool,
     /// The credentials do not reach beyond namespaces.
     confined: bool,
@@ -27,7 +27,7 @@ struct Inner {
 }
 
 impl SiteMemory {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

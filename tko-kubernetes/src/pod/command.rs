@@ -3,11 +3,17 @@
 use kube::api::{Api, AttachParams};
 use kube::{Client, Config};
 use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
 use tko_core::error::chain;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
+use tokio::time::timeout;
 
 /// Bytes of each stream that are kept between the two sides.
 const BUFFER: usize = 64 << 10;
+
+/// How long output is read after the connection has broken.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Why a program in a pod has no exit code.
 #[derive(Debug, thiserror::Error)]
@@ -122,16 +128,28 @@ impl PodCommand {
             let _ = input.shutdown().await;
             std::future::pending::<()>().await;
         };
-        let pass = async {
-            let both = tokio::join!(
+        let passed = async {
+            // A side that reads no more does not end the program.
+            let _ = tokio::join!(
                 pass_on(&mut output, &mut stdout),
                 pass_on(&mut errors, &mut stderr)
             );
-            drop(both);
-            status.await
+        };
+        let (mut passed, mut status) = (pin!(passed), pin!(status));
+        let ended = async {
+            let status = tokio::select! {
+                status = &mut status => status,
+                () = &mut passed => return status.await,
+            };
+            match status {
+                Some(_) => passed.await,
+                // A broken connection does not end the streams: what has come is passed on.
+                None => drop(timeout(LINGER, passed).await),
+            }
+            status
         };
         let status = tokio::select! {
-            status = pass => status,
+            status = ended => status,
             () = feed => None,
         };
         let status = status.ok_or_else(lost)?;

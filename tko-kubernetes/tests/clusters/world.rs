@@ -124,12 +124,16 @@ impl World {
     /// A namespace with a user of its own, who may do everything there and nothing elsewhere. The
     /// kubeconfig is `NAME.yaml`.
     pub(crate) async fn tenant(&self, name: &str) {
+        // The ClusterRole `admin` is filled by a controller that does not run here.
         let objects = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\napiVersion: v1\nkind: \
              ServiceAccount\nmetadata: {{name: tko, namespace: {name}}}\n---\napiVersion: \
+             rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tko, namespace: \
+             {name}}}\nrules: [{{apiGroups: ['', apps], resources: [configmaps, secrets, \
+             deployments], verbs: [get, list, create, patch, delete]}}]\n---\napiVersion: \
              rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tko, namespace: \
-             {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: \
-             admin}}\nsubjects: [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
+             {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
+             tko}}\nsubjects: [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
         );
         self.kubectl("apply -f -", &objects).await;
         let token = self
