@@ -41,7 +41,7 @@ use tko_core::{
     Version,
 };
 use tokio::sync::Semaphore;
-use write::WritePlan;
+use write::{WritePlan, woken};
 
 /// The limit of attempts under contention.
 const ATTEMPTS: u32 = 200;
@@ -179,9 +179,7 @@ impl Committer {
                 self.content.bodies.forget(id);
             }
         }
-        let stages = set.enqueue.iter().map(|work| work.stage);
-        let stages = stages.chain(stages_of_settled(set)).collect();
-        self.signal.wake_stages(stages);
+        self.signal.wake_stages(woken(set));
         if let Some(revision) = committed.revision {
             self.feed.advance(revision);
             if ack == Ack::Durable {
@@ -209,9 +207,10 @@ impl Committer {
         self.running.fetch_add(1, Ordering::Relaxed);
         let _running = RunningCommit(&self.running);
         let locks_first = locks_first(set);
-        let _permit = match locks_first {
-            true => self.sessions.acquire().await.ok(),
-            false => None,
+        let _permit = if locks_first {
+            self.sessions.acquire().await.ok()
+        } else {
+            None
         };
         let mut versions = match earlier.versions {
             Some(versions) => versions,
@@ -324,19 +323,6 @@ impl Committer {
             "other clients keep changing the same entities; retry later",
         ))
     }
-}
-
-/// The stages whose work may be due once a set has settled its lease: work that was enqueued during
-/// the lease is.
-fn stages_of_settled(set: &ChangeSet) -> impl Iterator<Item = Stage> {
-    let settled = set.under.as_ref().filter(|_| set.settle.is_some());
-    let stages: &[Stage] = match settled.map(|token| token.key.kind()) {
-        None => &[],
-        Some(Kind::Site) => &[Stage::Schedule, Stage::Delete],
-        Some(Kind::Deployment) => &[Stage::Prepare, Stage::Delete],
-        Some(Kind::Template | Kind::Plugin) => &[Stage::Delete],
-    };
-    stages.iter().copied()
 }
 
 /// Whether the statement alone can decide a change set, without reading first.

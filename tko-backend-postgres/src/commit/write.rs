@@ -19,15 +19,35 @@ mod plan;
 mod rows;
 mod work;
 
+use crate::codes::Stages;
 use crate::database::Database;
 use crate::dialect::{self, Notice};
 use crate::metrics::{Instrument, Purpose};
 use crate::sql::{BuiltSql, SqlBuilder};
 use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
-use tko_core::Revision;
+use tko_core::{ChangeSet, Revision};
 
 pub(super) use joint::JointPlan;
 pub(super) use plan::{StagedSet, WritePlan};
+
+/// The stages whose work may be due because of a change set.
+pub(super) fn woken(set: &ChangeSet) -> Stages {
+    let stages = set.enqueue.iter().map(|work| work.stage);
+    stages.chain(stages_of_settled(set)).collect()
+}
+
+/// The stages whose work may be due once a set has settled its lease: work that was enqueued during
+/// the lease is.
+fn stages_of_settled(set: &ChangeSet) -> impl Iterator<Item = Stage> {
+    let settled = set.under.as_ref().filter(|_| set.settle.is_some());
+    let stages: &[Stage] = match settled.map(|token| token.key.kind()) {
+        None => &[],
+        Some(Kind::Site) => &[Stage::Schedule, Stage::Delete],
+        Some(Kind::Deployment) => &[Stage::Prepare, Stage::Delete],
+        Some(Kind::Template | Kind::Plugin) => &[Stage::Delete],
+    };
+    stages.iter().copied()
+}
 
 /// A change set that was written.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +118,7 @@ fn statement(plan: &WritePlan<'_>, process: &str) -> sqlx::Result<BuiltSql> {
     if plan.numbers_from.is_none() {
         return Ok(sql.finish("SELECT (SELECT id FROM s)"));
     }
-    let stages = plan.set.enqueue.iter().map(|work| work.stage);
-    let suffix = sql.bind(Notice::suffix(stages.collect(), process))?;
+    let suffix = sql.bind(Notice::suffix(woken(plan.set), process))?;
     let revision = format!("(SELECT revision FROM moved)::text || {suffix}");
     let notify = dialect::notify(&revision);
     Ok(sql.finish(format_args!(
