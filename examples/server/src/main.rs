@@ -16,7 +16,7 @@ use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
     DataApi, DeploymentId, Error, Gvk, Key, NewDeployment, NewTemplate, Package, Registry, Result,
-    Store, Want,
+    Store, TemplateId, Want,
 };
 use tko_grpc::client::{Client, ClientSettings};
 use tko_grpc::server::{Listen, Server, Sockets};
@@ -74,7 +74,7 @@ async fn use_it(address: &str) -> Result<()> {
     let package = Package::from_values([slice()])?;
     let template = NewTemplate::new("slice/gold:v1".parse()?, package);
     alice.register_template(template).await?;
-    let deployment = NewDeployment::new().template("slice/gold:v1".parse()?);
+    let deployment = NewDeployment::new().template(TemplateId::new("slice/gold:v1")?);
     let id = alice.create_deployment(deployment).await?;
 
     prepared(&alice, &id).await?;
