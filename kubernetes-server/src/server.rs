@@ -43,6 +43,7 @@ pub enum ClusterStartError {
 pub struct ApiServer {
     port: u16,
     authority: Authority,
+    front_proxy: Authority,
     controller_manager: Option<RunningProgram>,
     /// `None` while it is stopped.
     kube_api: Option<RunningProgram>,
@@ -150,6 +151,7 @@ impl ApiServer {
         let mut server = Self {
             port,
             authority,
+            front_proxy: front_proxy_authority,
             controller_manager: None,
             kube_api: Some(kube_api),
             kube_api_command,
@@ -217,6 +219,21 @@ impl ApiServer {
         &self.authority
     }
 
+    /// The authority that signed the certificate of the front proxy.
+    pub fn front_proxy(&self) -> &Authority {
+        &self.front_proxy
+    }
+
+    /// The common name in the certificate of the front proxy.
+    pub fn front_proxy_name() -> &'static str {
+        FRONT_PROXY
+    }
+
+    /// The certificate of the authority that signed the server's certificate, in PEM.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
     /// The kubeconfig of a user: `admin`, `alice` or `bob`.
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
         self.folder.path().join(format!("{user}.kubeconfig"))
@@ -229,11 +246,16 @@ impl ApiServer {
 
     /// A command of kubectl as a user.
     pub fn kubectl_as(&self, user: &str, arguments: &[&str]) -> Command {
+        self.kubectl_of(Path::new("kubectl"), &self.kubeconfig(user), arguments)
+    }
+
+    /// A command of this program of kubectl, with this kubeconfig.
+    pub fn kubectl_of(&self, program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Command {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(program);
         command
             .arg("--kubeconfig")
-            .arg(self.kubeconfig(user))
+            .arg(kubeconfig)
             .arg("--cache-dir")
             // A cache of its own: discovery changes while the tests run.
             .arg(self.folder.path().join(format!("cache-{call}")))
@@ -241,6 +263,16 @@ impl ApiServer {
             .env("HOME", self.folder.path())
             .env_remove("KUBECONFIG");
         command
+    }
+
+    /// Writes a kubeconfig with a bearer token, and returns its path.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn kubeconfig_of(&self, name: &str, token: &str) -> io::Result<PathBuf> {
+        let path = self.folder.path().join(format!("{name}.kubeconfig"));
+        std::fs::write(&path, kubeconfig(self.port, &self.ca(), token))?;
+        Ok(path)
     }
 
     /// Whether the controllers run that collect garbage and delete namespaces.

@@ -58,6 +58,21 @@ impl ProbeArgs {
         let address = listener.local_addr().map_err(refused)?;
         Ok(Some(ProbeServer { listener, address }))
     }
+
+    /// Answers probes until `stop` is cancelled, if an address is given.
+    ///
+    /// # Errors
+    /// `BadArgument`: the address cannot be bound.
+    pub(super) async fn answer(
+        &self,
+        data: Arc<dyn DataApi>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        if let Some(server) = self.open().await? {
+            tokio::spawn(server.serve(data, stop.clone()));
+        }
+        Ok(())
+    }
 }
 
 /// A bound socket that answers probes.

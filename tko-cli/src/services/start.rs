@@ -105,6 +105,8 @@ pub(crate) struct PreparerStartArgs {
     controllers: ControllerArgs,
     #[command(flatten)]
     preparer: PreparerArgs,
+    #[command(flatten)]
+    probes: ProbeArgs,
 }
 
 /// Run a scheduler
@@ -127,6 +129,8 @@ pub(crate) struct SchedulerStartArgs {
     controllers: ControllerArgs,
     #[command(flatten)]
     scheduler: SchedulerArgs,
+    #[command(flatten)]
+    probes: ProbeArgs,
 }
 
 impl UpArgs {
@@ -189,7 +193,7 @@ impl PreparerStartArgs {
         plugins.warn_of_root();
         let preparer = &self.preparer;
         let controller = preparer.controller(
-            client,
+            client.clone(),
             Arc::new(tko_preparer::ResultCache::new(0)),
             address,
             &self.controllers,
@@ -197,6 +201,7 @@ impl PreparerStartArgs {
             clock,
         );
         let stop = CancellationToken::new();
+        self.probes.answer(client, &stop).await?;
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
         ended.context("the preparer failed")
@@ -214,7 +219,7 @@ impl SchedulerStartArgs {
         let scheduler = &self.scheduler;
         let destination = scheduler.manifest_destination();
         let controller = scheduler.controller(
-            client,
+            client.clone(),
             address,
             &self.controllers,
             destination,
@@ -222,6 +227,7 @@ impl SchedulerStartArgs {
             clock,
         );
         let stop = CancellationToken::new();
+        self.probes.answer(client, &stop).await?;
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
         ended.context("the scheduler failed")

@@ -55,20 +55,32 @@ impl Serving {
         access: Access,
         cluster: Option<Arc<dyn ClusterReviews>>,
     ) -> Self {
-        let clock = Arc::new(SystemClock::new());
-        let memory = Arc::new(Memory::new(clock.clone(), MemorySettings::default()));
+        let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let data = Arc::new(Store::new(
-            memory,
+            Arc::new(memory),
             Arc::new(AdmitMost),
             Arc::new(TimeOrderedIds),
         ));
+        Self::over(data, 0, settings, access, cluster).await
+    }
+
+    /// A server over data that are there already, on this port.
+    pub(crate) async fn over(
+        data: Arc<Store<Memory>>,
+        port: u16,
+        settings: KrmSettings,
+        access: Access,
+        cluster: Option<Arc<dyn ClusterReviews>>,
+    ) -> Self {
         let listen = Listen {
             stack: Stack::Ipv4,
+            port,
             ..Listen::default()
         };
         let sockets = Sockets::bind(&listen).await.expect("loopback");
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
+        let clock = Arc::new(SystemClock::new());
         let server = KrmServer::new(data.clone(), clock, Arc::new(TimeOrderedIds))
             .with_settings(settings)
             .with_access(access);
