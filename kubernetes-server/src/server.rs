@@ -166,7 +166,7 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// Starts the controllers for garbage collection and namespaces.
+    /// Starts the controllers of garbage, namespaces, service accounts and aggregated roles.
     fn manage(&self, program: &Path, accounts: &Path, ca: &Path) -> io::Result<RunningProgram> {
         RunningProgram::start(
             Command::new(program)
@@ -177,7 +177,7 @@ impl ApiServer {
                 .arg("--root-ca-file")
                 .arg(ca)
                 .args(["--leader-elect=false", "--secure-port=0"])
-                .arg("--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller"),
+                .arg("--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,clusterrole-aggregation-controller"),
             &self.folder.path().join("controller-manager.log"),
         )
     }

@@ -6,17 +6,21 @@ mod program;
 
 use crate::harness::tko;
 use program::helm;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tko_core::encoding::{Dialect, Format, Limits};
-use tko_core::{Package, Value};
+use tko_core::Package;
+use tko_core::{Dialect, Format, Limits};
 
 /// Kinds of the charts of others, for which there are no schemas.
 const FOREIGN: &str = "Certificate,Issuer,ServiceMonitor";
 
 /// A Secret of the database, which the separate set-up needs.
-const SEPARATE: &[&str] = &["--set=mode=separate", "--set=database.secretName=tko-database"];
+const SEPARATE: &[&str] = &[
+    "--set=mode=separate",
+    "--set=database.secretName=tko-database",
+];
 
 /// Every value that adds something to the separate set-up.
 const EVERYTHING: &[&str] = &[
@@ -101,7 +105,10 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 
 fn texts(list: &Value) -> Vec<&str> {
     let items = list.as_array().expect("a list");
-    items.iter().map(|item| item.as_str().expect("text")).collect()
+    items
+        .iter()
+        .map(|item| item.as_str().expect("text"))
+        .collect()
 }
 
 /// Checks that the command line takes these arguments.
@@ -125,7 +132,11 @@ async fn the_chart_is_valid_with_all_its_values() {
         for version in ["1.30", "1.37"] {
             let check = tko("validate").arg("--skip").arg(FOREIGN);
             let check = check.arg(format!("--kubernetes-version={version}"));
-            check.arg("--missing-schemas=refuse").arg(&file).good().await;
+            check
+                .arg("--missing-schemas=refuse")
+                .arg(&file)
+                .good()
+                .await;
         }
         let objects = objects(&text);
         let mut count = 0;
@@ -200,7 +211,10 @@ fn values_that_do_not_fit_are_refused_with_the_remedy() {
         ("--set=mode=large", "expected small or separate"),
         ("--set=mode=separate", "set database.secretName"),
         ("--set=certificates.mode=none", "expected generate"),
-        ("--set=certificates.mode=secret", "set certificates.secretName"),
+        (
+            "--set=certificates.mode=secret",
+            "set certificates.secretName",
+        ),
         ("--set=manifests.mode=mail", "expected none, git or folder"),
         ("--set=serviceMonitor.enabled=true", "needs metrics.enabled"),
     ] {
@@ -238,7 +252,10 @@ fn the_manifests_for_kustomize_are_those_of_the_chart() {
         let values = format!("--values={}", folder.join("values.yaml").display());
         let rendered = render(helm, &[&values]).expect("valid");
         let rendered = rendered.replace("managed-by: Helm", "managed-by: kustomize");
-        let built = Command::new("kubectl").arg("kustomize").arg(&folder).output();
+        let built = Command::new("kubectl")
+            .arg("kustomize")
+            .arg(&folder)
+            .output();
         let built = built.expect("kubectl is installed");
         assert!(built.status.success(), "{built:?}");
         let sorted = |text: &str| {

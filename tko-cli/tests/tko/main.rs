@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod crash;
 mod demo;
+mod deploy;
 mod filters;
 mod flags;
 mod formats;

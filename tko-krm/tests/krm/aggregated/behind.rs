@@ -8,6 +8,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tko_backend_memory::Memory;
+use tko_core::Store;
 use tko_krm::{KrmSettings, KubeReviews};
 use tko_kubernetes_server::{ApiServer, Authority, Issued, Programs};
 use tko_serve::{Access, ServerTls};
@@ -215,16 +217,47 @@ impl Behind {
         let (data, port) = (self.serving.data.clone(), self.serving.address.port());
         self.serving.stop().await;
         meanwhile(&self.cluster).await;
-        let serving = Serving::over(
-            data,
-            port,
-            KrmSettings::default(),
-            access_with(self.folder.path()),
-            Some(Arc::new(self.reviews.clone())),
-        );
-        let serving = serving.await;
+        let serving = serve(data, port, self.folder.path(), &self.reviews).await;
         Self { serving, ..self }
     }
+
+    /// Starts another server with the same data, registers it, and stops the first one, as an update
+    /// of a Deployment does.
+    pub(super) async fn roll(self) -> Self {
+        let data = self.serving.data.clone();
+        let next = serve(data, 0, self.folder.path(), &self.reviews).await;
+        let (last, this) = (
+            self.serving,
+            Self {
+                serving: next,
+                ..self
+            },
+        );
+        let registration = this.registration(&this.first.pem());
+        this.kubectl("apply -f -", &registration).await.ok();
+        // The cluster sends requests to the new server from now on.
+        this.eventually("get sites").await;
+        last.stop().await;
+        this
+    }
+}
+
+/// Starts a server over these data behind the cluster, with the certificate in the folder.
+async fn serve(
+    data: Arc<Store<Memory>>,
+    port: u16,
+    folder: &Path,
+    reviews: &KubeReviews,
+) -> Serving {
+    let (settings, access) = (KrmSettings::default(), access_with(folder));
+    Serving::over(
+        data,
+        port,
+        settings,
+        access,
+        Some(Arc::new(reviews.clone())),
+    )
+    .await
 }
 
 /// The programs of kubectl to test.
