@@ -257,12 +257,12 @@ fn the_manifests_for_kustomize_are_those_of_the_chart() {
         let built = built.expect("kubectl is installed");
         assert!(built.status.success(), "{built:?}");
         let sorted = |text: &str| {
-            let mut all: Vec<String> = objects(text)
-                .iter()
-                .filter(|object| object["kind"] != "Namespace")
-                .map(|object| format!("{object:#}"))
-                .collect();
-            all.sort();
+            let mut all = objects(text);
+            all.retain(|object| object["kind"] != "Namespace");
+            all.sort_by_key(|object| {
+                let name = &object["metadata"]["name"];
+                (object["kind"].to_string(), name.to_string())
+            });
             all
         };
         let (built, rendered) = (
