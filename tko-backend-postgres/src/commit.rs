@@ -37,8 +37,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::commit::{EmptySnapshot, Staged, check, judge};
 use tko_core::{
-    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Kind, Require, Result, Stage, Timestamp,
-    Version,
+    Ack, Change, ChangeSet, Committed, Entity, Error, Key, Require, Result, Timestamp, Version,
 };
 use tokio::sync::Semaphore;
 use write::{WritePlan, woken};

