@@ -135,7 +135,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would(server, client):
 
 
 def test_a_playbook_deploys_once(server, client):
-    _, outcomes = play("deploy", server)
+    outcomes = play("deploy", server)[1]
     assert changed(outcomes) == CHANGING
     [deployment] = client.list_deployments(packages=True)
     assert deployment.approved and deployment.metadata["owner"] == "alice"
@@ -213,7 +213,7 @@ cache_connection: {tmp_path / "cache"}
 
 
 def test_the_original_names_work(server, client):
-    _, outcomes = play("original", server)
+    outcomes = play("original", server)[1]
     assert "fatal" not in outcomes.values() and len(outcomes) == 7
     [deployment] = client.list_deployments(packages=True)
     added = tko.Identifier(CONFIG_MAP, "added", "smf")
@@ -238,12 +238,12 @@ def test_errors_say_what_to_do(server, client):
 
 
 def test_everything_is_removed_once(server, client):
-    _, outcomes = play("remove", server, "--check")
+    outcomes = play("remove", server, "--check")[1]
     assert changed(outcomes) == ["Deployment", "Plugin", "Sites", "Templates"]
     assert len(list(client.list_sites())) == 2
-    _, outcomes = play("remove", server)
+    outcomes = play("remove", server)[1]
     assert changed(outcomes) == ["Deployment", "Plugin", "Sites", "Templates"]
     for listing in (client.list_deployments(), client.list_templates(), client.list_sites(), client.list_plugins()):
         assert list(listing) == []
-    _, outcomes = play("remove", server)
+    outcomes = play("remove", server)[1]
     assert changed(outcomes) == []

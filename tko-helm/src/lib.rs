@@ -4,11 +4,14 @@
 pub mod chart;
 pub mod condition;
 pub mod expression;
+pub mod install;
 pub mod manifests;
 pub mod preparer;
+mod program;
 pub mod settings;
 mod template;
 
 pub use chart::HelmChart;
+pub use install::{HelmScheduler, InstallSettings};
 pub use preparer::HelmPreparer;
 pub use settings::HelmSettings;

@@ -1,37 +1,12 @@
 //! Runs `helm template`.
 
 use crate::chart::HelmChart;
+use crate::program::HelmRun;
 use crate::settings::HelmSettings;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 use tko_core::{Error, Result};
-use tko_plugin::channel::Channel;
 use tko_plugin::log::LogSubject;
-use tko_plugin::process::{self, Bounds, Program};
-use tko_plugin::{Failure, LogChannel, environment};
-
-/// Variables that tell Helm where its files and proxies are, beside those that every plugin
-/// inherits.
-const HELM_VARIABLES: [&str; 12] = [
-    "HELM_CACHE_HOME",
-    "HELM_CONFIG_HOME",
-    "HELM_CONTENT_CACHE",
-    "HELM_DATA_HOME",
-    "HELM_REGISTRY_CONFIG",
-    "HELM_REPOSITORY_CACHE",
-    "HELM_REPOSITORY_CONFIG",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http*_proxy",
-    "no_proxy",
-];
-
-/// Time between SIGTERM and SIGKILL after the time limit.
-const GRACE: Duration = Duration::from_secs(1);
-/// Maximum bytes of stderr that are logged for one run.
-const LOG: usize = 1 << 20;
 
 /// Renders a chart; returns its manifests as YAML.
 ///
@@ -45,44 +20,13 @@ pub(crate) async fn template(
     let failed = |source: tko_core::BoxError| {
         Error::unavailable(format!("render HelmChart {}", chart.release), source)
     };
-    let path = settings.find_program().ok_or_else(|| {
-        failed(
-            format!(
-                "there is no program {:?} here; install Helm 3 or 4 where preparers run, or name the \
-                 program with --helm",
-                settings.program
-            )
-            .into(),
-        )
-    })?;
-    // Without a folder of charts, relative paths lead nowhere.
-    let empty = tempfile::Builder::new().prefix("tko-helm-").tempdir();
-    let empty = empty.map_err(|error| failed(error.into()))?;
-    let folder = settings.charts.as_deref().unwrap_or(empty.path());
-    let program = Program {
-        path: path.display().to_string(),
+    let run = HelmRun {
         arguments: arguments(chart),
+        timeout: settings.timeout,
+        // Rendering needs no cluster.
+        kubeconfig: None,
     };
-    let run = async {
-        let channel = Channel::open(LogChannel::Fifo)
-            .await
-            .map_err(Failure::here("open a channel for its log lines"))?;
-        let bounds = Bounds {
-            timeout: settings.timeout,
-            grace: GRACE,
-            output: settings.output,
-            log: LOG,
-        };
-        let command = environment::command(&program, None, &HELM_VARIABLES.map(str::to_owned));
-        let command = command.map(|mut command| {
-            // Rendering needs no cluster.
-            command.current_dir(folder).env_remove("KUBECONFIG");
-            command
-        });
-        process::run(&program, command, &[], &bounds, channel, subject).await
-    };
-    let output = run.await.map_err(|failure| failed(failure.into()))?;
-    Ok(output.stdout)
+    run.run(settings, subject).await.map_err(failed)
 }
 
 fn arguments(chart: &HelmChart) -> Vec<String> {
@@ -109,9 +53,14 @@ fn arguments(chart: &HelmChart) -> Vec<String> {
     }
     let versions = chart.api_versions.iter();
     arguments.extend(versions.map(|version| format!("--api-versions={version}")));
-    let parameters = chart.parameters.iter();
-    arguments.extend(parameters.map(|(path, value)| format!("--set-json={path}={value}")));
+    arguments.extend(parameters(chart));
     arguments
+}
+
+/// The values of a chart as arguments.
+pub(crate) fn parameters(chart: &HelmChart) -> impl Iterator<Item = String> {
+    let parameters = chart.parameters.iter();
+    parameters.map(|(path, value)| format!("--set-json={path}={value}"))
 }
 
 /// What a rendering depends on, beside the resource: the program, and the chart itself.
@@ -121,21 +70,25 @@ fn arguments(chart: &HelmChart) -> Vec<String> {
 pub(crate) fn identity(settings: &HelmSettings, chart: &HelmChart) -> Option<String> {
     let program = settings.find_program()?;
     let program = format!("{} {}", program.display(), file(&program)?);
-    let local = local(settings, chart);
-    let source = match &local {
-        Some(path) => {
-            let mut files = String::new();
-            let mut left = MAX_FILES;
-            walk(path, 0, &mut left, &mut files)?;
-            files
-        }
-        None if chart.chart.contains("@sha256:") => String::new(),
-        None => {
-            let version = chart.version.as_deref()?;
-            is_exact(version).then(String::new)?
-        }
+    let source = match local(settings, chart) {
+        Some(path) => files(&path)?,
+        None => is_fixed(chart).then(String::new)?,
     };
     Some(format!("{program}\n{:?}\n{source}", settings.charts))
+}
+
+/// Whether a chart that is downloaded is always the same one.
+pub(crate) fn is_fixed(chart: &HelmChart) -> bool {
+    chart.chart.contains("@sha256:") || chart.version.as_deref().is_some_and(is_exact)
+}
+
+/// The files of a local chart with their sizes and times; `None` if they cannot be read, or are too
+/// many.
+pub(crate) fn files(chart: &Path) -> Option<String> {
+    let mut files = String::new();
+    let mut left = MAX_FILES;
+    walk(chart, 0, &mut left, &mut files)?;
+    Some(files)
 }
 
 /// Maximum number of files of a local chart whose rendering is reused.
@@ -144,7 +97,7 @@ const MAX_FILES: usize = 10_000;
 const MAX_FOLDERS: usize = 20;
 
 /// The path of a chart on this machine.
-fn local(settings: &HelmSettings, chart: &HelmChart) -> Option<std::path::PathBuf> {
+pub(crate) fn local(settings: &HelmSettings, chart: &HelmChart) -> Option<std::path::PathBuf> {
     if chart.repository.is_some() || chart.chart.contains("://") {
         return None;
     }

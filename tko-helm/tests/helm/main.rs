@@ -2,6 +2,7 @@
 //! ones cannot do.
 
 mod faults;
+mod install;
 mod program;
 mod render;
 mod repository;

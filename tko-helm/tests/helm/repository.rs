@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Serves the files of a folder; returns the URL. The thread ends with the test program.
-fn serve(folder: PathBuf) -> String {
+pub(crate) fn serve(folder: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
@@ -37,7 +37,7 @@ fn serve(folder: PathBuf) -> String {
     url
 }
 
-fn run(helm: &Path, arguments: &[&str]) {
+pub(crate) fn run(helm: &Path, arguments: &[&str]) {
     let out = Command::new(helm).args(arguments).output();
     let out = out.expect("helm runs");
     assert!(out.status.success(), "{out:?}");

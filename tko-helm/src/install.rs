@@ -1,0 +1,378 @@
+//! The scheduler of charts: installs them as releases on the clusters of their sites.
+//!
+//! It serves sites whose package has a `KubernetesCluster` of `cluster.nephio.org/v1alpha1` with
+//! `spec.kubeconfig.file`. Charts with `spec.render: true` are not its: they are resources already.
+//!
+//! - A release is known by labels of Helm: the site, the deployment, and a hash of everything that it
+//!   is made from. The cluster is the only inventory, so a restart loses nothing.
+//! - A release whose hash is unchanged is left alone. Otherwise `helm upgrade --install` runs.
+//! - A release of the site that no deployment wants any more is uninstalled, before others are
+//!   installed.
+//! - A release that exists and is not of this site is refused.
+//! - A release that a killed helm has left in between is rolled back or uninstalled first.
+//! - A chart that fails does not hold back the others.
+
+mod archive;
+mod desired;
+mod inventory;
+mod kubeconfig;
+
+use crate::program::HelmRun;
+use crate::settings::HelmSettings;
+use crate::template::parameters;
+use archive::ChartArchives;
+use async_trait::async_trait;
+use desired::{DesiredRelease, desired};
+use inventory::{FoundRelease, ReleaseKey, hash, parse};
+use kubeconfig::SiteKubeconfig;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tko_core::{
+    BoxError, Condition, Error, Gvk, Registry, Result, ScheduleCall, Scheduler, error::chain,
+};
+use tko_plugin::log::LogSubject;
+
+/// The `apiVersion` of the resource of a site that names its cluster.
+pub const CLUSTER_API_VERSION: &str = "cluster.nephio.org/v1alpha1";
+/// The kind of the resource of a site that names its cluster.
+pub const CLUSTER_KIND: &str = "KubernetesCluster";
+/// The condition of a site whose charts are installed.
+pub const CONDITION: &str = "ChartsInstalled";
+
+/// The label with the hash of the site's id.
+const SITE: &str = "nephio.org/site";
+/// The label with the hash of the deployment's id.
+const DEPLOYMENT: &str = "nephio.org/deployment";
+/// The label with the hash of what the release is made from.
+const INPUT: &str = "nephio.org/input";
+
+/// Maximum number of releases of a cluster that are listed.
+const MAX_LISTED: usize = 100_000;
+/// Maximum number of releases of one site.
+const MAX_RELEASES: usize = 500;
+/// Revisions of a release that Helm keeps.
+const HISTORY: usize = 3;
+/// Time that Helm has to report by itself that a hook was late.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// Settings of the [`HelmScheduler`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InstallSettings {
+    /// The program, the folder of charts, and the time limit of one run of helm.
+    pub helm: HelmSettings,
+    /// The folder of the kubeconfigs that sites name. Paths in it never lead out of it.
+    pub kubeconfigs: PathBuf,
+    /// The folder that keeps downloaded charts, at most 256. Without one, every change downloads its
+    /// chart again.
+    pub cache: Option<PathBuf>,
+}
+
+impl InstallSettings {
+    /// Settings with a folder of kubeconfigs and a time limit of two minutes.
+    pub fn new(kubeconfigs: impl Into<PathBuf>) -> Self {
+        Self {
+            helm: HelmSettings::default().with_timeout(Duration::from_mins(2)),
+            kubeconfigs: kubeconfigs.into(),
+            cache: None,
+        }
+    }
+
+    /// Sets the [settings of helm](Self::helm).
+    #[must_use]
+    pub fn with_helm(mut self, helm: HelmSettings) -> Self {
+        self.helm = helm;
+        self
+    }
+
+    /// Sets the [folder of downloaded charts](Self::cache).
+    #[must_use]
+    pub fn with_cache(mut self, folder: impl Into<Option<PathBuf>>) -> Self {
+        self.cache = folder.into();
+        self
+    }
+}
+
+/// Installs charts.
+#[derive(Debug)]
+pub struct HelmScheduler {
+    settings: InstallSettings,
+    archives: ChartArchives,
+    /// Sites that have no releases, so that a site without charts costs nothing. A restart asks their
+    /// clusters once.
+    empty: Mutex<BTreeSet<String>>,
+}
+
+impl HelmScheduler {
+    /// The name that conditions show.
+    pub const NAME: &'static str = "helm";
+
+    /// A scheduler with these settings.
+    pub fn new(settings: InstallSettings) -> Self {
+        Self {
+            archives: ChartArchives::new(settings.cache.clone()),
+            empty: Mutex::default(),
+            settings,
+        }
+    }
+
+    /// Adds the scheduler to a registry.
+    #[must_use]
+    pub fn add_to(self, registry: Registry<dyn Scheduler>) -> Registry<dyn Scheduler> {
+        registry.with(
+            Gvk::of(CLUSTER_API_VERSION, CLUSTER_KIND),
+            Self::NAME,
+            Arc::new(self),
+        )
+    }
+
+    fn is_empty(&self, site: &str) -> bool {
+        let empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
+        empty.contains(site)
+    }
+
+    fn set_empty(&self, site: &str, is_empty: bool) {
+        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_empty {
+            empty.insert(site.to_owned());
+        } else {
+            empty.remove(site);
+        }
+    }
+}
+
+#[async_trait]
+impl Scheduler for HelmScheduler {
+    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        let site = call.site.entity.key.id();
+        let (wanted, mut faults) = desired(call.wanted).await?;
+        if wanted.len() > MAX_RELEASES {
+            return Err(Error::bad(
+                "charts",
+                format!(
+                    "{} are too many; a site has at most {MAX_RELEASES}",
+                    wanted.len()
+                ),
+            ));
+        }
+        let has_none = wanted.is_empty() && faults.is_empty();
+        if has_none && self.is_empty(site) {
+            return Ok(Vec::new());
+        }
+        self.set_empty(site, false);
+        let cluster = SiteKubeconfig::of(&call, &self.settings.kubeconfigs).await?;
+        let work = SiteReleases {
+            settings: &self.settings,
+            archives: &self.archives,
+            cluster: &cluster,
+            label: hash(site),
+            subject: LogSubject {
+                plugin: Self::NAME.to_owned(),
+                deployment: None,
+                site: Some(site.to_owned()),
+                resource: call.target.map(ToString::to_string),
+            },
+        };
+        // What cannot be read may be what is installed: nothing is removed then.
+        let is_complete = faults.is_empty();
+        faults.extend(work.run(&wanted, is_complete).await?);
+        if !faults.is_empty() {
+            return Err(Error::unavailable("install charts", faults.join("; ")));
+        }
+        self.set_empty(site, wanted.is_empty());
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
+        Ok(vec![Condition::new(
+            CONDITION,
+            true,
+            "Installed",
+            format!("releases: {}", names.join(", ")),
+            call.site.entity.generation,
+        )])
+    }
+}
+
+/// The work on the releases of one site.
+struct SiteReleases<'a> {
+    settings: &'a InstallSettings,
+    archives: &'a ChartArchives,
+    cluster: &'a SiteKubeconfig,
+    label: String,
+    subject: LogSubject,
+}
+
+impl SiteReleases<'_> {
+    /// Removes and installs; returns what failed, release by release.
+    ///
+    /// # Errors
+    /// The releases of the cluster cannot be listed.
+    async fn run(
+        &self,
+        wanted: &BTreeMap<ReleaseKey, DesiredRelease>,
+        removes: bool,
+    ) -> Result<Vec<String>> {
+        let own = self.list(Some(format!("{SITE}={}", self.label))).await?;
+        let mut faults = Vec::new();
+        for (key, _) in own.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
+            if !removes {
+                continue;
+            }
+            if let Err(error) = self.uninstall(key).await {
+                faults.push(format!("uninstall {key}: {}", chain(&*error)));
+            }
+        }
+        // Only if something is to be installed for the first time.
+        let others = if wanted.keys().all(|key| own.contains_key(key)) {
+            BTreeMap::new()
+        } else {
+            self.list(None).await?
+        };
+        for (key, release) in wanted {
+            let found = own.get(key);
+            let done = match (found, others.contains_key(key)) {
+                (None, true) => Err(BoxError::from(
+                    "this release exists already, and is not of this site; uninstall it, or rename \
+                     the HelmChart",
+                )),
+                _ => self.bring(key, release, found).await,
+            };
+            if let Err(error) = done {
+                faults.push(format!(
+                    "HelmChart {} of deployment {}: {}",
+                    release.chart.release,
+                    release.deployment,
+                    chain(&*error)
+                ));
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Installs or upgrades a release, if what it is made from has changed.
+    async fn bring(
+        &self,
+        key: &ReleaseKey,
+        release: &DesiredRelease,
+        found: Option<&FoundRelease>,
+    ) -> std::result::Result<(), BoxError> {
+        let archive = self
+            .archives
+            .find(&self.settings.helm, &release.chart, &self.subject)
+            .await?;
+        let input = release.input(&archive.digest);
+        if let Some(found) = found {
+            if found.is_deployed() && self.is_current(key, &input).await? {
+                return Ok(());
+            }
+            self.settle(key, found).await?;
+        }
+        let chart = &release.chart;
+        let limit = self.settings.helm.timeout;
+        let labels = [
+            format!("{SITE}={}", self.label),
+            format!("{DEPLOYMENT}={}", hash(&release.deployment)),
+            format!("{INPUT}={input}"),
+        ];
+        let mut arguments = vec![
+            "upgrade".to_owned(),
+            "--install".to_owned(),
+            key.name.clone(),
+            archive.path.display().to_string(),
+            "--create-namespace".to_owned(),
+            format!("--labels={}", labels.join(",")),
+            format!("--history-max={HISTORY}"),
+            format!(
+                "--timeout={}s",
+                limit.saturating_sub(REPORT).as_secs().max(1)
+            ),
+        ];
+        if !chart.crds {
+            arguments.push("--skip-crds".to_owned());
+        }
+        if !chart.hooks {
+            arguments.push("--no-hooks".to_owned());
+        }
+        arguments.extend(parameters(chart));
+        self.helm(Some(&key.namespace), arguments).await?;
+        Ok(())
+    }
+
+    /// Whether a release has this label.
+    async fn is_current(
+        &self,
+        key: &ReleaseKey,
+        input: &str,
+    ) -> std::result::Result<bool, BoxError> {
+        let selector = format!("{SITE}={},{INPUT}={input}", self.label);
+        Ok(self.list(Some(selector)).await?.contains_key(key))
+    }
+
+    /// Ends what a helm that was killed has begun: Helm refuses every other operation until then.
+    async fn settle(
+        &self,
+        key: &ReleaseKey,
+        found: &FoundRelease,
+    ) -> std::result::Result<(), BoxError> {
+        match found.status.as_str() {
+            "pending-install" | "uninstalling" => self.uninstall(key).await,
+            "pending-upgrade" | "pending-rollback" => {
+                let arguments = vec!["rollback".to_owned(), key.name.clone()];
+                self.helm(Some(&key.namespace), arguments).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn uninstall(&self, key: &ReleaseKey) -> std::result::Result<(), BoxError> {
+        let arguments = vec![
+            "uninstall".to_owned(),
+            key.name.clone(),
+            "--ignore-not-found".to_owned(),
+        ];
+        self.helm(Some(&key.namespace), arguments).await?;
+        Ok(())
+    }
+
+    /// The releases of the cluster.
+    async fn list(&self, selector: Option<String>) -> Result<BTreeMap<ReleaseKey, FoundRelease>> {
+        let mut arguments: Vec<String> = [
+            "list",
+            "--all-namespaces",
+            "--output=json",
+            // Every state but uninstalled: Helm 3 shows fewer by default.
+            "--deployed",
+            "--failed",
+            "--pending",
+            "--uninstalling",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.push(format!("--max={MAX_LISTED}"));
+        arguments.extend(selector.map(|selector| format!("--selector={selector}")));
+        let failed =
+            |error: BoxError| Error::unavailable("list the releases of the cluster", error);
+        let printed = self.helm(None, arguments).await.map_err(failed)?;
+        parse(&printed).map_err(failed)
+    }
+
+    async fn helm(
+        &self,
+        namespace: Option<&str>,
+        mut arguments: Vec<String>,
+    ) -> std::result::Result<Vec<u8>, BoxError> {
+        arguments.extend(namespace.map(|namespace| format!("--namespace={namespace}")));
+        let context = self.cluster.context.iter();
+        arguments.extend(context.map(|context| format!("--kube-context={context}")));
+        let run = HelmRun {
+            arguments,
+            timeout: self.settings.helm.timeout,
+            kubeconfig: Some(self.cluster.path.clone()),
+        };
+        run.run(&self.settings.helm, &self.subject).await
+    }
+}

@@ -1,0 +1,255 @@
+//! The charts to install: paths of this machine, and archives that were downloaded.
+//!
+//! A folder keeps archives by the hash of their content, and for each chart with an exact version or
+//! digest the hash of its archive, so that it is downloaded once, also by the next process.
+
+use super::inventory::hash;
+use crate::chart::HelmChart;
+use crate::program::HelmRun;
+use crate::settings::HelmSettings;
+use crate::template::{files, is_fixed, local};
+use std::io;
+use std::path::{Path, PathBuf};
+use tko_core::BoxError;
+use tko_plugin::log::LogSubject;
+
+/// Maximum bytes of an archive.
+const MAX_ARCHIVE: u64 = 64 << 20;
+/// Maximum number of archives that are kept, and of references to them.
+const MAX_ARCHIVES: usize = 256;
+
+/// A chart on this machine.
+pub(crate) struct ChartArchive {
+    /// What helm installs: an archive or a folder.
+    pub(crate) path: PathBuf,
+    /// A hash that changes with the chart.
+    pub(crate) digest: String,
+    /// Keeps an archive that no folder keeps.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Finds charts, and downloads them.
+#[derive(Debug)]
+pub(crate) struct ChartArchives {
+    folder: Option<PathBuf>,
+}
+
+impl ChartArchives {
+    /// Archives in this folder, which is created when it is first needed.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder }
+    }
+
+    /// The chart on this machine.
+    ///
+    /// # Errors
+    /// It cannot be read or downloaded, or is too large.
+    pub(crate) async fn find(
+        &self,
+        settings: &HelmSettings,
+        chart: &HelmChart,
+        subject: &LogSubject,
+    ) -> Result<ChartArchive, BoxError> {
+        if let Some(path) = local(settings, chart) {
+            let listed = path.clone();
+            let listed = tokio::task::spawn_blocking(move || files(&listed)).await?;
+            let listed = listed.ok_or_else(|| {
+                format!(
+                    "the files of {} cannot be read, or are too many",
+                    path.display()
+                )
+            })?;
+            return Ok(ChartArchive {
+                path,
+                digest: hash(&listed),
+                _folder: None,
+            });
+        }
+        let reference = format!(
+            "{}\n{}\n{}",
+            chart.chart,
+            chart.repository.as_deref().unwrap_or_default(),
+            chart.version.as_deref().unwrap_or_default()
+        );
+        let reference = format!("{}.ref", hash(&reference));
+        if is_fixed(chart)
+            && let Some(folder) = self.folder.clone()
+        {
+            let reference = reference.clone();
+            let kept = tokio::task::spawn_blocking(move || kept(&folder, &reference)).await?;
+            if let Some(archive) = kept {
+                return Ok(archive);
+            }
+        }
+        let download = tempfile::Builder::new().prefix("tko-chart-").tempdir()?;
+        let mut arguments = vec![
+            "pull".to_owned(),
+            chart.chart.clone(),
+            format!("--destination={}", download.path().display()),
+        ];
+        let options = [("--repo", &chart.repository), ("--version", &chart.version)];
+        for (option, value) in options {
+            arguments.extend(value.as_ref().map(|value| format!("{option}={value}")));
+        }
+        let run = HelmRun {
+            arguments,
+            timeout: settings.timeout,
+            kubeconfig: None,
+        };
+        run.run(settings, subject).await?;
+        let folder = self.folder.clone();
+        let keep = move || keep(download, folder.as_deref(), &reference);
+        Ok(tokio::task::spawn_blocking(keep).await??)
+    }
+}
+
+/// The archive that a reference leads to.
+fn kept(folder: &Path, reference: &str) -> Option<ChartArchive> {
+    let digest = std::fs::read_to_string(folder.join(reference)).ok()?;
+    if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let path = folder.join(format!("{digest}.tgz"));
+    // Somebody may have changed it.
+    let content = std::fs::read(&path).ok()?;
+    if blake3::hash(&content).to_hex().as_str() != digest {
+        return None;
+    }
+    Some(ChartArchive {
+        path,
+        digest,
+        _folder: None,
+    })
+}
+
+/// Keeps the archive in a download folder.
+fn keep(
+    download: tempfile::TempDir,
+    folder: Option<&Path>,
+    reference: &str,
+) -> io::Result<ChartArchive> {
+    let mut entries = std::fs::read_dir(download.path())?;
+    let archive = entries.find_map(|entry| {
+        let path = entry.ok()?.path();
+        (path.extension()? == "tgz").then_some(path)
+    });
+    let archive = archive.ok_or_else(|| io::Error::other("helm pull downloaded no archive"))?;
+    let size = std::fs::metadata(&archive)?.len();
+    if size > MAX_ARCHIVE {
+        return Err(io::Error::other(format!(
+            "the chart has {size} bytes; at most {MAX_ARCHIVE} are allowed"
+        )));
+    }
+    let content = std::fs::read(&archive)?;
+    let digest = blake3::hash(&content).to_hex().to_string();
+    let Some(folder) = folder else {
+        return Ok(ChartArchive {
+            path: archive,
+            digest,
+            _folder: Some(download),
+        });
+    };
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(format!("{digest}.tgz"));
+    write(folder, &path, &content)?;
+    write(folder, &folder.join(reference), digest.as_bytes())?;
+    forget(folder, "tgz", &path)?;
+    forget(folder, "ref", &folder.join(reference))?;
+    Ok(ChartArchive {
+        path,
+        digest,
+        _folder: None,
+    })
+}
+
+/// Writes a file aside and renames it: another process may read it.
+fn write(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut file, content)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Deletes the oldest files with this ending above the limit, but never `newest`.
+fn forget(folder: &Path, ending: &str, newest: &Path) -> io::Result<()> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path != newest
+            && path
+                .extension()
+                .is_some_and(|extension| extension == ending)
+        {
+            // Another process may just have deleted it.
+            let modified = std::fs::metadata(&path).and_then(|file| file.modified());
+            found.extend(modified.ok().map(|modified| (modified, path)));
+        }
+    }
+    found.sort();
+    let surplus = found.len().saturating_sub(MAX_ARCHIVES - 1);
+    for (_, path) in found.into_iter().take(surplus) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_ARCHIVES, keep, kept};
+    use tempfile::TempDir;
+
+    fn download(content: &[u8]) -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("web-1.0.0.tgz"), content).expect("a file");
+        folder
+    }
+
+    #[test]
+    fn an_archive_is_kept_by_its_digest_and_found_by_its_reference() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let first = keep(download(b"one"), Some(cache.path()), "a.ref").expect("kept");
+        let again = keep(download(b"one"), Some(cache.path()), "b.ref").expect("kept");
+        assert_eq!(first.path, again.path);
+        let found = kept(cache.path(), "a.ref").expect("it is there");
+        assert_eq!(
+            (found.path, found.digest),
+            (first.path.clone(), first.digest)
+        );
+        assert!(kept(cache.path(), "c.ref").is_none());
+        std::fs::write(&first.path, b"other").expect("a file");
+        assert!(
+            kept(cache.path(), "a.ref").is_none(),
+            "its content has changed"
+        );
+    }
+
+    #[test]
+    fn without_a_folder_the_archive_lives_as_long_as_its_use() {
+        let archive = keep(download(b"one"), None, "a.ref").expect("found");
+        assert!(archive.path.exists());
+        let path = archive.path.clone();
+        drop(archive);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_number_of_archives_is_limited() {
+        let cache = tempfile::tempdir().expect("a folder");
+        for number in 0..MAX_ARCHIVES + 5 {
+            let content = number.to_string();
+            let name = format!("{number}.ref");
+            keep(download(content.as_bytes()), Some(cache.path()), &name).expect("kept");
+        }
+        let files = std::fs::read_dir(cache.path()).expect("a folder").count();
+        assert_eq!(files, 2 * MAX_ARCHIVES);
+    }
+
+    #[test]
+    fn a_download_without_an_archive_is_an_error() {
+        let empty = tempfile::tempdir().expect("a folder");
+        assert!(keep(empty, None, "a.ref").is_err());
+    }
+}

@@ -1,0 +1,304 @@
+//! Charts that the scheduler installs.
+//!
+//! `cargo xtask kubernetes` builds the API server that the ignored tests need. `TKO_HELM` names
+//! another helm, such as version 3.
+
+use crate::program::helm;
+use crate::repository::{run, serve};
+use crate::world::chart_folder;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tko_core::{
+    Condition, Deployment, DeploymentId, Entity, Facts, Key, Package, Record, Result, ScheduleCall,
+    Scheduler, SiteId,
+};
+use tko_helm::{HelmScheduler, HelmSettings, InstallSettings};
+use tko_kubernetes_server::{ApiServer, Programs};
+
+/// A time limit that a correct run never reaches, even on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn record(key: impl Into<Key>, facts: Facts, resources: Vec<Value>) -> Record {
+    let mut record = Record::new(Entity::new(key.into(), facts));
+    record.package = Some(Package::from_values(resources).expect("a package"));
+    record
+}
+
+fn site(file: &str) -> Record {
+    let cluster = json!({
+        "apiVersion": "cluster.nephio.org/v1alpha1", "kind": "KubernetesCluster",
+        "metadata": {"name": "cluster"}, "spec": {"kubeconfig": {"file": file}},
+    });
+    let id = SiteId::new("india/pune/1").expect("an id");
+    record(Key::Site(id), Facts::site(None, None), vec![cluster])
+}
+
+fn deployment(id: &str, charts: Vec<Value>) -> Record {
+    let id = DeploymentId::new(id).expect("an id");
+    let facts = Facts::from(Deployment::default());
+    record(Key::Deployment(id), facts, charts)
+}
+
+fn chart(name: &str, folder: &Path, more: Value) -> Value {
+    let mut spec = json!({"chart": folder.display().to_string(), "namespace": "edge"});
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    json!({
+        "apiVersion": "workload.nephio.org/v1alpha1", "kind": "HelmChart",
+        "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+async fn schedule(
+    scheduler: &HelmScheduler,
+    site: &Record,
+    wanted: &[Record],
+) -> Result<Vec<Condition>> {
+    scheduler
+        .schedule(ScheduleCall::new(site, 1).wanted(wanted))
+        .await
+}
+
+async fn failure(scheduler: &HelmScheduler, site: &Record, wanted: &[Record]) -> String {
+    let error = schedule(scheduler, site, wanted).await;
+    error.expect_err("it fails").chain()
+}
+
+fn settings(folder: &Path, program: &Path) -> InstallSettings {
+    let helm = HelmSettings::default().with_timeout(PATIENCE);
+    InstallSettings::new(folder).with_helm(helm.with_program(program.display().to_string()))
+}
+
+const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-map'}\n\
+                   data: {v: {{ .Values.v | quote }}}\n";
+const SCHEMA: &str = r#"{"properties": {"v": {"type": "string"}}}"#;
+
+fn web_chart() -> TempDir {
+    chart_folder(&[
+        ("templates/map.yaml", MAP),
+        ("values.yaml", "v: first\n"),
+        ("values.schema.json", SCHEMA),
+    ])
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_be_reached_is_an_error_with_helms_words() {
+    let Some(helm) = helm() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n- name: a\n  \
+                      context: {cluster: a, user: a}\nclusters:\n- name: a\n  cluster: {server: \
+                      'https://127.0.0.1:9'}\nusers:\n- name: a\n  user: {}\n";
+    std::fs::write(folder.path().join("edge.yaml"), kubeconfig).expect("a file");
+    let scheduler = HelmScheduler::new(settings(folder.path(), helm));
+    let source = web_chart();
+    let wanted = [deployment("one", vec![chart("web", source.path(), json!({}))])];
+    let error = failure(&scheduler, &site("edge.yaml"), &wanted).await;
+    assert!(error.contains("127.0.0.1:9"), "{error}");
+    let error = failure(&scheduler, &site("../edge.yaml"), &wanted).await;
+    assert!(error.contains("below the folder"), "{error}");
+    let error = failure(&scheduler, &site("other.yaml"), &wanted).await;
+    assert!(error.contains("other.yaml"), "{error}");
+}
+
+/// A cluster, a scheduler for it, and helm.
+struct ChartCluster {
+    server: ApiServer,
+    scheduler: HelmScheduler,
+    site: Record,
+    helm: &'static Path,
+    folder: TempDir,
+}
+
+impl ChartCluster {
+    async fn start() -> Option<Self> {
+        let helm = helm()?;
+        let programs = Programs::find().expect("run `cargo xtask kubernetes` first");
+        let server = tokio::task::spawn_blocking(move || ApiServer::start(&programs)).await;
+        let server = server.expect("no panic").expect("it starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = std::fs::read(server.kubeconfig("admin")).expect("a kubeconfig");
+        std::fs::write(folder.path().join("edge.yaml"), kubeconfig).expect("a file");
+        let cache = folder.path().join("charts");
+        let settings = settings(folder.path(), helm).with_cache(cache);
+        Some(Self {
+            scheduler: HelmScheduler::new(settings),
+            site: site("edge.yaml"),
+            server,
+            helm,
+            folder,
+        })
+    }
+
+    async fn bring(&self, wanted: &[Record]) -> Vec<Condition> {
+        let done = schedule(&self.scheduler, &self.site, wanted).await;
+        done.unwrap_or_else(|error| panic!("{}", error.chain()))
+    }
+
+    fn helm(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.helm);
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.server.kubeconfig("admin"))
+            .env("HOME", self.folder.path());
+        command
+    }
+
+    /// Namespace, name, revision and status of all releases.
+    fn releases(&self) -> Vec<String> {
+        let shown = ["--deployed", "--failed", "--pending"];
+        let arguments = [&["list", "-A", "-o", "json"][..], &shown].concat();
+        let out = self.helm(&arguments).output().expect("helm runs");
+        let all: Vec<Value> = serde_json::from_slice(&out.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {out:?}"));
+        let shown = all.iter().map(|release| {
+            let parts = ["namespace", "name", "revision", "status"];
+            let parts = parts.map(|part| release[part].as_str().unwrap_or_default());
+            parts.join(" ")
+        });
+        shown.collect()
+    }
+
+    /// The value in the ConfigMap of a release.
+    fn value(&self, release: &str) -> Option<String> {
+        let name = format!("{release}-map");
+        let arguments = ["get", "configmap", "-n", "edge", &name, "-o", "jsonpath={.data.v}"];
+        let out = self.server.kubectl(&arguments).output().expect("kubectl runs");
+        out.status
+            .success()
+            .then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server that cargo xtask kubernetes builds"]
+async fn releases_follow_the_charts_of_the_deployments() {
+    let Some(cluster) = ChartCluster::start().await else {
+        return;
+    };
+    let source = web_chart();
+    let web = |more: Value| chart("web", source.path(), more);
+    let conditions = cluster
+        .bring(&[deployment("one", vec![web(json!({}))])])
+        .await;
+    assert_eq!(conditions[0].message, "releases: edge/web");
+    assert_eq!(cluster.value("web").as_deref(), Some("first"));
+    // Nothing has changed: Helm makes no revision.
+    cluster
+        .bring(&[deployment("one", vec![web(json!({}))])])
+        .await;
+    assert_eq!(cluster.releases(), ["edge web 1 deployed"]);
+    let changed = json!({"parameters": {"v": "{{ get('', 'v1', 'ConfigMap').data.v }}"}});
+    let input = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "input"},
+        "data": {"v": "second"}});
+    let wanted = [deployment("one", vec![input, web(changed.clone())])];
+    cluster.bring(&wanted).await;
+    assert_eq!(cluster.releases(), ["edge web 2 deployed"]);
+    assert_eq!(cluster.value("web").as_deref(), Some("second"));
+    // One chart fails, and the other is installed.
+    let other = chart("other", source.path(), json!({}));
+    let bad = chart("bad", source.path(), json!({"parameters": {"v": 7}}));
+    let wanted = [
+        deployment("one", vec![web(json!({}))]),
+        deployment("two", vec![bad, other.clone()]),
+    ];
+    let error = failure(&cluster.scheduler, &cluster.site, &wanted).await;
+    assert!(error.contains("HelmChart bad of deployment two"), "{error}");
+    assert_eq!(cluster.value("other").as_deref(), Some("first"));
+    // The chart and its deployment are gone.
+    cluster.bring(&[deployment("two", vec![other])]).await;
+    assert_eq!(cluster.releases(), ["edge other 1 deployed"]);
+    assert_eq!(cluster.value("web"), None);
+    // A chart that cannot be read may be one that is installed: nothing is removed.
+    let unread = chart("other", source.path(), json!({"chart": "{{ gone }}"}));
+    failure(&cluster.scheduler, &cluster.site, &[deployment("two", vec![unread])]).await;
+    assert_eq!(cluster.releases(), ["edge other 1 deployed"]);
+    assert!(cluster.bring(&[]).await.is_empty());
+    assert_eq!(cluster.releases(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server that cargo xtask kubernetes builds"]
+async fn releases_of_others_stay_and_those_of_a_killed_helm_are_repaired() {
+    let Some(cluster) = ChartCluster::start().await else {
+        return;
+    };
+    let source = web_chart();
+    let path = source.path().to_str().expect("text");
+    let install = ["install", "web", path, "-n", "edge", "--create-namespace"];
+    let installed = cluster.helm(&install).output().expect("helm runs");
+    assert!(installed.status.success(), "{installed:?}");
+    let wanted = [deployment("one", vec![chart("web", source.path(), json!({}))])];
+    let error = failure(&cluster.scheduler, &cluster.site, &wanted).await;
+    assert!(error.contains("is not of this site"), "{error}");
+    cluster.bring(&[]).await;
+    assert_eq!(cluster.releases(), ["edge web 1 deployed"]);
+
+    let mine = [deployment("one", vec![chart("mine", source.path(), json!({}))])];
+    cluster.bring(&mine).await;
+    // A hook that never ends, because the cluster runs no jobs.
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: wait\n  annotations: \
+               {helm.sh/hook: pre-upgrade}\nspec:\n  template:\n    spec:\n      restartPolicy: \
+               Never\n      containers: [{name: a, image: a}]\n";
+    let slow = chart_folder(&[
+        ("templates/map.yaml", MAP),
+        ("templates/job.yaml", job),
+        ("values.yaml", "v: third\n"),
+    ]);
+    let path = slow.path().to_str().expect("text");
+    let upgrade = ["upgrade", "mine", path, "-n", "edge"];
+    let mut killed = cluster
+        .helm(&upgrade)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("helm runs");
+    let began = Instant::now();
+    while !cluster.releases().iter().any(|line| line.contains("pending-upgrade")) {
+        assert!(began.elapsed() < PATIENCE, "{:?}", cluster.releases());
+    }
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    let more = json!({"parameters": {"v": "repaired"}});
+    let mine = [deployment("one", vec![chart("mine", source.path(), more)])];
+    cluster.bring(&mine).await;
+    assert_eq!(cluster.value("mine").as_deref(), Some("repaired"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server that cargo xtask kubernetes builds"]
+async fn charts_of_repositories_are_kept_by_their_digest() {
+    let Some(cluster) = ChartCluster::start().await else {
+        return;
+    };
+    let source = web_chart();
+    let repository = tempfile::tempdir().expect("a folder");
+    let (from, to) = (
+        source.path().to_str().expect("text"),
+        repository.path().to_str().expect("text"),
+    );
+    run(cluster.helm, &["package", from, "--version", "1.0.0", "-d", to]);
+    run(cluster.helm, &["repo", "index", to]);
+    let url = serve(repository.path().to_owned());
+    let web = |more: Value| {
+        let mut spec = json!({"chart": "web", "repository": url, "version": "1.0.0"});
+        if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+            spec.extend(more);
+        }
+        [deployment("one", vec![chart("web", source.path(), spec)])]
+    };
+    cluster.bring(&web(json!({}))).await;
+    assert_eq!(cluster.value("web").as_deref(), Some("first"));
+    // The repository is not asked again.
+    std::fs::remove_dir_all(repository.path()).expect("it was there");
+    cluster
+        .bring(&web(json!({"parameters": {"v": "second"}})))
+        .await;
+    assert_eq!(cluster.value("web").as_deref(), Some("second"));
+    let error = failure(&cluster.scheduler, &cluster.site, &web(json!({"version": "2.0.0"}))).await;
+    assert!(error.contains("HelmChart web of deployment one"), "{error}");
+    assert_eq!(cluster.value("web").as_deref(), Some("second"));
+}
