@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `admission` | validation of large packages, apart from the threads that serve everybody |
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
-//! | `backend`, `data`, `controllers`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `probes`, `results` | flags, and the parts that are made from them |
+//! | `backend`, `data`, `controllers`, `charts`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `web` | the flags of HTTP, and its server |
 //! | `data_folder`, `backend_command` | the folder for data and its lock; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
@@ -14,6 +14,7 @@ mod admission;
 pub(crate) mod assembly;
 pub(crate) mod backend;
 pub(crate) mod backend_command;
+mod charts;
 pub(crate) mod controllers;
 pub(crate) mod data;
 mod data_folder;

@@ -1,5 +1,6 @@
 //! The flags of preparers and schedulers, and the controllers made from them.
 
+use super::charts::HelmArgs;
 use super::plugins::PluginHost;
 use super::{functions, time};
 use clap::Args;
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
-use tko_helm::{HelmPreparer, HelmSettings};
 use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{CommandExecutor, Grpc, PluginPolicy, Timeouts, WorkerExecutor};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
@@ -30,6 +30,8 @@ pub(crate) struct ControllerArgs {
     /// Longest time for work in flight to finish when stopping
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
     pub(super) grace: Duration,
+    #[command(flatten)]
+    helm: HelmArgs,
 }
 
 /// Settings of the preparer
@@ -48,12 +50,6 @@ pub(crate) struct PreparerArgs {
     /// Let Kptfiles run programs of this machine (exec), with the rights of this process
     #[arg(long)]
     kptfile_exec: bool,
-    /// Program of Helm 3 or 4, which renders charts
-    #[arg(long, value_name = "PROGRAM", default_value = "helm")]
-    helm: String,
-    /// Folder that relative paths of charts start at
-    #[arg(long, value_name = "DIR")]
-    helm_charts: Option<PathBuf>,
     /// Approve prepared deployments, unless their package says otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     auto_approve: bool,
@@ -81,6 +77,10 @@ pub(crate) struct SchedulerArgs {
     /// Folder with secrets, one per file, that properties of plugins name as secret:NAME
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// Install charts on the clusters of sites, by the kubeconfigs in this folder that sites name by
+    /// spec.kubeconfig.file
+    #[arg(long, value_name = "DIR")]
+    helm_kubeconfigs: Option<PathBuf>,
 }
 
 /// The destination of manifests.
@@ -157,11 +157,9 @@ impl PreparerArgs {
             let functions =
                 functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);
             registry = KptfilePreparer::new(KptExecutor::new(functions)).add_to(registry);
-            let charts = HelmSettings::default()
-                .with_program(self.helm.clone())
-                .with_timeout(self.preparer_timeout)
-                .with_charts(self.helm_charts.clone());
-            registry = HelmPreparer::new(charts).add_to(registry);
+            registry = controller
+                .helm
+                .add_preparer(registry, self.preparer_timeout);
         }
         PrepareController::new(data)
             .with_registry(registry)
@@ -219,8 +217,16 @@ impl SchedulerArgs {
             .with_worker(controller.worker("scheduler", self.scheduler_workers))
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
+        let mut registry = native(destination);
+        if let Some(folder) = &self.helm_kubeconfigs {
+            let timeout = self.scheduler_timeout;
+            let cache = functions::cache_folder();
+            registry = controller
+                .helm
+                .add_scheduler(registry, folder.clone(), cache, timeout);
+        }
         ScheduleController::new(data)
-            .with_registry(native(destination))
+            .with_registry(registry)
             .with_executors(executors(address, timeouts, plugins, self.ansible()))
             .with_clock(clock)
             .with_settings(settings)
@@ -272,6 +278,7 @@ impl Default for ControllerArgs {
             interval: Duration::from_mins(10),
             lease: Duration::from_secs(30),
             grace: Duration::from_secs(10),
+            helm: HelmArgs::default(),
         }
     }
 }
@@ -283,8 +290,6 @@ impl Default for PreparerArgs {
             preparer_workers: 32,
             preparer_cache: 64,
             kptfile_exec: false,
-            helm: "helm".to_owned(),
-            helm_charts: None,
             auto_approve: true,
         }
     }
@@ -299,6 +304,7 @@ impl Default for SchedulerArgs {
             manifests_git: None,
             manifests_push: None,
             secrets: None,
+            helm_kubeconfigs: None,
         }
     }
 }

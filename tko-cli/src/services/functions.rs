@@ -18,11 +18,16 @@ pub(crate) fn settings(timeout: Duration) -> KptSettings {
 
 /// The directory for compiled WebAssembly; `None` if the user has no directory for caches.
 fn wasm_cache() -> Option<PathBuf> {
+    Some(cache_folder()?.join("wasm"))
+}
+
+/// The user's directory for caches of TKO; `None` if the user has no directory for caches.
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let cache = match var_os("XDG_CACHE_HOME") {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => home_dir()?.join(".cache"),
     };
-    cache.is_absolute().then(|| cache.join("tko").join("wasm"))
+    cache.is_absolute().then(|| cache.join("tko"))
 }
 
 /// Reads WebAssembly from a URL.

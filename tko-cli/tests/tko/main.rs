@@ -18,6 +18,7 @@ mod processes;
 mod removal;
 mod replicas;
 mod roles;
+mod scenario;
 mod shutdown;
 mod sources;
 mod sqlite;

@@ -95,7 +95,10 @@ async fn a_cluster_that_cannot_be_reached_is_an_error_with_helms_words() {
     std::fs::write(folder.path().join("edge.yaml"), kubeconfig).expect("a file");
     let scheduler = HelmScheduler::new(settings(folder.path(), helm));
     let source = web_chart();
-    let wanted = [deployment("one", vec![chart("web", source.path(), json!({}))])];
+    let wanted = [deployment(
+        "one",
+        vec![chart("web", source.path(), json!({}))],
+    )];
     let error = failure(&scheduler, &site("edge.yaml"), &wanted).await;
     assert!(error.contains("127.0.0.1:9"), "{error}");
     let error = failure(&scheduler, &site("../edge.yaml"), &wanted).await;
@@ -152,8 +155,8 @@ impl ChartCluster {
         let shown = ["--deployed", "--failed", "--pending"];
         let arguments = [&["list", "-A", "-o", "json"][..], &shown].concat();
         let out = self.helm(&arguments).output().expect("helm runs");
-        let all: Vec<Value> = serde_json::from_slice(&out.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {out:?}"));
+        let all: Vec<Value> =
+            serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"));
         let shown = all.iter().map(|release| {
             let parts = ["namespace", "name", "revision", "status"];
             let parts = parts.map(|part| release[part].as_str().unwrap_or_default());
@@ -165,8 +168,20 @@ impl ChartCluster {
     /// The value in the ConfigMap of a release.
     fn value(&self, release: &str) -> Option<String> {
         let name = format!("{release}-map");
-        let arguments = ["get", "configmap", "-n", "edge", &name, "-o", "jsonpath={.data.v}"];
-        let out = self.server.kubectl(&arguments).output().expect("kubectl runs");
+        let arguments = [
+            "get",
+            "configmap",
+            "-n",
+            "edge",
+            &name,
+            "-o",
+            "jsonpath={.data.v}",
+        ];
+        let out = self
+            .server
+            .kubectl(&arguments)
+            .output()
+            .expect("kubectl runs");
         out.status
             .success()
             .then(|| String::from_utf8_lossy(&out.stdout).into_owned())
@@ -214,7 +229,12 @@ async fn releases_follow_the_charts_of_the_deployments() {
     assert_eq!(cluster.value("web"), None);
     // A chart that cannot be read may be one that is installed: nothing is removed.
     let unread = chart("other", source.path(), json!({"chart": "{{ gone }}"}));
-    failure(&cluster.scheduler, &cluster.site, &[deployment("two", vec![unread])]).await;
+    failure(
+        &cluster.scheduler,
+        &cluster.site,
+        &[deployment("two", vec![unread])],
+    )
+    .await;
     assert_eq!(cluster.releases(), ["edge other 1 deployed"]);
     assert!(cluster.bring(&[]).await.is_empty());
     assert_eq!(cluster.releases(), Vec::<String>::new());
@@ -231,13 +251,19 @@ async fn releases_of_others_stay_and_those_of_a_killed_helm_are_repaired() {
     let install = ["install", "web", path, "-n", "edge", "--create-namespace"];
     let installed = cluster.helm(&install).output().expect("helm runs");
     assert!(installed.status.success(), "{installed:?}");
-    let wanted = [deployment("one", vec![chart("web", source.path(), json!({}))])];
+    let wanted = [deployment(
+        "one",
+        vec![chart("web", source.path(), json!({}))],
+    )];
     let error = failure(&cluster.scheduler, &cluster.site, &wanted).await;
     assert!(error.contains("is not of this site"), "{error}");
     cluster.bring(&[]).await;
     assert_eq!(cluster.releases(), ["edge web 1 deployed"]);
 
-    let mine = [deployment("one", vec![chart("mine", source.path(), json!({}))])];
+    let mine = [deployment(
+        "one",
+        vec![chart("mine", source.path(), json!({}))],
+    )];
     cluster.bring(&mine).await;
     // A hook that never ends, because the cluster runs no jobs.
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: wait\n  annotations: \
@@ -257,7 +283,11 @@ async fn releases_of_others_stay_and_those_of_a_killed_helm_are_repaired() {
         .spawn()
         .expect("helm runs");
     let began = Instant::now();
-    while !cluster.releases().iter().any(|line| line.contains("pending-upgrade")) {
+    while !cluster
+        .releases()
+        .iter()
+        .any(|line| line.contains("pending-upgrade"))
+    {
         assert!(began.elapsed() < PATIENCE, "{:?}", cluster.releases());
     }
     killed.kill().expect("it runs");
@@ -280,7 +310,10 @@ async fn charts_of_repositories_are_kept_by_their_digest() {
         source.path().to_str().expect("text"),
         repository.path().to_str().expect("text"),
     );
-    run(cluster.helm, &["package", from, "--version", "1.0.0", "-d", to]);
+    run(
+        cluster.helm,
+        &["package", from, "--version", "1.0.0", "-d", to],
+    );
     run(cluster.helm, &["repo", "index", to]);
     let url = serve(repository.path().to_owned());
     let web = |more: Value| {
@@ -298,7 +331,12 @@ async fn charts_of_repositories_are_kept_by_their_digest() {
         .bring(&web(json!({"parameters": {"v": "second"}})))
         .await;
     assert_eq!(cluster.value("web").as_deref(), Some("second"));
-    let error = failure(&cluster.scheduler, &cluster.site, &web(json!({"version": "2.0.0"}))).await;
+    let error = failure(
+        &cluster.scheduler,
+        &cluster.site,
+        &web(json!({"version": "2.0.0"})),
+    )
+    .await;
     assert!(error.contains("HelmChart web of deployment one"), "{error}");
     assert_eq!(cluster.value("web").as_deref(), Some("second"));
 }

@@ -1,0 +1,62 @@
+//! The flags of Helm, and the handlers of charts that are made from them.
+
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+use tko_core::{Preparer, Registry, Scheduler};
+use tko_helm::{HelmPreparer, HelmScheduler, HelmSettings, InstallSettings};
+
+/// How to run Helm
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Helm")]
+pub(crate) struct HelmArgs {
+    /// Program of Helm 3 or 4, which renders and installs charts
+    #[arg(long, value_name = "PROGRAM", default_value = "helm")]
+    helm: String,
+    /// Folder that relative paths of charts start at
+    #[arg(long, value_name = "DIR")]
+    helm_charts: Option<PathBuf>,
+}
+
+impl HelmArgs {
+    fn settings(&self, timeout: Duration) -> HelmSettings {
+        HelmSettings::default()
+            .with_program(self.helm.clone())
+            .with_timeout(timeout)
+            .with_charts(self.helm_charts.clone())
+    }
+
+    /// Adds the preparer that renders charts.
+    pub(super) fn add_preparer(
+        &self,
+        registry: Registry<dyn Preparer>,
+        timeout: Duration,
+    ) -> Registry<dyn Preparer> {
+        HelmPreparer::new(self.settings(timeout)).add_to(registry)
+    }
+
+    /// Adds the scheduler that installs charts, with this folder of kubeconfigs. `cache` is the
+    /// user's directory for caches.
+    pub(super) fn add_scheduler(
+        &self,
+        registry: Registry<dyn Scheduler>,
+        kubeconfigs: PathBuf,
+        cache: Option<PathBuf>,
+        timeout: Duration,
+    ) -> Registry<dyn Scheduler> {
+        // Its own error says more than that of the controller's timeout.
+        let settings = InstallSettings::new(kubeconfigs)
+            .with_helm(self.settings(timeout.mul_f64(0.9)))
+            .with_cache(cache.map(|cache| cache.join("charts")));
+        HelmScheduler::new(settings).add_to(registry)
+    }
+}
+
+impl Default for HelmArgs {
+    fn default() -> Self {
+        Self {
+            helm: "helm".to_owned(),
+            helm_charts: None,
+        }
+    }
+}
