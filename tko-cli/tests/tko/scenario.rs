@@ -23,5 +23,8 @@ async fn the_radio_access_network_is_deployed_as_its_script_says() {
         String::from_utf8_lossy(&out.stderr),
     );
     assert!(out.status.success(), "{printed}\n{errors}");
-    assert!(printed.ends_with("all steps ended as they should\n"), "{printed}");
+    assert!(
+        printed.ends_with("all steps ended as they should\n"),
+        "{printed}"
+    );
 }
