@@ -3,6 +3,7 @@
 //! Nothing is checked out: trees and blobs are read from the object store. So no hook runs, no
 //! submodule is fetched, and no name or link in a repository can lead to a file of this machine.
 
+mod address;
 mod contents;
 mod repository;
 

@@ -190,7 +190,7 @@ pub fn condition<'a>(entity: &'a Entity, kind: &str) -> &'a Condition {
 }
 
 /// Asserts that the last sync was made completely.
-pub fn assert_synced(entity: &Entity) {
+pub fn assert_synced(entity: &Arc<Entity>) {
     for kind in ["Synced", "Complete"] {
         let condition = condition(entity, kind);
         assert_eq!(condition.status, Some(true), "{}", condition.message);
