@@ -230,7 +230,11 @@ fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<Chose
     }
     let branch = match &entry.branch {
         Some(branch) => Some(branch.as_str()),
-        None if refs.is_empty() && entry.tags.is_none() => remote.default_branch.as_deref(),
+        // The default branch of an empty repository does not exist yet.
+        None if refs.is_empty() && entry.tags.is_none() => remote
+            .default_branch
+            .as_deref()
+            .filter(|branch| remote.has_branch(branch)),
         None => None,
     };
     if let Some(branch) = branch {

@@ -62,6 +62,14 @@ pub(super) struct RemoteRefs {
     pub(super) default_branch: Option<String>,
 }
 
+impl RemoteRefs {
+    /// Whether there is a branch of this name.
+    pub(super) fn has_branch(&self, branch: &str) -> bool {
+        let is_it = |reference: &GitRef| reference.is_branch() && reference.short() == branch;
+        self.refs.iter().any(is_it)
+    }
+}
+
 /// A bare copy.
 pub(super) struct Repository {
     url: String,
