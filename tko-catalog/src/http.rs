@@ -27,14 +27,28 @@ pub(crate) struct HttpReply {
 
 impl HttpClient {
     pub(crate) fn new(settings: &CatalogSettings) -> Result<Self> {
+        Self::with_ca(settings, None)
+    }
+
+    /// A client that also trusts certificates signed by this authority, in PEM.
+    ///
+    /// # Errors
+    /// `BadArgument`: it is no certificate.
+    pub(crate) fn with_ca(settings: &CatalogSettings, ca: Option<&str>) -> Result<Self> {
         if CryptoProvider::get_default().is_none() {
             // Another thread may be faster; its provider works too.
             let _ = ring::default_provider().install_default();
         }
-        Client::builder()
+        let mut builder = Client::builder()
             .user_agent(concat!("tko-catalog/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.source.stall_timeout)
-            .read_timeout(settings.source.stall_timeout)
+            .read_timeout(settings.source.stall_timeout);
+        if let Some(pem) = ca {
+            let certificate = reqwest::Certificate::from_pem(pem.as_bytes())
+                .map_err(|error| Error::bad("ca", format!("it is no certificate: {error}")))?;
+            builder = builder.add_root_certificate(certificate);
+        }
+        builder
             .build()
             .map(Self)
             .map_err(|error| Error::internal("make an HTTP client", error))

@@ -3,18 +3,23 @@
 
 mod catalog;
 mod controller;
+pub mod export;
 mod follow;
 mod http;
+mod inventory;
 pub mod metrics;
 mod program;
 mod properties;
 pub mod provenance;
 pub mod report;
 mod settings;
+pub mod webhook;
 mod worker;
 
 pub use catalog::CATALOG_EXECUTORS;
 pub use controller::CatalogController;
+pub use inventory::INVENTORY_EXECUTORS;
 pub use metrics::CatalogMetrics;
 pub use report::{MassDisappearance, SyncProblem, SyncReport};
 pub use settings::CatalogSettings;
+pub use webhook::WebhookServer;

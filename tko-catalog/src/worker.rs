@@ -4,8 +4,11 @@ use crate::catalog::entry::CatalogEntry;
 use crate::catalog::offer::CatalogSource;
 use crate::catalog::{self, sync::CatalogSync};
 use crate::controller::labels;
+use crate::inventory::entry::InventoryEntry;
+use crate::inventory::item::InventorySource;
+use crate::inventory::{self, sync::InventorySync};
 use crate::metrics::CatalogMetrics;
-use crate::provenance::{SYNC_DONE, SYNC_REQUESTED};
+use crate::provenance::{SYNC_ACCEPTED, SYNC_DONE, SYNC_REQUESTED};
 use crate::report::{SyncReport, failure};
 use crate::settings::CatalogSettings;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ pub(crate) struct SyncContext {
 #[derive(Default)]
 pub(crate) struct EntryWorker {
     catalog: Option<(CatalogEntry, Box<dyn CatalogSource>)>,
+    inventory: Option<(InventoryEntry, Box<dyn InventorySource>)>,
 }
 
 impl EntryWorker {
@@ -73,6 +77,45 @@ impl EntryWorker {
     }
 
     async fn run(
+        &mut self,
+        context: &SyncContext,
+        entity: &Entity,
+    ) -> Result<(SyncReport, Duration)> {
+        match labels(&entity.key).0 {
+            "inventory" => self.inventory(context, entity).await,
+            _ => self.catalog(context, entity).await,
+        }
+    }
+
+    async fn inventory(
+        &mut self,
+        context: &SyncContext,
+        entity: &Entity,
+    ) -> Result<(SyncReport, Duration)> {
+        let settings = &context.settings;
+        let entry = InventoryEntry::read(entity, settings)?;
+        let is_known = self
+            .inventory
+            .as_ref()
+            .is_some_and(|(known, _)| *known == entry);
+        if !is_known {
+            self.inventory = None;
+            let source = inventory::source(&entry, settings).await?;
+            self.inventory = Some((entry, source));
+        }
+        let Some((entry, source)) = &mut self.inventory else {
+            return Err(Error::unavailable("open the source", "it is not there"));
+        };
+        let sync = InventorySync {
+            data: &context.data,
+            entry,
+            settings,
+            accepted: entity.given.get(SYNC_ACCEPTED),
+        };
+        Ok((sync.run(&mut **source).await?, entry.interval))
+    }
+
+    async fn catalog(
         &mut self,
         context: &SyncContext,
         entity: &Entity,

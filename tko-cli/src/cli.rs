@@ -11,6 +11,8 @@ use crate::entity::deployment::DeploymentCommand;
 use crate::entity::plugin::PluginCommand;
 use crate::entity::site::SiteCommand;
 use crate::entity::template::TemplateCommand;
+#[cfg(feature = "catalog")]
+use crate::export::{ExportArgs, ImportArgs};
 use crate::function::FunctionArgs;
 use crate::kube::KubeCommand;
 use crate::logging::LogArgs;
@@ -71,6 +73,12 @@ enum CliCommand {
     /// Manage inventories: sites from folders, Ansible, Kubernetes, NetBox and programs
     #[cfg(feature = "catalog")]
     Inventory(Remote<InventoryCommand>),
+    /// Write all templates and sites to a folder, for backups, reviews and GitOps
+    #[cfg(feature = "catalog")]
+    Export(ExportArgs),
+    /// Register the templates and sites of an export; what is the same stays untouched
+    #[cfg(feature = "catalog")]
+    Import(ImportArgs),
     /// Show the server's name, version and addresses
     About(ConnectArgs),
     /// Show the terminal dashboard: what is there and what is wrong, live
@@ -185,6 +193,10 @@ impl Cli {
                     .explain(command.run(&data, &mut console).await)
                     .await?;
             }
+            #[cfg(feature = "catalog")]
+            CliCommand::Export(export) => export.run(&console).await?,
+            #[cfg(feature = "catalog")]
+            CliCommand::Import(import) => import.run(&mut console).await?,
             CliCommand::About(connect) => about(&connect, &mut console).await?,
             CliCommand::Dashboard(dashboard) => dashboard.run().await?,
             CliCommand::Audit(audit) => audit.run(&mut console).await?,

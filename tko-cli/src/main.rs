@@ -16,6 +16,8 @@ mod demo;
 mod entity;
 mod environment;
 mod exit;
+#[cfg(feature = "catalog")]
+mod export;
 mod filter;
 mod function;
 mod kube;

@@ -22,11 +22,11 @@ pub(super) struct DirectoryCatalog {
 }
 
 /// A regular file with YAML, or what stands in its place.
-struct FoundFile {
+pub(crate) struct FoundFile {
     /// Relative to the folder, with `/`.
-    name: String,
-    path: PathBuf,
-    is_regular: bool,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) is_regular: bool,
 }
 
 impl DirectoryCatalog {
@@ -155,7 +155,7 @@ pub(crate) fn digest(package: &str, files: &[SourceFile]) -> String {
 }
 
 /// The YAML files below a folder, in the order of their names. Links are found, and not followed.
-fn walk(root: &Path, settings: &CatalogSettings) -> Result<Vec<FoundFile>> {
+pub(crate) fn walk(root: &Path, settings: &CatalogSettings) -> Result<Vec<FoundFile>> {
     let cannot = |path: &Path, error: std::io::Error| {
         Error::bad("url", format!("cannot list {}: {error}", path.display()))
     };
@@ -208,7 +208,7 @@ pub(crate) fn is_yaml(name: &str) -> bool {
 }
 
 /// Reads files, at most `most` bytes in all.
-fn read(files: &[(String, PathBuf)], most: u64) -> Result<Vec<SourceFile>> {
+pub(crate) fn read(files: &[(String, PathBuf)], most: u64) -> Result<Vec<SourceFile>> {
     use std::io::Read;
     let mut left = most;
     let mut read = Vec::with_capacity(files.len());

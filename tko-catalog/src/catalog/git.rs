@@ -3,6 +3,7 @@
 //! Nothing is checked out: trees and blobs are read from the object store. So no hook runs, no
 //! submodule is fetched, and no name or link in a repository can lead to a file of this machine.
 
+mod address;
 mod contents;
 mod repository;
 
@@ -229,7 +230,11 @@ fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<Chose
     }
     let branch = match &entry.branch {
         Some(branch) => Some(branch.as_str()),
-        None if refs.is_empty() && entry.tags.is_none() => remote.default_branch.as_deref(),
+        // The default branch of an empty repository does not exist yet.
+        None if refs.is_empty() && entry.tags.is_none() => remote
+            .default_branch
+            .as_deref()
+            .filter(|branch| remote.has_branch(branch)),
         None => None,
     };
     if let Some(branch) = branch {

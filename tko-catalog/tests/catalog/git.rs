@@ -238,25 +238,3 @@ async fn wrong_addresses_are_told() {
         assert!(!message.contains("password@"), "{message}");
     }
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_that_grows_too_large_is_refused() {
-    let repository = Repository::new();
-    repository.write("a/a.yaml", &config("a", "1"));
-    repository.commit();
-    let settings = CatalogSettings::default()
-        .with_local(true)
-        .with_max_repository_bytes(10);
-    let fixture = Fixture::with(settings);
-    let url = repository.url();
-    // Small repositories may be whole before their size is seen; then the next fetch starts anew.
-    fixture
-        .add(ID, "git", &[("url", &url), ("branch", "main")])
-        .await;
-    repository.write("a/a.yaml", &config("a", "2"));
-    repository.commit();
-    let entity = fixture.sync(ID).await;
-    assert_synced(&entity);
-    let read = fixture.template("a:main").await.expect("the alias");
-    assert_eq!(value(read.package.as_ref()), "2");
-}

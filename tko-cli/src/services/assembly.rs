@@ -360,15 +360,16 @@ impl Assembly {
         args: &super::catalog::CatalogArgs,
         secrets: Option<std::path::PathBuf>,
     ) {
-        let controller = args
-            .controller(self.worker_api("catalog"), secrets, &self.plugins)
-            .with_clock(self.clock.clone())
-            .with_metrics(self.catalog_metrics.clone());
-        let stop = self.controllers.stop.clone();
-        self.controllers.tasks.spawn(async move {
-            let ended = controller.run(stop).await;
-            ended.context("the controller of catalogs failed")
-        });
+        let run = args.clone().run(
+            self.worker_api("catalog"),
+            secrets,
+            self.plugins.clone(),
+            self.catalog_metrics.clone(),
+            self.controllers.stop.clone(),
+        );
+        self.controllers
+            .tasks
+            .spawn(async move { run.await.context("the controller of catalogs failed") });
     }
 
     /// Waits until a part ends by itself, which is always an error.

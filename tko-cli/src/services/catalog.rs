@@ -7,12 +7,14 @@ use super::time;
 use crate::connect::ConnectArgs;
 use anyhow::Context;
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_catalog::{CatalogController, CatalogSettings};
-use tko_core::WorkerApi;
+use tko_catalog::{CatalogController, CatalogMetrics, CatalogSettings, WebhookServer};
+use tko_core::{Error, WorkerApi};
 use tko_plugin::PluginPolicy;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Settings of catalogs and inventories
@@ -31,26 +33,65 @@ pub(crate) struct CatalogArgs {
     /// Folder for copies of git repositories; without it: a temporary folder
     #[arg(long, value_name = "DIR")]
     catalog_cache: Option<PathBuf>,
+    /// Serve webhooks, which wake catalogs and inventories, at this address of loopback; a proxy with
+    /// TLS makes them public
+    #[arg(long, value_name = "ADDRESS")]
+    catalog_webhooks: Option<SocketAddr>,
 }
 
 impl CatalogArgs {
-    /// Makes a controller.
-    pub(super) fn controller(
-        &self,
+    /// Runs a controller, and the server of webhooks if there is an address, until `stop`.
+    pub(super) async fn run(
+        self,
         data: Arc<dyn WorkerApi>,
         secrets: Option<PathBuf>,
-        plugins: &PluginHost,
-    ) -> CatalogController {
+        plugins: PluginHost,
+        metrics: CatalogMetrics,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let settings = self.settings(secrets, &plugins);
+        let listener = self.listen().await?;
+        let controller = CatalogController::new(data.clone())
+            .with_settings(settings.clone())
+            .with_metrics(metrics);
+        let Some(listener) = listener else {
+            return Ok(controller.run(stop).await?);
+        };
+        let server = WebhookServer::new(Arc::new(data), settings);
+        // If one of them fails, the other ends with it.
+        tokio::try_join!(controller.run(stop.clone()), server.serve(listener, stop))?;
+        Ok(())
+    }
+
+    /// Binds the socket of webhooks.
+    async fn listen(&self) -> anyhow::Result<Option<TcpListener>> {
+        let Some(address) = self.catalog_webhooks else {
+            return Ok(None);
+        };
+        if !address.ip().to_canonical().is_loopback() {
+            let why = format!(
+                "{address} is open to the network, and webhooks have no TLS; listen on loopback, behind \
+                 a proxy with TLS"
+            );
+            return Err(Error::bad("--catalog-webhooks", why).into());
+        }
+        let listener = TcpListener::bind(address).await;
+        let listener = listener
+            .map_err(|error| Error::bad("--catalog-webhooks", format!("{address}: {error}")))?;
+        tracing::info!(address = %listener.local_addr()?, "serving webhooks");
+        Ok(Some(listener))
+    }
+
+    fn settings(&self, secrets: Option<PathBuf>, plugins: &PluginHost) -> CatalogSettings {
         // An entry can name files and programs, as plugins can.
         let is_local = plugins.policy == PluginPolicy::Any;
-        let settings = CatalogSettings::default()
+        CatalogSettings::default()
             .with_interval(self.catalog_interval)
             .with_timeout(self.catalog_timeout)
             .with_concurrency(self.catalog_workers)
             .with_cache(self.catalog_cache.clone())
             .with_secrets(secrets)
-            .with_local(is_local);
-        CatalogController::new(data).with_settings(settings)
+            .with_local(is_local)
     }
 }
 
@@ -75,10 +116,12 @@ impl CatalogStartArgs {
         let client = Arc::new(connect.client().await?);
         let plugins = self.plugins.host()?;
         plugins.warn_of_root();
-        let controller = self.catalogs.controller(client, self.secrets, &plugins);
         let stop = CancellationToken::new();
-        let run = controller.run(stop.clone());
-        let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
+        let metrics = CatalogMetrics::default();
+        let run = self
+            .catalogs
+            .run(client, self.secrets, plugins, metrics, stop.clone());
+        let ended = run_until_signal_or_end(run, &stop, signals).await;
         ended.context("the controller of catalogs failed")
     }
 }

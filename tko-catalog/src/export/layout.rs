@@ -1,0 +1,175 @@
+//! The names of files in an export, and the content of descriptors.
+
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use tko_core::metadata::RESERVED;
+use tko_core::{Entity, Error, Key, Metadata, Result, SiteId, TemplateId};
+
+/// The file that says which layout an export has.
+pub(super) const MARKER: &str = "tko-export.json";
+/// The version of the layout.
+pub(super) const VERSION: u64 = 1;
+/// The file with the package.
+pub(super) const PACKAGE: &str = "package.yaml";
+
+/// The two parts of an export: the folder, and the name of descriptors.
+pub(super) const PARTS: [(&str, &str); 2] =
+    [("templates", "template.json"), ("sites", "site.json")];
+
+/// The folder of an entity; `None` if it is not exported.
+pub(super) fn folder(key: &Key) -> Option<PathBuf> {
+    let (part, id) = match key {
+        Key::Template(id) => (PARTS[0].0, id.as_str()),
+        Key::Site(id) => (PARTS[1].0, id.as_str()),
+        Key::Deployment(_) | Key::Plugin(_) => return None,
+    };
+    let mut path = PathBuf::from(part);
+    path.extend(id.split('/').map(segment));
+    Some(path)
+}
+
+/// A segment of an id as the name of a folder. `:` becomes `@`, which ids do not have. A segment
+/// that would lead elsewhere, be hidden, or be taken for a file of the export, begins with `+`.
+fn segment(segment: &str) -> String {
+    let is_file = segment == PACKAGE || PARTS.iter().any(|(_, file)| segment == *file);
+    let escape = segment.is_empty() || segment.starts_with('.') || is_file;
+    let name = segment.replace(':', "@");
+    if escape { format!("+{name}") } else { name }
+}
+
+/// The descriptor of an entity.
+pub(super) fn descriptor(entity: &Entity) -> Vec<u8> {
+    let mut value = json!({"id": entity.key.id()});
+    if let Some(template) = entity.template() {
+        value["template"] = template.as_str().into();
+    }
+    let metadata: Map<String, Value> = shared(&entity.given)
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect();
+    if !metadata.is_empty() {
+        value["metadata"] = Value::Object(metadata);
+    }
+    let mut text = serde_json::to_vec_pretty(&value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// The given metadata that people see, without TKO's own.
+pub(super) fn shared(given: &Metadata) -> Metadata {
+    let mut shared = given.clone();
+    shared.retain(|key, _| !key.starts_with(RESERVED));
+    shared
+}
+
+/// A descriptor that was read.
+pub(super) struct Descriptor {
+    pub(super) key: Key,
+    pub(super) template: Option<TemplateId>,
+    pub(super) metadata: Metadata,
+}
+
+/// Reads a descriptor of the part with this folder.
+///
+/// # Errors
+/// `BadArgument`: it is not JSON of the form that [`descriptor`] writes.
+pub(super) fn parse(part: &str, bytes: &[u8]) -> Result<Descriptor> {
+    let bad = |why: String| Error::bad("descriptor", why);
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+    let Value::Object(map) = &value else {
+        return Err(bad("it is not a map".into()));
+    };
+    let known = ["id", "template", "metadata"];
+    if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(bad(format!(
+            "unknown field {key:?}; expected {}",
+            known.join(", ")
+        )));
+    }
+    let text = |name: &str| match map.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(bad(format!("{name} is not text"))),
+    };
+    let id = text("id")?.ok_or_else(|| bad("it has no id".into()))?;
+    let key = match part {
+        "sites" => Key::from(SiteId::new(id)?),
+        _ => Key::from(TemplateId::new(id)?),
+    };
+    let pairs = match map.get("metadata") {
+        None => Vec::new(),
+        Some(Value::Object(pairs)) => pairs
+            .iter()
+            .map(|(key, value)| match value.as_str() {
+                Some(text) if !key.starts_with(RESERVED) => Ok((key.as_str(), text)),
+                _ => Err(bad(format!(
+                    "the metadata {key:?} is not text, or reserved"
+                ))),
+            })
+            .collect::<Result<_>>()?,
+        Some(_) => return Err(bad("metadata is not a map".into())),
+    };
+    Ok(Descriptor {
+        key,
+        template: text("template")?.map(TemplateId::new).transpose()?,
+        metadata: pairs.into_iter().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{folder, parse, segment};
+    use std::collections::HashSet;
+    use tko_core::{Key, TemplateId};
+
+    #[test]
+    fn no_id_leads_elsewhere_or_collides() {
+        let ids = [
+            "nf/upf:v1",
+            "nf/upf/v1",
+            "../../etc/passwd",
+            "a//b",
+            "a/",
+            "/a",
+            ".git/config",
+            "a",
+            "a/template.json",
+            "a/package.yaml",
+            "a:b:c",
+            "..",
+            ".",
+        ];
+        let mut seen = HashSet::new();
+        for id in ids {
+            let key = Key::from(TemplateId::new(id).expect("an id"));
+            let path = folder(&key).expect("a folder");
+            let safe = path
+                .components()
+                .all(|part| matches!(part, std::path::Component::Normal(_)));
+            assert!(safe && path.starts_with("templates"), "{id}: {path:?}");
+            assert!(seen.insert(path), "{id}");
+        }
+        assert_eq!(segment("upf:v1"), "upf@v1");
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"id": 1}"#,
+            r#"{"id": "a b"}"#,
+            r#"{"id": "a", "other": 1}"#,
+            r#"{"id": "a", "metadata": {"a": 1}}"#,
+            r#"{"id": "a", "metadata": {"nephio.org/x": "1"}}"#,
+        ] {
+            assert!(parse("templates", bad.as_bytes()).is_err(), "{bad}");
+        }
+        let read = parse(
+            "sites",
+            br#"{"id": "a/b", "template": "t", "metadata": {"k": "v"}}"#,
+        );
+        assert_eq!(read.expect("a descriptor").metadata.get("k"), Some("v"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Inventories in folders of this machine: a file or a folder for each site.
+
+use super::entry::InventoryEntry;
+use super::item::{InventoryItem, InventoryListing, InventorySource};
+use crate::catalog::directory::{FoundFile, local_path, read, walk};
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tko_core::{Error, Package, Result};
+use tko_source::package_of;
+
+/// The file that says id, template and metadata of a site, as `tko export` writes it.
+pub(crate) const DESCRIPTOR: &str = "site.json";
+
+/// Most bytes of a descriptor.
+const MAX_DESCRIPTOR: u64 = 1 << 20;
+
+/// A folder of sites.
+pub(super) struct DirectoryInventory(PathBuf);
+
+impl DirectoryInventory {
+    pub(super) fn new(entry: &InventoryEntry, settings: &CatalogSettings) -> Result<Self> {
+        let url = entry.properties().required("url")?;
+        Ok(Self(local_path(url, settings)?))
+    }
+}
+
+#[async_trait]
+impl InventorySource for DirectoryInventory {
+    async fn list(
+        &mut self,
+        _: &InventoryEntry,
+        settings: &CatalogSettings,
+    ) -> Result<InventoryListing> {
+        let (folder, settings) = (self.0.clone(), settings.clone());
+        let listed = tokio::task::spawn_blocking(move || list(&folder, &settings));
+        listed
+            .await
+            .map_err(|error| Error::internal("list a folder", error))?
+    }
+}
+
+fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
+    let mut sites: BTreeMap<String, Vec<FoundFile>> = BTreeMap::new();
+    let mut described: BTreeMap<String, bool> = BTreeMap::new();
+    for file in walk(root, settings)? {
+        let site = site_of(root, &file.name, &mut described);
+        sites.entry(site).or_default().push(file);
+    }
+    let mut listing = InventoryListing::default();
+    for (name, files) in sites {
+        let mut item = described_item(root, &name)?;
+        match package(&files, settings) {
+            Ok(package) => item.package = package,
+            Err(error) => item.fault = Some(error.chain().to_string()),
+        }
+        listing.items.push(item);
+    }
+    Ok(listing)
+}
+
+/// The site that a file belongs to: the nearest folder with a descriptor; or else the topmost
+/// folder; or else the file itself, without its ending.
+fn site_of(root: &Path, file: &str, described: &mut BTreeMap<String, bool>) -> String {
+    let Some((folder, _)) = file.rsplit_once('/') else {
+        return file
+            .rsplit_once('.')
+            .map_or(file, |(stem, _)| stem)
+            .to_owned();
+    };
+    let mut place = Some(folder);
+    while let Some(folder) = place {
+        let has = described.entry(folder.to_owned()).or_insert_with(|| {
+            let path = root.join(folder).join(DESCRIPTOR);
+            std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+        });
+        if *has {
+            return folder.to_owned();
+        }
+        place = folder.rsplit_once('/').map(|(parent, _)| parent);
+    }
+    file.split('/').next().unwrap_or(file).to_owned()
+}
+
+fn package(files: &[FoundFile], settings: &CatalogSettings) -> Result<Package> {
+    if let Some(link) = files.iter().find(|file| !file.is_regular) {
+        let why = format!(
+            "{} is a link or a device; replace it with a copy",
+            link.name
+        );
+        return Err(Error::bad("package", why));
+    }
+    let places: Vec<_> = files
+        .iter()
+        .map(|f| (f.name.clone(), f.path.clone()))
+        .collect();
+    package_of(read(&places, settings.source.max_bytes)?)
+}
+
+/// The item of a site without its package.
+///
+/// # Errors
+/// `BadArgument`: the descriptor cannot be read, so the id is not known.
+fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
+    let mut item = InventoryItem {
+        name: name.to_owned(),
+        ..InventoryItem::default()
+    };
+    let path = root.join(name).join(DESCRIPTOR);
+    let Ok(metadata) = std::fs::symlink_metadata(&path) else {
+        return Ok(item);
+    };
+    let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
+    if !metadata.is_file() || metadata.len() > MAX_DESCRIPTOR {
+        return Err(bad(format!(
+            "it is no file of at most {MAX_DESCRIPTOR} bytes"
+        )));
+    }
+    let bytes = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if let Some(id) = text("id") {
+        item.name = id;
+    }
+    item.template = text("template");
+    let pairs = value.get("metadata").and_then(Value::as_object);
+    item.metadata = pairs
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    item.value = value;
+    Ok(item)
+}

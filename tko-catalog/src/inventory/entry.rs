@@ -1,0 +1,85 @@
+//! The properties of an inventory.
+
+use super::mapping::Mapping;
+use crate::catalog::entry::check_names;
+use crate::properties::Properties;
+use crate::settings::CatalogSettings;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tko_core::{Entity, Error, Key, PluginType, Result};
+
+/// The names of all properties of inventories.
+const NAMES: [&str; 16] = [
+    "url",
+    "interval",
+    "id",
+    "template",
+    "where",
+    "package",
+    "metadata.",
+    "limit",
+    "grace",
+    "user",
+    "token",
+    "ca",
+    "query",
+    "selector",
+    "program",
+];
+
+/// The time after which a site that vanished is removed, unless `grace` says another.
+const GRACE: Duration = Duration::from_hours(24);
+
+/// How many percent of the sites may vanish, unless `limit` says another.
+const LIMIT: f64 = 10.0;
+
+/// An inventory as it is registered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct InventoryEntry {
+    pub(crate) name: String,
+    pub(crate) executor: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) interval: Duration,
+    /// How long a site that vanished stays, with a mark.
+    pub(crate) grace: Duration,
+    /// How many percent of the sites may vanish without a person's word.
+    pub(crate) limit: f64,
+    pub(crate) mapping: Mapping,
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+impl InventoryEntry {
+    /// Reads the properties of a plugin.
+    ///
+    /// # Errors
+    /// `BadArgument`: a property is missing, unknown or not valid.
+    pub(crate) fn read(entity: &Entity, settings: &CatalogSettings) -> Result<Self> {
+        let (Some(plugin), Key::Plugin(id)) = (entity.plugin(), &entity.key) else {
+            return Err(Error::bad("inventory", "it is not a plugin"));
+        };
+        if id.plugin_type() != PluginType::Inventory {
+            return Err(Error::bad("inventory", format!("{id} is not an inventory")));
+        }
+        let properties = Properties(&plugin.properties);
+        check_names(properties, &NAMES)?;
+        let interval = properties.time("interval", settings.interval)?;
+        let default_id = match plugin.executor.as_str() {
+            "kubernetes" => "{{ metadata.namespace }}/{{ metadata.name }}",
+            _ => "{{ name }}",
+        };
+        Ok(Self {
+            name: id.name().to_owned(),
+            executor: plugin.executor.clone(),
+            arguments: plugin.arguments.clone(),
+            interval: interval.max(settings.min_interval),
+            grace: properties.time("grace", GRACE)?,
+            limit: properties.number("limit", LIMIT, 0.0, 100.0)?,
+            mapping: Mapping::read(properties, default_id)?,
+            properties: plugin.properties.clone(),
+        })
+    }
+
+    pub(crate) fn properties(&self) -> Properties<'_> {
+        Properties(&self.properties)
+    }
+}

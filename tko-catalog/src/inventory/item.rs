@@ -1,0 +1,58 @@
+//! A site as its source says it, and the trait of executors.
+
+use super::entry::InventoryEntry;
+use crate::report::SyncProblem;
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tko_core::{Package, Result};
+
+/// A site as its source says it, before the mapping.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InventoryItem {
+    /// The name in the source, for people.
+    pub(crate) name: String,
+    /// What expressions see: the fields of this map, and `name`.
+    pub(crate) value: Value,
+    /// Metadata that the site has unless the mapping says otherwise.
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// The template, unless the mapping says otherwise.
+    pub(crate) template: Option<String>,
+    /// The package, into which that of the mapping is merged.
+    pub(crate) package: Package,
+    /// What is wrong with it. The site then stays as it is, and does not count as vanished.
+    pub(crate) fault: Option<String>,
+}
+
+/// All that a source says.
+#[derive(Debug, Default)]
+pub(crate) struct InventoryListing {
+    pub(crate) revision: String,
+    pub(crate) items: Vec<InventoryItem>,
+    pub(crate) problems: Vec<SyncProblem>,
+}
+
+/// The source of one inventory.
+#[async_trait]
+pub(crate) trait InventorySource: Send {
+    /// Lists all sites. A part of them is never returned as the whole.
+    ///
+    /// # Errors
+    /// The source cannot be read as a whole.
+    async fn list(
+        &mut self,
+        entry: &InventoryEntry,
+        settings: &CatalogSettings,
+    ) -> Result<InventoryListing>;
+}
+
+/// A scalar as the text of metadata; `None` for null, lists and maps.
+pub(crate) fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}

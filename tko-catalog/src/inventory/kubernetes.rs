@@ -1,0 +1,266 @@
+//! Clusters as sites: `Cluster`s of Cluster API, `ClusterProfile`s, or any other resource, from an
+//! API server or from files.
+
+use super::entry::InventoryEntry;
+use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
+use crate::catalog::directory::local_path;
+use crate::http::{HttpClient, require_tls, web_url};
+use crate::report::SyncProblem;
+use crate::settings::CatalogSettings;
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderName};
+use reqwest::{Method, Url};
+use serde_json::Value;
+use std::path::PathBuf;
+use tko_core::{Dialect, Error, Format, Limits, Result};
+use tko_source::{Source, SourceReader};
+
+/// The API path of Cluster API's clusters, which a URL without a path stands for.
+const CLUSTERS: &str = "/apis/cluster.x-k8s.io/v1beta1/clusters";
+
+/// Objects of one page.
+const PAGE: &str = "500";
+
+/// Most pages.
+const MAX_PAGES: usize = 10_000;
+
+/// Kinds that are sites.
+const KINDS: [&str; 3] = ["Cluster", "ClusterProfile", "ManagedCluster"];
+
+/// Where the clusters are.
+enum Place {
+    Files(PathBuf),
+    Api {
+        client: HttpClient,
+        url: Box<Url>,
+        headers: Vec<(HeaderName, String)>,
+    },
+}
+
+/// Clusters that are sites.
+pub(super) struct KubernetesInventory {
+    place: Place,
+    selector: LabelSelector,
+}
+
+impl KubernetesInventory {
+    pub(super) async fn new(entry: &InventoryEntry, settings: &CatalogSettings) -> Result<Self> {
+        let properties = entry.properties();
+        let text = properties.required("url")?;
+        let selector = LabelSelector::parse(properties.text("selector").unwrap_or_default())?;
+        let is_api = text.starts_with("https://") || text.starts_with("http://");
+        let place = if is_api {
+            let mut url = web_url(text)?;
+            if url.path() == "/" {
+                url.set_path(CLUSTERS);
+            }
+            let token = properties.secret("token", settings).await?;
+            if token.is_some() {
+                require_tls(text, "token")?;
+            }
+            let ca = properties.secret("ca", settings).await?;
+            Place::Api {
+                client: HttpClient::with_ca(settings, ca.as_deref())?,
+                url: Box::new(url),
+                headers: token
+                    .map(|token| (AUTHORIZATION, format!("Bearer {token}")))
+                    .into_iter()
+                    .collect(),
+            }
+        } else {
+            Place::Files(local_path(text, settings)?)
+        };
+        Ok(Self { place, selector })
+    }
+}
+
+#[async_trait]
+impl InventorySource for KubernetesInventory {
+    async fn list(
+        &mut self,
+        _: &InventoryEntry,
+        settings: &CatalogSettings,
+    ) -> Result<InventoryListing> {
+        let objects = match &self.place {
+            Place::Files(path) => from_files(path, settings).await?,
+            Place::Api {
+                client,
+                url,
+                headers,
+            } => from_api(client, url, headers, settings).await?,
+        };
+        let mut listing = InventoryListing::default();
+        for object in objects {
+            let Some(name) = object.pointer("/metadata/name").and_then(Value::as_str) else {
+                let why = "it has no metadata.name";
+                listing.problems.push(SyncProblem::new("an object", why));
+                continue;
+            };
+            if !self.selector.matches(&object) {
+                continue;
+            }
+            let labels = object
+                .pointer("/metadata/labels")
+                .and_then(Value::as_object);
+            let labels = labels.into_iter().flatten();
+            let metadata = labels
+                .filter_map(|(key, value)| Some((key.clone(), scalar(value)?)))
+                .collect();
+            listing.items.push(InventoryItem {
+                name: name.to_owned(),
+                metadata,
+                value: object,
+                ..InventoryItem::default()
+            });
+        }
+        Ok(listing)
+    }
+}
+
+/// All clusters in YAML or JSON files.
+async fn from_files(path: &PathBuf, settings: &CatalogSettings) -> Result<Vec<Value>> {
+    let limits = settings
+        .source
+        .clone()
+        .with_max_bytes(settings.max_listing_bytes as u64);
+    let source: Source = path.to_string_lossy().parse()?;
+    let files = SourceReader::new()
+        .with_limits(limits)
+        .files(&source)
+        .await?;
+    let limits = Limits {
+        bytes: settings.max_listing_bytes,
+        ..Limits::default()
+    };
+    let mut objects = Vec::new();
+    for file in files {
+        let found = tko_core::encoding::decode(&file.bytes, Format::Yaml, Dialect::People, &limits);
+        let found = found.map_err(|error| Error::bad("url", format!("{}: {error}", file.name)))?;
+        objects.extend(found.into_iter().filter(|object| {
+            let kind = object.get("kind").and_then(Value::as_str);
+            kind.is_some_and(|kind| KINDS.contains(&kind))
+        }));
+    }
+    Ok(objects)
+}
+
+/// All objects of a list, page by page.
+async fn from_api(
+    client: &HttpClient,
+    url: &Url,
+    headers: &[(HeaderName, String)],
+    settings: &CatalogSettings,
+) -> Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    let mut go_on = String::new();
+    for _ in 0..MAX_PAGES {
+        let mut page = url.clone();
+        page.query_pairs_mut().append_pair("limit", PAGE);
+        if !go_on.is_empty() {
+            page.query_pairs_mut().append_pair("continue", &go_on);
+        }
+        let most = settings.max_listing_bytes;
+        let reply = client.request(Method::GET, &page, headers, most).await?;
+        if reply.status == reqwest::StatusCode::GONE {
+            // The list expired between two pages.
+            let why = "the list expired between two pages; the next sync reads it again";
+            return Err(Error::unavailable(
+                format!("read {}", crate::http::shown(url)),
+                why,
+            ));
+        }
+        reply.check(&page)?;
+        let list: Value = serde_json::from_slice(&reply.bytes)
+            .map_err(|error| Error::bad("url", format!("the answer is not JSON: {error}")))?;
+        let Some(items) = list.get("items").and_then(Value::as_array) else {
+            return Err(Error::bad(
+                "url",
+                "the answer is no list; name a collection",
+            ));
+        };
+        objects.extend(items.iter().cloned());
+        if objects.len() > settings.max_sites {
+            let why = format!("there are more than {} objects", settings.max_sites);
+            return Err(Error::bad("url", why));
+        }
+        let next = list.pointer("/metadata/continue").and_then(Value::as_str);
+        match next.filter(|next| !next.is_empty()) {
+            Some(next) if next != go_on => next.clone_into(&mut go_on),
+            Some(_) => return Err(Error::bad("url", "a page continues at itself")),
+            None => return Ok(objects),
+        }
+    }
+    Err(Error::bad(
+        "url",
+        format!("there are more than {MAX_PAGES} pages"),
+    ))
+}
+
+/// A label selector with equality: `a=b,c!=d,e,!f`.
+#[derive(Debug, Default)]
+struct LabelSelector(Vec<(String, Option<String>, bool)>);
+
+impl LabelSelector {
+    fn parse(text: &str) -> Result<Self> {
+        let mut terms = Vec::new();
+        for term in text
+            .split(',')
+            .map(str::trim)
+            .filter(|term| !term.is_empty())
+        {
+            if term.contains(['(', ')', ' ']) {
+                let why = format!("{term:?}: write KEY=VALUE, KEY!=VALUE, KEY or !KEY");
+                return Err(Error::bad("selector", why));
+            }
+            let (key, value, wanted) = if let Some((key, value)) = term.split_once("!=") {
+                (key, Some(value), false)
+            } else if let Some((key, value)) = term.split_once('=') {
+                (key, Some(value.trim_start_matches('=')), true)
+            } else if let Some(key) = term.strip_prefix('!') {
+                (key, None, false)
+            } else {
+                (term, None, true)
+            };
+            terms.push((key.to_owned(), value.map(str::to_owned), wanted));
+        }
+        Ok(Self(terms))
+    }
+
+    fn matches(&self, object: &Value) -> bool {
+        let labels = object.pointer("/metadata/labels");
+        self.0.iter().all(|(key, value, wanted)| {
+            let label = labels
+                .and_then(|labels| labels.get(key))
+                .and_then(Value::as_str);
+            let is_there = match value {
+                Some(value) => label == Some(value),
+                None => label.is_some(),
+            };
+            is_there == *wanted
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LabelSelector;
+    use serde_json::json;
+
+    #[test]
+    fn selectors_compare_labels() {
+        let object = json!({"metadata": {"labels": {"region": "south", "edge": ""}}});
+        for (text, expected) in [
+            ("", true),
+            ("region=south", true),
+            ("region==south, edge", true),
+            ("region!=south", false),
+            ("none", false),
+            ("!none,region", true),
+            ("none!=x", true),
+        ] {
+            let selector = LabelSelector::parse(text).expect("a selector");
+            assert_eq!(selector.matches(&object), expected, "{text}");
+        }
+        assert!(LabelSelector::parse("region in (a,b)").is_err());
+    }
+}

@@ -1,0 +1,363 @@
+//! Compares the items of a source with the sites of the inventory, and registers the difference.
+//!
+//! A sync of an unchanged source writes nothing. Nothing at all is written if more sites vanished
+//! than the limit allows, until a person accepts exactly this disappearance.
+
+use super::entry::InventoryEntry;
+use super::item::{InventoryItem, InventorySource};
+use super::mapping::MappedSite;
+use crate::provenance::{INVENTORY, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM};
+use crate::report::{MassDisappearance, SyncProblem, SyncReport};
+use crate::settings::CatalogSettings;
+use futures_util::{StreamExt, stream};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use tko_core::view::rfc3339;
+use tko_core::{
+    BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, List, Metadata, NewSite,
+    Pattern, Result, Select, SiteId, Timestamp, Want,
+};
+
+/// How many writes are made at the same time.
+const AT_ONCE: usize = 8;
+
+/// How many writes are prepared at a time.
+const CHUNK: usize = 512;
+
+/// One sync of one inventory.
+pub(crate) struct InventorySync<'a> {
+    pub(crate) data: &'a dyn DataApi,
+    pub(crate) entry: &'a InventoryEntry,
+    pub(crate) settings: &'a CatalogSettings,
+    /// The disappearance that a person accepted.
+    pub(crate) accepted: Option<&'a str>,
+}
+
+/// What the source says, by id.
+#[derive(Default)]
+struct Wanted {
+    sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
+}
+
+/// What happened to one site.
+enum Written {
+    Created,
+    Changed,
+    Gone,
+    Removed,
+    Nothing,
+}
+
+impl InventorySync<'_> {
+    /// Syncs once.
+    ///
+    /// # Errors
+    /// The source or the store cannot be reached; what was registered until then stays.
+    pub(crate) async fn run(&self, source: &mut dyn InventorySource) -> Result<SyncReport> {
+        let listing = source.list(self.entry, self.settings).await?;
+        let mut report = SyncReport {
+            revision: listing.revision,
+            problems: listing.problems,
+            ..SyncReport::default()
+        };
+        let wanted = self.map(&listing.items, &mut report)?;
+        drop(listing.items);
+        report.total = wanted.sites.len();
+        let own = self.own().await?;
+        if let Some(stop) = self.guard(&own, &wanted) {
+            report.stopped = Some(stop);
+            return Ok(report);
+        }
+        self.register(&own, wanted.sites, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Maps all items to sites. What fails is a problem; its site stays as it is.
+    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<Wanted> {
+        let mapper = self.entry.mapping.compile()?;
+        let mut wanted = Wanted::default();
+        if items.len() > self.settings.max_sites {
+            let why = format!(
+                "the inventory has more than {} sites",
+                self.settings.max_sites
+            );
+            return Err(Error::bad("url", why));
+        }
+        for item in items {
+            let id = match mapper.id(item) {
+                Ok(Some(id)) => id,
+                Ok(None) => continue,
+                Err(error) => {
+                    report.problems.push(SyncProblem::of(&item.name, &error));
+                    continue;
+                }
+            };
+            if let Some((other, _)) = wanted.sites.get(&id) {
+                let why = format!("{other} makes the same site {id}; set another id expression");
+                report.problems.push(SyncProblem::new(&item.name, why));
+                continue;
+            }
+            let site = match &item.fault {
+                Some(why) => Err(Error::bad("package", why.clone())),
+                None => mapper.site(item, id.clone()),
+            };
+            wanted.sites.insert(id, (item.name.clone(), site));
+        }
+        Ok(wanted)
+    }
+
+    /// The sites that this inventory registered.
+    async fn own(&self) -> Result<HashMap<SiteId, Arc<Entity>>> {
+        let select =
+            Select::all(Kind::Site).metadata(INVENTORY, Pattern::literal(&self.entry.name));
+        let mut own = HashMap::new();
+        let mut list = List::new(select);
+        list.limit = tko_core::select::MAX_PAGE;
+        loop {
+            let page = self.data.list(&list).await?;
+            for record in page.items {
+                // A package can have this key, too; only what was given counts.
+                if record.entity.given.get(INVENTORY) == Some(&self.entry.name)
+                    && let Key::Site(id) = &record.entity.key
+                {
+                    own.insert(id.clone(), record.entity.clone());
+                }
+            }
+            list.after = page.next;
+            if list.after.is_none() {
+                return Ok(own);
+            }
+        }
+    }
+
+    /// The disappearance that stops the sync, if it is not accepted.
+    ///
+    /// Sites that vanished earlier and are not yet removed count, so that a slow leak is stopped,
+    /// too. A single site may always vanish.
+    fn guard(
+        &self,
+        own: &HashMap<SiteId, Arc<Entity>>,
+        wanted: &Wanted,
+    ) -> Option<MassDisappearance> {
+        let mut missing: Vec<&SiteId> = own
+            .keys()
+            .filter(|id| !wanted.sites.contains_key(*id))
+            .collect();
+        let is_new = |id: &&SiteId| {
+            own.get(*id)
+                .is_some_and(|entity| !entity.given.contains_key(INVENTORY_GONE))
+        };
+        if !missing.iter().any(is_new) {
+            return None;
+        }
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let allowed = (own.len() as f64 * self.entry.limit / 100.0).floor() as usize;
+        if missing.len() <= allowed.max(1) {
+            return None;
+        }
+        missing.sort();
+        let mut hasher = blake3::Hasher::new();
+        for id in &missing {
+            hasher.update(id.as_str().as_bytes());
+            hasher.update(b"\n");
+        }
+        let digest: String = hasher.finalize().to_hex().chars().take(16).collect();
+        (self.accepted != Some(&digest)).then(|| MassDisappearance {
+            vanished: missing.len(),
+            of: own.len(),
+            digest,
+        })
+    }
+
+    async fn register(
+        &self,
+        own: &HashMap<SiteId, Arc<Entity>>,
+        sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        let now = self.data.feed_position().await?.now;
+        let wanted: HashSet<SiteId> = sites.keys().cloned().collect();
+        let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
+        for (id, (item, site)) in sites {
+            let site = match site {
+                Ok(site) => site,
+                Err(error) => {
+                    report.problems.push(SyncProblem::of(item, &error));
+                    continue;
+                }
+            };
+            let before = own.get(&id);
+            let new = self.new_site(&item, site);
+            let is_same = before.is_some_and(|entity| {
+                entity.given.get(INVENTORY_DIGEST) == new.metadata.get(INVENTORY_DIGEST)
+                    && !entity.given.contains_key(INVENTORY_GONE)
+            });
+            if !is_same {
+                calls.push(Box::pin(self.write(item, new, before)));
+            }
+            if calls.len() >= CHUNK {
+                apply(std::mem::take(&mut calls), report).await?;
+            }
+        }
+        let cutoff = rfc3339(Timestamp(now.0.saturating_sub(micros(self.entry.grace))));
+        let marked = rfc3339(now);
+        for (id, entity) in own.iter().filter(|(id, _)| !wanted.contains(*id)) {
+            let gone = entity.given.get(INVENTORY_GONE);
+            if gone.is_some_and(|gone| gone > cutoff.as_str()) {
+                continue;
+            }
+            let (entity, marked) = (entity.clone(), marked.clone());
+            let is_marked = gone.is_some();
+            let remove = is_marked || self.entry.grace.is_zero();
+            calls.push(Box::pin(async move {
+                let written = match remove {
+                    true => self.remove(&entity).await,
+                    false => self.mark(&entity, &marked).await,
+                };
+                (id.to_string(), written)
+            }));
+            if calls.len() >= CHUNK {
+                apply(std::mem::take(&mut calls), report).await?;
+            }
+        }
+        apply(calls, report).await
+    }
+
+    /// The registration of a site, with the digest of all that the inventory says about it.
+    fn new_site(&self, item: &str, site: MappedSite) -> NewSite {
+        let mut hasher = blake3::Hasher::new();
+        let template = site.template.as_ref().map_or("", |id| id.as_str());
+        let mut add = |text: &[u8]| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        };
+        add(template.as_bytes());
+        for (key, value) in &site.metadata {
+            add(key.as_bytes());
+            add(value.as_bytes());
+        }
+        add(site.package.hash().to_string().as_bytes());
+        let digest = hasher.finalize().to_hex();
+        let own = [
+            (INVENTORY, self.entry.name.as_str()),
+            (INVENTORY_DIGEST, &digest[..32]),
+            (INVENTORY_ITEM, item),
+        ];
+        // Last, so that no item can say where it is from.
+        let said = site
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let said = said.filter(|(key, _)| {
+            !key.starts_with(tko_core::metadata::RESERVED) && !key.starts_with("Inventory.")
+        });
+        let metadata: Metadata = said.chain(own).collect();
+        NewSite::new(site.id, site.package)
+            .template(site.template)
+            .metadata(metadata)
+    }
+
+    async fn write(
+        &self,
+        item: String,
+        new: NewSite,
+        before: Option<&Arc<Entity>>,
+    ) -> (String, Result<Written>) {
+        let id = new.id.clone();
+        let digest = new
+            .metadata
+            .get(INVENTORY_DIGEST)
+            .unwrap_or_default()
+            .to_owned();
+        let expect = before.map_or(Expect::Absent, |entity| Expect::At(entity.version));
+        let written = match self.data.register_site(new.expect(expect)).await {
+            Ok(_) if before.is_none() => Ok(Written::Created),
+            Ok(_) => Ok(Written::Changed),
+            Err(Error::AlreadyExists(key)) => self.taken(&key, &digest).await,
+            Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Err(Error::bad(
+                "site",
+                format!("site {id} changed meanwhile; the next sync tries again"),
+            )),
+            Err(error) => Err(error),
+        };
+        (item, written)
+    }
+
+    /// Says who has a site that exists already.
+    async fn taken(&self, key: &Key, digest: &str) -> Result<Written> {
+        let given = match self.data.get(key, Want::ROW).await {
+            Ok(record) => record.entity.given.clone(),
+            Err(Error::NotFound(_)) => Metadata::default(),
+            Err(error) => return Err(error),
+        };
+        match given.get(INVENTORY) {
+            // Another process of this inventory was faster.
+            Some(name)
+                if name == self.entry.name && given.get(INVENTORY_DIGEST) == Some(digest) =>
+            {
+                Ok(Written::Nothing)
+            }
+            Some(name) => Err(Error::bad(
+                "site",
+                format!("{key} belongs to the inventory {name}"),
+            )),
+            None => Err(Error::bad(
+                "site",
+                format!("{key} exists and is not from an inventory; delete it, or set another id"),
+            )),
+        }
+    }
+
+    async fn mark(&self, entity: &Entity, now: &str) -> Result<Written> {
+        let mut given = entity.given.clone();
+        given.insert(INVENTORY_GONE, now);
+        let update = EntityUpdate::new(entity.key.clone(), entity.version).metadata(given);
+        match self.data.update_entity(update).await {
+            Ok(_) => Ok(Written::Gone),
+            // A concurrent change wins; the next sync looks again.
+            Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Ok(Written::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn remove(&self, entity: &Entity) -> Result<Written> {
+        match self.data.delete(&entity.key).await {
+            Ok(()) => Ok(Written::Removed),
+            Err(Error::NotFound(_) | Error::Busy(_)) => Ok(Written::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Makes writes, several at a time, and counts them. What is refused is a problem.
+///
+/// # Errors
+/// The store cannot be reached.
+async fn apply(
+    calls: Vec<BoxFuture<'_, (String, Result<Written>)>>,
+    report: &mut SyncReport,
+) -> Result<()> {
+    let mut written = stream::iter(calls).buffer_unordered(AT_ONCE);
+    while let Some((item, written)) = written.next().await {
+        match written {
+            Ok(Written::Created) => report.created += 1,
+            Ok(Written::Changed) => report.changed += 1,
+            Ok(Written::Gone) => report.gone += 1,
+            Ok(Written::Removed) => report.removed += 1,
+            Ok(Written::Nothing) => {}
+            Err(error @ Error::BadArgument { .. }) => {
+                report.problems.push(SyncProblem::of(item, &error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn micros(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}

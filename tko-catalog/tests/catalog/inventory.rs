@@ -1,0 +1,293 @@
+//! Inventories of sites.
+
+use crate::server::{Answer, TestServer};
+use crate::support::{Fixture, assert_synced, condition, config, value};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use tko_catalog::CatalogSettings;
+use tko_core::{DataApi, NewSite, Package, SiteId};
+
+const ID: &str = "inventory|fleet";
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("text").to_owned()
+}
+
+/// The output of `ansible-inventory --list` for hosts with these numbers.
+fn hosts(numbers: impl Iterator<Item = usize>) -> String {
+    let mut variables = serde_json::Map::new();
+    for number in numbers {
+        let region = if number % 2 == 0 { "north" } else { "south" };
+        variables.insert(
+            format!("host-{number:05}"),
+            json!({"region": region, "rack": number}),
+        );
+    }
+    let names: Vec<&String> = variables.keys().collect();
+    let groups = json!({"children": ["edge"]});
+    json!({"edge": {"hosts": names}, "all": groups, "_meta": {"hostvars": variables}}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hosts.json");
+    fs::write(&file, hosts(0..10_000)).expect("a file");
+    let fixture = Fixture::new();
+    let properties = [
+        ("url", &*text(&file)),
+        ("id", "{{ region }}/{{ name }}"),
+        ("metadata.zone", "{{ region | upper }}"),
+    ];
+    assert_synced(&fixture.add(ID, "ansible", &properties).await);
+    assert_eq!(fixture.sites().await.len(), 10_000);
+    let site = fixture.site("south/host-00001").await.expect("a site");
+    let metadata = &site.entity.metadata;
+    for (key, value) in [
+        ("region", "south"),
+        ("zone", "SOUTH"),
+        ("group.edge", "true"),
+        ("rack", "1"),
+    ] {
+        assert_eq!(metadata.get(key), Some(value), "{key}");
+    }
+    let before = fixture.revision().await;
+    fixture.sync(ID).await;
+    assert_eq!(
+        fixture.revision().await,
+        before + 2,
+        "only the request and its answer"
+    );
+
+    fs::write(&file, hosts(0..7_000)).expect("a file");
+    let entity = fixture.sync(ID).await;
+    let synced = condition(&entity, "Synced");
+    assert_eq!(
+        (synced.status, &*synced.reason),
+        (Some(false), "MassDisappearance")
+    );
+    assert!(
+        synced.message.starts_with("3000 of 10000 sites vanished"),
+        "{}",
+        synced.message
+    );
+    let site = fixture.site("south/host-09999").await.expect("it stays");
+    assert!(!site.entity.given.contains_key("Inventory.gone"));
+
+    // A person accepts exactly this disappearance.
+    let (_, digest) = synced
+        .message
+        .rsplit_once("(disappearance ")
+        .expect("a digest");
+    let digest = digest.trim_end_matches(')');
+    let entity = fixture.sync_with(ID, &[("Sync.accepted", "another")]).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(false));
+    let entity = fixture.sync_with(ID, &[("Sync.accepted", digest)]).await;
+    assert_synced(&entity);
+    assert_eq!(
+        fixture.sites().await.len(),
+        10_000,
+        "removed only after the grace time"
+    );
+    let site = fixture.site("south/host-09999").await.expect("it stays");
+    assert!(site.entity.given.contains_key("Inventory.gone"));
+    // What comes back is not gone any more.
+    fs::write(&file, hosts(0..10_000)).expect("a file");
+    assert_synced(&fixture.sync(ID).await);
+    let site = fixture.site("south/host-09999").await.expect("it stays");
+    assert!(!site.entity.given.contains_key("Inventory.gone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inventory_touches_only_its_own_sites() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.yaml"), config("a", "1")).expect("a file");
+    fs::write(folder.path().join("b.yaml"), config("b", "1")).expect("a file");
+    fs::create_dir(folder.path().join("c")).expect("a folder");
+    fs::write(folder.path().join("c/torn.yaml"), "a: [").expect("a file");
+    let fixture = Fixture::new();
+    let id = SiteId::new("a").expect("an id");
+    let mine = NewSite::new(id, Package::default());
+    fixture.store.register_site(mine).await.expect("registered");
+    let place = text(folder.path());
+    let entity = fixture
+        .add(ID, "directory", &[("url", &place), ("grace", "0s")])
+        .await;
+    assert_eq!(fixture.sites().await, ["a", "b"]);
+    let message = &condition(&entity, "Complete").message;
+    assert!(
+        message.contains("exists and is not from an inventory"),
+        "{message}"
+    );
+    assert!(message.contains("c/torn.yaml: "), "{message}");
+    let site = fixture.site("b").await.expect("a site");
+    assert_eq!(value(site.package.as_ref()), "1");
+    // A second inventory with the same sites.
+    let entity = fixture
+        .add("inventory|other", "directory", &[("url", &place)])
+        .await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(
+        message.contains("belongs to the inventory fleet"),
+        "{message}"
+    );
+    // A site of its own goes, that of a person stays.
+    fs::remove_file(folder.path().join("a.yaml")).expect("removed");
+    fs::remove_file(folder.path().join("b.yaml")).expect("removed");
+    fixture.sync(ID).await;
+    assert_eq!(fixture.sites().await, ["a"]);
+    // An inventory that cannot be read changes nothing.
+    fs::write(folder.path().join("b.yaml"), config("b", "1")).expect("a file");
+    fixture.sync(ID).await;
+    fs::remove_dir_all(folder.path()).expect("removed");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(false));
+    assert_eq!(fixture.sites().await, ["a", "b"]);
+    fs::create_dir(folder.path()).expect("a folder");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_prints_sites_within_limits() {
+    let fixture = Fixture::with(
+        CatalogSettings::default()
+            .with_local(true)
+            .with_max_listing_bytes(10_000),
+    );
+    let sites = r#"[{"name": "x", "metadata": {"k": "v"}, "load": 1}, {"name": "y", "load": 2},
+        {"other": 1}, {"name": "z", "load": 3, "package": [{"no": "resource"}]}]"#;
+    let program = ["printf", "%s", sites];
+    let entity = fixture
+        .add_program(ID, "command", &program, &[("where", "load != 2")])
+        .await;
+    assert_eq!(fixture.sites().await, ["x"]);
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("2 problems"), "{message}");
+    for (arguments, part) in [
+        (&["false"][..], "ended with"),
+        (&["no-such-program-of-tko"], "not installed"),
+        (&["printf", "%s", "{{{"], "cannot read its output"),
+        (&["head", "-c", "20000", "/dev/zero"], "wrote more than"),
+        (&[], "names no program"),
+    ] {
+        let entity = fixture.add_program(ID, "command", arguments, &[]).await;
+        let synced = condition(&entity, "Synced");
+        assert_eq!(synced.status, Some(false));
+        assert!(
+            synced.message.contains(part),
+            "{part} in {}",
+            synced.message
+        );
+    }
+    assert_eq!(fixture.sites().await, ["x"]);
+}
+
+/// A NetBox with sites, which answers as its API reference says.
+fn netbox(count: usize) -> TestServer {
+    TestServer::start(move |request, calls| {
+        if request.header("authorization") != Some("Token 0123456789abcdef") {
+            return Answer::status(403).body(r#"{"detail": "Invalid token"}"#);
+        }
+        // The second call has to wait.
+        if calls == 1 {
+            return Answer::status(429).header("retry-after", "0");
+        }
+        let number = |name: &str, default: usize| {
+            request
+                .query(name)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(default)
+        };
+        let (limit, offset) = (number("limit", 50).min(1_000), number("offset", 0));
+        let results: Vec<Value> = (offset..count.min(offset + limit))
+            .map(|id| {
+                json!({
+                    "id": id, "name": format!("Site {id}"), "slug": format!("site-{id}"),
+                    "status": {"value": "active", "label": "Active"},
+                    "region": {"id": 1, "slug": "south"}, "tenant": null,
+                    "tags": [{"slug": "edge"}], "custom_fields": {"rack": id, "note": null},
+                })
+            })
+            .collect();
+        let next = (offset + limit < count).then(|| {
+            // As behind a proxy that NetBox does not know of.
+            format!(
+                "http://netbox.internal/api/dcim/sites/?limit={limit}&offset={}",
+                offset + limit
+            )
+        });
+        let page = json!({"count": count, "next": next, "previous": null, "results": results});
+        Answer::status(200).body(&page.to_string())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sites_of_netbox_come_page_by_page() {
+    let secrets = tempfile::tempdir().expect("a folder");
+    fs::write(secrets.path().join("netbox"), "0123456789abcdef\n").expect("a file");
+    fs::write(secrets.path().join("wrong"), "wrong").expect("a file");
+    let settings = CatalogSettings::default().with_secrets(Some(secrets.path().into()));
+    let fixture = Fixture::with(settings);
+    let server = netbox(1_234);
+    let url = server.url("");
+    let properties = [
+        ("url", &*url),
+        ("token", "secret:netbox"),
+        ("id", "netbox/{{ slug }}"),
+    ];
+    assert_synced(&fixture.add(ID, "netbox", &properties).await);
+    assert_eq!(fixture.sites().await.len(), 1_234);
+    let site = fixture.site("netbox/site-7").await.expect("a site");
+    let metadata = &site.entity.metadata;
+    for (key, value) in [
+        ("status", "active"),
+        ("region", "south"),
+        ("tag.edge", "true"),
+        ("rack", "7"),
+    ] {
+        assert_eq!(metadata.get(key), Some(value), "{key}");
+    }
+    let properties = [("url", &*url), ("token", "secret:wrong")];
+    let entity = fixture.add(ID, "netbox", &properties).await;
+    assert_eq!(&*condition(&entity, "Synced").reason, "Forbidden");
+    assert_eq!(fixture.sites().await.len(), 1_234);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clusters_are_sites() {
+    let cluster = |name: &str, region: &str| {
+        json!({"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster",
+            "metadata": {"name": name, "namespace": "fleet", "labels": {"region": region}}})
+    };
+    let pages = vec![
+        json!({"kind": "ClusterList", "metadata": {"continue": "next"},
+            "items": [cluster("a", "south"), cluster("b", "north")]}),
+        json!({"kind": "ClusterList", "metadata": {}, "items": [cluster("c", "south")]}),
+    ];
+    let server = TestServer::start(move |request, _| {
+        assert!(
+            request
+                .path
+                .starts_with("/apis/cluster.x-k8s.io/v1beta1/clusters")
+        );
+        let page = usize::from(request.query("continue").as_deref() == Some("next"));
+        Answer::status(200).body(&pages[page].to_string())
+    });
+    let fixture = Fixture::new();
+    let url = server.url("");
+    let properties = [("url", &*url), ("selector", "region=south")];
+    assert_synced(&fixture.add(ID, "kubernetes", &properties).await);
+    assert_eq!(fixture.sites().await, ["fleet/a", "fleet/c"]);
+    // The same from a file.
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = json!({"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ClusterProfile",
+        "metadata": {"name": "p", "namespace": "hub"}});
+    fs::write(folder.path().join("clusters.yaml"), profile.to_string()).expect("a file");
+    let place = text(folder.path());
+    assert_synced(
+        &fixture
+            .add("inventory|files", "kubernetes", &[("url", &place)])
+            .await,
+    );
+    assert!(fixture.site("hub/p").await.is_some());
+}

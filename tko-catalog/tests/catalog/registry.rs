@@ -1,0 +1,234 @@
+//! Catalogs in OCI registries and on web servers, which the tests serve.
+
+use crate::server::{Answer, Request, TestServer};
+use crate::support::{Fixture, assert_synced, condition, config, value};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+use tko_catalog::CatalogSettings;
+
+const ID: &str = "catalog|core";
+
+/// The media type of layers of Flux.
+const FLUX: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// A zip archive of files.
+fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in files {
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file(*name, options).expect("a file");
+        archive.write_all(text.as_bytes()).expect("written");
+    }
+    archive.finish().expect("an archive").into_inner()
+}
+
+/// A tar archive of one file.
+fn tar(name: &str, text: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, name, text.as_bytes())
+        .expect("a file");
+    archive.into_inner().expect("an archive")
+}
+
+/// The content of a registry with one repository `nf/upf`.
+#[derive(Default)]
+struct Registry {
+    tags: BTreeMap<String, String>,
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+impl Registry {
+    fn push(&mut self, tag: &str, media_type: &str, layer: Vec<u8>) {
+        let digest = sha256(&layer);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "layers": [{"mediaType": media_type, "digest": digest, "size": layer.len()}],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        self.objects.insert(digest, layer);
+        let digest = sha256(&manifest);
+        self.objects.insert(digest.clone(), manifest);
+        self.tags.insert(tag.to_owned(), digest);
+    }
+
+    /// Answers as the distribution specification says; two tags a page.
+    fn answer(&self, request: &Request, number: usize) -> Answer {
+        if request.path == "/token" {
+            if request.query("scope").as_deref() != Some("repository%3Anf%2Fupf%3Apull") {
+                return Answer::status(403);
+            }
+            return Answer::status(200).body(r#"{"token": "t1"}"#);
+        }
+        if request.header("authorization") != Some("Bearer t1") {
+            let host = request.header("host").unwrap_or_default();
+            let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"");
+            return Answer::status(401).header("www-authenticate", &challenge);
+        }
+        if number == 3 {
+            return Answer::status(429).header("retry-after", "0");
+        }
+        let Some(path) = request.path.strip_prefix("/v2/nf/upf/") else {
+            return Answer::status(404);
+        };
+        if path == "tags/list" {
+            let last = request.query("last").unwrap_or_default();
+            let page: Vec<&String> = self
+                .tags
+                .keys()
+                .filter(|tag| **tag > last)
+                .take(2)
+                .collect();
+            let body = json!({"name": "nf/upf", "tags": page}).to_string();
+            let answer = Answer::status(200).body(&body);
+            return match page.last() {
+                Some(last) if page.len() == 2 => {
+                    let link = format!("</v2/nf/upf/tags/list?n=2&last={last}>; rel=\"next\"");
+                    answer.header("link", &link)
+                }
+                _ => answer,
+            };
+        }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let digest = self.tags.get(name).map_or(name, String::as_str);
+        match self.objects.get(digest) {
+            Some(bytes) => Answer::status(200)
+                .header("docker-content-digest", digest)
+                .body(bytes),
+            None => Answer::status(404),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_of_a_registry_are_versions() {
+    let registry = Arc::new(Mutex::new(Registry::default()));
+    let served = registry.clone();
+    let server = TestServer::start(move |request, number| {
+        served.lock().expect("the registry").answer(request, number)
+    });
+    let image = "application/vnd.oci.image.layer.v1.tar";
+    {
+        let mut registry = registry.lock().expect("the registry");
+        for tag in ["v1", "v2", "v3"] {
+            registry.push(tag, image, tar("upf.yaml", &config("upf", tag)));
+        }
+        registry.push("latest", image, tar("upf.yaml", &config("upf", "latest")));
+        registry.push("v4", FLUX, b"no archive".to_vec());
+        registry.push("v5", "application/octet-stream", b"anything".to_vec());
+        let helm = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+        registry.push("v6", helm, b"a chart".to_vec());
+    }
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = format!("oci://{}/nf/upf", server.host());
+    let entity = fixture.add(ID, "oci", &[("url", &url)]).await;
+    let ids = fixture.templates().await;
+    assert_eq!(ids, ["nf/upf:v1", "nf/upf:v2", "nf/upf:v3", "nf/upf:v6"]);
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("2 problems"), "{message}");
+    assert!(message.contains("no layer has packages"), "{message}");
+    let read = fixture.template("nf/upf:v2").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "v2");
+    let chart = fixture.template("nf/upf:v6").await.expect("a template");
+    let chart = chart.package.expect("a package");
+    let spec: &Value = &chart.iter().next().expect("a chart").value()["spec"];
+    assert_eq!(spec, &json!({"chart": url, "version": "v6"}));
+    let before = fixture.revision().await;
+    fixture.sync(ID).await;
+    assert_eq!(
+        fixture.revision().await,
+        before + 2,
+        "only the request and its answer"
+    );
+    // A moved tag, and a layer that is not what its manifest says.
+    {
+        let mut registry = registry.lock().expect("the registry");
+        registry.push("v1", image, tar("upf.yaml", &config("upf", "moved")));
+        let layer = tar("upf.yaml", &config("upf", "v7"));
+        let digest = sha256(&layer);
+        registry.push("v7", image, layer.clone());
+        let mut forged = layer;
+        forged[0] ^= 1;
+        registry.objects.insert(digest, forged);
+    }
+    let entity = fixture.sync(ID).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.contains("nf/upf:v1 has other content"), "{message}");
+    assert!(message.contains("a layer has the digest"), "{message}");
+    assert!(fixture.template("nf/upf:v7").await.is_none());
+    let url = format!("oci://{}/nf/none", server.host());
+    let entity = fixture.add("catalog|none", "oci", &[("url", &url)]).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_on_a_web_server_is_read_when_it_changes() {
+    let content = Arc::new(Mutex::new((
+        1,
+        zip(&[
+            ("nf/upf/v1/upf.yaml", &config("upf", "1")),
+            ("nf/smf/v1/smf.yaml", &config("smf", "1")),
+            ("README.md", "no package"),
+        ]),
+    )));
+    let served = content.clone();
+    let server = TestServer::start(move |request, _| {
+        let content = served.lock().expect("the content");
+        let etag = format!("\"{}\"", content.0);
+        if request.header("if-none-match") == Some(&etag) {
+            return Answer::status(304);
+        }
+        Answer::status(200).header("etag", &etag).body(&content.1)
+    });
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = server.url("/packages.zip");
+    assert_synced(&fixture.add(ID, "http", &[("url", &url)]).await);
+    assert_eq!(fixture.templates().await, ["nf/smf:v1", "nf/upf:v1"]);
+    let (before, calls) = (fixture.revision().await, server.calls());
+    fixture.sync(ID).await;
+    assert_eq!(
+        fixture.revision().await,
+        before + 2,
+        "only the request and its answer"
+    );
+    assert!(server.calls() > calls);
+    *content.lock().expect("the content") = (
+        2,
+        zip(&[
+            ("nf/upf/v1/upf.yaml", &config("upf", "1")),
+            ("nf/upf/v2/upf.yaml", &config("upf", "2")),
+            ("../../escape/v1/a.yaml", &config("escape", "1")),
+        ]),
+    );
+    let entity = fixture.sync(ID).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(
+        message.contains("has a segment that is empty, . or .."),
+        "{message}"
+    );
+    assert_eq!(
+        fixture.templates().await,
+        ["nf/smf:v1", "nf/upf:v1", "nf/upf:v2"]
+    );
+    let smf = fixture.template("nf/smf:v1").await.expect("it stays");
+    assert_eq!(smf.entity.given.get("Catalog.gone"), Some("true"));
+    *content.lock().expect("the content") = (3, b"no archive".to_vec());
+    let entity = fixture.sync(ID).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(false));
+    assert_eq!(fixture.templates().await.len(), 3);
+}
