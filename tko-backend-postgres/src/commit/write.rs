@@ -25,7 +25,7 @@ use crate::dialect::{self, Notice};
 use crate::metrics::{Instrument, Purpose};
 use crate::sql::{BuiltSql, SqlBuilder};
 use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
-use tko_core::{ChangeSet, Key, Kind, Revision, Stage};
+use tko_core::{ChangeSet, Kind, Revision, Stage};
 
 pub(super) use joint::JointPlan;
 pub(super) use plan::{StagedSet, WritePlan};

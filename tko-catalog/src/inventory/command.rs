@@ -51,11 +51,9 @@ impl InventorySource for CommandInventory {
         command.envs(environment.filter_map(|name| Some((name, std::env::var_os(name)?))));
         let what = format!("run {}", self.program);
         let out = output(command, &what, settings.max_listing_bytes).await?;
-        let limits = Limits {
-            bytes: settings.max_listing_bytes,
-            documents: settings.max_sites,
-            ..Limits::default()
-        };
+        let limits = Limits::new()
+            .bytes(settings.max_listing_bytes)
+            .documents(settings.max_sites);
         let values = tko_core::encoding::decode(&out, Format::Yaml, Dialect::Programs, &limits)
             .map_err(|error| Error::bad(what, format!("cannot read its output: {error}")))?;
         let mut listing = InventoryListing::default();

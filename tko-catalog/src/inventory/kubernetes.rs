@@ -128,10 +128,7 @@ async fn from_files(path: &PathBuf, settings: &CatalogSettings) -> Result<Vec<Va
         .with_limits(limits)
         .files(&source)
         .await?;
-    let limits = Limits {
-        bytes: settings.max_listing_bytes,
-        ..Limits::default()
-    };
+    let limits = Limits::new().bytes(settings.max_listing_bytes);
     let mut objects = Vec::new();
     for file in files {
         let found = tko_core::encoding::decode(&file.bytes, Format::Yaml, Dialect::People, &limits);

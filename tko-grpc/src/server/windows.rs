@@ -10,7 +10,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tko_core::{Caller, Cursor, List, Page, Record, Result, Revision, Select, Want, WorkerApi};
+use tko_core::{Caller, Cursor, List, Page, Record, Result, Revision, Select, WorkerApi};
 
 /// Most ends of windows that are remembered.
 const MAX_ENDS: usize = 256;
