@@ -1,13 +1,18 @@
 //! Change sets: read, decided by the rules of [`tko_core::commit`], and written by one statement.
 //!
 //! The statement carries the versions of the rows that were read, and writes nothing if one of them
-//! changed. Then the change set is read and decided again. So no row is locked in between.
+//! changed. Then the change set is read and decided again. So no row is locked in between, unless
+//! deployments are deleted (`session`).
+//!
+//! If a process commits one change set alone, the statement also gives its changes their revisions.
+//! Otherwise a numbering pass does so later, for many sets at once.
 //!
 //! Versions are reserved once for a change set, for all attempts. If a reply is lost, they show
 //! whether the statement was applied.
 
 mod applied;
 mod deletion_intent;
+mod session;
 mod snapshot;
 mod write;
 
@@ -17,20 +22,23 @@ use crate::database::Database;
 use crate::fault::{SqlFault, fault, was_not_applied};
 use crate::feed::Feed;
 use crate::metrics::Purpose;
-use crate::retry::retry_read;
+use crate::retry::{is_contended, retry_read};
 use crate::versions::Versions;
-use crate::work::WorkSignal;
+use crate::work::{Stages, WorkSignal};
 use applied::{AppliedSet, find_applied};
 use deletion_intent::DeletionGuard;
+use session::{CommitSession, locks_first};
 use snapshot::{CommitSnapshot, StoredEntity};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::commit::{EmptySnapshot, Staged, check, judge};
 use tko_core::{
     Ack, Change, ChangeSet, Committed, Entity, Error, Key, Require, Result, Timestamp, Version,
 };
-use write::{WritePlan, execute};
+use tokio::sync::Semaphore;
+use write::WritePlan;
 
 /// The limit of attempts under contention.
 const ATTEMPTS: u32 = 200;
@@ -48,6 +56,20 @@ pub(crate) struct Committer {
     versions: Versions,
     feed: Arc<Feed>,
     signal: Arc<WorkSignal>,
+    /// The change sets that are being committed.
+    running: AtomicUsize,
+    /// Permits for transactions of several statements. They may need a second connection for
+    /// contents that are not cached.
+    sessions: Semaphore,
+}
+
+/// Counts a change set until it is dropped.
+struct RunningCommit<'a>(&'a AtomicUsize);
+
+impl Drop for RunningCommit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Committer {
@@ -63,6 +85,8 @@ impl Committer {
             versions: Versions::new(database.clone()),
             feed: feed.clone(),
             signal: signal.clone(),
+            running: AtomicUsize::new(0),
+            sessions: Semaphore::new(database.settings.pool_size() as usize / 2),
         }
     }
 
@@ -104,8 +128,16 @@ impl Committer {
                 self.content.bodies.forget(id);
             }
         }
-        if set.settle.is_some() || !set.enqueue.is_empty() {
-            self.signal.wake();
+        let stages = match set.settle {
+            Some(_) => Stages::ALL,
+            None => set.enqueue.iter().map(|work| work.stage).collect(),
+        };
+        self.signal.wake_stages(stages);
+        if let Some(revision) = committed.revision {
+            self.feed.advance(revision);
+            if ack == Ack::Durable {
+                committed.revision = None;
+            }
         }
         if let Some((id, last)) = numbering {
             self.feed.request_pass();
@@ -124,6 +156,13 @@ impl Committer {
         guard: Option<&DeletionGuard>,
     ) -> Result<AppliedSet> {
         let (database, skeletons) = (&*self.database, &self.content.skeletons);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let _running = RunningCommit(&self.running);
+        let locks_first = locks_first(set);
+        let _permit = match locks_first {
+            true => self.sessions.acquire().await.ok(),
+            false => None,
+        };
         let mut versions = self.versions.take(set.changes.len()).await?;
         for (version, change) in versions.iter_mut().zip(&set.changes) {
             if let Some(entity) = restored.get(change.key()) {
@@ -141,13 +180,28 @@ impl Committer {
             {
                 return Ok(applied);
             }
-            let snapshot = match attempt {
+            let mut session = CommitSession::of_statements();
+            let mut snapshot = match attempt {
                 0 if restored.is_empty() && needs_no_reading(set) => None,
+                _ if locks_first => match CommitSession::begin(database, skeletons, set).await {
+                    Ok((begun, snapshot)) => {
+                        session = begun;
+                        Some(snapshot)
+                    }
+                    Err(error) if is_contended(&error) => continue,
+                    Err(error) => return Err(error),
+                },
                 _ => {
                     let read = || CommitSnapshot::read(database, skeletons, set);
                     Some(retry_read(database, read).await?)
                 }
             };
+            // The statement itself looks for references. Usually there are none.
+            if attempt > 0
+                && let Some(snapshot) = &mut snapshot
+            {
+                session.read_references(database, set, snapshot).await?;
+            }
             let changes = set.changes.clone();
             let mut staged = match &snapshot {
                 // The statement sets the time.
@@ -166,6 +220,10 @@ impl Committer {
             if let Some(snapshot) = &snapshot
                 && let Err(error) = judge(&snapshot, &staged, &set.require, set.under.as_ref())
             {
+                // The error is about the references, too.
+                if locks_first && attempt == 0 {
+                    continue;
+                }
                 // It may fail because of an earlier attempt whose reply was lost.
                 return match lost_replies {
                     0 => Err(error),
@@ -174,16 +232,25 @@ impl Committer {
                         .ok_or(error),
                 };
             }
-            let plan =
+            let mut plan =
                 WritePlan::new(&self.content, set, &staged, snapshot.as_ref(), guard).await?;
-            match execute(&plan, database).await {
-                Ok(Some(id)) => {
+            // One pass for many sets costs less than numbering each.
+            if self.running.load(Ordering::Relaxed) == 1 {
+                plan.number_from(self.feed.low());
+            }
+            match session.write(&plan, database).await {
+                Ok(Some(written)) => {
                     let last = staged.steps.last();
                     let last = last.map(|step| (step.key().clone(), step.version));
-                    let needs_numbers = last.is_some() || plan.enqueues_others();
+                    let has_numbers = written.revision.is_some();
+                    let needs_numbers =
+                        !has_numbers && (last.is_some() || plan.enqueues_others());
                     return Ok(AppliedSet {
-                        committed: staged.committed(),
-                        numbering: needs_numbers.then_some((id, last)),
+                        committed: Committed {
+                            revision: written.revision,
+                            ..staged.committed()
+                        },
+                        numbering: needs_numbers.then_some((written.id, last)),
                     });
                 }
                 Ok(None) => {}

@@ -77,6 +77,7 @@ pub(crate) async fn connect(settings: PostgresSettings) -> Result<Database> {
         options,
         settings,
         metrics: StatementMetrics::default(),
+        process: uuid::Uuid::new_v4().simple().to_string(),
     })
 }
 

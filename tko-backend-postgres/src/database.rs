@@ -15,4 +15,6 @@ pub(crate) struct Database {
     pub(crate) options: PgConnectOptions,
     pub(crate) settings: PostgresSettings,
     pub(crate) metrics: StatementMetrics,
+    /// Names this process in notifications.
+    pub(crate) process: String,
 }

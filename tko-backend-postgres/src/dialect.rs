@@ -2,6 +2,7 @@
 
 use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
+use crate::work::Stages;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub(crate) async fn older_transactions_ended(
 /// Session settings: isolation, planning, and cancellation.
 ///
 /// Other databases plan by rules of their own, or take hints in the statement.
-pub(crate) const SESSION: [(&str, &str); 8] = [
+pub(crate) const SESSION: [(&str, &str); 9] = [
     // A statement must see all earlier commits, and rows in the state in which it locks them. The
     // database may have another default.
     ("default_transaction_isolation", "read committed"),
@@ -62,6 +63,9 @@ pub(crate) const SESSION: [(&str, &str); 8] = [
     // table was empty must not read all of it later.
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
+    // The text of a statement determines its plan, and not its values. So it is planned once for each
+    // connection: planning takes several times as long as executing.
+    ("plan_cache_mode", "force_generic_plan"),
     // Cancels the statements of disconnected clients.
     ("client_connection_check_interval", "500"),
 ];
@@ -149,9 +153,41 @@ pub(crate) async fn lock_housekeeping(
 /// An expression that notifies all processes of the last revision, or of due work if it is NULL,
 /// once the transaction commits.
 ///
-/// Only numbering passes use it: a notifying transaction takes a server-wide lock when it commits.
+/// Only numbering uses it, which holds the head of the feed: a notifying transaction takes a
+/// server-wide lock when it commits.
 pub(crate) fn notify(revision: &str) -> String {
     format!("pg_notify('{CHANNEL}', coalesce(({revision})::text, ''))")
+}
+
+/// A notification of numbered changes, or of due work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notice {
+    /// The last revision.
+    pub(crate) revision: Option<u64>,
+    /// The stages whose work may be due.
+    pub(crate) stages: Stages,
+    /// The process that sent it, if it has woken its own claims.
+    pub(crate) process: String,
+}
+
+impl Notice {
+    /// Reads a notification. Without a number, other work may be due, for example when a test
+    /// advances the clock.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut words = text.split(' ');
+        let revision = words.next().and_then(|word| word.parse().ok());
+        let stages = words.next().and_then(|word| word.parse().ok());
+        Self {
+            revision,
+            stages: stages.map_or(Stages::ALL, Stages::of_bits),
+            process: words.next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// What follows the revision in the text.
+    pub(crate) fn suffix(stages: Stages, process: &str) -> String {
+        format!(" {} {process}", stages.bits())
+    }
 }
 
 /// Opens a connection that receives notifications. They only save time: every process also polls.
@@ -164,4 +200,25 @@ pub(crate) async fn listener(options: &PgConnectOptions) -> Result<PgListener, s
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Notice;
+    use crate::work::Stages;
+    use tko_core::Stage;
+
+    #[test]
+    fn notices_are_read_back() {
+        let stages = Stages::from_iter([Stage::Delete]);
+        let text = format!("7{}", Notice::suffix(stages, "me"));
+        let notice = Notice::of(&text);
+        assert_eq!((notice.revision, notice.stages), (Some(7), stages));
+        assert_eq!(notice.process, "me");
+        let of_pass = Notice::of("7");
+        assert_eq!((of_pass.revision, of_pass.stages), (Some(7), Stages::ALL));
+        for other in ["", "x", "7 x", "-1 900 a b"] {
+            assert_eq!(Notice::of(other).stages, Stages::ALL, "{other}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The feed: revisions, changes, history, and retention.
 //!
-//! Changes get their revisions after the commit, by a numbering pass that any process may run
-//! (`numbering`, `pass`). Every process learns the new head (`listening`), and its watchers continue
+//! Changes get their revisions with the commit if nothing else is being committed, or else after it,
+//! by a numbering pass that any process may run (`numbering`, `pass`). Every process learns the new head (`listening`), and its watchers continue
 //! from there (`tail`) with changes that are read once per process (`recent`). Old changes are
 //! deleted (`retention`).
 
@@ -80,6 +80,16 @@ impl Feed {
         ));
         tasks.spawn(retention::run(database.clone()));
         FeedTasks { _tasks: tasks }
+    }
+
+    /// The first change set that may be without revisions.
+    pub(crate) fn low(&self) -> i64 {
+        self.numbering.low()
+    }
+
+    /// Tells watchers of a change set that was numbered when it was committed.
+    pub(crate) fn advance(&self, revision: Revision) {
+        self.head.advance(revision.0);
     }
 
     /// Requests a numbering pass: this process committed a change set.

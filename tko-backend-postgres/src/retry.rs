@@ -1,6 +1,7 @@
 //! Retrying reads whose connection was lost.
 
 use crate::database::Database;
+use crate::fault::SqlFault;
 use sqlx::Error as SqlError;
 use std::error::Error as _;
 use tko_core::{Error, Result};
@@ -35,6 +36,12 @@ where
             result => return result,
         }
     }
+}
+
+/// Whether a statement failed because another transaction was in its way.
+pub(crate) fn is_contended(error: &Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref());
+    source.is_some_and(|source| SqlFault::of(source) == SqlFault::Retry)
 }
 
 /// Whether a statement failed because its connection was lost.

@@ -4,6 +4,9 @@
 //! its deletion is not announced. A deleter announces the deletion first. Then it waits until every
 //! transaction has ended that may have checked before. After that it sees all references, and no new
 //! one can appear. So a million creations from one template neither lock nor touch its row.
+//!
+//! Deployments have few children, which are created in sets. So the writer of a reference to one locks
+//! its row against deletion, and a deletion locks it before it looks for children (`session`).
 
 use crate::codes::{key_arrays, micros};
 use crate::database::Database;
@@ -32,7 +35,8 @@ pub(super) struct DeletionGuard {
 }
 
 impl DeletionGuard {
-    /// Announces the keys of [`Require::Unreferenced`]. Returns `None` if there are none.
+    /// Announces the keys of [`Require::Unreferenced`], apart from deployments. Returns `None` if
+    /// there are none.
     ///
     /// # Errors
     /// `Busy`: another client is deleting one of them, or an old transaction does not end.
@@ -41,7 +45,7 @@ impl DeletionGuard {
             .require
             .iter()
             .filter_map(|require| match require {
-                Require::Unreferenced(key) => Some(key),
+                Require::Unreferenced(key) if !matches!(key, Key::Deployment(_)) => Some(key),
                 _ => None,
             })
             .collect();

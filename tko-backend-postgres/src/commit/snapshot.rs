@@ -10,8 +10,9 @@ use crate::row::{COLUMNS, EntityRow, idempotency_hash};
 use crate::skeletons::Skeletons;
 use crate::token::TokenSecret;
 use crate::work::ALL_STAGES;
-use sqlx::{AssertSqlSafe, Row as _};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor, Row as _};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::commit::{Right, Snapshot, StoredRow, TokenState};
 use tko_core::{
@@ -116,10 +117,13 @@ impl CommitSnapshot {
             .chain(set.under.as_ref().map(|token| &token.key))
             .collect();
         let (now, rows) = rows(database, skeletons, &keys).await?;
-        let holders = holders(database, set).await?;
-        let referenced = referenced(database, set).await?;
+        let holders = holders(database, set, &database.pool).await?;
+        let referenced = referenced(database, set, &database.pool).await?;
         let (token, claim) = match &set.under {
-            Some(token) => token_state(database, token, now, rows.get(&token.key)).await?,
+            Some(token) => {
+                let row = rows.get(&token.key);
+                token_state(database, token, now, row, &database.pool).await?
+            }
             None => (TokenState::Unknown, None),
         };
         Ok(Self {
@@ -131,6 +135,75 @@ impl CommitSnapshot {
             claim,
         })
     }
+
+    /// Reads the same in a transaction, except for the references, and locks the changed rows and
+    /// the deployments to which nothing may refer.
+    pub(super) async fn lock(
+        database: &Database,
+        skeletons: &Skeletons,
+        set: &ChangeSet,
+        transaction: &mut PgConnection,
+    ) -> Result<Self> {
+        let mut keys: BTreeMap<&Key, bool> = BTreeMap::new();
+        for require in &set.require {
+            let locks = matches!(require, Require::Unreferenced(Key::Deployment(_)));
+            *keys.entry(require.key()).or_default() |= locks;
+        }
+        if let Some(token) = &set.under {
+            keys.entry(&token.key).or_default();
+        }
+        keys.extend(set.changes.iter().map(|change| (change.key(), true)));
+        let (locks, keys): (Vec<bool>, Vec<&Key>) =
+            keys.into_iter().map(|(key, locks)| (locks, key)).unzip();
+        let (kinds, ids) = key_arrays(keys);
+        let sql = format!(
+            "WITH k AS MATERIALIZED ( \
+             SELECT * FROM unnest($1::smallint[], $2::text[], $3::boolean[]) k(kind, id, locks)), \
+             locked AS MATERIALIZED ( \
+             SELECT e.* FROM k JOIN entity e ON e.kind = k.kind AND e.id = k.id WHERE k.locks \
+             ORDER BY e.kind, e.id FOR UPDATE OF e), \
+             found AS ( \
+             SELECT * FROM locked UNION ALL SELECT e.* FROM k \
+             JOIN entity e ON e.kind = k.kind AND e.id = k.id WHERE NOT k.locks) \
+             SELECT now_us() AS now, {COLUMNS}, e.edit, e.edit_until \
+             FROM (SELECT 1) one LEFT JOIN found e ON true"
+        );
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(kinds)
+            .bind(ids)
+            .bind(locks)
+            .fetch_all(&mut *transaction)
+            .sent(&database.metrics, Purpose::ReadChanged)
+            .await?;
+        let (now, rows) = decoded(skeletons, &found).await?;
+        let holders = holders(database, set, &mut *transaction).await?;
+        let (token, claim) = match &set.under {
+            Some(token) => {
+                let row = rows.get(&token.key);
+                token_state(database, token, now, row, transaction).await?
+            }
+            None => (TokenState::Unknown, None),
+        };
+        Ok(Self {
+            now,
+            rows,
+            holders,
+            referenced: HashSet::new(),
+            token,
+            claim,
+        })
+    }
+
+    /// Reads the references that [`lock`](Self::lock) left out.
+    pub(super) async fn read_references(
+        &mut self,
+        database: &Database,
+        set: &ChangeSet,
+        transaction: &mut PgConnection,
+    ) -> Result<()> {
+        self.referenced = referenced(database, set, transaction).await?;
+        Ok(())
+    }
 }
 
 async fn token_state(
@@ -138,8 +211,9 @@ async fn token_state(
     token: &Token,
     now: Timestamp,
     row: Option<&StoredEntity>,
+    executor: impl PgExecutor<'_>,
 ) -> Result<(TokenState, Option<LiveClaim>)> {
-    let Database { pool, metrics, .. } = database;
+    let metrics = &database.metrics;
     match TokenSecret::of(token) {
         TokenSecret::Unknown => Ok((TokenState::Unknown, None)),
         TokenSecret::Lease(lease) => {
@@ -151,7 +225,7 @@ async fn token_state(
                 .bind(kind_number(token.key.kind()))
                 .bind(token.key.id())
                 .bind(lease)
-                .fetch_optional(pool)
+                .fetch_optional(executor)
                 .sent(metrics, Purpose::FindLease)
                 .await?;
             let Some(stage) = stage.map(stage_of).transpose()? else {
@@ -175,7 +249,7 @@ async fn token_state(
                 "SELECT EXISTS (SELECT 1 FROM edit WHERE token = $1 AND until <= now_us())",
             )
             .bind(uuid)
-            .fetch_one(pool)
+            .fetch_one(executor)
             .sent(metrics, Purpose::FindModification)
             .await?;
             let state = if has_expired {
@@ -206,10 +280,18 @@ async fn rows(
         .fetch_all(&database.pool)
         .sent(&database.metrics, Purpose::ReadChanged)
         .await?;
+    decoded(skeletons, &found).await
+}
+
+/// Decodes rows, each after the store's time and before its modification; or only the time.
+async fn decoded(
+    skeletons: &Skeletons,
+    found: &[PgRow],
+) -> Result<(Timestamp, HashMap<Key, StoredEntity>)> {
     let broken = fault("decode the entities of a change set");
     let mut now = Timestamp::default();
     let (mut read, mut beside) = (Vec::new(), Vec::new());
-    for row in &found {
+    for row in found {
         now = Timestamp(row.try_get(0).map_err(&broken)?);
         let kind: Option<i16> = row.try_get("kind").map_err(&broken)?;
         if kind.is_none() {
@@ -238,7 +320,11 @@ async fn rows(
 }
 
 /// Reads the holders of the idempotency keys that the change set puts.
-async fn holders(database: &Database, set: &ChangeSet) -> Result<HashMap<Arc<str>, DeploymentId>> {
+async fn holders(
+    database: &Database,
+    set: &ChangeSet,
+    executor: impl PgExecutor<'_>,
+) -> Result<HashMap<Arc<str>, DeploymentId>> {
     let wanted: HashMap<Vec<u8>, Arc<str>> = set
         .changes
         .iter()
@@ -258,7 +344,7 @@ async fn holders(database: &Database, set: &ChangeSet) -> Result<HashMap<Arc<str
     let found: Vec<(Vec<u8>, String)> =
         sqlx::query_as("SELECT once, id FROM entity WHERE once = ANY($1)")
             .bind(&hashes)
-            .fetch_all(&database.pool)
+            .fetch_all(executor)
             .sent(&database.metrics, Purpose::FindHolders)
             .await?;
     found
@@ -269,7 +355,11 @@ async fn holders(database: &Database, set: &ChangeSet) -> Result<HashMap<Arc<str
 }
 
 /// Reads which keys of [`Require::Unreferenced`] an unchanged entity refers to.
-async fn referenced(database: &Database, set: &ChangeSet) -> Result<HashSet<Key>> {
+async fn referenced(
+    database: &Database,
+    set: &ChangeSet,
+    executor: impl PgExecutor<'_>,
+) -> Result<HashSet<Key>> {
     let asked: Vec<&Key> = set
         .require
         .iter()
@@ -292,7 +382,7 @@ async fn referenced(database: &Database, set: &ChangeSet) -> Result<HashSet<Key>
         .bind(ids)
         .bind(changed_kinds)
         .bind(changed_ids)
-        .fetch_all(&database.pool)
+        .fetch_all(executor)
         .sent(&database.metrics, Purpose::FindReferrers)
         .await?;
     found.iter().map(|(kind, id)| key_of(*kind, id)).collect()

@@ -7,7 +7,8 @@
 //! 3. Entities are deleted, updated, and inserted.
 //! 4. `s`: the id of the change set, taken after the last lock. So change sets of one entity have
 //!    ids in the order of their commits, and revisions follow that order.
-//! 5. The rest: bodies, metadata, work, and changes to be numbered.
+//! 5. The rest: bodies, metadata, work, and changes to be numbered. If nothing else is being
+//!    committed, `top` locks the head of the feed, and the changes get their revisions at once.
 
 mod changes;
 mod claim;
@@ -18,29 +19,46 @@ mod rows;
 mod work;
 
 use crate::database::Database;
+use crate::dialect::{self, Notice};
 use crate::metrics::{Instrument, Purpose};
 use crate::sql::{BuiltSql, SqlBuilder};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
+use tko_core::Revision;
 
 pub(super) use plan::WritePlan;
 
-/// Writes a change set. Returns its id; `None` if the state changed since it was read.
+/// A change set that was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WrittenSet {
+    pub(super) id: i64,
+    /// The revision of its last change, if it got revisions in the same transaction.
+    pub(super) revision: Option<Revision>,
+}
+
+/// Writes a change set. Returns `None` if the state changed since it was read.
 ///
 /// # Errors
 /// The error of the database: the caller decides about retries.
-pub(super) async fn execute(
+pub(super) async fn execute<'e>(
     plan: &WritePlan<'_>,
     database: &Database,
-) -> sqlx::Result<Option<i64>> {
-    let BuiltSql { text, values } = statement(plan)?;
+    executor: impl PgExecutor<'e>,
+) -> sqlx::Result<Option<WrittenSet>> {
+    let BuiltSql { text, values } = statement(plan, &database.process)?;
     let row = sqlx::query_with(AssertSqlSafe(text), values)
-        .fetch_one(&database.pool)
+        .fetch_one(executor)
         .measured(&database.metrics, Purpose::Commit)
         .await?;
-    row.try_get(0)
+    let id: Option<i64> = row.try_get(0)?;
+    let revision: Option<i64> = match plan.numbers_from {
+        Some(_) => row.try_get(1)?,
+        None => None,
+    };
+    let revision = revision.map(|revision| Revision(revision.unsigned_abs()));
+    Ok(id.map(|id| WrittenSet { id, revision }))
 }
 
-fn statement(plan: &WritePlan<'_>) -> sqlx::Result<BuiltSql> {
+fn statement(plan: &WritePlan<'_>, process: &str) -> sqlx::Result<BuiltSql> {
     let mut sql = SqlBuilder::default();
     let mut gate = Vec::new();
     gate::lock(plan, &mut sql, &mut gate)?;
@@ -75,5 +93,15 @@ fn statement(plan: &WritePlan<'_>) -> sqlx::Result<BuiltSql> {
             format_args!("DELETE FROM going USING s WHERE going.token = {token}"),
         );
     }
-    Ok(sql.finish("SELECT (SELECT id FROM s)"))
+    if plan.numbers_from.is_none() {
+        return Ok(sql.finish("SELECT (SELECT id FROM s)"));
+    }
+    let stages = plan.set.enqueue.iter().map(|work| work.stage);
+    let suffix = sql.bind(Notice::suffix(stages.collect(), process))?;
+    let revision = format!("(SELECT revision FROM moved)::text || {suffix}");
+    let notify = dialect::notify(&revision);
+    Ok(sql.finish(format_args!(
+        "SELECT (SELECT id FROM s), (SELECT revision FROM moved), \
+         (SELECT {notify} FROM moved)::text"
+    )))
 }

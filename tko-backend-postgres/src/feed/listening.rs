@@ -2,7 +2,7 @@
 
 use super::head::{FeedHead, position};
 use crate::database::Database;
-use crate::dialect;
+use crate::dialect::{self, Notice};
 use crate::monitor::DatabaseMonitor;
 use crate::work::WorkSignal;
 use std::sync::Arc;
@@ -33,12 +33,16 @@ async fn receive(
     loop {
         // `None` after the connection was lost and opened again: notifications may be missing.
         let notification = listener.try_recv().await?;
-        // Without a number: other work may be due, for example when a test advances the clock.
-        let revision = notification.and_then(|text| text.payload().parse().ok());
-        if let Some(revision) = revision {
+        let notice = notification.map_or_else(
+            || Notice::of(""),
+            |notification| Notice::of(notification.payload()),
+        );
+        if let Some(revision) = notice.revision {
             head.advance(revision);
         }
-        signal.wake();
+        if notice.process != database.process {
+            signal.wake_stages(notice.stages);
+        }
     }
 }
 

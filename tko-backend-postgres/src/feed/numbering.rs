@@ -7,7 +7,7 @@ use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
 use crate::work::WorkSignal;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_core::{Error, Key, Result, Revision, Version};
@@ -52,6 +52,8 @@ pub(super) struct Numbering {
     ended: watch::Sender<u64>,
     /// A caller waits for a change set that a pass left out.
     needs_full: AtomicBool,
+    /// The first change set that the last pass looked at.
+    low: AtomicI64,
     sets: Mutex<NumberedSets>,
 }
 
@@ -77,6 +79,7 @@ impl Numbering {
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             needs_full: AtomicBool::new(false),
+            low: AtomicI64::new(0),
             sets: Mutex::default(),
         }
     }
@@ -84,6 +87,12 @@ impl Numbering {
     /// Requests a pass.
     pub(super) fn request(&self) {
         self.requested.notify_one();
+    }
+
+    /// The first change set that may be without revisions: older ones have theirs, except for the
+    /// few that a full pass finds.
+    pub(super) fn low(&self) -> i64 {
+        self.low.load(Ordering::Relaxed)
     }
 
     /// Requests a pass without delay.
@@ -250,7 +259,9 @@ pub(super) async fn run(numbering: Arc<Numbering>) {
             window.full.push_back((last, window.high));
             0
         } else {
-            window.low()
+            let low = window.low();
+            numbering.low.store(low, Ordering::Relaxed);
+            low
         };
         match numbering.number(from, &mut window).await {
             Ok(()) => _ = numbering.ended.send_replace(pass),

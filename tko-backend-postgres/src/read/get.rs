@@ -33,21 +33,28 @@ pub(crate) async fn get(
 }
 
 async fn read(reader: &EntityReader, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
-    let sql = format!(
-        "SELECT k.nth, {} FROM unnest($1::smallint[], $2::text[]) \
-         WITH ORDINALITY k(kind, id, nth) CROSS JOIN LATERAL \
-         (SELECT * FROM entity o WHERE o.kind = k.kind AND o.id = k.id LIMIT 1) e{}",
-        found::columns(COLUMNS, want),
-        found::join(want)
-    );
-    let (kinds, ids): (Vec<i16>, Vec<&str>) = keys
-        .iter()
-        .map(|key| (kind_number(key.kind()), key.id()))
-        .unzip();
+    let (columns, join) = (found::columns(COLUMNS, want), found::join(want));
+    let query = if let [key] = keys {
+        // Most reads are of one key: nothing to expand, nothing to join.
+        let sql = format!(
+            "SELECT 1::bigint, {columns} FROM entity e{join} WHERE e.kind = $1 AND e.id = $2"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql));
+        query.bind(kind_number(key.kind())).bind(key.id())
+    } else {
+        let sql = format!(
+            "SELECT k.nth, {columns} FROM unnest($1::smallint[], $2::text[]) \
+             WITH ORDINALITY k(kind, id, nth) CROSS JOIN LATERAL \
+             (SELECT * FROM entity o WHERE o.kind = k.kind AND o.id = k.id LIMIT 1) e{join}"
+        );
+        let (kinds, ids): (Vec<i16>, Vec<&str>) = keys
+            .iter()
+            .map(|key| (kind_number(key.kind()), key.id()))
+            .unzip();
+        sqlx::query(AssertSqlSafe(sql)).bind(kinds).bind(ids)
+    };
     let mut connection = reader.acquire(&reader.database.pool).await?;
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(kinds)
-        .bind(ids)
+    let rows = query
         .fetch_all(&mut *connection)
         .sent(&reader.database.metrics, Purpose::Get)
         .await?;

@@ -149,7 +149,7 @@ pub(crate) async fn claim(
     if max == 0 {
         return Ok(Vec::new());
     }
-    let mut listener = signal.listener();
+    let mut listener = signal.listener(request.stage);
     let mut end = None;
     loop {
         listener.clear();

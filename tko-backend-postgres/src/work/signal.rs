@@ -1,29 +1,69 @@
 //! The signal that work may be due, within a process.
 
+use crate::codes::stage_number;
 use std::time::Duration;
+use tko_core::Stage;
 use tokio::sync::watch;
 
-/// Wakes all waiting claims. Each of them looks for work itself.
+/// Wakes waiting claims. Each of them looks for work itself.
 #[derive(Debug)]
-pub(crate) struct WorkSignal(watch::Sender<u64>);
+pub(crate) struct WorkSignal([watch::Sender<u64>; Stage::ALL.len()]);
 
 impl Default for WorkSignal {
     fn default() -> Self {
-        Self(watch::Sender::new(0))
+        Self(std::array::from_fn(|_| watch::Sender::new(0)))
     }
 }
 
-/// Receives every signal since it was created or [cleared](Self::clear).
+/// Receives every signal of a stage since it was created or [cleared](Self::clear).
 pub(super) struct WorkListener(watch::Receiver<u64>);
 
-impl WorkSignal {
-    /// Signals that work may be due, or due earlier than expected.
-    pub(crate) fn wake(&self) {
-        self.0.send_modify(|count| *count = count.wrapping_add(1));
+/// A set of stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stages(u8);
+
+impl Stages {
+    pub(crate) const ALL: Self = Self(u8::MAX);
+
+    /// The set with these bits, as [`bits`](Self::bits) returns them.
+    pub(crate) fn of_bits(bits: u8) -> Self {
+        Self(bits)
     }
 
-    pub(super) fn listener(&self) -> WorkListener {
-        WorkListener(self.0.subscribe())
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    fn has(self, stage: Stage) -> bool {
+        self.0 & (1 << stage_number(stage)) != 0
+    }
+}
+
+impl FromIterator<Stage> for Stages {
+    fn from_iter<I: IntoIterator<Item = Stage>>(stages: I) -> Self {
+        let bits = stages.into_iter().map(|stage| 1 << stage_number(stage));
+        Self(bits.fold(0, |all, bit: u8| all | bit))
+    }
+}
+
+impl WorkSignal {
+    /// Signals that work of any stage may be due, or due earlier than expected.
+    pub(crate) fn wake(&self) {
+        self.wake_stages(Stages::ALL);
+    }
+
+    /// The same for work of these stages.
+    pub(crate) fn wake_stages(&self, stages: Stages) {
+        for (stage, sender) in Stage::ALL.into_iter().zip(&self.0) {
+            if stages.has(stage) {
+                sender.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        }
+    }
+
+    pub(super) fn listener(&self, stage: Stage) -> WorkListener {
+        let place = Stage::ALL.iter().position(|known| *known == stage);
+        WorkListener(self.0[place.unwrap_or_default()].subscribe())
     }
 }
 
@@ -36,5 +76,24 @@ impl WorkListener {
     /// Waits for a signal, but not longer than this.
     pub(super) async fn wait(&mut self, limit: Duration) {
         let _ = tokio::time::timeout(limit, self.0.changed()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Stages, WorkSignal};
+    use tko_core::Stage;
+
+    #[test]
+    fn only_the_claims_of_a_stage_are_woken() {
+        let signal = WorkSignal::default();
+        let prepare = signal.listener(Stage::Prepare);
+        let delete = signal.listener(Stage::Delete);
+        let stages = Stages::from_iter([Stage::Prepare, Stage::Schedule]);
+        signal.wake_stages(Stages::of_bits(stages.bits()));
+        assert!(prepare.0.has_changed().expect("it is there"));
+        assert!(!delete.0.has_changed().expect("it is there"));
+        signal.wake();
+        assert!(delete.0.has_changed().expect("it is there"));
     }
 }

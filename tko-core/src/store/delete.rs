@@ -29,7 +29,7 @@ use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, SCHEDULED, Want};
+use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, Record, SCHEDULED, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::pattern::Pattern;
@@ -75,12 +75,10 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - [`Conflict`](Error::Conflict): under constant contention; try again.
     /// - As [`Backend::commit`].
     pub async fn finish_deletion(&self, key: &Key) -> Result<()> {
-        let deleting = self
-            .find(key, Want::ROW)
-            .await?
-            .is_some_and(|record| record.entity.deleting);
-        if deleting {
-            self.clear_and_delete(key, DeletedBy::Worker).await?;
+        let found = self.find(key, Want::ROW).await?;
+        if found.as_ref().is_some_and(|record| record.entity.deleting) {
+            let done = self.clear_and_delete(key, DeletedBy::Worker, found);
+            done.await?;
         }
         Ok(())
     }
@@ -92,11 +90,13 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `NotFound`: the entity does not exist, or is already being deleted.
     /// - As `delete_entity`.
     pub(super) async fn remove(&self, key: &Key) -> Result<()> {
-        self.find(key, Want::ROW)
+        let found = self
+            .find(key, Want::ROW)
             .await?
             .filter(|record| !record.entity.deleting)
             .ok_or_else(|| Error::not_found(key))?;
-        self.delete_entity(key, false).await.map(|_| ())
+        let done = self.clear_and_delete(key, DeletedBy::Request, Some(found));
+        self.or_left_to_worker(key, done.await).await.map(|_| ())
     }
 
     /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
@@ -112,7 +112,13 @@ impl<B: Backend + ?Sized> Store<B> {
         } else {
             DeletedBy::Request
         };
-        match self.clear_and_delete(key, by).await {
+        let done = self.clear_and_delete(key, by, None).await;
+        self.or_left_to_worker(key, done).await
+    }
+
+    /// Leaves a deletion to a worker if a referrer is under modification.
+    async fn or_left_to_worker(&self, key: &Key, done: Result<bool>) -> Result<bool> {
+        match done {
             Err(Error::Busy(busy)) if busy != *key => self.leave_to_worker(key).await,
             done => done,
         }
@@ -121,7 +127,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Clears the relations of all referrers, then deletes the row, unless a scheduler holds it.
     /// Returns whether it is gone.
     ///
-    /// Each round reads the row and clears one page of referrers. The first round marks the row as
+    /// `found` is the row, if it was read just before. Each round reads the row and clears one page
+    /// of referrers. The first round marks the row as
     /// `deleting`, unless that round already removes it. The last round removes the row, or leaves
     /// it marked if it is held. After a conflict the referrers are listed from the start. Those
     /// that are cleared already are not found again, unless they are still placed on the site.
@@ -130,12 +137,21 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `Busy`: the entity or one of its referrers is under a modification; names that one.
     /// - `Conflict`, `NotFound`: the rows kept changing for all attempts.
     /// - As [`Backend::commit`].
-    async fn clear_and_delete(&self, key: &Key, by: DeletedBy) -> Result<bool> {
+    async fn clear_and_delete(
+        &self,
+        key: &Key,
+        by: DeletedBy,
+        mut found: Option<Record>,
+    ) -> Result<bool> {
         let mut walk = Referrers::of(key);
         let mut tries = 0;
         loop {
-            let Some(record) = self.find(key, Want::ROW).await? else {
-                return Ok(true);
+            let record = match found.take() {
+                Some(record) => record,
+                None => match self.find(key, Want::ROW).await? {
+                    Some(record) => record,
+                    None => return Ok(true),
+                },
             };
             let entity = &record.entity;
             let mut draft = ChangeDraft::because("deleted");

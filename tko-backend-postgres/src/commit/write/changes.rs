@@ -1,11 +1,14 @@
-//! The part that records changes, to be numbered after the commit.
+//! The parts that record changes: to be numbered after the commit, or with revisions.
 
 use super::plan::WritePlan;
-use crate::codes::{key_arrays, signed};
+use crate::codes::{count, key_arrays, signed};
 use crate::sql::SqlBuilder;
 use tko_core::commit::Step;
 
-/// Adds the part that inserts the changes of all steps.
+/// The columns of a change, beside its numbers.
+const COLUMNS: &str = "kind, gone, body_before, version, at, id, before, cause";
+
+/// Adds the parts that insert the changes of all steps.
 pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
     if plan.staged.steps.is_empty() {
         return Ok(());
@@ -41,12 +44,50 @@ pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<
     } else {
         "(SELECT row_to_json(e) FROM entity e WHERE e.kind = c.kind AND e.id = c.id)"
     };
-    sql.with(
-        "changes",
+    let changes = format!(
+        "SELECT s.id AS change_set, c.ordinal, c.kind, c.gone, c.body_before, c.version, \
+         {now} AS at, c.id, {before} AS before, {cause}::text AS cause FROM s CROSS JOIN {rows}"
+    );
+    let Some(low) = plan.numbers_from else {
+        let pending = format!("INSERT INTO pending (change_set, ordinal, {COLUMNS}) {changes}");
+        sql.with("changes", pending);
+        return Ok(());
+    };
+    sql.with_materialized("changes", changes);
+    let low = sql.bind(low)?;
+    // After the last row lock. It never waits: whoever has the head waits for rows that are locked
+    // here.
+    sql.with_materialized(
+        "top",
         format_args!(
-            "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
-             SELECT s.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, {now}, c.id, {before}, {cause}::text \
-             FROM s CROSS JOIN {rows}"
+            "SELECT h.revision FROM head h CROSS JOIN s \
+             WHERE NOT EXISTS (SELECT 1 FROM pending WHERE change_set >= {low}) \
+             AND NOT EXISTS (SELECT 1 FROM mark WHERE change_set >= {low}) \
+             FOR UPDATE OF h SKIP LOCKED"
+        ),
+    );
+    let steps = sql.bind(count(plan.staged.steps.len()))?;
+    sql.with(
+        "events",
+        format_args!(
+            "INSERT INTO event (revision, set_revision, {COLUMNS}) \
+             SELECT t.revision + 1 + c.ordinal, t.revision + {steps}, {COLUMNS} \
+             FROM top t CROSS JOIN changes c"
+        ),
+    );
+    sql.with(
+        "moved",
+        format_args!(
+            "UPDATE head SET revision = (SELECT revision FROM top) + {steps} \
+             WHERE EXISTS (SELECT 1 FROM top) RETURNING revision"
+        ),
+    );
+    sql.with(
+        "later",
+        format_args!(
+            "INSERT INTO pending (change_set, ordinal, {COLUMNS}) \
+             SELECT change_set, ordinal, {COLUMNS} FROM changes \
+             WHERE NOT EXISTS (SELECT 1 FROM top)"
         ),
     );
     Ok(())

@@ -9,9 +9,43 @@ use std::fmt;
 use tko_core::commit::Step;
 use tko_core::{Key, Require};
 
-/// Locks the changed rows, if they still have the versions that were read.
+/// Adds the parts that lock rows: the changed ones, if they still have the versions that were read,
+/// and then the deployments to which the set refers. The last of these parts is `locked`.
 pub(super) fn lock(
     plan: &WritePlan<'_>,
+    sql: &mut SqlBuilder,
+    gate: &mut Vec<String>,
+) -> sqlx::Result<()> {
+    let parents = required(plan, |key| matches!(key, Key::Deployment(_)));
+    let name = if parents.is_empty() {
+        "locked"
+    } else {
+        "pinned"
+    };
+    pin(plan, name, sql, gate)?;
+    if parents.is_empty() {
+        return Ok(());
+    }
+    let after = if gate.is_empty() {
+        ""
+    } else {
+        " AND (SELECT count(*) FROM pinned) >= 0"
+    };
+    let count = parents.len();
+    let found = requirement(plan, parents, sql)?;
+    // Excludes only the deletion of these rows, which locks them before it looks for referrers.
+    sql.with_materialized(
+        "locked",
+        format_args!("SELECT 1 FROM {found}{after} ORDER BY e.kind, e.id FOR KEY SHARE OF e"),
+    );
+    gate.push(has_rows(sql, count, format_args!("locked"))?);
+    Ok(())
+}
+
+/// Locks the changed rows, if they still have the versions that were read.
+fn pin(
+    plan: &WritePlan<'_>,
+    name: &'static str,
     sql: &mut SqlBuilder,
     gate: &mut Vec<String>,
 ) -> sqlx::Result<()> {
@@ -39,30 +73,29 @@ pub(super) fn lock(
         .column("exclusive", "boolean", exclusive)?
         .named("p");
     let own = sql.bind(plan.modification())?;
+    // Referrers that are created need not wait for a change of these rows, but for their deletion.
+    let deletes = plan.rows.iter().any(Option::is_none);
+    let lock = if deletes { "UPDATE" } else { "NO KEY UPDATE" };
     sql.with_materialized(
-        "locked",
+        name,
         format_args!(
             "SELECT e.* FROM {pins} JOIN entity e ON e.kind = p.kind AND e.id = p.id \
              WHERE e.version = p.version AND (NOT p.exclusive OR e.edit IS NULL \
              OR e.edit_until <= now_us() OR e.edit = {own}) \
-             ORDER BY e.kind, e.id FOR UPDATE OF e"
+             ORDER BY e.kind, e.id FOR {lock} OF e"
         ),
     );
-    gate.push(has_rows(sql, count, format_args!("locked"))?);
+    gate.push(has_rows(sql, count, format_args!("{name}"))?);
     Ok(())
 }
 
-/// Checks requirements on rows that are not locked, in the statement's snapshot.
-pub(super) fn requirements(
-    plan: &WritePlan<'_>,
-    sql: &mut SqlBuilder,
-    gate: &mut Vec<String>,
-) -> sqlx::Result<()> {
-    // By key, the required generation and version.
-    let mut present: BTreeMap<&Key, (Option<i64>, Option<i64>)> = BTreeMap::new();
-    let mut absent: BTreeSet<&Key> = BTreeSet::new();
-    let mut unreferenced: BTreeSet<&Key> = BTreeSet::new();
-    for require in &plan.set.require {
+/// By key, the generation and the version that an entity must have, which must exist.
+type Required<'a> = BTreeMap<&'a Key, (Option<i64>, Option<i64>)>;
+
+/// The entities that must exist, of the keys for which `is` holds.
+fn required<'a>(plan: &WritePlan<'a>, is: impl Fn(&Key) -> bool) -> Required<'a> {
+    let mut present = Required::new();
+    for require in plan.set.require.iter().filter(|require| is(require.key())) {
         let key = require.key();
         match require {
             Require::Exists(_) => _ = present.entry(key).or_default(),
@@ -72,9 +105,51 @@ pub(super) fn requirements(
             Require::Current(_, version) => {
                 present.entry(key).or_default().1 = Some(signed(version.0));
             }
+            Require::Absent(_) | Require::At(..) | Require::Unreferenced(_) => {}
+        }
+    }
+    present
+}
+
+/// Returns an item of `FROM` with a condition: the rows `e` that are as required.
+fn requirement(
+    plan: &WritePlan<'_>,
+    present: Required<'_>,
+    sql: &mut SqlBuilder,
+) -> sqlx::Result<String> {
+    let (generations, versions): (Vec<Option<i64>>, Vec<Option<i64>>) =
+        present.values().copied().unzip();
+    let own = sql.bind(plan.guard.map(|guard| guard.token))?;
+    let rows = sql
+        .table(present.len())
+        .keys(key_arrays(present.keys().copied()))?
+        .column("generation", "bigint", generations)?
+        .column("version", "bigint", versions)?
+        .named("r");
+    Ok(format!(
+        "{rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \
+         WHERE NOT e.deleting AND (r.generation IS NULL OR e.generation = r.generation) \
+         AND (r.version IS NULL OR e.version = r.version) \
+         AND NOT EXISTS (SELECT 1 FROM going g WHERE g.kind = r.kind AND g.id = r.id \
+         AND g.until > now_us() AND g.token IS DISTINCT FROM {own})"
+    ))
+}
+
+/// Checks requirements on rows that are not locked, in the statement's snapshot.
+pub(super) fn requirements(
+    plan: &WritePlan<'_>,
+    sql: &mut SqlBuilder,
+    gate: &mut Vec<String>,
+) -> sqlx::Result<()> {
+    let present = required(plan, |key| !matches!(key, Key::Deployment(_)));
+    let mut absent: BTreeSet<&Key> = BTreeSet::new();
+    let mut unreferenced: BTreeSet<&Key> = BTreeSet::new();
+    for require in &plan.set.require {
+        let key = require.key();
+        match require {
             Require::Absent(_) if !plan.staged.changes(key) => _ = absent.insert(key),
             Require::Unreferenced(_) => _ = unreferenced.insert(key),
-            Require::Absent(_) | Require::At(..) => {}
+            _ => {}
         }
     }
     // A holder that the set itself changes needs no check. One under deletion holds its key until it
@@ -95,23 +170,9 @@ pub(super) fn requirements(
         gate.push(has_rows(sql, holders.len(), found)?);
     }
     if !present.is_empty() {
-        let (generations, versions): (Vec<Option<i64>>, Vec<Option<i64>>) =
-            present.values().copied().unzip();
-        let own = sql.bind(plan.guard.map(|guard| guard.token))?;
-        let rows = sql
-            .table(present.len())
-            .keys(key_arrays(present.keys().copied()))?
-            .column("generation", "bigint", generations)?
-            .column("version", "bigint", versions)?
-            .named("r");
-        let found = format_args!(
-            "{rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \
-             WHERE NOT e.deleting AND (r.generation IS NULL OR e.generation = r.generation) \
-             AND (r.version IS NULL OR e.version = r.version) \
-             AND NOT EXISTS (SELECT 1 FROM going g WHERE g.kind = r.kind AND g.id = r.id \
-             AND g.until > now_us() AND g.token IS DISTINCT FROM {own})"
-        );
-        gate.push(has_rows(sql, present.len(), found)?);
+        let count = present.len();
+        let found = requirement(plan, present, sql)?;
+        gate.push(has_rows(sql, count, format_args!("{found}"))?);
     }
     if !absent.is_empty() {
         let keys = key_arrays(absent);
@@ -120,7 +181,7 @@ pub(super) fn requirements(
             "NOT EXISTS (SELECT 1 FROM {rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id)"
         ));
     }
-    if let Some(guard) = plan.guard {
+    if !unreferenced.is_empty() {
         let (kinds, ids) = key_arrays(unreferenced);
         let (changed_kinds, changed_ids) = key_arrays(plan.staged.steps.iter().map(Step::key));
         let keys = format!(
@@ -133,6 +194,8 @@ pub(super) fn requirements(
             "NOT EXISTS (SELECT 1 FROM {keys} WHERE {})",
             is_referenced(&changed_kinds.to_string(), &changed_ids.to_string())
         ));
+    }
+    if let Some(guard) = plan.guard {
         let token = sql.bind(guard.token)?;
         let held = format_args!("going WHERE token = {token} AND until > now_us()");
         gate.push(has_rows(sql, guard.count, held)?);

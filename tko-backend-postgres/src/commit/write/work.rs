@@ -4,6 +4,12 @@ use super::plan::WritePlan;
 use crate::codes::{key_arrays, micros, stage_number};
 use crate::sql::SqlBuilder;
 
+/// Work that is enqueued already is due at the earlier time. Work that is leased runs again.
+const ON_CONFLICT: &str = "ON CONFLICT (stage, kind, id) DO UPDATE SET \
+     again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
+     due = least(w.due, excluded.due), \
+     at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END";
+
 /// Adds the part that enqueues work for the entities of this set.
 pub(super) fn own(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
     let leased = plan.leased();
@@ -38,16 +44,14 @@ pub(super) fn own(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()
         format_args!(
             "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
              SELECT m.stage, m.kind, m.id, m.lane, m.again, now_us() + m.after, now_us() + m.after \
-             FROM s CROSS JOIN {rows}{order} ON CONFLICT (stage, kind, id) DO UPDATE SET \
-             again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
-             due = least(w.due, excluded.due), \
-             at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END"
+             FROM s CROSS JOIN {rows}{order} {ON_CONFLICT}"
         ),
     );
     Ok(())
 }
 
-/// Adds the part that records work for other entities. A numbering pass enqueues it.
+/// Adds the parts for work of other entities, which a numbering pass enqueues, or the part that
+/// numbers this set.
 pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
     if plan.others.is_empty() {
         return Ok(());
@@ -73,13 +77,28 @@ pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result
         .column("lane", "smallint", lanes)?
         .column("after", "bigint", after)?
         .named("m");
+    let marks = format!(
+        "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
+         SELECT s.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
+         FROM s CROSS JOIN {rows}"
+    );
+    if plan.numbers_from.is_none() {
+        sql.with("marks", marks);
+        return Ok(());
+    }
+    // What a numbering pass would do.
     sql.with(
-        "marks",
+        "due_elsewhere",
         format_args!(
-            "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
-             SELECT s.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
-             FROM s CROSS JOIN {rows}"
+            "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
+             SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY m.ordinal))[1], \
+             (array_agg(m.lane ORDER BY m.ordinal DESC))[1], \
+             now_us() + min(m.after), now_us() + min(m.after) FROM top CROSS JOIN {rows} \
+             WHERE EXISTS (SELECT 1 FROM entity e WHERE e.kind = m.kind AND e.id = m.id) \
+             GROUP BY m.stage, m.kind, m.id ORDER BY m.stage, m.kind, m.id {ON_CONFLICT}"
         ),
     );
+    let unless = format!("{marks} WHERE NOT EXISTS (SELECT 1 FROM top)");
+    sql.with("marks", unless);
     Ok(())
 }
