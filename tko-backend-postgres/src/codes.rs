@@ -25,6 +25,37 @@ pub(crate) fn stage_number(stage: Stage) -> i16 {
     }
 }
 
+/// A set of stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stages(u8);
+
+impl Stages {
+    /// All stages.
+    pub(crate) const ALL: Self = Self(u8::MAX);
+
+    /// The set with these bits, as [`bits`](Self::bits) returns them.
+    pub(crate) fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// One bit for each stage.
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether the set contains a stage.
+    pub(crate) fn has(self, stage: Stage) -> bool {
+        self.0 & (1 << stage_number(stage)) != 0
+    }
+}
+
+impl FromIterator<Stage> for Stages {
+    fn from_iter<I: IntoIterator<Item = Stage>>(stages: I) -> Self {
+        let bits = stages.into_iter().map(|stage| 1 << stage_number(stage));
+        Self(bits.fold(0, |all, bit: u8| all | bit))
+    }
+}
+
 /// The key of a stored kind and id.
 pub(crate) fn key_of(kind: i16, id: &str) -> Result<Key> {
     let kind = Kind::ALL

@@ -17,6 +17,7 @@ mod snapshot;
 mod write;
 
 use crate::body;
+use crate::codes::Stages;
 use crate::content::Content;
 use crate::database::Database;
 use crate::fault::{SqlFault, fault, was_not_applied};
@@ -24,7 +25,7 @@ use crate::feed::Feed;
 use crate::metrics::Purpose;
 use crate::retry::{is_contended, retry_read};
 use crate::versions::Versions;
-use crate::work::{Stages, WorkSignal};
+use crate::work::WorkSignal;
 use applied::{AppliedSet, find_applied};
 use deletion_intent::DeletionGuard;
 use session::{CommitSession, locks_first};
@@ -243,8 +244,7 @@ impl Committer {
                     let last = staged.steps.last();
                     let last = last.map(|step| (step.key().clone(), step.version));
                     let has_numbers = written.revision.is_some();
-                    let needs_numbers =
-                        !has_numbers && (last.is_some() || plan.enqueues_others());
+                    let needs_numbers = !has_numbers && (last.is_some() || plan.enqueues_others());
                     return Ok(AppliedSet {
                         committed: Committed {
                             revision: written.revision,

@@ -1,8 +1,8 @@
 //! Features that only PostgreSQL has, and the reason to use each.
 
+use crate::codes::Stages;
 use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
-use crate::work::Stages;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::time::Duration;
@@ -205,7 +205,7 @@ pub(crate) async fn listener(options: &PgConnectOptions) -> Result<PgListener, s
 #[cfg(test)]
 mod tests {
     use super::Notice;
-    use crate::work::Stages;
+    use crate::codes::Stages;
     use tko_core::Stage;
 
     #[test]

@@ -12,7 +12,7 @@ mod signal;
 pub(crate) use claim::{ClaimTurns, claim};
 pub(crate) use lease::{renew, settle};
 pub(crate) use modification::start_modification;
-pub(crate) use signal::{Stages, WorkSignal};
+pub(crate) use signal::WorkSignal;
 
 /// A filter for all stages: it lets a statement use the primary key of `work`, which begins with
 /// the stage.

@@ -72,7 +72,13 @@ impl World {
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'",
             self.database
         );
-        while self.server.psql("postgres", &sessions).expect("it runs").trim() != "0" {
+        while self
+            .server
+            .psql("postgres", &sessions)
+            .expect("it runs")
+            .trim()
+            != "0"
+        {
             assert!(start.elapsed() < Duration::from_mins(1), "sessions end");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -90,7 +96,11 @@ impl World {
     }
 
     /// Returns the cost of one call: of `calls`, less that of an idle store in the same time.
-    async fn cost<T>(&self, name: &str, calls: impl AsyncFn(&Store<dyn Backend>) -> T) -> (Cost, T) {
+    async fn cost<T>(
+        &self,
+        name: &str,
+        calls: impl AsyncFn(&Store<dyn Backend>) -> T,
+    ) -> (Cost, T) {
         let store = self.open().await;
         warm(&store).await;
         let before = self.close(store).await;
@@ -188,7 +198,10 @@ async fn one_client_alone_costs_few_transactions_and_syncs() {
     let (create, ids) = create.await;
     let get = world.cost("get", async |store| {
         for id in &ids {
-            store.get(&Key::from(id), Want::PACKAGE).await.expect("there");
+            store
+                .get(&Key::from(id), Want::PACKAGE)
+                .await
+                .expect("there");
         }
     });
     let (get, ()) = get.await;
@@ -215,6 +228,9 @@ async fn one_client_alone_costs_few_transactions_and_syncs() {
     // One transaction is one round trip. A cache that was dropped may be filled now and then.
     assert!(get.transactions <= 1.1 && get.syncs <= 0.1, "{get:?}");
     for (name, cost) in [("create", create), ("end", end), ("delete", delete)] {
-        assert!(cost.transactions <= 5.0 && cost.syncs <= 2.0, "{name}: {cost:?}");
+        assert!(
+            cost.transactions <= 5.0 && cost.syncs <= 2.0,
+            "{name}: {cost:?}"
+        );
     }
 }

@@ -88,7 +88,11 @@ impl Job {
 
 fn template(number: usize) -> TemplateId {
     // Half of all are of one template.
-    let number = if number.is_multiple_of(2) { 0 } else { number % 100 };
+    let number = if number.is_multiple_of(2) {
+        0
+    } else {
+        number % 100
+    };
     let id = TemplateId::new(&format!("nf/upf:v{number:03}"));
     id.expect("an id")
 }
@@ -197,7 +201,9 @@ async fn create(client: &mut Compatible, number: usize) -> String {
     let pairs = new.metadata.iter();
     let request = proto::CreateDeployment {
         template_id: template(number).to_string(),
-        merge_metadata: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        merge_metadata: pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
         ..proto::CreateDeployment::default()
     };
     let created = client.create_deployment(request).await.expect("it answers");

@@ -6,6 +6,7 @@
 //! subtracted. These figures do not depend on the machine; times do.
 
 mod jobs;
+mod purge;
 mod service;
 mod table;
 
@@ -39,7 +40,10 @@ struct Arguments {
     /// Calls of each client in a round, except for lists, which are fewer
     #[arg(long, value_name = "N", default_value_t = 100)]
     calls: usize,
-    /// Only jobs whose name contains this
+    /// Also purge this many deployments that are placed, each on its own site
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    purge: usize,
+    /// Only jobs whose name contains this; "none" for none
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Passed by cargo.
@@ -67,16 +71,20 @@ async fn main() {
     let mut versions = Vec::new();
     for (name, tko) in paths.into_iter().flatten() {
         let database = server.create_database().expect("a database");
-        let version = Version { name, tko, database };
+        let version = Version {
+            name,
+            tko,
+            database,
+        };
         let service = Service::start(&version.tko, &server.url(&version.database)).await;
         jobs::fill(&service, arguments.size.max(10_000)).await;
         service.stop(&server, &version.database).await;
         versions.push(version);
     }
     let analyze = |version: &Version| server.psql(&version.database, "VACUUM ANALYZE");
-    for version in &versions {
-        analyze(version).expect("it runs");
-    }
+    versions
+        .iter()
+        .for_each(|version| drop(analyze(version).expect("it runs")));
     let mut table = Table::default();
     for clients in &arguments.clients {
         let jobs = Job::all().into_iter();
@@ -89,6 +97,17 @@ async fn main() {
                 }
             }
             eprintln!("{} with {clients}: done", job.name());
+        }
+    }
+    for _ in 0..arguments.rounds.min(arguments.purge) {
+        for version in &versions {
+            let figures = purge::measure(&server, &version.tko, arguments.purge).await;
+            table.add(
+                1,
+                "purge, for each placed deployment",
+                version.name,
+                figures,
+            );
         }
     }
     println!("{table}");

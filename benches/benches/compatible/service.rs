@@ -1,5 +1,6 @@
 //! A `tko` process that serves a database, and the counters of the database server.
 
+use std::ffi::OsString;
 use std::ops::Sub;
 use std::path::Path;
 use std::process::Stdio;
@@ -26,17 +27,31 @@ pub(crate) struct Service {
 impl Service {
     /// Starts `tko data start` on a database.
     pub(crate) async fn start(tko: &Path, url: &str) -> Self {
+        let flags = "data start --backend postgresql --web=false --grpc-ip-stack ipv4 \
+                     --grpc-port 0 --log-format json --backend-connection";
+        let arguments = flags.split_whitespace().chain([url]);
+        Self::run(tko, arguments.map(Into::into).collect()).await
+    }
+
+    /// Starts `tko up` on a database, which places deployments in a folder.
+    pub(crate) async fn up(tko: &Path, url: &str, manifests: &Path) -> Self {
+        let flags = "up --backend postgresql --web=false --grpc-ip-stack ipv4 --grpc-port 0 \
+                     --log-format json --backend-connection";
+        let arguments = flags.split_whitespace().chain([url, "--manifests"]);
+        let mut arguments: Vec<OsString> = arguments.map(Into::into).collect();
+        arguments.push(manifests.into());
+        Self::run(tko, arguments).await
+    }
+
+    async fn run(tko: &Path, arguments: Vec<OsString>) -> Self {
         let mut command = Command::new(tko);
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"TKO_") {
                 command.env_remove(name);
             }
         }
-        let flags = "data start --backend postgresql --web=false --grpc-ip-stack ipv4 \
-                     --grpc-port 0 --log-format json --backend-connection";
         let mut child = command
-            .args(flags.split_whitespace())
-            .arg(url)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

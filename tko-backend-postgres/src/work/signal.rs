@@ -1,6 +1,6 @@
 //! The signal that work may be due, within a process.
 
-use crate::codes::stage_number;
+use crate::codes::Stages;
 use std::time::Duration;
 use tko_core::Stage;
 use tokio::sync::watch;
@@ -17,34 +17,6 @@ impl Default for WorkSignal {
 
 /// Receives every signal of a stage since it was created or [cleared](Self::clear).
 pub(super) struct WorkListener(watch::Receiver<u64>);
-
-/// A set of stages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stages(u8);
-
-impl Stages {
-    pub(crate) const ALL: Self = Self(u8::MAX);
-
-    /// The set with these bits, as [`bits`](Self::bits) returns them.
-    pub(crate) fn of_bits(bits: u8) -> Self {
-        Self(bits)
-    }
-
-    pub(crate) fn bits(self) -> u8 {
-        self.0
-    }
-
-    fn has(self, stage: Stage) -> bool {
-        self.0 & (1 << stage_number(stage)) != 0
-    }
-}
-
-impl FromIterator<Stage> for Stages {
-    fn from_iter<I: IntoIterator<Item = Stage>>(stages: I) -> Self {
-        let bits = stages.into_iter().map(|stage| 1 << stage_number(stage));
-        Self(bits.fold(0, |all, bit: u8| all | bit))
-    }
-}
 
 impl WorkSignal {
     /// Signals that work of any stage may be due, or due earlier than expected.
@@ -81,7 +53,8 @@ impl WorkListener {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stages, WorkSignal};
+    use super::WorkSignal;
+    use crate::codes::Stages;
     use tko_core::Stage;
 
     #[test]
