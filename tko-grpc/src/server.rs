@@ -24,6 +24,7 @@ mod oversize;
 mod pages;
 mod request_body;
 mod settings;
+mod windows;
 mod worker;
 
 pub use oversize::skipped_entities;
@@ -191,6 +192,7 @@ impl Server {
             open,
             ending,
             workshop: Workshop::new(),
+            window_ends: std::sync::Arc::default(),
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))
             .max_decoding_message_size(max)

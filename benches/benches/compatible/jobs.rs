@@ -1,7 +1,7 @@
 //! The jobs: calls of the compatible service.
 
 use crate::service::{Compatible, Service};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tko_benches::{deployment, example};
@@ -252,7 +252,7 @@ async fn modify(client: &mut Compatible, id: &str) {
 
 /// Lists rows in windows. Returns how many there were.
 async fn list(client: &mut Compatible, by: By, rows: usize) -> usize {
-    let one = |key: &str, value: &str| HashMap::from([(key.to_owned(), value.to_owned())]);
+    let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
     let mut select = proto::SelectDeployments::default();
     match by {
         By::Offset => {}

@@ -2,6 +2,7 @@
 
 use super::offload::Workshop;
 use super::settings::ServerSettings;
+use super::windows::WindowEnds;
 use crate::status::{self, Detail};
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
@@ -28,6 +29,8 @@ pub(super) struct ServiceContext {
     pub(super) ending: CancellationToken,
     /// Where large requests are worked on.
     pub(super) workshop: Workshop,
+    /// Where the last windows of listings ended.
+    pub(super) window_ends: Arc<WindowEnds>,
 }
 
 /// The message of a call that took too long.

@@ -13,14 +13,14 @@ mod template;
 
 use super::call::{CallOptions, Lifetime, ServiceContext};
 use super::offload::weight;
-use super::pages::records;
+use super::windows::CallerWindows;
 use crate::proto::{self, data_server};
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use shared::{deleted, purged, registered, window};
 use std::sync::Arc;
-use tko_core::{Key, Kind, Record, Result, Select, Token, Want, WorkerApi};
+use tko_core::{Caller, Key, Kind, Record, Result, Select, Token, Want};
 use tonic::{Request, Response, Status};
 
 /// Implements `tko.Data`.
@@ -29,28 +29,25 @@ pub(super) struct CompatibleService(pub(super) Arc<ServiceContext>);
 impl CompatibleService {
     /// The rows in a window of a listing.
     fn rows(
-        api: Arc<dyn WorkerApi>,
+        windows: CallerWindows,
         select: Select,
         asked: Option<proto::Window>,
     ) -> impl Stream<Item = Result<Record>> + Send + 'static {
         let (offset, count) = window(asked);
-        let limit =
-            count.map(|count| u64::try_from(offset.saturating_add(count)).unwrap_or(u64::MAX));
-        records(api, select, limit, Want::ROW)
-            .skip(offset)
-            .take(count.unwrap_or(usize::MAX))
+        windows.rows(select, offset, count)
     }
 
     /// The rows in a window of a listing, as messages with deployment ids.
     fn listed<A: Send + 'static>(
         &self,
-        api: Arc<dyn WorkerApi>,
+        windows: CallerWindows,
         select: Select,
         asked: Option<proto::Window>,
         message: fn(&Record, Vec<String>) -> A,
     ) -> impl Stream<Item = Result<A>> + Send + 'static {
         let max = self.0.settings.max_deployment_ids;
-        Self::rows(api.clone(), select, asked).and_then(move |record| {
+        let api = windows.api.clone();
+        Self::rows(windows, select, asked).and_then(move |record| {
             let api = api.clone();
             async move {
                 let ids = shared::deployment_ids(api, &record.entity.key, max).await?;
@@ -63,15 +60,20 @@ impl CompatibleService {
     fn list<Q, A, S>(
         &self,
         request: Request<Q>,
-        prepare: impl FnOnce(Arc<dyn WorkerApi>, Q) -> Result<S>,
+        prepare: impl FnOnce(CallerWindows, Q) -> Result<S>,
     ) -> Result<Response<BoxStream<'static, Result<A, Status>>>, Status>
     where
         A: Send + 'static,
         S: Stream<Item = Result<A>> + Send + 'static,
     {
         let options = CallOptions::of(request.metadata());
-        let api = self.0.api(request.extensions());
-        let items = prepare(api, request.into_inner()).map_err(|error| options.refuse(&error))?;
+        let windows = CallerWindows {
+            api: self.0.api(request.extensions()),
+            caller: request.extensions().get::<Caller>().cloned(),
+            ends: self.0.window_ends.clone(),
+        };
+        let items =
+            prepare(windows, request.into_inner()).map_err(|error| options.refuse(&error))?;
         Ok(self.0.stream(options, Lifetime::Finite, items))
     }
 
@@ -170,9 +172,9 @@ impl data_server::Data for CompatibleService {
         &self,
         request: Request<proto::ListTemplates>,
     ) -> Result<Response<Self::listTemplatesStream>, Status> {
-        self.list(request, |api, list| {
+        self.list(request, |windows, list| {
             let select = template::select(&list.select.unwrap_or_default())?;
-            Ok(self.listed(api, select, list.window, template::listed))
+            Ok(self.listed(windows, select, list.window, template::listed))
         })
     }
 
@@ -229,9 +231,9 @@ impl data_server::Data for CompatibleService {
         &self,
         request: Request<proto::ListSites>,
     ) -> Result<Response<Self::listSitesStream>, Status> {
-        self.list(request, |api, list| {
+        self.list(request, |windows, list| {
             let select = site::select(&list.select.unwrap_or_default())?;
-            Ok(self.listed(api, select, list.window, site::listed))
+            Ok(self.listed(windows, select, list.window, site::listed))
         })
     }
 
@@ -289,9 +291,10 @@ impl data_server::Data for CompatibleService {
         &self,
         request: Request<proto::ListDeployments>,
     ) -> Result<Response<Self::listDeploymentsStream>, Status> {
-        self.list(request, |api, list| {
+        self.list(request, |windows, list| {
             let select = deployment::select(&list.select.unwrap_or_default())?;
-            Ok(Self::rows(api, select, list.window).map_ok(|record| deployment::listed(&record)))
+            Ok(Self::rows(windows, select, list.window)
+                .map_ok(|record| deployment::listed(&record)))
         })
     }
 
@@ -396,9 +399,9 @@ impl data_server::Data for CompatibleService {
         &self,
         request: Request<proto::ListPlugins>,
     ) -> Result<Response<Self::listPluginsStream>, Status> {
-        self.list(request, |api, list| {
+        self.list(request, |windows, list| {
             let select = plugin::select(&list.select.unwrap_or_default())?;
-            Ok(Self::rows(api, select, list.window).map_ok(|record| plugin::whole(&record)))
+            Ok(Self::rows(windows, select, list.window).map_ok(|record| plugin::whole(&record)))
         })
     }
 
