@@ -160,9 +160,10 @@ impl Committer {
         self.running.fetch_add(1, Ordering::Relaxed);
         let _running = RunningCommit(&self.running);
         let locks_first = locks_first(set);
-        let _permit = match locks_first {
-            true => self.sessions.acquire().await.ok(),
-            false => None,
+        let _permit = if locks_first {
+            self.sessions.acquire().await.ok()
+        } else {
+            None
         };
         let mut versions = self.versions.take(set.changes.len()).await?;
         for (version, change) in versions.iter_mut().zip(&set.changes) {

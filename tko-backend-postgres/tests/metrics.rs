@@ -343,7 +343,7 @@ async fn each_statement_is_counted_once() {
 async fn is_asked(pool: &sqlx::PgPool) {
     let asked = async {
         let waiting = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-             AND datname = current_database() AND query LIKE 'SELECT k.nth%')";
+             AND datname = current_database() AND query LIKE 'SELECT 1::bigint%')";
         while !sqlx::query_scalar::<_, bool>(waiting)
             .fetch_one(pool)
             .await

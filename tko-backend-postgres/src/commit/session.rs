@@ -57,7 +57,7 @@ impl CommitSession {
     ) -> Result<()> {
         match &mut self.transaction {
             Some(transaction) => {
-                let read = snapshot.read_references(database, set, &mut **transaction);
+                let read = snapshot.read_references(database, set, transaction);
                 read.await
             }
             None => Ok(()),

@@ -32,7 +32,7 @@ pub(super) fn lock(
         " AND (SELECT count(*) FROM pinned) >= 0"
     };
     let count = parents.len();
-    let found = requirement(plan, parents, sql)?;
+    let found = requirement(plan, &parents, sql)?;
     // Excludes only the deletion of these rows, which locks them before it looks for referrers.
     sql.with_materialized(
         "locked",
@@ -114,7 +114,7 @@ fn required<'a>(plan: &WritePlan<'a>, is: impl Fn(&Key) -> bool) -> Required<'a>
 /// Returns an item of `FROM` with a condition: the rows `e` that are as required.
 fn requirement(
     plan: &WritePlan<'_>,
-    present: Required<'_>,
+    present: &Required<'_>,
     sql: &mut SqlBuilder,
 ) -> sqlx::Result<String> {
     let (generations, versions): (Vec<Option<i64>>, Vec<Option<i64>>) =
@@ -171,7 +171,7 @@ pub(super) fn requirements(
     }
     if !present.is_empty() {
         let count = present.len();
-        let found = requirement(plan, present, sql)?;
+        let found = requirement(plan, &present, sql)?;
         gate.push(has_rows(sql, count, format_args!("{found}"))?);
     }
     if !absent.is_empty() {
