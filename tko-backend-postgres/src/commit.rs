@@ -17,7 +17,6 @@ mod snapshot;
 mod write;
 
 use crate::body;
-use crate::codes::Stages;
 use crate::content::Content;
 use crate::database::Database;
 use crate::fault::{SqlFault, fault, was_not_applied};
@@ -39,7 +38,7 @@ use tko_core::{
     Ack, Change, ChangeSet, Committed, Entity, Error, Key, Require, Result, Timestamp, Version,
 };
 use tokio::sync::Semaphore;
-use write::WritePlan;
+use write::{WritePlan, woken};
 
 /// The limit of attempts under contention.
 const ATTEMPTS: u32 = 200;
@@ -129,11 +128,7 @@ impl Committer {
                 self.content.bodies.forget(id);
             }
         }
-        let stages = match set.settle {
-            Some(_) => Stages::ALL,
-            None => set.enqueue.iter().map(|work| work.stage).collect(),
-        };
-        self.signal.wake_stages(stages);
+        self.signal.wake_stages(woken(&set));
         if let Some(revision) = committed.revision {
             self.feed.advance(revision);
             if ack == Ack::Durable {

@@ -18,14 +18,23 @@ mod plan;
 mod rows;
 mod work;
 
+use crate::codes::Stages;
 use crate::database::Database;
 use crate::dialect::{self, Notice};
 use crate::metrics::{Instrument, Purpose};
 use crate::sql::{BuiltSql, SqlBuilder};
 use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
-use tko_core::Revision;
+use tko_core::{ChangeSet, Revision};
 
 pub(super) use plan::WritePlan;
+
+/// The stages whose work may be due because of a change set. Work that is settled may be due again.
+pub(super) fn woken(set: &ChangeSet) -> Stages {
+    match set.settle {
+        Some(_) => Stages::ALL,
+        None => set.enqueue.iter().map(|work| work.stage).collect(),
+    }
+}
 
 /// A change set that was written.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +105,7 @@ fn statement(plan: &WritePlan<'_>, process: &str) -> sqlx::Result<BuiltSql> {
     if plan.numbers_from.is_none() {
         return Ok(sql.finish("SELECT (SELECT id FROM s)"));
     }
-    let stages = plan.set.enqueue.iter().map(|work| work.stage);
-    let suffix = sql.bind(Notice::suffix(stages.collect(), process))?;
+    let suffix = sql.bind(Notice::suffix(woken(plan.set), process))?;
     let revision = format!("(SELECT revision FROM moved)::text || {suffix}");
     let notify = dialect::notify(&revision);
     Ok(sql.finish(format_args!(
