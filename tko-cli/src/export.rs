@@ -4,7 +4,6 @@ use crate::connect::ConnectArgs;
 use crate::console::Console;
 use anyhow::Context;
 use clap::Args;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tko_catalog::export::{export, import};
