@@ -162,9 +162,9 @@ impl Application<'_> {
             .failures
             .extend(unknown.iter().map(|one| self.unknown_kind(one)));
         self.prune(&objects, &live, removed, &mut report).await?;
-        self.finish(scope, inventory.parent.as_ref(), &objects, &report)
+        self.finish(&scope, inventory.parent.as_ref(), &objects, &report)
             .await?;
-        report.health = self.health(&objects, &live);
+        report.health = health_of(&objects, &live);
         Ok(report)
     }
 
@@ -433,22 +433,6 @@ impl Application<'_> {
             ),
         }
     }
-
-    fn health(
-        &self,
-        objects: &[DesiredObject],
-        live: &HashMap<ObjectKey, LiveObject>,
-    ) -> Vec<(ObjectKey, String, Health)> {
-        let there = objects.iter().filter_map(|object| {
-            let found = live.get(&object.key)?;
-            Some((
-                object.key.clone(),
-                object.owner.clone(),
-                health(&found.value),
-            ))
-        });
-        there.collect()
-    }
 }
 
 struct AppliedObject {
@@ -487,9 +471,10 @@ pub(crate) fn finalizers(object: &Value) -> String {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    match names.is_empty() {
-        true => String::new(),
-        false => format!(", and waits for {}", names.join(", ")),
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(", and waits for {}", names.join(", "))
     }
 }
 
@@ -499,6 +484,19 @@ pub(crate) fn name_kind(kind: &GroupKind, served: &ServedKind, value: &mut Value
         map.insert("apiVersion".to_owned(), json!(served.api_version()));
         map.insert("kind".to_owned(), json!(kind.kind));
     }
+}
+
+/// The health of the objects that are there.
+fn health_of(
+    objects: &[DesiredObject],
+    live: &HashMap<ObjectKey, LiveObject>,
+) -> Vec<(ObjectKey, String, Health)> {
+    let there = objects.iter().filter_map(|object| {
+        let found = live.get(&object.key)?;
+        let health = health(&found.value);
+        Some((object.key.clone(), object.owner.clone(), health))
+    });
+    there.collect()
 }
 
 /// A failure of everything that is to be done in a cluster.

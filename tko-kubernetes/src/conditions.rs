@@ -3,6 +3,7 @@
 use crate::apply::ApplyReport;
 use crate::failure::shown;
 use crate::health::Health;
+use std::fmt::Write;
 use tko_core::{Condition, Entity, Error};
 
 /// The kind of the condition that says whether the objects do what they are for.
@@ -26,7 +27,8 @@ pub(crate) fn failure(report: &ApplyReport) -> Option<Error> {
     });
     let mut text = named.collect::<Vec<_>>().join("; ");
     if failures.len() > NAMED {
-        text.push_str(&format!("; and {} more", failures.len() - NAMED));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "; and {} more", failures.len() - NAMED);
     }
     let action = format!(
         "bring {} of {} objects to the cluster",
@@ -100,7 +102,8 @@ pub(crate) fn ready(report: &ApplyReport, site: &Entity) -> Condition {
 fn listed(all: &[String]) -> String {
     let mut text = all[..all.len().min(NAMED)].join("; ");
     if all.len() > NAMED {
-        text.push_str(&format!("; and {} more", all.len() - NAMED));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "; and {} more", all.len() - NAMED);
     }
     text
 }

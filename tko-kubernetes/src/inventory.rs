@@ -214,7 +214,7 @@ impl Application<'_> {
     /// Reduces the parent to what is there, or removes it with the last object.
     pub(crate) async fn finish(
         &self,
-        scope: SetScope,
+        scope: &SetScope,
         parent: Option<&Value>,
         objects: &[DesiredObject],
         report: &ApplyReport,
@@ -229,7 +229,7 @@ impl Application<'_> {
             };
         }
         let target = self.scope_of(objects);
-        if target != scope {
+        if target != *scope {
             let parent = self.set.parent(&target);
             let written = self.client.apply(&self.parent_path(), &parent, true).await;
             written.map_err(|failure| of_cluster(&failure))?;

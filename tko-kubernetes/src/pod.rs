@@ -12,7 +12,7 @@ pub use self::command::{PodCommand, PodFailure};
 use crate::kinds::is_name;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::{Entity, Error, Executor, Plugin, Preparer, Record, Result, Scheduler, Validator};
 
@@ -142,7 +142,10 @@ impl PodExecutor {
             arguments.extend([flag.to_owned(), value.to_owned()]);
         }
         arguments.push("--".to_owned());
-        if path.ends_with(".py") {
+        if Path::new(path)
+            .extension()
+            .is_some_and(|extension| extension == "py")
+        {
             // Only a shell knows where the home of another user is.
             let run = "exec ~tko/tko-python-env/bin/python \"$@\"";
             arguments.extend(["sh", "-c", run, "sh"].map(str::to_owned));

@@ -11,6 +11,7 @@ use crate::metrics::ClusterCounters;
 use crate::settings::KubernetesSettings;
 use crate::target::{SiteTarget, triggers};
 use async_trait::async_trait;
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tko_core::{Condition, Error, Package, Record, Registry, Result, ScheduleCall, Scheduler};
@@ -137,7 +138,7 @@ impl KubernetesScheduler {
 impl Scheduler for KubernetesScheduler {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let deadline = self.settings.deadline;
-        match tokio::time::timeout(deadline, self.run(&call)).await {
+        match tokio::time::timeout(deadline, Box::pin(self.run(&call))).await {
             Ok(done) => done,
             Err(_) => Err(Error::unavailable(
                 "finish the site in time",
@@ -177,11 +178,9 @@ fn removed(deployments: &[Record]) -> RemovedKeys {
             };
             let namespace = resource.get(&["metadata", "namespace"]);
             let namespace = namespace
-                .and_then(|value| value.as_str())
+                .and_then(Value::as_str)
                 .map(str::to_owned);
-            let name = resource
-                .get(&["metadata", "name"])
-                .and_then(|value| value.as_str());
+            let name = resource.get(&["metadata", "name"]).and_then(Value::as_str);
             (kind, namespace, name.unwrap_or_default().to_owned())
         })
         .collect()

@@ -38,6 +38,7 @@ pub(crate) async fn start(behaviour: Behaviour) -> SocketAddr {
     address
 }
 
+#[allow(clippy::result_large_err)] // The library's signature.
 async fn serve(stream: TcpStream, behaviour: Behaviour) {
     let mut command = Vec::new();
     let accepted = tokio_tungstenite::accept_hdr_async(

@@ -5,7 +5,7 @@ mod exec_server;
 use exec_server::{Behaviour, start};
 use std::time::Duration;
 use tko_kubernetes::{PodCommand, PodFailure};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, duplex};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex};
 use tokio::time::timeout;
 
 const V5: Behaviour = Behaviour::Runs("v5.channel.k8s.io");
@@ -112,19 +112,23 @@ async fn a_broken_connection_is_no_exit_code() {
 #[tokio::test]
 async fn a_cancelled_session_ends_the_connection() {
     let client = client(V5).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("alive");
     // The server kills the program when the connection ends, as container runtimes do.
-    let script = format!("touch {0}; trap 'rm {0}' TERM EXIT; cat", path.display());
-    let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
-    let pod = PodCommand::new("tko", "worker", "main", command);
+    let command = ["sh", "-c", "echo $$; exec cat"].map(str::to_owned);
+    let pod = PodCommand::new("tko", "worker", "main", command.to_vec());
     let (_input, stdin) = duplex(1_024);
-    let (stdout, mut output) = duplex(1_024);
+    let (stdout, output) = duplex(1_024);
     let session =
         tokio::spawn(async move { pod.run(client, stdin, stdout, tokio::io::sink()).await });
+    let mut lines = BufReader::new(output).lines();
+    let line = timeout(MINUTE, lines.next_line()).await.expect("in time");
+    let process = line.expect("it writes").expect("its number");
+    let alive = || std::path::Path::new("/proc").join(&process).exists();
+    assert!(alive());
     session.abort();
-    let mut rest = Vec::new();
-    // The other end of stdout is gone with the session.
-    let read = timeout(MINUTE, output.read_to_end(&mut rest)).await;
-    read.expect("it ends").expect("it closes");
+    let gone = async {
+        while alive() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(MINUTE, gone).await.expect("the program ends");
 }
