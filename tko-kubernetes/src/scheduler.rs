@@ -177,9 +177,7 @@ fn removed(deployments: &[Record]) -> RemovedKeys {
                 kind: identifier.gvk.kind.to_string(),
             };
             let namespace = resource.get(&["metadata", "namespace"]);
-            let namespace = namespace
-                .and_then(Value::as_str)
-                .map(str::to_owned);
+            let namespace = namespace.and_then(Value::as_str).map(str::to_owned);
             let name = resource.get(&["metadata", "name"]).and_then(Value::as_str);
             (kind, namespace, name.unwrap_or_default().to_owned())
         })
