@@ -111,7 +111,7 @@ mod tests {
     use serde_json::{Value, json};
     use tko_core::Package;
 
-    fn chart(name: &str, spec: Value) -> Value {
+    fn chart(name: &str, spec: &Value) -> Value {
         json!({
             "apiVersion": "workload.nephio.org/v1alpha1", "kind": "HelmChart",
             "metadata": {"name": name}, "spec": spec,
@@ -132,12 +132,15 @@ mod tests {
             (
                 "one",
                 vec![
-                    chart("web", json!({"chart": "/a", "namespace": "edge"})),
-                    chart("rendered", json!({"chart": "/a", "render": true})),
-                    chart("off", json!({"chart": "/a", "when": "size(resources) > 9"})),
+                    chart("web", &json!({"chart": "/a", "namespace": "edge"})),
+                    chart("rendered", &json!({"chart": "/a", "render": true})),
+                    chart(
+                        "off",
+                        &json!({"chart": "/a", "when": "size(resources) > 9"}),
+                    ),
                 ],
             ),
-            ("two", vec![chart("web", json!({"chart": "/a"}))]),
+            ("two", vec![chart("web", &json!({"chart": "/a"}))]),
         ]));
         assert_eq!(faults, Vec::<String>::new());
         let keys: Vec<String> = found.keys().map(ToString::to_string).collect();
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn two_deployments_cannot_have_one_release() {
-        let web = || vec![chart("web", json!({"chart": "/a"}))];
+        let web = || vec![chart("web", &json!({"chart": "/a"}))];
         let (found, faults) = releases(&packages(&[("one", web()), ("two", web())]));
         assert!(found.is_empty());
         assert!(
@@ -160,8 +163,8 @@ mod tests {
         let (found, faults) = releases(&packages(&[(
             "one",
             vec![
-                chart("web", json!({"chart": "/a"})),
-                chart("bad", json!({"chart": "{{ get('', 'v1', 'Pod').x }}"})),
+                chart("web", &json!({"chart": "/a"})),
+                chart("bad", &json!({"chart": "{{ get('', 'v1', 'Pod').x }}"})),
             ],
         )]));
         assert_eq!(found.len(), 1);
@@ -176,7 +179,7 @@ mod tests {
         let of = |values: Value, archive: &str| {
             let all = packages(&[(
                 "one",
-                vec![chart("web", json!({"chart": "/a", "parameters": values}))],
+                vec![chart("web", &json!({"chart": "/a", "parameters": values}))],
             )]);
             let (found, _) = releases(&all);
             found.values().next().expect("a release").input(archive)
