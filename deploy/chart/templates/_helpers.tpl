@@ -211,6 +211,48 @@ podAntiAffinity:
 {{- end }}
 {{- end -}}
 
+{{/* Flags of schedulers: the clusters of sites. */}}
+{{- define "tko.clusterArgs" -}}
+{{- if .Values.clusters.enabled }}
+- --clusters
+{{- if .Values.clusters.kubeconfigsSecret }}
+- --kubeconfigs=/etc/tko/kubeconfigs
+{{- end }}
+{{- if .Values.clusters.managementSecret }}
+- --management-kubeconfig=/etc/tko/management/kubeconfig
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "tko.clusterMounts" -}}
+{{- if and .Values.clusters.enabled .Values.clusters.kubeconfigsSecret }}
+- name: kubeconfigs
+  mountPath: /etc/tko/kubeconfigs
+  readOnly: true
+{{- end }}
+{{- if and .Values.clusters.enabled .Values.clusters.managementSecret }}
+- name: management
+  mountPath: /etc/tko/management
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "tko.clusterVolumes" -}}
+{{- if and .Values.clusters.enabled .Values.clusters.kubeconfigsSecret }}
+- name: kubeconfigs
+  secret:
+    secretName: {{ .Values.clusters.kubeconfigsSecret }}
+{{- end }}
+{{- if and .Values.clusters.enabled .Values.clusters.managementSecret }}
+- name: management
+  secret:
+    secretName: {{ .Values.clusters.managementSecret }}
+    items:
+      - key: kubeconfig
+        path: kubeconfig
+{{- end }}
+{{- end -}}
+
 {{/* Environment of every container of TKO. */}}
 {{- define "tko.env" -}}
 - name: HOME

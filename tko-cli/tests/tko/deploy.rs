@@ -36,6 +36,7 @@ const EVERYTHING: &[&str] = &[
     "--set=networkPolicies.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
     "--set=networkPolicies.databaseTo[0].ipBlock.cidr=192.0.2.0/24",
     "--set=networkPolicies.schedulerEgress[0].ports[0].port=22",
+    "--set=clusters.enabled=true,clusters.kubeconfigsSecret=k,clusters.managementSecret=m",
     "--set=data.replicas=3,preparer.extraArgs={--auto-approve}",
     "--set=data.extraArgs={--history=1000}",
     "--set=scheduler.extraArgs={--scheduler-workers=4}",
@@ -48,6 +49,7 @@ const EVERYTHING: &[&str] = &[
 const SMALL: &[&str] = &[
     "--set=certificates.mode=secret,certificates.secretName=mine,certificates.caBundle=Zm9v",
     "--set=manifests.mode=folder,metrics.enabled=true,web.enabled=true",
+    "--set=clusters.enabled=true,clusters.kubeconfigsSecret=k,clusters.managementSecret=m",
     "--set=postgresql.storageClassName=fast,up.extraArgs={--auto-approve}",
 ];
 
