@@ -51,14 +51,14 @@ def install():
     return environment
 
 
-def sanity():
+def sanity(environment):
     """ansible-test sanity and ansible-lint. ansible-test wants a repository at the right path."""
     check(BIN / "pip", "install", "--quiet", LINT)
     copy = FOLDER / "sanity" / "ansible_collections" / "tko" / "tko"
     shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("output", "__pycache__"))
     check("git", "init", "--quiet", copy)
     check("git", "-C", copy, "add", "--all")
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    environment = environment | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     check(BIN / "ansible-lint", "--offline", "--profile", "production", cwd=copy, env=environment)
     check(BIN / "ansible-test", "sanity", "--venv", "--python", python, cwd=copy, env=environment)
@@ -72,7 +72,7 @@ def main():
     check(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ANSIBLE)
     environment = install()
     if "--sanity" in sys.argv:
-        sanity()
+        sanity(environment)
         return
     # The order of the tests counts: each continues where the one before ended.
     tests = [BIN / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "--rootdir", HERE, HERE / "tests"]

@@ -224,7 +224,9 @@ impl SchedulerArgs {
             .with_worker(controller.worker("scheduler", self.scheduler_workers))
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
+        // Clusters come before charts: they bring the namespaces of releases.
         let mut registry = native(destination);
+        registry = self.clusters.add_to(registry, self.scheduler_timeout);
         if let Some(folder) = &self.helm_kubeconfigs {
             let timeout = self.scheduler_timeout;
             let cache = functions::cache_folder();
@@ -233,7 +235,7 @@ impl SchedulerArgs {
                 .add_scheduler(registry, folder.clone(), cache, timeout);
         }
         ScheduleController::new(data)
-            .with_registry(self.clusters.add_to(registry, self.scheduler_timeout))
+            .with_registry(registry)
             .with_executors(executors(address, timeouts, plugins, self.ansible()))
             .with_clock(clock)
             .with_settings(settings)
