@@ -9,7 +9,7 @@ use std::time::Duration;
 use tko_core::{Entity, Error, Key, PluginType, Result};
 
 /// The names of all properties of inventories.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "url",
     "interval",
     "id",
@@ -21,6 +21,7 @@ const NAMES: [&str; 15] = [
     "grace",
     "user",
     "token",
+    "secret",
     "ca",
     "query",
     "selector",
