@@ -37,9 +37,11 @@ impl AnsibleInventory {
     pub(super) fn new(entry: &InventoryEntry, settings: &CatalogSettings) -> Result<Self> {
         let properties = entry.properties();
         let url = properties.required("url")?;
-        let place = match url.starts_with("http://") || url.starts_with("https://") {
-            true => Place::Web(Box::new(web_url(url)?)),
-            false => Place::Local(local_path(url, settings)?),
+        let is_web = url.starts_with("http://") || url.starts_with("https://");
+        let place = if is_web {
+            Place::Web(Box::new(web_url(url)?))
+        } else {
+            Place::Local(local_path(url, settings)?)
         };
         let program = properties.text("program").unwrap_or("ansible-inventory");
         Ok(Self {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tko_core::view::rfc3339;
 use tko_core::{
     BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, List, Metadata, NewSite,
-    Pattern, Result, Select, SiteId, Timestamp, Want,
+    Pattern, Result, Select, SiteId, TemplateId, Timestamp, Want,
 };
 
 /// How many writes are made at the same time.
@@ -214,9 +214,10 @@ impl InventorySync<'_> {
             let is_marked = gone.is_some();
             let remove = is_marked || self.entry.grace.is_zero();
             calls.push(Box::pin(async move {
-                let written = match remove {
-                    true => self.remove(&entity).await,
-                    false => self.mark(&entity, &marked).await,
+                let written = if remove {
+                    self.remove(&entity).await
+                } else {
+                    self.mark(&entity, &marked).await
                 };
                 (id.to_string(), written)
             }));
@@ -230,7 +231,7 @@ impl InventorySync<'_> {
     /// The registration of a site, with the digest of all that the inventory says about it.
     fn new_site(&self, item: &str, site: MappedSite) -> NewSite {
         let mut hasher = blake3::Hasher::new();
-        let template = site.template.as_ref().map_or("", |id| id.as_str());
+        let template = site.template.as_ref().map_or("", TemplateId::as_str);
         let mut add = |text: &[u8]| {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text);

@@ -27,8 +27,8 @@ impl Admission for AdmitAll {
 }
 
 /// A store in memory, and a controller that runs until this is dropped.
-pub struct Fixture {
-    pub store: Arc<Store<Memory>>,
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<Store<Memory>>,
     stop: CancellationToken,
     requests: std::sync::atomic::AtomicU64,
 }
@@ -40,11 +40,11 @@ impl Drop for Fixture {
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(CatalogSettings::default().with_local(true))
     }
 
-    pub fn with(settings: CatalogSettings) -> Self {
+    pub(crate) fn with(settings: CatalogSettings) -> Self {
         let fixture = Self::idle();
         // The interval is long: only requests make a sync.
         let settings = settings.with_interval(Duration::from_hours(24));
@@ -54,7 +54,7 @@ impl Fixture {
     }
 
     /// A store without a controller.
-    pub fn idle() -> Self {
+    pub(crate) fn idle() -> Self {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let ids = Arc::new(TimeOrderedIds);
         let store = Store::new(Arc::new(memory), Arc::new(AdmitAll), ids);
@@ -66,11 +66,16 @@ impl Fixture {
     }
 
     /// Registers an entry and waits for its first sync.
-    pub async fn add(&self, id: &str, executor: &str, properties: &[(&str, &str)]) -> Arc<Entity> {
+    pub(crate) async fn add(
+        &self,
+        id: &str,
+        executor: &str,
+        properties: &[(&str, &str)],
+    ) -> Arc<Entity> {
         self.add_program(id, executor, &[], properties).await
     }
 
-    pub async fn add_program(
+    pub(crate) async fn add_program(
         &self,
         id: &str,
         executor: &str,
@@ -87,12 +92,12 @@ impl Fixture {
     }
 
     /// Asks for a sync and waits for the answer.
-    pub async fn sync(&self, id: &str) -> Arc<Entity> {
+    pub(crate) async fn sync(&self, id: &str) -> Arc<Entity> {
         self.sync_with(id, &[]).await
     }
 
     /// The same, with more given metadata.
-    pub async fn sync_with(&self, id: &str, more: &[(&str, &str)]) -> Arc<Entity> {
+    pub(crate) async fn sync_with(&self, id: &str, more: &[(&str, &str)]) -> Arc<Entity> {
         let key = Key::from(id.parse::<PluginId>().expect("an id"));
         let number = self
             .requests
@@ -125,7 +130,7 @@ impl Fixture {
         answered.expect("the controller answers")
     }
 
-    pub async fn entity(&self, key: &Key) -> Option<Arc<Entity>> {
+    pub(crate) async fn entity(&self, key: &Key) -> Option<Arc<Entity>> {
         match self.store.get(key, Want::ROW).await {
             Ok(record) => Some(record.entity),
             Err(Error::NotFound(_)) => None,
@@ -133,7 +138,7 @@ impl Fixture {
         }
     }
 
-    pub async fn template(&self, id: &str) -> Option<Record> {
+    pub(crate) async fn template(&self, id: &str) -> Option<Record> {
         let key = Key::from(TemplateId::new(id).expect("an id"));
         match self.store.get(&key, Want::PACKAGE).await {
             Ok(record) => Some(record),
@@ -142,7 +147,7 @@ impl Fixture {
         }
     }
 
-    pub async fn site(&self, id: &str) -> Option<Record> {
+    pub(crate) async fn site(&self, id: &str) -> Option<Record> {
         let key = Key::from(SiteId::new(id).expect("an id"));
         match self.store.get(&key, Want::PACKAGE).await {
             Ok(record) => Some(record),
@@ -152,7 +157,7 @@ impl Fixture {
     }
 
     /// The ids of all entities of a kind.
-    pub async fn ids(&self, kind: Kind) -> Vec<String> {
+    pub(crate) async fn ids(&self, kind: Kind) -> Vec<String> {
         let mut ids = Vec::new();
         let mut list = List::new(Select::all(kind));
         loop {
@@ -165,16 +170,16 @@ impl Fixture {
         }
     }
 
-    pub async fn templates(&self) -> Vec<String> {
+    pub(crate) async fn templates(&self) -> Vec<String> {
         self.ids(Kind::Template).await
     }
 
-    pub async fn sites(&self) -> Vec<String> {
+    pub(crate) async fn sites(&self) -> Vec<String> {
         self.ids(Kind::Site).await
     }
 
     /// The number of changes of entities so far.
-    pub async fn revision(&self) -> u64 {
+    pub(crate) async fn revision(&self) -> u64 {
         self.store
             .feed_position()
             .await
@@ -185,12 +190,12 @@ impl Fixture {
 }
 
 /// The condition of an entry.
-pub fn condition<'a>(entity: &'a Entity, kind: &str) -> &'a Condition {
+pub(crate) fn condition<'a>(entity: &'a Entity, kind: &str) -> &'a Condition {
     entity.condition(kind).expect("the condition")
 }
 
 /// Asserts that the last sync was made completely.
-pub fn assert_synced(entity: &Arc<Entity>) {
+pub(crate) fn assert_synced(entity: &Arc<Entity>) {
     for kind in ["Synced", "Complete"] {
         let condition = condition(entity, kind);
         assert_eq!(condition.status, Some(true), "{}", condition.message);
@@ -198,14 +203,14 @@ pub fn assert_synced(entity: &Arc<Entity>) {
 }
 
 /// A `ConfigMap` with one value.
-pub fn config(name: &str, value: &str) -> String {
+pub(crate) fn config(name: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: {value:?}}}\n"
     )
 }
 
 /// The value of the first resource of a package.
-pub fn value(package: Option<&Package>) -> String {
+pub(crate) fn value(package: Option<&Package>) -> String {
     let package = package.expect("a package");
     let resource = package.iter().next().expect("a resource");
     resource.value()["data"]["value"]

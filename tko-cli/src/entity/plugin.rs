@@ -106,9 +106,10 @@ impl PluginCommand {
             Self::Get(name) => show(data, &Key::from(name.id()?), console).await,
             Self::Register(args) => {
                 let id = args.name.id()?;
-                let warning = match is_source(&id) {
-                    true => None,
-                    false => unknown_executor(&args.executor),
+                let warning = if is_source(&id) {
+                    None
+                } else {
+                    unknown_executor(&args.executor)
                 };
                 let new = NewPlugin::new(id.clone(), args.executor)
                     .arguments(args.arguments)

@@ -25,9 +25,10 @@ pub(super) fn checked(url: &str, settings: &CatalogSettings) -> Result<(String, 
                 && host.chars().all(fine)
                 && !path.starts_with(':')
         });
-        return match is_ssh {
-            true => Ok((url.to_owned(), false)),
-            false => bad("expected a URL with https, http, ssh or file, or user@host:path"),
+        return if is_ssh {
+            Ok((url.to_owned(), false))
+        } else {
+            bad("expected a URL with https, http, ssh or file, or user@host:path")
         };
     };
     let authority = rest.split('/').next().unwrap_or_default();

@@ -323,9 +323,10 @@ fn place(url: &str) -> Result<(Url, String)> {
     }
     let base = Url::parse(&format!("https://{host}/")).map_err(|_| bad())?;
     // As container tools do: registries of this machine need no TLS.
-    let base = match is_loopback(&base) {
-        true => Url::parse(&format!("http://{host}/")).map_err(|_| bad())?,
-        false => base,
+    let base = if is_loopback(&base) {
+        Url::parse(&format!("http://{host}/")).map_err(|_| bad())?
+    } else {
+        base
     };
     Ok((base, repository.to_owned()))
 }
