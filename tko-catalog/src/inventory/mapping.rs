@@ -269,7 +269,7 @@ mod tests {
             ("id", "{{ region }}/{{ name | slug }}"),
             ("template", "{% if 'edge' in tags %}site/edge:v1{% endif %}"),
             ("metadata.load", "{{ load + 1 }}"),
-            ("metadata.kept", "{{ none }}"),
+            ("metadata.kept", "{{ missing }}"),
             ("where", "load > 2"),
             (
                 "package",
