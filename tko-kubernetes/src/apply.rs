@@ -350,10 +350,7 @@ impl Application<'_> {
         let until = Instant::now() + self.settings.patience;
         for object in objects.iter().filter(|one| one.is_definition()) {
             let mut pauses = Pauses::default();
-            loop {
-                let Some(found) = live.get(&object.key) else {
-                    break;
-                };
+            while let Some(found) = live.get(&object.key) {
                 let why = match health(&found.value) {
                     Health::Current => break,
                     Health::InProgress(why) if Instant::now() < until => {
@@ -383,9 +380,9 @@ impl Application<'_> {
 
     /// Resolves kinds that the site's own definitions have just brought. The cluster serves them a
     /// moment after they are established.
-    async fn late_kinds<'b>(
+    async fn late_kinds(
         &self,
-        unknown: &mut Vec<&'b WantedResource>,
+        unknown: &mut Vec<&WantedResource>,
         objects: &[DesiredObject],
         report: &mut ApplyReport,
     ) -> Result<Vec<DesiredObject>> {

@@ -101,7 +101,7 @@ impl ClusterClient {
             );
             let mut page = self.send(Method::GET, &query, None, "").await?;
             let token = page.pointer("/metadata/continue").and_then(Value::as_str);
-            next = token.unwrap_or_default().to_owned();
+            token.unwrap_or_default().clone_into(&mut next);
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 all.extend(items);
             }

@@ -14,14 +14,14 @@ use tko_core::{Error, Result};
 pub(crate) struct Inventory {
     pub(crate) parent: Option<Value>,
     pub(crate) scope: SetScope,
-    /// The ConfigMaps among the members.
+    /// Each ConfigMap among the members.
     maps: Vec<Value>,
-    /// Whether they are those of all namespaces.
+    /// Whether those of all namespaces were read.
     is_wide: bool,
 }
 
 impl Application<'_> {
-    /// Reads the parent, together with the ConfigMaps among the members: one list has both.
+    /// Reads the parent, together with each ConfigMap among the members: one list has both.
     pub(crate) async fn inventory(&self) -> Result<Inventory> {
         let served = ServedKind::config_map();
         let list = async |namespace: Option<&str>| {

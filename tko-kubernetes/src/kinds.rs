@@ -47,7 +47,7 @@ pub(crate) struct ServedKind {
 }
 
 impl ServedKind {
-    /// ConfigMaps, which every cluster serves.
+    /// The kind ConfigMap, which every cluster serves.
     pub(crate) fn config_map() -> Self {
         Self {
             base: "/api/v1".to_owned(),

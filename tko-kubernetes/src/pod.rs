@@ -171,15 +171,15 @@ impl Executor for PodExecutor {
     }
 
     fn preparer(&self, plugin: &Record) -> Result<Arc<dyn Preparer>> {
-        self.make(plugin, |executor, plugin| executor.preparer(plugin))
+        self.make(plugin, Executor::preparer)
     }
 
     fn scheduler(&self, plugin: &Record) -> Result<Arc<dyn Scheduler>> {
-        self.make(plugin, |executor, plugin| executor.scheduler(plugin))
+        self.make(plugin, Executor::scheduler)
     }
 
     fn validator(&self, plugin: &Record) -> Result<Arc<dyn Validator>> {
-        self.make(plugin, |executor, plugin| executor.validator(plugin))
+        self.make(plugin, Executor::validator)
     }
 
     async fn close(&self) {

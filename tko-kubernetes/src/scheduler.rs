@@ -58,23 +58,20 @@ impl KubernetesScheduler {
     async fn run(&self, call: &ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let empty = Package::default();
         let package = call.site.package.as_ref().unwrap_or(&empty);
-        let is_mine = |target: &&tko_core::Identifier| SiteTarget::is_primary(package, &target.gvk);
-        if call.target.filter(is_mine).is_none() {
+        let is_mine = |target: &tko_core::Identifier| SiteTarget::is_primary(package, &target.gvk);
+        if !call.target.is_some_and(is_mine) {
             return Ok(Vec::new());
         }
         let target = SiteTarget::of(package)?;
         let site = id_of(call.site);
         let deleting = call.site.entity.deleting;
-        let infrastructure = match &target.provisioned {
-            Some(cluster) => Some(Infrastructure {
-                clusters: &self.clusters,
-                settings: &self.settings,
-                site: &site,
-                package,
-                cluster,
-            }),
-            None => None,
-        };
+        let infrastructure = target.provisioned.as_ref().map(|cluster| Infrastructure {
+            clusters: &self.clusters,
+            settings: &self.settings,
+            site: &site,
+            package,
+            cluster,
+        });
         if let Some(infrastructure) = &infrastructure
             && !deleting
         {

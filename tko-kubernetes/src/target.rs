@@ -205,7 +205,7 @@ mod tests {
         SiteTarget::of(&package)
     }
 
-    fn cluster(spec: Value) -> Value {
+    fn cluster(spec: &Value) -> Value {
         json!({
             "apiVersion": "cluster.nephio.org/v1alpha1", "kind": "KubernetesCluster",
             "metadata": {"name": "edge"}, "spec": spec,
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn an_existing_cluster_is_named_by_file_or_by_secret() {
         let file = target(&[cluster(
-            json!({"kubeconfig": {"file": "a.yaml"}, "context": "x"}),
+            &json!({"kubeconfig": {"file": "a.yaml"}, "context": "x"}),
         )]);
         let file = file.expect("it is valid");
         assert_eq!(
@@ -231,7 +231,7 @@ mod tests {
         );
         assert_eq!(file.context.as_deref(), Some("x"));
         let secret = json!({"kubeconfig": {"secretRef": {"name": "a", "namespace": "b"}}});
-        let secret = target(&[cluster(secret)]).expect("it is valid");
+        let secret = target(&[cluster(&secret)]).expect("it is valid");
         assert_eq!(
             secret.kubeconfig,
             KubeconfigReference::Secret {
@@ -254,7 +254,10 @@ mod tests {
             }
         );
         // The own resource decides, and the infrastructure is applied nevertheless.
-        let both = [provisioned(), cluster(json!({"kubeconfig": {"file": "a"}}))];
+        let both = [
+            provisioned(),
+            cluster(&json!({"kubeconfig": {"file": "a"}})),
+        ];
         let found = target(&both).expect("it is valid");
         assert_eq!(found.kubeconfig, KubeconfigReference::File("a".to_owned()));
         assert!(found.provisioned.is_some());
@@ -278,14 +281,14 @@ mod tests {
                 "name of a namespace",
             ),
         ] {
-            let error = target(&[cluster(spec)])
+            let error = target(&[cluster(&spec)])
                 .expect_err("it is wrong")
                 .to_string();
             assert!(error.contains(expected), "{error}");
         }
-        let mut second = cluster(json!({"kubeconfig": {"file": "a"}}));
+        let mut second = cluster(&json!({"kubeconfig": {"file": "a"}}));
         second["metadata"]["name"] = json!("second");
-        let two = [cluster(json!({"kubeconfig": {"file": "a"}})), second];
+        let two = [cluster(&json!({"kubeconfig": {"file": "a"}})), second];
         assert!(
             target(&two)
                 .expect_err("two")
