@@ -197,7 +197,7 @@ async fn a_cluster_may_go_away_and_come_back() {
         .schedule(&scheduler, &site, &wanted, &[])
         .await
         .expect("applied");
-    world.stop_api().await;
+    world.stop_api();
     let more = [deployment(
         "smf",
         vec![map(None, "settings", "2"), map(None, "more", "1")],
@@ -205,7 +205,7 @@ async fn a_cluster_may_go_away_and_come_back() {
     world
         .refused(&scheduler, &site, &more, "the cluster does not answer")
         .await;
-    world.start_api().await;
+    world.start_api();
     world
         .schedule(&scheduler, &site, &more, &[])
         .await

@@ -143,13 +143,13 @@ impl World {
     }
 
     /// Stops the API server; etcd goes on.
-    pub(crate) async fn stop_api(&mut self) {
+    pub(crate) fn stop_api(&mut self) {
         let server = Arc::get_mut(&mut self.server).expect("no command runs");
         server.stop_api();
     }
 
     /// Starts the API server again, on the same port.
-    pub(crate) async fn start_api(&mut self) {
+    pub(crate) fn start_api(&mut self) {
         let server = Arc::get_mut(&mut self.server).expect("no command runs");
         tokio::task::block_in_place(|| server.start_api()).expect("it starts");
     }
