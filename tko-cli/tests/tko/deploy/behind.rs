@@ -234,6 +234,9 @@ async fn the_demo_is_deployed_behind_an_api_server_with_the_rights_of_the_chart(
     people
         .eventually("alice", "explain sites.spec", |_| true)
         .await;
+    // The role of editors gets the rights of the chart some time later.
+    let words = "auth can-i patch templates.tko.nephio.org";
+    people.eventually("alice", words, |_| true).await;
 
     // Editors register the packages of the demo.
     let apply = "apply --server-side -f -";
