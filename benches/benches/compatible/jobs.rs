@@ -103,11 +103,9 @@ fn new(number: usize) -> NewDeployment {
         ("half", half.to_owned()),
         ("place", format!("{half}-{number:06}")),
     ]);
-    NewDeployment {
-        template: Some(template(number)),
-        metadata: deployment(number).metadata.overlaid(&metadata),
-        ..NewDeployment::default()
-    }
+    NewDeployment::new()
+        .template(template(number))
+        .metadata(deployment(number).metadata.overlaid(&metadata))
 }
 
 /// Registers the templates, and creates `size` deployments.
@@ -115,12 +113,11 @@ pub(crate) async fn fill(service: &Service, size: usize) {
     let client = service.client();
     let package = example("upf");
     for number in 0..100 {
-        let new = NewTemplate {
-            id: TemplateId::new(&format!("nf/upf:v{number:03}")).expect("an id"),
-            metadata: Metadata::default(),
-            package: package.clone(),
-            expect: Expect::Absent,
-        };
+        let new = NewTemplate::new(
+            TemplateId::new(&format!("nf/upf:v{number:03}")).expect("an id"),
+            package.clone(),
+        )
+        .expect(Expect::Absent);
         client.register_template(new).await.expect("valid");
     }
     for start in (0..size).step_by(BATCH) {

@@ -6,7 +6,7 @@ use crate::table::Figures;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tko_benches::{deployment, example, site};
-use tko_core::{DataApi, Expect, Kind, List, Metadata, NewDeployment, NewTemplate, Select, Want};
+use tko_core::{DataApi, Expect, Kind, List, NewDeployment, NewTemplate, Select};
 use tko_grpc::client::Client;
 use tko_postgres_server::PostgresServer;
 
@@ -45,24 +45,19 @@ pub(crate) async fn measure(server: &PostgresServer, tko: &Path, count: usize) -
 /// Creates sites, and a prepared and approved deployment for each.
 async fn place(client: &Client, count: usize) {
     let template = deployment(0).template.expect("it has one");
-    let new = NewTemplate {
-        id: template.clone(),
-        metadata: Metadata::default(),
-        package: example("upf"),
-        expect: Expect::Absent,
-    };
+    let new = NewTemplate::new(template.clone(), example("upf")).expect(Expect::Absent);
     client.register_template(new).await.expect("valid");
     for number in 0..count {
         let new = tko_core::NewSite::new(site(number), tko_core::Package::default());
         client.register_site(new).await.expect("valid");
     }
     for start in (0..count).step_by(BATCH) {
-        let new = |number: usize| NewDeployment {
-            template: Some(template.clone()),
-            site: Some(site(number)),
-            prepared: true,
-            approved: true,
-            ..deployment(number)
+        let new = |number: usize| {
+            deployment(number)
+                .template(template.clone())
+                .site(site(number))
+                .prepared(true)
+                .approved(true)
         };
         let all = (start..count.min(start + BATCH)).map(new).collect();
         for created in client.create_deployments(all).await {
@@ -77,15 +72,7 @@ async fn until(client: &Client, what: &str, is: impl Fn(usize, usize) -> bool) {
     let start = Instant::now();
     loop {
         let (mut placed, mut there) = (0, 0);
-        let mut list = List {
-            select: Select {
-                deleting: true,
-                ..Select::all(Kind::Deployment)
-            },
-            after: None,
-            limit: 1_000,
-            want: Want::ROW,
-        };
+        let mut list = List::new(Select::all(Kind::Deployment).deleting(true)).limit(1_000);
         loop {
             let page = client.list(&list).await.expect("listed");
             there += page.items.len();
