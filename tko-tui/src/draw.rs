@@ -342,6 +342,4 @@ fn draw_keys(frame: &mut Frame<'_>, theme: ScreenTheme, area: Rect) {
 }
 
 #[cfg(test)]
-mod pictures;
-#[cfg(test)]
 mod tests;
