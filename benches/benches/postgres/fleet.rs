@@ -15,7 +15,7 @@ use tko_benches::progress;
 use tko_benches::speed::Speed;
 use tko_core::{
     DataApi, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package,
-    Select, Watch,
+    Select, TemplateId, Watch,
 };
 use tko_grpc::client::{Client, ClientSettings};
 use tko_postgres_server::PostgresServer;
@@ -115,7 +115,8 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
         let new = NewTemplate::new(id.parse().expect("an id"), package);
         client.register_template(new).await.expect("valid");
     }
-    NewDeployment::new().template("topology".parse().expect("an id"))
+    let topology: TemplateId = "topology".parse().expect("an id");
+    NewDeployment::new().template(topology)
 }
 
 /// Measures from the creation of the topology until every deployment is on its site.

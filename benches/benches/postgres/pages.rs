@@ -4,7 +4,7 @@ use sqlx::{Executor, PgPool};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_benches::sample::template;
-use tko_core::{Backend, Cursor, Kind, List, Pattern, Select, Want};
+use tko_core::{Backend, Cursor, Kind, List, Pattern, Select};
 
 /// How often each page is read.
 pub(crate) const ROUNDS: u32 = 25;

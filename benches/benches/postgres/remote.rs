@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_benches::sample::{fresh, metadata, own, template};
 use tko_benches::speed::{CALLERS, Inputs, Speed, in_turn, speed};
-use tko_core::{DataApi, Event, Kind, List, NewDeployment, Package, Pattern, Select, Want, Watch};
+use tko_core::{DataApi, Event, Kind, List, NewDeployment, Package, Pattern, Select, Watch};
 use tko_grpc::client::{Client, ClientSettings};
 
 const CREATE: &str = "gRPC: create, 8 callers";

@@ -8,7 +8,7 @@ use tko_benches::progress;
 use tko_benches::speed::Speed;
 use tko_core::{
     Ack, Change, ChangeSet, Facts, Kind, List, Metadata, Package, Pattern, Put, Require, Select,
-    SiteId, Want,
+    SiteId,
 };
 
 /// Number of sites in a change set.
