@@ -164,7 +164,7 @@ async fn elapsed(pause: &mut Option<BoxFuture<'static, ()>>) {
     let ended = OptionFuture::from(pause.as_mut()).await;
     *pause = None;
     if ended.is_none() {
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -188,12 +188,11 @@ async fn request(context: Arc<Context>, max: usize) -> Result<Claimed> {
     let mut retry = Retry::new(context.clock.clone());
     loop {
         let requested = context.clock.now();
-        let claims = match context.handle.want() {
-            Some(want) => context.data.claim_records(&request, want).await,
-            None => {
-                let claims = context.data.claim(&request).await;
-                claims.map(|claims| claims.into_iter().map(|claim| (claim, None)).collect())
-            }
+        let claims = if let Some(want) = context.handle.want() {
+            context.data.claim_records(&request, want).await
+        } else {
+            let claims = context.data.claim(&request).await;
+            claims.map(|claims| claims.into_iter().map(|claim| (claim, None)).collect())
         };
         match claims {
             Ok(claims) => return Ok(Claimed { claims, requested }),

@@ -50,12 +50,11 @@ impl controller_server::Controller for WorkerService {
                     .wait(unpack_duration("wait", request.wait.as_ref())?.min(settings.max_wait));
                 within("lease", request.lease, settings.max_lease)?;
                 let claim = async {
-                    match want {
-                        Some(want) => api.claim_records(&request, want).await,
-                        None => {
-                            let claims = api.claim(&request).await?;
-                            Ok(claims.into_iter().map(|claim| (claim, None)).collect())
-                        }
+                    if let Some(want) = want {
+                        api.claim_records(&request, want).await
+                    } else {
+                        let claims = api.claim(&request).await?;
+                        Ok(claims.into_iter().map(|claim| (claim, None)).collect())
                     }
                 };
                 let claimed = tokio::select! {

@@ -134,9 +134,10 @@ fn statement(plan: &WritePlan<'_>, sets: &[JointSet<'_>]) -> sqlx::Result<BuiltS
     gate::lock(plan, &mut sql, &mut gate)?;
     let has_leases = lock_leases(sets, &mut sql, &mut gate)?;
     gate::requirements(plan, &mut sql, &mut gate)?;
-    let gate = match gate.is_empty() {
-        true => "true".to_owned(),
-        false => gate.join(" AND "),
+    let gate = if gate.is_empty() {
+        "true".to_owned()
+    } else {
+        gate.join(" AND ")
     };
     sql.with("gate", format_args!("SELECT 1 WHERE {gate}"));
     let done = rows::write(plan, &mut sql)?;
