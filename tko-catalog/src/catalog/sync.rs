@@ -192,7 +192,8 @@ impl CatalogSync<'_> {
                 let owner = match self.data.get(&key, Want::ROW).await {
                     // Another process of this catalog was faster.
                     Ok(record)
-                        if record.entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) =>
+                        if record.entity.given.get(CATALOG) == Some(&self.entry.name)
+                            && record.entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) =>
                     {
                         return Ok(());
                     }
