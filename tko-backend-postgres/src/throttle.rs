@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn callers_of_a_database_that_is_away_share_a_few_attempts() {
         let throttle = Arc::new(ConnectionThrottle::default());
-        let passed = attempts(&throttle, Duration::from_secs(60)).await;
+        let passed = attempts(&throttle, Duration::from_mins(1)).await;
         let free = FREE as usize;
         assert!((free + 50..free + 100 + 75).contains(&passed), "{passed}");
     }

@@ -142,8 +142,8 @@ impl Entries {
                 let (kind, name) = labels(&key);
                 self.context.metrics.forget((kind, name));
             }
-            EntryEvent::Present(entity) => match self.tracked.get_mut(&entity.key) {
-                Some(tracked) => {
+            EntryEvent::Present(entity) => {
+                if let Some(tracked) = self.tracked.get_mut(&entity.key) {
                     // The controller's own conditions are no reason to sync.
                     let is_asked = tracked.entity.facts != entity.facts
                         || asked(&tracked.entity) != asked(&entity);
@@ -153,8 +153,7 @@ impl Entries {
                         tracked.again = tracked.worker.is_none();
                     }
                     tracked.entity = entity;
-                }
-                None => {
+                } else {
                     let tracked = Tracked {
                         entity: entity.clone(),
                         due: now,
@@ -164,7 +163,7 @@ impl Entries {
                     };
                     self.tracked.insert(entity.key.clone(), tracked);
                 }
-            },
+            }
         }
     }
 
@@ -226,15 +225,12 @@ impl Entries {
             tracked.due = now;
             return;
         }
-        let pause = match next {
-            Some(pause) => {
-                tracked.failures = 0;
-                pause
-            }
-            None => {
-                tracked.failures = tracked.failures.saturating_add(1);
-                backoff(tracked.failures, tko_worker::jitter())
-            }
+        let pause = if let Some(pause) = next {
+            tracked.failures = 0;
+            pause
+        } else {
+            tracked.failures = tracked.failures.saturating_add(1);
+            backoff(tracked.failures, tko_worker::jitter())
         };
         tracked.due = now.plus(pause);
     }

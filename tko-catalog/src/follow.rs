@@ -55,7 +55,7 @@ pub(crate) async fn follow(
             Err(error) => {
                 retry
                     .pause("follow catalogs and inventories", error)
-                    .await?
+                    .await?;
             }
         }
     }

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         for (text, seconds) in [("90", 90), ("5m", 300), ("2 h", 7_200), ("1d", 86_400)] {
             let map = BTreeMap::from([("interval".to_owned(), text.to_owned())]);
             let time = Properties(&map).time("interval", minute).expect("a time");

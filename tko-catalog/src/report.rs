@@ -35,7 +35,7 @@ impl SyncProblem {
 
     /// An error about this part of the source.
     pub(crate) fn of(item: impl Into<String>, error: &Error) -> Self {
-        Self::new(item, error.chain().to_string())
+        Self::new(item, error.chain().clone())
     }
 }
 
@@ -74,32 +74,32 @@ pub struct MassDisappearance {
 
 impl SyncReport {
     /// The number of writes.
+    #[must_use]
     pub fn writes(&self) -> usize {
         self.created + self.changed + self.gone + self.removed
     }
 
     /// The conditions of the entity after this sync. Equal reports have equal conditions.
     pub(crate) fn conditions(&self, noun: &str, at: Generation) -> Vec<Condition> {
-        let synced = match &self.stopped {
-            Some(stop) => Condition::new(
+        let synced = if let Some(stop) = &self.stopped {
+            Condition::new(
                 SYNCED,
                 false,
                 MASS_DISAPPEARANCE,
                 format!(
                     "{} of {} sites vanished at once, which is more than the limit; nothing was \
-                     changed. Check the inventory; if they are really gone, run tko inventory sync \
-                     --accept (disappearance {})",
+                 changed. Check the inventory; if they are really gone, run tko inventory sync \
+                 --accept (disappearance {})",
                     stop.vanished, stop.of, stop.digest
                 ),
                 at,
-            ),
-            None => {
-                let mut message = format!("{} {noun}", self.total);
-                if !self.revision.is_empty() {
-                    let _ = write!(message, " at {}", self.revision);
-                }
-                Condition::new(SYNCED, true, "Synced", message, at)
+            )
+        } else {
+            let mut message = format!("{} {noun}", self.total);
+            if !self.revision.is_empty() {
+                let _ = write!(message, " at {}", self.revision);
             }
+            Condition::new(SYNCED, true, "Synced", message, at)
         };
         vec![synced, self.complete(at)]
     }

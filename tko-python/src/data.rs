@@ -430,10 +430,7 @@ impl PyData {
         let select = select(self::kind(kind)?, selection)?;
         // As in the messages of the API: absent, 0 or negative means all.
         let left = u64::try_from(max_count).ok().filter(|count| *count > 0);
-        let mut list = List::new(select).want(match packages {
-            true => Want::PACKAGE,
-            false => Want::ROW,
-        });
+        let mut list = List::new(select).want(if packages { Want::PACKAGE } else { Want::ROW });
         if let Some(wanted) = left {
             let first = wanted.saturating_add(offset);
             list = list.limit(usize::try_from(first).unwrap_or(usize::MAX));

@@ -2,7 +2,7 @@
 
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
-use super::offer::{CatalogSource, Content, Listing, OfferList};
+use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -122,7 +122,7 @@ fn list(
         };
         let digest = digest(&package, &bytes);
         all.update(digest.as_bytes());
-        offers.add(&Content {
+        offers.add(&SourceContent {
             folder: &package,
             version: None,
             alias: entry.alias.as_deref().unwrap_or(ALIAS),

@@ -9,7 +9,7 @@ mod repository;
 
 use super::entry::CatalogEntry;
 use super::layout::{below, is_version, packages};
-use super::offer::{CatalogSource, Content, Listing, OfferList};
+use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -62,7 +62,7 @@ impl GitCatalog {
             let Some(digest) = tree.folder(&place) else {
                 continue;
             };
-            offers.add(&Content {
+            offers.add(&SourceContent {
                 folder: &folder,
                 version: of.version,
                 alias: of.alias,
@@ -104,7 +104,7 @@ impl GitCatalog {
                 continue;
             };
             let folder = below(&entry.root, path).unwrap_or(path);
-            offers.add(&Content {
+            offers.add(&SourceContent {
                 folder,
                 version: Some(version),
                 alias: "",
@@ -239,12 +239,11 @@ fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<Chose
     };
     if let Some(branch) = branch {
         let name = format!("refs/heads/{branch}");
-        match remote.refs.iter().find(|reference| reference.name == name) {
-            Some(reference) => refs.push(reference.clone()),
-            None => {
-                let why = format!("the repository has no branch {branch:?}");
-                return Err(Error::bad("branch", why));
-            }
+        if let Some(reference) = remote.refs.iter().find(|reference| reference.name == name) {
+            refs.push(reference.clone())
+        } else {
+            let why = format!("the repository has no branch {branch:?}");
+            return Err(Error::bad("branch", why));
         }
     }
     if refs.is_empty() && entry.tags.is_none() {

@@ -3,7 +3,7 @@
 use super::directory::digest;
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
-use super::offer::{CatalogSource, Content, Listing, OfferList};
+use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
@@ -167,7 +167,7 @@ impl CatalogSource for HttpCatalog {
         for (folder, files) in packages {
             let digest = digest(&folder, &files);
             all.update(digest.as_bytes());
-            offers.add(&Content {
+            offers.add(&SourceContent {
                 folder: &folder,
                 version: None,
                 alias: entry.alias.as_deref().unwrap_or(ALIAS),

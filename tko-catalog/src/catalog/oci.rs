@@ -4,7 +4,7 @@ mod registry;
 
 use super::entry::CatalogEntry;
 use super::layout::is_version;
-use super::offer::{CatalogSource, Content, Listing, OfferList};
+use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -88,7 +88,7 @@ impl CatalogSource for OciCatalog {
             };
             all.update(tag.as_bytes());
             all.update(digest.as_bytes());
-            offers.add(&Content {
+            offers.add(&SourceContent {
                 folder: registry.repository(),
                 version: Some(&tag),
                 alias: "",

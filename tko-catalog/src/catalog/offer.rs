@@ -62,7 +62,7 @@ pub(crate) struct OfferList<'a> {
 }
 
 /// One content of a source, before it has an id.
-pub(crate) struct Content<'a> {
+pub(crate) struct SourceContent<'a> {
     /// The folder below the root of the catalog; empty for the root itself.
     pub(crate) folder: &'a str,
     /// The version that the source gives it; `None` takes it from the folder or the digest.
@@ -86,7 +86,7 @@ impl<'a> OfferList<'a> {
 
     /// Adds the template of a content. Without a version, the version is the short digest, and the
     /// alias follows it.
-    pub(crate) fn add(&mut self, content: &Content<'_>) {
+    pub(crate) fn add(&mut self, content: &SourceContent<'_>) {
         let item = match content.folder {
             "" => self.entry.name.clone(),
             folder => folder.to_owned(),
@@ -99,18 +99,24 @@ impl<'a> OfferList<'a> {
             Some(version) => Some((content.folder, version)),
             None => versioned(content.folder),
         };
-        match found {
-            Some((path, version)) => self.offer(&item, path, version, false, content),
-            None => {
-                self.offer(&item, content.folder, short(content.digest), false, content);
-                if !content.alias.is_empty() {
-                    self.offer(&item, content.folder, content.alias, true, content);
-                }
+        if let Some((path, version)) = found {
+            self.offer(&item, path, version, false, content)
+        } else {
+            self.offer(&item, content.folder, short(content.digest), false, content);
+            if !content.alias.is_empty() {
+                self.offer(&item, content.folder, content.alias, true, content);
             }
         }
     }
 
-    fn offer(&mut self, item: &str, path: &str, version: &str, moves: bool, of: &Content<'_>) {
+    fn offer(
+        &mut self,
+        item: &str,
+        path: &str,
+        version: &str,
+        moves: bool,
+        of: &SourceContent<'_>,
+    ) {
         let path = if path.is_empty() {
             self.entry.name.as_str()
         } else {

@@ -216,7 +216,7 @@ impl CatalogSync<'_> {
                     offer.id
                 )
             }
-            error @ Error::BadArgument { .. } => error.chain().to_string(),
+            error @ Error::BadArgument { .. } => error.chain().clone(),
             error => return Err(error),
         };
         report.problems.push(SyncProblem::new(&offer.path, why));

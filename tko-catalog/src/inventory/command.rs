@@ -82,7 +82,7 @@ fn item(name: String, value: Value) -> InventoryItem {
     };
     let (package, fault) = match package {
         Ok(package) => (package, None),
-        Err(error) => (Package::default(), Some(error.chain().to_string())),
+        Err(error) => (Package::default(), Some(error.chain().clone())),
     };
     InventoryItem {
         name,

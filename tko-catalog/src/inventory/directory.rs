@@ -54,7 +54,7 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         let mut item = described_item(root, &name)?;
         match package(&files, settings) {
             Ok(package) => item.package = package,
-            Err(error) => item.fault = Some(error.chain().to_string()),
+            Err(error) => item.fault = Some(error.chain().clone()),
         }
         listing.items.push(item);
     }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use reqwest::{Method, Url};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tko_core::{Dialect, Error, Format, Limits, Result};
 use tko_source::{Source, SourceReader};
 
@@ -118,7 +118,7 @@ impl InventorySource for KubernetesInventory {
 }
 
 /// All clusters in YAML or JSON files.
-async fn from_files(path: &PathBuf, settings: &CatalogSettings) -> Result<Vec<Value>> {
+async fn from_files(path: &Path, settings: &CatalogSettings) -> Result<Vec<Value>> {
     let limits = settings
         .source
         .clone()

@@ -101,12 +101,11 @@ impl InventorySource for NetboxInventory {
             };
             found += results.len();
             for site in results {
-                match item(site) {
-                    Some(item) => listing.items.push(item),
-                    None => {
-                        let why = "it has neither a slug nor a name";
-                        listing.problems.push(SyncProblem::new("a site", why));
-                    }
+                if let Some(item) = item(site) {
+                    listing.items.push(item)
+                } else {
+                    let why = "it has neither a slug nor a name";
+                    listing.problems.push(SyncProblem::new("a site", why));
                 }
             }
             if found > settings.max_sites {

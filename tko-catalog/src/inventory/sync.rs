@@ -166,7 +166,7 @@ impl InventorySync<'_> {
             hasher.update(b"\n");
         }
         let digest: String = hasher.finalize().to_hex().chars().take(16).collect();
-        (self.accepted != Some(&digest)).then(|| MassDisappearance {
+        (self.accepted != Some(&digest)).then_some(MassDisappearance {
             vanished: missing.len(),
             of: own.len(),
             digest,

@@ -18,7 +18,6 @@ fn url(root: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn packages_become_templates_that_say_where_they_are_from() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "nf/upf/v1/upf.yaml", &config("upf", "1"));
@@ -56,7 +55,6 @@ async fn packages_become_templates_that_say_where_they_are_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn a_sync_without_a_change_writes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     for number in 0..200 {
@@ -74,7 +72,6 @@ async fn a_sync_without_a_change_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn a_version_never_changes_unless_that_is_allowed() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "upf/v1/upf.yaml", &config("upf", "1"));
@@ -101,7 +98,6 @@ async fn a_version_never_changes_unless_that_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["used", "unused"] {
@@ -141,7 +137,6 @@ async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn a_broken_package_does_not_stop_the_others() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "good/v1/a.yaml", &config("good", "1"));
@@ -182,7 +177,6 @@ async fn a_broken_package_does_not_stop_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn templates_of_others_are_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "upf/v1/upf.yaml", &config("upf", "catalog"));
@@ -232,7 +226,6 @@ async fn templates_of_others_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn wrong_properties_and_restricted_controllers_are_told() {
     let fixture = Fixture::with(tko_catalog::CatalogSettings::default());
     for (properties, part) in [

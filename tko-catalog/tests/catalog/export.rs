@@ -62,7 +62,6 @@ async fn filled() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn an_export_is_stable_and_an_import_restores_it() {
     let fixture = filled().await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -119,7 +118,6 @@ async fn an_export_is_stable_and_an_import_restores_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn an_export_is_a_catalog_and_an_inventory() {
     let fixture = filled().await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -150,7 +148,6 @@ async fn an_export_is_a_catalog_and_an_inventory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn what_is_no_export_is_refused_and_broken_parts_are_named() {
     let fixture = filled().await;
     let folder = tempfile::tempdir().expect("a folder");

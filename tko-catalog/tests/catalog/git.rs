@@ -57,7 +57,6 @@ impl Repository {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn tags_are_versions_and_never_change() {
     let repository = Repository::new();
     repository.write("nf/upf/upf.yaml", &config("upf", "1"));
@@ -117,7 +116,6 @@ async fn tags_are_versions_and_never_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn a_branch_makes_versions_by_content_and_moves_an_alias() {
     let repository = Repository::new();
     repository.write("packages/a/a.yaml", &config("a", "1"));
@@ -154,7 +152,6 @@ async fn a_branch_makes_versions_by_content_and_moves_an_alias() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn a_hostile_repository_runs_nothing_and_leads_nowhere() {
     let repository = Repository::new();
     let secret = tempfile::tempdir().expect("a folder");
@@ -214,7 +211,6 @@ async fn a_hostile_repository_runs_nothing_and_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn wrong_addresses_are_told() {
     let repository = Repository::new();
     let fixture = Fixture::new();

@@ -30,7 +30,6 @@ fn hosts(numbers: impl Iterator<Item = usize>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("hosts.json");
@@ -101,7 +100,6 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn an_inventory_touches_only_its_own_sites() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("a.yaml"), config("a", "1")).expect("a file");
@@ -150,7 +148,6 @@ async fn an_inventory_touches_only_its_own_sites() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn a_program_prints_sites_within_limits() {
     let fixture = Fixture::with(
         CatalogSettings::default()
@@ -220,12 +217,11 @@ fn netbox(count: usize) -> TestServer {
             )
         });
         let page = json!({"count": count, "next": next, "previous": null, "results": results});
-        Answer::status(200).body(&page.to_string())
+        Answer::status(200).body(page.to_string())
     })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn sites_of_netbox_come_page_by_page() {
     let secrets = tempfile::tempdir().expect("a folder");
     fs::write(secrets.path().join("netbox"), "0123456789abcdef\n").expect("a file");
@@ -258,13 +254,12 @@ async fn sites_of_netbox_come_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn clusters_are_sites() {
     let cluster = |name: &str, region: &str| {
         json!({"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster",
             "metadata": {"name": name, "namespace": "fleet", "labels": {"region": region}}})
     };
-    let pages = vec![
+    let pages = [
         json!({"kind": "ClusterList", "metadata": {"continue": "next"},
             "items": [cluster("a", "south"), cluster("b", "north")]}),
         json!({"kind": "ClusterList", "metadata": {}, "items": [cluster("c", "south")]}),
@@ -276,7 +271,7 @@ async fn clusters_are_sites() {
                 .starts_with("/apis/cluster.x-k8s.io/v1beta1/clusters")
         );
         let page = usize::from(request.query("continue").as_deref() == Some("next"));
-        Answer::status(200).body(&pages[page].to_string())
+        Answer::status(200).body(pages[page].to_string())
     });
     let fixture = Fixture::new();
     let url = server.url("");

@@ -116,7 +116,6 @@ impl Registry {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn tags_of_a_registry_are_versions() {
     let registry = Arc::new(Mutex::new(Registry::default()));
     let served = registry.clone();
@@ -178,7 +177,6 @@ async fn tags_of_a_registry_are_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not proven on a quiet machine yet; run with --ignored"]
 async fn an_archive_on_a_web_server_is_read_when_it_changes() {
     let content = Arc::new(Mutex::new((
         1,

@@ -125,8 +125,8 @@ mod tests {
             .with_source(SourceLimits::default().with_max_files(4).with_max_depth(2));
         let parse = |text: &[u8]| TreeListing::parse(text, "root", &settings);
         let listing = parse(
-            b"040000 tree t1       -\ta\0100644 blob b1      10\ta/x.yaml\0\
-              120000 blob b2      10\ta/link.yaml\0160000 commit c1       -\ta/module\0",
+            b"040000 tree t1       -\ta\x00100644 blob b1      10\ta/x.yaml\x00\
+              120000 blob b2      10\ta/link.yaml\x00160000 commit c1       -\ta/module\0",
         )
         .expect("a listing");
         assert_eq!(listing.folder("a"), Some("t1"));
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(listing.files.len(), 2);
         let error = check(&listing.files, &settings).expect_err("a link");
         assert!(error.to_string().contains("a/link.yaml is a link"));
-        let garbage = parse(b"\0\xff\xff\t\0100644\tx.yaml\0no tab\0").expect("nothing");
+        let garbage = parse(b"\0\xff\xff\t\x00100644\tx.yaml\0no tab\0").expect("nothing");
         assert!(garbage.files.is_empty());
         let deep = parse(b"100644 blob b 1\ta/b/c/x.yaml\0").expect("skipped");
         assert!(deep.files.is_empty());

@@ -97,17 +97,14 @@ impl Repository {
             None => None,
             Some(token) => Some(authorization(&url, properties.text("user"), &token)?),
         };
-        let (path, temporary) = match &settings.cache {
-            Some(cache) => {
-                let digest = blake3::hash(format!("{}\0{url}", entry.name).as_bytes());
-                let name: String = digest.to_hex().chars().take(32).collect();
-                (cache.join(name), None)
-            }
-            None => {
-                let folder = tempfile::tempdir()
-                    .map_err(|error| Error::internal("make a folder for a repository", error))?;
-                (folder.path().join("copy"), Some(folder))
-            }
+        let (path, temporary) = if let Some(cache) = &settings.cache {
+            let digest = blake3::hash(format!("{}\0{url}", entry.name).as_bytes());
+            let name: String = digest.to_hex().chars().take(32).collect();
+            (cache.join(name), None)
+        } else {
+            let folder = tempfile::tempdir()
+                .map_err(|error| Error::internal("make a folder for a repository", error))?;
+            (folder.path().join("copy"), Some(folder))
         };
         Ok(Self {
             url,
@@ -251,7 +248,7 @@ impl Repository {
             .collect();
         match self.fetch_specs(&specs, true, settings).await {
             // Web servers without the program git offer no shallow copies.
-            Err(error) if error.chain().to_string().contains("shallow") => {
+            Err(error) if error.chain().clone().contains("shallow") => {
                 self.fetch_specs(&specs, false, settings).await?;
             }
             fetched => fetched?,
@@ -505,7 +502,7 @@ fn is_object_id(text: &str) -> bool {
 
 /// Adds advice to an error of git.
 fn explained(error: Error, url: &str) -> Error {
-    let text = error.chain().to_string();
+    let text = error.chain().clone();
     let is_refused = [
         "Authentication failed",
         "could not read Username",
