@@ -161,7 +161,7 @@ pub(crate) fn notify(revision: &str) -> String {
 
 /// A notification of numbered changes, or of due work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Notice {
+pub(crate) struct FeedNotice {
     /// The last revision.
     pub(crate) revision: Option<u64>,
     /// The stages whose work may be due.
@@ -170,7 +170,7 @@ pub(crate) struct Notice {
     pub(crate) process: String,
 }
 
-impl Notice {
+impl FeedNotice {
     /// Reads a notification. Without a number, other work may be due, for example when a test
     /// advances the clock.
     pub(crate) fn of(text: &str) -> Self {
@@ -204,21 +204,21 @@ pub(crate) async fn listener(options: &PgConnectOptions) -> Result<PgListener, s
 
 #[cfg(test)]
 mod tests {
-    use super::Notice;
+    use super::FeedNotice;
     use crate::codes::Stages;
     use tko_core::Stage;
 
     #[test]
     fn notices_are_read_back() {
         let stages = Stages::from_iter([Stage::Delete]);
-        let text = format!("7{}", Notice::suffix(stages, "me"));
-        let notice = Notice::of(&text);
+        let text = format!("7{}", FeedNotice::suffix(stages, "me"));
+        let notice = FeedNotice::of(&text);
         assert_eq!((notice.revision, notice.stages), (Some(7), stages));
         assert_eq!(notice.process, "me");
-        let of_pass = Notice::of("7");
+        let of_pass = FeedNotice::of("7");
         assert_eq!((of_pass.revision, of_pass.stages), (Some(7), Stages::ALL));
         for other in ["", "x", "7 x", "-1 900 a b"] {
-            assert_eq!(Notice::of(other).stages, Stages::ALL, "{other}");
+            assert_eq!(FeedNotice::of(other).stages, Stages::ALL, "{other}");
         }
     }
 }

@@ -21,7 +21,7 @@ mod work;
 
 use crate::codes::Stages;
 use crate::database::Database;
-use crate::dialect::{self, Notice};
+use crate::dialect::{self, FeedNotice};
 use crate::metrics::{Instrument, Purpose};
 use crate::sql::{BuiltSql, SqlBuilder};
 use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
@@ -118,7 +118,7 @@ fn statement(plan: &WritePlan<'_>, process: &str) -> sqlx::Result<BuiltSql> {
     if plan.numbers_from.is_none() {
         return Ok(sql.finish("SELECT (SELECT id FROM s)"));
     }
-    let suffix = sql.bind(Notice::suffix(woken(plan.set), process))?;
+    let suffix = sql.bind(FeedNotice::suffix(woken(plan.set), process))?;
     let revision = format!("(SELECT revision FROM moved)::text || {suffix}");
     let notify = dialect::notify(&revision);
     Ok(sql.finish(format_args!(

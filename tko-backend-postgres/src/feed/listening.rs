@@ -2,7 +2,7 @@
 
 use super::head::{FeedHead, position};
 use crate::database::Database;
-use crate::dialect::{self, Notice};
+use crate::dialect::{self, FeedNotice};
 use crate::monitor::DatabaseMonitor;
 use crate::work::WorkSignal;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ async fn receive(
         // `None` after the connection was lost and opened again: notifications may be missing.
         let notification = listener.try_recv().await?;
         let notice = notification.map_or_else(
-            || Notice::of(""),
-            |notification| Notice::of(notification.payload()),
+            || FeedNotice::of(""),
+            |notification| FeedNotice::of(notification.payload()),
         );
         if let Some(revision) = notice.revision {
             head.advance(revision);

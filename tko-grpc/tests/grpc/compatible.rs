@@ -9,7 +9,7 @@ use tko_grpc::server::{Access, ServerSettings};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-type Existing = DataClient<Channel>;
+pub(crate) type Existing = DataClient<Channel>;
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -22,7 +22,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-async fn all<T>(stream: Result<tonic::Response<Streaming<T>>, Status>) -> Vec<T> {
+pub(crate) async fn all<T>(stream: Result<tonic::Response<Streaming<T>>, Status>) -> Vec<T> {
     let mut stream = stream.expect("a listing").into_inner();
     let mut items = Vec::new();
     while let Some(item) = stream.message().await.expect("no error") {
@@ -31,7 +31,7 @@ async fn all<T>(stream: Result<tonic::Response<Streaming<T>>, Status>) -> Vec<T>
     items
 }
 
-async fn register(client: &mut Existing, id: &str, metadata: &[(&str, &str)]) {
+pub(crate) async fn register(client: &mut Existing, id: &str, metadata: &[(&str, &str)]) {
     let answer = client
         .register_template(proto::Template {
             template_id: id.to_owned(),
@@ -241,55 +241,6 @@ async fn windows_and_patterns_select_what_is_listed() {
     assert!(list(None, &["*"], &[]).await.is_empty());
     assert_eq!(list(None, &[], &[("n", "3")]).await, ["nf/3:v1"]);
     assert!(list(None, &[], &[("m", "*")]).await.is_empty());
-}
-
-/// A window continues where the one before ended, unless something has changed.
-#[tokio::test]
-async fn windows_one_after_the_other_are_those_of_the_present_state() {
-    let serving = Serving::start().await;
-    let mut client = serving.existing();
-    let named = |number: usize| format!("nf/{number:02}:v1");
-    for number in 0..10 {
-        register(&mut client, &named(number), &[]).await;
-    }
-    let list = async |client: &mut Existing, offset| {
-        let request = proto::ListTemplates {
-            window: Some(Window {
-                offset,
-                max_count: 3,
-            }),
-            select: None,
-        };
-        let found = all(client.list_templates(request).await).await;
-        found
-            .into_iter()
-            .map(|template| template.template_id)
-            .collect::<Vec<_>>()
-    };
-    for _ in 0..2 {
-        for (offset, numbers) in [(0, 0..3), (3, 3..6), (6, 6..9), (9, 9..10)] {
-            let expected: Vec<_> = numbers.map(named).collect();
-            assert_eq!(list(&mut client, offset).await, expected);
-        }
-    }
-    assert!(list(&mut client, 10).await.is_empty());
-    let id = proto::TemplateId {
-        template_id: named(1),
-    };
-    client.delete_template(id).await.expect("sound");
-    let expected: Vec<_> = (4..7).map(named).collect();
-    assert_eq!(
-        list(&mut client, 3).await,
-        expected,
-        "one of the first is gone"
-    );
-    register(&mut client, "nf/00a:v1", &[]).await;
-    let expected: Vec<_> = (6..9).map(named).collect();
-    assert_eq!(
-        list(&mut client, 6).await,
-        expected,
-        "one of the first is new"
-    );
 }
 
 #[tokio::test]

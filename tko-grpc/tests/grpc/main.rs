@@ -13,3 +13,4 @@ mod roles;
 mod serving;
 mod statuses;
 mod tls;
+mod windows;
