@@ -43,7 +43,7 @@ struct Tracked {
 }
 
 /// A sync that ended.
-struct Ended {
+struct EndedSync {
     key: Key,
     worker: Box<EntryWorker>,
     /// The time until the next one; `None` after a failure.
@@ -128,7 +128,7 @@ impl CatalogController {
 /// All entries, and the syncs in progress.
 struct Entries {
     tracked: HashMap<Key, Tracked>,
-    running: JoinSet<Ended>,
+    running: JoinSet<EndedSync>,
     clock: Arc<dyn Clock>,
     context: Arc<SyncContext>,
 }
@@ -185,7 +185,7 @@ impl Entries {
                 (key.clone(), tracked.entity.clone(), self.context.clone());
             self.running.spawn(async move {
                 let next = worker.sync(&context, &entity).await;
-                Ended { key, worker, next }
+                EndedSync { key, worker, next }
             });
         }
     }
@@ -203,9 +203,9 @@ impl Entries {
         }
     }
 
-    fn ended(&mut self, ended: std::result::Result<Ended, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: std::result::Result<EndedSync, tokio::task::JoinError>) {
         let now = self.clock.now();
-        let Ended { key, worker, next } = match ended {
+        let EndedSync { key, worker, next } = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 // The worker of the panicked sync is lost with its state.

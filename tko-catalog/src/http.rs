@@ -19,7 +19,7 @@ pub(crate) struct HttpClient(Client);
 
 /// The answer of a server.
 #[derive(Debug)]
-pub(crate) struct HttpReply {
+pub(crate) struct SourceReply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) bytes: Vec<u8>,
@@ -66,7 +66,7 @@ impl HttpClient {
         url: &Url,
         headers: &[(HeaderName, String)],
         most: usize,
-    ) -> Result<HttpReply> {
+    ) -> Result<SourceReply> {
         let shown = shown(url);
         let what = || format!("read {shown}");
         // The error would show the query of the URL.
@@ -97,7 +97,7 @@ impl HttpClient {
                     return Err(Error::bad("url", why));
                 }
             }
-            return Ok(HttpReply {
+            return Ok(SourceReply {
                 status,
                 headers,
                 bytes,
@@ -110,7 +110,7 @@ impl HttpClient {
     }
 }
 
-impl HttpReply {
+impl SourceReply {
     /// The text of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

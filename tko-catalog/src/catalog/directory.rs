@@ -2,7 +2,7 @@
 
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
-use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
+use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -60,7 +60,11 @@ pub(crate) fn local_path(url: &str, settings: &CatalogSettings) -> Result<PathBu
 
 #[async_trait]
 impl CatalogSource for DirectoryCatalog {
-    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+    async fn list(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<CatalogListing> {
         let (folder, entry, settings) = (self.folder.clone(), entry.clone(), settings.clone());
         let listed = tokio::task::spawn_blocking(move || list(&folder, &entry, &settings));
         let (listing, contents) = listed
@@ -89,7 +93,7 @@ fn list(
     folder: &Path,
     entry: &CatalogEntry,
     settings: &CatalogSettings,
-) -> Result<(Listing, Contents)> {
+) -> Result<(CatalogListing, Contents)> {
     let files = walk(folder, settings)?;
     let names = files.iter().enumerate();
     let packages = packages(entry, names.map(|(at, file)| (at, file.name.as_str())));

@@ -9,12 +9,12 @@ mod repository;
 
 use super::entry::CatalogEntry;
 use super::layout::{below, is_version, packages};
-use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
+use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use contents::GitContent;
-use repository::{GitRef, Repository};
+use repository::{GitRef, GitRepository};
 use tko_core::{Error, Result};
 use tko_source::SourceFile;
 
@@ -23,16 +23,16 @@ const SHORT: usize = 12;
 
 /// A repository of packages.
 pub(super) struct GitCatalog {
-    repository: Repository,
+    repository: GitRepository,
     contents: Vec<GitContent>,
     /// The refs of the last listing, and the listing. Equal refs have equal content.
-    last: Option<(Vec<GitRef>, Listing)>,
+    last: Option<(Vec<GitRef>, CatalogListing)>,
 }
 
 impl GitCatalog {
     pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         Ok(Self {
-            repository: Repository::open(entry, settings).await?,
+            repository: GitRepository::open(entry, settings).await?,
             contents: Vec::new(),
             last: None,
         })
@@ -129,7 +129,11 @@ struct Whole<'a> {
 
 #[async_trait]
 impl CatalogSource for GitCatalog {
-    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+    async fn list(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<CatalogListing> {
         let remote = self.repository.remote_refs(settings).await?;
         let chosen = choose(entry, &remote)?;
         if let Some((refs, listing)) = &self.last
@@ -240,7 +244,7 @@ fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<Chose
     if let Some(branch) = branch {
         let name = format!("refs/heads/{branch}");
         if let Some(reference) = remote.refs.iter().find(|reference| reference.name == name) {
-            refs.push(reference.clone())
+            refs.push(reference.clone());
         } else {
             let why = format!("the repository has no branch {branch:?}");
             return Err(Error::bad("branch", why));

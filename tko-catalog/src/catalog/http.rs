@@ -3,7 +3,7 @@
 use super::directory::digest;
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
-use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
+use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
@@ -26,7 +26,7 @@ pub(super) struct HttpCatalog {
     url: Url,
     authorization: Option<String>,
     /// The `ETag` of the last listing, and the listing.
-    last: Option<(String, Listing)>,
+    last: Option<(String, CatalogListing)>,
     /// The files of each content; only during a sync.
     contents: Option<Vec<Vec<SourceFile>>>,
 }
@@ -155,7 +155,11 @@ fn relative(name: &str, place: &str) -> String {
 
 #[async_trait]
 impl CatalogSource for HttpCatalog {
-    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+    async fn list(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<CatalogListing> {
         let etag = self.last.as_ref().map(|(etag, _)| etag.as_str());
         let Some((etag, bytes)) = self.download(etag, settings).await? else {
             let last = self.last.as_ref().map(|(_, listing)| listing.clone());

@@ -94,8 +94,11 @@ pub(crate) fn packages<'a>(
         if entry.paths.is_empty() {
             return kpt.contains(folder) || plain.contains(folder);
         }
-        let shown = if folder.is_empty() { "." } else { folder };
-        entry.paths.iter().any(|pattern| pattern.matches(shown))
+        entry.paths.iter().any(|pattern| match folder {
+            // Wildcards mean folders below the root.
+            "" => pattern.as_str() == ".",
+            folder => pattern.matches(folder),
+        })
     };
     let mut packages: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, file) in files {

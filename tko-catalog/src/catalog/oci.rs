@@ -4,12 +4,12 @@ mod registry;
 
 use super::entry::CatalogEntry;
 use super::layout::is_version;
-use super::offer::{CatalogSource, Listing, OfferList, SourceContent};
+use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use registry::{Manifest, Registry};
+use registry::{Manifest, OciRegistry};
 use tko_core::{BoxFuture, Error, Result};
 use tko_source::SourceFile;
 
@@ -33,7 +33,7 @@ const HELM: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// A repository of a registry.
 pub(super) struct OciCatalog {
-    registry: Registry,
+    registry: OciRegistry,
     contents: Vec<TaggedManifest>,
 }
 
@@ -47,7 +47,7 @@ struct TaggedManifest {
 impl OciCatalog {
     pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         Ok(Self {
-            registry: Registry::open(entry, settings).await?,
+            registry: OciRegistry::open(entry, settings).await?,
             contents: Vec::new(),
         })
     }
@@ -55,7 +55,11 @@ impl OciCatalog {
 
 #[async_trait]
 impl CatalogSource for OciCatalog {
-    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing> {
+    async fn list(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<CatalogListing> {
         let mut tags = self.registry.tags(settings).await?;
         tags.retain(|tag| match &entry.tags {
             Some(pattern) => pattern.matches(tag),
@@ -123,7 +127,7 @@ impl CatalogSource for OciCatalog {
 /// # Errors
 /// `BadArgument`: it has no layer with packages, or more bytes than allowed.
 async fn files(
-    registry: &Registry,
+    registry: &OciRegistry,
     tag: &str,
     manifest: &Manifest,
     settings: &CatalogSettings,
@@ -182,7 +186,7 @@ async fn files(
 }
 
 /// A package with one Helm chart, which refers to the artifact.
-fn chart(registry: &Registry, tag: &str) -> SourceFile {
+fn chart(registry: &OciRegistry, tag: &str) -> SourceFile {
     let repository = registry.repository();
     let name = repository.rsplit('/').next().unwrap_or(repository);
     let chart = serde_json::json!({

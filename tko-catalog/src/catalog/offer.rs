@@ -27,7 +27,7 @@ pub(crate) struct Offer {
 
 /// All that a source offers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Listing {
+pub(crate) struct CatalogListing {
     pub(crate) revision: String,
     pub(crate) offers: Vec<Offer>,
     pub(crate) problems: Vec<SyncProblem>,
@@ -40,7 +40,11 @@ pub(crate) trait CatalogSource: Send {
     ///
     /// # Errors
     /// The source cannot be read as a whole. What is wrong with one package is a problem instead.
-    async fn list(&mut self, entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Listing>;
+    async fn list(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<CatalogListing>;
 
     /// Reads the files of one content of the last listing.
     ///
@@ -58,7 +62,7 @@ pub(crate) struct OfferList<'a> {
     entry: &'a CatalogEntry,
     settings: &'a CatalogSettings,
     known: HashMap<TemplateId, usize>,
-    pub(crate) listing: Listing,
+    pub(crate) listing: CatalogListing,
 }
 
 /// One content of a source, before it has an id.
@@ -80,7 +84,7 @@ impl<'a> OfferList<'a> {
             entry,
             settings,
             known: HashMap::new(),
-            listing: Listing::default(),
+            listing: CatalogListing::default(),
         }
     }
 
@@ -100,7 +104,7 @@ impl<'a> OfferList<'a> {
             None => versioned(content.folder),
         };
         if let Some((path, version)) = found {
-            self.offer(&item, path, version, false, content)
+            self.offer(&item, path, version, false, content);
         } else {
             self.offer(&item, content.folder, short(content.digest), false, content);
             if !content.alias.is_empty() {

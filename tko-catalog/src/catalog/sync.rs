@@ -32,7 +32,7 @@ pub(crate) struct CatalogSync<'a> {
 }
 
 /// What has to be done for an offer.
-enum Action {
+enum SyncAction {
     Create,
     Replace(Arc<Entity>),
     /// The content is the same; the mark that it is gone is not true any more.
@@ -101,16 +101,16 @@ impl CatalogSync<'_> {
         offer: &Offer,
         own: Option<&Arc<Entity>>,
         report: &mut SyncReport,
-    ) -> Option<Action> {
+    ) -> Option<SyncAction> {
         let Some(entity) = own else {
-            return Some(Action::Create);
+            return Some(SyncAction::Create);
         };
         if entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) {
             let is_marked = entity.given.contains_key(CATALOG_GONE);
-            return is_marked.then(|| Action::Unmark(entity.clone()));
+            return is_marked.then(|| SyncAction::Unmark(entity.clone()));
         }
         if offer.moves || self.entry.mutable {
-            return Some(Action::Replace(entity.clone()));
+            return Some(SyncAction::Replace(entity.clone()));
         }
         let why = format!(
             "version {} has other content than when it was registered (at {}); publish a new \
@@ -128,13 +128,13 @@ impl CatalogSync<'_> {
     /// Reads the packages of a chunk one after the other, then registers them together.
     async fn apply(
         &self,
-        chunk: &[(&Offer, Action)],
+        chunk: &[(&Offer, SyncAction)],
         source: &mut dyn CatalogSource,
         report: &mut SyncReport,
     ) -> Result<()> {
         let mut ready = Vec::new();
         for (offer, action) in chunk {
-            if let Action::Unmark(entity) = action {
+            if let SyncAction::Unmark(entity) = action {
                 self.mark(entity, None).await?;
                 report.changed += 1;
                 continue;
@@ -155,7 +155,7 @@ impl CatalogSync<'_> {
                 }
                 Ok(package) => {
                     let expect = match action {
-                        Action::Replace(entity) => Expect::At(entity.version),
+                        SyncAction::Replace(entity) => Expect::At(entity.version),
                         _ => Expect::Absent,
                     };
                     let new = NewTemplate::new(offer.id.clone(), package)

@@ -22,14 +22,14 @@ const PRIVATE: &str = "ansible_";
 const MAX_DEPTH: usize = 64;
 
 /// Where an inventory is.
-enum Place {
+enum AnsiblePlace {
     Local(PathBuf),
     Web(Box<reqwest::Url>),
 }
 
 /// An inventory of Ansible.
 pub(super) struct AnsibleInventory {
-    place: Place,
+    place: AnsiblePlace,
     program: String,
 }
 
@@ -39,9 +39,9 @@ impl AnsibleInventory {
         let url = properties.required("url")?;
         let is_web = url.starts_with("http://") || url.starts_with("https://");
         let place = if is_web {
-            Place::Web(Box::new(web_url(url)?))
+            AnsiblePlace::Web(Box::new(web_url(url)?))
         } else {
-            Place::Local(local_path(url, settings)?)
+            AnsiblePlace::Local(local_path(url, settings)?)
         };
         let program = properties.text("program").unwrap_or("ansible-inventory");
         Ok(Self {
@@ -53,13 +53,13 @@ impl AnsibleInventory {
     async fn read(&self, settings: &CatalogSettings) -> Result<Vec<u8>> {
         let most = settings.max_listing_bytes;
         let path = match &self.place {
-            Place::Web(url) => {
+            AnsiblePlace::Web(url) => {
                 let client = HttpClient::new(settings)?;
                 let reply = client.request(Method::GET, url, &[], most).await?;
                 reply.check(url)?;
                 return Ok(reply.bytes);
             }
-            Place::Local(path) => path,
+            AnsiblePlace::Local(path) => path,
         };
         let is_json = path
             .extension()

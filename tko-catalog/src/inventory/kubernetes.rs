@@ -28,7 +28,7 @@ const MAX_PAGES: usize = 10_000;
 const KINDS: [&str; 3] = ["Cluster", "ClusterProfile", "ManagedCluster"];
 
 /// Where the clusters are.
-enum Place {
+enum ClusterPlace {
     Files(PathBuf),
     Api {
         client: HttpClient,
@@ -39,15 +39,15 @@ enum Place {
 
 /// Clusters that are sites.
 pub(super) struct KubernetesInventory {
-    place: Place,
-    selector: LabelSelector,
+    place: ClusterPlace,
+    selector: ClusterLabels,
 }
 
 impl KubernetesInventory {
     pub(super) async fn new(entry: &InventoryEntry, settings: &CatalogSettings) -> Result<Self> {
         let properties = entry.properties();
         let text = properties.required("url")?;
-        let selector = LabelSelector::parse(properties.text("selector").unwrap_or_default())?;
+        let selector = ClusterLabels::parse(properties.text("selector").unwrap_or_default())?;
         let is_api = text.starts_with("https://") || text.starts_with("http://");
         let place = if is_api {
             let mut url = web_url(text)?;
@@ -59,7 +59,7 @@ impl KubernetesInventory {
                 require_tls(text, "token")?;
             }
             let ca = properties.secret("ca", settings).await?;
-            Place::Api {
+            ClusterPlace::Api {
                 client: HttpClient::with_ca(settings, ca.as_deref())?,
                 url: Box::new(url),
                 headers: token
@@ -68,7 +68,7 @@ impl KubernetesInventory {
                     .collect(),
             }
         } else {
-            Place::Files(local_path(text, settings)?)
+            ClusterPlace::Files(local_path(text, settings)?)
         };
         Ok(Self { place, selector })
     }
@@ -82,8 +82,8 @@ impl InventorySource for KubernetesInventory {
         settings: &CatalogSettings,
     ) -> Result<InventoryListing> {
         let objects = match &self.place {
-            Place::Files(path) => from_files(path, settings).await?,
-            Place::Api {
+            ClusterPlace::Files(path) => from_files(path, settings).await?,
+            ClusterPlace::Api {
                 client,
                 url,
                 headers,
@@ -195,9 +195,9 @@ async fn from_api(
 
 /// A label selector with equality: `a=b,c!=d,e,!f`.
 #[derive(Debug, Default)]
-struct LabelSelector(Vec<(String, Option<String>, bool)>);
+struct ClusterLabels(Vec<(String, Option<String>, bool)>);
 
-impl LabelSelector {
+impl ClusterLabels {
     fn parse(text: &str) -> Result<Self> {
         let mut terms = Vec::new();
         for term in text
@@ -240,7 +240,7 @@ impl LabelSelector {
 
 #[cfg(test)]
 mod tests {
-    use super::LabelSelector;
+    use super::ClusterLabels;
     use serde_json::json;
 
     #[test]
@@ -255,9 +255,9 @@ mod tests {
             ("!none,region", true),
             ("none!=x", true),
         ] {
-            let selector = LabelSelector::parse(text).expect("a selector");
+            let selector = ClusterLabels::parse(text).expect("a selector");
             assert_eq!(selector.matches(&object), expected, "{text}");
         }
-        assert!(LabelSelector::parse("region in (a,b)").is_err());
+        assert!(ClusterLabels::parse("region in (a,b)").is_err());
     }
 }

@@ -102,7 +102,7 @@ impl InventorySource for NetboxInventory {
             found += results.len();
             for site in results {
                 if let Some(item) = item(site) {
-                    listing.items.push(item)
+                    listing.items.push(item);
                 } else {
                     let why = "it has neither a slug nor a name";
                     listing.problems.push(SyncProblem::new("a site", why));

@@ -35,7 +35,7 @@ pub(crate) struct InventorySync<'a> {
 
 /// What the source says, by id.
 #[derive(Default)]
-struct Wanted {
+struct WantedSite {
     sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
 }
 
@@ -73,9 +73,9 @@ impl InventorySync<'_> {
     }
 
     /// Maps all items to sites. What fails is a problem; its site stays as it is.
-    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<Wanted> {
+    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<WantedSite> {
         let mapper = self.entry.mapping.compile()?;
-        let mut wanted = Wanted::default();
+        let mut wanted = WantedSite::default();
         if items.len() > self.settings.max_sites {
             let why = format!(
                 "the inventory has more than {} sites",
@@ -137,7 +137,7 @@ impl InventorySync<'_> {
     fn guard(
         &self,
         own: &HashMap<SiteId, Arc<Entity>>,
-        wanted: &Wanted,
+        wanted: &WantedSite,
     ) -> Option<MassDisappearance> {
         let mut missing: Vec<&SiteId> = own
             .keys()

@@ -196,7 +196,7 @@ async fn a_hostile_repository_runs_nothing_and_leads_nowhere() {
         )
         .await;
     let ids = fixture.templates().await;
-    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert_eq!(ids.len(), 2, "{ids:?} {:?}", entity.conditions);
     assert!(ids.contains(&"good:main".to_owned()));
     let message = &condition(&entity, "Complete").message;
     for part in [

@@ -1,6 +1,7 @@
 //! A small web server of a test: HTTP/1.1 on loopback, one request a connection.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -102,9 +103,10 @@ impl TestServer {
                     let mut text =
                         format!("HTTP/1.1 {} Status\r\nconnection: close\r\n", answer.status);
                     for (name, value) in &answer.headers {
-                        text.push_str(&format!("{name}: {value}\r\n"));
+                        write!(text, "{name}: {value}\r\n").expect("into memory");
                     }
-                    text.push_str(&format!("content-length: {}\r\n\r\n", answer.body.len()));
+                    write!(text, "content-length: {}\r\n\r\n", answer.body.len())
+                        .expect("into memory");
                     let mut bytes = text.into_bytes();
                     if request.method != "HEAD" {
                         bytes.extend(&answer.body);

@@ -71,7 +71,7 @@ impl RemoteRefs {
 }
 
 /// A bare copy.
-pub(super) struct Repository {
+pub(super) struct GitRepository {
     url: String,
     path: PathBuf,
     is_local: bool,
@@ -89,7 +89,7 @@ struct ObjectReader {
     stdout: BufReader<ChildStdout>,
 }
 
-impl Repository {
+impl GitRepository {
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         let (url, is_local) = checked(&entry.url, settings)?;
         let properties = Properties(&entry.properties);

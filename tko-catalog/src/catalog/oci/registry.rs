@@ -4,7 +4,7 @@
 //! error pages of any size into memory.
 
 use crate::catalog::entry::CatalogEntry;
-use crate::http::{HttpClient, HttpReply, base64, is_loopback, next_link, require_tls};
+use crate::http::{HttpClient, SourceReply, base64, is_loopback, next_link, require_tls};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName};
@@ -32,7 +32,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json";
 
 /// One repository of a registry.
-pub(super) struct Registry {
+pub(super) struct OciRegistry {
     client: HttpClient,
     base: Url,
     repository: String,
@@ -57,7 +57,7 @@ pub(super) struct Layer {
     pub(super) title: Option<String>,
 }
 
-impl Registry {
+impl OciRegistry {
     /// # Errors
     /// `BadArgument`: the URL does not name a repository.
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
@@ -212,7 +212,13 @@ impl Registry {
     }
 
     /// Makes a request; authenticates if the registry asks for it.
-    async fn get(&self, method: Method, url: &Url, accept: &str, most: usize) -> Result<HttpReply> {
+    async fn get(
+        &self,
+        method: Method,
+        url: &Url,
+        accept: &str,
+        most: usize,
+    ) -> Result<SourceReply> {
         let known = self
             .authorization
             .lock()
@@ -292,7 +298,7 @@ impl Registry {
 }
 
 /// Refuses an answer that is larger than what was announced.
-fn bounded(reply: HttpReply, most: usize) -> Result<HttpReply> {
+fn bounded(reply: SourceReply, most: usize) -> Result<SourceReply> {
     if reply.status.is_success() && reply.bytes.len() > most {
         let why = format!("the registry answered more than {most} bytes");
         return Err(Error::bad("package", why));
