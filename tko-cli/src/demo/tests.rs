@@ -72,7 +72,7 @@ fn files(root: &Path) -> (PathBuf, Vec<PathBuf>) {
 async fn every_difference_on_disk_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
-    let assembly = scheduled(root).await;
+    let assembly = Box::pin(scheduled(root)).await;
     let data: &dyn DataApi = &*assembly.data();
     assert_eq!(Manifests::verify(data, root).await.expect("as expected"), 2);
     let (deployment, files) = files(root);

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Settings of catalogs and inventories
 #[derive(Clone, Debug, Args)]
+#[allow(clippy::struct_field_names)] // The fields are the flags.
 #[command(next_help_heading = "Catalogs and inventories")]
 pub(crate) struct CatalogArgs {
     /// Interval between syncs of a catalog or inventory that sets none

@@ -122,9 +122,9 @@ pub(crate) fn executors(
         environment: plugins.environment.clone(),
         ..tko_plugin::CommandSettings::default()
     };
-    let mut executors = program_executors(&settings, &plugins);
+    let mut executors = program_executors(&settings, plugins);
     // Functions and playbooks are programs and containers that no folder limits.
-    if plugins.policy == PluginPolicy::Any {
+    if settings.policy == PluginPolicy::Any {
         let functions = functions::settings(timeouts.prepare);
         executors.push(Arc::new(KptExecutor::new(functions)));
         executors.push(Arc::new(AnsibleExecutor::new(ansible)));

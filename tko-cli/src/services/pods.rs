@@ -61,7 +61,7 @@ impl KubernetesExecArgs {
 #[cfg(feature = "kubernetes")]
 pub(super) fn program_executors(
     settings: &CommandSettings,
-    plugins: &PluginHost,
+    plugins: PluginHost,
 ) -> Vec<Arc<dyn Executor>> {
     use tko_kubernetes::{PodExecutor, PodProgram};
     // Programs in pods are none that a folder limits.
@@ -69,9 +69,9 @@ pub(super) fn program_executors(
         return local_executors(settings);
     }
     let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let kubeconfig = plugins.kubeconfig.as_ref();
+    let kubeconfig = plugins.kubeconfig;
     let mut arguments = vec!["kubernetes-exec".to_owned()];
-    if let Some(path) = kubeconfig {
+    if let Some(path) = &kubeconfig {
         arguments.extend(["--kubeconfig".to_owned(), path.display().to_string()]);
     }
     let program = std::env::current_exe().ok();
@@ -93,7 +93,7 @@ pub(super) fn program_executors(
 #[cfg(not(feature = "kubernetes"))]
 pub(super) fn program_executors(
     settings: &CommandSettings,
-    _plugins: &PluginHost,
+    _plugins: PluginHost,
 ) -> Vec<Arc<dyn Executor>> {
     local_executors(settings)
 }

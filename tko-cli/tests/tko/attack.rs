@@ -169,12 +169,10 @@ fn existing(port: u16) -> DataClient<Channel> {
 }
 
 /// Repeats a request in four clients until it is stopped. Every one is refused, or fails.
-async fn repeatedly<F: Future<Output = ()> + Send>(
+async fn repeatedly<F: Future<Output = ()> + Send + 'static>(
     stop: CancellationToken,
     request: impl Fn() -> F + Send + Sync + 'static + Clone,
-) where
-    F: 'static,
-{
+) {
     let clients = (0..4).map(|_| {
         let (stop, request) = (stop.clone(), request.clone());
         tokio::spawn(async move {
