@@ -156,12 +156,17 @@ def test_a_watch_can_be_closed_by_another_thread(client):
 
 
 def test_waits_release_the_lock_and_ctrl_c_ends_them(client):
+    # A process that a shell started in the background ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
     timer.start()
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        for _ in client.watch("site"):
-            pass
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for _ in client.watch("site"):
+                pass
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - started < 10
 
 
