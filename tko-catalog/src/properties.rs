@@ -99,7 +99,7 @@ impl<'a> Properties<'a> {
     /// Resolves a property that names a secret: `env:NAME`, `file:PATH` or `secret:NAME`.
     ///
     /// # Errors
-    /// `BadArgument`: the value is none of these forms, or the secret cannot be read here.
+    /// `BadArgument`: the value has another form, or the secret cannot be read on this machine.
     pub(crate) async fn secret(
         self,
         name: &str,

@@ -278,7 +278,7 @@ fn alone(waiting: Vec<WaitingSet>, versions: Vec<Vec<Version>>, was_lost: bool) 
     }
 }
 
-/// The task of a queue. If it ends early, those who wait are told.
+/// The task of a queue. If it is dropped before it has ended, the commits that wait fail.
 struct RunningQueue {
     queue: Arc<CommitQueue>,
     has_ended: bool,

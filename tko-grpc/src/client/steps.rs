@@ -223,7 +223,8 @@ fn copy(error: &Error) -> Error {
     status::unpack(status::pack(error)).unwrap_or_else(garbled)
 }
 
-/// A task that sends shared calls. If it ends early, those who wait are told.
+/// A task that sends shared calls. If the last one is dropped before it has ended, the steps that wait
+/// fail.
 struct RunningSteps {
     client: Client,
     has_ended: bool,

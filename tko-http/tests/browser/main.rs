@@ -64,7 +64,7 @@ fn chromium() -> Option<&'static str> {
     found
 }
 
-/// Fails unless the tests are told that there is no browser.
+/// Fails unless `TKO_TEST_WITHOUT` names the browser.
 fn assert_without(problem: &str) {
     let without = std::env::var("TKO_TEST_WITHOUT").unwrap_or_default();
     assert!(

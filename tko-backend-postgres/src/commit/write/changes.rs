@@ -55,8 +55,8 @@ pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<
     };
     sql.with_materialized("changes", changes);
     let low = sql.bind(low)?;
-    // After the last row lock. It never waits: whoever has the head waits for rows that are locked
-    // here.
+    // After the last row lock. It never waits: a transaction that holds the head may wait for rows
+    // that are locked here.
     sql.with_materialized(
         "top",
         format_args!(
