@@ -3,6 +3,10 @@
 //! They are given metadata, so they can be selected and shown like others. Whether an entity belongs
 //! to a catalog or inventory is decided by its given metadata alone: a package cannot claim it.
 
+use std::sync::Arc;
+use tko_core::select::MAX_PAGE;
+use tko_core::{DataApi, Entity, Kind, List, Pattern, Result, Select};
+
 /// The catalog that registered a template.
 pub const CATALOG: &str = "Catalog.name";
 /// The URL of the catalog, without secrets.
@@ -31,3 +35,29 @@ pub const SYNC_REQUESTED: &str = "Sync.requested";
 pub const SYNC_DONE: &str = "Sync.done";
 /// The digest of the disappearance that a person accepted, as given metadata of an inventory.
 pub const SYNC_ACCEPTED: &str = "Sync.accepted";
+
+/// The entities of a kind that a catalog or inventory registered: `key` is [`CATALOG`] or
+/// [`INVENTORY`], and `name` its value.
+///
+/// A sync needs all of them at once, to find those that the source no longer has; the limits of
+/// catalogs and inventories bound them.
+pub(crate) async fn registered_by(
+    data: &dyn DataApi,
+    kind: Kind,
+    key: &str,
+    name: &str,
+) -> Result<Vec<Arc<Entity>>> {
+    let select = Select::all(kind).metadata(key, Pattern::literal(name));
+    let mut list = List::new(select).limit(MAX_PAGE);
+    let mut own = Vec::new();
+    loop {
+        let page = data.list(&list).await?;
+        let entities = page.items.into_iter().map(|record| record.entity);
+        // A package can have this key, too; only what was given counts.
+        own.extend(entities.filter(|entity| entity.given.get(key) == Some(name)));
+        list.after = page.next;
+        if list.after.is_none() {
+            return Ok(own);
+        }
+    }
+}

@@ -3,31 +3,36 @@
 //! `POST /api/v1/catalogs/NAME:sync` and `POST /api/v1/inventories/NAME:sync`. The request is signed
 //! with the secret that the property `secret` of the entry refers to: as GitHub does
 //! (`X-Hub-Signature-256`), as Gitea and Forgejo do (`X-Gitea-Signature`), or with the secret itself as
-//! GitLab does (`X-Gitlab-Token`). The content of the request is not read: a sync looks at the source.
+//! GitLab does (`X-Gitlab-Token`). The content of a request serves for its signature only: a sync
+//! looks at the source.
 
 use crate::properties::Properties;
 use crate::provenance::SYNC_REQUESTED;
 use crate::settings::CatalogSettings;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use futures_util::TryStreamExt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{DataApi, EntityUpdate, Error, Key, PluginId, PluginType, Result, Want};
+use tko_core::{DataApi, Entity, EntityUpdate, Error, Key, PluginId, PluginType, Result, Want};
+use tko_serve::{Access, HttpSettings, Sockets, serve_http};
 use tko_worker::CancellationToken;
-use tokio::net::TcpListener;
 
-/// Most bytes of a request: more than GitHub sends.
+/// Most bytes of a request: more than GitHub sends. They are not kept.
 const MAX_BODY: usize = 26 << 20;
+
+/// Most connections at once.
+const MAX_CONNECTIONS: usize = 256;
 
 /// How often a request is written again after a conflict.
 const TRIES: usize = 5;
 
-/// Longest time for one request.
+/// Longest time for one request, its content included.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves webhooks for the catalogs and inventories of a data service.
@@ -46,31 +51,25 @@ impl WebhookServer {
         }
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`. Returns when all requests have ended, at most 10 s later.
     ///
     /// # Errors
-    /// `Internal`: the socket fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+    /// `BadArgument`: an address is open to the network. Webhooks have no TLS; a proxy with TLS makes
+    /// them public.
+    pub async fn serve(self, sockets: Sockets, shutdown: CancellationToken) -> Result<()> {
+        Access::new().check(&sockets.addresses())?;
         let router = Router::new()
             .route("/api/v1/catalogs/{*name}", post(catalog))
             .route("/api/v1/inventories/{*name}", post(inventory))
-            .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(self);
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async move { shutdown.cancelled().await })
-            .await
-            .map_err(|error| Error::internal("serve webhooks", error))
+        let mut http = HttpSettings::default();
+        http.accept.max_connections = MAX_CONNECTIONS;
+        serve_http(sockets, &http, router, shutdown).await
     }
 
     /// Wakes an entry. Returns the status of the answer.
-    async fn wake(
-        &self,
-        plugin_type: PluginType,
-        path: &str,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> StatusCode {
-        let woken = tokio::time::timeout(TIMEOUT, self.woken(plugin_type, path, headers, body));
+    async fn wake(&self, plugin_type: PluginType, path: &str, request: Request) -> StatusCode {
+        let woken = tokio::time::timeout(TIMEOUT, self.woken(plugin_type, path, request));
         match woken.await {
             Ok(Ok(status)) => status,
             Ok(Err(error)) => {
@@ -85,33 +84,25 @@ impl WebhookServer {
         &self,
         plugin_type: PluginType,
         path: &str,
-        headers: &HeaderMap,
-        body: &[u8],
+        request: Request,
     ) -> Result<StatusCode> {
-        let Some(Ok(id)) = path
-            .strip_suffix(":sync")
-            .map(|name| PluginId::new(plugin_type, name))
-        else {
+        let name = path.strip_suffix(":sync");
+        let Some(Ok(id)) = name.map(|name| PluginId::new(plugin_type, name)) else {
             return Ok(StatusCode::NOT_FOUND);
         };
         let key = Key::from(&id);
+        // An entry without a secret answers as one that does not exist.
+        let Some(mut entity) = self.entry(&key).await? else {
+            return Ok(StatusCode::UNAUTHORIZED);
+        };
+        let Some(secret) = self.secret(&entity).await else {
+            return Ok(StatusCode::UNAUTHORIZED);
+        };
+        let (head, body) = request.into_parts();
+        if !is_signed(&secret, &head.headers, body).await {
+            return Ok(StatusCode::UNAUTHORIZED);
+        }
         for _ in 0..TRIES {
-            // An entry without a secret answers as one that does not exist.
-            let entity = match self.data.get(&key, Want::ROW).await {
-                Ok(record) => record.entity,
-                Err(Error::NotFound(_)) => return Ok(StatusCode::UNAUTHORIZED),
-                Err(error) => return Err(error),
-            };
-            let Some(plugin) = entity.plugin() else {
-                return Ok(StatusCode::UNAUTHORIZED);
-            };
-            let properties = Properties(&plugin.properties);
-            let Some(secret) = properties.secret("secret", &self.settings).await? else {
-                return Ok(StatusCode::UNAUTHORIZED);
-            };
-            if !is_signed(&secret, headers, body) {
-                return Ok(StatusCode::UNAUTHORIZED);
-            }
             let now = self.data.feed_position().await?.now.0;
             let mut given = entity.given.clone();
             given.insert(SYNC_REQUESTED, format!("webhook {now}"));
@@ -120,60 +111,87 @@ impl WebhookServer {
                 Err(Error::Conflict(_)) => {}
                 updated => return updated.map(|_| StatusCode::ACCEPTED),
             }
+            match self.entry(&key).await? {
+                Some(newer) => entity = newer,
+                None => return Ok(StatusCode::UNAUTHORIZED),
+            }
         }
         Err(Error::Conflict(vec![key]))
+    }
+
+    async fn entry(&self, key: &Key) -> Result<Option<Arc<Entity>>> {
+        match self.data.get(key, Want::ROW).await {
+            Ok(record) => Ok(Some(record.entity)),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The secret of an entry; `None` if it has none, or none that can be read.
+    async fn secret(&self, entity: &Entity) -> Option<String> {
+        let properties = Properties(&entity.plugin()?.properties);
+        match properties.secret("secret", &self.settings).await {
+            Ok(secret) => secret.filter(|secret| !secret.is_empty()),
+            Err(error) => {
+                tracing::warn!(key = %entity.key, error = %error.chain(), "no secret of webhooks");
+                None
+            }
+        }
     }
 }
 
 async fn catalog(
     State(server): State<WebhookServer>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> StatusCode {
-    server
-        .wake(PluginType::Catalog, &name, &headers, &body)
-        .await
+    server.wake(PluginType::Catalog, &name, request).await
 }
 
 async fn inventory(
     State(server): State<WebhookServer>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> StatusCode {
-    server
-        .wake(PluginType::Inventory, &name, &headers, &body)
-        .await
+    server.wake(PluginType::Inventory, &name, request).await
 }
 
 /// Whether a request proves that its sender knows the secret.
-fn is_signed(secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
-    if secret.is_empty() {
-        return false;
-    }
+async fn is_signed(secret: &str, headers: &HeaderMap, body: Body) -> bool {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let github = header("x-hub-signature-256").and_then(|text| text.strip_prefix("sha256="));
     if let Some(signature) = github.or_else(|| header("x-gitea-signature")) {
-        return verified(secret, signature, body);
+        return verified(secret, signature, body).await;
     }
     // Digests are compared, so that the time says nothing about the secret.
     header("x-gitlab-token")
         .is_some_and(|token| blake3::hash(token.as_bytes()) == blake3::hash(secret.as_bytes()))
 }
 
-fn verified(secret: &str, signature: &str, body: &[u8]) -> bool {
+/// Computes the signature while the content arrives, so that nothing of it is kept.
+async fn verified(secret: &str, signature: &str, body: Body) -> bool {
     let Some(signature) = hex(signature) else {
         return false;
     };
-    Hmac::<Sha256>::new_from_slice(secret.as_bytes()).is_ok_and(|mut mac| {
-        mac.update(body);
-        mac.verify_slice(&signature).is_ok()
-    })
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
+        return false;
+    };
+    let mut chunks = body.into_data_stream();
+    let mut left = MAX_BODY;
+    loop {
+        match chunks.try_next().await {
+            Ok(Some(chunk)) if chunk.len() <= left => {
+                left -= chunk.len();
+                mac.update(&chunk);
+            }
+            Ok(None) => return mac.verify_slice(&signature).is_ok(),
+            Ok(Some(_)) | Err(_) => return false,
+        }
+    }
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let pairs = (0..text.len()).step_by(2);
@@ -184,37 +202,47 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_signed;
+    use super::{MAX_BODY, is_signed};
+    use axum::body::Body;
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+    use std::fmt::Write;
 
-    fn signed(name: &'static str, value: &str, body: &[u8]) -> bool {
+    fn mac_of(body: &[u8]) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").expect("a key");
+        mac.update(body);
+        let mac = mac.finalize().into_bytes();
+        mac.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("into memory");
+            text
+        })
+    }
+
+    async fn signed(name: &'static str, value: &str, body: &[u8]) -> bool {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(value).expect("a value");
         headers.insert(HeaderName::from_static(name), value);
-        is_signed("It's a Secret to Everybody", &headers, body)
+        let body = Body::from(body.to_vec());
+        is_signed("It's a Secret to Everybody", &headers, body).await
     }
 
-    #[test]
-    fn signatures_are_those_of_the_services() {
+    #[tokio::test]
+    async fn signatures_are_those_of_the_services() {
         // The example of GitHub's documentation.
         let signature = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         let body = b"Hello, World!";
-        assert!(signed(
-            "x-hub-signature-256",
-            &format!("sha256={signature}"),
-            body
-        ));
-        assert!(signed("x-gitea-signature", signature, body));
-        assert!(signed(
-            "x-gitlab-token",
-            "It's a Secret to Everybody",
-            b"anything"
-        ));
-        assert!(!signed(
-            "x-hub-signature-256",
-            &format!("sha256={signature}"),
-            b"other"
-        ));
+        assert!(signed("x-hub-signature-256", &format!("sha256={signature}"), body).await);
+        assert!(signed("x-gitea-signature", signature, body).await);
+        assert!(signed("x-gitlab-token", "It's a Secret to Everybody", b"anything").await);
+        assert!(
+            !signed(
+                "x-hub-signature-256",
+                &format!("sha256={signature}"),
+                b"other"
+            )
+            .await
+        );
         for wrong in [
             "",
             "sha256=",
@@ -222,10 +250,13 @@ mod tests {
             signature,
             &format!("sha1={signature}"),
         ] {
-            assert!(!signed("x-hub-signature-256", wrong, body), "{wrong}");
+            assert!(!signed("x-hub-signature-256", wrong, body).await, "{wrong}");
         }
-        assert!(!signed("x-gitlab-token", "wrong", body));
-        assert!(!signed("authorization", "anything", body));
-        assert!(!is_signed("", &HeaderMap::new(), body));
+        assert!(!signed("x-gitlab-token", "wrong", body).await);
+        assert!(!signed("authorization", "anything", body).await);
+        let mut huge = vec![0; MAX_BODY + 1];
+        assert!(!signed("x-gitea-signature", &mac_of(&huge), &huge).await);
+        huge.pop();
+        assert!(signed("x-gitea-signature", &mac_of(&huge), &huge).await);
     }
 }

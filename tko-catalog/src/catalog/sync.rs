@@ -6,6 +6,7 @@ use super::entry::CatalogEntry;
 use super::offer::{CatalogSource, Offer};
 use crate::provenance::{
     CATALOG, CATALOG_DIGEST, CATALOG_GONE, CATALOG_PATH, CATALOG_REVISION, CATALOG_URL,
+    registered_by,
 };
 use crate::report::{SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
@@ -13,8 +14,8 @@ use futures_util::{StreamExt, stream};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::{
-    BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, List, Metadata,
-    NewTemplate, Pattern, Result, Select, TemplateId, Want,
+    BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewTemplate,
+    Pattern, Result, Select, TemplateId, Want,
 };
 use tko_source::package_of;
 
@@ -73,27 +74,12 @@ impl CatalogSync<'_> {
 
     /// The templates that this catalog registered.
     async fn own(&self) -> Result<HashMap<TemplateId, Arc<Entity>>> {
-        let select =
-            Select::all(Kind::Template).metadata(CATALOG, Pattern::literal(&self.entry.name));
-        let mut own = HashMap::new();
-        let mut list = List::new(select);
-        list.limit = tko_core::select::MAX_PAGE;
-        loop {
-            let page = self.data.list(&list).await?;
-            for record in page.items {
-                let Key::Template(id) = &record.entity.key else {
-                    continue;
-                };
-                // A package can have this key, too; only what was given counts.
-                if record.entity.given.get(CATALOG) == Some(&self.entry.name) {
-                    own.insert(id.clone(), record.entity.clone());
-                }
-            }
-            list.after = page.next;
-            if list.after.is_none() {
-                return Ok(own);
-            }
-        }
+        let own = registered_by(self.data, Kind::Template, CATALOG, &self.entry.name).await?;
+        let by_id = own.into_iter().filter_map(|entity| match &entity.key {
+            Key::Template(id) => Some((id.clone(), entity.clone())),
+            _ => None,
+        });
+        Ok(by_id.collect())
     }
 
     fn action(

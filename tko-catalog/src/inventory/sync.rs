@@ -6,7 +6,9 @@
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventorySource};
 use super::mapping::MappedSite;
-use crate::provenance::{INVENTORY, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM};
+use crate::provenance::{
+    INVENTORY, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM, registered_by,
+};
 use crate::report::{MassDisappearance, SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
 use futures_util::{StreamExt, stream};
@@ -14,8 +16,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::view::rfc3339;
 use tko_core::{
-    BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, List, Metadata, NewSite,
-    Pattern, Result, Select, SiteId, TemplateId, Timestamp, Want,
+    BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewSite, Result,
+    SiteId, TemplateId, Timestamp, Want,
 };
 
 /// How many writes are made at the same time.
@@ -35,7 +37,7 @@ pub(crate) struct InventorySync<'a> {
 
 /// What the source says, by id.
 #[derive(Default)]
-struct WantedSite {
+struct WantedSites {
     sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
 }
 
@@ -73,9 +75,9 @@ impl InventorySync<'_> {
     }
 
     /// Maps all items to sites. What fails is a problem; its site stays as it is.
-    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<WantedSite> {
+    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<WantedSites> {
         let mapper = self.entry.mapping.compile()?;
-        let mut wanted = WantedSite::default();
+        let mut wanted = WantedSites::default();
         if items.len() > self.settings.max_sites {
             let why = format!(
                 "the inventory has more than {} sites",
@@ -108,26 +110,12 @@ impl InventorySync<'_> {
 
     /// The sites that this inventory registered.
     async fn own(&self) -> Result<HashMap<SiteId, Arc<Entity>>> {
-        let select =
-            Select::all(Kind::Site).metadata(INVENTORY, Pattern::literal(&self.entry.name));
-        let mut own = HashMap::new();
-        let mut list = List::new(select);
-        list.limit = tko_core::select::MAX_PAGE;
-        loop {
-            let page = self.data.list(&list).await?;
-            for record in page.items {
-                // A package can have this key, too; only what was given counts.
-                if record.entity.given.get(INVENTORY) == Some(&self.entry.name)
-                    && let Key::Site(id) = &record.entity.key
-                {
-                    own.insert(id.clone(), record.entity.clone());
-                }
-            }
-            list.after = page.next;
-            if list.after.is_none() {
-                return Ok(own);
-            }
-        }
+        let own = registered_by(self.data, Kind::Site, INVENTORY, &self.entry.name).await?;
+        let by_id = own.into_iter().filter_map(|entity| match &entity.key {
+            Key::Site(id) => Some((id.clone(), entity.clone())),
+            _ => None,
+        });
+        Ok(by_id.collect())
     }
 
     /// The disappearance that stops the sync, if it is not accepted.
@@ -137,7 +125,7 @@ impl InventorySync<'_> {
     fn guard(
         &self,
         own: &HashMap<SiteId, Arc<Entity>>,
-        wanted: &WantedSite,
+        wanted: &WantedSites,
     ) -> Option<MassDisappearance> {
         let mut missing: Vec<&SiteId> = own
             .keys()

@@ -7,3 +7,4 @@ mod inventory;
 mod registry;
 mod server;
 mod support;
+mod webhook;

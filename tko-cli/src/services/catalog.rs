@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_catalog::{CatalogController, CatalogMetrics, CatalogSettings, WebhookServer};
-use tko_core::{Error, WorkerApi};
+use tko_core::{Result, WorkerApi};
 use tko_plugin::PluginPolicy;
-use tokio::net::TcpListener;
+use tko_serve::{Listen, Sockets};
 use tokio_util::sync::CancellationToken;
 
 /// Settings of catalogs and inventories
@@ -51,36 +51,32 @@ impl CatalogArgs {
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let settings = self.settings(secrets, &plugins);
-        let listener = self.listen().await?;
+        let sockets = self.listen().await?;
         let controller = CatalogController::new(data.clone())
             .with_settings(settings.clone())
             .with_metrics(metrics);
-        let Some(listener) = listener else {
+        let Some(sockets) = sockets else {
             return Ok(controller.run(stop).await?);
         };
         let server = WebhookServer::new(Arc::new(data), settings);
         // If one of them fails, the other ends with it.
-        tokio::try_join!(controller.run(stop.clone()), server.serve(listener, stop))?;
+        tokio::try_join!(controller.run(stop.clone()), server.serve(sockets, stop))?;
         Ok(())
     }
 
     /// Binds the socket of webhooks.
-    async fn listen(&self) -> anyhow::Result<Option<TcpListener>> {
+    async fn listen(&self) -> Result<Option<Sockets>> {
         let Some(address) = self.catalog_webhooks else {
             return Ok(None);
         };
-        if !address.ip().to_canonical().is_loopback() {
-            let why = format!(
-                "{address} is open to the network, and webhooks have no TLS; listen on loopback, behind \
-                 a proxy with TLS"
-            );
-            return Err(Error::bad("--catalog-webhooks", why).into());
-        }
-        let listener = TcpListener::bind(address).await;
-        let listener = listener
-            .map_err(|error| Error::bad("--catalog-webhooks", format!("{address}: {error}")))?;
-        tracing::info!(address = %listener.local_addr()?, "serving webhooks");
-        Ok(Some(listener))
+        let listen = Listen {
+            address: address.ip().to_string(),
+            port: address.port(),
+            ..Listen::default()
+        };
+        let sockets = Sockets::bind(&listen).await?;
+        tracing::info!(addresses = ?sockets.addresses(), "serving webhooks");
+        Ok(Some(sockets))
     }
 
     fn settings(&self, secrets: Option<PathBuf>, plugins: &PluginHost) -> CatalogSettings {
