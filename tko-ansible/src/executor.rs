@@ -2,11 +2,11 @@
 
 use crate::awx::{AwxPlugin, AwxScheduler};
 use crate::runner::{RunnerPlugin, RunnerScheduler};
-use crate::secret::SecretFolder;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Error, Executor, Key, Record, Result, Scheduler};
+use tko_source::SecretFolder;
 
 /// Properties of the executor; a plugin with another one is refused.
 const PROPERTIES: [&str; 8] = [

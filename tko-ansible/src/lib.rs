@@ -5,7 +5,5 @@ mod awx;
 mod change;
 mod executor;
 mod runner;
-mod secret;
 
 pub use self::executor::{AnsibleExecutor, AnsibleSettings};
-pub use self::secret::SecretFolder;

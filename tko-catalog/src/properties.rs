@@ -2,11 +2,10 @@
 
 use crate::settings::CatalogSettings;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 use tko_core::{Error, Result};
-
-/// Most bytes of a secret.
-const MAX_SECRET: u64 = 64 << 10;
+use tko_source::secret_in;
 
 /// The properties of one catalog or inventory.
 #[derive(Clone, Copy, Debug)]
@@ -135,34 +134,18 @@ pub(crate) async fn resolve(
             return std::env::var(name)
                 .map_err(|_| bad(format!("the environment variable {name:?} is not set")));
         }
-        Some(("file", path)) if settings.local => path.into(),
+        Some(("file", path)) if settings.local => Path::new(path),
         Some(("file", _)) => return Err(forbidden("files")),
-        Some(("secret", name)) => {
-            let folder = settings.secrets.as_ref().ok_or_else(|| {
-                bad(format!(
-                    "{reference} needs a folder of secrets; start the controller with --secrets DIR"
-                ))
-            })?;
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
-                return Err(bad(format!("{reference} is not the name of a secret")));
-            }
-            folder.join(name)
-        }
+        Some(("secret", _)) => return settings.secrets.resolve(property, reference).await,
         _ => {
             return Err(bad(
                 "a secret is not written here; write env:NAME, file:PATH or secret:NAME".into(),
             ));
         }
     };
-    let cannot = |error: std::io::Error| bad(format!("cannot read {reference}: {error}"));
-    let size = tokio::fs::metadata(&path).await.map_err(cannot)?.len();
-    if size > MAX_SECRET {
-        return Err(bad(format!("{reference} has more than {MAX_SECRET} bytes")));
-    }
-    let text = tokio::fs::read_to_string(&path).await.map_err(cannot)?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    secret_in(path)
+        .await
+        .map_err(|error| bad(format!("{reference} cannot be read: {error}")))
 }
 
 #[cfg(test)]
@@ -171,6 +154,7 @@ mod tests {
     use crate::settings::CatalogSettings;
     use std::collections::BTreeMap;
     use std::time::Duration;
+    use tko_source::SecretFolder;
 
     #[test]
     fn times_have_units() {
@@ -190,7 +174,7 @@ mod tests {
     async fn secrets_come_from_the_folder_of_secrets_only() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("token"), "abc\n").expect("a file");
-        let settings = CatalogSettings::default().with_secrets(Some(folder.path().into()));
+        let settings = CatalogSettings::default().with_secrets(SecretFolder::new(folder.path()));
         let secret = resolve("token", "secret:token", &settings).await;
         assert_eq!(secret.expect("a secret"), "abc");
         for reference in [

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
-use tko_source::SourceLimits;
+use tko_source::{SecretFolder, SourceLimits};
 
 /// The settings of a [`CatalogController`](crate::CatalogController).
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct CatalogSettings {
     /// Folder for copies of git repositories; `None` chooses a temporary one for the process.
     pub cache: Option<PathBuf>,
     /// Folder with secrets, one per file, that properties name as `secret:NAME`.
-    pub secrets: Option<PathBuf>,
+    pub secrets: SecretFolder,
     /// Whether entries may read files and environment variables of this machine, and run programs.
     /// Everybody who registers plugins can then do so through them. Default: false.
     pub local: bool,
@@ -101,7 +101,7 @@ impl CatalogSettings {
 
     /// Sets [`secrets`](Self::secrets).
     #[must_use]
-    pub fn with_secrets(mut self, secrets: Option<PathBuf>) -> Self {
+    pub fn with_secrets(mut self, secrets: SecretFolder) -> Self {
         self.secrets = secrets;
         self
     }
@@ -130,7 +130,7 @@ impl Default for CatalogSettings {
                 .with_timeout(Duration::from_mins(2)),
             max_repository_bytes: 4 << 30,
             cache: None,
-            secrets: None,
+            secrets: SecretFolder::default(),
             local: false,
         }
     }

@@ -2,8 +2,9 @@
 
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use tko_core::{Error, Result, error::chain};
+use tko_source::file_below;
 
 /// Maximum size of a kubeconfig, in bytes.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
@@ -11,38 +12,9 @@ pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// The path of a kubeconfig below a folder.
 ///
 /// # Errors
-/// `BadArgument`: the path leaves the folder, also by a symbolic link, or is not a small file.
+/// As [`file_below`].
 pub(crate) async fn locate(folder: &Path, file: &str) -> Result<PathBuf> {
-    let bad = |message: String| Error::bad("spec.kubeconfig.file", message);
-    let relative = Path::new(file);
-    let mut parts = relative.components();
-    if file.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
-        return Err(bad(format!(
-            "{file:?} is not a path below the folder of kubeconfigs"
-        )));
-    }
-    let unreadable = |error: std::io::Error| bad(format!("{file:?} cannot be read: {error}"));
-    let root = tokio::fs::canonicalize(folder).await.map_err(|error| {
-        bad(format!(
-            "the folder of kubeconfigs {} cannot be read: {error}",
-            folder.display()
-        ))
-    })?;
-    let path = tokio::fs::canonicalize(root.join(relative))
-        .await
-        .map_err(unreadable)?;
-    if !path.starts_with(&root) {
-        return Err(bad(format!(
-            "{file:?} leads out of the folder of kubeconfigs"
-        )));
-    }
-    let found = tokio::fs::metadata(&path).await.map_err(unreadable)?;
-    if !found.is_file() || found.len() > MAX_BYTES as u64 {
-        return Err(bad(format!(
-            "{file:?} is not a file of at most {MAX_BYTES} bytes"
-        )));
-    }
-    Ok(path)
+    file_below("spec.kubeconfig.file", folder, file, MAX_BYTES as u64).await
 }
 
 /// Reads a kubeconfig of the operator. It may name files and programs.
@@ -124,36 +96,9 @@ async fn config(kubeconfig: Kubeconfig, context: Option<String>) -> Result<Confi
 
 #[cfg(test)]
 mod tests {
-    use super::{locate, of_file, of_secret};
+    use super::{of_file, of_secret};
 
     const SECRET: &str = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n- name: a\n  context: {cluster: a, user: a, namespace: edge}\nclusters:\n- name: a\n  cluster: {server: 'https://127.0.0.1:1'}\nusers:\n- name: a\n  user: USER\n";
-
-    #[tokio::test]
-    async fn no_path_leaves_the_folder() {
-        let outer = tempfile::tempdir().expect("a folder");
-        let folder = outer.path().join("inner");
-        std::fs::create_dir_all(folder.join("sub")).expect("a folder");
-        std::fs::write(outer.path().join("secret"), "x").expect("a file");
-        std::fs::write(folder.join("sub/a.yaml"), "x").expect("a file");
-        std::os::unix::fs::symlink("../secret", folder.join("link")).expect("a link");
-        std::os::unix::fs::symlink("sub/a.yaml", folder.join("near")).expect("a link");
-        for file in [
-            "",
-            "../secret",
-            "/etc/passwd",
-            "sub/../../secret",
-            "link",
-            "sub",
-            "none",
-            ".",
-        ] {
-            let located = locate(&folder, file).await;
-            assert!(located.is_err(), "{file}: {located:?}");
-        }
-        for file in ["sub/a.yaml", "near"] {
-            assert!(locate(&folder, file).await.is_ok(), "{file}");
-        }
-    }
 
     #[tokio::test]
     async fn a_kubeconfig_in_a_secret_names_nothing_on_this_machine() {

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod archive;
+mod below;
 mod budget;
 #[cfg(feature = "http")]
 mod credentials;
@@ -14,8 +15,10 @@ mod kpt;
 mod limits;
 mod package;
 mod reader;
+mod secret;
 mod source;
 
+pub use below::file_below;
 pub use budget::SourceProgress;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -23,4 +26,5 @@ pub use credentials::SourceCredentials;
 pub use limits::SourceLimits;
 pub use package::{SourceFile, package_of};
 pub use reader::SourceReader;
+pub use secret::{SecretFolder, secret_in};
 pub use source::Source;

@@ -5,8 +5,9 @@ use crate::world::{deployment, schedule, scheduler, site};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_ansible::{AnsibleSettings, SecretFolder};
+use tko_ansible::AnsibleSettings;
 use tko_core::{ErrorKind, Result, Scheduler};
+use tko_source::SecretFolder;
 
 fn settings() -> AnsibleSettings {
     AnsibleSettings::default()

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use tko_catalog::CatalogSettings;
 use tko_core::{DataApi, NewSite, Package, SiteId};
+use tko_source::SecretFolder;
 
 const ID: &str = "inventory|fleet";
 
@@ -226,7 +227,7 @@ async fn sites_of_netbox_come_page_by_page() {
     let secrets = tempfile::tempdir().expect("a folder");
     fs::write(secrets.path().join("netbox"), "0123456789abcdef\n").expect("a file");
     fs::write(secrets.path().join("wrong"), "wrong").expect("a file");
-    let settings = CatalogSettings::default().with_secrets(Some(secrets.path().into()));
+    let settings = CatalogSettings::default().with_secrets(SecretFolder::new(secrets.path()));
     let fixture = Fixture::with(settings);
     let server = netbox(1_234);
     let url = server.url("");

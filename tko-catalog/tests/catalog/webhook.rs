@@ -6,6 +6,7 @@ use tko_catalog::provenance::SYNC_REQUESTED;
 use tko_catalog::{CatalogSettings, WebhookServer};
 use tko_core::{DataApi, Key, NewPlugin, PluginId};
 use tko_serve::{Listen, Sockets};
+use tko_source::SecretFolder;
 use tko_worker::CancellationToken;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -41,7 +42,7 @@ impl Hooks {
         };
         let sockets = Sockets::bind(&listen).await.expect("a socket");
         let port = sockets.addresses()[0].port();
-        let settings = CatalogSettings::default().with_secrets(Some(folder.path().into()));
+        let settings = CatalogSettings::default().with_secrets(SecretFolder::new(folder.path()));
         let stop = CancellationToken::new();
         let server = WebhookServer::new(fixture.store.clone(), settings);
         let serving = tokio::spawn(server.serve(sockets, stop.clone()));

@@ -358,7 +358,7 @@ impl Assembly {
     pub(crate) fn follow_catalogs(
         &mut self,
         args: &super::catalog::CatalogArgs,
-        secrets: Option<std::path::PathBuf>,
+        secrets: tko_source::SecretFolder,
     ) {
         let run = args.clone().run(
             self.worker_api("catalog"),

@@ -15,6 +15,7 @@ use tko_catalog::{CatalogController, CatalogMetrics, CatalogSettings, WebhookSer
 use tko_core::{Result, WorkerApi};
 use tko_plugin::PluginPolicy;
 use tko_serve::{Listen, Sockets};
+use tko_source::SecretFolder;
 use tokio_util::sync::CancellationToken;
 
 /// Settings of catalogs and inventories
@@ -45,7 +46,7 @@ impl CatalogArgs {
     pub(super) async fn run(
         self,
         data: Arc<dyn WorkerApi>,
-        secrets: Option<PathBuf>,
+        secrets: SecretFolder,
         plugins: PluginHost,
         metrics: CatalogMetrics,
         stop: CancellationToken,
@@ -79,7 +80,7 @@ impl CatalogArgs {
         Ok(Some(sockets))
     }
 
-    fn settings(&self, secrets: Option<PathBuf>, plugins: &PluginHost) -> CatalogSettings {
+    fn settings(&self, secrets: SecretFolder, plugins: &PluginHost) -> CatalogSettings {
         // An entry can name files and programs, as plugins can.
         let is_local = plugins.policy == PluginPolicy::Any;
         CatalogSettings::default()
@@ -115,9 +116,11 @@ impl CatalogStartArgs {
         plugins.warn_of_root();
         let stop = CancellationToken::new();
         let metrics = CatalogMetrics::default();
+        let secrets = self.secrets.as_ref().map(SecretFolder::new);
+        let secrets = secrets.unwrap_or_default();
         let run = self
             .catalogs
-            .run(client, self.secrets, plugins, metrics, stop.clone());
+            .run(client, secrets, plugins, metrics, stop.clone());
         let ended = run_until_signal_or_end(run, &stop, signals).await;
         ended.context("the controller of catalogs failed")
     }

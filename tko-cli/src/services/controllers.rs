@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_ansible::{AnsibleExecutor, AnsibleSettings, SecretFolder};
+use tko_ansible::{AnsibleExecutor, AnsibleSettings};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{Grpc, PluginPolicy, Timeouts};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
+use tko_source::SecretFolder;
 use tko_worker::WorkerSettings;
 
 /// Settings of preparers and schedulers
@@ -179,16 +180,17 @@ impl PreparerArgs {
 impl SchedulerArgs {
     /// Settings of plugins that run in Ansible.
     fn ansible(&self) -> AnsibleSettings {
-        let secrets = self.secrets.as_ref().map(SecretFolder::new);
         AnsibleSettings::default()
-            .with_secrets(secrets.unwrap_or_default())
+            .with_secrets(self.secrets())
             .with_playbook_timeout(self.scheduler_timeout)
     }
 
     /// The folder with secrets.
-    #[cfg(feature = "catalog")]
-    pub(super) fn secrets(&self) -> Option<PathBuf> {
-        self.secrets.clone()
+    pub(super) fn secrets(&self) -> SecretFolder {
+        self.secrets
+            .as_ref()
+            .map(SecretFolder::new)
+            .unwrap_or_default()
     }
 
     /// The destination that the flags choose.

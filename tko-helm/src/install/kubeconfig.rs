@@ -2,8 +2,9 @@
 
 use super::{CLUSTER_API_VERSION, CLUSTER_KIND};
 use serde_json::Value;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use tko_core::{Error, Gvk, Resource, Result, ScheduleCall};
+use tko_source::file_below;
 
 /// Maximum size of a kubeconfig, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -45,44 +46,10 @@ impl SiteKubeconfig {
             ));
         };
         Ok(Self {
-            path: locate(folder, &file).await?,
+            path: file_below("spec.kubeconfig.file", folder, &file, MAX_BYTES).await?,
             context: text(resource, &["spec", "context"])?,
         })
     }
-}
-
-/// The path of a kubeconfig below a folder.
-async fn locate(folder: &Path, file: &str) -> Result<PathBuf> {
-    let bad = |message: String| Error::bad("spec.kubeconfig.file", message);
-    let relative = Path::new(file);
-    let mut parts = relative.components();
-    if !parts.all(|part| matches!(part, Component::Normal(_))) {
-        return Err(bad(format!(
-            "{file:?} is not a path below the folder of kubeconfigs"
-        )));
-    }
-    let unreadable = |error: std::io::Error| bad(format!("{file:?} cannot be read: {error}"));
-    let root = tokio::fs::canonicalize(folder).await.map_err(|error| {
-        bad(format!(
-            "the folder of kubeconfigs {} cannot be read: {error}",
-            folder.display()
-        ))
-    })?;
-    let path = tokio::fs::canonicalize(root.join(relative))
-        .await
-        .map_err(unreadable)?;
-    let found = tokio::fs::metadata(&path).await.map_err(unreadable)?;
-    if !path.starts_with(&root) {
-        return Err(bad(format!(
-            "{file:?} leads out of the folder of kubeconfigs"
-        )));
-    }
-    if !found.is_file() || found.len() > MAX_BYTES {
-        return Err(bad(format!(
-            "{file:?} is not a file of at most {MAX_BYTES} bytes"
-        )));
-    }
-    Ok(path)
 }
 
 /// A text of a resource; empty is absent.
@@ -94,24 +61,5 @@ fn text(resource: &Resource, path: &[&str]) -> Result<Option<String>> {
             format!("{}: {}", resource.identifier(), path.join(".")),
             "is not text",
         )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::locate;
-
-    #[tokio::test]
-    async fn no_path_leaves_the_folder() {
-        let outer = tempfile::tempdir().expect("a folder");
-        let folder = outer.path().join("inner");
-        std::fs::create_dir_all(folder.join("sub")).expect("a folder");
-        std::fs::write(outer.path().join("secret"), "x").expect("a file");
-        std::fs::write(folder.join("sub/a.yaml"), "x").expect("a file");
-        std::os::unix::fs::symlink("../secret", folder.join("link")).expect("a link");
-        for file in ["../secret", "/etc/passwd", "link", "sub", "none", "."] {
-            assert!(locate(&folder, file).await.is_err(), "{file}");
-        }
-        assert!(locate(&folder, "sub/a.yaml").await.is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Secrets by reference: what a plugin's property names is read where the plugin runs.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
 
 /// Most bytes of a secret.
@@ -38,32 +38,37 @@ impl SecretFolder {
     /// # Errors
     /// `BadArgument` for `property`: it names a secret, and there is no folder of secrets, the name
     /// is not one, or the file cannot be read.
-    pub(crate) async fn resolve(&self, property: &str, value: &str) -> Result<String> {
+    pub async fn resolve(&self, property: &str, value: &str) -> Result<String> {
         let Some(name) = value.strip_prefix(PREFIX) else {
             return Ok(value.to_owned());
         };
-        let bad = |message: String| Err(Error::bad(property.to_owned(), message));
-        let Some(folder) = &self.path else {
-            return bad(format!(
-                "{value} names a secret: start the scheduler with --secrets DIR"
-            ));
-        };
+        let bad = |message: String| Error::bad(property.to_owned(), message);
+        let folder = self.path.as_ref().ok_or_else(|| {
+            bad(format!(
+                "{value} names a secret: start this controller with --secrets DIR"
+            ))
+        })?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
-            return bad(format!("{value} is not the name of a secret"));
+            return Err(bad(format!("{value} is not the name of a secret")));
         }
-        let path = folder.join(name);
-        let read = async {
-            let size = tokio::fs::metadata(&path).await?.len();
-            if size > MOST_BYTES {
-                let message = format!("more than {MOST_BYTES} bytes");
-                return Err(std::io::Error::other(message));
-            }
-            tokio::fs::read_to_string(&path).await
-        };
-        match read.await {
-            Ok(text) => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
-            Err(error) => bad(format!("{value} cannot be read: {error}")),
-        }
+        secret_in(&folder.join(name))
+            .await
+            .map_err(|error| bad(format!("{value} cannot be read: {error}")))
     }
+}
+
+/// Reads a file with a secret. One line end is removed.
+///
+/// # Errors
+/// The file cannot be read, is not UTF-8, or has more than 64 KiB.
+pub async fn secret_in(path: &Path) -> std::io::Result<String> {
+    let size = tokio::fs::metadata(path).await?.len();
+    if size > MOST_BYTES {
+        let message = format!("more than {MOST_BYTES} bytes");
+        return Err(std::io::Error::other(message));
+    }
+    let text = tokio::fs::read_to_string(path).await?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
