@@ -221,7 +221,7 @@ async fn refusals_say_what_to_do() {
         (
             "deploy",
             vec![host, ("_awx.token", "secret:awx")],
-            "start the scheduler with --secrets",
+            "start this controller with --secrets",
         ),
         (
             "deploy",
