@@ -15,9 +15,10 @@ use clap::Args;
 use programs::{Job, Times, run_all};
 use std::ffi::OsString;
 use std::io::Write;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 /// Mounts a file system that goes with this command, as tests of a full disk do.
 const MOUNT: &str = "test $(id -u) = 0 || set -- --user --map-root-user; \
@@ -66,6 +67,9 @@ pub(crate) struct TestArgs {
     /// reported as unstable
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: u8,
+    /// Kill a test program that is not done after this many minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = NonZeroU32::new(20).expect("not zero"))]
+    limit: NonZeroU32,
     /// Pass this option to cargo as well, such as --release
     #[arg(long = "cargo", value_name = "OPTION", allow_hyphen_values = true)]
     options: Vec<OsString>,
@@ -100,6 +104,7 @@ impl TestArgs {
             jobs.push(Job::new(PYTHON_CRATE, self.python_tests()));
         }
         for job in &mut jobs {
+            job.limit = Duration::from_mins(self.limit.get().into());
             if without_disk {
                 job.command.env(WITHOUT_DISK, "1");
             }

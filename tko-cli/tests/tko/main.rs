@@ -5,6 +5,7 @@ mod access;
 mod attack;
 mod bad_input;
 mod commands;
+mod compatibility;
 mod crash;
 mod demo;
 mod deploy;

@@ -20,16 +20,24 @@ const LONG: [&str; 4] = [
     "documentation tests",
 ];
 
-/// A program to run, and its name in the report.
+/// How often a program that runs is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A program to run, its name in the report, and the time after which it is killed.
 pub(super) struct Job {
     name: String,
     pub(super) command: Command,
+    pub(super) limit: Duration,
 }
 
 impl Job {
+    /// A program that may run for a day.
     pub(super) fn new(name: &str, command: Command) -> Self {
-        let name = name.to_owned();
-        Self { name, command }
+        Self {
+            name: name.to_owned(),
+            command,
+            limit: Duration::from_hours(24),
+        }
     }
 }
 
@@ -193,7 +201,7 @@ fn work(queue: &Mutex<Vec<Job>>, ended: &Sender<Ended>) {
 
 fn run(mut job: Job) -> Ended {
     let began = Instant::now();
-    let (status, output) = match run_into_file(&mut job.command) {
+    let (status, output) = match run_into_file(&mut job.command, job.limit) {
         Ok((status, output)) => (Ok(status), output),
         Err(error) => (Err(error), Vec::new()),
     };
@@ -208,13 +216,28 @@ fn run(mut job: Job) -> Ended {
 /// Runs a command and returns what it printed on both of its outputs.
 ///
 /// They go to a file: a pipe would stay open while a process that the test left behind holds it.
-fn run_into_file(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
+/// A command that is not done at the limit is killed, and what it printed until then says where it
+/// hung.
+fn run_into_file(command: &mut Command, limit: Duration) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut file: File = tempfile::tempfile()?;
-    let status = command
+    let began = Instant::now();
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file.try_clone()?)
-        .status()?;
+        .spawn()?;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if began.elapsed() >= limit {
+            child.kill()?;
+            let minutes = limit.as_secs_f64() / 60.0;
+            writeln!(file, "\nkilled: it was not done after {minutes:.1} minutes")?;
+            break child.wait()?;
+        }
+        thread::sleep(LOOK);
+    };
     let mut output = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut output)?;
@@ -234,6 +257,7 @@ mod tests {
     use super::{Job, Times, code, run_all};
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, ExitCode, ExitStatus};
+    use std::time::Duration;
 
     fn job(name: &str, script: &str) -> Job {
         let mut command = Command::new("sh");
@@ -325,6 +349,17 @@ mod tests {
         let (code, out) = run(vec![job], 3, &mut Times::default());
         assert_eq!(code, ExitCode::FAILURE);
         assert!(out.contains("none FAILED: could not run it"), "{out}");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_killed_and_shows_what_it_printed() {
+        let mut hangs = Job::new("hangs", Command::new("sh"));
+        hangs.command.args(["-c", "echo began; exec sleep 600"]);
+        hangs.limit = Duration::from_secs(1);
+        let (code, out) = run(vec![hangs], 1, &mut Times::default());
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(out.contains("began\n"), "{out}");
+        assert!(out.contains("killed: it was not done after"), "{out}");
     }
 
     #[test]
