@@ -6,7 +6,7 @@ use crate::table::Figures;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tko_benches::{deployment, example, site};
-use tko_core::{DataApi, Expect, Kind, List, NewDeployment, NewTemplate, Select};
+use tko_core::{DataApi, Expect, Kind, List, NewTemplate, Select};
 use tko_grpc::client::Client;
 use tko_postgres_server::PostgresServer;
 

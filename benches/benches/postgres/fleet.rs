@@ -15,13 +15,16 @@ use tko_benches::progress;
 use tko_benches::speed::Speed;
 use tko_core::{
     DataApi, Event, Expect, Key, Kind, Metadata, NewDeployment, NewSite, NewTemplate, Package,
-    Select, TemplateId, Watch,
+    Pattern, Select, TemplateId, Watch,
 };
 use tko_grpc::client::{Client, ClientSettings};
 use tko_postgres_server::PostgresServer;
 
 /// The job's name in the report.
 const JOB: &str = "fleet: prepared and scheduled";
+
+/// The job of purging all of them from their sites.
+const PURGE: &str = "fleet: purged from their sites";
 
 /// Time between two points of the plot.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -59,7 +62,17 @@ pub(crate) async fn measure(
         if let Some(started) = started {
             println!("{}", started.table(&world, size).await);
         }
+        let started = if profile {
+            Some(profile::start(&world).await)
+        } else {
+            None
+        };
+        let purged = purge(&client, size).await;
+        if let Some(started) = started {
+            println!("\nPurged:\n{}", started.table(&world, size).await);
+        }
         report.speed(JOB, &Speed::of(size, took), None);
+        report.speed(PURGE, &Speed::of(size, purged), None);
         report.growth(JOB, 0.8);
         report.moments(moments);
         let buffers = buffers_of_claims(&world).await;
@@ -158,6 +171,37 @@ async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec
     });
     bar.finish_and_clear();
     (took, moments)
+}
+
+/// Measures from the call that purges all deployments on sites until every one is off its site and
+/// gone.
+async fn purge(client: &Client, size: usize) -> Duration {
+    let head = client.feed_position().await.expect("the head");
+    // Those that are being deleted are still there.
+    let mut all = Select::all(Kind::Deployment);
+    all.deleting = true;
+    let mut events = client.watch(Watch::new(all, head.revision));
+    let bar: ProgressBar = progress("deployments purged", size);
+    let start = Instant::now();
+    let mut select = Select::all(Kind::Deployment);
+    select.template_ids = vec![Pattern::id("upf").expect("a pattern")];
+    let mut gone = 0;
+    let purged = async {
+        let purged = client.purge(&select).await.expect("it goes on");
+        assert!(purged.skipped.is_empty(), "{:?}", purged.skipped);
+    };
+    let watched = async {
+        while gone < size {
+            let event = events.next().await.expect("no end").expect("it goes on");
+            if let Event::Gone { .. } = event {
+                gone += 1;
+                bar.inc(1);
+            }
+        }
+    };
+    tokio::join!(purged, watched);
+    bar.finish_and_clear();
+    start.elapsed()
 }
 
 /// Pages of the server's memory that a claim touches for each item. Work that is not due must not
