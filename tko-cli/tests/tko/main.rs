@@ -23,6 +23,10 @@ mod replicas;
 mod roles;
 mod scenario;
 mod shutdown;
+/// The skeleton of `tko plugin new rust`; its test is one of these tests.
+#[path = "../../src/entity/plugin/skeletons/lib.rs.txt"]
+#[allow(unreachable_pub)] // It is the root of a crate.
+mod skeleton;
 mod sources;
 mod sqlite;
 mod tosca;
