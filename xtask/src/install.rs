@@ -60,7 +60,10 @@ fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result
         }
     }
     if needs.contains(&Need::Ssh) && machine.names("/etc/ssh").is_empty() {
-        writeln!(out, "writing {NO_SSH}, so that OpenSSH's package starts no server")?;
+        writeln!(
+            out,
+            "writing {NO_SSH}, so that OpenSSH's package starts no server"
+        )?;
         let write = format!("mkdir -p /etc/ssh && touch {NO_SSH}");
         if let Err(error) = act(&[&["sh", "-c", &write]]) {
             bail!(by_hand(needs, &error));
@@ -233,14 +236,20 @@ mod tests {
             .acting("openssh-server openssh-client", 0, &[ssh]);
         assert_eq!(provided(&machine).1, Ok(()));
         let did = machine.did();
-        assert!(did[0].contains("touch /etc/ssh/sshd_not_to_be_run"), "{did:?}");
+        assert!(
+            did[0].contains("touch /etc/ssh/sshd_not_to_be_run"),
+            "{did:?}"
+        );
         assert!(did[1].ends_with("openssh-server openssh-client"), "{did:?}");
         let machine = root()
             .without(ssh.0)
             .acting("openssh-server openssh-client", 2, &[ssh]);
         let (said, ended) = provided(&machine);
         assert_eq!(ended, Ok(()));
-        assert!(said.iter().any(|line| line == "skipping these tests"), "{said:?}");
+        assert!(
+            said.iter().any(|line| line == "skipping these tests"),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -10,8 +10,7 @@ use tko_core::{Entity, Error, Pattern, PluginType, Result};
 /// The names of all properties of catalogs.
 const NAMES: [&str; 17] = [
     "url", "interval", "path", "root", "id", "tags", "branch", "alias", "mutable", "prune", "user",
-    "token", "secret", "ca",
-    "version", "key", "hosts",
+    "token", "secret", "ca", "version", "key", "hosts",
 ];
 
 /// A catalog as it is registered.

@@ -16,7 +16,10 @@ fn program() -> Option<PathBuf> {
     let is_given = given.is_some();
     let folder = given
         .unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("ansible-core-2.19.14"));
-    let (program, done) = (folder.join("bin/ansible-inventory"), folder.join("installed"));
+    let (program, done) = (
+        folder.join("bin/ansible-inventory"),
+        folder.join("installed"),
+    );
     if program.exists() && (is_given || done.exists()) {
         return Some(program);
     }

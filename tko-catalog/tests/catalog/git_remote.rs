@@ -45,12 +45,18 @@ fn cgi(root: &Path, request: &Request) -> Answer {
         .env("QUERY_STRING", &request.query)
         .env("REQUEST_METHOD", &request.method)
         .env("CONTENT_LENGTH", request.body.len().to_string())
-        .env("CONTENT_TYPE", request.header("content-type").unwrap_or_default())
+        .env(
+            "CONTENT_TYPE",
+            request.header("content-type").unwrap_or_default(),
+        )
         .env(
             "HTTP_CONTENT_ENCODING",
             request.header("content-encoding").unwrap_or_default(),
         )
-        .env("GIT_PROTOCOL", request.header("git-protocol").unwrap_or_default())
+        .env(
+            "GIT_PROTOCOL",
+            request.header("git-protocol").unwrap_or_default(),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -85,7 +91,9 @@ fn repository() -> Repository {
     let repository = Repository::new();
     let mut state = 1_u64;
     let noise: String = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         format!("{state:016x}")
     })
     .take(32_000)
@@ -176,7 +184,10 @@ async fn a_repository_over_https_is_fetched_shallow_and_in_parts() {
     // No copy has the token.
     for copy in copies {
         let text = fs::read_to_string(copy.join("config")).expect("a configuration");
-        assert!(!text.contains("letmein") && !text.contains("Z2l0"), "{text}");
+        assert!(
+            !text.contains("letmein") && !text.contains("Z2l0"),
+            "{text}"
+        );
     }
     // The server goes away, and nothing changes.
     let before = fixture.templates().await;
@@ -226,7 +237,11 @@ async fn a_repository_over_ssh_is_read_with_a_key_by_reference() {
     let entity = fixture.add(ID, "git", &properties).await;
     let synced = condition(&entity, "Synced");
     assert_eq!(synced.status, Some(false), "an unknown host");
-    assert!(synced.message.contains("verification failed"), "{}", synced.message);
+    assert!(
+        synced.message.contains("verification failed"),
+        "{}",
+        synced.message
+    );
     let properties = [
         ("url", &*url),
         ("key", "secret:key"),

@@ -38,7 +38,9 @@ async fn an_export_in_git_keeps_another_store_current() {
         register_site(&origin, site, site).await;
     }
     let repository = Repository::new();
-    export(&origin.store, repository.path()).await.expect("exported");
+    export(&origin.store, repository.path())
+        .await
+        .expect("exported");
     repository.commit();
 
     let other = Fixture::new();
@@ -60,7 +62,9 @@ async fn an_export_in_git_keeps_another_store_current() {
     register_site(&origin, "india/south-3", "three").await;
     let key = SiteId::new("india/south-1").expect("an id");
     origin.store.delete(&key.into()).await.expect("deleted");
-    export(&origin.store, repository.path()).await.expect("exported");
+    export(&origin.store, repository.path())
+        .await
+        .expect("exported");
     repository.commit();
     assert_synced(&other.sync("catalog|fleet").await);
     assert_synced(&other.sync("inventory|fleet").await);

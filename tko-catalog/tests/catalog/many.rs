@@ -41,11 +41,17 @@ fn fill(repository: &Repository) {
         .stdin(Stdio::piped())
         .spawn()
         .expect("git runs");
-    let mut text = String::from("commit refs/heads/main\ncommitter t <t@example.com> 0 +0000\ndata 1\nx\n");
+    let mut text =
+        String::from("commit refs/heads/main\ncommitter t <t@example.com> 0 +0000\ndata 1\nx\n");
     for number in 0..COUNT {
         let yaml = config("a", &number.to_string());
         let name = format!("packages/g{}/p{number}/a.yaml", number % 50);
-        write!(text, "M 100644 inline {name}\ndata {}\n{yaml}\n", yaml.len()).expect("a text");
+        write!(
+            text,
+            "M 100644 inline {name}\ndata {}\n{yaml}\n",
+            yaml.len()
+        )
+        .expect("a text");
     }
     text.push_str("reset refs/tags/v1\nfrom refs/heads/main\n\n");
     let mut stdin = child.stdin.take().expect("a pipe");
@@ -102,7 +108,10 @@ async fn five_thousand_tags_of_a_registry_unchanged_cost_no_write() {
     }
     let registry = Arc::new(Mutex::new(registry));
     let server = TestServer::start(move |request, number| {
-        registry.lock().expect("the registry").answer(request, number)
+        registry
+            .lock()
+            .expect("the registry")
+            .answer(request, number)
     });
     let fixture = Fixture::with(CatalogSettings::default());
     let url = format!("oci://{}/nf/upf", server.host());

@@ -231,7 +231,9 @@ async fn indexes_digests_and_a_registry_that_goes_away() {
     }
     let fixture = Fixture::with(CatalogSettings::default());
     let url = format!("oci://{}/nf/upf", server.host());
-    let entity = fixture.add(ID, "oci", &[("url", &url), ("tags", "*")]).await;
+    let entity = fixture
+        .add(ID, "oci", &[("url", &url), ("tags", "*")])
+        .await;
     let ids = ["nf/upf:other", "nf/upf:v1", "nf/upf:v2", "nf/upf:v3"];
     assert_eq!(fixture.templates().await, ids);
     let message = &condition(&entity, "Complete").message;

@@ -108,7 +108,10 @@ async fn a_webhook_makes_a_change_visible_at_once() {
     tokio::spawn(controller.run(hooks.stop.clone()));
     let url = packages.path().to_str().expect("text");
     let properties = [("url", url), ("secret", "secret:hook")];
-    hooks.fixture.add("catalog|core", "directory", &properties).await;
+    hooks
+        .fixture
+        .add("catalog|core", "directory", &properties)
+        .await;
     write("v2");
     assert!(hooks.fixture.template("upf:v2").await.is_none());
     assert_eq!(hooks.post("catalogs/core:sync", "s3cret").await, 202);
