@@ -5,16 +5,18 @@
 //! | `entry` | the properties of a catalog |
 //! | `layout` | which folders are packages, and which template id each has |
 //! | `offer` | what a source offers, and the trait of executors |
+//! | `place` | the file and line of a violation |
 //! | `sync` | compares the offers with what is registered, and registers the difference |
 //! | `directory`, `git`, `http`, `oci` | the executors |
 
 pub(crate) mod directory;
 pub(crate) mod entry;
-mod git;
+pub(crate) mod git;
 mod http;
 pub(crate) mod layout;
 mod oci;
 pub(crate) mod offer;
+mod place;
 pub(crate) mod sync;
 
 use crate::settings::CatalogSettings;
@@ -24,6 +26,25 @@ use tko_core::{Error, Result};
 
 /// The executors of catalogs.
 pub const CATALOG_EXECUTORS: [&str; 4] = ["directory", "git", "http", "oci"];
+
+/// The executor that reads a URL, if the URL alone says it.
+pub fn catalog_executor_of(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path = path.trim_end_matches('/');
+    let is_repository = path.ends_with(".git");
+    match url.split_once("://") {
+        Some(("oci", _)) => Some("oci"),
+        Some(("ssh", _)) => Some("git"),
+        Some(("https" | "http" | "file", _)) if is_repository => Some("git"),
+        Some(("https" | "http", _)) => http::has_ending(path).then_some("http"),
+        Some(("file", _)) => Some("directory"),
+        Some(_) => None,
+        None if url.starts_with('/') && is_repository => Some("git"),
+        None if url.starts_with('/') => Some("directory"),
+        // user@host:path
+        None => url.contains(':').then_some("git"),
+    }
+}
 
 /// Makes the source of a catalog.
 ///
@@ -46,4 +67,31 @@ pub(crate) async fn source(
             return Err(Error::bad("executor", why));
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::catalog_executor_of;
+
+    #[test]
+    fn urls_say_their_executor() {
+        for (url, executor) in [
+            ("oci://h/nf/upf", Some("oci")),
+            ("https://h/a/b.git", Some("git")),
+            ("https://h/a/b.git/", Some("git")),
+            ("ssh://git@h/a", Some("git")),
+            ("git@h:a/b", Some("git")),
+            ("file:///srv/a.git", Some("git")),
+            ("/srv/a.git", Some("git")),
+            ("https://h/a.tar.gz?x=1", Some("http")),
+            ("https://h/a.yaml", Some("http")),
+            ("/srv/packages", Some("directory")),
+            ("file:///srv/packages", Some("directory")),
+            ("https://h/a", None),
+            ("ftp://h/a", None),
+            ("packages", None),
+        ] {
+            assert_eq!(catalog_executor_of(url), executor, "{url}");
+        }
+    }
 }

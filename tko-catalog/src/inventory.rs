@@ -6,12 +6,13 @@
 //! | `item` | a site as its source says it, and the trait of executors |
 //! | `mapping` | expressions that make ids, templates, metadata and packages |
 //! | `sync` | compares the items with the sites of the inventory; the guard against disappearance |
-//! | `directory`, `ansible`, `kubernetes`, `netbox`, `command` | the executors |
+//! | `directory`, `git`, `ansible`, `kubernetes`, `netbox`, `command` | the executors |
 
 mod ansible;
 mod command;
 mod directory;
 pub(crate) mod entry;
+mod git;
 pub(crate) mod item;
 mod kubernetes;
 mod mapping;
@@ -24,8 +25,14 @@ use item::InventorySource;
 use tko_core::{Error, Result};
 
 /// The executors of inventories.
-pub const INVENTORY_EXECUTORS: [&str; 5] =
-    ["directory", "ansible", "kubernetes", "netbox", "command"];
+pub const INVENTORY_EXECUTORS: [&str; 6] = [
+    "directory",
+    "git",
+    "ansible",
+    "kubernetes",
+    "netbox",
+    "command",
+];
 
 /// Makes the source of an inventory.
 ///
@@ -37,6 +44,7 @@ pub(crate) async fn source(
 ) -> Result<Box<dyn InventorySource>> {
     Ok(match entry.executor.as_str() {
         "directory" => Box::new(directory::DirectoryInventory::new(entry, settings)?),
+        "git" => Box::new(git::GitInventory::new(entry, settings).await?),
         "ansible" => Box::new(ansible::AnsibleInventory::new(entry, settings)?),
         "kubernetes" => Box::new(kubernetes::KubernetesInventory::new(entry, settings).await?),
         "netbox" => Box::new(netbox::NetboxInventory::new(entry, settings).await?),

@@ -1,4 +1,4 @@
-//! `tko export` and `tko import`: templates and sites as files, and back.
+//! `tko export` and `tko import`: templates and sites as files or a git repository, and back.
 
 use crate::connect::ConnectArgs;
 use crate::console::Console;
@@ -11,11 +11,11 @@ use tko_catalog::export::{export, import};
 /// The arguments of `export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Folder to write to; files of an earlier export are brought up to date
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    /// Folder, or URL of a git repository, to write to; an earlier export is brought up to date
+    #[arg(value_name = "DIR|URL")]
+    target: String,
     /// Commit the changes to the git repository that the folder is, and make one if it is none
-    #[arg(long, value_name = "MESSAGE", num_args = 0..=1, default_missing_value = "Export of TKO")]
+    #[arg(long, value_name = "MESSAGE", num_args = 0..=1, default_missing_value = MESSAGE)]
     commit: Option<String>,
     #[command(flatten)]
     connect: ConnectArgs,
@@ -24,9 +24,9 @@ pub(crate) struct ExportArgs {
 /// The arguments of `import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Folder that tko export has written
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    /// Folder, or URL of a git repository, that tko export has written
+    #[arg(value_name = "DIR|URL")]
+    source: String,
     /// Print what would be registered; register nothing
     #[arg(long)]
     dry_run: bool,
@@ -34,19 +34,65 @@ pub(crate) struct ImportArgs {
     connect: ConnectArgs,
 }
 
+/// The message of a commit, unless `--commit` says another.
+const MESSAGE: &str = "Export of TKO";
+
+/// A folder, which is a temporary copy if it stands for a repository elsewhere.
+struct ExportFolder {
+    path: PathBuf,
+    copy: Option<tempfile::TempDir>,
+}
+
+impl ExportFolder {
+    /// The folder of this name, or a copy of the repository that the URL names.
+    fn open(text: &str) -> anyhow::Result<Self> {
+        if !is_url(text) {
+            return Ok(Self {
+                path: PathBuf::from(text),
+                copy: None,
+            });
+        }
+        let copy = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let path = copy.path().join("copy");
+        let place = path.to_string_lossy();
+        // Nothing of the history is needed. A new repository has no commit, which is no error.
+        let arguments = ["clone", "--quiet", "--depth=1", "--", text, &place];
+        git(copy.path(), &arguments)?;
+        Ok(Self {
+            path,
+            copy: Some(copy),
+        })
+    }
+}
+
+/// Whether a text names a repository elsewhere: a URL, or `user@host:path`.
+fn is_url(text: &str) -> bool {
+    let is_short = text
+        .split_once(':')
+        .is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'));
+    text.contains("://") || is_short
+}
+
 impl ExportArgs {
     pub(crate) async fn run(self, console: &Console<'_>) -> anyhow::Result<()> {
         let client = self.connect.client().await?;
-        let message = || format!("exporting to {}", self.folder.display());
-        let exported = console.during(message, export(&client, &self.folder)).await;
+        let folder = ExportFolder::open(&self.target)?;
+        let message = || format!("exporting to {}", self.target);
+        let exported = console.during(message, export(&client, &folder.path)).await;
         let report = self.connect.explain(exported.map_err(Into::into)).await?;
         console.done(&format!(
             "exported {} templates and {} sites: {} files written, {} removed",
             report.templates, report.sites, report.written, report.removed
         ));
-        if let Some(message) = &self.commit {
-            let done = commit(&self.folder, message)?;
+        let message = self.commit.as_deref();
+        let message = message.or(folder.copy.is_some().then_some(MESSAGE));
+        if let Some(message) = message {
+            let done = commit(&folder.path, message)?;
             console.done(done);
+        }
+        if folder.copy.is_some() {
+            git(&folder.path, &["push", "--quiet", "origin", "HEAD"])?;
+            console.done(&format!("pushed to {}", self.target));
         }
         Ok(())
     }
@@ -55,8 +101,9 @@ impl ExportArgs {
 impl ImportArgs {
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         let client = self.connect.client().await?;
-        let message = || format!("importing {}", self.folder.display());
-        let importing = import(&client, &self.folder, self.dry_run);
+        let folder = ExportFolder::open(&self.source)?;
+        let message = || format!("importing {}", self.source);
+        let importing = import(&client, &folder.path, self.dry_run);
         let imported = console.during(message, importing).await;
         let report = self.connect.explain(imported.map_err(Into::into)).await?;
         if self.dry_run {
@@ -120,4 +167,19 @@ fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         anyhow::bail!("git failed in {}: {}", folder.display(), errors.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_url;
+
+    #[test]
+    fn urls_are_not_folders() {
+        for url in ["https://h/a.git", "file:///a", "git@h:a/b", "h:a"] {
+            assert!(is_url(url), "{url}");
+        }
+        for folder in ["a", "/a/b", "./a:b", "a/b:c", ":a"] {
+            assert!(!is_url(folder), "{folder}");
+        }
+    }
 }

@@ -6,7 +6,6 @@
 mod checker;
 mod documents;
 mod files;
-mod lines;
 mod report;
 
 use crate::console::Console;

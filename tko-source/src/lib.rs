@@ -13,6 +13,7 @@ mod git;
 mod http;
 mod kpt;
 mod limits;
+mod lines;
 mod package;
 mod reader;
 mod secret;
@@ -24,6 +25,7 @@ pub use budget::SourceProgress;
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use credentials::SourceCredentials;
 pub use limits::SourceLimits;
+pub use lines::line_offset;
 pub use package::{SourceFile, package_of};
 pub use reader::SourceReader;
 pub use secret::{SecretFolder, secret_in};

@@ -8,6 +8,10 @@ use std::io::Write;
 /// The folder and file with the settings that Debian's PostgreSQL packages read when installed.
 const SETTINGS: (&str, &str) = ("/etc/postgresql-common", "createcluster.conf");
 
+/// The file that keeps the service of Debian's OpenSSH package from starting. The test starts a server
+/// of its own.
+const NO_SSH: &str = "/etc/ssh/sshd_not_to_be_run";
+
 const APT_GET: [&str; 3] = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
 const INSTALL: [&str; 3] = ["install", "-y", "--no-install-recommends"];
 
@@ -20,11 +24,14 @@ pub(crate) fn provide(machine: &dyn Machine, out: &mut dyn Write) -> Result<Vec<
         .into_iter()
         .partition(|need| need.is_optional());
     install(machine, &needs, out)?;
-    if let Err(error) = install(machine, &optional, out) {
-        writeln!(out, "{error}\nskipping these tests")?;
-        return Ok(optional);
+    let mut absent = Vec::new();
+    for need in optional {
+        if let Err(error) = install(machine, &[need], out) {
+            writeln!(out, "{error}\nskipping these tests")?;
+            absent.push(need);
+        }
     }
-    Ok(Vec::new())
+    Ok(absent)
 }
 
 /// Installs these programs.
@@ -48,6 +55,16 @@ fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result
         let write = format!(
             "mkdir -p {folder} && set -C && echo 'create_main_cluster = false' > {folder}/{file}"
         );
+        if let Err(error) = act(&[&["sh", "-c", &write]]) {
+            bail!(by_hand(needs, &error));
+        }
+    }
+    if needs.contains(&Need::Ssh) && machine.names("/etc/ssh").is_empty() {
+        writeln!(
+            out,
+            "writing {NO_SSH}, so that OpenSSH's package starts no server"
+        )?;
+        let write = format!("mkdir -p /etc/ssh && touch {NO_SSH}");
         if let Err(error) = act(&[&["sh", "-c", &write]]) {
             bail!(by_hand(needs, &error));
         }
@@ -209,6 +226,30 @@ mod tests {
             "{settings}"
         );
         assert!(install.ends_with(" postgresql"), "{install}");
+    }
+
+    #[test]
+    fn openssh_is_installed_without_a_running_server_or_its_test_is_skipped() {
+        let ssh = ("sh -c test -x /usr/sbin/sshd && ssh -V", "");
+        let machine = root()
+            .without(ssh.0)
+            .acting("openssh-server openssh-client", 0, &[ssh]);
+        assert_eq!(provided(&machine).1, Ok(()));
+        let did = machine.did();
+        assert!(
+            did[0].contains("touch /etc/ssh/sshd_not_to_be_run"),
+            "{did:?}"
+        );
+        assert!(did[1].ends_with("openssh-server openssh-client"), "{did:?}");
+        let machine = root()
+            .without(ssh.0)
+            .acting("openssh-server openssh-client", 2, &[ssh]);
+        let (said, ended) = provided(&machine);
+        assert_eq!(ended, Ok(()));
+        assert!(
+            said.iter().any(|line| line == "skipping these tests"),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(crate) mod fake {
                 .with("chromium --version", "Chromium 142.0\n")
                 .with("node --version", "v20.19.2\n")
                 .with("npm --version", "9.2.0\n")
+                .with("sh -c test -x /usr/sbin/sshd && ssh -V", "")
         }
 
         pub(crate) fn with(self, command: &str, says: &str) -> Self {

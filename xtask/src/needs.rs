@@ -9,6 +9,10 @@ const POSTGRES: u32 = 15;
 /// The folder in which Debian's packages install PostgreSQL, one folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
+/// A command that succeeds if there are a server and a client of OpenSSH. The server has no option
+/// that only shows its version.
+const SSH: &str = "test -x /usr/sbin/sshd && ssh -V";
+
 /// A program that tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -18,14 +22,22 @@ pub(crate) enum Need {
     Postgres,
     /// A browser, and the program that drives it. The tests are skipped where they cannot be had.
     Browser,
+    /// A server of SSH. Its test is skipped where it cannot be had.
+    Ssh,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 4] = [Self::Python, Self::Git, Self::Postgres, Self::Browser];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Python,
+        Self::Git,
+        Self::Postgres,
+        Self::Browser,
+        Self::Ssh,
+    ];
 
     /// Whether the other tests run without it.
     pub(crate) fn is_optional(self) -> bool {
-        self == Self::Browser
+        matches!(self, Self::Browser | Self::Ssh)
     }
 
     /// Its name in `TKO_TEST_WITHOUT`, which tells tests that it is absent.
@@ -35,6 +47,7 @@ impl Need {
             Self::Git => "git",
             Self::Postgres => "postgres",
             Self::Browser => "browser",
+            Self::Ssh => "ssh",
         }
     }
 
@@ -45,6 +58,7 @@ impl Need {
             Self::Git => &["git"],
             Self::Postgres => &["postgresql"],
             Self::Browser => &["chromium", "nodejs", "npm"],
+            Self::Ssh => &["openssh-server", "openssh-client"],
         }
     }
 
@@ -57,6 +71,7 @@ impl Need {
             }
             Self::Postgres => "the tests of the PostgreSQL backend",
             Self::Browser => "the tests of the web dashboard",
+            Self::Ssh => "the test of Git repositories over SSH",
         }
     }
 
@@ -71,6 +86,7 @@ impl Need {
             Self::Browser => ["chromium", "node", "npm"]
                 .iter()
                 .all(|program| machine.ask(program, &["--version"]).is_some()),
+            Self::Ssh => machine.ask("sh", &["-c", SSH]).is_some(),
         }
     }
 }
@@ -82,6 +98,7 @@ impl fmt::Display for Need {
             Self::Git => f.write_str("git"),
             Self::Postgres => write!(f, "a PostgreSQL server, {POSTGRES} or newer"),
             Self::Browser => f.write_str("Chromium and Node"),
+            Self::Ssh => f.write_str("a server of OpenSSH"),
         }
     }
 }
@@ -131,7 +148,7 @@ fn major(said: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Need, major, missing, postgres};
+    use super::{Need, SSH, major, missing, postgres};
     use crate::machine::fake::Fake;
 
     #[test]
@@ -146,6 +163,7 @@ mod tests {
         assert_eq!(without("postgres --version"), [Need::Postgres]);
         assert_eq!(without("chromium --version"), [Need::Browser]);
         assert_eq!(without("npm --version"), [Need::Browser]);
+        assert_eq!(without(&format!("sh -c {SSH}")), [Need::Ssh]);
         // Python 3 without these modules is not enough.
         let venv = Fake::complete().without("python3 -c import ensurepip, venv");
         assert_eq!(missing(&venv.with("python3 --version", "")), [Need::Python]);

@@ -8,14 +8,96 @@ use std::fmt;
 pub(crate) struct Table {
     sizes: Vec<usize>,
     rates: BTreeMap<Job, BTreeMap<(&'static str, usize), f64>>,
+    /// Bytes of a deployment in SQLite, by size.
+    bytes: BTreeMap<usize, u64>,
+}
+
+/// A figure and its bar.
+pub(crate) struct Bar {
+    name: String,
+    found: f64,
+    /// Whether the figure has to be at least this, or at most.
+    at_least: bool,
+    bar: f64,
+}
+
+impl Bar {
+    pub(crate) fn is_met(&self) -> bool {
+        if self.at_least {
+            self.found >= self.bar
+        } else {
+            self.found <= self.bar
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.at_least { "≥" } else { "≤" };
+        let verdict = if self.is_met() { "" } else { ": missed" };
+        let Self {
+            name, found, bar, ..
+        } = self;
+        write!(f, "* {name}: {found:.2} (bar {sign} {bar}){verdict}")
+    }
 }
 
 impl Table {
     /// An empty table; sizes ascend.
     pub(crate) fn new(sizes: &[usize]) -> Self {
         let sizes = sizes.to_vec();
-        let rates = BTreeMap::new();
-        Self { sizes, rates }
+        Self {
+            sizes,
+            rates: BTreeMap::new(),
+            bytes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the bytes of a deployment in SQLite.
+    pub(crate) fn bytes(&mut self, size: usize, bytes: u64) {
+        self.bytes.insert(size, bytes);
+    }
+
+    /// What is asked of SQLite, as far as it was measured.
+    pub(crate) fn bars(&self) -> Vec<Bar> {
+        let mut bars = Vec::new();
+        for (job, rates) in &self.rates {
+            let at = |backend: &'static str, size| rates.get(&(backend, size)).copied();
+            for size in &self.sizes {
+                if let Some((with, without)) = at("SQLite", *size).zip(at("SQLite alone", *size)) {
+                    let bar = if *job == Job::CreateAlone { 0.5 } else { 0.0 };
+                    bars.push(Bar {
+                        name: format!("{}, at {size}, as a share of SQLite alone", job.name()),
+                        found: with / without,
+                        at_least: true,
+                        bar,
+                    });
+                }
+            }
+            let ends = self.sizes.first().zip(self.sizes.last());
+            let ends = ends.filter(|(small, large)| small < large);
+            let ends =
+                ends.and_then(|(small, large)| at("SQLite", *small).zip(at("SQLite", *large)));
+            if let Some((small, large)) = ends {
+                bars.push(Bar {
+                    name: format!("{}, growth of the cost", job.name()),
+                    found: small / large,
+                    at_least: false,
+                    bar: 1.5,
+                });
+            }
+        }
+        for (size, bytes) in &self.bytes {
+            #[allow(clippy::cast_precision_loss)] // Far below 2^52.
+            let kilobytes = *bytes as f64 / 1_000.0;
+            bars.push(Bar {
+                name: format!("KB a deployment, at {size}"),
+                found: kilobytes,
+                at_least: false,
+                bar: 2.0,
+            });
+        }
+        bars
     }
 
     /// Adds a rate a second.

@@ -130,6 +130,7 @@ fn list(
             folder: &package,
             version: None,
             alias: entry.alias.as_deref().unwrap_or(ALIAS),
+            commit: None,
             revision: "",
             digest: &digest,
             content: contents.len(),

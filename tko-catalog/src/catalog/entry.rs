@@ -8,9 +8,9 @@ use std::time::Duration;
 use tko_core::{Entity, Error, Pattern, PluginType, Result};
 
 /// The names of all properties of catalogs.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
     "url", "interval", "path", "root", "id", "tags", "branch", "alias", "mutable", "prune", "user",
-    "token", "secret", "ca",
+    "token", "secret", "ca", "version", "key", "hosts",
 ];
 
 /// A catalog as it is registered.
@@ -31,6 +31,8 @@ pub(crate) struct CatalogEntry {
     pub(crate) branch: Option<String>,
     /// The version of the template that always has the newest content; empty for none.
     pub(crate) alias: Option<String>,
+    /// Whether commits are the versions of what a branch has, and not its content.
+    pub(crate) by_commit: bool,
     /// Whether a version may get other content.
     pub(crate) mutable: bool,
     /// Whether versions that vanished are removed once nothing refers to them.
@@ -80,6 +82,7 @@ impl CatalogEntry {
                 .properties
                 .get("alias")
                 .map(|text| text.trim().to_owned()),
+            by_commit: by_commit(properties.text("version"))?,
             mutable: properties.flag("mutable")?,
             prune: properties.flag("prune")?,
             url,
@@ -110,8 +113,20 @@ fn matches_name(known: &str, name: &str) -> bool {
     known == name || (known.ends_with('.') && name.starts_with(known) && name.len() > known.len())
 }
 
+/// What the versions of a branch are: `content` or `commit`.
+fn by_commit(text: Option<&str>) -> Result<bool> {
+    match text {
+        None | Some("content") => Ok(false),
+        Some("commit") => Ok(true),
+        Some(other) => Err(Error::bad(
+            "version",
+            format!("{other:?} is neither content nor commit"),
+        )),
+    }
+}
+
 /// A name of a branch that git cannot mistake for an option or another refspec.
-fn branch(text: &str) -> Result<String> {
+pub(crate) fn branch(text: &str) -> Result<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+');
     if text.starts_with(['-', '/', '.']) || text.contains("..") || !text.chars().all(fine) {
         return Err(Error::bad(

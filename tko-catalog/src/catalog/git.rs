@@ -4,12 +4,15 @@
 //! submodule is fetched, and no name or link in a repository can lead to a file of this machine.
 
 mod address;
-mod contents;
-mod repository;
+pub(crate) mod contents;
+mod reader;
+pub(crate) mod repository;
+mod ssh;
 
 use super::entry::CatalogEntry;
 use super::layout::{below, is_version, packages};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
+use crate::properties::Properties;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -32,7 +35,8 @@ pub(super) struct GitCatalog {
 impl GitCatalog {
     pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         Ok(Self {
-            repository: GitRepository::open(entry, settings).await?,
+            repository: GitRepository::open(&entry.name, Properties(&entry.properties), settings)
+                .await?,
             contents: Vec::new(),
             last: None,
         })
@@ -66,6 +70,7 @@ impl GitCatalog {
                 folder: &folder,
                 version: of.version,
                 alias: of.alias,
+                commit: entry.by_commit.then(|| of.commit.get(..SHORT)).flatten(),
                 revision: of.revision,
                 digest,
                 content: self.contents.len(),
@@ -108,6 +113,7 @@ impl GitCatalog {
                 folder,
                 version: Some(version),
                 alias: "",
+                commit: None,
                 revision: &revision(tag),
                 digest: &tree,
                 content: self.contents.len(),
@@ -196,7 +202,7 @@ impl CatalogSource for GitCatalog {
 }
 
 /// The revision of a ref, for people: `v1@0123456789ab`.
-fn revision(reference: &GitRef) -> String {
+pub(crate) fn revision(reference: &GitRef) -> String {
     let commit = reference.commit.get(..SHORT).unwrap_or(&reference.commit);
     format!("{}@{commit}", reference.short())
 }

@@ -40,8 +40,9 @@ impl HttpCatalog {
         if token.is_some() {
             require_tls(&entry.url, "token")?;
         }
+        let ca = Properties(&entry.properties).secret("ca", settings).await?;
         Ok(Self {
-            client: HttpClient::new(settings)?,
+            client: HttpClient::with_ca(settings, ca.as_deref())?,
             url,
             authorization: token.map(|token| format!("Bearer {token}")),
             last: None,
@@ -93,6 +94,11 @@ impl HttpCatalog {
         });
         Ok(packages.collect())
     }
+}
+
+/// Whether a path ends as archives and YAML files do.
+pub(super) fn has_ending(path: &str) -> bool {
+    ENDINGS.iter().any(|ending| path.ends_with(ending))
 }
 
 /// The ending of a URL that says what is there.
@@ -175,6 +181,7 @@ impl CatalogSource for HttpCatalog {
                 folder: &folder,
                 version: None,
                 alias: entry.alias.as_deref().unwrap_or(ALIAS),
+                commit: None,
                 revision: etag.as_deref().unwrap_or_default(),
                 digest: &digest,
                 content: contents.len(),

@@ -3,7 +3,7 @@
 mod registry;
 
 use super::entry::CatalogEntry;
-use super::layout::is_version;
+use super::layout::{is_version, short};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
@@ -51,6 +51,35 @@ impl OciCatalog {
             contents: Vec::new(),
         })
     }
+
+    /// The listing of a catalog that is pinned to a digest, which is its version.
+    fn one(
+        &mut self,
+        digest: String,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> CatalogListing {
+        let mut offers = OfferList::new(entry, settings);
+        offers.add(&SourceContent {
+            folder: self.registry.repository(),
+            version: Some(short(&digest)),
+            alias: "",
+            commit: None,
+            revision: &digest,
+            digest: &digest,
+            content: 0,
+        });
+        let mut listing = offers.listing;
+        listing.revision.clone_from(&digest);
+        let tag = short(&digest).to_owned();
+        self.contents = vec![TaggedManifest { tag, digest }];
+        listing
+    }
+}
+
+/// Whether a tag is a signature, an attestation or a bill of materials, as cosign names them.
+fn is_about_another(tag: &str) -> bool {
+    tag.starts_with("sha256-")
 }
 
 #[async_trait]
@@ -60,9 +89,13 @@ impl CatalogSource for OciCatalog {
         entry: &CatalogEntry,
         settings: &CatalogSettings,
     ) -> Result<CatalogListing> {
+        if let Some(digest) = self.registry.pinned() {
+            let digest = self.registry.digest(digest).await?;
+            return Ok(self.one(digest, entry, settings));
+        }
         let mut tags = self.registry.tags(settings).await?;
         tags.retain(|tag| match &entry.tags {
-            Some(pattern) => pattern.matches(tag),
+            Some(pattern) => pattern.matches(tag) && !is_about_another(tag),
             None => is_version(tag),
         });
         tags.sort();
@@ -96,6 +129,7 @@ impl CatalogSource for OciCatalog {
                 folder: registry.repository(),
                 version: Some(&tag),
                 alias: "",
+                commit: None,
                 revision: &tag,
                 digest: &digest,
                 content: contents.len(),

@@ -73,6 +73,8 @@ pub(crate) struct SourceContent<'a> {
     pub(crate) version: Option<&'a str>,
     /// The alias of content without a version; empty for none.
     pub(crate) alias: &'a str,
+    /// The version of content without one; `None` takes the short digest.
+    pub(crate) commit: Option<&'a str>,
     pub(crate) revision: &'a str,
     pub(crate) digest: &'a str,
     pub(crate) content: usize,
@@ -88,8 +90,8 @@ impl<'a> OfferList<'a> {
         }
     }
 
-    /// Adds the template of a content. Without a version, the version is the short digest, and the
-    /// alias follows it.
+    /// Adds the template of a content. Without a version, the version is the short digest or commit,
+    /// and the alias follows it.
     pub(crate) fn add(&mut self, content: &SourceContent<'_>) {
         let item = match content.folder {
             "" => self.entry.name.clone(),
@@ -106,7 +108,8 @@ impl<'a> OfferList<'a> {
         if let Some((path, version)) = found {
             self.offer(&item, path, version, false, content);
         } else {
-            self.offer(&item, content.folder, short(content.digest), false, content);
+            let version = content.commit.unwrap_or_else(|| short(content.digest));
+            self.offer(&item, content.folder, version, false, content);
             if !content.alias.is_empty() {
                 self.offer(&item, content.folder, content.alias, true, content);
             }

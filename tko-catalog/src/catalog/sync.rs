@@ -4,6 +4,7 @@
 
 use super::entry::CatalogEntry;
 use super::offer::{CatalogSource, Offer};
+use super::place::located;
 use crate::provenance::{
     CATALOG, CATALOG_DIGEST, CATALOG_GONE, CATALOG_PATH, CATALOG_REVISION, CATALOG_URL,
     registered_by,
@@ -164,6 +165,12 @@ impl CatalogSync<'_> {
             match result {
                 Ok(_) if is_new => report.created += 1,
                 Ok(_) => report.changed += 1,
+                Err(Error::BadArgument { violations, .. }) if !violations.is_empty() => {
+                    // The files are read again, because few packages are refused.
+                    let files = source.load(offer.content, self.settings).await;
+                    let why = located(&violations, &files.unwrap_or_default());
+                    report.problems.push(SyncProblem::new(&offer.path, why));
+                }
                 Err(error) => self.refused(offer, error, report).await?,
             }
         }

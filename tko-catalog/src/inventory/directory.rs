@@ -15,7 +15,7 @@ use tko_source::package_of;
 pub(crate) const DESCRIPTOR: &str = "site.json";
 
 /// Most bytes of a descriptor.
-const MAX_DESCRIPTOR: u64 = 1 << 20;
+pub(super) const MAX_DESCRIPTOR: u64 = 1 << 20;
 
 /// A folder of sites.
 pub(super) struct DirectoryInventory(PathBuf);
@@ -46,7 +46,12 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
     let mut sites: BTreeMap<String, Vec<FoundFile>> = BTreeMap::new();
     let mut described: BTreeMap<String, bool> = BTreeMap::new();
     for file in walk(root, settings)? {
-        let site = site_of(root, &file.name, &mut described);
+        let site = site_of(&file.name, |folder| {
+            *described.entry(folder.to_owned()).or_insert_with(|| {
+                let path = root.join(folder).join(DESCRIPTOR);
+                std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+            })
+        });
         sites.entry(site).or_default().push(file);
     }
     let mut listing = InventoryListing::default();
@@ -63,7 +68,7 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
 
 /// The site that a file belongs to: the nearest folder with a descriptor; or else the topmost
 /// folder; or else the file itself, without its ending.
-fn site_of(root: &Path, file: &str, described: &mut BTreeMap<String, bool>) -> String {
+pub(super) fn site_of(file: &str, mut is_described: impl FnMut(&str) -> bool) -> String {
     let Some((folder, _)) = file.rsplit_once('/') else {
         return file
             .rsplit_once('.')
@@ -72,11 +77,7 @@ fn site_of(root: &Path, file: &str, described: &mut BTreeMap<String, bool>) -> S
     };
     let mut place = Some(folder);
     while let Some(folder) = place {
-        let has = described.entry(folder.to_owned()).or_insert_with(|| {
-            let path = root.join(folder).join(DESCRIPTOR);
-            std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
-        });
-        if *has {
+        if is_described(folder) {
             return folder.to_owned();
         }
         place = folder.rsplit_once('/').map(|(parent, _)| parent);
@@ -104,13 +105,9 @@ fn package(files: &[FoundFile], settings: &CatalogSettings) -> Result<Package> {
 /// # Errors
 /// `BadArgument`: the descriptor cannot be read, so the id is not known.
 fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
-    let mut item = InventoryItem {
-        name: name.to_owned(),
-        ..InventoryItem::default()
-    };
     let path = root.join(name).join(DESCRIPTOR);
     let Ok(metadata) = std::fs::symlink_metadata(&path) else {
-        return Ok(item);
+        return item_of(name, None);
     };
     let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
     if !metadata.is_file() || metadata.len() > MAX_DESCRIPTOR {
@@ -119,7 +116,23 @@ fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
         )));
     }
     let bytes = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    item_of(name, Some(&bytes))
+}
+
+/// The item of a site without its package, from its descriptor if it has one.
+///
+/// # Errors
+/// `BadArgument`: the descriptor is not valid.
+pub(super) fn item_of(name: &str, descriptor: Option<&[u8]>) -> Result<InventoryItem> {
+    let mut item = InventoryItem {
+        name: name.to_owned(),
+        ..InventoryItem::default()
+    };
+    let Some(bytes) = descriptor else {
+        return Ok(item);
+    };
+    let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     if let Some(id) = text("id") {
         item.name = id;

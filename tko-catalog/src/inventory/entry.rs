@@ -9,7 +9,7 @@ use std::time::Duration;
 use tko_core::{Entity, Error, Key, PluginType, Result};
 
 /// The names of all properties of inventories.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 20] = [
     "url",
     "interval",
     "id",
@@ -26,6 +26,10 @@ const NAMES: [&str; 16] = [
     "query",
     "selector",
     "program",
+    "branch",
+    "root",
+    "key",
+    "hosts",
 ];
 
 /// The time after which a site that vanished is removed, unless `grace` says another.

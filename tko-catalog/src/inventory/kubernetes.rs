@@ -193,48 +193,97 @@ async fn from_api(
     ))
 }
 
-/// A label selector with equality: `a=b,c!=d,e,!f`.
+/// A label selector, as `kubectl -l` takes it: `a=b,c!=d,e,!f,g in (h,i),j notin (k)`.
 #[derive(Debug, Default)]
-struct ClusterLabels(Vec<(String, Option<String>, bool)>);
+struct ClusterLabels(Vec<LabelTerm>);
+
+/// A part of a label selector.
+#[derive(Debug, PartialEq, Eq)]
+struct LabelTerm {
+    key: String,
+    /// The values; none: any value.
+    values: Vec<String>,
+    /// Whether the label has to have one of the values, or must not.
+    wanted: bool,
+}
 
 impl ClusterLabels {
     fn parse(text: &str) -> Result<Self> {
         let mut terms = Vec::new();
-        for term in text
-            .split(',')
-            .map(str::trim)
-            .filter(|term| !term.is_empty())
-        {
-            if term.contains(['(', ')', ' ']) {
-                let why = format!("{term:?}: write KEY=VALUE, KEY!=VALUE, KEY or !KEY");
-                return Err(Error::bad("selector", why));
-            }
-            let (key, value, wanted) = if let Some((key, value)) = term.split_once("!=") {
-                (key, Some(value), false)
-            } else if let Some((key, value)) = term.split_once('=') {
-                (key, Some(value.trim_start_matches('=')), true)
-            } else if let Some(key) = term.strip_prefix('!') {
-                (key, None, false)
-            } else {
-                (term, None, true)
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            // Commas between parentheses separate values.
+            let mut is_within = false;
+            let end = rest.find(|c: char| {
+                is_within = (is_within || c == '(') && c != ')';
+                c == ',' && !is_within
+            });
+            let (term, after) = match end {
+                Some(end) => (&rest[..end], &rest[end + 1..]),
+                None => (rest, ""),
             };
-            terms.push((key.to_owned(), value.map(str::to_owned), wanted));
+            rest = after.trim();
+            if !term.trim().is_empty() {
+                terms.push(LabelTerm::parse(term.trim())?);
+            }
         }
         Ok(Self(terms))
     }
 
     fn matches(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
-        self.0.iter().all(|(key, value, wanted)| {
-            let label = labels
-                .and_then(|labels| labels.get(key))
-                .and_then(Value::as_str);
-            let is_there = match value {
-                Some(value) => label == Some(value),
-                None => label.is_some(),
+        self.0.iter().all(|term| {
+            let label = labels.and_then(|labels| labels.get(&term.key));
+            let label = label.and_then(Value::as_str);
+            let is_there = match label {
+                Some(_) if term.values.is_empty() => true,
+                Some(label) => term.values.iter().any(|value| value == label),
+                None => false,
             };
-            is_there == *wanted
+            is_there == term.wanted
         })
+    }
+}
+
+impl LabelTerm {
+    fn parse(term: &str) -> Result<Self> {
+        let of = |key: &str, values: &[&str], wanted| Self {
+            key: key.trim().to_owned(),
+            values: values.iter().map(|value| value.trim().to_owned()).collect(),
+            wanted,
+        };
+        let parsed = if let Some((before, values)) = term.split_once('(') {
+            let values = values.strip_suffix(')').map(|values| values.split(','));
+            let mut words = before.split_whitespace();
+            match (words.next(), words.next(), words.next(), values) {
+                (Some(key), Some("in"), None, Some(values)) => {
+                    Some(of(key, &values.collect::<Vec<_>>(), true))
+                }
+                (Some(key), Some("notin"), None, Some(values)) => {
+                    Some(of(key, &values.collect::<Vec<_>>(), false))
+                }
+                _ => None,
+            }
+        } else if let Some((key, value)) = term.split_once("!=") {
+            Some(of(key, &[value], false))
+        } else if let Some((key, value)) = term.split_once('=') {
+            Some(of(key, &[value.trim_start_matches('=')], true))
+        } else if let Some(key) = term.strip_prefix('!') {
+            Some(of(key, &[], false))
+        } else {
+            Some(of(term, &[], true))
+        };
+        let fine = |text: &str| !text.contains(['(', ')', ' ', '=', '!']);
+        parsed
+            .filter(|term| !term.key.is_empty() && fine(&term.key))
+            .filter(|term| term.values.iter().all(|value| fine(value)))
+            .ok_or_else(|| {
+                let why = format!(
+                    "{term:?}: write KEY=VALUE, KEY!=VALUE, KEY, !KEY, KEY in (VALUE,VALUE) or KEY \
+                     notin (VALUE)"
+                );
+                Error::bad("selector", why)
+            })
     }
 }
 
@@ -254,10 +303,26 @@ mod tests {
             ("none", false),
             ("!none,region", true),
             ("none!=x", true),
+            ("region in (north, south),edge", true),
+            ("region in (north)", false),
+            ("region notin (north,west)", true),
+            ("region notin (south)", false),
+            ("none notin (a)", true),
         ] {
             let selector = ClusterLabels::parse(text).expect("a selector");
             assert_eq!(selector.matches(&object), expected, "{text}");
         }
-        assert!(ClusterLabels::parse("region in (a,b)").is_err());
+        for bad in [
+            "region within (a)",
+            "region in (a",
+            "in (a)",
+            "a b",
+            "=a",
+            "(a)",
+            "a in (b=c)",
+            "a=b=c!",
+        ] {
+            assert!(ClusterLabels::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -254,3 +254,45 @@ async fn wrong_properties_and_restricted_controllers_are_told() {
             .contains("unknown executor")
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_that_is_not_valid_is_named_with_file_and_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "good/v1/a.yaml", &config("good", "1"));
+    let wrong = format!(
+        "{}---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: upf\nspec:\n  \
+         replicas: three\n",
+        config("upf", "1")
+    );
+    let lines = config("upf", "1").lines().count();
+    write(folder.path(), "wrong/v1/a.yaml", &config("a", "1"));
+    write(folder.path(), "wrong/v1/upf.yaml", &wrong);
+    let fixture = Fixture::validating();
+    let entity = fixture
+        .add(ID, "directory", &[("url", &url(folder.path()))])
+        .await;
+    assert_eq!(fixture.templates().await, ["good:v1"]);
+    let message = &condition(&entity, "Complete").message;
+    let place = format!("wrong/v1: wrong/v1/upf.yaml:{}: ", lines + 7);
+    assert!(message.contains(&place), "{place} in {message}");
+    assert!(message.contains("spec.replicas"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_becomes_visible_within_the_interval() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "upf/v1/a.yaml", &config("a", "1"));
+    let fixture = Fixture::new();
+    let place = url(folder.path());
+    let properties = [("url", &*place), ("interval", "1s")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    write(folder.path(), "upf/v2/a.yaml", &config("a", "2"));
+    // Nobody asks for a sync.
+    let visible = async {
+        while fixture.template("upf:v2").await.is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(90), visible).await;
+    waited.expect("it becomes visible");
+}

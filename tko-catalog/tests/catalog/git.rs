@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use tko_catalog::CatalogSettings;
+use tko_core::{DataApi, Key, PluginId};
 use tko_source::SourceLimits;
 
 const ID: &str = "catalog|core";
@@ -141,12 +142,28 @@ async fn a_branch_makes_versions_by_content_and_moves_an_alias() {
     assert_synced(&fixture.sync(ID).await);
     let read = fixture.template("a:main").await.expect("the alias");
     assert_eq!(value(read.package.as_ref()), "3");
+    // Commits as versions, on request.
+    let by_commit = [
+        ("url", &*url),
+        ("branch", "main"),
+        ("root", "packages"),
+        ("version", "commit"),
+        ("id", "by/{path}:{version}"),
+    ];
+    assert_synced(&fixture.add("catalog|commits", "git", &by_commit).await);
+    let commit = repository.git(&["rev-parse", "main"]);
+    let version = format!("by/a:{}", &commit[..12]);
+    assert!(fixture.template(&version).await.is_some());
+    assert!(fixture.template("by/a:main").await.is_some());
+    let key = Key::from("catalog|commits".parse::<PluginId>().expect("an id"));
+    fixture.store.delete(&key).await.expect("removed");
+    let count = fixture.templates().await.len();
     // Away, and back.
     let away = repository.path().with_extension("away");
     fs::rename(repository.path(), &away).expect("renamed");
     let entity = fixture.sync(ID).await;
     assert_eq!(&*condition(&entity, "Synced").reason, "Unavailable");
-    assert_eq!(fixture.templates().await.len(), 6);
+    assert_eq!(fixture.templates().await.len(), count);
     fs::rename(&away, repository.path()).expect("renamed");
     assert_synced(&fixture.sync(ID).await);
 }

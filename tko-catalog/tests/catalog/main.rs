@@ -1,10 +1,15 @@
 //! Catalogs and inventories, from their sources to the store.
 
+mod ansible;
 mod directory;
 mod export;
 mod git;
+mod git_remote;
+mod gitops;
 mod inventory;
+mod many;
 mod registry;
 mod server;
+mod sshd;
 mod support;
 mod webhook;

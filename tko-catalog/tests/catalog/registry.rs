@@ -35,7 +35,7 @@ fn zip(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A tar archive of one file.
-fn tar(name: &str, text: &str) -> Vec<u8> {
+pub(crate) fn tar(name: &str, text: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(text.len() as u64);
@@ -47,14 +47,27 @@ fn tar(name: &str, text: &str) -> Vec<u8> {
 }
 
 /// The content of a registry with one repository `nf/upf`.
-#[derive(Default)]
-struct Registry {
+pub(crate) struct Registry {
     tags: BTreeMap<String, String>,
     objects: BTreeMap<String, Vec<u8>>,
+    /// Tags of a page.
+    page: usize,
+    /// Whether every request fails.
+    is_away: bool,
 }
 
 impl Registry {
-    fn push(&mut self, tag: &str, media_type: &str, layer: Vec<u8>) {
+    pub(crate) fn new(page: usize) -> Self {
+        Self {
+            tags: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            page,
+            is_away: false,
+        }
+    }
+
+    /// Pushes an artifact of one layer. Returns the digest of its manifest.
+    pub(crate) fn push(&mut self, tag: &str, media_type: &str, layer: Vec<u8>) -> String {
         let digest = sha256(&layer);
         let manifest = json!({
             "schemaVersion": 2,
@@ -62,13 +75,22 @@ impl Registry {
         });
         let manifest = manifest.to_string().into_bytes();
         self.objects.insert(digest, layer);
-        let digest = sha256(&manifest);
-        self.objects.insert(digest.clone(), manifest);
-        self.tags.insert(tag.to_owned(), digest);
+        self.tag(tag, manifest)
     }
 
-    /// Answers as the distribution specification says; two tags a page.
-    fn answer(&self, request: &Request, number: usize) -> Answer {
+    /// Gives a tag to a manifest or an index. Returns its digest.
+    fn tag(&mut self, tag: &str, manifest: Vec<u8>) -> String {
+        let digest = sha256(&manifest);
+        self.objects.insert(digest.clone(), manifest);
+        self.tags.insert(tag.to_owned(), digest.clone());
+        digest
+    }
+
+    /// Answers as the distribution specification says.
+    pub(crate) fn answer(&self, request: &Request, number: usize) -> Answer {
+        if self.is_away {
+            return Answer::status(503);
+        }
         if request.path == "/token" {
             if request.query("scope").as_deref() != Some("repository%3Anf%2Fupf%3Apull") {
                 return Answer::status(403);
@@ -92,13 +114,13 @@ impl Registry {
                 .tags
                 .keys()
                 .filter(|tag| **tag > last)
-                .take(2)
+                .take(self.page)
                 .collect();
             let body = json!({"name": "nf/upf", "tags": page}).to_string();
             let answer = Answer::status(200).body(&body);
             return match page.last() {
-                Some(last) if page.len() == 2 => {
-                    let link = format!("</v2/nf/upf/tags/list?n=2&last={last}>; rel=\"next\"");
+                Some(last) if page.len() == self.page => {
+                    let link = format!("</v2/nf/upf/tags/list?n=9&last={last}>; rel=\"next\"");
                     answer.header("link", &link)
                 }
                 _ => answer,
@@ -117,7 +139,7 @@ impl Registry {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tags_of_a_registry_are_versions() {
-    let registry = Arc::new(Mutex::new(Registry::default()));
+    let registry = Arc::new(Mutex::new(Registry::new(2)));
     let served = registry.clone();
     let server = TestServer::start(move |request, number| {
         served.lock().expect("the registry").answer(request, number)
@@ -174,6 +196,79 @@ async fn tags_of_a_registry_are_versions() {
     let url = format!("oci://{}/nf/none", server.host());
     let entity = fixture.add("catalog|none", "oci", &[("url", &url)]).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_digests_and_a_registry_that_goes_away() {
+    let registry = Arc::new(Mutex::new(Registry::new(1_000)));
+    let served = registry.clone();
+    let server = TestServer::start(move |request, number| {
+        served.lock().expect("the registry").answer(request, number)
+    });
+    let media_type = "application/vnd.oci.image.layer.v1.tar";
+    let push = |tag: &str| {
+        let layer = tar("upf.yaml", &config("upf", tag));
+        let mut registry = registry.lock().expect("the registry");
+        registry.push(tag, media_type, layer)
+    };
+    let artifact = push("v1");
+    let other = push("other");
+    {
+        let mut registry = registry.lock().expect("the registry");
+        // As build tools push: an attestation beside the image.
+        let entries = json!([
+            {"digest": other, "platform": {"architecture": "unknown", "os": "unknown"},
+                "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
+            {"digest": artifact, "platform": {"architecture": "amd64", "os": "linux"}},
+        ]);
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        let digest = registry.tag("v2", index.into_bytes());
+        let outer = json!({"manifests": [{"digest": digest}]}).to_string();
+        registry.tag("v3", outer.into_bytes());
+        registry.tag("v4", br#"{"manifests": []}"#.to_vec());
+        let signature = format!("{}.sig", digest.replace(':', "-"));
+        registry.tag(&signature, b"{}".to_vec());
+    }
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = format!("oci://{}/nf/upf", server.host());
+    let entity = fixture
+        .add(ID, "oci", &[("url", &url), ("tags", "*")])
+        .await;
+    let ids = ["nf/upf:other", "nf/upf:v1", "nf/upf:v2", "nf/upf:v3"];
+    assert_eq!(fixture.templates().await, ids);
+    let message = &condition(&entity, "Complete").message;
+    assert_eq!(message, "1 problem; nf/upf: the index has no artifact");
+    for id in ["nf/upf:v2", "nf/upf:v3"] {
+        let read = fixture.template(id).await.expect("a template");
+        assert_eq!(value(read.package.as_ref()), "v1");
+    }
+    // New tags come, and deleted ones are marked.
+    push("v5");
+    registry.lock().expect("the registry").tags.remove("other");
+    fixture.sync(ID).await;
+    assert!(fixture.template("nf/upf:v5").await.is_some());
+    let gone = fixture.template("nf/upf:other").await.expect("it stays");
+    assert_eq!(gone.entity.given.get("Catalog.gone"), Some("true"));
+    // A catalog of one artifact, by its digest.
+    let pinned = format!("{url}@{artifact}");
+    let properties = [("url", &*pinned), ("id", "pinned/{name}:{version}")];
+    assert_synced(&fixture.add("catalog|pinned", "oci", &properties).await);
+    let id = format!("pinned/upf:{}", &artifact[7..19]);
+    let read = fixture.template(&id).await.expect("a template");
+    assert_eq!(read.entity.given.get("Catalog.digest"), Some(&*artifact));
+    fixture.sync_unchanged("catalog|pinned").await;
+    // Away, and back.
+    registry.lock().expect("the registry").is_away = true;
+    let before = fixture.templates().await;
+    for id in [ID, "catalog|pinned"] {
+        let entity = fixture.sync(id).await;
+        assert_eq!(&*condition(&entity, "Synced").reason, "Unavailable");
+    }
+    assert_eq!(fixture.templates().await, before);
+    let kept = fixture.template("nf/upf:v1").await.expect("it stays");
+    assert!(!kept.entity.given.contains_key("Catalog.gone"));
+    registry.lock().expect("the registry").is_away = false;
+    assert_synced(&fixture.sync("catalog|pinned").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use tko_core::{
     Package, PluginId, Record, Result, Select, SiteId, Store, TemplateId, Violation, Want,
     async_trait,
 };
+use tko_validate::{SchemaValidator, Validation};
 use tko_worker::CancellationToken;
 
 /// The longest wait for anything.
@@ -45,7 +46,18 @@ impl Fixture {
     }
 
     pub(crate) fn with(settings: CatalogSettings) -> Self {
-        let fixture = Self::idle();
+        Self::admitting(settings, Arc::new(AdmitAll))
+    }
+
+    /// A store that validates packages by the schemas of Kubernetes.
+    pub(crate) fn validating() -> Self {
+        let schemas = SchemaValidator::builder().build().expect("built in");
+        let settings = CatalogSettings::default().with_local(true);
+        Self::admitting(settings, Arc::new(Validation::new(Arc::new(schemas))))
+    }
+
+    fn admitting(settings: CatalogSettings, admission: Arc<dyn Admission>) -> Self {
+        let fixture = Self::of(admission);
         // The interval is long: only requests make a sync.
         let settings = settings.with_interval(Duration::from_hours(24));
         let controller = CatalogController::new(fixture.store.clone()).with_settings(settings);
@@ -55,9 +67,13 @@ impl Fixture {
 
     /// A store without a controller.
     pub(crate) fn idle() -> Self {
+        Self::of(Arc::new(AdmitAll))
+    }
+
+    fn of(admission: Arc<dyn Admission>) -> Self {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let ids = Arc::new(TimeOrderedIds);
-        let store = Store::new(Arc::new(memory), Arc::new(AdmitAll), ids);
+        let store = Store::new(Arc::new(memory), admission, ids);
         Self {
             store: Arc::new(store),
             stop: CancellationToken::new(),
@@ -154,6 +170,17 @@ impl Fixture {
             Err(Error::NotFound(_)) => None,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Syncs an unchanged source, which costs no write. Returns how long it took.
+    pub(crate) async fn sync_unchanged(&self, id: &str) -> Duration {
+        let before = self.revision().await;
+        let begun = std::time::Instant::now();
+        assert_synced(&self.sync(id).await);
+        let took = begun.elapsed();
+        // The request and its answer.
+        assert_eq!(self.revision().await, before + 2, "a sync wrote something");
+        took
     }
 
     /// The ids of all entities of a kind.

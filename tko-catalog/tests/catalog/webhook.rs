@@ -1,9 +1,9 @@
 //! Webhooks over HTTP.
 
-use crate::support::Fixture;
+use crate::support::{Fixture, config};
 use std::time::Duration;
 use tko_catalog::provenance::SYNC_REQUESTED;
-use tko_catalog::{CatalogSettings, WebhookServer};
+use tko_catalog::{CatalogController, CatalogSettings, WebhookServer};
 use tko_core::{DataApi, Key, NewPlugin, PluginId};
 use tko_serve::{Listen, Sockets};
 use tko_source::SecretFolder;
@@ -88,6 +88,41 @@ async fn only_a_client_that_knows_the_secret_wakes_a_catalog() {
     assert_eq!(hooks.post("catalogs/core:sync", "s3cret").await, 202);
     let requested = hooks.requested().await.expect("a request");
     assert!(requested.starts_with("webhook "), "{requested}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_makes_a_change_visible_at_once() {
+    let hooks = Hooks::start().await;
+    let packages = tempfile::tempdir().expect("a folder");
+    let write = |version: &str| {
+        let package = packages.path().join("upf").join(version);
+        std::fs::create_dir_all(&package).expect("a folder");
+        std::fs::write(package.join("a.yaml"), config("a", version)).expect("a file");
+    };
+    write("v1");
+    // The interval is a day.
+    let settings = CatalogSettings::default()
+        .with_local(true)
+        .with_interval(Duration::from_hours(24));
+    let controller = CatalogController::new(hooks.fixture.store.clone()).with_settings(settings);
+    tokio::spawn(controller.run(hooks.stop.clone()));
+    let url = packages.path().to_str().expect("text");
+    let properties = [("url", url), ("secret", "secret:hook")];
+    hooks
+        .fixture
+        .add("catalog|core", "directory", &properties)
+        .await;
+    write("v2");
+    assert!(hooks.fixture.template("upf:v2").await.is_none());
+    assert_eq!(hooks.post("catalogs/core:sync", "s3cret").await, 202);
+    let visible = async {
+        while hooks.fixture.template("upf:v2").await.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, visible).await;
+    waited.expect("it becomes visible");
+    hooks.stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

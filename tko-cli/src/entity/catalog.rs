@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Subcommand)]
 pub(crate) enum CatalogCommand {
     /// Register a catalog; its templates are registered by the server
-    Add(AddArgs),
+    Add(CatalogAddArgs),
     /// List catalogs
     List(WindowArgs),
     /// Show a catalog: its properties and conditions
@@ -75,10 +75,10 @@ pub(crate) struct EntryName {
 pub(crate) struct AddArgs {
     /// Name, such as core
     name: String,
-    /// Kind of source; for a catalog: directory, git, http or oci; for an inventory: directory,
-    /// ansible, kubernetes, netbox or command
+    /// Kind of source; for a catalog: directory, git, http or oci, by default what the URL says; for
+    /// an inventory: directory, git, ansible, kubernetes, netbox or command
     #[arg(short, long, value_name = "EXECUTOR")]
-    executor: String,
+    executor: Option<String>,
     /// Address of the source: a URL or an absolute path
     #[arg(short, long, value_name = "URL")]
     url: Option<String>,
@@ -102,6 +102,37 @@ pub(crate) struct AddArgs {
     replace: bool,
 }
 
+/// The flags of `catalog add`.
+#[derive(Debug, Args)]
+pub(crate) struct CatalogAddArgs {
+    #[command(flatten)]
+    add: AddArgs,
+    /// Let versions get other content
+    #[arg(long)]
+    mutable: bool,
+    /// Remove versions that vanished, once no deployment and no site refers to them
+    #[arg(long)]
+    prune: bool,
+}
+
+impl CatalogAddArgs {
+    /// The same flags, with the executor that the URL says and switches as properties.
+    fn resolved(mut self) -> AddArgs {
+        if self.add.executor.is_none() {
+            let url = self.add.url.as_deref();
+            let executor = url.and_then(tko_catalog::catalog_executor_of);
+            self.add.executor = executor.map(str::to_owned);
+        }
+        for (name, is_set) in [("mutable", self.mutable), ("prune", self.prune)] {
+            if is_set {
+                let property = (name.to_owned(), "true".to_owned());
+                self.add.properties.push(property);
+            }
+        }
+        self.add
+    }
+}
+
 /// The flags of `sync`.
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
@@ -120,7 +151,7 @@ impl CatalogCommand {
     ) -> anyhow::Result<()> {
         let plugin_type = PluginType::Catalog;
         match self {
-            Self::Add(add) => add.run(plugin_type, data, console).await,
+            Self::Add(add) => add.resolved().run(plugin_type, data, console).await,
             Self::List(window) => list_entries(plugin_type, &window, data, console).await,
             Self::Show(entry) => show(data, &entry.key(plugin_type)?, console).await,
             Self::Sync(sync) => sync.run(plugin_type, false, data, console).await,
@@ -183,6 +214,10 @@ impl AddArgs {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let id = PluginId::new(plugin_type, &self.name)?;
+        let Some(executor) = self.executor else {
+            let why = "the URL does not say what kind of source it is; name an executor";
+            return Err(Error::bad("--executor", why).into());
+        };
         let named = [
             ("url", self.url),
             ("interval", self.interval),
@@ -201,7 +236,7 @@ impl AddArgs {
         } else {
             Expect::Absent
         };
-        let new = NewPlugin::new(id.clone(), self.executor)
+        let new = NewPlugin::new(id.clone(), executor)
             .arguments(self.arguments)
             .properties(properties)
             .expect(expect);

@@ -2,7 +2,6 @@
 
 use super::documents::{YamlDocument, YamlDocuments};
 use super::files::{self, Found};
-use super::lines;
 use super::report::{CheckedFile, ReportPlace, ResourceStatus, ValidationReport};
 use regex::Regex;
 use std::collections::HashMap;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::encoding::{DecodeError, Decoded, Dialect, Format, Limits, Position, decode_placed};
 use tko_core::{ErrorKind, Gvk, Identifier, Package, Resource, annotation};
+use tko_source::line_offset;
 use tko_validate::SchemaValidator;
 
 /// The name of standard input in reports.
@@ -346,8 +346,8 @@ impl PackageChecker<'_> {
                         (prefix, "") => prefix.to_owned(),
                         (prefix, path) => format!("{prefix}.{path}"),
                     };
-                    let start = lines::offset(text, prefix);
-                    line + lines::offset(text, &path).saturating_sub(start)
+                    let start = line_offset(text, prefix);
+                    line + line_offset(text, &path).saturating_sub(start)
                 }
             };
             checked.refuse(line, &violation.path, &violation.message);
@@ -414,7 +414,7 @@ fn within(one: &Decoded, document: &YamlDocument) -> (String, usize) {
         Some(item) => format!("items[{}]", item - 1),
         None => String::new(),
     };
-    let start = lines::offset(&document.text, &prefix);
+    let start = line_offset(&document.text, &prefix);
     (prefix, start)
 }
 

@@ -3,7 +3,9 @@
 
 mod access;
 mod attack;
+mod backups;
 mod bad_input;
+mod catalogs;
 mod commands;
 mod compatibility;
 mod crash;

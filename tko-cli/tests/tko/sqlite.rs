@@ -47,6 +47,57 @@ async fn data_outlive_the_server_that_was_stopped_or_killed() {
     assert_eq!(report["findings"].as_array().map(Vec::len), Some(0));
 }
 
+/// The first steps of the README, as they stand there, and then a restart.
+#[tokio::test]
+async fn the_first_steps_of_the_readme_survive_a_restart() {
+    let readme = fs::read_to_string(format!("{}/../README.md", env!("CARGO_MANIFEST_DIR")));
+    let readme = readme.expect("the README");
+    let steps: Vec<&str> = readme
+        .lines()
+        .filter(|line| {
+            let is_step = |start: &&str| line.starts_with(start);
+            ["tko template", "tko site", "tko deployment"]
+                .iter()
+                .any(|start| is_step(start))
+        })
+        .collect();
+    assert_eq!(steps.len(), 4, "{steps:?}");
+    let home = folder();
+    let manifests = home.path().join("manifests");
+    let begin = || async {
+        let path = home.path().to_str().expect("a text");
+        let up = format!(
+            "up --grpc-ip-stack ipv4 --grpc-port 0 --manifests {}",
+            manifests.display()
+        );
+        let start = tko(&up).env("XDG_DATA_HOME", path).without("TKO_BACKEND");
+        let service = Service::spawn(start, "up");
+        let serving = service.event("serving gRPC").await;
+        let addresses = serving["addresses"].as_str().expect("a text").to_owned();
+        let port = addresses.trim_end_matches(']').rsplit_once(':');
+        let port = port.map(|(_, port)| port.to_owned()).expect("a port");
+        (service, format!(" --grpc-ip-stack ipv4 --grpc-port {port}"))
+    };
+    let (service, flags) = begin().await;
+    let root = format!("{}/../", env!("CARGO_MANIFEST_DIR"));
+    for step in &steps {
+        let step = step.trim_start_matches("tko ");
+        let step = step.replace("examples/", &format!("{root}examples/"));
+        tko(&format!("{step}{flags}")).good().await;
+    }
+    let list = |flags: &str| tko(&format!("deployment list -o json{flags}"));
+    let before = list(&flags).good().await.column("deploymentId");
+    assert_eq!(before.len(), 1);
+    // Not at leisure: as a loss of power would.
+    service.kill().await;
+    let (service, flags) = begin().await;
+    assert_eq!(list(&flags).good().await.column("deploymentId"), before);
+    for (what, id) in [("template", "nf/upf:v1.0.0"), ("site", "edge/1")] {
+        tko(&format!("{what} show {id}{flags}")).good().await;
+    }
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn without_a_flag_the_data_are_in_the_users_folder() {
     let folder = folder();
@@ -76,6 +127,31 @@ async fn a_second_server_on_the_same_folder_is_refused() {
     check.good().await;
     server.service.stop().await;
     start("up", folder.path()).await.service.stop().await;
+}
+
+/// A page in the middle of a file is not what TKO wrote: a check says so, and what to do.
+#[tokio::test]
+async fn a_file_that_is_damaged_in_the_middle_is_told_with_a_remedy() {
+    let folder = folder();
+    let server = start("data start", folder.path()).await;
+    for number in 0..50 {
+        let register = server.tko(&format!("template register nf/upf:v{number} --url"));
+        register.arg(example("packages/upf")).good().await;
+    }
+    server.service.stop().await;
+    let path = folder.path().join("tko.db");
+    let mut bytes = fs::read(&path).expect("a file");
+    // All but the first page, which has the schema.
+    for byte in bytes.iter_mut().skip(8_192).step_by(7) {
+        *byte ^= 0x5a;
+    }
+    fs::write(&path, bytes).expect("written");
+    let check = tko("backend check --backend sqlite --data").arg(folder.path());
+    let checked = check.run().await;
+    assert_ne!(checked.code(), Some(0), "{checked}");
+    for part in ["damaged", "tko backend restore"] {
+        assert!(checked.stderr.contains(part), "{part:?}: {checked}");
+    }
 }
 
 #[tokio::test]

@@ -6,19 +6,19 @@ use tko_core::{Error, Result};
 
 /// A file of a commit that a package may have.
 #[derive(Clone, Debug)]
-pub(super) struct TreeFile {
+pub(crate) struct TreeFile {
     /// The path from the root of the repository.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The id of the blob.
-    pub(super) blob: String,
-    pub(super) size: u64,
+    pub(crate) blob: String,
+    pub(crate) size: u64,
     /// Whether it is a symbolic link.
-    pub(super) is_link: bool,
+    pub(crate) is_link: bool,
 }
 
 /// The files of one package.
 #[derive(Clone, Debug)]
-pub(super) enum GitContent {
+pub(crate) enum GitContent {
     /// The files are known.
     Files(Vec<TreeFile>),
     /// All files of a tree, which is at `path`.
@@ -27,24 +27,33 @@ pub(super) enum GitContent {
 
 /// All YAML files of a commit, and the ids of its folders.
 #[derive(Debug, Default)]
-pub(super) struct TreeListing {
-    pub(super) files: Vec<TreeFile>,
+pub(crate) struct TreeListing {
+    pub(crate) files: Vec<TreeFile>,
     folders: HashMap<String, String>,
 }
 
 impl TreeListing {
     /// The id of the tree of a folder; the empty path is the root.
-    pub(super) fn folder(&self, path: &str) -> Option<&str> {
+    pub(crate) fn folder(&self, path: &str) -> Option<&str> {
         self.folders.get(path).map(String::as_str)
     }
 
-    /// Parses the output of `git ls-tree -r -t -z -l`. `root` is the id of the tree itself.
+    /// Parses the output of `git ls-tree -r -t -z -l`. `root` is the id of the tree itself; `also` is
+    /// the name of files that are listed besides YAML files.
     ///
     /// # Errors
     /// `BadArgument`: it has too many entries.
-    pub(super) fn parse(output: &[u8], root: &str, settings: &CatalogSettings) -> Result<Self> {
+    pub(crate) fn parse(
+        output: &[u8],
+        root: &str,
+        also: Option<&str>,
+        settings: &CatalogSettings,
+    ) -> Result<Self> {
         let mut listing = Self::default();
         listing.folders.insert(String::new(), root.to_owned());
+        let is_listed = |name: &str| {
+            crate::catalog::directory::is_yaml(name) || name.rsplit('/').next() == also
+        };
         let entries = output
             .split(|byte| *byte == 0)
             .filter(|entry| !entry.is_empty());
@@ -71,7 +80,7 @@ impl TreeListing {
                 "tree" => {
                     listing.folders.insert(name.to_owned(), id.to_owned());
                 }
-                "blob" if crate::catalog::directory::is_yaml(name) => {
+                "blob" if is_listed(name) => {
                     if name.matches('/').count() > settings.source.max_depth {
                         continue;
                     }
@@ -94,7 +103,7 @@ impl TreeListing {
 ///
 /// # Errors
 /// `BadArgument`: names the file.
-pub(super) fn check(files: &[TreeFile], settings: &CatalogSettings) -> Result<()> {
+pub(crate) fn check(files: &[TreeFile], settings: &CatalogSettings) -> Result<()> {
     let mut left = settings.source.max_bytes;
     for file in files {
         if file.is_link {
@@ -123,7 +132,7 @@ mod tests {
     fn hostile_trees_are_bounded() {
         let settings = CatalogSettings::default()
             .with_source(SourceLimits::default().with_max_files(4).with_max_depth(2));
-        let parse = |text: &[u8]| TreeListing::parse(text, "root", &settings);
+        let parse = |text: &[u8]| TreeListing::parse(text, "root", Some("x.json"), &settings);
         let listing = parse(
             b"040000 tree t1       -\ta\x00100644 blob b1      10\ta/x.yaml\x00\
               120000 blob b2      10\ta/link.yaml\x00160000 commit c1       -\ta/module\0",

@@ -2,17 +2,17 @@
 
 use super::address::{authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check};
-use crate::catalog::entry::{CatalogEntry, public_url};
-use crate::program::{not_started, output};
+use super::reader::ObjectReader;
+use super::ssh::{SshCredentials, private_file};
+use crate::catalog::entry::public_url;
+use crate::program::output;
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use tko_core::{Error, Result};
 use tko_source::SourceFile;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::Command;
 
 /// Settings of git that no configuration file of this machine overrides.
 const CONFIGURATION: [&str; 12] = [
@@ -38,67 +38,78 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// A tag or branch, and the commit that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct GitRef {
+pub(crate) struct GitRef {
     /// The full name, such as `refs/tags/v1`.
-    pub(super) name: String,
-    pub(super) commit: String,
+    pub(crate) name: String,
+    pub(crate) commit: String,
 }
 
 impl GitRef {
-    pub(super) fn is_branch(&self) -> bool {
+    pub(crate) fn is_branch(&self) -> bool {
         self.name.starts_with("refs/heads/")
     }
 
     /// The name without `refs/tags/` or `refs/heads/`.
-    pub(super) fn short(&self) -> &str {
+    pub(crate) fn short(&self) -> &str {
         let rest = self.name.strip_prefix("refs/").unwrap_or(&self.name);
         rest.split_once('/').map_or(rest, |(_, short)| short)
     }
 }
 
 /// The tags and branches of a remote repository.
-pub(super) struct RemoteRefs {
-    pub(super) refs: Vec<GitRef>,
-    pub(super) default_branch: Option<String>,
+pub(crate) struct RemoteRefs {
+    pub(crate) refs: Vec<GitRef>,
+    pub(crate) default_branch: Option<String>,
 }
 
 impl RemoteRefs {
     /// Whether there is a branch of this name.
-    pub(super) fn has_branch(&self, branch: &str) -> bool {
+    pub(crate) fn has_branch(&self, branch: &str) -> bool {
         let is_it = |reference: &GitRef| reference.is_branch() && reference.short() == branch;
         self.refs.iter().any(is_it)
     }
 }
 
 /// A bare copy.
-pub(super) struct GitRepository {
+pub(crate) struct GitRepository {
     url: String,
     path: PathBuf,
     is_local: bool,
     /// The header that authenticates, and the URL that it is sent to.
     authorization: Option<(String, String)>,
+    /// Certificates of authorities to trust besides those of the machine, in PEM.
+    ca: Option<tempfile::NamedTempFile>,
+    ssh: SshCredentials,
+    /// A file that is listed besides YAML files.
+    also: Option<&'static str>,
     /// A reader of objects that runs.
     reader: Option<ObjectReader>,
     /// Removes a copy that is not kept.
     _temporary: Option<tempfile::TempDir>,
 }
 
-struct ObjectReader {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-}
-
 impl GitRepository {
-    pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
-        let (url, is_local) = checked(&entry.url, settings)?;
-        let properties = Properties(&entry.properties);
+    /// The copy of the repository that the properties of an entry name.
+    ///
+    /// # Errors
+    /// `BadArgument`: the URL or a credential is not valid.
+    pub(crate) async fn open(
+        name: &str,
+        properties: Properties<'_>,
+        settings: &CatalogSettings,
+    ) -> Result<Self> {
+        let (url, is_local) = checked(properties.required("url")?, settings)?;
         let authorization = match properties.secret("token", settings).await? {
             None => None,
             Some(token) => Some(authorization(&url, properties.text("user"), &token)?),
         };
+        let ca = match properties.secret("ca", settings).await? {
+            None => None,
+            Some(pem) => Some(private_file(&pem)?),
+        };
+        let ssh = SshCredentials::open(properties, settings).await?;
         let (path, temporary) = if let Some(cache) = &settings.cache {
-            let digest = blake3::hash(format!("{}\0{url}", entry.name).as_bytes());
+            let digest = blake3::hash(format!("{name}\0{url}").as_bytes());
             let name: String = digest.to_hex().chars().take(32).collect();
             (cache.join(name), None)
         } else {
@@ -111,6 +122,9 @@ impl GitRepository {
             path,
             is_local,
             authorization,
+            ca,
+            ssh,
+            also: None,
             reader: None,
             _temporary: temporary,
         })
@@ -121,6 +135,11 @@ impl GitRepository {
         let mut command = Command::new("git");
         for setting in CONFIGURATION {
             command.args(["-c", setting]);
+        }
+        if let Some(ca) = &self.ca {
+            let mut setting = std::ffi::OsString::from("http.sslCAInfo=");
+            setting.push(ca.path());
+            command.arg("-c").arg(setting);
         }
         if self.is_local {
             command.args(["-c", "protocol.file.allow=always"]);
@@ -137,8 +156,8 @@ impl GitRepository {
             .env_remove("GIT_WORK_TREE")
             .env_remove("GIT_INDEX_FILE")
             .env_remove("GIT_EXTERNAL_DIFF");
-        if std::env::var_os("GIT_SSH_COMMAND").is_none() {
-            command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
+        if let Some(ssh) = self.ssh.command() {
+            command.env("GIT_SSH_COMMAND", ssh);
         }
         if let Some((header, place)) = &self.authorization {
             // In the environment, because everybody on the machine can read arguments.
@@ -158,7 +177,7 @@ impl GitRepository {
     }
 
     /// The tags and branches of the remote repository.
-    pub(super) async fn remote_refs(&mut self, settings: &CatalogSettings) -> Result<RemoteRefs> {
+    pub(crate) async fn remote_refs(&mut self, settings: &CatalogSettings) -> Result<RemoteRefs> {
         self.create().await?;
         let url = self.url.clone();
         let arguments = [
@@ -219,7 +238,7 @@ impl GitRepository {
     }
 
     /// Fetches the commits that the copy does not have.
-    pub(super) async fn fetch(
+    pub(crate) async fn fetch(
         &mut self,
         refs: &[GitRef],
         settings: &CatalogSettings,
@@ -319,7 +338,7 @@ impl GitRepository {
     }
 
     /// The tree at each place `COMMIT:PATH`; `None` if there is none.
-    pub(super) async fn trees(
+    pub(crate) async fn trees(
         &self,
         places: &[String],
         settings: &CatalogSettings,
@@ -376,7 +395,7 @@ impl GitRepository {
     }
 
     /// All YAML files and folders of a commit.
-    pub(super) async fn tree(
+    pub(crate) async fn tree(
         &self,
         commit: &str,
         settings: &CatalogSettings,
@@ -396,11 +415,11 @@ impl GitRepository {
         let out = self
             .run(&arguments, "list", settings.max_listing_bytes)
             .await?;
-        TreeListing::parse(&out, tree, settings)
+        TreeListing::parse(&out, tree, self.also, settings)
     }
 
     /// Reads the files of a package.
-    pub(super) async fn load(
+    pub(crate) async fn load(
         &mut self,
         content: &GitContent,
         settings: &CatalogSettings,
@@ -433,65 +452,23 @@ impl GitRepository {
 
     /// Reads one blob, by a process that stays for the next one.
     async fn blob(&mut self, file: &TreeFile) -> Result<Vec<u8>> {
-        let failed =
-            |error: std::io::Error| Error::unavailable("read a file of a repository", error);
-        if self.reader.is_none() {
-            self.reader = Some(self.start_reader()?);
-        }
-        let Some(reader) = &mut self.reader else {
-            return Err(failed(std::io::ErrorKind::NotConnected.into()));
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => ObjectReader::start(self.git(&["cat-file", "--batch"]))?,
         };
-        let request = format!("{}\n", file.blob);
-        reader
-            .stdin
-            .write_all(request.as_bytes())
-            .await
-            .map_err(failed)?;
-        reader.stdin.flush().await.map_err(failed)?;
-        let mut header = String::new();
-        reader.stdout.read_line(&mut header).await.map_err(failed)?;
-        // The size is that of the listing, which was checked.
-        let expected = format!("{} blob {}\n", file.blob, file.size);
-        if header != expected {
-            let why = format!("{}: git answered {:?}", file.name, header.trim());
-            return Err(Error::unavailable("read a file of a repository", why));
-        }
-        let mut bytes = vec![0; usize::try_from(file.size).unwrap_or_default() + 1];
-        reader.stdout.read_exact(&mut bytes).await.map_err(failed)?;
-        bytes.pop();
-        Ok(bytes)
+        // After a failure, the next file gets a new process.
+        self.reader.insert(reader).read(file).await
     }
 
-    fn start_reader(&self) -> Result<ObjectReader> {
-        let mut child = self
-            .git(&["cat-file", "--batch"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| not_started("git", error))?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(stdin), Some(stdout)) => Ok(ObjectReader {
-                child,
-                stdin,
-                stdout: BufReader::new(stdout),
-            }),
-            _ => Err(Error::unavailable("read a repository", "git has no pipes")),
-        }
+    /// Lists files of this name besides YAML files.
+    pub(crate) fn list_also(&mut self, name: &'static str) {
+        self.also = Some(name);
     }
 
     /// Ends the reader of objects.
-    pub(super) async fn rest(&mut self) {
-        if let Some(ObjectReader {
-            mut child,
-            stdin,
-            stdout,
-        }) = self.reader.take()
-        {
-            drop((stdin, stdout));
-            // It ends with its input; dropping it kills one that does not.
-            let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
+    pub(crate) async fn rest(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.end().await;
         }
     }
 }

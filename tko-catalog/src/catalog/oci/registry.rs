@@ -27,15 +27,21 @@ const MAX_PAGES: usize = 10_000;
 /// Most layers of an artifact.
 const MAX_LAYERS: usize = 1_000;
 
+/// Most indexes that refer to each other.
+const MAX_INDEXES: usize = 3;
+
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
-    application/vnd.oci.image.index.v1+json";
+    application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// One repository of a registry.
 pub(super) struct OciRegistry {
     client: HttpClient,
     base: Url,
     repository: String,
+    /// The digest in the URL, which pins the catalog to one artifact.
+    pinned: Option<String>,
     user: Option<String>,
     secret: Option<String>,
     /// The `Authorization` that the registry accepted last.
@@ -61,16 +67,18 @@ impl OciRegistry {
     /// # Errors
     /// `BadArgument`: the URL does not name a repository.
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
-        let (base, repository) = place(&entry.url)?;
+        let (base, repository, pinned) = place(&entry.url)?;
         let properties = Properties(&entry.properties);
         let secret = properties.secret("token", settings).await?;
         if secret.is_some() {
             require_tls(base.as_str(), "token")?;
         }
+        let ca = properties.secret("ca", settings).await?;
         Ok(Self {
-            client: HttpClient::new(settings)?,
+            client: HttpClient::with_ca(settings, ca.as_deref())?,
             base,
             repository,
+            pinned,
             user: properties.text("user").map(str::to_owned),
             secret,
             authorization: Mutex::new(None),
@@ -80,6 +88,11 @@ impl OciRegistry {
     /// The path of the repository in its registry.
     pub(super) fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// The digest that the catalog is pinned to.
+    pub(super) fn pinned(&self) -> Option<&str> {
+        self.pinned.as_deref()
     }
 
     /// The URL of the repository, as charts name it.
@@ -145,7 +158,7 @@ impl OciRegistry {
         ))
     }
 
-    /// The digest of the manifest of a tag.
+    /// The digest of the manifest of a tag; of a digest, whether the registry has it.
     pub(super) async fn digest(&self, tag: &str) -> Result<String> {
         let url = self.place(&format!("manifests/{tag}"))?;
         let reply = self
@@ -165,40 +178,23 @@ impl OciRegistry {
         Ok(sha256(&reply.bytes))
     }
 
-    /// Reads a manifest, and compares it with its digest.
+    /// Reads the manifest of an artifact, and compares it with its digest. Of an index, it is that
+    /// of the first artifact in it.
     pub(super) async fn manifest(&self, digest: &str) -> Result<Manifest> {
-        let url = self.place(&format!("manifests/{digest}"))?;
-        let reply = self.get(Method::GET, &url, MANIFESTS, MAX_MANIFEST).await?;
-        reply.check(&url)?;
-        verify(digest, &reply.bytes, "the manifest")?;
-        let manifest = json(&reply.bytes, "the manifest")?;
-        let Some(layers) = manifest.get("layers").and_then(Value::as_array) else {
-            let why = "the manifest has no layers; an index of several artifacts is not supported";
-            return Err(Error::bad("package", why));
-        };
-        if layers.len() > MAX_LAYERS {
-            let why = format!("the manifest has more than {MAX_LAYERS} layers");
-            return Err(Error::bad("package", why));
+        let mut digest = digest.to_owned();
+        for _ in 0..=MAX_INDEXES {
+            let url = self.place(&format!("manifests/{digest}"))?;
+            let reply = self.get(Method::GET, &url, MANIFESTS, MAX_MANIFEST).await?;
+            reply.check(&url)?;
+            verify(&digest, &reply.bytes, "the manifest")?;
+            let manifest = json(&reply.bytes, "the manifest")?;
+            match manifest.get("manifests").and_then(Value::as_array) {
+                Some(artifacts) => digest = first_artifact(artifacts)?,
+                None => return Manifest::read(&manifest),
+            }
         }
-        let layers = layers.iter().map(|layer| {
-            let text = |name: &str| layer.get(name).and_then(Value::as_str);
-            let digest = text("digest").filter(|digest| is_digest(digest));
-            let size = layer.get("size").and_then(Value::as_u64);
-            let (Some(digest), Some(size)) = (digest, size) else {
-                let why = "a layer of the manifest has no sha256 digest or no size";
-                return Err(Error::bad("package", why));
-            };
-            let title = layer.pointer("/annotations/org.opencontainers.image.title");
-            Ok(Layer {
-                media_type: text("mediaType").unwrap_or_default().to_owned(),
-                digest: digest.to_owned(),
-                size,
-                title: title.and_then(Value::as_str).map(str::to_owned),
-            })
-        });
-        Ok(Manifest {
-            layers: layers.collect::<Result<_>>()?,
-        })
+        let why = format!("more than {MAX_INDEXES} indexes refer to each other");
+        Err(Error::bad("package", why))
     }
 
     /// Reads a layer, and compares it with its digest.
@@ -297,6 +293,61 @@ impl OciRegistry {
     }
 }
 
+impl Manifest {
+    /// # Errors
+    /// `BadArgument`: it has no layers, too many, or one that cannot be verified.
+    fn read(manifest: &Value) -> Result<Self> {
+        let Some(layers) = manifest.get("layers").and_then(Value::as_array) else {
+            return Err(Error::bad("package", "the manifest has no layers"));
+        };
+        if layers.len() > MAX_LAYERS {
+            let why = format!("the manifest has more than {MAX_LAYERS} layers");
+            return Err(Error::bad("package", why));
+        }
+        let layers = layers.iter().map(|layer| {
+            let text = |name: &str| layer.get(name).and_then(Value::as_str);
+            let digest = text("digest").filter(|digest| is_digest(digest));
+            let size = layer.get("size").and_then(Value::as_u64);
+            let (Some(digest), Some(size)) = (digest, size) else {
+                let why = "a layer of the manifest has no sha256 digest or no size";
+                return Err(Error::bad("package", why));
+            };
+            let title = layer.pointer("/annotations/org.opencontainers.image.title");
+            Ok(Layer {
+                media_type: text("mediaType").unwrap_or_default().to_owned(),
+                digest: digest.to_owned(),
+                size,
+                title: title.and_then(Value::as_str).map(str::to_owned),
+            })
+        });
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The digest of the first entry of an index that is an artifact. Packages do not depend on the
+/// platform, so the entries for several platforms have the same content.
+///
+/// # Errors
+/// `BadArgument`: it has none.
+fn first_artifact(entries: &[Value]) -> Result<String> {
+    let is_artifact = |entry: &&Value| {
+        // Build tools put attestations beside the images that they are about.
+        let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
+        text("/annotations/vnd.docker.reference.type").is_none()
+            && text("/platform/architecture") != Some("unknown")
+    };
+    entries
+        .iter()
+        .take(MAX_LAYERS)
+        .filter(is_artifact)
+        .filter_map(|entry| entry.get("digest").and_then(Value::as_str))
+        .find(|digest| is_digest(digest))
+        .map(str::to_owned)
+        .ok_or_else(|| Error::bad("package", "the index has no artifact"))
+}
+
 /// Refuses an answer that is larger than what was announced.
 fn bounded(reply: SourceReply, most: usize) -> Result<SourceReply> {
     if reply.status.is_success() && reply.bytes.len() > most {
@@ -306,18 +357,25 @@ fn bounded(reply: SourceReply, most: usize) -> Result<SourceReply> {
     Ok(reply)
 }
 
-/// The registry and the repository of `oci://HOST/REPOSITORY`.
-fn place(url: &str) -> Result<(Url, String)> {
+/// The registry, the repository and the digest of `oci://HOST/REPOSITORY` or
+/// `oci://HOST/REPOSITORY@DIGEST`.
+fn place(url: &str) -> Result<(Url, String, Option<String>)> {
     let bad = || {
-        Error::bad(
-            "url",
-            format!("{url:?} is not of the form oci://HOST/REPOSITORY"),
-        )
+        let why = format!(
+            "{url:?} is not of the form oci://HOST/REPOSITORY or \
+             oci://HOST/REPOSITORY@sha256:DIGEST"
+        );
+        Error::bad("url", why)
     };
     let (host, repository) = url
         .strip_prefix("oci://")
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(bad)?;
+    let (repository, digest) = match repository.split_once('@') {
+        Some((repository, digest)) if is_digest(digest) => (repository, Some(digest.to_owned())),
+        Some(_) => return Err(bad()),
+        None => (repository, None),
+    };
     let fine = |c: char| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | '/')
     };
@@ -334,7 +392,7 @@ fn place(url: &str) -> Result<(Url, String)> {
     } else {
         base
     };
-    Ok((base, repository.to_owned()))
+    Ok((base, repository.to_owned(), digest))
 }
 
 /// Whether a text is a tag by the specification.
@@ -407,16 +465,21 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_digest, is_tag, parameter, place, sha256};
+    use super::{first_artifact, is_digest, is_tag, parameter, place, sha256};
+    use serde_json::json;
 
     #[test]
     fn urls_name_a_repository() {
-        let (base, repository) = place("oci://h.example:5000/nf/upf").expect("a repository");
+        let (base, repository, digest) =
+            place("oci://h.example:5000/nf/upf").expect("a repository");
         assert_eq!(
-            (base.as_str(), &*repository),
-            ("https://h.example:5000/", "nf/upf")
+            (base.as_str(), &*repository, digest),
+            ("https://h.example:5000/", "nf/upf", None)
         );
-        let (base, _) = place("oci://127.0.0.1:5000/a").expect("a repository");
+        let pinned = format!("oci://h/nf/upf@{}", sha256(b""));
+        let (_, repository, digest) = place(&pinned).expect("a repository");
+        assert_eq!((&*repository, digest), ("nf/upf", Some(sha256(b""))));
+        let (base, _, _) = place("oci://127.0.0.1:5000/a").expect("a repository");
         assert_eq!(base.scheme(), "http");
         for bad in [
             "oci://h",
@@ -430,8 +493,25 @@ mod tests {
             "oci://h/a//b",
             "oci://h/a/..",
             "oci://h#/a",
+            "oci://h/a@v1",
+            "oci://h/a@sha256:00",
+            "oci://h/a@md5:00",
         ] {
             assert!(place(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_index_names_its_first_artifact() {
+        let (one, other) = (sha256(b"1"), sha256(b"2"));
+        let attestation = json!({"digest": other,
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+            "platform": {"architecture": "unknown", "os": "unknown"}});
+        let image = json!({"digest": one, "platform": {"architecture": "amd64", "os": "linux"}});
+        let found = first_artifact(&[attestation.clone(), image]);
+        assert_eq!(found.expect("an artifact"), one);
+        for none in [attestation, json!({"digest": "md5:0"}), json!(null)] {
+            assert!(first_artifact(&[none]).is_err());
         }
     }
 

@@ -21,9 +21,11 @@ enum Segment {
 /// Returns how many lines after the beginning of `text` the property at `path` is. A property that is
 /// missing has the line of the map that it would be in.
 ///
+/// The path is that of a violation, such as `spec.containers[0].image`.
+///
 /// This follows the indentation, so in flow style it finds the line on which the outermost map or
 /// list begins.
-pub(super) fn offset(text: &[u8], path: &str) -> usize {
+pub fn line_offset(text: &[u8], path: &str) -> usize {
     if text.len() > MAX_SEARCHED {
         return 0;
     }
@@ -150,7 +152,7 @@ fn segments(path: &str) -> Vec<Segment> {
 
 #[cfg(test)]
 mod tests {
-    use super::offset;
+    use super::line_offset;
 
     #[test]
     fn properties_are_found_by_indentation() {
@@ -188,15 +190,15 @@ spec:
             ("[", 2),
             ("['", 2),
         ] {
-            assert_eq!(offset(yaml.as_bytes(), path), line, "{path}");
+            assert_eq!(line_offset(yaml.as_bytes(), path), line, "{path}");
         }
     }
 
     #[test]
     fn properties_are_found_in_json_of_one_line_each() {
         let json = "{\n  \"kind\": \"List\",\n  \"items\": [\n    {\n      \"kind\": \"A\"\n    },\n    {\n      \"kind\": \"B\"\n    }\n  ]\n}\n";
-        assert_eq!(offset(json.as_bytes(), "kind"), 1);
-        assert_eq!(offset(json.as_bytes(), "items"), 2);
-        assert_eq!(offset(b"", "a"), 0);
+        assert_eq!(line_offset(json.as_bytes(), "kind"), 1);
+        assert_eq!(line_offset(json.as_bytes(), "items"), 2);
+        assert_eq!(line_offset(b"", "a"), 0);
     }
 }

@@ -1,0 +1,71 @@
+//! How git runs ssh: with the keys of the user, or with those that an entry refers to.
+
+use crate::properties::Properties;
+use crate::settings::CatalogSettings;
+use std::io::Write;
+use tempfile::NamedTempFile;
+use tko_core::{Error, Result};
+
+/// A private key, and the hosts whose keys are known; each is a file while the entry is in use.
+#[derive(Debug, Default)]
+pub(super) struct SshCredentials {
+    key: Option<NamedTempFile>,
+    hosts: Option<NamedTempFile>,
+}
+
+impl SshCredentials {
+    /// # Errors
+    /// `BadArgument`: a reference cannot be read.
+    pub(super) async fn open(
+        properties: Properties<'_>,
+        settings: &CatalogSettings,
+    ) -> Result<Self> {
+        let mut files = [None, None];
+        for (file, name) in files.iter_mut().zip(["key", "hosts"]) {
+            if let Some(mut text) = properties.secret(name, settings).await? {
+                // References lose a line end, without which ssh reads no key.
+                text.push('\n');
+                *file = Some(private_file(&text)?);
+            }
+        }
+        let [key, hosts] = files;
+        Ok(Self { key, hosts })
+    }
+
+    /// The command that git runs as ssh; `None`: that of the environment.
+    pub(super) fn command(&self) -> Option<String> {
+        let is_own = self.key.is_some() || self.hosts.is_some();
+        if !is_own && std::env::var_os("GIT_SSH_COMMAND").is_some() {
+            return None;
+        }
+        // Nobody answers a question.
+        let mut command = "ssh -oBatchMode=yes".to_owned();
+        if let Some(key) = &self.key {
+            command += &format!(" -oIdentitiesOnly=yes -i {}", quoted(key));
+        }
+        if let Some(hosts) = &self.hosts {
+            let hosts = quoted(hosts);
+            command += &format!(
+                " -oStrictHostKeyChecking=yes -oGlobalKnownHostsFile=/dev/null \
+                 -oUserKnownHostsFile={hosts}"
+            );
+        }
+        Some(command)
+    }
+}
+
+/// The path of a file as a word of the shell.
+fn quoted(file: &NamedTempFile) -> String {
+    format!("'{}'", file.path().to_string_lossy().replace('\'', "'\\''"))
+}
+
+/// A file that only this user can read, with this text.
+///
+/// # Errors
+/// `Internal`: it cannot be written.
+pub(super) fn private_file(text: &str) -> Result<NamedTempFile> {
+    let cannot = |error| Error::internal("keep a credential of a repository", error);
+    let mut file = NamedTempFile::new().map_err(cannot)?;
+    file.write_all(text.as_bytes()).map_err(cannot)?;
+    Ok(file)
+}

@@ -1,0 +1,95 @@
+//! Inventories that the real program `ansible-inventory` of ansible-core reads.
+//!
+//! It is installed with pip below the target folder, once. `TKO_ANSIBLE_ENV` names a Python environment
+//! that has it already.
+
+use crate::support::{Fixture, assert_synced, condition};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ID: &str = "inventory|fleet";
+
+/// The program.
+fn program() -> Option<PathBuf> {
+    let given = std::env::var_os("TKO_ANSIBLE_ENV").map(PathBuf::from);
+    let is_given = given.is_some();
+    let folder = given
+        .unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("ansible-core-2.19.14"));
+    let (program, done) = (
+        folder.join("bin/ansible-inventory"),
+        folder.join("installed"),
+    );
+    if program.exists() && (is_given || done.exists()) {
+        return Some(program);
+    }
+    let run = |command: &mut Command| command.output().is_ok_and(|out| out.status.success());
+    let installed = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+        && run(Command::new(folder.join("bin/pip")).args([
+            "install",
+            "--quiet",
+            "ansible-core==2.19.14",
+        ]))
+        && fs::write(done, "").is_ok();
+    let without = std::env::var("TKO_TEST_WITHOUT").unwrap_or_default();
+    assert!(
+        installed || without.split(',').any(|name| name == "ansible"),
+        "pip cannot install ansible-core; TKO_TEST_WITHOUT=ansible skips this test"
+    );
+    installed.then_some(program)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_hosts_of_the_real_program_are_sites() {
+    let Some(program) = program() else {
+        eprintln!("skipped: ansible-core cannot be installed");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hosts.ini");
+    let hosts = |south: usize| {
+        format!(
+            "[north]\nedge-n-[00001:05000]\n[south]\nedge-s-[00001:{south:05}] rack=7\n\
+             [edge:children]\nnorth\nsouth\n[south:vars]\nregion=south\nansible_password=secret\n\
+             [north:vars]\nregion=north\n"
+        )
+    };
+    fs::write(&file, hosts(5_000)).expect("a file");
+    let fixture = Fixture::new();
+    let (url, program) = (
+        file.to_str().expect("text"),
+        program.to_str().expect("text"),
+    );
+    let properties = [
+        ("url", url),
+        ("program", program),
+        ("id", "{{ region }}/{{ name }}"),
+    ];
+    assert_synced(&fixture.add(ID, "ansible", &properties).await);
+    assert_eq!(fixture.sites().await.len(), 10_000);
+    let site = fixture.site("south/edge-s-00042").await.expect("a site");
+    let metadata = &site.entity.metadata;
+    for (key, value) in [
+        ("region", "south"),
+        ("rack", "7"),
+        ("group.south", "true"),
+        ("group.edge", "true"),
+    ] {
+        assert_eq!(metadata.get(key), Some(value), "{key} in {metadata:?}");
+    }
+    assert!(metadata.keys().all(|key| !key.starts_with("ansible_")));
+    fixture.sync_unchanged(ID).await;
+    // 3,000 vanish at once.
+    fs::write(&file, hosts(2_000)).expect("a file");
+    let entity = fixture.sync(ID).await;
+    let synced = condition(&entity, "Synced");
+    assert_eq!(&*synced.reason, "MassDisappearance");
+    assert!(synced.message.starts_with("3000 of 10000 sites vanished"));
+    let site = fixture.site("south/edge-s-04999").await.expect("it stays");
+    assert!(!site.entity.given.contains_key("Inventory.gone"));
+    // A file that the program refuses changes nothing.
+    fs::write(&file, "[south\n").expect("a file");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(false));
+    assert_eq!(fixture.sites().await.len(), 10_000);
+}
