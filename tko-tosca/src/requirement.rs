@@ -64,6 +64,10 @@ impl Instance<'_, '_> {
         let node_type = Rc::clone(&self.nodes[node].node_type);
         let mut assigned: HashMap<Rc<str>, Vec<Option<Assignment>>> = HashMap::new();
         for item in Rc::clone(&self.nodes[node].requirements).iter() {
+            let steps = node_type.requirements.len();
+            if !self.analysis.search(steps, item.at, &section) {
+                return Vec::new();
+            }
             let Some([entry]) = item.as_map().map(|map| map.as_slice()) else {
                 let message = "a requirement is a map with one key, its name";
                 self.analysis.problems.error(item.at, &section, message);
@@ -125,7 +129,7 @@ impl Instance<'_, '_> {
         let (mut capability, mut relationship) = (None, None);
         let name = if value.as_map().is_some() {
             let allowed = ["node", "capability", "relationship"];
-            let refused = ["node_filter", "directives", "count", "occurrences"];
+            let refused = ["node_filter", "directives", "count", "occurrences", "optional"];
             let skipped = ["allocation"];
             self.analysis
                 .problems
@@ -207,6 +211,9 @@ impl Instance<'_, '_> {
             _ => offers,
         };
         for (candidate, name) in candidates {
+            if !self.analysis.search(1, assignment.at, path) {
+                return None;
+            }
             let other = &self.nodes[*candidate].node_type;
             let Some(offered) = other.capabilities.get(name) else {
                 continue;
@@ -228,12 +235,11 @@ impl Instance<'_, '_> {
             if !(right_capability && right_node && right_type) {
                 continue;
             }
-            let used = uses
-                .used
-                .get(&(*candidate, Rc::clone(name)))
-                .copied()
-                .unwrap_or(0);
-            if offered.count.most.is_some_and(|most| used >= most) {
+            let is_full = |most| {
+                let used = uses.used.get(&(*candidate, Rc::clone(name)));
+                used.copied().unwrap_or(0) >= most
+            };
+            if offered.count.most.is_some_and(is_full) {
                 full = Some((*candidate, Rc::clone(name)));
                 continue;
             }
@@ -253,6 +259,10 @@ impl Instance<'_, '_> {
             .relationship
             .as_ref()
             .or(definition.relationship.as_ref());
+        let weight = relationship.map_or(1, |relationship| relationship.weight());
+        if !self.analysis.expand(weight, assignment.at, path) {
+            return None;
+        }
         Some(Relationship {
             name: definition.name.to_string(),
             types: relationship.map_or_else(Vec::new, |types| types.names.clone()),

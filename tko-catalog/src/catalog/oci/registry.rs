@@ -61,9 +61,23 @@ impl OciRegistry {
     /// # Errors
     /// `BadArgument`: the URL does not name a repository.
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
-        let (base, repository) = place(&entry.url)?;
         let properties = Properties(&entry.properties);
         let secret = properties.secret("token", settings).await?;
+        let user = properties.text("user").map(str::to_owned);
+        Self::new(&entry.url, user, secret, settings)
+    }
+
+    /// The repository at `oci://HOST/REPOSITORY`.
+    ///
+    /// # Errors
+    /// `BadArgument`: the URL does not name a repository, or a secret would be sent without TLS.
+    pub(super) fn new(
+        url: &str,
+        user: Option<String>,
+        secret: Option<String>,
+        settings: &CatalogSettings,
+    ) -> Result<Self> {
+        let (base, repository) = place(url)?;
         if secret.is_some() {
             require_tls(base.as_str(), "token")?;
         }
@@ -71,7 +85,7 @@ impl OciRegistry {
             client: HttpClient::new(settings)?,
             base,
             repository,
-            user: properties.text("user").map(str::to_owned),
+            user,
             secret,
             authorization: Mutex::new(None),
         })
@@ -338,13 +352,13 @@ fn place(url: &str) -> Result<(Url, String)> {
 }
 
 /// Whether a text is a tag by the specification.
-fn is_tag(text: &str) -> bool {
+pub(super) fn is_tag(text: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     (1..=128).contains(&text.len()) && !text.starts_with(['.', '-']) && text.chars().all(fine)
 }
 
 /// Whether a text is a digest that can be verified.
-fn is_digest(text: &str) -> bool {
+pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64
             && hex
