@@ -3,7 +3,7 @@
 use crate::document::TypeKind;
 use crate::entity_type::{EntityType, RequirementDefinition};
 use crate::problem::SourcePosition;
-use crate::template::Instance;
+use crate::template::{Instance, NodeTemplate};
 use crate::topology::Relationship;
 use crate::yaml::YamlNode;
 use std::collections::HashMap;
@@ -32,6 +32,8 @@ enum RequirementTarget {
 pub(crate) struct CapabilityUse {
     used: HashMap<(usize, Rc<str>), u64>,
     offers: HashMap<crate::document::TypeKey, Vec<(usize, Rc<str>)>>,
+    /// How many offers of a type, from the first on, have all the users that they allow.
+    taken: HashMap<crate::document::TypeKey, usize>,
 }
 
 impl CapabilityUse {
@@ -49,7 +51,31 @@ impl CapabilityUse {
         Self {
             used: HashMap::new(),
             offers,
+            taken: HashMap::new(),
         }
+    }
+
+    /// Whether a capability has all the users that it allows.
+    fn is_full(&self, nodes: &[NodeTemplate], node: usize, name: &Rc<str>) -> bool {
+        let definition = nodes[node].node_type.capabilities.get(name);
+        let Some(most) = definition.and_then(|definition| definition.count.most) else {
+            return false;
+        };
+        let used = self.used.get(&(node, Rc::clone(name)));
+        used.copied().unwrap_or(0) >= most
+    }
+
+    /// How many offers of a type, from the first on, are full. Users never go, so what was counted
+    /// before counts.
+    fn taken(&mut self, nodes: &[NodeTemplate], wanted: &crate::document::TypeKey) -> usize {
+        let offers = self.offers.get(wanted).map_or(&[][..], Vec::as_slice);
+        let before = self.taken.get(wanted).copied().unwrap_or(0);
+        let more = offers[before..]
+            .iter()
+            .take_while(|(node, name)| self.is_full(nodes, *node, name));
+        let taken = before + more.count();
+        self.taken.insert(wanted.clone(), taken);
+        taken
     }
 }
 
@@ -196,6 +222,7 @@ impl Instance<'_, '_> {
         let named_type = by_name.map(|name| self.analysis.lookup(TypeKind::Capability, 0, name));
         let mut found: Option<(usize, Rc<str>)> = None;
         let mut full = None;
+        let taken = uses.taken(&self.nodes, wanted);
         let offers = uses.offers.get(wanted).map_or(&[][..], Vec::as_slice);
         // A named target is looked up directly; its capabilities are few.
         let of_target: Vec<(usize, Rc<str>)>;
@@ -208,7 +235,14 @@ impl Instance<'_, '_> {
                     .collect();
                 of_target.as_slice()
             }
-            _ => offers,
+            _ => {
+                let last = offers[..taken].last().filter(|(node, _)| {
+                    let other = &self.nodes[*node].node_type;
+                    definition.node.as_ref().is_none_or(|key| other.is_a(key))
+                });
+                full = last.cloned();
+                &offers[taken..]
+            }
         };
         for (candidate, name) in candidates {
             if !self.analysis.search(1, assignment.at, path) {
@@ -235,11 +269,7 @@ impl Instance<'_, '_> {
             if !(right_capability && right_node && right_type) {
                 continue;
             }
-            let is_full = |most| {
-                let used = uses.used.get(&(*candidate, Rc::clone(name)));
-                used.copied().unwrap_or(0) >= most
-            };
-            if offered.count.most.is_some_and(is_full) {
+            if uses.is_full(&self.nodes, *candidate, name) {
                 full = Some((*candidate, Rc::clone(name)));
                 continue;
             }

@@ -388,11 +388,11 @@ fn relationships_that_multiply_are_refused() {
 
 #[test]
 fn searches_that_multiply_are_refused() {
-    // Every requirement passes by all hosts that are taken.
+    // Every requirement passes by all hosts of another type.
     let mut text = format!(
-        "{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  H: {{capabilities: {{c: {{type: C, \
-         occurrences: [0, 1]}}}}}}\n  A: {{requirements: [{{r: C}}]}}\ntopology_template:\n  \
-         node_templates:\n"
+        "{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  H: {{capabilities: {{c: C}}}}\n  K: \
+         {{capabilities: {{c: C}}}}\n  A: {{requirements: [{{r: {{capability: C, node: K}}}}]}}\n\
+         topology_template:\n  node_templates:\n    last: {{type: K}}\n"
     );
     for number in 0..12_000 {
         let _ = writeln!(text, "    h{number}: {{type: H}}\n    a{number}: {{type: A}}");
