@@ -125,11 +125,8 @@ def changed(outcomes):
 
 def test_a_dry_run_changes_nothing_and_says_what_would(server, client):
     out, outcomes = play("deploy", server, "--check", "--diff")
-    # What waits for an approval is only known when it is there. All others are foreseen.
-    assert changed(outcomes) == [task for task in CHANGING if task != "Approval"] + [
-        "Preparation after the modification",
-        "Schedule",
-    ]
+    # What waits for an approval is only known when it is there. All others are foreseen, and no more.
+    assert changed(outcomes) == [task for task in CHANGING if task != "Approval"]
     assert "+  log: info" in out and '+        "Site.region": "west"' in out
     assert list(client.list_templates()) == list(client.list_sites()) == list(client.list_plugins()) == []
 
@@ -230,6 +227,7 @@ def test_errors_say_what_to_do(server, client):
         "move it with deployment_modification",
         "name at least one filter",
         "deployment nothing does not exist",
+        "deployment nobody does not exist; give template_id, package or src to create it",
         "/nowhere/at/all",
         "127.0.0.1:9",
     ]:

@@ -151,8 +151,15 @@ impl Scheduler for AwxScheduler {
         }
         let client = self.client().await?;
         let template = client.one("job_templates", &plugin.template).await?;
-        let newest = Job::newest(&client, template, &change).await?;
-        let job = if let Some(job) = newest {
+        let found = match Job::newest(&client, template, &change).await? {
+            Some(newest) => newest,
+            // Many other sites had jobs since: the site's own condition names its last one.
+            None => match call.site.entity.condition(AUTOMATED) {
+                Some(last) => Job::named(&client, &last.message, &change).await?,
+                None => None,
+            },
+        };
+        let job = if let Some(job) = found {
             tracing::info!(
                 plugin = plugin.id,
                 site = change.site,

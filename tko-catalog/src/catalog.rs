@@ -22,6 +22,7 @@ pub(crate) mod sync;
 use crate::settings::CatalogSettings;
 use entry::CatalogEntry;
 use offer::CatalogSource;
+pub use oci::oci_file;
 use tko_core::{Error, Result};
 
 /// The executors of catalogs.

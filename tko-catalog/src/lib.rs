@@ -16,7 +16,7 @@ mod settings;
 pub mod webhook;
 mod worker;
 
-pub use catalog::{CATALOG_EXECUTORS, catalog_executor_of};
+pub use catalog::{CATALOG_EXECUTORS, catalog_executor_of, oci_file};
 pub use controller::CatalogController;
 pub use inventory::INVENTORY_EXECUTORS;
 pub use metrics::CatalogMetrics;

@@ -51,10 +51,22 @@ fn arguments(chart: &HelmChart) -> Vec<String> {
     for (option, value) in options {
         arguments.extend(value.as_ref().map(|value| format!("{option}={value}")));
     }
+    arguments.extend(plain_http(chart));
     let versions = chart.api_versions.iter();
     arguments.extend(versions.map(|version| format!("--api-versions={version}")));
     arguments.extend(parameters(chart));
     arguments
+}
+
+/// The option for registries of this machine: as with container tools, they need no TLS.
+pub(crate) fn plain_http(chart: &HelmChart) -> Option<String> {
+    let rest = chart.chart.strip_prefix("oci://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]").then(|| "--plain-http".to_owned())
 }
 
 /// The values of a chart as arguments.

@@ -225,6 +225,7 @@ async fn equal_input() {
     stop.cancel();
     task.await.expect("does not panic").expect("ends well");
     let counts = results.counts();
+    assert_eq!(counts.misses, 1, "equal input ran more than once");
     println!(
         "{DEPLOYMENTS} deployments of equal input: {} runs of the function, {} results reused, {took:.1?}",
         counts.misses, counts.hits

@@ -20,6 +20,7 @@ mod selection;
 #[cfg(feature = "tosca")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tosca")))]
 pub mod tosca;
+mod when;
 
 use self::placement::{Nesting, PlacementPreparer};
 use self::resources::gvk;
@@ -29,14 +30,28 @@ use std::sync::Arc;
 use tko_core::{Answer, PrepareCall, Preparer, Registry, Result};
 
 pub use self::resources::{GROUP, VERSION};
+pub use self::when::MergeConditions;
 
 /// A registry with the native preparers; registered plugins join them.
 pub fn native() -> Registry<dyn Preparer> {
     add_to(Registry::new(), Nesting::default())
 }
 
+/// A registry with the native preparers, which evaluate the conditions of merges like this.
+pub fn native_with(conditions: MergeConditions) -> Registry<dyn Preparer> {
+    add_with(Registry::new(), Nesting::default(), conditions)
+}
+
 /// Adds the native preparers to a registry.
 pub fn add_to(registry: Registry<dyn Preparer>, nesting: Nesting) -> Registry<dyn Preparer> {
+    add_with(registry, nesting, MergeConditions::default())
+}
+
+fn add_with(
+    registry: Registry<dyn Preparer>,
+    nesting: Nesting,
+    conditions: MergeConditions,
+) -> Registry<dyn Preparer> {
     #[cfg(feature = "tosca")]
     let registry = registry.with(
         gvk("TOSCA"),
@@ -46,11 +61,15 @@ pub fn add_to(registry: Registry<dyn Preparer>, nesting: Nesting) -> Registry<dy
     registry
         .with(gvk("Template"), "template", Arc::new(NamedResource))
         .with(gvk("Sites"), "sites", Arc::new(NamedResource))
-        .with(gvk("Site"), "site", Arc::new(SitePreparer))
+        .with(
+            gvk("Site"),
+            "site",
+            Arc::new(SitePreparer::default().with_conditions(conditions.clone())),
+        )
         .with(
             gvk("Placement"),
             "placement",
-            Arc::new(PlacementPreparer::new(nesting)),
+            Arc::new(PlacementPreparer::new(nesting).with_conditions(conditions)),
         )
 }
 

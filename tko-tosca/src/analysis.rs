@@ -31,6 +31,10 @@ pub(crate) struct Analysis<'a> {
     pub checked_values: usize,
     /// Bytes of text in them.
     pub checked_bytes: usize,
+    /// Definitions that types inherit, and what node templates have by their types.
+    expanded: usize,
+    /// Steps of searches.
+    steps: usize,
 }
 
 impl<'a> Analysis<'a> {
@@ -45,7 +49,37 @@ impl<'a> Analysis<'a> {
             open_types: Vec::new(),
             checked_values: 0,
             checked_bytes: 0,
+            expanded: 0,
+            steps: 0,
         }
+    }
+
+    /// Counts what a type or a node template gets from its type. False if that is too much; one
+    /// problem says so.
+    pub(crate) fn expand(&mut self, more: usize, at: SourcePosition, path: &str) -> bool {
+        let limit = self.limits.values;
+        let before = self.expanded;
+        self.expanded = before.saturating_add(more);
+        if self.expanded > limit && before <= limit {
+            let message = format!(
+                "types and node templates hold more than {limit} entries, with inherited ones \
+                 filled in"
+            );
+            self.problems.error(at, path, message);
+        }
+        self.expanded <= limit
+    }
+
+    /// Counts steps of a search. False if these are too many; one problem says so.
+    pub(crate) fn search(&mut self, more: usize, at: SourcePosition, path: &str) -> bool {
+        let limit = self.limits.steps;
+        let before = self.steps;
+        self.steps = before.saturating_add(more);
+        if self.steps > limit && before <= limit {
+            let message = format!("searches take more than {limit} steps");
+            self.problems.error(at, path, message);
+        }
+        self.steps <= limit
     }
 
     /// The name of a type with the namespace of its file, such as `nephio::Template`.
@@ -67,6 +101,9 @@ impl<'a> Analysis<'a> {
         at: SourcePosition,
         path: &str,
     ) -> Option<TypeKey> {
+        if !self.search(self.documents.len(), at, path) {
+            return None;
+        }
         let mut found = self.lookup(kind, document, name);
         if found.len() > 1 {
             let mut files: Vec<String> = found.iter().map(|key| self.canonical(key)).collect();

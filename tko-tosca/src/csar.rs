@@ -82,6 +82,10 @@ impl Csar {
     /// # Errors
     /// All of [`CsarError`] but `Io`.
     pub fn from_zip(bytes: &[u8], limits: &ToscaLimits) -> Result<Self, CsarError> {
+        if let Some(format) = other_format(bytes) {
+            let message = format!("{format} archives are not supported: make a zip archive");
+            return Err(CsarError::Malformed(message));
+        }
         let malformed = |error: zip::result::ZipError| CsarError::Malformed(error.to_string());
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(malformed)?;
         if zip.len() > limits.entries {
@@ -137,7 +141,8 @@ impl Csar {
             });
         }
         let extension = path.extension().and_then(|text| text.to_str());
-        if matches!(extension, Some("csar" | "zip")) {
+        let tarball = matches!(extension, Some("tar" | "gz" | "tgz" | "zst" | "xz" | "bz2"));
+        if tarball || matches!(extension, Some("csar" | "zip")) {
             let limit = limits.total_bytes;
             if metadata.len() > limit {
                 return Err(CsarError::TooLarge {
@@ -247,6 +252,22 @@ fn entry_of(files: &BTreeMap<String, String>) -> Result<String, CsarError> {
             )))
         }
     }
+}
+
+/// The name of another format of archives, by the first bytes.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    let magic: [(usize, &[u8], &'static str); 5] = [
+        (0, b"\x1f\x8b", "gzip"),
+        (0, b"\x28\xb5\x2f\xfd", "zstd"),
+        (0, b"\xfd7zXZ", "xz"),
+        (0, b"BZh", "bzip2"),
+        (257, b"ustar", "tar"),
+    ];
+    let found = magic.iter().find(|(at, text, _)| {
+        let rest = bytes.get(*at..);
+        rest.is_some_and(|rest| rest.starts_with(text))
+    });
+    found.map(|(_, _, name)| *name)
 }
 
 fn is_yaml(path: &str) -> bool {

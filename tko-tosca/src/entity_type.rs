@@ -5,6 +5,9 @@ use crate::schema::PropertyDefinitions;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// Bytes of text that weigh as much as an entry of a map.
+const BYTES: usize = 64;
+
 /// How many relationships are allowed, both bounds included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CountRange {
@@ -35,10 +38,29 @@ impl EntityType {
         &self.names[0]
     }
 
+    /// How much a derived type or a node template gets from this type, in entries of maps.
+    pub(crate) fn weight(&self) -> usize {
+        let capabilities = self.capabilities.values().map(|capability| {
+            // A capability is found by each type that it is of.
+            capability.capability.lineage.len() + weight_of(&capability.properties)
+        });
+        let names = self.names.iter().map(|name| 1 + name.len() / BYTES);
+        let names: usize = names.sum();
+        let capabilities: usize = capabilities.sum();
+        names + weight_of(&self.properties) + capabilities + self.requirements.len()
+    }
+
     /// Whether this is the other type or derived from it.
     pub(crate) fn is_a(&self, other: &TypeKey) -> bool {
         self.lineage.contains(other)
     }
+}
+
+/// How much the definitions of properties are, in entries of maps: each property, and its metadata.
+pub(crate) fn weight_of(properties: &PropertyDefinitions) -> usize {
+    let metadata = properties.values().flat_map(|definition| &definition.metadata);
+    let metadata = metadata.map(|(key, text)| 1 + (key.len() + text.len()) / BYTES);
+    properties.len() + metadata.sum::<usize>()
 }
 
 /// What a node of a type offers to others.

@@ -267,10 +267,18 @@ impl Instance<'_, '_> {
         }
         let capability = self.nodes[node].capabilities.contains_key(name);
         let Some((property, rest)) = rest.split_first().filter(|_| capability) else {
-            let message = format!(
-                "node template \"{}\" has no property \"{name}\"",
-                self.nodes[node].name
-            );
+            let other = &self.nodes[node];
+            let requirements = &other.node_type.requirements;
+            let through = matches!(name, "RELATIONSHIP" | "CAPABILITY")
+                || requirements.iter().any(|known| &*known.name == name);
+            let message = if through {
+                format!("get_property through \"{name}\" is not supported: name the other node")
+            } else {
+                format!(
+                    "node template \"{}\" has no property \"{name}\"",
+                    other.name
+                )
+            };
             self.analysis.problems.error(whole.at, site.path, message);
             return None;
         };
@@ -299,7 +307,13 @@ impl Instance<'_, '_> {
                 .and_then(|index| usize::try_from(index).ok());
             let inner = match (&value.content, index) {
                 (YamlContent::List(items), Some(index)) => items.get(index).cloned(),
-                _ => value.get(key).cloned(),
+                _ => {
+                    let keys = value.as_map().map_or(0, |entries| entries.len());
+                    if !self.analysis.search(keys, whole.at, site.path) {
+                        return None;
+                    }
+                    value.get(key).cloned()
+                }
             };
             let Some(inner) = inner else {
                 let message = format!("the value has no \"{key}\"");

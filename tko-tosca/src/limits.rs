@@ -15,7 +15,8 @@ pub struct ToscaLimits {
     pub total_bytes: u64,
     /// Most files that one service template imports, directly and indirectly. Default: 256.
     pub imports: usize,
-    /// Most values in all files, with aliases expanded. Default: 2,000,000.
+    /// Most values in all files, with aliases expanded. As many properties, capabilities and
+    /// relationships may the types inherit, and as many the node templates have. Default: 2,000,000.
     pub values: usize,
     /// Most levels of lists and maps in one file. Default: 64.
     pub depth: usize,
@@ -23,6 +24,9 @@ pub struct ToscaLimits {
     pub lineage: usize,
     /// Most bytes of text that the functions of one service template make. Default: 64 MiB.
     pub function_bytes: usize,
+    /// Most steps of searches that a small text can multiply: for a node that satisfies a
+    /// requirement, for names in imported files, for keys of large maps. Default: 50,000,000.
+    pub steps: usize,
     /// Most problems that are reported; more are only counted. Default: 1,000.
     pub problems: usize,
 }
@@ -38,6 +42,7 @@ impl Default for ToscaLimits {
             depth: 64,
             lineage: 64,
             function_bytes: 64 << 20,
+            steps: 50_000_000,
             problems: 1_000,
         }
     }

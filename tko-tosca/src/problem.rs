@@ -57,6 +57,21 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Most bytes of a problem's path.
+const MOST_PATH: usize = 512;
+
+/// Most bytes of a problem's message: keys and values that it quotes may be long.
+const MOST_MESSAGE: usize = 2_000;
+
+/// The beginning of a text that is too long.
+fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most);
+    format!("{}…", &text[..end])
+}
+
 /// Collects problems, up to a limit.
 #[derive(Debug)]
 pub(crate) struct ProblemList {
@@ -116,8 +131,8 @@ impl ProblemList {
             file: self.path_of(at.file).to_owned(),
             line: at.line,
             column: at.column,
-            path: path.to_owned(),
-            message,
+            path: shortened(path, MOST_PATH),
+            message: shortened(&message, MOST_MESSAGE),
         };
         self.found.push((at, problem));
     }

@@ -3,7 +3,7 @@
 use crate::document::TypeKind;
 use crate::entity_type::{EntityType, RequirementDefinition};
 use crate::problem::SourcePosition;
-use crate::template::Instance;
+use crate::template::{Instance, NodeTemplate};
 use crate::topology::Relationship;
 use crate::yaml::YamlNode;
 use std::collections::HashMap;
@@ -32,6 +32,8 @@ enum RequirementTarget {
 pub(crate) struct CapabilityUse {
     used: HashMap<(usize, Rc<str>), u64>,
     offers: HashMap<crate::document::TypeKey, Vec<(usize, Rc<str>)>>,
+    /// How many offers of a type, from the first on, have all the users that they allow.
+    taken: HashMap<crate::document::TypeKey, usize>,
 }
 
 impl CapabilityUse {
@@ -49,7 +51,31 @@ impl CapabilityUse {
         Self {
             used: HashMap::new(),
             offers,
+            taken: HashMap::new(),
         }
+    }
+
+    /// Whether a capability has all the users that it allows.
+    fn is_full(&self, nodes: &[NodeTemplate], node: usize, name: &Rc<str>) -> bool {
+        let definition = nodes[node].node_type.capabilities.get(name);
+        let Some(most) = definition.and_then(|definition| definition.count.most) else {
+            return false;
+        };
+        let used = self.used.get(&(node, Rc::clone(name)));
+        used.copied().unwrap_or(0) >= most
+    }
+
+    /// How many offers of a type, from the first on, are full. Users never go, so what was counted
+    /// before counts.
+    fn taken(&mut self, nodes: &[NodeTemplate], wanted: &crate::document::TypeKey) -> usize {
+        let offers = self.offers.get(wanted).map_or(&[][..], Vec::as_slice);
+        let before = self.taken.get(wanted).copied().unwrap_or(0);
+        let more = offers[before..]
+            .iter()
+            .take_while(|(node, name)| self.is_full(nodes, *node, name));
+        let taken = before + more.count();
+        self.taken.insert(wanted.clone(), taken);
+        taken
     }
 }
 
@@ -64,6 +90,10 @@ impl Instance<'_, '_> {
         let node_type = Rc::clone(&self.nodes[node].node_type);
         let mut assigned: HashMap<Rc<str>, Vec<Option<Assignment>>> = HashMap::new();
         for item in Rc::clone(&self.nodes[node].requirements).iter() {
+            let steps = node_type.requirements.len();
+            if !self.analysis.search(steps, item.at, &section) {
+                return Vec::new();
+            }
             let Some([entry]) = item.as_map().map(|map| map.as_slice()) else {
                 let message = "a requirement is a map with one key, its name";
                 self.analysis.problems.error(item.at, &section, message);
@@ -125,7 +155,7 @@ impl Instance<'_, '_> {
         let (mut capability, mut relationship) = (None, None);
         let name = if value.as_map().is_some() {
             let allowed = ["node", "capability", "relationship"];
-            let refused = ["node_filter", "directives", "count", "occurrences"];
+            let refused = ["node_filter", "directives", "count", "occurrences", "optional"];
             let skipped = ["allocation"];
             self.analysis
                 .problems
@@ -192,6 +222,7 @@ impl Instance<'_, '_> {
         let named_type = by_name.map(|name| self.analysis.lookup(TypeKind::Capability, 0, name));
         let mut found: Option<(usize, Rc<str>)> = None;
         let mut full = None;
+        let taken = uses.taken(&self.nodes, wanted);
         let offers = uses.offers.get(wanted).map_or(&[][..], Vec::as_slice);
         // A named target is looked up directly; its capabilities are few.
         let of_target: Vec<(usize, Rc<str>)>;
@@ -204,9 +235,19 @@ impl Instance<'_, '_> {
                     .collect();
                 of_target.as_slice()
             }
-            _ => offers,
+            _ => {
+                let last = offers[..taken].last().filter(|(node, _)| {
+                    let other = &self.nodes[*node].node_type;
+                    definition.node.as_ref().is_none_or(|key| other.is_a(key))
+                });
+                full = last.cloned();
+                &offers[taken..]
+            }
         };
         for (candidate, name) in candidates {
+            if !self.analysis.search(1, assignment.at, path) {
+                return None;
+            }
             let other = &self.nodes[*candidate].node_type;
             let Some(offered) = other.capabilities.get(name) else {
                 continue;
@@ -228,12 +269,7 @@ impl Instance<'_, '_> {
             if !(right_capability && right_node && right_type) {
                 continue;
             }
-            let used = uses
-                .used
-                .get(&(*candidate, Rc::clone(name)))
-                .copied()
-                .unwrap_or(0);
-            if offered.count.most.is_some_and(|most| used >= most) {
+            if uses.is_full(&self.nodes, *candidate, name) {
                 full = Some((*candidate, Rc::clone(name)));
                 continue;
             }
@@ -253,6 +289,10 @@ impl Instance<'_, '_> {
             .relationship
             .as_ref()
             .or(definition.relationship.as_ref());
+        let weight = relationship.map_or(1, |relationship| relationship.weight());
+        if !self.analysis.expand(weight, assignment.at, path) {
+            return None;
+        }
         Some(Relationship {
             name: definition.name.to_string(),
             types: relationship.map_or_else(Vec::new, |types| types.names.clone()),

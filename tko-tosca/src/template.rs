@@ -233,6 +233,9 @@ impl<'i, 'a> Instance<'i, 'a> {
         let node_type = self
             .analysis
             .entity_type_named(TypeKind::Node, 0, name, path)?;
+        if !self.analysis.expand(node_type.weight(), value.at, path) {
+            return None;
+        }
         let section = format!("{path}.properties");
         let assigned = value.get("properties");
         let owner = format!("node type {}", node_type.name());
@@ -254,8 +257,10 @@ impl<'i, 'a> Instance<'i, 'a> {
                 .problems
                 .keys(&entry.value, &path, &["properties"], &[], &skipped);
         }
+        let by_name: HashMap<&str, &YamlEntry> =
+            assigned.iter().map(|entry| (&*entry.key, entry)).collect();
         for (name, definition) in &node_type.capabilities {
-            let assigned = assigned.iter().find(|entry| entry.key == *name);
+            let assigned = by_name.get(&**name);
             let properties = assigned.and_then(|entry| entry.value.get("properties"));
             let owner = format!("capability type {}", definition.capability.name());
             let path = format!("{section}.{name}.properties");
@@ -294,9 +299,11 @@ impl<'i, 'a> Instance<'i, 'a> {
             let message = format!("{owner} declares no property \"{}\"", entry.key);
             self.analysis.problems.error(entry.at, path, message);
         }
+        let by_name: HashMap<&str, &YamlEntry> =
+            assigned.iter().map(|entry| (&*entry.key, entry)).collect();
         let mut slots = PropertySlots::new();
         for (name, definition) in definitions {
-            let own = assigned.iter().find(|entry| entry.key == *name);
+            let own = by_name.get(&**name);
             let (given, document) = match (own, &definition.default) {
                 (Some(entry), _) => (entry.value.clone(), 0),
                 (None, Some(default)) => (default.clone(), definition.document),

@@ -312,3 +312,155 @@ fn damaged_templates_never_panic() {
         }
     }
 }
+
+/// The first problem of a text that must not take long; others may follow.
+fn too_much(text: &str, expected: &str) {
+    let all: Vec<String> = problems_of(text).iter().map(ToString::to_string).collect();
+    assert!(
+        all.iter().any(|problem| problem.contains(expected)),
+        "{expected} in {:?}",
+        &all[..all.len().min(5)]
+    );
+}
+
+const ENTRIES: &str = "types and node templates hold more than 2000000 entries";
+const STEPS: &str = "searches take more than 50000000 steps";
+
+#[test]
+fn types_that_inherit_too_much_are_refused() {
+    let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
+    for number in 0..2_000 {
+        let _ = writeln!(text, "      p{number}: {{type: string, required: false}}");
+    }
+    for number in 0..2_000 {
+        let _ = writeln!(text, "  B{number}: {{derived_from: A}}");
+    }
+    too_much(&text, ENTRIES);
+}
+
+#[test]
+fn node_templates_that_get_too_much_from_their_types_are_refused() {
+    let with = |definition: &str, count: usize| {
+        let mut text = format!("{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  A:\n");
+        let _ = writeln!(text, "    {definition}:");
+        for number in 0..2_000 {
+            let _ = match definition {
+                "properties" => writeln!(text, "      p{number}: {{type: string, default: x}}"),
+                "capabilities" => writeln!(text, "      p{number}: C"),
+                _ => writeln!(text, "      - p{number}: {{capability: C, occurrences: [0, 1]}}"),
+            };
+        }
+        text.push_str("topology_template:\n  node_templates:\n");
+        for number in 0..count {
+            let _ = writeln!(text, "    n{number}: {{type: A}}");
+        }
+        text
+    };
+    for definition in ["properties", "capabilities", "requirements"] {
+        too_much(&with(definition, 2_000), ENTRIES);
+        let csar = Csar::from_text("s.yaml", &with(definition, 10));
+        read(&csar, &Map::new(), &ToscaLimits::default()).expect("ten are few");
+    }
+    // Metadata and names are copied too.
+    let long = "x".repeat(1 << 20);
+    let mut text = format!(
+        "{VERSION}node_types:\n  A: {{properties: {{p: {{type: string, default: x, metadata: {{a: \
+         {long}}}}}}}}}\ntopology_template:\n  node_templates:\n"
+    );
+    for number in 0..500 {
+        let _ = writeln!(text, "    n{number}: {{type: A}}");
+    }
+    too_much(&text, ENTRIES);
+}
+
+#[test]
+fn relationships_that_multiply_are_refused() {
+    let mut text = format!(
+        "{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  H: {{capabilities: {{c: C}}}}\n  A: \
+         {{requirements: [{{r: {{capability: C, occurrences: [5000, 5000]}}}}]}}\n\
+         topology_template:\n  node_templates:\n"
+    );
+    for number in 0..3_000 {
+        let _ = writeln!(text, "    h{number}: {{type: H}}\n    a{number}: {{type: A}}");
+    }
+    too_much(&text, ENTRIES);
+}
+
+#[test]
+fn searches_that_multiply_are_refused() {
+    // Every requirement passes by all hosts of another type.
+    let mut text = format!(
+        "{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  H: {{capabilities: {{c: C}}}}\n  K: \
+         {{capabilities: {{c: C}}}}\n  A: {{requirements: [{{r: {{capability: C, node: K}}}}]}}\n\
+         topology_template:\n  node_templates:\n    last: {{type: K}}\n"
+    );
+    for number in 0..12_000 {
+        let _ = writeln!(text, "    h{number}: {{type: H}}\n    a{number}: {{type: A}}");
+    }
+    too_much(&text, STEPS);
+
+    // Every call looks for the last key of a large map.
+    let mut text = format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      m: {{type: map, entry_schema: integer, \
+         required: false}}\n      v: {{type: list, entry_schema: integer, required: false}}\n\
+         topology_template:\n  node_templates:\n    big:\n      type: A\n      properties:\n        \
+         m:\n"
+    );
+    for number in 0..10_000 {
+        let _ = writeln!(text, "          k{number}: {number}");
+    }
+    text.push_str("    small:\n      type: A\n      properties:\n        v:\n");
+    for _ in 0..10_000 {
+        text.push_str("        - {get_property: [big, m, k9999]}\n");
+    }
+    too_much(&text, STEPS);
+
+    // Every value is compared with many.
+    let values: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+    let mut text = format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      v: {{type: list, entry_schema: {{type: \
+         integer, constraints: [{{valid_values: [{}]}}]}}}}\ntopology_template:\n  \
+         node_templates:\n    a:\n      type: A\n      properties:\n        v:\n",
+        values.join(", ")
+    );
+    text.push_str(&"        - 9999\n".repeat(10_000));
+    too_much(&text, STEPS);
+}
+
+#[test]
+fn problems_quote_only_the_beginning_of_long_texts() {
+    let long = "é".repeat(100_000);
+    let text = format!(
+        "{VERSION}node_types:\n  A: {{properties: {{p: {{type: string, constraints: [{{valid_values: \
+         [{long}]}}]}}}}}}\ntopology_template:\n  node_templates:\n    a: {{type: A, properties: {{p: \
+         x}}}}\n    b{long}: {{type: B}}\n"
+    );
+    let problems = problems_of(&text);
+    assert_eq!(problems.len(), 2);
+    assert!(problems[0].message.starts_with("x is not one of é"));
+    assert!(problems[1].message.starts_with("unknown node type \"B\""));
+    for problem in problems {
+        assert!(problem.to_string().len() < 3_000 && problem.to_string().contains('…'));
+    }
+}
+
+#[test]
+fn other_archives_are_refused_by_name() {
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, format) in [
+        ("a.tar.gz", &b"\x1f\x8b\x08\0"[..], "gzip"),
+        ("a.tar.zst", b"\x28\xb5\x2f\xfd", "zstd"),
+        ("a.tar.xz", b"\xfd7zXZ\0", "xz"),
+        ("a.tar.bz2", b"BZh91AY", "bzip2"),
+        ("a.tar", &tar, "tar"),
+        ("a.csar", &tar, "tar"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let error = Csar::open(&path, &ToscaLimits::default()).expect_err(name);
+        let expected = format!("{format} archives are not supported: make a zip archive");
+        assert!(error.to_string().contains(&expected), "{name}: {error}");
+    }
+}

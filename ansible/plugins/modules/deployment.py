@@ -13,6 +13,7 @@ description:
   - The name is kept in the deployment's metadata as V(ansible.name), and is the idempotency key of its creation.
   - A deployment that exists is not changed, because preparers own its package from then on. Use
     M(tko.tko.deployment_modification).
+  - A task with none of O(template_id), O(package) and O(src) creates nothing. It is for waiting.
 attributes:
   check_mode:
     support: full
@@ -115,6 +116,9 @@ from ansible_collections.tko.tko.plugins.module_utils.server import (
 )
 from ansible_collections.tko.tko.plugins.module_utils.waiting import deleting, named, wait
 
+# What a deployment is made of.
+SOURCES = ("template_id", "package", "src")
+
 FACTS = ("template_id", "site_id", "parent_deployment_id")
 
 
@@ -178,6 +182,13 @@ def present(module, client):
     if deployment is None:
         if not params["name"]:
             raise ValueError(f"deployment {params['deployment_id']} does not exist; give a name to create one")
+        if not any(params[option] is not None for option in SOURCES):
+            # The task waits for a deployment; another one creates it.
+            message = f"deployment {params['name']} does not exist"
+            if not module.check_mode:
+                raise ValueError(f"{message}; give template_id, package or src to create it")
+            module.warn(f"{message} now")
+            return {"changed": False}
         return create(module, client)
     check(params, deployment)
     result = {"changed": False, "deployment_id": deployment.deployment_id}

@@ -32,15 +32,17 @@ impl Job {
         Self { id, url }
     }
 
-    /// The newest job of the site, if it stands for this change and has not failed.
+    /// The newest job of the site. The outer `None`: none of those that are looked through is the
+    /// site's. The inner one: it stands for another change, or has failed.
     ///
     /// # Errors
     /// As requests to AWX.
+    #[allow(clippy::option_option)] // No job, and a job of no use, are two answers.
     pub(crate) async fn newest(
         client: &AwxClient,
         template: i64,
         change: &SiteChange,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Option<Option<Self>>> {
         let path = format!("job_templates/{template}/jobs/");
         for page in 1..=MOST_PAGES {
             let page = page.to_string();
@@ -62,15 +64,43 @@ impl Job {
                     Some("failed" | "error" | "canceled") | None
                 );
                 let id = job["id"].as_i64();
-                return Ok(id
-                    .filter(|_| same && !failed)
-                    .map(|id| Self::new(client, id)));
+                let usable = id.filter(|_| same && !failed);
+                return Ok(Some(usable.map(|id| Self::new(client, id))));
             }
             if answer["next"].is_null() {
                 break;
             }
         }
         Ok(None)
+    }
+
+    /// The job that a message names, as [`follow`](Self::follow) writes it, if it stands for this
+    /// change and succeeded.
+    ///
+    /// # Errors
+    /// As requests to AWX; a job that is gone is none.
+    pub(crate) async fn named(
+        client: &AwxClient,
+        message: &str,
+        change: &SiteChange,
+    ) -> Result<Option<Self>> {
+        let prefix = client.page("jobs/playbook/");
+        let number = message
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        let Some(id) = number.and_then(|number| number.parse().ok()) else {
+            return Ok(None);
+        };
+        let job = match client.get(&format!("jobs/{id}/"), &[]).await {
+            Ok(job) => job,
+            Err(error) if error.kind() == ErrorKind::BadArgument => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let variables = variables_of(&job["extra_vars"]);
+        let is = |key, text: &str| variables.get(key).and_then(Value::as_str) == Some(text);
+        let same = is(SITE, &change.site) && is(CHANGE, &change.change);
+        let succeeded = job["status"].as_str() == Some("successful");
+        Ok((same && succeeded).then(|| Self::new(client, id)))
     }
 
     /// Launches a job.

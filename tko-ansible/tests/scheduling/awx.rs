@@ -1,6 +1,6 @@
 //! Jobs of AWX: one for each change, followed, found again, cancelled.
 
-use crate::awx_server::AwxServer;
+use crate::awx_server::{AwxServer, AwxState};
 use crate::world::{deployment, schedule, scheduler, site};
 use serde_json::json;
 use std::sync::Arc;
@@ -215,6 +215,11 @@ async fn refusals_say_what_to_do() {
         ),
         (
             "deploy",
+            vec![host, token, ("_awx.inventory", "both")],
+            "AWX has several of the inventory \"both\"",
+        ),
+        (
+            "deploy",
             vec![host, ("_awx.token", "wrong")],
             "check _awx.token",
         ),
@@ -309,5 +314,170 @@ async fn secrets_are_read_where_the_plugin_runs() {
             .unwrap_err()
             .chain();
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_site_whose_last_job_is_behind_many_others_gets_no_second_one() {
+    let server = AwxServer::start(&["successful"]).await;
+    let awx = plugin(&server).unwrap();
+    let mut edge = site("edge", "a");
+    let conditions = schedule(&*awx, &edge, &[], 1).await.unwrap();
+    Arc::make_mut(&mut edge.entity).conditions = conditions;
+    server.with(|state| {
+        let mut other = state.jobs[0].clone();
+        other.variables = json!({"tko_site": "other", "tko_change": "x"});
+        for id in 0..2_500 {
+            other.id = 200 + id;
+            state.jobs.push(other.clone());
+        }
+    });
+    let count = || server.with(|state| state.jobs.len());
+    let before = count();
+    let later = plugin(&server).unwrap();
+    let again = schedule(&*later, &edge, &[], 5).await.unwrap();
+    assert_eq!(again[0].message, edge.entity.conditions[0].message);
+    assert_eq!(count(), before, "no job was launched");
+    // Another change is launched, and so is one whose job AWX has removed.
+    schedule(&*later, &edge, &[deployment("one", "b")], 6)
+        .await
+        .unwrap();
+    assert_eq!(count(), before + 1);
+    server.with(|state| {
+        state.jobs.pop();
+        state.jobs.remove(0);
+    });
+    let last = plugin(&server).unwrap();
+    schedule(&*last, &edge, &[], 7).await.unwrap();
+    assert_eq!(count(), before);
+}
+
+#[tokio::test]
+async fn how_awx_fails_is_what_the_error_says() {
+    /// What the server does, what the error says and is, and how many jobs there are in the end,
+    /// once the server is well again.
+    struct Case {
+        name: &'static str,
+        fail: fn(&mut AwxState),
+        says: &'static str,
+        kind: ErrorKind,
+        jobs: usize,
+    }
+    let cases = [
+        Case {
+            name: "400",
+            fail: |state| state.failing = (1, 400),
+            says: "answered 400 Bad Request to job_templates/: {\"detail\":\"as told\"}",
+            kind: ErrorKind::BadArgument,
+            jobs: 1,
+        },
+        Case {
+            name: "401",
+            fail: |state| state.failing = (1, 401),
+            says: "check _awx.token, or _awx.username and _awx.password",
+            kind: ErrorKind::Unauthenticated,
+            jobs: 1,
+        },
+        Case {
+            name: "403",
+            fail: |state| state.failing = (1, 403),
+            says: "give the login the role Execute",
+            kind: ErrorKind::Forbidden,
+            jobs: 1,
+        },
+        Case {
+            name: "404",
+            fail: |state| state.failing = (1, 404),
+            says: "answered 404 Not Found",
+            kind: ErrorKind::BadArgument,
+            jobs: 1,
+        },
+        Case {
+            name: "429",
+            fail: |state| state.failing = (1, 429),
+            says: "answered 429 Too Many Requests",
+            kind: ErrorKind::Unavailable,
+            jobs: 1,
+        },
+        Case {
+            name: "500",
+            fail: |state| state.failing = (1, 500),
+            says: "answered 500 Internal Server Error",
+            kind: ErrorKind::Unavailable,
+            jobs: 1,
+        },
+        Case {
+            name: "a page for browsers",
+            fail: |state| state.proxied = true,
+            says: "understand the answer of AWX",
+            kind: ErrorKind::Internal,
+            jobs: 1,
+        },
+        Case {
+            name: "slow",
+            fail: |state| state.delay = Duration::from_mins(1),
+            says: "ask AWX at",
+            kind: ErrorKind::Unavailable,
+            jobs: 1,
+        },
+        Case {
+            // The next call finds the job and follows it.
+            name: "the answer to a launch is lost",
+            fail: |state| state.losing = true,
+            says: "answered 502 Bad Gateway",
+            kind: ErrorKind::Unavailable,
+            jobs: 1,
+        },
+        Case {
+            name: "the job fails",
+            fail: |state| state.statuses = vec!["waiting", "failed"],
+            says: "failed a task failed",
+            kind: ErrorKind::Internal,
+            jobs: 2,
+        },
+        Case {
+            name: "AWX has an error",
+            fail: |state| state.statuses = vec!["running", "error"],
+            says: "/#/jobs/playbook/100",
+            kind: ErrorKind::Internal,
+            jobs: 2,
+        },
+        Case {
+            name: "a person cancels the job",
+            fail: |state| state.statuses = vec!["new", "running", "canceled"],
+            says: "canceled",
+            kind: ErrorKind::Internal,
+            jobs: 2,
+        },
+        Case {
+            name: "the job is gone while it runs",
+            fail: |state| state.statuses = vec!["gone"],
+            says: "answered 404 Not Found to jobs/100/",
+            kind: ErrorKind::BadArgument,
+            jobs: 1,
+        },
+    ];
+    for case in cases {
+        let server = AwxServer::start(&["successful"]).await;
+        let timeout = Duration::from_millis(if case.name == "slow" { 200 } else { 60_000 });
+        let settings = settings().with_request_timeout(timeout);
+        let properties = [("_awx.host", server.url.as_str()), ("_awx.token", "token")];
+        let awx = scheduler(settings, &["deploy"], &properties).unwrap();
+        let edge = site("edge", "a");
+        server.with(case.fail);
+        let error = schedule(&*awx, &edge, &[], 1).await.expect_err(case.name);
+        assert_eq!(error.kind(), case.kind, "{}: {error}", case.name);
+        let message = error.chain();
+        assert!(message.contains(case.says), "{}: {message}", case.name);
+        server.with(|state| {
+            state.proxied = false;
+            state.delay = Duration::ZERO;
+            state.statuses = vec!["successful"];
+        });
+        let settings = self::settings().with_request_timeout(Duration::from_mins(1));
+        let awx = scheduler(settings, &["deploy"], &properties).unwrap();
+        schedule(&*awx, &edge, &[], 2).await.expect(case.name);
+        let jobs = server.with(|state| state.jobs.len());
+        assert_eq!(jobs, case.jobs, "{}", case.name);
     }
 }

@@ -31,6 +31,12 @@ pub(crate) struct AwxState {
     pub(crate) asked: usize,
     /// Requests that fail with this status from now on: how many, and the status.
     pub(crate) failing: (usize, u16),
+    /// The next launch is done, and its answer is lost.
+    pub(crate) losing: bool,
+    /// Requests are answered with a page for browsers, as a proxy before AWX does.
+    pub(crate) proxied: bool,
+    /// Every answer takes this long.
+    pub(crate) delay: std::time::Duration,
     /// Fields of a launch that the template does not prompt for.
     pub(crate) ignored: Vec<&'static str>,
     pub(crate) requests: usize,
@@ -69,6 +75,7 @@ impl AwxServer {
             .with_state(state.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = router.layer(axum::middleware::from_fn_with_state(state.clone(), slowly));
         let task = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("it serves");
         });
@@ -80,6 +87,18 @@ impl AwxServer {
     }
 }
 
+/// Answers after the delay that is set.
+async fn slowly(
+    state: Shared,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let delay = state.0.lock().expect("no test panicked").delay;
+    let answer = next.run(request).await;
+    tokio::time::sleep(delay).await;
+    answer
+}
+
 /// The refusal that is due, if any.
 fn refusal(state: &Shared, headers: &HeaderMap) -> Option<Response> {
     let mut state = state.0.lock().expect("no test panicked");
@@ -88,6 +107,9 @@ fn refusal(state: &Shared, headers: &HeaderMap) -> Option<Response> {
         state.failing.0 -= 1;
         let status = StatusCode::from_u16(state.failing.1).expect("a status");
         return Some((status, "{\"detail\":\"as told\"}").into_response());
+    }
+    if state.proxied {
+        return Some("<html>Log in</html>".into_response());
     }
     let login = headers
         .get("authorization")
@@ -131,6 +153,7 @@ async fn inventories(
         return refusal;
     }
     match query.get("name").map(String::as_str) {
+        Some("both") => page(&[json!({"id": 4}), json!({"id": 5})]),
         Some("edges") => page(&[json!({"id": 3, "name": "edges"})]),
         _ => page(&[]),
     }
@@ -186,6 +209,9 @@ async fn launch(
         inventory: body["inventory"].clone(),
     });
     state.asked = 0;
+    if std::mem::take(&mut state.losing) {
+        return (StatusCode::BAD_GATEWAY, "the answer is lost").into_response();
+    }
     let ignored: serde_json::Map<String, Value> = state
         .ignored
         .iter()
@@ -203,6 +229,9 @@ async fn job(state: Shared, headers: HeaderMap, Path(id): Path<i64>) -> Response
     let asked = state.asked.min(state.statuses.len() - 1);
     let status = state.statuses[asked];
     state.asked += 1;
+    if status == "gone" {
+        state.jobs.retain(|job| job.id != id);
+    }
     let Some(job) = state.jobs.iter_mut().find(|job| job.id == id) else {
         return (StatusCode::NOT_FOUND, "{\"detail\":\"Not found.\"}").into_response();
     };

@@ -1,5 +1,6 @@
 //! Catalogs in OCI registries: each tag of a repository is a version of one package.
 
+mod artifact;
 mod registry;
 
 use super::entry::CatalogEntry;
@@ -9,6 +10,7 @@ use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+pub use artifact::oci_file;
 use registry::{Manifest, OciRegistry};
 use tko_core::{BoxFuture, Error, Result};
 use tko_source::SourceFile;

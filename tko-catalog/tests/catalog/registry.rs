@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
-use tko_catalog::CatalogSettings;
+use tko_catalog::{CatalogSettings, oci_file};
 
 const ID: &str = "catalog|core";
 
@@ -326,4 +326,48 @@ async fn an_archive_on_a_web_server_is_read_when_it_changes() {
     let entity = fixture.sync(ID).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
     assert_eq!(fixture.templates().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_read_from_a_registry_and_compared_with_its_digest() {
+    let mut registry = Registry::default();
+    let wasm = "application/wasm";
+    registry.push("v1", wasm, b"code".to_vec());
+    registry.push("latest", wasm, b"newest".to_vec());
+    registry.push(
+        "packed",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        b"x".to_vec(),
+    );
+    registry.push("forged", wasm, b"true".to_vec());
+    registry.objects.insert(sha256(b"true"), b"TRUE".to_vec());
+    let digest = registry.tags["v1"].clone();
+    let server = TestServer::start(move |request, number| registry.answer(request, number));
+    let settings = CatalogSettings::default();
+    let place = format!("{}/nf/upf", server.host());
+    let read = async |reference: String| oci_file(&reference, None, 6, &settings).await;
+    for (reference, expected) in [
+        (format!("oci://{place}:v1"), &b"code"[..]),
+        (format!("oci:{place}:v1"), b"code"),
+        (format!("oci:{place}@{digest}"), b"code"),
+        (format!("oci://{place}"), b"newest"),
+    ] {
+        let bytes = read(reference.clone()).await.expect(&reference);
+        assert_eq!(bytes, expected, "{reference}");
+    }
+    for (reference, expected) in [
+        (format!("oci://{place}:none"), "404"),
+        (format!("oci://{place}:packed"), "the layer is an archive"),
+        (format!("oci://{place}:forged"), "has the digest"),
+        (format!("oci://{place}:a/b"), "neither a tag nor a digest"),
+        (format!("oci://{place}@sha256:12"), "neither a tag nor a digest"),
+        ("oci:nothing".to_owned(), "not of the form"),
+        (format!("oci://u:p@{place}"), "neither a tag nor a digest"),
+    ] {
+        let error = read(reference.clone()).await.expect_err(&reference).chain();
+        assert!(error.contains(expected), "{reference}: {error}");
+    }
+    let error = oci_file(&format!("oci:{place}:v1"), None, 3, &settings).await;
+    let error = error.expect_err("it is too large").chain();
+    assert!(error.contains("more than 3 bytes"), "{error}");
 }

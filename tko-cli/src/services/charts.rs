@@ -4,7 +4,14 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 use tko_core::{Preparer, Registry, Scheduler};
+use tko_helm::condition::ChartCondition;
 use tko_helm::{HelmPreparer, HelmScheduler, HelmSettings, InstallSettings};
+use tko_preparer::topology::MergeConditions;
+
+/// The language of conditions of merges: that of charts.
+pub(super) fn conditions() -> MergeConditions {
+    MergeConditions::new(|source, package| ChartCondition::parse(source)?.holds(package))
+}
 
 /// How to run Helm
 #[derive(Clone, Debug, Args)]

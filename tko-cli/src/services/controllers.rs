@@ -1,6 +1,6 @@
 //! The flags of preparers and schedulers, and the controllers made from them.
 
-use super::charts::HelmArgs;
+use super::charts::{self, HelmArgs};
 use super::clusters::ClusterArgs;
 use super::plugins::PluginHost;
 use super::pods::program_executors;
@@ -157,7 +157,7 @@ impl PreparerArgs {
             .with_resync(controller.interval)
             .with_auto_approve(self.auto_approve);
         results.set_limit(self.preparer_cache.saturating_mul(1 << 20));
-        let mut registry = tko_preparer::native();
+        let mut registry = tko_preparer::topology::native_with(charts::conditions());
         if plugins.policy == PluginPolicy::Any {
             let functions =
                 functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);

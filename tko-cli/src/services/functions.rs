@@ -4,6 +4,7 @@ use std::env::{home_dir, var_os};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_catalog::CatalogSettings;
 use tko_core::{Error, Result};
 use tko_kpt::executor::KptSettings;
 use tko_source::{Source, SourceCredentials, SourceReader};
@@ -30,8 +31,17 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
     cache.is_absolute().then(|| cache.join("tko"))
 }
 
-/// Reads WebAssembly from a URL.
+/// Most bytes of a function in a registry.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Reads WebAssembly from a URL or from an OCI registry.
 async fn fetch(place: String) -> Result<Vec<u8>> {
+    if place.starts_with("oci:") {
+        let credentials = SourceCredentials::from_environment()?;
+        let credentials = credentials.as_ref().map(|known| (&*known.host, &*known.token));
+        let settings = CatalogSettings::default();
+        return tko_catalog::oci_file(&place, credentials, MOST_BYTES, &settings).await;
+    }
     let source: Source = place.parse()?;
     let reader = SourceReader::new().with_credentials(SourceCredentials::from_environment()?);
     let mut files = reader.files(&source).await?;

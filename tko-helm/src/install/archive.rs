@@ -7,7 +7,7 @@ use super::inventory::hash;
 use crate::chart::HelmChart;
 use crate::program::HelmRun;
 use crate::settings::HelmSettings;
-use crate::template::{files, is_fixed, local};
+use crate::template::{files, is_fixed, local, plain_http};
 use std::io;
 use std::path::{Path, PathBuf};
 use tko_core::BoxError;
@@ -91,6 +91,7 @@ impl ChartArchives {
         for (option, value) in options {
             arguments.extend(value.as_ref().map(|value| format!("{option}={value}")));
         }
+        arguments.extend(plain_http(chart));
         let run = HelmRun {
             arguments,
             timeout: settings.timeout,

@@ -1,8 +1,12 @@
 //! What charts become.
 
+use crate::program::helm;
 use crate::world::{World, chart, chart_folder, get, has, world};
 use serde_json::{Value, json};
-use tko_core::{DataApi, Key, Want};
+use std::path::Path;
+use std::time::Duration;
+use tko_core::{DataApi, Dialect, Format, Key, Limits, Package, Want};
+use tko_helm::HelmSettings;
 use tko_helm::manifests::CHART;
 
 const DEPLOYMENT: &str = "
@@ -211,5 +215,32 @@ async fn equal_input_is_rendered_once_until_the_chart_changes() {
         get(&first, "apps/v1", "Deployment", "web")["spec"]["replicas"],
         1
     );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_example_is_rendered_with_the_values_of_its_package() {
+    let Some(program) = helm() else { return };
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/charts");
+    let settings = HelmSettings::default()
+        .with_timeout(Duration::from_mins(1))
+        .with_program(program.display().to_string())
+        .with_charts(examples.clone());
+    let world = World::new(settings);
+    let text = std::fs::read(examples.join("package.yaml")).expect("the example");
+    let package = Package::decode(&text, Format::Yaml, Dialect::People, &Limits::default());
+    let package = package.expect("a package");
+    let resources: Vec<Value> = package.iter().map(|r| r.value().clone()).collect();
+    let id = world.deploy(resources.clone()).await;
+    let prepared = world.prepared(&id).await;
+    let settings = get(&prepared, "v1", "ConfigMap", "front-settings");
+    assert_eq!(settings["data"], json!({"region": "pune", "greeting": "hello"}));
+    assert_eq!(settings["metadata"]["namespace"], "edge");
+    let web = get(&prepared, "apps/v1", "Deployment", "front");
+    assert_eq!(web["spec"]["replicas"], 6);
+    // Without the namespace the condition does not hold.
+    let id = world.deploy(resources[1..].to_vec()).await;
+    let prepared = world.prepared(&id).await;
+    assert!(!has(&prepared, "Deployment", "front"));
     world.stop().await;
 }

@@ -1,6 +1,8 @@
 //! References to resources that a topology merges into other packages.
 
 use super::field;
+use super::resources::GROUP;
+use super::when::MergeConditions;
 use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{
@@ -16,16 +18,32 @@ pub(super) struct ReferredResources {
     pub(super) pending: Vec<Identifier>,
 }
 
-/// Resolves references within the package. Duplicates count once.
+/// Resolves references within the package. Duplicates count once, and those whose condition `when`
+/// does not hold are left out.
 pub(super) fn referred(
     call: &PrepareCall<'_>,
     references: Option<&Value>,
     path: &str,
+    conditions: &MergeConditions,
 ) -> Result<ReferredResources> {
     let mut copies: Vec<Arc<Resource>> = Vec::new();
     let mut pending = Vec::new();
     for (index, reference) in field::list(references, path)?.iter().enumerate() {
         let at = |message: String| Error::bad(format!("{path}[{index}]"), message);
+        let condition = reference.get("when").filter(|when| !when.is_null());
+        if let Some(condition) = field::text(condition, &format!("{path}[{index}].when"))? {
+            // A condition counts when what it looks at is finished.
+            let unfinished = call.pending.iter().filter(|other| is_awaited(call, other));
+            let unfinished: Vec<Identifier> = unfinished.cloned().collect();
+            if !unfinished.is_empty() {
+                pending.extend(unfinished);
+                continue;
+            }
+            let holds = conditions.holds(condition, call.package);
+            if !holds.map_err(|reason| at(format!("when: {reason}")))? {
+                continue;
+            }
+        }
         let reference = Identifier::from_reference("reference", reference)
             .map_err(|error| at(message(error)))?;
         let resource = call
@@ -49,10 +67,18 @@ pub(super) fn referred(
             copies.push(merge::elsewhere(resource));
         }
     }
+    pending.sort();
+    pending.dedup();
     Ok(ReferredResources {
         package: Package::new(copies)?,
         pending,
     })
+}
+
+/// Whether a condition waits until a resource is prepared. Topologies wait for each other's
+/// resources, and charts for those of all other kinds.
+fn is_awaited(call: &PrepareCall<'_>, other: &Identifier) -> bool {
+    *other != *call.target && &*other.gvk.group != GROUP && &*other.gvk.kind != "HelmChart"
 }
 
 /// The id of the deployment that is prepared.

@@ -33,6 +33,7 @@ use self::cursor::{FillResult, PlacementCursor};
 use self::plan::{PlacementPlan, PlanResult};
 use super::merging::own_changes;
 use super::resources::{finished, target};
+use super::when::MergeConditions;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -43,12 +44,23 @@ use tko_core::{Answer, Effect, Package, PrepareCall, Preparer, Resource, Result,
 #[derive(Clone, Debug, Default)]
 pub struct PlacementPreparer {
     nesting: Nesting,
+    conditions: MergeConditions,
 }
 
 impl PlacementPreparer {
     /// A preparer with these bounds.
     pub fn new(nesting: Nesting) -> Self {
-        Self { nesting }
+        Self {
+            nesting,
+            conditions: MergeConditions::default(),
+        }
+    }
+
+    /// Sets how conditions of merges are evaluated.
+    #[must_use]
+    pub fn with_conditions(mut self, conditions: MergeConditions) -> Self {
+        self.conditions = conditions;
+        self
     }
 
     /// Checks on the first call that everything exists, before anything is created. Returns an answer
@@ -92,7 +104,7 @@ impl PlacementStage {
 impl Preparer for PlacementPreparer {
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
         let placement = target(&call)?;
-        let plan = match plan::plan(&call, placement)? {
+        let plan = match plan::plan(&call, placement, &self.conditions)? {
             PlanResult::Ready(plan) => plan,
             PlanResult::Waits(reason) => {
                 return Ok(Answer::NotYet {

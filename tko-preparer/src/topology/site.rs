@@ -11,6 +11,7 @@ use super::field;
 use super::merging::{deployment_id, names, own_changes, referred};
 use super::resources::{finished, target};
 use super::selection::{self, exists, in_words};
+use super::when::MergeConditions;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tko_core::{
@@ -19,8 +20,19 @@ use tko_core::{
 };
 
 /// Prepares `Site`; see the [module](self).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SitePreparer;
+#[derive(Clone, Debug, Default)]
+pub struct SitePreparer {
+    conditions: MergeConditions,
+}
+
+impl SitePreparer {
+    /// Sets how conditions of merges are evaluated.
+    #[must_use]
+    pub fn with_conditions(mut self, conditions: MergeConditions) -> Self {
+        self.conditions = conditions;
+        self
+    }
+}
 
 #[async_trait]
 impl Preparer for SitePreparer {
@@ -54,7 +66,7 @@ impl Preparer for SitePreparer {
             "spec.provisionIfNotFound",
         )?;
         if provisions && given.is_none() {
-            return provision(&call, site).await;
+            return provision(&call, site, &self.conditions).await;
         }
         let mut reasons = Vec::new();
         let mut waits_for = Vec::new();
@@ -105,8 +117,12 @@ fn found(
     })
 }
 
-async fn provision(call: &PrepareCall<'_>, site: &Resource) -> Result<Answer> {
-    let merging = referred(call, field::spec(site, "merge"), "spec.merge")?;
+async fn provision(
+    call: &PrepareCall<'_>,
+    site: &Resource,
+    conditions: &MergeConditions,
+) -> Result<Answer> {
+    let merging = referred(call, field::spec(site, "merge"), "spec.merge", conditions)?;
     if !merging.pending.is_empty() {
         return Ok(Answer::NotYet {
             reason: format!(

@@ -17,11 +17,16 @@ pub(crate) fn gvk(kind: &str) -> Gvk {
 
 /// The native preparers and those of this module.
 pub(crate) fn registry() -> Registry<dyn Preparer> {
+    added_to(native())
+}
+
+/// A registry, and the preparers of this module.
+pub(crate) fn added_to(registry: Registry<dyn Preparer>) -> Registry<dyn Preparer> {
     let kinds = [
         "Marks", "Fails", "Panics", "Hangs", "Slow", "Spawns", "Forever", "Idle", "Bad", "Waits",
         "Asks", "Vanishes", "Flood", "Stuck", "Extra",
     ];
-    kinds.into_iter().fold(native(), |registry, kind| {
+    kinds.into_iter().fold(registry, |registry, kind| {
         let name = kind.to_lowercase();
         registry.with(gvk(kind), &name, Arc::new(Does(kind)))
     })

@@ -183,6 +183,11 @@ impl Analysis<'_> {
                     }
                 }
             }
+            "schema" => {
+                let message = "constraint schema is not supported";
+                self.problems.error(whole.at, path, message);
+                None
+            }
             _ => {
                 let message = format!(
                     "unknown constraint \"{name}\": expected {}",
@@ -202,6 +207,11 @@ impl Analysis<'_> {
         value: &YamlNode,
         path: &str,
     ) {
+        if let ToscaConstraint::ValidValues(known) = constraint
+            && !self.search(known.len(), value.at, path)
+        {
+            return;
+        }
         if let Some(reason) = constraint.violation(primitive, value) {
             self.problems.error(value.at, path, reason);
         }

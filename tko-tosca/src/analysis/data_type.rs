@@ -3,6 +3,7 @@
 use super::Analysis;
 use crate::data_type::DataType;
 use crate::document::TypeKey;
+use crate::entity_type::weight_of;
 use crate::primitive::Primitive;
 use crate::schema::{PropertyDefinitions, ToscaSchema, ToscaType};
 use std::rc::Rc;
@@ -48,8 +49,17 @@ impl Analysis<'_> {
             "key_schema",
             "entry_schema",
         ];
-        self.problems.keys(definition, &path, &allowed, &[], &[]);
+        let refused = ["data_type", "units", "canonical_unit", "prefixes"];
+        self.problems
+            .keys(definition, &path, &allowed, &refused, &[]);
         definition.as_map()?;
+        let base = definition.get("derived_from");
+        if let Some(base) = base.filter(|base| self.is_unsupported_type(key.document, base)) {
+            let name = base.as_scalar().unwrap_or_default();
+            let message = format!("type \"{name}\" is not supported");
+            self.problems.error(base.at, &path, message);
+            return None;
+        }
         let primitive = definition
             .get("derived_from")
             .and_then(|name| Primitive::named(name.as_scalar()?));
@@ -68,6 +78,10 @@ impl Analysis<'_> {
         let mut lineage = vec![key.clone()];
         let (mut keys, mut entries) = (None, None);
         if let Some(parent) = &parent {
+            let inherited = weight_of(&parent.fields) + parent.constraints.len();
+            if !self.expand(inherited, definition.at, &path) {
+                return None;
+            }
             lineage.extend(parent.lineage.iter().cloned());
             constraints.extend(parent.constraints.iter().cloned());
             keys.clone_from(&parent.keys);

@@ -60,6 +60,7 @@ impl Analysis<'_> {
             TypeKind::Node => allowed.extend(["capabilities", "requirements"]),
             TypeKind::Capability => {
                 allowed.extend(["valid_source_types", "valid_source_node_types"]);
+                allowed.extend(self.documents[key.document].grammar.is_2_0().then_some("valid_relationship_types"));
             }
             _ => allowed.extend([
                 "valid_target_types",
@@ -84,6 +85,9 @@ impl Analysis<'_> {
         let (mut capabilities, mut requirements) = (BTreeMap::new(), Vec::new());
         let mut inherited = PropertyDefinitions::new();
         if let Some(parent) = &parent {
+            if !self.expand(parent.weight(), definition.at, &path) {
+                return None;
+            }
             lineage.extend(parent.lineage.iter().cloned());
             names.extend(parent.names.iter().cloned());
             capabilities.clone_from(&parent.capabilities);
@@ -116,6 +120,9 @@ impl Analysis<'_> {
             .list(definition.get("requirements"), &section)
             .iter()
         {
+            if !self.search(requirements.len(), item.at, &section) {
+                return None;
+            }
             let Some(own) = self.requirement(key.document, item, &requirements, &section) else {
                 continue;
             };
@@ -151,6 +158,7 @@ impl Analysis<'_> {
                 "attributes",
                 "valid_source_types",
                 "valid_source_node_types",
+                "valid_relationship_types",
                 "metadata",
                 counts,
             ];

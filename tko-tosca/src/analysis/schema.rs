@@ -15,14 +15,19 @@ impl Analysis<'_> {
         if let Some(primitive) = Primitive::named(&text) {
             return Some(ToscaType::Primitive(primitive));
         }
-        if self.documents[document].grammar.is_2_0() && matches!(text.as_str(), "scalar" | "bytes")
-        {
+        if self.is_unsupported_type(document, name) {
             self.problems
                 .error(name.at, path, format!("type \"{text}\" is not supported"));
             return None;
         }
         self.find(TypeKind::Data, document, &text, name.at, path)
             .map(ToscaType::Named)
+    }
+
+    /// Whether a name means a type of TOSCA 2.0 itself that is not supported.
+    pub(crate) fn is_unsupported_type(&self, document: usize, name: &YamlNode) -> bool {
+        let unsupported = matches!(name.as_scalar(), Some("scalar" | "bytes"));
+        unsupported && self.documents[document].grammar.is_2_0()
     }
 
     /// Reads a schema: the name of a type, or a map.
@@ -158,7 +163,7 @@ impl Analysis<'_> {
             "metadata",
         ];
         self.problems
-            .keys(value, path, &allowed, &["value"], &["external-schema"]);
+            .keys(value, path, &allowed, &["value", "mapping"], &["external-schema"]);
         value.as_map()?;
         let value_type = match (value.get("type"), inherited) {
             (Some(name), _) => self.value_type(document, name, &format!("{path}.type"))?,

@@ -67,19 +67,34 @@ impl OciRegistry {
     /// # Errors
     /// `BadArgument`: the URL does not name a repository.
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
-        let (base, repository, pinned) = place(&entry.url)?;
         let properties = Properties(&entry.properties);
         let secret = properties.secret("token", settings).await?;
+        let user = properties.text("user").map(str::to_owned);
+        let ca = properties.secret("ca", settings).await?;
+        Self::new(&entry.url, user, secret, ca.as_deref(), settings)
+    }
+
+    /// The repository at `oci://HOST/REPOSITORY`.
+    ///
+    /// # Errors
+    /// `BadArgument`: the URL does not name a repository, or a secret would be sent without TLS.
+    pub(super) fn new(
+        url: &str,
+        user: Option<String>,
+        secret: Option<String>,
+        ca: Option<&str>,
+        settings: &CatalogSettings,
+    ) -> Result<Self> {
+        let (base, repository, pinned) = place(url)?;
         if secret.is_some() {
             require_tls(base.as_str(), "token")?;
         }
-        let ca = properties.secret("ca", settings).await?;
         Ok(Self {
-            client: HttpClient::with_ca(settings, ca.as_deref())?,
+            client: HttpClient::with_ca(settings, ca)?,
             base,
             repository,
             pinned,
-            user: properties.text("user").map(str::to_owned),
+            user,
             secret,
             authorization: Mutex::new(None),
         })
@@ -396,13 +411,13 @@ fn place(url: &str) -> Result<(Url, String, Option<String>)> {
 }
 
 /// Whether a text is a tag by the specification.
-fn is_tag(text: &str) -> bool {
+pub(super) fn is_tag(text: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     (1..=128).contains(&text.len()) && !text.starts_with(['.', '-']) && text.chars().all(fine)
 }
 
 /// Whether a text is a digest that can be verified.
-fn is_digest(text: &str) -> bool {
+pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64
             && hex

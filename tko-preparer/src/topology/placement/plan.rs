@@ -3,6 +3,7 @@
 use super::super::merging::{ReferredResources, names, referred};
 use super::super::resources::named;
 use super::super::selection::{self, exists, in_words};
+use super::super::when::MergeConditions;
 use super::super::{field, site};
 use serde_json::Value;
 use tko_core::annotation::{self, PREPARE, PREPARED};
@@ -70,13 +71,17 @@ impl From<MissingTemplate> for Answer {
 /// # Errors
 ///
 /// `BadArgument` if a name resolves to nothing, or to both a `Site` and a `Sites`.
-pub(super) fn plan(call: &PrepareCall<'_>, placement: &Resource) -> Result<PlanResult> {
+pub(super) fn plan(
+    call: &PrepareCall<'_>,
+    placement: &Resource,
+    conditions: &MergeConditions,
+) -> Result<PlanResult> {
     let mut waits = Vec::new();
     let mut entries = Vec::new();
     let templates = field::list(field::spec(placement, "templates"), "spec.templates")?;
     for (index, entry) in templates.iter().enumerate() {
         let path = format!("spec.templates[{index}]");
-        entries.push(read(call, entry, &path, &mut waits)?);
+        entries.push(read(call, entry, &path, conditions, &mut waits)?);
     }
     let on_leave = field::spec(placement, "onLeave");
     let on_leave = field::word(on_leave, "spec.onLeave", ["Keep", "Delete"])?;
@@ -102,6 +107,7 @@ fn read(
     call: &PrepareCall<'_>,
     entry: &Value,
     path: &str,
+    conditions: &MergeConditions,
     waits: &mut Vec<String>,
 ) -> Result<PlacementEntry> {
     let entry = field::map(entry, path)?;
@@ -122,7 +128,8 @@ fn read(
         sites.extend(places(call, name, at, waits)?);
     }
     let at = format!("{path}.merge");
-    let ReferredResources { package, pending } = referred(call, field::of(entry, "merge"), &at)?;
+    let references = field::of(entry, "merge");
+    let ReferredResources { package, pending } = referred(call, references, &at, conditions)?;
     if !pending.is_empty() {
         waits.push(format!("waiting until {} is prepared", names(&pending)));
     }
