@@ -85,6 +85,11 @@ pub(crate) enum DeploymentCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Retry at once what waits for its next attempt; also placing it on its site
+    Retry {
+        /// Id, as printed by create
+        id: DeploymentId,
+    },
     /// Modify a deployment's package; nobody else can change it meanwhile
     #[command(subcommand)]
     Mod(ModCommand),
@@ -185,6 +190,7 @@ impl DeploymentCommand {
                 let bulk = console.during(message, approving).await?;
                 report(&bulk, "approved", select.kind, console)
             }
+            Self::Retry { id } => super::retry(data, &id.into(), console).await,
             Self::Mod(command) => command.run(data, console).await,
         }
     }
