@@ -10,9 +10,7 @@ use futures_util::{StreamExt, stream};
 use std::time::Duration;
 use tko_core::select::MAX_PAGE;
 use tko_core::view::{DeploymentState, FilterLine};
-use tko_core::{
-    Cursor, DataApi, DeploymentId, Error, Key, Kind, List, Page, Result, Revision,
-};
+use tko_core::{Cursor, DataApi, DeploymentId, Error, Key, Kind, List, Page, Result, Revision};
 
 /// Most pages that are read for one page of a listing.
 const MAX_SCAN: usize = 20;
@@ -133,7 +131,9 @@ async fn looked_up(
 
 fn after(list: &List) -> Result<Option<DeploymentId>> {
     let after = list.after.as_ref();
-    after.map(|Cursor(key)| DeploymentId::new(key.id())).transpose()
+    after
+        .map(|Cursor(key)| DeploymentId::new(key.id()))
+        .transpose()
 }
 
 fn fits(list: &List, filter: &FilterLine, entity: &tko_core::Entity) -> bool {

@@ -7,8 +7,8 @@ mod attention;
 mod rates;
 mod states;
 
-use attention::{AttentionIndex, Obstacle};
 pub(crate) use attention::{AttentionEnd, AttentionFilter};
+use attention::{AttentionIndex, Obstacle};
 pub(crate) use rates::Rates;
 pub(crate) use states::StateCounts;
 

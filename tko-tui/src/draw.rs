@@ -250,7 +250,7 @@ fn hints(screen: &Screen) -> String {
         ScreenView::About(_) => "? keys  q quit".to_owned(),
         ScreenView::Detail(detail) => {
             let (at, all) = (detail.top + 1, detail.lines.len().max(1));
-            format!("line {at} of {all}  / search  1-9 links  A approve  R retry  D delete")
+            format!("line {at} of {all}  / search  1-9 links  A approve  R retry  D delete  Esc back")
         }
         ScreenView::List(list) => {
             let mut text = list::position(list);
@@ -342,5 +342,7 @@ fn draw_keys(frame: &mut Frame<'_>, theme: ScreenTheme, area: Rect) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
+#[cfg(test)]
+mod pictures;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! `tko deployment`: manages deployments.
 
 use super::removal::{self, PurgeArgs, RemovalArgs};
-use super::{MODIFICATION, MetadataArgs, get, list, report, show};
+use super::{MODIFICATION, MetadataArgs, get, list, report, retry, show};
 use crate::console::Console;
 use crate::filter::{DeploymentFilter, WindowArgs, require_choice};
 use crate::output;
@@ -190,7 +190,7 @@ impl DeploymentCommand {
                 let bulk = console.during(message, approving).await?;
                 report(&bulk, "approved", select.kind, console)
             }
-            Self::Retry { id } => super::retry(data, &id.into(), console).await,
+            Self::Retry { id } => retry(data, &id.into(), console).await,
             Self::Mod(command) => command.run(data, console).await,
         }
     }

@@ -6,6 +6,7 @@ mod attack;
 mod bad_input;
 mod commands;
 mod crash;
+mod dashboard;
 mod demo;
 mod deploy;
 mod filters;

@@ -204,7 +204,10 @@ pub async fn a_retry_makes_waiting_work_due(fixture: DataFixture) {
     assert_eq!(retry((&raw).into()).await, 0, "a worker has it");
     let settled = fixture.data.settle(&[(claim.token, later.clone())]).await;
     assert_eq!(settled.expect("the call succeeds"), [true]);
-    assert!(fixture.claim(Stage::Prepare, 10).await.is_empty(), "it waits");
+    assert!(
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
+        "it waits"
+    );
     assert_eq!(retry((&raw).into()).await, 1);
     assert_eq!(retry((&raw).into()).await, 0, "it is due");
     let claim = fixture.claim_of(Stage::Prepare, &raw).await;

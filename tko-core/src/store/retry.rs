@@ -20,7 +20,12 @@ impl<B: Backend + ?Sized> Store<B> {
         let mut enqueue = waiting(&record, now);
         if let Some(deployment) = record.entity.deployment() {
             let placed = deployment.placed.as_ref().map(|(site, _)| site);
-            let mut sites: Vec<Key> = deployment.site.iter().chain(placed).map(Key::from).collect();
+            let mut sites: Vec<Key> = deployment
+                .site
+                .iter()
+                .chain(placed)
+                .map(Key::from)
+                .collect();
             sites.dedup();
             for site in self.backend.get(&sites, want).await?.iter().flatten() {
                 enqueue.extend(waiting(site, now));

@@ -22,7 +22,10 @@ pub(super) fn notice(query: &mut ApiQuery) -> Result<Option<Notice>> {
         text: match count {
             0 => "Nothing waits for its next attempt: it is done, due, or in progress.".to_owned(),
             1 => "The next attempt is due now.".to_owned(),
-            count => format!("The next attempts of {} pieces of work are due now.", number(count)),
+            count => format!(
+                "The next attempts of {} pieces of work are due now.",
+                number(count)
+            ),
         },
         bad: false,
     }))

@@ -503,7 +503,12 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         description: "Makes work due now that waits for its next attempt, for a deployment also \
                       that of its site. The attempts still count.",
         parameters: &[ID],
-        answers: &[("200", "How many pieces of work are due now and were not", JSON, "Retried")],
+        answers: &[(
+            "200",
+            "How many pieces of work are due now and were not",
+            JSON,
+            "Retried",
+        )],
         ..NOTHING
     },
     OperationRow {

@@ -218,7 +218,10 @@ mod tests {
         };
         assert!(failing.is_indexed());
         let first = index.after(None, failing, 3);
-        assert_eq!((ids(&first.ids), first.end), (vec!["a", "b", "c"], AttentionEnd::More));
+        assert_eq!(
+            (ids(&first.ids), first.end),
+            (vec!["a", "b", "c"], AttentionEnd::More)
+        );
         let next = index.after(Some(&id("c")), failing, 3);
         assert_eq!((ids(&next.ids), next.end), (vec!["d"], AttentionEnd::All));
         let pattern = Pattern::id("nf/b").expect("a pattern");
