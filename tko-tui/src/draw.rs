@@ -250,7 +250,9 @@ fn hints(screen: &Screen) -> String {
         ScreenView::About(_) => "? keys  q quit".to_owned(),
         ScreenView::Detail(detail) => {
             let (at, all) = (detail.top + 1, detail.lines.len().max(1));
-            format!("line {at} of {all}  / search  1-9 links  A approve  R retry  D delete  Esc back")
+            format!(
+                "line {at} of {all}  / search  1-9 links  A approve  R retry  D delete  Esc back"
+            )
         }
         ScreenView::List(list) => {
             let mut text = list::position(list);
