@@ -179,7 +179,7 @@ def main():
             stop = None
             flags = ["--backend", name]
             if name == "sqlite":
-                flags += ["--backend-connection", f"{folder}/tko.db"]
+                flags += ["--data", folder]
             if name == "postgres":
                 connection, stop = postgres(folder)
                 if connection is None:

@@ -92,8 +92,8 @@ async fn site(server: &Server, id: &str) {
 async fn a_server_that_goes_away_and_comes_back_is_followed_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = format!(
-        "data start --backend sqlite --backend-connection {}",
-        folder.path().join("tko.db").display()
+        "data start --backend sqlite --data {}",
+        folder.path().display()
     );
     let server = Server::start(&data).await;
     site(&server, "lab/first").await;

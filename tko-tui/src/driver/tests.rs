@@ -240,8 +240,9 @@ async fn waiting_work_is_retried_without_a_question() {
         after: std::time::Duration::from_hours(1),
         reason: "refused".to_owned(),
     };
-    let settled = store.store.settle(&[(claimed[0].token.clone(), later)]);
-    assert_eq!(settled.await.expect("settled"), [true]);
+    let outcomes = [(claimed[0].token.clone(), later)];
+    let settled = store.store.settle(&outcomes).await;
+    assert_eq!(settled.expect("settled"), [true]);
     let mut dashboard = TestDashboard::start(&store, 100, 24).await;
     dashboard.keys("d").await;
     dashboard.until("06h24sr0000000000005").await;
